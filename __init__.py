@@ -1,0 +1,1 @@
+"""gatewise: is this recurrent layer right, and if not, what exactly is wrong with it?"""

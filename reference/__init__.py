@@ -1,0 +1,25 @@
+"""What is true: every equation of the five documents, with its gradient, in NumPy alone.
+
+The files, from the ground up:
+
+========================  ======================================================================
+``equation``              what an equation carries: id, LaTeX, documents; the registry of all
+``functions``             sigmoid, tanh and the few functions that number systems must agree on
+``parameters``            weights with an explicit gate axis: ``p.W_f`` is the forget gate's ``W``
+``cells/``                one file a cell: its equations, its step, its step VJP
+``sequence``              a cell over time, and backpropagation through time, with lengths
+``layer``                 stacked and bidirectional layers
+``bptt``                  the documents' explicit chain rules: Jacobians, sums over paths
+``output``                softmax, output layer, cross-entropy
+``tokens``                one-hot rows and embedding
+``clipping``              gradients clipped by value and by global norm
+``topologies``            one-to-one ... many-to-many, encoder-decoder
+``attention``             additive attention over encoder states
+``documents``             the worked numbers and listings, and their errata
+``fast``                  the LSTM again, arranged for speed; proven equal to the plain cell
+``validation``            one clear sentence for every bad input
+========================  ======================================================================
+
+Row vectors throughout: a step reads ``x @ W + h @ U + b`` with ``x`` of shape ``(B, D)`` and
+``h`` of shape ``(B, H)``. A sequence has the time axis first: ``(T, B, D)``.
+"""

@@ -1,0 +1,114 @@
+"""What a cell is: gates, states, traits, one step and its hand-derived VJP."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import reduce
+from operator import add
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+
+from .functions import Array, zeros
+from .parameters import Parameters, Shape, Sizes
+
+State: TypeAlias = tuple[Array, ...]
+"""The arrays a cell carries from step to step, each (B, width); the first is its output."""
+
+Gates: TypeAlias = Mapping[str, Array]
+"""Intermediate values of one step by name, each (B, width)."""
+
+
+class Cell(ABC):
+    """One member of the recurrent family.
+
+    ``name`` is what users type, ``title`` what reports print, ``equations`` the names of the
+    equations it computes, ``gates`` the letters along the gate axis, ``states`` the names of the
+    arrays it carries. ``traits`` say which properties hold, so that checks can be chosen by them:
+
+    * ``bounded``: \\|h\\| <= 1 when the initial state is.
+    * ``smooth``: differentiable everywhere.
+    * ``surrogate``: its gradient is a straight-through estimate, not a derivative.
+    * ``timed``: column 0 of its input is the time stamp.
+    """
+
+    name: ClassVar[str] | str
+    title: ClassVar[str] | str
+    equations: ClassVar[tuple[str, ...]] | tuple[str, ...]
+    gates: ClassVar[tuple[str, ...]] | tuple[str, ...]
+    states: ClassVar[tuple[str, ...]] | tuple[str, ...]
+    traits: ClassVar[frozenset[str]] | frozenset[str] = frozenset({"bounded", "smooth"})
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """Return the shape of every parameter: here W (G, D, H), U (G, H, H) and b (G, H)."""
+        return {
+            "W": Shape(self.gates, (sizes.D, sizes.H)),
+            "U": Shape(self.gates, (sizes.H, sizes.H)),
+            "b": Shape(self.gates, (sizes.H,)),
+        }
+
+    def widths(self, sizes: Sizes) -> tuple[int, ...]:
+        """Return the width of every state, in the order of ``states``."""
+        return (sizes.H,) * len(self.states)
+
+    def input_width(self, sizes: Sizes) -> int:
+        """Return the width of the input ``x``."""
+        return sizes.D
+
+    def initial_state(self, like: Array, batch: int, sizes: Sizes) -> State:
+        """Return the state before the first step when none is given: zeros, (B, width) each."""
+        return tuple(zeros(like, (batch, width)) for width in self.widths(sizes))
+
+    def random_parameters(self, rng: np.random.Generator, sizes: Sizes) -> Parameters:
+        """Draw float64 parameters: N(0, 1/fan-in) weights, N(0, 1/4) vectors; none is zero."""
+        shapes = self.shapes(sizes)
+        return Parameters(shapes, {name: _normal(rng, shape) for name, shape in shapes.items()})
+
+    def random_input(self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes) -> Array:
+        """Draw a float64 input sequence (T, B, input width) from N(0, 1)."""
+        return rng.standard_normal((steps, batch, self.input_width(sizes)))
+
+    @abstractmethod
+    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+        """Return the next state and the step's intermediate values. ``x`` is (B, input width)."""
+
+    @abstractmethod
+    def vjp(
+        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Array, State]:
+        """Pull a cotangent on the new state back to (parameters, input, old state).
+
+        ``gates`` and ``new`` are what ``step`` returned at the same point.
+        """
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}>"
+
+
+def _normal(rng: np.random.Generator, shape: Shape) -> Array:
+    fan_in = shape.axes[0] if len(shape.axes) > 1 else 4
+    return rng.standard_normal(shape.full) / np.sqrt(fan_in)
+
+
+def total(arrays: list[Array]) -> Array:
+    """Return the sum of a non-empty list."""
+    return reduce(add, arrays)
+
+
+def affine_vjp(
+    p: Parameters, x: Array, h: Array, dz: Mapping[str, Array]
+) -> tuple[dict[str, Array], Array, Array]:
+    """Pull cotangents dz of z_k = x W_k + h U_k + b_k back to the parameters, to x and to h.
+
+    ``dz`` maps each gate to (B, H). Returns the arrays for W, U and b, then dx (B, D), dh (B, H).
+    """
+    gates = p.shapes["W"].gates
+    dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in gates])
+    dh = total([dz[k] @ getattr(p, f"U_{k}").T for k in gates])
+    arrays = {
+        "W": np.stack([x.T @ dz[k] for k in gates]),
+        "U": np.stack([h.T @ dz[k] for k in gates]),
+        "b": np.stack([dz[k].sum(axis=0) for k in gates]),
+    }
+    return arrays, dx, dh

@@ -1,0 +1,150 @@
+"""The GRU of the documents: reset before the product, in both polarities of the update gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from ..cell import Cell, Gates, State, total
+from ..equation import equation
+from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
+from ..parameters import Parameters
+
+Blend: TypeAlias = Callable[[Array, Array, Array], Array]
+BlendVJP: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
+
+
+@equation(
+    "E20",
+    "gru.update_gate",
+    latex=r"z_t = \sigma(W_z [h_{t-1}, x_t] + b_z)",
+    documents=("D0", "D2"),
+    note="i_t in D0, u_t in D2",
+)
+def update_gate(p: Parameters, x: Array, h: Array) -> Array:
+    """Return z (B, H): the share of the new, or of the old, state (see gru.state)."""
+    return sigmoid(x @ p.W_z + h @ p.U_z + p.b_z)
+
+
+@equation(
+    "E21",
+    "gru.reset_gate",
+    latex=r"r_t = \sigma(W_r [h_{t-1}, x_t] + b_r)",
+    documents=("D0", "D2"),
+)
+def reset_gate(p: Parameters, x: Array, h: Array) -> Array:
+    """Return r (B, H): how much of the old state the candidate sees."""
+    return sigmoid(x @ p.W_r + h @ p.U_r + p.b_r)
+
+
+@equation(
+    "E22",
+    "gru.candidate",
+    latex=r"n_t = \tanh(W_n [r_t \odot h_{t-1}, x_t] + b_n)",
+    documents=("D0", "D2"),
+    note="reset before the matrix product; D2 prints U_g, W_g once and U_q, W_q the second time",
+)
+def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+    """Return n (B, H); the reset acts on h before U_n."""
+    return tanh(x @ p.W_n + (r * h) @ p.U_n + p.b_n)
+
+
+@equation(
+    "E23a",
+    "gru.state_takes_new",
+    latex=r"h_t = z_t \odot n_t + (1 - z_t) \odot h_{t-1}",
+    documents=("D0",),
+    note="the update gate is the share of the new; opposite polarity to E23b",
+)
+def state_takes_new(z: Array, n: Array, h: Array) -> Array:
+    """Return the new state (B, H): z is the share of the candidate."""
+    return z * n + (1 - z) * h
+
+
+def state_takes_new_vjp(
+    z: Array, n: Array, h: Array, dh_new: Array
+) -> tuple[Array, Array, Array]:
+    """Pull dh' back to (dz, dn, dh)."""
+    return dh_new * (n - h), dh_new * z, dh_new * (1 - z)
+
+
+@equation(
+    "E23b",
+    "gru.state_keeps_old",
+    latex=r"h_t = z_t \odot h_{t-1} + (1 - z_t) \odot n_t",
+    documents=("D2",),
+    note="the update gate is the share of the old; E23a with (W_z, U_z, b_z) negated",
+)
+def state_keeps_old(z: Array, n: Array, h: Array) -> Array:
+    """Return the new state (B, H): z is the share of the old state."""
+    return z * h + (1 - z) * n
+
+
+def state_keeps_old_vjp(
+    z: Array, n: Array, h: Array, dh_new: Array
+) -> tuple[Array, Array, Array]:
+    """Pull dh' back to (dz, dn, dh)."""
+    return dh_new * (h - n), dh_new * (1 - z), dh_new * z
+
+
+class GRU(Cell):
+    """E20-E23; gates in the order r, z, n."""
+
+    gates = ("r", "z", "n")
+    states = ("h",)
+
+    def __init__(
+        self, name: str, title: str, state_equation: str, blend: Blend, blend_vjp: BlendVJP
+    ) -> None:
+        """Take the equation of the state and its VJP."""
+        self.name, self.title = name, title
+        self.equations = ("gru.update_gate", "gru.reset_gate", "gru.candidate", state_equation)
+        self._blend, self._blend_vjp = blend, blend_vjp
+
+    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+        """E20-E23."""
+        (h,) = state
+        r = reset_gate(p, x, h)
+        z = update_gate(p, x, h)
+        n = candidate(p, x, h, r)
+        return (self._blend(z, n, h),), {"r": r, "z": z, "n": n}
+
+    def vjp(
+        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Array, State]:
+        """The candidate's product reads r ⊙ h, so its cotangent reaches both r and h."""
+        (h,), (dh_new,) = state, cotangent
+        r, z, n = gates["r"], gates["z"], gates["n"]
+        dz_gate, dn, dh = self._blend_vjp(z, n, h, dh_new)
+        dz = {"z": dz_gate * sigmoid_slope(z), "n": dn * tanh_slope(n)}
+        d_reset_h = dz["n"] @ p.U_n.T
+        dz["r"] = (d_reset_h * h) * sigmoid_slope(r)
+        dh = dh + d_reset_h * r + dz["r"] @ p.U_r.T + dz["z"] @ p.U_z.T
+        dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in self.gates])
+        seen = {"r": h, "z": h, "n": r * h}
+        arrays = {
+            "W": np.stack([x.T @ dz[k] for k in self.gates]),
+            "U": np.stack([seen[k].T @ dz[k] for k in self.gates]),
+            "b": np.stack([dz[k].sum(axis=0) for k in self.gates]),
+        }
+        return Parameters(p.shapes, arrays), dx, (dh,)
+
+
+CELLS = (
+    GRU(
+        "gru-takes-new",
+        "GRU, reset before, z takes the new (D0)",
+        "gru.state_takes_new",
+        state_takes_new,
+        state_takes_new_vjp,
+    ),
+    GRU(
+        "gru-keeps-old",
+        "GRU, reset before, z keeps the old (D2)",
+        "gru.state_keeps_old",
+        state_keeps_old,
+        state_keeps_old_vjp,
+    ),
+)

@@ -1,0 +1,73 @@
+"""The GRU whose reset acts after the matrix product: PyTorch's, cuDNN's and Keras' default."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..cell import Cell, Gates, State, total
+from ..equation import equation
+from ..functions import Array, sigmoid_slope, tanh, tanh_slope
+from ..parameters import Parameters, Shape, Sizes
+from .gru import reset_gate, state_keeps_old, state_keeps_old_vjp, update_gate
+
+
+@equation(
+    "E24",
+    "gru.candidate_reset_after",
+    latex=r"n_t = \tanh(x_t W_n + b_n + r_t \odot (h_{t-1} U_n + b_{hn}))",
+    documents=("PyTorch, cuDNN, Keras",),
+    note="not in the documents; equals E22 when U_n is diagonal and b_hn = 0",
+)
+def candidate_reset_after(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+    """Return n (B, H); the reset acts on the product h U_n + b_hn."""
+    return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n + p.b_hn))
+
+
+class ResetAfterGRU(Cell):
+    """E20, E21, E24, E23b; gates in the order r, z, n, and a recurrent bias b_hn (H,)."""
+
+    name = "gru"
+    title = "GRU, reset after (PyTorch)"
+    equations = (
+        "gru.update_gate",
+        "gru.reset_gate",
+        "gru.candidate_reset_after",
+        "gru.state_keeps_old",
+    )
+    gates = ("r", "z", "n")
+    states = ("h",)
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """As the GRU's, and b_hn (H,)."""
+        return super().shapes(sizes) | {"b_hn": Shape((), (sizes.H,))}
+
+    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+        """E20, E21, E24, E23b."""
+        (h,) = state
+        r = reset_gate(p, x, h)
+        z = update_gate(p, x, h)
+        n = candidate_reset_after(p, x, h, r)
+        return (state_keeps_old(z, n, h),), {"r": r, "z": z, "n": n}
+
+    def vjp(
+        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Array, State]:
+        """The recurrent product of the candidate gets the cotangent r ⊙ dz_n."""
+        (h,), (dh_new,) = state, cotangent
+        r, z, n = gates["r"], gates["z"], gates["n"]
+        dz_gate, dn, dh = state_keeps_old_vjp(z, n, h, dh_new)
+        dz = {"z": dz_gate * sigmoid_slope(z), "n": dn * tanh_slope(n)}
+        dz["r"] = dz["n"] * (h @ p.U_n + p.b_hn) * sigmoid_slope(r)
+        recurrent = {"r": dz["r"], "z": dz["z"], "n": dz["n"] * r}
+        dh = dh + total([recurrent[k] @ getattr(p, f"U_{k}").T for k in self.gates])
+        dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in self.gates])
+        arrays = {
+            "W": np.stack([x.T @ dz[k] for k in self.gates]),
+            "U": np.stack([h.T @ recurrent[k] for k in self.gates]),
+            "b": np.stack([dz[k].sum(axis=0) for k in self.gates]),
+            "b_hn": recurrent["n"].sum(axis=0),
+        }
+        return Parameters(p.shapes, arrays), dx, (dh,)
+
+
+CELLS = (ResetAfterGRU(),)

@@ -1,0 +1,172 @@
+"""The LSTM of the documents (E13-E18), and the variant whose candidate is a sigmoid, as D3 prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..cell import Cell, Gates, State, affine_vjp
+from ..equation import equation
+from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
+from ..parameters import Parameters
+
+
+@equation(
+    "E13",
+    "lstm.forget_gate",
+    latex=r"f_t = \sigma(W_f [a_{t-1}, x_t] + b_f)",
+    documents=("D0", "D1", "D2", "D3", "D4"),
+    note="D2 and D3 print it without bias",
+)
+def forget_gate(p: Parameters, x: Array, h: Array) -> Array:
+    """Return f (B, H): how much of the old cell state stays."""
+    return sigmoid(x @ p.W_f + h @ p.U_f + p.b_f)
+
+
+@equation(
+    "E14",
+    "lstm.input_gate",
+    latex=r"i_t = \sigma(W_i [a_{t-1}, x_t] + b_i)",
+    documents=("D0", "D1", "D2", "D3", "D4"),
+)
+def input_gate(p: Parameters, x: Array, h: Array) -> Array:
+    """Return i (B, H): how much of the candidate is written."""
+    return sigmoid(x @ p.W_i + h @ p.U_i + p.b_i)
+
+
+@equation(
+    "E15",
+    "lstm.candidate",
+    latex=r"g_t = \tanh(W_g [a_{t-1}, x_t] + b_g)",
+    documents=("D0", "D1", "D2", "D4"),
+    note="also called C̃, N or u",
+)
+def candidate(p: Parameters, x: Array, h: Array) -> Array:
+    """Return g (B, H): what would be written; exactly the vanilla RNN's update (C04)."""
+    return tanh(x @ p.W_g + h @ p.U_g + p.b_g)
+
+
+@equation(
+    "E15",
+    "lstm.candidate_sigmoid",
+    latex=r"u_t = \sigma(W_h h_{t-1} + W_x x_t)",
+    documents=("D3",),
+    note="D3 prints σ where the others have tanh: the candidate is then one-signed",
+)
+def candidate_sigmoid(p: Parameters, x: Array, h: Array) -> Array:
+    """Return the candidate (B, H) as D3 prints it."""
+    return sigmoid(x @ p.W_g + h @ p.U_g + p.b_g)
+
+
+@equation(
+    "E16",
+    "lstm.output_gate",
+    latex=r"o_t = \sigma(W_o [a_{t-1}, x_t] + b_o)",
+    documents=("D0", "D1", "D2", "D3", "D4"),
+    note="in D3 the picture is lost",
+)
+def output_gate(p: Parameters, x: Array, h: Array) -> Array:
+    """Return o (B, H): how much of the cell state is shown."""
+    return sigmoid(x @ p.W_o + h @ p.U_o + p.b_o)
+
+
+@equation(
+    "E17",
+    "lstm.cell_state",
+    latex=r"c_t = f_t \odot c_{t-1} + i_t \odot g_t",
+    documents=("D0", "D1", "D2", "D3", "D4"),
+)
+def cell_state(f: Array, c: Array, i: Array, g: Array) -> Array:
+    """Return the new cell state (B, H)."""
+    return f * c + i * g
+
+
+def cell_state_vjp(
+    f: Array, c: Array, i: Array, g: Array, dc_new: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Pull dc' back to (df, dc, di, dg)."""
+    return dc_new * c, dc_new * f, dc_new * g, dc_new * i
+
+
+@equation(
+    "E18",
+    "lstm.hidden_state",
+    latex=r"h_t = o_t \odot \tanh(c_t)",
+    documents=("D0", "D1", "D2", "D3", "D4"),
+    note="m_t in D4; in D3 the picture is lost",
+)
+def hidden_state(o: Array, c: Array) -> Array:
+    """Return the new hidden state (B, H)."""
+    return o * tanh(c)
+
+
+def hidden_state_vjp(o: Array, c: Array, dh_new: Array) -> tuple[Array, Array]:
+    """Pull dh' back to (do, dc)."""
+    tanh_c = tanh(c)
+    return dh_new * tanh_c, dh_new * o * tanh_slope(tanh_c)
+
+
+class LSTM(Cell):
+    """E13-E18; gates in the order i, f, g, o."""
+
+    gates = ("i", "f", "g", "o")
+    states = ("h", "c")
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        candidate_equation: str,
+        candidate: Callable[[Parameters, Array, Array], Array],
+        candidate_slope: Callable[[Array], Array],
+    ) -> None:
+        """Take the candidate's equation and the slope of its activation."""
+        self.name, self.title = name, title
+        self.equations = (
+            "lstm.forget_gate",
+            "lstm.input_gate",
+            candidate_equation,
+            "lstm.output_gate",
+            "lstm.cell_state",
+            "lstm.hidden_state",
+        )
+        self._candidate, self._candidate_slope = candidate, candidate_slope
+
+    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+        """E13-E18 in the order in which they need each other."""
+        h, c = state
+        f = forget_gate(p, x, h)
+        i = input_gate(p, x, h)
+        g = self._candidate(p, x, h)
+        o = output_gate(p, x, h)
+        c_new = cell_state(f, c, i, g)
+        h_new = hidden_state(o, c_new)
+        return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o}
+
+    def vjp(
+        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Array, State]:
+        """The same lines read backwards; dc' arrives both from h' and from the next step."""
+        (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
+        i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
+        do, dc_through_h = hidden_state_vjp(o, c_new, dh_new)
+        df, dc, di, dg = cell_state_vjp(f, c, i, g, dc_new + dc_through_h)
+        dz = {
+            "i": di * sigmoid_slope(i),
+            "f": df * sigmoid_slope(f),
+            "g": dg * self._candidate_slope(g),
+            "o": do * sigmoid_slope(o),
+        }
+        arrays, dx, dh = affine_vjp(p, x, h, dz)
+        return Parameters(p.shapes, arrays), dx, (dh, dc)
+
+
+CELLS = (
+    LSTM("lstm", "LSTM", "lstm.candidate", candidate, tanh_slope),
+    LSTM(
+        "lstm-sigmoid-candidate",
+        "LSTM, σ candidate (D3)",
+        "lstm.candidate_sigmoid",
+        candidate_sigmoid,
+        sigmoid_slope,
+    ),
+)

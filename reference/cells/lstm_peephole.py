@@ -1,0 +1,118 @@
+"""The peephole LSTM (E25), whose gates see the cell state, in both readings of the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..cell import Cell, Gates, State, affine_vjp
+from ..equation import equation
+from ..functions import Array, sigmoid, sigmoid_slope, tanh_slope
+from ..parameters import Parameters, Shape, Sizes
+from .lstm import candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
+
+
+@equation(
+    "E25",
+    "lstm.peephole_forget_gate",
+    latex=r"f_t = \sigma(W_f [h_{t-1}, x_t] + p_f \odot c_{t-1} + b_f)",
+    documents=("D3", "D4", "Gers & Schmidhuber 2000"),
+)
+def forget_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
+    """Return f (B, H), which sees the old cell state."""
+    return sigmoid(x @ p.W_f + h @ p.U_f + p.p_f * c + p.b_f)
+
+
+@equation(
+    "E25",
+    "lstm.peephole_input_gate",
+    latex=r"i_t = \sigma(W_i [h_{t-1}, x_t] + p_i \odot c_{t-1} + b_i)",
+    documents=("D3", "D4", "Gers & Schmidhuber 2000"),
+)
+def input_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
+    """Return i (B, H), which sees the old cell state."""
+    return sigmoid(x @ p.W_i + h @ p.U_i + p.p_i * c + p.b_i)
+
+
+@equation(
+    "E25",
+    "lstm.peephole_output_gate",
+    latex=r"o_t = \sigma(W_o [h_{t-1}, x_t] + p_o \odot c_t + b_o)",
+    documents=("D3", "Gers & Schmidhuber 2000"),
+    note="the usual reading: o sees the new cell state; D4 prints c_{t-1} for all gates",
+)
+def output_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
+    """Return o (B, H); ``c`` is the new cell state, or in D4's reading the old one."""
+    return sigmoid(x @ p.W_o + h @ p.U_o + p.p_o * c + p.b_o)
+
+
+def peephole_gradient(dz: Mapping[str, Array], c: Array, c_seen_by_o: Array) -> Array:
+    """Return the gradient (3, H) of the peepholes p_i, p_f, p_o, summed over the batch."""
+    seen = {"i": c, "f": c, "o": c_seen_by_o}
+    return np.stack([(dz[gate] * seen[gate]).sum(axis=0) for gate in ("i", "f", "o")])
+
+
+class PeepholeLSTM(Cell):
+    """E25; parameters W, U, b (4, ...) and p (3, H) for the gates i, f, o."""
+
+    gates = ("i", "f", "g", "o")
+    states = ("h", "c")
+    equations = (
+        "lstm.peephole_forget_gate",
+        "lstm.peephole_input_gate",
+        "lstm.candidate",
+        "lstm.peephole_output_gate",
+        "lstm.cell_state",
+        "lstm.hidden_state",
+    )
+
+    def __init__(self, name: str, title: str, *, output_sees_new: bool) -> None:
+        """``output_sees_new``: whether o sees c_t (the usual) or c_{t-1} (D4 as printed)."""
+        self.name, self.title, self._output_sees_new = name, title, output_sees_new
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """As the LSTM's, and p (3, H)."""
+        return super().shapes(sizes) | {"p": Shape(("i", "f", "o"), (sizes.H,))}
+
+    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+        """E25 with E15, E17 and E18."""
+        h, c = state
+        f = forget_gate(p, x, h, c)
+        i = input_gate(p, x, h, c)
+        g = candidate(p, x, h)
+        c_new = cell_state(f, c, i, g)
+        o = output_gate(p, x, h, c_new if self._output_sees_new else c)
+        h_new = hidden_state(o, c_new)
+        return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o}
+
+    def vjp(
+        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Array, State]:
+        """As the LSTM's; the peephole of o adds to dc' (or to dc), those of i and f to dc."""
+        (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
+        i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
+        do, dc_through_h = hidden_state_vjp(o, c_new, dh_new)
+        dz_o = do * sigmoid_slope(o)
+        dc_new = dc_new + dc_through_h
+        if self._output_sees_new:
+            dc_new = dc_new + dz_o * p.p_o
+        df, dc, di, dg = cell_state_vjp(f, c, i, g, dc_new)
+        dz = {
+            "i": di * sigmoid_slope(i),
+            "f": df * sigmoid_slope(f),
+            "g": dg * tanh_slope(g),
+            "o": dz_o,
+        }
+        dc = dc + dz["i"] * p.p_i + dz["f"] * p.p_f
+        if not self._output_sees_new:
+            dc = dc + dz_o * p.p_o
+        arrays, dx, dh = affine_vjp(p, x, h, dz)
+        arrays["p"] = peephole_gradient(dz, c, c_new if self._output_sees_new else c)
+        return Parameters(p.shapes, arrays), dx, (dh, dc)
+
+
+CELLS = (
+    PeepholeLSTM("lstm-peephole", "LSTM, peepholes (o sees c_t)", output_sees_new=True),
+    PeepholeLSTM("lstm-peephole-old", "LSTM, peepholes (o sees c_{t-1})", output_sees_new=False),
+)

@@ -1,0 +1,70 @@
+"""What an equation carries, and the registry of all of them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One equation of the catalogue, or one member of it where documents disagree.
+
+    ``id`` is the catalogue's (``E13``); several equations share an id when the documents, or the
+    documents and practice, hold different readings of it (``E25``). ``documents`` names where it
+    stands (``D0`` ... ``D4``) or the paper it was taken from.
+    """
+
+    id: str
+    name: str
+    latex: str
+    documents: tuple[str, ...]
+    function: Callable[..., Any]
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """The id and the name, as failures and tables print it."""
+        return f"{self.id} {self.name}"
+
+    @property
+    def source(self) -> str:
+        """Where the code stands, as ``module.function``."""
+        module = self.function.__module__.removeprefix(f"{__package__}.")
+        return f"{module}.{self.function.__qualname__}"
+
+
+_registry: dict[str, Equation] = {}
+
+
+def equation(
+    id: str, name: str, *, latex: str, documents: tuple[str, ...], note: str = ""
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register the decorated function as equation ``id`` and return it unchanged."""
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        if name in _registry:
+            raise ValueError(f"equation name {name!r} is registered twice")
+        _registry[name] = Equation(id, name, latex, documents, function, note)
+        return function
+
+    return register
+
+
+def equations() -> tuple[Equation, ...]:
+    """All equations of the reference, sorted by id, then by name."""
+    for module in _modules():
+        importlib.import_module(module)
+    return tuple(sorted(_registry.values(), key=lambda e: (e.id, e.name)))
+
+
+def _modules() -> Iterator[str]:
+    package = importlib.import_module(__package__ or "")
+    for found in pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}."):
+        yield found.name

@@ -1,0 +1,137 @@
+"""The functions whose meaning a number system must decide.
+
+The same equation lines run on floats, complex numbers (whose imaginary part carries a
+derivative), object arrays of balls (``flint.arb``: every operation encloses) and ``Bounded``
+values. Most functions need no care: ``np.tanh`` finds the right one by itself. Those that
+*branch* do. ``np.where(s < 0, ...)`` on a ball that straddles the switch silently picks a side, so
+every branch of this package goes through :func:`switch`, and a number system says here what a
+switch is. Other number systems register with ``function.register``.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .equation import equation
+
+Array: TypeAlias = Any
+"""An array of any number system: float, complex, object (balls), or ``Bounded``."""
+
+DOCUMENTS = ("D0", "D1", "D2", "D3", "D4")
+
+
+def is_ball(x: Array) -> bool:
+    """Whether ``x`` is an object array, whose elements are numbers with methods of their own."""
+    return bool(np.asarray(x).dtype == object)
+
+
+@singledispatch
+def midpoint(x: Array) -> Array:
+    """Return the plain real number at the heart of each element; ``x``'s shape."""
+    x = np.asarray(x)
+    if is_ball(x):
+        return np.vectorize(float, otypes=[float])(x)
+    return x.real
+
+
+@singledispatch
+def zeros(like: Array, shape: tuple[int, ...]) -> Array:
+    """Zeros of ``shape`` in the number system of ``like``."""
+    return np.zeros(shape, dtype=np.asarray(like).dtype)
+
+
+@singledispatch
+def switch(s: Array, below: Array, above: Array) -> Array:
+    """Return ``below`` where s < 0 and ``above`` where s >= 0; both, where that cannot be decided."""
+    if is_ball(s):
+        return np.asarray(_switch_balls(s, below, above), dtype=object)
+    return np.where(midpoint(s) < 0, below, above)
+
+
+def _switch_ball(s: Any, below: Any, above: Any) -> Any:
+    if s < 0:
+        return below
+    if s >= 0:
+        return above
+    return type(s)(below).union(above)
+
+
+_switch_balls = np.frompyfunc(_switch_ball, 3, 1)
+
+
+@singledispatch
+def floor(s: Array) -> Array:
+    """Return the largest integer not above ``s``; for complex numbers that of the real part."""
+    if is_ball(s):
+        return np.frompyfunc(lambda v: v.floor(), 1, 1)(s)
+    return np.floor(midpoint(s))
+
+
+def minimum(a: Array, b: Array) -> Array:
+    """Return the smaller of ``a`` and ``b``, elementwise."""
+    return switch(a - b, a, b)
+
+
+@singledispatch
+def binarise(u: Array) -> Array:
+    """Return 1 where u >= 1/2, else 0, with the straight-through derivative 1.
+
+    On complex numbers the imaginary part passes unchanged: that *is* the straight-through
+    estimator (Bengio, Leonard & Courville 2013), and a complex step then differentiates it.
+    """
+    rounded = switch(u - 0.5, 0.0, 1.0)
+    if np.iscomplexobj(u):
+        return rounded + 1j * np.asarray(u).imag
+    return rounded
+
+
+@equation(
+    "E01",
+    "sigmoid",
+    latex=r"\sigma(s) = \frac{1}{1 + e^{-s}}",
+    documents=DOCUMENTS,
+    note="σ' = σ(1 - σ) <= 1/4; σ(-s) = 1 - σ(s)",
+)
+@singledispatch
+def sigmoid(s: Array) -> Array:
+    """Return 1 / (1 + exp(-s)), without overflow at either end and small results kept small."""
+    if is_ball(s):
+        return 1 / (1 + np.exp(-s))
+    positive = midpoint(s) >= 0
+    e = np.exp(np.where(positive, -s, s))
+    return np.where(positive, 1, e) / (1 + e)
+
+
+@equation(
+    "E02",
+    "tanh",
+    latex=r"\tanh(s) = \frac{e^{s} - e^{-s}}{e^{s} + e^{-s}}",
+    documents=("D0", "D3"),
+    note="tanh' = 1 - tanh² <= 1; tanh(s) = 2σ(2s) - 1",
+)
+def tanh(s: Array) -> Array:
+    """Return the hyperbolic tangent, by the number system's own."""
+    return np.tanh(s)
+
+
+def relu(s: Array) -> Array:
+    """Return max(s, 0)."""
+    return switch(s, 0.0 * s, s)
+
+
+def sigmoid_slope(y: Array) -> Array:
+    """Return the derivative of the sigmoid where its *value* is ``y``."""
+    return y * (1 - y)
+
+
+def tanh_slope(y: Array) -> Array:
+    """Return the derivative of tanh where its *value* is ``y``."""
+    return 1 - y * y
+
+
+def relu_slope(y: Array) -> Array:
+    """Return the derivative of ReLU where its *value* is ``y``: 0 at 0, as PyTorch has it."""
+    return switch(-y, 1.0, 0.0)

@@ -1,0 +1,82 @@
+"""Parameters with an explicit gate axis, so that no packed order exists inside gatewise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from .functions import Array
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The widths of a cell: input ``D``, state ``H``, projected state ``P`` (``H`` where unused)."""
+
+    D: int
+    H: int
+    P: int | None = None
+
+    @property
+    def projected(self) -> int:
+        """The width of a projected hidden state."""
+        return self.H if self.P is None else self.P
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of one parameter: its gates, if it has a gate axis (axis 0), and the other axes."""
+
+    gates: tuple[str, ...]
+    axes: tuple[int, ...]
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """The array's shape, gate axis included."""
+        return (len(self.gates), *self.axes) if self.gates else self.axes
+
+
+class Parameters(Mapping[str, Array]):
+    """Named arrays; ``p["W"]`` has shape (G, D, H) and ``p.W_f`` is its slice for gate ``f``.
+
+    Gradients have the same form, so they are Parameters too, and add up with ``+``.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], arrays: Mapping[str, Array]) -> None:
+        """Take one array for every name of ``shapes``; a missing or extra name is an error."""
+        if shapes.keys() != arrays.keys():
+            raise ValueError(f"parameters: expected {sorted(shapes)}, got {sorted(arrays)}")
+        self.shapes = dict(shapes)
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __getattr__(self, name: str) -> Array:
+        arrays = self.__dict__.get("_arrays", {})
+        if name in arrays:
+            return arrays[name]
+        array, _, gate = name.partition("_")
+        if array in arrays and gate in self.shapes[array].gates:
+            return arrays[array][self.shapes[array].gates.index(gate)]
+        raise AttributeError(f"no parameter {name!r}; there are {', '.join(sorted(self.names()))}")
+
+    def names(self) -> Iterator[str]:
+        """Yield every name that attribute access understands, gate by gate."""
+        for name, shape in self.shapes.items():
+            yield from (f"{name}_{gate}" for gate in shape.gates) if shape.gates else (name,)
+
+    def map(self, function: Callable[[Array], Array]) -> Parameters:
+        """Return the same parameters with ``function`` applied to each array."""
+        return Parameters(self.shapes, {name: function(a) for name, a in self.items()})
+
+    def __add__(self, other: Parameters) -> Parameters:
+        return Parameters(self.shapes, {name: a + other[name] for name, a in self.items()})
+
+    def __repr__(self) -> str:
+        return f"Parameters({', '.join(f'{k}: {s.full}' for k, s in self.shapes.items())})"
