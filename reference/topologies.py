@@ -1,0 +1,153 @@
+"""The four topologies (E32): which steps read an input, and which outputs are read.
+
+Every function returns its output and a *pullback*, which takes the output's cotangent to the
+gradients of the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from .cell import Cell, State
+from .equation import equation
+from .functions import Array, zeros
+from .parameters import Parameters, Sizes
+from .sequence import Step, backpropagate, unroll
+
+Pullback: TypeAlias = Callable[[Array], tuple[Parameters, Array, State]]
+GeneratorPullback: TypeAlias = Callable[[Array], tuple[Parameters, Array, Array, State]]
+
+
+@equation(
+    "E32",
+    "topology.many_to_many",
+    latex=r"x_1, \dots, x_T \mapsto h_1, \dots, h_T",
+    documents=("D1", "D2"),
+    note="same length; T = 1 is one-to-one",
+)
+def many_to_many(
+    cell: Cell, p: Parameters, x: Array, state: State, lengths: Array | None = None
+) -> tuple[Array, Pullback]:
+    """Return every output (T, B, H)."""
+    run = unroll(cell, p, x, state, lengths)
+
+    def pull(dy: Array) -> tuple[Parameters, Array, State]:
+        return backpropagate(cell, p, run.steps, dy, _zeros_like(run.final))
+
+    return run.y, pull
+
+
+@equation(
+    "E32",
+    "topology.one_to_one",
+    latex=r"x \mapsto h",
+    documents=("D2",),
+    note="“like a traditional neural network”",
+)
+def one_to_one(cell: Cell, p: Parameters, x: Array, state: State) -> tuple[Array, Pullback]:
+    """Return one output (B, H) from one input (B, D); its pullback gives dx (B, D)."""
+    y, pull_all = many_to_many(cell, p, x[None], state)
+
+    def pull(dy: Array) -> tuple[Parameters, Array, State]:
+        dp, dx, dstate = pull_all(dy[None])
+        return dp, dx[0], dstate
+
+    return y[0], pull
+
+
+@equation(
+    "E32",
+    "topology.many_to_one",
+    latex=r"x_1, \dots, x_T \mapsto h_T",
+    documents=("D1", "D2"),
+    note="with lengths, each row's last own step",
+)
+def many_to_one(
+    cell: Cell, p: Parameters, x: Array, state: State, lengths: Array | None = None
+) -> tuple[Array, Pullback]:
+    """Return the last output (B, H)."""
+    run = unroll(cell, p, x, state, lengths)
+
+    def pull(dy: Array) -> tuple[Parameters, Array, State]:
+        dfinal = (dy, *_zeros_like(run.final)[1:])
+        return backpropagate(cell, p, run.steps, zeros(run.y, run.y.shape), dfinal)
+
+    return run.final[0], pull
+
+
+@equation(
+    "E32",
+    "topology.one_to_many",
+    latex=r"y_t = h_t V, \quad x_{t+1} = y_t",
+    documents=("D1", "D2"),
+    note="one input; every later step reads the output before it",
+)
+def one_to_many(
+    cell: Cell, p: Parameters, V: Array, x: Array, state: State, steps: int
+) -> tuple[Array, GeneratorPullback]:
+    """Return outputs (steps, B, D) from one input x (B, D) and the read-out V (H, D)."""
+    tape: list[Step] = []
+    outputs = [zeros(x, (0, *x.shape))]
+    for _ in range(steps):
+        new, gates = cell.step(p, x, state)
+        tape.append(Step(x, state, gates, new, None))
+        state, x = new, new[0] @ V
+        outputs.append(x[None])
+
+    def pull(dy: Array) -> tuple[Parameters, Array, Array, State]:
+        dp, dV = p.map(lambda a: zeros(a, a.shape)), zeros(V, V.shape)
+        dstate, dx = _zeros_like(state), zeros(x, x.shape)
+        for t in reversed(range(steps)):
+            step = tape[t]
+            d_out = dy[t] + dx
+            dV = dV + step.new[0].T @ d_out
+            dstate = (dstate[0] + d_out @ V.T, *dstate[1:])
+            dp_t, dx, dstate = cell.vjp(p, step.x, step.state, step.gates, step.new, dstate)
+            dp = dp + dp_t
+        return dp, dV, dx, dstate
+
+    return np.concatenate(outputs), pull
+
+
+@equation(
+    "E32",
+    "topology.encoder_decoder",
+    latex=r"s_0^{dec} = s_T^{enc}, \quad y_t = h_t^{dec} V, \quad x_{t+1}^{dec} = y_t",
+    documents=("D1", "D2"),
+    note="many-to-many of different lengths: translation, music",
+)
+def encoder_decoder(
+    encoder: tuple[Cell, Parameters],
+    decoder: tuple[Cell, Parameters],
+    V: Array,
+    x: Array,
+    start: Array,
+    steps: int,
+    lengths: Array | None = None,
+) -> tuple[Array, Callable[[Array], tuple[Parameters, Parameters, Array, Array, Array]]]:
+    """Return outputs (steps, B, D_out): the decoder starts in the encoder's final state.
+
+    ``x`` (T, B, D_in) is read by the encoder, ``start`` (B, D_out) is the decoder's first input.
+    Both cells carry the same states. The pullback gives the gradients of the encoder's and the
+    decoder's parameters, of V (H, D_out), of x and of start.
+    """
+    (cell_in, p_in), (cell_out, p_out) = encoder, decoder
+    sizes = Sizes(x.shape[2], p_in["U"].shape[-1])
+    initial = cell_in.initial_state(x, x.shape[1], sizes)
+    read = unroll(cell_in, p_in, x, initial, lengths)
+    y, pull_out = one_to_many(cell_out, p_out, V, start, read.final, steps)
+
+    def pull(dy: Array) -> tuple[Parameters, Parameters, Array, Array, Array]:
+        dp_out, dV, dstart, dfinal = pull_out(dy)
+        no_dy = zeros(read.y, read.y.shape)
+        dp_in, dx, _ = backpropagate(cell_in, p_in, read.steps, no_dy, dfinal)
+        return dp_in, dp_out, dV, dx, dstart
+
+    return y, pull
+
+
+def _zeros_like(state: State) -> State:
+    return tuple(zeros(s, s.shape) for s in state)
