@@ -48,7 +48,8 @@ def switch(s: Array, below: Array, above: Array) -> Array:
     """Return ``below`` where s < 0 and ``above`` where s >= 0; both, where that cannot be decided."""
     if is_ball(s):
         return np.asarray(_switch_balls(s, below, above), dtype=object)
-    return np.where(midpoint(s) < 0, below, above)
+    chosen = np.where(midpoint(s) < 0, below, above)
+    return chosen.astype(np.result_type(s, below, above), copy=False)
 
 
 def _switch_ball(s: Any, below: Any, above: Any) -> Any:
@@ -75,7 +76,6 @@ def minimum(a: Array, b: Array) -> Array:
     return switch(a - b, a, b)
 
 
-@singledispatch
 def binarise(u: Array) -> Array:
     """Return 1 where u >= 1/2, else 0, with the straight-through derivative 1.
 
@@ -83,8 +83,8 @@ def binarise(u: Array) -> Array:
     estimator (Bengio, Leonard & Courville 2013), and a complex step then differentiates it.
     """
     rounded = switch(u - 0.5, 0.0, 1.0)
-    if np.iscomplexobj(u):
-        return rounded + 1j * np.asarray(u).imag
+    if u.dtype.kind == "c":
+        return rounded.real + 1j * u.imag
     return rounded
 
 
@@ -119,7 +119,7 @@ def tanh(s: Array) -> Array:
 
 def relu(s: Array) -> Array:
     """Return max(s, 0)."""
-    return switch(s, 0.0 * s, s)
+    return switch(s, 0.0, s)
 
 
 def sigmoid_slope(y: Array) -> Array:

@@ -33,7 +33,7 @@ def rnn(
     xs: list[Vector], a_0: Vector, W_a: Matrix, b_a: Vector | None = None
 ) -> list[Vector]:
     """
-    E04: a^t = tanh(W_a [a^{t-1}, x^t] + b_a), with b_a = 0 "for convenience".
+    D0, E04: a^t = tanh(W_a [a^{t-1}, x^t] + b_a), with b_a = 0 "for convenience".
 
     W_a [H][H + D], b_a [H]; returns [a^1 .. a^T].
     """
@@ -51,7 +51,7 @@ def lstm(
     xs: list[Vector], a_0: Vector, c_0: Vector, W: Weights, b: Biases
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    E13 to E18 with the keys f, i, g, o; returns ([a^1 .. a^T], [c^1 .. c^T]).
+    D0, E13 to E18 with the keys f, i, g, o; returns ([a^1 .. a^T], [c^1 .. c^T]).
 
     f, i, o = σ(W [a^{t-1}, x^t] + b), g = tanh(W_g [a^{t-1}, x^t] + b_g),
     c^t = f * c^{t-1} + i * g, a^t = o * tanh(c^t).  W[key] [H][H + D], b[key] [H].
@@ -79,7 +79,7 @@ def gru(
     xs: list[Vector], c_0: Vector, W: Weights, b: Biases | None = None
 ) -> list[Vector]:
     """
-    E20, E21, E22, E23a with the keys i, r, c; returns [c^1 .. c^T], where a^t = c^t.
+    D0, E20, E21, E22, E23a with the keys i, r, c; returns [c^1 .. c^T] (a^t = c^t).
 
     The reset gate acts before the product, c̃^t = tanh(W_c [r * c^{t-1}, x^t] + b_c),
     and the update gate takes the new: c^t = i * c̃^t + (1 - i) * c^{t-1}.
@@ -103,7 +103,7 @@ def gru(
 
 def forget_gate_example() -> tuple[Vector, Vector]:
     """
-    N1: the printed f = σ(W_f [a] + b_f), in which no x occurs.
+    D0, N1: the printed f = σ(W_f [a] + b_f), in which no x occurs.
 
     Returns (pre-activation, gate), each [2], computed from the printed decimals.
     """
@@ -117,7 +117,7 @@ def forget_gate_example() -> tuple[Vector, Vector]:
 def tanh_factors(
     a_0: Vector, xs: list[Vector], W_a: Matrix, b_a: Vector | None = None
 ) -> list[Vector]:
-    """E08's braces, {1 - tanh²(W_a [a^{t-1}, x^t])} for t = 1..T, as [T][H]."""
+    """D0, E08: the braces {1 - tanh²(W_a [a^{t-1}, x^t])}, t = 1..T, as [T][H]."""
     H = len(a_0)
     b = None if b_a is None else {"a": b_a}
     before = [a_0, *rnn(xs, a_0, W_a, b_a)]
@@ -138,7 +138,7 @@ def chain_ordered(
     b_a: Vector | None = None,
 ) -> Vector:
     """
-    E08 as it holds for every H: ∂L/∂a^0 = (∂L/∂a^T) J_T ... J_2 J_1 (T = 4 in D0).
+    D0, E08 as it holds for every H: ∂L/∂a^0 = (∂L/∂a^T) J_T ... J_2 J_1 (T = 4 in D0).
 
     J_t = diag(1 - tanh²(W_a [a^{t-1}, x^t])) W_aa, where W_aa is the block of W_a that
     acts on the state.  dL_da [H] is ∂L/∂a^T with earlier losses left out; returns [H].
@@ -159,7 +159,7 @@ def chain_as_printed(
     b_a: Vector | None = None,
 ) -> Vector:
     """
-    E08 to the letter: (∂L/∂a^4) {..} {..} {..} {..} (W_a)^4, all braces first (N2).
+    D0, E08 to the letter: (∂L/∂a^4) {..} {..} {..} {..} (W_a)^4, all braces first (N2).
 
     W_a is read as its state block W_aa (the only reading in which the power exists)
     and the braces as diagonal matrices.  Right for H = 1; for H > 1 the factors do not

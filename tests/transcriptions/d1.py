@@ -15,7 +15,7 @@ Cell = Callable[[Vector, Vector, Vector], tuple[Vector, Vector]]
 
 def make_LSTMCELL(W: Weights, b: Biases) -> Cell:
     """
-    The listing's function with its four layers closed over (E13 to E18).
+    D1, E13 to E18: the listing's function with its four layers closed over.
 
     W[name] [H][H + D] and b[name] [H] for the names forget, candidate, input, output.
     Returns LSTMCELL(prev_ct [H], prev_ht [H], input [D]) -> (ht [H], Ct [H]).
@@ -45,7 +45,7 @@ def loop_as_printed(
     inputs: list[Vector], ct: Vector, ht: Vector, W: Weights, b: Biases
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    P1 as printed: ``ct, ht = LSTMCELL(ct, ht, input)`` swaps the two states.
+    D1, P1 as printed: ``ct, ht = LSTMCELL(ct, ht, input)`` swaps the two states.
 
     inputs [T][D], ct and ht [H] (zeros in the document), W and b as for
     `make_LSTMCELL`.  Returns ([ht], [ct]) after each step under the names the loop
@@ -64,7 +64,7 @@ def loop_corrected(
     inputs: list[Vector], ct: Vector, ht: Vector, W: Weights, b: Biases
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    P1 with the unpacking in the order of the return: ``ht, ct = LSTMCELL(...)``.
+    D1, P1 with the unpacking in the order of the return: ``ht, ct = LSTMCELL(...)``.
 
     Arguments as for `loop_as_printed`; returns ([h_1 .. h_T], [C_1 .. C_T]).
     """

@@ -29,7 +29,7 @@ def rnn(
     xs: list[Vector], H_0: Vector, C: Matrix, b: Vector | None = None
 ) -> list[Vector]:
     """
-    E04: one parameter matrix C on two inputs, the current x_t and the last output.
+    D2, E04: one parameter matrix C on two inputs, the current x_t and the last output.
 
     H_t = tanh([x_t, H_{t-1}] * C); the tanh is not printed.  C [D + H][H], with the
     rows that belong to x_t first, b [H]; returns [H_1 .. H_T].
@@ -50,7 +50,7 @@ def gru(
     xs: list[Vector], H_0: Vector, U: Weights, W: Weights, b: Biases | None = None
 ) -> list[Vector]:
     """
-    E20, E21, E22, E23b with the keys r, u, g; returns [H_1 .. H_T].
+    D2, E20, E21, E22, E23b with the keys r, u, g; returns [H_1 .. H_T].
 
     r_t, u_t = σ(x_t * U + H_{t-1} * W), Ĥ_t = tanh(x_t * U_g + (r_t ∘ H_{t-1}) * W_g),
     and the update gate keeps the old: H_t = u_t ∘ H_{t-1} + (1 - u_t) ∘ Ĥ_t.
@@ -85,7 +85,7 @@ def lstm(
     b: Biases | None = None,
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    E13 to E18 with the keys f, i, c, o; returns ([H_1 .. H_T], [C_1 .. C_T]).
+    D2, E13 to E18 with the keys f, i, c, o; returns ([H_1 .. H_T], [C_1 .. C_T]).
 
     f_t, i_t, o_t = σ(x_t * U + H_{t-1} * W), N_t = tanh(x_t * U_c + H_{t-1} * W_c),
     C_t = f_t * C_{t-1} + i_t * N_t, H_t = o_t * tanh(C_t).
@@ -115,7 +115,7 @@ def lstm(
 
 def one_hot(sentence: str) -> tuple[list[str], Matrix]:
     """
-    E31, N4: one row per word of the sentence, as D2 prints them.
+    D2, E31, N4: one row per word of the sentence, as D2 prints them.
 
     Words that differ in case are different words; the n-th distinct word has its 1 at
     index n and index 0 stays unused, so the width is one more than the number of
@@ -134,6 +134,6 @@ def one_hot(sentence: str) -> tuple[list[str], Matrix]:
 
 
 def embed(rows: Matrix, E: Matrix) -> Matrix:
-    """E31: each one-hot row times E; rows [T][width], E [width][D], result [T][D]."""
+    """D2, E31: each one-hot row times E; rows [T][width], E [width][D] -> [T][D]."""
     D = len(E[0])
     return [[dot(row, _column(E, j)) for j in range(D)] for row in rows]

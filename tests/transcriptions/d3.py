@@ -23,7 +23,7 @@ from .scalar import (
 
 
 def softmax(s: Vector) -> Vector:
-    """E03: f(s_k) = e^{s_k} / Σ_{k'} e^{s_k'}; s [C] -> [C]."""
+    """D3, E03: f(s_k) = e^{s_k} / Σ_{k'} e^{s_k'}; s [C] -> [C]."""
     denominator = mpf(0)
     for s_k in s:
         denominator += mp.exp(s_k)
@@ -34,26 +34,28 @@ def rnn(
     xs: list[Vector], h_0: Vector, W_xh: Matrix, W_hh: Matrix, b_h: Vector
 ) -> list[Vector]:
     """
-    E04: h_t = tanh(W_xh x_t + W_hh h_{t-1} + b_h); returns [h_1 .. h_T].
+    D3, E04: h_t = tanh(W_xh x_t + W_hh h_{t-1} + b_h); returns [h_1 .. h_T].
 
     W_xh [H][D], W_hh [H][H], b_h [H].
     """
     h, states = h_0, []
     for x in xs:
-        h = [
-            tanh(dot(W_xh[j], x) + dot(W_hh[j], h) + b_h[j]) for j in range(len(h_0))
-        ]
+        h = [tanh(dot(W_xh[j], x) + dot(W_hh[j], h) + b_h[j]) for j in range(len(h_0))]
         states.append(h)
     return states
 
 
 def rnn_outputs(hs: list[Vector], W_hz: Matrix, b_z: Vector) -> list[Vector]:
-    """E05: z_t = softmax(W_hz h_t + b_z); hs [T][H], W_hz [C][H], b_z [C] -> [T][C]."""
+    """
+    D3, E05: z_t = softmax(W_hz h_t + b_z) -> [T][C].
+
+    hs [T][H], W_hz [C][H], b_z [C].
+    """
     return [softmax([dot(W_hz[c], h) + b_z[c] for c in range(len(b_z))]) for h in hs]
 
 
 def sequence_probability(zs: list[Vector], classes: list[int]) -> Scalar:
-    """E05: P(y_1..y_T | x_1..x_T) = Π_t p(y_t), p(y_t = c) = z_{t,c}; zs [T][C]."""
+    """D3, E05: P(y_1..y_T | x_1..x_T) = Π_t p(y_t), p(y_t = c) = z_{t,c}; zs [T][C]."""
     p = mpf(1)
     for z, c in zip(zs, classes, strict=True):
         p *= z[c]
@@ -61,7 +63,7 @@ def sequence_probability(zs: list[Vector], classes: list[int]) -> Scalar:
 
 
 def rnn_s(xs: list[Vector], s_0: Vector, U: Matrix, W: Matrix) -> list[Vector]:
-    """E04: s_t = tanh(U x_t + W s_{t-1}); U [H][D], W [H][H]; [s_1 .. s_T]."""
+    """D3, E04: s_t = tanh(U x_t + W s_{t-1}); U [H][D], W [H][H]; [s_1 .. s_T]."""
     s, states = s_0, []
     for x in xs:
         s = [tanh(dot(U[j], x) + dot(W[j], s)) for j in range(len(s_0))]
@@ -70,12 +72,12 @@ def rnn_s(xs: list[Vector], s_0: Vector, U: Matrix, W: Matrix) -> list[Vector]:
 
 
 def predictions(states: list[Vector], V: Matrix) -> list[Vector]:
-    """E05: ŷ_t = softmax(V s_t); states [T][H], V [C][H] -> [T][C]."""
+    """D3, E05: ŷ_t = softmax(V s_t); states [T][H], V [C][H] -> [T][C]."""
     return [softmax([dot(row, s) for row in V]) for s in states]
 
 
 def loss_at(y: Vector, y_hat: Vector) -> Scalar:
-    """E06: E_t = -y_t log ŷ_t, summed over the classes; y and y_hat [C]."""
+    """D3, E06: E_t = -y_t log ŷ_t, summed over the classes; y and y_hat [C]."""
     E_t = mpf(0)
     for y_c, y_hat_c in zip(y, y_hat, strict=True):
         E_t -= y_c * mp.log(y_hat_c)
@@ -83,7 +85,7 @@ def loss_at(y: Vector, y_hat: Vector) -> Scalar:
 
 
 def total_loss(ys: list[Vector], y_hats: list[Vector]) -> Scalar:
-    """E06: E = Σ_t E_t; ys and y_hats [T][C]."""
+    """D3, E06: E = Σ_t E_t; ys and y_hats [T][C]."""
     E = mpf(0)
     for y, y_hat in zip(ys, y_hats, strict=True):
         E += loss_at(y, y_hat)
@@ -94,7 +96,7 @@ def deep_rnn(
     xs: list[Vector], h_0s: list[Vector], layers: list[tuple[Matrix, Matrix, Vector]]
 ) -> list[list[Vector]]:
     """
-    E27, "RNN can be deep also": layer l reads the outputs of layer l - 1.
+    D3, E27, "RNN can be deep also": layer l reads the outputs of layer l - 1.
 
     h_0s [L][H_l]; layers holds (W_xh, W_hh, b_h) per layer.  Returns the states of
     every layer, [L][T][H_l].
@@ -115,7 +117,7 @@ def lstm(
     b: Biases | None = None,
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    E15σ with E13, E14, E17, and E16, E18 filled in; ([h_1 .. h_T], [c_1 .. c_T]).
+    D3, E15σ with E13, E14, E17, and E16, E18 filled in; ([h_1 .. h_T], [c_1 .. c_T]).
 
     The candidate is printed with σ instead of tanh: u_t = σ(W_h h_{t-1} + W_x x_t);
     f_t, i_t likewise and c_t = f_t ⊙ c_{t-1} + i_t ⊙ u_t.  The pictures with

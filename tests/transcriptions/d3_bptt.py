@@ -14,13 +14,17 @@ Tensor3 = list[list[list[Scalar]]]
 
 
 def output_weight_gradient(y_hat: Vector, y: Vector, s: Vector) -> Matrix:
-    """E09: ∂E_3/∂V = (ŷ_3 - y_3) ⊗ s_3; y_hat, y [C] and s [H] of one t -> [C][H]."""
+    """
+    D3, E09: ∂E_3/∂V = (ŷ_3 - y_3) ⊗ s_3 -> [C][H].
+
+    y_hat and y [C], s [H], all of one t.
+    """
     return [[(y_hat[c] - y[c]) * s[j] for j in range(len(s))] for c in range(len(y))]
 
 
 def dE_ds(y_hat: Vector, y: Vector, V: Matrix) -> Vector:
     """
-    ∂E_t/∂ŷ_t ∂ŷ_t/∂s_t at one t -> [H].
+    D3, E11: ∂E_t/∂ŷ_t ∂ŷ_t/∂s_t at one t -> [H].
 
     ∂E/∂ŷ_c = -y_c / ŷ_c and ∂ŷ_c/∂s_j = Σ_d ŷ_c (1[c = d] - ŷ_d) V_dj.
     """
@@ -39,7 +43,7 @@ def dE_ds(y_hat: Vector, y: Vector, V: Matrix) -> Vector:
 
 def ds_ds(s: list[Vector], t: int, k: int, W: Matrix) -> Matrix:
     """
-    E11: ∂s_t/∂s_k = Π_{j=k+1..t} ∂s_j/∂s_{j-1}, later factors on the left -> [H][H].
+    D3, E11: ∂s_t/∂s_k = Π_{j=k+1..t} ∂s_j/∂s_{j-1}, later ones left -> [H][H].
 
     ∂s_j/∂s_{j-1} = diag(1 - s_j²) W (E07); the empty product, t = k, is the identity.
     """
@@ -61,7 +65,7 @@ def ds_ds(s: list[Vector], t: int, k: int, W: Matrix) -> Matrix:
 
 def ds_dW_immediate(s: list[Vector], k: int) -> Tensor3:
     """
-    E11: the immediate ∂s_k/∂W, s_{k-1} held fixed -> [a][p][q].
+    D3, E11: the immediate ∂s_k/∂W, s_{k-1} held fixed -> [a][p][q].
 
     ∂s_{k,a}/∂W_pq = 1[a = p] (1 - s_{k,a}²) s_{k-1,q}; zero for k = 0, as s_0 is given.
     """
@@ -76,7 +80,7 @@ def ds_dW_immediate(s: list[Vector], k: int) -> Tensor3:
 
 def ds_dW_total(s: list[Vector], k: int, W: Matrix) -> Tensor3:
     """
-    The total ∂s_k/∂W, through every earlier state -> [a][p][q].
+    D3, against E11: the total ∂s_k/∂W, through every earlier state -> [a][p][q].
 
     Inside E11's sum this reading of the symbol counts every path more than once.
     """
@@ -106,7 +110,7 @@ def dE_dW_at(
     immediate: bool = True,
 ) -> Matrix:
     """
-    E11: ∂E_t/∂W = Σ_{k=0..t} ∂E_t/∂ŷ_t ∂ŷ_t/∂s_t ∂s_t/∂s_k ∂s_k/∂W -> [H][H].
+    D3, E11: ∂E_t/∂W = Σ_{k=0..t} ∂E_t/∂ŷ_t ∂ŷ_t/∂s_t ∂s_t/∂s_k ∂s_k/∂W -> [H][H].
 
     y [C] is y_t.  With ``immediate=False`` ∂s_k/∂W is misread as the total derivative.
     """
@@ -129,7 +133,7 @@ def dE_dW_at(
 def dE_dW(
     xs: list[Vector], ys: list[Vector], s_0: Vector, U: Matrix, W: Matrix, V: Matrix
 ) -> Matrix:
-    """E10: ∂E/∂W = Σ_t ∂E_t/∂W -> [H][H]."""
+    """D3, E10: ∂E/∂W = Σ_t ∂E_t/∂W -> [H][H]."""
     H = len(W)
     gradient = [[mpf(0) for _ in range(H)] for _ in range(H)]
     for t in range(1, len(xs) + 1):
@@ -151,7 +155,7 @@ def delta(
     V: Matrix,
 ) -> Vector:
     """
-    E12: δ_k^(t) = ∂E_t/∂z_k = ∂E_t/∂s_t ∂s_t/∂s_k ∂s_k/∂z_k -> [H]; 1 <= k <= t.
+    D3, E12: δ_k^(t) = ∂E_t/∂z_k = ∂E_t/∂s_t ∂s_t/∂s_k ∂s_k/∂z_k -> [H]; 1 <= k <= t.
 
     z_k = U x_k + W s_{k-1}, so that ∂s_k/∂z_k = diag(1 - s_k²).  y [C] is y_t; the
     document prints k = 2, t = 3.
@@ -173,7 +177,7 @@ def gradients_by_delta(
     xs: list[Vector], ys: list[Vector], s_0: Vector, U: Matrix, W: Matrix, V: Matrix
 ) -> tuple[Matrix, Matrix, Matrix]:
     """
-    The goal of the slides: gradients of E with respect to U, V and W, from E09 and E12.
+    D3, E09, E10, E12: the gradients of E with respect to U, V and W.
 
     ∂E/∂W = Σ_t Σ_k δ_k^(t) ⊗ s_{k-1}, ∂E/∂U = Σ_t Σ_k δ_k^(t) ⊗ x_k,
     ∂E/∂V = Σ_t (ŷ_t - y_t) ⊗ s_t.  Returns (dU [H][D], dV [C][H], dW [H][H]).

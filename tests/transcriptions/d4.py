@@ -23,7 +23,7 @@ from .scalar import (
 
 
 def rnn(xs: list[Vector], s_0: Vector, U: Matrix, W: Matrix) -> list[Vector]:
-    """E04: s_t = tanh(U · x_t + W · s_{t-1}); U [H][D], W [H][H]; [s_1 .. s_T]."""
+    """D4, E04: s_t = tanh(U · x_t + W · s_{t-1}); U [H][D], W [H][H]; [s_1 .. s_T]."""
     s, states = s_0, []
     for x in xs:
         s = [tanh(dot(U[j], x) + dot(W[j], s)) for j in range(len(s_0))]
@@ -32,7 +32,7 @@ def rnn(xs: list[Vector], s_0: Vector, U: Matrix, W: Matrix) -> list[Vector]:
 
 
 def rnn_outputs(states: list[Vector], V: Matrix) -> list[Vector]:
-    """E05: y_t = softmax(V · s_t); states [T][H], V [C][H] -> [T][C]."""
+    """D4, E05: y_t = softmax(V · s_t); states [T][H], V [C][H] -> [T][C]."""
     return [softmax([dot(row, s) for row in V]) for s in states]
 
 
@@ -45,7 +45,7 @@ def lstm(
     b: Biases | None = None,
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    E13 to E18 with the keys f, i, g, o; returns ([m_1 .. m_T], [s_1 .. s_T]).
+    D4, E13 to E18 with the keys f, i, g, o; returns ([m_1 .. m_T], [s_1 .. s_T]).
 
     s_t = s_{t-1} ⊙ f_t + g_t ⊙ i_t and m_t = tanh(s_t) ⊙ o_t as printed.  The gates
     stood in pictures: f, i, o = σ(U · x_t + W · m_{t-1} + b), g = tanh(the same).
@@ -84,7 +84,7 @@ def lstm_peephole(
     output_sees_current: bool,
 ) -> tuple[list[Vector], list[Vector]]:
     """
-    E25: "gates have access also to the previous cell states", in either reading.
+    D4, E25: "gates have access also to the previous cell states", in either reading.
 
     `lstm` with p_f ⊙ s_{t-1} and p_i ⊙ s_{t-1} added under the σ of f and i.  The
     output gate gets p_o ⊙ s_t (``output_sees_current=True``, the usual cell) or
@@ -118,7 +118,7 @@ def bidirectional(
     backward: Callable[[list[Vector]], list[Vector]],
 ) -> list[Vector]:
     """
-    E26: a forward and a backward pass over one sequence, outputs concatenated.
+    D4, E26: a forward and a backward pass over one sequence, outputs concatenated.
 
     Each callable maps a sequence to its outputs, [T][D] -> [T][H]; ``backward`` is
     handed x_T .. x_1.  Returns [T][H_forward + H_backward]: row t holds the forward

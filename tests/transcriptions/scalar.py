@@ -3,8 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from mpmath import mp as mp  # type: ignore[import-untyped]
-from mpmath import mpf as mpf
+from mpmath import mp, mpf  # type: ignore[import-untyped]
+
+__all__ = [
+    "Biases",
+    "Matrix",
+    "Scalar",
+    "Vector",
+    "Weights",
+    "bias_or_zero",
+    "dot",
+    "mp",
+    "mpf",
+    "sigmoid",
+    "tanh",
+]
 
 Scalar: TypeAlias = Any
 """An ``mpf``; on input, anything that mpmath converts to one."""

@@ -1,0 +1,113 @@
+"""What a check is, and how a number that is off is put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..reference.functions import Array
+from .bounded import Bounded
+
+SHARP = 1e-2
+"""A comparison counts if its bound is below this share of the largest value; else it is blind."""
+
+
+class Mismatch(AssertionError):
+    """A subject, or the reference itself, does not hold what a check states."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A sentence that must hold: its id, the sentence, the equations it is about, its function.
+
+    ``equations`` are names from the catalogue in code. ``run`` takes what the kind of check takes
+    (a proof: nothing, its own cases included; a check of a subject: the subject and a case).
+    """
+
+    id: str
+    statement: str
+    equations: tuple[str, ...]
+    run: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One quantity against its oracle: the largest error in units of its bound, and where."""
+
+    quantity: str
+    ratio: float
+    where: tuple[int, ...]
+    got: float
+    expected: float
+    bound: float
+    sharp: bool
+
+    def __str__(self) -> str:
+        index = f"[{', '.join(map(str, self.where))}]" if self.where else ""
+        return (
+            f"{self.quantity}{index} = {self.got:.9g}, expected {self.expected:.9g} ± "
+            f"{self.bound:.2g} (error is {self.ratio:.3g} times the bound)"
+        )
+
+
+@dataclass
+class Ledger:
+    """All comparisons of one case."""
+
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    def compare(self, quantity: str, got: Array, expected: Bounded) -> None:
+        """Hold an array against its oracle; a wrong shape raises Mismatch at once."""
+        got = np.asarray(got)
+        if got.shape != expected.shape:
+            raise Mismatch(f"{quantity}: expected shape {expected.shape}, got {got.shape}")
+        if got.size == 0:
+            return
+        bound = expected.bound
+        ratio = _in_bounds(got.astype(np.float64), expected.value, bound)
+        where = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+        scale = float(np.max(np.abs(expected.value)))
+        self.comparisons.append(
+            Comparison(
+                quantity,
+                float(ratio[where]),
+                tuple(int(k) for k in where),
+                float(got[where]),
+                float(expected.value[where]),
+                float(bound[where]),
+                sharp=scale == 0 or float(np.median(bound)) <= SHARP * scale,
+            )
+        )
+
+    @property
+    def worst(self) -> Comparison | None:
+        """The comparison with the largest error in units of its bound."""
+        return max(self.comparisons, key=lambda c: c.ratio, default=None)
+
+    @property
+    def sharp(self) -> bool:
+        """Whether anything was compared, and everything within a bound that means something."""
+        return bool(self.comparisons) and all(c.sharp for c in self.comparisons)
+
+    def assert_within(self) -> None:
+        """Raise Mismatch naming every quantity whose error exceeds its bound, worst first."""
+        failed = sorted((c for c in self.comparisons if not c.ratio <= 1), key=lambda c: -c.ratio)
+        if failed:
+            others = f"; also off: {', '.join(_names(failed[1:]))}" if failed[1:] else ""
+            raise Mismatch(f"{failed[0]}{others}")
+
+
+def _in_bounds(got: Array, expected: Array, bound: Array) -> Array:
+    """Return |got - expected| / bound; 0 where nothing is promised, inf for NaN where something is."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(got - expected)
+        ratio = np.where(error == 0, 0.0, error / np.maximum(bound, np.finfo(float).tiny))
+    ratio = np.where(np.isfinite(got), ratio, np.inf)
+    return np.where(np.isinf(bound), 0.0, ratio)
+
+
+def _names(comparisons: list[Comparison]) -> Iterator[str]:
+    return (c.quantity for c in comparisons)

@@ -1,0 +1,43 @@
+"""Which proofs and which checks are about which equation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..reference.cells import cell_named
+from ..reference.equation import equations
+from .cases import Case
+from .checks import subject_checks
+from .proofs import proofs
+from .subjects import subjects
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """An equation, the proofs of the reference and the checks of subjects that are about it."""
+
+    id: str
+    name: str
+    latex: str
+    documents: tuple[str, ...]
+    source: str
+    note: str
+    proofs: tuple[str, ...]
+    checks: tuple[str, ...]
+
+
+def coverage() -> tuple[Coverage, ...]:
+    """Return one row for every equation of the reference."""
+    by_subject = {
+        name for s in subjects().values() for name in cell_named(s.cell(Case(1, 1, 1, 1))).equations
+    }
+    rows = []
+    for e in equations():
+        proving = tuple(p.id for p in proofs() if e.name in p.equations)
+        checking = tuple(
+            c.id for c in subject_checks() if e.name in c.equations or e.name in by_subject
+        )
+        rows.append(
+            Coverage(e.id, e.name, e.latex, e.documents, e.source, e.note, proving, checking)
+        )
+    return tuple(rows)
