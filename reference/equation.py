@@ -57,6 +57,29 @@ def equation(
     return register
 
 
+_vjps: dict[str, Callable[..., Any]] = {}
+
+
+def vjp_of(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register the decorated function as the VJP of the equation ``name``.
+
+    It takes the equation's arguments and then the cotangent, and returns the cotangents of the
+    arguments in order; the proofs differentiate the equation and hold the two together.
+    """
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        _vjps[name] = function
+        return function
+
+    return register
+
+
+def vjps() -> dict[str, Callable[..., Any]]:
+    """Return the VJPs of single equations, by the equation's name."""
+    equations()
+    return dict(_vjps)
+
+
 def equations() -> tuple[Equation, ...]:
     """All equations of the reference, sorted by id, then by name."""
     for module in _modules():

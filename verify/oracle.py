@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -97,9 +98,11 @@ def run(
 ) -> Result:
     """Call the subject; whatever it raises becomes SubjectCrashed."""
     try:
-        if cotangents is None:
-            return subject.forward(case, inputs)
-        return subject.gradient(case, inputs, *cotangents)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the subject's own, not the user's concern here
+            if cotangents is None:
+                return subject.forward(case, inputs)
+            return subject.gradient(case, inputs, *cotangents)
     except SubjectUnavailable:
         raise
     except Exception as error:

@@ -120,12 +120,16 @@ def _text(path: Path) -> str:
 
 def _object(path: Path, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise RunFileError(f"{path}: not JSON ({error})") from error
     if not isinstance(value, dict):
         raise RunFileError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ def _note(tally: _Tally, ledger: Ledger) -> None:
 def _record(verdict: Verdict, tally: _Tally) -> None:
     verdict.cases, verdict.blind_cases = tally.cases, tally.blind
     if tally.cases:
-        verdict.worst_ratio, verdict.worst = tally.worst_ratio, tally.worst
+        verdict.worst_ratio = min(tally.worst_ratio, sys.float_info.max)  # JSON has no infinity
+        verdict.worst = tally.worst
     if verdict.status == "passed" and tally.blind == tally.cases:
         verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
     if tally.failing is not None:

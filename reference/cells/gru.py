@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..cell import Cell, Gates, State, total
-from ..equation import equation
+from ..equation import equation, vjp_of
 from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
 
@@ -63,6 +63,7 @@ def state_takes_new(z: Array, n: Array, h: Array) -> Array:
     return z * n + (1 - z) * h
 
 
+@vjp_of("gru.state_takes_new")
 def state_takes_new_vjp(
     z: Array, n: Array, h: Array, dh_new: Array
 ) -> tuple[Array, Array, Array]:
@@ -82,6 +83,7 @@ def state_keeps_old(z: Array, n: Array, h: Array) -> Array:
     return z * h + (1 - z) * n
 
 
+@vjp_of("gru.state_keeps_old")
 def state_keeps_old_vjp(
     z: Array, n: Array, h: Array, dh_new: Array
 ) -> tuple[Array, Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..cell import Cell, Gates, State, affine_vjp
-from ..equation import equation
+from ..equation import equation, vjp_of
 from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
 
@@ -80,6 +80,7 @@ def cell_state(f: Array, c: Array, i: Array, g: Array) -> Array:
     return f * c + i * g
 
 
+@vjp_of("lstm.cell_state")
 def cell_state_vjp(
     f: Array, c: Array, i: Array, g: Array, dc_new: Array
 ) -> tuple[Array, Array, Array, Array]:
@@ -99,6 +100,7 @@ def hidden_state(o: Array, c: Array) -> Array:
     return o * tanh(c)
 
 
+@vjp_of("lstm.hidden_state")
 def hidden_state_vjp(o: Array, c: Array, dh_new: Array) -> tuple[Array, Array]:
     """Pull dh' back to (do, dc)."""
     tanh_c = tanh(c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cell import Cell, Gates, State, affine_vjp
-from ..equation import equation
+from ..equation import equation, vjp_of
 from ..functions import Array, floor, sigmoid_slope, switch, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
 from .lstm import candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
@@ -74,6 +74,7 @@ def gated_state(k: Array, proposed: Array, old: Array) -> Array:
     return k * proposed + (1 - k) * old
 
 
+@vjp_of("phased.gated_state")
 def gated_state_vjp(
     k: Array, proposed: Array, old: Array, d_new: Array
 ) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ derivative 1. It is *not* the derivative of what the cell computes, which is 0 a
 from __future__ import annotations
 
 from ..cell import Cell, Gates, State
-from ..equation import equation
+from ..equation import equation, vjp_of
 from ..functions import Array, binarise, minimum, sigmoid, sigmoid_slope, switch, zeros
 from ..parameters import Parameters, Shape, Sizes
 from .gru import CELLS as GRU_CELLS
@@ -65,6 +65,7 @@ def accumulated(u: Array, u_tilde: Array, delta: Array) -> Array:
     return u * delta + (1 - u) * (u_tilde + minimum(delta, 1 - u_tilde))
 
 
+@vjp_of("skip.accumulated")
 def accumulated_vjp(
     u: Array, u_tilde: Array, delta: Array, d_next: Array
 ) -> tuple[Array, Array, Array]:

@@ -1,0 +1,135 @@
+"""The hand-derived VJPs against derivatives by complex step: single equations, and whole cells."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference.cell import Cell
+from ...reference.cells import cells
+from ...reference.equation import Equation, equations, vjps
+from ...reference.functions import Array
+from ..arithmetic import FLOAT64
+from ..bounded import Bounded
+from ..cases import Case
+from ..check import Check
+from ..complex_step import derivative
+from .material import (
+    Material,
+    agree,
+    cell_material,
+    disprove,
+    forward,
+    gradients,
+    proof,
+    small_cases,
+)
+
+COMPLEX_STEP_SHARE = 8
+"""Complex arithmetic takes up to four real roundings for one, on both of two passes."""
+
+
+def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any]) -> Check:
+    """A single equation's VJP gives its derivative in every argument."""
+    count = len(inspect.signature(function).parameters)
+
+    def holds(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        arguments = [rng.uniform(0.05, 0.95, (2, 3)) for _ in range(count)]
+        cotangent = rng.standard_normal((2, 3))
+        pulled = vjp(*arguments, cotangent)
+        for k, argument in enumerate(arguments):
+            direction = rng.standard_normal(argument.shape)
+
+            def along(z: Array, k: int = k) -> tuple[Array, ...]:
+                return (function(*arguments[:k], z, *arguments[k + 1 :]),)
+
+            (slope,) = derivative(along, argument, direction)
+            what = f"VJP in argument {k + 1} ({_argument(function, k)})"
+            agree([name], what, (pulled[k] * direction).sum(), (cotangent * slope).sum(), scale=8.0)
+
+    return proof(
+        f"vjp[{name}]",
+        f"The VJP of {name} is its derivative, by complex step.",
+        [name],
+        st.integers(0, 2**16),
+        holds,
+    )
+
+
+def _argument(function: Callable[..., Any], k: int) -> str:
+    return list(inspect.signature(function).parameters)[k]
+
+
+def cell_gradient(cell: Cell) -> Check:
+    """Backpropagation through time gives the derivative in every argument, gate by gate."""
+    names = (*cell.equations, "bptt.backpropagate")
+
+    def holds(case: Case) -> None:
+        m = cell_material(cell, case)
+        pulled = gradients(cell, m)
+        bounds = gradients(cell, m.map(lambda array: Bounded.exact(array, FLOAT64)))
+        for name, argument in m.arguments().items():
+            for part, mask in _parts(cell, m, name, argument.shape):
+                direction = case.normal(f"direction {part}", argument.shape) * mask
+                want = _slope(cell, m, name, direction)
+                got = float((pulled[name] * direction).sum())
+                allowed = COMPLEX_STEP_SHARE * float((bounds[name].bound * abs(direction)).sum())
+                if not abs(got - want) <= allowed:
+                    suspects = reading(cell, part) or names
+                    disprove(suspects, f"{cell.name}: gradient of {part}: {got:.12g}, by complex "
+                             f"step {want:.12g} ± {allowed:.2g}")  # fmt: skip
+
+    statement = "Backpropagation through time gives the derivative of the outputs, by complex step"
+    surrogate = " (straight-through: rounding counts with slope 1)" * ("surrogate" in cell.traits)
+    return proof(
+        f"gradient[{cell.name}]",
+        f"{cell.title}: {statement}{surrogate}.",
+        names,
+        small_cases(),
+        holds,
+    )
+
+
+def _slope(cell: Cell, m: Material, name: str, direction: Array) -> float:
+    """Return the derivative of <dy, y> + <dfinal, final> along ``direction`` of one argument."""
+    z = m.map(lambda array: array.astype(np.complex128))
+
+    def outputs(argument: Array) -> tuple[Array, ...]:
+        return forward(cell, z.replaced(name, argument))
+
+    slopes = derivative(outputs, m.arguments()[name], direction)
+    return float(sum((c * s).sum() for c, s in zip((m.dy, *m.dfinal), slopes, strict=True)))
+
+
+def _parts(
+    cell: Cell, m: Material, name: str, shape: tuple[int, ...]
+) -> list[tuple[str, Array]]:
+    """Return names and masks: one a gate where the argument has a gate axis, else the whole."""
+    gates = m.p.shapes[name].gates if name in m.p else ()
+    if not gates:
+        return [(name, np.ones(shape))]
+    rows = np.arange(len(gates)).reshape(-1, *[1] * (len(shape) - 1))
+    return [(f"{name}_{gate}", (rows == k) * np.ones(shape)) for k, gate in enumerate(gates)]
+
+
+def reading(cell: Cell, parameter: str) -> Sequence[str]:
+    """Return the cell's equations whose code reads ``p.<parameter>``."""
+    by_name: dict[str, Equation] = {e.name: e for e in equations()}
+    found = [n for n in cell.equations if f"p.{parameter} " in _code(by_name[n]) + " "]
+    return found
+
+
+def _code(e: Equation) -> str:
+    code = inspect.getsource(e.function)
+    return "".join(c if c.isalnum() or c in "._" else " " for c in code)
+
+
+PROOFS = (
+    *(equation_vjp(e.name, e.function, vjps()[e.name]) for e in equations() if e.name in vjps()),
+    *(cell_gradient(cell) for cell in cells().values()),
+)

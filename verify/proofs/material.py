@@ -1,0 +1,140 @@
+"""What proofs draw, and how they say that an equation does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference.cell import Cell, State
+from ...reference.equation import equations
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ...reference.sequence import backpropagate, unroll
+from ..cases import Case
+from ..check import Check, Mismatch
+from ..drawing import for_all
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything one run of a cell over a sequence reads, forward and backward."""
+
+    p: Parameters
+    x: Array
+    state: State
+    lengths: Array | None
+    dy: Array
+    dfinal: State
+
+    def map(self, function: Callable[[Array], Array]) -> Material:
+        """Return the same material in another number system; lengths stay integers."""
+        state, dfinal = (tuple(map(function, arrays)) for arrays in (self.state, self.dfinal))
+        p, x, dy = self.p.map(function), function(self.x), function(self.dy)
+        return Material(p, x, state, self.lengths, dy, dfinal)
+
+    def arguments(self) -> dict[str, Array]:
+        """Return the differentiable arguments by name."""
+        states = {f"state {k}": s for k, s in enumerate(self.state)}
+        return {**self.p, "x": self.x, **states}
+
+    def replaced(self, name: str, array: Array) -> Material:
+        """Return the material with one argument replaced."""
+        if name == "x":
+            return replace(self, x=array)
+        if name.startswith("state "):
+            k = int(name.removeprefix("state "))
+            return replace(self, state=(*self.state[:k], array, *self.state[k + 1 :]))
+        return replace(self, p=Parameters(self.p.shapes, {**self.p, name: array}))
+
+
+def cell_material(cell: Cell, case: Case) -> Material:
+    """Draw the material of a case: parameters, input and states as the cell wants them."""
+    scale = {"unit": 1.0, "tiny": 2.0**-20, "large": 6.0}[case.scale]
+    sizes = case.sizes
+    p = cell.random_parameters(case.generator("parameters"), sizes)
+    weights = {k: a * scale if k in ("W", "U", "R", "p") else a for k, a in p.items()}
+    x = cell.random_input(case.generator("x"), case.T, case.B, sizes)
+    widths = cell.widths(sizes)
+    state = [case.normal(f"state {k}", (case.B, w)) for k, w in enumerate(widths)]
+    if "surrogate" in cell.traits:
+        state[-1] = case.generator("u").uniform(0, 1, (case.B, 1))
+    dfinal = tuple(case.normal(f"dfinal {k}", (case.B, w)) for k, w in enumerate(widths))
+    dy = case.normal("dy", (case.T, case.B, widths[0]))
+    p = Parameters(p.shapes, weights)
+    return Material(p, x, tuple(state), case.row_lengths(), dy, dfinal)
+
+
+def forward(cell: Cell, m: Material) -> tuple[Array, ...]:
+    """Return y and the final states."""
+    run = unroll(cell, m.p, m.x, m.state, m.lengths)
+    return (run.y, *run.final)
+
+
+def gradients(cell: Cell, m: Material) -> dict[str, Array]:
+    """Return the gradient of every argument by name."""
+    run = unroll(cell, m.p, m.x, m.state, m.lengths)
+    dp, dx, dstate = backpropagate(cell, m.p, run.steps, m.dy, m.dfinal)
+    return {**dp, "x": dx, **{f"state {k}": d for k, d in enumerate(dstate)}}
+
+
+def small_cases(*, scales: Sequence[str] = ("unit", "tiny", "large")) -> st.SearchStrategy[Case]:
+    """Draw float64 cases with T up to 5 and widths up to 4, with and without lengths."""
+    return st.builds(
+        Case,
+        T=st.integers(1, 5),
+        B=st.integers(1, 3),
+        D=st.integers(1, 4),
+        H=st.integers(2, 4),
+        P=st.integers(0, 1),
+        lengths=st.booleans(),
+        scale=st.sampled_from(scales),
+        seed=st.integers(0, 2**16 - 1),
+    )
+
+
+def square_cases() -> st.SearchStrategy[Case]:
+    """Draw cases with D = H: a matrix on the wrong side must show as a number, not as a shape."""
+    return small_cases(scales=["unit"]).map(lambda c: replace(c, D=c.H, T=c.T + 2, P=0))
+
+
+def proof(
+    id: str,
+    statement: str,
+    equations: Sequence[str],
+    strategy: st.SearchStrategy[Any],
+    function: Callable[[Any], None],
+) -> Check:
+    """Return the check that ``function`` raises nothing on drawn values."""
+
+    def run(examples: int, seed_value: int) -> None:
+        for_all(function, strategy, examples=examples, seed_value=seed_value)
+
+    return Check(id, statement, tuple(equations), run)
+
+
+def disprove(names: Sequence[str], reason: str) -> NoReturn:
+    """Raise the Mismatch that names the equations which do not hold."""
+    known = {e.name: e.label for e in equations()}
+    raise Mismatch(f"{', '.join(known[name] for name in names)}: {reason}")
+
+
+def agree(
+    names: Sequence[str], what: str, got: Array, want: Array, *, units: float = 64, scale: Array = 1.0
+) -> None:
+    """Require |got - want| <= units * u * max(scale, |want|), with u of float64.
+
+    For identities between two float64 computations of a few dozen operations on numbers of
+    magnitude ``scale``; a wrong formula misses by ten orders of magnitude more.
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    if got.shape != want.shape:
+        disprove(names, f"{what}: shapes {got.shape} and {want.shape} differ")
+    allowed = units * 2.0**-53 * np.maximum(scale, np.abs(want).max(initial=0.0))
+    off = np.abs(got - want)
+    if got.size and not (off <= allowed).all():
+        where = tuple(int(k) for k in np.unravel_index(int(np.nanargmax(off)), off.shape))
+        disprove(names, f"{what}: {got[where]:.12g} at {where}, expected {want[where]:.12g}")
