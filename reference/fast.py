@@ -1,15 +1,19 @@
 """The LSTM again (E13-E18), arranged for speed; ``tests/test_fast.py`` proves it equal to the cell.
 
-Nothing here is new mathematics. What makes it faster than one call of the plain cell per step:
+Nothing here is new mathematics. Times are medians on one core of an AMD EPYC (AVX2, OpenBLAS); the
+sizes are (T, B, D, H). Forward and backward take 1/6 of the plain cell's time at (20, 1, 16, 16)
+and 2/3 at (100, 32, 128, 128), float64, where nearly all of it is the products themselves. Why:
 
-* The product of the input with W does not depend on time: one product for all steps (Appleyard,
-  Kocisky & Blunsom 2016, arXiv:1604.01946). On the way back the gradients of W, U and x wait
-  likewise until the gradients of all pre-activations are known.
-* All that is elementwise runs in place in one buffer whose first axis is the *plane*: o, i, f, g
-  and the cell state. At one step a plane is contiguous, one call serves neighbouring planes, and
-  products read and write planes as they stand, as in Parameters. Nothing is ever transposed.
-* The order of the planes makes neighbours of what is treated alike: (o, i, f) are sigmoids;
-  c' = f c + i g multiplies (i, f) by (g, c); the gradient of c' reaches (i, f, g).
+* The product of the input with W does not depend on time: one product serves all steps (Appleyard,
+  Kocisky & Blunsom 2016, arXiv:1604.01946). The gradients of W, U and x likewise wait until those
+  of all pre-activations are known. Saves a third at (20, 1, 16, 16), a seventh at
+  (25, 64, 512, 512).
+* The first axis of every buffer is the *plane*: o, i, f, g and the cell state. At one step a plane
+  is contiguous; an operation on one gate of packed columns (B, 4 H) takes 2 to 3 times as long.
+  Products read and write planes as they stand, as in Parameters: nothing is transposed or packed.
+* The order of the planes makes neighbours, hence one call, of what is treated alike: (o, i, f) are
+  sigmoids; c' = f c + i g multiplies (i, f) by (g, c); the gradient of c' reaches (i, f, g).
+* Only what is kept is written in place. Reusing scratch arrays as well gains nothing measurable.
 """
 
 from __future__ import annotations
@@ -17,10 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from .functions import Array
 from .parameters import Parameters
+from .validation import InputError
 
 ORDER = ("o", "i", "f", "g")
 """The gates of planes 0 to 3."""
@@ -33,7 +37,7 @@ O, I, F, G, C = range(5)  # noqa: E741
 class FastRun:
     """Outputs y (T, B, H), final h and c (B, H), and what the way back needs.
 
-    ``states`` (T + 1, B, H) are h_0 ... h_T; ``planes`` (5, T + 1, B, H) has the gates of step t
+    ``states`` (T + 1, B, H) are h_0 ... h_T; ``planes`` (5, T + 1, B, H) has the gates of a step
     and the c that it read at [:, t]; ``tanh_c`` (T, B, H) is that of E18. ``y``, ``h`` and ``c``
     are views of them and ``x`` is the caller's own: change one, and the gradient changes.
     """
@@ -52,23 +56,30 @@ def lstm_forward(p: Parameters, x: Array, h0: Array, c0: Array) -> FastRun:
 
     ``p`` has W (4, D, H), U (4, H, H) and b (4, H). All arrays are float32, or all are float64.
     """
+    if set(p) != {"W", "U", "b"}:
+        raise InputError("p", 'W, U and b of the cell "lstm"', ", ".join(p))
     (T, B, D), H = x.shape, h0.shape[1]
-    W, U, b = (_in_order(p, name) for name in "WUb")
+    W, U, b = (_to_planes(p, name) for name in "WUb")
     states, planes = np.empty((T + 1, B, H), x.dtype), np.empty((5, T + 1, B, H), x.dtype)
     tanh_c = np.empty((T, B, H), x.dtype)
     states[0], planes[C, 0] = h0, c0
     z = planes[:C, :T].reshape(4, T * B, H)  # a view: the axes T and B lie next to each other
     np.matmul(x.reshape(T * B, D), W, out=z)
     z += b[:, None]
-    for t in range(T):
-        _step(U, states[t], planes[:, t], planes[C, t + 1], tanh_c[t], states[t + 1])
+    with np.errstate(over="ignore"):  # exp(1000) = inf is right: 1 / (1 + inf) = 0
+        for t in range(T):
+            _step(U, states[t], planes[:, t], planes[C, t + 1], tanh_c[t], states[t + 1])
     return FastRun(states[1:], states[T], planes[C, T], x, states, planes, tanh_c)
 
 
 def _step(U: Array, h: Array, planes: Array, c_new: Array, tanh_c: Array, h_new: Array) -> None:
-    """Turn a step's input products (planes 0-3) into gates; write c', tanh c' and h'."""
+    """Turn a step's input products (planes 0-3) into its gates; write c', tanh c' and h'.
+
+    A float64 run takes a tenth less than with sigmoids (1 + tanh(z / 2)) / 2, by one call of tanh
+    for all gates; a float32 run takes as long. And small sigmoids keep all their digits.
+    """
     z = planes[:C] + h @ U
-    expit(z[:G], out=planes[:G])
+    np.divide(1, 1 + np.exp(-z[:G]), out=planes[:G])
     np.tanh(z[G], out=planes[G])
     written, kept = planes[I:G] * planes[G:]
     np.add(written, kept, out=c_new)
@@ -82,35 +93,37 @@ def lstm_backward(
     """Pull dy (T, B, H) and, on the final state, dh and dc (B, H) back through ``run``.
 
     Returns the gradients of ``p``, of x (T, B, D), and of h0 and c0 (B, H). The chain rule is
-    that of the plain cell (``cells/lstm.py``); ``run`` may be pulled back through again.
+    that of the plain cell (``cells/lstm.py``). ``run`` stays as it is and may be used again.
     """
     (T, B, D), H = run.x.shape, run.h.shape[1]
-    W, U = (_in_order(p, name).transpose(0, 2, 1) for name in "WU")
+    W, U = (_to_planes(p, name).transpose(0, 2, 1) for name in "WU")
     slopes, forget = _slopes(run), run.planes[F]
     for t in reversed(range(T)):
         dz, dc = _step_vjp(slopes[:, t], forget[t], dh + dy[t], dc)
         dh = (dz @ U).sum(axis=0)
-    dz = slopes[1:].reshape(4, T * B, H)  # where _step_vjp left them
+    dz = slopes[1:].reshape(4, T * B, H)  # where the steps have left theirs
     x, h = run.x.reshape(T * B, D), run.states[:T].reshape(T * B, H)
     gradient = {"W": x.T @ dz, "U": h.T @ dz, "b": dz.sum(axis=1)}
-    dx = (dz @ W).sum(axis=0).reshape(T, B, D)
-    return p.__class__(p.shapes, {n: _back(p, n, a) for n, a in gradient.items()}), dx, dh, dc
+    # Gate by gate: (dz @ W).sum(axis=0) needs a fresh (4, T B, D), whose page faults cost 4 %.
+    dx = sum(d @ w for d, w in zip(dz, W, strict=True)).reshape(T, B, D)
+    arrays = {name: _from_planes(p, name, array) for name, array in gradient.items()}
+    return Parameters(p.shapes, arrays), dx, dh, dc
 
 
 def _slopes(run: FastRun) -> Array:
-    """Return what every step multiplies cotangents by, (5, T, B, H).
+    """Return what the steps multiply their cotangents by, (5, T, B, H).
 
-    Plane 0 is dc'/dh', by which dh' reaches c'; planes 1-4 lead from h' to the pre-activation of
-    o and from c' to those of i, f, g. All steps at once: five times fewer calls at T = 20.
+    Plane 0 is dc'/dh', by which dh' reaches c'; planes 1 to 4 lead from h' to the pre-activation
+    of o and from c' to those of i, f and g. One call for all steps instead of one a step halves
+    the way back at (20, 1, 16, 16) and takes a fifth off at (50, 8, 64, 64).
     """
     planes, tanh_c = run.planes[:, : len(run.y)], run.tanh_c
     slopes = np.empty_like(planes)
-    through_h, sigmoids, i_f, g = slopes[0], slopes[1:4], slopes[2:4], slopes[4]
-    np.subtract(1, planes[:G], out=sigmoids)
-    sigmoids *= planes[:G]
+    np.subtract(1, planes[:G], out=slopes[1:4])
+    slopes[1:4] *= planes[:G]
     slopes[1] *= tanh_c
-    i_f *= planes[G:]
-    for slope, tanh, factor in ((through_h, tanh_c, planes[O]), (g, planes[G], planes[I])):
+    slopes[2:4] *= planes[G:]
+    for slope, tanh, factor in (slopes[0], tanh_c, planes[O]), (slopes[4], planes[G], planes[I]):
         np.multiply(tanh, tanh, out=slope)
         np.subtract(1, slope, out=slope)
         slope *= factor
@@ -118,18 +131,19 @@ def _slopes(run: FastRun) -> Array:
 
 
 def _step_vjp(slopes: Array, f: Array, dh: Array, dc: Array) -> tuple[Array, Array]:
+    """Return dz (4, B, H), left in place of the step's slopes 1 to 4, and dc of the old state."""
     slopes[:2] *= dh
     dc = dc + slopes[0]
     slopes[2:] *= dc
-    return slopes[1:], dc * f
+    return slopes[1:], f * dc
 
 
-def _in_order(p: Parameters, name: str) -> Array:
-    """Return a copy of an array of ``p`` in the order of the planes, sigmoid gates negated."""
+def _to_planes(p: Parameters, name: str) -> Array:
+    """Return a copy of an array of ``p`` with its gates in the order of the planes."""
     gates = p.shapes[name].gates
     return p[name][[gates.index(gate) for gate in ORDER]]
 
 
-def _back(p: Parameters, name: str, array: Array) -> Array:
-    """Undo ``_packed``: the same signs, and the order of ``p``."""
+def _from_planes(p: Parameters, name: str, array: Array) -> Array:
+    """Return a copy of planes with the gates in the order of ``p``."""
     return array[[ORDER.index(gate) for gate in p.shapes[name].gates]]

@@ -1,1 +1,12 @@
-"""."""
+"""What people read: tables on the terminal, and one HTML page for a run.
+
+====================  ==========================================================================
+``terminal``          tables and progress on a terminal
+``summary``           a run as rows and words, before any HTML
+``typeset``           LaTeX to MathML, tidied for browsers
+``page``              the page: ``page.html`` filled in, with ``page.css`` inside
+====================  ==========================================================================
+
+A run may come from anybody. Everything it says is text to be escaped: nothing of it is opened,
+executed or taken as markup.
+"""

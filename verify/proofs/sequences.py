@@ -1,0 +1,255 @@
+"""Sequences: sums over time, carrying the state, lengths, directions, depth and topologies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference import topologies
+from ...reference.cell import Cell
+from ...reference.cells import cell_named, cells
+from ...reference.functions import Array
+from ...reference.layer import Layer, stacked
+from ...reference.sequence import backpropagate, reverse, unroll
+from ..cases import Case
+from ..complex_step import derivative
+from .material import Material, agree, cell_material, disprove, gradients, proof, small_cases
+
+CASES = small_cases(scales=["unit"]).map(lambda case: replace(case, P=0, T=case.T + 1))
+ANY_CELL = st.tuples(st.sampled_from(sorted(cells())), CASES)
+BPTT = ["bptt.backpropagate"]
+
+
+def sum_over_time(drawn: tuple[str, Case]) -> None:
+    """E10: the gradient is the sum of those of each step's loss, for every parameter."""
+    cell = cell_named(drawn[0])
+    m = cell_material(cell, drawn[1])
+    whole = gradients(cell, m)
+    parts = [replace(m, dy=m.dy * 0)]
+    for t in range(len(m.x)):
+        only = np.zeros_like(m.dy)
+        only[t] = m.dy[t]
+        parts.append(replace(m, dy=only, dfinal=tuple(d * 0 for d in m.dfinal)))
+    summed: dict[str, Array] = {}
+    for part in parts:
+        for name, d in gradients(cell, part).items():
+            summed[name] = summed.get(name, 0) + d
+    for name, d in whole.items():
+        agree(BPTT, f"{cell.name}: gradient of {name}", d, summed[name], units=4096, scale=8.0)
+
+
+def carry(drawn: tuple[str, Case]) -> None:
+    """Two segments with the state carried, forward and backward, are one sequence."""
+    cell, case = cell_named(drawn[0]), drawn[1]
+    m = cell_material(cell, replace(case, lengths=False))
+    cut = 1 + case.seed % (case.T - 1)
+    whole = unroll(cell, m.p, m.x, m.state)
+    first = unroll(cell, m.p, m.x[:cut], m.state)
+    second = unroll(cell, m.p, m.x[cut:], first.final)
+    joined = np.concatenate([first.y, second.y])
+    agree(cell.equations, f"{cell.name}: y in two segments", joined, whole.y, units=256)
+    for got, want in zip(second.final, whole.final, strict=True):
+        agree(cell.equations, f"{cell.name}: final state", got, want, units=256)
+    dp, dx, dstate = backpropagate(cell, m.p, whole.steps, m.dy, m.dfinal)
+    dp2, dx2, dmiddle = backpropagate(cell, m.p, second.steps, m.dy[cut:], m.dfinal)
+    dp1, dx1, dstart = backpropagate(cell, m.p, first.steps, m.dy[:cut], dmiddle)
+    agree(BPTT, f"{cell.name}: dx", np.concatenate([dx1, dx2]), dx, units=4096, scale=8.0)
+    for name, d in dp.items():
+        what = f"{cell.name}: gradient of {name} in two segments"
+        agree(BPTT, what, (dp1 + dp2)[name], d, units=4096, scale=8.0)
+    for got, want in zip(dstart, dstate, strict=True):
+        agree(BPTT, f"{cell.name}: gradient of the state", got, want, units=4096, scale=8.0)
+
+
+def padding(drawn: tuple[str, Case]) -> None:
+    """A padded row is the row alone: NaN beyond its length changes nothing, and length 0 holds."""
+    cell, case = cell_named(drawn[0]), drawn[1]
+    lengths = np.array([case.T, case.seed % case.T, 0])
+    m = replace(cell_material(cell, replace(case, B=3)), lengths=lengths)
+    beyond = np.arange(case.T)[:, None] >= lengths
+    m = m.replaced("x", np.where(beyond[:, :, None], np.nan, m.x))
+    run = unroll(cell, m.p, m.x, m.state, lengths)
+    g = gradients(cell, m)
+    for b, length in enumerate(lengths):
+        row = slice(b, b + 1)
+        own = tuple(s[row] for s in m.state)
+        alone = unroll(cell, m.p, m.x[:length, row], own)
+        names = cell.equations
+        agree(names, f"{cell.name}: y of row {b}", run.y[:length, row], alone.y, units=256)
+        agree(names, f"{cell.name}: y in the padding", run.y[length:, b], 0 * run.y[length:, b])
+        for got, want in zip(run.final, alone.final, strict=True):
+            agree(names, f"{cell.name}: final state of row {b}", got[row], want, units=256)
+        dfinal = tuple(d[row] for d in m.dfinal)
+        _, dx, d0 = backpropagate(cell, m.p, alone.steps, m.dy[:length, row], dfinal)
+        if length:
+            agree(BPTT, f"{cell.name}: dx", g["x"][:length, row], dx, units=4096, scale=8.0)
+        agree(BPTT, f"{cell.name}: dx in the padding", g["x"][length:, b], 0 * g["x"][length:, b])
+        for k, want in enumerate(d0):
+            agree(BPTT, f"{cell.name}: d state", g[f"state {k}"][row], want, units=4096, scale=8.0)
+
+
+def reversal(case: Case) -> None:
+    """Reversing twice is the identity; step t of a row of length n is step n - 1 - t."""
+    x = case.normal("x", (case.T, 3, case.D))
+    lengths = np.array([case.T, case.seed % case.T, 0])
+    names = ["sequence.reversed"]
+    agree(names, "reversed twice", reverse(reverse(x, lengths), lengths), x, units=0)
+    for b, n in enumerate(lengths):
+        agree(names, f"row {b}", reverse(x, lengths)[:n, b], x[:n, b][::-1], units=0)
+        agree(names, f"padding of row {b}", reverse(x, lengths)[n:, b], x[n:, b], units=0)
+    agree(names, "without lengths", reverse(x), x[::-1], units=0)
+
+
+def both_directions(case: Case) -> None:
+    """E26: the backward half is the forward cell on the reversed rows, put back in order."""
+    cell = cell_named("lstm")
+    layer = Layer(cell, case.sizes, bidirectional=True)
+    p = layer.random_parameters(case.generator("p"))
+    x, lengths = case.normal("x", (case.T, case.B, case.D)), case.row_lengths()
+    state = tuple(case.normal(f"s{k}", (2, case.B, case.H)) for k in range(2))
+    y = layer.forward(p, x, state, lengths).y
+    ahead = unroll(cell, p[0], x, tuple(s[0] for s in state), lengths).y
+    ends = [case.T] * case.B if lengths is None else lengths
+    back = np.zeros_like(ahead)
+    for b, n in enumerate(ends):
+        start = tuple(s[1, b : b + 1] for s in state)
+        run = unroll(cell, p[1], x[:n, b : b + 1][::-1], start)
+        back[:n, b] = run.y[::-1, 0]
+    names = ["bidirectional", "sequence.reversed"]
+    agree(names, "y", y, np.concatenate([ahead, back], axis=2), units=256)
+
+
+def depth(case: Case) -> None:
+    """E27: a stack is its layers one after the other."""
+    cell = cell_named("gru")
+    layer = Layer(cell, case.sizes, layers=2)
+    p = layer.random_parameters(case.generator("p"))
+    x = case.normal("x", (case.T, case.B, case.D))
+    zero = (np.zeros((case.B, case.H)),)
+    below = unroll(cell, p[0], x, zero).y
+    agree(["stacked"], "y", stacked(layer, p, x), unroll(cell, p[1], below, zero).y, units=256)
+
+
+def layer_gradient(drawn: tuple[str, Case]) -> None:
+    """The gradient through layers, directions and lengths is the derivative, by complex step."""
+    cell, case = cell_named(drawn[0]), drawn[1]
+    layer = Layer(cell, case.sizes, 2, bidirectional=True)
+    p = layer.random_parameters(case.generator("p"))
+    x = cell.random_input(case.generator("x"), case.T, case.B, case.sizes)
+    lengths = case.row_lengths()
+    output = layer.forward(p, x, None, lengths)
+    dy = case.normal("dy", output.y.shape)
+    dfinal = tuple(case.normal(f"d{k}", s.shape) for k, s in enumerate(output.final))
+    dx = layer.vjp(p, output, dy, dfinal).x
+    direction = case.normal("direction", x.shape)
+    z = tuple(q.map(lambda array: array.astype(complex)) for q in p)
+
+    def outputs(argument: Array) -> tuple[Array, ...]:
+        run = layer.forward(z, argument, None, lengths)
+        return (run.y, *run.final)
+
+    slopes = derivative(outputs, x, direction)
+    want = sum((c * s).sum() for c, s in zip((dy, *dfinal), slopes, strict=True))
+    names = [*BPTT, "bidirectional", "stacked", "sequence.reversed"]
+    agree(names, f"{cell.name}: dx", (dx * direction).sum(), want, units=2.0**16, scale=8.0)
+
+
+def topology(name: str, run: Callable[[Cell, Material, Case], tuple[Any, Any]]) -> Any:
+    """Hold a topology's pullback to x against a complex step."""
+
+    def holds(case: Case) -> None:
+        cell = cell_named("lstm")
+        m = cell_material(cell, case)
+        y, pull = run(cell, m, case)
+        dy, direction = case.normal("d", y.shape), case.normal("direction", m.x.shape)
+        z = m.map(lambda array: array.astype(complex))
+        (slope,) = derivative(lambda x: (run(cell, z.replaced("x", x), case)[0],), m.x, direction)
+        got = (np.asarray(pull(dy)) * direction).sum()
+        agree([name], "dx of the pullback", got, (dy * slope).sum(), units=4096, scale=8.0)
+
+    return holds
+
+
+def _readout(m: Material) -> Array:
+    return np.resize(np.linspace(-1, 1, 7), (m.p["W"].shape[2], m.p["W"].shape[1]))
+
+
+def many_to_many(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
+    """Run it, and return its output and dx of its pullback."""
+    y, pull = topologies.many_to_many(cell, m.p, m.x, m.state, m.lengths)
+    return y, lambda dy: pull(dy)[1]
+
+
+def many_to_one(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
+    """As above."""
+    y, pull = topologies.many_to_one(cell, m.p, m.x, m.state, m.lengths)
+    return y, lambda dy: pull(dy)[1]
+
+
+def one_to_one(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
+    """As above; dx is zero but for the first step."""
+    y, pull = topologies.one_to_one(cell, m.p, m.x[0], m.state)
+    return y, lambda dy: _first(m.x, pull(dy)[1])
+
+
+def one_to_many(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
+    """As above, with outputs fed back."""
+    y, pull = topologies.one_to_many(cell, m.p, _readout(m), m.x[0], m.state, case.T)
+    return y, lambda dy: _first(m.x, pull(dy)[2])
+
+
+def encoder_decoder(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
+    """As above, across the state handed over."""
+    start = np.ones((case.B, case.D))
+    other = cell.random_parameters(case.generator("decoder"), case.sizes)
+    args = (cell, m.p), (cell, other), _readout(m), m.x, start, case.T + 1, m.lengths
+    y, pull = topologies.encoder_decoder(*args)
+    return y, lambda dy: pull(dy)[3]
+
+
+def _first(x: Array, d: Array) -> Array:
+    return np.concatenate([d[None], np.zeros_like(x[1:])])
+
+
+def topologies_nest(case: Case) -> None:
+    """The last of many-to-many is many-to-one; T = 1 is one-to-one; a generator's first is too."""
+    cell = cell_named("lstm")
+    m = cell_material(cell, replace(case, lengths=False))
+    every, _ = topologies.many_to_many(cell, m.p, m.x, m.state)
+    last, _ = topologies.many_to_one(cell, m.p, m.x, m.state)
+    one, _ = topologies.one_to_one(cell, m.p, m.x[0], m.state)
+    V = _readout(m)
+    generated, _ = topologies.one_to_many(cell, m.p, V, m.x[0], m.state, 2)
+    agree(["topology.many_to_one"], "last output", last, every[-1])
+    agree(["topology.one_to_one"], "T = 1", one, every[0])
+    agree(["topology.one_to_many"], "first output", generated[0], every[0] @ V, scale=8.0)
+    if not np.isfinite(generated).all():
+        disprove(["topology.one_to_many"], "outputs are not finite")
+
+
+TOPOLOGIES = (many_to_many, many_to_one, one_to_one, one_to_many, encoder_decoder)
+PROOFS = (
+    proof("sequence.sum_over_time", "∂E/∂W = Σ_t ∂E_t/∂W, for every parameter of every cell.",
+          BPTT, ANY_CELL, sum_over_time),
+    proof("sequence.carry", "Two segments with the state carried are one sequence, and so are "
+          "their gradients.", BPTT, ANY_CELL, carry),
+    proof("sequence.padding", "A padded row is the row alone, values and gradients; a row of "
+          "length 0 ends in its initial state.", BPTT, ANY_CELL, padding),
+    proof("sequence.reversal", "Reversal is within each row's length, and its own inverse.",
+          ["sequence.reversed"], CASES, reversal),
+    proof("layer.bidirectional", "The backward half is the forward cell on the reversed row.",
+          ["bidirectional", "sequence.reversed"], CASES, both_directions),
+    proof("layer.stacked", "A stack is its layers one after the other.", ["stacked"], CASES, depth),
+    proof("layer.gradient", "The gradient through layers, directions and lengths, by complex step.",
+          ["bidirectional", "stacked", "sequence.reversed", *BPTT], ANY_CELL, layer_gradient),
+    proof("topology.nested", "The topologies are special cases of one another.",
+          ["topology.many_to_one", "topology.one_to_one", "topology.one_to_many"], CASES,
+          topologies_nest),
+    *(proof(f"pullback[{run.__name__}]", "Its pullback is its derivative, by complex step.",
+            [f"topology.{run.__name__}"], CASES, topology(f"topology.{run.__name__}", run))
+      for run in TOPOLOGIES),
+)  # fmt: skip
