@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -34,6 +34,10 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
 @click.option("--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True)
+@click.option(
+    "--report", "page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write the report, one HTML page.",
+)  # fmt: skip
 @json_option
 def verify(
     names: Sequence[str],
@@ -43,6 +47,7 @@ def verify(
     seed: int,
     case_text: str | None,
     runs: Path,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Hold SUBJECTs (see: gatewise subjects) against the equations."""
@@ -63,6 +68,8 @@ def verify(
         print_table(verdict_table(verdicts))
         tell_failures(verdicts)
         click.echo(f"run: {folder}")
+    if page is not None:
+        _write_report(folder, page, quiet=as_json)
     if any(v.status in ("failed", "crashed") for v in verdicts):
         sys.exit(DIFFERS)
     if any(v.status != "passed" for v in verdicts):
@@ -112,6 +119,12 @@ def prove(
 @click.option("--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True)
 def report(run: Path | None, output: Path, runs: Path) -> None:
     """Turn a RUN (default: the newest) into one self-contained HTML page."""
+    _write_report(run, output, runs=runs)
+
+
+def _write_report(
+    run: Path | None, output: Path, *, runs: Path = RUNS, quiet: bool = False
+) -> None:
     from .verify.run_files import RunFileError, newest, read
 
     try:
@@ -120,15 +133,16 @@ def report(run: Path | None, output: Path, runs: Path) -> None:
         message = f"{missing.name} is not installed; install it with: pip install 'gatewise[report]'"
         _stop(message, COULD_NOT_RUN)
     try:
-        page = render(read(run or newest(runs)))
+        text = render(read(run or newest(runs)))
     except RunFileError as error:
         _stop(str(error), COULD_NOT_RUN)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(page, encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
         _stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
-    click.echo(f"report: {output.resolve()}")
+    if not quiet:
+        click.echo(f"report: {output.resolve()}")
 
 
 @main.command()
@@ -217,10 +231,14 @@ def _or_usage(parse: Callable[[], Any]) -> Any:
         raise click.UsageError(str(error)) from error
 
 
-def _stop(message: str, code: int) -> None:
+def _stop(message: str, code: int) -> NoReturn:
     click.echo(f"gatewise: {message}", err=True)
     sys.exit(code)
 
 
 def _command() -> str:
     return shlex.join(["gatewise", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -115,9 +115,9 @@ class Layer:
                 if direction == 1:
                     d_out = reverse(d_out, output.lengths)
                 dend = tuple(d[k] for d in dfinal)
-                steps = output.passes[k].steps
+                run = output.passes[k]
                 dps[k], d_in, initial[k] = backpropagate(
-                    self.cell, parameters[k], steps, d_out, dend
+                    self.cell, parameters[k], run, d_out, dend
                 )
                 d_in = reverse(d_in, output.lengths) if direction == 1 else d_in
                 dx = d_in if dx is None else dx + d_in

@@ -30,8 +30,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Unrolled:
-    """Outputs y (T, B, width), the final state, and the steps."""
+    """The input x (T, B, D), outputs y (T, B, width), the final state, and the steps."""
 
+    x: Array
     y: Array
     final: State
     steps: tuple[Step, ...]
@@ -49,7 +50,7 @@ def unroll(
         steps.append(Step(x_t, state, gates, new, active))
         state = tuple(choose(active, n, old) for n, old in zip(new, state, strict=True))
         outputs.append(only(active, new[0])[None])
-    return Unrolled(np.concatenate(outputs), state, tuple(steps))
+    return Unrolled(x, np.concatenate(outputs), state, tuple(steps))
 
 
 @equation(
@@ -60,16 +61,16 @@ def unroll(
     note="one reverse pass; every use of the shared weights adds its own share",
 )
 def backpropagate(
-    cell: Cell, p: Parameters, steps: tuple[Step, ...], dy: Array, dfinal: State
+    cell: Cell, p: Parameters, run: Unrolled, dy: Array, dfinal: State
 ) -> tuple[Parameters, Array, State]:
     """Pull cotangents on y (T, B, width) and on the final state back through time.
 
     Returns the gradients of the parameters, of x (T, B, D) and of the initial state.
     """
     dp = p.map(lambda array: zeros(array, array.shape))
-    dx, dstate = [], dfinal
-    for t in reversed(range(len(steps))):
-        step = steps[t]
+    dx, dstate = [zeros(run.x, (0, *run.x.shape[1:]))], dfinal
+    for t in reversed(range(len(run.steps))):
+        step = run.steps[t]
         arriving = tuple(only(step.active, d) for d in dstate)
         skipping = tuple(d - a for d, a in zip(dstate, arriving, strict=True))
         arriving = (arriving[0] + only(step.active, dy[t]), *arriving[1:])
@@ -78,7 +79,7 @@ def backpropagate(
             dstate = tuple(d + s for d, s in zip(dstate, skipping, strict=True))
         dp = dp + dp_t
         dx.append(only(step.active, dx_t)[None])
-    return dp, np.concatenate(dx[::-1]) if dx else dy[:, :, :0], dstate
+    return dp, np.concatenate(dx[::-1]), dstate
 
 
 @equation(

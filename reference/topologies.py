@@ -35,7 +35,7 @@ def many_to_many(
     run = unroll(cell, p, x, state, lengths)
 
     def pull(dy: Array) -> tuple[Parameters, Array, State]:
-        return backpropagate(cell, p, run.steps, dy, _zeros_like(run.final))
+        return backpropagate(cell, p, run, dy, _zeros_like(run.final))
 
     return run.y, pull
 
@@ -73,7 +73,7 @@ def many_to_one(
 
     def pull(dy: Array) -> tuple[Parameters, Array, State]:
         dfinal = (dy, *_zeros_like(run.final)[1:])
-        return backpropagate(cell, p, run.steps, zeros(run.y, run.y.shape), dfinal)
+        return backpropagate(cell, p, run, zeros(run.y, run.y.shape), dfinal)
 
     return run.final[0], pull
 
@@ -143,7 +143,7 @@ def encoder_decoder(
     def pull(dy: Array) -> tuple[Parameters, Parameters, Array, Array, Array]:
         dp_out, dV, dstart, dfinal = pull_out(dy)
         no_dy = zeros(read.y, read.y.shape)
-        dp_in, dx, _ = backpropagate(cell_in, p_in, read.steps, no_dy, dfinal)
+        dp_in, dx, _ = backpropagate(cell_in, p_in, read, no_dy, dfinal)
         return dp_in, dp_out, dV, dx, dstart
 
     return y, pull

@@ -2,7 +2,9 @@
 
 ====================  ==========================================================================
 ``terminal``          tables and progress on a terminal
-``summary``           a run as rows and words, before any HTML
+``summary``           what passed, what did not, what was not tested; the headline
+``tables``            subjects against checks, subjects against equations
+``wording``           numbers, and text from elsewhere, as a page shows them
 ``typeset``           LaTeX to MathML, tidied for browsers
 ``page``              the page: ``page.html`` filled in, with ``page.css`` inside
 ====================  ==========================================================================

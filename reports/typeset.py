@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from html import unescape
 from xml.etree.ElementTree import Element, tostring
 
 from latex2mathml.converter import convert_to_element
+
+LARGE_OPERATORS = {"∑", "∏"}
+LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 
 
 @cache
@@ -16,24 +20,61 @@ def mathml(latex: str) -> str:
     """
     math = convert_to_element(latex, display="block")
     math.attrib.pop("xmlns", None)  # HTML needs none
-    math.set("alttext", latex)
     _tidy(math)
+    math.set("alttext", latex)
     return tostring(math, encoding="unicode")
 
 
 def _tidy(parent: Element) -> None:
-    """Join the letters of words, and set function names without an operator's space."""
-    for child in parent:
+    """Set what latex2mathml converts as LaTeX would set it."""
+    parent.text = unescape(parent.text or "") or None
+    for child in list(parent):
         _tidy(child)
-        if child.tag == "mo" and len(child.text or "") > 1 and (child.text or "").isalpha():
-            if child.text != "mod":
-                child.tag = "mi"
-    if parent.tag == "mrow" and len(parent) > 1 and all(map(_is_upright_letter, parent)):
-        word = "".join(child.text or "" for child in parent)
-        for child in list(parent):
-            parent.remove(child)
-        parent.tag, parent.text = "mi", word  # more than one letter: upright
+        if child.tag == "mo" and not child.text:
+            parent.remove(child)  # \left. is no character, and takes no room
+    _join_word(parent)
+    _set_letter(parent)
+    _set_limits(parent)
+    _space_functions(parent)
 
 
-def _is_upright_letter(element: Element) -> bool:
-    return element.tag == "mi" and element.get("mathvariant") == "normal"
+def _join_word(element: Element) -> None:
+    r"""Make one identifier of the letters of \mathrm{word}."""
+    letters = list(element)
+    upright = all(c.tag == "mi" and c.get("mathvariant") == "normal" for c in letters)
+    if element.tag == "mrow" and len(letters) > 1 and upright:
+        element.text = "".join(c.text or "" for c in letters)
+        element[:] = []
+        element.tag = "mi"
+
+
+def _set_letter(element: Element) -> None:
+    """Functions are no operators, capital Greek letters are upright, accents do not stretch."""
+    text = element.text or ""
+    if element.tag == "mo" and len(text) > 1 and text.isalpha() and text != "mod":
+        element.tag = "mi"
+    if element.tag == "mi" and "Α" <= text <= "Ω":
+        element.set("mathvariant", "normal")
+    if element.tag == "mover" and element[1].tag == "mo":
+        element[1].set("stretchy", "false")
+
+
+def _set_limits(element: Element) -> None:
+    """Put the limits of sums and products below and above; MathML moves them where it is tight."""
+    if element.tag in LIMITS and element[0].text in LARGE_OPERATORS:
+        element.tag = LIMITS[element.tag]
+
+
+def _space_functions(parent: Element) -> None:
+    """Put a thin space between a function's name and a letter beside it."""
+    if parent.tag not in ("mrow", "math", "mtd"):
+        return
+    children = list(parent)
+    for before, after in reversed(list(zip(children, children[1:], strict=False))):
+        neighbours = {before.tag, after.tag} & {"mo", "mspace", "mrow"}
+        if not neighbours and (_is_function(before) or _is_function(after)):
+            parent.insert(children.index(after), Element("mspace", width="0.167em"))
+
+
+def _is_function(element: Element) -> bool:
+    return element.tag == "mi" and len(element.text or "") > 1

@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from transcription_helpers import beside, by_key, gap, ln, same, transposed, values
+from transcription_helpers import (
+    beside,
+    by_key,
+    diagonal,
+    each,
+    gap,
+    ln,
+    same,
+    transposed,
+    unit,
+    values,
+)
 from transcriptions import d0, d1, d2
 from transcriptions.scalar import dot, mp, mpf, sigmoid, tanh
 
@@ -45,8 +56,10 @@ class TestScalar:
 
     def test_extremes_do_not_overflow(self) -> None:
         """The printed exponentials survive arguments of ±1e4."""
-        assert sigmoid(10**4) == 1 and 0 < sigmoid(-(10**4)) < mpf(10) ** -4000
-        assert tanh(10**4) == 1 and tanh(-(10**4)) == -1
+        assert sigmoid(10**4) == 1
+        assert 0 < sigmoid(-(10**4)) < mpf(10) ** -4000
+        assert tanh(10**4) == 1
+        assert tanh(-(10**4)) == -1
 
     def test_dot(self) -> None:
         """Products are summed, and unequal lengths are refused."""
@@ -84,11 +97,24 @@ class TestD0:
     def test_gru_by_hand(self) -> None:
         """r = 1/4 makes log 2 of 4 log 2 before the product; i = 3/4 takes the new."""
         W = {"r": [[0, 0]], "i": [[0, 0]], "c": [[1, 0]]}
-        b = {"r": [-ln(3)], "i": [ln(3)], "c": [0]}
+        b = {"r": [-ln(3)], "i": [ln(3)], "c": [-2 * ln(2)]}
 
         c = d0.gru([[9]], [4 * ln(2)], W, b)
 
-        assert same(c, [[mpf(9) / 20 + ln(2)]])
+        assert same(c, [[mpf(-9) / 20 + ln(2)]])
+
+    def test_gru_units_run_apart(self) -> None:
+        """With a diagonal state block two units are two cells of one unit."""
+        xs, c_0, b = values(3, 1), values(2, salt=8), by_key("irc", 2, salt=3)
+        w, u = by_key("irc", 2, 1), by_key("irc", 2, salt=2)
+        W = {k: beside(diagonal(u[k]), w[k]) for k in "irc"}
+
+        both = d0.gru(xs, c_0, W, b)
+
+        for j in range(2):
+            W_j = {k: [[u[k][j], w[k][j][0]]] for k in "irc"}
+            alone = d0.gru(xs, [c_0[j]], W_j, each(lambda v, j=j: [v[j]], b))
+            assert same(unit(j, both), alone)
 
     def test_gru_without_biases(self) -> None:
         """Leaving the biases out means zeros."""
@@ -108,9 +134,7 @@ class TestD0:
         assert abs(f[1] - printed[1]) < mpf("0.00005")
 
     @pytest.mark.parametrize(("H", "agree"), [(1, True), (2, False)])
-    def test_printed_chain_is_right_for_one_unit_only(
-        self, H: int, agree: bool
-    ) -> None:
+    def test_printed_chain_is_right_for_one_unit_only(self, H: int, agree: bool) -> None:
         """N2: the four braces may be collected only where everything commutes."""
         case = (values(H), values(H, salt=2), values(4, 2), values(H, H + 2, salt=3))
 
@@ -118,6 +142,12 @@ class TestD0:
 
         assert same(ordered, printed) is agree
         assert agree or gap(ordered, printed) > mpf("1e-6")
+
+    def test_printed_chain_is_right_over_one_step(self) -> None:
+        """A single factor has nothing to commute with, for any number of units."""
+        case = (values(3), values(3, salt=2), values(1, 2), values(3, 5, salt=3))
+
+        assert same(d0.chain_ordered(*case), d0.chain_as_printed(*case))
 
     def test_ordered_chain_is_the_derivative(self) -> None:
         """E08 for H = 2 equals the derivative of dL · a^4 at a^0, with a bias."""
@@ -185,7 +215,7 @@ class TestD2:
     def test_gru_keeps_the_old(self) -> None:
         """u = 3/4, r = 1/4 by hand: 3/4 of the old and 1/4 of tanh(log 2)."""
         zero, one = [[0]], [[1]]
-        U, W = {k: zero for k in "rug"}, {"r": zero, "u": zero, "g": one}
+        U, W = dict.fromkeys("rug", zero), {"r": zero, "u": zero, "g": one}
         b = {"r": [-ln(3)], "u": [ln(3)], "g": [0]}
 
         H = d2.gru([[9]], [4 * ln(2)], U, W, b)

@@ -4,7 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from transcription_helpers import beside, by_key, gap, ln, same, transposed, values
+from transcription_helpers import (
+    beside,
+    by_key,
+    diagonal,
+    each,
+    gap,
+    ln,
+    same,
+    transposed,
+    unit,
+    values,
+)
 from transcriptions import d0, d3, d3_bptt, d4
 from transcriptions.scalar import dot, mp, mpf, sigmoid
 
@@ -38,8 +49,10 @@ class TestD3:
         assert same(d4.rnn(xs, s_0, U, W), expected)
 
     def test_rnn_bias(self) -> None:
-        """h = tanh(b_h) = 3/5 where nothing else speaks."""
-        assert same(d3.rnn([[1]], [1], [[0]], [[0]], [ln(2)]), [[mpf(3) / 5]])
+        """h = tanh(b_h) = ±3/5 where nothing else speaks."""
+        zero, b_h = [[0, 0], [0, 0]], [ln(2), -ln(2)]
+
+        assert same(d3.rnn([[1, 1]], [1, 1], zero, zero, b_h), [[0.6, -0.6]], 15)
 
     def test_outputs_and_sequence_probability(self) -> None:
         """z = (1/4, 3/4) at both steps; P(1, 0) is their product 3/16."""
@@ -62,13 +75,30 @@ class TestD3:
         assert same(above, d3.rnn(below, h_0s[1], *second))
 
     def test_sigmoid_candidate_by_hand(self) -> None:
-        """E15σ: with everything at zero u = 1/2, so c = c_0/2 + 1/4."""
+        """E15σ: u = 3/4, f = 1/4, i = 1/2, o = 3/4 give c = c_0/4 + 3/8."""
         zero = {key: [[0]] for key in "ufio"}
+        b = {"u": [ln(3)], "f": [-ln(3)], "i": [0], "o": [ln(3)]}
 
-        h, c = d3.lstm([[1]], [1], [2], zero, zero)
+        h, c = d3.lstm([[1]], [1], [2], zero, zero, b)
+        without, _ = d3.lstm([[1]], [1], [0], zero, zero)
 
-        assert same(c, [[mpf(5) / 4]])
-        assert same(h, [[mp.tanh(mpf(5) / 4) / 2]])
+        assert same(c, [[mpf(7) / 8]])
+        assert same(h, [[mp.tanh(mpf(7) / 8) * 3 / 4]])
+        assert same(without, [[mp.tanh(mpf(1) / 4) / 2]])
+
+    def test_lstm_units_run_apart(self) -> None:
+        """With diagonal state matrices two units are two cells of one unit."""
+        xs, h_0, c_0 = values(3, 1), values(2, salt=7), values(2, salt=8)
+        w, u = by_key("ufio", 2, 1), by_key("ufio", 2, salt=2)
+        b = by_key("ufio", 2, salt=3)
+
+        both = d3.lstm(xs, h_0, c_0, each(diagonal, u), w, b)
+
+        for j in range(2):
+            w_j, b_j = ({k: [v[k][j]] for k in "ufio"} for v in (w, b))
+            u_j = {k: [[u[k][j]]] for k in "ufio"}
+            alone = d3.lstm(xs, [h_0[j]], [c_0[j]], u_j, w_j, b_j)
+            assert same([unit(j, states) for states in both], alone)
 
     def test_sigmoid_candidate_through_tanh(self) -> None:
         """σ(s) = (1 + tanh(s/2))/2 turns D4's cell into D3's in one step from c = 0."""
@@ -84,10 +114,7 @@ class TestD3:
         _, c = d3.lstm(x, h_0, [0, 0], W_h, W_x, b)
         _, s = d4.lstm(x, h_0, [0, 0], U4, W4, b4)
 
-        i = [
-            sigmoid(dot(W_h["i"][j], h_0) + dot(W_x["i"][j], x[0]) + b["i"][j])
-            for j in range(2)
-        ]
+        i = [sigmoid(dot(W_h["i"][j], h_0) + dot(W_x["i"][j], x[0]) + b["i"][j]) for j in range(2)]
         assert same(c[0], [(i[j] + s[0][j]) / 2 for j in range(2)])
 
 
@@ -95,15 +122,15 @@ class TestBptt:
     """D3's gradients against numerical differentiation of the loss."""
 
     def case(self) -> Any:
-        """T = 3, D = 2, H = 2, C = 2, with a soft target in the middle."""
-        xs, ys = values(3, 2), [[1, 0], [mpf(1) / 4, mpf(3) / 4], [0, 1]]
+        """T = 3, D = 1, H = 2, C = 3, with a soft target in the middle."""
+        xs, ys = values(3, 1), [[1, 0, 0], [mpf(1) / 4, 0, mpf(3) / 4], [0, 1, 0]]
         return (
             xs,
             ys,
             values(2, salt=6),
-            values(2, 2),
+            values(2, 1),
             values(2, 2, salt=2),
-            values(2, 2, salt=3),
+            values(3, 2, salt=3),
         )
 
     @staticmethod
@@ -174,6 +201,18 @@ class TestBptt:
 
         assert same(d3_bptt.delta(2, 3, xs, ys[2], s_0, U, W, V), numeric, digits=20)
 
+    def test_total_derivative_is_that_of_the_state(self) -> None:
+        """∂s_3/∂W through every earlier state, which E11 does not mean by ∂s_k/∂W."""
+        xs, _, s_0, U, W, _ = self.case()
+        s = [s_0, *d3.rnn_s(xs, s_0, U, W)]
+
+        total = d3_bptt.ds_dW_total(s, 3, W)
+
+        for a in range(2):
+            numeric = self.numeric(lambda M, a=a: d3.rnn_s(xs, s_0, U, M)[2][a], W)
+            assert same(total[a], numeric, digits=20)
+            assert not same(d3_bptt.ds_dW_immediate(s, 3)[a], numeric, digits=3)
+
     def test_state_jacobian_multiplies_in_order(self) -> None:
         """∂s_2/∂s_0 is the second Jacobian times the first, not the other way."""
         xs, _, s_0, U, W, _ = self.case()
@@ -209,12 +248,27 @@ class TestD4:
         s_1 = 3 * ln(3) / 4 + mpf(3) / 20
         o = sigmoid(s_1) if current else mpf(3) / 4
 
-        m, s = d4.lstm_peephole(
-            [[1]], [0], [ln(3)], zero, zero, p, b, output_sees_current=current
-        )
+        m, s = d4.lstm_peephole([[1]], [0], [ln(3)], zero, zero, p, b, output_sees_current=current)
 
         assert same(s, [[s_1]])
         assert same(m, [[o * mp.tanh(s_1)]])
+
+    def test_peephole_units_run_apart(self) -> None:
+        """With diagonal state matrices two units are two cells of one unit."""
+        xs, m_0, s_0 = values(3, 1), values(2, salt=7), values(2, salt=8)
+        w, u = by_key("figo", 2, 1), by_key("figo", 2, salt=2)
+        p, b = by_key("fio", 2, salt=3), by_key("figo", 2, salt=4)
+
+        def run(*case: Any) -> Any:
+            return d4.lstm_peephole(xs, *case, output_sees_current=True)
+
+        both = run(m_0, s_0, w, each(diagonal, u), p, b)
+
+        for j in range(2):
+            w_j, p_j, b_j = (each(lambda v, j=j: [v[j]], all_) for all_ in (w, p, b))
+            u_j = {k: [[u[k][j]]] for k in "figo"}
+            alone = run([m_0[j]], [s_0[j]], w_j, u_j, p_j, b_j)
+            assert same([unit(j, states) for states in both], alone)
 
     def test_peephole_of_zero_is_the_lstm(self) -> None:
         """Without peepholes both readings are the plain cell."""
@@ -225,18 +279,14 @@ class TestD4:
         for current in (False, True):
             assert same(
                 plain,
-                d4.lstm_peephole(
-                    xs, [0, 0], [1, 1], U, W, zeros, output_sees_current=current
-                ),
+                d4.lstm_peephole(xs, [0, 0], [1, 1], U, W, zeros, output_sees_current=current),
             )
 
     def test_bidirectional_lines_the_two_passes_up(self) -> None:
         """Running sums from either end: position t holds both sums that include t."""
 
         def running_sum(sequence: Any) -> Any:
-            return [
-                [sum(x[0] for x in sequence[: t + 1])] for t in range(len(sequence))
-            ]
+            return [[sum(x[0] for x in sequence[: t + 1])] for t in range(len(sequence))]
 
         both = d4.bidirectional([[1], [10], [100]], running_sum, running_sum)
 

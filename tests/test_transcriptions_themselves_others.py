@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from transcription_helpers import by_key, flat, ln, same, transposed, values
+from transcription_helpers import by_key, diagonal, each, flat, ln, same, transposed, unit, values
 from transcriptions import d2, d4, others, others_skip
 from transcriptions.scalar import mp, mpf, sigmoid
 
@@ -24,6 +24,7 @@ class TestOthers:
         W, U, b = [[1, -1]], [[2, 0], [0, 1]], [0, -1]
 
         assert others.relu_rnn([[1], [-3]], [1, 1], W, U, b) == [[3, 0], [3, 2]]
+        assert others.relu_rnn([[0.5]], [0], [[1]], [[0]], [0]) == [[0.5]]
 
     @pytest.mark.parametrize(("off_diagonal", "agree"), [(0, True), (1, False)])
     def test_reset_after_is_reset_before_where_u_n_is_diagonal(
@@ -43,12 +44,42 @@ class TestOthers:
     def test_reset_after_by_hand(self) -> None:
         """r = 1/4 acts on the bias b_hn = 4 log 2 too; z = 3/4 keeps the old."""
         zero = {key: [[0]] for key in "rzn"}
-        b_i = {"r": [-2 * ln(3)], "z": [ln(3)], "n": [0]}
-        b_h = {"r": [ln(3)], "z": [0], "n": [4 * ln(2)]}
+        b_i = {"r": [-2 * ln(3)], "z": [-ln(3)], "n": [-2 * ln(2)]}
+        b_h = {"r": [ln(3)], "z": [2 * ln(3)], "n": [4 * ln(2)]}
 
         h = others.gru_reset_after([[1]], [2], zero, zero, b_i, b_h)
 
-        assert same(h, [[mpf(3) / 20 + mpf(3) / 2]])
+        assert same(h, [[mpf(-3) / 20 + mpf(3) / 2]])
+
+    def test_reset_after_units_run_apart(self) -> None:
+        """With diagonal state matrices two units are two cells of one unit."""
+        xs, h_0 = values(3, 1), values(2, salt=7)
+        w, u = by_key("rzn", 2), by_key("rzn", 2, salt=2)
+        b_i, b_h = by_key("rzn", 2, salt=3), by_key("rzn", 2, salt=4)
+        W, U = each(lambda v: [v], w), each(diagonal, u)
+
+        both = others.gru_reset_after(xs, h_0, W, U, b_i, b_h)
+
+        for j in range(2):
+            W_j, U_j = (each(lambda v, j=j: [[v[j]]], v) for v in (w, u))
+            b_ij, b_hj = (each(lambda v, j=j: [v[j]], v) for v in (b_i, b_h))
+            alone = others.gru_reset_after(xs, [h_0[j]], W_j, U_j, b_ij, b_hj)
+            assert same(unit(j, both), alone)
+
+    def test_coupled_units_run_apart(self) -> None:
+        """With diagonal state matrices two units are two cells of one unit."""
+        xs, h_0, c_0 = values(3, 1), values(2, salt=7), values(2, salt=8)
+        w, u = by_key("igo", 2), by_key("igo", 2, salt=2)
+        b = by_key("igo", 2, salt=3)
+        W, U = each(lambda v: [v], w), each(diagonal, u)
+
+        both = others.lstm_coupled(xs, h_0, c_0, W, U, b)
+
+        for j in range(2):
+            W_j, U_j = (each(lambda v, j=j: [[v[j]]], v) for v in (w, u))
+            b_j = each(lambda v, j=j: [v[j]], b)
+            alone = others.lstm_coupled(xs, [h_0[j]], [c_0[j]], W_j, U_j, b_j)
+            assert same([unit(j, states) for states in both], alone)
 
     def test_coupled_gate_by_hand(self) -> None:
         """i = 1/4 leaves 3/4 of the old cell."""
@@ -70,14 +101,10 @@ class TestOthers:
         doubled = {k: [shared[k][0], shared[k][0]] for k in "figo"}
 
         plain = d4.lstm(xs, [0, 0], c_0, W_c, U_c, b)
-        assert same(
-            others.lstm_projected(xs, [0, 0], c_0, W, U, b, [[1, 0], [0, 1]]), plain
-        )
+        assert same(others.lstm_projected(xs, [0, 0], c_0, W, U, b, [[1, 0], [0, 1]]), plain)
 
         h, c = others.lstm_projected(xs, [0], c_0, W, shared, b, [[1], [1]])
-        m, s = d4.lstm(
-            xs, [0, 0], c_0, W_c, {k: transposed(doubled[k]) for k in "figo"}, b
-        )
+        m, s = d4.lstm(xs, [0, 0], c_0, W_c, {k: transposed(doubled[k]) for k in "figo"}, b)
         assert same(c, s)
         assert same(h, [[sum(m_t)] for m_t in m])
 
@@ -85,6 +112,7 @@ class TestOthers:
         ("t", "k"),
         [
             ("1/8", "1/2"),
+            ("1/5", "4/5"),
             ("1/4", "1"),
             ("3/8", "1/2"),
             ("1/2", "1/2000"),
@@ -125,7 +153,7 @@ class TestOthers:
         assert same(flat(phased(mpf(1) / 8)), middle)
 
     def test_phased_lstm_gates_its_units_apart_and_over_time(self) -> None:
-        """Two periods: the second unit is shut at both times, the first once."""
+        """τ, s and r_on belong to a unit: one opens for the first step, one never."""
         zero, p = {k: [[0, 0]] * 2 for k in "figo"}, {k: [0, 0] for k in "fio"}
         b = {k: [0, 0] for k in "figo"}
         clock = ([1, 100], [0, -75], [mpf(1) / 2] * 2, 0)
@@ -134,6 +162,15 @@ class TestOthers:
         _, c = others.phased_lstm(xs, times, [0, 0], [8, 8], zero, zero, p, b, *clock)
 
         assert same(c, [[4, 8], [4, 8]])
+
+    def test_phased_lstm_open_ratio_belongs_to_a_unit(self) -> None:
+        """At φ = 1/4 a ratio of 1/2 is wide open and a ratio of 1 half open."""
+        zero, p = {k: [[0, 0]] * 2 for k in "figo"}, {k: [0, 0] for k in "fio"}
+        b, clock = {k: [0, 0] for k in "figo"}, ([1, 1], [0, 0], [0.5, 1], 0)
+
+        _, c = others.phased_lstm([[0, 0]], [0.25], [0, 0], [8, 8], zero, zero, p, b, *clock)
+
+        assert same(c, [[4, 6]])
 
     def test_attention_by_hand(self) -> None:
         """Scores log 3 and 0 weigh 3/4 to 1/4, whether log 2 comes from s or h."""
@@ -173,23 +210,20 @@ class TestSkip:
 
         assert u == [1, 0, 0, 1, 0]
         assert same(u_tilde, [1, *(mpf(n) / 4 for n in (1, 2, 3, 1, 2))])
-        assert h[0] == h[1] == h[2] and h[3] == h[4]
+        assert h[0] == h[1] == h[2]
+        assert h[3] == h[4]
         assert same(h[3], [mp.tanh(1 + mp.tanh(1))])
 
     def test_accumulation_stops_at_one(self) -> None:
         """From ũ = 1/2 with δ = 3/4 the sum is 1, not 5/4."""
-        _, u, u_tilde = others_skip.skip_rnn(
-            [[1]], [0], *self.RNN, [0], ln(3), mpf(1) / 2
-        )
+        _, u, u_tilde = others_skip.skip_rnn([[1]], [0], *self.RNN, [0], ln(3), mpf(1) / 2)
 
         assert u == [0]
         assert same(u_tilde, [mpf(1) / 2, 1])
 
     def test_delta_reads_the_new_state(self) -> None:
         """h = 3/5 and w_p = 5/3 log 3 make δ = 3/4."""
-        _, _, u_tilde = others_skip.skip_rnn(
-            [[ln(2)]], [9], [[1]], [[0]], [0], [ln(3) * 5 / 3], 0
-        )
+        _, _, u_tilde = others_skip.skip_rnn([[ln(2)]], [9], [[1]], [[0]], [0], [ln(3) * 5 / 3], 0)
 
         assert same(u_tilde, [1, mpf(3) / 4])
 
@@ -203,13 +237,27 @@ class TestSkip:
         assert u == [1, 1, 1]
         assert same(h, d2.rnn(xs, h_0, [*W["f"], *U["f"]], b["f"]))
 
-        h, _, _ = others_skip.skip_gru(xs, h_0, W, U, b, *gate)
+        h, _, starts = others_skip.skip_gru(xs, h_0, W, U, b, *gate)
+        assert starts[0] == 1
         W2, U2, b2 = ({"r": M["r"], "u": M["z"], "g": M["c"]} for M in (W, U, b))
         assert same(h, d2.gru(xs, h_0, W2, U2, b2))
 
-        h, c, _, _ = others_skip.skip_lstm(xs, h_0, c_0, W, U, b, *gate)
+        h, c, _, starts = others_skip.skip_lstm(xs, h_0, c_0, W, U, b, *gate)
+        assert starts[0] == 1
         W2, U2, b2 = ({**M, "c": M["g"]} for M in (W, U, b))
         assert same([h, c], d2.lstm(xs, h_0, c_0, W2, U2, b2))
+
+    def test_copies_each_unit_to_itself(self) -> None:
+        """A skipped step leaves every unit where it was, in any cell."""
+
+        def step(x: Any, state: Any) -> Any:
+            return ([v + x[0] for v in state[0]],)
+
+        states, u, starts = others_skip.skip(step, [[1], [1]], ([5, 7],), [0, 0], -9)
+
+        assert starts[0] == 1
+        assert u == [1, 0]
+        assert states == [([6, 8],), ([6, 8],)]
 
     def test_lstm_copies_both_states(self) -> None:
         """At u = 0 neither h nor c moves, and δ may be read from either of them."""
@@ -218,7 +266,8 @@ class TestSkip:
 
         h, c, u, _ = others_skip.skip_lstm(*case, [0], -ln(3))
         assert u == [1, 0]
-        assert h[0] == h[1] and c[0] == c[1]
+        assert h[0] == h[1]
+        assert c[0] == c[1]
         assert same(c[0], [1])
 
         in_h = others_skip.skip_lstm(*case, [1], 0)[3][1]

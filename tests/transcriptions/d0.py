@@ -29,9 +29,7 @@ N1_PRINTED_PREACTIVATION = ("3.59", "-2.13")
 N1_PRINTED_GATE = ("0.7941", "0.1062")  # the first is not σ(3.59)
 
 
-def rnn(
-    xs: list[Vector], a_0: Vector, W_a: Matrix, b_a: Vector | None = None
-) -> list[Vector]:
+def rnn(xs: list[Vector], a_0: Vector, W_a: Matrix, b_a: Vector | None = None) -> list[Vector]:
     """
     D0, E04: a^t = tanh(W_a [a^{t-1}, x^t] + b_a), with b_a = 0 "for convenience".
 
@@ -75,9 +73,7 @@ def lstm(
     return all_a, all_c
 
 
-def gru(
-    xs: list[Vector], c_0: Vector, W: Weights, b: Biases | None = None
-) -> list[Vector]:
+def gru(xs: list[Vector], c_0: Vector, W: Weights, b: Biases | None = None) -> list[Vector]:
     """
     D0, E20, E21, E22, E23a with the keys i, r, c; returns [c^1 .. c^T] (a^t = c^t).
 
@@ -124,9 +120,7 @@ def tanh_factors(
     factors = []
     for t, x in enumerate(xs):
         ax = [*before[t], *x]
-        factors.append(
-            [1 - tanh(dot(W_a[j], ax) + bias_or_zero(b, "a", j)) ** 2 for j in range(H)]
-        )
+        factors.append([1 - tanh(dot(W_a[j], ax) + bias_or_zero(b, "a", j)) ** 2 for j in range(H)])
     return factors
 
 
@@ -180,9 +174,7 @@ def _identity(H: int) -> Matrix:
 
 def _times(A: Matrix, B: Matrix) -> Matrix:
     H = len(A)
-    return [
-        [dot(A[j], [B[m][k] for m in range(H)]) for k in range(H)] for j in range(H)
-    ]
+    return [[dot(A[j], [B[m][k] for m in range(H)]) for k in range(H)] for j in range(H)]
 
 
 def _row_times(row: Vector, A: Matrix) -> list[Scalar]:

@@ -25,9 +25,7 @@ def make_LSTMCELL(W: Weights, b: Biases) -> Cell:
         H = len(W[name])
         return [squash(dot(W[name][j], combine) + b[name][j]) for j in range(H)]
 
-    def LSTMCELL(
-        prev_ct: Vector, prev_ht: Vector, input: Vector
-    ) -> tuple[Vector, Vector]:
+    def LSTMCELL(prev_ct: Vector, prev_ht: Vector, input: Vector) -> tuple[Vector, Vector]:
         combine = prev_ht + input
         ft = layer("forget", sigmoid, combine)
         candidate = layer("candidate", tanh, combine)

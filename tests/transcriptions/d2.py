@@ -25,9 +25,7 @@ def _column(M: Matrix, j: int) -> Vector:
     return [row[j] for row in M]
 
 
-def rnn(
-    xs: list[Vector], H_0: Vector, C: Matrix, b: Vector | None = None
-) -> list[Vector]:
+def rnn(xs: list[Vector], H_0: Vector, C: Matrix, b: Vector | None = None) -> list[Vector]:
     """
     D2, E04: one parameter matrix C on two inputs, the current x_t and the last output.
 
@@ -38,10 +36,7 @@ def rnn(
     H, states = H_0, []
     for x in xs:
         xh = [*x, *H]
-        H = [
-            tanh(dot(xh, _column(C, j)) + bias_or_zero(biases, "C", j))
-            for j in range(len(H_0))
-        ]
+        H = [tanh(dot(xh, _column(C, j)) + bias_or_zero(biases, "C", j)) for j in range(len(H_0))]
         states.append(H)
     return states
 

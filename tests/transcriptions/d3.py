@@ -30,9 +30,7 @@ def softmax(s: Vector) -> Vector:
     return [mp.exp(s_k) / denominator for s_k in s]
 
 
-def rnn(
-    xs: list[Vector], h_0: Vector, W_xh: Matrix, W_hh: Matrix, b_h: Vector
-) -> list[Vector]:
+def rnn(xs: list[Vector], h_0: Vector, W_xh: Matrix, W_hh: Matrix, b_h: Vector) -> list[Vector]:
     """
     D3, E04: h_t = tanh(W_xh x_t + W_hh h_{t-1} + b_h); returns [h_1 .. h_T].
 

@@ -16,16 +16,12 @@ def column(M: Matrix, j: int) -> Vector:
     return [row[j] for row in M]
 
 
-def affine(
-    key: str, j: int, x: Vector, h: Vector, W: Weights, U: Weights, b: Biases
-) -> Scalar:
+def affine(key: str, j: int, x: Vector, h: Vector, W: Weights, U: Weights, b: Biases) -> Scalar:
     """Unit ``j`` of x W[key] + h U[key] + b[key]."""
     return dot(x, column(W[key], j)) + dot(h, column(U[key], j)) + b[key][j]
 
 
-def relu_rnn(
-    xs: list[Vector], h_0: Vector, W: Matrix, U: Matrix, b: Vector
-) -> list[Vector]:
+def relu_rnn(xs: list[Vector], h_0: Vector, W: Matrix, U: Matrix, b: Vector) -> list[Vector]:
     """h_t = max(0, x_t W + h_{t-1} U + b); W [D][H], U [H][H], b [H]; [h_1 .. h_T]."""
     h, states = h_0, []
     for x in xs:

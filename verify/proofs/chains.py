@@ -39,7 +39,7 @@ def chain(case: Case) -> None:
     p, a, states, x = _run(case)
     dL = case.normal("dL", (case.H,))
     run = unroll(RNN, p, x[:, None], (a[None],))
-    _, _, (want,) = backpropagate(RNN, p, run.steps, 0 * run.y, (dL[None],))
+    _, _, (want,) = backpropagate(RNN, p, run, 0 * run.y, (dL[None],))
     agree(["rnn.chain"], "dL/da_0", bptt.chain(p, states, dL), want[0], scale=8.0)
 
 
@@ -77,7 +77,7 @@ def sum_over_paths(case: Case) -> None:
     p, a, states, x = _run(case)
     dE = case.normal("dE", (case.H,))
     run = unroll(RNN, p, x[:, None], (a[None],))
-    want, _, _ = backpropagate(RNN, p, run.steps, 0 * run.y, (dE[None],))
+    want, _, _ = backpropagate(RNN, p, run, 0 * run.y, (dE[None],))
     got = bptt.sum_over_paths(p, a, states, x, dE)
     for name, array in want.items():
         agree(["bptt.sum_over_paths"], f"dE/d{name}", got[name], array, scale=8.0)

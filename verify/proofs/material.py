@@ -77,7 +77,7 @@ def forward(cell: Cell, m: Material) -> tuple[Array, ...]:
 def gradients(cell: Cell, m: Material) -> dict[str, Array]:
     """Return the gradient of every argument by name."""
     run = unroll(cell, m.p, m.x, m.state, m.lengths)
-    dp, dx, dstate = backpropagate(cell, m.p, run.steps, m.dy, m.dfinal)
+    dp, dx, dstate = backpropagate(cell, m.p, run, m.dy, m.dfinal)
     return {**dp, "x": dx, **{f"state {k}": d for k, d in enumerate(dstate)}}
 
 

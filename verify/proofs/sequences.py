@@ -54,9 +54,9 @@ def carry(drawn: tuple[str, Case]) -> None:
     agree(cell.equations, f"{cell.name}: y in two segments", joined, whole.y, units=256)
     for got, want in zip(second.final, whole.final, strict=True):
         agree(cell.equations, f"{cell.name}: final state", got, want, units=256)
-    dp, dx, dstate = backpropagate(cell, m.p, whole.steps, m.dy, m.dfinal)
-    dp2, dx2, dmiddle = backpropagate(cell, m.p, second.steps, m.dy[cut:], m.dfinal)
-    dp1, dx1, dstart = backpropagate(cell, m.p, first.steps, m.dy[:cut], dmiddle)
+    dp, dx, dstate = backpropagate(cell, m.p, whole, m.dy, m.dfinal)
+    dp2, dx2, dmiddle = backpropagate(cell, m.p, second, m.dy[cut:], m.dfinal)
+    dp1, dx1, dstart = backpropagate(cell, m.p, first, m.dy[:cut], dmiddle)
     agree(BPTT, f"{cell.name}: dx", np.concatenate([dx1, dx2]), dx, units=4096, scale=8.0)
     for name, d in dp.items():
         what = f"{cell.name}: gradient of {name} in two segments"
@@ -84,7 +84,7 @@ def padding(drawn: tuple[str, Case]) -> None:
         for got, want in zip(run.final, alone.final, strict=True):
             agree(names, f"{cell.name}: final state of row {b}", got[row], want, units=256)
         dfinal = tuple(d[row] for d in m.dfinal)
-        _, dx, d0 = backpropagate(cell, m.p, alone.steps, m.dy[:length, row], dfinal)
+        _, dx, d0 = backpropagate(cell, m.p, alone, m.dy[:length, row], dfinal)
         if length:
             agree(BPTT, f"{cell.name}: dx", g["x"][:length, row], dx, units=4096, scale=8.0)
         agree(BPTT, f"{cell.name}: dx in the padding", g["x"][length:, b], 0 * g["x"][length:, b])

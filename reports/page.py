@@ -1,0 +1,98 @@
+"""The report: a run as one HTML page that needs nothing beside itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ..reference.documents import examples
+from ..verify.coverage import Coverage, coverage
+from ..verify.proofs import proofs
+from ..verify.run_files import Run
+from . import summary, tables, wording
+from .typeset import mathml
+
+MARKS = {"passed": "✓", "failed": "✕", "crashed": "‼", "not tested": "○", "blind": "◌"}
+TONES = {"conforms": "✓", "differs": "✕", "incomplete": "○"}
+
+
+@dataclass(frozen=True)
+class EquationRow:
+    """An equation as the page shows it."""
+
+    equation: Coverage
+    math: Markup
+    standings: tuple[tables.Standing, ...]
+
+
+def render(run: Run) -> str:
+    """Return the page. Whatever the run contains is shown as text."""
+    return _environment().from_string(_text("page.html")).render(_context(run))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    for function in (wording.shown, wording.heat, wording.case_items, wording.families):
+        environment.filters[function.__name__] = function
+    return environment
+
+
+def _printable(value: Any) -> Any:
+    foreign = isinstance(value, str) and not isinstance(value, Markup)
+    return wording.printable(value) if foreign else value
+
+
+def _context(run: Run) -> dict[str, Any]:
+    rows = summary.entries(run)
+    equations = _equation_rows(rows)
+    return {
+        "css": Markup(_text("page.css")),
+        "run": run,
+        "rows": rows,
+        "headline": summary.headline(rows),
+        "subjects": list(dict.fromkeys(row.planned.subject for row in rows)),
+        "closest": summary.closest(rows),
+        "failures": [row for row in rows if row.status in ("failed", "crashed")],
+        "untested": summary.gaps(rows, "not tested"),
+        "blind": summary.gaps(rows, "blind"),
+        "not_planned": summary.not_planned(rows),
+        "grid": tables.grid(rows),
+        "statements": {row.planned.check: row.statement for row in rows},
+        "equations": _by_id(equations),
+        "ids": {row.equation.name: row.equation.id for row in equations},
+        "concerned": sum(bool(row.standings) for row in equations),
+        "proofs": proofs(),
+        "examples": examples(),
+        "marks": MARKS,
+        "tones": TONES,
+        "colours": wording.COLOURS,
+    }
+
+
+def _equation_rows(rows: tuple[summary.Entry, ...]) -> tuple[EquationRow, ...]:
+    standings = tables.standings(rows)
+    return tuple(
+        EquationRow(each, Markup(mathml(each.latex)), standings.get(each.name, ()))
+        for each in coverage()
+    )
+
+
+def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
+    grouped: dict[str, list[EquationRow]] = {}
+    for row in rows:
+        grouped.setdefault(row.equation.id, []).append(row)
+    return grouped
+
+
+def _text(name: str) -> str:
+    return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")

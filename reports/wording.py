@@ -1,0 +1,77 @@
+"""Numbers, and text from elsewhere, as a page shows them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+
+LONGEST = 4000
+"""Characters of one text of a run that are shown."""
+
+COLOURS = 8
+"""Steps of the colour scale, half a decade of error/bound each, from 1e-4 to 1."""
+
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters, controls of the writing direction, halves of surrogate pairs."""
+
+LARGEST = sys.float_info.max
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def printable(text: str) -> str:
+    """Replace what a browser cannot show or would show misleadingly; cut what is too long."""
+    text = UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    if len(text) > LONGEST:
+        return f"{text[:LONGEST]} … (and {len(text) - LONGEST} characters more)"
+    return text
+
+
+def shown(ratio: float | None) -> str:
+    """Return a ratio in two digits, as people write it."""
+    if ratio is None:
+        return ""
+    if abs(ratio) >= LARGEST:
+        return "∞"
+    if math.isnan(ratio):
+        return "NaN"
+    if ratio == 0 or 1e-3 <= abs(ratio) < 1000:
+        return f"{ratio:.0f}" if ratio == 0 or abs(ratio) >= 9.95 else f"{ratio:#.2g}"
+    digits, _, exponent = f"{ratio:.1e}".partition("e")
+    return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def heat(ratio: float | None) -> int:
+    """Return the step of a ratio on the colour scale, 0 (1e-4 and less) to 8 (1 and more)."""
+    if ratio is None or not ratio > 1e-4:
+        return 0
+    if ratio >= 1:
+        return COLOURS
+    return round(2 * (math.log10(ratio) + 4))
+
+
+def case_items(text: str) -> tuple[tuple[str, str], ...]:
+    """Return a case's names and values; none if the text is not a case."""
+    try:
+        value = json.loads(text)
+        return tuple((name, _plain(each)) for name, each in value.items())
+    except (ValueError, AttributeError, RecursionError):
+        return ()
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Group ids like ``gradient[lstm]`` by what stands before the bracket."""
+    found: dict[str, list[str]] = {}
+    for each in ids:
+        family, _, member = each.partition("[")
+        members = found.setdefault(family, [])
+        if member:
+            members.append(member.removesuffix("]"))
+    return {family: tuple(members) for family, members in found.items()}

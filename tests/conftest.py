@@ -1,0 +1,22 @@
+"""What all tests share: the deterministic Hypothesis profile, and where the source lies."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "gatewise",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("gatewise")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root, which is the package."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,183 @@
+"""Errors to plant in the source of ``reference/``: where, what, and which equation must be named.
+
+Adding one is adding an entry. ``named`` are ids or names, one of which must stand in the message
+that turns red; ``only_documents`` marks errors that are consistent in themselves (a wrong formula
+with the right gradient of that wrong formula), which only the documents' transcriptions can see.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Replace ``old``, which must occur ``times`` times, by ``new`` in one file."""
+
+    id: str
+    file: str
+    old: str
+    new: str
+    named: tuple[str, ...]
+    times: int = 1
+    only_documents: bool = False
+
+
+PLANTED = (
+    Planted(
+        "swap_two_gates", "cells/lstm.py",
+        "c_new = cell_state(f, c, i, g)", "c_new = cell_state(i, c, f, g)",
+        named=("E17", "E13", "E14"),
+    ),
+    Planted(
+        "swap_two_gates_throughout", "cells/lstm.py",
+        "return f * c + i * g", "return i * c + f * g",
+        named=("E17",),
+    ),
+    Planted(
+        "swap_weights_of_two_gates", "cells/lstm.py",
+        "return sigmoid(x @ p.W_i + h @ p.U_i + p.b_i)",
+        "return sigmoid(x @ p.W_f + h @ p.U_f + p.b_f)",
+        named=("E14",),
+    ),
+    Planted(
+        "drop_tanh_slope_of_hidden_state", "cells/lstm.py",
+        "dh_new * o * tanh_slope(tanh_c)", "dh_new * o",
+        named=("E18",),
+    ),
+    Planted(
+        "drop_tanh_slope_of_rnn", "functions.py",
+        "return 1 - y * y", "return 1 + 0 * y",
+        named=("E02", "E04", "E07", "E18"),
+    ),
+    Planted(
+        "drop_dc_path", "cells/lstm.py",
+        "cell_state_vjp(f, c, i, g, dc_new + dc_through_h)",
+        "cell_state_vjp(f, c, i, g, dc_through_h)",
+        named=("E13", "E14", "E17", "E10"),
+    ),
+    Planted(
+        "drop_dc_path_in_bptt", "sequence.py",
+        "arriving = (arriving[0] + only(step.active, dy[t]), *arriving[1:])",
+        "arriving = (arriving[0] + only(step.active, dy[t]), *(0 * d for d in arriving[1:]))",
+        named=("E10",),
+    ),
+    Planted(
+        "new_state_for_old_in_dU", "cells/lstm.py",
+        "arrays, dx, dh = affine_vjp(p, x, h, dz)",
+        "arrays, dx, dh = affine_vjp(p, x, new[0], dz)",
+        named=("E13", "E14", "E15", "E16"),
+    ),
+    Planted(
+        "new_state_for_old_in_dU_of_rnn", "cells/rnn.py",
+        "affine_vjp(p, x, a, dz)", "affine_vjp(p, x, a_new, dz)",
+        named=("E04",),
+    ),
+    Planted(
+        "transpose_U", "cells/lstm.py",
+        "return sigmoid(x @ p.W_f + h @ p.U_f + p.b_f)",
+        "return sigmoid(x @ p.W_f + h @ p.U_f.T + p.b_f)",
+        named=("E13",),
+    ),
+    Planted(
+        "transpose_U_in_the_vjp", "cell.py",
+        "dh = total([dz[k] @ getattr(p, f\"U_{k}\").T for k in gates])",
+        "dh = total([dz[k] @ getattr(p, f\"U_{k}\") for k in gates])",
+        named=("E04", "E13", "E10"),
+    ),
+    Planted(
+        "W_a_for_W_aa_in_the_chain", "bptt.py",
+        "return tanh_slope(a)[:, None] * p.U_a.T", "return tanh_slope(a)[:, None] * p.W_a.T",
+        named=("E07", "E08"),
+    ),
+    Planted(
+        "forget_the_carry_between_segments", "sequence.py",
+        "new, gates = cell.step(p, x_t, state)",
+        "new, gates = cell.step(p, x_t, state if t % 3 else tuple(0 * s for s in state))",
+        named=("E04", "E13", "E20", "E10"),
+    ),
+    Planted(
+        "forget_the_carried_cotangent", "sequence.py",
+        "dp_t, dx_t, dstate = cell.vjp(p, step.x, step.state, step.gates, step.new, arriving)",
+        "dp_t, dx_t, dstate = cell.vjp(p, step.x, step.state, step.gates, step.new, arriving)\n"
+        "        dstate = tuple(0 * d for d in dstate) if t == 1 else dstate",
+        named=("E10",),
+    ),
+    Planted(
+        "misorder_the_jacobian_product", "bptt.py",
+        "for a in reversed(states):", "for a in states:",
+        named=("E08",),
+    ),
+    Planted(
+        "total_for_immediate_derivative", "bptt.py",
+        "before = [initial, *states[:-1]]", "before = list(states)",
+        named=("E11",),
+    ),
+    Planted(
+        "reset_after_for_before", "cells/gru.py",
+        "return tanh(x @ p.W_n + (r * h) @ p.U_n + p.b_n)",
+        "return tanh(x @ p.W_n + r * (h @ p.U_n) + p.b_n)",
+        named=("E22",),
+    ),
+    Planted(
+        "polarity_of_the_update_gate", "cells/gru.py",
+        "return z * h + (1 - z) * n", "return z * n + (1 - z) * h",
+        named=("E23b",),
+    ),
+    Planted(
+        "drop_b_hn", "cells/gru_reset_after.py",
+        "return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n + p.b_hn))",
+        "return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n))",
+        named=("E24",),
+    ),
+    Planted(
+        "output_peephole_sees_the_old_cell_state", "cells/lstm_peephole.py",
+        "        self.name, self.title, self._output_sees_new = name, title, output_sees_new",
+        "        self.name, self.title, self._output_sees_new = name, title, False",
+        named=("E25",), only_documents=True,
+    ),
+    Planted(
+        "time_gate_closes_at_half", "cells/lstm_phased.py",
+        "switch(phi - p.r_on, falling, closed)", "switch(phi - p.r_on / 2, falling, closed)",
+        named=("E28",),
+    ),
+    Planted(
+        "no_straight_through", "cells/skip.py",
+        "return Parameters(p.shapes, {**dp, **own}), dx, (*d_old, du_tilde + du)",
+        "return Parameters(p.shapes, {**dp, **own}), dx, (*d_old, du_tilde)",
+        named=("E29",),
+    ),
+    Planted(
+        "reverse_the_padding_too", "sequence.py",
+        "return x[np.where(t < ends, ends - 1 - t, t), np.arange(batch)[None, :]]",
+        "return x[::-1]",
+        named=("E26",),
+    ),
+    Planted(
+        "sigmoid_candidate_for_tanh", "cells/lstm.py",
+        "return tanh(x @ p.W_g + h @ p.U_g + p.b_g)",
+        "return sigmoid(x @ p.W_g + h @ p.U_g + p.b_g)",
+        named=("E15",),
+    ),
+    Planted(
+        "bias_twice", "cells/gru.py",
+        "return sigmoid(x @ p.W_r + h @ p.U_r + p.b_r)",
+        "return sigmoid(x @ p.W_r + h @ p.U_r + p.b_r + p.b_r)",
+        named=("E21",),
+    ),
+    Planted(
+        "loss_gradient_without_target", "output.py",
+        "return dE[..., None] * (softmax(s) - y)", "return dE[..., None] * softmax(s)",
+        named=("E06",),
+    ),
+    Planted(
+        "scatter_instead_of_scatter_add", "tokens.py",
+        "d_table[index] = d_table[index] + row", "d_table[index] = row",
+        named=("E31",),
+    ),
+    Planted(
+        "clip_arrays_one_by_one", "clipping.py",
+        "return {name: g * scale for name, g in gradients.items()}",
+        "return {name: g * minimum(threshold / global_norm({name: g}), 0 * norm + 1)"
+        " for name, g in gradients.items()}",
+        named=("E30",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""The catalogue in code is complete."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gatewise.reference.cells import cells
+from gatewise.reference.equation import equations
+from gatewise.verify.coverage import coverage
+
+IDS = [f"E{n:02d}" for n in range(1, 34) if n != 23] + ["E23a", "E23b"]
+DOCUMENT = re.compile(r"D[0-4]|.*\d{4}|PyTorch, cuDNN, Keras")
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_every_id_has_a_function_and_a_check(id):
+    """Each id of the catalogue is a function of the reference that something checks."""
+    rows = [row for row in coverage() if row.id == id]
+
+    assert rows, f"{id} has no function"
+    for row in rows:
+        assert row.proofs or row.checks, f"{id} {row.name} has no check"
+
+
+def test_no_other_ids():
+    """The code holds no equation that the catalogue does not know."""
+    assert {e.id for e in equations()} == set(IDS)
+
+
+@pytest.mark.parametrize("e", equations(), ids=lambda e: e.name)
+def test_an_equation_carries_latex_and_documents(e):
+    """LaTeX has balanced braces; every source is a document or a dated paper."""
+    assert e.latex.count("{") == e.latex.count("}") > 0 or "{" not in e.latex
+    assert e.latex.strip()
+    assert e.documents
+    assert all(DOCUMENT.fullmatch(document) for document in e.documents)
+
+
+@pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+def test_a_cell_names_existing_equations(cell):
+    """What a cell says it computes is in the catalogue."""
+    assert set(cell.equations) <= {e.name for e in equations()}
+
+
+def test_the_command_lists_them_without_gap():
+    """``gatewise equations --json`` is JSON, complete, and exits with 0."""
+    command = [sys.executable, "-m", "gatewise.cli", "equations", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert {row["id"] for row in json.loads(done.stdout)} == set(IDS)

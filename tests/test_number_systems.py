@@ -1,0 +1,152 @@
+"""Bounded, balls and complex steps: what they promise, and what they refuse."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.reference.cells import cells
+from gatewise.reference.functions import midpoint, minimum, relu, switch
+from gatewise.verify.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
+from gatewise.verify.bounded import Bounded
+from gatewise.verify.cases import Case
+from gatewise.verify.complex_step import derivative
+from gatewise.verify.enclosure import balls, distance, precision
+from gatewise.verify.proofs.cell_gradients import _slope
+from gatewise.verify.proofs.material import cell_material, forward, gradients
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def exact(x, arithmetic=FLOAT32):
+    return Bounded.exact(np.asarray(x, dtype=np.float64), arithmetic)
+
+
+@given(SEEDS)
+def test_sums_in_any_order_stay_within_the_bound(seed):
+    """Bias first, bias last, one product or two, pairwise or sequential: one bound covers all."""
+    rng = np.random.default_rng(seed)
+    x, W, h, U = (rng.standard_normal(s).astype(np.float32) for s in ((2, 9), (9, 3), (2, 8), (8, 3)))
+    b = rng.standard_normal(3).astype(np.float32)
+    bounded = exact(x) @ exact(W) + exact(h) @ exact(U) + exact(b)
+    joined = np.concatenate([x, h], axis=1), np.concatenate([W, U])
+    sequential = np.broadcast_to(b, (2, 3)).copy()
+    for k in rng.permutation(17):
+        sequential = sequential + joined[0][:, k, None] * joined[1][k]
+
+    for computed in (x @ W + h @ U + b, b + h @ U + x @ W, joined[0] @ joined[1] + b, sequential):
+        assert computed.dtype == np.float32
+        assert (np.abs(computed - bounded.value) <= bounded.bound).all()
+
+
+@given(SEEDS)
+def test_the_bound_is_no_fantasy(seed):
+    """Errors reach a good share of the bound: for one product, more than a hundredth."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, 200)).astype(np.float32)
+    product = exact(a) * exact(b)
+
+    assert (np.abs(a * b - product.value) / product.bound).max() > 0.01
+
+
+def test_tf32_products_have_a_wider_bound():
+    """Rounding the operands to 11 bits first shows as a bound some thousand times wider."""
+    a, b = np.ones((1, 4)), np.ones((4, 1))
+    narrow, wide = (exact(a, x) @ exact(b, x) for x in (FLOAT32, TF32))
+
+    assert (wide.bound > 1000 * narrow.bound).all()
+
+
+@pytest.mark.parametrize("function", [np.maximum, np.minimum, np.round, np.sign, np.floor])
+def test_unsound_functions_are_refused(function):
+    """A function that would silently pick a side of a ball is no function of Bounded."""
+    with pytest.raises(TypeError):
+        function(exact([1.0]), exact([2.0])) if function.nin == 2 else function(exact([1.0]))
+
+
+def test_a_switch_inside_the_ball_returns_the_hull():
+    """ReLU of 0 ± 1 is [0, 1], as Bounded and as ball; away from 0 it picks a side."""
+    import flint
+
+    wide = Bounded(np.array([0.0]), np.array([1.0]), FLOAT64)
+    both = relu(wide)
+    ball = relu(np.array([flint.arb(0, 1)], dtype=object))[0]
+
+    assert both.value - both.bound <= 0 <= 1 <= both.value + both.bound
+    assert ball.contains(flint.arb(0))
+    assert ball.contains(flint.arb(1))
+    assert relu(exact([-2.0])).bound == 0
+    assert switch(exact([3.0]), 0.0, 5.0).value == 5.0
+
+
+def test_overflow_promises_nothing():
+    """A number beyond the arithmetic's largest has an infinite bound."""
+    assert np.isinf((exact([1e30]) * exact([1e30])).bound).all()
+    assert np.isfinite((exact([1e30], FLOAT64) * exact([1e30], FLOAT64)).bound).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+def test_a_cell_keeps_its_dtype(cell, dtype):
+    """No constant or branch widens the numbers, forward or backward."""
+    m = cell_material(cell, Case(4, 2, 3, 3, lengths=True)).map(lambda a: a.astype(dtype))
+    outputs = (*forward(cell, m), *gradients(cell, m).values())
+
+    assert {array.dtype for array in outputs} == {np.dtype(dtype)}
+
+
+@given(SEEDS, st.sampled_from(["float32", "float64", "longdouble"]))
+def test_balls_hold_floats_exactly(seed, dtype):
+    """A ball made of a float, longdouble included, is that float."""
+    x = np.random.default_rng(seed).standard_normal(3).astype(np.longdouble) / 3
+    x = x.astype(dtype)
+
+    with precision():
+        assert (distance(x, balls(x)) == 0).all()
+
+
+def test_distance_is_seen():
+    """A float beside its ball is at the distance at which it is."""
+    with precision():
+        off = distance(np.array([1.5]), balls(np.array([1.0])))
+
+    assert 0.5 <= off[0] < 0.5 + 1e-9
+
+
+def test_complex_step_is_exact_where_differences_are_not():
+    """The derivative of exp(s)/s^1.5 (Squire & Trapp's example) is right to the last digits."""
+    (slope,) = derivative(lambda z: (np.exp(z) / z**1.5,), np.array(1.5), np.array(1.0))
+    true = np.exp(1.5) / 1.5**1.5 * (1 - 1.5 / 1.5)
+
+    assert abs(slope - true) < 4 * np.spacing(np.exp(1.5) / 1.5**1.5)
+
+
+@pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+def test_vjp_and_complex_step_agree_to_a_few_ulp(cell):
+    """Over 40 cases, the median disagreement is below 4 units of roundoff of the terms' sum."""
+    units = []
+    for seed in range(40):
+        m = cell_material(cell, Case(4, 2, 3, 3, seed=seed))
+        for name, d in gradients(cell, m).items():
+            direction = np.random.default_rng(seed).standard_normal(d.shape)
+            want = _slope(cell, m, name, direction)
+            scale = np.abs(d * direction).sum()
+            units.append(abs((d * direction).sum() - want) / (scale * 2.0**-53))
+
+    assert np.median(units) < 4
+
+
+def test_midpoint_and_minimum_agree_in_every_system():
+    """The smaller of two numbers is the same number in floats, complex, balls and Bounded."""
+    a, b = np.array([1.0, 5.0]), np.array([2.0, 3.0])
+    systems = (lambda v: v, lambda v: v.astype(complex), balls, exact)
+
+    for system in systems:
+        np.testing.assert_array_equal(midpoint(minimum(system(a), system(b))), [1.0, 3.0])
+
+
+def test_arithmetics_are_ordered_by_precision():
+    """The roundoffs are those of the formats."""
+    assert ARITHMETICS["float32"].roundoff == np.finfo(np.float32).eps / 2
+    assert ARITHMETICS["float64"].roundoff == np.finfo(np.float64).eps / 2
+    assert ARITHMETICS["float16"].roundoff == np.finfo(np.float16).eps / 2

@@ -1,0 +1,14 @@
+"""Every proof of the reference holds."""
+
+import pytest
+
+from gatewise.verify.proofs import proofs
+from gatewise.verify.proving import attempt
+
+
+@pytest.mark.parametrize("proof", proofs(), ids=lambda proof: proof.id)
+def test_proof(proof):
+    """The proof's statement holds on drawn examples."""
+    result = attempt(proof, budget="standard", seed=1)
+
+    assert result.holds, result.message

@@ -1,0 +1,105 @@
+"""Bad input gets one sentence that names the argument, what was expected and what was got."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gatewise.reference.cells import cell_named, cells
+from gatewise.reference.layer import Layer
+from gatewise.reference.parameters import Parameters, Sizes
+from gatewise.reference.validation import InputError
+
+LAYER = Layer(cell_named("lstm"), Sizes(3, 4))
+P = LAYER.random_parameters(np.random.default_rng(0))
+X = np.ones((5, 2, 3))
+STATE = (np.zeros((1, 2, 4)), np.zeros((1, 2, 4)))
+
+
+def with_array(name, array):
+    return (Parameters(P[0].shapes, {**P[0], name: array}),)
+
+
+NAN = X.copy()
+NAN[2, 1, 0] = np.nan
+
+BAD = {
+    "x of two axes": (dict(x=X[0]), r"x: expected an array of shape \(T, B, 3\), got shape \(2, 3\)"),
+    "x of wrong width": (dict(x=X[:, :, :2]), r"x: expected .* 3\), got shape \(5, 2, 2\)"),
+    "x a list": (dict(x=[[1.0]]), r"x: expected an array .*, got list"),
+    "integers": (dict(x=X.astype(int)), r"x: expected floating-point numbers, got int64"),
+    "empty batch": (dict(x=X[:, :0]), r"x: expected a batch of at least one sequence"),
+    "NaN": (dict(x=NAN), r"x: expected finite numbers, got nan at \(2, 1, 0\)"),
+    "mixed dtypes": (dict(x=X.astype(np.float32)), r"parameters\[0\]\['W'\]: expected the dtype of x"),
+    "wrong weight": (dict(parameters=with_array("U", np.ones((4, 4, 3)))),
+                     r"parameters\[0\]\['U'\]: expected shape \(4, 4, 4\), got \(4, 4, 3\)"),
+    "NaN in a weight": (dict(parameters=with_array("b", np.full((4, 4), np.nan))),
+                        r"parameters\[0\]\['b'\]: expected finite numbers"),
+    "too many parameters": (dict(parameters=P * 2), r"parameters: expected 1 Parameters"),
+    "state not a tuple": (dict(state=STATE[0]), r"state: expected a tuple of 2 arrays \(h, c\)"),
+    "state without c": (dict(state=STATE[:1]), r"state: expected a tuple of 2 arrays \(h, c\), got 1"),
+    "state of wrong shape": (dict(state=(STATE[0], STATE[1][:, :1])),
+                             r"state\[1\] \(c\): expected shape \(1, 2, 4\), got shape \(1, 1, 4\)"),
+    "lengths too long": (dict(lengths=np.array([6, 1])), r"lengths: expected values from 0 to T = 5"),
+    "negative length": (dict(lengths=np.array([-1, 1])), r"lengths: .*got \[-1, 1\]"),
+    "one length": (dict(lengths=np.array([5])), r"lengths: expected 2 integers, one a sequence"),
+    "float lengths": (dict(lengths=np.array([5.0, 1.0])), r"lengths: expected 2 integers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_input_is_named(bad):
+    """The message says which argument, what was expected, and what was got."""
+    arguments, message = BAD[bad]
+    good = {"parameters": P, "x": X, "state": STATE, "lengths": None}
+
+    with pytest.raises(InputError, match=message):
+        LAYER.forward(**(good | arguments))
+
+
+@pytest.mark.parametrize(("size", "layer"), [
+    ("H", replace(LAYER, sizes=Sizes(3, 0))), ("D", replace(LAYER, sizes=Sizes(0, 4))),
+    ("layers", replace(LAYER, layers=0)),
+])  # fmt: skip
+def test_sizes_of_zero_are_named(size, layer):
+    """H = 0, D = 0 and no layers are refused."""
+    with pytest.raises(InputError, match=f"{size}: expected at least 1, got 0"):
+        layer.forward(P, X)
+
+
+def test_cotangents_are_checked():
+    """A cotangent of another shape than the output is refused."""
+    output = LAYER.forward(P, X)
+
+    with pytest.raises(InputError, match=r"dy: expected an array of shape \(5, 2, 4\) as y"):
+        LAYER.vjp(P, output, np.ones((5, 2, 3)), output.final)
+    with pytest.raises(InputError, match="dfinal: expected 2 arrays"):
+        LAYER.vjp(P, output, output.y, output.final[:1])
+
+
+def test_nan_in_the_padding_is_no_bad_input():
+    """What stands beyond a row's length is nobody's business."""
+    x = X.copy()
+    x[3:, 1] = np.nan
+
+    y = LAYER.forward(P, x, lengths=np.array([5, 3])).y
+
+    assert np.isfinite(y).all()
+    assert (y[3:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+def test_no_steps_end_in_the_initial_state(cell):
+    """T = 0: no outputs, the final state is the initial one, and its cotangent passes through."""
+    layer = Layer(cell, Sizes(3, 4))
+    p = layer.random_parameters(np.random.default_rng(0))
+    x = np.ones((0, 2, cell.input_width(layer.sizes)))
+    output = layer.forward(p, x)
+    gradient = layer.vjp(p, output, np.zeros(output.y.shape), output.final)
+
+    assert output.y.shape[0] == 0
+    for s, start, d in zip(output.final, layer.initial_state(x, 2), gradient.initial, strict=True):
+        np.testing.assert_array_equal(s, start)
+        np.testing.assert_array_equal(d, s)
+    assert all((d == 0).all() for d in gradient.parameters[0].values())
+    assert gradient.x.shape == x.shape
