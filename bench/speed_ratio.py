@@ -1,4 +1,4 @@
-"""How fast is ``reference.fast`` beside ``torch.nn.LSTM`` on one CPU thread?
+"""The speed of ``reference.fast`` beside ``torch.nn.LSTM``, one CPU thread each.
 
 ``python -m gatewise.bench.speed_ratio [--json]`` measures forward and backward, alternately torch
 and gatewise, so that what else the machine does meets both, and judges the median of the paired
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias
 
 import click
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -26,15 +26,16 @@ from ..reference.cells import cell_named
 from ..reference.fast import lstm_backward, lstm_forward
 from ..reference.functions import Array
 from ..reference.parameters import Parameters, Sizes
+from ..verify.provenance import machine, versions
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """What NumPy's and torch's libraries read once, when they are loaded."""
 
 FEWEST_PAIRS, MOST_PAIRS = 15, 1000
 RESAMPLES = 2000
 
 Side: TypeAlias = Callable[[], Mapping[str, Array]]
-"""Runs forward and backward; the results by name, in torch's shapes or ours: see ``agree``."""
+"""Runs forward and backward; returns the results by name, each side in its own shapes."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def draw(case: Case, seed: int) -> Problem:
         return rng.standard_normal(shape).astype(case.dtype)
 
     p = cell_named("lstm").random_parameters(rng, Sizes(D, H)).map(lambda a: a.astype(case.dtype))
-    states = [normal(B, H) for _ in range(4)]
-    return Problem(p, normal(T, B, D), *states[:2], normal(T, B, H), *states[2:])
+    x, h0, c0 = normal(T, B, D), normal(B, H), normal(B, H)
+    return Problem(p, x, h0, c0, dy=normal(T, B, H), dh=normal(B, H), dc=normal(B, H))
 
 
 def gatewise_side(q: Problem) -> Side:
@@ -122,7 +123,7 @@ def gatewise_side(q: Problem) -> Side:
 
 def torch_side(q: Problem) -> Side:
     """Forward and backward of ``torch.nn.LSTM``, on one thread."""
-    import torch
+    import torch  # noqa: PLC0415  # may be absent: everything else here works without
 
     torch.set_num_threads(1)
     (D, H), dtype = q.p["W"].shape[1:], getattr(torch, q.x.dtype.name)
@@ -144,25 +145,30 @@ def torch_side(q: Problem) -> Side:
     return run
 
 
-def assert_agreement(ours: Mapping[str, Array], torchs: Mapping[str, Any]) -> None:
-    """Raise AssertionError unless both computed the same, to 1000 roundings of the largest element.
+class DisagreementError(RuntimeError):
+    """The two sides did not compute the same, so that their times say nothing."""
 
-    This guards against timing two different things. The proof is ``tests/test_fast.py``.
+
+def check_agreement(ours: Mapping[str, Array], torchs: Mapping[str, Any]) -> None:
+    """Raise DisagreementError where results differ by over 1000 roundings of the largest element.
+
+    This guards against timing two different things; the proof is ``tests/test_fast.py``.
     """
     for name, array in ours.items():
         other = torchs[name].detach().numpy()
-        if name in "WUb":  # gates along the rows: (4 H, D)
+        if name in "WUb":  # torch stacks the gates along the rows: (4 H, D), (4 H, H), (4 H,)
             other = other.reshape(4, -1, *other.shape[1:]).swapaxes(1, -1)
         apart = float(np.abs(array - other.reshape(array.shape)).max() / np.abs(other).max())
         allowed = 1000 * float(np.finfo(array.dtype).eps)
-        assert apart <= allowed, f"{name}: {apart:.1e} apart, allowed {allowed:.1e}"
+        if not apart <= allowed:
+            raise DisagreementError(f"{name}: {apart:.1e} apart, allowed {allowed:.1e}")
 
 
 def measure(case: Case, seed: int, seconds: float) -> Measured:
     """Time both sides alternately for about so many seconds."""
     problem = draw(case, seed)
     sides = torch_side(problem), gatewise_side(problem)
-    assert_agreement(sides[1](), sides[0]())
+    check_agreement(sides[1](), sides[0]())
     times: list[list[float]] = []
     end = time.perf_counter() + seconds
     while len(times) < FEWEST_PAIRS or (len(times) < MOST_PAIRS and time.perf_counter() < end):
@@ -170,8 +176,10 @@ def measure(case: Case, seed: int, seconds: float) -> Measured:
     torch_ms, gatewise_ms = np.array(times).T
     ratios = torch_ms / gatewise_ms
     low, high = _interval(ratios, np.random.default_rng(seed))
-    medians = (float(np.median(a)) for a in (torch_ms, gatewise_ms, ratios))
-    return Measured(case, len(times), *medians, low, high)
+    torch_median, gatewise_median, ratio = (
+        float(np.median(a)) for a in (torch_ms, gatewise_ms, ratios)
+    )
+    return Measured(case, len(times), torch_median, gatewise_median, ratio, low, high)
 
 
 def _milliseconds(side: Side) -> float:
@@ -187,31 +195,24 @@ def _interval(ratios: Array, rng: np.random.Generator) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of all that takes part."""
-    import torch
-
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": f"{blas['name']} {blas['version']}",
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
+def blas() -> str:
+    """Return the name and version of the BLAS that NumPy was built with."""
+    built: Any = np.show_config(mode="dicts")
+    found = built["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}"
 
 
 def table(rows: Sequence[Measured]) -> Table:
     """Lay out the measurements."""
-    result = Table(title="Forward and backward: torch.nn.LSTM's time / gatewise's")
-    for heading in ("dtype", "T, B, D, H", "pairs", "torch ms", "gatewise ms"):
-        result.add_column(heading, justify="right")
-    for heading in ("ratio", "95 %", "required", ""):
-        result.add_column(heading, justify="right")
+    title = "Forward and backward: the time of torch.nn.LSTM / that of gatewise"
+    result = Table(title=title, box=box.SIMPLE, padding=0)
+    headings = ("dtype", "T, B, D, H", "pairs", "torch ms", "ours ms", "ratio", "95 %", "required")
+    for heading in (*headings, ""):
+        result.add_column(heading, justify="right", no_wrap=True)
     for r in rows:
-        sizes = f"{r.case.T}, {r.case.B}, {r.case.D}, {r.case.H}"
+        sizes = ", ".join(str(size) for size in (r.case.T, r.case.B, r.case.D, r.case.H))
         times = f"{r.torch_ms:.2f}", f"{r.gatewise_ms:.2f}", f"{r.ratio:.2f}"
-        interval, required = f"{r.low:.2f} to {r.high:.2f}", f"{r.case.required:.2f}"
+        interval, required = f"{r.low:.2f}-{r.high:.2f}", f">= {r.case.required:.1f}"
         verdict = "[green]ok[/]" if r.ok else "[red]short[/]"
         result.add_row(r.case.dtype, sizes, str(r.pairs), *times, interval, required, verdict)
     return result
@@ -223,20 +224,20 @@ def table(rows: Sequence[Measured]) -> Table:
 @click.option("--seconds", default=8.0, show_default=True, help="Time for each case.")
 def main(as_json: bool, seed: int, seconds: float) -> None:
     """Compare the speed of gatewise's LSTM with torch's, one CPU thread each."""
-    if any(os.environ.get(name) != limit for name, limit in ONE_THREAD.items()):
-        os.execve(sys.executable, sys.orig_argv, os.environ | ONE_THREAD)  # NumPy is loaded already
     rows = [measure(case, seed, seconds) for case in CASES]
-    about: dict[str, Any] = {"seed": seed, "threads": 1, "versions": versions()}
+    about = {"seed": str(seed), "threads": "1", "blas": blas(), **versions(), **machine()}
     if as_json:
-        listed = [asdict(row) | {"ok": row.ok} for row in rows]
-        click.echo(json.dumps(about | {"measured": listed}, indent=2))
+        measured = [asdict(row) | {"ok": row.ok} for row in rows]
+        click.echo(json.dumps({"about": about, "measured": measured}, indent=2))
     else:
         console = Console()
         console.print(table(rows))
-        told = ", ".join(f"{name} {version}" for name, version in versions().items())
-        console.print(f"seed {seed}; 1 thread; {told}")
+        console.print(", ".join(f"{name} {value}" for name, value in about.items()))
     sys.exit(not all(row.ok for row in rows))
 
 
 if __name__ == "__main__":
+    if os.environ | ONE_THREAD != os.environ:  # too late for NumPy, which has been imported: again
+        command = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, os.environ | ONE_THREAD)  # noqa: S606  # our own command
     main()

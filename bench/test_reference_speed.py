@@ -12,7 +12,7 @@ from gatewise.bench.speed_ratio import (
     CASES,
     ONE_THREAD,
     Case,
-    assert_agreement,
+    check_agreement,
     draw,
     gatewise_side,
     torch_side,
@@ -29,7 +29,7 @@ SIDES = {"torch": torch_side, "gatewise": gatewise_side}
 def test_forward_and_backward(benchmark: Any, case: Case, side: str) -> None:
     """Both sides compute the same gradients; one of them is timed."""
     problem = draw(case, seed=0)
-    assert_agreement(gatewise_side(problem)(), torch_side(problem)())
+    check_agreement(gatewise_side(problem)(), torch_side(problem)())
 
     benchmark.group = case.name
     benchmark.extra_info |= {"dtype": case.dtype, "shape": [case.T, case.B, case.D, case.H]}

@@ -67,7 +67,7 @@ def _context(run: Run) -> dict[str, Any]:
         "blind": summary.gaps(rows, "blind"),
         "not_planned": summary.not_planned(rows),
         "grid": tables.grid(rows),
-        "statements": {row.planned.check: row.statement for row in rows},
+        "statements": tables.statements(rows),
         "equations": _by_id(equations),
         "ids": {row.equation.name: row.equation.id for row in equations},
         "concerned": sum(bool(row.standings) for row in equations),

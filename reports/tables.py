@@ -63,6 +63,14 @@ def grid(rows: Sequence[Entry]) -> Grid:
     return Grid(tuple((check, tuple(each)) for check, each in dtypes.items()), tuple(groups))
 
 
+def statements(rows: Sequence[Entry]) -> dict[str, str]:
+    """Return what each check states, as the first entry that knows has it."""
+    found: dict[str, str] = {}
+    for row in rows:
+        found[row.planned.check] = found.get(row.planned.check) or row.statement
+    return found
+
+
 def _distinct(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(filter(None, words)))
 

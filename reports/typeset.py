@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, tostring
 from latex2mathml.converter import convert_to_element
 
 LARGE_OPERATORS = {"∑", "∏"}
+MINUS, PRIME = "\N{MINUS SIGN}", "\N{PRIME}"
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 
 
@@ -35,6 +36,7 @@ def _tidy(parent: Element) -> None:
     _join_word(parent)
     _set_letter(parent)
     _set_limits(parent)
+    _set_signs(parent)
     _space_functions(parent)
 
 
@@ -57,12 +59,23 @@ def _set_letter(element: Element) -> None:
         element.set("mathvariant", "normal")
     if element.tag == "mover" and element[1].tag == "mo":
         element[1].set("stretchy", "false")
+    if element.tag == "msup" and element[1].text == PRIME:
+        element.tag = "mrow"  # the character itself is raised
 
 
 def _set_limits(element: Element) -> None:
     """Put the limits of sums and products below and above; MathML moves them where it is tight."""
     if element.tag in LIMITS and element[0].text in LARGE_OPERATORS:
         element.tag = LIMITS[element.tag]
+
+
+def _set_signs(row: Element) -> None:
+    """Set a minus that follows an operator as a sign, and a slash without room around it."""
+    for before, mark in zip(row, row[1:], strict=False):
+        if mark.tag == "mo" and mark.text == "/":
+            mark.attrib |= {"lspace": "0", "rspace": "0"}
+        if mark.text == MINUS and before.tag == "mo" and before.text not in (")", "]"):
+            mark.set("form", "prefix")
 
 
 def _space_functions(parent: Element) -> None:

@@ -1,0 +1,125 @@
+"""Small wrong subjects, named after what they do wrong."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gatewise.reference.cells import cell_named
+from gatewise.reference.layer import Layer
+from gatewise.verify.cases import Options
+from gatewise.verify.subjects import torch_parameters as packing
+from gatewise.verify.subjects.protocol import Result, SubjectUnavailable
+
+
+@dataclass(frozen=True)
+class Right:
+    """The reference's own LSTM behind torch's parameter names: no torch needed, nothing wrong."""
+
+    name: str = "mini:Right"
+    options: Options = field(default_factory=Options)
+    dtypes: tuple[str, ...] = ("float64", "float32")
+
+    def version(self):
+        return "mini 1.0"
+
+    def cell(self, case):
+        return "lstm"
+
+    def shapes(self, case):
+        return packing.shapes(case, "lstm")
+
+    def to_reference(self, case, parameters):
+        return packing.to_reference(case, "lstm", parameters)
+
+    def from_reference(self, case, gradient):
+        return packing.from_reference(case, "lstm", gradient)
+
+    def parameters(self, case, named):
+        return packing.to_reference(case, "lstm", named)
+
+    def run(self, case, inputs):
+        layer = Layer(cell_named("lstm"), case.sizes, case.layers, case.bidirectional)
+        p = self.parameters(case, inputs.parameters)
+        return layer, p, layer.forward(p, inputs.x, inputs.state, inputs.lengths)
+
+    def forward(self, case, inputs):
+        _, _, output = self.run(case, inputs)
+        return Result(output.y, output.final)
+
+    def gradient(self, case, inputs, dy, dfinal):
+        layer, p, output = self.run(case, inputs)
+        g = layer.vjp(p, output, dy, dfinal)
+        named = self.from_reference(case, g.parameters)
+        return Result(output.y, output.final, named, g.x, g.initial if case.state else None)
+
+
+class SwapsInputAndForgetGate(Right):
+    """Rows i and f of every packed array exchanged."""
+
+    def parameters(self, case, named):
+        order = np.r_[case.H : 2 * case.H, : case.H, 2 * case.H : 4 * case.H]
+        swapped = {k: a[order] for k, a in named.items()}
+        return super().parameters(case, swapped)
+
+
+class IgnoresTheCotangentOnC(Right):
+    """The gradient of the final cell state is lost."""
+
+    def gradient(self, case, inputs, dy, dfinal):
+        return super().gradient(case, inputs, dy, (dfinal[0], 0 * dfinal[1]))
+
+
+class ForgetsTheStateFromStep32(Right):
+    """A window: the recurrence restarts at step 32."""
+
+    def run(self, case, inputs):
+        layer, p, output = super().run(case, inputs)
+        if case.T <= 32:
+            return layer, p, output
+        later = layer.forward(p, inputs.x[32:], None, None)
+        y = np.concatenate([output.y[:32], later.y])
+        return layer, p, replace(output, y=y, final=later.final)
+
+
+class ReturnsNaN(Right):
+    """One output is NaN."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        result.y[-1, -1, -1] = np.nan
+        return result
+
+
+class ReturnsWrongShape(Right):
+    """Batch and time exchanged."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        return replace(result, y=result.y.swapaxes(0, 1).repeat(2, axis=0))
+
+
+class ComputesInFloat16(Right):
+    """Everything is rounded to half precision in between."""
+
+    def forward(self, case, inputs):
+        def half(a):
+            return None if a is None else a.astype(np.float16).astype(a.dtype)
+
+        rounded = {k: half(a) for k, a in inputs.parameters.items()}
+        return super().forward(case, replace(inputs, parameters=rounded, x=half(inputs.x)))
+
+
+class Raises(Right):
+    """It raises for batches of more than one row."""
+
+    def forward(self, case, inputs):
+        if case.B > 1:
+            raise RuntimeError("no kernel for this batch")
+        return super().forward(case, inputs)
+
+
+class NotInstalled(Right):
+    """Its package is missing."""
+
+    def version(self):
+        raise SubjectUnavailable("mini is not installed; install it with: pip install mini")

@@ -1,0 +1,106 @@
+"""The reference against PyTorch: autograd on plain tensor operations, and torch's own layers."""
+
+import numpy as np
+import plain_torch
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.reference.cells import cells
+from gatewise.verify.arithmetic import FLOAT64
+from gatewise.verify.bounded import Bounded
+from gatewise.verify.cases import Case
+from gatewise.verify.check import Ledger
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.proofs.material import cell_material, forward, gradients
+from gatewise.verify.runner import hold
+from gatewise.verify.subjects import subjects
+
+CASES = st.builds(
+    Case, T=st.integers(1, 5), B=st.integers(1, 3), D=st.integers(1, 4), H=st.integers(1, 4),
+    scale=st.sampled_from(["unit", "tiny", "large"]), seed=st.integers(0, 2**16),
+)  # fmt: skip
+
+
+def by_autograd(cell, m):
+    """Run the plain torch step over time and pull the cotangents back by autograd."""
+    step = getattr(plain_torch, cell.name.replace("-", "_"))
+    leaves = {k: torch.from_numpy(a.copy()).requires_grad_() for k, a in m.arguments().items()}
+    state = tuple(leaves[f"state {k}"] for k in range(len(m.state)))
+    outputs = []
+    for x in leaves["x"]:
+        state = step(leaves, x, *state)
+        outputs.append(state[0])
+    y = torch.stack(outputs)
+    cotangents = [torch.from_numpy(d) for d in (m.dy, *m.dfinal)]
+    pulled = torch.autograd.grad([y, *state], list(leaves.values()), cotangents, allow_unused=True)
+    zeros = [torch.zeros_like(leaf) for leaf in leaves.values()]
+    named = {k: (z if d is None else d).numpy()
+             for k, d, z in zip(leaves, pulled, zeros, strict=True)}  # fmt: skip
+    return [a.detach().numpy() for a in (y, *state)], named
+
+
+@pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+def test_autograd_on_plain_tensors(cell):
+    """Outputs and every gradient lie within the bound of what autograd finds."""
+
+    @given(CASES)
+    def agrees(case):
+        m = cell_material(cell, case)
+        bounded = m.map(lambda array: Bounded.exact(array, FLOAT64))
+        outputs, pulled = by_autograd(cell, m)
+        ledger = Ledger()
+        for k, want in enumerate(forward(cell, bounded)):
+            ledger.compare(f"output {k}", outputs[k], want)
+        for name, want in gradients(cell, bounded).items():
+            ledger.compare(f"gradient of {name}", pulled[name], want)
+        ledger.assert_within()
+
+    agrees()
+
+
+@pytest.mark.parametrize("check", subject_checks(), ids=lambda check: check.id)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("subject", subjects().values(), ids=lambda subject: subject.name)
+def test_torch_layers(subject, dtype, check):
+    """RNN, LSTM (also projected), GRU and their cells pass every check."""
+    verdict = hold(subject, check, dtype, examples=40, seed_value=7)
+
+    assert verdict.status == "passed", verdict.message
+    assert verdict.blind_cases < verdict.cases / 2
+
+
+def drawn_options(subject):
+    """Return which options the drawn cases really have."""
+    seen = []
+    check = subject_checks()[0]
+
+    @given(check.cases(subject, "float64"))
+    def draw(case):
+        seen.append(case)
+
+    draw()
+    return seen
+
+
+@pytest.mark.parametrize("option", [
+    lambda c: c.layers == 2, lambda c: c.bidirectional, lambda c: not c.bias, lambda c: c.lengths,
+    lambda c: not c.state, lambda c: c.P, lambda c: c.P and c.bidirectional and c.layers == 2,
+    lambda c: c.T >= 3 and c.H >= 2, lambda c: len({c.T, c.B, c.D, c.H}) == 4,
+    lambda c: c.D == c.H and c.B == c.T, lambda c: c.B == 1,
+], ids=["stacked", "bidirectional", "no bias", "packed", "default state", "proj_size",
+        "all of them", "order of Jacobians", "distinct sizes", "coinciding sizes", "one row"])  # fmt: skip
+def test_every_option_is_drawn(option):
+    """Cases of the LSTM cover every option that the checks are said to cover."""
+    assert any(option(case) for case in drawn_options(subjects()["torch:LSTM"]))
+
+
+def test_inputs_are_random_distinct_and_not_zero():
+    """Entries do not repeat between gates, rows, steps or parts, and none is zero."""
+    case = Case(4, 3, 3, 3, seed=5)
+    parts = [case.normal(part, (4, 3, 3)) for part in ("x", "weight_ih_l0", "weight_hh_l0")]
+    flat = np.concatenate([part.ravel() for part in parts])
+
+    assert len(np.unique(flat)) == flat.size
+    assert (flat != 0).all()

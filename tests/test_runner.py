@@ -1,0 +1,113 @@
+"""Verdicts: wrong subjects fail with a shrunk case that fails again, right ones pass."""
+
+import re
+
+import miniatures
+import pytest
+
+from gatewise.verify.cases import Case
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.runner import hold
+
+CHECKS = {check.id: check for check in subject_checks()}
+
+
+def held(subject, check, dtype="float64", **options):
+    return hold(subject, CHECKS[check], dtype, **({"examples": 40, "seed_value": 3} | options))
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_right_subject_passes(check, dtype):
+    """No false alarm on the reference itself."""
+    verdict = held(miniatures.Right(), check, dtype)
+
+    assert verdict.status == "passed", verdict.message
+    assert verdict.cases >= 40
+    assert 0 <= verdict.worst_ratio <= 1
+
+
+WRONG = {
+    miniatures.SwapsInputAndForgetGate: ("forward", "float64", "y|final"),
+    miniatures.IgnoresTheCotangentOnC: ("gradient", "float64", "gradient of"),
+    miniatures.ForgetsTheStateFromStep32: ("transition", "float64", r"y\[32\]|y\["),
+    miniatures.ReturnsNaN: ("forward", "float64", r"= nan, expected .* \(error is inf times"),
+    miniatures.ReturnsWrongShape: ("forward", "float64", r"y: expected shape \(.*\), got \("),
+    miniatures.ComputesInFloat16: ("forward", "float32", "y|final"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
+def test_a_wrong_subject_fails_again_on_its_shrunk_case(wrong):
+    """The verdict names the quantity; its case, read back, fails with the same message."""
+    check, dtype, message = WRONG[wrong]
+    verdict = held(wrong(), check, dtype)
+
+    assert verdict.status == "failed"
+    assert re.search(message, verdict.message)
+    again = held(wrong(), check, dtype, case=Case.from_json(verdict.case))
+    assert again.status == "failed"
+    assert again.message == verdict.message
+    assert verdict.case in verdict.reproduce
+
+
+def test_the_case_is_shrunk():
+    """Swapped gates show on one step of one unit of one row, so that is the case."""
+    verdict = held(miniatures.SwapsInputAndForgetGate(), "forward")
+    case = Case.from_json(verdict.case)
+
+    assert (case.T, case.B, case.D, case.H, case.layers) == (1, 1, 1, 1, 1)
+    assert not case.bidirectional
+    assert not case.lengths
+
+
+def test_window_errors_need_long_sequences():
+    """A restart at step 32 passes the short checks: that is what the long ones are for."""
+    wrong = miniatures.ForgetsTheStateFromStep32()
+
+    assert held(wrong, "forward").status == "passed"
+    assert held(wrong, "transition").status == "failed"
+
+
+def test_a_subject_that_raises_has_crashed():
+    """What it raised is the message; the case is shrunk as well."""
+    verdict = held(miniatures.Raises(), "forward")
+
+    assert verdict.status == "crashed"
+    assert "RuntimeError: no kernel for this batch" in verdict.message
+    assert Case.from_json(verdict.case).B == 2
+
+
+def test_a_missing_package_is_not_tested():
+    """Not installed is neither passed nor failed, and says what to install."""
+    verdict = held(miniatures.NotInstalled(), "forward")
+
+    assert verdict.status == "not tested"
+    assert "pip install mini" in verdict.message
+    assert verdict.cases == 0
+
+
+def test_a_check_without_a_meaningful_bound_is_blind():
+    """Where every bound is as wide as the values, the verdict is blind, not passed."""
+    chaotic = Case(40, 1, 3, 30, scale="large", dtype="float32", seed=1)
+    verdict = held(miniatures.Right(), "forward", "float32", case=chaotic)
+
+    assert verdict.status == "blind"
+
+
+def test_the_same_seed_gives_the_same_verdict():
+    """Everything but the time is reproduced."""
+    one, two = (vars(held(miniatures.SwapsInputAndForgetGate(), "forward")) for _ in range(2))
+
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"T": 1}', '{"T":1,"B":1,"D":1,"H":0}',
+                                  '{"T":1,"B":1,"D":1,"H":"2"}', '{"T":1,"B":1,"D":1,"H":2,"x":1}',
+                                  '{"T":1,"B":1,"D":1,"H":2,"scale":"huge"}',
+                                  '{"T":1,"B":1,"D":1,"H":2,"dtype":"int8"}',
+                                  '{"T":1,"B":1,"D":1,"H":2,"P":2}'])  # fmt: skip
+def test_a_bad_case_is_refused_in_a_sentence(text):
+    """Text that is no case raises ValueError, naming what is wrong."""
+    with pytest.raises(ValueError, match="case: "):
+        Case.from_json(text)
