@@ -82,9 +82,7 @@ def verify(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first proof that fails.")
 @json_option
-def prove(
-    patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_json: bool
-) -> None:
+def prove(patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_json: bool) -> None:
     """Prove the reference itself: every equation, by independent means."""
     from .reports.terminal import progress
     from .verify import proving
@@ -130,7 +128,9 @@ def _write_report(
     try:
         from .reports.page import render
     except ImportError as missing:
-        message = f"{missing.name} is not installed; install it with: pip install 'gatewise[report]'"
+        message = (
+            f"{missing.name} is not installed; install it with: pip install 'gatewise[report]'"
+        )
         _stop(message, COULD_NOT_RUN)
     try:
         text = render(read(run or newest(runs)))

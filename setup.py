@@ -1,16 +1,21 @@
-"""Everything is in pyproject.toml; this keeps the noxfile out of the package, whose root is here."""
+"""Everything is in pyproject.toml; this only keeps the repository's own modules out of the wheel.
+
+The repository's root is the package, so setuptools would take noxfile.py for a part of it.
+"""
+
+from typing import Any
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
 
-class BuildWithoutNoxfile(build_py):
-    """Package the root's modules except those that are the repository's own."""
+class PackageOnly(build_py):
+    """Package the root's modules, except those that serve the repository."""
 
-    def find_package_modules(self, package, package_dir):  # type: ignore[no-untyped-def]
-        """Drop noxfile.py from the modules of ``gatewise``."""
+    def find_package_modules(self, package: str, package_dir: str) -> list[Any]:
+        """Drop noxfile.py and setup.py from the modules of ``gatewise``."""
         found = super().find_package_modules(package, package_dir)
-        return [module for module in found if module[1] != "noxfile"]
+        return [module for module in found if module[1] not in ("noxfile", "setup")]
 
 
-setup(cmdclass={"build_py": BuildWithoutNoxfile})
+setup(cmdclass={"build_py": PackageOnly})

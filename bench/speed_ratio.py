@@ -123,7 +123,7 @@ def gatewise_side(q: Problem) -> Side:
 
 def torch_side(q: Problem) -> Side:
     """Forward and backward of ``torch.nn.LSTM``, on one thread."""
-    import torch  # noqa: PLC0415  # may be absent: everything else here works without
+    import torch  # may be absent: everything else here works without
 
     torch.set_num_threads(1)
     (D, H), dtype = q.p["W"].shape[1:], getattr(torch, q.x.dtype.name)

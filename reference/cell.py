@@ -27,7 +27,7 @@ class Cell(ABC):
     equations it computes, ``gates`` the letters along the gate axis, ``states`` the names of the
     arrays it carries. ``traits`` say which properties hold, so that checks can be chosen by them:
 
-    * ``bounded``: \\|h\\| <= 1 when the initial state is.
+    * ``bounded``: the state lies in [-1, 1] when the initial state is.
     * ``smooth``: differentiable everywhere.
     * ``surrogate``: its gradient is a straight-through estimate, not a derivative.
     * ``timed``: column 0 of its input is the time stamp.

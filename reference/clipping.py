@@ -38,7 +38,7 @@ def clip_by_global_norm(gradients: Mapping[str, Array], threshold: float) -> dic
     """Return all arrays scaled by one factor, so that their joint 2-norm is at most threshold."""
     _check(gradients, threshold)
     norm = global_norm(gradients)
-    if float(np.max(midpoint(np.asarray(norm)))) == 0.0:
+    if not midpoint(norm).any():
         return dict(gradients)
     scale = minimum(threshold / norm, 0 * norm + 1)
     return {name: g * scale for name, g in gradients.items()}

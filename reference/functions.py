@@ -45,7 +45,7 @@ def zeros(like: Array, shape: tuple[int, ...]) -> Array:
 
 @singledispatch
 def switch(s: Array, below: Array, above: Array) -> Array:
-    """Return ``below`` where s < 0 and ``above`` where s >= 0; both, where that cannot be decided."""
+    """Return ``below`` where s < 0, ``above`` where s >= 0, and both where that is undecided."""
     if is_ball(s):
         return np.asarray(_switch_balls(s, below, above), dtype=object)
     chosen = np.where(midpoint(s) < 0, below, above)

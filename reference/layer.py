@@ -94,7 +94,9 @@ class Layer:
                 outputs.append(reverse(run.y, lengths) if direction == 1 else run.y)
             y = concatenated(outputs)
             x = np.concatenate([x[..., : self._stamps], y], axis=-1) if self._stamps else y
-        final = tuple(np.stack(arrays) for arrays in zip(*(run.final for run in passes), strict=True))
+        final = tuple(
+            np.stack(arrays) for arrays in zip(*(run.final for run in passes), strict=True)
+        )
         return Output(y, final, tuple(passes), lengths)
 
     def vjp(
@@ -116,9 +118,7 @@ class Layer:
                     d_out = reverse(d_out, output.lengths)
                 dend = tuple(d[k] for d in dfinal)
                 run = output.passes[k]
-                dps[k], d_in, initial[k] = backpropagate(
-                    self.cell, parameters[k], run, d_out, dend
-                )
+                dps[k], d_in, initial[k] = backpropagate(self.cell, parameters[k], run, d_out, dend)
                 d_in = reverse(d_in, output.lengths) if direction == 1 else d_in
                 dx = d_in if dx is None else dx + d_in
             if self._stamps and layer < self.layers - 1:

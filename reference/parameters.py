@@ -10,7 +10,7 @@ from .functions import Array
 
 @dataclass(frozen=True)
 class Sizes:
-    """The widths of a cell: input ``D``, state ``H``, projected state ``P`` (``H`` where unused)."""
+    """The widths of a cell: input ``D``, state ``H``, projected state ``P`` (default ``H``)."""
 
     D: int
     H: int

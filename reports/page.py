@@ -25,7 +25,7 @@ class EquationRow:
     """An equation as the page shows it."""
 
     equation: Coverage
-    math: Markup
+    math: str
     standings: tuple[tables.Standing, ...]
 
 
@@ -56,7 +56,7 @@ def _context(run: Run) -> dict[str, Any]:
     rows = summary.entries(run)
     equations = _equation_rows(rows)
     return {
-        "css": Markup(_text("page.css")),
+        "css": _text("page.css"),
         "run": run,
         "rows": rows,
         "headline": summary.headline(rows),
@@ -82,8 +82,7 @@ def _context(run: Run) -> dict[str, Any]:
 def _equation_rows(rows: tuple[summary.Entry, ...]) -> tuple[EquationRow, ...]:
     standings = tables.standings(rows)
     return tuple(
-        EquationRow(each, Markup(mathml(each.latex)), standings.get(each.name, ()))
-        for each in coverage()
+        EquationRow(each, mathml(each.latex), standings.get(each.name, ())) for each in coverage()
     )
 
 

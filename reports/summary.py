@@ -84,7 +84,7 @@ def headline(rows: Sequence[Entry]) -> Headline:
     total, passed, beyond = len(rows), count["passed"], len(left_out(rows))
     checks = "1 check" if total == 1 else f"{total} checks"
     if count["not tested"] == total:
-        plan = f"of {checks} planned, none has run" if total else "the run planned nothing"
+        plan = f"{checks} planned, none run" if total else "the run planned nothing"
         return Headline("incomplete", f"Nothing was tested: {plan}.")
     unplanned = _phrase(beyond, "not planned", "more ")
     if passed == total:

@@ -47,8 +47,8 @@ def grid(rows: Sequence[Entry]) -> Grid:
     packages: dict[str, dict[str, list[Entry]]] = {}
     for row in rows:
         dtypes.setdefault(row.planned.check, {})[row.planned.dtype] = None
-        package = packages.setdefault(row.planned.subject.partition(":")[0], {})
-        package.setdefault(row.planned.subject, []).append(row)
+        lines_of = packages.setdefault(row.planned.subject.partition(":")[0], {})
+        lines_of.setdefault(row.planned.subject, []).append(row)
     columns = [(check, dtype) for check, each in dtypes.items() for dtype in each]
 
     def line(subject: str, found: Iterable[Entry]) -> Row:

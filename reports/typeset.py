@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from html import unescape
+from itertools import pairwise
 from xml.etree.ElementTree import Element, tostring
 
 from latex2mathml.converter import convert_to_element
@@ -71,7 +72,7 @@ def _set_limits(element: Element) -> None:
 
 def _set_signs(row: Element) -> None:
     """Set a minus that follows an operator as a sign, and a slash without room around it."""
-    for before, mark in zip(row, row[1:], strict=False):
+    for before, mark in pairwise(row):
         if mark.tag == "mo" and mark.text == "/":
             mark.attrib |= {"lspace": "0", "rspace": "0"}
         if mark.text == MINUS and before.tag == "mo" and before.text not in (")", "]"):
@@ -83,7 +84,7 @@ def _space_functions(parent: Element) -> None:
     if parent.tag not in ("mrow", "math", "mtd"):
         return
     children = list(parent)
-    for before, after in reversed(list(zip(children, children[1:], strict=False))):
+    for before, after in reversed(list(pairwise(children))):
         neighbours = {before.tag, after.tag} & {"mo", "mspace", "mrow"}
         if not neighbours and (_is_function(before) or _is_function(after)):
             parent.insert(children.index(after), Element("mspace", width="0.167em"))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from gatewise.reference import documents
 from gatewise.reference.documents import examples
 

@@ -2,9 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gatewise.reference.cells import cells
 from gatewise.reference.functions import midpoint, minimum, relu, switch
 from gatewise.verify.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
@@ -14,6 +11,8 @@ from gatewise.verify.complex_step import derivative
 from gatewise.verify.enclosure import balls, distance, precision
 from gatewise.verify.proofs.cell_gradients import _slope
 from gatewise.verify.proofs.material import cell_material, forward, gradients
+from hypothesis import given
+from hypothesis import strategies as st
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -26,7 +25,9 @@ def exact(x, arithmetic=FLOAT32):
 def test_sums_in_any_order_stay_within_the_bound(seed):
     """Bias first, bias last, one product or two, pairwise or sequential: one bound covers all."""
     rng = np.random.default_rng(seed)
-    x, W, h, U = (rng.standard_normal(s).astype(np.float32) for s in ((2, 9), (9, 3), (2, 8), (8, 3)))
+    x, W, h, U = (
+        rng.standard_normal(s).astype(np.float32) for s in ((2, 9), (9, 3), (2, 8), (8, 3))
+    )
     b = rng.standard_normal(3).astype(np.float32)
     bounded = exact(x) @ exact(W) + exact(h) @ exact(U) + exact(b)
     joined = np.concatenate([x, h], axis=1), np.concatenate([W, U])

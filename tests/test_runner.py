@@ -4,7 +4,6 @@ import re
 
 import miniatures
 import pytest
-
 from gatewise.verify.cases import Case
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.runner import hold

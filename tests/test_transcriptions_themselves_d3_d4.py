@@ -253,14 +253,15 @@ class TestD4:
         assert same(s, [[s_1]])
         assert same(m, [[o * mp.tanh(s_1)]])
 
-    def test_peephole_units_run_apart(self) -> None:
+    @pytest.mark.parametrize("current", [False, True])
+    def test_peephole_units_run_apart(self, current: bool) -> None:
         """With diagonal state matrices two units are two cells of one unit."""
         xs, m_0, s_0 = values(3, 1), values(2, salt=7), values(2, salt=8)
         w, u = by_key("figo", 2, 1), by_key("figo", 2, salt=2)
         p, b = by_key("fio", 2, salt=3), by_key("figo", 2, salt=4)
 
         def run(*case: Any) -> Any:
-            return d4.lstm_peephole(xs, *case, output_sees_current=True)
+            return d4.lstm_peephole(xs, *case, output_sees_current=current)
 
         both = run(m_0, s_0, w, each(diagonal, u), p, b)
 

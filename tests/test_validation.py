@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from gatewise.reference.cells import cell_named, cells
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Parameters, Sizes
@@ -24,27 +23,45 @@ NAN = X.copy()
 NAN[2, 1, 0] = np.nan
 
 BAD = {
-    "x of two axes": (dict(x=X[0]), r"x: expected an array of shape \(T, B, 3\), got shape \(2, 3\)"),
+    "x of two axes": (
+        dict(x=X[0]),
+        r"x: expected an array of shape \(T, B, 3\), got shape \(2, 3\)",
+    ),
     "x of wrong width": (dict(x=X[:, :, :2]), r"x: expected .* 3\), got shape \(5, 2, 2\)"),
     "x a list": (dict(x=[[1.0]]), r"x: expected an array .*, got list"),
     "integers": (dict(x=X.astype(int)), r"x: expected floating-point numbers, got int64"),
     "empty batch": (dict(x=X[:, :0]), r"x: expected a batch of at least one sequence"),
     "NaN": (dict(x=NAN), r"x: expected finite numbers, got nan at \(2, 1, 0\)"),
-    "mixed dtypes": (dict(x=X.astype(np.float32)), r"parameters\[0\]\['W'\]: expected the dtype of x"),
-    "wrong weight": (dict(parameters=with_array("U", np.ones((4, 4, 3)))),
-                     r"parameters\[0\]\['U'\]: expected shape \(4, 4, 4\), got \(4, 4, 3\)"),
-    "NaN in a weight": (dict(parameters=with_array("b", np.full((4, 4), np.nan))),
-                        r"parameters\[0\]\['b'\]: expected finite numbers"),
+    "mixed dtypes": (
+        dict(x=X.astype(np.float32)),
+        r"parameters\[0\]\['W'\]: expected the dtype of x",
+    ),
+    "wrong weight": (
+        dict(parameters=with_array("U", np.ones((4, 4, 3)))),
+        r"parameters\[0\]\['U'\]: expected shape \(4, 4, 4\), got \(4, 4, 3\)",
+    ),
+    "NaN in a weight": (
+        dict(parameters=with_array("b", np.full((4, 4), np.nan))),
+        r"parameters\[0\]\['b'\]: expected finite numbers",
+    ),
     "too many parameters": (dict(parameters=P * 2), r"parameters: expected 1 Parameters"),
     "state not a tuple": (dict(state=STATE[0]), r"state: expected a tuple of 2 arrays \(h, c\)"),
-    "state without c": (dict(state=STATE[:1]), r"state: expected a tuple of 2 arrays \(h, c\), got 1"),
-    "state of wrong shape": (dict(state=(STATE[0], STATE[1][:, :1])),
-                             r"state\[1\] \(c\): expected shape \(1, 2, 4\), got shape \(1, 1, 4\)"),
-    "lengths too long": (dict(lengths=np.array([6, 1])), r"lengths: expected values from 0 to T = 5"),
+    "state without c": (
+        dict(state=STATE[:1]),
+        r"state: expected a tuple of 2 arrays \(h, c\), got 1",
+    ),
+    "state of wrong shape": (
+        dict(state=(STATE[0], STATE[1][:, :1])),
+        r"state\[1\] \(c\): expected shape \(1, 2, 4\), got shape \(1, 1, 4\)",
+    ),
+    "lengths too long": (
+        dict(lengths=np.array([6, 1])),
+        r"lengths: expected values from 0 to T = 5",
+    ),
     "negative length": (dict(lengths=np.array([-1, 1])), r"lengths: .*got \[-1, 1\]"),
     "one length": (dict(lengths=np.array([5])), r"lengths: expected 2 integers, one a sequence"),
     "float lengths": (dict(lengths=np.array([5.0, 1.0])), r"lengths: expected 2 integers"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bad", BAD)

@@ -81,7 +81,7 @@ class Bounded(NDArrayOperatorsMixin):
         return self.value.dtype
 
     @property
-    def T(self) -> Bounded:
+    def T(self) -> Bounded:  # noqa: N802 - as ndarray calls it
         """The transposed array."""
         return self._rearranged(np.transpose)
 
@@ -185,7 +185,7 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
 
 
 def _activation(value: Array, slope: Array, span: float, a: Bounded) -> Bounded:
-    """A bounded activation: the least of slope times bound and the whole span, plus its own error."""
+    """An activation with values in a span: its slope times the bound, and its own error."""
     propagated = np.minimum(np.where(slope == 0, 0.0, slope * a.bound), span)
     own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
     return Bounded(value, (propagated + own) * OWN_ROUNDING, a.arithmetic)

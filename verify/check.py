@@ -101,7 +101,7 @@ class Ledger:
 
 
 def _in_bounds(got: Array, expected: Array, bound: Array) -> Array:
-    """Return |got - expected| / bound; 0 where nothing is promised, inf for NaN where something is."""
+    """Return |got - expected| / bound: 0 where nothing is promised, else inf for NaN."""
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got - expected)
         ratio = np.where(error == 0, 0.0, error / np.maximum(bound, np.finfo(float).tiny))

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, Verbosity, currently_in_test_context, given, seed
-from hypothesis import settings, target
+from hypothesis import (
+    HealthCheck,
+    Phase,
+    Verbosity,
+    currently_in_test_context,
+    given,
+    seed,
+    settings,
+    target,
+)
 from hypothesis.strategies import SearchStrategy
 
 LARGEST_TARGET = 1e6

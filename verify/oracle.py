@@ -109,7 +109,9 @@ def run(
         raise SubjectCrashed(f"{type(error).__name__}: {error}") from error
 
 
-def compare_outputs(ledger: Ledger, subject: Subject, case: Case, got: Result, want: Expected) -> None:
+def compare_outputs(
+    ledger: Ledger, subject: Subject, case: Case, got: Result, want: Expected
+) -> None:
     """Compare y and the final states."""
     names = layer_of(subject, case).cell.states
     _same_count("final states", len(got.final), len(want.final))

@@ -54,9 +54,7 @@ class Run:
         return tuple(p for p in self.planned if p not in done)
 
 
-def start(
-    folder: Path, *, command: str, seed: int, budget: str, planned: list[Planned]
-) -> None:
+def start(folder: Path, *, command: str, seed: int, budget: str, planned: list[Planned]) -> None:
     """Create a run's folder and write its header."""
     folder.mkdir(parents=True)
     header = {
@@ -103,7 +101,9 @@ def newest(runs: Path) -> Path:
     """Return the run folder made last below ``runs``."""
     found = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise RunFileError(f"{runs}: there is no run yet; make one with: gatewise verify torch:LSTM")
+        raise RunFileError(
+            f"{runs}: there is no run yet; make one with: gatewise verify torch:LSTM"
+        )
     return found[-1].parent
 
 

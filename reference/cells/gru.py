@@ -64,9 +64,7 @@ def state_takes_new(z: Array, n: Array, h: Array) -> Array:
 
 
 @vjp_of("gru.state_takes_new")
-def state_takes_new_vjp(
-    z: Array, n: Array, h: Array, dh_new: Array
-) -> tuple[Array, Array, Array]:
+def state_takes_new_vjp(z: Array, n: Array, h: Array, dh_new: Array) -> tuple[Array, Array, Array]:
     """Pull dh' back to (dz, dn, dh)."""
     return dh_new * (n - h), dh_new * z, dh_new * (1 - z)
 
@@ -84,9 +82,7 @@ def state_keeps_old(z: Array, n: Array, h: Array) -> Array:
 
 
 @vjp_of("gru.state_keeps_old")
-def state_keeps_old_vjp(
-    z: Array, n: Array, h: Array, dh_new: Array
-) -> tuple[Array, Array, Array]:
+def state_keeps_old_vjp(z: Array, n: Array, h: Array, dh_new: Array) -> tuple[Array, Array, Array]:
     """Pull dh' back to (dz, dn, dh)."""
     return dh_new * (h - n), dh_new * (1 - z), dh_new * z
 

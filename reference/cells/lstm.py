@@ -1,4 +1,4 @@
-"""The LSTM of the documents (E13-E18), and the variant whose candidate is a sigmoid, as D3 prints."""
+"""The LSTM of the documents (E13-E18), and the variant with a sigmoid candidate, as in D3."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def gated_state_vjp(
 
 
 class PhasedLSTM(Cell):
-    """E28. Input column 0 is the time stamp; parameters as the peephole LSTM's, and tau, s, r_on."""
+    """E28. Input column 0 is the time stamp; the peephole LSTM's parameters, and tau, s, r_on."""
 
     name = "lstm-phased"
     title = "Phased LSTM"

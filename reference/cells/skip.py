@@ -46,6 +46,7 @@ def skip_state(u: Array, proposed: Array, old: Array) -> Array:
     "skip.increment",
     latex=r"\Delta \tilde u_t = \sigma(h_t w_p + b_p)",
     documents=SOURCE,
+    note="the paper's s_t, read as the hidden state; its authors' LSTM code reads c_t instead",
 )
 def increment(p: Parameters, h: Array) -> Array:
     """Return Δũ (B, 1) from the new hidden state."""

@@ -1,7 +1,8 @@
 """Long sequences, step by step, each step from the subject's own previous state.
 
 A bound on a whole trajectory blows up with its length, and so do honest errors when the dynamics
-are chaotic. One step from where the subject itself was has neither trouble; where it was is read off the subject's own outputs.
+are chaotic. One step from where the subject itself was has neither trouble; where it was is read
+off the subject's own outputs.
 """
 
 from __future__ import annotations

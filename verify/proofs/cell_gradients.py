@@ -106,9 +106,7 @@ def _slope(cell: Cell, m: Material, name: str, direction: Array) -> float:
     return float(sum((c * s).sum() for c, s in zip((m.dy, *m.dfinal), slopes, strict=True)))
 
 
-def _parts(
-    cell: Cell, m: Material, name: str, shape: tuple[int, ...]
-) -> list[tuple[str, Array]]:
+def _parts(cell: Cell, m: Material, name: str, shape: tuple[int, ...]) -> list[tuple[str, Array]]:
     """Return names and masks: one a gate where the argument has a gate axis, else the whole."""
     gates = m.p.shapes[name].gates if name in m.p else ()
     if not gates:
@@ -120,8 +118,7 @@ def _parts(
 def reading(cell: Cell, parameter: str) -> Sequence[str]:
     """Return the cell's equations whose code reads ``p.<parameter>``."""
     by_name: dict[str, Equation] = {e.name: e for e in equations()}
-    found = [n for n in cell.equations if f"p.{parameter} " in _code(by_name[n]) + " "]
-    return found
+    return [n for n in cell.equations if f"p.{parameter} " in _code(by_name[n]) + " "]
 
 
 def _code(e: Equation) -> str:

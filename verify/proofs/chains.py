@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...reference import bptt
+from ...reference.cell import Cell
 from ...reference.cells import cell_named, cells
 from ...reference.functions import Array
 from ...reference.output import cross_entropy_of_logits, softmax
@@ -12,7 +13,7 @@ from ...reference.parameters import Parameters
 from ...reference.sequence import backpropagate, unroll
 from ..cases import Case
 from ..complex_step import derivative
-from .material import agree, cell_material, proof, square_cases
+from .material import Material, agree, cell_material, proof, square_cases
 
 RNN = cell_named("rnn")
 
@@ -100,20 +101,24 @@ def full_jacobian(case: Case) -> None:
         m = cell_material(cell, case)
         x, state = m.x[0, 0], tuple(s[0] for s in m.state)
         full = bptt.state_jacobian(cell, m.p, x, state)
-        column = 0
-        for k, s in enumerate(state):
-            for direction in np.eye(len(s)):
+        columns = [
+            _column(cell, m, k, direction)
+            for k, s in enumerate(state)
+            for direction in np.eye(len(s))
+        ]
+        agree(cell.equations, f"{cell.name}: Jacobian", full, np.stack(columns, axis=1), scale=8.0)
 
-                def step(z: Array, k: int = k) -> tuple[Array, ...]:
-                    states = [old[None].astype(complex) for old in state]
-                    states[k] = z
-                    return cell.step(m.p, x[None], tuple(states))[0]
 
-                slopes = derivative(step, s[None], direction[None])
-                want = np.concatenate([slope[0] for slope in slopes])
-                agree(cell.equations, f"{cell.name}: column {column} of the Jacobian",
-                      full[:, column], want, scale=8.0)  # fmt: skip
-                column += 1
+def _column(cell: Cell, m: Material, k: int, direction: Array) -> Array:
+    """Return one step's derivative in all states, along a direction of state k."""
+
+    def step(z: Array) -> tuple[Array, ...]:
+        states = [s[:1].astype(complex) for s in m.state]
+        states[k] = z
+        return cell.step(m.p, m.x[0, :1], tuple(states))[0]
+
+    slopes = derivative(step, m.state[k][:1], direction[None])
+    return np.concatenate([slope[0] for slope in slopes])
 
 
 PROOFS = (

@@ -87,7 +87,9 @@ def _adversarial(m: Material, regime: str, tiny: float) -> Material:
         return m.replaced("b", m.p["b"] * 40)
     if regime == "subnormal":
         small = {k: a * float(tiny) * 0.3 for k, a in m.p.items() if k in ("W", "U", "b", "p")}
-        m = Material(Parameters(m.p.shapes, {**m.p, **small}), m.x, m.state, m.lengths, m.dy, m.dfinal)
+        m = Material(
+            Parameters(m.p.shapes, {**m.p, **small}), m.x, m.state, m.lengths, m.dy, m.dfinal
+        )
     return m
 
 

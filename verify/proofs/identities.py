@@ -9,6 +9,7 @@ import numpy as np
 from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.cells.lstm_phased import PhasedLSTM, time_gate
+from ...reference.cells.skip import CELLS as SKIP_CELLS
 from ...reference.functions import Array, tanh
 from ...reference.parameters import Parameters
 from ..cases import Case
@@ -96,14 +97,16 @@ def open_time_gate(case: Case) -> None:
 
 
 def time_gate_shape(case: Case) -> None:
-    """k rises from 0 to 1 over r_on/2, falls to 0 at r_on, leaks beyond; period τ."""
+    """K rises from 0 to 1 over r_on/2, falls to 0 at r_on, leaks beyond; period τ."""
     cell = PhasedLSTM()
     m = cell_material(cell, case)
     p, names = m.p, ["phased.time_gate", "phased.phase"]
     half, end = p.r_on / 2, p.r_on
     agree(names, "k at 0", time_gate(p, 0 * half, cell.leak), 0 * half)
     agree(names, "k at r_on/2", time_gate(p, half, cell.leak), 1 + 0 * half)
-    agree(names, "k just below r_on", time_gate(p, end * (1 - 1e-12), cell.leak), 0 * end, scale=1e5)
+    agree(
+        names, "k just below r_on", time_gate(p, end * (1 - 1e-12), cell.leak), 0 * end, scale=1e5
+    )
     agree(names, "k beyond r_on", time_gate(p, (1 + end) / 2, 0.25), 0.25 * (1 + end) / 2)
     shifted = m.replaced("s", p.s + 3 * p.tau)
     one, two = forward(cell, m), forward(cell, shifted)
@@ -113,20 +116,24 @@ def time_gate_shape(case: Case) -> None:
 
 def never_skipping(case: Case) -> None:
     """Skip cells with ũ = 1 throughout are the plain cells; with ũ = 0 they copy."""
-    for name in ("skip-rnn", "skip-lstm", "skip-gru"):
-        cell = cell_named(name)
+    for cell in SKIP_CELLS:
+        plain = cell.plain
         m = cell_material(cell, replace(case, lengths=False))
         always = m.replaced("b_p", m.p["b_p"] * 0 + 1e4)
         always = replace(always, state=(*m.state[:-1], np.ones((case.B, 1))))
-        plain = getattr(cell, "plain")  # noqa: B009 - Skip's own attribute
-        names = [n for n in plain.shapes(case.sizes)]
+        names = list(plain.shapes(case.sizes))
         p = Parameters({n: m.p.shapes[n] for n in names}, {n: m.p[n] for n in names})
         bare = forward(plain, replace(m, p=p, state=m.state[:-1]))
-        _same(["skip.state", "skip.accumulated"], f"{name}, u = 1", forward(cell, always)[:-1], bare)
+        _same(
+            ["skip.state", "skip.accumulated"],
+            f"{cell.name}, u = 1",
+            forward(cell, always)[:-1],
+            bare,
+        )
         never = m.replaced("b_p", m.p["b_p"] * 0 - 1e4)
         never = replace(never, state=(*m.state[:-1], np.zeros((case.B, 1))))
         copied = forward(cell, never)[1:-1]
-        _same(["skip.state", "skip.increment"], f"{name}, u = 0", copied, m.state[:-1])
+        _same(["skip.state", "skip.increment"], f"{cell.name}, u = 0", copied, m.state[:-1])
 
 
 def one_matrix(case: Case) -> None:

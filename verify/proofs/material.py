@@ -123,7 +123,13 @@ def disprove(names: Sequence[str], reason: str) -> NoReturn:
 
 
 def agree(
-    names: Sequence[str], what: str, got: Array, want: Array, *, units: float = 64, scale: Array = 1.0
+    names: Sequence[str],
+    what: str,
+    got: Array,
+    want: Array,
+    *,
+    units: float = 64,
+    scale: Array = 1.0,
 ) -> None:
     """Require |got - want| <= units * u * max(scale, |want|), with u of float64.
 

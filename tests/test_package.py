@@ -1,0 +1,80 @@
+"""The package: light to import, complete when built, imports pointing up."""
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+LIGHT = """
+import sys
+import gatewise
+heavy = {"torch", "matplotlib", "flint", "scipy", "hypothesis", "rich", "jinja2", "mpmath"}
+print(sorted(heavy & set(sys.modules)))
+"""
+HELP = """
+import sys
+from click.testing import CliRunner
+from gatewise.cli import main
+result = CliRunner().invoke(main, ["--help"])
+heavy = {"torch", "matplotlib", "flint", "scipy", "hypothesis", "numpy"}
+print(result.exit_code, sorted(heavy & set(sys.modules)))
+"""
+FRONT = "import gatewise; print(all(hasattr(gatewise, name) for name in gatewise.__all__))"
+
+
+def python(code):
+    """Run code in a fresh interpreter."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_import_loads_nothing_heavy():
+    """``import gatewise`` loads no torch, and none of what only some commands need."""
+    assert python(LIGHT) == "[]"
+
+
+def test_help_loads_nothing_heavy():
+    """``gatewise --help`` answers without NumPy even."""
+    assert python(HELP) == "0 []"
+
+
+def test_the_front_door_opens():
+    """Every public name is there when asked for."""
+    assert python(FRONT) == "True"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """The lazy front door answers for what it has not."""
+    import gatewise
+
+    with pytest.raises(AttributeError, match="no attribute 'LSTMM'"):
+        gatewise.LSTMM  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory):
+    """A wheel built from a clean copy of the repository, without network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, text=True,
+                           capture_output=True, check=True).stdout.split("\n")  # fmt: skip
+    for name in filter(None, files):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((root / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
+    subprocess.run([*command, "-w", str(folder), str(source)], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
+    """All of the package's source, its data and the type marker; no tests, no noxfile."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = ("reference", "verify", "bench", "reports")
+    code = {
+        f"gatewise/{path.relative_to(root)}" for top in tops for path in (root / top).rglob("*.py")
+    }
+    assert code <= names
+    assert {"gatewise/py.typed", "gatewise/reports/page.html", "gatewise/cli.py"} <= names
+    assert not [name for name in names if "tests" in name or "noxfile" in name or "setup" in name]

@@ -1,0 +1,312 @@
+"""The report says what happened, shows foreign text as text, and loads nothing."""
+
+import re
+from collections import Counter
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+pytest.importorskip("jinja2")
+pytest.importorskip("latex2mathml")
+
+from gatewise.reference.documents import examples
+from gatewise.reference.equation import equations
+from gatewise.reports import summary, tables, wording
+from gatewise.reports.page import render
+from gatewise.reports.typeset import mathml
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.run_files import Planned, Run
+from gatewise.verify.runner import Verdict
+
+CHECKS = [check.id for check in subject_checks()]
+CASE = '{"T": 3, "B": 1, "D": 2, "H": 2, "scale": "large"}'
+HOSTILE = """</style></title><script>alert(1)</script><img src=x onerror=alert(1)>"'&{{7*7}}"""
+
+
+def verdict(subject: str = "torch:LSTM", check: str = "forward", **changes: Any) -> Verdict:
+    """A verdict that passed, unless changed."""
+    passed = Verdict(
+        subject, "lstm", check, "Outputs are right.", ["lstm.forget_gate"], "float64", 0,
+        cases=12, worst_ratio=0.25, worst="final c", version="torch 2.9",
+    )  # fmt: skip
+    return replace(passed, **changes)
+
+
+def failure(subject: str = "torch:GRU", **changes: Any) -> Verdict:
+    """A verdict that failed on a case."""
+    told: dict[str, Any] = {
+        "status": "failed", "worst_ratio": 4e12, "message": "y[0] = 1, expected 2 ± 3e-16",
+        "case": CASE, "reproduce": f"gatewise verify torch:GRU --case '{CASE}'",
+        "equations": ["gru.reset_gate", "no.such"],
+    }  # fmt: skip
+    return verdict(subject, **(told | changes))
+
+
+def run(*verdicts: Verdict, unheard: tuple[Planned, ...] = (), **changes: Any) -> Run:
+    """A run of these verdicts, all planned, and of plans that were not heard of again."""
+    planned = (*(Planned(v.subject, v.check, v.dtype) for v in verdicts), *unheard)
+    made = Run(
+        "gatewise verify torch:LSTM", "2026-01-02T03:04:05Z", 7, "quick", {"gatewise": "0.1.0"},
+        {"cores": "8"}, "0123456789ab+", planned, verdicts,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+class Page(HTMLParser):
+    """A page taken apart: its tags with their attributes, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    def having(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+
+def words(html: str, part: str = "") -> str:
+    """All text of a page, or from the section of this id on."""
+    return Page(html[html.index(f'<section id="{part}"') :] if part else html).words
+
+
+def first_line(made: Run) -> str:
+    """The page's h1, without the mark before it."""
+    (found,) = re.findall(r"<h1>.*?</span>(.*?)</h1>", render(made), flags=re.DOTALL)
+    return " ".join(found.split())
+
+
+class TestForeignText:
+    """Whatever a run contains is shown, and is nothing but text."""
+
+    def filled(self, text: str) -> Page:
+        """The page of a run with every status, in which every text is this one."""
+        names = [f.name for f in fields(Verdict) if f.type == "str" and f.name != "status"]
+        spoiled = [
+            replace(
+                verdict(status=status, equations=[text], cases=k),
+                **{name: text if name != "check" else f"{k} {text}" for name in names},
+            )
+            for k, status in enumerate(summary.WORST_FIRST)
+        ]
+        made = run(
+            *spoiled, unheard=(Planned(text, "unheard", text),), command=text, created=text,
+            budget=text, versions={"gatewise": text, text: text}, machine={text: text}, source=text,
+        )  # fmt: skip
+        return Page(render(made))
+
+    def test_makes_no_markup(self) -> None:
+        """The tags and attributes of a hostile run's page are those of a harmless one's."""
+        hostile, harmless = self.filled(HOSTILE), self.filled("harmless")
+        shapes = [[(tag, list(names)) for tag, names in p.tags] for p in (hostile, harmless)]
+        assert shapes[0] == shapes[1]
+        assert hostile.words.count(HOSTILE) == harmless.words.count("harmless") > 20
+
+    def test_stays_inside_attributes(self) -> None:
+        """A quote does not end a cell's title, and only names of equations become links."""
+        quoting, linking = verdict(worst='y" onclick="x'), ["javascript:x", "gru.reset_gate"]
+        page = Page(render(run(quoting, failure(equations=linking))))
+        assert any('y" onclick="x' in title for title in page.having("title"))
+        assert not page.having("onclick")
+        assert "#eq-gru.reset_gate" in page.having("href")
+        assert not any("javascript" in target for target in page.having("href"))
+
+    def test_can_always_be_written(self) -> None:
+        """Half a surrogate pair, NUL and reversed writing are replaced."""
+        html = render(run(failure(message="a\ud800b\x00c\u202ed")))
+        assert "a\ufffdb\ufffdc\ufffdd" in html.encode("utf-8").decode("utf-8")
+
+    def test_is_cut_when_endless(self) -> None:
+        """A message of a million characters is shown in part, and the page says so."""
+        html = render(run(failure(message="x" * 10**6)))
+        assert "x" * wording.LONGEST in html
+        assert "x" * (wording.LONGEST + 1) not in html
+        assert f"and {10**6 - wording.LONGEST} characters more" in html
+
+
+class TestVerdict:
+    """The first line tells what passed, what failed and what was not tested."""
+
+    def test_all_pass(self) -> None:
+        """Nothing planned is missing and nothing was left out of the plan."""
+        dtypes = ("float64", "float32")
+        n = 2 * len(CHECKS)
+        complete = run(*(verdict(check=check, dtype=d) for check in CHECKS for d in dtypes))
+        assert first_line(complete) == f"{n} of {n} checks pass; nothing was left untested."
+        part = f"1 of 1 check pass; {n - 1} more were not planned."
+        assert first_line(run(verdict())) == part
+
+    @pytest.mark.parametrize("said", ["failed", "crashed", "was not tested", "was blind"])
+    def test_one_that_did_not_pass(self, said: str) -> None:
+        """Each status that is not passed is named."""
+        seven = [verdict("my:layer", f"c{k}") for k in range(7)]
+        last = verdict("my:layer", status=said.removeprefix("was "))
+        assert first_line(run(*seven, last)) == f"1 of 8 checks {said}; 7 passed."
+
+    def test_several(self) -> None:
+        """Failures come first, and what was not tested is in the same line."""
+        unheard = tuple(Planned("my:layer", "gradient", d) for d in ("float32", "float64"))
+        verdicts = failure("my:layer"), failure("my:other", status="crashed"), verdict("my:third")
+        found = summary.headline(summary.entries(run(*verdicts, unheard=unheard)))
+        expected = "1 of 5 checks failed, 1 crashed and 2 were not tested; 1 passed."
+        assert found == summary.Headline("differs", expected)
+
+    def test_nothing_tested(self) -> None:
+        """A run without verdicts conforms to nothing."""
+        made = run(unheard=(Planned("torch:LSTM", "forward", "float64"),))
+        assert first_line(made) == "Nothing was tested: 1 check planned, none run."
+        assert summary.headline(()).tone == "incomplete"
+
+    def test_of_two_verdicts_the_worse_counts(self) -> None:
+        """A second verdict on the same check does not hide a failure."""
+        for pair in ((failure(), verdict("torch:GRU")), (verdict("torch:GRU"), failure())):
+            assert [row.status for row in summary.entries(run(*pair))] == ["failed"]
+
+
+class TestTables:
+    """Subjects against checks, subjects against equations, and what a failure opens to."""
+
+    def test_planned_without_a_verdict_is_not_tested(self) -> None:
+        """It stands in the table and in a part of its own, with the reason."""
+        html = render(run(verdict(), unheard=(Planned("torch:LSTM", "gradient", "float32"),)))
+        assert re.search(r'<td class="not-tested"><a href="#not-tested">○ not tested</a>', html)
+        assert f"torch:LSTM gradient float32 {summary.ENDED}" in words(html, "not-tested")
+        assert "gradient float64" in words(html, "not-planned").partition("Conformance")[0]
+
+    def test_place_for_every_subject_check_and_dtype(self) -> None:
+        """Seven subjects of two packages; what nobody planned is marked so."""
+        verdicts = [verdict(f"torch:{k}", dtype="float32") for k in range(4)]
+        verdicts += [verdict(f"onnx:{k}", "gradient") for k in range(3)]
+        grid = tables.grid(summary.entries(run(*verdicts)))
+        assert grid.checks == (("forward", ("float32",)), ("gradient", ("float64",)))
+        assert [(g.name, len(g.rows)) for g in grid.groups] == [("torch", 4), ("onnx", 3)]
+        assert render(run(*verdicts)).count('<td class="absent">not planned') == 7
+
+    @pytest.mark.parametrize("ratio", [0.25, float("nan"), 10**400, -1.0, None, True])
+    def test_bears_any_number(self, ratio: Any) -> None:
+        """Whatever a file may contain as a ratio is shown as two digits, and coloured."""
+        html = render(run(failure(worst_ratio=ratio), verdict(worst_ratio=ratio)))
+        cell = rf'class="passed heat-{wording.heat(ratio)}"[^>]*>.*{wording.shown(ratio)}</td>'
+        assert re.search(cell, html)
+
+    def test_failure_tells_everything(self) -> None:
+        """Ratio, message, case, command, equations; the table links to it."""
+        html = render(run(failure()))
+        for part in (
+            "torch:GRU forward float64 ✕ failed 4.0·10¹² × bound in final c",
+            "y[0] = 1, expected 2 ± 3e-16", "T 3 B 1 D 2 H 2 scale large",
+            f"gatewise verify torch:GRU --case '{CASE}'", "E21 gru.reset_gate no.such",
+        ):  # fmt: skip
+            assert part in words(html, "failed").partition("Conformance")[0]
+        assert Page(html).having("href").count("#failure-1") == 1
+
+    def test_standing_of_equations(self) -> None:
+        """Two of three checks passed: the subject's standing says so, in its worst status."""
+        passed = [verdict("torch:GRU", c, equations=["gru.reset_gate"]) for c in ("a", "b")]
+        (standing,) = tables.standings(summary.entries(run(failure(), *passed)))["gru.reset_gate"]
+        assert standing == tables.Standing("torch:GRU", "failed", 2, 3)
+        unheard = (Planned("torch:LSTM", "gradient", "float64"),)
+        found = tables.standings(summary.entries(run(unheard=unheard)))
+        assert found["bptt.backpropagate"][0].status == "not tested"
+        assert "gru.reset_gate" not in found
+
+
+class TestPage:
+    """One file, complete, that loads nothing."""
+
+    def test_loads_nothing(self) -> None:
+        """Links lead to one place inside; the policy forbids the rest; no style asks for a file."""
+        unheard = (Planned("torch:LSTM", "gradient", "float32"),)
+        blind = verdict(check="x", status="blind")
+        html = render(run(verdict(), failure(), blind, unheard=unheard))
+        page = Page(html)
+        ids = Counter(page.having("id"))
+        assert set(ids.values()) == {1}
+        assert {"data:,", *(f"#{name}" for name in ids)} >= set(page.having("href"))
+        assert not {"script", "iframe", "img", "object", "base"} & {tag for tag, _ in page.tags}
+        assert not any(map(page.having, ("src", "srcset", "action", "style", "background")))
+        assert any(p.startswith("default-src 'none'") for p in page.having("content"))
+        assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/1998/Math/MathML)", html)
+
+    def test_is_under_a_megabyte(self) -> None:
+        """Ten subjects that fail every check, with long messages."""
+        verdicts = [
+            failure(f"torch:{k}", check=c, dtype=d, message="y is wrong; " * 40)
+            for k in range(10) for c in CHECKS for d in ("float32", "float64")
+        ]  # fmt: skip
+        html = render(run(*verdicts))
+        assert html.count('<details class="failure"') == len(verdicts)
+        assert len(html.encode()) < 2**20
+
+    def test_has_every_equation(self) -> None:
+        """Each with its documents and one formula."""
+        html = render(run())
+        for equation in equations():
+            article = html[html.index(f'<article id="eq-{equation.name}">') :]
+            article = article[: article.index("</article>")]
+            assert article.count("<math ") == 1
+            assert " · ".join(equation.documents) in words(article)
+
+    def test_has_errata_and_environment(self) -> None:
+        """Printed beside true, what agrees marked so; command, seed, machine, source."""
+        html = render(run())
+        assert re.search(r"= \(0\.7941, .{0,20} true .{0,40}0\.97314288", words(html, "errata"))
+        agreeing = sum(example.agrees for example in examples())
+        assert words(html).count("✓ as printed") == agreeing > 0
+        assert words(html).count("✕ erratum") == len(examples()) - agreeing > 0
+        told = "seed 7", "budget quick", "cores 8", "verify torch:LSTM", "changes not in the commit"
+        for part in told:
+            assert part in words(html, "environment")
+
+
+@pytest.mark.parametrize(
+    ("latex", "expected"),
+    [
+        (r'a < "b"', "<mo>&lt;</mo>"),
+        (r'a < "b"', 'alttext="a &lt; &quot;b&quot;"'),
+        (r"\mathrm{softmax}(x)", "<mi>softmax</mi><mo"),
+        (r"\max(-x)", '<mi>max</mi><mo stretchy="false">(</mo><mo form="prefix">'),
+        (r"y \log x", '<mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" />'),
+        (r"\left( \prod_{j}^{t} j \right)", "<munderover><mo>∏</mo>"),
+        (r"\Delta", '<mi mathvariant="normal">Δ</mi>'),
+        (r"s_{k'}", "<mrow><mi>k</mi><mi>\N{PRIME}</mi></mrow>"),
+    ],
+)
+def test_typesetting(latex: str, expected: str) -> None:
+    """Characters, words, function names, signs, limits and primes, as LaTeX sets them."""
+    assert expected in mathml(latex)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text", "heat"),
+    [
+        (None, "", 0), (0, "0", 0), (2e-5, "2.0·10⁻⁵", 0), (10**-3.5, "3.2·10⁻⁴", 1),
+        (0.01, "0.010", 4), (0.2, "0.20", 7), (1.0, "1.0", 8), (9.96, "10", 8), (123.4, "123", 8),
+        (4.38e12, "4.4·10¹²", 8), (float("inf"), "∞", 8), (float("nan"), "NaN", 0),
+    ],
+)  # fmt: skip
+def test_numbers(ratio: float | None, text: str, heat: int) -> None:
+    """Two digits, and a step of the colour scale for every half decade from 1e-4 to 1."""
+    assert (wording.shown(ratio), wording.heat(ratio)) == (text, heat)
+
+
+def test_parts_of_texts() -> None:
+    """A case is taken apart if it is one; proofs made for several cells stand together."""
+    parts = wording.case_items('{"T": 3, "bias": false, "scale": "unit"}')
+    assert parts == (("T", "3"), ("bias", "false"), ("scale", "unit"))
+    assert {wording.case_items(text) for text in ("", "[1]", "{", "[" * 10**5)} == {()}
+    ids = ("gradient[lstm]", "chain.states", "gradient[gru]")
+    assert wording.families(ids) == {"gradient": ("lstm", "gru"), "chain.states": ()}
