@@ -31,7 +31,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types strictly, on the installed package."""
-    session.install(*CONSTRAINTS, ".[report]", "mypy")
+    session.install(*CONSTRAINTS, ".[report,test]", "mypy")
     config = str(Path("pyproject.toml").resolve())
     session.chdir(session.create_tmp())
     session.run("mypy", "--strict", "--config-file", config, "-p", "gatewise")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import reduce
 from operator import add
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -33,12 +33,12 @@ class Cell(ABC):
     * ``timed``: column 0 of its input is the time stamp.
     """
 
-    name: ClassVar[str] | str
-    title: ClassVar[str] | str
-    equations: ClassVar[tuple[str, ...]] | tuple[str, ...]
-    gates: ClassVar[tuple[str, ...]] | tuple[str, ...]
-    states: ClassVar[tuple[str, ...]] | tuple[str, ...]
-    traits: ClassVar[frozenset[str]] | frozenset[str] = frozenset({"bounded", "smooth"})
+    name: str
+    title: str
+    equations: tuple[str, ...]
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    traits: frozenset[str] = frozenset({"bounded", "smooth"})
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the shape of every parameter: here W (G, D, H), U (G, H, H) and b (G, H)."""

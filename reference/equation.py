@@ -6,10 +6,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,10 @@ _registry: dict[str, Equation] = {}
 
 def equation(
     id: str, name: str, *, latex: str, documents: tuple[str, ...], note: str = ""
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Callable[[F], F]:
     """Register the decorated function as equation ``id`` and return it unchanged."""
 
-    def register(function: Callable[P, R]) -> Callable[P, R]:
+    def register(function: F) -> F:
         if name in _registry:
             raise ValueError(f"equation name {name!r} is registered twice")
         _registry[name] = Equation(id, name, latex, documents, function, note)
@@ -60,14 +59,14 @@ def equation(
 _vjps: dict[str, Callable[..., Any]] = {}
 
 
-def vjp_of(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def vjp_of(name: str) -> Callable[[F], F]:
     """Register the decorated function as the VJP of the equation ``name``.
 
     It takes the equation's arguments and then the cotangent, and returns the cotangents of the
     arguments in order; the proofs differentiate the equation and hold the two together.
     """
 
-    def register(function: Callable[P, R]) -> Callable[P, R]:
+    def register(function: F) -> F:
         _vjps[name] = function
         return function
 

@@ -48,7 +48,7 @@ def switch(s: Array, below: Array, above: Array) -> Array:
     """Return ``below`` where s < 0, ``above`` where s >= 0, and both where that is undecided."""
     if is_ball(s):
         return np.asarray(_switch_balls(s, below, above), dtype=object)
-    chosen = np.where(midpoint(s) < 0, below, above)
+    chosen: Array = np.where(midpoint(s) < 0, below, above)
     return chosen.astype(np.result_type(s, below, above), copy=False)
 
 

@@ -29,7 +29,7 @@ def precision(bits: int = BITS) -> Iterator[None]:
         flint.ctx.prec = before
 
 
-def _ball(x: np.floating[np.longdouble] | float) -> flint.arb:
+def _ball(x: np.longdouble) -> flint.arb:
     high = float(x)
     return flint.arb(high) + flint.arb(float(x - np.longdouble(high)))
 

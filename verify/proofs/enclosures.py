@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from ..drawing import aim
 from ..enclosure import balls, distance, precision
 from .material import Material, cell_material, disprove, forward, gradients, proof, small_cases
 
-DTYPES = {
+DTYPES: dict[str, Any] = {
     "float16": np.float16,
     "float32": np.float32,
     "float64": np.float64,
@@ -31,7 +33,7 @@ def enclosed(cell: Cell) -> Check:
 
     def holds(drawn: tuple[Case, str, str]) -> None:
         case, dtype, regime = drawn
-        m = _adversarial(cell_material(cell, case), regime, np.finfo(DTYPES[dtype]).tiny)
+        m = _adversarial(cell_material(cell, case), regime, float(np.finfo(DTYPES[dtype]).tiny))
         m = m.map(lambda array: array.astype(DTYPES[dtype]))
         bounded = m.map(lambda array: Bounded.exact(array, ARITHMETICS[dtype]))
         with np.errstate(all="ignore"):  # overflow in float16 is answered by an infinite bound

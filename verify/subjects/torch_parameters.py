@@ -31,7 +31,7 @@ def suffixes(case: Case) -> Iterator[str]:
 
 def shapes(case: Case, cell: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter under torch's name."""
-    named = {}
+    named: dict[str, tuple[int, ...]] = {}
     gates = len(cell_named(cell).gates) * case.H
     layer = reference_layer(case, cell)
     for suffix, sizes in zip(suffixes(case), layer.pass_sizes, strict=True):
