@@ -58,7 +58,7 @@ def test_tf32_products_have_a_wider_bound():
     assert (wide.bound > 1000 * narrow.bound).all()
 
 
-@pytest.mark.parametrize("function", [np.maximum, np.minimum, np.round, np.sign, np.floor])
+@pytest.mark.parametrize("function", [np.maximum, np.minimum, np.rint, np.sign, np.floor])
 def test_unsound_functions_are_refused(function):
     """A function that would silently pick a side of a ball is no function of Bounded."""
     with pytest.raises(TypeError):
@@ -84,6 +84,15 @@ def test_overflow_promises_nothing():
     """A number beyond the arithmetic's largest has an infinite bound."""
     assert np.isinf((exact([1e30]) * exact([1e30])).bound).all()
     assert np.isfinite((exact([1e30], FLOAT64) * exact([1e30], FLOAT64)).bound).all()
+
+
+def test_overflow_inside_a_sum_promises_nothing():
+    """A sum whose terms overflow in some order has an infinite bound, small as it may be."""
+    terms = exact([[3e38, 3e38, -3e38]])
+
+    assert np.isinf(terms.sum(axis=1).bound).all()
+    assert np.isinf((terms @ exact(np.ones((3, 1)))).bound).all()
+    assert np.isfinite(exact([[1e38, 1e38, -1e38]]).sum(axis=1).bound).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])

@@ -1,5 +1,6 @@
 """The report says what happened, shows foreign text as text, and loads nothing."""
 
+import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
@@ -95,6 +96,7 @@ class TestForeignText:
             )
             for k, status in enumerate(summary.WORST_FIRST)
         ]
+        spoiled[0].case = json.dumps({text: text})
         made = run(
             *spoiled, unheard=(Planned(text, "unheard", text),), command=text, created=text,
             budget=text, versions={"gatewise": text, text: text}, machine={text: text}, source=text,
@@ -134,8 +136,7 @@ class TestVerdict:
         n = 2 * len(CHECKS)
         complete = run(*(verdict(check=c, dtype=f"float{b}") for c in CHECKS for b in (32, 64)))
         assert first_line(complete) == f"{n} of {n} checks pass; nothing was left untested."
-        part = f"1 of 1 check pass; {n - 1} more were not planned."
-        assert first_line(run(verdict())) == part
+        assert first_line(run(verdict())) == f"1 of 1 check pass; {n - 1} more were not planned."
 
     @pytest.mark.parametrize("said", ["failed", "crashed", "was not tested", "was blind"])
     def test_one_that_did_not_pass(self, said: str) -> None:
@@ -183,7 +184,7 @@ class TestTables:
         assert [(g.name, len(g.rows)) for g in grid.groups] == [("torch", 4), ("onnx", 3)]
         assert render(run(*verdicts)).count('<td class="absent">not planned') == 7
 
-    @pytest.mark.parametrize("ratio", [0.25, float("nan"), 10**400, -1.0, None, True])
+    @pytest.mark.parametrize("ratio", [0.25, float("nan"), 2**9999, -1.0, None, True], ids=type)
     def test_bears_any_number(self, ratio: Any) -> None:
         """Whatever a file may contain as a ratio is shown as two digits, and coloured."""
         html = render(run(failure(worst_ratio=ratio), verdict(worst_ratio=ratio)))
@@ -208,8 +209,9 @@ class TestTables:
         assert standing == tables.Standing("torch:GRU", "failed", 2, 3)
         unheard = (Planned("torch:LSTM", "gradient", "float64"),)
         found = tables.standings(summary.entries(run(unheard=unheard)))
-        assert found["bptt.backpropagate"][0].status == "not tested"
         assert "gru.reset_gate" not in found
+        assert {"bptt.backpropagate", "lstm.cell_state"} < found.keys()
+        assert found["lstm.cell_state"][0].status == "not tested"
 
 
 class TestPage:
@@ -243,8 +245,8 @@ class TestPage:
         """Each with its documents and one formula."""
         html = render(run())
         for equation in equations():
-            article = html[html.index(f'<article id="eq-{equation.name}">') :]
-            article = article[: article.index("</article>")]
+            _, _, rest = html.partition(f'<article id="eq-{equation.name}">')
+            article, _, _ = rest.partition("</article>")
             assert article.count("<math ") == 1
             assert " · ".join(equation.documents) in words(article)
 

@@ -62,7 +62,7 @@ class Bounded(NDArrayOperatorsMixin):
         with np.errstate(invalid="ignore", over="ignore"):
             open_sum = rounding * self.mass + self.roundings * self.arithmetic.tiny
             bound = (self.error + open_sum) * OWN_ROUNDING
-            representable = np.abs(self.value) + bound <= self.arithmetic.largest
+            representable = self.mass + bound <= self.arithmetic.largest  # every partial sum
         return np.where(representable, bound, np.inf)
 
     @property
