@@ -13,6 +13,7 @@ from gatewise.verify.proofs.cell_gradients import _slope
 from gatewise.verify.proofs.material import cell_material, forward, gradients
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated import rounded
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -160,3 +161,25 @@ def test_arithmetics_are_ordered_by_precision():
     assert ARITHMETICS["float32"].roundoff == np.finfo(np.float32).eps / 2
     assert ARITHMETICS["float64"].roundoff == np.finfo(np.float64).eps / 2
     assert ARITHMETICS["float16"].roundoff == np.finfo(np.float16).eps / 2
+
+
+@pytest.mark.parametrize("kind", [simulated.BFloat16, simulated.TF32])
+@pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
+    """bfloat16 and TF32 results, forward and backward, lie within the bound; float32's is not."""
+    arithmetic = ARITHMETICS[kind.__name__.lower()]
+    narrower_fails = 0
+    for seed in range(10):
+        m = cell_material(cell, Case(3, 2, 3, 3, seed=seed, lengths=bool(seed % 2)))
+        m = m.map(lambda a: rounded(a, kind.bits))
+        got = m.map(lambda a: a.view(kind))
+        got = [*forward(cell, got), *gradients(cell, got).values()]
+        bounds, narrow = (
+            [*forward(cell, b), *gradients(cell, b).values()]
+            for b in (m.map(lambda a, x=x: exact(a, x)) for x in (arithmetic, FLOAT32))
+        )
+        for g, b, n in zip(got, bounds, narrow, strict=True):
+            assert (np.abs(np.asarray(g) - b.value) <= b.bound).all()
+            narrower_fails += (np.abs(np.asarray(g) - n.value) > n.bound).any()
+
+    assert narrower_fails > 10

@@ -154,8 +154,8 @@ class TestVerdict:
         assert found == summary.Headline("differs", expected)
 
     def test_nothing_tested(self) -> None:
-        """A run without verdicts conforms to nothing."""
-        made = run(unheard=(Planned("torch:LSTM", "forward", "float64"),))
+        """A run without verdicts conforms to nothing, and needs no versions to say so."""
+        made = run(unheard=(Planned("torch:LSTM", "forward", "float64"),), versions={}, machine={})
         assert first_line(made) == "Nothing was tested: 1 check planned, none run."
         assert summary.headline(()).tone == "incomplete"
 

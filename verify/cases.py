@@ -118,6 +118,18 @@ class Options:
     projection: bool = False
     default_state: bool = True
 
+    def lacking(self, case: Case) -> tuple[str, ...]:
+        """Return the options that a case uses and that are not offered."""
+        used = {
+            "layers": case.layers > 1,
+            "bidirectional": case.bidirectional,
+            "bias": not case.bias,
+            "lengths": case.lengths,
+            "projection": case.P > 0,
+            "default_state": not case.state,
+        }
+        return tuple(name for name, is_used in used.items() if is_used and not getattr(self, name))
+
 
 def cases(
     options: Options, dtype: str, *, steps: tuple[int, int] = (1, 6)

@@ -46,6 +46,8 @@ class Request:
                 raise ValueError(f"check {name!r} is not known; there are {', '.join(known)}")
         chosen = tuple(known[name] for name in checks) or tuple(known.values())
         subjects = tuple(subject_named(name) for name in dict.fromkeys(names))
+        if given:
+            _check_case(given, subjects, chosen)
         return cls(subjects, chosen, given.dtype if given else dtype, budget, seed, given)
 
     @property
@@ -58,6 +60,17 @@ class Request:
             for dtype in subject.dtypes
             if self.dtype in (None, dtype)
         ]
+
+
+def _check_case(
+    case: Case, subjects: tuple[Subject, ...], checks: tuple[SubjectCheck, ...]
+) -> None:
+    for subject in subjects:
+        if lacking := subject.options.lacking(case):
+            raise ValueError(f"case: {subject.name} does not offer {', '.join(lacking)}")
+    for check in checks:
+        if reason := check.refuses(case):
+            raise ValueError(f"case: check {check.id}: {reason}; name another with --check")
 
 
 def run(

@@ -17,7 +17,8 @@ class SubjectCheck:
     """A sentence about any subject: id, statement, extra equations, cases, and the comparison.
 
     It is about the equations of the subject's cell, and about those named here. ``run`` compares
-    and returns the ledger; it does not judge.
+    and returns the ledger; it does not judge. ``refuses`` says, for a case that somebody else
+    made, why this check cannot take it; "" if it can.
     """
 
     id: str
@@ -25,3 +26,4 @@ class SubjectCheck:
     equations: tuple[str, ...]
     cases: Callable[[Subject, str], SearchStrategy[Case]]
     run: Callable[[Subject, Case], Ledger]
+    refuses: Callable[[Case], str] = lambda case: ""

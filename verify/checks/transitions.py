@@ -40,6 +40,14 @@ def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     )
 
 
+def not_long(case: Case) -> str:
+    """Say why a case is none of those drawn here."""
+    plain = case.layers == 1 and not (case.bidirectional or case.lengths or case.P)
+    if plain and case.state and case.T >= 2:
+        return ""
+    return "expected T >= 2, one layer in one direction, a state, no lengths, no projection"
+
+
 def forward_transitions(subject: Subject, case: Case) -> Ledger:
     """Compare sampled steps of one long run with one step of the reference."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
@@ -98,5 +106,6 @@ CHECKS = (
         (),
         long_cases,
         forward_transitions,
+        not_long,
     ),
 )
