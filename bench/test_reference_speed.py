@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import pytest
+
 from gatewise.bench.speed_ratio import (
     CASES,
     ONE_THREAD,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.cases import Options

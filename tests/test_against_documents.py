@@ -7,6 +7,9 @@ function with the reference; only this file knows both layouts.
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gatewise.reference import bptt, documents
 from gatewise.reference.attention import Attention, context, scores, weights
 from gatewise.reference.cells import cell_named
@@ -20,8 +23,6 @@ from gatewise.verify.bounded import Bounded
 from gatewise.verify.cases import Case
 from gatewise.verify.check import Ledger
 from gatewise.verify.proofs.material import cell_material, forward
-from hypothesis import given
-from hypothesis import strategies as st
 from transcriptions import d0, d1, d2, d3, d3_bptt, d4, others, others_skip
 from transcriptions.scalar import mp
 

@@ -1,9 +1,12 @@
 """The reference against PyTorch: autograd on plain tensor operations, and torch's own layers."""
 
 import numpy as np
-import plain_torch
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import plain_torch
 from gatewise.reference.cells import cells
 from gatewise.verify.arithmetic import FLOAT64
 from gatewise.verify.bounded import Bounded
@@ -13,8 +16,6 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.proofs.material import cell_material, forward, gradients
 from gatewise.verify.runner import hold
 from gatewise.verify.subjects import subjects
-from hypothesis import given
-from hypothesis import strategies as st
 
 CASES = st.builds(
     Case, T=st.integers(1, 5), B=st.integers(1, 3), D=st.integers(1, 4), H=st.integers(1, 4),

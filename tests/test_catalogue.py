@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from gatewise.reference.cells import cells
 from gatewise.reference.equation import equations
 from gatewise.verify.coverage import coverage

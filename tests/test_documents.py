@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gatewise.reference import documents
 from gatewise.reference.documents import examples
 

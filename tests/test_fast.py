@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from gatewise.reference import fast
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Parameters, Sizes
@@ -21,8 +24,6 @@ from gatewise.reference.sequence import backpropagate, unroll
 from gatewise.reference.validation import InputError
 from gatewise.verify.arithmetic import ARITHMETICS
 from gatewise.verify.bounded import Bounded
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 LSTM = cell_named("lstm")
 DTYPES = ("float32", "float64")

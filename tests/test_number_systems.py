@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import simulated
 from gatewise.reference.cells import cells
 from gatewise.reference.functions import midpoint, minimum, relu, switch
 from gatewise.verify.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
@@ -11,8 +15,6 @@ from gatewise.verify.complex_step import derivative
 from gatewise.verify.enclosure import balls, distance, precision
 from gatewise.verify.proofs.cell_gradients import _slope
 from gatewise.verify.proofs.material import cell_material, forward, gradients
-from hypothesis import given
-from hypothesis import strategies as st
 from simulated import rounded
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+
 from planted_errors import PLANTED, Planted
 
 PACKAGE = ("__init__.py", "cli.py", "reference", "verify", "reports")

@@ -1,6 +1,7 @@
 """Every proof of the reference holds."""
 
 import pytest
+
 from gatewise.verify.proofs import proofs
 from gatewise.verify.proving import attempt
 

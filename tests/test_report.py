@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+
 from gatewise.reference.documents import examples
 from gatewise.reference.equation import equations
 from gatewise.reports import summary, tables, wording

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 
-import miniatures
 import pytest
+
+import miniatures
 from gatewise.verify import run_files
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.run_files import Planned, RunFileError

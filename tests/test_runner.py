@@ -2,8 +2,9 @@
 
 import re
 
-import miniatures
 import pytest
+
+import miniatures
 from gatewise.verify.cases import Case
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.runner import hold

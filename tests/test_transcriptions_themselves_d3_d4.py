@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from transcription_helpers import (
     beside,
     by_key,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from transcription_helpers import by_key, diagonal, each, flat, ln, same, transposed, unit, values
 from transcriptions import d2, d4, others, others_skip
 from transcriptions.scalar import mp, mpf, sigmoid

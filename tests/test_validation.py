@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from gatewise.reference.cells import cell_named, cells
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Parameters, Sizes
