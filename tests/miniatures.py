@@ -8,7 +8,7 @@ from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.cases import Options
 from gatewise.verify.subjects import torch_parameters as packing
-from gatewise.verify.subjects.protocol import Result, SubjectUnavailable
+from gatewise.verify.subjects.protocol import Pulled, Result, SubjectUnavailable
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Right:
         layer, p, output = self.run(case, inputs)
         g = layer.vjp(p, output, dy, dfinal)
         named = self.from_reference(case, g.parameters)
-        return Result(output.y, output.final, named, g.x, g.initial if case.state else None)
+        return Pulled(output.y, output.final, named, g.x, g.initial if case.state else ())
 
 
 class SwapsInputAndForgetGate(Right):
@@ -81,6 +81,32 @@ class ForgetsTheStateFromStep32(Right):
         return layer, p, replace(output, y=y, final=later.final)
 
 
+class TruncatesBackpropagationAt32(Right):
+    """The forward pass is right; the gradient stops at every 32nd step."""
+
+    def gradient(self, case, inputs, dy, dfinal):
+        layer, p, output = self.run(case, inputs)
+        if case.T <= 32:
+            return super().gradient(case, inputs, dy, dfinal)
+        first = layer.forward(p, inputs.x[:32], inputs.state)
+        rest = layer.forward(p, inputs.x[32:], first.final)
+        g1 = layer.vjp(p, first, dy[:32], tuple(0 * d for d in dfinal))
+        g2 = layer.vjp(p, rest, dy[32:], dfinal)
+        named = self.from_reference(case, [a + b for a, b in zip(
+            g1.parameters, g2.parameters, strict=True)])  # fmt: skip
+        dx = np.concatenate([g1.x, g2.x])
+        return Pulled(output.y, output.final, named, dx, g1.initial)
+
+
+class SeesTheFuture(Right):
+    """Gradients leak into later inputs."""
+
+    def gradient(self, case, inputs, dy, dfinal):
+        result = super().gradient(case, inputs, dy, dfinal)
+        earlier = np.cumsum(dy.sum(axis=2), axis=0) - dy.sum(axis=2)
+        return replace(result, x=result.x + 1e-3 * earlier[:, :, None])
+
+
 class ReturnsNaN(Right):
     """One output is NaN."""
 
@@ -91,11 +117,15 @@ class ReturnsNaN(Right):
 
 
 class ReturnsWrongShape(Right):
-    """Batch and time exchanged."""
+    """Every output stands twice."""
 
     def forward(self, case, inputs):
         result = super().forward(case, inputs)
-        return replace(result, y=result.y.swapaxes(0, 1).repeat(2, axis=0))
+        return replace(result, y=result.y.repeat(2, axis=0))
+
+    def gradient(self, case, inputs, dy, dfinal):
+        result = super().gradient(case, inputs, dy, dfinal)
+        return replace(result, y=result.y.repeat(2, axis=0))
 
 
 class ComputesInFloat16(Right):

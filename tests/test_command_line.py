@@ -60,7 +60,7 @@ def test_one_case_again(run):
     (["torch:RNN", "--case", "{"], "case: expected JSON"),
     (["torch:GRUCell", "--case", '{"T":1,"B":1,"D":1,"H":1,"layers":2}'], "does not offer layers"),
     (["torch:GRU", "--case", '{"T":9,"B":1,"D":1,"H":3,"P":2}'], "does not offer projection"),
-    (["torch:GRU", "--case", '{"T":1,"B":1,"D":1,"H":1}'], "check transition: expected T >= 2"),
+    (["torch:GRU", "--case", '{"T":1,"B":1,"D":1,"H":1}'], "check transition: expected T > 4"),
     (["torch:RNN", "--budget", "vast"], "'vast' is not one of"),
     (["torch:RNN", "--seed", "-1"], "-1 is not in the range"),
     ([], "Missing argument"),

@@ -31,6 +31,12 @@ WRONG = {
     miniatures.SwapsInputAndForgetGate: ("forward", "float64", "y|final"),
     miniatures.IgnoresTheCotangentOnC: ("gradient", "float64", "gradient of"),
     miniatures.ForgetsTheStateFromStep32: ("transition", "float64", r"y\[32\]|y\["),
+    miniatures.TruncatesBackpropagationAt32: (
+        "gradient-window",
+        "float64",
+        r"cotangent on y\[32\], from x\[29\]\[2",
+    ),
+    miniatures.SeesTheFuture: ("gradient-window", "float64", "beyond it"),
     miniatures.ReturnsNaN: ("forward", "float64", r"= nan, expected .* \(error is inf times"),
     miniatures.ReturnsWrongShape: ("forward", "float64", r"y: expected shape \(.*\), got \("),
     miniatures.ComputesInFloat16: ("forward", "float32", "y|final"),
@@ -67,6 +73,14 @@ def test_window_errors_need_long_sequences():
 
     assert held(wrong, "forward").status == "passed"
     assert held(wrong, "transition").status == "failed"
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_wrong_shape_fails_every_check(check):
+    """Time and batch exchanged is a mismatch, not an error of the engine."""
+    verdict = held(miniatures.ReturnsWrongShape(), check)
+
+    assert (verdict.status, "expected shape" in verdict.message) == ("failed", True)
 
 
 def test_a_subject_that_raises_has_crashed():

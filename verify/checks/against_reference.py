@@ -12,7 +12,9 @@ from ..oracle import (
     draw_cotangents,
     draw_inputs,
     expected,
+    expected_gradient,
     run,
+    run_gradient,
 )
 from ..subjects.protocol import Subject
 from .subject_check import SubjectCheck
@@ -35,8 +37,9 @@ def gradient(subject: Subject, case: Case) -> Ledger:
     """Compare all gradients under random cotangents on y and on the final states."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
-    want = expected(subject, case, inputs, cotangents)
-    compare_gradients(ledger, subject, case, run(subject, case, inputs, cotangents), want)
+    want = expected_gradient(subject, case, inputs, cotangents)
+    got = run_gradient(subject, case, inputs, cotangents)
+    compare_gradients(ledger, subject, case, got, want)
     return ledger
 
 

@@ -13,16 +13,22 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...reference.cell import State
-from ..arithmetic import ARITHMETICS
-from ..bounded import Bounded
+from ...reference.parameters import Parameters
+from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..cases import Case
 from ..check import Ledger
-from ..oracle import draw_inputs, layer_of, run
+from ..oracle import draw_cotangents, draw_inputs, exact, layer_of, run, run_gradient
 from ..subjects.protocol import Inputs, Result, Subject
 from .subject_check import SubjectCheck
 
 SAMPLED = 6
 """Steps looked at in one sequence, the last among them."""
+
+WINDOW = 4
+"""Steps over which a cotangent is followed back."""
+
+TILES = (32, 64, 100, 128)
+"""Lengths at which kernels cut sequences; windows across them are always looked at."""
 
 
 def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
@@ -43,9 +49,9 @@ def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
 def not_long(case: Case) -> str:
     """Say why a case is none of those drawn here."""
     plain = case.layers == 1 and not (case.bidirectional or case.lengths or case.P)
-    if plain and case.state and case.T >= 2:
+    if plain and case.state and case.T > WINDOW:
         return ""
-    return "expected T >= 2, one layer in one direction, a state, no lengths, no projection"
+    return f"expected T > {WINDOW}, one layer in one direction, a state, no lengths, no projection"
 
 
 def forward_transitions(subject: Subject, case: Case) -> Ledger:
@@ -56,12 +62,40 @@ def forward_transitions(subject: Subject, case: Case) -> Ledger:
         before = _state_before(subject, case, inputs, whole, t)
         if before is None or not all(np.isfinite(s).all() for s in before):
             continue  # unknown, or overflowed in an earlier step
-        new = _step(subject, case, inputs, t, before)
-        ledger.compare(f"y[{t}]", whole.y[t], new[0])
+        _, step = _window(subject, case, inputs, before, t, t + 1)
+        ledger.compare(f"y[{t}]", whole.y[t], step.final[0])
         if t == case.T - 1:
             names = layer_of(subject, case).cell.states
-            for name, got, want in zip(names, whole.final, new, strict=True):
+            for name, got, want in zip(names, whole.final, step.final, strict=True):
                 ledger.compare(f"final {name}", got[0], want)
+    return ledger
+
+
+def gradient_windows(subject: Subject, case: Case) -> Ledger:
+    """Follow the cotangent of one output at a time a few steps back, and nowhere else.
+
+    With a cotangent on y[t] alone, the gradient of x[t - 3] ... x[t] depends on nothing but the
+    state before these steps, and the gradient of every later input is 0.
+    """
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    _, dfinal = draw_cotangents(subject, case)
+    nothing = tuple(np.zeros_like(d) for d in dfinal)
+    for t in _window_ends(case):
+        dy = np.zeros((case.T, *dfinal[0].shape[1:]), case.dtype)
+        dy[t] = case.normal(f"dy {t}", dy[t].shape)
+        whole = run_gradient(subject, case, inputs, (dy, nothing))
+        start = t + 1 - WINDOW
+        before = _state_before(subject, case, inputs, whole, start)
+        if before is None or not all(np.isfinite(s).all() for s in before):
+            continue  # unknown, or overflowed in an earlier step
+        p, window = _window(subject, case, inputs, before, start, t + 1)
+        pulled = (exact(case, d[0]) for d in nothing)
+        cell = layer_of(subject, case).cell
+        _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), tuple(pulled))
+        what = f"gradient of x for a cotangent on y[{t}]"
+        ledger.compare(f"{what}, from x[{start}]", whole.x[start : t + 1], dx)
+        after = whole.x[t + 1 :]
+        ledger.compare(f"{what}, beyond it", after, exact(case, np.zeros(after.shape)))
     return ledger
 
 
@@ -87,15 +121,21 @@ def _sampled(case: Case) -> list[int]:
     return sorted({*(int(t) for t in drawn), case.T - 1})
 
 
-def _step(subject: Subject, case: Case, inputs: Inputs, t: int, state: State) -> State:
-    arithmetic = ARITHMETICS[case.dtype]
-    exact = {name: Bounded.exact(a, arithmetic) for name, a in inputs.parameters.items()}
-    (p,) = subject.to_reference(case, exact)
-    x = Bounded.exact(inputs.x[t], arithmetic)
-    new, _ = layer_of(subject, case).cell.step(
-        p, x, tuple(Bounded.exact(s, arithmetic) for s in state)
-    )
-    return new
+def _window_ends(case: Case) -> list[int]:
+    drawn = int(case.generator("window").integers(WINDOW, case.T))
+    across = [tile + 1 for tile in TILES if tile + 1 < case.T]
+    return sorted({drawn, case.T - 1, *across[-2:]})
+
+
+def _window(
+    subject: Subject, case: Case, inputs: Inputs, before: State, start: int, stop: int
+) -> tuple[Parameters, Unrolled]:
+    """Run the reference over steps start ... stop - 1, from the subject's state before them."""
+    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
+    (p,) = subject.to_reference(case, named)
+    state = tuple(exact(case, s) for s in before)
+    cell = layer_of(subject, case).cell
+    return p, unroll(cell, p, exact(case, inputs.x[start:stop]), state)
 
 
 CHECKS = (
@@ -106,6 +146,15 @@ CHECKS = (
         (),
         long_cases,
         forward_transitions,
+        not_long,
+    ),
+    SubjectCheck(
+        "gradient-window",
+        "In a long sequence, the cotangent of an output reaches the inputs of the steps before "
+        "it as the equations say, across the tiles of kernels too, and no later input.",
+        ("bptt.backpropagate",),
+        long_cases,
+        gradient_windows,
         not_long,
     ),
 )

@@ -32,13 +32,22 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """Outputs y (T, B, width) and final states; gradients where they were asked for."""
+    """Outputs y (T, B, width) and final states."""
 
     y: Array
     final: State
-    parameters: Mapping[str, Array] | None = None
-    x: Array | None = None
-    initial: State | None = None
+
+
+@dataclass(frozen=True)
+class Pulled(Result):
+    """The same, and the gradients: of the parameters by the subject's names, of x (T, B, D).
+
+    ``initial`` are those of the initial states; empty where the subject took its default.
+    """
+
+    parameters: Mapping[str, Array]
+    x: Array
+    initial: State
 
 
 class Subject(Protocol):
@@ -74,5 +83,5 @@ class Subject(Protocol):
     def forward(self, case: Case, inputs: Inputs) -> Result:
         """Run the layer."""
 
-    def gradient(self, case: Case, inputs: Inputs, dy: Array, dfinal: State) -> Result:
+    def gradient(self, case: Case, inputs: Inputs, dy: Array, dfinal: State) -> Pulled:
         """Run the layer and pull the cotangents back to parameters, x and initial states."""

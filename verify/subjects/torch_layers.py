@@ -13,7 +13,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases import Case, Options
 from . import torch_parameters as packing
-from .protocol import Inputs, Result, SubjectUnavailable
+from .protocol import Inputs, Pulled, Result, SubjectUnavailable
 
 
 def import_torch() -> Any:
@@ -75,7 +75,7 @@ class TorchSubject(ABC):
             y, final, _ = self._run(case, inputs, requires_grad=False)
         return Result(y.numpy(), tuple(s.numpy() for s in final))
 
-    def gradient(self, case: Case, inputs: Inputs, dy: Array, dfinal: State) -> Result:
+    def gradient(self, case: Case, inputs: Inputs, dy: Array, dfinal: State) -> Pulled:
         """Run the layer and pull cotangents on y and the final states back by autograd."""
         torch = import_torch()
         with one_thread(torch):
@@ -86,7 +86,7 @@ class TorchSubject(ABC):
         states = [named.pop(f"state {k}") for k in range(len(final)) if inputs.state is not None]
         dx = named.pop("x")
         outputs = y.detach().numpy(), tuple(s.detach().numpy() for s in final)
-        return Result(*outputs, named, dx, tuple(states) if states else None)
+        return Pulled(*outputs, named, dx, tuple(states))
 
     def _run(
         self, case: Case, inputs: Inputs, *, requires_grad: bool
