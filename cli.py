@@ -189,10 +189,9 @@ def examples(as_json: bool) -> None:
 def subjects(as_json: bool) -> None:
     """List the implementations that can be held against the reference."""
     from .reports.terminal import print_rows
-    from .verify.cases import Case
     from .verify.subjects import subjects as all_subjects
 
-    rows = [(s.name, s.cell(Case(1, 1, 1, 1)), " ".join(s.dtypes)) for s in all_subjects().values()]
+    rows = [(s.name, " ".join(s.cells), " ".join(s.dtypes)) for s in all_subjects().values()]
     print_rows(("subject", "cell", "dtypes"), rows, as_json=as_json)
 
 

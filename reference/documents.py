@@ -17,6 +17,15 @@ from .functions import Array, sigmoid, tanh, tanh_slope
 from .parameters import Parameters, Sizes
 from .tokens import one_hot, vocabulary
 
+TITLES = {
+    "D0": "LSTM and GRU: Handling Vanishing Gradients (slides)",
+    "D1": "Long Short Term Memory (LSTM), A. Chouhan and A. Patil (slides)",
+    "D2": "RNNs, GRUs, and LSTMs (slides)",
+    "D3": "Recurrent Neural Network (RNN) and Long Short Term Memory (LSTM), M. R. Rahman (slides)",
+    "D4": "LSTM and variants (slides)",
+}
+"""The five documents."""
+
 
 @dataclass(frozen=True)
 class Example:

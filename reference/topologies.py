@@ -115,7 +115,8 @@ def one_to_many(
 @equation(
     "E32",
     "topology.encoder_decoder",
-    latex=r"s_0^{dec} = s_T^{enc}, \quad y_t = h_t^{dec} V, \quad x_{t+1}^{dec} = y_t",
+    latex=r"s_0^{\mathrm{dec}} = s_T^{\mathrm{enc}}, \quad y_t = h_t^{\mathrm{dec}} V,"
+    r" \quad x_{t+1}^{\mathrm{dec}} = y_t",
     documents=("D1", "D2"),
     note="many-to-many of different lengths: translation, music",
 )

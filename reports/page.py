@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..reference.documents import examples
+from ..reference.documents import TITLES, examples
 from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
@@ -73,6 +73,7 @@ def _context(run: Run) -> dict[str, Any]:
         "concerned": sum(bool(row.standings) for row in equations),
         "proofs": proofs(),
         "examples": examples(),
+        "titles": TITLES,
         "marks": MARKS,
         "tones": TONES,
         "colours": wording.COLOURS,

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..reference.cells import cell_named
-from ..verify.cases import Case
 from ..verify.checks import subject_checks
 from ..verify.run_files import Planned, Run
 from ..verify.runner import Verdict
+from ..verify.scope import possible
 from ..verify.subjects import subjects
 
 WORST_FIRST = ("failed", "crashed", "not tested", "blind", "passed")
@@ -50,7 +49,7 @@ class Entry:
         check = {check.id: check for check in subject_checks()}.get(self.planned.check)
         if subject is None or check is None:
             return ()
-        return (*cell_named(subject.cell(Case(1, 1, 1, 1))).equations, *check.equations)
+        return possible(subject, check)
 
 
 def entries(run: Run) -> tuple[Entry, ...]:

@@ -19,6 +19,8 @@ class Right:
     options: Options = field(default_factory=Options)
     dtypes: tuple[str, ...] = ("float64", "float32")
 
+    cells: tuple[str, ...] = ("lstm",)
+
     def version(self):
         return "mini 1.0"
 

@@ -54,9 +54,9 @@ def what_turns_red(planted, folder, root):
     assert proved.returncode == (1 if messages else 0)
     if messages and not planted.only_documents:
         return messages
-    test = str(root / "tests" / "test_against_documents.py")
+    tests = [str(path) for path in sorted((root / "tests").glob("test_against_documents*.py"))]
     options = ["-q", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)]
-    compared = run(["-m", "pytest", *options, test], folder, root)
+    compared = run(["-m", "pytest", *options, *tests], folder, root)
     assert compared.returncode in (0, 1), compared.stdout + compared.stderr
     red = [line for line in compared.stdout.splitlines() if line.startswith("E  ")]
     return messages + red

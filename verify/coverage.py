@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..reference.cells import cell_named
 from ..reference.equation import equations
-from .cases import Case
 from .checks import subject_checks
 from .proofs import proofs
+from .scope import possible
 from .subjects import subjects
 
 
@@ -28,15 +27,14 @@ class Coverage:
 
 def coverage() -> tuple[Coverage, ...]:
     """Return one row for every equation of the reference."""
-    by_subject = {
-        name for s in subjects().values() for name in cell_named(s.cell(Case(1, 1, 1, 1))).equations
+    about = {
+        check.id: {name for s in subjects().values() for name in possible(s, check)}
+        for check in subject_checks()
     }
     rows = []
     for e in equations():
         proving = tuple(p.id for p in proofs() if e.name in p.equations)
-        checking = tuple(
-            c.id for c in subject_checks() if e.name in c.equations or e.name in by_subject
-        )
+        checking = tuple(check for check, names in about.items() if e.name in names)
         rows.append(
             Coverage(e.id, e.name, e.latex, e.documents, e.source, e.note, proving, checking)
         )

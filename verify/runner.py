@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ..reference.cells import cell_named
 from .cases import Case
 from .check import Ledger, Mismatch
 from .checks.subject_check import SubjectCheck
 from .drawing import aim, for_all
 from .oracle import SubjectCrashed
+from .scope import possible, touched
 from .subjects.protocol import Subject, SubjectUnavailable
 
 BUDGETS = {"quick": 12, "standard": 40, "thorough": 300}
@@ -29,7 +29,8 @@ class Verdict:
 
     ``status``: ``passed``, ``failed``, ``crashed`` (the subject raised), ``blind`` (no case had a
     bound that means something), ``not tested`` (the subject is not installed). ``worst_ratio`` is
-    the largest error in units of its bound over all cases.
+    the largest error in units of its bound over all cases; ``equations`` are those that the drawn
+    cases touched, or, where none was drawn, those that they might have.
     """
 
     subject: str
@@ -58,6 +59,7 @@ class _Tally:
     worst_ratio: float = 0.0
     worst: str = ""
     failing: Case | None = None
+    touched: dict[str, None] = field(default_factory=dict)
 
 
 def hold(
@@ -92,14 +94,15 @@ def hold(
 
 
 def _blank(subject: Subject, check: SubjectCheck, dtype: str, seed_value: int) -> Verdict:
-    cell = subject.cell(Case(1, 1, 1, 1))
-    names = [*cell_named(cell).equations, *check.equations]
+    names = list(possible(subject, check))
+    cell = subject.cells[0]
     return Verdict(subject.name, cell, check.id, check.statement, names, dtype, seed_value)
 
 
 def _judge(subject: Subject, check: SubjectCheck, tally: _Tally) -> Callable[[Case], None]:
     def judge(case: Case) -> None:
         tally.cases += 1
+        tally.touched |= dict.fromkeys(touched(subject, check, case))
         try:
             ledger = check.run(subject, case)
             _note(tally, ledger)
@@ -127,6 +130,8 @@ def _record(verdict: Verdict, tally: _Tally) -> None:
         verdict.worst = tally.worst
     if verdict.status == "passed" and tally.blind == tally.cases:
         verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
+    if tally.cases:
+        verdict.equations = [name for name in verdict.equations if name in tally.touched]
     if tally.failing is not None:
         verdict.case = tally.failing.to_json()
         verdict.reproduce = (

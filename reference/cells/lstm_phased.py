@@ -30,9 +30,9 @@ def phase(p: Parameters, time: Array) -> Array:
 @equation(
     "E28",
     "phased.time_gate",
-    latex=r"k_t = \begin{cases} 2\phi_t / r_{on} & \phi_t < r_{on}/2 \\"
-    r" 2 - 2\phi_t / r_{on} & r_{on}/2 \le \phi_t < r_{on} \\ \alpha \phi_t & r_{on} \le \phi_t"
-    r" \end{cases}",
+    latex=r"k_t = \begin{cases} 2\phi_t / r_{\mathrm{on}} & \phi_t < r_{\mathrm{on}}/2 \\"
+    r" 2 - 2\phi_t / r_{\mathrm{on}} & r_{\mathrm{on}}/2 \le \phi_t < r_{\mathrm{on}} \\"
+    r" \alpha \phi_t & r_{\mathrm{on}} \le \phi_t \end{cases}",
     documents=("D4", "Neil, Pfeiffer & Liu 2016"),
     note="opens over r_on/2, closes over r_on/2, leaks with slope α while closed",
 )

@@ -25,7 +25,7 @@ def state(p: Parameters, x: Array, a: Array) -> Array:
 @equation(
     "E04",
     "rnn.state_relu",
-    latex=r"a_t = \max(0,\; W_a [a_{t-1}, x_t] + b_a)",
+    latex=r"a_t = \max(0, W_a [a_{t-1}, x_t] + b_a)",
     documents=("Le, Jaitly & Hinton 2015",),
     note="ReLU in place of tanh; the state is unbounded",
 )

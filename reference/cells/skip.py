@@ -20,7 +20,7 @@ SOURCE = ("D4", "Campos et al. 2017")
 @equation(
     "E29",
     "skip.update_gate",
-    latex=r"u_t = \mathrm{round}(\tilde u_t), \quad \partial u_t / \partial \tilde u_t := 1",
+    latex=r"u_t = \mathrm{round}(\tilde u_t), \quad \partial u_t / \partial \tilde u_t \coloneqq 1",
     documents=SOURCE,
     note="straight-through gradient; 1/2 rounds up",
 )

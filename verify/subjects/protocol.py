@@ -65,6 +65,10 @@ class Subject(Protocol):
     def dtypes(self) -> tuple[str, ...]:
         """The dtypes it computes in."""
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The names of the reference's cells that it computes, the ordinary one first."""
+
     def version(self) -> str:
         """Name and version of the package; SubjectUnavailable if it is not there."""
 

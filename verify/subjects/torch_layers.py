@@ -48,6 +48,11 @@ class TorchSubject(ABC):
     nonlinearity: str | None = None
     dtypes: tuple[str, ...] = ("float64", "float32")
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the reference's cell, and the projected LSTM where torch offers proj_size."""
+        return (self.reference, *(["lstm-projected"] if self.options.projection else []))
+
     def version(self) -> str:
         """Return the version of PyTorch."""
         return f"torch {import_torch().__version__}"
