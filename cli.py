@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from .verify.run_files import Run
 
 CONFORMS, DIFFERS, COULD_NOT_RUN = 0, 1, 3
 RUNS = Path("runs")
@@ -59,6 +62,8 @@ def verify(
             names, checks=only, dtype=dtype, budget=budget, seed=seed, case=case_text
         )
     )
+    if page is not None:
+        _renderer()  # before the run, not after it
     folder = runs / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     with progress(len(request.planned)) as advance:
         verdicts = list(session.run(request, folder, command=_command(), on_verdict=advance))
@@ -104,7 +109,7 @@ def prove(patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_j
             click.echo(f"{mark}  {result.proof:44}  {result.message or result.statement}")
     failed = sum(not r.holds for r in results)
     if not as_json:
-        click.echo(f"{len(results) - failed} proofs hold, {failed} fail")
+        click.echo(f"proofs that hold: {len(results) - failed}, that fail: {failed}")
     sys.exit(DIFFERS if failed else CONFORMS)
 
 
@@ -143,6 +148,18 @@ def _write_report(
         _stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     if not quiet:
         click.echo(f"report: {output.resolve()}")
+
+
+def _renderer() -> Callable[[Run], str]:
+    """Return what makes the page, or say which package is missing."""
+    try:
+        from .reports.page import render
+    except ImportError as missing:
+        message = (
+            f"{missing.name} is not installed; install it with: pip install 'gatewise[report]'"
+        )
+        _stop(message, COULD_NOT_RUN)
+    return render
 
 
 @main.command()
