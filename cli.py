@@ -65,8 +65,11 @@ def verify(
     if page is not None:
         _renderer()  # before the run, not after it
     folder = runs / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    with progress(len(request.planned)) as advance:
-        verdicts = list(session.run(request, folder, command=_command(), on_verdict=advance))
+    try:
+        with progress(len(request.planned)) as advance:
+            verdicts = list(session.run(request, folder, command=_command(), on_verdict=advance))
+    except KeyboardInterrupt:
+        _stop(f"interrupted; finished verdicts are kept in {folder}", COULD_NOT_RUN)
     if as_json:
         click.echo(json.dumps([asdict(v) for v in verdicts], indent=1))
     else:

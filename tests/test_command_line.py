@@ -1,6 +1,7 @@
 """The command: exit codes, messages without tracebacks, JSON."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +53,26 @@ def test_one_case_again(run):
 
     assert result.exit_code == 0
     assert (verdict["cases"], verdict["dtype"], verdict["status"]) == (1, "float32", "passed")
+
+
+def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch):
+    """Ctrl-C is exit 3, one sentence, and the report of the cut-off run says what is missing."""
+    from gatewise.verify import session
+
+    real = session.hold
+
+    def interrupted(subject, check, dtype, **options):
+        if dtype == "float32":
+            raise KeyboardInterrupt
+        return real(subject, check, dtype, **options)
+
+    monkeypatch.setattr(session, "hold", interrupted)
+    result = run("verify", "torch:RNN", "--budget", "quick", "--check", "forward")
+
+    assert result.exit_code == 3
+    assert "interrupted; finished verdicts are kept in runs" in result.output
+    assert run("report", "-o", "page.html").exit_code == 0
+    assert "1 of 2 checks was not tested" in Path("page.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
