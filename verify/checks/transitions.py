@@ -18,7 +18,7 @@ from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..cases import Case
 from ..check import Ledger
 from ..oracle import draw_cotangents, draw_inputs, exact, layer_of, run, run_gradient
-from ..subjects.protocol import Inputs, Result, Subject
+from ..subjects.protocol import Inputs, Pulled, Result, Subject
 from .subject_check import SubjectCheck
 
 SAMPLED = 6
@@ -104,13 +104,18 @@ def _state_before(
 ) -> State | None:
     """Return the state in which the whole run was before step t; None if it cannot be known.
 
-    What the outputs do not show (an LSTM's c) is asked for by running the first t steps alone.
-    Such a run may round differently, so its answer counts only if its outputs are the same bits.
+    What the outputs do not show (an LSTM's c) is asked for by running the first t steps alone,
+    in the same mode. Such a run may round differently, so its answer counts only if its outputs
+    are the same bits.
     """
     if len(whole.final) == 1:
         return (whole.y[t - 1],)
-    first = Inputs(inputs.parameters, inputs.x[:t], inputs.state, None)
-    prefix = run(subject, replace(case, T=t), first)
+    case, first = replace(case, T=t), Inputs(inputs.parameters, inputs.x[:t], inputs.state, None)
+    if isinstance(whole, Pulled):
+        nothing = np.zeros_like(whole.y[:t]), tuple(np.zeros_like(s) for s in whole.final)
+        prefix: Result = run_gradient(subject, case, first, nothing)
+    else:
+        prefix = run(subject, case, first)
     if not np.array_equal(prefix.y, whole.y[:t]):
         return None
     return tuple(s[0] for s in prefix.final)
