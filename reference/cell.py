@@ -28,7 +28,6 @@ class Cell(ABC):
     arrays it carries. ``traits`` say which properties hold, so that checks can be chosen by them:
 
     * ``bounded``: the state lies in [-1, 1] when the initial state is.
-    * ``smooth``: differentiable everywhere.
     * ``surrogate``: its gradient is a straight-through estimate, not a derivative.
     * ``timed``: column 0 of its input is the time stamp.
     """
@@ -38,7 +37,7 @@ class Cell(ABC):
     equations: tuple[str, ...]
     gates: tuple[str, ...]
     states: tuple[str, ...]
-    traits: frozenset[str] = frozenset({"bounded", "smooth"})
+    traits: frozenset[str] = frozenset({"bounded"})
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the shape of every parameter: here W (G, D, H), U (G, H, H) and b (G, H)."""

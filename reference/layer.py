@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cell import Cell, State
+from .cell import Cell, State, total
 from .equation import equation
-from .functions import Array
+from .functions import Array, zeros
 from .parameters import Parameters, Sizes
 from .sequence import Unrolled, backpropagate, reverse, unroll
 from .validation import check_cotangents, check_inputs
@@ -84,14 +84,16 @@ class Layer:
         if state is None:
             state = self.initial_state(x, x.shape[1])
         passes: list[Unrolled] = []
-        for layer in range(self.layers):
+        y = x
+        for level in range(self.layers):
             outputs = []
             for direction in range(self.directions):
-                k = layer * self.directions + direction
+                k = level * self.directions + direction
                 start = tuple(s[k] for s in state)
-                run = one_pass(self.cell, parameters[k], x, start, lengths, backward=direction == 1)
+                turned = in_direction(direction, x, lengths)
+                run = unroll(self.cell, parameters[k], turned, start, lengths)
                 passes.append(run)
-                outputs.append(reverse(run.y, lengths) if direction == 1 else run.y)
+                outputs.append(in_direction(direction, run.y, lengths))
             y = concatenated(outputs)
             x = np.concatenate([x[..., : self._stamps], y], axis=-1) if self._stamps else y
         final = tuple(
@@ -104,29 +106,38 @@ class Layer:
     ) -> Gradient:
         """Pull cotangents on y and on the final states back to parameters, x and initial states."""
         check_cotangents(output, dy, dfinal)
-        dps: dict[int, Parameters] = {}
-        initial: dict[int, State] = {}
-        dx: Array = None
-        dtime: Array = None
-        for layer in reversed(range(self.layers)):
-            dx = None
-            width = dy.shape[-1] // self.directions
-            for direction in range(self.directions):
-                k = layer * self.directions + direction
-                d_out = dy[..., direction * width : (direction + 1) * width]
-                if direction == 1:
-                    d_out = reverse(d_out, output.lengths)
-                dend = tuple(d[k] for d in dfinal)
-                run = output.passes[k]
-                dps[k], d_in, initial[k] = backpropagate(self.cell, parameters[k], run, d_out, dend)
-                d_in = reverse(d_in, output.lengths) if direction == 1 else d_in
-                dx = d_in if dx is None else dx + d_in
-            if self._stamps and layer < self.layers - 1:
-                dx = np.concatenate([dx[..., : self._stamps] + dtime, dx[..., self._stamps :]], -1)
-            dy, dtime = dx[..., self._stamps :], dx[..., : self._stamps]
-        order = sorted(dps)
-        states = tuple(np.stack(d) for d in zip(*(initial[k] for k in order), strict=True))
-        return Gradient(tuple(dps[k] for k in order), dx, states)
+        dps: list[Parameters] = []
+        dinitial: list[State] = []
+        dstamps = zeros(dy, (*dy.shape[:2], self._stamps))
+        for level in reversed(range(self.layers)):
+            dx, dp, d0 = self._level_vjp(level, parameters, output, dy, dfinal)
+            dps, dinitial = dp + dps, d0 + dinitial
+            dy, dstamps = dx[..., self._stamps :], dstamps + dx[..., : self._stamps]
+        dx = np.concatenate([dstamps, dy], axis=-1) if self._stamps else dy
+        return Gradient(tuple(dps), dx, tuple(np.stack(d) for d in zip(*dinitial, strict=True)))
+
+    def _level_vjp(
+        self,
+        level: int,
+        parameters: Sequence[Parameters],
+        output: Output,
+        dy: Array,
+        dfinal: State,
+    ) -> tuple[Array, list[Parameters], list[State]]:
+        """Pull dy back through one level: to its input, and by direction to the rest."""
+        width = dy.shape[-1] // self.directions
+        dxs, dps, dinitial = [], [], []
+        for direction in range(self.directions):
+            k = level * self.directions + direction
+            own = dy[..., direction * width : (direction + 1) * width]
+            turned = in_direction(direction, own, output.lengths)
+            dend = tuple(d[k] for d in dfinal)
+            run = output.passes[k]
+            dp, dx, d0 = backpropagate(self.cell, parameters[k], run, turned, dend)
+            dxs.append(in_direction(direction, dx, output.lengths))
+            dps.append(dp)
+            dinitial.append(d0)
+        return total(dxs), dps, dinitial
 
     @property
     def _stamps(self) -> int:
@@ -134,11 +145,9 @@ class Layer:
         return self.cell.input_width(self.sizes) - self.sizes.D
 
 
-def one_pass(
-    cell: Cell, p: Parameters, x: Array, state: State, lengths: Array | None, *, backward: bool
-) -> Unrolled:
-    """Run a cell over x, or over x reversed; outputs in the order in which they were computed."""
-    return unroll(cell, p, reverse(x, lengths) if backward else x, state, lengths)
+def in_direction(direction: int, x: Array, lengths: Array | None) -> Array:
+    """Return x (T, B, ...) as direction 0 or 1 reads it: as it is, or reversed. Its own inverse."""
+    return reverse(x, lengths) if direction == 1 else x
 
 
 @equation(

@@ -73,7 +73,7 @@ CELLS = (
         "rnn",
         "RNN (tanh)",
         ("rnn.state",),
-        frozenset({"bounded", "smooth"}),
+        frozenset({"bounded"}),
         state,
         tanh_slope,
     ),

@@ -17,10 +17,20 @@ from ...reference.layer import Layer, stacked
 from ...reference.sequence import backpropagate, reverse, unroll
 from ..cases import Case
 from ..complex_step import derivative
-from .material import Material, agree, cell_material, disprove, gradients, proof, small_cases
+from .material import (
+    Material,
+    agree,
+    cell_material,
+    disprove,
+    forward,
+    gradients,
+    proof,
+    small_cases,
+)
 
 CASES = small_cases(scales=["unit"]).map(lambda case: replace(case, P=0, T=case.T + 1))
 ANY_CELL = st.tuples(st.sampled_from(sorted(cells())), CASES)
+BOUNDED = [cell for cell in cells().values() if "bounded" in cell.traits]
 BPTT = ["bptt.backpropagate"]
 
 
@@ -90,6 +100,16 @@ def padding(drawn: tuple[str, Case]) -> None:
         agree(BPTT, f"{cell.name}: dx in the padding", g["x"][length:, b], 0 * g["x"][length:, b])
         for k, want in enumerate(d0):
             agree(BPTT, f"{cell.name}: d state", g[f"state {k}"][row], want, units=4096, scale=8.0)
+
+
+def bounded(drawn: tuple[str, Case]) -> None:
+    """Outputs lie in [-1, 1], whatever the weights, when the first hidden state does."""
+    cell, case = cell_named(drawn[0]), drawn[1]
+    m = cell_material(cell, replace(case, scale="large"))
+    m = replace(m, state=(np.tanh(m.state[0]), *m.state[1:]))
+    y = forward(cell, m)[0]
+    if not (np.abs(y) <= 1).all():
+        disprove(cell.equations, f"{cell.name}: |h| reaches {np.abs(y).max():.17g}")
 
 
 def reversal(case: Case) -> None:
@@ -239,6 +259,9 @@ PROOFS = (
           "their gradients.", BPTT, ANY_CELL, carry),
     proof("sequence.padding", "A padded row is the row alone, values and gradients; a row of "
           "length 0 ends in its initial state.", BPTT, ANY_CELL, padding),
+    proof("sequence.bounded", "Hidden states stay in [-1, 1], for the cells that say so.",
+          sorted({name for cell in BOUNDED for name in cell.equations}),
+          st.tuples(st.sampled_from([cell.name for cell in BOUNDED]), CASES), bounded),
     proof("sequence.reversal", "Reversal is within each row's length, and its own inverse.",
           ["sequence.reversed"], CASES, reversal),
     proof("layer.bidirectional", "The backward half is the forward cell on the reversed row.",
