@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -20,6 +22,14 @@ CONFORMS, DIFFERS, COULD_NOT_RUN = 0, 1, 3
 RUNS = Path("runs")
 BUDGETS = ("quick", "standard", "thorough")
 
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+    help="The same seed draws the same cases.",
+)  # fmt: skip
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True,
+    help="Where runs are kept.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
@@ -27,16 +37,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 @click.version_option(package_name="gatewise")
 def main() -> None:
     """Is this recurrent layer right, and if not, what exactly is wrong with it?"""
+    # Hypothesis would leave a folder of its own wherever the command is run.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/gatewise")
 
 
 @main.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
-@click.option("--check", "only", multiple=True, metavar="ID", help="Only this check.")
+@click.option(
+    "--check", "only", multiple=True, metavar="ID", help="Only this check; may be repeated."
+)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Only this dtype.")
-@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+    help="Cases for each check and dtype: 12, 40 or 300.",
+)  # fmt: skip
+@seed_option
 @click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
-@click.option("--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True)
+@runs_option
 @click.option(
     "--report", "page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Also write the report, one HTML page.",
@@ -62,12 +79,15 @@ def verify(
             names, checks=only, dtype=dtype, budget=budget, seed=seed, case=case_text
         )
     )
-    if page is not None:
-        _renderer()  # before the run, not after it
+    if page is not None:  # before the run, not after it
+        _renderer()
+        _probe(page)
     folder = runs / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     try:
         with progress(len(request.planned)) as advance:
             verdicts = list(session.run(request, folder, command=_command(), on_verdict=advance))
+    except OSError as error:
+        _stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:
         _stop(f"interrupted; finished verdicts are kept in {folder}", COULD_NOT_RUN)
     if as_json:
@@ -86,12 +106,15 @@ def verify(
 
 @main.command()
 @click.argument("patterns", metavar="[EQUATION_OR_PROOF]...", nargs=-1)
-@click.option("--budget", type=click.Choice(BUDGETS), default="quick", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--budget", type=click.Choice(BUDGETS), default="quick", show_default=True,
+    help="Examples for each proof: 8, 30 or 200.",
+)  # fmt: skip
+@seed_option
 @click.option("--fail-fast", is_flag=True, help="Stop at the first proof that fails.")
 @json_option
 def prove(patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_json: bool) -> None:
-    """Prove the reference itself: every equation, by independent means."""
+    """Prove the reference itself: all equations, or those named by id, name or proof (* and ?)."""
     from .reports.terminal import progress
     from .verify import proving
 
@@ -122,7 +145,7 @@ def prove(patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_j
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
     default=Path("gatewise-report.html"), show_default=True,
 )  # fmt: skip
-@click.option("--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True)
+@runs_option
 def report(run: Path | None, output: Path, runs: Path) -> None:
     """Turn a RUN (default: the newest) into one self-contained HTML page."""
     _write_report(run, output, runs=runs)
@@ -137,20 +160,28 @@ def _write_report(
         from .reports.page import render
     except ImportError as missing:
         message = (
-            f"{missing.name} is not installed; install it with: pip install 'gatewise[report]'"
+            f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml"
         )
         _stop(message, COULD_NOT_RUN)
     try:
-        text = render(read(run or newest(runs)))
+        folder = run or newest(runs)
+        text = render(read(folder.parent if folder.name == "run.json" else folder))
     except RunFileError as error:
         _stop(str(error), COULD_NOT_RUN)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        _stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+    _probe(output)
+    output.write_text(text, encoding="utf-8")
     if not quiet:
         click.echo(f"report: {output.resolve()}")
+
+
+def _probe(path: Path) -> None:
+    """Stop unless a file can be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        _stop(f"{path}: cannot be written ({error.strerror})", COULD_NOT_RUN)
 
 
 def _renderer() -> Callable[[Run], str]:
@@ -159,7 +190,7 @@ def _renderer() -> Callable[[Run], str]:
         from .reports.page import render
     except ImportError as missing:
         message = (
-            f"{missing.name} is not installed; install it with: pip install 'gatewise[report]'"
+            f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml"
         )
         _stop(message, COULD_NOT_RUN)
     return render

@@ -81,6 +81,13 @@ class Cell(ABC):
         ``gates`` and ``new`` are what ``step`` returned at the same point.
         """
 
+    def state_from_outputs(self, p: Parameters, x: Array, before: Array, h: Array) -> State | None:
+        """Return the state after a step from its input and the outputs before and after it.
+
+        None where the outputs do not determine the state. ``x`` is (B, input width).
+        """
+        return (h,) if len(self.states) == 1 else None
+
     def __repr__(self) -> str:
         return f"<cell {self.name}>"
 

@@ -45,21 +45,37 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """Return one row a verdict."""
-    table = Table("subject", "check", "dtype", "status", "cases", "error/bound", "worst in")
+    table = Table()
+    for column in ("subject", "check", "dtype", "status", "sharp cases", "error/bound", "worst in"):
+        table.add_column(column, overflow="fold")
     for v in verdicts:
         ratio = "" if v.worst_ratio is None else f"{v.worst_ratio:.3g}"
         status = Text(v.status, style=STYLES[v.status])
-        table.add_row(v.subject, v.check, v.dtype, status, str(v.cases), ratio, v.worst)
+        table.add_row(
+            v.subject,
+            v.check,
+            v.dtype,
+            status,
+            f"{v.cases - v.blind_cases} of {v.cases}",
+            ratio,
+            v.worst,
+        )
     return table
 
 
 def tell_failures(verdicts: Sequence[Verdict]) -> None:
     """Print what is wrong, in which case, and the command that makes it again."""
+    told = set()
     for v in verdicts:
-        if v.status != "passed":
-            click.echo(f"\n{v.subject} {v.check} {v.dtype}: {v.status}: {v.message}")
+        said = (v.subject, v.status, v.message)
+        if v.status == "passed" or (v.status == "not tested" and said in told):
+            continue
+        told.add(said)
+        where = v.subject if v.status == "not tested" else f"{v.subject} {v.check} {v.dtype}"
+        click.echo(f"\n{where}: {v.status}: {v.message}")
         if v.reproduce:
             click.echo(f"  equations: {', '.join(v.equations)}\n  again: {v.reproduce}")
+    click.echo()
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
@@ -68,7 +84,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
         click.echo(json.dumps(objects, indent=1, ensure_ascii=False))
         return
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     print_table(table)

@@ -118,6 +118,23 @@ class ReturnsNaN(Right):
         return result
 
 
+class ReturnsNaNInLongSequences(Right):
+    """Everything from step 100 on is NaN; shorter sequences are right."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        result.y[100:] = np.nan
+        return result
+
+
+class ScalesLongSequences(Right):
+    """Outputs of sequences of more than 6 steps grow with the length: no prefix agrees."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        return result if case.T <= 6 else replace(result, y=result.y * (1 + case.T / 1000))
+
+
 class ReturnsWrongShape(Right):
     """Every output stands twice."""
 

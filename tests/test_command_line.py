@@ -101,7 +101,7 @@ def test_a_missing_package_is_exit_3(run, monkeypatch):
     from gatewise.verify.subjects.protocol import SubjectUnavailable
 
     def missing():
-        raise SubjectUnavailable("PyTorch is not installed; install it with: pip install …")
+        raise SubjectUnavailable("PyTorch is not installed; install it with: pip install torch")
 
     monkeypatch.setattr(torch_layers, "import_torch", missing)
     result = run("verify", "torch:RNN", "--check", "forward")

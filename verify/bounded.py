@@ -205,6 +205,16 @@ def _sigmoid(a: Bounded) -> Bounded:
     return _activation(functions.sigmoid(a.value), steepest, 1.0, a)
 
 
+def _arctanh(a: Bounded) -> Bounded:
+    """Enclose every c whose tanh, computed with its own error, may have been ``a``."""
+    error = a.bound + ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF)
+    outermost = np.abs(a.value) + error
+    steepest = 1 / np.where(outermost < 1, 1 - outermost**2, np.nan)
+    value = np.arctanh(np.clip(a.value, -1, 1))
+    propagated = np.where(np.isnan(steepest), np.inf, steepest * error)
+    return _rounded(np.where(np.isfinite(value), value, 0.0), propagated, a.arithmetic)
+
+
 def _exp(a: Bounded) -> Bounded:
     value = np.exp(a.value)
     propagated = value * np.expm1(a.bound)
@@ -232,6 +242,7 @@ UFUNCS: dict[Any, Callable[..., Bounded]] = {
     np.true_divide: _divide,
     np.matmul: _matmul,
     np.tanh: _tanh,
+    np.arctanh: _arctanh,
     np.exp: _exp,
     np.log: _log,
     np.sqrt: _sqrt,

@@ -90,15 +90,18 @@ class Case:
 
 def _checked(given: Any) -> dict[str, Any]:
     types = {f.name: f.type for f in fields(Case)}
-    if not isinstance(given, dict) or not set("TBDH") <= given.keys() <= types.keys():
-        expected = "an object with T, B, D, H and any of " + ", ".join(sorted(types.keys()))
-        raise ValueError(f"case: expected {expected}; got {given!r}")
+    if not isinstance(given, dict):
+        raise ValueError(f"case: expected an object, got {given!r}")
+    if missing := sorted(set("TBDH") - given.keys()):
+        raise ValueError(f"case: {', '.join(missing)} missing; T, B, D and H are needed")
+    if unknown := sorted(given.keys() - types.keys()):
+        raise ValueError(f"case: {', '.join(unknown)} unknown; there are {', '.join(types)}")
     for name, value in given.items():
         if type(value).__name__ != types[name]:
             raise ValueError(f"case: {name}: expected {types[name]}, got {value!r}")
         if name in ("T", "B", "D", "H", "layers") and not 1 <= value <= 4096:
             raise ValueError(f"case: {name}: expected 1 to 4096, got {value}")
-    if not 0 <= given.get("P", 0) < max(given["H"], 2) or given.get("seed", 0) < 0:
+    if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
         raise ValueError("case: expected 0 <= P < H and seed >= 0")
     if given.get("scale", "unit") not in SCALES:
         raise ValueError(f"case: scale: expected one of {', '.join(SCALES)}")

@@ -47,9 +47,12 @@ class Comparison:
 
     def __str__(self) -> str:
         index = f"[{', '.join(map(str, self.where))}]" if self.where else ""
+        if self.bound == 0:
+            return f"{self.quantity}{index} = {self.got:.9g}, must be exactly {self.expected:.9g}"
+        many = f"{self.ratio:.3g} times the bound" if np.isfinite(self.got) else "not finite"
         return (
             f"{self.quantity}{index} = {self.got:.9g}, expected {self.expected:.9g} ± "
-            f"{self.bound:.2g} (error is {self.ratio:.3g} times the bound)"
+            f"{self.bound:.2g} (error is {many})"
         )
 
 
@@ -59,8 +62,12 @@ class Ledger:
 
     comparisons: list[Comparison] = field(default_factory=list)
 
-    def compare(self, quantity: str, got: Array, expected: Bounded) -> None:
-        """Hold an array against its oracle; a wrong shape raises Mismatch at once."""
+    def compare(self, quantity: str, got: Array, expected: Bounded, *, first: int = 0) -> None:
+        """Hold an array against its oracle; a wrong shape raises Mismatch at once.
+
+        ``first`` is what index 0 of the first axis is called. An error within a bound too wide to
+        mean anything (a ReLU that may or may not be open) does not count towards the ratio.
+        """
         got = np.asarray(got)
         if got.shape != expected.shape:
             raise Mismatch(f"{quantity}: expected shape {expected.shape}, got {got.shape}")
@@ -68,13 +75,14 @@ class Ledger:
             return
         bound = expected.bound
         ratio = _in_bounds(got.astype(np.float64), expected.value, bound)
-        where = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
         scale = float(np.max(np.abs(expected.value)))
+        telling = (ratio > 1) | (bound <= SHARP * scale)
+        where = np.unravel_index(int(np.argmax(np.where(telling, ratio, -1.0))), ratio.shape)
         self.comparisons.append(
             Comparison(
                 quantity,
-                float(ratio[where]),
-                tuple(int(k) for k in where),
+                float(ratio[where]) if telling[where] else 0.0,
+                tuple(int(k) + (first if axis == 0 else 0) for axis, k in enumerate(where)),
                 float(got[where]),
                 float(expected.value[where]),
                 float(bound[where]),

@@ -148,6 +148,17 @@ def _check_shapes(subject: Subject, case: Case, result: Result) -> None:
     _same_count("final states", len(result.final), len(states))
     for k, (state, shape) in enumerate(zip(result.final, states, strict=True)):
         _check_shape(f"final state {k}", state, shape)
+    if "bounded" in layer_of(subject, case).cell.traits:
+        _check_finite("y", np.asarray(result.y))
+        for k, state in enumerate(result.final):
+            _check_finite(f"final state {k}", np.asarray(state))
+
+
+def _check_finite(name: str, array: Array) -> None:
+    """Raise Mismatch for NaN or inf; cells that stay in [-1, 1] have no business with either."""
+    if not np.isfinite(array).all():
+        where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        raise Mismatch(f"{name}{list(where)} = {array[where]}, expected a finite number")
 
 
 def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:

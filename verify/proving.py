@@ -33,7 +33,8 @@ def choose(patterns: Sequence[str]) -> tuple[Check, ...]:
     chosen = []
     ids = {e.name: e.id for e in equations()}
     for pattern in patterns:
-        found = [p for p in proofs() if fnmatch(p.id, pattern) or _about(p, pattern, ids)]
+        glob = pattern.replace("[", "[[]")  # ids have brackets; only * and ? are wildcards
+        found = [p for p in proofs() if fnmatch(p.id, glob) or _about(p, pattern, ids)]
         if not found:
             raise ValueError(f"no proof or equation {pattern!r}; see: gatewise checks, equations")
         chosen += found

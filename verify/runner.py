@@ -56,7 +56,7 @@ class Verdict:
 class _Tally:
     cases: int = 0
     blind: int = 0
-    worst_ratio: float = 0.0
+    worst_ratio: float | None = None
     worst: str = ""
     failing: Case | None = None
     touched: dict[str, None] = field(default_factory=dict)
@@ -119,13 +119,13 @@ def _note(tally: _Tally, ledger: Ledger) -> None:
     tally.blind += not ledger.sharp
     if worst is not None:
         aim(worst.ratio)
-        if worst.ratio >= tally.worst_ratio:
+        if tally.worst_ratio is None or worst.ratio >= tally.worst_ratio:
             tally.worst_ratio, tally.worst = worst.ratio, worst.quantity
 
 
 def _record(verdict: Verdict, tally: _Tally) -> None:
     verdict.cases, verdict.blind_cases = tally.cases, tally.blind
-    if tally.cases:
+    if tally.worst_ratio is not None:
         verdict.worst_ratio = min(tally.worst_ratio, sys.float_info.max)  # JSON has no infinity
         verdict.worst = tally.worst
     if verdict.status == "passed" and tally.blind == tally.cases:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..reference.cells import cell_named
 from .cases import Case
 from .checks.subject_check import SubjectCheck
@@ -17,7 +19,10 @@ STRUCTURE = {
 
 def possible(subject: Subject, check: SubjectCheck) -> tuple[str, ...]:
     """Return the equations that some case of this check may touch."""
-    names = [name for cell in subject.cells for name in cell_named(cell).equations]
+    plain = Case(9, 1, 2, 3)
+    taken = [c for c in (plain, replace(plain, P=1)) if not subject.options.lacking(c)]
+    cells = [subject.cell(c) for c in taken if not check.refuses(c)]
+    names = [name for cell in cells for name in cell_named(cell).equations]
     names += [n for n in check.equations if getattr(subject.options, STRUCTURE.get(n, ""), True)]
     return tuple(dict.fromkeys(names))
 

@@ -40,6 +40,8 @@ class Request:
     ) -> Request:
         """Look everything up; a ValueError names what is not there and what is."""
         given = Case.from_json(case) if case is not None else None
+        if given and dtype not in (None, given.dtype):
+            raise ValueError(f"case: its dtype is {given.dtype}, but {dtype} was asked for")
         known = {check.id: check for check in subject_checks()}
         for name in checks:
             if name not in known:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..cell import Cell, Gates, State, affine_vjp
 from ..equation import equation, vjp_of
 from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
@@ -160,6 +162,10 @@ class LSTM(Cell):
         }
         arrays, dx, dh = affine_vjp(p, x, h, dz)
         return Parameters(p.shapes, arrays), dx, (dh, dc)
+
+    def state_from_outputs(self, p: Parameters, x: Array, before: Array, h: Array) -> State:
+        """E18 solved for the cell state: c = artanh(h / o)."""
+        return h, np.arctanh(h / output_gate(p, x, before))
 
 
 CELLS = (

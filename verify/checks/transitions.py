@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ...reference.cell import State
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
+from ..bounded import Bounded
 from ..cases import Case
 from ..check import Ledger
 from ..oracle import draw_cotangents, draw_inputs, exact, layer_of, run, run_gradient
@@ -22,7 +23,7 @@ from ..subjects.protocol import Inputs, Pulled, Result, Subject
 from .subject_check import SubjectCheck
 
 SAMPLED = 6
-"""Steps looked at in one sequence, the last among them."""
+"""Steps looked at in one sequence, the first and the last among them."""
 
 WINDOW = 4
 """Steps over which a cotangent is followed back."""
@@ -58,12 +59,12 @@ def forward_transitions(subject: Subject, case: Case) -> Ledger:
     """Compare sampled steps of one long run with one step of the reference."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     whole = run(subject, case, inputs)
-    for t in _sampled(case):
+    for t in _sampled(case, whole):
         before = _state_before(subject, case, inputs, whole, t)
-        if before is None or not all(np.isfinite(s).all() for s in before):
-            continue  # unknown, or overflowed in an earlier step
+        if before is None:
+            continue
         _, step = _window(subject, case, inputs, before, t, t + 1)
-        ledger.compare(f"y[{t}]", whole.y[t], step.final[0])
+        ledger.compare("y", whole.y[t : t + 1], step.y, first=t)
         if t == case.T - 1:
             names = layer_of(subject, case).cell.states
             for name, got, want in zip(names, whole.final, step.final, strict=True):
@@ -84,46 +85,56 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
         dy = np.zeros((case.T, *dfinal[0].shape[1:]), case.dtype)
         dy[t] = case.normal(f"dy {t}", dy[t].shape)
         whole = run_gradient(subject, case, inputs, (dy, nothing))
+        what, after = f"for a cotangent on y[{t}], gradient of x", whole.x[t + 1 :]
+        ledger.compare(what, after, exact(case, np.zeros(after.shape)), first=t + 1)
         start = t + 1 - WINDOW
         before = _state_before(subject, case, inputs, whole, start)
-        if before is None or not all(np.isfinite(s).all() for s in before):
-            continue  # unknown, or overflowed in an earlier step
+        if before is None:
+            continue
         p, window = _window(subject, case, inputs, before, start, t + 1)
-        pulled = (exact(case, d[0]) for d in nothing)
+        pulled = tuple(exact(case, d[0]) for d in nothing)
         cell = layer_of(subject, case).cell
-        _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), tuple(pulled))
-        what = f"gradient of x for a cotangent on y[{t}]"
-        ledger.compare(f"{what}, from x[{start}]", whole.x[start : t + 1], dx)
-        after = whole.x[t + 1 :]
-        ledger.compare(f"{what}, beyond it", after, exact(case, np.zeros(after.shape)))
+        _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), pulled)
+        ledger.compare(what, whole.x[start : t + 1], dx, first=start)
     return ledger
 
 
 def _state_before(
     subject: Subject, case: Case, inputs: Inputs, whole: Result, t: int
-) -> State | None:
-    """Return the state in which the whole run was before step t; None if it cannot be known.
+) -> tuple[Bounded, ...] | None:
+    """Return the state in which the whole run was before step t; None after an overflow.
 
     What the outputs do not show (an LSTM's c) is asked for by running the first t steps alone,
     in the same mode. Such a run may round differently, so its answer counts only if its outputs
-    are the same bits.
+    are the same bits; else the equations are solved for it, with a bound.
     """
-    if len(whole.final) == 1:
-        return (whole.y[t - 1],)
-    case, first = replace(case, T=t), Inputs(inputs.parameters, inputs.x[:t], inputs.state, None)
-    if isinstance(whole, Pulled):
-        nothing = np.zeros_like(whole.y[:t]), tuple(np.zeros_like(s) for s in whole.final)
-        prefix: Result = run_gradient(subject, case, first, nothing)
-    else:
-        prefix = run(subject, case, first)
-    if not np.array_equal(prefix.y, whole.y[:t]):
+    if t == 0:
+        return tuple(exact(case, s[0]) for s in inputs.state or ())
+    if not np.isfinite(whole.y[:t]).all():
         return None
-    return tuple(s[0] for s in prefix.final)
+    if len(whole.final) > 1:
+        prefix = _prefix(subject, case, inputs, whole, t)
+        if np.array_equal(prefix.y, whole.y[:t]):
+            return tuple(exact(case, s[0]) for s in prefix.final)
+    p = _parameters(subject, case, inputs)
+    earlier = whole.y[t - 2] if t > 1 else (inputs.state or ())[0][0]
+    arrays = (exact(case, array) for array in (inputs.x[t - 1], earlier, whole.y[t - 1]))
+    return layer_of(subject, case).cell.state_from_outputs(p, *arrays)
 
 
-def _sampled(case: Case) -> list[int]:
-    drawn = case.generator("sampled steps").integers(1, case.T, SAMPLED - 1)
-    return sorted({*(int(t) for t in drawn), case.T - 1})
+def _prefix(subject: Subject, case: Case, inputs: Inputs, whole: Result, t: int) -> Result:
+    case, first = replace(case, T=t), Inputs(inputs.parameters, inputs.x[:t], inputs.state, None)
+    if not isinstance(whole, Pulled):
+        return run(subject, case, first)
+    nothing = np.zeros_like(whole.y[:t]), tuple(np.zeros_like(s) for s in whole.final)
+    return run_gradient(subject, case, first, nothing)
+
+
+def _sampled(case: Case, whole: Result) -> list[int]:
+    """Return the first step, the last, some between, and the first that is not finite."""
+    drawn = case.generator("sampled steps").integers(1, case.T, SAMPLED - 2)
+    odd = np.flatnonzero(~np.isfinite(whole.y).all(axis=(1, 2)))[:1]
+    return sorted({0, *(int(t) for t in (*drawn, *odd)), case.T - 1})
 
 
 def _window_ends(case: Case) -> list[int]:
@@ -132,15 +143,19 @@ def _window_ends(case: Case) -> list[int]:
     return sorted({drawn, case.T - 1, *across[-2:]})
 
 
+def _parameters(subject: Subject, case: Case, inputs: Inputs) -> Parameters:
+    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
+    (p,) = subject.to_reference(case, named)
+    return p
+
+
 def _window(
     subject: Subject, case: Case, inputs: Inputs, before: State, start: int, stop: int
 ) -> tuple[Parameters, Unrolled]:
     """Run the reference over steps start ... stop - 1, from the subject's state before them."""
-    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
-    (p,) = subject.to_reference(case, named)
-    state = tuple(exact(case, s) for s in before)
+    p = _parameters(subject, case, inputs)
     cell = layer_of(subject, case).cell
-    return p, unroll(cell, p, exact(case, inputs.x[start:stop]), state)
+    return p, unroll(cell, p, exact(case, inputs.x[start:stop]), before)
 
 
 CHECKS = (

@@ -58,7 +58,7 @@ def reset_position(case: Case) -> None:
 
 
 def gru_as_lstm(case: Case) -> None:
-    """C27: a GRU with r = 1 is an LSTM with i = 1 - f, o = 1 and no tanh at the output."""
+    """A GRU with r = 1 is an LSTM with i = 1 - f, o = 1 and no tanh at the output."""
     gru = cell_named("gru-keeps-old")
     m = cell_material(gru, case)
     b = m.p["b"].copy()
@@ -137,7 +137,7 @@ def never_skipping(case: Case) -> None:
 
 
 def one_matrix(case: Case) -> None:
-    """C26: [a, x] W and a U + x W are one map."""
+    """[a, x] W and a U + x W are one map."""
     cell = cell_named("rnn")
     m = cell_material(cell, case)
     stacked = np.concatenate([m.p.U_a, m.p.W_a])
@@ -147,7 +147,7 @@ def one_matrix(case: Case) -> None:
 
 
 def candidate_is_rnn(case: Case) -> None:
-    """C04: the LSTM's candidate is exactly the vanilla RNN's update."""
+    """The LSTM's candidate is exactly the vanilla RNN's update."""
     lstm, rnn = cell_named("lstm"), cell_named("rnn")
     m = cell_material(lstm, case)
     _, gates = lstm.step(m.p, m.x[0], m.state)
@@ -180,7 +180,7 @@ PROOFS = (
     proof("identity.reset", "Reset after is reset before when U_n is diagonal and b_hn = 0.",
           ["gru.candidate", "gru.candidate_reset_after", "gru.reset_gate"], ORDINARY,
           reset_position),
-    proof("identity.gru_as_lstm", "A GRU with r = 1 is an LSTM with i = 1 - f and o = 1 (C27).",
+    proof("identity.gru_as_lstm", "A GRU with r = 1 is an LSTM with i = 1 - f and o = 1.",
           ["gru.state_keeps_old", "gru.candidate"], ORDINARY, gru_as_lstm),
     proof("identity.no_peepholes", "Peepholes of 0 leave the LSTM.",
           ["lstm.peephole_forget_gate", "lstm.peephole_input_gate", "lstm.peephole_output_gate"],
@@ -192,9 +192,9 @@ PROOFS = (
     proof("identity.never_skipping", "A Skip cell is the plain cell at u = 1, a copy at u = 0.",
           ["skip.update_gate", "skip.state", "skip.increment", "skip.accumulated"], ORDINARY,
           never_skipping),
-    proof("identity.one_matrix", "The concatenated and the split form are one map (C26).",
+    proof("identity.one_matrix", "The concatenated and the split form are one map.",
           ["rnn.state"], ORDINARY, one_matrix),
-    proof("identity.candidate", "The LSTM's candidate is the vanilla RNN's update (C04).",
+    proof("identity.candidate", "The LSTM's candidate is the vanilla RNN's update.",
           ["lstm.candidate", "rnn.state"], ORDINARY, candidate_is_rnn),
     proof("identity.projection", "A projection by the identity leaves the LSTM.",
           ["lstm.projection"], ORDINARY, identity_projection),

@@ -21,7 +21,7 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        message = "PyTorch is not installed; install it with: pip install 'gatewise[torch]'"
+        message = "PyTorch is not installed; install it with: pip install torch"
         raise SubjectUnavailable(message) from error
     return torch
 

@@ -1,0 +1,5 @@
+"""``python -m gatewise`` is the command."""
+
+from .cli import main
+
+main()
