@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from .reference.cells import cell_named, cells
     from .reference.documents import examples
     from .reference.equation import equations
+    from .reference.errors import InputError
     from .reference.layer import Layer
     from .reference.parameters import Parameters, Sizes
-    from .reference.validation import InputError
     from .verify.bounded import Bounded
     from .verify.runner import hold
 
 _HOMES = {
     "Bounded": ".verify.bounded",
-    "InputError": ".reference.validation",
+    "InputError": ".reference.errors",
     "Layer": ".reference.layer",
     "Parameters": ".reference.parameters",
     "Sizes": ".reference.parameters",

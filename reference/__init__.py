@@ -17,7 +17,7 @@ The files, from the ground up:
 ``attention``             additive attention over encoder states
 ``documents``             the worked numbers and listings, and their errata
 ``fast``                  the LSTM again, arranged for speed; proven equal to the plain cell
-``validation``            one clear sentence for every bad input
+``validation``            one clear sentence for every bad input (``errors.InputError``)
 ========================  ======================================================================
 
 Row vectors throughout: a step reads ``x @ W + h @ U + b`` with ``x`` of shape ``(B, D)`` and

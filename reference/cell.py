@@ -29,6 +29,7 @@ class Cell(ABC):
 
     * ``bounded``: the state lies in [-1, 1] when the initial state is.
     * ``surrogate``: its gradient is a straight-through estimate, not a derivative.
+    * ``projected``: it takes a width P of the projected hidden state.
     * ``timed``: column 0 of its input is the time stamp.
     """
 

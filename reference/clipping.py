@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .equation import equation
+from .errors import InputError
 from .functions import Array, midpoint, minimum, switch
-from .validation import InputError
 
 
 @equation(

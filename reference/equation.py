@@ -79,6 +79,11 @@ def vjps() -> dict[str, Callable[..., Any]]:
     return dict(_vjps)
 
 
+def registered() -> set[str]:
+    """Return the names of the equations whose modules have been imported so far."""
+    return set(_registry)
+
+
 def equations() -> tuple[Equation, ...]:
     """All equations of the reference, sorted by id, then by name."""
     for module in _modules():

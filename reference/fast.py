@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import InputError
 from .functions import Array
 from .parameters import Parameters
-from .validation import InputError
 
 ORDER = ("o", "i", "f", "g")
 """The gates of planes 0 to 3."""

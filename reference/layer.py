@@ -102,9 +102,18 @@ class Layer:
         return Output(y, final, tuple(passes), lengths)
 
     def vjp(
-        self, parameters: Sequence[Parameters], output: Output, dy: Array, dfinal: State
+        self,
+        parameters: Sequence[Parameters],
+        output: Output,
+        dy: Array,
+        dfinal: State | None = None,
     ) -> Gradient:
-        """Pull cotangents on y and on the final states back to parameters, x and initial states."""
+        """Pull cotangents on y and on the final states back to parameters, x and initial states.
+
+        Without ``dfinal`` the final states have none.
+        """
+        if dfinal is None:
+            dfinal = tuple(zeros(s, s.shape) for s in output.final)
         check_cotangents(output, dy, dfinal)
         dps: list[Parameters] = []
         dinitial: list[State] = []

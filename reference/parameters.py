@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
+from .errors import InputError
 from .functions import Array
 
 
@@ -15,6 +17,12 @@ class Sizes:
     D: int
     H: int
     P: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse widths that are no positive integers."""
+        for name, size in (("D", self.D), ("H", self.H), ("P", self.projected)):
+            if not isinstance(size, Integral) or size < 1:
+                raise InputError(name, "an integer of at least 1", size)
 
     @property
     def projected(self) -> int:

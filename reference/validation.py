@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cell import State
+from .errors import InputError
 from .functions import Array
 from .parameters import Parameters
 
 if TYPE_CHECKING:
     from .layer import Layer, Output
-
-
-class InputError(ValueError):
-    """An argument that the reference cannot take; the message names it."""
-
-    def __init__(self, argument: str, expected: str, got: object) -> None:
-        """Word the message as ``argument: expected ..., got ...``."""
-        self.argument, self.expected, self.got = argument, expected, got
-        super().__init__(f"{argument}: expected {expected}, got {got}")
 
 
 def check_inputs(
@@ -50,20 +42,26 @@ def check_inputs(
 
 def check_cotangents(output: Output, dy: Array, dfinal: State) -> None:
     """Raise InputError unless cotangents match what the forward pass returned."""
-    if getattr(dy, "shape", None) != output.y.shape:
-        raise InputError("dy", f"an array of shape {output.y.shape} as y", _shape(dy))
-    if len(dfinal) != len(output.final):
-        raise InputError("dfinal", f"{len(output.final)} arrays as the final state", len(dfinal))
+    _check_cotangent("dy", dy, output.y)
+    if not isinstance(dfinal, tuple) or len(dfinal) != len(output.final):
+        got = len(dfinal) if isinstance(dfinal, tuple) else type(dfinal).__name__
+        raise InputError("dfinal", f"{len(output.final)} arrays as the final state", got)
     for k, (d, s) in enumerate(zip(dfinal, output.final, strict=True)):
-        if getattr(d, "shape", None) != s.shape:
-            raise InputError(f"dfinal[{k}]", f"an array of shape {s.shape}", _shape(d))
+        _check_cotangent(f"dfinal[{k}]", d, s)
+
+
+def _check_cotangent(name: str, d: Array, output: Array) -> None:
+    if getattr(d, "shape", None) != output.shape:
+        raise InputError(name, f"an array of shape {output.shape} as the output's", _shape(d))
+    _check_number(name, d, output.dtype)
+    _check_finite(name, d, None)
 
 
 def _check_sizes(layer: Layer) -> None:
-    sizes = {"D": layer.sizes.D, "H": layer.sizes.H, "P": layer.sizes.projected}
-    for name, size in (sizes | {"layers": layer.layers}).items():
-        if size < 1:
-            raise InputError(name, "at least 1", size)
+    if layer.layers < 1:
+        raise InputError("layers", "at least 1", layer.layers)
+    if layer.sizes.P is not None and "projected" not in layer.cell.traits:
+        raise InputError("P", f"none, for {layer.cell.name} has no projection", layer.sizes.P)
 
 
 def _check_parameters(layer: Layer, parameters: Sequence[Parameters], dtype: object) -> None:

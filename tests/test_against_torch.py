@@ -25,7 +25,9 @@ CASES = st.builds(
 
 def by_autograd(cell, m):
     """Run the plain torch step over time and pull the cotangents back by autograd."""
-    step = getattr(plain_torch, cell.name.replace("-", "_"))
+    name = cell.name.replace("-", "_")
+    assert hasattr(plain_torch, name), f"write the witness {name}() in tests/plain_torch.py"
+    step = getattr(plain_torch, name)
     leaves = {k: torch.from_numpy(a.copy()).requires_grad_() for k, a in m.arguments().items()}
     state = tuple(leaves[f"state {k}"] for k in range(len(m.state)))
     outputs = []

@@ -26,8 +26,10 @@ def test_every_id_has_a_function_and_a_check(id):
 
 
 def test_no_other_ids():
-    """The code holds no equation that the catalogue does not know."""
-    assert {e.id for e in equations()} == set(IDS)
+    """What goes beyond the documents says so: its id begins with X."""
+    beyond = {e.id for e in equations()} - set(IDS)
+
+    assert all(re.fullmatch(r"X\d\d", id) for id in beyond)
 
 
 @pytest.mark.parametrize("e", equations(), ids=lambda e: e.name)
@@ -51,4 +53,4 @@ def test_the_command_lists_them_without_gap():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert {row["id"] for row in json.loads(done.stdout)} == set(IDS)
+    assert {row["id"] for row in json.loads(done.stdout)} >= set(IDS)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gatewise.reference.cells import cell_named, cells
+from gatewise.reference.errors import InputError
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Parameters, Sizes
-from gatewise.reference.validation import InputError
 
 LAYER = Layer(cell_named("lstm"), Sizes(3, 4))
 P = LAYER.random_parameters(np.random.default_rng(0))
@@ -75,24 +75,52 @@ def test_bad_input_is_named(bad):
         LAYER.forward(**(good | arguments))
 
 
-@pytest.mark.parametrize(("size", "layer"), [
-    ("H", replace(LAYER, sizes=Sizes(3, 0))), ("D", replace(LAYER, sizes=Sizes(0, 4))),
-    ("layers", replace(LAYER, layers=0)),
-])  # fmt: skip
-def test_sizes_of_zero_are_named(size, layer):
-    """H = 0, D = 0 and no layers are refused."""
-    with pytest.raises(InputError, match=f"{size}: expected at least 1, got 0"):
-        layer.forward(P, X)
+@pytest.mark.parametrize("sizes", [(3, 0), (0, 4), (3, -1), (3, 1.5), (3, 4, 0)])
+def test_sizes_are_positive_integers(sizes):
+    """H = 0 and its like are refused where they are written."""
+    with pytest.raises(InputError, match=r"[DHP]: expected an integer of at least 1, got"):
+        Sizes(*sizes)
+
+
+def test_no_layers_are_refused():
+    """A stack has at least one layer."""
+    with pytest.raises(InputError, match="layers: expected at least 1, got 0"):
+        replace(LAYER, layers=0).forward(P, X)
+
+
+def test_a_projection_is_not_ignored():
+    """A cell that has none refuses a projected width."""
+    with pytest.raises(InputError, match="P: expected none, for lstm has no projection, got 2"):
+        replace(LAYER, sizes=Sizes(3, 4, 2)).forward(P, X)
+
+
+def test_an_unknown_cell_is_named():
+    """The message lists the cells there are."""
+    with pytest.raises(InputError, match=r"cell: expected one of gru, .*, got 'lstmm'"):
+        cell_named("lstmm")
+
+
+def test_without_dfinal_the_final_states_have_no_cotangent():
+    """Leaving it out is the same as zeros."""
+    output = LAYER.forward(P, X)
+    left_out = LAYER.vjp(P, output, output.y)
+    zeros = LAYER.vjp(P, output, output.y, tuple(0 * s for s in output.final))
+
+    np.testing.assert_array_equal(left_out.x, zeros.x)
 
 
 def test_cotangents_are_checked():
     """A cotangent of another shape than the output is refused."""
     output = LAYER.forward(P, X)
 
-    with pytest.raises(InputError, match=r"dy: expected an array of shape \(5, 2, 4\) as y"):
+    with pytest.raises(InputError, match=r"dy: expected an array of shape \(5, 2, 4\) as"):
         LAYER.vjp(P, output, np.ones((5, 2, 3)), output.final)
     with pytest.raises(InputError, match="dfinal: expected 2 arrays"):
         LAYER.vjp(P, output, output.y, output.final[:1])
+    with pytest.raises(InputError, match="dy: expected the dtype"):
+        LAYER.vjp(P, output, output.y.astype(np.float32), output.final)
+    with pytest.raises(InputError, match="dy: expected finite numbers, got nan"):
+        LAYER.vjp(P, output, output.y * np.nan, output.final)
 
 
 def test_nan_in_the_padding_is_no_bad_input():

@@ -10,6 +10,8 @@ import pkgutil
 from functools import cache
 
 from ..cell import Cell
+from ..equation import registered
+from ..errors import InputError
 
 
 @cache
@@ -17,13 +19,15 @@ def cells() -> dict[str, Cell]:
     """Return every cell by name."""
     found: dict[str, Cell] = {}
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        for cell in importlib.import_module(module.name).CELLS:
+        for cell in getattr(importlib.import_module(module.name), "CELLS", ()):
+            if unknown := set(cell.equations) - registered():
+                raise ValueError(f"cell {cell.name}: no equation is called {', '.join(unknown)}")
             found[cell.name] = cell
     return dict(sorted(found.items()))
 
 
 def cell_named(name: str) -> Cell:
-    """Return the cell called ``name``; a ValueError lists the names there are."""
+    """Return the cell called ``name``; an InputError lists the names there are."""
     if name not in cells():
-        raise ValueError(f"cell: expected one of {', '.join(cells())}; got {name!r}")
+        raise InputError("cell", f"one of {', '.join(cells())}", repr(name))
     return cells()[name]

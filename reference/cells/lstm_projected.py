@@ -46,7 +46,7 @@ class ProjectedLSTM(Cell):
     )
     gates = ("i", "f", "g", "o")
     states = ("h", "c")
-    traits: frozenset[str] = frozenset()
+    traits = frozenset({"projected"})
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """As the LSTM's, with U (4, P, H), and R (H, P)."""

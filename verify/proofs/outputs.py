@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ...reference.attention import Attention, attend, attend_vjp, context, scores, weights
 from ...reference.clipping import clip_by_global_norm, clip_by_value, global_norm
+from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.output import (
     cross_entropy,
@@ -21,7 +22,6 @@ from ...reference.output import (
     softmax_vjp,
 )
 from ...reference.tokens import embedding, embedding_vjp, one_hot
-from ...reference.validation import InputError
 from ..complex_step import derivative
 from ..enclosure import balls, distance, precision
 from .material import agree, disprove, proof
