@@ -110,6 +110,39 @@ def test_a_missing_package_is_exit_3(run, monkeypatch):
     assert "not tested: PyTorch is not installed" in result.output
 
 
+def test_a_crashed_subject_is_exit_1(run, monkeypatch):
+    """A subject that raises does not conform."""
+    from gatewise.verify.subjects import torch_layers
+
+    def crash(*arguments):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(torch_layers.TorchLayer, "_call", crash)
+    result = run("verify", "torch:RNN", "--check", "forward", "--dtype", "float64")
+
+    assert result.exit_code == 1
+    assert "crashed: RuntimeError: no kernel" in result.output
+
+
+def test_a_blind_check_is_exit_3(run):
+    """What could not have failed has not been tested."""
+    case = '{"T": 60, "B": 1, "D": 3, "H": 30, "scale": "large", "dtype": "float32", "seed": 1}'
+    result = run("verify", "torch:RNN", "--check", "forward", "--case", case)
+
+    assert result.exit_code == 3
+    assert "blind: no case had a bound sharp enough to fail" in result.output
+
+
+def test_the_newest_run_is_reported(run, tmp_path):
+    """Of several runs, ``report`` takes the one made last."""
+    for subject in ("torch:RNN", "torch:GRU"):
+        run("verify", subject, "--budget", "quick", "--check", "forward", "--dtype", "float64")
+    run("report", "-o", "page.html")
+
+    assert "<bdi>torch:GRU</bdi>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<bdi>torch:RNN</bdi>" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_report_of_the_newest_run(run, tmp_path):
     """``report`` finds the newest run, writes one page and says where it lies."""
     run("verify", "torch:RNN", "--budget", "quick", "--check", "forward")

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from gatewise.reference import fast
 from gatewise.reference.cells import cell_named
+from gatewise.reference.errors import InputError
 from gatewise.reference.parameters import Parameters, Sizes
 from gatewise.reference.sequence import backpropagate, unroll
-from gatewise.reference.validation import InputError
 from gatewise.verify.arithmetic import ARITHMETICS
 from gatewise.verify.bounded import Bounded
 

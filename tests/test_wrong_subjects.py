@@ -1,0 +1,161 @@
+"""One wrong number in any part of a result is a failure."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import miniatures
+from gatewise.verify.cases import Case
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.runner import hold
+
+CHECKS = {c.id: c for c in subject_checks()}
+CASE = Case(12, 3, 2, 3, lengths=True)
+
+
+def spoilt(value):
+    return value * (1 + 1e-6)
+
+
+class Spoils(miniatures.Right):
+    what = ("y", None)
+
+    def spoil(self, result):
+        name, k = self.what
+        if name == "less":
+            return replace(result, **{k: getattr(result, k)[:-1]})
+        value = getattr(result, name)
+        if value is None:
+            return result
+        if k is None:
+            return replace(result, **{name: spoilt(value)})
+        if isinstance(value, tuple):
+            return replace(
+                result, **{name: tuple(spoilt(v) if j == k else v for j, v in enumerate(value))}
+            )
+        return replace(result, **{name: {n: spoilt(v) if n == k else v for n, v in value.items()}})
+
+    def forward(self, case, inputs):
+        return self.spoil(super().forward(case, inputs))
+
+    def gradient(self, case, inputs, dy, dfinal):
+        return self.spoil(super().gradient(case, inputs, dy, dfinal))
+
+
+WRONG = [
+    ("forward", ("y", None), "y"),
+    ("forward", ("final", 0), "final h"),
+    ("forward", ("final", 1), "final c"),
+    *(
+        ("gradient", ("parameters", n), f"gradient of {n}")
+        for n in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    ),
+    ("gradient", ("x", None), "gradient of x"),
+    ("gradient", ("initial", 0), "initial h"),
+    ("gradient", ("initial", 1), "initial c"),
+    ("gradient", ("less", "initial"), "gradients of initial states: expected 2, got 1"),
+    ("forward", ("less", "final"), "final states: expected 2"),
+    ("transition", ("y", None), "y"),
+]
+
+
+@pytest.mark.parametrize(("check", "what", "message"), WRONG)
+def test_every_part_is_compared(check, what, message):
+    subject = Spoils()
+    object.__setattr__(subject, "what", what)
+    verdict = hold(
+        subject,
+        CHECKS[check],
+        "float64",
+        examples=10,
+        case=CASE if check != "transition" else replace(CASE, lengths=False),
+    )
+    assert verdict.status == "failed"
+    assert message in verdict.message
+
+
+def test_the_last_state_of_a_transition_is_compared():
+    class Last(miniatures.Right):
+        def forward(self, case, inputs):
+            r = super().forward(case, inputs)
+            return replace(r, final=(r.final[0], spoilt(r.final[1]))) if case.T == 12 else r
+
+    verdict = hold(
+        Last(), CHECKS["transition"], "float64", examples=1, case=replace(CASE, lengths=False)
+    )
+    assert verdict.status == "failed"
+    assert "final c" in verdict.message
+
+
+@pytest.mark.parametrize("what", ["y", "final"])
+def test_a_cotangent_that_is_ignored_shows(what):
+    class Ignores(miniatures.Right):
+        def gradient(self, case, inputs, dy, dfinal):
+            if what == "y":
+                dy = 0 * dy
+            else:
+                dfinal = (0 * dfinal[0], dfinal[1])
+            return super().gradient(case, inputs, dy, dfinal)
+
+    assert hold(Ignores(), CHECKS["gradient"], "float64", examples=1, case=CASE).status == "failed"
+
+
+def test_a_given_state_that_is_ignored_shows():
+    class Ignores(miniatures.Right):
+        def forward(self, case, inputs):
+            return super().forward(case, replace(inputs, state=None))
+
+    assert hold(Ignores(), CHECKS["forward"], "float64", examples=1, case=CASE).status == "failed"
+
+
+def test_a_prefix_that_rounds_differently_is_no_witness():
+    class Rounds(miniatures.Right):
+        def forward(self, case, inputs):
+            r = super().forward(case, inputs)
+            return (
+                r
+                if case.T == 12
+                else replace(r, y=np.nextafter(r.y, 2), final=tuple(2 * s for s in r.final))
+            )
+
+    v = hold(
+        Rounds(), CHECKS["transition"], "float64", examples=1, case=replace(CASE, lengths=False)
+    )
+    assert v.status == "passed"
+
+
+def test_the_seed_is_followed():
+    seen = {}
+
+    class Sees(miniatures.Right):
+        def forward(self, case, inputs):
+            seen.setdefault(self.seed_, []).append(case)
+            return super().forward(case, inputs)
+
+    for s in (0, 1):
+        subject = Sees()
+        object.__setattr__(subject, "seed_", s)
+        hold(subject, CHECKS["forward"], "float64", examples=5, seed_value=s)
+    assert seen[0] != seen[1]
+
+
+def test_lengths_differ_and_scales_do():
+    from hypothesis import given
+
+    drawn = []
+    given(CHECKS["forward"].cases(miniatures.Right(), "float64"))(lambda case: drawn.append(case))()
+    assert any(c.lengths and c.row_lengths().min() < c.T for c in drawn)
+    assert {c.scale for c in drawn} == {"unit", "tiny", "large"}
+    long = []
+    given(CHECKS["transition"].cases(miniatures.Right(), "float64"))(
+        lambda case: long.append(case)
+    )()
+    assert any(not c.bias for c in long)
+    assert any(c.T > 100 for c in long)
+    from gatewise.verify.checks.transitions import _sampled
+
+    steps = [_sampled(c, SimpleNamespace(y=np.zeros((c.T, 1, 1)))) for c in long]
+    assert any(len(s) > 3 for s in steps)
+    assert all(s[-1] == c.T - 1 for s, c in zip(steps, long, strict=True))
