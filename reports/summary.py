@@ -87,7 +87,7 @@ def headline(rows: Sequence[Entry]) -> Headline:
         return Headline("incomplete", f"Nothing was tested: {plan}.")
     unplanned = _phrase(beyond, "not planned", "more ")
     if passed == total:
-        rest = unplanned if beyond else "nothing was left untested"
+        rest = unplanned if beyond else "nothing planned was left untested"
         return Headline("conforms", f"{passed} of {checks} pass; {rest}.")
     parts = [_phrase(count[status], status) for status in WORST_FIRST[:-1] if count[status]]
     parts[0] = parts[0].replace(" ", f" of {checks} ", 1)

@@ -136,7 +136,7 @@ class TestVerdict:
         """Nothing planned is missing and nothing was left out of the plan."""
         n = 2 * len(CHECKS)
         complete = run(*(verdict(check=c, dtype=f"float{b}") for c in CHECKS for b in (32, 64)))
-        assert first_line(complete) == f"{n} of {n} checks pass; nothing was left untested."
+        assert first_line(complete) == f"{n} of {n} checks pass; nothing planned was left untested."
         assert first_line(run(verdict())) == f"1 of 1 check pass; {n - 1} more were not planned."
 
     @pytest.mark.parametrize("said", ["failed", "crashed", "was not tested", "was blind"])
