@@ -57,6 +57,7 @@ def verdict(folder, **changes):
 
 BAD = {
     "another schema": (lambda f: header(f, schema="gatewise.run/99"), "expected schema"),
+    "seed as truth value": (lambda f: header(f, seed=True), "seed: expected int"),
     "seed as text": (lambda f: header(f, seed="0"), "seed: expected int"),
     "plan of text": (lambda f: header(f, planned=["x"]), "planned: expected objects"),
     "versions of numbers": (lambda f: header(f, versions={"a": 1}), "expected text"),
@@ -84,6 +85,27 @@ def test_a_bad_file_is_refused_in_a_sentence(folder, bad):
         run_files.read(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_huge_file_is_refused(folder, monkeypatch):
+    """A file beyond the limit is not even read."""
+    monkeypatch.setattr(run_files, "LARGEST_FILE", 100)
+
+    with pytest.raises(RunFileError, match="larger than"):
+        run_files.read(folder)
+
+
+def test_a_verdict_is_on_disk_before_it_is_told(tmp_path):
+    """Whoever sees a verdict, or hears of it, finds it in the file."""
+    folder, told = tmp_path / "run", []
+
+    def on_verdict(name):
+        told.append((folder / "verdicts.jsonl").read_text().count("\n"))
+
+    request = session.Request((miniatures.Right(),), subject_checks()[:1], None, "quick", 0, None)
+    for n, _ in enumerate(session.run(request, folder, command="t", on_verdict=on_verdict), 1):
+        assert (folder / "verdicts.jsonl").read_text().count("\n") == n
+    assert told == [1, 2]
 
 
 STUCK = """
