@@ -9,7 +9,7 @@ import time
 import pytest
 
 import miniatures
-from gatewise.verify import run_files
+from gatewise.verify import run_files, session
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.run_files import Planned, RunFileError
 from gatewise.verify.runner import hold
