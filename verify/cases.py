@@ -83,7 +83,7 @@ class Case:
         """Read what to_json wrote; a ValueError says what is wrong with other text."""
         try:
             given = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"case: expected JSON, got {text!r} ({error})") from error
         return cls(**_checked(given))
 

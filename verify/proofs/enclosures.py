@@ -33,7 +33,7 @@ def enclosed(cell: Cell) -> Check:
 
     def holds(drawn: tuple[Case, str, str]) -> None:
         case, dtype, regime = drawn
-        m = _adversarial(cell_material(cell, case), regime, float(np.finfo(DTYPES[dtype]).tiny))
+        m = _adversarial(cell_material(cell, case), regime, ARITHMETICS[dtype].tiny)
         m = m.map(lambda array: array.astype(DTYPES[dtype]))
         bounded = m.map(lambda array: Bounded.exact(array, ARITHMETICS[dtype]))
         with np.errstate(all="ignore"):  # overflow in float16 is answered by an infinite bound
@@ -44,7 +44,11 @@ def enclosed(cell: Cell) -> Check:
             ratios = [0.0]
             for name, ball in exact.items():
                 bound = bounds[name].bound
-                ratios.append(_within(cell, f"{dtype} {name}", computed[name], ball, bound))
+                ratios.append(
+                    _within(
+                        cell, f"{dtype} {name}", computed[name], balls(bounds[name].value), bound
+                    )
+                )
                 _within(cell, f"midpoint of {name}", bounds[name].value, ball, bound)
         aim(max(ratios))
 

@@ -142,5 +142,11 @@ def agree(
     allowed = units * 2.0**-53 * np.maximum(scale, np.abs(want).max(initial=0.0))
     off = np.abs(got - want)
     if got.size and not (off <= allowed).all():
-        where = tuple(int(k) for k in np.unravel_index(int(np.nanargmax(off)), off.shape))
+        where = tuple(
+            int(k)
+            for k in np.unravel_index(
+                int(np.argmax(np.where(off <= allowed, 0.0, np.nan_to_num(off, nan=np.inf)))),
+                off.shape,
+            )
+        )
         disprove(names, f"{what}: {got[where]:.12g} at {where}, expected {want[where]:.12g}")
