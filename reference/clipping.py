@@ -57,6 +57,8 @@ def global_norm(gradients: Mapping[str, Array]) -> Array:
 
 
 def _check(gradients: Mapping[str, Array], threshold: float) -> None:
+    if not gradients:
+        raise InputError("gradients", "at least one array", "none")
     if not threshold > 0:
         raise InputError("threshold", "a positive number", threshold)
     for name, g in gradients.items():

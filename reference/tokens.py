@@ -27,9 +27,7 @@ def vocabulary(sentence: str) -> dict[str, int]:
 )
 def one_hot(indices: Sequence[int] | Array, width: int) -> Array:
     """Return float64 rows (..., width) with a single 1; an index out of range raises IndexError."""
-    indices = np.asarray(indices)
-    if indices.size and (indices.min() < 0 or indices.max() >= width):
-        raise IndexError(f"indices: expected values from 0 to {width - 1}, got {indices.tolist()}")
+    indices = _in_range(indices, width)
     return (indices[..., None] == np.arange(width)).astype(np.float64)
 
 
@@ -40,8 +38,15 @@ def one_hot(indices: Sequence[int] | Array, width: int) -> Array:
     documents=("D2",),
 )
 def embedding(indices: Array, table: Array) -> Array:
-    """Return the rows (..., D) of a table (V, D)."""
-    return table[np.asarray(indices)]
+    """Return the rows (..., D) of a table (V, D); an index out of range raises IndexError."""
+    return table[_in_range(indices, len(table))]
+
+
+def _in_range(indices: Sequence[int] | Array, width: int) -> Array:
+    indices = np.asarray(indices)
+    if indices.size and (indices.min() < 0 or indices.max() >= width):
+        raise IndexError(f"indices: expected values from 0 to {width - 1}, got {indices.tolist()}")
+    return indices
 
 
 def embedding_vjp(indices: Array, table: Array, d_rows: Array) -> Array:

@@ -20,7 +20,7 @@ from gatewise.reference.output import (
 )
 from gatewise.reference.parameters import Parameters, Sizes
 from gatewise.reference.sequence import unroll
-from gatewise.reference.tokens import embedding_vjp, one_hot
+from gatewise.reference.tokens import embedding, embedding_vjp, one_hot
 from gatewise.verify.complex_step import derivative
 from transcriptions import d1
 
@@ -109,6 +109,18 @@ def test_names_of_parameters():
 def test_one_hot_out_of_range(bad):
     with pytest.raises(IndexError, match="indices: expected values from 0 to 3"):
         one_hot(bad, 4)
+
+
+@pytest.mark.parametrize("bad", [[4], [-1]])
+def test_embedding_out_of_range(bad):
+    with pytest.raises(IndexError, match="indices: expected values from 0 to 3"):
+        embedding(bad, np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_nothing_to_clip_is_refused(clip):
+    with pytest.raises(InputError, match="gradients: expected at least one array"):
+        clip({}, 1.0)
 
 
 def test_embedding_gradient_keeps_dtype():

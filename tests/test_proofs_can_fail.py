@@ -79,7 +79,9 @@ def test_what_does_not_agree(got):
     agree(["sigmoid"], "q", np.array([1.0, np.nextafter(2.0, 3)]), np.array([1.0, 2.0]))
 
 
-@pytest.mark.parametrize("error", [Mismatch("no"), ValueError("x"), ZeroDivisionError()])
+@pytest.mark.parametrize(
+    "error", [Mismatch("no"), Mismatch(""), ValueError("x"), ZeroDivisionError()]
+)
 def test_whatever_a_proof_raises_it_does_not_hold(error):
     def run(examples, seed):
         raise error

@@ -67,6 +67,8 @@ BAD = {
     "not UTF-8": (lambda f: (f / "run.json").write_bytes(b"\xff\xfe"), "not UTF-8"),
     "no header": (lambda f: (f / "run.json").unlink(), "no such file"),
     "infinite ratio": (lambda f: verdict(f, worst_ratio=float("inf")), "not a JSON number"),
+    "ratio a truth value": (lambda f: verdict(f, worst_ratio=True), "worst_ratio: expected"),
+    "negative seconds": (lambda f: verdict(f, seconds=-1), "seconds: expected a number"),
     "unknown status": (lambda f: verdict(f, status="fine"), "status: expected one of"),
     "unknown field": (lambda f: verdict(f, extra=1), "unknown: extra"),
     "equations of numbers": (lambda f: verdict(f, equations=[1]), "equations: expected names"),
@@ -85,6 +87,16 @@ def test_a_bad_file_is_refused_in_a_sentence(folder, bad):
         run_files.read(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_beyond_floats_is_refused(folder):
+    """1e400 is JSON, and reads as infinity."""
+    path = folder / "verdicts.jsonl"
+    written = json.loads(path.read_text())["worst_ratio"]
+    path.write_text(path.read_text().replace(f'"worst_ratio": {written}', '"worst_ratio": 1e400'))
+
+    with pytest.raises(RunFileError, match="worst_ratio: expected a number"):
+        run_files.read(folder)
 
 
 def test_a_huge_file_is_refused(folder, monkeypatch):

@@ -48,15 +48,16 @@ def _about(proof: Check, pattern: str, ids: dict[str, str]) -> bool:
 def attempt(proof: Check, *, budget: str = "quick", seed: int = 0) -> Result:
     """Run one proof; a Mismatch is the answer, anything else raised counts as a failure too."""
     started = time.perf_counter()
-    message = ""
+    message, holds = "", False
     try:
         proof.run(EXAMPLES[budget], seed)
+        holds = True
     except Mismatch as mismatch:
         message = str(mismatch)
     except Exception as error:  # a wrong equation may as well crash; that must not hide the rest
         message = f"{labels(proof.equations)}: raised {type(error).__name__}: {error}"
     seconds = round(time.perf_counter() - started, 3)
-    return Result(proof.id, proof.statement, proof.equations, not message, message, seconds)
+    return Result(proof.id, proof.statement, proof.equations, holds, message, seconds)
 
 
 def labels(names: Sequence[str]) -> str:

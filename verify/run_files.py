@@ -164,6 +164,11 @@ def _verdicts(path: Path) -> Iterator[Verdict]:
         yield _verdict(Path(f"{path}:{number}"), _object(Path(f"{path}:{number}"), line))
 
 
+def _is_number(value: Any) -> bool:
+    """Whether JSON gave a finite number of at least 0; 1e400 reads as infinity, true as an int."""
+    return type(value) in (int, float) and 0 <= value < float("inf")
+
+
 def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
     names = {f.name for f in fields(Verdict)}
     if value.keys() != names:
@@ -179,9 +184,9 @@ def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
     ratio = value["worst_ratio"]
     if not all(isinstance(name, str) for name in equations):
         raise RunFileError(f"{where}: equations: expected names")
-    if ratio is not None and not isinstance(ratio, int | float):
+    if ratio is not None and not _is_number(ratio):
         raise RunFileError(f"{where}: worst_ratio: expected a number or null")
-    if not isinstance(value["seconds"], int | float):
+    if not _is_number(value["seconds"]):
         raise RunFileError(f"{where}: seconds: expected a number")
     if value["status"] not in STATUSES:
         raise RunFileError(f"{where}: status: expected one of {', '.join(STATUSES)}")
