@@ -146,6 +146,11 @@ PLANTED = (
         named=("E29",),
     ),
     Planted(
+        "read_the_padding", "sequence.py",
+        "x_t = only(active, x[t])", "x_t = x[t]",
+        named=("E10",),
+    ),
+    Planted(
         "reverse_the_padding_too", "sequence.py",
         "return x[np.where(t < ends, ends - 1 - t, t), np.arange(batch)[None, :]]",
         "return x[::-1]",

@@ -118,6 +118,16 @@ def test_balls_hold_floats_exactly(seed, dtype):
         assert (distance(x, balls(x)) == 0).all()
 
 
+def test_balls_keep_what_float64_cannot_hold():
+    """The second half of a longdouble is in the ball."""
+    x = np.longdouble(1) + np.longdouble(2) ** -60
+
+    with precision():
+        off = distance(np.array([x]), balls(np.array([1.0])))
+
+    assert abs(off[0] - 2.0**-60) < 2.0**-100
+
+
 def test_distance_is_seen():
     """A float beside its ball is at the distance at which it is."""
     with precision():
