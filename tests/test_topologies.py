@@ -109,6 +109,7 @@ def test_values_row_by_row(b):
     row = slice(b, b + 1)
     every, h, _ = walk(p, a["x"][:n, b], a["h"][row], a["c"][row])
     np.testing.assert_allclose(many_to_many(a)[0][:n, b], np.reshape(every, (n, 3)), rtol=1e-12)
+    assert (many_to_many(a)[0][n:, b] == 0).all()
     np.testing.assert_allclose(many_to_one(a)[0][b], h[0], rtol=1e-12)
     _, h, c = walk(p, a["x"][:n, b], np.zeros((1, 3)), np.zeros((1, 3)))
     x, printed = a["start"][row], []
