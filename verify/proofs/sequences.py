@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from ...reference import topologies
 from ...reference.cell import Cell
@@ -16,6 +16,7 @@ from ...reference.functions import Array
 from ...reference.layer import Layer, stacked
 from ...reference.sequence import backpropagate, reverse, unroll
 from ..cases import Case
+from ..check import Check
 from ..complex_step import derivative
 from .material import (
     Material,
@@ -29,15 +30,14 @@ from .material import (
 )
 
 CASES = small_cases(scales=["unit"]).map(lambda case: replace(case, P=0, T=case.T + 1))
-ANY_CELL = st.tuples(st.sampled_from(sorted(cells())), CASES)
-BOUNDED = [cell for cell in cells().values() if "bounded" in cell.traits]
+EVERY = list(cells().values())
+BOUNDED = [cell for cell in EVERY if "bounded" in cell.traits]
 BPTT = ["bptt.backpropagate"]
 
 
-def sum_over_time(drawn: tuple[str, Case]) -> None:
+def sum_over_time(cell: Cell, case: Case) -> None:
     """E10: the gradient is the sum of those of each step's loss, for every parameter."""
-    cell = cell_named(drawn[0])
-    m = cell_material(cell, drawn[1])
+    m = cell_material(cell, case)
     whole = gradients(cell, m)
     parts = [replace(m, dy=m.dy * 0)]
     for t in range(len(m.x)):
@@ -52,9 +52,8 @@ def sum_over_time(drawn: tuple[str, Case]) -> None:
         agree(BPTT, f"{cell.name}: gradient of {name}", d, summed[name], units=4096, scale=8.0)
 
 
-def carry(drawn: tuple[str, Case]) -> None:
+def carry(cell: Cell, case: Case) -> None:
     """Two segments with the state carried, forward and backward, are one sequence."""
-    cell, case = cell_named(drawn[0]), drawn[1]
     m = cell_material(cell, replace(case, lengths=False))
     cut = 1 + case.seed % (case.T - 1)
     whole = unroll(cell, m.p, m.x, m.state)
@@ -75,9 +74,8 @@ def carry(drawn: tuple[str, Case]) -> None:
         agree(BPTT, f"{cell.name}: gradient of the state", got, want, units=4096, scale=8.0)
 
 
-def padding(drawn: tuple[str, Case]) -> None:
+def padding(cell: Cell, case: Case) -> None:
     """A padded row is the row alone: NaN beyond its length changes nothing, and length 0 holds."""
-    cell, case = cell_named(drawn[0]), drawn[1]
     lengths = np.array([case.T, case.seed % case.T, 0])
     m = replace(cell_material(cell, replace(case, B=3)), lengths=lengths)
     beyond = np.arange(case.T)[:, None] >= lengths
@@ -102,9 +100,8 @@ def padding(drawn: tuple[str, Case]) -> None:
             agree(BPTT, f"{cell.name}: d state", g[f"state {k}"][row], want, units=4096, scale=8.0)
 
 
-def bounded(drawn: tuple[str, Case]) -> None:
+def bounded(cell: Cell, case: Case) -> None:
     """Outputs lie in [-1, 1], whatever the weights, when the first hidden state does."""
-    cell, case = cell_named(drawn[0]), drawn[1]
     m = cell_material(cell, replace(case, scale="large"))
     m = replace(m, state=(np.tanh(m.state[0]), *m.state[1:]))
     y = forward(cell, m)[0]
@@ -154,9 +151,8 @@ def depth(case: Case) -> None:
     agree(["stacked"], "y", stacked(layer, p, x), unroll(cell, p[1], below, zero).y, units=256)
 
 
-def layer_gradient(drawn: tuple[str, Case]) -> None:
+def layer_gradient(cell: Cell, case: Case) -> None:
     """The gradient through layers, directions and lengths is the derivative, by complex step."""
-    cell, case = cell_named(drawn[0]), drawn[1]
     layer = Layer(cell, case.sizes, 2, bidirectional=True)
     p = layer.random_parameters(case.generator("p"))
     x = cell.random_input(case.generator("x"), case.T, case.B, case.sizes)
@@ -251,27 +247,41 @@ def topologies_nest(case: Case) -> None:
         disprove(["topology.one_to_many"], "outputs are not finite")
 
 
+def for_every_cell(
+    id: str,
+    statement: str,
+    names: list[str],
+    function: Callable[[Cell, Case], None],
+    chosen: list[Cell],
+) -> Iterator[Check]:
+    """Yield one proof a cell, about the cell's equations and those named."""
+    for cell in chosen:
+        about = dict.fromkeys((*cell.equations, *names))
+        holds = partial(function, cell)
+        yield proof(f"{id}[{cell.name}]", f"{cell.title}: {statement}", list(about), CASES, holds)
+
+
 TOPOLOGIES = (many_to_many, many_to_one, one_to_one, one_to_many, encoder_decoder)
 PROOFS = (
-    proof("sequence.sum_over_time", "∂E/∂W = Σ_t ∂E_t/∂W, for every parameter of every cell.",
-          BPTT, ANY_CELL, sum_over_time),
-    proof("sequence.carry", "Two segments with the state carried are one sequence, and so are "
-          "their gradients.", BPTT, ANY_CELL, carry),
-    proof("sequence.padding", "A padded row is the row alone, values and gradients; a row of "
-          "length 0 ends in its initial state.", BPTT, ANY_CELL, padding),
-    proof("sequence.bounded", "Hidden states stay in [-1, 1], for the cells that say so.",
-          sorted({name for cell in BOUNDED for name in cell.equations}),
-          st.tuples(st.sampled_from([cell.name for cell in BOUNDED]), CASES), bounded),
+    *for_every_cell("sequence.sum_over_time", "∂E/∂W = Σ_t ∂E_t/∂W, for every parameter.",
+                    BPTT, sum_over_time, EVERY),
+    *for_every_cell("sequence.carry", "Two segments with the state carried are one sequence, and "
+                    "so are their gradients.", BPTT, carry, EVERY),
+    *for_every_cell("sequence.padding", "A padded row is the row alone, values and gradients; a "
+                    "row of length 0 ends in its initial state.", BPTT, padding, EVERY),
+    *for_every_cell("sequence.bounded", "Hidden states stay in [-1, 1].", [], bounded, BOUNDED),
     proof("sequence.reversal", "Reversal is within each row's length, and its own inverse.",
           ["sequence.reversed"], CASES, reversal),
     proof("layer.bidirectional", "The backward half is the forward cell on the reversed row.",
           ["bidirectional", "sequence.reversed"], CASES, both_directions),
     proof("layer.stacked", "A stack is its layers one after the other.", ["stacked"], CASES, depth),
-    proof("layer.gradient", "The gradient through layers, directions and lengths, by complex step.",
-          ["bidirectional", "stacked", "sequence.reversed", *BPTT], ANY_CELL, layer_gradient),
+    *for_every_cell("layer.gradient", "The gradient through layers, directions and lengths, by "
+                    "complex step.",
+                    ["bidirectional", "stacked", "sequence.reversed", *BPTT],
+                    layer_gradient, EVERY),
     proof("topology.nested", "The topologies are special cases of one another.",
-          ["topology.many_to_one", "topology.one_to_one", "topology.one_to_many"], CASES,
-          topologies_nest),
+          ["topology.many_to_one", "topology.one_to_one", "topology.one_to_many"],
+          CASES, topologies_nest),
     *(proof(f"pullback[{run.__name__}]", "Its pullback is its derivative, by complex step.",
             [f"topology.{run.__name__}"], CASES, topology(f"topology.{run.__name__}", run))
       for run in TOPOLOGIES),
