@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import TypeAlias
@@ -18,6 +19,20 @@ State: TypeAlias = tuple[Array, ...]
 
 Gates: TypeAlias = Mapping[str, Array]
 """Intermediate values of one step by name, each (B, width)."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What becomes of one state in a step whose gates are saturated by their biases.
+
+    ``becomes`` is ``old`` (it stays), ``zero``, or ``fresh`` (the old state has no influence).
+    """
+
+    statement: str
+    opened: tuple[str, ...]
+    shut: tuple[str, ...]
+    state: str
+    becomes: str
 
 
 class Cell(ABC):
@@ -39,6 +54,7 @@ class Cell(ABC):
     gates: tuple[str, ...]
     states: tuple[str, ...]
     traits: frozenset[str] = frozenset({"bounded"})
+    limits: tuple[Limit, ...] = ()
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the shape of every parameter: here W (G, D, H), U (G, H, H) and b (G, H)."""
@@ -63,7 +79,17 @@ class Cell(ABC):
     def random_parameters(self, rng: np.random.Generator, sizes: Sizes) -> Parameters:
         """Draw float64 parameters: N(0, 1/fan-in) weights, N(0, 1/4) vectors; none is zero."""
         shapes = self.shapes(sizes)
-        return Parameters(shapes, {name: _normal(rng, shape) for name, shape in shapes.items()})
+        drawn = {name: self.random_parameter(name, rng, shape) for name, shape in shapes.items()}
+        return Parameters(shapes, drawn)
+
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Array:
+        """Draw one float64 parameter."""
+        fan_in = shape.axes[0] if len(shape.axes) > 1 else 4
+        return rng.standard_normal(shape.full) / np.sqrt(fan_in)
+
+    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Draw one float64 state from N(0, 1)."""
+        return rng.standard_normal(shape)
 
     def random_input(self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes) -> Array:
         """Draw a float64 input sequence (T, B, input width) from N(0, 1)."""
@@ -91,11 +117,6 @@ class Cell(ABC):
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"
-
-
-def _normal(rng: np.random.Generator, shape: Shape) -> Array:
-    fan_in = shape.axes[0] if len(shape.axes) > 1 else 4
-    return rng.standard_normal(shape.full) / np.sqrt(fan_in)
 
 
 def total(arrays: list[Array]) -> Array:

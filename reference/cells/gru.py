@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..cell import Cell, Gates, State, total
+from ..cell import Cell, Gates, Limit, State, total
 from ..equation import equation, vjp_of
 from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -87,6 +87,17 @@ def state_keeps_old_vjp(z: Array, n: Array, h: Array, dh_new: Array) -> tuple[Ar
     return dh_new * (h - n), dh_new * (1 - z), dh_new * z
 
 
+KEEPS_OLD = (
+    Limit("z = 1 keeps the old state", ("z",), (), "h", "old"),
+    Limit("z = 0 and r = 0 forget it", (), ("z", "r"), "h", "fresh"),
+)
+TAKES_NEW = (
+    Limit("z = 0 keeps the old state", (), ("z",), "h", "old"),
+    Limit("z = 1 and r = 0 forget it", ("z",), ("r",), "h", "fresh"),
+)
+"""C18 and C19: both gates must be shut for nothing to remain."""
+
+
 class GRU(Cell):
     """E20-E23; gates in the order r, z, n."""
 
@@ -94,9 +105,16 @@ class GRU(Cell):
     states = ("h",)
 
     def __init__(
-        self, name: str, title: str, state_equation: str, blend: Blend, blend_vjp: BlendVJP
+        self,
+        name: str,
+        title: str,
+        state_equation: str,
+        blend: Blend,
+        blend_vjp: BlendVJP,
+        limits: tuple[Limit, ...],
     ) -> None:
-        """Take the equation of the state and its VJP."""
+        """Take the equation of the state, its VJP, and what its saturated gates do."""
+        self.limits = limits
         self.name, self.title = name, title
         self.equations = ("gru.update_gate", "gru.reset_gate", "gru.candidate", state_equation)
         self._blend, self._blend_vjp = blend, blend_vjp
@@ -137,6 +155,7 @@ CELLS = (
         "gru.state_takes_new",
         state_takes_new,
         state_takes_new_vjp,
+        TAKES_NEW,
     ),
     GRU(
         "gru-keeps-old",
@@ -144,5 +163,6 @@ CELLS = (
         "gru.state_keeps_old",
         state_keeps_old,
         state_keeps_old_vjp,
+        KEEPS_OLD,
     ),
 )

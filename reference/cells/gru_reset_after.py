@@ -8,7 +8,7 @@ from ..cell import Cell, Gates, State, total
 from ..equation import equation
 from ..functions import Array, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
-from .gru import reset_gate, state_keeps_old, state_keeps_old_vjp, update_gate
+from .gru import KEEPS_OLD, reset_gate, state_keeps_old, state_keeps_old_vjp, update_gate
 
 
 @equation(
@@ -36,6 +36,7 @@ class ResetAfterGRU(Cell):
     )
     gates = ("r", "z", "n")
     states = ("h",)
+    limits = KEEPS_OLD
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """As the GRU's, and b_hn (H,)."""

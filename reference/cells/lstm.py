@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..cell import Cell, Gates, State, affine_vjp
+from ..cell import Cell, Gates, Limit, State, affine_vjp
 from ..equation import equation, vjp_of
 from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -109,11 +109,20 @@ def hidden_state_vjp(o: Array, c: Array, dh_new: Array) -> tuple[Array, Array]:
     return dh_new * tanh_c, dh_new * o * tanh_slope(tanh_c)
 
 
+LIMITS = (
+    Limit("f = 1 and i = 0 keep the cell state", ("f",), ("i",), "c", "old"),
+    Limit("f = 0 and i = 0 clear the cell state", (), ("f", "i"), "c", "zero"),
+    Limit("o = 0 shows nothing", (), ("o",), "h", "zero"),
+)
+"""C01 and C13."""
+
+
 class LSTM(Cell):
     """E13-E18; gates in the order i, f, g, o."""
 
     gates = ("i", "f", "g", "o")
     states = ("h", "c")
+    limits = LIMITS
 
     def __init__(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ..cell import Cell, Gates, State, affine_vjp
+from ..cell import Cell, Gates, Limit, State, affine_vjp
 from ..equation import equation
 from ..functions import Array, sigmoid_slope, tanh_slope
 from ..parameters import Parameters
 from .lstm import (
+    LIMITS,
     candidate,
     cell_state,
     cell_state_vjp,
@@ -44,6 +45,7 @@ class CoupledLSTM(Cell):
     )
     gates = ("i", "g", "o")
     states = ("h", "c")
+    limits = (Limit("i = 0 keeps the cell state", (), ("i",), "c", "old"), LIMITS[2])
 
     def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
         """E14-E18 with f = 1 - i."""

@@ -10,7 +10,7 @@ from ..cell import Cell, Gates, State, affine_vjp
 from ..equation import equation
 from ..functions import Array, sigmoid, sigmoid_slope, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
-from .lstm import candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
+from .lstm import LIMITS, candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
 
 
 @equation(
@@ -58,6 +58,7 @@ class PeepholeLSTM(Cell):
 
     gates = ("i", "f", "g", "o")
     states = ("h", "c")
+    limits = LIMITS
     equations = (
         "lstm.peephole_forget_gate",
         "lstm.peephole_input_gate",

@@ -8,7 +8,7 @@ from ..cell import Cell, Gates, State, affine_vjp
 from ..equation import equation, vjp_of
 from ..functions import Array, floor, sigmoid_slope, switch, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
-from .lstm import candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
+from .lstm import LIMITS, candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
 from .lstm_peephole import forget_gate, input_gate, output_gate, peephole_gradient
 
 LEAK = 0.001
@@ -100,6 +100,7 @@ class PhasedLSTM(Cell):
     )
     gates = ("i", "f", "g", "o")
     states = ("h", "c")
+    limits = LIMITS[:1]
     traits = frozenset({"bounded", "timed"})
 
     def __init__(self, leak: float = LEAK) -> None:
@@ -118,13 +119,12 @@ class PhasedLSTM(Cell):
         """One more than D, for the time stamp."""
         return sizes.D + 1
 
-    def random_parameters(self, rng: np.random.Generator, sizes: Sizes) -> Parameters:
-        """As for any cell, with periods in (2, 8), shifts in (0, 2) and open ratios in (.3, .9)."""
-        drawn = dict(super().random_parameters(rng, sizes))
-        drawn["tau"] = rng.uniform(2, 8, sizes.H)
-        drawn["s"] = rng.uniform(0, 2, sizes.H)
-        drawn["r_on"] = rng.uniform(0.3, 0.9, sizes.H)
-        return Parameters(self.shapes(sizes), drawn)
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Array:
+        """As for any cell; periods in (2, 8), shifts in (0, 2) and open ratios in (.3, .9)."""
+        spans = {"tau": (2, 8), "s": (0, 2), "r_on": (0.3, 0.9)}
+        if name in spans:
+            return rng.uniform(*spans[name], shape.full)
+        return super().random_parameter(name, rng, shape)
 
     def random_input(self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes) -> Array:
         """Draw N(0, 1) features behind irregular, increasing time stamps."""

@@ -7,6 +7,7 @@ from ..equation import equation
 from ..functions import Array, sigmoid_slope, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
 from .lstm import (
+    LIMITS,
     candidate,
     cell_state,
     cell_state_vjp,
@@ -46,6 +47,7 @@ class ProjectedLSTM(Cell):
     )
     gates = ("i", "f", "g", "o")
     states = ("h", "c")
+    limits = LIMITS
     traits = frozenset({"projected"})
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:

@@ -6,6 +6,8 @@ derivative 1. It is *not* the derivative of what the cell computes, which is 0 a
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..cell import Cell, Gates, State
 from ..equation import equation, vjp_of
 from ..functions import Array, binarise, minimum, sigmoid, sigmoid_slope, switch, zeros
@@ -104,6 +106,12 @@ class Skip(Cell):
     def initial_state(self, like: Array, batch: int, sizes: Sizes) -> State:
         """Zeros, and ũ = 1: the first step always updates."""
         return (*self.plain.initial_state(like, batch, sizes), zeros(like, (batch, 1)) + 1)
+
+    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """As the plain cell's, and ũ in (0, 1), where it stays."""
+        if name == "u":
+            return rng.uniform(0.05, 0.95, shape)
+        return self.plain.random_state(name, rng, shape)
 
     def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
         """The plain step, kept or skipped; then the next ũ."""
