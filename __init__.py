@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .reference.layer import Layer
     from .reference.parameters import Parameters, Sizes
     from .verify.bounded import Bounded
-    from .verify.runner import hold
+    from .verify.holding import check
+    from .verify.pytest_plugin import conforms
 
 _HOMES = {
     "Bounded": ".verify.bounded",
@@ -34,7 +35,8 @@ _HOMES = {
     "cells": ".reference.cells",
     "equations": ".reference.equation",
     "examples": ".reference.documents",
-    "hold": ".verify.runner",
+    "check": ".verify.holding",
+    "conforms": ".verify.pytest_plugin",
 }
 
 __all__ = [
@@ -45,9 +47,10 @@ __all__ = [
     "Sizes",
     "cell_named",
     "cells",
+    "check",
+    "conforms",
     "equations",
     "examples",
-    "hold",
 ]
 
 

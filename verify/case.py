@@ -1,25 +1,32 @@
-"""What Hypothesis draws: sizes, options and a seed; the numbers come from the seed.
+"""One input to a layer: sizes, options and a seed; the numbers come from the seed.
 
-Hypothesis shrinks what it draws, so a case is a handful of small integers and flags. Its arrays
-are left to NumPy: drawn entry by entry most of them would repeat (Hypothesis fills), and repeated
-entries cannot tell gates, rows or directions apart. Every array is random, non-zero and distinct.
+A case is a handful of small integers and flags, so it prints as one line and shrinks well. Every
+array is random, non-zero and distinct, because repeated entries cannot tell gates, rows or
+directions apart; only a failing case, once its sizes are small, has its numbers simplified.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from ..reference.functions import Array
 from ..reference.parameters import Sizes
 
-SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 8.0}
-"""Factors on weights and states: ordinary, nearly linear, saturating gates."""
+SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 8.0, "saturating": 50.0, "huge": 1e4}
+"""Factors on weights: ordinary, nearly linear, half and fully saturated gates."""
+
+SUBNORMAL = "subnormal"
+"""One more scale: weights an eighth of the smallest normal number of the case's dtype."""
+
+LAYOUTS = ("time-first", "batch-first", "unbatched")
+LARGEST_SIZE = 4096
+GRID = 8
+"""Simplified numbers are multiples of 1/8, which every dtype represents."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,10 @@ class Case:
     """One input to a layer, complete: the same case is the same numbers everywhere.
 
     ``T, B, D, H, P``: steps, batch, widths of input, state and projection (0: none).
-    ``lengths`` draws one length a row; ``state`` passes a random initial state.
+    ``lengths`` draws one length a row, ``zero_length`` makes one of them 0; ``state`` passes a
+    random initial state; ``layout`` is how the subject is called; ``dropout`` its rate between
+    layers. ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were
+    simplified after the case had failed.
     """
 
     T: int
@@ -39,10 +49,15 @@ class Case:
     bidirectional: bool = False
     bias: bool = True
     lengths: bool = False
+    zero_length: bool = False
     state: bool = True
+    layout: str = "time-first"
+    dropout: float = 0.0
     scale: str = "unit"
     dtype: str = "float64"
     seed: int = 0
+    zeroed: str = ""
+    rounded: str = ""
 
     @property
     def sizes(self) -> Sizes:
@@ -54,21 +69,40 @@ class Case:
         """1 or 2."""
         return 2 if self.bidirectional else 1
 
+    @property
+    def weight_scale(self) -> float:
+        """The factor on weights."""
+        if self.scale == SUBNORMAL:
+            return float(np.finfo(self.dtype).tiny) / 8
+        return SCALES[self.scale]
+
     def normal(self, part: str, shape: Sequence[int], scale: float = 1.0) -> Array:
         """Draw N(0, scale²) numbers of the case's dtype; every ``part`` is its own stream."""
-        numbers = self.generator(part).standard_normal(tuple(shape)) * scale
-        return numbers.astype(self.dtype)
+        return self.simplified(part, self.generator(part).standard_normal(tuple(shape)) * scale)
+
+    def simplified(self, part: str, numbers: Array) -> Array:
+        """Return numbers in the case's dtype, as 0 or on a grid where the case says so."""
+        if part in self.zeroed.split(","):
+            numbers = 0 * numbers
+        elif part in self.rounded.split(","):
+            away = np.where(numbers < 0, -1, 1) / GRID  # none becomes 0
+            rounded = np.round(numbers * GRID) / GRID
+            numbers = np.where(rounded == 0, away, rounded)
+        return np.asarray(numbers).astype(self.dtype)
 
     def generator(self, part: str) -> np.random.Generator:
         """Return the random generator of one part of the case."""
         return np.random.default_rng([self.seed, *part.encode()])
 
     def row_lengths(self) -> Array | None:
-        """Return lengths (B,) from 1 to T, the longest being T; None without lengths."""
+        """Return lengths (B,): one is T, one is 1, one may be 0, in random rows; None without."""
         if not self.lengths:
             return None
         drawn = self.generator("lengths").integers(1, self.T + 1, self.B)
-        drawn[self.generator("longest").integers(self.B)] = self.T
+        special = [self.T, 1] if not self.zero_length else [self.T, 0, 1]
+        rows = self.generator("rows").permutation(self.B)
+        for row, length in zip(rows, special, strict=False):
+            drawn[row] = length
         return drawn
 
     def to_json(self) -> str:
@@ -99,69 +133,21 @@ def _checked(given: Any) -> dict[str, Any]:
     for name, value in given.items():
         if type(value).__name__ != types[name]:
             raise ValueError(f"case: {name}: expected {types[name]}, got {value!r}")
-        if name in ("T", "B", "D", "H", "layers") and not 1 <= value <= 4096:
-            raise ValueError(f"case: {name}: expected 1 to 4096, got {value}")
-    if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
-        raise ValueError("case: expected 0 <= P < H and seed >= 0")
-    if given.get("scale", "unit") not in SCALES:
-        raise ValueError(f"case: scale: expected one of {', '.join(SCALES)}")
-    if given.get("dtype", "float64") not in ("float32", "float64"):
-        raise ValueError("case: dtype: expected float32 or float64")
+    for name, least in {"T": 0, "B": 1, "D": 1, "H": 1, "layers": 1}.items():
+        if not least <= given.get(name, 1) <= LARGEST_SIZE:
+            raise ValueError(f"case: {name}: expected {least} to {LARGEST_SIZE}, got {given[name]}")
+    _check_values(given)
     return given
 
 
-@dataclass(frozen=True)
-class Options:
-    """Which options a subject offers; cases use only those."""
-
-    layers: bool = True
-    bidirectional: bool = True
-    bias: bool = True
-    lengths: bool = True
-    projection: bool = False
-    default_state: bool = True
-
-    def lacking(self, case: Case) -> tuple[str, ...]:
-        """Return the options that a case uses and that are not offered."""
-        used = {
-            "layers": case.layers > 1,
-            "bidirectional": case.bidirectional,
-            "bias": not case.bias,
-            "lengths": case.lengths,
-            "projection": case.P > 0,
-            "default_state": not case.state,
-        }
-        return tuple(name for name, is_used in used.items() if is_used and not getattr(self, name))
-
-
-def cases(
-    options: Options, dtype: str, *, steps: tuple[int, int] = (1, 6)
-) -> st.SearchStrategy[Case]:
-    """Draw cases of small, mutually different sizes, and sometimes of coinciding ones.
-
-    T >= 3 and H >= 2 in most of them: shorter or narrower ones cannot tell the order of Jacobians.
-    """
-    size = st.integers(1, 5)
-    drawn = st.builds(
-        Case,
-        T=st.integers(*steps),
-        B=size,
-        D=size,
-        H=size,
-        layers=st.integers(1, 2) if options.layers else st.just(1),
-        bidirectional=st.booleans() if options.bidirectional else st.just(False),
-        bias=st.booleans() if options.bias else st.just(True),
-        lengths=st.booleans() if options.lengths else st.just(False),
-        state=st.booleans() if options.default_state else st.just(True),
-        scale=st.sampled_from(sorted(SCALES, reverse=True)),
-        dtype=st.just(dtype),
-        seed=st.integers(0, 2**16 - 1),
-    )
-    if options.projection:
-        return st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
-    return drawn
-
-
-def _with_projection(drawn: tuple[Case, int]) -> Case:
-    case, width = drawn
-    return replace(case, P=width if width < case.H else 0)
+def _check_values(given: dict[str, Any]) -> None:
+    if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
+        raise ValueError("case: expected 0 <= P < H and seed >= 0")
+    if not 0 <= given.get("dropout", 0.0) <= 1:
+        raise ValueError("case: dropout: expected 0 to 1")
+    if given.get("layout") == "unbatched" and given["B"] != 1:
+        raise ValueError("case: layout: unbatched needs B = 1")
+    choices = {"scale": (*SCALES, SUBNORMAL), "dtype": ("float32", "float64"), "layout": LAYOUTS}
+    for name, allowed in choices.items():
+        if given.get(name, allowed[0]) not in allowed:
+            raise ValueError(f"case: {name}: expected one of {', '.join(allowed)}")

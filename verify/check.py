@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,11 +35,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity against its oracle: the largest error in units of its bound, and where."""
+    """One quantity against its oracle: the largest error in units of its bound, and where.
+
+    ``first`` is the first entry, in the order of the axes, that is off; None if none is.
+    """
 
     quantity: str
     ratio: float
     where: tuple[int, ...]
+    first: tuple[int, ...] | None
     got: float
     expected: float
     bound: float
@@ -74,21 +78,29 @@ class Ledger:
         if got.size == 0:
             return
         bound = expected.bound
-        ratio = _in_bounds(got.astype(np.float64), expected.value, bound)
+        ratio = in_bounds(got.astype(np.float64), expected.value, bound)
         scale = float(np.max(np.abs(expected.value)))
         telling = (ratio > 1) | (bound <= SHARP * scale)
         where = np.unravel_index(int(np.argmax(np.where(telling, ratio, -1.0))), ratio.shape)
+        off = np.argwhere(~(ratio <= 1))[:1]
         self.comparisons.append(
             Comparison(
                 quantity,
                 float(ratio[where]) if telling[where] else 0.0,
-                tuple(int(k) + (first if axis == 0 else 0) for axis, k in enumerate(where)),
+                _named_from(first, where),
+                _named_from(first, off[0]) if len(off) else None,
                 float(got[where]),
                 float(expected.value[where]),
                 float(bound[where]),
                 sharp=scale == 0 or float(np.median(bound)) <= SHARP * scale,
             )
         )
+
+    def require(self, quantity: str, holds: bool, otherwise: str) -> None:
+        """Note that something holds that is no number, or raise Mismatch saying what is so."""
+        if not holds:
+            raise Mismatch(f"{quantity}: {otherwise}")
+        self.comparisons.append(Comparison(quantity, 0.0, (), None, 0.0, 0.0, 0.0, sharp=True))
 
     @property
     def worst(self) -> Comparison | None:
@@ -102,13 +114,22 @@ class Ledger:
 
     def assert_within(self) -> None:
         """Raise Mismatch naming every quantity whose error exceeds its bound, worst first."""
-        failed = sorted((c for c in self.comparisons if not c.ratio <= 1), key=lambda c: -c.ratio)
+        failed = self.failed
         if failed:
             others = f"; also off: {', '.join(_names(failed[1:]))}" if failed[1:] else ""
             raise Mismatch(f"{failed[0]}{others}")
 
+    @property
+    def failed(self) -> list[Comparison]:
+        """The comparisons whose error exceeds their bound, worst first."""
+        return sorted((c for c in self.comparisons if not c.ratio <= 1), key=lambda c: -c.ratio)
 
-def _in_bounds(got: Array, expected: Array, bound: Array) -> Array:
+
+def _named_from(first: int, index: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(int(k) + (first if axis == 0 else 0) for axis, k in enumerate(index))
+
+
+def in_bounds(got: Array, expected: Array, bound: Array) -> Array:
     """Return |got - expected| / bound: 0 where nothing is promised, else inf for NaN."""
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got - expected)

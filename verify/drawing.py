@@ -27,11 +27,15 @@ def for_all(
     *,
     examples: int,
     seed_value: int,
+    steer: bool = True,
+    shrink: bool = True,
 ) -> None:
     """Call ``function`` on ``examples`` drawn values; raise what it raises on the shrunk one.
 
-    The same seed draws the same values. No example database: a run depends on its seed alone.
+    The same seed draws the same values; with ``steer`` later ones follow what ``aim`` was told.
+    No example database: a run depends on its seed alone.
     """
+    extra = [Phase.target] * steer + [Phase.shrink] * shrink
     configured = settings(
         max_examples=examples,
         database=None,
@@ -41,7 +45,7 @@ def for_all(
         report_multiple_bugs=False,
         verbosity=Verbosity.quiet,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.target, Phase.shrink],
+        phases=[Phase.generate, *extra],
     )
 
     def run(value: Any) -> None:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from ..reference.cell import State
-from ..reference.cells import cell_named
 from ..reference.functions import Array
 from ..reference.layer import Layer, Output
 from ..reference.parameters import Parameters
 from .arithmetic import ARITHMETICS
 from .bounded import Bounded
-from .cases import SCALES, Case
-from .check import Ledger, Mismatch
-from .subjects.protocol import Inputs, Pulled, Result, Subject, SubjectUnavailable
-
-R = TypeVar("R")
-
-
-class SubjectCrashed(RuntimeError):
-    """The subject raised instead of returning; the cause is chained."""
+from .calling import layer_of, state_shapes
+from .case import Case
+from .check import Ledger
+from .clock import CLOCK
+from .dual import Dual
+from .naming import by_name, gradients_by_name
+from .subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 
 
 @dataclass(frozen=True)
@@ -44,58 +39,85 @@ class ExpectedGradient(Expected):
     initial: tuple[Bounded, ...]
 
 
-def layer_of(subject: Subject, case: Case) -> Layer:
-    """Return the reference's layer that the subject claims to be."""
-    cell = cell_named(subject.cell(case))
-    return Layer(cell, case.sizes, case.layers, case.bidirectional)
-
-
 def draw_inputs(subject: Subject, case: Case) -> Inputs:
     """Draw everything the subject is called with."""
     layer = layer_of(subject, case)
-    scale = SCALES[case.scale]
-    parameters = {
-        name: case.normal(name, shape, scale / np.sqrt(shape[-1]) if len(shape) > 1 else 0.5)
-        for name, shape in subject.shapes(case).items()
-    }
+    shapes = subject.shapes(case)
+    parameters = {name: subject.draw(case, name, shape) for name, shape in shapes.items()}
     state = None
     if case.state:
-        shapes = _state_shapes(layer, case)
-        state = tuple(case.normal(f"state {k}", shape) for k, shape in enumerate(shapes))
-    x = case.normal("x", (case.T, case.B, layer.cell.input_width(case.sizes)))
-    return Inputs(parameters, x, state, case.row_lengths())
+        named = zip(layer.cell.states, state_shapes(layer, case), strict=True)
+        state = tuple(_draw_state(layer, case, name, shape) for name, shape in named)
+    drawn = layer.cell.random_input(case.generator("x"), case.T, case.B, case.sizes)
+    return Inputs(parameters, case.simplified("x", drawn), state, case.row_lengths())
+
+
+def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+    part = f"state {name}"
+    return case.simplified(part, layer.cell.random_state(name, case.generator(part), shape))
 
 
 def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, State]:
     """Draw cotangents on y and on the final states."""
     layer = layer_of(subject, case)
-    shapes = _state_shapes(layer, case)
+    shapes = state_shapes(layer, case)
     width = shapes[0][2] * case.directions
     dfinal = tuple(case.normal(f"dfinal {k}", shape) for k, shape in enumerate(shapes))
     return case.normal("dy", (case.T, case.B, width)), dfinal
 
 
-def _state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:
-    passes = case.layers * case.directions
-    return [(passes, case.B, width) for width in layer.cell.widths(case.sizes)]
+def parts(subject: Subject, case: Case) -> list[str]:
+    """Return the names of everything that is drawn for a case."""
+    states = layer_of(subject, case).cell.states
+    drawn = ["x", *(f"state {s}" for s in states), *subject.shapes(case)]
+    return [*drawn, "dy", *(f"dfinal {k}" for k in range(len(states)))]
 
 
 def expected(subject: Subject, case: Case, inputs: Inputs) -> Expected:
     """Run the reference on Bounded numbers of the case's arithmetic."""
-    _, _, output = _reference_run(subject, case, inputs)
+    with CLOCK.timing("oracle"):
+        _, _, output = _reference_run(subject, case, inputs)
     return Expected(output.y, output.final)
 
 
 def expected_gradient(
-    subject: Subject, case: Case, inputs: Inputs, cotangents: tuple[Array, State]
+    subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents
 ) -> ExpectedGradient:
     """Run the reference forward and back on Bounded numbers."""
-    layer, p, output = _reference_run(subject, case, inputs)
-    dy, dfinal = exact(case, cotangents[0]), tuple(exact(case, d) for d in cotangents[1])
-    gradient = layer.vjp(p, output, dy, dfinal)
-    packed = subject.from_reference(case, gradient.parameters)
-    initial = gradient.initial if case.state else ()
-    return ExpectedGradient(output.y, output.final, packed, gradient.x, initial)
+    return expected_gradients(subject, case, inputs, [cotangents])[0]
+
+
+def expected_gradients(
+    subject: Subject, case: Case, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[ExpectedGradient]:
+    """Run the reference forward once, and back for each pair of cotangents."""
+    with CLOCK.timing("oracle"):
+        layer, p, output = _reference_run(subject, case, inputs)
+    found = []
+    for dy, dfinal in cotangents:
+        dys = _given(case, dy, output.y)
+        ends = tuple(_given(case, d, s) for d, s in zip(dfinal, output.final, strict=True))
+        with CLOCK.timing("oracle"):
+            gradient = layer.vjp(p, output, dys, ends)
+        packed = subject.from_reference(case, gradient.parameters)
+        initial = gradient.initial if inputs.state is not None else ()
+        found.append(ExpectedGradient(output.y, output.final, packed, gradient.x, initial))
+    return found
+
+
+def expected_jvp(subject: Subject, case: Case, inputs: Inputs, tangents: Inputs) -> Expected:
+    """Run the reference on duals of Bounded numbers: the derivative along ``tangents``."""
+    layer = layer_of(subject, case)
+
+    def dual(array: Array, tangent: Array) -> Dual:
+        return Dual(exact(case, array), exact(case, tangent))
+
+    with CLOCK.timing("oracle"):
+        pairs = {n: dual(a, tangents.parameters[n]) for n, a in inputs.parameters.items()}
+        state = tuple(map(dual, inputs.state or (), tangents.state or ())) or None
+        p = subject.to_reference(case, pairs)
+        output = layer.forward(p, dual(inputs.x, tangents.x), state, inputs.lengths)
+    return Expected(output.y.tangent, tuple(s.tangent for s in output.final))
 
 
 def exact(case: Case, array: Array) -> Bounded:
@@ -103,94 +125,67 @@ def exact(case: Case, array: Array) -> Bounded:
     return Bounded.exact(array, ARITHMETICS[case.dtype])
 
 
+def around(case: Case, values: Array, bound: Array) -> Bounded:
+    """Return values that another run computed, and how far this one may be from them."""
+    return Bounded(np.asarray(values, dtype=np.float64), bound, ARITHMETICS[case.dtype])
+
+
+def agree(
+    ledger: Ledger, case: Case, quantity: str, got: Array, other: Array, want: Bounded
+) -> None:
+    """Compare two results of the subject that must be the same number, rounded differently.
+
+    ``want`` bounds how far either may be from the exact number.
+    """
+    ledger.compare(quantity, got, around(case, other, 2 * want.bound))
+
+
+def _given(case: Case, cotangent: Array | None, output: Bounded) -> Bounded:
+    return exact(case, np.zeros(output.shape) if cotangent is None else cotangent)
+
+
+def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequence[Parameters]:
+    """Return the subject's parameters as the reference's, Bounded."""
+    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
+    return subject.to_reference(case, named)
+
+
 def _reference_run(
     subject: Subject, case: Case, inputs: Inputs
 ) -> tuple[Layer, Sequence[Parameters], Output]:
     layer = layer_of(subject, case)
-    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
-    p = subject.to_reference(case, named)
+    p = reference_parameters(subject, case, inputs)
     state = None if inputs.state is None else tuple(exact(case, s) for s in inputs.state)
     return layer, p, layer.forward(p, exact(case, inputs.x), state, inputs.lengths)
 
 
-def run(subject: Subject, case: Case, inputs: Inputs) -> Result:
-    """Run the subject; what it raises becomes SubjectCrashed, a wrong shape a Mismatch."""
-    result = _called(lambda: subject.forward(case, inputs))
-    _check_shapes(subject, case, result)
-    return result
-
-
-def run_gradient(
-    subject: Subject, case: Case, inputs: Inputs, cotangents: tuple[Array, State]
-) -> Pulled:
-    """Run the subject and let it pull the cotangents back, with the same care."""
-    pulled = _called(lambda: subject.gradient(case, inputs, *cotangents))
-    _check_shapes(subject, case, pulled)
-    width = layer_of(subject, case).cell.input_width(case.sizes)
-    _check_shape("gradient of x", pulled.x, (case.T, case.B, width))
-    return pulled
-
-
-def _called(function: Callable[[], R]) -> R:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the subject's own, not the user's concern here
-            return function()
-    except SubjectUnavailable:
-        raise
-    except Exception as error:
-        raise SubjectCrashed(f"{type(error).__name__}: {error}") from error
-
-
-def _check_shapes(subject: Subject, case: Case, result: Result) -> None:
-    states = _state_shapes(layer_of(subject, case), case)
-    _check_shape("y", result.y, (case.T, case.B, states[0][2] * case.directions))
-    _same_count("final states", len(result.final), len(states))
-    for k, (state, shape) in enumerate(zip(result.final, states, strict=True)):
-        _check_shape(f"final state {k}", state, shape)
-    if "bounded" in layer_of(subject, case).cell.traits:
-        _check_finite("y", np.asarray(result.y))
-        for k, state in enumerate(result.final):
-            _check_finite(f"final state {k}", np.asarray(state))
-
-
-def _check_finite(name: str, array: Array) -> None:
-    """Raise Mismatch for NaN or inf; cells that stay in [-1, 1] have no business with either."""
-    if not np.isfinite(array).all():
-        where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
-        raise Mismatch(f"{name}{list(where)} = {array[where]}, expected a finite number")
-
-
-def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    if np.shape(array) != shape:
-        raise Mismatch(f"{name}: expected shape {shape}, got {np.shape(array)}")
+def state_names(subject: Subject, case: Case) -> tuple[str, ...]:
+    """Return the names of the cell's states."""
+    return layer_of(subject, case).cell.states
 
 
 def compare_outputs(
     ledger: Ledger, subject: Subject, case: Case, got: Result, want: Expected
 ) -> None:
     """Compare y and the final states."""
-    names = layer_of(subject, case).cell.states
-    ledger.compare("y", got.y, want.y)
-    for name, g, w in zip(names, got.final, want.final, strict=True):
-        ledger.compare(f"final {name}", g, w)
+    states = state_names(subject, case)
+    wanted = by_name(states, Expected(want.y, want.final))
+    named = by_name(states, Result(got.y, got.final))
+    for name, w in wanted.items():
+        ledger.compare(name, named[name], w)
 
 
 def compare_gradients(
-    ledger: Ledger, subject: Subject, case: Case, got: Pulled, want: ExpectedGradient
+    ledger: Ledger,
+    subject: Subject,
+    case: Case,
+    got: Pulled,
+    want: ExpectedGradient,
+    *,
+    prefix: str = "",
 ) -> None:
     """Compare the gradients of every parameter, of x and of the initial states."""
-    for name, w in want.parameters.items():
-        if name not in got.parameters:
-            raise Mismatch(f"gradient of {name}: expected shape {w.shape}, got none")
-        ledger.compare(f"gradient of {name}", got.parameters[name], w)
-    ledger.compare("gradient of x", got.x, want.x)
-    names = layer_of(subject, case).cell.states
-    _same_count("gradients of initial states", len(got.initial), len(want.initial))
-    for name, g, w in zip(names, got.initial, want.initial, strict=False):
-        ledger.compare(f"gradient of initial {name}", g, w)
-
-
-def _same_count(what: str, got: int, want: int) -> None:
-    if got != want:
-        raise Mismatch(f"{what}: expected {want}, got {got}")
+    states = state_names(subject, case)
+    named = gradients_by_name(states, got)
+    for name, w in gradients_by_name(states, want).items():
+        ledger.compare(f"{prefix}{name}", named[name], w)

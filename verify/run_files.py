@@ -8,15 +8,20 @@ expected form is refused in one sentence.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from . import provenance
-from .runner import STATUSES, Verdict
+from .verdict import STATUSES, Verdict
 
-SCHEMA = "gatewise.run/1"
+SCHEMA = "gatewise.run/2"
+READABLE = ("gatewise.run/1", SCHEMA)
+SINCE_2 = {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0}
+"""Fields of verdicts that the first schema did not have."""
+
 LARGEST_FILE = 64 * 2**20
 
 
@@ -46,6 +51,7 @@ class Run:
     source: str
     planned: tuple[Planned, ...]
     verdicts: tuple[Verdict, ...]
+    request: dict[str, Any] = field(default_factory=dict)
 
     @property
     def untested(self) -> tuple[Planned, ...]:
@@ -54,7 +60,15 @@ class Run:
         return tuple(p for p in self.planned if p not in done)
 
 
-def start(folder: Path, *, command: str, seed: int, budget: str, planned: list[Planned]) -> None:
+def start(
+    folder: Path,
+    *,
+    command: str,
+    seed: int,
+    budget: str,
+    planned: list[Planned],
+    request: Mapping[str, Any] | None = None,
+) -> None:
     """Create a run's folder and write its header."""
     folder.mkdir(parents=True)
     header = {
@@ -66,6 +80,7 @@ def start(folder: Path, *, command: str, seed: int, budget: str, planned: list[P
         "versions": provenance.versions(),
         "machine": provenance.machine(),
         "source": provenance.source_state(),
+        "request": dict(request or {}),
         "planned": [asdict(p) for p in planned],
     }
     (folder / "run.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
@@ -76,13 +91,24 @@ def append(folder: Path, verdict: Verdict) -> None:
     line = json.dumps(asdict(verdict))
     with (folder / "verdicts.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def drop_torn_line(folder: Path) -> None:
+    """Cut off what a killed run had begun to write, so that more can be appended."""
+    path = folder / "verdicts.jsonl"
+    if path.exists():
+        whole, newline, _ = path.read_bytes().rpartition(b"\n")
+        path.write_bytes(whole + newline)
 
 
 def read(folder: Path) -> Run:
     """Read a run; RunFileError says what is wrong with one that is not as it should be."""
     header = _object(folder / "run.json", _text(folder / "run.json"))
-    if header.get("schema") != SCHEMA:
+    if header.get("schema") not in READABLE:
         raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {header.get('schema')!r}")
+    newer = header["schema"] == SCHEMA
     where = folder / "run.json"
     return Run(
         command=_field(where, header, "command", str),
@@ -93,7 +119,8 @@ def read(folder: Path) -> Run:
         machine=_strings(where, header, "machine"),
         source=_field(where, header, "source", str),
         planned=tuple(_planned(where, header)),
-        verdicts=tuple(_verdicts(folder / "verdicts.jsonl")),
+        verdicts=tuple(_verdicts(folder / "verdicts.jsonl", {} if newer else SINCE_2)),
+        request=_field(where, header, "request", dict) if newer else {},
     )
 
 
@@ -152,7 +179,7 @@ def _planned(path: Path, header: dict[str, Any]) -> Iterator[Planned]:
         yield Planned(*(_field(path, entry, f.name, str) for f in fields(Planned)))
 
 
-def _verdicts(path: Path) -> Iterator[Verdict]:
+def _verdicts(path: Path, added: Mapping[str, Any]) -> Iterator[Verdict]:
     if not path.exists():
         return
     lines = _text(path).split("\n")
@@ -161,7 +188,8 @@ def _verdicts(path: Path) -> Iterator[Verdict]:
             continue
         if number == len(lines):
             return  # the last line has no newline: the run was killed while writing it
-        yield _verdict(Path(f"{path}:{number}"), _object(Path(f"{path}:{number}"), line))
+        where = Path(f"{path}:{number}")
+        yield _verdict(where, {**added, **_object(where, line)})
 
 
 def _is_number(value: Any) -> bool:
@@ -176,7 +204,7 @@ def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
         raise RunFileError(f"{where}: fields missing or unknown: {odd}")
     for name in ("subject", "cell", "check", "statement", "dtype", "status", "worst"):
         _field(where, value, name, str)
-    for name in ("message", "case", "reproduce", "version"):
+    for name in ("message", "place", "case", "reproduce", "script", "version"):
         _field(where, value, name, str)
     for name in ("seed", "cases", "blind_cases"):
         _field(where, value, name, int)
@@ -186,8 +214,9 @@ def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
         raise RunFileError(f"{where}: equations: expected names")
     if ratio is not None and not _is_number(ratio):
         raise RunFileError(f"{where}: worst_ratio: expected a number or null")
-    if not _is_number(value["seconds"]):
-        raise RunFileError(f"{where}: seconds: expected a number")
+    for name in ("seconds", "subject_seconds", "oracle_seconds"):
+        if not _is_number(value[name]):
+            raise RunFileError(f"{where}: {name}: expected a number")
     if value["status"] not in STATUSES:
         raise RunFileError(f"{where}: status: expected one of {', '.join(STATUSES)}")
     return Verdict(**value)

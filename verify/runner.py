@@ -1,65 +1,45 @@
-"""Checks become verdicts: Hypothesis draws and shrinks the cases, and the first failure is told."""
+"""Checks become verdicts: cases are drawn, a failing one is simplified, and told."""
 
 from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
-from .cases import Case
+from . import locating
+from .calling import NotOffered, SubjectCrashed, recording
+from .case import Case
 from .check import Ledger, Mismatch
 from .checks.subject_check import SubjectCheck
+from .clock import CLOCK
 from .drawing import aim, for_all
-from .oracle import SubjectCrashed
+from .oracle import parts
 from .scope import possible, touched
+from .script import write_script
+from .shrinking import simplify
 from .subjects.protocol import Subject, SubjectUnavailable
-
-BUDGETS = {"quick": 12, "standard": 40, "thorough": 300}
-"""Cases drawn for each check and dtype."""
+from .verdict import Verdict
 
 
-STATUSES = ("passed", "failed", "crashed", "blind", "not tested")
-"""What a verdict can be; only the first says that a check holds."""
+@dataclass(frozen=True)
+class Budget:
+    """How many cases each check draws, how many forced ones it runs, whether it steers.
 
-
-@dataclass
-class Verdict:
-    """What became of one check of one subject in one dtype.
-
-    ``status``: ``passed``, ``failed``, ``crashed`` (the subject raised), ``blind`` (no case had a
-    bound that means something), ``not tested`` (the subject is not installed). ``worst_ratio`` is
-    the largest error in units of its bound over all cases; ``equations`` are those that the drawn
-    cases touched, or, where none was drawn, those that they might have.
+    ``steered`` cases follow the largest error/bound; they depend on how the subject rounds, all
+    others on the seed alone.
     """
 
-    subject: str
-    cell: str
-    check: str
-    statement: str
-    equations: list[str]
-    dtype: str
-    seed: int
-    status: str = "passed"
-    cases: int = 0
-    blind_cases: int = 0
-    worst_ratio: float | None = None
-    worst: str = ""
-    message: str = ""
-    case: str = ""
-    reproduce: str = ""
-    seconds: float = 0.0
-    version: str = ""
+    drawn: int
+    forced: int | None = None
+    steered: int = 0
 
 
-@dataclass
-class _Tally:
-    cases: int = 0
-    blind: int = 0
-    worst_ratio: float | None = None
-    worst: str = ""
-    failing: Case | None = None
-    touched: dict[str, None] = field(default_factory=dict)
+LONGEST_MESSAGE = 500
+
+BUDGETS = {"quick": Budget(6, 4), "standard": Budget(30), "thorough": Budget(200, None, 100)}
 
 
 def hold(
@@ -67,73 +47,154 @@ def hold(
     check: SubjectCheck,
     dtype: str,
     *,
-    examples: int,
+    budget: Budget = BUDGETS["standard"],
     seed_value: int = 0,
     case: Case | None = None,
+    on_case: Callable[[Case], None] = lambda case: None,
+    shrink: bool = True,
 ) -> Verdict:
-    """Hold a subject to one check in one dtype, on drawn cases or on the one given."""
+    """Hold a subject to one check in one dtype, on drawn cases or on the one given.
+
+    Without ``shrink`` the first failing case is told as it was drawn.
+    """
     started = time.perf_counter()
-    tally = _Tally()
-    verdict = _blank(subject, check, dtype, seed_value)
+    verdict = blank(subject, check, dtype, seed_value)
+    judge = Judge(subject, check, on_case)
+    CLOCK.reset()
     try:
         verdict.version = subject.version()
-        if case is None:
-            strategy = check.cases(subject, dtype)
-            judge = _judge(subject, check, tally)
-            for_all(judge, strategy, examples=examples, seed_value=seed_value)
+        if missing := subject.options.missing(check.needs):
+            verdict.status, verdict.message = "not supported", subject.options.why(missing)
+        elif case is not None:
+            judge(case)
         else:
-            _judge(subject, check, tally)(case)
-    except SubjectUnavailable as missing:
-        verdict.status, verdict.message = "not tested", str(missing)
+            _hold_all(judge, dtype, budget, seed_value, shrink)
+    except SubjectUnavailable as missing_package:
+        verdict.status, verdict.message = "not tested", str(missing_package)
+    except NotOffered as said:
+        verdict.status, verdict.message = "not supported", str(said)[:LONGEST_MESSAGE]
     except (Mismatch, SubjectCrashed) as failure:
-        verdict.status = "crashed" if isinstance(failure, SubjectCrashed) else "failed"
-        verdict.message = str(failure)
-    _record(verdict, tally)
+        _tell(verdict, judge, failure, keep=case is not None or not shrink)
+    except Exception as error:  # gatewise's own; the subject's are SubjectCrashed
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        verdict.status = "not tested"
+        verdict.message = (
+            f"gatewise itself failed, please report it: {type(error).__name__}: {error} "
+            f"({last.name}, line {last.lineno}; case {judge.last})"
+        )
+    _record(verdict, judge)
     verdict.seconds = round(time.perf_counter() - started, 3)
+    verdict.subject_seconds = round(CLOCK.subject, 3)
+    verdict.oracle_seconds = round(CLOCK.oracle, 3)
     return verdict
 
 
-def _blank(subject: Subject, check: SubjectCheck, dtype: str, seed_value: int) -> Verdict:
+def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink: bool) -> None:
+    check, subject = judge.check, judge.subject
+    for forced in islice(check.forced(subject, dtype), budget.forced):
+        judge(forced)
+    strategy = check.cases(subject, dtype)
+    examples = max(2, round(budget.drawn * check.share))
+    for_all(judge, strategy, examples=examples, seed_value=seed_value, steer=False, shrink=shrink)
+    if budget.steered:
+        steered = max(2, round(budget.steered * check.share))
+        for_all(judge, strategy, examples=steered, seed_value=seed_value + 1, shrink=shrink)
+
+
+@dataclass
+class Judge:
+    """Holds a subject to a check on one case after another, and keeps count."""
+
+    subject: Subject
+    check: SubjectCheck
+    on_case: Callable[[Case], None] = lambda case: None
+    cases: int = 0
+    blind: int = 0
+    worst_ratio: float | None = None
+    worst: str = ""
+    last: Case | None = None
+    failing: Case | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    touched: dict[str, None] = field(default_factory=dict)
+
+    def __call__(self, case: Case) -> None:
+        """Judge one case; raise Mismatch or SubjectCrashed if it does not hold."""
+        self.cases += 1
+        self.last = case
+        self.on_case(case)
+        self.touched |= dict.fromkeys(touched(self.subject, self.check, case))
+        self.ledger = Ledger()
+        try:
+            self.ledger = self.check.run(self.subject, case)
+            self._note()
+            self.ledger.assert_within()
+        except (Mismatch, SubjectCrashed):
+            self.failing = case
+            raise
+
+    def _note(self) -> None:
+        worst = self.ledger.worst
+        self.blind += not self.ledger.sharp
+        if worst is not None:
+            aim(worst.ratio)
+            if self.worst_ratio is None or worst.ratio >= self.worst_ratio:
+                self.worst_ratio, self.worst = worst.ratio, worst.quantity
+
+
+def blank(subject: Subject, check: SubjectCheck, dtype: str, seed_value: int) -> Verdict:
+    """Return the verdict before anything is known."""
     names = list(possible(subject, check))
     cell = subject.cells[0]
     return Verdict(subject.name, cell, check.id, check.statement, names, dtype, seed_value)
 
 
-def _judge(subject: Subject, check: SubjectCheck, tally: _Tally) -> Callable[[Case], None]:
-    def judge(case: Case) -> None:
-        tally.cases += 1
-        tally.touched |= dict.fromkeys(touched(subject, check, case))
+def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> None:
+    """Put a failure into words, on the simplest case that fails in the same way."""
+    case = judge.failing
+    assert case is not None  # noqa: S101 - a failure comes from a case
+    counted = judge.cases, judge.blind
+    if not keep:
+        fresh = Judge(judge.subject, judge.check, judge.on_case)
+        kind = type(failure)
+        case = simplify(
+            case, lambda c: _fails_alike(fresh, c, kind), judge.subject.options,
+            parts(judge.subject, case),
+        )  # fmt: skip
+    with recording() as calls:
         try:
-            ledger = check.run(subject, case)
-            _note(tally, ledger)
-            ledger.assert_within()
-        except (Mismatch, SubjectCrashed):
-            tally.failing = case
-            raise
-
-    return judge
-
-
-def _note(tally: _Tally, ledger: Ledger) -> None:
-    worst = ledger.worst
-    tally.blind += not ledger.sharp
-    if worst is not None:
-        aim(worst.ratio)
-        if tally.worst_ratio is None or worst.ratio >= tally.worst_ratio:
-            tally.worst_ratio, tally.worst = worst.ratio, worst.quantity
+            judge(case)
+        except (Mismatch, SubjectCrashed) as again:
+            failure = again
+    judge.cases, judge.blind = counted
+    verdict.status = "crashed" if isinstance(failure, SubjectCrashed) else "failed"
+    verdict.message = str(failure)
+    failed = judge.ledger.failed if verdict.status == "failed" else []
+    if failed:
+        verdict.place = locating.place(judge.subject, case, failed[0])
+    verdict.script = write_script(judge.subject, judge.check, case, failed, verdict.message, calls)
 
 
-def _record(verdict: Verdict, tally: _Tally) -> None:
-    verdict.cases, verdict.blind_cases = tally.cases, tally.blind
-    if tally.worst_ratio is not None:
-        verdict.worst_ratio = min(tally.worst_ratio, sys.float_info.max)  # JSON has no infinity
-        verdict.worst = tally.worst
-    if verdict.status == "passed" and tally.blind == tally.cases:
+def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:
+    if judge.check.refuses(case):
+        return False
+    try:
+        judge(case)
+    except (Mismatch, SubjectCrashed) as failure:
+        return isinstance(failure, kind)
+    return False
+
+
+def _record(verdict: Verdict, judge: Judge) -> None:
+    verdict.cases, verdict.blind_cases = judge.cases, judge.blind
+    if judge.worst_ratio is not None:
+        verdict.worst_ratio = min(judge.worst_ratio, sys.float_info.max)  # JSON has no infinity
+        verdict.worst = judge.worst
+    if verdict.status == "passed" and judge.blind == judge.cases:
         verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
-    if tally.cases:
-        verdict.equations = [name for name in verdict.equations if name in tally.touched]
-    if tally.failing is not None:
-        verdict.case = tally.failing.to_json()
+    if judge.cases:
+        verdict.equations = [name for name in verdict.equations if name in judge.touched]
+    if judge.failing is not None:
+        verdict.case = judge.failing.to_json()
         verdict.reproduce = (
             f"gatewise verify {verdict.subject} --check {verdict.check} --case '{verdict.case}'"
         )

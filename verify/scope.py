@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..reference.cells import cell_named
-from .cases import Case
+from .case import Case
 from .checks.subject_check import SubjectCheck
 from .subjects.protocol import Subject
 

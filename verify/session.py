@@ -3,76 +3,224 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import run_files
-from .cases import Case
-from .checks import subject_checks
+from .case import Case
+from .checks import check_named, subject_checks
+from .checks.smoke import SMOKE
 from .checks.subject_check import SubjectCheck
+from .deviations import Deviations
+from .executing import Elsewhere, Here, workers
+from .isolation import MEMORY
 from .run_files import Planned
-from .runner import BUDGETS, Verdict, hold
-from .subjects import subject_named
-from .subjects.protocol import Subject
+from .runner import BUDGETS
+from .subjects import LIKE
+from .subjects.loading import UnknownSubject
+from .tasks import Description, Named, Task
+from .verdict import Verdict
+
+TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
+"""Seconds that one check of one subject in one dtype may take, by budget."""
+
+
+REMEMBERED: dict[str, tuple[type, ...]] = {
+    "subjects": (list,),
+    "like": (str, type(None)),
+    "checks": (list,),
+    "dtype": (str, type(None)),
+    "case": (str, type(None)),
+    "timeout": (int, float, type(None)),
+    "memory": (int,),
+    "deviations": (str,),
+}
+"""What a run's header keeps of its request, beside seed and budget."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """Subjects, checks and dtypes to combine, and how hard to try."""
+    """Subjects, checks and dtypes to combine, how hard to try, and in which processes."""
 
-    subjects: tuple[Subject, ...]
-    checks: tuple[SubjectCheck, ...]
-    dtype: str | None
-    budget: str
-    seed: int
-    case: Case | None
+    subjects: tuple[Named, ...]
+    checks: tuple[SubjectCheck, ...] = field(default_factory=subject_checks)
+    dtype: str | None = None
+    budget: str = "standard"
+    seed: int = 0
+    case: Case | None = None
+    timeout: float | None = None
+    memory: int = MEMORY
+    deviations: Deviations = field(default_factory=Deviations)
 
     @classmethod
     def parse(
         cls,
         names: Sequence[str],
         *,
+        like: str | None = None,
         checks: Sequence[str] = (),
         dtype: str | None = None,
         budget: str = "standard",
         seed: int = 0,
         case: str | None = None,
+        timeout: float | None = None,
+        memory: int = MEMORY,
+        deviations: Path | None = None,
     ) -> Request:
-        """Look everything up; a ValueError names what is not there and what is."""
+        """Look up what can be looked up; a ValueError names what is not there and what is."""
         given = Case.from_json(case) if case is not None else None
         if given and dtype not in (None, given.dtype):
             raise ValueError(f"case: its dtype is {given.dtype}, but {dtype} was asked for")
-        known = {check.id: check for check in subject_checks()}
-        for name in checks:
-            if name not in known:
-                raise ValueError(f"check {name!r} is not known; there are {', '.join(known)}")
-        chosen = tuple(known[name] for name in checks) or tuple(known.values())
-        subjects = tuple(subject_named(name) for name in dict.fromkeys(names))
-        if given:
-            _check_case(given, subjects, chosen)
-        return cls(subjects, chosen, given.dtype if given else dtype, budget, seed, given)
+        if like is not None and like not in LIKE:
+            raise ValueError(f"--like {like}: expected one of {', '.join(LIKE)}")
+        if budget not in BUDGETS:
+            raise ValueError(f"budget {budget}: expected one of {', '.join(BUDGETS)}")
+        chosen = tuple(check_named(name) for name in dict.fromkeys(checks)) or subject_checks()
+        if given and len(chosen) == 1 and (reason := chosen[0].refuses(given)):
+            raise ValueError(f"case: check {chosen[0].id}: {reason}; name another with --check")
+        if given and len(chosen) > 1:
+            chosen = tuple(c for c in chosen if not c.refuses(given))
+        return cls(
+            tuple(Named(name, like) for name in dict.fromkeys(names)),
+            chosen,
+            given.dtype if given else dtype,
+            budget,
+            seed,
+            given,
+            timeout,
+            memory,
+            Deviations.read(deviations) if deviations else Deviations(),
+        )
+
+    @classmethod
+    def resumed(cls, folder: Path) -> Request:
+        """Return the request of an unfinished run."""
+        header = run_files.read(folder)
+        asked = header.request
+        if not asked:
+            raise ValueError(f"{folder}: was made by an older version and cannot be gone on with")
+        if asked.keys() != REMEMBERED.keys():
+            raise ValueError(f"{folder}: its request is not one that gatewise wrote")
+        for name, kinds in REMEMBERED.items():
+            if not isinstance(asked[name], kinds):
+                raise ValueError(f"{folder}: request: {name}: got {asked[name]!r:.60}")
+        return cls.parse(
+            asked["subjects"],
+            like=asked["like"],
+            checks=asked["checks"],
+            dtype=asked["dtype"],
+            budget=header.budget,
+            seed=header.seed,
+            case=asked["case"],
+            timeout=asked["timeout"],
+            memory=asked["memory"],
+            deviations=Path(asked["deviations"]) if asked["deviations"] else None,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return what a run's header keeps of it, beside seed and budget."""
+        return {
+            "subjects": [named.name for named in self.subjects],
+            "like": self.subjects[0].like,
+            "checks": [check.id for check in self.checks],
+            "dtype": self.dtype,
+            "case": None if self.case is None else self.case.to_json(),
+            "timeout": self.timeout,
+            "memory": self.memory,
+            "deviations": self.deviations.path,
+        }
 
     @property
-    def planned(self) -> list[tuple[Subject, SubjectCheck, str]]:
-        """Every combination that will be run."""
+    def patience(self) -> float:
+        """Seconds that one check may take."""
+        return self.timeout or TIMEOUTS[self.budget]
+
+    def plan(self, described: Sequence[Description]) -> list[Task]:
+        """Return every combination that will be run."""
+        case = None if self.case is None else self.case.to_json()
         return [
-            (subject, check, dtype)
-            for subject in self.subjects
-            for check in self.checks
-            for dtype in subject.dtypes
+            Task(one.named, check.id, dtype, self.budget, self.seed, case)
+            for one in described
+            for check in one.checks(self.checks)
+            for dtype in one.dtypes
             if self.dtype in (None, dtype)
         ]
 
 
-def _check_case(
-    case: Case, subjects: tuple[Subject, ...], checks: tuple[SubjectCheck, ...]
-) -> None:
-    for subject in subjects:
-        if lacking := subject.options.lacking(case):
-            raise ValueError(f"case: {subject.name} does not offer {', '.join(lacking)}")
-    for check in checks:
-        if reason := check.refuses(case):
-            raise ValueError(f"case: check {check.id}: {reason}; name another with --check")
+@dataclass
+class Session:
+    """A request on its way: its workers, its plan, its folder."""
+
+    request: Request
+    folder: Path
+    pool: Here | Elsewhere
+    described: dict[Named, Description] = field(default_factory=dict)
+    done: dict[Task, Verdict] = field(default_factory=dict)
+
+    def describe(self) -> list[Task]:
+        """Ask every subject what it offers, and return the plan."""
+        asked = [self.pool.describe(named) for named in self.request.subjects]
+        for future in asked:
+            one = future.result()
+            if one.status == "unknown":
+                raise UnknownSubject(one.problem)
+            if self.request.case and (lacking := one.options.lacking(self.request.case)):
+                raise ValueError(f"case: {one.options.why(lacking)}")
+            self.described[one.named] = one
+        return self.request.plan(list(self.described.values()))
+
+    def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
+        """Yield verdicts as they come: for each subject the smoke check first, then the rest."""
+        smokes = [task for task in plan if task.check == SMOKE]
+        yield from self._answered(smokes)
+        rest = []
+        for task in (t for t in plan if t.check != SMOKE and t not in self.done):
+            if verdict := self._known_already(task):
+                yield self._keep(task, verdict)
+            else:
+                rest.append(task)
+        yield from self._answered(rest)
+
+    def _known_already(self, task: Task) -> Verdict | None:
+        """Return the verdict on a task that no process need be asked about."""
+        one = self.described[task.named]
+        if missing := one.options.missing(check_named(task.check).needs):
+            return self._about(task.unanswered("not supported", one.options.why(missing)))
+        smoke = self.done.get(replace(task, check=SMOKE))
+        if smoke is not None and smoke.status not in ("passed", "failed", "known deviation"):
+            return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
+        return None
+
+    def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
+        waiting: dict[Future[list[Verdict]], Sequence[Task]] = {}
+        for task in tasks:
+            if problem := self.described[task.named].problem:
+                status = self.described[task.named].status
+                yield self._keep(task, task.unanswered(status, problem))
+        askable = [t for t in tasks if t not in self.done]
+        for start in range(0, len(askable), self.pool.batch):
+            batch = askable[start : start + self.pool.batch]
+            waiting[self.pool.hold(batch)] = batch
+        while waiting:
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                asked = waiting.pop(future)
+                for task, verdict in zip(asked, future.result(), strict=True):
+                    yield self._keep(task, self._about(verdict))
+
+    def _about(self, verdict: Verdict) -> Verdict:
+        """Fill in what a process that died could not say."""
+        one = next(d for d in self.described.values() if d.named.name == verdict.subject)
+        verdict.cell = verdict.cell or one.cells[0]
+        verdict.version = verdict.version or one.version
+        return verdict
+
+    def _keep(self, task: Task, verdict: Verdict) -> Verdict:
+        verdict = self.request.deviations.judge(verdict)
+        run_files.append(self.folder, verdict)
+        self.done[task] = verdict
+        return verdict
 
 
 def run(
@@ -80,22 +228,42 @@ def run(
     folder: Path,
     *,
     command: str,
-    on_verdict: Callable[[str], None] = lambda name: None,
+    jobs: int = 1,
+    executor: Executor | str | None = None,
+    on_plan: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Verdict]:
-    """Yield one verdict after another; each is in ``folder`` before it is yielded."""
-    planned = [Planned(s.name, c.id, dtype) for s, c, dtype in request.planned]
-    run_files.start(
-        folder, command=command, seed=request.seed, budget=request.budget, planned=planned
-    )
-    for subject, check, dtype in request.planned:
-        verdict = hold(
-            subject,
-            check,
-            dtype,
-            examples=BUDGETS[request.budget],
-            seed_value=request.seed,
-            case=request.case,
+    """Yield one verdict after another; each is in ``folder`` before it is yielded.
+
+    A folder that holds an unfinished run of the same request is gone on with.
+    """
+    timeout = request.patience
+    with workers(jobs=jobs, timeout=timeout, memory=request.memory, executor=executor) as pool:
+        session = Session(request, folder, pool)
+        plan = session.describe()
+        session.done = _begin(folder, request, plan, command)
+        on_plan(len(plan) - len(session.done))
+        yield from session.run([task for task in plan if task not in session.done])
+
+
+def _begin(folder: Path, request: Request, plan: list[Task], command: str) -> dict[Task, Verdict]:
+    """Write the run's header, or read what an unfinished run has done already."""
+    planned = [Planned(t.named.name, t.check, t.dtype) for t in plan]
+    if not (folder / "run.json").exists():
+        run_files.start(
+            folder,
+            command=command,
+            seed=request.seed,
+            budget=request.budget,
+            planned=planned,
+            request=request.to_json(),
         )
-        run_files.append(folder, verdict)
-        on_verdict(f"{subject.name} {check.id} {dtype}")
-        yield verdict
+        return {}
+    run_files.drop_torn_line(folder)
+    before = run_files.read(folder)
+    if (before.seed, before.budget, before.planned) != (
+        request.seed, request.budget, tuple(planned)
+    ):  # fmt: skip
+        raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
+    found = {Planned(v.subject, v.check, v.dtype): v for v in before.verdicts}
+    keys = {Planned(t.named.name, t.check, t.dtype): t for t in plan}
+    return {keys[key]: verdict for key, verdict in found.items()}

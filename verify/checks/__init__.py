@@ -6,13 +6,22 @@ import importlib
 import pkgutil
 from functools import cache
 
+from .smoke import SMOKE
 from .subject_check import SubjectCheck
 
 
 @cache
 def subject_checks() -> tuple[SubjectCheck, ...]:
-    """Return every check of subjects, in the order of their modules and lines."""
+    """Return every check of subjects, the smoke check first, then module by module."""
     found: list[SubjectCheck] = []
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         found += getattr(importlib.import_module(module.name), "CHECKS", ())
-    return tuple(found)
+    return tuple(sorted(found, key=lambda check: check.id != SMOKE))
+
+
+def check_named(name: str) -> SubjectCheck:
+    """Return the check with this id; a ValueError lists the ids there are."""
+    known = {check.id: check for check in subject_checks()}
+    if name not in known:
+        raise ValueError(f"check {name!r} is not known; there are {', '.join(known)}")
+    return known[name]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from hypothesis.strategies import SearchStrategy
 
-from ..cases import Case, cases
+from ..calling import Called, run, run_gradient
+from ..case import Case
+from ..cases import cases
 from ..check import Ledger
 from ..oracle import (
     compare_gradients,
@@ -13,11 +17,14 @@ from ..oracle import (
     draw_inputs,
     expected,
     expected_gradient,
-    run,
-    run_gradient,
+    expected_gradients,
+    state_names,
 )
-from ..subjects.protocol import Subject
+from ..subjects.protocol import Cotangents, Subject
 from .subject_check import SubjectCheck
+
+DEPTH = ("sequence.reversed", "bidirectional", "stacked")
+BACK = ("bptt.backpropagate", *DEPTH)
 
 
 def short_cases(subject: Subject, dtype: str) -> SearchStrategy[Case]:
@@ -43,11 +50,51 @@ def gradient(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
+def both(subject: Subject, case: Case) -> Ledger:
+    """Compare outputs, and gradients where the subject offers them, of one run."""
+    if not subject.options.gradient:
+        return forward(subject, case)
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    cotangents = draw_cotangents(subject, case)
+    want = expected_gradient(subject, case, inputs, cotangents)
+    got = run_gradient(subject, case, inputs, cotangents)
+    compare_outputs(ledger, subject, case, got, want)
+    compare_gradients(ledger, subject, case, got, want)
+    return ledger
+
+
+def cotangent_subsets(subject: Subject, case: Case) -> Ledger:
+    """Compare all gradients for cotangents on some of the outputs and nothing on the others."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    subsets = _subsets(*draw_cotangents(subject, case))
+    wants = expected_gradients(subject, case, inputs, subsets)
+    for subset, want in zip(subsets, wants, strict=True):
+        got = Called.on(subject, case).gradient(inputs, subset)
+        prefix = f"cotangents on {_named(subject, case, subset)}: "
+        compare_gradients(ledger, subject, case, got, want, prefix=prefix)
+    return ledger
+
+
+def _subsets(dy: Cotangents, dfinal: Cotangents) -> list[Cotangents]:
+    """Return every non-empty choice of one or two outputs, and the choice of all."""
+    outputs = [dy, *dfinal]
+    places = range(len(outputs))
+    chosen = [*combinations(places, 1), *combinations(places, 2), tuple(places)]
+    picked = [[d if k in some else None for k, d in enumerate(outputs)] for some in set(chosen)]
+    return [(first, tuple(rest)) for first, *rest in picked]
+
+
+def _named(subject: Subject, case: Case, subset: Cotangents) -> str:
+    names = ["y", *(f"final {s}" for s in state_names(subject, case))]
+    given = [subset[0], *subset[1]]
+    return ", ".join(n for n, d in zip(names, given, strict=True) if d is not None)
+
+
 CHECKS = (
     SubjectCheck(
         "forward",
         "Outputs and final states are those of the equations.",
-        ("sequence.reversed", "bidirectional", "stacked"),
+        DEPTH,
         short_cases,
         forward,
     ),
@@ -55,8 +102,19 @@ CHECKS = (
         "gradient",
         "The gradients of every parameter, of the input and of the initial states are those of "
         "the equations, for cotangents on the outputs and on the final states.",
-        ("bptt.backpropagate", "sequence.reversed", "bidirectional", "stacked"),
+        BACK,
         short_cases,
         gradient,
+        needs=("gradient",),
+    ),
+    SubjectCheck(
+        "cotangents",
+        "The gradients are those of the equations for every choice of outputs that have a "
+        "cotangent; the others have none.",
+        BACK,
+        short_cases,
+        cotangent_subsets,
+        needs=("gradient",),
+        share=0.2,
     ),
 )

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from hypothesis.strategies import SearchStrategy
 
-from ..cases import Case
+from ..case import Case
 from ..check import Ledger
+from ..options import Options
 from ..subjects.protocol import Subject
+
+
+class Offers(Protocol):
+    """What is known of a subject without calling it."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells it computes."""
+
+    @property
+    def options(self) -> Options:
+        """What it can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +31,12 @@ class SubjectCheck:
     """A sentence about any subject: id, statement, extra equations, cases, and the comparison.
 
     It is about the equations of the subject's cell, and about those named here. ``run`` compares
-    and returns the ledger; it does not judge. ``refuses`` says, for a case that somebody else
-    made, why this check cannot take it; "" if it can.
+    and returns the ledger; it does not judge.
+
+    ``needs`` are options without which the check is not supported; ``concerns`` says whether it
+    means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
+    part of the budget's drawn cases that this check needs. ``refuses`` says, for a case that
+    somebody else made, why this check cannot take it; "" if it can.
     """
 
     id: str
@@ -26,4 +44,8 @@ class SubjectCheck:
     equations: tuple[str, ...]
     cases: Callable[[Subject, str], SearchStrategy[Case]]
     run: Callable[[Subject, Case], Ledger]
+    needs: tuple[str, ...] = ()
+    concerns: Callable[[Offers], bool] = lambda subject: True
+    forced: Callable[[Subject, str], Iterable[Case]] = lambda subject, dtype: ()
+    share: float = 1.0
     refuses: Callable[[Case], str] = lambda case: ""

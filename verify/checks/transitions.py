@@ -7,6 +7,7 @@ off the subject's own outputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +17,12 @@ from ...reference.cell import State
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..bounded import Bounded
-from ..cases import Case
+from ..calling import layer_of, run, run_gradient
+from ..case import Case
+from ..cases import SEEDS
 from ..check import Ledger
-from ..oracle import draw_cotangents, draw_inputs, exact, layer_of, run, run_gradient
+from ..clock import CLOCK
+from ..oracle import draw_cotangents, draw_inputs, exact
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
 from .subject_check import SubjectCheck
 
@@ -28,8 +32,8 @@ SAMPLED = 6
 WINDOW = 4
 """Steps over which a cotangent is followed back."""
 
-TILES = (32, 64, 100, 128)
-"""Lengths at which kernels cut sequences; windows across them are always looked at."""
+TILES = (32, 64, 100, 128, 256, 512, 1000)
+"""Lengths at which kernels cut sequences; steps and windows across them are always looked at."""
 
 
 def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
@@ -43,8 +47,16 @@ def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
         bias=st.booleans() if subject.options.bias else st.just(True),
         scale=st.sampled_from(["unit", "large"]),
         dtype=st.just(dtype),
-        seed=st.integers(0, 2**16 - 1),
+        seed=SEEDS,
     )
+
+
+def forced_cases(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield long and wide cases past every tile, one of them chaotic."""
+    yield Case(40, 2, 3, 5, dtype=dtype, seed=1)
+    yield Case(1010, 2, 3, 4, dtype=dtype, seed=2)
+    yield Case(133, 2, 3, 66, scale="large", dtype=dtype, seed=3)
+    yield Case(36, 1, 4, 130, dtype=dtype, seed=4)
 
 
 def not_long(case: Case) -> str:
@@ -94,7 +106,8 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
         p, window = _window(subject, case, inputs, before, start, t + 1)
         pulled = tuple(exact(case, d[0]) for d in nothing)
         cell = layer_of(subject, case).cell
-        _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), pulled)
+        with CLOCK.timing("oracle"):
+            _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), pulled)
         ledger.compare(what, whole.x[start : t + 1], dx, first=start)
     return ledger
 
@@ -134,7 +147,8 @@ def _sampled(case: Case, whole: Result) -> list[int]:
     """Return the first step, the last, some between, and the first that is not finite."""
     drawn = case.generator("sampled steps").integers(1, case.T, SAMPLED - 2)
     odd = np.flatnonzero(~np.isfinite(whole.y).all(axis=(1, 2)))[:1]
-    return sorted({0, *(int(t) for t in (*drawn, *odd)), case.T - 1})
+    across = [tile for tile in TILES if tile < case.T]
+    return sorted({0, *across, *(int(t) for t in (*drawn, *odd)), case.T - 1})
 
 
 def _window_ends(case: Case) -> list[int]:
@@ -155,7 +169,8 @@ def _window(
     """Run the reference over steps start ... stop - 1, from the subject's state before them."""
     p = _parameters(subject, case, inputs)
     cell = layer_of(subject, case).cell
-    return p, unroll(cell, p, exact(case, inputs.x[start:stop]), before)
+    with CLOCK.timing("oracle"):
+        return p, unroll(cell, p, exact(case, inputs.x[start:stop]), before)
 
 
 CHECKS = (
@@ -166,7 +181,10 @@ CHECKS = (
         (),
         long_cases,
         forward_transitions,
-        not_long,
+        needs=("state",),
+        forced=forced_cases,
+        share=0.25,
+        refuses=not_long,
     ),
     SubjectCheck(
         "gradient-window",
@@ -175,6 +193,9 @@ CHECKS = (
         ("bptt.backpropagate",),
         long_cases,
         gradient_windows,
-        not_long,
+        needs=("state", "gradient"),
+        forced=forced_cases,
+        share=0.25,
+        refuses=not_long,
     ),
 )

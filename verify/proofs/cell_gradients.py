@@ -15,7 +15,7 @@ from ...reference.equation import Equation, equations, vjps
 from ...reference.functions import Array
 from ..arithmetic import FLOAT64
 from ..bounded import Bounded
-from ..cases import Case
+from ..case import Case
 from ..check import Check
 from ..complex_step import derivative
 from .material import (

@@ -11,7 +11,7 @@ from ...reference.functions import Array
 from ...reference.output import cross_entropy_of_logits, softmax
 from ...reference.parameters import Parameters
 from ...reference.sequence import backpropagate, unroll
-from ..cases import Case
+from ..case import Case
 from ..complex_step import derivative
 from .material import Material, agree, cell_material, proof, square_cases
 

@@ -13,7 +13,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..arithmetic import ARITHMETICS
 from ..bounded import Bounded
-from ..cases import Case
+from ..case import Case
 from ..check import Check
 from ..drawing import aim
 from ..enclosure import balls, distance, precision

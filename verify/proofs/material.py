@@ -14,7 +14,7 @@ from ...reference.equation import equations
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import backpropagate, unroll
-from ..cases import Case
+from ..case import Case
 from ..check import Check, Mismatch
 from ..drawing import for_all
 

@@ -15,7 +15,7 @@ from ...reference.cells import cell_named, cells
 from ...reference.functions import Array
 from ...reference.layer import Layer, stacked
 from ...reference.sequence import backpropagate, reverse, unroll
-from ..cases import Case
+from ..case import Case
 from ..check import Check
 from ..complex_step import derivative
 from .material import (

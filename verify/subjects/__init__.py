@@ -1,21 +1,27 @@
-"""Adapters: the implementations that can be held against the reference, by name."""
+"""Adapters: the implementations that can be held against the reference.
+
+A SUBJECT is a name of this folder (``torch:LSTM``), a name that an installed package registers,
+``path/to/file.py:Name`` or ``package.module:Name``. See ``protocol`` for what an adapter offers,
+``torch_like`` and ``explicit`` for the two forms that need none.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from functools import cache
+from typing import Any
 
+from . import loading
+from .loading import UnknownSubject
 from .protocol import Subject
 
-
-class UnknownSubject(ValueError):
-    """A name that no adapter answers to."""
+LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
 
 @cache
 def subjects() -> dict[str, Subject]:
-    """Return every registered subject by name, without importing what it adapts."""
+    """Return every subject of this folder by name, without importing what it adapts."""
     found: dict[str, Subject] = {}
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         for subject in getattr(importlib.import_module(module.name), "SUBJECTS", ()):
@@ -23,8 +29,48 @@ def subjects() -> dict[str, Subject]:
     return dict(sorted(found.items()))
 
 
-def subject_named(name: str) -> Subject:
-    """Return the subject called ``name``; UnknownSubject lists the names there are."""
-    if name not in subjects():
-        raise UnknownSubject(f"subject {name!r} is not known; there are {', '.join(subjects())}")
-    return subjects()[name]
+def subject_named(name: str, like: str | None = None) -> Subject:
+    """Return the subject that ``name`` stands for; UnknownSubject says why there is none."""
+    if name in subjects():
+        if like is not None:
+            raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
+        return subjects()[name]
+    if name.startswith("mutant:"):
+        from ..mutants import mutant_named
+
+        return mutant_named(name)
+    if name in loading.registered():
+        value = loading.registered()[name].load()
+        lines = "from {0.module} import {0.attr} as Layer\n".format(loading.registered()[name])
+        return adapted(value, name, like or getattr(value, "like", None), lines)
+    if ":" not in name:
+        raise UnknownSubject(f"subject {name!r} is not known; there are {', '.join(known())}")
+    loaded = loading.load(name)
+    like = like or getattr(loaded.value, "like", None)
+    return adapted(loaded.value, name, like, loaded.import_lines)
+
+
+def known() -> list[str]:
+    """Return the names that need no path."""
+    return [*subjects(), *sorted(loading.registered())]
+
+
+def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> Subject:
+    """Return the subject that an object is: an adapter, a torch-like class, or explicit gates."""
+    if like is not None:
+        if like not in LIKE:
+            raise UnknownSubject(f"--like {like}: expected one of {', '.join(LIKE)}")
+        from .torch_like import torch_like
+
+        return torch_like(value, name, like, import_lines)
+    if hasattr(value, "to_reference"):
+        subject: Subject = value() if isinstance(value, type) else value
+        return subject
+    if hasattr(value, "cell") and hasattr(value, "forward"):
+        from .explicit import explicit
+
+        return explicit(value, name, import_lines)
+    raise UnknownSubject(
+        f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
+        f"or RNN for one with torch's constructor, parameters and call"
+    )

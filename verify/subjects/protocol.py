@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..cases import Case, Options
+from ..case import Case
+from ..options import Options
+
+Cotangents: TypeAlias = tuple[Array | None, tuple[Array | None, ...]]
+"""Cotangents on y and on each final state; None where nothing depends on that output."""
 
 
 class SubjectUnavailable(RuntimeError):
@@ -22,6 +26,7 @@ class Inputs:
 
     ``parameters`` carry the subject's own names and shapes, x is (T, B, D), states
     (layers * directions, B, width) or None for the subject's default, lengths (B,) or None.
+    A subject that writes into its arguments must show here, so adapters give changes back.
     """
 
     parameters: Mapping[str, Array]
@@ -48,6 +53,22 @@ class Pulled(Result):
     parameters: Mapping[str, Array]
     x: Array
     initial: State
+
+
+class Built(Protocol):
+    """A subject made for one case: sizes and options are set, parameters come with each call."""
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run the layer."""
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        """Run the layer once, and pull each pair of cotangents back through that one run."""
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Return the derivative of the outputs along ``tangents``; option ``jvp``."""
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation; option ``dropout``."""
 
 
 class Subject(Protocol):
@@ -78,14 +99,27 @@ class Subject(Protocol):
     def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of every parameter, by its own name."""
 
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw numbers for one of its parameters, from the case's stream of that name."""
+
     def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
         """Map its parameters, of any number system, to the reference's."""
+
+    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return parameters of its own that mean the reference's, exactly."""
 
     def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Map a gradient in the reference's parameters to one in its own (the transposed map)."""
 
-    def forward(self, case: Case, inputs: Inputs) -> Result:
-        """Run the layer."""
+    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
+        """Say where in the layer an entry of a parameter stands: gate, unit."""
 
-    def gradient(self, case: Case, inputs: Inputs, dy: Array, dfinal: State) -> Pulled:
-        """Run the layer and pull the cotangents back to parameters, x and initial states."""
+    def caller(self, case: Case) -> str:
+        """Return source that defines ``make()`` and ``call(...)``, for stand-alone scripts.
+
+        "" where there is none. ``call(layer, parameters, x, state, lengths=None, dy=None,
+        dfinal=None)`` returns the outputs, and with cotangents the gradients, by name.
+        """
+
+    def build(self, case: Case) -> Built:
+        """Return the layer, ready to be called."""

@@ -14,7 +14,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array, zeros
 from ...reference.layer import Layer
 from ...reference.parameters import Parameters
-from ..cases import Case
+from ..case import Case
 
 
 def reference_layer(case: Case, cell: str) -> Layer:
@@ -42,6 +42,12 @@ def shapes(case: Case, cell: str) -> dict[str, tuple[int, ...]]:
         if case.P:
             named[f"weight_hr{suffix}"] = (case.P, case.H)
     return named
+
+
+def draw(case: Case, name: str, shape: tuple[int, ...]) -> Array:
+    """Draw weights of N(0, 1/fan-in) by the case's scale, biases of N(0, 1/4)."""
+    weight = len(shape) > 1
+    return case.normal(name, shape, case.weight_scale / np.sqrt(shape[-1]) if weight else 0.5)
 
 
 def to_reference(case: Case, cell: str, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
@@ -85,6 +91,25 @@ def from_reference(case: Case, cell: str, gradient: Sequence[Parameters]) -> dic
         if case.P:
             named[f"weight_hr{suffix}"] = d["R"].T
     return named
+
+
+def pack(case: Case, cell: str, parameters: Sequence[Parameters]) -> dict[str, Array]:
+    """Pack the reference's parameters; a bias is halved, exactly, between torch's two."""
+    halved = []
+    for p in parameters:
+        b = p["b"] / 2
+        if cell == "gru":  # the candidate's input bias stands alone
+            b = np.concatenate([b[:2], p["b"][2:]])
+        halved.append(Parameters(p.shapes, {**p, "b": b}))
+    return from_reference(case, cell, halved)
+
+
+def place(case: Case, cell: str, name: str, index: tuple[int, ...]) -> str:
+    """Say which gate and unit an entry of a packed array belongs to."""
+    if name.startswith("weight_hr"):
+        return f"projected unit {index[0]}"
+    gate, unit = divmod(index[0], case.H)
+    return f"gate {cell_named(cell).gates[gate]}, unit {unit}"
 
 
 def _blocks(packed: Array, height: int) -> list[Array]:

@@ -1,0 +1,214 @@
+"""Call a subject with care: what it raises is its crash, what it returns is looked at."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from ..reference.cells import cell_named
+from ..reference.functions import Array
+from ..reference.layer import Layer
+from .case import Case
+from .check import Mismatch
+from .clock import CLOCK
+from .subjects.protocol import (
+    Built,
+    Cotangents,
+    Inputs,
+    Pulled,
+    Result,
+    Subject,
+    SubjectUnavailable,
+)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a subject: of which layer, with what, and what came back.
+
+    ``inputs`` is None where only the mode was switched, to ``training``.
+    """
+
+    layer: int
+    inputs: Inputs | None
+    cotangents: Sequence[Cotangents] | None = None
+    results: Sequence[Result] = ()
+    training: bool = False
+
+
+_recorders: list[list[Call]] = []
+
+
+@contextmanager
+def recording() -> Iterator[list[Call]]:
+    """Collect the calls made while the block runs."""
+    calls: list[Call] = []
+    _recorders.append(calls)
+    try:
+        yield calls
+    finally:
+        _recorders.remove(calls)
+
+
+def _record(call: Call) -> None:
+    for calls in _recorders:
+        calls.append(call)
+
+
+class SubjectCrashed(RuntimeError):
+    """The subject raised instead of returning; the cause is chained."""
+
+
+class NotOffered(RuntimeError):
+    """The subject says that it does not implement what it was asked for."""
+
+
+def layer_of(subject: Subject, case: Case) -> Layer:
+    """Return the reference's layer that the subject claims to be."""
+    cell = cell_named(subject.cell(case))
+    return Layer(cell, case.sizes, case.layers, case.bidirectional)
+
+
+def state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:
+    """Return the shape of every state of all layers and directions."""
+    passes = case.layers * case.directions
+    return [(passes, case.B, width) for width in layer.cell.widths(case.sizes)]
+
+
+@dataclass(frozen=True)
+class Called:
+    """A subject made for a case; every call gets copies, and its results are checked."""
+
+    subject: Subject
+    case: Case
+    built: Built
+
+    @classmethod
+    def on(cls, subject: Subject, case: Case) -> Called:
+        """Build the subject for a case."""
+        return cls(subject, case, with_care(lambda: subject.build(case)))
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run the layer."""
+        result = with_care(lambda: self.built.forward(copied(inputs)))
+        _record(Call(id(self), inputs, None, (result,)))
+        self._check_outputs(result)
+        return result
+
+    def gradient(self, inputs: Inputs, cotangents: Cotangents) -> Pulled:
+        """Run the layer and pull one pair of cotangents back."""
+        return self.gradients(inputs, [cotangents])[0]
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        """Run the layer once and pull several pairs of cotangents back."""
+        pulled = with_care(lambda: self.built.gradients(copied(inputs), cotangents))
+        _record(Call(id(self), inputs, cotangents, pulled))
+        for one in pulled:
+            self._check_outputs(one)
+            self._check_gradients(inputs, one)
+        return pulled
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Push tangents forward."""
+        result = with_care(lambda: self.built.jvp(copied(inputs), tangents))
+        self._check_outputs(result)
+        return result
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation."""
+        with_care(lambda: self.built.train(training))
+        _record(Call(id(self), None, training=training))
+
+    def _check_outputs(self, result: Result) -> None:
+        layer, case = layer_of(self.subject, self.case), self.case
+        shapes = state_shapes(layer, case)
+        self._check_array("y", result.y, (case.T, case.B, shapes[0][2] * case.directions))
+        same_count("final states", len(result.final), len(shapes))
+        finite = "bounded" in layer.cell.traits and case.dropout == 0
+        if finite:
+            _check_finite("y", result.y)
+        for k, (state, shape) in enumerate(zip(result.final, shapes, strict=True)):
+            name = f"final {layer.cell.states[k]}"
+            self._check_array(name, state, shape)
+            if finite:
+                _check_finite(name, state)
+
+    def _check_gradients(self, inputs: Inputs, pulled: Pulled) -> None:
+        self._check_array("gradient of x", pulled.x, inputs.x.shape)
+        for name, given in inputs.parameters.items():
+            if name not in pulled.parameters:
+                raise Mismatch(f"gradient of {name}: expected shape {given.shape}, got none")
+            self._check_array(f"gradient of {name}", pulled.parameters[name], given.shape)
+        names = layer_of(self.subject, self.case).cell.states
+        same_count("gradients of initial states", len(pulled.initial), len(inputs.state or ()))
+        for name, d, s in zip(names, pulled.initial, inputs.state or (), strict=False):
+            self._check_array(f"gradient of initial {name}", d, s.shape)
+
+    def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+        if np.shape(array) != shape:
+            raise Mismatch(f"{name}: expected shape {shape}, got {np.shape(array)}")
+        if np.asarray(array).dtype != self.case.dtype:
+            got = np.asarray(array).dtype
+            raise Mismatch(f"{name}: expected dtype {self.case.dtype}, got {got}")
+
+
+def run(subject: Subject, case: Case, inputs: Inputs) -> Result:
+    """Run a freshly made subject."""
+    return Called.on(subject, case).forward(inputs)
+
+
+def run_gradient(subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents) -> Pulled:
+    """Run a freshly made subject and let it pull cotangents back."""
+    return Called.on(subject, case).gradient(inputs, cotangents)
+
+
+def with_care(function: Callable[[], R]) -> R:
+    """Call the subject: what it raises becomes SubjectCrashed, what it warns of is its own."""
+    try:
+        with CLOCK.timing("subject"), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return function()
+    except (SubjectUnavailable, Mismatch):
+        raise
+    except NotImplementedError as error:
+        raise NotOffered(f"the subject does not offer it: {error}") from error
+    except Exception as error:
+        raise SubjectCrashed(f"{type(error).__name__}: {error}") from error
+
+
+def copied(inputs: Inputs) -> Inputs:
+    """Return the same inputs in other memory, so that nobody else sees what is written there.
+
+    Arrays that are not contiguous are so on purpose, and are handed on as they are.
+    """
+    return Inputs(
+        {name: _copied(array) for name, array in inputs.parameters.items()},
+        _copied(inputs.x),
+        None if inputs.state is None else tuple(_copied(s) for s in inputs.state),
+        None if inputs.lengths is None else np.array(inputs.lengths),
+    )
+
+
+def _copied(array: Array) -> Array:
+    return np.array(array) if array.flags.c_contiguous else array
+
+
+def same_count(what: str, got: int, want: int) -> None:
+    """Raise Mismatch unless there are as many as there should be."""
+    if got != want:
+        raise Mismatch(f"{what}: expected {want}, got {got}")
+
+
+def _check_finite(name: str, array: Array) -> None:
+    """Raise Mismatch for NaN or inf; cells that stay in [-1, 1] have no business with either."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(k) for k in np.argwhere(~finite)[0])
+        raise Mismatch(f"{name}{list(where)} = {array[where]}, expected a finite number")

@@ -1,0 +1,96 @@
+"""Hypothesis strategies of cases: public, and made to shrink to something readable.
+
+Sizes are mutually different by default, since a layer that mixes up two axes of equal length
+looks right; coinciding sizes are swept on purpose by the checks that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from .case import Case
+from .options import Options
+
+SMALLEST, LARGEST = 2, 7
+"""T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
+
+SEEDS = st.integers(0, 2**16 - 1)
+
+
+def cases(
+    options: Options,
+    dtype: str,
+    *,
+    scales: tuple[str, ...] = ("unit", "tiny", "large"),
+    state: bool | None = None,
+    lengths: bool | None = None,
+    depth: bool = True,
+) -> st.SearchStrategy[Case]:
+    """Draw cases of small, mutually different sizes, with the options that a subject offers.
+
+    ``state`` and ``lengths`` fix what is otherwise drawn; ``depth`` allows layers and directions.
+    """
+    drawn = st.builds(
+        _with_sizes,
+        st.lists(st.integers(SMALLEST, LARGEST), min_size=4, max_size=4, unique=True),
+        layers=st.integers(1, 2) if depth and options.layers else st.just(1),
+        bidirectional=flag(depth and options.bidirectional),
+        bias=flag(options.bias, without=True),
+        lengths=flag(options.lengths) if lengths is None else st.just(lengths and options.lengths),
+        zero_length=flag(options.zero_length),
+        state=_states(options, state),
+        scale=st.sampled_from(scales),
+        dtype=st.just(dtype),
+        seed=SEEDS,
+    )
+    if options.projection:
+        return st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
+    return drawn
+
+
+def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:
+    """Draw a flag where the option is offered."""
+    return st.booleans() if offered else st.just(without)
+
+
+def coinciding(options: Options, dtype: str) -> Iterator[Case]:
+    """Yield cases in which sizes coincide, or are 1: where axes mixed up look right or fail."""
+    plain = Case(5, 3, 2, 4, dtype=dtype, state=options.state)
+    depth = {"layers": 2 if options.layers else 1, "bidirectional": options.bidirectional}
+    swept: tuple[dict[str, int], ...] = (
+        {"T": 4, "B": 4, "H": 3},
+        {"D": 4, "H": 4},
+        {"B": 4, "H": 4},
+        {"T": 4, "H": 4},
+        {"T": 4, "B": 4, "D": 4, "H": 4},
+        {"T": 2, "B": 2, "D": 2, "H": 2},
+        {"B": 1},
+        {"T": 1},
+        {"H": 1},
+        {"D": 1},
+        {"T": 1, "B": 1, "D": 1, "H": 1},
+    )
+    for number, sizes in enumerate(swept):
+        coincidence = replace(plain, **sizes, seed=number)  # type: ignore[arg-type]
+        yield coincidence
+        if any(value not in (1, False) for value in depth.values()):
+            yield replace(coincidence, **depth)  # type: ignore[arg-type]
+
+
+def _with_sizes(sizes: list[int], **options: object) -> Case:
+    T, B, D, H = sizes
+    return Case(T, B, D, H, **options)  # type: ignore[arg-type]
+
+
+def _states(options: Options, state: bool | None) -> st.SearchStrategy[bool]:
+    if not options.state or not options.default_state:
+        return st.just(options.state)
+    return st.booleans() if state is None else st.just(state)
+
+
+def _with_projection(drawn: tuple[Case, int]) -> Case:
+    case, width = drawn
+    return replace(case, P=width if width < case.H else 0)

@@ -1,0 +1,269 @@
+"""One call after another: nothing is written, nothing is remembered, nothing is used up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..calling import Called, with_care
+from ..case import Case
+from ..cases import cases
+from ..check import Ledger
+from ..naming import by_name, gradients_by_name
+from ..oracle import (
+    around,
+    compare_gradients,
+    compare_outputs,
+    draw_cotangents,
+    draw_inputs,
+    expected,
+    expected_gradient,
+    expected_gradients,
+    expected_jvp,
+    state_names,
+)
+from ..subjects.protocol import Cotangents, Inputs, Result, Subject
+from .against_reference import BACK, DEPTH, short_cases
+from .subject_check import SubjectCheck
+
+
+def purity(subject: Subject, case: Case) -> Ledger:
+    """Call with arrays of our own and look at them afterwards; look at old results again, too."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    called = Called.on(subject, case)
+    before = _snapshot(inputs)
+    result = with_care(lambda: called.built.forward(inputs))
+    kept = {
+        name: np.array(array) for name, array in by_name(state_names(subject, case), result).items()
+    }
+    _unchanged(ledger, before, _snapshot(inputs), "forward wrote into")
+    if subject.options.gradient:
+        cotangents = draw_cotangents(subject, case)
+        given = _snapshot(inputs) | _cotangents_by_name(cotangents)
+        with_care(lambda: called.built.gradients(inputs, [cotangents]))
+        now = {**_snapshot(inputs), **_cotangents_by_name(cotangents, copy=False)}
+        _unchanged(ledger, given, now, "the gradient wrote into")
+    other = draw_inputs(subject, replace(case, seed=case.seed + 1))
+    called.forward(other)
+    again = by_name(state_names(subject, case), result)
+    _unchanged(ledger, kept, again, "a later call changed an earlier result,")
+    return ledger
+
+
+def _snapshot(inputs: Inputs) -> dict[str, Array]:
+    arrays = {"x": inputs.x, **inputs.parameters}
+    arrays |= {f"state {k}": s for k, s in enumerate(inputs.state or ())}
+    if inputs.lengths is not None:
+        arrays["lengths"] = inputs.lengths
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
+def _cotangents_by_name(cotangents: Cotangents, *, copy: bool = True) -> dict[str, Array]:
+    dy, dfinal = cotangents
+    named = {"dy": dy, **{f"dfinal {k}": d for k, d in enumerate(dfinal)}}
+    return {k: np.array(d) if copy else d for k, d in named.items() if d is not None}
+
+
+def _unchanged(
+    ledger: Ledger, before: dict[str, Array], after: dict[str, Array], otherwise: str
+) -> None:
+    for name, array in before.items():
+        same = np.array_equal(array, after[name], equal_nan=True)
+        ledger.require(name, same, f"{otherwise} {name}")
+
+
+def repeat(subject: Subject, case: Case) -> Ledger:
+    """Call twice, call with other shapes in between, call again: the same bits."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    called = Called.on(subject, case)
+    first = called.forward(inputs)
+    _same_bits(ledger, subject, case, called.forward(inputs), first, "called again")
+    for T, B in ((case.T + 3, case.B + 2), (max(case.T - 1, 1), max(case.B - 1, 1))):
+        between = replace(case, T=T, B=B, seed=case.seed + 1, zero_length=False)
+        replace(called, case=between).forward(draw_inputs(subject, between))
+    _same_bits(ledger, subject, case, called.forward(inputs), first, "after other shapes")
+    if subject.options.gradient:
+        cotangents = draw_cotangents(subject, case)
+        pulled = called.gradient(inputs, cotangents)
+        again = called.gradient(inputs, cotangents)
+        _same_bits(ledger, subject, case, again, pulled, "called again")
+    return ledger
+
+
+def _same_bits(
+    ledger: Ledger, subject: Subject, case: Case, got: Result, first: Result, when: str
+) -> None:
+    names = by_name(state_names(subject, case), first)
+    for name, array in by_name(state_names(subject, case), got).items():
+        same = np.array_equal(array, names[name], equal_nan=True)
+        ledger.require(f"{when}: {name}", same, "not the same bits as before")
+
+
+def reweight(subject: Subject, case: Case) -> Ledger:
+    """Call one layer with other parameters than before: the results are those of the new ones."""
+    ledger, first = Ledger(), draw_inputs(subject, case)
+    other = draw_inputs(subject, replace(case, seed=case.seed + 1)).parameters
+    second = replace(first, parameters=other)
+    called = Called.on(subject, case)
+    called.forward(first)
+    if not subject.options.gradient:
+        want = expected(subject, case, second)
+        compare_outputs(ledger, subject, case, called.forward(second), want)
+        return ledger
+    cotangents = draw_cotangents(subject, case)
+    called.gradient(first, cotangents)
+    want_gradient = expected_gradient(subject, case, second, cotangents)
+    pulled = called.gradient(second, cotangents)
+    compare_outputs(ledger, subject, case, pulled, want_gradient)
+    compare_gradients(ledger, subject, case, pulled, want_gradient)
+    return ledger
+
+
+def backward_twice(subject: Subject, case: Case) -> Ledger:
+    """Pull the same cotangents back twice through one run, others in between."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    cotangents = draw_cotangents(subject, case)
+    other = draw_cotangents(subject, replace(case, seed=case.seed + 1))
+    want = expected_gradient(subject, case, inputs, cotangents)
+    pulled = Called.on(subject, case).gradients(inputs, [cotangents, other, cotangents])
+    compare_gradients(ledger, subject, case, pulled[0], want)
+    compare_gradients(ledger, subject, case, pulled[2], want, prefix="the second time: ")
+    return ledger
+
+
+def vjp_linearity(subject: Subject, case: Case) -> Ledger:
+    """Pull cotangents on y and on the final states back apart and together: gradients add up."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    dy, dfinal = draw_cotangents(subject, case)
+    pairs: list[Cotangents] = [
+        (4 * dy, tuple(np.zeros_like(d) for d in dfinal)),
+        (np.zeros_like(dy), dfinal),
+        (dy, dfinal),
+    ]
+    wants = expected_gradients(subject, case, inputs, pairs)
+    called, states = Called.on(subject, case), state_names(subject, case)
+    first, second, both = (
+        gradients_by_name(states, called.gradient(inputs, pair)) for pair in pairs
+    )
+    bounds = [gradients_by_name(states, want) for want in wants]
+    for name, got in both.items():
+        summed = first[name].astype(np.float64) / 4 + second[name]
+        allowed = bounds[0][name].bound / 4 + bounds[1][name].bound + bounds[2][name].bound
+        ledger.compare(name, got, around(case, summed, allowed))
+    return ledger
+
+
+def forward_mode(subject: Subject, case: Case) -> Ledger:
+    """Push tangents of everything forward; with the VJP they are adjoint, both being right."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    tangents = draw_inputs(subject, replace(case, seed=case.seed + 1))
+    tangents = replace(tangents, lengths=inputs.lengths)
+    want = expected_jvp(subject, case, inputs, tangents)
+    got = Called.on(subject, case).jvp(inputs, tangents)
+    compare_outputs(ledger, subject, case, got, want)
+    return ledger
+
+
+def strided(subject: Subject, case: Case) -> Ledger:
+    """Pass input and states with gaps in memory, and a cotangent that is one row, broadcast."""
+    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    inputs = replace(
+        drawn,
+        x=_gapped(drawn.x),
+        state=None if drawn.state is None else tuple(_transposed(s) for s in drawn.state),
+    )
+    if not subject.options.gradient:
+        want = expected(subject, case, inputs)
+        compare_outputs(ledger, subject, case, Called.on(subject, case).forward(inputs), want)
+        return ledger
+    dy, dfinal = draw_cotangents(subject, case)
+    ends = tuple(_transposed(d) for d in dfinal)
+    called = Called.on(subject, case)
+    for what, cotangent in (
+        ("strided cotangents", _gapped(dy)),
+        ("a broadcast cotangent", np.broadcast_to(dy[:1, :1], dy.shape)),
+    ):
+        want_gradient = expected_gradient(subject, case, inputs, (cotangent, ends))
+        got = called.gradient(inputs, (cotangent, ends))
+        compare_outputs(ledger, subject, case, got, want_gradient)
+        compare_gradients(ledger, subject, case, got, want_gradient, prefix=f"{what}: ")
+    return ledger
+
+
+def _gapped(array: Array) -> Array:
+    """Return the same numbers, every other one in memory."""
+    spread = np.full((*array.shape[:-1], 2 * array.shape[-1]), 1e3, array.dtype)
+    spread[..., ::2] = array
+    return spread[..., ::2]
+
+
+def _transposed(array: Array) -> Array:
+    """Return the same numbers, the last two axes exchanged in memory."""
+    return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
+
+
+CHECKS = (
+    SubjectCheck(
+        "purity",
+        "A call leaves its arguments as they were, and earlier results as they are.",
+        (),
+        short_cases,
+        purity,
+        share=0.2,
+    ),
+    SubjectCheck(
+        "repeat",
+        "The same call gives the same bits, whatever shapes were called in between.",
+        (),
+        short_cases,
+        repeat,
+        share=0.2,
+    ),
+    SubjectCheck(
+        "reweight",
+        "With other parameters, a layer that was called before is the layer with those.",
+        BACK,
+        short_cases,
+        reweight,
+        share=0.2,
+    ),
+    SubjectCheck(
+        "backward-twice",
+        "Cotangents can be pulled back through one run more than once, with the same gradients.",
+        BACK,
+        short_cases,
+        backward_twice,
+        needs=("gradient",),
+        share=0.2,
+    ),
+    SubjectCheck(
+        "vjp-linearity",
+        "Gradients are linear in the cotangents: apart and together they add up.",
+        ("bptt.backpropagate",),
+        short_cases,
+        vjp_linearity,
+        needs=("gradient",),
+        share=0.2,
+    ),
+    SubjectCheck(
+        "jvp",
+        "Forward-mode derivatives are those of the equations, hence adjoint to the gradients.",
+        DEPTH,
+        lambda subject, dtype: cases(subject.options, dtype, lengths=False),
+        forward_mode,
+        needs=("jvp",),
+        share=0.2,
+        refuses=lambda case: "expected no lengths" if case.lengths else "",
+    ),
+    SubjectCheck(
+        "strided",
+        "Input and states that are not contiguous, and strided or broadcast cotangents, change "
+        "nothing.",
+        BACK,
+        short_cases,
+        strided,
+        share=0.2,
+    ),
+)

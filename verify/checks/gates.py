@@ -1,0 +1,222 @@
+"""Gates and units: what saturated gates do, how far states reach, that every weight matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...reference.cell import Limit
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.parameters import Parameters, Sizes
+from ..calling import Called, layer_of
+from ..case import Case
+from ..cases import cases
+from ..check import Ledger
+from ..oracle import agree, around, draw_inputs, expected
+from ..subjects.protocol import Inputs, Subject
+from .subject_check import SubjectCheck
+
+SATURATING = 60.0
+"""A bias beyond which σ is 0 or 1 to rounding whatever ordinary weights add to it."""
+
+MARKS = Sizes(D=101, H=103, P=107)
+"""Sizes by which the axes of a parameter are recognised."""
+
+NOTICED = 1e-3
+"""A change of the reference's outputs that no subject may miss altogether."""
+
+
+def gate_limits(subject: Subject, case: Case) -> Ledger:
+    """Saturate gates by their biases: states stay, vanish, or forget, as the limits say."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    called = Called.on(subject, case)
+    for limit in layer_of(subject, case).cell.limits:
+        _hold_limit(ledger, called, inputs, limit)
+    return ledger
+
+
+def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) -> None:
+    subject, case = called.subject, called.case
+    k = layer_of(subject, case).cell.states.index(limit.state)
+    (p,) = subject.to_reference(case, inputs.parameters)
+    b = np.array(p["b"])
+    for gates, sign in ((limit.opened, 1), (limit.shut, -1)):
+        for gate in gates:
+            b[p.shapes["b"].gates.index(gate)] += sign * SATURATING
+    saturated = Parameters(p.shapes, {**p, "b": b})
+    given = replace(inputs, parameters=subject.pack(case, [saturated]))
+    want = expected(subject, case, given).final[k]
+    got = called.forward(given).final[k]
+    what = f"{limit.statement}: final {limit.state}"
+    if limit.becomes == "fresh":
+        other = tuple(-s for s in given.state or ())
+        agree(ledger, case, what, called.forward(replace(given, state=other)).final[k], got, want)
+        return
+    limiting = np.zeros(got.shape) if limit.becomes == "zero" else (inputs.state or ())[k]
+    distance = np.abs(want.value - limiting) + want.bound
+    ledger.compare(what, got, around(case, limiting, distance))
+
+
+def bounds(subject: Subject, case: Case) -> Ledger:
+    """Hold outputs to [-1, 1], or to the initial state's largest entry where it lies beyond."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    got = Called.on(subject, case).forward(inputs)
+    starts = [1.0] + [float(np.max(np.abs(s))) for s in (inputs.state or ())[:1]]
+    rounding = 8 * float(np.finfo(case.dtype).eps) * max(starts)
+    for name, array in (("y", got.y), ("final h", got.final[0])):
+        inside = np.clip(array, -max(starts), max(starts))
+        ledger.compare(name, array, around(case, inside, np.full(array.shape, rounding)))
+    return ledger
+
+
+def unit_permutation(subject: Subject, case: Case) -> Ledger:
+    """Put the hidden units in another order, in parameters and states: so are the outputs."""
+    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    layer = layer_of(subject, case)
+    order = np.roll(np.arange(case.H), 1)
+    axes = _hidden_axes(subject, case)
+    shown = layer.cell.widths(MARKS)[0] == MARKS.H
+    p = subject.to_reference(case, drawn.parameters)
+    inputs = replace(drawn, parameters=subject.pack(case, p))
+    moved = replace(
+        drawn,
+        parameters=subject.pack(case, [_permuted(case, k, q, order, axes, shown)
+                                       for k, q in enumerate(p)]),
+        state=None if drawn.state is None else _states_permuted(subject, case, drawn.state, order),
+    )  # fmt: skip
+    want = expected(subject, case, inputs)
+    called = Called.on(subject, case)
+    straight, permuted = called.forward(inputs), called.forward(moved)
+    units = np.concatenate([order + d * case.H for d in range(case.directions)])
+    units = units if shown else np.arange(straight.y.shape[2])
+    agree(ledger, case, "y", permuted.y, straight.y[..., units], want.y[..., units])
+    finals = _states_permuted(subject, case, straight.final, order)
+    bounds_of = _states_permuted(subject, case, want.final, order)
+    triples = zip(permuted.final, finals, bounds_of, strict=True)
+    for name, (got, other, w) in zip(layer.cell.states, triples, strict=True):
+        agree(ledger, case, f"final {name}", got, other, w)
+    return ledger
+
+
+def _hidden_axes(subject: Subject, case: Case) -> dict[str, tuple[int, ...]]:
+    """Return, for every parameter, the axes that run over hidden units."""
+    shapes = cell_named(subject.cell(case)).shapes(_marked(case))
+    return {
+        name: tuple(k for k, n in enumerate(shape.full) if n == MARKS.H)
+        for name, shape in shapes.items()
+    }
+
+
+def _marked(case: Case) -> Sizes:
+    return MARKS if case.P else Sizes(MARKS.D, MARKS.H)
+
+
+def _permuted(
+    case: Case, k: int, p: Parameters, order: Array, axes: dict[str, tuple[int, ...]], shown: bool
+) -> Parameters:
+    arrays = dict(p)
+    for name, over in axes.items():
+        for axis in over:
+            arrays[name] = np.take(arrays[name], order, axis=axis)
+    if k >= case.directions and shown:  # an upper layer's input is the hidden units below
+        below = np.concatenate([order + d * case.H for d in range(case.directions)])
+        arrays["W"] = np.take(arrays["W"], below, axis=1)
+    return Parameters(p.shapes, arrays)
+
+
+def _states_permuted(
+    subject: Subject, case: Case, states: Sequence[Any], order: Array
+) -> tuple[Any, ...]:
+    widths = cell_named(subject.cell(case)).widths(_marked(case))
+    return tuple(s[:, :, order] if w == MARKS.H else s for s, w in zip(states, widths, strict=True))
+
+
+def influence(subject: Subject, case: Case) -> Ledger:
+    """Change one block of parameters at a time: where the reference notices, so must the layer."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    layer = layer_of(subject, case)
+    called = Called.on(subject, case)
+    p = [q.map(np.asarray) for q in subject.to_reference(case, inputs.parameters)]
+    before = called.forward(replace(inputs, parameters=subject.pack(case, p)))
+    base = layer.forward(p, inputs.x, inputs.state, inputs.lengths)
+    for name, changed in _blocks_changed(p):
+        reference = layer.forward(changed, inputs.x, inputs.state, inputs.lengths)
+        if _difference(reference, base) < NOTICED:
+            continue
+        after = called.forward(replace(inputs, parameters=subject.pack(case, changed)))
+        ledger.require(name, _difference(after, before) > 0, "changing it changes nothing")
+    return ledger
+
+
+def _blocks_changed(p: Sequence[Parameters]) -> Iterator[tuple[str, list[Parameters]]]:
+    for k, q in enumerate(p):
+        for name, shape in q.shapes.items():
+            for g in range(len(shape.gates)) or (0,):
+                array = np.array(q[name])
+                where = (g, ...) if shape.gates else (...,)
+                array[where] = array[where] * 1.25 + 0.125
+                changed = Parameters(q.shapes, {**q, name: array})
+                label = f"{name}_{shape.gates[g]}" if shape.gates else name
+                yield f"{label} of pass {k}", [*p[:k], changed, *p[k + 1 :]]
+
+
+def _difference(one: Any, other: Any) -> float:
+    pairs = [(one.y, other.y), *zip(one.final, other.final, strict=True)]
+    return max(float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0)) for a, b in pairs)
+
+
+def _with_bias(case: Case) -> Case:
+    return replace(case, bias=True)
+
+
+CHECKS = (
+    SubjectCheck(
+        "gate-limits",
+        "Saturated gates do what they are for: keep, clear, hide, forget (C01, C13, C18, C19).",
+        (),
+        lambda subject, dtype: cases(
+            subject.options, dtype, scales=("unit",), state=True, lengths=False, depth=False
+        ).map(_with_bias),
+        gate_limits,
+        needs=("state",),
+        concerns=lambda subject: bool(cell_named(subject.cells[0]).limits),
+        share=0.3,
+        refuses=lambda case: (
+            "" if case.bias and case.state and case.layers == 1 and not case.bidirectional
+            else "expected one layer, one direction, a bias and a state"
+        ),
+    ),
+    SubjectCheck(
+        "bounds",
+        "Hidden states stay in [-1, 1], or within the initial state where that lies beyond.",
+        (),
+        lambda subject, dtype: cases(subject.options, dtype, scales=("unit", "large")).map(
+            lambda case: replace(case, P=0)
+        ),
+        bounds,
+        concerns=lambda subject: "bounded" in cell_named(subject.cells[0]).traits,
+        share=0.3,
+        refuses=lambda case: "expected no projection" if case.P else "",
+    ),
+    SubjectCheck(
+        "unit-permutation",
+        "Hidden units have no order: permuting them in parameters and states permutes outputs.",
+        (),
+        lambda subject, dtype: cases(subject.options, dtype),
+        unit_permutation,
+        share=0.3,
+    ),
+    SubjectCheck(
+        "influence",
+        "No gate's weights or biases are without influence.",
+        (),
+        lambda subject, dtype: cases(subject.options, dtype, scales=("unit",)).map(_with_bias),
+        influence,
+        share=0.1,
+        refuses=lambda case: "" if case.bias else "expected a bias",
+    ),
+)  # fmt: skip

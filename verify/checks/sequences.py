@@ -1,0 +1,177 @@
+"""Sequences: padding, empty rows, the direction of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ...reference.sequence import reverse
+from ..calling import Called, layer_of
+from ..case import Case
+from ..cases import cases
+from ..check import Ledger
+from ..oracle import (
+    agree,
+    compare_gradients,
+    compare_outputs,
+    draw_cotangents,
+    draw_inputs,
+    exact,
+    expected,
+    expected_gradient,
+)
+from ..subjects.protocol import Inputs, Subject
+from .against_reference import BACK, both
+from .subject_check import SubjectCheck
+
+
+def padding(subject: Subject, case: Case) -> Ledger:
+    """Fill the padding with NaN, and its cotangents with noise; nothing else may change."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    beyond = _beyond(case, inputs)
+    x = np.where(beyond, np.nan, inputs.x).astype(case.dtype)
+    spoilt = replace(inputs, x=x)
+    called = Called.on(subject, case)
+    if not subject.options.gradient:
+        want = expected(subject, case, inputs)
+        got = called.forward(spoilt)
+        compare_outputs(ledger, subject, case, got, want)
+        return ledger
+    dy, dfinal = draw_cotangents(subject, case)
+    quiet = np.where(beyond, 0, dy).astype(case.dtype)
+    want_gradient = expected_gradient(subject, case, inputs, (quiet, dfinal))
+    pulled = called.gradient(spoilt, (dy, dfinal))
+    compare_outputs(ledger, subject, case, pulled, want_gradient)
+    compare_gradients(ledger, subject, case, pulled, want_gradient)
+    inside = np.where(beyond, pulled.x, 0)
+    ledger.compare("gradient of x in the padding", inside, exact(case, np.zeros(inside.shape)))
+    return ledger
+
+
+def _beyond(case: Case, inputs: Inputs) -> Array:
+    lengths = np.full(case.B, case.T) if inputs.lengths is None else inputs.lengths
+    return (np.arange(case.T)[:, None] >= lengths)[:, :, None]
+
+
+def causality(subject: Subject, case: Case) -> Ledger:
+    """Change every input after a step: no output up to it changes; its gradients there are 0."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    want = expected(subject, case, inputs)
+    t = int(case.generator("present").integers(1, case.T))
+    x = inputs.x.copy()
+    x[t:] = case.normal("another future", x[t:].shape)
+    called = Called.on(subject, case)
+    before, after = called.forward(inputs), called.forward(replace(inputs, x=x))
+    agree(ledger, case, "y", after.y[:t], before.y[:t], want.y[:t])
+    if subject.options.gradient:
+        dy, dfinal = draw_cotangents(subject, case)
+        dy[t:] = 0
+        pulled = called.gradient(inputs, (dy, tuple(None for _ in dfinal)))
+        later = pulled.x[t:]
+        ledger.compare("gradient of x", later, exact(case, np.zeros(later.shape)), first=t)
+    return ledger
+
+
+def direction(subject: Subject, case: Case) -> Ledger:
+    """Reverse the input and exchange the directions: outputs are reversed and exchanged."""
+    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    p = subject.to_reference(case, drawn.parameters)
+    inputs = replace(drawn, parameters=subject.pack(case, p))
+    turned = replace(
+        drawn,
+        parameters=subject.pack(case, _exchanged(case, p)),
+        x=np.ascontiguousarray(reverse(drawn.x, drawn.lengths)),
+        state=None if drawn.state is None else tuple(map(_pairs_exchanged, drawn.state)),
+    )
+    want = expected(subject, case, inputs)
+    called = Called.on(subject, case)
+    straight, mirrored = called.forward(inputs), called.forward(turned)
+    y = _halves_exchanged(reverse(mirrored.y, drawn.lengths), axis=2)
+    agree(ledger, case, "y", y, straight.y, want.y)
+    names = layer_of(subject, case).cell.states
+    for name, got, other, w in zip(names, mirrored.final, straight.final, want.final, strict=True):
+        agree(ledger, case, f"final {name}", _pairs_exchanged(got), other, w)
+    return ledger
+
+
+def _exchanged(case: Case, p: Sequence[Parameters]) -> list[Parameters]:
+    """Return the parameters with the two directions of every layer exchanged."""
+    result = []
+    for k in range(0, len(p), 2):
+        for one in (p[k + 1], p[k]):
+            arrays = dict(one)
+            if k > 0:  # an upper layer reads both halves of the layer below
+                arrays["W"] = _halves_exchanged(arrays["W"], axis=1)
+            result.append(Parameters(one.shapes, arrays))
+    return result
+
+
+def _halves_exchanged(array: Array, axis: int) -> Array:
+    return np.roll(array, array.shape[axis] // 2, axis=axis)
+
+
+def _pairs_exchanged(state: Array) -> Array:
+    pairs = state.reshape(-1, 2, *state.shape[1:])
+    return np.ascontiguousarray(pairs[:, ::-1].reshape(state.shape))
+
+
+def _two_directions(case: Case) -> str:
+    return "" if case.bidirectional else "expected two directions"
+
+
+CHECKS = (
+    SubjectCheck(
+        "padding",
+        "What stands beyond a row's length, NaN included, has no influence on values or "
+        "gradients; outputs and gradients there are 0.",
+        BACK,
+        lambda subject, dtype: cases(subject.options, dtype, lengths=True),
+        padding,
+        needs=("lengths",),
+        share=0.5,
+        refuses=lambda case: "" if case.lengths else "expected lengths",
+    ),
+    SubjectCheck(
+        "zero-length",
+        "A row of length 0 has no outputs, ends in its initial state, and leaves the others alone.",
+        BACK,
+        lambda subject, dtype: cases(subject.options, dtype, lengths=True).map(
+            lambda case: replace(case, zero_length=True, B=max(case.B, 2))
+        ),
+        both,
+        needs=("lengths", "zero_length"),
+        share=0.2,
+        refuses=lambda case: "" if case.zero_length else "expected a row of length 0",
+    ),
+    SubjectCheck(
+        "causality",
+        "An output does not depend on later inputs, nor does it send them a gradient.",
+        (),
+        lambda subject, dtype: cases(subject.options, dtype, lengths=False).map(
+            lambda case: replace(case, bidirectional=False)
+        ),
+        causality,
+        share=0.3,
+        refuses=lambda case: (
+            "" if case.T > 1 and not case.bidirectional and not case.lengths
+            else "expected T > 1, one direction, no lengths"
+        ),
+    ),
+    SubjectCheck(
+        "direction",
+        "The backward direction is the forward one on the reversed rows: reversing the input and "
+        "exchanging the directions' parameters reverses and exchanges the outputs.",
+        ("bidirectional", "sequence.reversed"),
+        lambda subject, dtype: cases(subject.options, dtype).map(
+            lambda case: replace(case, bidirectional=True)
+        ),
+        direction,
+        needs=("bidirectional",),
+        share=0.4,
+        refuses=_two_directions,
+    ),
+)  # fmt: skip

@@ -1,0 +1,96 @@
+"""Sizes and scales at which implementations break: coinciding, wide, extreme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from ..case import SUBNORMAL, Case
+from ..cases import SEEDS, cases, coinciding, flag
+from ..subjects.protocol import Subject
+from .against_reference import BACK, both
+from .subject_check import SubjectCheck
+
+WIDTHS = (33, 65, 129)
+"""Hidden widths just past the tiles of kernels."""
+
+SCALES = ("saturating", "huge", SUBNORMAL)
+
+
+def coinciding_cases(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield the sweep of coinciding sizes."""
+    return coinciding(subject.options, dtype)
+
+
+def wide_cases(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield cases past the tiles: many hidden units, many inputs, many rows."""
+    plain = Case(3, 2, 5, 4, dtype=dtype, state=subject.options.state)
+    for number, width in enumerate(WIDTHS):
+        yield replace(plain, H=width, seed=number)
+    yield replace(plain, D=70, seed=10)
+    yield replace(plain, T=4, B=140, D=2, seed=11)
+    if subject.options.bidirectional and subject.options.layers:
+        yield replace(plain, H=65, layers=2, bidirectional=True, seed=12)
+
+
+def draw_wide(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
+    """Draw wide cases of few steps."""
+    return st.builds(
+        Case,
+        T=st.integers(2, 3),
+        B=st.integers(2, 4),
+        D=st.integers(1, 40),
+        H=st.integers(20, 140),
+        bias=flag(subject.options.bias, without=True),
+        state=st.just(subject.options.state),
+        dtype=st.just(dtype),
+        seed=SEEDS,
+    )
+
+
+def extreme_cases(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield one case for each extreme scale."""
+    for number, scale in enumerate(SCALES):
+        plain = Case(4, 2, 3, 5, dtype=dtype, state=subject.options.state)
+        yield replace(plain, scale=scale, seed=number)
+
+
+def draw_extreme(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
+    """Draw small cases of extreme scales."""
+    return cases(subject.options, dtype, scales=SCALES)
+
+
+CHECKS = (
+    SubjectCheck(
+        "shapes",
+        "Values and gradients are right where sizes coincide or are 1: T = B, D = H, B = H, all "
+        "equal, T = 1, B = 1, H = 1, D = 1.",
+        BACK,
+        lambda subject, dtype: st.sampled_from(list(coinciding(subject.options, dtype))),
+        both,
+        forced=coinciding_cases,
+        share=0.1,
+    ),
+    SubjectCheck(
+        "wide",
+        "Values and gradients are right past the tiles of kernels: more than 32, 64 and 128 "
+        "hidden units, many inputs, many rows.",
+        BACK,
+        draw_wide,
+        both,
+        forced=wide_cases,
+        share=0.1,
+    ),
+    SubjectCheck(
+        "extreme",
+        "Values and gradients are finite and right where gates saturate (weights of 50 and 1e4) "
+        "and where weights are subnormal numbers.",
+        BACK,
+        draw_extreme,
+        both,
+        forced=extreme_cases,
+        share=0.2,
+    ),
+)

@@ -1,0 +1,84 @@
+"""Before anything else: does the layer run at all, and does it have the parameters it should?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from ..calling import Called, SubjectCrashed
+from ..case import Case
+from ..check import Ledger, Mismatch
+from ..oracle import draw_cotangents, draw_inputs
+from ..subjects.protocol import Subject
+from .subject_check import SubjectCheck
+
+SMOKE = "smoke"
+"""The check without which no other is run."""
+
+
+def plain_case(subject: Subject, dtype: str) -> Case:
+    """Return a case that asks for as little as possible."""
+    return Case(3, 2, 4, 5, state=not subject.options.default_state, dtype=dtype)
+
+
+def smoke(subject: Subject, case: Case) -> Ledger:
+    """Build, call and, where offered, differentiate the layer once; look at shapes and dtypes."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    try:
+        called = Called.on(subject, case)
+    except Mismatch as other_parameters:
+        raise SubjectCrashed(str(other_parameters)) from other_parameters
+    called.forward(inputs)
+    if subject.options.gradient:
+        called.gradient(inputs, draw_cotangents(subject, case))
+    ledger.require("call", True, "")
+    return ledger
+
+
+def parameters(subject: Subject, case: Case) -> Ledger:
+    """Build the layer with an option; the adapter refuses other parameters than torch's."""
+    ledger = Ledger()
+    Called.on(subject, case)
+    ledger.require("parameters", True, "")
+    return ledger
+
+
+def optional_cases(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield one case for every option of the constructor, and one with all of them."""
+    plain = replace(plain_case(subject, dtype), B=3)
+    offered = subject.options
+    changes: dict[str, dict[str, object]] = {
+        "layers": {"layers": 3},
+        "bidirectional": {"bidirectional": True},
+        "bias": {"bias": False},
+        "projection": {"P": 2},
+    }
+    together: dict[str, object] = {}
+    for option, change in changes.items():
+        if getattr(offered, option):
+            yield replace(plain, **change)  # type: ignore[arg-type]
+            together |= change
+    yield replace(plain, **together)  # type: ignore[arg-type]
+
+
+CHECKS = (
+    SubjectCheck(
+        SMOKE,
+        "The layer can be built and called, and returns arrays of the right shapes and dtype.",
+        (),
+        lambda subject, dtype: st.just(plain_case(subject, dtype)),
+        smoke,
+    ),
+    SubjectCheck(
+        "parameters",
+        "With every option of its constructor, the layer has torch's parameters: names and shapes.",
+        (),
+        lambda subject, dtype: st.sampled_from(list(optional_cases(subject, dtype))),
+        parameters,
+        needs=("named_parameters",),
+        forced=optional_cases,
+        share=0.1,
+    ),
+)

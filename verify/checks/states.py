@@ -1,0 +1,188 @@
+"""States: what is assumed when none is given, what is carried on, what is returned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ..calling import Called, layer_of
+from ..case import Case
+from ..cases import cases, flag
+from ..check import Ledger
+from ..oracle import (
+    agree,
+    draw_cotangents,
+    draw_inputs,
+    expected,
+    expected_gradient,
+)
+from ..subjects.protocol import Inputs, Subject
+from .against_reference import BACK, both
+from .subject_check import SubjectCheck
+
+
+def default_state(subject: Subject, case: Case) -> Ledger:
+    """Compare a run without an initial state to one from the state that the cell starts in."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    layer = layer_of(subject, case)
+    start = layer.initial_state(inputs.x, case.B)
+    given = replace(inputs, state=start)
+    want = expected(subject, case, given)
+    without = Called.on(subject, case).forward(inputs)
+    explicit = Called.on(subject, replace(case, state=True)).forward(given)
+    agree(ledger, case, "y", without.y, explicit.y, want.y)
+    triples = zip(without.final, explicit.final, want.final, strict=True)
+    for name, (got, other, w) in zip(layer.cell.states, triples, strict=True):
+        agree(ledger, case, f"final {name}", got, other, w)
+    return ledger
+
+
+def carry(subject: Subject, case: Case) -> Ledger:
+    """Compare one run with two that follow each other, the second from the first's final state."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    want = expected(subject, case, inputs)
+    k = _split(case)
+    whole = Called.on(subject, case).forward(inputs)
+    first = Called.on(subject, replace(case, T=k)).forward(_part(inputs, None, k))
+    rest = _part(inputs, k, None, first.final)
+    second = Called.on(subject, replace(case, T=case.T - k, state=True)).forward(rest)
+    y = np.concatenate([first.y, second.y])
+    agree(ledger, case, "y", y, whole.y, want.y)
+    triples = zip(second.final, whole.final, want.final, strict=True)
+    for name, (got, other, w) in zip(layer_of(subject, case).cell.states, triples, strict=True):
+        agree(ledger, case, f"final {name}", got, other, w)
+    return ledger
+
+
+def carry_gradient(subject: Subject, case: Case) -> Ledger:
+    """Compare the gradient of one run with that of two, chained through the state in between."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    dy, dfinal = draw_cotangents(subject, case)
+    want = expected_gradient(subject, case, inputs, (dy, dfinal))
+    k = _split(case)
+    whole = Called.on(subject, case).gradient(inputs, (dy, dfinal))
+    early, late = replace(case, T=k), replace(case, T=case.T - k)
+    first_part = _part(inputs, None, k)
+    first = Called.on(subject, early).forward(first_part)
+    second = Called.on(subject, late).gradient(
+        _part(inputs, k, None, first.final), (dy[k:], dfinal)
+    )
+    before = Called.on(subject, early).gradient(first_part, (dy[:k], second.initial))
+    dx = np.concatenate([before.x, second.x])
+    agree(ledger, case, "gradient of x", dx, whole.x, want.x)
+    for name, w in want.parameters.items():
+        summed = before.parameters[name] + second.parameters[name]
+        agree(ledger, case, f"gradient of {name}", summed, whole.parameters[name], w)
+    names = layer_of(subject, case).cell.states
+    triples = zip(before.initial, whole.initial, want.initial, strict=True)
+    for name, (got, other, w) in zip(names, triples, strict=True):
+        agree(ledger, case, f"gradient of initial {name}", got, other, w)
+    return ledger
+
+
+def final_state(subject: Subject, case: Case) -> Ledger:
+    """Compare the top layer's final h with y where each row and direction ends."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    want = expected(subject, case, inputs)
+    got = Called.on(subject, case).forward(inputs)
+    width = got.final[0].shape[2]
+    ends = np.full(case.B, case.T) if inputs.lengths is None else inputs.lengths
+    rows = np.flatnonzero(ends > 0)
+    for direction in range(case.directions):
+        last = ends[rows] - 1 if direction == 0 else np.zeros(len(rows), dtype=int)
+        units = slice(direction * width, (direction + 1) * width)
+        k = (case.layers - 1) * case.directions + direction
+        shown, bound = got.y[last, rows, units], want.y[last, rows, units]
+        name = f"{'backward' if direction else 'forward'} direction: final h"
+        agree(ledger, case, name, got.final[0][k, rows], shown, bound)
+    return ledger
+
+
+def _split(case: Case) -> int:
+    return int(case.generator("split").integers(1, case.T))
+
+
+def _part(
+    inputs: Inputs, start: int | None, stop: int | None, state: State | None = None
+) -> Inputs:
+    x: Array = np.ascontiguousarray(inputs.x[start:stop])
+    return replace(inputs, x=x, state=inputs.state if state is None else state)
+
+
+def _one_direction(case: Case) -> str:
+    if case.T > 1 and not case.bidirectional and not case.lengths:
+        return ""
+    return "expected T > 1, one direction, no lengths"
+
+
+def _forward_cases(subject: Subject, dtype: str, *, state: bool) -> st.SearchStrategy[Case]:
+    return st.builds(
+        replace,
+        cases(subject.options, dtype, state=state, lengths=False, depth=False),
+        layers=st.integers(1, 2) if subject.options.layers else st.just(1),
+    )
+
+
+CHECKS = (
+    SubjectCheck(
+        "default-state",
+        "No initial state is the same as the state in which the cell starts: zeros.",
+        (),
+        lambda subject, dtype: cases(subject.options, dtype, state=False),
+        default_state,
+        needs=("state", "default_state"),
+        share=0.3,
+        refuses=lambda case: "expected a case without a state" if case.state else "",
+    ),
+    SubjectCheck(
+        "carry",
+        "Two runs, the second from the first's final state, are one run.",
+        (),
+        lambda subject, dtype: _forward_cases(subject, dtype, state=True),
+        carry,
+        needs=("state",),
+        share=0.3,
+        refuses=_one_direction,
+    ),
+    SubjectCheck(
+        "carry-gradient",
+        "Two gradients, chained through the state in between, are one gradient.",
+        ("bptt.backpropagate",),
+        lambda subject, dtype: _forward_cases(subject, dtype, state=True),
+        carry_gradient,
+        needs=("state", "gradient"),
+        share=0.3,
+        refuses=lambda case: _one_direction(case) or ("" if case.state else "expected a state"),
+    ),
+    SubjectCheck(
+        "final",
+        "The final hidden state is the output at each row's last step, and at its first step in "
+        "the backward direction.",
+        ("bidirectional", "sequence.reversed"),
+        lambda subject, dtype: cases(subject.options, dtype),
+        final_state,
+        share=0.3,
+    ),
+    SubjectCheck(
+        "no-steps",
+        "Input of no steps has no outputs, ends in its initial state, and hands the final state's "
+        "cotangent on.",
+        BACK,
+        lambda subject, dtype: st.builds(
+            Case,
+            T=st.just(0),
+            B=st.integers(1, 3),
+            D=st.integers(1, 3),
+            H=st.integers(1, 4),
+            bidirectional=flag(subject.options.bidirectional),
+            dtype=st.just(dtype),
+        ),
+        both,
+        needs=("state", "no_steps"),
+        share=0.1,
+    ),
+)

@@ -1,0 +1,255 @@
+"""Training and evaluation: what the mode may change, and what dropout between layers does.
+
+The mask of dropout cannot be read from a layer. But with few units and steps there are few masks,
+and every result in training must be the one that some mask explains; which one, says the mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference.functions import Array
+from ...reference.layer import Gradient, Layer, Output
+from ...reference.parameters import Parameters
+from ..bounded import Bounded
+from ..calling import Called, layer_of
+from ..case import Case
+from ..cases import cases
+from ..check import Ledger, Mismatch, in_bounds
+from ..oracle import (
+    agree,
+    compare_outputs,
+    draw_cotangents,
+    draw_inputs,
+    exact,
+    expected,
+    reference_parameters,
+)
+from ..subjects.protocol import Inputs, Subject
+from .subject_check import SubjectCheck
+
+ROWS = 96
+"""Rows of one call, each with a mask of its own."""
+
+SEARCHED = 1000
+"""Seeds looked at for a case whose masks can be told apart; ReLU needs some dozen."""
+
+FALSE_ALARM = 1e-9
+"""Probability with which a right layer's masks look wrong."""
+
+
+def modes(subject: Subject, case: Case) -> Ledger:
+    """Evaluate, train, evaluate: without dropout nothing changes, with it evaluation has none."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    want = expected(subject, case, inputs)
+    called = Called.on(subject, case)
+    called.train(False)
+    first = called.forward(inputs)
+    compare_outputs(ledger, subject, case, first, want)
+    called.train(True)
+    training = called.forward(inputs)
+    if case.dropout == 0:
+        agree(ledger, case, "in training: y", training.y, first.y, want.y)
+    called.train(False)
+    compare_outputs(ledger, subject, case, called.forward(inputs), want)
+    return ledger
+
+
+def dropout(subject: Subject, case: Case) -> Ledger:
+    """Explain every row of a training run by a mask, and hold the masks to their rate."""
+    ledger, inputs = Ledger(), _one_row_repeated(subject, case)
+    called = Called.on(subject, case)
+    called.train(True)
+    masks = _all_masks(case)
+    answers = _answers(subject, case, inputs, masks)
+    chosen = [_explained(case, called.forward(inputs).y, answers) for _ in range(2)]
+    if 0 < case.dropout < 1:
+        seen = masks[np.concatenate(chosen)]
+        _hold_rate(ledger, case, seen)
+        ledger.require("masks", len(set(chosen[0])) > 1, "every row has the same one")
+        again = not np.array_equal(chosen[0], chosen[1])
+        ledger.require("masks", again, "the second call has those of the first")
+        _hold_independence(ledger, seen)
+    ledger.require("y in training", True, "")
+    if subject.options.gradient:
+        _hold_gradient(ledger, called, inputs, masks)
+    return ledger
+
+
+def _one_row_repeated(subject: Subject, case: Case) -> Inputs:
+    drawn = draw_inputs(subject, case)
+    state = drawn.state
+    return replace(
+        drawn,
+        x=np.repeat(drawn.x[:, :1], case.B, axis=1),
+        state=None if state is None else tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
+    )
+
+
+def _all_masks(case: Case) -> Array:
+    """Return every mask (number of masks, T, H) of 0 and 1 that the rate allows."""
+    if case.dropout in (0, 1):
+        return np.full((1, case.T, case.H), 1 - case.dropout)
+    entries = product((0.0, 1.0), repeat=case.T * case.H)
+    return np.array(list(entries)).reshape(-1, case.T, case.H)
+
+
+def _scaled(case: Case, masks: Array) -> Array:
+    kept = 1 - case.dropout
+    return masks / kept if kept > 0 else 0 * masks
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The reference's two layers, apart, so that a mask fits in between; all Bounded."""
+
+    case: Case
+    layers: tuple[Layer, Layer]
+    parameters: tuple[Parameters, ...]
+    outputs: tuple[Output, Output]
+    mask: Bounded
+
+    @classmethod
+    def run(cls, subject: Subject, case: Case, inputs: Inputs, mask: Array) -> _Stack:
+        """Run both; ``mask`` is (T, B, H), scaled."""
+        whole = layer_of(subject, case)
+        layers = [Layer(whole.cell, sizes) for sizes in whole.pass_sizes]
+        p = reference_parameters(subject, case, inputs)
+        state = inputs.state or whole.initial_state(inputs.x, inputs.x.shape[1])
+        starts = [tuple(exact(case, s[k : k + 1]) for s in state) for k in range(2)]
+        scaled = exact(case, mask)
+        lower = layers[0].forward(p[:1], exact(case, inputs.x), starts[0])
+        upper = layers[1].forward(p[1:], lower.y * scaled, starts[1])
+        return cls(case, (layers[0], layers[1]), tuple(p), (lower, upper), scaled)
+
+    def gradient(self, dy: Array) -> tuple[Gradient, Gradient]:
+        """Pull a cotangent on the upper outputs back through both."""
+        above = self.layers[1].vjp(self.parameters[1:], self.outputs[1], exact(self.case, dy))
+        below = self.layers[0].vjp(self.parameters[:1], self.outputs[0], above.x * self.mask)
+        return below, above
+
+
+def _answers(subject: Subject, case: Case, inputs: Inputs, masks: Array) -> Bounded:
+    """Return the outputs (T, number of masks, H) with each mask."""
+    count = len(masks)
+    many = replace(
+        inputs,
+        x=np.repeat(inputs.x[:, :1], count, axis=1),
+        state=tuple(np.repeat(s[:, :1], count, axis=1) for s in inputs.state or ()) or None,
+    )
+    between = _scaled(case, masks).swapaxes(0, 1)
+    y: Bounded = _Stack.run(subject, case, many, between).outputs[1].y
+    return y
+
+
+def _explained(case: Case, y: Array, answers: Bounded) -> Array:
+    """Return, for every row, the number of the mask that explains it; Mismatch if none does."""
+    ratio = in_bounds(y[:, :, None], answers.value[:, None], answers.bound[:, None])
+    ratio = ratio.max(axis=(0, 3))
+    best = ratio.argmin(axis=1)
+    row = int(ratio.min(axis=1).argmax())
+    if not ratio[row, best[row]] <= 1:
+        raise Mismatch(
+            f"y of row {row} in training is explained by none of {len(ratio[0])} masks of rate "
+            f"{case.dropout} (the nearest is {ratio[row, best[row]]:.3g} times the bound off)"
+        )
+    return best
+
+
+def _hold_rate(ledger: Ledger, case: Case, seen: Array) -> None:
+    """Hold the share of zeros, over all and at every unit and step, to the rate (Hoeffding)."""
+    for what, share, count in (
+        ("overall", np.array(1 - seen.mean()), seen.size),
+        ("at a unit and step", 1 - seen.mean(axis=0), len(seen)),
+    ):
+        allowed = math.sqrt(math.log(2 * share.size / FALSE_ALARM) / (2 * count))
+        worst = share.flat[np.argmax(np.abs(share - case.dropout))]
+        ledger.require(
+            f"share of zeros {what}", abs(worst - case.dropout) <= allowed,
+            f"expected {case.dropout} ± {allowed:.2g}, got {worst:.3g}",
+        )  # fmt: skip
+
+
+def _hold_independence(ledger: Ledger, seen: Array) -> None:
+    """Hold steps and units to masks of their own: no two are always, or never, the same."""
+    flat = seen.reshape(len(seen), -1)
+    for one, other in combinations(range(flat.shape[1]), 2):
+        same = float((flat[:, one] == flat[:, other]).mean())
+        ledger.require("masks", 0 < same < 1, "two entries always have the same, or opposite, one")
+
+
+def _hold_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Array) -> None:
+    """Find the masks from the outputs, and hold the gradient to those same masks."""
+    subject, case = called.subject, called.case
+    dy, dfinal = draw_cotangents(subject, case)
+    pulled = called.gradient(inputs, (dy, tuple(None for _ in dfinal)))
+    chosen = _explained(case, pulled.y, _answers(subject, case, inputs, masks))
+    between = _scaled(case, masks[chosen]).swapaxes(0, 1)
+    below, above = _Stack.run(subject, case, inputs, between).gradient(dy)
+    packed = subject.from_reference(case, [*below.parameters, *above.parameters])
+    for name, want in packed.items():
+        ledger.compare(f"gradient of {name}", pulled.parameters[name], want)
+    ledger.compare("gradient of x", pulled.x, below.x)
+
+
+def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield two small layers for every rate, whose masks can be told apart."""
+    for rate in (0.5, 0.25, 1.0, 0.0):
+        state = subject.options.state
+        plain = Case(2, ROWS, 2, 3, layers=2, dropout=rate, state=state, dtype=dtype)
+        seeds = (replace(plain, seed=seed) for seed in range(SEARCHED))
+        yield next(case for case in seeds if _told_apart(subject, case))
+
+
+def _told_apart(subject: Subject, case: Case) -> bool:
+    """Return whether every two masks give outputs further apart than rounding."""
+    masks = _all_masks(case)
+    answers = _answers(subject, case, _one_row_repeated(subject, case), masks)
+    flat = np.moveaxis(answers.value, 1, 0).reshape(len(masks), -1)
+    bound = np.moveaxis(answers.bound, 1, 0).reshape(len(masks), -1)
+    near = np.abs(flat[:, None] - flat) <= bound[:, None] + bound
+    return not (near.all(axis=2) & ~np.eye(len(masks), dtype=bool)).any()
+
+
+def _refuses(case: Case) -> str:
+    plain = case.layers == 2 and not (case.bidirectional or case.lengths or case.P)
+    if plain and 1 < case.H and 1 < case.T and case.T * case.H <= 8 and case.B >= ROWS:
+        return ""
+    return f"expected two layers in one direction, T and H of at least 2, T H <= 8, B >= {ROWS}"
+
+
+CHECKS = (
+    SubjectCheck(
+        "modes",
+        "Without dropout, training and evaluation are the same; with it, evaluation has none, "
+        "before and after training.",
+        (),
+        lambda subject, dtype: st.builds(
+            replace,
+            cases(subject.options, dtype),
+            layers=st.just(2 if subject.options.layers else 1),
+            dropout=st.sampled_from([0.0, 0.5]),
+        ),
+        modes,
+        needs=("dropout",),
+        share=0.2,
+    ),
+    SubjectCheck(
+        "dropout",
+        "In training every result is explained by a mask between the layers; masks have the "
+        "rate asked for, differ between rows, steps, units and calls, and gradients use them too.",
+        ("stacked",),
+        lambda subject, dtype: st.sampled_from(list(_stacked(subject, dtype))),
+        dropout,
+        needs=("dropout", "layers"),
+        forced=_stacked,
+        share=0.05,
+        refuses=_refuses,
+    ),
+)

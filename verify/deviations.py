@@ -1,0 +1,109 @@
+"""Deviations that a user knows of and accepts: declared in a file, held to what was declared.
+
+.. code-block:: toml
+
+    [[deviation]]
+    subject = "my_lstm.py:MyLSTM"
+    check = "padding"
+    dtype = "float32"            # left out: every dtype
+    reason = "padding is copied from the last step; callers mask it"
+    expires = 2027-06-30
+    largest = 1e6                # error in units of its bound; left out: any
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from .verdict import Verdict
+
+KNOWN = "known deviation"
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One accepted failure, until it expires or outgrows what was declared."""
+
+    subject: str
+    check: str
+    reason: str
+    expires: date
+    dtype: str = ""
+    largest: float = float("inf")
+
+    def concerns(self, verdict: Verdict) -> bool:
+        """Return whether it is about this verdict."""
+        return (
+            self.subject == verdict.subject
+            and self.check == verdict.check
+            and self.dtype in ("", verdict.dtype)
+        )
+
+    def judge(self, verdict: Verdict, today: date) -> None:
+        """Change a verdict to what it is in the light of this declaration."""
+        if verdict.status == "passed":
+            verdict.status = "failed"
+            verdict.message = f"declared as a deviation ({self.reason}), but it passes: remove it"
+        elif verdict.status == "failed" and today > self.expires:
+            verdict.message = f"the declared deviation expired on {self.expires}: {verdict.message}"
+        elif verdict.status == "failed" and (verdict.worst_ratio or 0.0) > self.largest:
+            verdict.message = (
+                f"the declared deviation has outgrown {self.largest:g} times the bound: "
+                f"{verdict.message}"
+            )
+        elif verdict.status == "failed":
+            verdict.status = KNOWN
+            verdict.message = f"{self.reason} (until {self.expires}): {verdict.message}"
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """All declarations of a file."""
+
+    declared: tuple[Deviation, ...] = ()
+    path: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Deviations:
+        """Read a TOML file; a ValueError says what is wrong with it."""
+        try:
+            text = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ValueError(f"{path}: cannot be read ({error})") from error
+        entries = text.get("deviation", [])
+        if not isinstance(entries, list) or text.keys() - {"deviation"}:
+            raise ValueError(f"{path}: expected [[deviation]] tables and nothing else")
+        declared = (_deviation(f"{path}: deviation {k}", e) for k, e in enumerate(entries, start=1))
+        return cls(tuple(declared), str(path))
+
+    def judge(self, verdict: Verdict, today: date | None = None) -> Verdict:
+        """Return the verdict in the light of the first declaration that is about it."""
+        for deviation in self.declared:
+            if deviation.concerns(verdict):
+                deviation.judge(verdict, today or date.today())
+                break
+        return verdict
+
+
+def _deviation(where: str, entry: Any) -> Deviation:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where}: expected a table")
+    names = {f.name for f in fields(Deviation)}
+    if unknown := sorted(entry.keys() - names):
+        raise ValueError(f"{where}: {', '.join(unknown)} unknown; there are {', '.join(names)}")
+    if missing := sorted({"subject", "check", "reason", "expires"} - entry.keys()):
+        raise ValueError(f"{where}: {', '.join(missing)} missing")
+    for name in ("subject", "check", "reason", "dtype"):
+        if not isinstance(entry.get(name, ""), str):
+            raise ValueError(f"{where}: {name}: expected text")
+    if type(entry["expires"]) is not date:
+        raise ValueError(f"{where}: expires: expected a date such as 2027-06-30")
+    largest = entry.get("largest", 1.0)
+    if isinstance(largest, bool) or not isinstance(largest, int | float) or not largest > 0:
+        raise ValueError(f"{where}: largest: expected a positive number")
+    return Deviation(**entry)

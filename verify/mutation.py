@@ -1,0 +1,142 @@
+"""The kill matrix: which check fails which mutant, and that equivalent programs pass them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import provenance
+from .checks import subject_checks
+from .executing import Here
+from .mutants import Mutant, equivalences, mutant_subject, mutants
+from .tasks import Named, Task
+from .verdict import WRONG, Verdict
+
+SCHEMA = "gatewise.mutants/1"
+
+IMPATIENT = 10.0
+"""Seconds after which a mutant counts as hanging; those that are run here need less than one."""
+
+MEMORY = 1024
+"""MiB that a mutant may take; the one that eats memory shall not eat much."""
+
+
+@dataclass
+class Row:
+    """One mutant of one cell in one dtype, and what each check said until one failed it.
+
+    ``expected`` are the checks that should see it; none for an equivalence, which passes if
+    ``killed_by`` stays empty.
+    """
+
+    mutant: str
+    cell: str
+    dtype: str
+    statement: str
+    models: str
+    expected: list[str]
+    killed_by: list[str] = field(default_factory=list)
+    tried: dict[str, str] = field(default_factory=dict)
+    cases: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is what it should be: killed, or an equivalence and alive."""
+        return bool(self.killed_by) == bool(self.expected)
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return f"mutant:{self.mutant}[{self.cell}]"
+
+
+@dataclass
+class Matrix:
+    """How mutants are held to checks: until one fails them, or to all of them."""
+
+    pool: Here
+    budget: str
+    seed: int
+    full: bool = False
+
+    def rows(self, chosen: Sequence[Mutant]) -> Iterator[Row]:
+        """Yield each row when it is decided."""
+        waiting: dict[Future[list[Verdict]], tuple[Row, list[str]]] = {}
+
+        def ask(row: Row, checks: list[str]) -> None:
+            task = Task(Named(row.name), checks[0], row.dtype, self.budget, self.seed, shrink=False)
+            waiting[self.pool.hold([task])] = row, checks[1:]
+
+        for row in blank_rows(chosen):
+            ask(row, self._order(row))
+        while waiting:
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                row, left = waiting.pop(future)
+                (verdict,) = future.result()
+                _note(row, verdict)
+                if left and (self.full or not row.killed_by):
+                    ask(row, left)
+                else:
+                    yield row
+
+    def _order(self, row: Row) -> list[str]:
+        """Return the checks that should see it first, then all others that concern its cell."""
+        mutant = next(m for m in (*mutants(), *equivalences()) if m.id == row.mutant)
+        subject = mutant_subject(mutant, row.cell)
+        concerned = [
+            c.id for c in subject_checks()
+            if c.concerns(subject) and not subject.options.missing(c.needs)
+        ]  # fmt: skip
+        first = [id for id in mutant.killed_by if id in concerned]
+        return [*first, *(id for id in concerned if id not in first)]
+
+
+def blank_rows(chosen: Sequence[Mutant]) -> list[Row]:
+    """Return the rows of these mutants, undecided."""
+    return [
+        Row(m.id, cell, dtype, m.statement, m.models, list(m.killed_by))
+        for m in chosen
+        for cell in m.cells
+        for dtype in m.dtypes
+    ]
+
+
+def _note(row: Row, verdict: Verdict) -> None:
+    row.tried[verdict.check] = verdict.status
+    row.seconds = round(row.seconds + verdict.seconds, 3)
+    if verdict.status in WRONG:
+        if not row.killed_by:
+            row.cases, row.message = verdict.cases, verdict.message
+        row.killed_by.append(verdict.check)
+
+
+def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
+    """Return the mutants and equivalences with these ids, or all; a ValueError lists them."""
+    known = {m.id: m for m in (*mutants(), *equivalences())}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
+    return tuple(known[name] for name in names) or tuple(known.values())
+
+
+def save(path: Path, rows: Sequence[Row], *, command: str, seed: int, budget: str) -> None:
+    """Write the matrix with where it comes from."""
+    document = {
+        "schema": SCHEMA,
+        "command": command,
+        "created": provenance.now(),
+        "seed": seed,
+        "budget": budget,
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "source": provenance.source_state(),
+        "rows": [asdict(row) for row in rows],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

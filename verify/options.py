@@ -1,0 +1,79 @@
+"""What a subject can be asked for. A check that needs more than it offers is *not supported*."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .case import Case
+
+WORDS = {
+    "layers": "more than one layer",
+    "bidirectional": "two directions",
+    "bias": "leaving out the bias",
+    "lengths": "sequences of different lengths",
+    "zero_length": "a sequence of length 0 in a batch",
+    "no_steps": "input of no steps",
+    "projection": "a projected hidden state",
+    "state": "an initial state",
+    "default_state": "leaving out the initial state",
+    "gradient": "gradients",
+    "jvp": "forward-mode derivatives",
+    "batch_first": "input with the batch first",
+    "unbatched": "input without a batch axis",
+    "dropout": "dropout",
+    "named_parameters": "parameters under torch's names",
+}
+"""Every option, as reports put it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which options a subject offers; cases use only those.
+
+    ``reasons`` are pairs (option, what the subject said when it was tried).
+    """
+
+    layers: bool = True
+    bidirectional: bool = True
+    bias: bool = True
+    lengths: bool = True
+    zero_length: bool = False
+    no_steps: bool = False
+    projection: bool = False
+    state: bool = True
+    default_state: bool = True
+    gradient: bool = True
+    jvp: bool = False
+    batch_first: bool = False
+    unbatched: bool = False
+    dropout: bool = False
+    named_parameters: bool = False
+    reasons: tuple[tuple[str, str], ...] = ()
+
+    def lacking(self, case: Case) -> tuple[str, ...]:
+        """Return the options that a case uses and that are not offered."""
+        used = {
+            "layers": case.layers > 1,
+            "bidirectional": case.bidirectional,
+            "bias": not case.bias,
+            "lengths": case.lengths,
+            "zero_length": case.lengths and case.zero_length,
+            "no_steps": case.T == 0,
+            "projection": case.P > 0,
+            "state": case.state,
+            "default_state": not case.state,
+            "batch_first": case.layout == "batch-first",
+            "unbatched": case.layout == "unbatched",
+            "dropout": case.dropout > 0,
+        }
+        return self.missing(tuple(name for name, is_used in used.items() if is_used))
+
+    def missing(self, needed: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the needed options that are not offered."""
+        return tuple(name for name in needed if not getattr(self, name))
+
+    def why(self, missing: tuple[str, ...]) -> str:
+        """Say in a sentence which options are missing and what the subject said."""
+        said = dict(self.reasons)
+        words = [WORDS[m] + (f" ({said[m]})" if m in said else "") for m in missing]
+        return f"the subject does not offer {', '.join(words)}"

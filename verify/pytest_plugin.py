@@ -1,0 +1,291 @@
+"""pytest: ``pytest --gatewise my_lstm.py:MyLSTM``, and ``gatewise.conforms`` for test files.
+
+With ``--gatewise`` each check in each dtype is one test item beside the others. Subjects run in a
+process of their own, so one that crashes or hangs costs its item and not the run. An item passes
+if the check holds, and is skipped if the subject does not offer what the check needs. Everything
+else fails, *blind* and *not tested* too, because nothing has been shown. Where a layer does not
+run at all, its smoke item says why, and its other items fail in one line each, as tests do whose
+fixture is broken; ``-x`` stops at the smoke item, which comes first.
+
+``conforms`` works in pytest's own process: what the layer does to the process, it does to pytest.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .isolation import Isolated
+    from .session import Request
+    from .tasks import Description, Task
+    from .verdict import Verdict
+
+Verdicts = Callable[["Task"], "Verdict"]
+
+RUNS = ("passed", "failed", "known deviation")
+"""What a smoke check says of a layer that can be held to the other checks."""
+
+UNABLE = "the layer does not run: "
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options; nothing happens without ``--gatewise``."""
+    group = parser.getgroup("gatewise", "recurrent layers against the equations (gatewise)")
+    group.addoption(
+        "--gatewise", action="append", default=[], metavar="SUBJECT",
+        help="Hold path/to/file.py:Class or package.module:Name to every check; may be repeated.",
+    )  # fmt: skip
+    group.addoption(
+        "--gatewise-like", metavar="CLASS",
+        help="The class has the constructor, parameters and call of torch.nn.LSTM, GRU or RNN.",
+    )  # fmt: skip
+    group.addoption(
+        "--gatewise-budget", choices=("quick", "standard", "thorough"), default="standard",
+        help="How many cases for each check and dtype (standard).",
+    )  # fmt: skip
+    group.addoption(
+        "--gatewise-seed", type=int, default=0, metavar="N",
+        help="The same seed draws the same cases (0).",
+    )  # fmt: skip
+    group.addoption(
+        "--gatewise-check", action="append", default=[], metavar="ID[,ID]",
+        help="Only these checks; see: gatewise checks.",
+    )  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Put the subjects beside the folders and files that pytest has found."""
+    report = yield
+    if isinstance(collector, pytest.Session) and collector.config.getoption("gatewise"):
+        report.result = [*(report.result or ()), *_nodes(collector)]
+    return report
+
+
+def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
+    """Ask every subject what it offers; a name that leads nowhere is a usage error."""
+    from .isolation import Isolated
+    from .session import Request
+
+    option = session.config.getoption
+    if option("gatewise_seed") < 0:
+        raise pytest.UsageError("--gatewise-seed: expected 0 or more")
+    try:
+        request = Request.parse(
+            option("gatewise"),
+            like=option("gatewise_like"),
+            checks=[name for names in option("gatewise_check") for name in names.split(",")],
+            budget=option("gatewise_budget"),
+            seed=option("gatewise_seed"),
+        )
+    except ValueError as error:
+        raise pytest.UsageError(f"gatewise: {error}") from error
+    isolated = Isolated(request.memory, paths=map(str, session.config.getini("pythonpath")))
+    session.config.add_cleanup(isolated.close)
+    verdicts = _lazily(lambda task: isolated.hold(task, request.patience))
+    return [_node(session, request, one, verdicts) for one in _described(request, isolated)]
+
+
+def _described(request: Request, isolated: Isolated) -> list[Description]:
+    described = [isolated.describe(named, request.patience) for named in request.subjects]
+    for one in described:
+        if one.status == "unknown":
+            raise pytest.UsageError(f"gatewise: {one.problem}")
+    return described
+
+
+def _node(
+    session: pytest.Session, request: Request, described: Description, verdicts: Verdicts
+) -> SubjectNode:
+    file = Path(described.named.name.rpartition(":")[0])
+    path = file.resolve() if file.is_file() else session.path
+    node: SubjectNode = SubjectNode.from_parent(
+        session, name=described.named.name, nodeid=described.named.name, path=path
+    )
+    node.described, node.plan, node.verdicts = described, request.plan([described]), verdicts
+    return node
+
+
+def _lazily(hold: Verdicts) -> Verdicts:
+    """Return what holds a subject to a task once, and to no other task if it does not run."""
+    from dataclasses import replace
+
+    from .checks.smoke import SMOKE
+
+    @functools.cache
+    def verdict(task: Task) -> Verdict:
+        if task.check == SMOKE:
+            return hold(task)
+        smoke = verdict(replace(task, check=SMOKE))
+        if smoke.status not in RUNS:
+            why = smoke.message.removeprefix(UNABLE)
+            return task.unanswered("not tested", f"{UNABLE}{why}")
+        return hold(task)
+
+    return verdict
+
+
+class SubjectNode(pytest.Collector):
+    """A subject, between the session and its checks."""
+
+    described: Description
+    plan: Sequence[Task]
+    verdicts: Verdicts
+
+    def collect(self) -> Iterator[CheckItem]:
+        """Yield an item for each check and dtype, the smoke check first."""
+        from .checks.smoke import SMOKE
+
+        for task in sorted(self.plan, key=lambda task: task.check != SMOKE):
+            item: CheckItem = CheckItem.from_parent(self, name=f"{task.check}[{task.dtype}]")
+            item.task = task
+            yield item
+
+    def verdict(self, task: Task) -> Verdict:
+        """Return the verdict; a subject that could not even be imported has none."""
+        if self.described.problem:
+            return task.unanswered(self.described.status, self.described.problem)
+        return self.verdicts(task)
+
+
+class NotShown(Exception):
+    """A check does not hold, or has not been shown to."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
+class CheckItem(pytest.Item):
+    """One check of one subject in one dtype."""
+
+    task: Task
+    parent: SubjectNode
+
+    def runtest(self) -> None:
+        """Pass, skip or raise, as the verdict says."""
+        verdict = self.parent.verdict(self.task)
+        if verdict.worst_ratio is not None:
+            self.user_properties.append(("error/bound", verdict.worst_ratio))
+        if verdict.status == "not supported":
+            raise pytest.skip.Exception(verdict.message, _use_item_location=True)
+        if verdict.status != "passed":
+            raise NotShown(verdict)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Tell a verdict in words; only what gatewise itself raises has a traceback."""
+        if isinstance(excinfo.value, NotShown):
+            return Told(excinfo.value.verdict)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return where the subject stands, and the item's title."""
+        return self.path, 0, f"{self.parent.name} {self.name}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A verdict as pytest prints it, ``reprcrash`` being the line in its summary."""
+
+    verdict: Verdict
+
+    @property
+    def reprcrash(self) -> Crash:
+        """Return the one line."""
+        return Crash(f"{self.verdict.status}: {self.verdict.message}")
+
+    def __str__(self) -> str:
+        v = self.verdict
+        told = {"first wrong": v.place, "again": v.reproduce}
+        lines = [v.statement, f"{v.status}: {v.message}"]
+        return "\n".join(lines + [f"{name}: {text}" for name, text in told.items() if text])
+
+    def toterminal(self, terminal: Any) -> None:
+        """Print it."""
+        statement, *rest = str(self).split("\n")
+        terminal.line(statement)
+        for line in rest:
+            terminal.line(f"E   {line}", red=True, bold=True)
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What pytest's summary takes of a failure."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def conforms(
+    subject: Any,
+    *,
+    like: str | None = None,
+    checks: Sequence[str] = (),
+    dtype: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Hand a test, for every check and dtype, its ``verdict`` on a layer.
+
+    .. code-block:: python
+
+        @gatewise.conforms(MyLSTM, like="torch.nn.LSTM", budget="quick")
+        def test_my_lstm(verdict):
+            assert verdict.status == "passed", verdict.message
+
+    The arguments are those of ``gatewise.check``. The verdict is computed when the test runs. What
+    the layer does not offer is skipped; any other verdict is the test's to judge.
+    """
+    from .holding import find
+    from .session import Request
+    from .tasks import Description, Named, answer
+
+    found = find(subject, like)
+    request = Request.parse([found.name], like=like, checks=checks, dtype=dtype, budget=budget,
+                            seed=seed)  # fmt: skip
+    described = Description(Named(found.name, like), found.cells, found.dtypes, found.options)
+    verdicts = _lazily(lambda task: answer(task, found, lambda case: None))
+    pending = [
+        pytest.param(Pending(task, verdicts), id=f"{task.check}-{task.dtype}")
+        for task in request.plan([described])
+    ]
+
+    def decorate(test: Callable[..., Any]) -> Any:
+        if "verdict" not in inspect.signature(test).parameters:
+            raise TypeError(f"{test.__name__}: expected an argument named verdict")
+
+        @functools.wraps(test)
+        def judged(*arguments: Any, verdict: Pending, **others: Any) -> Any:
+            __tracebackhide__ = True
+            return test(*arguments, verdict=verdict.computed(), **others)
+
+        return pytest.mark.parametrize("verdict", pending)(judged)
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A verdict to come."""
+
+    task: Task
+    verdicts: Verdicts = field(repr=False)
+
+    def computed(self) -> Verdict:
+        """Return the verdict; skip the test that asks for what the layer does not offer."""
+        __tracebackhide__ = True
+        verdict = self.verdicts(self.task)
+        if verdict.status == "not supported":
+            raise pytest.skip.Exception(verdict.message, _use_item_location=True)
+        return verdict

@@ -1,0 +1,79 @@
+"""Make a failing case easier to read, as long as it fails: fewer options, smaller sizes, 0 or 1/8.
+
+Hypothesis shrinks what it draws, and cases that are drawn have mutually different sizes and
+random numbers. Neither is needed any more once a case has failed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from .case import Case
+from .options import Options
+
+PLAIN = {
+    "dropout": 0.0,
+    "P": 0,
+    "layers": 1,
+    "bidirectional": False,
+    "zero_length": False,
+    "lengths": False,
+    "bias": False,
+    "state": False,
+    "layout": "time-first",
+    "scale": "unit",
+}
+"""What a case is without its options, the larger simplifications first."""
+
+LONGEST = 5.0
+"""Seconds; a slow subject keeps a larger case."""
+
+
+def simplify(
+    case: Case, fails: Callable[[Case], bool], options: Options, parts: Sequence[str]
+) -> Case:
+    """Return a case that fails and none of whose simplifications does, or what time allowed."""
+    deadline = time.monotonic() + LONGEST
+    found = True
+    while found and time.monotonic() < deadline:
+        found = False
+        for candidate in (*_plainer(case), *_smaller(case)):
+            if not options.lacking(candidate) and fails(candidate):
+                case, found = candidate, True
+                break
+            if time.monotonic() > deadline:
+                return case
+    return _with_simple_numbers(case, fails, parts, deadline)
+
+
+def _plainer(case: Case) -> Iterator[Case]:
+    for name, value in PLAIN.items():
+        if getattr(case, name) != value:
+            yield replace(case, **{name: value})  # type: ignore[arg-type]
+
+
+def _smaller(case: Case) -> Iterator[Case]:
+    """Yield smaller sizes: 1, half, one less."""
+    for name in "TBHD":
+        size = getattr(case, name)
+        least = case.P + 1 if name == "H" else 1
+        for smaller in dict.fromkeys((least, size // 2, size - 1)):
+            if least <= smaller < size:
+                yield replace(case, **{name: smaller})
+
+
+def _with_simple_numbers(
+    case: Case, fails: Callable[[Case], bool], parts: Sequence[str], deadline: float
+) -> Case:
+    for part in parts:
+        for name in ("zeroed", "rounded"):
+            if time.monotonic() > deadline:
+                return case
+            names = ",".join(filter(None, (getattr(case, name), part)))
+            candidate = replace(case, **{name: names})  # type: ignore[arg-type]
+            if fails(candidate):
+                case = candidate
+                break
+    return case
