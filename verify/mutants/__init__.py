@@ -1,0 +1,28 @@
+"""Mutants: subjects that are wrong on purpose, each in one way, to try the checks themselves.
+
+A check that no mutant fails proves nothing. ``workshop`` is a right layer in replaceable parts;
+the other modules hold one function a fault, after a defect that somebody really had, and
+``equivalences`` hold programs that look different and are right. A new module is found by itself.
+"""
+
+from __future__ import annotations
+
+from .catalogue import (
+    LEFT_OUT,
+    Mutant,
+    equivalences,
+    mutant_named,
+    mutant_subject,
+    mutants,
+    right_subject,
+)
+
+__all__ = [
+    "LEFT_OUT",
+    "Mutant",
+    "equivalences",
+    "mutant_named",
+    "mutant_subject",
+    "mutants",
+    "right_subject",
+]

@@ -1,0 +1,183 @@
+"""What a mutant is, where all of them are found, and how one becomes a subject."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..case import Case
+from ..options import Options
+from ..subjects import explicit_parameters as packing
+from ..subjects.loading import UnknownSubject
+from .workshop import Workshop
+
+Change = Callable[[Workshop], None]
+"""Replace parts of a right layer."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A way to be wrong: id, one sentence, the real defect it is modelled on.
+
+    ``cells`` it makes sense for, ``dtypes`` in which it shows. ``killed_by`` are the checks that
+    must see it, the most specific first; none for an equivalence, which must survive. ``needs``
+    are options without which it does not show; ``isolated``: only ever run it in a process of
+    its own.
+    """
+
+    id: str
+    statement: str
+    change: Change = field(repr=False)
+    cells: tuple[str, ...]
+    killed_by: tuple[str, ...] = ()
+    models: str = ""
+    dtypes: tuple[str, ...] = ("float64",)
+    needs: tuple[str, ...] = ()
+    isolated: bool = False
+
+
+_found: dict[str, Mutant] = {}
+
+LEFT_OUT = {"F10": "a clip left out or misplaced: no cell of the reference clips"}
+"""Faults that are known and that no mutant has, with the reason."""
+
+
+def mutant(
+    id: str,
+    *,
+    cells: tuple[str, ...],
+    killed_by: tuple[str, ...] = (),
+    models: str = "",
+    dtypes: tuple[str, ...] = ("float64",),
+    needs: tuple[str, ...] = (),
+    isolated: bool = False,
+) -> Callable[[Change], Change]:
+    """Register the decorated change, whose docstring is the statement."""
+
+    def register(change: Change) -> Change:
+        if id in _found:
+            raise ValueError(f"mutant {id} is registered twice")
+        statement = (change.__doc__ or "").strip()
+        _found[id] = Mutant(
+            id, statement, change, cells, killed_by, models, dtypes, needs, isolated
+        )
+        return change
+
+    return register
+
+
+def _all() -> tuple[Mutant, ...]:
+    package = importlib.import_module(__package__ or "")
+    for module in pkgutil.iter_modules(package.__path__, prefix=f"{package.__name__}."):
+        importlib.import_module(module.name)
+    return tuple(_found[id] for id in sorted(_found))
+
+
+def mutants() -> tuple[Mutant, ...]:
+    """Return every wrong program, by id."""
+    return tuple(m for m in _all() if m.killed_by)
+
+
+def equivalences() -> tuple[Mutant, ...]:
+    """Return every program that is written differently and is right all the same."""
+    return tuple(m for m in _all() if not m.killed_by)
+
+
+@dataclass(frozen=True)
+class MutantSubject:
+    """The layer of one cell with a mutant's change; without one it is right."""
+
+    cell_name: str
+    mutant: Mutant | None = None
+
+    @property
+    def name(self) -> str:
+        """``mutant:L01[lstm]``; ``mutant:none[lstm]`` is right."""
+        return f"mutant:{self.mutant.id if self.mutant else 'none'}[{self.cell_name}]"
+
+    @property
+    def options(self) -> Options:
+        """Everything that a layer can be asked for, except layouts and forward mode."""
+        projection = self.cell_name == "lstm-projected"
+        return Options(zero_length=True, no_steps=True, dropout=True, projection=projection)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes in which the mutant shows; both, if it is right."""
+        return self.mutant.dtypes if self.mutant else ("float64", "float32")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cell it claims."""
+        return (self.cell_name,)
+
+    def version(self) -> str:
+        """Say whether it is right."""
+        return "right" if self.mutant is None else self.mutant.id
+
+    def cell(self, case: Case) -> str:
+        """Return the cell it claims."""
+        return self.cell_name
+
+    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the explicit layout."""
+        return packing.shapes(case, self.cell_name)
+
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw one parameter as its cell wants it."""
+        return packing.draw(case, self.cell_name, name, shape)
+
+    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
+        """Collect the arrays; they are the reference's."""
+        return packing.to_reference(case, self.cell_name, parameters)
+
+    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Name the reference's arrays."""
+        return packing.from_reference(case, parameters)
+
+    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Name the reference's arrays."""
+        return packing.from_reference(case, gradient)
+
+    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
+        """Say which gate and unit an entry belongs to."""
+        return packing.place(case, self.cell_name, name, index)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: a mutant is not to be called without the catalogue."""
+        return ""
+
+    def build(self, case: Case) -> Workshop:
+        """Return the layer, ready to be called, with its one fault."""
+        layer = Workshop(case, cell_named(self.cell_name))
+        if self.mutant:
+            self.mutant.change(layer)
+        return layer
+
+
+def right_subject(cell: str) -> MutantSubject:
+    """Return the layer of a cell as every mutant finds it."""
+    return MutantSubject(cell)
+
+
+def mutant_subject(mutant: Mutant, cell: str) -> MutantSubject:
+    """Return the subject that a mutant makes of a cell's layer."""
+    if cell not in mutant.cells:
+        raise UnknownSubject(f"mutant {mutant.id} is none of {cell}, but of {mutant.cells}")
+    return MutantSubject(cell, mutant)
+
+
+def mutant_named(name: str) -> MutantSubject:
+    """Return the subject called ``mutant:ID[CELL]``; without a cell, of the mutant's first."""
+    id, _, cell = name.removeprefix("mutant:").removesuffix("]").partition("[")
+    if id == "none":
+        return right_subject(cell or "lstm")
+    known = {m.id: m for m in _all()}
+    if id not in known:
+        raise UnknownSubject(f"subject {name!r} is not known; mutants are {', '.join(known)}")
+    return mutant_subject(known[id], cell or known[id].cells[0])

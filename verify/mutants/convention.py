@@ -1,0 +1,135 @@
+"""One convention taken for another: where the reset acts, what z is, how many biases (C)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.functions import Array, minimum, switch, tanh
+from ...reference.parameters import Parameters
+from .catalogue import mutant
+from .parts import (
+    GRU,
+    LSTM,
+    Gate,
+    any_step,
+    changed,
+    gru_step,
+    pre_activation,
+    reads,
+    with_gates,
+)
+from .workshop import At, Workshop
+
+
+@mutant("C01", cells=GRU, models="pytorch/pytorch#8153", killed_by=("forward",))
+def reset_on_the_other_side_of_the_product(layer: Workshop) -> None:
+    """The reset acts before U_n where it should act after it, and after where before."""
+
+    def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+        if "b_hn" in p:
+            return tanh(x @ p.W_n + p.b_n + (r * h) @ p.U_n + p.b_hn)
+        return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n))
+
+    layer.step = lambda at, p, x, s: gru_step(layer.cell.name, p, x, s, candidate=candidate)
+
+
+@mutant("C02", cells=("gru",), models="apple/coremltools#1124", killed_by=("forward", "gradient"))
+def biases_of_the_candidate_merged(layer: Workshop) -> None:
+    """b_hn is added to b_n, outside the reset, as if the two biases were one."""
+
+    def merged(p: Parameters) -> Parameters:
+        return changed(with_gates(p, b_n=p.b_n + p.b_hn), b_hn=0 * p.b_hn)
+
+    reads(layer, merged)
+
+
+@mutant("C03", cells=("gru",), models="google/flax#5594", killed_by=("influence", "forward"))
+def recurrent_bias_dropped(layer: Workshop) -> None:
+    """The recurrent bias b_hn is not added."""
+    reads(layer, lambda p: changed(p, b_hn=0 * p.b_hn))
+
+
+@mutant("C03b", cells=("rnn", "lstm", "gru-keeps-old"), killed_by=("influence", "forward"))
+def bias_dropped(layer: Workshop) -> None:
+    """No bias is added."""
+    reads(layer, lambda p: changed(p, b=0 * p.b))
+
+
+@mutant(
+    "C04",
+    cells=("rnn", *LSTM, *GRU),
+    models="kelvinxu/arctic-captions#7",
+    killed_by=("forward",),
+)
+def bias_added_twice(layer: Workshop) -> None:
+    """The bias is added twice."""
+    reads(layer, lambda p: changed(p, b=2 * p.b))
+
+
+@mutant("C05", cells=GRU, models="pytorch/pytorch#60645", killed_by=("gate-limits", "forward"))
+def update_gate_of_the_other_polarity(layer: Workshop) -> None:
+    """Z is the share of the other one: 1 - z stands for z."""
+    reads(layer, lambda p: with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z))
+
+
+def hard_sigmoid(slope: float) -> Gate:
+    """Return a gate of straight lines: clip(slope s + 1/2, 0, 1)."""
+
+    def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        line = pre_activation(p, letter, x, h, c) * slope + 0.5
+        return minimum(switch(line, 0 * line, line), 1 + 0 * line)
+
+    return gate
+
+
+@mutant(
+    "C06",
+    cells=(*LSTM, *GRU),
+    models="minimaxir/textgenrnn#153",
+    killed_by=("forward", "gradient"),
+)
+def hard_sigmoid_of_slope_a_fifth(layer: Workshop) -> None:
+    """Gates are clip(0.2 s + 0.5, 0, 1) in the place of the sigmoid."""
+    gate = hard_sigmoid(0.2)
+    layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
+
+
+@mutant("C06b", cells=("lstm", "gru"), killed_by=("forward", "gradient"))
+def hard_sigmoid_of_slope_a_sixth(layer: Workshop) -> None:
+    """Gates are clip(s / 6 + 0.5, 0, 1) in the place of the sigmoid."""
+    gate = hard_sigmoid(1 / 6)
+    layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
+
+
+@mutant(
+    "C07",
+    cells=GRU,
+    models="ooples/AiDotNet#722",
+    killed_by=("unit-permutation", "forward"),
+)
+def reset_gate_of_the_first_unit_for_all(layer: Workshop) -> None:
+    """The candidate of every unit sees the reset gate of unit 0."""
+    cell = layer.cell.name
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+            r = r[:, :1]
+            if "b_hn" in p:
+                return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n + p.b_hn))
+            return tanh(x @ p.W_n + p.b_n + (r * h) @ p.U_n)
+
+        return gru_step(cell, p, x, state, candidate=candidate)
+
+    layer.step = step
+
+
+@mutant(
+    "C08",
+    cells=("lstm", "gru"),
+    models="tensorflow/tfjs#2442",
+    killed_by=("influence", "forward"),
+)
+def bias_of_the_first_gate_for_all(layer: Workshop) -> None:
+    """Every gate adds the first row of the bias; the others are not read."""
+    reads(layer, lambda p: changed(p, b=np.stack([p.b[0]] * len(p.b))))

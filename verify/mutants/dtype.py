@@ -1,0 +1,134 @@
+"""Precision, range and the order of sums (D)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.cells.lstm import cell_state
+from ...reference.functions import Array, minimum, zeros
+from ...reference.parameters import Parameters
+from ..subjects.protocol import Inputs, Result
+from .catalogue import mutant
+from .parts import GRU, LSTM, PLAIN, any_step, changed, lstm_step, pre_activation
+from .tape import instead, plain
+from .workshop import At, Workshop
+
+CLAMP = 8.0
+
+
+@mutant(
+    "D01",
+    cells=PLAIN,
+    models="tensorflow/tensorflow#32369",
+    killed_by=("dtype", "forward", "gradient"),
+)
+def computes_in_float32(layer: Workshop) -> None:
+    """float64 comes in and goes out; in between there is float32."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        def single(a: Array) -> Array:
+            return a.astype("float32")
+
+        state = None if inputs.state is None else tuple(single(s) for s in inputs.state)
+        named = {name: single(a) for name, a in inputs.parameters.items()}
+        result = right(Inputs(named, single(inputs.x), state, inputs.lengths))
+        back = layer.case.dtype
+        return Result(result.y.astype(back), tuple(s.astype(back) for s in result.final))
+
+    layer.run = run
+
+
+@mutant(
+    "D02",
+    cells=PLAIN,
+    models="fla-org/flash-linear-attention#37",
+    killed_by=("dtype", "forward", "transition"),
+    dtypes=("float32",),
+)
+def state_kept_in_bfloat16(layer: Workshop) -> None:
+    """The state is rounded to bfloat16 after every step."""
+    right = layer.step
+    layer.step = lambda at, p, x, state: tuple(
+        instead(s, to_bfloat16(plain(s))) for s in right(at, p, x, state)
+    )
+
+
+def to_bfloat16(a: Array) -> Array:
+    """Round to the nearest number of 8 significant bits, ties to even."""
+    bits = a.astype(np.float32).view(np.uint32)
+    upper = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return upper.view(np.float32).astype(a.dtype)
+
+
+@mutant("D03", cells=LSTM, models="mlcommons/inference#689", killed_by=("transition",))
+def cell_state_clamped(layer: Workshop) -> None:
+    """The cell state never leaves [-8, 8]."""
+
+    def clamped(f: Array, c: Array, i: Array, g: Array) -> Array:
+        limit = CLAMP + zeros(c, c.shape)
+        return -minimum(-minimum(cell_state(f, c, i, g), limit), limit)
+
+    layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=clamped)
+
+
+@mutant(
+    "D04",
+    cells=(*LSTM, *GRU),
+    models="muditbhargava66/PyxLSTM#15",
+    killed_by=("extreme",),
+    dtypes=("float64", "float32"),
+)
+def sigmoid_overflows(layer: Workshop) -> None:
+    """The sigmoid is computed as exp(s) / (1 + exp(s)), which is inf / inf for large s."""
+
+    def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        e = np.exp(pre_activation(p, letter, x, h, c))
+        return e / (1 + e)
+
+    layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
+
+
+@mutant("D05", cells=PLAIN, models="pytorch/pytorch#35661", killed_by=("repeat",))
+def sums_in_random_order(layer: Workshop) -> None:
+    """Products with W add their terms in an order that changes from call to call."""
+    rng, right = np.random.default_rng(), layer.step
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        order = rng.permutation(x.shape[1])
+        return right(at, changed(p, W=p.W[:, order]), x[:, order], state)
+
+    layer.step = step
+
+
+_scratch = np.zeros(0)
+"""Memory that all layers share, as large as the largest call so far."""
+
+
+@mutant("D06", cells=PLAIN, models="microsoft/onnxruntime#28052", killed_by=("repeat",))
+def reads_past_the_end_of_scratch(layer: Workshop) -> None:
+    """The last row reads one number past the end of scratch: 0, or what a larger call left."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        T, B, D = inputs.x.shape
+        if T == 0:
+            return right(inputs)
+        stray = np.zeros((T, B, D), inputs.x.dtype)
+        stray[-1, -1, -1] = _past_the_end(plain(inputs.x))
+        return right(replace(inputs, x=inputs.x + stray))
+
+    layer.run = run
+
+
+def _past_the_end(x: Array) -> float:
+    """Write x into scratch, and return the number behind it."""
+    global _scratch  # noqa: PLW0603 - the point of this mutant
+    if _scratch.size <= x.size:
+        _scratch = np.concatenate([_scratch, np.zeros(x.size + 1 - _scratch.size)])
+    behind = float(_scratch[x.size])
+    _scratch[: x.size] = np.nan_to_num(x.ravel())
+    return behind

@@ -1,0 +1,180 @@
+"""Equations with a mistake in them: gates, peepholes, updates, time gates (F)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.cells import cell_named
+from ...reference.cells.lstm import cell_state
+from ...reference.functions import Array, tanh
+from ...reference.parameters import Parameters
+from .catalogue import mutant
+from .parts import GRU, LSTM, PLAIN, changed, gate, gru_step, lstm_step, reads, with_gates
+from .workshop import At, Workshop
+
+PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
+
+
+@mutant("F01", cells=LSTM, models="apache/tvm#3410", killed_by=("gate-limits", "forward"))
+def forget_bias_after_the_sigmoid(layer: Workshop) -> None:
+    """F is the sigmoid plus 1, so more than everything is kept."""
+
+    def more(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        right = gate(p, letter, x, h, c)
+        return right + 1 if letter == "f" else right
+
+    layer.step = lambda at, p, x, s: lstm_step(p, x, s, gate=more)
+
+
+@mutant("F02", cells=("lstm-peephole",), models="Lasagne/Lasagne#448", killed_by=("forward",))
+def peephole_after_the_sigmoid(layer: Workshop) -> None:
+    """The peephole's share is added to the gate, not to what its sigmoid is applied to."""
+
+    def after(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        return gate(p, letter, x, h, 0 * c) + getattr(p, f"p_{letter}") * c
+
+    layer.step = lambda at, p, x, s: lstm_step(p, x, s, gate=after)
+
+
+@mutant(
+    "F03",
+    cells=("lstm-peephole", "lstm-peephole-old"),
+    models="MartinuzziFrancesco/RecurrentLayers.jl#134",
+    killed_by=("forward",),
+)
+def output_peephole_of_the_other_reading(layer: Workshop) -> None:
+    """The peephole of o reads c_{t-1} where it should read c_t, and the other way round."""
+    other = {"lstm-peephole": "lstm-peephole-old", "lstm-peephole-old": "lstm-peephole"}
+    cell = cell_named(other[layer.cell.name])
+    layer.step = lambda at, p, x, s: cell.step(p, x, s)[0]
+
+
+@mutant("F04", cells=PEEPHOLES, killed_by=("forward",))
+def peepholes_in_another_order(layer: Workshop) -> None:
+    """The peepholes, which stand in the order i, f, o, are read as i, o, f."""
+    reads(layer, lambda p: changed(p, p=p.p[[0, 2, 1]]))
+
+
+@mutant("F04b", cells=PEEPHOLES, killed_by=("influence", "forward"))
+def no_peepholes(layer: Workshop) -> None:
+    """The gates do not see the cell state."""
+    reads(layer, lambda p: changed(p, p=0 * p.p))
+
+
+@mutant(
+    "F05",
+    cells=LSTM,
+    models="MartinuzziFrancesco/torchrecurrent#22",
+    killed_by=("forward",),
+)
+def input_gate_added_to_the_candidate(layer: Workshop) -> None:
+    """The cell state takes i + g in the place of i g."""
+
+    def added(f: Array, c: Array, i: Array, g: Array) -> Array:
+        return f * c + (i + g)
+
+    layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=added)
+
+
+@mutant("F06", cells=LSTM, models="glample/tagger#25", killed_by=("influence", "forward"))
+def forget_gate_coupled(layer: Workshop) -> None:
+    """F is 1 - i; its own weights are not used."""
+
+    def coupled(f: Array, c: Array, i: Array, g: Array) -> Array:
+        return cell_state(1 - i, c, i, g)
+
+    layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=coupled)
+
+
+@mutant("F07", cells=GRU, models="Maluuba/gensen#5", killed_by=("influence", "forward"))
+def reset_gate_not_used(layer: Workshop) -> None:
+    """The reset gate is computed, and the candidate does without it."""
+
+    def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+        recurrent = h @ p.U_n + (p.b_hn if "b_hn" in p else 0)
+        return tanh(x @ p.W_n + p.b_n + recurrent)
+
+    layer.step = lambda at, p, x, s: gru_step(layer.cell.name, p, x, s, candidate=candidate)
+
+
+@mutant(
+    "F08",
+    cells=(*LSTM, "gru"),
+    models="stanfordnlp/stanza#88",
+    killed_by=("influence", "forward"),
+)
+def recurrent_weights_of_another_gate(layer: Workshop) -> None:
+    """The second gate uses the recurrent weights of the first."""
+    first, second, *_ = layer.cell.gates
+    reads(
+        layer, lambda p: with_gates(p, **{f"U_{second}": getattr(p, f"U_{first}")})
+    )  # fmt: skip
+
+
+@mutant("F08b", cells=("lstm", "gru"), models="ddbourgin/numpy-ml#42", killed_by=("forward",))
+def bias_of_another_gate(layer: Workshop) -> None:
+    """The second gate uses the bias of the first."""
+    first, second, *_ = layer.cell.gates
+    reads(
+        layer, lambda p: with_gates(p, **{f"b_{second}": getattr(p, f"b_{first}")})
+    )  # fmt: skip
+
+
+@mutant(
+    "F09",
+    cells=PLAIN,
+    models="onnx/onnx-mlir#367",
+    killed_by=("unit-permutation", "forward"),
+)
+def state_overwritten_while_it_is_read(layer: Workshop) -> None:
+    """The first half of the units is written before the second half reads the old state."""
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        half = layer.case.H // 2
+        early, _ = layer.cell.step(p, x, state)
+        mixed = np.concatenate([early[0][:, :half], state[0][:, half:]], axis=1)
+        late, _ = layer.cell.step(p, x, (mixed, *state[1:]))
+        # A unit's own c, or the GRU's own h, is read before it is written.
+        return tuple(
+            np.concatenate([e[:, :half], n[:, half:]], axis=1)
+            for e, n in zip(early, late, strict=True)
+        )
+
+    layer.step = step
+
+
+LARGE_BATCH = 512
+
+
+@mutant(
+    "F14",
+    cells=PLAIN,
+    models="ROCm/rocm-libraries#10551",
+    killed_by=("transition",),
+)
+def no_bias_in_large_inputs(layer: Workshop) -> None:
+    """The bias is skipped when T times B is above 512."""
+
+    def read(p: Parameters) -> Parameters:
+        T, B, _ = layer.given.x.shape
+        return changed(p, b=0 * p.b) if T * B > LARGE_BATCH else p
+
+    reads(layer, read)
+
+
+@mutant(
+    "F15",
+    cells=PLAIN,
+    models="microsoft/onnxruntime#3893",
+    killed_by=("batch-single", "batch-permutation", "forward"),
+)
+def scratch_not_cleared_between_rows(layer: Workshop) -> None:
+    """Two scratch buffers serve the rows in turns; row b also holds what row b - 2 left there."""
+    right = layer.see
+
+    def see(at: At, x: Array) -> Array:
+        x = right(at, x)
+        return x if x.shape[0] < 3 else np.concatenate([x[:2], x[2:] + x[:-2]])
+
+    layer.see = see

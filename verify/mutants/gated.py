@@ -1,0 +1,149 @@
+"""The gates around a cell: the Phased LSTM's rhythm, and Skip RNN's choice of steps (F, G)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...reference.cell import State
+from ...reference.cells.lstm import candidate, cell_state, hidden_state
+from ...reference.cells.lstm_phased import LEAK, PhasedLSTM, gated_state, phase, time_gate
+from ...reference.cells.skip import Skip, accumulated, increment, skip_state
+from ...reference.functions import Array, binarise, switch, zeros
+from ...reference.parameters import Parameters
+from .catalogue import mutant
+from .parts import SKIP, gate
+from .tape import custom
+from .workshop import At, Workshop
+
+PHASED = ("lstm-phased",)
+
+
+@mutant("F11", cells=PHASED, models="fferroni/PhasedLSTM-Keras#7", killed_by=("forward",))
+def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
+    """The time gate opens and then counts as closed: it tests r_on / 2 twice."""
+
+    def half(p: Parameters, phi: Array) -> Array:
+        return switch(phi - p.r_on / 2, 2 * phi / p.r_on, LEAK * phi)
+
+    layer.step = lambda at, p, x, s: phased_step(p, x, s, half)
+
+
+@mutant(
+    "F12",
+    cells=PHASED,
+    models="philipperemy/tensorflow-phased-lstm#10",
+    killed_by=("modes",),
+)
+def leak_depends_on_the_mode(layer: Workshop) -> None:
+    """In evaluation the closed gate does not leak, though it is one and the same layer."""
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        layer.cell = PhasedLSTM(LEAK if layer.training else 0.0)
+        return right(at, p, x, state)
+
+    right, layer.step = layer.step, step
+
+
+@mutant("F12b", cells=PHASED, killed_by=("forward",))
+def time_gate_without_leak(layer: Workshop) -> None:
+    """The closed gate never leaks."""
+    layer.cell = PhasedLSTM(0.0)
+
+
+@mutant("F13", cells=PHASED, models="Enny1991/PLSTM#1", killed_by=("forward",))
+def output_of_the_gated_cell_state(layer: Workshop) -> None:
+    """The proposed h is taken from the gated cell state, not from the proposed one."""
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        return phased_step(p, x, state, lambda p, phi: time_gate(p, phi, LEAK), gated_c=True)
+
+    layer.step = step
+
+
+def phased_step(
+    p: Parameters,
+    x: Array,
+    state: State,
+    openness: Callable[[Parameters, Array], Array],
+    *,
+    gated_c: bool = False,
+) -> State:
+    """Step a Phased LSTM; with ``gated_c``, h̃ is taken from the gated cell state."""
+    h, c = state
+    time, x = x[:, :1], x[:, 1:]
+    k = openness(p, phase(p, time))
+    i, f = gate(p, "i", x, h, c), gate(p, "f", x, h, c)
+    c_proposed = cell_state(f, c, i, candidate(p, x, h))
+    o, c_new = gate(p, "o", x, h, c_proposed), gated_state(k, c_proposed, c)
+    h_proposed = hidden_state(o, c_new if gated_c else c_proposed)
+    return gated_state(k, h_proposed, h), c_new
+
+
+@mutant("G17", cells=SKIP, models="gitabcworld/skiprnn_pytorch#5", killed_by=("gradient",))
+def binariser_without_gradient(layer: Workshop) -> None:
+    """The rounded update gate passes no cotangent on, so nothing learns when to skip."""
+    layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, rounded=binarise)
+
+
+@mutant("F16", cells=SKIP, killed_by=("forward",))
+def skipping_never_restarts(layer: Workshop) -> None:
+    """The share of an update adds up after an update, too."""
+
+    def always(u: Array, u_tilde: Array, delta: Array) -> Array:
+        return accumulated(0 * u, u_tilde, delta)
+
+    layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, following=always)
+
+
+@mutant("F17", cells=SKIP, killed_by=("gradient",))
+def share_of_an_update_without_limit(layer: Workshop) -> None:
+    """The share of an update grows past 1."""
+
+    def unlimited(u: Array, u_tilde: Array, delta: Array) -> Array:
+        return u * delta + (1 - u) * (u_tilde + delta)
+
+    layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, following=unlimited)
+
+
+@mutant("F18", cells=("skip-lstm",), killed_by=("forward",))
+def share_of_an_update_from_the_cell_state(layer: Workshop) -> None:
+    """The increment reads the cell state, not the hidden state."""
+    layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, read=1)
+
+
+@mutant("S14", cells=SKIP, killed_by=("default-state",))
+def first_step_may_be_skipped(layer: Workshop) -> None:
+    """Without an initial state, ũ begins at 0, so the first step is skipped."""
+    right = layer.read_state
+
+    def read(state: State | None, x: Array) -> State:
+        *plain, u = right(state, x)
+        return (*plain, zeros(u, u.shape) if state is None else u)
+
+    layer.read_state = read
+
+
+def straight_through(u_tilde: Array) -> Array:
+    """Round, with derivative 1."""
+    return custom(lambda u: ([binarise(u)], lambda d: [d]), u_tilde)[0]
+
+
+def skip_step(
+    layer: Workshop,
+    p: Parameters,
+    x: Array,
+    state: State,
+    *,
+    rounded: Callable[[Array], Array] = straight_through,
+    following: Callable[[Array, Array, Array], Array] = accumulated,
+    read: int = 0,
+) -> State:
+    """The step of a skipping cell; ``read`` is the state that the increment sees."""
+    *old, u_tilde = state
+    assert isinstance(layer.cell, Skip)  # noqa: S101 - the mutant lists such cells only
+    u = rounded(u_tilde)
+    names = [name for name in p if name not in ("w_p", "b_p")]
+    q = Parameters({n: p.shapes[n] for n in names}, {n: p[n] for n in names})
+    proposed, _ = layer.cell.plain.step(q, x, tuple(old))
+    kept = tuple(skip_state(u, s, before) for s, before in zip(proposed, old, strict=True))
+    return (*kept, following(u, u_tilde, increment(p, kept[read])))

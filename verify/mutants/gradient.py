@@ -1,0 +1,195 @@
+"""A right forward pass, and a step's or a sequence's way back with a mistake in it (G)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...reference.cell import Gates, State
+from ...reference.functions import Array, tanh
+from ...reference.parameters import Parameters
+from ...reference.sequence import Step, Unrolled, only, unroll
+from .catalogue import mutant
+from .parts import PLAIN, RECURRENT, changed
+from .tape import Pull, custom
+from .workshop import At, Workshop
+
+
+def after_step_vjp(
+    layer: Workshop,
+    spoil: Callable[[At, Parameters, Array, State], tuple[Parameters, Array, State]],
+) -> None:
+    """Let every step's gradients (dp, dx, dold) be a function of the right ones."""
+    right = layer.step_vjp
+
+    def vjp(
+        at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
+    ) -> tuple[Parameters, Array, State]:
+        return spoil(at, *right(at, p, x, state, gates, new, d))
+
+    layer.step_vjp = vjp
+
+
+@mutant("G03", cells=PLAIN, models="elixir-nx/axon#646", killed_by=("gradient",))
+def jacobians_in_forward_order(layer: Workshop) -> None:
+    """On the way back, the Jacobians of the steps are met in the order of time."""
+
+    def unrolled(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
+            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
+            x, start = arrays[len(p)], arrays[len(p) + 1 :]
+            run = unroll(layer.cell, q, x, start, at.lengths)
+
+            def pull(dy: Array, *dfinal: Array) -> Sequence[Array]:
+                dp, dx, d0 = _mirrored(layer, q, run, dy, dfinal)
+                return [*dp.values(), dx, *d0]
+
+            return [run.y, *run.final], pull
+
+        y, *final = custom(rule, *p.values(), x, *at.start)
+        return y, tuple(final)
+
+    layer.unroll = unrolled
+
+
+def _mirrored(
+    layer: Workshop, p: Parameters, run: Unrolled, dy: Array, dfinal: State
+) -> tuple[Parameters, Array, State]:
+    """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
+    dp, dx, d = p.map(np.zeros_like), np.zeros_like(run.x), dfinal
+    for t in reversed(range(len(run.steps))):
+        step = run.steps[t]
+        arriving = (only(step.active, d[0] + dy[t]), *(only(step.active, s) for s in d[1:]))
+        skipping = tuple(s - only(step.active, s) for s in d)
+        dp_t, dx_t, _ = _step_pulled(layer, p, step, arriving)
+        _, _, d_old = _step_pulled(layer, p, run.steps[-1 - t], arriving)
+        dp, dx[t] = dp + dp_t, only(step.active, dx_t)
+        d = tuple(o + s for o, s in zip(d_old, skipping, strict=True))
+    return dp, dx, d
+
+
+def _step_pulled(
+    layer: Workshop, p: Parameters, step: Step, d: State
+) -> tuple[Parameters, Array, State]:
+    return layer.cell.vjp(p, step.x, step.state, step.gates, step.new, d)
+
+
+@mutant(
+    "G06", cells=RECURRENT, models="ooples/AiDotNet#722", killed_by=("gradient-window", "gradient")
+)
+def no_cotangent_between_steps(layer: Workshop) -> None:
+    """No step hands a cotangent on the hidden state to the step before it."""
+
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+        return dp, dx, (0 * d_old[0], *d_old[1:]) if at.t else d_old
+
+    after_step_vjp(layer, spoil)
+
+
+@mutant("G07", cells=("lstm",), models="wvabrinskas/Neuron#181", killed_by=("gradient",))
+def input_gate_times_itself(layer: Workshop) -> None:
+    """The cotangent of i is multiplied by i where g belongs."""
+    right = layer.step_vjp
+    layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
+        at, p, x, state, {**gates, "g": gates["i"]}, new, d
+    )
+
+
+@mutant("G07b", cells=("rnn", "lstm"), models="wvabrinskas/Neuron#181", killed_by=("gradient",))
+def slope_of_tanh_taken_twice(layer: Workshop) -> None:
+    """The slope of tanh is taken of a value that is activated already."""
+    right = layer.step_vjp
+    layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
+        at, p, x, state, gates, (*new[:-1], tanh(new[-1])), d
+    )
+
+
+@mutant("G08", cells=("rnn", "lstm"), models="wvabrinskas/Neuron#181", killed_by=("gradient",))
+def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
+    """The gradient of U takes h_t in the place of h_{t-1}."""
+    right = layer.step_vjp
+
+    def vjp(
+        at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
+    ) -> tuple[Parameters, Array, State]:
+        dp, dx, d_old = right(at, p, x, state, gates, new, d)
+        late, _, _ = right(at, p, x, (new[0], *state[1:]), gates, new, d)
+        return changed(dp, U=late.U), dx, d_old
+
+    layer.step_vjp = vjp
+
+
+@mutant("G09", cells=("lstm",), models="hanbt/learn_dl#53", killed_by=("gradient",))
+def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
+    """The gradients of b_i and b_o are that of b_f."""
+
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+        return changed(dp, b=np.stack([dp.b_f, dp.b_f, dp.b_g, dp.b_f])), dx, d_old
+
+    after_step_vjp(layer, spoil)
+
+
+@mutant(
+    "G14",
+    cells=("lstm", "gru"),
+    models="pytorch/pytorch#1532",
+    killed_by=("backward-twice",),
+)
+def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
+    """The way back writes over the gates it saved; a second one through the same run is wrong."""
+    right = layer.step_vjp
+
+    def vjp(
+        at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
+    ) -> tuple[Parameters, Array, State]:
+        pulled = right(at, p, x, state, gates, new, d)
+        for values in gates.values():
+            values[...] = 0
+        return pulled
+
+    layer.step_vjp = vjp
+
+
+@mutant(
+    "G15",
+    cells=("lstm-peephole", "lstm-peephole-old", "lstm-phased"),
+    models="tensorflow/tensorflow#34171",
+    killed_by=("gradient",),
+)
+def peephole_gradient_of_one_row(layer: Workshop) -> None:
+    """The gradient of the peepholes is that of row 0, not the sum over the batch."""
+    right = layer.step_vjp
+
+    def vjp(
+        at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
+    ) -> tuple[Parameters, Array, State]:
+        def first(arrays: State) -> State:
+            return tuple(a[:1] for a in arrays)
+
+        dp, dx, d_old = right(at, p, x, state, gates, new, d)
+        row = {name: a[:1] for name, a in gates.items()}
+        of_row, _, _ = right(at, p, x[:1], first(state), row, first(new), first(d))
+        return changed(dp, p=of_row.p), dx, d_old
+
+    layer.step_vjp = vjp
+
+
+@mutant("G18", cells=RECURRENT, killed_by=("gradient",))
+def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
+    """The first step adds nothing to the gradient of U, as if the initial state were 0."""
+
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+        return dp if at.t else changed(dp, U=0 * dp.U), dx, d_old
+
+    after_step_vjp(layer, spoil)
+
+
+@mutant("G20", cells=PLAIN, killed_by=("vjp-linearity", "gradient"))
+def gradients_clipped(layer: Workshop) -> None:
+    """Cotangents between steps are clipped to [-1, 1] without anybody having asked."""
+
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+        return dp, dx, tuple(np.clip(d, -1, 1) for d in d_old)
+
+    after_step_vjp(layer, spoil)

@@ -1,0 +1,200 @@
+"""Weights that mean something else than they say: order, transposition, flat buffers (L)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from .catalogue import mutant
+from .parts import GRU, LSTM, PLAIN, changed, reads, with_gates
+from .tape import instead, plain, rearranged
+from .workshop import Workshop
+
+SQUARE = ("rnn", "lstm", "lstm-peephole", *GRU)
+
+
+def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")) -> Parameters:
+    """Return parameters whose blocks are taken in another order of gates."""
+    index = [p.shapes["W"].gates.index(letter) for letter in order]
+    return changed(p, **{name: p[name][index] for name in arrays})
+
+
+@mutant("L01", cells=LSTM, models="NX-AI/xlstm#98", killed_by=("gate-limits", "forward"))
+def input_and_forget_gate_swapped(layer: Workshop) -> None:
+    """The blocks of i and f are exchanged in W, U and b."""
+    reads(layer, lambda p: reordered(p, "figo"))
+
+
+@mutant("L02", cells=LSTM, models="apple/coremltools#93", killed_by=("forward",))
+def candidate_and_output_gate_swapped(layer: Workshop) -> None:
+    """The blocks of g and o are exchanged in W, U and b."""
+    reads(layer, lambda p: reordered(p, "ifog"))
+
+
+@mutant("L03", cells=("lstm",), models="tensorflow/tensorflow#29622", killed_by=("forward",))
+def order_and_forget_bias_of_another_library(layer: Workshop) -> None:
+    """Blocks are read in the order i, g, f, o, and 1 is added to the bias of f."""
+
+    def read(p: Parameters) -> Parameters:
+        p = reordered(p, "igfo")
+        return with_gates(p, b_f=p.b_f + 1)
+
+    reads(layer, read)
+
+
+@mutant("L04", cells=("lstm", "gru"), models="magenta/magenta#1015", killed_by=("forward",))
+def only_the_input_weights_reordered(layer: Workshop) -> None:
+    """W is read in another order of gates than U and b."""
+    letters = "".join(layer.cell.gates)
+    reads(layer, lambda p: reordered(p, letters[1] + letters[0] + letters[2:], ["W"]))
+
+
+@mutant("L05", cells=SQUARE, models="keras-team/keras#8720", killed_by=("forward", "gradient"))
+def recurrent_weights_transposed(layer: Workshop) -> None:
+    """U is transposed, gate by gate."""
+    reads(layer, lambda p: changed(p, U=rearranged(p.U, lambda U: U.swapaxes(1, 2))))
+
+
+def packed(array: Array, gates: int, read: Callable[[Array], Array]) -> Array:
+    """Pass (G, ..., H) through the packed form (..., G * H) and read that otherwise."""
+
+    def moved(a: Array) -> Array:
+        together = np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)
+        return np.moveaxis(read(together).reshape(*a.shape[1:-1], gates, -1), -2, 0)
+
+    return rearranged(array, moved)
+
+
+@mutant(
+    "L06",
+    cells=("lstm", "gru"),
+    models="huggingface/candle#2351",
+    killed_by=("unit-permutation", "forward"),
+)
+def gates_interleaved(layer: Workshop) -> None:
+    """Packed columns are read as gate after gate in each unit, not unit after unit in each gate."""
+    gates = len(layer.cell.gates)
+
+    def read(columns: Array) -> Array:
+        return columns.reshape(*columns.shape[:-1], -1, gates).swapaxes(-1, -2)
+
+    reads(layer, lambda p: changed(p, **{name: packed(p[name], gates, read) for name in "WUb"}))
+
+
+@mutant(
+    "L07",
+    cells=PLAIN,
+    models="tracel-ai/burn#5383",
+    killed_by=("unit-permutation", "forward"),
+)
+def stored_by_columns_read_by_rows(layer: Workshop) -> None:
+    """Every W is stored by columns and read by rows, without transposition."""
+
+    def by_rows(W: Array) -> Array:
+        return np.stack([w.ravel("F").reshape(w.shape) for w in W])
+
+    reads(layer, lambda p: changed(p, W=rearranged(p.W, by_rows)))
+
+
+@mutant("L08", cells=("lstm", "gru"), killed_by=("unit-permutation", "forward"))
+def gates_sliced_off_by_one(layer: Workshop) -> None:
+    """Every gate's slice of the packed columns begins one column late."""
+    gates = len(layer.cell.gates)
+
+    def late(p: Parameters) -> Parameters:
+        arrays = {n: packed(p[n], gates, lambda a: np.roll(a, -1, axis=-1)) for n in "WUb"}
+        return changed(p, **arrays)
+
+    reads(layer, late)
+
+
+@mutant(
+    "L09",
+    cells=PLAIN,
+    models="pytorch/pytorch#22493",
+    killed_by=("forward",),
+    needs=("layers", "bidirectional"),
+)
+def directions_outside_layers(layer: Workshop) -> None:
+    """The flat buffer of all weights is read direction by direction, not level by level."""
+    right, case = layer.read_parameters, layer.case
+    order = [
+        level * case.directions + direction
+        for direction in range(case.directions)
+        for level in range(case.layers)
+    ]
+
+    def read(named: Mapping[str, Array]) -> Sequence[Parameters]:
+        passes = right(named)
+        flat = np.concatenate([a.reshape(-1) for p in passes for a in p.values()])
+        found, start = {}, 0
+        for k in order:
+            arrays = {}
+            for name, array in passes[k].items():
+                size = int(np.prod(array.shape))
+                arrays[name] = flat[start : start + size].reshape(*array.shape)
+                start += size
+            found[k] = changed(passes[k], **arrays)
+        return [found[k] for k in range(len(passes))]
+
+    layer.read_parameters = read
+
+
+@mutant(
+    "L10",
+    cells=PLAIN,
+    models="pytorch/pytorch#89357",
+    killed_by=("forward",),
+    needs=("layers", "bidirectional"),
+)
+def upper_layer_reads_one_direction(layer: Workshop) -> None:
+    """The layer above sees zeros in the place of the backward outputs."""
+    right = layer.drop
+
+    def forward_half(y: Array) -> Array:
+        width = y.shape[2] // layer.case.directions
+        kept = np.zeros(y.shape[2], y.dtype)
+        kept[:width] = 1
+        return right(y * kept)
+
+    layer.drop = forward_half
+
+
+@mutant("L11", cells=PLAIN, models="apache/mxnet#16037", killed_by=("reweight",))
+def weights_of_the_first_call(layer: Workshop) -> None:
+    """Weights are packed at the first call; later ones are not looked at."""
+    right = layer.read_parameters
+    first: dict[str, Array] = {}
+
+    def read(named: Mapping[str, Array]) -> Sequence[Parameters]:
+        for name, array in named.items():
+            first.setdefault(name, np.array(plain(array)))
+        return right({name: instead(array, first[name]) for name, array in named.items()})
+
+    layer.read_parameters = read
+
+
+@mutant(
+    "L12",
+    cells=("lstm", "gru"),
+    models="jax-ml/jax#36572",
+    killed_by=("direction", "forward"),
+    needs=("bidirectional",),
+)
+def backward_direction_has_another_order(layer: Workshop) -> None:
+    """The first two gates are exchanged in the backward direction alone."""
+    right, directions = layer.read_parameters, layer.case.directions
+    letters = "".join(layer.cell.gates)
+    order = letters[1] + letters[0] + letters[2:]
+    layer.read_parameters = lambda named: [
+        reordered(p, order) if k % directions else p for k, p in enumerate(right(named))
+    ]
+
+
+@mutant("L13", cells=GRU, killed_by=("gate-limits", "forward"))
+def reset_and_update_gate_swapped(layer: Workshop) -> None:
+    """The blocks of r and z are exchanged in W, U and b."""
+    reads(layer, lambda p: reordered(p, "zrn"))

@@ -1,0 +1,103 @@
+"""Faults that only long, wide or large inputs show (W)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..subjects.protocol import Cotangents, Pulled
+from .catalogue import mutant
+from .gradient import after_step_vjp
+from .parts import PLAIN, changed, reads
+from .workshop import At, Workshop
+
+TILE = 32
+WIDE = 64
+LATE = 1000
+
+
+@mutant("W01", cells=PLAIN, killed_by=("transition",))
+def recurrence_restarts(layer: Workshop) -> None:
+    """At step 32 the hidden state is 0 again."""
+    right = layer.step
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        return right(at, p, x, (0 * state[0], *state[1:]) if at.t == TILE else state)
+
+    layer.step = step
+
+
+@mutant("W02", cells=PLAIN, killed_by=("wide",))
+def wide_states_cut_off(layer: Workshop) -> None:
+    """Units from 64 on do not take part in the recurrence."""
+
+    def cut(p: Parameters) -> Parameters:
+        kept = (np.arange(p.U.shape[1]) < WIDE).astype(p.U.dtype)
+        return changed(p, U=p.U * kept[None, :, None])
+
+    reads(layer, cut)
+
+
+@mutant("W03", cells=PLAIN, killed_by=("gradient-window",))
+def backpropagation_truncated(layer: Workshop) -> None:
+    """No cotangent passes a multiple of 32 steps."""
+
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+        return dp, dx, tuple(0 * d for d in d_old) if at.t and at.t % TILE == 0 else d_old
+
+    after_step_vjp(layer, spoil)
+
+
+@mutant("W04", cells=PLAIN, killed_by=("transition",))
+def wrong_from_step_1000(layer: Workshop) -> None:
+    """From step 1000 on the bias is not added."""
+    right = layer.step
+    layer.step = lambda at, p, x, state: right(
+        at, changed(p, b=0 * p.b) if at.t >= LATE else p, x, state
+    )
+
+
+@mutant("W05", cells=PLAIN, killed_by=("wide",))
+def gradient_of_wide_weights_cut_off(layer: Workshop) -> None:
+    """The gradients of U are 0 from unit 64 on."""
+    right = layer.give_gradients
+
+    def give(pulled: Pulled, given: Cotangents) -> Pulled:
+        kept = np.arange(layer.case.H) < WIDE
+        named = {
+            name: np.where(kept, d, np.zeros_like(d)) if name[0] == "U" else d
+            for name, d in pulled.parameters.items()
+        }
+        return right(replace(pulled, parameters=named), given)
+
+    layer.give_gradients = give
+
+
+@mutant("W06", cells=PLAIN, killed_by=("wide",))
+def remainder_of_a_tile_not_computed(layer: Workshop) -> None:
+    """Beyond 32 units, those that fill no whole tile of 32 see no input."""
+
+    def cut(p: Parameters) -> Parameters:
+        H = p.W.shape[2]
+        whole = H - H % TILE if H > TILE else H
+        return changed(p, W=p.W * (np.arange(H) < whole).astype(p.W.dtype))
+
+    reads(layer, cut)
+
+
+@mutant("W07", cells=PLAIN, killed_by=("gradient-window",))
+def gradients_of_x_lost_early(layer: Workshop) -> None:
+    """In sequences of more than 100 steps, the gradient of the first step's x is 0."""
+    right = layer.give_gradients
+
+    def give(pulled: Pulled, given: Cotangents) -> Pulled:
+        if len(pulled.x) <= 100:
+            return right(pulled, given)
+        lost = np.concatenate([0 * pulled.x[:1], pulled.x[1:]])
+        return right(replace(pulled, x=lost), given)
+
+    layer.give_gradients = give

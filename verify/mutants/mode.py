@@ -1,0 +1,188 @@
+"""Training and evaluation, and the masks of dropout between levels (M, G04, G05)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..subjects.protocol import Inputs, Result
+from .catalogue import mutant
+from .parts import PLAIN
+from .tape import instead, plain
+from .workshop import Workshop
+
+NEEDS = ("layers", "dropout")
+
+
+@mutant(
+    "M01",
+    cells=PLAIN,
+    models="pytorch/pytorch#180744",
+    killed_by=("modes",),
+    needs=NEEDS,
+)
+def mode_of_the_first_call(layer: Workshop) -> None:
+    """The mode of the first call of a shape is kept, whatever train() says later."""
+    right = layer.run
+    compiled: dict[tuple[int, ...], bool] = {}
+
+    def run(inputs: Inputs) -> Result:
+        asked = layer.training
+        layer.training = compiled.setdefault(inputs.x.shape, asked)
+        result = right(inputs)
+        layer.training = asked
+        return result
+
+    layer.run = run
+
+
+@mutant(
+    "M02",
+    cells=PLAIN,
+    models="pytorch/pytorch#185351",
+    killed_by=("dropout",),
+    needs=NEEDS,
+)
+def masks_never_drawn_again(layer: Workshop) -> None:
+    """Every call in training drops the same entries."""
+    right = layer.mask
+
+    def mask(shape: tuple[int, ...]) -> Array:
+        layer.rng = layer.case.generator("masks of the subject")
+        return right(shape)
+
+    layer.mask = mask
+
+
+@mutant(
+    "M03",
+    cells=PLAIN,
+    models="keras-team/keras#19397",
+    killed_by=("dropout",),
+    needs=NEEDS,
+)
+def rate_that_is_tested_is_another(layer: Workshop) -> None:
+    """The rate that is tested is another one, which is 0, so nothing is ever dropped."""
+    layer.drop = lambda y: y
+
+
+@mutant(
+    "M04",
+    cells=PLAIN,
+    models="pytorch/pytorch#190057",
+    killed_by=("dropout",),
+    needs=NEEDS,
+)
+def division_by_nothing_kept(layer: Workshop) -> None:
+    """With rate 1, what was dropped is scaled by 1 / 0."""
+    right = layer.mask
+
+    def mask(shape: tuple[int, ...]) -> Array:
+        drawn = right(shape)
+        return drawn if layer.case.dropout < 1 else drawn * np.inf
+
+    layer.mask = mask
+
+
+@mutant(
+    "M05",
+    cells=PLAIN,
+    models="keras-team/keras#20656",
+    killed_by=("dropout",),
+    needs=NEEDS,
+)
+def one_mask_for_all_steps(layer: Workshop) -> None:
+    """All steps of a call drop the same entries."""
+    right = layer.mask
+
+    def mask(shape: tuple[int, ...]) -> Array:
+        drawn = right(shape)
+        return np.broadcast_to(drawn[:1], shape) if len(drawn) else drawn
+
+    layer.mask = mask
+
+
+@mutant("M06", cells=PLAIN, killed_by=("dropout",), needs=NEEDS)
+def rate_of_keeping(layer: Workshop) -> None:
+    """The rate of dropping is taken for the rate of keeping."""
+
+    def mask(shape: tuple[int, ...]) -> Array:
+        rate = layer.case.dropout
+        kept = (layer.rng.random(shape) < rate).astype(layer.case.dtype)
+        return kept if rate == 0 else kept / rate
+
+    layer.mask = mask
+
+
+@mutant("M07", cells=PLAIN, killed_by=("dropout",), needs=NEEDS)
+def what_is_kept_is_not_scaled(layer: Workshop) -> None:
+    """What is kept in training is not divided by 1 - p."""
+    right = layer.mask
+    layer.mask = lambda shape: np.sign(right(shape))
+
+
+@mutant("M08", cells=PLAIN, killed_by=("modes",), needs=NEEDS)
+def dropout_in_evaluation(layer: Workshop) -> None:
+    """Evaluation drops entries like training."""
+    layer.drop = lambda y: y * layer.mask(y.shape) if layer.case.dropout else y
+
+
+@mutant("M09", cells=PLAIN, killed_by=("dropout",), needs=("dropout",))
+def dropout_after_the_last_level(layer: Workshop) -> None:
+    """The outputs of the last level are dropped as well."""
+    write = layer.write
+    layer.write = lambda y, final, lengths: write(layer.drop(y), final, lengths)
+
+
+@mutant("M10", cells=PLAIN, killed_by=("modes",))
+def evaluation_rounds(layer: Workshop) -> None:
+    """Evaluation runs on numbers rounded to half precision; training does not."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        if layer.training:
+            return right(inputs)
+        half = {
+            name: instead(a, plain(a).astype(np.float16).astype(a.dtype))
+            for name, a in inputs.parameters.items()
+        }
+        return right(Inputs(half, inputs.x, inputs.state, inputs.lengths))
+
+    layer.run = run
+
+
+def _different_masks(layer: Workshop, backward: str) -> None:
+    """Let the cotangent meet another mask than the outputs did."""
+
+    def drop(y: Array) -> Array:
+        if not layer.training or layer.case.dropout == 0:
+            return y
+        mask = layer.mask(y.shape)
+        met = mask[:1] if backward == "first step" else np.ones_like(mask)
+        return instead(y, plain(y) * mask, lambda d: d * met)
+
+    layer.drop = drop
+
+
+@mutant(
+    "G04",
+    cells=PLAIN,
+    models="lmnt-com/haste#43",
+    killed_by=("dropout",),
+    needs=NEEDS,
+)
+def mask_of_the_first_step_on_the_way_back(layer: Workshop) -> None:
+    """The cotangents of all steps meet the mask of step 0."""
+    _different_masks(layer, "first step")
+
+
+@mutant(
+    "G05",
+    cells=PLAIN,
+    models="pytorch/pytorch#190056",
+    killed_by=("dropout",),
+    needs=NEEDS,
+)
+def mask_not_met_on_the_way_back(layer: Workshop) -> None:
+    """The outputs are masked, their cotangents are not."""
+    _different_masks(layer, "none")

@@ -1,0 +1,119 @@
+"""Programs that misbehave as programs: they raise, hang, die, or return the wrong kind (P)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..subjects.protocol import Inputs, Result
+from .catalogue import mutant
+from .parts import PLAIN
+from .workshop import Workshop
+
+ANY = ("smoke", "forward")
+
+
+@mutant("P01", cells=PLAIN, killed_by=("forward",))
+def raises_for_batches(layer: Workshop) -> None:
+    """It raises for more than one row."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        if inputs.x.shape[1] > 1:
+            raise RuntimeError("no kernel for this batch")
+        return right(inputs)
+
+    layer.run = run
+
+
+@mutant("P02", cells=PLAIN, killed_by=("forward",), isolated=True)
+def hangs(layer: Workshop) -> None:
+    """It never returns from more than four steps."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        while len(inputs.x) > 4:
+            time.sleep(1)
+        return right(inputs)
+
+    layer.run = run
+
+
+@mutant("P03", cells=PLAIN, killed_by=ANY, isolated=True)
+def exits(layer: Workshop) -> None:
+    """It ends its process, with status 0."""
+
+    def run(inputs: Inputs) -> Result:
+        os._exit(0)
+
+    layer.run = run
+
+
+@mutant("P04", cells=PLAIN, killed_by=ANY, isolated=True)
+def segmentation_fault(layer: Workshop) -> None:
+    """It reads address 0."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        ctypes.string_at(0)
+        return right(inputs)
+
+    layer.run = run
+
+
+@mutant("P05", cells=PLAIN, killed_by=ANY, isolated=True)
+def eats_memory(layer: Workshop) -> None:
+    """It takes memory until there is none."""
+
+    def run(inputs: Inputs) -> Result:
+        taken: list[Array] = []
+        while True:
+            taken.append(np.ones(2**23))  # written, so that the pages are really there
+
+    layer.run = run
+
+
+@mutant("P07", cells=PLAIN, killed_by=("smoke", "forward"))
+def outputs_with_the_batch_first(layer: Workshop) -> None:
+    """Y comes as (B, T, width)."""
+    right = layer.give_outputs
+    layer.give_outputs = lambda result: right(replace(result, y=result.y.swapaxes(0, 1)))
+
+
+@mutant("P08", cells=PLAIN, killed_by=("smoke", "forward"), dtypes=("float32",))
+def outputs_of_another_dtype(layer: Workshop) -> None:
+    """Y comes in float64, whatever went in."""
+    right = layer.give_outputs
+    layer.give_outputs = lambda result: right(replace(result, y=result.y.astype("float64")))
+
+
+@mutant("P09", cells=PLAIN, killed_by=("transition",))
+def nan_from_step_100(layer: Workshop) -> None:
+    """From step 100 on, y is NaN."""
+    right = layer.give_outputs
+
+    def give(result: Result) -> Result:
+        y = result.y.copy()
+        y[100:] = np.nan
+        return right(replace(result, y=y))
+
+    layer.give_outputs = give
+
+
+@mutant("P10", cells=PLAIN, killed_by=("purity",))
+def outputs_overwritten_by_the_next_call(layer: Workshop) -> None:
+    """Y is a view of a buffer that the next call writes into."""
+    right = layer.give_outputs
+    buffers: dict[tuple[int, ...], Array] = {}
+
+    def give(result: Result) -> Result:
+        buffer = buffers.setdefault(result.y.shape, np.zeros_like(result.y))
+        buffer[...] = result.y
+        return right(replace(result, y=buffer[:]))
+
+    layer.give_outputs = give

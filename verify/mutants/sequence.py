@@ -1,0 +1,282 @@
+"""Lengths, padding, directions, and rows sorted by length (Q)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ...reference.sequence import choose, only
+from ..subjects.protocol import Inputs, Result
+from .catalogue import mutant
+from .parts import PLAIN
+from .tape import instead, plain
+from .workshop import At, Workshop
+
+
+@mutant(
+    "Q01",
+    cells=PLAIN,
+    models="jax-ml/jax#15183",
+    killed_by=("padding", "batch-single", "forward"),
+    needs=("lengths",),
+)
+def lengths_ignored(layer: Workshop) -> None:
+    """Every row runs to the end, through its padding."""
+    layer.read_lengths = lambda lengths: None
+
+
+@mutant(
+    "Q02",
+    cells=PLAIN,
+    models="keras-team/keras#4192",
+    killed_by=("padding", "forward"),
+    needs=("bidirectional", "lengths"),
+)
+def backward_direction_starts_in_the_padding(layer: Workshop) -> None:
+    """The backward direction reads the padding first, then the row."""
+    turn, unroll = layer.turn, layer.unroll
+    layer.turn = lambda direction, x, lengths: turn(direction, x, None)
+
+    def without_lengths(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        return unroll(replace(at, lengths=None) if at.direction else at, p, x)
+
+    def turn_back(direction: int, y: Array, lengths: Array | None) -> Array:
+        return masked(turn(direction, y, None), lengths)
+
+    layer.unroll, layer.turn_back = without_lengths, turn_back
+
+
+def masked(y: Array, lengths: Array | None) -> Array:
+    """Return y (T, B, ...) with zeros beyond the end of every row."""
+    if lengths is None:
+        return y
+    return only((np.arange(y.shape[0])[:, None] < lengths)[:, :, None], y)
+
+
+@mutant(
+    "Q03",
+    cells=PLAIN,
+    models="d2l-ai/d2l-en#2306",
+    killed_by=("direction", "final", "forward"),
+    needs=("bidirectional",),
+)
+def backward_outputs_not_turned_back(layer: Workshop) -> None:
+    """The outputs of the backward direction stand in the order in which they were computed."""
+    layer.turn_back = lambda direction, y, lengths: y
+
+
+@mutant(
+    "Q04",
+    cells=PLAIN,
+    models="microsoft/onnxruntime#4187",
+    killed_by=("causality", "forward"),
+)
+def outputs_reversed(layer: Workshop) -> None:
+    """All outputs of the layer come last step first."""
+    write = layer.write
+
+    def reversed_in_time(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
+        return write(layer.turn(1, y, lengths), final, lengths)
+
+    layer.write = reversed_in_time
+
+
+@mutant(
+    "Q05",
+    cells=PLAIN,
+    models="tensorflow/tensorflow#39635",
+    killed_by=("direction", "batch-single", "forward"),
+    needs=("bidirectional",),
+)
+def batch_axis_reversed(layer: Workshop) -> None:
+    """The backward direction reverses the batch in the place of time."""
+
+    def turn(direction: int, x: Array, lengths: Array | None) -> Array:
+        return x[:, ::-1] if direction else x
+
+    layer.turn = layer.turn_back = turn
+
+
+@mutant(
+    "Q06",
+    cells=PLAIN,
+    models="pytorch/pytorch#3587",
+    killed_by=("final", "forward"),
+    needs=("lengths",),
+)
+def final_state_from_the_last_step(layer: Workshop) -> None:
+    """The final hidden state of the forward direction is the output at T - 1, end or not."""
+    _final_from(layer, 0, lambda y, lengths: y[-1])
+
+
+@mutant(
+    "Q07",
+    cells=PLAIN,
+    models="pytorch/pytorch#3587",
+    killed_by=("final", "direction", "forward"),
+    needs=("bidirectional",),
+)
+def backward_final_state_from_the_last_step(layer: Workshop) -> None:
+    """The final hidden state of the backward direction is its output at the last valid step."""
+
+    def at_the_end(y: Array, lengths: Array | None) -> Array:
+        T, B = y.shape[:2]
+        ends = np.full(B, T) if lengths is None else lengths
+        return y[np.maximum(ends - 1, 0), np.arange(B)]
+
+    _final_from(layer, 1, at_the_end)
+
+
+def _final_from(
+    layer: Workshop, direction: int, read: Callable[[Array, Array | None], Array]
+) -> None:
+    """Let the final h of one direction be read from that pass's outputs in input order."""
+    right = layer.unroll
+
+    def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        y, final = right(at, p, x)
+        if at.direction != direction or not len(y):
+            return y, final
+        return y, (read(layer.turn_back(direction, y, at.lengths), at.lengths), *final[1:])
+
+    layer.unroll = unroll
+
+
+@mutant(
+    "Q08",
+    cells=PLAIN,
+    models="microsoft/onnxruntime#12492",
+    killed_by=("padding", "forward"),
+    needs=("lengths",),
+)
+def last_output_repeated_in_the_padding(layer: Workshop) -> None:
+    """Beyond the end of a row, y repeats the row's last output."""
+    layer.show = lambda at, new, old: choose(at.active, new[0], old[0])
+
+
+@mutant(
+    "Q09",
+    cells=PLAIN,
+    models="microsoft/onnxruntime#1193",
+    killed_by=("padding", "repeat", "forward"),
+    needs=("lengths",),
+)
+def padding_not_written(layer: Workshop) -> None:
+    """Beyond the end of a row, y holds whatever stood there before."""
+    rng = np.random.default_rng()
+
+    def show(at: At, new: State, old: State) -> Array:
+        leftovers = rng.standard_normal(new[0].shape).astype(new[0].dtype)
+        return choose(at.active, new[0], leftovers)
+
+    layer.show = show
+
+
+@mutant(
+    "Q10",
+    cells=PLAIN,
+    models="mead-ml/mead-baseline#677",
+    killed_by=("batch-permutation", "batch-single", "forward"),
+    needs=("lengths",),
+)
+def sorted_twice(layer: Workshop) -> None:
+    """Rows sorted by length are put back with the permutation in the place of its inverse."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        if inputs.lengths is None:
+            return right(inputs)
+        order = np.argsort(-inputs.lengths, kind="stable")
+        state = None if inputs.state is None else tuple(s[:, order] for s in inputs.state)
+        result = right(Inputs(inputs.parameters, inputs.x[:, order], state, inputs.lengths[order]))
+        return Result(result.y[:, order], tuple(s[:, order] for s in result.final))
+
+    layer.run = run
+
+
+@mutant(
+    "Q11",
+    cells=PLAIN,
+    models="onnx/onnx#1674",
+    killed_by=("zero-length",),
+    needs=("lengths", "zero_length"),
+)
+def empty_row_ends_in_zero(layer: Workshop) -> None:
+    """A row of length 0 ends in zeros, not in its initial state."""
+    write = layer.write
+
+    def cleared(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
+        if lengths is not None:
+            final = tuple(only((lengths > 0)[None, :, None], s) for s in final)
+        return write(y, final, lengths)
+
+    layer.write = cleared
+
+
+@mutant(
+    "Q12",
+    cells=PLAIN,
+    models="keras-team/keras#17596",
+    killed_by=("padding", "final", "forward"),
+    needs=("lengths",),
+)
+def state_runs_on_in_the_padding(layer: Workshop) -> None:
+    """Outputs are masked, the state is not: it goes on through the padding."""
+    layer.see = lambda at, x: x
+    layer.carry = lambda at, new, old: new
+
+
+@mutant("Q13", cells=PLAIN, killed_by=("padding",), needs=("lengths",))
+def padding_multiplied_by_zero(layer: Workshop) -> None:
+    """The padding is multiplied by 0, which leaves NaN what it is, and so it reaches the state."""
+
+    def see(at: At, x: Array) -> Array:
+        return x if at.active is None else x * at.active.astype(x.dtype)
+
+    def carry(at: At, new: State, old: State) -> State:
+        if at.active is None:
+            return new
+        on = at.active.astype(new[0].dtype)
+        return tuple(on * n + (1 - on) * o for n, o in zip(new, old, strict=True))
+
+    layer.see, layer.carry = see, carry
+
+
+@mutant("Q14", cells=PLAIN, killed_by=("padding", "gradient"), needs=("lengths",))
+def cotangents_of_the_padding_count(layer: Workshop) -> None:
+    """Outputs in the padding are 0, but their cotangents reach the row's last state."""
+
+    def show(at: At, new: State, old: State) -> Array:
+        shown = choose(at.active, new[0], old[0])
+        return instead(shown, plain(only(at.active, new[0])))
+
+    layer.show = show
+
+
+@mutant("Q15", cells=PLAIN, killed_by=("causality", "forward"))
+def sees_the_next_input(layer: Workshop) -> None:
+    """Every step's input has a thousandth of the next one's added."""
+    right = layer.unroll
+
+    def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        if x.shape[0] > 1 and at.lengths is None:
+            x = np.concatenate([x[:-1] + x[1:] / 1000, x[-1:]])
+        return right(at, p, x)
+
+    layer.unroll = unroll
+
+
+@mutant("Q16", cells=PLAIN, killed_by=("no-steps",))
+def no_steps_end_in_zero(layer: Workshop) -> None:
+    """A sequence of no steps ends in zeros, not in its initial state."""
+    write = layer.write
+
+    def cleared(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
+        return write(y, final if len(y) else tuple(0 * s for s in final), lengths)
+
+    layer.write = cleared

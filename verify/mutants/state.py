@@ -1,0 +1,245 @@
+"""Initial and final states: ignored, mixed up, kept, overwritten (S)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ...reference.sequence import choose
+from ..subjects.protocol import Inputs, Result
+from .catalogue import mutant
+from .parts import PLAIN, changed
+from .tape import plain
+from .workshop import At, Workshop
+
+
+def given_states(layer: Workshop, function: Callable[[State], State]) -> None:
+    """Let the layer start from a function of the state that it is given."""
+    right = layer.read_state
+
+    def read(state: State | None, x: Array) -> State:
+        return right(state, x) if state is None else function(state)
+
+    layer.read_state = read
+
+
+@mutant("S01", cells=PLAIN, models="opencv/opencv#23475", killed_by=("carry", "forward"))
+def initial_hidden_state_ignored(layer: Workshop) -> None:
+    """The initial hidden state is not read."""
+    given_states(layer, lambda state: (0 * state[0], *state[1:]))
+
+
+@mutant("S01b", cells=("lstm", "lstm-peephole"), killed_by=("carry", "forward"))
+def initial_cell_state_ignored(layer: Workshop) -> None:
+    """The initial cell state is not read."""
+    given_states(layer, lambda state: (state[0], 0 * state[1]))
+
+
+@mutant("S02", cells=PLAIN, models="tracel-ai/burn#2701", killed_by=("carry", "forward"))
+def initial_hidden_state_at_every_step(layer: Workshop) -> None:
+    """Every step reads the initial hidden state, not the previous one."""
+    right = layer.step
+    layer.step = lambda at, p, x, state: right(at, p, x, (at.start[0], *state[1:]))
+
+
+@mutant("S03", cells=("gru",), models="ml-explore/mlx#3249", killed_by=("default-state",))
+def no_recurrent_bias_without_a_state(layer: Workshop) -> None:
+    """Without an initial state, the first step leaves out U h and b_hn together."""
+    right = layer.step
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        first = at.t == 0 and layer.given.state is None
+        return right(at, changed(p, b_hn=0 * p.b_hn) if first else p, x, state)
+
+    layer.step = step
+
+
+@mutant(
+    "S04",
+    cells=PLAIN,
+    models="PaddlePaddle/Paddle#27644",
+    killed_by=("direction", "forward"),
+    needs=("bidirectional",),
+)
+def one_state_for_both_directions(layer: Workshop) -> None:
+    """The backward direction starts from the forward direction's state."""
+    directions = layer.case.directions
+    index = [k - k % directions for k in range(layer.case.layers * directions)]
+    given_states(layer, lambda state: tuple(s[index] for s in state))
+
+
+@mutant(
+    "S05",
+    cells=PLAIN,
+    models="pytorch/pytorch#95137",
+    killed_by=("forward",),
+    needs=("layers",),
+)
+def one_state_for_all_levels(layer: Workshop) -> None:
+    """Every level starts from the state of the lowest."""
+    directions = layer.case.directions
+    index = [k % directions for k in range(layer.case.layers * directions)]
+    given_states(layer, lambda state: tuple(s[index] for s in state))
+
+
+@mutant(
+    "S06",
+    cells=PLAIN,
+    models="llvm/torch-mlir#4741",
+    killed_by=("batch-permutation", "batch-single", "forward"),
+)
+def one_state_for_all_rows(layer: Workshop) -> None:
+    """Every row starts from the state of row 0."""
+    given_states(layer, lambda state: tuple(s[:, [0] * s.shape[1]] for s in state))
+
+
+@mutant(
+    "S07",
+    cells=PLAIN,
+    models="alibaba/MNN#1573",
+    killed_by=("batch-single", "batch-permutation", "forward"),
+)
+def row_starts_where_the_one_before_ended(layer: Workshop) -> None:
+    """Row b starts from the final state of row b - 1."""
+    right = layer.unroll
+
+    def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        outputs, finals, start = [], [], tuple(s[:1] for s in at.start)
+        for b in range(x.shape[1]):
+            lengths = None if at.lengths is None else at.lengths[b : b + 1]
+            y, start = right(replace(at, start=start, lengths=lengths), p, x[:, b : b + 1])
+            outputs.append(y)
+            finals.append(start)
+        together = (np.concatenate(parts) for parts in zip(*finals, strict=True))
+        return np.concatenate(outputs, axis=1), tuple(together)
+
+    layer.unroll = unroll
+
+
+@mutant(
+    "S08",
+    cells=PLAIN,
+    models="tensorflow/tensorflow#46620",
+    killed_by=("repeat",),
+)
+def state_kept_between_calls(layer: Workshop) -> None:
+    """Without an initial state, a call starts where the one before it ended."""
+    read, write = layer.read_state, layer.write
+    last: list[State] = []
+
+    def read_last(state: State | None, x: Array) -> State:
+        fits = state is None and last and last[0][0].shape[1] == x.shape[1]
+        return last[0] if fits else read(state, x)
+
+    def keep(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
+        last[:] = [tuple(np.array(plain(s)) for s in final)]
+        return write(y, final, lengths)
+
+    layer.read_state, layer.write = read_last, keep
+
+
+@mutant("S09", cells=PLAIN, models="keras-team/keras#23464", killed_by=("purity",))
+def writes_into_the_callers_arrays(layer: Workshop) -> None:
+    """The final state is written over the initial state; without one, x is scaled in place."""
+    right = layer.give_outputs
+
+    def give(result: Result) -> Result:
+        given = layer.given
+        for s, final in zip(given.state or (), result.final, strict=False):
+            _write(s, final)
+        if given.state is None:
+            _write(given.x, 2 * given.x)
+        return right(result)
+
+    layer.give_outputs = give
+
+
+def _write(target: Array, numbers: Array) -> None:
+    if target.flags.writeable:
+        target[...] = numbers
+
+
+@mutant(
+    "S10",
+    cells=("lstm", "lstm-peephole"),
+    models="microsoft/nni#2842",
+    killed_by=("final", "carry", "forward"),
+)
+def cell_state_returned_first(layer: Workshop) -> None:
+    """The final states come as (c, h)."""
+    layer.write = lambda y, final, lengths: (y, final[::-1])
+
+
+@mutant(
+    "S11",
+    cells=PLAIN,
+    models="tflearn/tflearn#522",
+    killed_by=("final", "forward"),
+    needs=("bidirectional",),
+)
+def forward_state_returned_twice(layer: Workshop) -> None:
+    """The final state of the forward direction is returned for the backward one as well."""
+    directions = layer.case.directions
+    index = [k - k % directions for k in range(layer.case.layers * directions)]
+    layer.write = lambda y, final, lengths: (y, tuple(s[index] for s in final))
+
+
+@mutant(
+    "S12",
+    cells=PLAIN,
+    models="apache/mxnet#18669",
+    killed_by=("final", "forward"),
+    needs=("lengths",),
+)
+def state_masked_one_step_late(layer: Workshop) -> None:
+    """Outputs end with their row; the state takes one step more."""
+
+    def carry(at: At, new: State, old: State) -> State:
+        active = None if at.lengths is None else (at.t < at.lengths + 1)[:, None]
+        return tuple(choose(active, n, o) for n, o in zip(new, old, strict=True))
+
+    layer.carry = carry
+
+
+@mutant(
+    "S13",
+    cells=PLAIN,
+    models="pytorch/pytorch#19675",
+    killed_by=("shapes",),
+)
+def time_and_batch_swapped_where_equal(layer: Workshop) -> None:
+    """When T equals B, x is taken for batch-first, and y is returned so."""
+    right = layer.run
+
+    def run(inputs: Inputs) -> Result:
+        T, B, _ = inputs.x.shape
+        if T != B:
+            return right(inputs)
+        result = right(replace(inputs, x=swapped(inputs.x)))
+        return replace(result, y=swapped(result.y))
+
+    layer.run = run
+
+
+def swapped(x: Array) -> Array:
+    """Return x with its first two axes exchanged."""
+    return np.stack([x[:, k] for k in range(x.shape[1])])
+
+
+@mutant("S15", cells=PLAIN, killed_by=("default-state", "repeat"))
+def default_state_drawn_at_random(layer: Workshop) -> None:
+    """Without an initial state, a call starts from random numbers."""
+    right, rng = layer.read_state, np.random.default_rng()
+
+    def read(state: State | None, x: Array) -> State:
+        start = right(state, x)
+        if state is not None:
+            return start
+        return tuple(rng.standard_normal(s.shape).astype(s.dtype) for s in start)
+
+    layer.read_state = read

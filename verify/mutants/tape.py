@@ -1,0 +1,274 @@
+"""``Traced``: a number system that remembers what was computed, and pulls cotangents back.
+
+A wrong subject is wrong in one place. What it computes forward is changed there alone, and its
+gradient is that of the changed program, so that a check sees the one fault and no accident of its
+planting. An operation may bring its own rule (:func:`custom`); a wrong rule is a wrong gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from ...reference import functions
+from ...reference.functions import Array
+
+Pull: TypeAlias = Callable[..., Sequence[Array | None]]
+"""From the cotangents of all results of an operation to those of all its arguments."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    results: tuple[Traced, ...]
+    arguments: tuple[Array, ...]
+    pull: Pull
+
+
+class Tape:
+    """What was computed, in order."""
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+
+    def leaf(self, value: Array) -> Traced:
+        """Return numbers whose gradient is wanted."""
+        return Traced(value, self)
+
+    def record(
+        self, values: Sequence[Array], arguments: tuple[Array, ...], pull: Pull
+    ) -> tuple[Traced, ...]:
+        """Return the results of an operation, traced."""
+        results = tuple(Traced(value, self) for value in values)
+        self._entries.append(_Entry(results, arguments, pull))
+        return results
+
+    def pull(
+        self, outputs: Sequence[Array], cotangents: Sequence[Array | None], wanted: Sequence[Traced]
+    ) -> list[Array]:
+        """Return the gradients of the wanted leaves; None is the cotangent of what has none."""
+        found: dict[int, Array] = {}
+        for output, d in zip(outputs, cotangents, strict=True):
+            _add_to(found, output, d)
+        for entry in reversed(self._entries):
+            ds = [found.pop(id(result), None) for result in entry.results]
+            if all(d is None for d in ds):
+                continue
+            filled = [_filled(d, r) for d, r in zip(ds, entry.results, strict=True)]
+            for argument, d in zip(entry.arguments, entry.pull(*filled), strict=True):
+                _add_to(found, argument, d)
+        return [_filled(found.get(id(leaf)), leaf) for leaf in wanted]
+
+
+class Traced(NDArrayOperatorsMixin):
+    """An array on a tape."""
+
+    def __init__(self, value: Array, tape: Tape) -> None:
+        self.value = np.asarray(value)
+        self.tape = tape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The array's dtype."""
+        return self.value.dtype
+
+    @property
+    def T(self) -> Array:  # noqa: N802 - as ndarray calls it
+        """The transposed array."""
+        return rearranged(self, np.transpose)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, key: Any) -> Array:
+        return custom(lambda a: _item(a, key), self)[0]
+
+    def reshape(self, *shape: int) -> Array:
+        """Return the same numbers in another shape."""
+        return rearranged(self, lambda a: a.reshape(*shape))
+
+    def sum(self, axis: int) -> Array:
+        """Return the sum over an axis."""
+        return custom(lambda a: _sum(a, axis), self)[0]
+
+    def astype(self, dtype: Any) -> Array:
+        """Return the numbers rounded to another dtype."""
+        back = self.dtype
+        return custom(lambda a: _one(a.astype(dtype), lambda d: [d.astype(back)]), self)[0]
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        rule = RULES.get(ufunc)
+        if rule is None or method != "__call__" or kwargs:
+            return NotImplemented
+        return custom(rule, *inputs)[0]
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if function in (np.stack, np.concatenate):
+            axis = kwargs.get("axis", args[1] if len(args) > 1 else 0)
+            joined = _stack if function is np.stack else _concatenate
+            return custom(lambda *arrays: joined(arrays, axis), *args[0])[0]
+        if function is np.where and len(args) == 3:
+            return custom(lambda a, b: _where(args[0], a, b), *args[1:])[0]
+        return NotImplemented
+
+
+def plain(x: Array) -> Array:
+    """Return the numbers themselves."""
+    return x.value if isinstance(x, Traced) else x
+
+
+def custom(
+    rule: Callable[..., tuple[Sequence[Array], Pull]], *arguments: Array
+) -> tuple[Array, ...]:
+    """Apply an operation that says how to pull back: ``rule(*arrays)`` is (results, pull)."""
+    values, pull = rule(*(plain(a) for a in arguments))
+    tape = next((a.tape for a in arguments if isinstance(a, Traced)), None)
+    return tuple(values) if tape is None else tape.record(values, arguments, pull)
+
+
+def instead(x: Array, value: Array, pull: Callable[[Array], Array] = lambda d: d) -> Array:
+    """Return ``value`` in the place of ``x``; the cotangent reaches x as ``pull`` says."""
+    return custom(lambda a: _one(value, lambda d: [pull(d)]), x)[0]
+
+
+def rearranged(x: Array, function: Callable[[Array], Array]) -> Array:
+    """Apply a function that only moves, repeats or leaves out entries."""
+
+    def rule(a: Array) -> tuple[Sequence[Array], Pull]:
+        moved = function(np.arange(a.size).reshape(a.shape))
+        return [function(a)], lambda d: [_scattered(a, moved, d)]
+
+    return custom(rule, x)[0]
+
+
+def rows(x: Array) -> tuple[Array, ...]:
+    """Return x[0], x[1], ...; one operation, however many there are."""
+    return custom(lambda a: (list(a), lambda *ds: [np.stack(ds)]), x)
+
+
+def _scattered(like: Array, index: Array, d: Array) -> Array:
+    full = np.zeros(like.size, d.dtype)
+    np.add.at(full, index.ravel(), d.ravel())
+    return full.reshape(like.shape)
+
+
+def _add_to(found: dict[int, Array], x: Array, d: Array | None) -> None:
+    if isinstance(x, Traced) and d is not None:
+        d = _fitted(d, x.shape)
+        found[id(x)] = found[id(x)] + d if id(x) in found else d
+
+
+def _fitted(d: Array, shape: tuple[int, ...]) -> Array:
+    """Sum over the axes along which an argument was broadcast."""
+    if d.shape == shape:
+        return d
+    d = d.sum(axis=tuple(range(d.ndim - len(shape))))
+    wide = tuple(k for k, n in enumerate(shape) if n == 1 and d.shape[k] != 1)
+    return d.sum(axis=wide, keepdims=True)
+
+
+def _filled(d: Array | None, like: Traced) -> Array:
+    return np.zeros(like.shape, like.dtype) if d is None else d
+
+
+def _one(value: Array, pull: Pull) -> tuple[Sequence[Array], Pull]:
+    return [value], pull
+
+
+def _item(a: Array, key: Any) -> tuple[Sequence[Array], Pull]:
+    def pull(d: Array) -> Sequence[Array]:
+        full = np.zeros(a.shape, d.dtype)
+        if all(isinstance(k, int | slice) for k in (key if isinstance(key, tuple) else (key,))):
+            full[key] = d
+        else:
+            np.add.at(full, key, d)
+        return [full]
+
+    return [a[key]], pull
+
+
+def _sum(a: Array, axis: int) -> tuple[Sequence[Array], Pull]:
+    return [a.sum(axis=axis)], lambda d: [np.broadcast_to(np.expand_dims(d, axis), a.shape)]
+
+
+def _stack(arrays: Sequence[Array], axis: int) -> tuple[Sequence[Array], Pull]:
+    return [np.stack(arrays, axis)], lambda d: list(np.moveaxis(d, axis, 0))
+
+
+def _concatenate(arrays: Sequence[Array], axis: int) -> tuple[Sequence[Array], Pull]:
+    ends = np.cumsum([a.shape[axis] for a in arrays])[:-1]
+    return [np.concatenate(arrays, axis)], lambda d: np.split(d, ends, axis)
+
+
+def _where(condition: Array, a: Array, b: Array) -> tuple[Sequence[Array], Pull]:
+    return [np.where(condition, a, b)], lambda d: [
+        np.where(condition, d, np.zeros_like(d)),
+        np.where(condition, np.zeros_like(d), d),
+    ]
+
+
+def _divide(a: Array, b: Array) -> tuple[Sequence[Array], Pull]:
+    return [a / b], lambda d: [d / b, -d * a / (b * b)]
+
+
+def _matmul(a: Array, b: Array) -> tuple[Sequence[Array], Pull]:
+    return [a @ b], lambda d: [d @ np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2) @ d]
+
+
+def _through(value: Array, slope: Array) -> tuple[Sequence[Array], Pull]:
+    return [value], lambda d: [d * slope]
+
+
+RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
+    np.add: lambda a, b: _one(a + b, lambda d: [d, d]),
+    np.subtract: lambda a, b: _one(a - b, lambda d: [d, -d]),
+    np.negative: lambda a: _one(-a, lambda d: [-d]),
+    np.multiply: lambda a, b: _one(a * b, lambda d: [d * b, d * a]),
+    np.true_divide: _divide,
+    np.matmul: _matmul,
+    np.tanh: lambda a: _through(np.tanh(a), functions.tanh_slope(np.tanh(a))),
+    np.exp: lambda a: _through(np.exp(a), np.exp(a)),
+}
+
+
+@functions.sigmoid.register
+def _(s: Traced) -> Array:
+    value = functions.sigmoid(s.value)
+    return custom(lambda a: _through(value, functions.sigmoid_slope(value)), s)[0]
+
+
+@functions.midpoint.register
+def _(x: Traced) -> Array:
+    return x.value
+
+
+@functions.zeros.register
+def _(like: Traced, shape: tuple[int, ...]) -> Array:
+    return np.zeros(shape, like.dtype)
+
+
+@functions.switch.register
+def _(s: Traced, below: Array, above: Array) -> Array:
+    if isinstance(below, Traced) or isinstance(above, Traced):
+        return np.where(s.value < 0, below, above)
+    return functions.switch(s.value, below, above)
+
+
+@functions.floor.register
+def _(s: Traced) -> Array:
+    return np.floor(s.value)

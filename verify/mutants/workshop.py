@@ -1,0 +1,207 @@
+"""A right layer made of parts, each of which can be replaced: what every mutant starts from.
+
+The parts are attributes, so that a mutant is an assignment. They run on plain arrays when outputs
+are wanted, and on traced ones when gradients are; see ``tape``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...reference.cell import Cell, Gates, State
+from ...reference.functions import Array, zeros
+from ...reference.layer import concatenated, in_direction
+from ...reference.parameters import Parameters
+from ...reference.sequence import choose, only
+from ..case import Case
+from ..subjects import explicit_parameters as packing
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from .tape import Pull, Tape, Traced, custom, plain, rows
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a step is: level and direction of its pass, and ``t`` as that pass counts time.
+
+    ``start`` is the initial state of the pass, ``lengths`` those of the rows, if they differ.
+    """
+
+    level: int
+    direction: int
+    start: State
+    lengths: Array | None
+    t: int = 0
+
+    @property
+    def active(self) -> Array | None:
+        """The rows that have not ended, (B, 1); None if none ends early."""
+        return None if self.lengths is None else (self.t < self.lengths)[:, None]
+
+
+class Workshop:
+    """One layer for one case; ``Built`` of the protocol.
+
+    The order of the parts is the order of a call: what is read from the inputs, one pass, one
+    step, what stands between levels, what is written; then the way back.
+    """
+
+    def __init__(self, case: Case, cell: Cell) -> None:
+        self.case, self.cell = case, cell
+        self.training = True
+        self.given = Inputs({}, np.zeros(0), None, None)
+        self.rng = case.generator("masks of the subject")
+        self.run: Callable[[Inputs], Result] = self._run
+        self.read_parameters: Callable[[Mapping[str, Array]], Sequence[Parameters]] = self._read
+        self.read_state: Callable[[State | None, Array], State] = self._read_state
+        self.read_lengths: Callable[[Array | None], Array | None] = lambda lengths: lengths
+        self.turn: Callable[[int, Array, Array | None], Array] = in_direction
+        self.turn_back: Callable[[int, Array, Array | None], Array] = in_direction
+        self.unroll: Callable[[At, Parameters, Array], tuple[Array, State]] = self._unroll
+        self.see: Callable[[At, Array], Array] = lambda at, x: only(at.active, x)
+        self.step: Callable[[At, Parameters, Array, State], State] = self._step
+        self.show: Callable[[At, State, State], Array] = lambda at, new, old: only(
+            at.active, new[0]
+        )
+        self.carry: Callable[[At, State, State], State] = _carry
+        self.drop: Callable[[Array], Array] = self._drop
+        self.mask: Callable[[tuple[int, ...]], Array] = self._mask
+        self.write: Callable[[Array, State, Array | None], tuple[Array, State]] = (
+            lambda y, final, lengths: (y, final)
+        )
+        self.give_outputs: Callable[[Result], Result] = lambda result: result
+        self.read_cotangents: Callable[[Cotangents], Cotangents] = lambda cotangents: cotangents
+        self.step_vjp: Callable[
+            [At, Parameters, Array, State, Gates, State, State], tuple[Parameters, Array, State]
+        ] = self._step_vjp
+        self.give_gradients: Callable[[Pulled, Cotangents], Pulled] = lambda pulled, given: pulled
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run the layer."""
+        self.given = inputs
+        with np.errstate(all="ignore"):
+            return self.give_outputs(self.run(inputs))
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+        """Run the layer once, and pull each pair of cotangents back through that one run."""
+        self.given = inputs
+        with np.errstate(all="ignore"):
+            tape = Tape()
+            leaves = _leaves(inputs, tape)
+            traced = self.run(leaves)
+            outputs = self.give_outputs(Result(plain(traced.y), _plain(traced.final)))
+            return [self._pull(tape, leaves, traced, outputs, pair) for pair in cotangents]
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation."""
+        self.training = training
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Not offered."""
+        raise NotImplementedError("forward-mode derivatives")
+
+    def _run(self, inputs: Inputs) -> Result:
+        """The layer, level by level (E27), direction by direction (E26)."""
+        parameters = self.read_parameters(inputs.parameters)
+        lengths = self.read_lengths(inputs.lengths)
+        start = self.read_state(inputs.state, inputs.x)
+        x, finals = inputs.x, []
+        for level in range(self.case.layers):
+            outputs = []
+            for direction in range(self.case.directions):
+                k = level * self.case.directions + direction
+                at = At(level, direction, tuple(s[k] for s in start), lengths)
+                y, final = self.unroll(at, parameters[k], self.turn(direction, x, lengths))
+                outputs.append(self.turn_back(direction, y, lengths))
+                finals.append(final)
+            y = concatenated(outputs)
+            if level + 1 < self.case.layers:
+                x = self._input_above(x, self.drop(y))
+        final = tuple(np.stack(arrays) for arrays in zip(*finals, strict=True))
+        return Result(*self.write(y, final, lengths))
+
+    def _read(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
+        return packing.to_reference(self.case, self.cell.name, named)
+
+    def _read_state(self, state: State | None, x: Array) -> State:
+        """The given state, or the cell's own at every level and in every direction."""
+        if state is not None:
+            return state
+        one = self.cell.initial_state(x, x.shape[1], self.case.sizes)
+        return tuple(np.stack([s] * (self.case.layers * self.case.directions)) for s in one)
+
+    def _unroll(self, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        """Return outputs (T, B, width) and the final state of one pass over x as it reads it."""
+        state, outputs = at.start, [zeros(at.start[0], (0, *at.start[0].shape))]
+        for t, x_t in enumerate(rows(x)):
+            at = replace(at, t=t)
+            new = self.step(at, p, self.see(at, x_t), state)
+            outputs.append(self.show(at, new, state)[None])
+            state = self.carry(at, new, state)
+        return np.concatenate(outputs), state
+
+    def _step(self, at: At, p: Parameters, x: Array, state: State) -> State:
+        """The cell's step, as one operation whose rule is ``step_vjp``."""
+
+        def rule(*arrays: Array) -> tuple[State, Pull]:
+            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
+            x, state = arrays[len(p)], arrays[len(p) + 1 :]
+            new, gates = self.cell.step(q, x, state)
+
+            def pull(*cotangent: Array) -> Sequence[Array]:
+                dp, dx, d_old = self.step_vjp(at, q, x, state, gates, new, cotangent)
+                return [*(dp[name] for name in p), dx, *d_old]
+
+            return new, pull
+
+        return custom(rule, *p.values(), x, *state)
+
+    def _step_vjp(
+        self, at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
+    ) -> tuple[Parameters, Array, State]:
+        return self.cell.vjp(p, x, state, gates, new, d)
+
+    def _input_above(self, x: Array, y: Array) -> Array:
+        """The outputs below, behind the columns (a time stamp) that every level sees."""
+        stamps = self.cell.input_width(self.case.sizes) - self.case.D
+        return np.concatenate([x[:, :, :stamps], y], axis=-1) if stamps else y
+
+    def _drop(self, y: Array) -> Array:
+        """Dropout between levels, while training."""
+        if not self.training or self.case.dropout == 0:
+            return y
+        return y * self.mask(y.shape)
+
+    def _mask(self, shape: tuple[int, ...]) -> Array:
+        """Draw 0 with the rate p, else 1 / (1 - p)."""
+        rate = self.case.dropout
+        kept = (self.rng.random(shape) >= rate).astype(self.case.dtype)
+        return kept if rate == 1 else kept / (1 - rate)
+
+    def _pull(
+        self, tape: Tape, leaves: Inputs, traced: Result, outputs: Result, given: Cotangents
+    ) -> Pulled:
+        dy, dfinal = self.read_cotangents(given)
+        initial = () if leaves.state is None else leaves.state
+        wanted = [*leaves.parameters.values(), leaves.x, *initial]
+        found = tape.pull([traced.y, *traced.final], [dy, *dfinal], wanted)
+        named = dict(zip(leaves.parameters, found, strict=False))
+        dx, *dinitial = found[len(named) :]
+        pulled = Pulled(outputs.y, outputs.final, named, dx, tuple(dinitial))
+        return self.give_gradients(pulled, given)
+
+
+def _leaves(inputs: Inputs, tape: Tape) -> Inputs:
+    named: dict[str, Traced] = {name: tape.leaf(a) for name, a in inputs.parameters.items()}
+    state = None if inputs.state is None else tuple(tape.leaf(s) for s in inputs.state)
+    return Inputs(named, tape.leaf(inputs.x), state, inputs.lengths)
+
+
+def _plain(state: State) -> State:
+    return tuple(plain(s) for s in state)
+
+
+def _carry(at: At, new: State, old: State) -> State:
+    return tuple(choose(at.active, n, o) for n, o in zip(new, old, strict=True))
