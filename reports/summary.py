@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..verify.checks import subject_checks
 from ..verify.run_files import Planned, Run
-from ..verify.runner import Verdict
 from ..verify.scope import possible
 from ..verify.subjects import subjects
+from ..verify.verdict import Verdict
 
 WORST_FIRST = ("failed", "crashed", "not tested", "blind", "passed")
 ENDED = "the run ended before it"

@@ -3,29 +3,66 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from ..verify.runner import Verdict
+from ..verify.verdict import Verdict
 
 STYLES = {
     "passed": "green",
     "failed": "bold red",
     "crashed": "bold red",
+    "timeout": "bold red",
     "blind": "yellow",
-    "not tested": "dim",
+    "known deviation": "yellow",
+    "not supported": "dim",
+    "not tested": "bold yellow",
 }
+
+WIDEST = 8
+"""Columns of subjects and dtypes side by side; more are listed one below the other."""
+
+
+@dataclass
+class Advance:
+    """A progress bar on a terminal, or one line a verdict where there is none."""
+
+    bar: Progress
+    task: TaskID
+    console: Console
+
+    def plan(self, total: int) -> None:
+        """Say how many verdicts there will be."""
+        self.bar.update(self.task, total=total, description="")
+
+    def __call__(self, line: str) -> None:
+        """Count one verdict and show what it says."""
+        if self.bar.disable:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.bar.update(self.task, advance=1, description=line)
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar on standard error while the block runs; call the result after each item."""
+def progress(total: int | None, *, lines: bool = False) -> Iterator[Advance]:
+    """Show a bar on standard error while the block runs; call the result after each item.
+
+    Where standard error is no terminal there is no bar, and with ``lines`` a line an item.
+    """
     console = Console(stderr=True)
     columns = (
         BarColumn(),
@@ -34,33 +71,72 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
         TextColumn("{task.description}"),
     )
     quiet = not console.is_terminal
+    shown = console if lines else Console(quiet=True)
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("starting", total=total)
+        yield Advance(bar, bar.add_task("starting", total=total), shown)
 
-        def advance(name: str) -> None:
-            bar.update(task, advance=1, description=name)
 
-        yield advance
+def verdict_line(v: Verdict) -> str:
+    """Return a verdict in one line."""
+    ratio = "" if v.worst_ratio is None else f" error/bound {v.worst_ratio:.2g}"
+    return f"{v.status:14} {v.subject} {v.check} {v.dtype}{ratio} {v.seconds:.1f} s"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """Return one row a check, one column a subject and dtype; numbers are error/bound."""
+    columns = list(dict.fromkeys((v.subject, v.dtype) for v in verdicts))
+    if len(columns) > WIDEST:
+        return _long_table(verdicts)
+    table = Table(caption="numbers: largest error in units of its bound", caption_style="dim")
+    table.add_column("check")
+    for subject, dtype in columns:
+        table.add_column(f"{subject}\n{dtype}", overflow="fold")
+    found = {(v.check, v.subject, v.dtype): v for v in verdicts}
+    for check in dict.fromkeys(v.check for v in verdicts):
+        cells = [_cell(found.get((check, *column))) for column in columns]
+        table.add_row(check, *cells)
+    return table
+
+
+def _cell(v: Verdict | None) -> Text:
+    if v is None:
+        return Text("")
+    if v.status == "passed":
+        return Text("ok" if not v.worst_ratio else f"{v.worst_ratio:.2g}", style="green")
+    return Text(v.status, style=STYLES[v.status])
+
+
+def _long_table(verdicts: Sequence[Verdict]) -> Table:
     """Return one row a verdict."""
     table = Table()
     for column in ("subject", "check", "dtype", "status", "sharp cases", "error/bound", "worst in"):
         table.add_column(column, overflow="fold")
     for v in verdicts:
         ratio = "" if v.worst_ratio is None else f"{v.worst_ratio:.3g}"
+        sharp = f"{v.cases - v.blind_cases} of {v.cases}"
         status = Text(v.status, style=STYLES[v.status])
-        table.add_row(
-            v.subject,
-            v.check,
-            v.dtype,
-            status,
-            f"{v.cases - v.blind_cases} of {v.cases}",
-            ratio,
-            v.worst,
-        )
+        table.add_row(v.subject, v.check, v.dtype, status, sharp, ratio, v.worst)
     return table
+
+
+def counts(verdicts: Sequence[Verdict]) -> str:
+    """Return how many verdicts there are of each status, the passed first."""
+    found = Counter(v.status for v in verdicts)
+    return ", ".join(f"{found[status]} {status}" for status in STYLES if found[status])
+
+
+def profile(verdicts: Sequence[Verdict]) -> str:
+    """Return where the time of the checks went."""
+    total = sum(v.seconds for v in verdicts) or 1.0
+    subject = sum(v.subject_seconds for v in verdicts)
+    oracle = sum(v.oracle_seconds for v in verdicts)
+    shares = {
+        "subject": subject,
+        "oracle": oracle,
+        "Hypothesis, drawing and comparing": total - subject - oracle,
+    }
+    parts = ", ".join(f"{name} {100 * s / total:.0f} %" for name, s in shares.items())
+    return f"{total:.1f} s in checks: {parts}"
 
 
 def tell_failures(verdicts: Sequence[Verdict]) -> None:
@@ -68,11 +144,13 @@ def tell_failures(verdicts: Sequence[Verdict]) -> None:
     told = set()
     for v in verdicts:
         said = (v.subject, v.status, v.message)
-        if v.status == "passed" or (v.status == "not tested" and said in told):
+        if v.status in ("passed", "not supported") or said in told:
             continue
         told.add(said)
         where = v.subject if v.status == "not tested" else f"{v.subject} {v.check} {v.dtype}"
         click.echo(f"\n{where}: {v.status}: {v.message}")
+        if v.place:
+            click.echo(f"  first wrong: {v.place}")
         if v.reproduce:
             click.echo(f"  equations: {', '.join(v.equations)}\n  again: {v.reproduce}")
     click.echo()

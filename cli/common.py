@@ -1,0 +1,54 @@
+"""What the commands share: options, exit codes, and how a user's mistake is told."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+CONFORMS, DIFFERS, COULD_NOT_RUN = 0, 1, 3
+RUNS = Path("runs")
+BUDGETS = ("quick", "standard", "thorough")
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+    help="The same seed draws the same cases.",
+)  # fmt: skip
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True,
+    help="Where runs are kept.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def or_usage(parse: Callable[[], Any]) -> Any:
+    """Return what ``parse`` returns; turn a ValueError into a usage error (exit code 2)."""
+    try:
+        return parse()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """Say why nothing can be done, and end with an exit code."""
+    click.echo(f"gatewise: {message}", err=True)
+    sys.exit(code)
+
+
+def command() -> str:
+    """Return the command line, as it can be typed again."""
+    return shlex.join(["gatewise", *sys.argv[1:]])
+
+
+def probe(path: Path) -> None:
+    """Stop unless a file can be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        stop(f"{path}: cannot be written ({error.strerror})", COULD_NOT_RUN)

@@ -1,0 +1,88 @@
+"""What there is: equations, examples, subjects, cells, checks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from .common import CONFORMS, DIFFERS, json_option
+
+
+@click.command()
+@json_option
+def equations(as_json: bool) -> None:
+    """List every equation and what checks it."""
+    from ..reports.terminal import print_rows
+    from ..verify.coverage import coverage
+
+    rows = coverage()
+    gaps = [r.name for r in rows if not (r.proofs or r.checks)]
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+    else:
+        checked = [", ".join((*r.proofs, *r.checks)) or "NOTHING" for r in rows]
+        print_rows(
+            ("id", "equation", "documents", "checked by"),
+            [(r.id, r.name, ", ".join(r.documents), c) for r, c in zip(rows, checked, strict=True)],
+            as_json=False,
+        )
+        click.echo(f"{len(rows)} equations; without a check: {', '.join(gaps) or 'none'}")
+    sys.exit(DIFFERS if gaps else CONFORMS)
+
+
+@click.command()
+@json_option
+def examples(as_json: bool) -> None:
+    """Compute the documents' worked numbers and listings; show the errata."""
+    from ..reference.documents import examples as compute
+
+    rows = compute()
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row.id} {row.title}: {'as printed' if row.agrees else 'ERRATUM'}")
+        click.echo(f"   printed: {row.printed}\n   true:    {row.true}")
+        if row.note:
+            click.echo(f"   note:    {row.note}")
+
+
+@click.command()
+@json_option
+def subjects(as_json: bool) -> None:
+    """List the implementations that can be held against the reference."""
+    from ..reports.terminal import print_rows
+    from ..verify.subjects import subjects as all_subjects
+
+    rows = [(s.name, " ".join(s.cells), " ".join(s.dtypes)) for s in all_subjects().values()]
+    print_rows(("subject", "cell", "dtypes"), rows, as_json=as_json)
+
+
+@click.command()
+@json_option
+def cells(as_json: bool) -> None:
+    """List the cells of the reference."""
+    from ..reference.cells import cells as all_cells
+    from ..reports.terminal import print_rows
+
+    rows = [
+        (c.name, c.title, " ".join(c.gates), " ".join(c.states), " ".join(c.equations))
+        for c in all_cells().values()
+    ]
+    print_rows(("cell", "title", "gates", "states", "equations"), rows, as_json=as_json)
+
+
+@click.command()
+@json_option
+def checks(as_json: bool) -> None:
+    """List the checks of subjects and the proofs of the reference."""
+    from ..reports.terminal import print_rows
+    from ..verify.checks import subject_checks
+    from ..verify.proofs import proofs
+
+    rows = [("check", c.id, c.statement) for c in subject_checks()]
+    rows += [("proof", p.id, p.statement) for p in proofs()]
+    print_rows(("kind", "id", "statement"), rows, as_json=as_json)

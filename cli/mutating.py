@@ -1,0 +1,147 @@
+"""``gatewise mutants``: do the checks catch what they should?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import (
+    BUDGETS,
+    COULD_NOT_RUN,
+    DIFFERS,
+    command,
+    json_option,
+    or_usage,
+    runs_option,
+    seed_option,
+    stop,
+)
+
+if TYPE_CHECKING:
+    from ..verify.mutants import Mutant
+    from ..verify.mutation import Row
+
+
+@click.command()
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+              help="How many cases for each check.")  # fmt: skip
+@seed_option
+@click.option("--full", is_flag=True, help="Try every check on every mutant, not only until one "
+              "fails it.")  # fmt: skip
+@click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
+              help="Worker processes at a time.")  # fmt: skip
+@runs_option
+@json_option
+def mutants(
+    names: Sequence[str],
+    budget: str,
+    seed: int,
+    full: bool,
+    only_list: bool,
+    jobs: int,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Hold wrong layers to the checks: each must fail one, and equivalent programs none.
+
+    IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an
+    equivalent program is called wrong.
+    """
+    from ..verify import mutation
+
+    chosen = or_usage(lambda: mutation.choose(names))
+    if only_list:
+        _list(mutation.blank_rows(chosen), as_json=as_json)
+        return
+    path = runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants" / "mutants.json"
+    try:
+        rows = _run(chosen, budget, seed, jobs, full=full)
+        mutation.save(path, rows, command=command(), seed=seed, budget=budget)
+    except KeyboardInterrupt:
+        stop("interrupted; nothing is kept of an unfinished matrix", COULD_NOT_RUN)
+    except OSError as error:
+        stop(f"{path}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        _tell(rows, path)
+    if not all(row.right for row in rows):
+        sys.exit(DIFFERS)
+
+
+def _run(chosen: Sequence[Mutant], budget: str, seed: int, jobs: int, *, full: bool) -> list[Row]:
+    from ..reports.terminal import progress
+    from ..verify import mutation
+    from ..verify.executing import Here
+
+    total = len(mutation.blank_rows(chosen))
+    pool = Here(jobs, mutation.IMPATIENT, mutation.MEMORY)
+    rows = []
+    try:
+        with progress(total, lines=True) as advance:
+            for row in mutation.Matrix(pool, budget, seed, full).rows(chosen):
+                rows.append(row)
+                advance(_line(row))
+    finally:
+        pool.close()
+    return sorted(rows, key=lambda row: (not row.expected, row.mutant, row.cell, row.dtype))
+
+
+def _line(row: Row) -> str:
+    by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
+    return f"{row.name} {row.dtype} {by} {row.seconds:.1f} s"
+
+
+def _list(rows: Sequence[Row], *, as_json: bool) -> None:
+    from ..reports.terminal import print_rows
+
+    columns = ("mutant", "cell", "dtype", "statement", "models", "seen by")
+    listed = [
+        (
+            r.mutant,
+            r.cell,
+            r.dtype,
+            r.statement,
+            r.models,
+            ", ".join(r.expected) or "nothing: right",
+        )
+        for r in rows
+    ]
+    print_rows(columns, listed, as_json=as_json)
+
+
+def _tell(rows: Sequence[Row], path: Path) -> None:
+    from ..reports.terminal import print_rows
+
+    told = [
+        (
+            row.name,
+            row.dtype,
+            row.statement,
+            ("killed" if row.killed_by else "SURVIVED") if row.expected
+            else ("CALLED WRONG" if row.killed_by else "passes"),
+            ", ".join(row.killed_by),
+            str(row.cases or ""),
+            f"{row.seconds:.2f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    columns = ("subject", "dtype", "what is wrong with it", "", "by", "cases", "seconds")
+    print_rows(columns, told, as_json=False)
+    planted = [row for row in rows if row.expected]
+    same = [row for row in rows if not row.expected]
+    killed = sum(row.right for row in planted)
+    click.echo(
+        f"{killed} of {len(planted)} mutants killed, {sum(row.right for row in same)} of "
+        f"{len(same)} equivalent programs pass\nmatrix: {path}"
+    )

@@ -1,0 +1,195 @@
+"""``gatewise verify``: subjects against the equations."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import (
+    BUDGETS,
+    COULD_NOT_RUN,
+    DIFFERS,
+    command,
+    json_option,
+    or_usage,
+    probe,
+    runs_option,
+    seed_option,
+    stop,
+)
+from .reporting import renderer, write_report
+
+if TYPE_CHECKING:
+    from ..verify.session import Request
+    from ..verify.verdict import Verdict
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("names", metavar="SUBJECT...", nargs=-1)
+@click.option("--like", metavar="CLASS", help="The class has the constructor, parameters and call "
+              "of torch.nn.LSTM, torch.nn.GRU or torch.nn.RNN.")  # fmt: skip
+@click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
+              help="Only these checks; see: gatewise checks.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Only this dtype.")
+@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+              help="How many cases for each check and dtype.")  # fmt: skip
+@seed_option
+@click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
+              help="Worker processes at a time.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="For one check in one dtype (60, 300 or 1800 by budget).")  # fmt: skip
+@click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
+              metavar="MIB", help="What a subject may take; 0: no limit.")  # fmt: skip
+@click.option("--executor", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:8786.")
+@click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
+@click.option(
+    "--deviations",
+    type=_FILE,
+    metavar="FILE",
+    help="Failures that are known and accepted, in TOML.",
+)
+@runs_option
+@click.option(
+    "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
+)
+@click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option("--profile", is_flag=True, help="Say where the time went.")
+@json_option
+def verify(
+    names: Sequence[str],
+    like: str | None,
+    only: Sequence[str],
+    dtype: str | None,
+    budget: str,
+    seed: int,
+    case_text: str | None,
+    jobs: int,
+    timeout: float | None,
+    memory: int,
+    executor: str | None,
+    resume: Path | None,
+    deviations: Path | None,
+    runs: Path,
+    page: Path | None,
+    junit: Path | None,
+    profile: bool,
+    as_json: bool,
+) -> None:
+    """Hold SUBJECTs against the equations.
+
+    A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name.
+    """
+    from ..verify.session import Request
+
+    if bool(names) == bool(resume):
+        raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
+    request = or_usage(
+        lambda: (
+            Request.resumed(resume)
+            if resume
+            else Request.parse(
+                names,
+                like=like,
+                checks=[name for names in only for name in names.split(",")],
+                dtype=dtype,
+                budget=budget,
+                seed=seed,
+                case=case_text,
+                timeout=timeout,
+                memory=memory,
+                deviations=deviations,
+            )
+        )
+    )
+    for path in filter(None, (page, junit)):  # before the run, not after it
+        probe(path)
+    if page is not None:
+        renderer()
+    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
+    verdicts = _run(request, folder, jobs, executor)
+    if junit is not None:
+        from ..reports.junit import junit as as_junit
+
+        junit.write_text(as_junit(verdicts), encoding="utf-8")
+    _tell(verdicts, folder, as_json=as_json, profile=profile)
+    if page is not None:
+        write_report(folder, page, quiet=as_json)
+    _exit(verdicts)
+
+
+def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:
+    """Run the request under a progress bar; return all verdicts of the folder, as planned."""
+    from ..reports.terminal import progress, verdict_line
+    from ..verify import run_files, session
+
+    try:
+        with progress(None, lines=True) as advance:
+            for verdict in session.run(
+                request,
+                folder,
+                command=command(),
+                jobs=jobs,
+                executor=executor,
+                on_plan=advance.plan,
+            ):
+                advance(verdict_line(verdict))
+        whole = run_files.read(folder)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+    except KeyboardInterrupt:
+        kept = f"finished verdicts are kept; go on with: gatewise verify --resume {folder}"
+        stop(f"interrupted; {kept}", COULD_NOT_RUN)
+    if whole.untested:
+        stop(f"{folder}: {len(whole.untested)} planned checks have no verdict", COULD_NOT_RUN)
+    order = {planned: place for place, planned in enumerate(whole.planned)}
+    return sorted(
+        whole.verdicts,
+        key=lambda v: order[run_files.Planned(v.subject, v.check, v.dtype)],
+    )
+
+
+def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool) -> None:
+    from ..reports import terminal
+
+    if as_json:
+        click.echo(json.dumps([asdict(v) for v in verdicts], indent=1))
+        return
+    terminal.print_table(terminal.verdict_table(verdicts))
+    terminal.tell_failures(verdicts)
+    _write_scripts(verdicts, folder)
+    if profile:
+        click.echo(terminal.profile(verdicts))
+    click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+
+
+def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:
+    """Write the stand-alone scripts of failures into the run's folder, and say where."""
+    for number, v in enumerate((v for v in verdicts if v.script), start=1):
+        path = folder / "scripts" / f"{number}-{v.check}-{v.dtype}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(v.script, encoding="utf-8")
+        click.echo(f"{v.subject} {v.check} {v.dtype} without gatewise: python {path}")
+
+
+def _exit(verdicts: list[Verdict]) -> None:
+    from ..verify.verdict import OPEN, WRONG
+
+    if any(v.status in WRONG for v in verdicts):
+        sys.exit(DIFFERS)
+    if not verdicts or any(v.status in OPEN for v in verdicts):
+        sys.exit(COULD_NOT_RUN)
