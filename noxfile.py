@@ -1,4 +1,4 @@
-"""The sessions: tests, lint, types, report. ``nox -s NAME`` runs one; CI runs the first three."""
+"""The sessions; ``nox -s NAME`` runs one. CI runs the first three."""
 
 from pathlib import Path
 
@@ -47,6 +47,14 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the reference's speed against torch.nn.LSTM, in one run, on one thread each."""
+    """Measure the reference beside torch.nn.LSTM, and gradcheck beside the gradient checks."""
     session.install(*CONSTRAINTS, "-e", ".[torch,test]")
     session.run("python", "-m", "gatewise.bench.speed_ratio", *session.posargs)
+    session.run("python", "-m", "gatewise.bench.gradcheck_cost")
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Hold every mutant to the checks: each must fail one; arguments go to the command."""
+    session.install(*CONSTRAINTS, "-e", ".")
+    session.run("gatewise", "mutants", *session.posargs)

@@ -128,7 +128,7 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
         named = dict(zip(like.parameters, rest[count:], strict=True))
         return Inputs(named, x, tuple(rest[:count]), None)
 
-    class Layer(torch.autograd.Function):  # type: ignore[misc]
+    class Layer(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *tensors: Any) -> Any:
             ctx.save_for_backward(*tensors)
@@ -143,7 +143,8 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
             return tuple(torch.tensor(np.array(a)) for a in arrays)
 
     def run(*tensors: Any) -> Any:
-        outputs = Layer.apply(*tensors)
+        apply: Callable[..., Any] = Layer.apply
+        outputs = apply(*tensors)
         return outputs[0] if only_y else outputs
 
     return run

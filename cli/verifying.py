@@ -179,11 +179,13 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
 
 def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:
     """Write the stand-alone scripts of failures into the run's folder, and say where."""
-    for number, v in enumerate((v for v in verdicts if v.script), start=1):
+    failed = [v for v in verdicts if v.script]
+    for number, v in enumerate(failed, start=1):
         path = folder / "scripts" / f"{number}-{v.check}-{v.dtype}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(v.script, encoding="utf-8")
-        click.echo(f"{v.subject} {v.check} {v.dtype} without gatewise: python {path}")
+    if failed:
+        click.echo(f"the same without gatewise: {len(failed)} scripts in {folder / 'scripts'}")
 
 
 def _exit(verdicts: list[Verdict]) -> None:

@@ -76,6 +76,7 @@ def minimum(a: Array, b: Array) -> Array:
     return switch(a - b, a, b)
 
 
+@singledispatch
 def binarise(u: Array) -> Array:
     """Return 1 where u >= 1/2, else 0, with the straight-through derivative 1.
 

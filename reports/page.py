@@ -13,10 +13,20 @@ from ..reference.documents import TITLES, examples
 from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
+from ..verify.verdict import WRONG
 from . import summary, tables, wording
 from .typeset import mathml
 
-MARKS = {"passed": "✓", "failed": "✕", "crashed": "‼", "not tested": "○", "blind": "◌"}
+MARKS = {
+    "passed": "✓",
+    "failed": "✕",
+    "crashed": "‼",
+    "timeout": "⧗",
+    "not tested": "○",
+    "blind": "◌",
+    "known deviation": "≈",
+    "not supported": "–",
+}
 TONES = {"conforms": "✓", "differs": "✕", "incomplete": "○"}
 
 
@@ -62,7 +72,9 @@ def _context(run: Run) -> dict[str, Any]:
         "headline": summary.headline(rows),
         "subjects": list(dict.fromkeys(row.planned.subject for row in rows)),
         "closest": summary.closest(rows),
-        "failures": [row for row in rows if row.status in ("failed", "crashed")],
+        "failures": [row for row in rows if row.status in WRONG],
+        "deviations": summary.gaps(rows, "known deviation"),
+        "unsupported": summary.gaps(rows, "not supported"),
         "untested": summary.gaps(rows, "not tested"),
         "blind": summary.gaps(rows, "blind"),
         "not_planned": summary.not_planned(rows),

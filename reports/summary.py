@@ -10,9 +10,15 @@ from ..verify.checks import subject_checks
 from ..verify.run_files import Planned, Run
 from ..verify.scope import possible
 from ..verify.subjects import subjects
-from ..verify.verdict import Verdict
+from ..verify.verdict import WRONG, Verdict
 
-WORST_FIRST = ("failed", "crashed", "not tested", "blind", "passed")
+WORST_FIRST = (
+    *("failed", "crashed", "timeout", "not tested", "blind"),
+    *("known deviation", "not supported", "passed"),
+)
+FINE = ("passed", "known deviation", "not supported")
+"""What a conforming run may consist of."""
+
 ENDED = "the run ended before it"
 
 
@@ -86,18 +92,26 @@ def headline(rows: Sequence[Entry]) -> Headline:
         plan = f"{checks} planned, none run" if total else "the run planned nothing"
         return Headline("incomplete", f"Nothing was tested: {plan}.")
     unplanned = _phrase(beyond, "not planned", "more ")
-    if passed == total:
+    fine = [_phrase(count[status], status) for status in FINE[1:] if count[status]]
+    if passed and all(status in FINE for status in count):
         rest = unplanned if beyond else "nothing planned was left untested"
-        return Headline("conforms", f"{passed} of {checks} pass; {rest}.")
-    parts = [_phrase(count[status], status) for status in WORST_FIRST[:-1] if count[status]]
+        return Headline("conforms", f"{'; '.join([f'{passed} of {checks} pass', *fine, rest])}.")
+    odd = [s for s in WORST_FIRST if s not in FINE and count[s]]
+    if not odd:
+        return Headline("incomplete", f"Nothing was tested: {_listed(fine)} of {checks}.")
+    parts = [_phrase(count[status], status) for status in odd]
     parts[0] = parts[0].replace(" ", f" of {checks} ", 1)
-    tone = "differs" if count["failed"] or count["crashed"] else "incomplete"
-    ending = f"{passed} passed" + (f", {unplanned}" if beyond else "")
-    return Headline(tone, f"{_listed(parts)}; {ending}.")
+    tone = "differs" if any(count[status] for status in WRONG) else "incomplete"
+    endings = [f"{passed} passed", *fine, *([unplanned] if beyond else [])]
+    return Headline(tone, f"{_listed(parts)}; {', '.join(endings)}.")
 
 
 def _phrase(count: int, status: str, noun: str = "") -> str:
-    verb = "" if status in ("failed", "crashed") else "was " if count == 1 else "were "
+    if status == "timeout":
+        return f"{count} {noun}timed out"
+    if status == "known deviation":
+        return f"{count} {noun}known deviation{'s' if count != 1 else ''}"
+    verb = "" if status in WRONG else "was " if count == 1 else "were "
     return f"{count} {noun}{verb}{status}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..verify.run_files import Planned
@@ -10,57 +10,51 @@ from .summary import Entry, rank
 
 
 @dataclass(frozen=True)
-class Row:
-    """A subject's line of the table: one entry a column, None where nothing was planned."""
+class Column:
+    """A subject's columns of the table, one a dtype."""
 
     subject: str
     cell: str
-    entries: tuple[Entry | None, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """The subjects of one package."""
-
-    name: str
-    version: str
-    rows: tuple[Row, ...]
+    dtypes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The table: checks with their dtypes across, subjects by package down."""
+    """The table: checks down, subjects with their dtypes across; None where nothing was planned."""
 
-    checks: tuple[tuple[str, tuple[str, ...]], ...]
-    groups: tuple[Group, ...]
-
-    @property
-    def width(self) -> int:
-        """How many columns stand beside the subject's."""
-        return sum(len(dtypes) for _, dtypes in self.checks)
+    subjects: tuple[Column, ...]
+    rows: dict[str, tuple[Entry | None, ...]]
+    versions: tuple[str, ...]
 
 
 def grid(rows: Sequence[Entry]) -> Grid:
-    """Arrange entries by subject, check and dtype, each in order of appearance."""
+    """Arrange entries by check, subject and dtype, each in order of appearance."""
     by_place = {row.planned: row for row in rows}
     dtypes: dict[str, dict[str, None]] = {}
-    packages: dict[str, dict[str, list[Entry]]] = {}
     for row in rows:
-        dtypes.setdefault(row.planned.check, {})[row.planned.dtype] = None
-        lines_of = packages.setdefault(row.planned.subject.partition(":")[0], {})
-        lines_of.setdefault(row.planned.subject, []).append(row)
-    columns = [(check, dtype) for check, each in dtypes.items() for dtype in each]
+        dtypes.setdefault(row.planned.subject, {})[row.planned.dtype] = None
+    columns = tuple(
+        Column(subject, _distinct(_own(rows, subject, "cell")), tuple(each))
+        for subject, each in dtypes.items()
+    )
+    return Grid(
+        columns,
+        {
+            check: tuple(
+                by_place.get(Planned(column.subject, check, dtype))
+                for column in columns
+                for dtype in column.dtypes
+            )
+            for check in dict.fromkeys(row.planned.check for row in rows)
+        },
+        tuple(dict.fromkeys(v.version for row in rows if (v := row.verdict) and v.version)),
+    )
 
-    def line(subject: str, found: Iterable[Entry]) -> Row:
-        cell = _distinct(row.verdict.cell for row in found if row.verdict)
-        return Row(subject, cell, tuple(by_place.get(Planned(subject, *c)) for c in columns))
 
-    groups = []
-    for package, by_subject in packages.items():
-        verdicts = [row.verdict for found in by_subject.values() for row in found if row.verdict]
-        lines = tuple(line(subject, found) for subject, found in by_subject.items())
-        groups.append(Group(package, _distinct(v.version for v in verdicts), lines))
-    return Grid(tuple((check, tuple(each)) for check, each in dtypes.items()), tuple(groups))
+def _own(rows: Sequence[Entry], subject: str, field: str) -> Iterator[str]:
+    for row in rows:
+        if row.planned.subject == subject and row.verdict:
+            yield getattr(row.verdict, field)
 
 
 def statements(rows: Sequence[Entry]) -> dict[str, str]:

@@ -34,6 +34,9 @@ STYLES = {
     "not tested": "bold yellow",
 }
 
+FEW = 4
+"""Checks that are listed where all have the same reason."""
+
 WIDEST = 8
 """Columns of subjects and dtypes side by side; more are listed one below the other."""
 
@@ -140,20 +143,31 @@ def profile(verdicts: Sequence[Verdict]) -> str:
 
 
 def tell_failures(verdicts: Sequence[Verdict]) -> None:
-    """Print what is wrong, in which case, and the command that makes it again."""
-    told = set()
-    for v in verdicts:
-        said = (v.subject, v.status, v.message)
-        if v.status in ("passed", "not supported") or said in told:
-            continue
-        told.add(said)
-        where = v.subject if v.status == "not tested" else f"{v.subject} {v.check} {v.dtype}"
-        click.echo(f"\n{where}: {v.status}: {v.message}")
-        if v.place:
-            click.echo(f"  first wrong: {v.place}")
-        if v.reproduce:
-            click.echo(f"  equations: {', '.join(v.equations)}\n  again: {v.reproduce}")
+    """Print what is wrong: the first check that failed in full, the others in a line each."""
+    for subject in dict.fromkeys(v.subject for v in verdicts):
+        told: dict[tuple[str, str], list[Verdict]] = {}
+        for v in verdicts:
+            if v.subject == subject and v.status not in ("passed", "not supported"):
+                key = v.message if v.status == "not tested" else v.check
+                told.setdefault((v.status, key), []).append(v)
+        for number, alike in enumerate(told.values()):
+            _tell_one(alike, whole=number == 0)
     click.echo()
+
+
+def _tell_one(alike: Sequence[Verdict], *, whole: bool) -> None:
+    """Print one check's verdict, which several dtypes may share."""
+    v = alike[0]
+    dtypes = ", ".join(dict.fromkeys(each.dtype for each in alike))
+    checks = ", ".join(dict.fromkeys(each.check for each in alike))
+    checks = "all checks" if len(alike) > FEW else f"{checks} ({dtypes})"
+    click.echo(f"\n{v.subject} {checks}: {v.status}: {v.message}")
+    if v.place:
+        click.echo(f"  first wrong: {v.place}")
+    if v.reproduce:
+        if whole:
+            click.echo(f"  equations: {', '.join(v.equations)}")
+        click.echo(f"  again: {v.reproduce}")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:

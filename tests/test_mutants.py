@@ -37,11 +37,9 @@ LONG = replace(PLAIN, T=40, B=1)
 
 SHOWN = {
     "F14": replace(PLAIN, T=260, B=2),
-    "L07": PLAIN,
-    "M04": replace(RICH, dropout=1.0),
+    "M04": replace(PLAIN, layers=2, dropout=1.0),
     "S03": DEFAULT, "S08": DEFAULT, "S14": DEFAULT, "S15": DEFAULT,
     "S13": replace(PLAIN, T=3),
-    "Q15": PLAIN,
     "Q16": replace(PLAIN, T=0),
     "W01": LONG, "W03": LONG,
     "W02": Case(2, 2, 2, 66), "W05": Case(2, 2, 2, 66), "W06": Case(2, 2, 2, 40),
@@ -50,7 +48,16 @@ SHOWN = {
     "F17": replace(PLAIN, T=8, B=30),
     "D04": replace(PLAIN, scale="huge"),
 }  # fmt: skip
-"""Cases for faults that show in particular ones; all others show in the rich one."""
+"""Cases for faults that show in particular ones; all others show where what they need is there."""
+
+NEEDED = {
+    "layers": {"layers": 2},
+    "dropout": {"dropout": 0.5},
+    "batch_first": {"layout": "batch-first"},
+    "unbatched": {"layout": "unbatched", "B": 1},
+    "jvp": {},
+}
+"""What it takes to ask for an option that is no flag."""
 
 LONG_ENOUGH = 200
 """Longer sequences are run forward, once."""
@@ -59,8 +66,10 @@ EVERY = [(m, cell) for m in mutants() for cell in m.cells]
 RUNNABLE = [(m, cell) for m, cell in EVERY if not m.isolated]
 
 
-def case_of(mutant, cell, dtype="float64"):
-    case = SHOWN.get(mutant.id, RICH)
+def case_of(mutant, dtype):
+    case = SHOWN.get(mutant.id, PLAIN)
+    for option in mutant.needs if case is PLAIN else ():
+        case = replace(case, **NEEDED.get(option, {option: True}))
     return replace(case, dtype=dtype)
 
 
@@ -84,7 +93,7 @@ def with_nan_in_the_padding(inputs):
     return x
 
 
-def session(subject, case):
+def session(subject, case, *, forward_mode=False):
     """Call a layer in every way there is, and keep all that can be seen, in order."""
     built, seen = subject.build(case), []
     inputs = draw_inputs(subject, case)
@@ -108,9 +117,11 @@ def session(subject, case):
         see(pulled)
     built.train(False)
     see(built.forward(inputs))
-    see(built.forward(replace(inputs, parameters=other.parameters)))
     see(built.forward(replace(inputs, x=with_nan_in_the_padding(inputs))))
+    see(built.forward(replace(inputs, parameters=other.parameters)))
     see(first)
+    if forward_mode:
+        see(built.jvp(inputs, other))
     seen.extend([inputs.x, *(inputs.state or ()), dy])
     return seen
 
@@ -130,8 +141,8 @@ def close(one, other, dtype):
 
 
 @cache
-def right_session(case, cell):
-    return session(right_subject(cell), case)
+def right_session(case, cell, *, forward_mode=False):
+    return session(right_subject(cell), case, forward_mode=forward_mode)
 
 
 def test_every_known_fault_has_a_mutant_or_a_reason():
@@ -193,6 +204,25 @@ def test_unchanged_it_is_the_references_layer(cell, dtype):
         close(pulled.initial, gradient.initial if case.state else (), dtype)
 
 
+@pytest.mark.parametrize("cell", cells())
+def test_forward_mode_is_adjoint_to_the_way_back(cell):
+    """<dy, J t> = <J^T dy, t>."""
+    case, subject = replace(RICH, dropout=0.0), right_subject(cell)
+    inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
+    along = draw_inputs(subject, replace(case, seed=2))
+    built = subject.build(case)
+    pushed, pulled = built.jvp(inputs, along), built.gradients(inputs, [(dy, dfinal)])[0]
+    forward = inner([dy, *dfinal], [pushed.y, *pushed.final])
+    named = [pulled.parameters[name] for name in along.parameters]
+    back = inner([pulled.x, *pulled.initial, *named],
+                 [along.x, *along.state, *along.parameters.values()])  # fmt: skip
+    assert forward == pytest.approx(back)
+
+
+def inner(one, other):
+    return sum((a * b).sum() for a, b in zip(one, other, strict=True))
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
 def test_dropout_is_a_mask_between_the_levels(rate):
     """Two levels of the reference with the mask in between say the same, forward and back."""
@@ -243,17 +273,22 @@ def test_a_session_of_the_right_layer_is_the_same_each_time():
 def test_a_mutant_is_not_the_right_layer(mutant, cell):
     """Something that a caller can see is another."""
     for dtype in mutant.dtypes:
-        case = case_of(mutant, cell, dtype)
+        case, forward_mode = case_of(mutant, dtype), "jvp" in mutant.needs
         try:
-            seen = session(mutant_subject(mutant, cell), case)
+            seen = session(mutant_subject(mutant, cell), case, forward_mode=forward_mode)
         except RuntimeError:
             assert mutant.id == "P01"
             continue
-        assert not same(seen, right_session(case, cell))
+        assert not same(seen, right_session(case, cell, forward_mode=forward_mode))
 
 
-NEEDING = [(m, m.cells[0], option) for m in mutants() for option in m.needs]
-WITHOUT = {"layers": {"layers": 1}, "dropout": {"dropout": 0.0}}
+NEEDING = [(m, m.cells[0], option) for m in mutants() for option in m.needs if option != "jvp"]
+WITHOUT = {
+    "layers": {"layers": 1},
+    "dropout": {"dropout": 0.0},
+    "batch_first": {},
+    "unbatched": {},
+}
 
 
 @pytest.mark.parametrize(("mutant", "cell", "option"), NEEDING, ids=lambda v: getattr(v, "id", v))

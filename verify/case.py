@@ -8,7 +8,7 @@ directions apart; only a failing case, once its sizes are small, has its numbers
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -27,6 +27,16 @@ LAYOUTS = ("time-first", "batch-first", "unbatched")
 LARGEST_SIZE = 4096
 GRID = 8
 """Simplified numbers are multiples of 1/8, which every dtype represents."""
+
+
+_drawn: set[str] = set()
+
+
+def drawn_parts(run: Callable[[], object]) -> list[str]:
+    """Return the names of the parts whose numbers are drawn while ``run`` runs."""
+    _drawn.clear()
+    run()
+    return sorted(_drawn)
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,7 @@ class Case:
 
     def simplified(self, part: str, numbers: Array) -> Array:
         """Return numbers in the case's dtype, as 0 or on a grid where the case says so."""
+        _drawn.add(part)
         if part in self.zeroed.split(","):
             numbers = 0 * numbers
         elif part in self.rounded.split(","):

@@ -17,7 +17,28 @@ from .options import Options
 SMALLEST, LARGEST = 2, 7
 """T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
 
-SEEDS = st.integers(0, 2**16 - 1)
+PLAIN = 100
+"""Below this, Hypothesis draws nothing but what its own random generator says."""
+
+
+def integers(least: int, most: int) -> st.SearchStrategy[int]:
+    """Draw an integer, of a wide range in parts, so that a seed alone says which.
+
+    Into wide ranges Hypothesis mixes constants of 100 and more from every module that no package
+    installed: the user's layer among them.
+    """
+    parts = -(-(most - least + 1) // PLAIN)
+    if parts == 1:
+        return st.integers(0, most - least).map(lambda n: least + n)
+    width = -(-(most - least + 1) // parts)
+    return st.builds(
+        lambda part, n: min(least + part * width + n, most),
+        integers(0, parts - 1),
+        st.integers(0, width - 1),
+    )
+
+
+SEEDS = integers(0, 2**16 - 1)
 
 
 def cases(
@@ -78,6 +99,41 @@ def coinciding(options: Options, dtype: str) -> Iterator[Case]:
         yield coincidence
         if any(value not in (1, False) for value in depth.values()):
             yield replace(coincidence, **depth)  # type: ignore[arg-type]
+
+
+def varied(options: Options, dtype: str, **fixed: object) -> Iterator[Case]:
+    """Yield eight cases in which every two options occur on and off together.
+
+    What Hypothesis draws are variations of few cases, and few of them use several options.
+    """
+    for number, on in enumerate(ORTHOGONAL):
+        T, B, D, H = DISTINCT[number % len(DISTINCT)]
+        chosen = dict(zip(OPTIONAL, on, strict=True))
+        case = Case(
+            T, B, D, H,
+            P=2 if chosen["projection"] and options.projection else 0,
+            layers=2 if chosen["layers"] and options.layers else 1,
+            bidirectional=chosen["bidirectional"] and options.bidirectional,
+            bias=chosen["bias"] or not options.bias,
+            lengths=chosen["lengths"] and options.lengths,
+            zero_length=chosen["zero_length"] and options.zero_length,
+            state=options.state and (chosen["state"] or not options.default_state),
+            dtype=dtype,
+            seed=number,
+        )  # fmt: skip
+        yield replace(case, **fixed)  # type: ignore[arg-type]
+
+
+OPTIONAL = ("lengths", "bidirectional", "layers", "state", "bias", "projection", "zero_length")
+ORTHOGONAL = tuple(
+    (bool(a), bool(b), bool(a ^ b), bool(c), bool(a ^ c), bool(b ^ c), bool(a ^ b ^ c))
+    for a in (1, 0)
+    for b in (1, 0)
+    for c in (1, 0)
+)
+"""The eight runs of seven two-level factors (Plackett & Burman 1946)."""
+
+DISTINCT = ((5, 3, 2, 4), (3, 4, 5, 6), (4, 2, 6, 3), (6, 5, 3, 4))
 
 
 def _with_sizes(sizes: list[int], **options: object) -> Case:

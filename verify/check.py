@@ -11,8 +11,17 @@ import numpy as np
 from ..reference.functions import Array
 from .bounded import Bounded
 
-SHARP = 1e-2
-"""A comparison counts if its bound is below this share of the largest value; else it is blind."""
+MENTIONED = 6
+"""Quantities that a message names beside the worst."""
+
+SHARP = {"float64": 2.0**-25}
+"""A comparison counts if its bound is below this share of the largest value; else it is blind.
+
+In float64 half the roundoff of float32, so that what is computed in float32 exceeds the bound;
+elsewhere a hundredth, which the effect of every mutant exceeds that is not one of arithmetic.
+"""
+
+SHARP_ELSEWHERE = 1e-2
 
 
 class Mismatch(AssertionError):
@@ -53,7 +62,8 @@ class Comparison:
         index = f"[{', '.join(map(str, self.where))}]" if self.where else ""
         if self.bound == 0:
             return f"{self.quantity}{index} = {self.got:.9g}, must be exactly {self.expected:.9g}"
-        many = f"{self.ratio:.3g} times the bound" if np.isfinite(self.got) else "not finite"
+        many = f"{self.ratio:.3g} times the bound" if self.ratio < 1e30 else "beyond any bound"
+        many = many if np.isfinite(self.got) else "not finite"
         return (
             f"{self.quantity}{index} = {self.got:.9g}, expected {self.expected:.9g} ± "
             f"{self.bound:.2g} (error is {many})"
@@ -62,9 +72,10 @@ class Comparison:
 
 @dataclass
 class Ledger:
-    """All comparisons of one case."""
+    """All comparisons of one case; ``share`` replaces what counts as sharp."""
 
     comparisons: list[Comparison] = field(default_factory=list)
+    share: float | None = None
 
     def compare(self, quantity: str, got: Array, expected: Bounded, *, first: int = 0) -> None:
         """Hold an array against its oracle; a wrong shape raises Mismatch at once.
@@ -80,7 +91,9 @@ class Ledger:
         bound = expected.bound
         ratio = in_bounds(got.astype(np.float64), expected.value, bound)
         scale = float(np.max(np.abs(expected.value)))
-        telling = (ratio > 1) | (bound <= SHARP * scale)
+        share = self.share or SHARP.get(expected.arithmetic.name, SHARP_ELSEWHERE)
+        sharp = share * scale
+        telling = (ratio > 1) | (bound <= sharp)
         where = np.unravel_index(int(np.argmax(np.where(telling, ratio, -1.0))), ratio.shape)
         off = np.argwhere(~(ratio <= 1))[:1]
         self.comparisons.append(
@@ -92,7 +105,7 @@ class Ledger:
                 float(got[where]),
                 float(expected.value[where]),
                 float(bound[where]),
-                sharp=scale == 0 or float(np.median(bound)) <= SHARP * scale,
+                sharp=scale == 0 or float(np.median(bound)) <= sharp,
             )
         )
 
@@ -139,4 +152,7 @@ def in_bounds(got: Array, expected: Array, bound: Array) -> Array:
 
 
 def _names(comparisons: list[Comparison]) -> Iterator[str]:
-    return (c.quantity for c in comparisons)
+    names = list(dict.fromkeys(c.quantity for c in comparisons))
+    yield from names[:MENTIONED]
+    if len(names) > MENTIONED:
+        yield f"{len(names) - MENTIONED} more"

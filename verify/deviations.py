@@ -95,7 +95,9 @@ def _deviation(where: str, entry: Any) -> Deviation:
         raise ValueError(f"{where}: expected a table")
     names = {f.name for f in fields(Deviation)}
     if unknown := sorted(entry.keys() - names):
-        raise ValueError(f"{where}: {', '.join(unknown)} unknown; there are {', '.join(names)}")
+        raise ValueError(
+            f"{where}: {', '.join(unknown)} unknown; there are {', '.join(sorted(names))}"
+        )
     if missing := sorted({"subject", "check", "reason", "expires"} - entry.keys()):
         raise ValueError(f"{where}: {', '.join(missing)} missing")
     for name in ("subject", "check", "reason", "dtype"):

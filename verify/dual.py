@@ -129,3 +129,8 @@ def _(s: Dual, below: Array, above: Array) -> Dual:
 @functions.floor.register
 def _(s: Dual) -> Dual:
     return Dual(functions.floor(s.value), functions.zeros(s.tangent, s.shape))
+
+
+@functions.binarise.register
+def _(u: Dual) -> Dual:
+    return Dual(functions.binarise(u.value), u.tangent)

@@ -66,13 +66,6 @@ def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, State]:
     return case.normal("dy", (case.T, case.B, width)), dfinal
 
 
-def parts(subject: Subject, case: Case) -> list[str]:
-    """Return the names of everything that is drawn for a case."""
-    states = layer_of(subject, case).cell.states
-    drawn = ["x", *(f"state {s}" for s in states), *subject.shapes(case)]
-    return [*drawn, "dy", *(f"dfinal {k}" for k in range(len(states)))]
-
-
 def expected(subject: Subject, case: Case, inputs: Inputs) -> Expected:
     """Run the reference on Bounded numbers of the case's arithmetic."""
     with CLOCK.timing("oracle"):

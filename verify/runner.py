@@ -16,7 +16,6 @@ from .check import Ledger, Mismatch
 from .checks.subject_check import SubjectCheck
 from .clock import CLOCK
 from .drawing import aim, for_all
-from .oracle import parts
 from .scope import possible, touched
 from .script import write_script
 from .shrinking import simplify
@@ -60,6 +59,7 @@ def hold(
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
     judge = Judge(subject, check, on_case)
+    shrink = shrink and check.shrinks
     CLOCK.reset()
     try:
         verdict.version = subject.version()
@@ -156,10 +156,8 @@ def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> 
     if not keep:
         fresh = Judge(judge.subject, judge.check, judge.on_case)
         kind = type(failure)
-        case = simplify(
-            case, lambda c: _fails_alike(fresh, c, kind), judge.subject.options,
-            parts(judge.subject, case),
-        )  # fmt: skip
+        options = judge.subject.options
+        case = simplify(case, lambda c: _fails_alike(fresh, c, kind), options)
     with recording() as calls:
         try:
             judge(case)

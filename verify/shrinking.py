@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from .case import Case
+from .case import Case, drawn_parts
 from .options import Options
 
 PLAIN = {
@@ -31,9 +31,7 @@ LONGEST = 5.0
 """Seconds; a slow subject keeps a larger case."""
 
 
-def simplify(
-    case: Case, fails: Callable[[Case], bool], options: Options, parts: Sequence[str]
-) -> Case:
+def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Case:
     """Return a case that fails and none of whose simplifications does, or what time allowed."""
     deadline = time.monotonic() + LONGEST
     found = True
@@ -45,6 +43,7 @@ def simplify(
                 break
             if time.monotonic() > deadline:
                 return case
+    parts = drawn_parts(lambda: fails(case))
     return _with_simple_numbers(case, fails, parts, deadline)
 
 

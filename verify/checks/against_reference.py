@@ -8,7 +8,7 @@ from hypothesis.strategies import SearchStrategy
 
 from ..calling import Called, run, run_gradient
 from ..case import Case
-from ..cases import cases
+from ..cases import cases, varied
 from ..check import Ledger
 from ..oracle import (
     compare_gradients,
@@ -97,6 +97,7 @@ CHECKS = (
         DEPTH,
         short_cases,
         forward,
+        forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
         "gradient",
@@ -106,6 +107,7 @@ CHECKS = (
         short_cases,
         gradient,
         needs=("gradient",),
+        forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
         "cotangents",
@@ -116,5 +118,6 @@ CHECKS = (
         cotangent_subsets,
         needs=("gradient",),
         share=0.2,
+        forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ...reference.functions import Array
 from ..calling import Called, layer_of
 from ..case import Case
-from ..cases import cases, coinciding
+from ..cases import cases, coinciding, varied
 from ..check import Ledger
 from ..oracle import agree, draw_inputs, expected
 from ..subjects.protocol import Inputs, Subject
@@ -83,6 +83,7 @@ CHECKS = (
         lambda subject, dtype: cases(subject.options, dtype),
         batch_single,
         share=0.3,
+        forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
         "batch-permutation",

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.cell import Limit
+from ...reference.cell import Cell, Limit
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..calling import Called, layer_of
 from ..case import Case
-from ..cases import cases
+from ..cases import cases, varied
 from ..check import Ledger
 from ..oracle import agree, around, draw_inputs, expected
 from ..subjects.protocol import Inputs, Subject
@@ -22,6 +22,9 @@ from .subject_check import SubjectCheck
 
 SATURATING = 60.0
 """A bias beyond which σ is 0 or 1 to rounding whatever ordinary weights add to it."""
+
+FAR = 20
+"""Factor on states that are no outputs: a cell state may be large, and must stay so."""
 
 MARKS = Sizes(D=101, H=103, P=107)
 """Sizes by which the axes of a parameter are recognised."""
@@ -48,7 +51,8 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
         for gate in gates:
             b[p.shapes["b"].gates.index(gate)] += sign * SATURATING
     saturated = Parameters(p.shapes, {**p, "b": b})
-    given = replace(inputs, parameters=subject.pack(case, [saturated]))
+    state = tuple(s if j == 0 else FAR * s for j, s in enumerate(inputs.state or ()))
+    given = replace(inputs, parameters=subject.pack(case, [saturated]), state=state)
     want = expected(subject, case, given).final[k]
     got = called.forward(given).final[k]
     what = f"{limit.statement}: final {limit.state}"
@@ -56,7 +60,7 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
         other = tuple(-s for s in given.state or ())
         agree(ledger, case, what, called.forward(replace(given, state=other)).final[k], got, want)
         return
-    limiting = np.zeros(got.shape) if limit.becomes == "zero" else (inputs.state or ())[k]
+    limiting = np.zeros(got.shape) if limit.becomes == "zero" else state[k]
     distance = np.abs(want.value - limiting) + want.bound
     ledger.compare(what, got, around(case, limiting, distance))
 
@@ -79,7 +83,7 @@ def unit_permutation(subject: Subject, case: Case) -> Ledger:
     layer = layer_of(subject, case)
     order = np.roll(np.arange(case.H), 1)
     axes = _hidden_axes(subject, case)
-    shown = layer.cell.widths(MARKS)[0] == MARKS.H
+    shown = layer.cell.widths(_marked(layer.cell))[0] == MARKS.H
     p = subject.to_reference(case, drawn.parameters)
     inputs = replace(drawn, parameters=subject.pack(case, p))
     moved = replace(
@@ -104,15 +108,16 @@ def unit_permutation(subject: Subject, case: Case) -> Ledger:
 
 def _hidden_axes(subject: Subject, case: Case) -> dict[str, tuple[int, ...]]:
     """Return, for every parameter, the axes that run over hidden units."""
-    shapes = cell_named(subject.cell(case)).shapes(_marked(case))
+    cell = cell_named(subject.cell(case))
+    shapes = cell.shapes(_marked(cell))
     return {
         name: tuple(k for k, n in enumerate(shape.full) if n == MARKS.H)
         for name, shape in shapes.items()
     }
 
 
-def _marked(case: Case) -> Sizes:
-    return MARKS if case.P else Sizes(MARKS.D, MARKS.H)
+def _marked(cell: Cell) -> Sizes:
+    return MARKS if "projected" in cell.traits else Sizes(MARKS.D, MARKS.H)
 
 
 def _permuted(
@@ -131,7 +136,8 @@ def _permuted(
 def _states_permuted(
     subject: Subject, case: Case, states: Sequence[Any], order: Array
 ) -> tuple[Any, ...]:
-    widths = cell_named(subject.cell(case)).widths(_marked(case))
+    cell = cell_named(subject.cell(case))
+    widths = cell.widths(_marked(cell))
     return tuple(s[:, :, order] if w == MARKS.H else s for s, w in zip(states, widths, strict=True))
 
 
@@ -209,6 +215,7 @@ CHECKS = (
         lambda subject, dtype: cases(subject.options, dtype),
         unit_permutation,
         share=0.3,
+        forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
         "influence",

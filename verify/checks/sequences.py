@@ -12,7 +12,7 @@ from ...reference.parameters import Parameters
 from ...reference.sequence import reverse
 from ..calling import Called, layer_of
 from ..case import Case
-from ..cases import cases
+from ..cases import cases, varied
 from ..check import Ledger
 from ..oracle import (
     agree,
@@ -134,6 +134,7 @@ CHECKS = (
         needs=("lengths",),
         share=0.5,
         refuses=lambda case: "" if case.lengths else "expected lengths",
+        forced=lambda subject, dtype: varied(subject.options, dtype, lengths=True),
     ),
     SubjectCheck(
         "zero-length",
@@ -141,11 +142,14 @@ CHECKS = (
         BACK,
         lambda subject, dtype: cases(subject.options, dtype, lengths=True).map(
             lambda case: replace(case, zero_length=True, B=max(case.B, 2))
-        ),
+    ),
         both,
         needs=("lengths", "zero_length"),
         share=0.2,
         refuses=lambda case: "" if case.zero_length else "expected a row of length 0",
+        forced=lambda subject, dtype: varied(
+            subject.options, dtype, lengths=True, zero_length=True
+        ),
     ),
     SubjectCheck(
         "causality",
@@ -168,10 +172,11 @@ CHECKS = (
         ("bidirectional", "sequence.reversed"),
         lambda subject, dtype: cases(subject.options, dtype).map(
             lambda case: replace(case, bidirectional=True)
-        ),
+    ),
         direction,
         needs=("bidirectional",),
         share=0.4,
         refuses=_two_directions,
+        forced=lambda subject, dtype: varied(subject.options, dtype, bidirectional=True),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ..case import SUBNORMAL, Case
-from ..cases import SEEDS, cases, coinciding, flag
+from ..cases import SEEDS, cases, coinciding, flag, integers
 from ..subjects.protocol import Subject
 from .against_reference import BACK, both
 from .subject_check import SubjectCheck
@@ -42,7 +42,7 @@ def draw_wide(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
         T=st.integers(2, 3),
         B=st.integers(2, 4),
         D=st.integers(1, 40),
-        H=st.integers(20, 140),
+        H=integers(20, 140),
         bias=flag(subject.options.bias, without=True),
         state=st.just(subject.options.state),
         dtype=st.just(dtype),

@@ -11,7 +11,7 @@ from ...reference.cell import State
 from ...reference.functions import Array
 from ..calling import Called, layer_of
 from ..case import Case
-from ..cases import cases, flag
+from ..cases import cases, flag, varied
 from ..check import Ledger
 from ..oracle import (
     agree,
@@ -166,6 +166,7 @@ CHECKS = (
         lambda subject, dtype: cases(subject.options, dtype),
         final_state,
         share=0.3,
+        forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
         "no-steps",

@@ -35,8 +35,9 @@ class SubjectCheck:
 
     ``needs`` are options without which the check is not supported; ``concerns`` says whether it
     means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
-    part of the budget's drawn cases that this check needs. ``refuses`` says, for a case that
-    somebody else made, why this check cannot take it; "" if it can.
+    part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
+    tells as much. ``refuses`` says, for a case that somebody else made, why this check cannot
+    take it; "" if it can.
     """
 
     id: str
@@ -48,4 +49,5 @@ class SubjectCheck:
     concerns: Callable[[Offers], bool] = lambda subject: True
     forced: Callable[[Subject, str], Iterable[Case]] = lambda subject, dtype: ()
     share: float = 1.0
+    shrinks: bool = True
     refuses: Callable[[Case], str] = lambda case: ""

@@ -14,12 +14,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...reference.cell import State
+from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..bounded import Bounded
-from ..calling import layer_of, run, run_gradient
+from ..calling import Called, layer_of, run, run_gradient
 from ..case import Case
-from ..cases import SEEDS
+from ..cases import SEEDS, integers
 from ..check import Ledger
 from ..clock import CLOCK
 from ..oracle import draw_cotangents, draw_inputs, exact
@@ -40,7 +41,7 @@ def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     """Draw one layer in one direction, up to 160 steps long and 48 units wide."""
     return st.builds(
         Case,
-        T=st.integers(8, 160),
+        T=integers(8, 160),
         B=st.integers(1, 3),
         D=st.integers(1, 5),
         H=st.integers(1, 48),
@@ -91,13 +92,12 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
     state before these steps, and the gradient of every later input is 0.
     """
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    _, dfinal = draw_cotangents(subject, case)
-    nothing = tuple(np.zeros_like(d) for d in dfinal)
-    for t in _window_ends(case):
-        dy = np.zeros((case.T, *dfinal[0].shape[1:]), case.dtype)
-        dy[t] = case.normal(f"dy {t}", dy[t].shape)
-        whole = run_gradient(subject, case, inputs, (dy, nothing))
-        what, after = f"for a cotangent on y[{t}], gradient of x", whole.x[t + 1 :]
+    ends = _window_ends(case)
+    nothing = tuple(np.zeros_like(d) for d in draw_cotangents(subject, case)[1])
+    cotangents = [(_at(case, t, nothing[0].shape[1:]), nothing) for t in ends]
+    runs = Called.on(subject, case).gradients(inputs, cotangents)
+    for t, (dy, _), whole in zip(ends, cotangents, runs, strict=True):
+        what, after = f"cotangent on y[{t}]: gradient of x", whole.x[t + 1 :]
         ledger.compare(what, after, exact(case, np.zeros(after.shape)), first=t + 1)
         start = t + 1 - WINDOW
         before = _state_before(subject, case, inputs, whole, start)
@@ -110,6 +110,13 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
             _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), pulled)
         ledger.compare(what, whole.x[start : t + 1], dx, first=start)
     return ledger
+
+
+def _at(case: Case, t: int, shape: tuple[int, ...]) -> Array:
+    """Return a cotangent on y (T, B, H) that is 0 except at step t."""
+    dy = np.zeros((case.T, *shape), case.dtype)
+    dy[t] = case.normal(f"dy {t}", shape)
+    return dy
 
 
 def _state_before(
@@ -152,9 +159,10 @@ def _sampled(case: Case, whole: Result) -> list[int]:
 
 
 def _window_ends(case: Case) -> list[int]:
+    """Return the first window's end, the last, one in between, and one across the last tile."""
     drawn = int(case.generator("window").integers(WINDOW, case.T))
     across = [tile + 1 for tile in TILES if tile + 1 < case.T]
-    return sorted({drawn, case.T - 1, *across[-2:]})
+    return sorted({WINDOW - 1, drawn, case.T - 1, *across[-1:]})
 
 
 def _parameters(subject: Subject, case: Case, inputs: Inputs) -> Parameters:

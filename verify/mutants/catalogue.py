@@ -102,9 +102,17 @@ class MutantSubject:
 
     @property
     def options(self) -> Options:
-        """Everything that a layer can be asked for, except layouts and forward mode."""
-        projection = self.cell_name == "lstm-projected"
-        return Options(zero_length=True, no_steps=True, dropout=True, projection=projection)
+        """Everything; other layouts and forward mode only where a mutant is about them."""
+        needs = self.mutant.needs if self.mutant else ("batch_first", "unbatched", "jvp")
+        return Options(
+            zero_length=True,
+            no_steps=True,
+            dropout=True,
+            projection=self.cell_name == "lstm-projected",
+            batch_first="batch_first" in needs,
+            unbatched="unbatched" in needs,
+            jvp="jvp" in needs,
+        )
 
     @property
     def dtypes(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from ...reference.cell import State
 from ...reference.cells import cell_named
 from ...reference.cells.lstm import cell_state
-from ...reference.functions import Array, tanh
+from ...reference.functions import Array, tanh, zeros
 from ...reference.parameters import Parameters
 from .catalogue import mutant
 from .parts import GRU, LSTM, PLAIN, changed, gate, gru_step, lstm_step, reads, with_gates
@@ -142,6 +142,25 @@ def state_overwritten_while_it_is_read(layer: Workshop) -> None:
         )
 
     layer.step = step
+
+
+@mutant("F19", cells=GRU, killed_by=("bounds", "gate-limits", "forward"))
+def shares_add_up_to_more_than_one(layer: Workshop) -> None:
+    """The candidate is added in full, whatever the update gate leaves of the old state."""
+    takes_new = layer.cell.name == "gru-takes-new"
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        (h,) = state
+        (n,) = gru_step("gru", p, x, state, gate=_no_update)
+        z = gate(p, "z", x, h, h)
+        return ((1 - z if takes_new else z) * h + n,)
+
+    layer.step = step
+
+
+def _no_update(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+    """Return the gates with z = 0, with which a step that keeps the old returns n."""
+    return zeros(h, h.shape) if letter == "z" else gate(p, letter, x, h, c)
 
 
 LARGE_BATCH = 512

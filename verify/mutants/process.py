@@ -18,7 +18,7 @@ from .workshop import Workshop
 ANY = ("smoke", "forward")
 
 
-@mutant("P01", cells=PLAIN, killed_by=("forward",))
+@mutant("P01", cells=PLAIN, killed_by=ANY)
 def raises_for_batches(layer: Workshop) -> None:
     """It raises for more than one row."""
     right = layer.run

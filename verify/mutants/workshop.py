@@ -17,6 +17,7 @@ from ...reference.layer import concatenated, in_direction
 from ...reference.parameters import Parameters
 from ...reference.sequence import choose, only
 from ..case import Case
+from ..complex_step import STEP
 from ..subjects import explicit_parameters as packing
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from .tape import Pull, Tape, Traced, custom, plain, rows
@@ -76,6 +77,7 @@ class Workshop:
         self.step_vjp: Callable[
             [At, Parameters, Array, State, Gates, State, State], tuple[Parameters, Array, State]
         ] = self._step_vjp
+        self.read_tangents: Callable[[Inputs], Inputs] = lambda tangents: tangents
         self.give_gradients: Callable[[Pulled, Cotangents], Pulled] = lambda pulled, given: pulled
 
     def forward(self, inputs: Inputs) -> Result:
@@ -99,8 +101,15 @@ class Workshop:
         self.training = training
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Not offered."""
-        raise NotImplementedError("forward-mode derivatives")
+        """Push tangents forward, by a step into the complex plane."""
+        moved = _moved(inputs, self.read_tangents(tangents))
+        with np.errstate(all="ignore"):
+            result = self.run(moved)
+
+        def tangent(output: Array) -> Array:
+            return (output.imag / STEP).astype(self.case.dtype)
+
+        return Result(tangent(result.y), tuple(tangent(s) for s in result.final))
 
     def _run(self, inputs: Inputs) -> Result:
         """The layer, level by level (E27), direction by direction (E26)."""
@@ -197,6 +206,19 @@ def _leaves(inputs: Inputs, tape: Tape) -> Inputs:
     named: dict[str, Traced] = {name: tape.leaf(a) for name, a in inputs.parameters.items()}
     state = None if inputs.state is None else tuple(tape.leaf(s) for s in inputs.state)
     return Inputs(named, tape.leaf(inputs.x), state, inputs.lengths)
+
+
+def _moved(inputs: Inputs, along: Inputs) -> Inputs:
+    """Return inputs + i STEP along."""
+
+    def moved(a: Array, t: Array) -> Array:
+        return a + 1j * STEP * t.astype(np.float64)
+
+    state = None
+    if inputs.state is not None and along.state is not None:
+        state = tuple(moved(s, t) for s, t in zip(inputs.state, along.state, strict=True))
+    named = {name: moved(a, along.parameters[name]) for name, a in inputs.parameters.items()}
+    return Inputs(named, moved(inputs.x, along.x), state, inputs.lengths)
 
 
 def _plain(state: State) -> State:

@@ -47,7 +47,7 @@ class TorchLike(TorchLayer):
     def module(self, torch: Any, case: Case) -> Any:
         """Construct the class with the arguments that differ from torch's defaults."""
         given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        if self._takes("dtype"):
+        if self._names("dtype"):
             return self.layer(case.D, case.H, **given, dtype=getattr(torch, case.dtype))
         return self.layer(case.D, case.H, **given).to(getattr(torch, case.dtype))
 
@@ -67,8 +67,12 @@ class TorchLike(TorchLayer):
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the class."""
         given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        takes = self._takes("dtype")
+        takes = self._names("dtype")
         return torch_caller.source(self.import_lines, case, given, takes_dtype=takes)
+
+    def _names(self, argument: str) -> bool:
+        """Whether the constructor names it; **arguments may lead to one that does not."""
+        return argument in inspect.signature(self.layer).parameters
 
     def _takes(self, argument: str) -> bool:
         parameters = inspect.signature(self.layer).parameters
