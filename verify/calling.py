@@ -31,12 +31,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a subject: of which layer, with what, and what came back.
+    """One call of a subject: of which layer, with what, and what came back, if anything did.
 
-    ``inputs`` is None where only the mode was switched, to ``training``.
+    ``inputs`` is None where only the mode was switched, to ``training``. Layers are told apart by
+    identity, so they are kept.
     """
 
-    layer: int
+    layer: Called
     inputs: Inputs | None
     cotangents: Sequence[Cotangents] | None = None
     results: Sequence[Result] = ()
@@ -97,8 +98,10 @@ class Called:
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
+        results: list[Result] = []
+        _record(Call(self, inputs, None, results))  # before it is made: it may raise
         result = with_care(lambda: self.built.forward(copied(inputs)))
-        _record(Call(id(self), inputs, None, (result,)))
+        results.append(result)
         self._check_outputs(result)
         return result
 
@@ -108,8 +111,10 @@ class Called:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
         """Run the layer once and pull several pairs of cotangents back."""
+        results: list[Result] = []
+        _record(Call(self, inputs, cotangents, results))
         pulled = with_care(lambda: self.built.gradients(copied(inputs), cotangents))
-        _record(Call(id(self), inputs, cotangents, pulled))
+        results.extend(pulled)
         for one in pulled:
             self._check_outputs(one)
             self._check_gradients(inputs, one)
@@ -124,7 +129,7 @@ class Called:
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
         with_care(lambda: self.built.train(training))
-        _record(Call(id(self), None, training=training))
+        _record(Call(self, None, training=training))
 
     def _check_outputs(self, result: Result) -> None:
         layer, case = layer_of(self.subject, self.case), self.case

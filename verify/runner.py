@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
+from hypothesis.errors import Flaky
+
 from . import locating
 from .calling import NotOffered, SubjectCrashed, recording
 from .case import Case
@@ -73,6 +75,10 @@ def hold(
         verdict.status, verdict.message = "not tested", str(missing_package)
     except NotOffered as said:
         verdict.status, verdict.message = "not supported", str(said)[:LONGEST_MESSAGE]
+    except Flaky:  # the case failed, and then did not: the subject is not deterministic
+        assert judge.failure is not None  # noqa: S101
+        _tell(verdict, judge, judge.failure, keep=True)
+        verdict.message += "; not every time"
     except (Mismatch, SubjectCrashed) as failure:
         _tell(verdict, judge, failure, keep=case is not None or not shrink)
     except Exception as error:  # gatewise's own; the subject's are SubjectCrashed
@@ -114,6 +120,7 @@ class Judge:
     worst: str = ""
     last: Case | None = None
     failing: Case | None = None
+    failure: Exception | None = None
     ledger: Ledger = field(default_factory=Ledger)
     touched: dict[str, None] = field(default_factory=dict)
 
@@ -128,8 +135,8 @@ class Judge:
             self.ledger = self.check.run(self.subject, case)
             self._note()
             self.ledger.assert_within()
-        except (Mismatch, SubjectCrashed):
-            self.failing = case
+        except (Mismatch, SubjectCrashed) as failure:
+            self.failing, self.failure = case, failure
             raise
 
     def _note(self) -> None:

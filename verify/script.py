@@ -68,10 +68,10 @@ class Numbers:
 def _calls(calls: Sequence[Call], numbers: Numbers) -> Iterator[str]:
     made: dict[int, str] = {}
     for number, call in enumerate(calls, start=1):
-        if call.layer not in made:
-            made[call.layer] = f"layer_{len(made) + 1}"
-            yield f"{made[call.layer]} = make()"
-        layer = made[call.layer]
+        if id(call.layer) not in made:
+            made[id(call.layer)] = f"layer_{len(made) + 1}"
+            yield f"{made[id(call.layer)]} = make()"
+        layer = made[id(call.layer)]
         if call.inputs is None:
             yield f"{layer}.train({call.training})"
             continue

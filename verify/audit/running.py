@@ -1,0 +1,242 @@
+"""Their suite in processes of its own, once a mutant, and what became of each."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .catalogue import NEEDS, Fault
+from .notes import ENVIRONMENT, read
+
+PATIENCE, SLOWER = 60.0, 10.0
+"""A mutant may take this many seconds, or so many times as long as no mutant, before it hangs."""
+
+FIRST = 1800.0
+"""Seconds for the run without a mutant."""
+
+LAST_WORDS = 12
+"""Lines of what pytest said at the end."""
+
+NOTHING_COLLECTED = 5
+"""pytest's exit code."""
+
+
+class CouldNotRun(RuntimeError):
+    """There is nothing to compare mutants with; the message says why."""
+
+
+class WrongTarget(ValueError):
+    """What the user named is no class to plant mutants in."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Somebody's tests, and the class that they test; ``timeout`` 0 is ours to choose."""
+
+    tests: tuple[str, ...]
+    target: str
+    like: str = ""
+    pytest_args: tuple[str, ...] = ()
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run: pytest's exit code (None if it was ended), its last words, and the notes."""
+
+    exit_code: int | None
+    words: str
+    seconds: float
+    notes: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the run with the wrapping alone has shown."""
+
+    kind: str
+    way: str
+    seen: frozenset[str]
+    offered: frozenset[str]
+    seconds: float
+
+
+@dataclass
+class Row:
+    """One mutant: killed, timed out, survived or not planted; by which tests, and why."""
+
+    mutant: str
+    statement: str
+    models: str
+    caught_by: str
+    result: str = ""
+    by: list[str] = field(default_factory=list)
+    why: str = ""
+    seconds: float = 0.0
+
+
+class Auditor:
+    """Runs a suite, several at a time; ``close`` ends what still runs."""
+
+    def __init__(self, suite: Suite, jobs: int) -> None:
+        self.suite = suite
+        self._threads = ThreadPoolExecutor(jobs)
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def close(self) -> None:
+        """End every process; nothing is left behind."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._running):
+            _end(process)
+        self._threads.shutdown(wait=True)
+
+    def baseline(self) -> Baseline:
+        """Run the suite as it is, and with the wrapping alone: both have to pass."""
+        if importlib.util.find_spec("pytest") is None:
+            raise CouldNotRun("pytest is not installed; install it with: pip install pytest")
+        plain = self._threads.submit(self._run, None, "", self.suite.timeout or FIRST)
+        wrapped = self._threads.submit(self._run, "", "tensors", self.suite.timeout or FIRST)
+        _must_pass(plain.result(), "their tests do not pass without a mutant")
+        ran = wrapped.result()
+        notes = ran.notes
+        if "refused" in notes:
+            raise WrongTarget(notes["refused"][0])
+        _must_pass(ran, "their tests pass, but not with the class wrapped and nothing planted")
+        if "called" not in notes:
+            raise CouldNotRun(f"their tests pass, and never call {self.suite.target}")
+        if "planted" not in notes:
+            why = notes.get("not expressible", ["no call of it could be taken apart"])[0]
+            raise CouldNotRun(f"{self.suite.target}: {why}")
+        way = notes.get("way", [""])[0]
+        unreachable = frozenset() if way else frozenset({"parameters"})
+        seen = frozenset(notes.get("seen", ())) - unreachable
+        offered = (seen | frozenset(notes.get("offers", ()))) - unreachable
+        return Baseline(notes["kind"][0], way, seen, offered, ran.seconds)
+
+    def rows(self, faults: Sequence[Fault], base: Baseline) -> Iterator[Row]:
+        """Yield each mutant when it is decided; those that cannot be reached need no run."""
+        limit = self.suite.timeout or max(PATIENCE, SLOWER * base.seconds)
+        asked: dict[Future[Ran], Row] = {}
+        for fault in faults:
+            row = Row(fault.id, fault.statement, fault.models, fault.caught_by)
+            if lacking := [need for need in fault.needs if need not in base.offered]:
+                row.result, row.why = "not planted", f"the class does not offer {NEEDS[lacking[0]]}"
+                yield row
+            elif unseen := [need for need in fault.needs if need not in base.seen]:
+                row.result, row.why = "survived", f"never reached: never {NEEDS[unseen[0]]}"
+                yield row
+            else:
+                asked[self._threads.submit(self._run, fault.id, base.way, limit)] = row
+        for done in as_completed(asked):
+            yield judged(asked[done], done.result())
+
+    def _run(self, mutant: str | None, way: str, limit: float) -> Ran:
+        """Run the suite; ``mutant`` "" is the wrapping alone, None their tests as they are."""
+        with tempfile.TemporaryDirectory(prefix="gatewise-audit-") as folder:
+            notes = Path(folder, "notes")
+            order = {
+                "target": self.suite.target,
+                "like": self.suite.like,
+                "mutant": mutant or "",
+                "way": way,
+                "notes": str(notes),
+            }
+            command = [sys.executable, "-m", "pytest", *self.suite.tests, "-q", "-x", "--tb=short"]
+            command += ["-p", "no:cacheprovider", f"--basetemp={folder}/basetemp"]
+            if mutant is not None:
+                command += ["-p", f"{__package__}.plugin"]
+            started = time.monotonic()
+            with Path(folder, "said").open("w+b") as said:
+                process = subprocess.Popen(
+                    [*command, *self.suite.pytest_args],
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that its own children end with it
+                    env=_environment(folder) | {ENVIRONMENT: json.dumps(order)},
+                )
+                code = self._waited(process, limit)
+                said.seek(0)
+                words = said.read().decode(errors="replace").strip().splitlines()
+            seconds = time.monotonic() - started
+            return Ran(code, "\n".join(words[-LAST_WORDS:]), seconds, read(notes))
+
+    def _waited(self, process: subprocess.Popen[bytes], limit: float) -> int | None:
+        self._running.add(process)
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+            self._running.discard(process)
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Return an environment in which nothing is written into their folders."""
+    return {
+        "OMP_NUM_THREADS": "1",  # several suites run at a time
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # examples that failed on one mutant must not be the first that another one meets
+        "HYPOTHESIS_STORAGE_DIRECTORY": f"{folder}/hypothesis",
+        "COVERAGE_FILE": f"{folder}/coverage",
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a run, and whatever it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _must_pass(ran: Ran, otherwise: str) -> None:
+    if ran.exit_code == NOTHING_COLLECTED:
+        otherwise = "there are no tests"
+    if ran.exit_code is None:
+        otherwise = f"their tests take more than {ran.seconds:.0f} s without a mutant"
+    if ran.exit_code != 0:
+        raise CouldNotRun(f"{otherwise}; pytest said:\n{ran.words}")
+
+
+def judged(row: Row, ran: Ran) -> Row:
+    """Say what became of a mutant."""
+    notes = ran.notes
+    row.seconds = round(ran.seconds, 2)
+    if "planted" not in notes:
+        row.result, row.why = _unplanted(ran)
+    elif ran.exit_code is None:
+        row.result, row.why = "timed out", f"no end after {ran.seconds:.0f} s; counts as killed"
+    elif ran.exit_code == 0:
+        row.result = "survived"
+    else:
+        row.result, row.by = "killed", list(dict.fromkeys(notes.get("failed", [])))
+        if ran.exit_code < 0:
+            row.why = f"pytest was ended by {signal.Signals(-ran.exit_code).name}"
+    return row
+
+
+def _unplanted(ran: Ran) -> tuple[str, str]:
+    """Return result and reason of a mutant that no call came across."""
+    if ran.exit_code != 0:
+        return "not planted", "their tests fail now and then, without the mutant as well"
+    if "not expressible" in ran.notes:
+        return "not planted", ran.notes["not expressible"][0]
+    if "not reached" in ran.notes:
+        return "survived", f"never reached: {ran.notes['not reached'][0]}"
+    return "not planted", "the class was never called"
