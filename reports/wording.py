@@ -18,6 +18,9 @@ UNPRINTABLE = re.compile(
 )
 """Control characters, controls of the writing direction, halves of surrogate pairs."""
 
+BEYOND = 1e30
+"""Ratios beyond this say that the bound was next to nothing, and no more."""
+
 LARGEST = sys.float_info.max
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -38,6 +41,8 @@ def shown(ratio: float | None) -> str:
         return "∞"
     if math.isnan(ratio):
         return "NaN"
+    if abs(ratio) >= BEYOND:
+        return "> 10³⁰"
     if ratio == 0 or 1e-3 <= abs(ratio) < 1000:
         return f"{ratio:.0f}" if ratio == 0 or abs(ratio) >= 9.95 else f"{ratio:#.2g}"
     digits, _, exponent = f"{ratio:.1e}".partition("e")

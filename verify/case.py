@@ -17,7 +17,7 @@ import numpy as np
 from ..reference.functions import Array
 from ..reference.parameters import Sizes
 
-SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 8.0, "saturating": 50.0, "huge": 1e4}
+SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 10.0, "saturating": 50.0, "huge": 1e4}
 """Factors on weights: ordinary, nearly linear, half and fully saturated gates."""
 
 SUBNORMAL = "subnormal"
