@@ -93,7 +93,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     table = Table(caption="numbers: largest error in units of its bound", caption_style="dim")
     table.add_column("check")
     for subject, dtype in columns:
-        table.add_column(f"{subject}\n{dtype}", overflow="fold")
+        table.add_column(Text(f"{subject}\n{dtype}"), overflow="fold")
     found = {(v.check, v.subject, v.dtype): v for v in verdicts}
     for check in dict.fromkeys(v.check for v in verdicts):
         cells = [_cell(found.get((check, *column))) for column in columns]
@@ -118,7 +118,7 @@ def _long_table(verdicts: Sequence[Verdict]) -> Table:
         ratio = "" if v.worst_ratio is None else f"{v.worst_ratio:.3g}"
         sharp = f"{v.cases - v.blind_cases} of {v.cases}"
         status = Text(v.status, style=STYLES[v.status])
-        table.add_row(v.subject, v.check, v.dtype, status, sharp, ratio, v.worst)
+        table.add_row(Text(v.subject), v.check, v.dtype, status, sharp, ratio, Text(v.worst))
     return table
 
 

@@ -22,6 +22,8 @@ from .subjects.loading import UnknownSubject
 from .tasks import Description, Named, Task
 from .verdict import Verdict
 
+DTYPES = ("float64", "float32")
+
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
 
@@ -142,9 +144,10 @@ class Request:
         return [
             Task(one.named, check.id, dtype, self.budget, self.seed, case)
             for one in described
-            for check in one.checks(self.checks)
-            for dtype in one.dtypes
+            for number, check in enumerate(one.checks(self.checks))
+            for dtype in DTYPES
             if self.dtype in (None, dtype)
+            and (dtype in one.dtypes or number == 0)  # once: that it does not offer this dtype
         ]
 
 
@@ -172,19 +175,23 @@ class Session:
 
     def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
         """Yield verdicts as they come: for each subject the smoke check first, then the rest."""
-        smokes = [task for task in plan if task.check == SMOKE]
-        yield from self._answered(smokes)
-        rest = []
-        for task in (t for t in plan if t.check != SMOKE and t not in self.done):
-            if verdict := self._known_already(task):
-                yield self._keep(task, verdict)
-            else:
-                rest.append(task)
-        yield from self._answered(rest)
+        for first in (True, False):
+            asked = []
+            for task in plan:
+                if (task.check == SMOKE) is not first or task in self.done:
+                    continue
+                if verdict := self._known_already(task):
+                    yield self._keep(task, verdict)
+                else:
+                    asked.append(task)
+            yield from self._answered(asked)
 
     def _known_already(self, task: Task) -> Verdict | None:
         """Return the verdict on a task that no process need be asked about."""
         one = self.described[task.named]
+        if task.dtype not in one.dtypes:
+            lacking = f"the subject does not compute in {task.dtype}"
+            return self._about(task.unanswered("not supported", lacking))
         if missing := one.options.missing(check_named(task.check).needs):
             return self._about(task.unanswered("not supported", one.options.why(missing)))
         smoke = self.done.get(replace(task, check=SMOKE))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .case import Case
-from .checks import check_named, subject_checks
+from .checks import check_named
 from .checks.smoke import SMOKE
 from .checks.subject_check import SubjectCheck
 from .options import Options
@@ -134,6 +134,3 @@ def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
     like = f" --like {named.like}" if named.like else ""
     return f"gatewise verify {named.name}{like} --check {check} --case '{case}'"
-
-
-__all__ = ["Description", "Named", "Task", "answer", "describe", "reproduce", "subject_checks"]

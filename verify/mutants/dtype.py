@@ -64,7 +64,9 @@ def to_bfloat16(a: Array) -> Array:
     return upper.view(np.float32).astype(a.dtype)
 
 
-@mutant("D03", cells=LSTM, models="mlcommons/inference#689", killed_by=("gate-limits", "transition"))
+@mutant(
+    "D03", cells=LSTM, models="mlcommons/inference#689", killed_by=("gate-limits", "transition")
+)
 def cell_state_clamped(layer: Workshop) -> None:
     """The cell state never leaves [-8, 8]."""
 

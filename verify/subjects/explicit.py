@@ -12,7 +12,8 @@
             return {"W": ..., "U": ..., "b": ...}, dx, (dh0, dc0)
 
 A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different lengths, ``jvp``
-(params, x, state, dparams, dx, dstate) forward-mode derivatives.
+(params, x, state, dparams, dx, dstate) forward-mode derivatives; an attribute ``dtypes``,
+``("float32",)`` for instance, says that it computes in those alone.
 """
 
 from __future__ import annotations
@@ -201,7 +202,8 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
         gradient=hasattr(value, "vjp"),
         jvp=hasattr(value, "jvp"),
     )
-    return _tried(Explicit(name, value, options, import_lines=import_lines))
+    dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
+    return _tried(Explicit(name, value, options, dtypes, import_lines))
 
 
 def _tried(subject: Explicit) -> Explicit:
