@@ -1,0 +1,125 @@
+"""What the tests of mutants share: cases in which faults show, and everything a layer does."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from gatewise.verify.case import Case
+from gatewise.verify.mutants import (
+    right_subject,
+)
+from gatewise.verify.oracle import draw_cotangents, draw_inputs
+
+RICH = Case(
+    4, 3, 2, 5, layers=2, bidirectional=True, lengths=True, zero_length=True, dropout=0.5, seed=1
+)
+PLAIN = Case(5, 3, 2, 4)
+DEFAULT = replace(PLAIN, state=False)
+LONG = replace(PLAIN, T=40, B=1)
+
+SHOWN = {
+    "F14": replace(PLAIN, T=260, B=2),
+    "M04": replace(PLAIN, layers=2, dropout=1.0),
+    "S03": DEFAULT, "S08": DEFAULT, "S14": DEFAULT, "S15": DEFAULT,
+    "S13": replace(PLAIN, T=3),
+    "Q16": replace(PLAIN, T=0),
+    "W01": LONG, "W03": LONG,
+    "W02": Case(2, 2, 2, 66), "W05": Case(2, 2, 2, 66), "W06": Case(2, 2, 2, 40),
+    "W04": Case(1002, 1, 1, 2),
+    "W07": Case(104, 1, 2, 3), "P09": Case(104, 1, 2, 3),
+    "F17": replace(PLAIN, T=8, B=30),
+    "D04": replace(PLAIN, scale="huge"),
+}  # fmt: skip
+"""Cases for faults that show in particular ones; all others show where what they need is there."""
+
+NEEDED = {
+    "layers": {"layers": 2},
+    "dropout": {"dropout": 0.5},
+    "batch_first": {"layout": "batch-first"},
+    "unbatched": {"layout": "unbatched", "B": 1},
+    "jvp": {},
+}
+"""What it takes to ask for an option that is no flag."""
+
+LONG_ENOUGH = 200
+"""Longer sequences are run forward, once."""
+
+
+def case_of(mutant, dtype):
+    case = SHOWN.get(mutant.id, PLAIN)
+    for option in mutant.needs if case is PLAIN else ():
+        case = replace(case, **NEEDED.get(option, {option: True}))
+    return replace(case, dtype=dtype)
+
+
+def parts_of(result):
+    """Everything in a result, by name."""
+    named = {"y": result.y} | {f"final {k}": s for k, s in enumerate(result.final)}
+    if hasattr(result, "parameters"):
+        named |= {f"d{name}": d for name, d in result.parameters.items()} | {"dx": result.x}
+        named |= {f"d0 {k}": d for k, d in enumerate(result.initial)}
+    return named
+
+
+def strided(dy):
+    return np.ascontiguousarray(dy.swapaxes(0, 1)).swapaxes(0, 1)
+
+
+def with_nan_in_the_padding(inputs):
+    x = inputs.x.copy()
+    if inputs.lengths is not None:
+        x[np.arange(len(x))[:, None] >= inputs.lengths] = np.nan
+    return x
+
+
+def session(subject, case, *, forward_mode=False):
+    """Call a layer in every way there is, and keep all that can be seen, in order."""
+    built, seen = subject.build(case), []
+    inputs = draw_inputs(subject, case)
+    if inputs.state is not None:
+        inputs = replace(inputs, state=(*inputs.state[:-1], inputs.state[-1] * 20))
+    other = draw_inputs(subject, replace(case, seed=case.seed + 1))
+    larger = draw_inputs(subject, replace(case, T=case.T + 1, B=case.B + 1))
+    dy, dfinal = draw_cotangents(subject, case)
+    dy = strided(dy)
+    pairs = [(dy, dfinal), (None, dfinal), (dy, dfinal)]
+
+    def see(result):
+        seen.extend(np.array(a) for a in parts_of(result).values())
+
+    first = built.forward(inputs)
+    see(first)
+    if case.T > LONG_ENOUGH:
+        return seen
+    see(built.forward(larger))
+    for pulled in built.gradients(inputs, pairs):
+        see(pulled)
+    built.train(False)
+    see(built.forward(inputs))
+    see(built.forward(replace(inputs, x=with_nan_in_the_padding(inputs))))
+    see(built.forward(replace(inputs, parameters=other.parameters)))
+    see(first)
+    if forward_mode:
+        see(built.jvp(inputs, other))
+    seen.extend([inputs.x, *(inputs.state or ()), dy])
+    return seen
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def close(one, other, dtype):
+    tolerance = 1e-11 if dtype == "float64" else 2e-4
+    for a, b in zip(one, other, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@cache
+def right_session(case, cell, *, forward_mode=False):
+    return session(right_subject(cell), case, forward_mode=forward_mode)
