@@ -8,7 +8,7 @@ from gatewise.reference.cells import cell_named
 from gatewise.reference.equation import equations
 from gatewise.verify.arithmetic import FLOAT64
 from gatewise.verify.bounded import Bounded
-from gatewise.verify.cases import Case
+from gatewise.verify.case import Case
 from gatewise.verify.check import Ledger
 from gatewise.verify.proofs.material import cell_material, forward
 from transcriptions.scalar import mp

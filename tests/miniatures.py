@@ -1,14 +1,32 @@
 """Small wrong subjects, named after what they do wrong."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
-from gatewise.verify.cases import Options
+from gatewise.verify.options import Options
 from gatewise.verify.subjects import torch_parameters as packing
 from gatewise.verify.subjects.protocol import Pulled, Result, SubjectUnavailable
+
+OPTIONS = Options(zero_length=True, no_steps=True, named_parameters=True)
+
+
+def actual(case, inputs):
+    """The case with the sizes of these inputs: a layer may be called with several."""
+    return replace(case, T=inputs.x.shape[0], B=inputs.x.shape[1])
+
+
+def given(case, subject, pair):
+    """Cotangents with zeros where there are none."""
+    dy, dfinal = pair
+    B = next(d.shape[1] for d in (dy, *dfinal) if d is not None)
+    shape = (case.layers * case.directions, B, case.H)
+    ends = tuple(np.zeros(shape, case.dtype) if d is None else d for d in dfinal)
+    steps = case.T if dy is None else dy.shape[0]
+    return np.zeros((steps, B, case.H * case.directions), case.dtype) if dy is None else dy, ends
 
 
 @dataclass(frozen=True)
@@ -16,7 +34,7 @@ class Right:
     """The reference's own LSTM behind torch's parameter names: no torch needed, nothing wrong."""
 
     name: str = "mini:Right"
-    options: Options = field(default_factory=Options)
+    options: Options = OPTIONS
     dtypes: tuple[str, ...] = ("float64", "float32")
 
     cells: tuple[str, ...] = ("lstm",)
@@ -35,6 +53,27 @@ class Right:
 
     def from_reference(self, case, gradient):
         return packing.from_reference(case, "lstm", gradient)
+
+    def draw(self, case, name, shape):
+        return packing.draw(case, name, shape)
+
+    def pack(self, case, parameters):
+        return packing.pack(case, "lstm", parameters)
+
+    def place(self, case, name, index):
+        return packing.place(case, "lstm", name, index)
+
+    def caller(self, case):
+        return ""
+
+    def build(self, case):
+        return SimpleNamespace(
+            forward=lambda inputs: self.forward(actual(case, inputs), inputs),
+            gradients=lambda inputs, pairs: [
+                self.gradient(actual(case, inputs), inputs, *given(case, self, pair))
+                for pair in pairs
+            ],
+        )
 
     def parameters(self, case, named):
         return packing.to_reference(case, "lstm", named)

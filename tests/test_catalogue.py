@@ -57,7 +57,7 @@ def test_a_cell_names_existing_equations(cell):
 
 def test_the_command_lists_them_without_gap():
     """``gatewise equations --json`` is JSON, complete, and exits with 0."""
-    command = [sys.executable, "-m", "gatewise.cli", "equations", "--json"]
+    command = [sys.executable, "-m", "gatewise", "equations", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

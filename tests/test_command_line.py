@@ -7,6 +7,20 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
+from gatewise.verify import run_files
+
+SWAPPED = """
+import sys
+sys.path.insert(0, {tests!r})
+from plain_numpy import LSTM
+
+
+class Swapped(LSTM):
+    def unrolled(self, params, x, state, lengths):
+        order = [1, 0, 2, 3]
+        turned = {{name: array[order] for name, array in params.items()}}
+        return super().unrolled(turned, x, state, lengths)
+"""
 
 
 @pytest.fixture
@@ -16,112 +30,120 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
 
 
+@pytest.fixture
+def plain(root):
+    """A right subject that needs no torch."""
+    return f"{root}/tests/plain_numpy.py:LSTM"
+
+
 def test_verify_passes_and_leaves_a_run(run, tmp_path):
     """Exit 0, a table, and the run's folder with every planned verdict."""
-    result = run("verify", "torch:RNN", "--budget", "quick", "--check", "forward")
+    result = run("verify", "torch:RNN", "--budget", "quick", "--check", "smoke,forward",
+                 "--check", "final")  # fmt: skip
 
     assert result.exit_code == 0
-    assert result.output.count("passed") == 2
+    assert "torch:RNN" in result.stdout
+    assert "6 passed" in result.stdout
     (folder,) = (tmp_path / "runs").iterdir()
-    assert len((folder / "verdicts.jsonl").read_text().splitlines()) == 2
+    assert len((folder / "verdicts.jsonl").read_text().splitlines()) == 6
 
 
-def test_verify_reports_a_wrong_subject(run, monkeypatch):
-    """Exit 1, the quantity, the equations and the command that makes it again."""
-    from gatewise.verify.subjects import torch_parameters
-
-    right = torch_parameters.to_reference
-
-    def swapped(case, cell, named):
-        turned = {k: a[::-1] if k.startswith("weight_ih") else a for k, a in named.items()}
-        return right(case, cell, turned)
-
-    monkeypatch.setattr(torch_parameters, "to_reference", swapped)
-    result = run("verify", "torch:LSTM", "--check", "forward", "--dtype", "float64")
+def test_verify_reports_a_wrong_subject(run, tmp_path, root):
+    """Exit 1, the quantity, the place, the equations, the command that makes it again, a script."""
+    (tmp_path / "swapped.py").write_text(SWAPPED.format(tests=str(root / "tests")))
+    result = run("verify", "swapped.py:Swapped", "--check", "forward", "--dtype", "float64")
 
     assert result.exit_code == 1
-    assert "failed" in result.output
-    assert "lstm.forget_gate" in result.output
-    assert 'again: gatewise verify torch:LSTM --check forward --case \'{"T": 1' in result.output
+    assert "swapped.py:Swapped forward (float64): failed: " in result.stdout
+    assert "first wrong: " in result.stdout
+    assert "lstm.forget_gate" in result.stdout
+    again = 'again: gatewise verify swapped.py:Swapped --check forward --case \'{"T": 1'
+    assert again in result.stdout
+    assert "the same without gatewise: 1 scripts in runs" in result.stdout
+    assert len(list(tmp_path.glob("runs/*/scripts/1-forward-float64.py"))) == 1
 
 
 def test_one_case_again(run):
     """--case runs that case alone, in its dtype."""
     case = '{"T": 3, "B": 2, "D": 2, "H": 3, "dtype": "float32"}'
     result = run("verify", "torch:GRU", "--check", "gradient", "--case", case, "--json")
-    (verdict,) = json.loads(result.output)
+    (verdict,) = json.loads(result.stdout)
 
     assert result.exit_code == 0
     assert (verdict["cases"], verdict["dtype"], verdict["status"]) == (1, "float32", "passed")
 
 
-def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch):
-    """Ctrl-C is exit 3, one sentence, and the report of the cut-off run says what is missing."""
-    from gatewise.verify import session
+def test_a_case_that_some_checks_cannot_take(run, plain):
+    """Without --check a case runs all checks that take it."""
+    case = '{"T": 1, "B": 3, "D": 2, "H": 3}'
+    result = run("verify", plain, "--case", case, "--json")
+    verdicts = {verdict["check"]: verdict for verdict in json.loads(result.stdout)}
 
-    real = session.hold
+    assert result.exit_code == 0
+    assert {"forward", "gradient"} < verdicts.keys()
+    assert not {"transition", "carry", "causality"} & verdicts.keys()
 
-    def interrupted(subject, check, dtype, **options):
-        if dtype == "float32":
+
+def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch, plain):
+    """Ctrl-C is exit 3 and one sentence; the report says what is missing, --resume goes on."""
+    real, kept = run_files.append, []
+
+    def interrupted(folder, verdict):
+        if kept:
             raise KeyboardInterrupt
-        return real(subject, check, dtype, **options)
+        real(folder, verdict)
+        kept.append(folder)
 
-    monkeypatch.setattr(session, "hold", interrupted)
-    result = run("verify", "torch:RNN", "--budget", "quick", "--check", "forward")
+    with monkeypatch.context() as patched:
+        patched.setattr(run_files, "append", interrupted)
+        result = run("verify", plain, "--budget", "quick", "--check", "forward")
 
     assert result.exit_code == 3
-    assert "interrupted; finished verdicts are kept in runs" in result.output
+    assert f"finished verdicts are kept; go on with: gatewise verify --resume {kept[0]}" in (
+        " ".join(result.output.split())
+    )
     assert run("report", "-o", "page.html").exit_code == 0
     assert "1 of 2 checks was not tested" in Path("page.html").read_text(encoding="utf-8")
+    assert "2 passed" in run("verify", "--resume", str(kept[0])).stdout
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["torch:FOO"], "subject 'torch:FOO' is not known; there are torch:GRU"),
-    (["torch:RNN", "--check", "foo"], "check 'foo' is not known; there are forward, gradient"),
+    (["torch:FOO"], "subject 'torch:FOO': there is no FOO in torch"),
+    (["torch-FOO"], "subject 'torch-FOO' is not known; there are torch:GRU"),
+    (["torch:RNN", "--check", "foo"], "check 'foo' is not known; there are smoke, forward"),
     (["torch:RNN", "--case", "{"], "case: expected JSON"),
-    (["torch:GRUCell", "--case", '{"T":1,"B":1,"D":1,"H":1,"layers":2}'], "does not offer layers"),
-    (["torch:GRU", "--case", '{"T":9,"B":1,"D":1,"H":3,"P":2}'], "does not offer projection"),
-    (["torch:GRU", "--case", '{"T":1,"B":1,"D":1,"H":1}'], "check transition: expected T > 4"),
+    (["torch:GRUCell", "--case", '{"T":1,"B":1,"D":1,"H":1,"layers":2}'],
+     "does not offer more than one layer"),
+    (["torch:GRU", "--case", '{"T":9,"B":1,"D":1,"H":3,"P":2}'],
+     "does not offer a projected hidden state"),
+    (["torch:GRU", "--check", "transition", "--case", '{"T":1,"B":1,"D":1,"H":1}'],
+     "check transition: expected T > 4"),
+    (["torch:RNN", "--dtype", "float32", "--case", '{"T":1,"B":1,"D":1,"H":1}'],
+     "its dtype is float64, but float32 was asked for"),
     (["torch:RNN", "--budget", "vast"], "'vast' is not one of"),
     (["torch:RNN", "--seed", "-1"], "-1 is not in the range"),
-    ([], "Missing argument"),
+    (["torch:RNN", "--timeout", "0"], "0.0 is not in the range"),
+    (["torch:RNN", "--resume", "."], "name a SUBJECT"),
+    ([], "name a SUBJECT"),
 ])  # fmt: skip
 def test_usage_errors(run, arguments, message):
     """Exit 2 and one sentence."""
     result = run("verify", *arguments)
 
     assert result.exit_code == 2
-    assert message in result.output
+    assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 
-def test_a_missing_package_is_exit_3(run, monkeypatch):
+def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     """Without torch nothing was tested, and that is not success."""
-    from gatewise.verify.subjects import torch_layers
-    from gatewise.verify.subjects.protocol import SubjectUnavailable
-
-    def missing():
-        raise SubjectUnavailable("PyTorch is not installed; install it with: pip install torch")
-
-    monkeypatch.setattr(torch_layers, "import_torch", missing)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "torch.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
     result = run("verify", "torch:RNN", "--check", "forward")
 
     assert result.exit_code == 3
     assert "not tested: PyTorch is not installed" in result.output
-
-
-def test_a_crashed_subject_is_exit_1(run, monkeypatch):
-    """A subject that raises does not conform."""
-    from gatewise.verify.subjects import torch_layers
-
-    def crash(*arguments):
-        raise RuntimeError("no kernel")
-
-    monkeypatch.setattr(torch_layers.TorchLayer, "_call", crash)
-    result = run("verify", "torch:RNN", "--check", "forward", "--dtype", "float64")
-
-    assert result.exit_code == 1
-    assert "crashed: RuntimeError: no kernel" in result.output
 
 
 def test_a_blind_check_is_exit_3(run):
@@ -133,29 +155,33 @@ def test_a_blind_check_is_exit_3(run):
     assert "blind: no case had a bound sharp enough to fail" in result.output
 
 
-def test_the_newest_run_is_reported(run, tmp_path):
-    """Of several runs, ``report`` takes the one made last."""
-    for subject in ("torch:RNN", "torch:GRU"):
+def test_the_profile_says_where_the_time_went(run, plain):
+    """Shares of the subject, the oracle and the rest, in whole percent of all checks."""
+    result = run("verify", plain, "--budget", "quick", "--check", "gradient", "--profile")
+    (line,) = (line for line in result.stdout.splitlines() if "s in checks:" in line)
+    shares = [int(word) for word in line.replace("%", " % ").split()[4:] if word.isdigit()]
+
+    assert len(shares) == 3
+    assert 99 <= sum(shares) <= 101
+
+
+def test_the_newest_run_is_reported(run, tmp_path, root):
+    """Of several runs, ``report`` takes the one made last, and says where the page lies."""
+    for name in ("GRU", "LSTM"):
+        subject = f"{root}/tests/plain_numpy.py:{name}"
         run("verify", subject, "--budget", "quick", "--check", "forward", "--dtype", "float64")
-    run("report", "-o", "page.html")
-
-    assert "<bdi>torch:GRU</bdi>" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<bdi>torch:RNN</bdi>" not in (tmp_path / "page.html").read_text(encoding="utf-8")
-
-
-def test_report_of_the_newest_run(run, tmp_path):
-    """``report`` finds the newest run, writes one page and says where it lies."""
-    run("verify", "torch:RNN", "--budget", "quick", "--check", "forward")
     result = run("report", "-o", "out/page.html")
+    page = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
 
     assert result.exit_code == 0
     assert result.output.strip() == f"report: {tmp_path / 'out' / 'page.html'}"
-    assert "torch:RNN" in (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+    assert "plain_numpy.py:LSTM</bdi>" in page
+    assert "plain_numpy.py:GRU</bdi>" not in page
 
 
-def test_verify_writes_the_report_last(run, tmp_path):
+def test_verify_writes_the_report_last(run, tmp_path, plain):
     """``verify --report`` ends by printing where the page lies."""
-    result = run("verify", "torch:RNN", "--budget", "quick", "--check", "forward",
+    result = run("verify", plain, "--budget", "quick", "--check", "forward",
                  "--report", "page.html")  # fmt: skip
 
     assert result.output.rstrip().endswith(f"report: {tmp_path / 'page.html'}")

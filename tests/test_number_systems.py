@@ -10,7 +10,7 @@ from gatewise.reference.cells import cells
 from gatewise.reference.functions import midpoint, minimum, relu, switch
 from gatewise.verify.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
 from gatewise.verify.bounded import Bounded
-from gatewise.verify.cases import Case
+from gatewise.verify.case import Case
 from gatewise.verify.complex_step import derivative
 from gatewise.verify.enclosure import balls, distance, precision
 from gatewise.verify.proofs.cell_gradients import _slope

@@ -9,7 +9,7 @@ import pytest
 LIGHT = """
 import sys
 import gatewise
-heavy = {"torch", "matplotlib", "flint", "scipy", "hypothesis", "rich", "jinja2", "mpmath"}
+heavy = {"torch", "flint", "scipy", "hypothesis", "rich", "jinja2", "mpmath", "distributed"}
 print(sorted(heavy & set(sys.modules)))
 """
 HELP = """
@@ -19,6 +19,12 @@ from gatewise.cli import main
 result = CliRunner().invoke(main, ["--help"])
 heavy = {"torch", "matplotlib", "flint", "scipy", "hypothesis", "numpy"}
 print(result.exit_code, sorted(heavy & set(sys.modules)))
+"""
+PLUGIN = """
+import sys
+import gatewise.verify.pytest_plugin
+heavy = {"torch", "flint", "scipy", "hypothesis", "numpy", "rich", "distributed"}
+print(sorted(heavy & set(sys.modules)))
 """
 FRONT = "import gatewise; print(all(hasattr(gatewise, name) for name in gatewise.__all__))"
 
@@ -37,6 +43,11 @@ def test_import_loads_nothing_heavy():
 def test_help_loads_nothing_heavy():
     """``gatewise --help`` answers without NumPy even."""
     assert python(HELP) == "0 []"
+
+
+def test_the_pytest_plugin_loads_nothing_heavy():
+    """pytest loads it in every project on the machine."""
+    assert python(PLUGIN) == "[]"
 
 
 def test_the_front_door_opens():
@@ -71,10 +82,10 @@ def wheel(root, tmp_path_factory):
 def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
     """All of the package's source, its data and the type marker; no tests, no noxfile."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    tops = ("reference", "verify", "bench", "reports")
+    tops = ("reference", "verify", "bench", "reports", "cli")
     code = {
         f"gatewise/{path.relative_to(root)}" for top in tops for path in (root / top).rglob("*.py")
     }
     assert code <= names
-    assert {"gatewise/py.typed", "gatewise/reports/page.html", "gatewise/cli.py"} <= names
+    assert {"gatewise/py.typed", "gatewise/__main__.py", "gatewise/reports/page.html"} <= names
     assert not [name for name in names if "tests" in name or "noxfile" in name or "setup" in name]

@@ -14,7 +14,7 @@ import pytest
 
 from planted_errors import PLANTED, Planted
 
-PACKAGE = ("__init__.py", "cli.py", "reference", "verify", "reports")
+PACKAGE = ("__init__.py", "__main__.py", "cli", "reference", "verify", "reports")
 
 
 def copy_of(root, folder, planted):
@@ -48,7 +48,7 @@ def run(arguments, folder, root):
 
 def what_turns_red(planted, folder, root):
     """Return the messages of all failing proofs, or else those of the transcriptions."""
-    proved = run(["-m", "gatewise.cli", "prove", "--json"], folder, root)
+    proved = run(["-m", "gatewise", "prove", "--json"], folder, root)
     results = json.loads(proved.stdout)
     messages = [result["message"] for result in results if not result["holds"]]
     assert proved.returncode == (1 if messages else 0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gatewise.reference.cells import cell_named
 from gatewise.reference.cells.lstm import LSTM, candidate, cell_state, cell_state_vjp, tanh_slope
 from gatewise.reference.parameters import Parameters
-from gatewise.verify.cases import Case
+from gatewise.verify.case import Case
 from gatewise.verify.check import Check, Mismatch
 from gatewise.verify.proofs.cell_gradients import cell_gradient, equation_vjp
 from gatewise.verify.proofs.enclosures import enclosed

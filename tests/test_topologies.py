@@ -6,7 +6,7 @@ import pytest
 from gatewise.reference import topologies as T
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Parameters
-from gatewise.verify.cases import Case
+from gatewise.verify.case import Case
 from gatewise.verify.complex_step import derivative
 from gatewise.verify.proofs.material import cell_material
 

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 import miniatures
-from gatewise.verify.cases import Case
+from gatewise.verify.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import hold
+from gatewise.verify.runner import Budget, hold
 
 CHECKS = {c.id: c for c in subject_checks()}
 CASE = Case(12, 3, 2, 3, lengths=True)
+
+
+def held(subject, check, case):
+    return hold(subject, CHECKS[check], "float64", budget=Budget(1), case=case)
 
 
 def spoilt(value):
@@ -65,13 +69,7 @@ WRONG = [
 def test_every_part_is_compared(check, what, message):
     subject = Spoils()
     object.__setattr__(subject, "what", what)
-    verdict = hold(
-        subject,
-        CHECKS[check],
-        "float64",
-        examples=10,
-        case=CASE if check != "transition" else replace(CASE, lengths=False),
-    )
+    verdict = held(subject, check, replace(CASE, lengths=check != "transition"))
     assert verdict.status == "failed"
     assert message in verdict.message
 
@@ -82,9 +80,7 @@ def test_the_last_state_of_a_transition_is_compared():
             r = super().forward(case, inputs)
             return replace(r, final=(r.final[0], spoilt(r.final[1]))) if case.T == 12 else r
 
-    verdict = hold(
-        Last(), CHECKS["transition"], "float64", examples=1, case=replace(CASE, lengths=False)
-    )
+    verdict = held(Last(), "transition", replace(CASE, lengths=False))
     assert verdict.status == "failed"
     assert "final c" in verdict.message
 
@@ -99,7 +95,7 @@ def test_a_cotangent_that_is_ignored_shows(what):
                 dfinal = (0 * dfinal[0], dfinal[1])
             return super().gradient(case, inputs, dy, dfinal)
 
-    assert hold(Ignores(), CHECKS["gradient"], "float64", examples=1, case=CASE).status == "failed"
+    assert held(Ignores(), "gradient", CASE).status == "failed"
 
 
 def test_a_given_state_that_is_ignored_shows():
@@ -107,7 +103,7 @@ def test_a_given_state_that_is_ignored_shows():
         def forward(self, case, inputs):
             return super().forward(case, replace(inputs, state=None))
 
-    assert hold(Ignores(), CHECKS["forward"], "float64", examples=1, case=CASE).status == "failed"
+    assert held(Ignores(), "forward", CASE).status == "failed"
 
 
 def test_a_prefix_that_rounds_differently_is_no_witness():
@@ -120,10 +116,7 @@ def test_a_prefix_that_rounds_differently_is_no_witness():
                 else replace(r, y=np.nextafter(r.y, 2), final=tuple(2 * s for s in r.final))
             )
 
-    v = hold(
-        Rounds(), CHECKS["transition"], "float64", examples=1, case=replace(CASE, lengths=False)
-    )
-    assert v.status == "passed"
+    assert held(Rounds(), "transition", replace(CASE, lengths=False)).status == "passed"
 
 
 def test_the_seed_is_followed():
@@ -137,7 +130,7 @@ def test_the_seed_is_followed():
     for s in (0, 1):
         subject = Sees()
         object.__setattr__(subject, "seed_", s)
-        hold(subject, CHECKS["forward"], "float64", examples=5, seed_value=s)
+        hold(subject, CHECKS["forward"], "float64", budget=Budget(5), seed_value=s)
     assert seen[0] != seen[1]
 
 

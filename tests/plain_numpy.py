@@ -1,0 +1,113 @@
+"""Layers in plain NumPy, as a user might hand them in: ``cell``, ``forward``, ``vjp``.
+
+They import nothing of gatewise, so that they are subjects in a process of their own, and in
+programs without gatewise.
+"""
+
+import numpy as np
+
+
+def sigmoid(v):
+    """σ by tanh: it neither overflows nor loses its small values' absolute accuracy."""
+    return (np.tanh(v / 2) + 1) / 2
+
+
+def active(lengths, t):
+    """Whether each row (B, 1) still runs at step t."""
+    return True if lengths is None else (t < np.asarray(lengths))[:, None]
+
+
+def zeros_like(params):
+    return {name: np.zeros_like(array) for name, array in params.items()}
+
+
+class LSTM:
+    """Everything an explicit layer can offer: lengths and gradients."""
+
+    cell = "lstm"
+
+    def forward(self, params, x, state, lengths=None):
+        ys, _, state = self.unrolled(params, x, state, lengths)
+        return ys, state
+
+    def unrolled(self, params, x, state, lengths):
+        B, H = x.shape[1], params["U"].shape[1]
+        h, c = (np.zeros((B, H), x.dtype),) * 2 if state is None else state
+        ys, steps = np.zeros((len(x), B, H), x.dtype), []
+        for t in range(len(x)):
+            on = active(lengths, t)
+            x_t = np.where(on, x[t], 0)
+            i, f, o = (
+                sigmoid(x_t @ params["W"][k] + h @ params["U"][k] + params["b"][k])
+                for k in (0, 1, 3)
+            )
+            g = np.tanh(x_t @ params["W"][2] + h @ params["U"][2] + params["b"][2])
+            new = f * c + i * g
+            steps.append((on, x_t, h, c, i, f, g, o, np.tanh(new)))
+            ys[t] = np.where(on, o * np.tanh(new), 0)
+            h, c = np.where(on, o * np.tanh(new), h), np.where(on, new, c)
+        return ys, steps, (h, c)
+
+    def vjp(self, params, x, state, dy, dstate, lengths=None):
+        _, steps, _ = self.unrolled(params, x, state, lengths)
+        dp, dx, (dh, dc) = zeros_like(params), np.zeros_like(x), dstate
+        for t in reversed(range(len(x))):
+            on, x_t, h, c, i, f, g, o, tanh_c = steps[t]
+            total = np.where(on, dh + dy[t], 0)
+            inner = np.where(on, dc, 0) + total * o * (1 - tanh_c**2)
+            v = (
+                inner * g * i * (1 - i),
+                inner * c * f * (1 - f),
+                inner * i * (1 - g**2),
+                total * tanh_c * o * (1 - o),
+            )
+            for k in range(4):
+                dp["W"][k] += x_t.T @ v[k]
+                dp["U"][k] += h.T @ v[k]
+                dp["b"][k] += v[k].sum(axis=0)
+            dx[t] = np.where(on, sum(v[k] @ params["W"][k].T for k in range(4)), 0)
+            back = sum(v[k] @ params["U"][k].T for k in range(4))
+            dh, dc = np.where(on, back, dh), np.where(on, inner * f, dc)
+        return dp, dx, (dh, dc)
+
+
+class ForwardOnly:
+    """The least that a layer can offer: a GRU without lengths and without gradients."""
+
+    cell = "gru-takes-new"
+
+    def forward(self, params, x, state):
+        (h,) = (np.zeros((x.shape[1], params["U"].shape[1]), x.dtype),) if state is None else state
+        ys = np.zeros((len(x), *h.shape), x.dtype)
+        for t, x_t in enumerate(x):
+            r = sigmoid(x_t @ params.W_r + h @ params.U_r + params.b_r)
+            z = sigmoid(x_t @ params.W_z + h @ params.U_z + params.b_z)
+            n = np.tanh(x_t @ params.W_n + (r * h) @ params.U_n + params.b_n)
+            ys[t] = h = z * n + (1 - z) * h
+        return ys, (h,)
+
+
+class GRU(ForwardOnly):
+    """The same with gradients, and still without lengths."""
+
+    def vjp(self, params, x, state, dy, dstate):
+        h = np.zeros((x.shape[1], params["U"].shape[1]), x.dtype) if state is None else state[0]
+        ys, _ = self.forward(params, x, state)
+        before = [h, *ys[:-1]]
+        dp, dx, (dh,) = zeros_like(params), np.zeros_like(x), dstate
+        for t in reversed(range(len(x))):
+            h, total = before[t], dh + dy[t]
+            r = sigmoid(x[t] @ params.W_r + h @ params.U_r + params.b_r)
+            z = sigmoid(x[t] @ params.W_z + h @ params.U_z + params.b_z)
+            n = np.tanh(x[t] @ params.W_n + (r * h) @ params.U_n + params.b_n)
+            vn = total * z * (1 - n**2)
+            reset = vn @ params.U_n.T
+            v = reset * h * r * (1 - r), total * (n - h) * z * (1 - z), vn
+            for k, seen in enumerate((h, h, r * h)):
+                dp["W"][k] += x[t].T @ v[k]
+                dp["U"][k] += seen.T @ v[k]
+                dp["b"][k] += v[k].sum(axis=0)
+            dx[t] = sum(v[k] @ params["W"][k].T for k in range(3))
+            gates = v[0] @ params.U_r.T + v[1] @ params.U_z.T
+            dh = total * (1 - z) + reset * r + gates
+        return dp, dx, (dh,)

@@ -1,0 +1,154 @@
+"""Runs on other executors: threads from Python, and a Dask cluster that loses a worker."""
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+from gatewise.verify import run_files, session
+from processes import Mark, needs_proc
+
+CHECKS = "smoke,forward,gradient,batch-single,final,carry,reweight,padding"
+TIMES = ("seconds", "subject_seconds", "oracle_seconds")
+
+
+def told(folder):
+    """Every verdict by what it is about, without the times; none is missing or twice there."""
+    run = run_files.read(folder)
+    assert run.untested == ()
+    assert len(run.verdicts) == len(run.planned)
+    verdicts = {(v.subject, v.check, v.dtype): asdict(v) for v in run.verdicts}
+    return {k: {n: x for n, x in v.items() if n not in TIMES} for k, v in verdicts.items()}
+
+
+@pytest.fixture(scope="module")
+def request_(root):
+    """A right and a wrong subject."""
+    names = [f"{root}/tests/faulty.py:{name}" for name in ("Slow", "Raises")]
+    return session.Request.parse(names, checks=CHECKS.split(","), budget="quick", seed=5)
+
+
+@pytest.fixture(scope="module")
+def local(request_, tmp_path_factory):
+    """The verdicts of a run in processes of this machine."""
+    folder = tmp_path_factory.mktemp("local") / "run"
+    for _ in session.run(request_, folder, command="test"):
+        pass
+    return told(folder)
+
+
+def test_any_executor_will_do(request_, local, tmp_path):
+    """Threads of the standard library; every batch has a process of its own."""
+    with ThreadPoolExecutor(2) as executor:
+        for _ in session.run(request_, tmp_path / "run", command="test", executor=executor):
+            pass
+
+    assert told(tmp_path / "run") == local
+    assert {v["status"] for v in local.values()} == {"passed", "crashed"}
+
+
+def test_an_executors_own_failure_is_not_a_verdict(request_, tmp_path):
+    """What the executor raises is raised; nothing is told of checks that were not run."""
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        list(session.run(request_, tmp_path / "run", command="test", executor=executor))
+    assert not (tmp_path / "run").exists()
+
+
+class Cluster:
+    """A scheduler and two workers on this machine, as separate commands."""
+
+    def __init__(self, folder, mark):
+        self.folder, self.mark = folder, mark
+        self.file = folder / "scheduler.json"
+        given = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
+        self.processes = [self.start("scheduler", *given)]
+        deadline = time.monotonic() + 120
+        while not self.file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.workers = [
+            self.start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", "--host",
+                       "127.0.0.1", "--local-directory", str(folder / f"worker {k}"))
+            for k in range(2)
+        ]  # fmt: skip
+        self.processes += self.workers
+
+    def start(self, what, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
+        return subprocess.Popen([*command, "--scheduler-file", str(self.file)], cwd=self.folder,
+                                env=self.mark.environment, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def end(self):
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    pytest.importorskip("distributed")
+    mark = Mark()
+    cluster = Cluster(tmp_path, mark)
+    yield cluster
+    cluster.end()
+    assert mark.left_behind() == []
+
+
+@needs_proc
+def test_a_cluster_that_loses_a_worker(request_, local, tmp_path, cluster):
+    """A worker is killed in the middle; the run ends with the verdicts of a local one."""
+    address = json.loads(cluster.file.read_text())["address"]
+    names = [named.name for named in request_.subjects]
+    command = [sys.executable, "-m", "gatewise", "verify", *names, "--check", CHECKS, "--budget",
+               "quick", "--seed", "5", "--executor", address]  # fmt: skip
+    process = subprocess.Popen(command, cwd=tmp_path, env=cluster.mark.environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    deadline, killed = time.monotonic() + 240, False
+    while process.poll() is None and not killed and time.monotonic() < deadline:
+        busy = [command for command in cluster.mark.alive() if "gatewise.verify.worker" in command]
+        written = list(tmp_path.glob("runs/*/verdicts.jsonl"))
+        if written and len(busy) == 2:  # both workers are at something
+            cluster.workers[0].kill()
+            killed = True
+        time.sleep(0.02)
+    output, _ = process.communicate(timeout=240)
+    (folder,) = (tmp_path / "runs").iterdir()
+
+    assert killed, "the run ended before a worker was killed"
+    assert process.returncode == 1, output.decode()
+    assert told(folder) == local
+
+
+def verify(*arguments):
+    return CliRunner().invoke(main, ["verify", "torch:RNN", *arguments], catch_exceptions=False)
+
+
+def test_no_scheduler_is_a_usage_error(tmp_path, monkeypatch):
+    """Exit 2, and which address does not answer."""
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    result = verify("--executor", "tcp://127.0.0.1:1")
+
+    assert result.exit_code == 2
+    assert "--executor tcp://127.0.0.1:1: no scheduler answers there" in " ".join(
+        result.output.split()
+    )
+
+
+def test_without_dask_it_says_what_to_install(tmp_path, monkeypatch):
+    """Exit 2, and the command that installs it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    result = verify("--executor", "tcp://127.0.0.1:1")
+
+    assert result.exit_code == 2
+    assert "pip install 'dask[distributed]'" in " ".join(result.output.split())

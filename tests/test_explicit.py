@@ -1,0 +1,160 @@
+"""Layers by ``cell``, ``forward`` and ``vjp``: right ones pass, and offer what they have."""
+
+import re
+
+import numpy as np
+import pytest
+
+import gatewise
+import plain_numpy
+from gatewise.verify.case import Case
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.runner import Budget, hold
+from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.loading import UnknownSubject
+
+CHECKS = {check.id: check for check in subject_checks()}
+LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly)
+
+
+def held(layer, check, dtype="float64"):
+    subject = adapted(layer, getattr(layer, "__name__", "object"), None)
+    return hold(subject, CHECKS[check], dtype, budget=Budget(6, 4), seed_value=2)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+def test_right_layers_pass(layer, dtype):
+    """Every check of what they offer; the others are not supported, in words."""
+    subject = adapted(layer, layer.__name__, None)
+    for name, check in CHECKS.items():
+        if not check.concerns(subject) or (name, dtype) == ("gradient-window", "float32"):
+            continue
+        verdict = held(layer, name, dtype)
+        missing = subject.options.missing(check.needs)
+        told = f"{name}: {verdict.message}"
+        assert verdict.status == ("not supported" if missing else "passed"), told
+        assert verdict.message == (subject.options.why(missing) if missing else "")
+
+
+@pytest.mark.parametrize(("layer", "gradient", "lengths"), [
+    (plain_numpy.LSTM, True, True),
+    (plain_numpy.GRU, True, False),
+    (plain_numpy.ForwardOnly, False, False),
+])  # fmt: skip
+def test_what_is_offered_is_read_off_the_class(layer, gradient, lengths):
+    """``vjp`` offers gradients, an argument ``lengths`` sequences of different lengths."""
+    options = adapted(layer, "layer", None).options
+
+    assert (options.gradient, options.lengths, options.zero_length) == (gradient, lengths, lengths)
+    assert options.no_steps
+    assert options.default_state
+    assert not (options.layers)
+    assert not (options.bidirectional)
+    assert not options.dropout
+
+
+def test_without_vjp_gradients_are_not_supported():
+    """Every check that needs gradients says so, and no other does."""
+    needing = {name for name, check in CHECKS.items() if "gradient" in check.needs}
+
+    assert len(needing) >= 6
+    for name in needing:
+        verdict = held(plain_numpy.ForwardOnly, name)
+        assert verdict.status == "not supported"
+        assert verdict.message.startswith("the subject does not offer gradients")
+    assert held(plain_numpy.ForwardOnly, "purity").status == "passed"
+    assert held(plain_numpy.ForwardOnly, "strided").status == "passed"
+
+
+def test_an_object_is_held_as_it_is():
+    """Not only classes: an instance with attributes of its own."""
+    layer = plain_numpy.LSTM()
+    layer.scale = 1.0
+
+    assert held(layer, "gradient").status == "passed"
+
+
+class OneState(plain_numpy.ForwardOnly):
+    """A cell with one state may return it alone."""
+
+    def forward(self, params, x, state):
+        ys, (h,) = super().forward(params, x, state)
+        return ys, h
+
+
+class HalvesTheGradientOfU(plain_numpy.GRU):
+    def vjp(self, *arguments):
+        dp, dx, dstate = super().vjp(*arguments)
+        return dp | {"U": dp["U"] / 2}, dx, dstate
+
+
+class ForgetsAParameter(plain_numpy.GRU):
+    def vjp(self, *arguments):
+        dp, dx, dstate = super().vjp(*arguments)
+        return {name: d for name, d in dp.items() if name != "b"}, dx, dstate
+
+
+class ReturnsFloat64(plain_numpy.LSTM):
+    def forward(self, *arguments, lengths=None):
+        ys, final = super().forward(*arguments, lengths)
+        return ys.astype(np.float64), final
+
+
+class CarriesOnInThePadding(plain_numpy.LSTM):
+    def forward(self, params, x, state, lengths=None):
+        ys, final = super().forward(params, x, state, lengths)
+        return ys, super().forward(params, x, state)[1] if lengths is not None else final
+
+
+def test_one_state_may_stand_alone():
+    """No tuple is needed where there is nothing to put into it."""
+    assert held(OneState, "forward").status == "passed"
+
+
+@pytest.mark.parametrize(("layer", "check", "dtype", "message"), [
+    (HalvesTheGradientOfU, "gradient", "float64", "gradient of U_l0["),
+    (ForgetsAParameter, "gradient", "float64",
+     "gradient of b_l0: expected shape (3, 1), got none"),
+    (ReturnsFloat64, "forward", "float32", "y: expected dtype float32, got float64"),
+    (CarriesOnInThePadding, "padding", "float64", "final "),
+])  # fmt: skip
+def test_wrong_layers_fail(layer, check, dtype, message):
+    """What is wrong is named as the class names it."""
+    verdict = held(layer, check, dtype)
+
+    assert verdict.status == "failed"
+    assert message in verdict.message
+
+
+def test_the_gate_of_a_wrong_gradient_is_named():
+    """Where in the layer the first wrong entry stands, and again where the case says one unit."""
+    verdict = held(HalvesTheGradientOfU, "gradient")
+
+    assert re.fullmatch(r"gate [rzn], unit \d", verdict.place)
+    assert Case.from_json(verdict.case).H == 1
+
+
+@pytest.mark.parametrize(("layer", "message"), [
+    (type("NoCell", (), {"cell": "lsmt", "forward": None}), "lsmt"),
+    (type("NoForward", (), {"cell": "lstm"}), "expected a class with cell and forward"),
+    (3, "expected a class with cell and forward"),
+])  # fmt: skip
+def test_what_is_no_layer(layer, message):
+    """One sentence, which names it."""
+    with pytest.raises(UnknownSubject, match=message):
+        adapted(layer, "layer", None)
+
+
+def test_the_front_door():
+    """``gatewise.check`` is true of a right layer, and tells what is wrong with another."""
+    right = gatewise.check(plain_numpy.GRU, checks=["smoke", "forward"], budget="quick")
+    wrong = gatewise.check(HalvesTheGradientOfU, checks=["smoke", "gradient"], dtype="float64",
+                           budget="quick")  # fmt: skip
+
+    assert right
+    assert str(right) == "4 verdicts, none wrong"
+    assert not wrong
+    assert [v.check for v in wrong.wrong] == ["gradient"]
+    assert str(wrong).startswith("gradient float64: failed: gradient of U_l0")
+    assert "test_explicit.py:HalvesTheGradientOfU --check gradient" in wrong.wrong[0].reproduce

@@ -1,0 +1,112 @@
+"""Subjects that crash, hang or eat memory cost their check, not the run, and leave nothing."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from processes import Mark, needs_proc
+
+pytestmark = needs_proc
+
+
+@pytest.fixture
+def verify(root, tmp_path):
+    """Verify a subject of faulty.py in processes of its own; nothing of it must be left."""
+
+    def verify(name, *arguments, timeout=240):
+        mark = Mark()
+        subject = f"{root}/tests/faulty.py:{name}"
+        command = [sys.executable, "-m", "gatewise", "verify", subject, "--budget", "quick",
+                   "--dtype", "float64", "--json", *arguments]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=tmp_path, env=mark.environment, capture_output=True, text=True,
+            timeout=timeout, check=False,
+        )  # fmt: skip
+        assert mark.left_behind() == []
+        assert "Traceback" not in done.stderr
+        return done, {verdict["check"]: verdict for verdict in json.loads(done.stdout)}
+
+    return verify
+
+
+def test_a_right_layer_with_the_same_checks_passes(verify):
+    """What is seen below is the faults' doing; answers are not mixed up with what is printed."""
+    done, verdicts = verify("Prints", "--check", "smoke,forward,purity")
+
+    assert done.returncode == 0
+    assert {verdict["status"] for verdict in verdicts.values()} == {"passed"}
+
+
+@pytest.mark.parametrize(("name", "status", "message"), [
+    ("Segfaults", "crashed", "the process was ended by SIGSEGV"),
+    ("Exits", "crashed", "the process ended itself with exit code 0"),
+    ("Raises", "crashed", "RuntimeError: no kernel for this many steps"),
+])  # fmt: skip
+def test_crashes(verify, name, status, message):
+    """The check has crashed, in a case that is told; the run goes on to its end."""
+    done, verdicts = verify(name, "--check", "smoke,forward,transition,no-steps")
+
+    assert done.returncode == 1
+    assert [v["status"] for v in verdicts.values()] == ["passed", status, status, "passed"]
+    assert message in verdicts["forward"]["message"]
+    assert json.loads(verdicts["forward"]["case"])["T"] > 4
+    assert f"--case '{verdicts['forward']['case']}'" in verdicts["forward"]["reproduce"]
+
+
+def test_last_words(verify):
+    """What a process printed before it died is part of the message."""
+    _, verdicts = verify("Segfaults", "--check", "forward")
+
+    assert "it said: about to read address 0" in verdicts["forward"]["message"]
+
+
+@pytest.mark.parametrize("name", ["Hangs", "HangsWithChildren"])
+def test_hanging_is_a_timeout(verify, name):
+    """The process is ended after the time allowed; other checks are not affected."""
+    started = time.monotonic()
+    done, verdicts = verify(name, "--check", "smoke,forward,no-steps", "--timeout", "3")
+
+    assert done.returncode == 1
+    assert [v["status"] for v in verdicts.values()] == ["passed", "timeout", "passed"]
+    assert verdicts["forward"]["message"] == "no answer after 3 s"
+    assert json.loads(verdicts["forward"]["case"])["T"] > 4
+    assert time.monotonic() - started < 60
+
+
+def test_memory_is_limited(verify):
+    """A layer that asks for more than it may is told so by NumPy, and has crashed."""
+    done, verdicts = verify("EatsMemory", "--check", "smoke,forward", "--memory", "300")
+
+    assert done.returncode == 1
+    assert [v["status"] for v in verdicts.values()] == ["passed", "crashed"]
+    assert "allocate" in verdicts["forward"]["message"]
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("WritesIntoItsInput", "x: forward wrote into x"),
+    ("WritesIntoItsState", "state 1: forward wrote into state 1"),
+])  # fmt: skip
+def test_writing_into_arguments_fails_purity(verify, name, message):
+    """Only purity looks at that; the numbers of the other checks are given in copies."""
+    done, verdicts = verify(name, "--check", "smoke,purity", "--seed", "2")
+
+    assert done.returncode == 1
+    assert [v["status"] for v in verdicts.values()] == ["passed", "failed"]
+    assert verdicts["purity"]["message"] == message
+
+
+@pytest.mark.parametrize(("name", "status", "message"), [
+    ("RaisesAtOnce", "not tested", "the layer does not run: RuntimeError: no kernel at all"),
+    ("ExitsAtOnce", "crashed", "the process ended itself with exit code 7"),
+])  # fmt: skip
+def test_a_layer_that_does_not_run_at_all(verify, name, status, message):
+    """The smoke check says so, nothing else is tried, and the run is no success."""
+    done, verdicts = verify(name, "--check", "smoke,forward,gradient")
+
+    assert done.returncode == (3 if status == "not tested" else 1)
+    assert verdicts["smoke"]["status"] == status
+    assert message in verdicts["smoke"]["message"]
+    assert all(v["status"] == "not tested" for c, v in verdicts.items() if c != "smoke")

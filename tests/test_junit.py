@@ -1,0 +1,91 @@
+"""JUnit XML: well formed whatever a run contains, and counted as CI systems count."""
+
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.cli import main
+from gatewise.reports.junit import junit
+from gatewise.verify.verdict import OPEN, STATUSES, WRONG, Verdict
+
+HOSTILE = "]]></failure><!--&\"'<x y='\x00\x0b\ud800\ufffe\U0001f600é\n\t"
+KINDS = {"passed": None, "known deviation": "skipped", "not supported": "skipped"}
+KINDS |= dict.fromkeys(WRONG, "failure") | dict.fromkeys(OPEN, "error")
+
+
+def verdict(status="passed", text="", **changes):
+    given = {"subject": text or "my:LSTM", "check": text or "forward", "statement": text}
+    given |= {"place": text, "reproduce": text, "message": text, "dtype": text or "float64"}
+    return Verdict(**given | {"cell": "lstm", "equations": [], "seed": 0, "seconds": 1.5}
+                   | {"status": status} | changes)  # fmt: skip
+
+
+def parsed(verdicts):
+    return ET.fromstring(junit(verdicts).encode("utf-8"))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_hostile_text_stays_text(status):
+    """It is well formed, has the shape of a harmless one, and the text can be read again."""
+    hostile, harmless = parsed([verdict(status, HOSTILE)]), parsed([verdict(status, "harmless")])
+
+    assert [(e.tag, sorted(e.keys())) for e in hostile.iter()] == [
+        (e.tag, sorted(e.keys())) for e in harmless.iter()
+    ]
+    readable = "]]></failure><!--&\"'<x y='"
+    assert hostile.find("testsuite").get("name").startswith(readable)
+    assert hostile.find("testsuite/testcase").get("name").startswith(readable)
+
+
+@given(st.text(st.characters(), max_size=50))
+def test_any_text_is_well_formed(text):
+    """Also what XML cannot hold at all."""
+    parsed([verdict(status, text) for status in STATUSES])
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_what_a_status_is(status):
+    """Wrong is a failure, open an error, declared or not offered is skipped."""
+    root = parsed([verdict(status, message="y is off", statement="It holds.", place="step 3")])
+    (case,) = root.iter("testcase")
+
+    assert [child.tag for child in case] == ([KINDS[status]] if KINDS[status] else [])
+    for child in case:
+        assert child.get("message") == f"{status}: y is off"
+        if child.tag != "skipped":
+            assert child.text == "It holds.\nstep 3"
+
+
+def test_counts():
+    """A suite for each subject; its counts are those of its cases."""
+    first = [verdict(status) for status in STATUSES]
+    second = [verdict(subject="other:GRU", dtype="float32")]
+    one, other = parsed([*first, *second]).findall("testsuite")
+
+    assert one.attrib == {
+        "name": "my:LSTM", "tests": "8", "failures": "3", "errors": "2", "skipped": "2",
+        "time": "12.000",
+    }  # fmt: skip
+    assert (other.get("name"), other.get("tests"), other.get("failures")) == ("other:GRU", "1", "0")
+    assert other.find("testcase").get("name") == "forward[float32]"
+    assert other.find("testcase").get("time") == "1.500"
+
+
+def test_the_command_writes_it(root, tmp_path, monkeypatch):
+    """--junit FILE, beside the table; a place that cannot be written is told before the run."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["verify", f"{root}/tests/plain_numpy.py:GRU", "--check", "smoke,padding",
+                 "--budget", "quick", "--junit"]  # fmt: skip
+    result = CliRunner().invoke(main, [*arguments, "ci/junit.xml"], catch_exceptions=False)
+    suite = ET.parse(tmp_path / "ci" / "junit.xml").find("testsuite")
+
+    assert result.exit_code == 0
+    assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "2", "0")
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, [*arguments, "file/junit.xml"], catch_exceptions=False)
+    assert result.exit_code == 3
+    assert "cannot be written" in result.output
+    assert len(list((tmp_path / "runs").iterdir())) == 1

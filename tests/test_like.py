@@ -1,0 +1,106 @@
+"""A class in the place of torch.nn.LSTM: no adapter needed, whatever it offers has to be right."""
+
+import re
+
+import pytest
+
+import hand_written
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.runner import Budget, hold
+from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.loading import UnknownSubject
+
+CHECKS = {check.id: check for check in subject_checks()}
+
+
+def like(layer, what="LSTM"):
+    return adapted(layer, f"hand:{layer.__name__}", f"torch.nn.{what}")
+
+
+def held(layer, check, dtype="float64", what="LSTM"):
+    return hold(like(layer, what), CHECKS[check], dtype, budget=Budget(8, 4), seed_value=5)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return like(hand_written.LSTM)
+
+
+def test_what_it_offers_is_found_out(subject):
+    """The constructor's arguments and the calls that it takes, and reasons for the others."""
+    options, reasons = subject.options, dict(subject.options.reasons)
+
+    offered = ("layers", "bidirectional", "bias", "batch_first", "state", "default_state", "jvp")
+    assert all(getattr(options, name) for name in offered)
+    refused = ("dropout", "projection", "lengths", "no_steps", "unbatched", "zero_length")
+    assert not any(getattr(options, name) for name in refused)
+    assert reasons["dropout"] == "its constructor takes no dropout"
+    assert reasons["projection"] == "its constructor takes no proj_size"
+    assert "PackedSequence" in reasons["lengths"]
+    assert reasons.keys() == set(refused)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_it_passes_what_it_offers(subject, dtype):
+    """All other checks are not supported, and say why."""
+    for check in CHECKS.values():
+        verdict = hold(subject, check, dtype, budget=Budget(4, 3), seed_value=5)
+        missing = subject.options.missing(check.needs)
+        assert verdict.status == ("not supported" if missing else "passed"), verdict.message
+        assert verdict.message == (subject.options.why(missing) if missing else "")
+
+
+@pytest.mark.parametrize("layer", [hand_written.SigmoidByTanh, hand_written.OneProduct],
+                         ids=lambda layer: layer.__name__)  # fmt: skip
+@pytest.mark.parametrize("check", ["forward", "gradient", "extreme", "dtype", "wide"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_honest_roundings_pass(layer, check, dtype):
+    """Other ways to the same numbers lie within the bounds."""
+    verdict = held(layer, check, dtype)
+
+    assert verdict.status == "passed", verdict.message
+
+
+@pytest.mark.parametrize(("layer", "message"), [
+    (hand_written.IgnoresBidirectional, r"parameter \w+_l0_reverse: expected .* got none"),
+    (hand_written.IgnoresNumLayers, r"parameter \w+_l1: expected .* as torch.nn.LSTM, got none"),
+    (hand_written.AlwaysHasABias, r"parameter bias_hh_l0: expected none .* got \(4,\)"),
+])  # fmt: skip
+def test_an_option_that_is_ignored_shows(layer, message):
+    """It is taken without a word, so it has to make torch's parameters."""
+    verdict = held(layer, "parameters")
+
+    assert verdict.status == "failed"
+    assert re.fullmatch(message, verdict.message)
+
+
+def test_other_parameters_than_torchs_do_not_run():
+    """Weights under other names cannot be set; the smoke check names the first."""
+    verdict = held(hand_written.OtherNames, "smoke")
+
+    assert verdict.status == "crashed"
+    assert "parameter kernel_hh_l0: expected none as torch.nn.LSTM, got (" in verdict.message
+
+
+@pytest.mark.parametrize(("layer", "check", "place"), [
+    (hand_written.SwapsGates, "forward", "row 0, unit 0"),
+    (hand_written.SwapsGates, "gradient", "gate "),
+    (hand_written.DropsTheBackwardState, "forward", "backward"),
+])  # fmt: skip
+def test_a_wrong_class_is_caught(layer, check, place):
+    """The same checks as for torch's own; the place of the first wrong number is in words."""
+    verdict = held(layer, check)
+
+    assert verdict.status == "failed"
+    assert place in verdict.place
+
+
+def test_a_gru_is_no_lstm():
+    """--like names the equations; a class with other parameters does not stand for them."""
+    assert held(hand_written.LSTM, "smoke", what="GRU").status == "crashed"
+
+
+def test_only_torchs_three_layers_can_be_stood_for():
+    """Another class is a mistake of the user's, told in a sentence."""
+    with pytest.raises(UnknownSubject, match=r"--like torch\.nn\.Linear: expected one of"):
+        like(hand_written.LSTM, "Linear")

@@ -1,0 +1,131 @@
+"""A SUBJECT is a file's class, a module's, an installed package's; or one sentence says why not."""
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+from click.testing import CliRunner
+
+import plain_numpy
+from gatewise.cli import main
+from gatewise.verify.subjects import known, loading, subject_named
+from gatewise.verify.subjects.loading import UnknownSubject
+
+LAYERS = """
+import torch
+
+from beside_it import WIDTH
+
+
+class LSTM(torch.nn.LSTM):
+    pass
+
+
+class Told(torch.nn.LSTM):
+    like = "torch.nn.LSTM"
+
+
+class Holder:
+    class GRU(torch.nn.GRU):
+        pass
+
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module of layers, which imports its neighbour, and modules that fail."""
+    (tmp_path / "beside_it.py").write_text("WIDTH = 3")
+    (tmp_path / "my_layers.py").write_text(LAYERS)
+    (tmp_path / "needs.py").write_text("import not_installed_anywhere")
+    (tmp_path / "breaks.py").write_text("1 / 0")
+    (tmp_path / "typo.py").write_text("class LSTM(:")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name in ("beside_it", "my_layers", "needs", "breaks", "typo"):
+        sys.modules.pop(name, None)
+
+
+def verify(*arguments):
+    found = ("verify", *arguments, "--check", "smoke", "--dtype", "float64", "--budget", "quick")
+    return CliRunner().invoke(main, list(found), catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("name", "like", "cell"), [
+    ("my_layers.py:LSTM", "torch.nn.LSTM", "lstm"),
+    ("./my_layers.py:LSTM", "torch.nn.LSTM", "lstm"),
+    ("my_layers:LSTM", "torch.nn.LSTM", "lstm"),
+    ("my_layers.py:Told", None, "lstm"),
+    ("my_layers.py:Holder.GRU", "torch.nn.GRU", "gru"),
+    ("torch.nn:RNN", "torch.nn.RNN", "rnn"),
+])  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_names_that_lead_to_a_layer(name, like, cell):
+    """Files by path, with their neighbours on the path; modules from the current folder."""
+    subject = subject_named(name, like)
+
+    assert subject.name == name
+    assert subject.cells[0] == cell
+    assert subject.options.gradient
+
+
+def test_the_command_takes_them(folder):
+    """From the command line to a verdict: a file, --like, a process of its own."""
+    result = verify("my_layers.py:LSTM", "--like", "torch.nn.LSTM")
+
+    assert result.exit_code == 0
+    assert "1 passed" in result.output
+
+
+def test_installed_packages_register_subjects(monkeypatch, folder):
+    """An entry point is listed by its name, and stands for a class."""
+    point = EntryPoint("mine:GRU", "plain_numpy:GRU", loading.ENTRY_POINTS)
+    monkeypatch.setattr(loading, "entry_points", lambda group: [point])
+
+    assert "mine:GRU" in known()
+    assert subject_named("mine:GRU").value is plain_numpy.GRU
+    with pytest.raises(UnknownSubject, match=r"there are torch:GRU, .*mine:GRU"):
+        subject_named("nothing")
+
+
+@pytest.mark.parametrize(("name", "like", "sentence"), [
+    ("nothing", None, "subject 'nothing' is not known; there are torch:GRU, "),
+    ("missing.py:LSTM", None, "subject 'missing.py:LSTM': there is no file "),
+    ("my_layers.py:LTSM", None, "subject 'my_layers.py:LTSM': there is no LTSM in my_layers.py"),
+    ("my_layers.py:", None, "expected path/to/file.py:Name or module:Name"),
+    ("no_module:LSTM", None, "subject 'no_module:LSTM': there is no module no_module"),
+    ("my_layers.py:LSTM", None, "expected a class with cell and forward, or --like torch.nn.LSTM"),
+    ("my_layers.py:NUMBER", None, "expected a class with cell and forward"),
+    ("my_layers.py:LSTM", "torch.nn.Linear", "--like torch.nn.Linear: expected one of torch.nn."),
+    ("torch:LSTM", "torch.nn.LSTM", "subject 'torch:LSTM' is known; --like is for a class of your"),
+])  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_a_wrong_name_is_a_usage_error(name, like, sentence):
+    """Exit 2 and one sentence, without a traceback."""
+    result = verify(name, *(("--like", like) if like else ()))
+
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert len([line for line in result.output.splitlines() if "Error: " in line]) == 1
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(("name", "sentence"), [
+    ("needs.py:LSTM", "raised ModuleNotFoundError: No module named 'not_installed_anywhere'"),
+    ("needs:LSTM", "No module named 'not_installed_anywhere'"),
+    ("breaks.py:LSTM", "raised ZeroDivisionError: division by zero"),
+    ("breaks:LSTM", "raised ZeroDivisionError: division by zero"),
+    ("typo.py:LSTM", "raised SyntaxError: invalid syntax"),
+])  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_code_that_cannot_be_imported_is_not_tested(name, sentence):
+    """Exit 3: nothing was tested, and why is in one sentence."""
+    result = verify(name)
+
+    assert result.exit_code == 3
+    assert sentence in " ".join(result.output.split())
+    assert "not tested: " in result.output
+    assert "Traceback" not in result.output

@@ -1,0 +1,148 @@
+"""A killed run goes on where it was, and ends as if nothing had happened."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+from gatewise.verify import run_files
+from processes import Mark, needs_proc
+
+pytestmark = needs_proc
+CHECKS = "smoke,forward,gradient,batch-single,purity,final,carry,no-steps"
+TIMES = ("seconds", "subject_seconds", "oracle_seconds")
+MOMENT = 0.02
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "gatewise", "verify", *arguments, "--jobs", "2"]
+
+
+def asked(root, *more):
+    given = ("--check", CHECKS, "--budget", "quick", "--seed", "11", *more)
+    return command(f"{root}/tests/faulty.py:Slow", f"{root}/tests/faulty.py:Raises", *given)
+
+
+def finish(arguments, cwd):
+    """Run a command to its end; the right and the raising subject together are exit 1."""
+    mark = Mark()
+    done = subprocess.run(arguments, cwd=cwd, env=mark.environment, capture_output=True, text=True,
+                          check=False, timeout=240)  # fmt: skip
+    assert mark.left_behind() == []
+    assert done.returncode == 1, done.stderr
+    return done
+
+
+def told(folder):
+    """Every verdict by what it is about, without the times."""
+    run = run_files.read(folder)
+    assert run.untested == ()
+    verdicts = {(v.subject, v.check, v.dtype): asdict(v) for v in run.verdicts}
+    assert len(verdicts) == len(run.verdicts) == len(run.planned)
+    return {k: {n: x for n, x in v.items() if n not in TIMES} for k, v in verdicts.items()}
+
+
+def contents(folder):
+    return [(path, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def only_run(folder):
+    (found,) = (folder / "runs").iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root, tmp_path_factory):
+    """The folder of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(asked(root), folder)
+    return only_run(folder)
+
+
+@pytest.fixture
+def killed(root, tmp_path):
+    """The folder of a run that was killed after some of its verdicts."""
+    mark = Mark()
+    process = subprocess.Popen(asked(root), cwd=tmp_path, env=mark.environment,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        written = [path.read_text().count("\n") for path in tmp_path.glob("runs/*/verdicts.jsonl")]
+        if written and written[0] >= 6:
+            break
+        time.sleep(MOMENT)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
+    assert mark.left_behind() == [], "workers outlived the run that had started them"
+    folder = only_run(tmp_path)
+    assert run_files.read(folder).untested
+    return folder
+
+
+def test_a_resumed_run_is_an_undisturbed_one(killed, undisturbed):
+    """All verdicts but their times; those that were there already are not made again."""
+    before = (killed / "verdicts.jsonl").read_text().splitlines()
+    finish(command("--resume", str(killed)), killed.parent)
+
+    assert (killed / "verdicts.jsonl").read_text().splitlines()[: len(before)] == before
+    assert told(killed) == told(undisturbed)
+
+
+def test_after_a_torn_line(killed, undisturbed):
+    """What the kill left of a verdict is cut off, and that verdict is made again."""
+    path = killed / "verdicts.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])
+    finish(command("--resume", str(killed)), killed.parent)
+
+    assert told(killed) == told(undisturbed)
+
+
+def test_a_finished_run_needs_nothing(undisturbed):
+    """Resumed again, it tells the same verdicts and appends none."""
+    path = undisturbed / "verdicts.jsonl"
+    before = path.read_bytes()
+    finish(command("--resume", str(undisturbed)), undisturbed.parent)
+
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda header: header["planned"].pop(), "the plan is no longer the same"),
+    (lambda header: header["request"].update(checks=["forward"]), "the plan is no longer the same"),
+    (lambda header: header["request"].update(checks="forward"), "request: checks: got 'forward'"),
+    (lambda header: header["request"].pop("subjects"), "is not one that gatewise wrote"),
+    (lambda header: header.update(request={}), "was made by an older version"),
+])  # fmt: skip
+def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, message):
+    """Exit 2, one sentence, and the folder is as it was."""
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    header = json.loads((folder / "run.json").read_text())
+    change(header)
+    (folder / "run.json").write_text(json.dumps(header))
+    before = contents(folder)
+    done = CliRunner().invoke(main, ["verify", "--resume", str(folder)], catch_exceptions=False)
+
+    assert done.exit_code == 2
+    assert message in done.output
+    assert contents(folder) == before
+
+
+def test_two_runs_at_once_do_not_collide(root, tmp_path):
+    """Each has a folder of its own, and all of its verdicts."""
+    subject = f"{root}/tests/plain_numpy.py:GRU"
+    arguments = command(subject, "--check", "smoke,forward", "--budget", "quick")
+    both = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL) for _ in range(2)]  # fmt: skip
+
+    assert [process.wait(timeout=240) for process in both] == [0, 0]
+    first, second = (told(folder) for folder in (tmp_path / "runs").iterdir())
+    assert first == second
+    assert len(first) == 4
