@@ -7,6 +7,7 @@ import tempfile
 
 import click
 
+from .auditing import audit
 from .listing import cells, checks, equations, examples, subjects
 from .mutating import mutants
 from .proving import prove
@@ -24,7 +25,18 @@ def main() -> None:
     )
 
 
-for _command in (verify, mutants, prove, report, equations, examples, subjects, cells, checks):
+for _command in (
+    verify,
+    mutants,
+    audit,
+    prove,
+    report,
+    equations,
+    examples,
+    subjects,
+    cells,
+    checks,
+):
     main.add_command(_command)
 
 

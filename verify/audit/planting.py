@@ -24,6 +24,10 @@ class NoTarget(ValueError):
     """What the user named is no class whose calls could be changed."""
 
 
+class _Lacking(NotReached):
+    """The call has not what the fault needs; another call may have it."""
+
+
 def guess(target: Any) -> str:
     """Return LSTM, GRU or RNN, by the name of the class or of one that it is made from; or ""."""
     for name in (c.__name__.upper() for c in inspect.getmro(target)):
@@ -51,7 +55,8 @@ class Planting:
         needs: tuple[str, ...] = (),
         way: str = "tensors",
     ) -> None:
-        if not inspect.isclass(target) or not callable(getattr(target, "forward", None)):
+        forward: Any = getattr(target, "forward", None)
+        if not inspect.isclass(target) or not callable(forward):
             raise NoTarget("it is no class with a method forward, as a torch.nn.Module has")
         self.target: Any = target
         self.kind, self.note = kind, note
@@ -59,7 +64,7 @@ class Planting:
         self.last: Call | None = None
         self._memory: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self._inside: list[Any] = []
-        self._original: Forward = self.target.forward
+        self._original: Forward = forward
         self._own = "forward" in vars(target)
 
     def __enter__(self) -> Planting:
@@ -95,10 +100,11 @@ class Planting:
             offered = call.offers()
             for need in offered:
                 self.note("seen", need)
-            for need in self.needs:
-                if need not in offered:
-                    raise NotReached(f"never {NEEDS[need]}")
+            if lacking := [need for need in self.needs if need not in offered]:
+                raise _Lacking(f"never {NEEDS[lacking[0]]} where it could be planted")
             result = call.result(self.plant(call))
+        except _Lacking as why:
+            self.note("lacking", str(why))
         except NotReached as why:
             self.note("not reached", str(why))
         except NotExpressible as why:

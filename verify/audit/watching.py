@@ -24,8 +24,10 @@ class Watcher(MetaPathFinder):
 
     def start(self) -> None:
         """Watch imports from now on; what is imported already is found at once."""
-        for module in list(sys.modules.values()):
-            if self._is_wanted(getattr(module, "__name__", ""), getattr(module, "__file__", None)):
+        for name, module in list(sys.modules.items()):
+            # whatever else stands there, and modules that load themselves when asked, are not ours
+            own = vars(module) if isinstance(module, ModuleType) else {}
+            if self._is_wanted(name, own.get("__file__")):
                 self.found(module)
         sys.meta_path.insert(0, self)
 

@@ -1,0 +1,153 @@
+"""``gatewise audit``: what do somebody's own tests of a layer see?"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, stop
+
+if TYPE_CHECKING:
+    from ..verify.audit.catalogue import Fault
+    from ..verify.audit.running import Baseline, Row, Suite
+
+LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
+
+
+@click.command()
+@click.option("--tests", required=True, multiple=True, type=click.Path(exists=True),
+              metavar="PATH", help="Their tests, a file or a folder; may be repeated.")  # fmt: skip
+@click.option("--target", required=True, metavar="MODULE:CLASS", help="The class that they test; "
+              "also path/to/file.py:Class.")  # fmt: skip
+@click.option("--like", type=click.Choice(LIKE), help="Whose call and packing of gates the class "
+              "has; by default its name says it.")  # fmt: skip
+@click.option("--mutants", "names", multiple=True, metavar="ID[,ID]", help="Only these.")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
+              help="Runs of their suite at a time.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="For one run of their suite; by default a minute, or ten times what "
+              "it takes without a mutant.")  # fmt: skip
+@click.option("--pytest-args", default="", metavar="TEXT", help="More arguments of their pytest.")
+@json_option
+def audit(
+    tests: Sequence[str],
+    target: str,
+    like: str | None,
+    names: Sequence[str],
+    jobs: int,
+    timeout: float | None,
+    pytest_args: str,
+    as_json: bool,
+) -> None:
+    """Plant mutants in somebody's layer and run their tests: which do they miss?
+
+    Their pytest suite runs once without a mutant, and once with each. The layer has the call of
+    torch.nn.LSTM, GRU or RNN. Exit code 1 if a mutant survives. A suite that draws at random
+    wants a seed, as in --pytest-args --hypothesis-seed=0.
+    """
+    from ..verify.audit import catalogue
+    from ..verify.audit.running import Suite
+
+    where, colon, attribute = target.rpartition(":")
+    if not (where and colon and attribute):
+        raise click.UsageError(f"--target {target!r}: expected MODULE:CLASS or path/file.py:Class")
+    chosen = or_usage(lambda: catalogue.choose([n for some in names for n in some.split(",")]))
+    arguments = or_usage(lambda: tuple(shlex.split(pytest_args)))
+    kind = (like or "").rpartition(".")[2]
+    suite = Suite(tuple(tests), target, kind, arguments, timeout or 0.0)
+    try:
+        base, rows = _run(suite, chosen, jobs, asked_for=bool(names))
+    except KeyboardInterrupt:
+        stop("interrupted; nothing is kept of an unfinished audit", COULD_NOT_RUN)
+    if as_json:
+        _print_json(suite, base, rows)
+    else:
+        _tell(rows)
+    _exit(rows)
+
+
+def _run(
+    suite: Suite, chosen: Sequence[Fault], jobs: int, *, asked_for: bool
+) -> tuple[Baseline, list[Row]]:
+    """Run their suite without a mutant and with each, under a progress bar."""
+    from ..reports.terminal import progress
+    from ..verify.audit.running import Auditor, CouldNotRun, WrongTarget
+
+    auditor = Auditor(suite, jobs)
+    rows = []
+    try:
+        with progress(None, lines=True) as advance:
+            base = auditor.baseline()
+            # what is named is answered for; of all mutants, only those of its kind are meant
+            mine = [f for f in chosen if asked_for or base.kind in f.kinds]
+            advance.plan(len(mine))
+            for row in auditor.rows(mine, base):
+                rows.append(row)
+                advance(f"{row.mutant:5} {row.result:12} {row.seconds:5.1f} s")
+    except WrongTarget as error:
+        raise click.UsageError(f"--target {suite.target}: {error}") from error
+    except CouldNotRun as error:
+        stop(str(error), COULD_NOT_RUN)
+    finally:
+        auditor.close()
+    return base, sorted(rows, key=lambda row: row.mutant)
+
+
+def _counted(rows: Sequence[Row]) -> tuple[int, int]:
+    """Return how many mutants were killed, and how many planted."""
+    found = Counter(row.result for row in rows)
+    killed = found["killed"] + found["timed out"]
+    return killed, killed + found["survived"]
+
+
+def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
+    killed, planted = _counted(rows)
+    document = {
+        "schema": "gatewise.audit/1",
+        "target": suite.target,
+        "tests": list(suite.tests),
+        "like": f"torch.nn.{base.kind}",
+        "killed": killed,
+        "planted": planted,
+        "mutants": [asdict(row) for row in rows],
+    }
+    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _tell(rows: Sequence[Row]) -> None:
+    from ..reports.terminal import print_rows
+
+    told = [
+        (
+            row.mutant,
+            row.statement,
+            row.models,
+            "SURVIVED" if row.result == "survived" else row.result,
+            ", ".join(row.by) or row.why,
+        )
+        for row in rows
+    ]
+    columns = ("mutant", "what is wrong with it", "models", "", "by which test, or why")
+    print_rows(columns, told, as_json=False)
+    for row in rows:
+        if row.result == "survived":
+            click.echo(f"{row.mutant} would be caught by {row.caught_by}")
+    killed, planted = _counted(rows)
+    share = f" ({100 * killed / planted:.0f} %)" if planted else ""
+    apart = f", {len(rows) - planted} not planted" if planted < len(rows) else ""
+    click.echo(f"{killed} of {planted} mutants killed{share}{apart}")
+
+
+def _exit(rows: Sequence[Row]) -> None:
+    if any(row.result == "survived" for row in rows):
+        sys.exit(DIFFERS)
+    if not any(row.result in ("killed", "timed out") for row in rows):
+        stop("nothing was tested: no mutant could be planted", COULD_NOT_RUN)
