@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from ..verify.calling import Called, SubjectCrashed
 from ..verify.case import Case
@@ -154,23 +156,31 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def main(as_json: bool) -> None:
     """Measure and print."""
-    from ..reports.terminal import print_rows
-
     seconds, found = costs(), misses()
     if as_json:
         told = {"seconds": seconds, "mutants": [asdict(m) for m in found]}
         click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
         return
     base = seconds["gatewise gradient, one case"]
-    rows = [(name, f"{s:.3f}", f"{s / base:.1f}") for name, s in seconds.items()]
-    print_rows((f"T={TIMED.T} B={TIMED.B} H={TIMED.H}", "seconds", "ratio"), rows, as_json=False)
-    marks = [
-        (m.mutant, m.statement, *("seen" if s else "MISSED" for s in
-         (m.typical_seen, m.all_seen, m.gatewise_seen)))
+    timed = [(name, f"{s:.3f}", f"{s / base:.1f}") for name, s in seconds.items()]
+    _print((f"T={TIMED.T} B={TIMED.B} H={TIMED.H}", "seconds", "ratio"), timed)
+    judged = [
+        (m.mutant, m.statement, _mark(m.typical_seen), _mark(m.all_seen), _mark(m.gatewise_seen))
         for m in found
-    ]  # fmt: skip
+    ]
     columns = ("mutant", "", "gradcheck, x and y", "gradcheck, everything", "gatewise")
-    print_rows(columns, marks, as_json=False)
+    _print(columns, judged)
+
+
+def _mark(seen: bool) -> str:
+    return "seen" if seen else "MISSED"
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":
