@@ -9,7 +9,6 @@ from gatewise.verify.arithmetic import FLOAT64
 from gatewise.verify.bounded import Bounded
 from gatewise.verify.check import Ledger, Mismatch
 
-
 BOUND = 2.0**-26
 """Below what still counts as sharp in float64."""
 

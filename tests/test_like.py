@@ -44,7 +44,7 @@ def test_what_it_offers_is_found_out(subject):
 def test_it_passes_what_it_offers(subject, dtype):
     """All other checks are not supported, and say why."""
     for check in CHECKS.values():
-        verdict = hold(subject, check, dtype, budget=Budget(4, 3), seed_value=5)
+        verdict = hold(subject, check, dtype, budget=Budget(4, 2), seed_value=5)
         missing = subject.options.missing(check.needs)
         assert verdict.status == ("not supported" if missing else "passed"), verdict.message
         assert verdict.message == (subject.options.why(missing) if missing else "")

@@ -80,7 +80,7 @@ def verdict(root, tmp_path):
 
     def verdict(name, check, like, dtype="float64"):
         subject = subject_named(f"{tmp_path}/layers.py:{name}", like)
-        return hold(subject, check_named(check), dtype, budget=Budget(10), seed_value=4)
+        return hold(subject, check_named(check), dtype, budget=Budget(8, 2), seed_value=4)
 
     return verdict
 
