@@ -40,7 +40,7 @@ class Budget:
 
 LONGEST_MESSAGE = 500
 
-BUDGETS = {"quick": Budget(6, 4), "standard": Budget(30), "thorough": Budget(200, None, 100)}
+BUDGETS = {"quick": Budget(4, 2), "standard": Budget(30), "thorough": Budget(200, None, 100)}
 
 
 def hold(

@@ -184,6 +184,7 @@ class Session:
                     yield self._keep(task, verdict)
                 else:
                     asked.append(task)
+            asked.reverse()  # the long sequences stand last; begun first, they do not end last
             yield from self._answered(asked)
 
     def _known_already(self, task: Task) -> Verdict | None:
