@@ -165,7 +165,7 @@ def _tell_one(alike: Sequence[Verdict], *, whole: bool) -> None:
     if v.place:
         click.echo(f"  first wrong: {v.place}")
     if v.reproduce:
-        if whole:
+        if whole and v.equations:
             click.echo(f"  equations: {', '.join(v.equations)}")
         click.echo(f"  again: {v.reproduce}")
 
