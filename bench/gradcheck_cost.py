@@ -29,6 +29,7 @@ from ..verify.provenance import machine, versions
 from ..verify.runner import Budget, hold
 from ..verify.subjects import subject_named
 from ..verify.subjects.protocol import Inputs
+from ..verify.subjects.torch_module import import_torch
 
 TIMED = Case(10, 2, 8, 32)
 SMALL = Case(5, 3, 2, 4)
@@ -121,8 +122,8 @@ def _seen(mutant: Mutant, *, everything: bool) -> bool:
 
 def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[..., Any]:
     """Return a torch function of x, the states and the parameters that runs and pulls back."""
-    import torch
-
+    torch = import_torch()
+    base: Any = torch.autograd.Function
     count = len(like.state or ())
 
     def read(tensors: Any) -> Inputs:
@@ -130,7 +131,7 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
         named = dict(zip(like.parameters, rest[count:], strict=True))
         return Inputs(named, x, tuple(rest[:count]), None)
 
-    class Layer(torch.autograd.Function):
+    class Layer(base):  # type: ignore[misc]
         @staticmethod
         def forward(ctx: Any, *tensors: Any) -> Any:
             ctx.save_for_backward(*tensors)

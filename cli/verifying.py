@@ -185,7 +185,8 @@ def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(v.script, encoding="utf-8")
     if failed:
-        click.echo(f"the same without gatewise: {len(failed)} scripts in {folder / 'scripts'}")
+        count = "1 script" if len(failed) == 1 else f"{len(failed)} scripts"
+        click.echo(f"the same without gatewise: {count} in {folder / 'scripts'}")
 
 
 def _exit(verdicts: list[Verdict]) -> None:

@@ -108,7 +108,7 @@ def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch, plain):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["torch:FOO"], "subject 'torch:FOO': there is no FOO in torch"),
+    (["torch:FOO"], "subject 'torch:FOO' is not known; there are torch:GRU"),
     (["torch-FOO"], "subject 'torch-FOO' is not known; there are torch:GRU"),
     (["torch:RNN", "--check", "foo"], "check 'foo' is not known; there are smoke, forward"),
     (["torch:RNN", "--case", "{"], "case: expected JSON"),

@@ -43,7 +43,8 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         value = loading.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loading.registered()[name])
         return adapted(value, name, like or getattr(value, "like", None), lines)
-    if ":" not in name:
+    families = {each.partition(":")[0] for each in subjects()}
+    if ":" not in name or name.partition(":")[0] in families:
         raise UnknownSubject(f"subject {name!r} is not known; there are {', '.join(known())}")
     loaded = loading.load(name)
     like = like or getattr(loaded.value, "like", None)
