@@ -59,7 +59,7 @@ def test_verify_reports_a_wrong_subject(run, tmp_path, root):
     assert "lstm.forget_gate" in result.stdout
     again = 'again: gatewise verify swapped.py:Swapped --check forward --case \'{"T": 1'
     assert again in result.stdout
-    assert "the same without gatewise: 1 scripts in runs" in result.stdout
+    assert "the same without gatewise: 1 script in runs" in result.stdout
     assert len(list(tmp_path.glob("runs/*/scripts/1-forward-float64.py"))) == 1
 
 
