@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import CONFORMS, DIFFERS, json_option
+
+if TYPE_CHECKING:
+    from ..reference.cell import Cell
 
 
 @click.command()
@@ -69,10 +73,31 @@ def cells(as_json: bool) -> None:
     from ..reports.terminal import print_rows
 
     rows = [
-        (c.name, c.title, " ".join(c.gates), " ".join(c.states), " ".join(c.equations))
+        (
+            c.name,
+            c.title,
+            " ".join(c.gates),
+            " ".join(c.states),
+            _parameters(c),
+            ", ".join(c.equations),
+        )
         for c in all_cells().values()
     ]
-    print_rows(("cell", "title", "gates", "states", "equations"), rows, as_json=as_json)
+    columns = ("cell", "title", "gates", "states", "parameters", "equations")
+    print_rows(columns, rows, as_json=as_json)
+
+
+def _parameters(cell: Cell) -> str:
+    """Return every parameter with its shape, the gates' axis first."""
+    from ..reference.parameters import Sizes
+
+    sizes = Sizes(D=101, H=103, P=107) if "projected" in cell.traits else Sizes(D=101, H=103)
+    letters = {101: "D", 103: "H", 107: "P"}
+    shown = (
+        f"{name} ({', '.join([letters.get(n, str(n)) for n in shape.full])})"
+        for name, shape in cell.shapes(sizes).items()
+    )
+    return ", ".join(shown)
 
 
 @click.command()

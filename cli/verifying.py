@@ -94,7 +94,9 @@ def verify(
     """
     from ..verify.session import Request
 
-    if bool(names) == bool(resume):
+    if names and resume:
+        raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
+    if not names and not resume:
         raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
     request = or_usage(
         lambda: (

@@ -123,7 +123,7 @@ def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch, plain):
     (["torch:RNN", "--budget", "vast"], "'vast' is not one of"),
     (["torch:RNN", "--seed", "-1"], "-1 is not in the range"),
     (["torch:RNN", "--timeout", "0"], "0.0 is not in the range"),
-    (["torch:RNN", "--resume", "."], "name a SUBJECT"),
+    (["torch:RNN", "--resume", "."], "leave out SUBJECT"),
     ([], "name a SUBJECT"),
 ])  # fmt: skip
 def test_usage_errors(run, arguments, message):

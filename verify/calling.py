@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -185,7 +187,15 @@ def with_care(function: Callable[[], R]) -> R:
     except NotImplementedError as error:
         raise NotOffered(f"the subject does not offer it: {error}") from error
     except Exception as error:
-        raise SubjectCrashed(f"{type(error).__name__}: {error}") from error
+        raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
+
+
+def _origin(error: Exception) -> str:
+    """Say where the subject raised: the innermost line of Python, if it is not gatewise's own."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if Path(frame.filename).is_relative_to(Path(__file__).parent):
+        return ""
+    return f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
 
 
 def copied(inputs: Inputs) -> Inputs:

@@ -71,6 +71,8 @@ class Deviations:
     @classmethod
     def read(cls, path: Path) -> Deviations:
         """Read a TOML file; a ValueError says what is wrong with it."""
+        if not path.is_file():
+            raise ValueError(f"{path}: there is no such file")
         try:
             text = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

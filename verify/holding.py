@@ -11,21 +11,23 @@ from typing import Any
 from .checks import check_named, subject_checks
 from .checks.smoke import SMOKE
 from .checks.subject_check import SubjectCheck
-from .runner import blank
+from .runner import BUDGETS, blank
 from .subjects import adapted, subject_named
 from .subjects.protocol import Subject
 from .tasks import Named, Task, answer
 from .verdict import WRONG, Verdict
 
+FINE = ("passed", "not supported")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """All verdicts on one subject; true if nothing is wrong and nothing was left open."""
 
     verdicts: tuple[Verdict, ...]
 
     def __bool__(self) -> bool:
-        return all(v.status in ("passed", "not supported") for v in self.verdicts)
+        return all(v.status in FINE for v in self.verdicts)
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -36,8 +38,15 @@ class Outcome:
         return tuple(v for v in self.verdicts if v.status in WRONG)
 
     def __str__(self) -> str:
-        lines = [f"{v.check} {v.dtype}: {v.status}: {v.message}" for v in self.wrong]
+        told: dict[str, Verdict] = {}  # a layer that does not run says so once
+        for v in self.verdicts:
+            if v.status not in FINE:
+                key = v.status if v.status == "not tested" else f"{v.check} {v.dtype}: {v.status}"
+                told.setdefault(key, v)
+        lines = [f"{key}: {v.message}" for key, v in told.items()]
         return "\n".join(lines) or f"{len(self.verdicts)} verdicts, none wrong"
+
+    __repr__ = __str__  # pytest shows the repr of what an assert was about
 
 
 def check(
@@ -55,6 +64,9 @@ def check(
     of ``torch.nn.LSTM``, ``GRU`` or ``RNN``; else one with ``cell`` and ``forward``), an adapter,
     or a name. Raises ValueError for what is none of these.
     """
+    if budget not in BUDGETS:
+        raise ValueError(f"budget {budget!r}: expected one of {', '.join(BUDGETS)}")
+    checks = checks.split(",") if isinstance(checks, str) else checks
     found = find(subject, like)
     named = Named(found.name, like)
     chosen = [check_named(name) for name in checks] or list(subject_checks())

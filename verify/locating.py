@@ -18,6 +18,8 @@ def place(subject: Subject, case: Case, comparison: Comparison) -> str:
     if not index:
         return ""
     quantity = comparison.quantity.rpartition(": ")[2]
+    if quantity != comparison.quantity and quantity == "gradient of x":
+        index = comparison.where  # on the way back, the first step is not where it went wrong
     if quantity.startswith("gradient of "):
         return _in_gradient(subject, case, quantity.removeprefix("gradient of "), index)
     if quantity == "y" and len(index) == 3:

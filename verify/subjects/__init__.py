@@ -43,6 +43,8 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         value = loading.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loading.registered()[name])
         return adapted(value, name, like or getattr(value, "like", None), lines)
+    if name.endswith(".py"):
+        raise UnknownSubject(f"subject {name!r}: name a class in it, as {name}:MyLSTM")
     families = {each.partition(":")[0] for each in subjects()}
     if ":" not in name or name.partition(":")[0] in families:
         raise UnknownSubject(f"subject {name!r} is not known; there are {', '.join(known())}")
