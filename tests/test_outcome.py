@@ -1,0 +1,53 @@
+"""``gatewise.check``: an outcome says why it is false, once, wherever it is shown."""
+
+import pytest
+
+import gatewise
+
+
+class Raises:
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        raise ValueError("no kernel")
+
+
+class Forgets:
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        import numpy as np
+
+        y = np.tanh(x @ params.W_a + params.b_a)
+        return y, (y[-1],)
+
+
+def test_a_layer_that_does_not_run_says_why_and_where():
+    """Not tested is not fine, and the line in the layer is named."""
+    outcome = gatewise.check(Raises, budget="quick")
+
+    assert not outcome
+    assert str(outcome) == repr(outcome)
+    assert "the layer does not run: ValueError: no kernel" in str(outcome)
+    assert "test_outcome.py, line" in str(outcome)
+    assert str(outcome).count("no kernel") == 1
+
+
+def test_a_wrong_layer_says_what_failed():
+    """An assert on the outcome shows the check and the numbers."""
+    outcome = gatewise.check(Forgets, checks="forward,influence", budget="quick", dtype="float64")
+
+    assert not outcome
+    assert "forward float64: failed: " in repr(outcome)
+    assert "U_a of pass 0" in repr(outcome)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"budget": "fast"}, "budget 'fast': expected one of quick"),
+    ({"checks": "forwards"}, "check 'forwards' is not known"),
+    ({"like": "torch.nn.Linear"}, "--like torch.nn.Linear: expected one of"),
+])  # fmt: skip
+def test_mistakes_are_sentences(arguments, message):
+    """ValueError, naming what there is."""
+    with pytest.raises(ValueError, match=message):
+        gatewise.check(Forgets, **arguments)
