@@ -143,7 +143,11 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
     names = dict.fromkeys(row.planned.subject for row in rows)
     known = [subjects()[name] for name in names if name in subjects()]
     possible = (
-        Planned(s.name, c.id, dtype) for s in known for c in subject_checks() for dtype in s.dtypes
+        Planned(s.name, c.id, dtype)
+        for s in known
+        for c in subject_checks()
+        if c.concerns(s)
+        for dtype in s.dtypes
     )
     return tuple(planned for planned in possible if planned not in there)
 
