@@ -153,7 +153,7 @@ def test_the_front_door():
                            budget="quick")  # fmt: skip
 
     assert right
-    assert str(right) == "4 verdicts, none wrong"
+    assert str(right) == "4 of 4 checks passed, none failed"
     assert not wrong
     assert [v.check for v in wrong.wrong] == ["gradient"]
     assert str(wrong).startswith("gradient float64: failed: gradient of U_l0")

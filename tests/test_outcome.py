@@ -42,6 +42,23 @@ def test_a_wrong_layer_says_what_failed():
     assert "U_a of pass 0" in repr(outcome)
 
 
+class OffersNothing:
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        raise NotImplementedError("later")
+
+
+def test_where_nothing_passed_nothing_is_fine():
+    """A layer that implements nothing, and a dtype that nobody computes in, do not conform."""
+    outcome = gatewise.check(OffersNothing, budget="quick")
+
+    assert not outcome
+    assert "the layer does not run" in str(outcome)
+    assert not gatewise.check(Forgets, dtype="float16")
+    assert not gatewise.check(Forgets, checks="gradient", dtype="float64")
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"budget": "fast"}, "budget 'fast': expected one of quick"),
     ({"checks": "forwards"}, "check 'forwards' is not known"),

@@ -22,12 +22,13 @@ FINE = ("passed", "not supported")
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """All verdicts on one subject; true if nothing is wrong and nothing was left open."""
+    """All verdicts on one subject; true if something passed, and nothing is wrong or open."""
 
     verdicts: tuple[Verdict, ...]
 
     def __bool__(self) -> bool:
-        return all(v.status in FINE for v in self.verdicts)
+        statuses = {v.status for v in self.verdicts}
+        return "passed" in statuses and statuses <= set(FINE)
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -44,7 +45,8 @@ class Outcome:
                 key = v.status if v.status == "not tested" else f"{v.check} {v.dtype}: {v.status}"
                 told.setdefault(key, v)
         lines = [f"{key}: {v.message}" for key, v in told.items()]
-        return "\n".join(lines) or f"{len(self.verdicts)} verdicts, none wrong"
+        passed = sum(v.status == "passed" for v in self.verdicts)
+        return "\n".join(lines) or f"{passed} of {len(self.verdicts)} checks passed, none failed"
 
     __repr__ = __str__  # pytest shows the repr of what an assert was about
 

@@ -124,7 +124,7 @@ def answer(task: Task, subject: Subject, on_case: Callable[[Case], None]) -> Ver
     )
     if verdict.reproduce:
         verdict.reproduce = reproduce(task.named, verdict.check, verdict.case)
-    if task.check == SMOKE and verdict.status == "crashed":
+    if task.check == SMOKE and verdict.status in ("crashed", "not supported"):
         verdict.status = "not tested"
         verdict.message = f"the layer does not run: {verdict.message}"
     return verdict
