@@ -1,0 +1,148 @@
+"""What adapters of other frameworks share: parameters mapped by a stated convention.
+
+An adapter is one file: it states a ``Convention``, what it offers, and how it is called with NumPy
+arrays. Everything else follows from the convention.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..case import Case
+from ..conventions import Convention, mapping
+from ..options import Options
+from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+
+
+@dataclass(frozen=True)
+class FrameworkSubject(ABC):
+    """A layer of another framework; ``name`` is what users type, ``FRAMEWORK:Layer``.
+
+    Arrays are named by the convention (``weight_ih_l0``, ...); the adapter translates them when it
+    builds the layer. ``dtypes`` are those it really computes in.
+    """
+
+    name: str
+    convention: Convention
+    options: Options
+    dtypes: tuple[str, ...] = ("float64", "float32")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the cell of the reference that the convention stands for."""
+        cell = self.convention.cell
+        if cell is None:
+            raise ValueError(f"{self.name}: the reference has no cell for its convention")
+        return (cell,)
+
+    @abstractmethod
+    def version(self) -> str:
+        """Return name and version of the package; SubjectUnavailable if it is not there."""
+
+    @abstractmethod
+    def build(self, case: Case) -> Built:
+        """Return the layer, ready to be called."""
+
+    def cell(self, case: Case) -> str:
+        """Return the cell of the reference that it claims to compute."""
+        return self.cells[0]
+
+    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the convention's arrays."""
+        return mapping.shapes(self.convention, case)
+
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
+        vector = name.startswith(("bias", "peephole"))
+        cell = cell_named(self.cell(case))
+        fan_in = cell.input_width(case.sizes) if name.startswith("weight_ih") else case.H
+        return case.normal(name, shape, 0.5 if vector else case.weight_scale / np.sqrt(fan_in))
+
+    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
+        """Map the convention's arrays to the reference's parameters."""
+        return mapping.to_reference(self.convention, case, parameters)
+
+    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return arrays that mean the reference's parameters."""
+        return mapping.pack(self.convention, case, parameters)
+
+    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Map a gradient in the reference's parameters to one in the convention's arrays."""
+        return mapping.from_reference(self.convention, case, gradient)
+
+    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
+        """Say which gate and unit an entry of an array belongs to."""
+        return mapping.place(self.convention, case, name, index)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call gatewise's adapter."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A ``Built`` made of two functions of NumPy arrays; the second may be None.
+
+    ``run`` returns outputs (T, B, width) and final states (passes, B, width) each; ``pull`` runs
+    once and returns the gradients for several pairs of cotangents.
+    """
+
+    run: Callable[[Inputs], Result]
+    pull: Callable[[Inputs, Sequence[Cotangents]], Sequence[Pulled]] | None = None
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run the layer."""
+        return self.run(inputs)
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        """Run the layer once, and pull each pair of cotangents back."""
+        if self.pull is None:
+            raise NotImplementedError("it has no gradients")
+        return self.pull(inputs, cotangents)
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Raise: adapters of other frameworks have no forward mode."""
+        raise NotImplementedError("it has no forward mode")
+
+    def train(self, training: bool) -> None:
+        """Raise: adapters of other frameworks have one mode."""
+        raise NotImplementedError("it has no modes")
+
+
+def imported(module: str, install: str) -> Any:
+    """Return a module, or raise SubjectUnavailable and say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        said = f"{package} is not installed" if missing else f"importing {module}: {error}"
+        raise SubjectUnavailable(f"{said}; install it with: pip install {install}") from error
+
+
+def by_pass(case: Case, named: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """Return the arrays of every pass under their names without suffix, in the passes' order."""
+    found = []
+    for suffix in mapping.suffixes(case):
+        end = len(suffix)
+        found.append({
+            name[:-end]: array for name, array in named.items() if name.endswith(suffix)
+        })  # fmt: skip
+    return found
+
+
+def within(y: Array, lengths: Array | None) -> Array:
+    """Return y (T, B, width) with zeros beyond every row's length."""
+    if lengths is None:
+        return y
+    inside = np.arange(y.shape[0])[:, None] < lengths
+    return np.where(inside[:, :, None], y, np.zeros((), y.dtype))
