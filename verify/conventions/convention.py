@@ -90,7 +90,7 @@ class Convention:
         if set("".join(self.bias)) - set(self.letters) - set(self.recurrent_bias):
             raise ValueError(f"convention: bias: unknown letters in {self.bias}")
         if set(self.peepholes) - set("ifo") or (self.peepholes and self.family != "lstm"):
-            raise ValueError(f"convention: peepholes: expected letters of ifo, of an LSTM")
+            raise ValueError("convention: peepholes: expected letters of ifo, of an LSTM")
 
     @property
     def letters(self) -> str:
