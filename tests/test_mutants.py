@@ -52,6 +52,14 @@ def test_what_a_mutant_says_of_itself():
         assert set(m.dtypes) <= {"float64", "float32"}, m.id
 
 
+def test_every_mutant_says_what_to_do_instead():
+    fixes = {m.id: m.fix for m in mutants()}
+    assert len(set(fixes.values())) == len(fixes)
+    for id, fix in fixes.items():
+        assert 0 < len(fix) < 160, id
+        assert not fix.endswith("."), id
+
+
 def test_names_lead_back():
     for m, cell in EVERY:
         assert mutant_named(mutant_subject(m, cell).name) == mutant_subject(m, cell)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .catalogue import (
     LEFT_OUT,
+    Change,
     Mutant,
     equivalences,
     mutant_named,
@@ -19,6 +20,7 @@ from .catalogue import (
 
 __all__ = [
     "LEFT_OUT",
+    "Change",
     "Mutant",
     "equivalences",
     "mutant_named",

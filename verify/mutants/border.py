@@ -17,7 +17,13 @@ from .tape import rearranged
 from .workshop import Workshop
 
 
-@mutant("B01", cells=PLAIN, killed_by=("batch-first",), needs=("batch_first",))
+@mutant(
+    "B01",
+    cells=PLAIN,
+    killed_by=("batch-first",),
+    needs=("batch_first",),
+    fix="transpose batch-first input and outputs (exchange axes 0 and 1); do not reshape them",
+)
 def reshaped_instead_of_transposed(layer: Workshop) -> None:
     """Batch-first input is reshaped to (T, B, D), not transposed, and so are the outputs."""
     right = layer.run
@@ -42,7 +48,14 @@ def _reshaped_back(y: Array) -> Array:
     return y.reshape(B, T, width).swapaxes(0, 1)
 
 
-@mutant("B02", cells=PLAIN, killed_by=("unbatched",), needs=("unbatched",))
+@mutant(
+    "B02",
+    cells=PLAIN,
+    killed_by=("unbatched",),
+    needs=("unbatched",),
+    fix="read the initial state without a batch axis, too: give it an axis of size 1, as x "
+    "gets one",
+)
 def state_ignored_without_a_batch(layer: Workshop) -> None:
     """Without a batch axis the initial state is not read."""
     right = layer.read_state

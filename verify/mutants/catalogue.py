@@ -24,7 +24,8 @@ Change = Callable[[Workshop], None]
 class Mutant:
     """A way to be wrong: id, one sentence, the real defect it is modelled on.
 
-    ``cells`` it makes sense for, ``dtypes`` in which it shows. ``killed_by`` are the checks that
+    ``fix`` is what to do instead, where that is not plain from the statement. ``cells`` it makes
+    sense for, ``dtypes`` in which it shows. ``killed_by`` are the checks that
     must see it, the most specific first; none for an equivalence, which must survive. ``needs``
     are options without which it does not show; ``isolated``: only ever run it in a process of
     its own.
@@ -39,6 +40,7 @@ class Mutant:
     dtypes: tuple[str, ...] = ("float64",)
     needs: tuple[str, ...] = ()
     isolated: bool = False
+    fix: str = ""
 
 
 _found: dict[str, Mutant] = {}
@@ -56,6 +58,7 @@ def mutant(
     dtypes: tuple[str, ...] = ("float64",),
     needs: tuple[str, ...] = (),
     isolated: bool = False,
+    fix: str = "",
 ) -> Callable[[Change], Change]:
     """Register the decorated change, whose docstring is the statement."""
 
@@ -64,7 +67,7 @@ def mutant(
             raise ValueError(f"mutant {id} is registered twice")
         statement = (change.__doc__ or "").strip()
         _found[id] = Mutant(
-            id, statement, change, cells, killed_by, models, dtypes, needs, isolated
+            id, statement, change, cells, killed_by, models, dtypes, needs, isolated, fix
         )
         return change
 

@@ -22,7 +22,14 @@ from .parts import (
 from .workshop import At, Workshop
 
 
-@mutant("C01", cells=GRU, models="pytorch/pytorch#8153", killed_by=("forward",))
+@mutant(
+    "C01",
+    cells=GRU,
+    models="pytorch/pytorch#8153",
+    killed_by=("forward",),
+    fix="move r across the product: r ⊙ (h U_n + b_hn) if the layer resets after it, as "
+    "PyTorch's GRU, else (r ⊙ h) U_n",
+)
 def reset_on_the_other_side_of_the_product(layer: Workshop) -> None:
     """The reset acts before U_n where it should act after it, and after where before."""
 
@@ -34,7 +41,13 @@ def reset_on_the_other_side_of_the_product(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: gru_step(layer.cell.name, p, x, s, candidate=candidate)
 
 
-@mutant("C02", cells=("gru",), models="apple/coremltools#1124", killed_by=("forward", "gradient"))
+@mutant(
+    "C02",
+    cells=("gru",),
+    models="apple/coremltools#1124",
+    killed_by=("forward", "gradient"),
+    fix="keep b_n and b_hn apart, and add b_hn inside the reset: x W_n + b_n + r ⊙ (h U_n + b_hn)",
+)
 def biases_of_the_candidate_merged(layer: Workshop) -> None:
     """b_hn is added to b_n, outside the reset, as if the two biases were one."""
 
@@ -44,13 +57,24 @@ def biases_of_the_candidate_merged(layer: Workshop) -> None:
     reads(layer, merged)
 
 
-@mutant("C03", cells=("gru",), models="google/flax#5594", killed_by=("influence", "forward"))
+@mutant(
+    "C03",
+    cells=("gru",),
+    models="google/flax#5594",
+    killed_by=("influence", "forward"),
+    fix="add b_hn inside the reset: r ⊙ (h U_n + b_hn)",
+)
 def recurrent_bias_dropped(layer: Workshop) -> None:
     """The recurrent bias b_hn is not added."""
     reads(layer, lambda p: changed(p, b_hn=0 * p.b_hn))
 
 
-@mutant("C03b", cells=("rnn", "lstm", "gru-keeps-old"), killed_by=("influence", "forward"))
+@mutant(
+    "C03b",
+    cells=("rnn", "lstm", "gru-keeps-old"),
+    killed_by=("influence", "forward"),
+    fix="add the bias before every activation: x W + h U + b, where b is the sum if there are two",
+)
 def bias_dropped(layer: Workshop) -> None:
     """No bias is added."""
     reads(layer, lambda p: changed(p, b=0 * p.b))
@@ -61,13 +85,21 @@ def bias_dropped(layer: Workshop) -> None:
     cells=("rnn", *LSTM, *GRU),
     models="kelvinxu/arctic-captions#7",
     killed_by=("forward",),
+    fix="add each bias once: x W + b + h U, not (x W + b) + (h U + b)",
 )
 def bias_added_twice(layer: Workshop) -> None:
     """The bias is added twice."""
     reads(layer, lambda p: changed(p, b=2 * p.b))
 
 
-@mutant("C05", cells=GRU, models="pytorch/pytorch#60645", killed_by=("gate-limits", "forward"))
+@mutant(
+    "C05",
+    cells=GRU,
+    models="pytorch/pytorch#60645",
+    killed_by=("gate-limits", "forward"),
+    fix="exchange z and 1 - z: h' = z h + (1 - z) n, as in PyTorch (z n + (1 - z) h where z "
+    "is the share of the new)",
+)
 def update_gate_of_the_other_polarity(layer: Workshop) -> None:
     """Z is the share of the other one: 1 - z stands for z."""
     reads(layer, lambda p: with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z))
@@ -88,6 +120,8 @@ def hard_sigmoid(slope: float) -> Gate:
     cells=(*LSTM, *GRU),
     models="minimaxir/textgenrnn#153",
     killed_by=("forward", "gradient"),
+    fix="use the sigmoid 1 / (1 + exp(-s)) for the gates, not the hard one, clip(0.2 s + 0.5, "
+    "0, 1)",
 )
 def hard_sigmoid_of_slope_a_fifth(layer: Workshop) -> None:
     """Gates are clip(0.2 s + 0.5, 0, 1) in the place of the sigmoid."""
@@ -95,7 +129,13 @@ def hard_sigmoid_of_slope_a_fifth(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
 
-@mutant("C06b", cells=("lstm", "gru"), killed_by=("forward", "gradient"))
+@mutant(
+    "C06b",
+    cells=("lstm", "gru"),
+    killed_by=("forward", "gradient"),
+    fix="use the sigmoid 1 / (1 + exp(-s)) for the gates, not the hard one, clip(s / 6 + 0.5, "
+    "0, 1)",
+)
 def hard_sigmoid_of_slope_a_sixth(layer: Workshop) -> None:
     """Gates are clip(s / 6 + 0.5, 0, 1) in the place of the sigmoid."""
     gate = hard_sigmoid(1 / 6)
@@ -107,6 +147,7 @@ def hard_sigmoid_of_slope_a_sixth(layer: Workshop) -> None:
     cells=GRU,
     models="ooples/AiDotNet#722",
     killed_by=("unit-permutation", "forward"),
+    fix="multiply by the reset gates of all units: r of shape (B, H), not r[:, :1]",
 )
 def reset_gate_of_the_first_unit_for_all(layer: Workshop) -> None:
     """The candidate of every unit sees the reset gate of unit 0."""
@@ -129,6 +170,8 @@ def reset_gate_of_the_first_unit_for_all(layer: Workshop) -> None:
     cells=("lstm", "gru"),
     models="tensorflow/tfjs#2442",
     killed_by=("influence", "forward"),
+    fix="give every gate its own bias: b_i, b_f, b_g, b_o (b_r, b_z, b_n in a GRU), not the "
+    "first for all",
 )
 def bias_of_the_first_gate_for_all(layer: Workshop) -> None:
     """Every gate adds the first row of the bias; the others are not read."""

@@ -18,19 +18,31 @@ from .workshop import Workshop
     cells=("lstm", "lstm-peephole"),
     models="deeplearning4j/deeplearning4j#8838",
     killed_by=("cotangents", "gradient"),
+    fix="add the cotangent on the final c to dc at each row's last step",
 )
 def cotangent_on_the_final_cell_state_dropped(layer: Workshop) -> None:
     """The cotangent on the final cell state is not read."""
     layer.read_cotangents = lambda given: (given[0], (given[1][0], None))
 
 
-@mutant("G02", cells=RECURRENT, models="chainer/chainer#2505", killed_by=("cotangents", "gradient"))
+@mutant(
+    "G02",
+    cells=RECURRENT,
+    models="chainer/chainer#2505",
+    killed_by=("cotangents", "gradient"),
+    fix="add the cotangent on the final h to dh at each row's last step",
+)
 def cotangent_on_the_final_hidden_state_dropped(layer: Workshop) -> None:
     """The cotangent on the final hidden state is not read."""
     layer.read_cotangents = lambda given: (given[0], (None, *given[1][1:]))
 
 
-@mutant("G02b", cells=PLAIN, killed_by=("cotangents",))
+@mutant(
+    "G02b",
+    cells=PLAIN,
+    killed_by=("cotangents",),
+    fix="take a missing cotangent on y as zeros, and read those on the final states all the same",
+)
 def final_states_count_only_beside_outputs(layer: Workshop) -> None:
     """Where nothing depends on y, the cotangents on the final states are not read either."""
     layer.read_cotangents = lambda given: (
@@ -44,6 +56,7 @@ def final_states_count_only_beside_outputs(layer: Workshop) -> None:
     models="apache/mxnet#17872",
     killed_by=("gradient",),
     needs=("layers",),
+    fix="compute the bias gradients of every layer, not of the lowest alone",
 )
 def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
     """The biases of upper levels have gradient 0."""
@@ -59,7 +72,12 @@ def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
     layer.give_gradients = give
 
 
-@mutant("G11", cells=PLAIN, killed_by=("gradient",))
+@mutant(
+    "G11",
+    cells=PLAIN,
+    killed_by=("gradient",),
+    fix="sum the gradients of biases over the batch; do not take the mean (no division by B)",
+)
 def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
     """The gradients of biases are divided by B."""
     right = layer.give_gradients
@@ -72,7 +90,13 @@ def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
     layer.give_gradients = give
 
 
-@mutant("G12", cells=PLAIN, models="apache/mxnet#18203", killed_by=("purity",))
+@mutant(
+    "G12",
+    cells=PLAIN,
+    models="apache/mxnet#18203",
+    killed_by=("purity",),
+    fix="write the gradient of x into an array of its own, not into the cotangent on y",
+)
 def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
     """The gradient of x is written into the caller's cotangent on y, as far as it fits."""
     right = layer.give_gradients
@@ -86,7 +110,13 @@ def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
     layer.give_gradients = give
 
 
-@mutant("G13", cells=PLAIN, models="pytorch/pytorch#619", killed_by=("strided",))
+@mutant(
+    "G13",
+    cells=PLAIN,
+    models="pytorch/pytorch#619",
+    killed_by=("strided",),
+    fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
+)
 def cotangent_read_without_its_strides(layer: Workshop) -> None:
     """The cotangent on y is read as if it were contiguous, whatever its strides."""
     right = layer.read_cotangents
@@ -123,6 +153,8 @@ def _address(a: Array) -> int:
     cells=RECURRENT,
     models="fla-org/flash-linear-attention#1140",
     killed_by=("carry-gradient", "gradient"),
+    fix="return what the first step passes back (dh, and dc if there is one) as the initial "
+    "states' gradients",
 )
 def gradients_of_initial_states_dropped(layer: Workshop) -> None:
     """The gradients of the initial states are 0."""
@@ -132,7 +164,13 @@ def gradients_of_initial_states_dropped(layer: Workshop) -> None:
     )
 
 
-@mutant("G19", cells=PLAIN, killed_by=("gradient",))
+@mutant(
+    "G19",
+    cells=PLAIN,
+    killed_by=("gradient",),
+    fix="compute dx_t from step t alone, dx_t = dz_t W^T; look for a buffer that keeps step t "
+    "- 1's",
+)
 def gradient_of_x_leaks_forward(layer: Workshop) -> None:
     """A thousandth of every step's gradient of x is added to the next step's."""
     right = layer.give_gradients

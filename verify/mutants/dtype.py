@@ -24,6 +24,7 @@ CLAMP = 8.0
     cells=PLAIN,
     models="tensorflow/tensorflow#32369",
     killed_by=("dtype", "forward", "gradient"),
+    fix="keep float64 throughout: look for a cast or a default dtype",
 )
 def computes_in_float32(layer: Workshop) -> None:
     """float64 comes in and goes out; in between there is float32."""
@@ -48,6 +49,7 @@ def computes_in_float32(layer: Workshop) -> None:
     models="fla-org/flash-linear-attention#37",
     killed_by=("dtype", "forward", "transition"),
     dtypes=("float32",),
+    fix="keep the state in the dtype of x between steps: look for a cast to bfloat16, or autocast",
 )
 def state_kept_in_bfloat16(layer: Workshop) -> None:
     """The state is rounded to bfloat16 after every step."""
@@ -65,7 +67,11 @@ def to_bfloat16(a: Array) -> Array:
 
 
 @mutant(
-    "D03", cells=LSTM, models="mlcommons/inference#689", killed_by=("gate-limits", "transition")
+    "D03",
+    cells=LSTM,
+    models="mlcommons/inference#689",
+    killed_by=("gate-limits", "transition"),
+    fix="remove the clamp on the cell state: c' = f c + i g has no bounds",
 )
 def cell_state_clamped(layer: Workshop) -> None:
     """The cell state never leaves [-8, 8]."""
@@ -83,6 +89,8 @@ def cell_state_clamped(layer: Workshop) -> None:
     models="muditbhargava66/PyxLSTM#15",
     killed_by=("extreme",),
     dtypes=("float64", "float32"),
+    fix="compute the sigmoid without overflow: 1 / (1 + exp(-s)) where s >= 0, exp(s) / (1 + "
+    "exp(s)) where s < 0",
 )
 def sigmoid_overflows(layer: Workshop) -> None:
     """The sigmoid is computed as exp(s) / (1 + exp(s)), which is inf / inf for large s."""
@@ -94,7 +102,14 @@ def sigmoid_overflows(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
 
-@mutant("D05", cells=PLAIN, models="pytorch/pytorch#35661", killed_by=("repeat",))
+@mutant(
+    "D05",
+    cells=PLAIN,
+    models="pytorch/pytorch#35661",
+    killed_by=("repeat",),
+    fix="add terms in the same order at every call: look for atomic additions or a shuffled "
+    "or unordered loop",
+)
 def sums_in_random_order(layer: Workshop) -> None:
     """Products with W add their terms in an order that changes from call to call."""
     rng, right = np.random.default_rng(), layer.step
@@ -110,7 +125,13 @@ _scratch = np.zeros(0)
 """Memory that all layers share, as large as the largest call so far."""
 
 
-@mutant("D06", cells=PLAIN, models="microsoft/onnxruntime#28052", killed_by=("repeat",))
+@mutant(
+    "D06",
+    cells=PLAIN,
+    models="microsoft/onnxruntime#28052",
+    killed_by=("repeat",),
+    fix="read no more of a scratch buffer than this call wrote: check the last row's bounds",
+)
 def reads_past_the_end_of_scratch(layer: Workshop) -> None:
     """The last row reads one number past the end of scratch: 0, or what a larger call left."""
     right = layer.run

@@ -16,7 +16,14 @@ from .workshop import At, Workshop
 PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
 
 
-@mutant("F01", cells=LSTM, models="apache/tvm#3410", killed_by=("gate-limits", "forward"))
+@mutant(
+    "F01",
+    cells=LSTM,
+    models="apache/tvm#3410",
+    killed_by=("gate-limits", "forward"),
+    fix="remove the 1 added to f; a forget bias belongs in b_f, inside the sigmoid: f = "
+    "sigmoid(... + b_f)",
+)
 def forget_bias_after_the_sigmoid(layer: Workshop) -> None:
     """F is the sigmoid plus 1, so more than everything is kept."""
 
@@ -27,7 +34,14 @@ def forget_bias_after_the_sigmoid(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: lstm_step(p, x, s, gate=more)
 
 
-@mutant("F02", cells=("lstm-peephole",), models="Lasagne/Lasagne#448", killed_by=("forward",))
+@mutant(
+    "F02",
+    cells=("lstm-peephole",),
+    models="Lasagne/Lasagne#448",
+    killed_by=("forward",),
+    fix="add the peephole inside the sigmoid: i = sigmoid(x W_i + h U_i + p_i c + b_i); "
+    "f likewise, and o with the new c",
+)
 def peephole_after_the_sigmoid(layer: Workshop) -> None:
     """The peephole's share is added to the gate, not to what its sigmoid is applied to."""
 
@@ -42,6 +56,8 @@ def peephole_after_the_sigmoid(layer: Workshop) -> None:
     cells=("lstm-peephole", "lstm-peephole-old"),
     models="MartinuzziFrancesco/RecurrentLayers.jl#134",
     killed_by=("forward",),
+    fix="give o's peephole the other cell state: the new c, as usual, or the old c where the "
+    "layer claims that",
 )
 def output_peephole_of_the_other_reading(layer: Workshop) -> None:
     """The peephole of o reads c_{t-1} where it should read c_t, and the other way round."""
@@ -50,13 +66,24 @@ def output_peephole_of_the_other_reading(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: cell.step(p, x, s)[0]
 
 
-@mutant("F04", cells=PEEPHOLES, killed_by=("forward",))
+@mutant(
+    "F04",
+    cells=PEEPHOLES,
+    killed_by=("forward",),
+    fix="read the rows of the peepholes in the order i, f, o: p_i, p_f, p_o",
+)
 def peepholes_in_another_order(layer: Workshop) -> None:
     """The peepholes, which stand in the order i, f, o, are read as i, o, f."""
     reads(layer, lambda p: changed(p, p=p.p[[0, 2, 1]]))
 
 
-@mutant("F04b", cells=PEEPHOLES, killed_by=("influence", "forward"))
+@mutant(
+    "F04b",
+    cells=PEEPHOLES,
+    killed_by=("influence", "forward"),
+    fix="add the peepholes inside the sigmoids: p_i c to i, p_f c to f, p_o c' to o (p_o c if "
+    "so claimed)",
+)
 def no_peepholes(layer: Workshop) -> None:
     """The gates do not see the cell state."""
     reads(layer, lambda p: changed(p, p=0 * p.p))
@@ -67,6 +94,7 @@ def no_peepholes(layer: Workshop) -> None:
     cells=LSTM,
     models="MartinuzziFrancesco/torchrecurrent#22",
     killed_by=("forward",),
+    fix="multiply the candidate by the input gate: c' = f c + i g, not f c + (i + g)",
 )
 def input_gate_added_to_the_candidate(layer: Workshop) -> None:
     """The cell state takes i + g in the place of i g."""
@@ -77,7 +105,14 @@ def input_gate_added_to_the_candidate(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=added)
 
 
-@mutant("F06", cells=LSTM, models="glample/tagger#25", killed_by=("influence", "forward"))
+@mutant(
+    "F06",
+    cells=LSTM,
+    models="glample/tagger#25",
+    killed_by=("influence", "forward"),
+    fix="compute f from its own weights: f = sigmoid(x W_f + h U_f + b_f), with p_f c if it "
+    "has peepholes; not 1 - i",
+)
 def forget_gate_coupled(layer: Workshop) -> None:
     """F is 1 - i; its own weights are not used."""
 
@@ -87,7 +122,14 @@ def forget_gate_coupled(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=coupled)
 
 
-@mutant("F07", cells=GRU, models="Maluuba/gensen#5", killed_by=("influence", "forward"))
+@mutant(
+    "F07",
+    cells=GRU,
+    models="Maluuba/gensen#5",
+    killed_by=("influence", "forward"),
+    fix="use r in the candidate: r ⊙ (h U_n + b_hn), as in PyTorch, or (r ⊙ h) U_n if it "
+    "resets before the product",
+)
 def reset_gate_not_used(layer: Workshop) -> None:
     """The reset gate is computed, and the candidate does without it."""
 
@@ -103,6 +145,7 @@ def reset_gate_not_used(layer: Workshop) -> None:
     cells=(*LSTM, "gru"),
     models="stanfordnlp/stanza#88",
     killed_by=("influence", "forward"),
+    fix="use U_f for f, not U_i (in a GRU U_z for z, not U_r)",
 )
 def recurrent_weights_of_another_gate(layer: Workshop) -> None:
     """The second gate uses the recurrent weights of the first."""
@@ -112,7 +155,13 @@ def recurrent_weights_of_another_gate(layer: Workshop) -> None:
     )  # fmt: skip
 
 
-@mutant("F08b", cells=("lstm", "gru"), models="ddbourgin/numpy-ml#42", killed_by=("forward",))
+@mutant(
+    "F08b",
+    cells=("lstm", "gru"),
+    models="ddbourgin/numpy-ml#42",
+    killed_by=("forward",),
+    fix="use b_f for f, not b_i (in a GRU b_z for z, not b_r)",
+)
 def bias_of_another_gate(layer: Workshop) -> None:
     """The second gate uses the bias of the first."""
     first, second, *_ = layer.cell.gates
@@ -126,6 +175,8 @@ def bias_of_another_gate(layer: Workshop) -> None:
     cells=PLAIN,
     models="onnx/onnx-mlir#367",
     killed_by=("unit-permutation", "forward"),
+    fix="keep the old h until every unit of the step is computed: write the new h into "
+    "another array",
 )
 def state_overwritten_while_it_is_read(layer: Workshop) -> None:
     """The first half of the units is written before the second half reads the old state."""
@@ -144,7 +195,13 @@ def state_overwritten_while_it_is_read(layer: Workshop) -> None:
     layer.step = step
 
 
-@mutant("F19", cells=GRU, killed_by=("bounds", "gate-limits", "forward"))
+@mutant(
+    "F19",
+    cells=GRU,
+    killed_by=("bounds", "gate-limits", "forward"),
+    fix="multiply the candidate by its share: h' = z h + (1 - z) n (z n + (1 - z) h where z "
+    "is the share of the new)",
+)
 def shares_add_up_to_more_than_one(layer: Workshop) -> None:
     """The candidate is added in full, whatever the update gate leaves of the old state."""
     takes_new = layer.cell.name == "gru-takes-new"
@@ -171,6 +228,7 @@ LARGE_BATCH = 512
     cells=PLAIN,
     models="ROCm/rocm-libraries#10551",
     killed_by=("transition",),
+    fix="add the bias whatever the size of the input: look for a branch or kernel for T * B > 512",
 )
 def no_bias_in_large_inputs(layer: Workshop) -> None:
     """The bias is skipped when T times B is above 512."""
@@ -187,6 +245,7 @@ def no_bias_in_large_inputs(layer: Workshop) -> None:
     cells=PLAIN,
     models="microsoft/onnxruntime#3893",
     killed_by=("batch-single", "batch-permutation", "forward"),
+    fix="clear scratch before every row, or give each row its own: look for buffers used in turns",
 )
 def scratch_not_cleared_between_rows(layer: Workshop) -> None:
     """Two scratch buffers serve the rows in turns; row b also holds what row b - 2 left there."""

@@ -18,7 +18,14 @@ from .workshop import At, Workshop
 PHASED = ("lstm-phased",)
 
 
-@mutant("F11", cells=PHASED, models="fferroni/PhasedLSTM-Keras#7", killed_by=("forward",))
+@mutant(
+    "F11",
+    cells=PHASED,
+    models="fferroni/PhasedLSTM-Keras#7",
+    killed_by=("forward",),
+    fix="close the time gate after r_on, not r_on / 2: k = 2 - 2 phi / r_on where r_on / 2 <= "
+    "phi < r_on",
+)
 def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
     """The time gate opens and then counts as closed: it tests r_on / 2 twice."""
 
@@ -33,6 +40,7 @@ def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
     cells=PHASED,
     models="philipperemy/tensorflow-phased-lstm#10",
     killed_by=("modes",),
+    fix="use the same leak in evaluation as in training: k = alpha phi where phi >= r_on",
 )
 def leak_depends_on_the_mode(layer: Workshop) -> None:
     """In evaluation the closed gate does not leak, though it is one and the same layer."""
@@ -44,13 +52,25 @@ def leak_depends_on_the_mode(layer: Workshop) -> None:
     right, layer.step = layer.step, step
 
 
-@mutant("F12b", cells=PHASED, killed_by=("forward",))
+@mutant(
+    "F12b",
+    cells=PHASED,
+    killed_by=("forward",),
+    fix="let the closed time gate leak: k = alpha phi, with alpha = 0.001, where phi >= r_on",
+)
 def time_gate_without_leak(layer: Workshop) -> None:
     """The closed gate never leaks."""
     layer.cell = PhasedLSTM(0.0)
 
 
-@mutant("F13", cells=PHASED, models="Enny1991/PLSTM#1", killed_by=("forward",))
+@mutant(
+    "F13",
+    cells=PHASED,
+    models="Enny1991/PLSTM#1",
+    killed_by=("forward",),
+    fix="take the proposed h from the proposed c, o tanh(c_proposed), and gate both with k "
+    "only then",
+)
 def output_of_the_gated_cell_state(layer: Workshop) -> None:
     """The proposed h is taken from the gated cell state, not from the proposed one."""
 
@@ -79,13 +99,24 @@ def phased_step(
     return gated_state(k, h_proposed, h), c_new
 
 
-@mutant("G17", cells=SKIP, models="gitabcworld/skiprnn_pytorch#5", killed_by=("gradient",))
+@mutant(
+    "G17",
+    cells=SKIP,
+    models="gitabcworld/skiprnn_pytorch#5",
+    killed_by=("gradient",),
+    fix="give the rounding derivative 1 (straight-through): hand the cotangent on u to ũ unchanged",
+)
 def binariser_without_gradient(layer: Workshop) -> None:
     """The rounded update gate passes no cotangent on, so nothing learns when to skip."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, rounded=binarise)
 
 
-@mutant("F16", cells=SKIP, killed_by=("forward",))
+@mutant(
+    "F16",
+    cells=SKIP,
+    killed_by=("forward",),
+    fix="restart the sum after an update: ũ' = u Δũ + (1 - u) (ũ + min(Δũ, 1 - ũ))",
+)
 def skipping_never_restarts(layer: Workshop) -> None:
     """The share of an update adds up after an update, too."""
 
@@ -95,7 +126,12 @@ def skipping_never_restarts(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, following=always)
 
 
-@mutant("F17", cells=SKIP, killed_by=("gradient",))
+@mutant(
+    "F17",
+    cells=SKIP,
+    killed_by=("gradient",),
+    fix="keep ũ at most 1: a skipped step adds min(Δũ, 1 - ũ), not Δũ",
+)
 def share_of_an_update_without_limit(layer: Workshop) -> None:
     """The share of an update grows past 1."""
 
@@ -105,13 +141,23 @@ def share_of_an_update_without_limit(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, following=unlimited)
 
 
-@mutant("F18", cells=("skip-lstm",), killed_by=("forward",))
+@mutant(
+    "F18",
+    cells=("skip-lstm",),
+    killed_by=("forward",),
+    fix="compute the increment from the new hidden state: Δũ = sigmoid(h w_p + b_p), not from c",
+)
 def share_of_an_update_from_the_cell_state(layer: Workshop) -> None:
     """The increment reads the cell state, not the hidden state."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, read=1)
 
 
-@mutant("S14", cells=SKIP, killed_by=("default-state",))
+@mutant(
+    "S14",
+    cells=SKIP,
+    killed_by=("default-state",),
+    fix="start ũ at 1 when no initial state is given, so that the first step always updates",
+)
 def first_step_may_be_skipped(layer: Workshop) -> None:
     """Without an initial state, ũ begins at 0, so the first step is skipped."""
     right = layer.read_state

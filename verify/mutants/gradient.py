@@ -31,7 +31,14 @@ def after_step_vjp(
     layer.step_vjp = vjp
 
 
-@mutant("G03", cells=PLAIN, models="elixir-nx/axon#646", killed_by=("gradient",))
+@mutant(
+    "G03",
+    cells=PLAIN,
+    models="elixir-nx/axon#646",
+    killed_by=("gradient",),
+    fix="go back through the steps last first: for t = T - 1, ..., 0, use the Jacobian of "
+    "step t itself",
+)
 def jacobians_in_forward_order(layer: Workshop) -> None:
     """On the way back, the Jacobians of the steps are met in the order of time."""
 
@@ -76,7 +83,11 @@ def _step_pulled(
 
 
 @mutant(
-    "G06", cells=RECURRENT, models="ooples/AiDotNet#722", killed_by=("gradient-window", "gradient")
+    "G06",
+    cells=RECURRENT,
+    models="ooples/AiDotNet#722",
+    killed_by=("gradient-window", "gradient"),
+    fix="carry dh from every step to the one before it, and add that step's dy: look for a detach",
 )
 def no_cotangent_between_steps(layer: Workshop) -> None:
     """No step hands a cotangent on the hidden state to the step before it."""
@@ -87,7 +98,13 @@ def no_cotangent_between_steps(layer: Workshop) -> None:
     after_step_vjp(layer, spoil)
 
 
-@mutant("G07", cells=("lstm",), models="wvabrinskas/Neuron#181", killed_by=("gradient",))
+@mutant(
+    "G07",
+    cells=("lstm",),
+    models="wvabrinskas/Neuron#181",
+    killed_by=("gradient",),
+    fix="use g, not i, where g belongs: di = dc g, and dz_g = dc i (1 - g^2)",
+)
 def input_gate_times_itself(layer: Workshop) -> None:
     """The cotangent of i is multiplied by i where g belongs."""
     right = layer.step_vjp
@@ -96,7 +113,13 @@ def input_gate_times_itself(layer: Workshop) -> None:
     )
 
 
-@mutant("G07b", cells=("rnn", "lstm"), models="wvabrinskas/Neuron#181", killed_by=("gradient",))
+@mutant(
+    "G07b",
+    cells=("rnn", "lstm"),
+    models="wvabrinskas/Neuron#181",
+    killed_by=("gradient",),
+    fix="apply tanh once in its slope: 1 - h^2 in a tanh RNN, 1 - tanh(c)^2 in an LSTM",
+)
 def slope_of_tanh_taken_twice(layer: Workshop) -> None:
     """The slope of tanh is taken of a value that is activated already."""
     right = layer.step_vjp
@@ -105,7 +128,13 @@ def slope_of_tanh_taken_twice(layer: Workshop) -> None:
     )
 
 
-@mutant("G08", cells=("rnn", "lstm"), models="wvabrinskas/Neuron#181", killed_by=("gradient",))
+@mutant(
+    "G08",
+    cells=("rnn", "lstm"),
+    models="wvabrinskas/Neuron#181",
+    killed_by=("gradient",),
+    fix="use the old state in the gradient of U: dU = sum of h_{t-1}^T dz_t, not of h_t^T dz_t",
+)
 def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
     """The gradient of U takes h_t in the place of h_{t-1}."""
     right = layer.step_vjp
@@ -120,7 +149,14 @@ def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
     layer.step_vjp = vjp
 
 
-@mutant("G09", cells=("lstm",), models="hanbt/learn_dl#53", killed_by=("gradient",))
+@mutant(
+    "G09",
+    cells=("lstm",),
+    models="hanbt/learn_dl#53",
+    killed_by=("gradient",),
+    fix="give every gate its own bias gradient: db_i = sum of dz_i, db_o = sum of dz_o, not "
+    "of dz_f",
+)
 def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
     """The gradients of b_i and b_o are that of b_f."""
 
@@ -135,6 +171,8 @@ def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
     cells=("lstm", "gru"),
     models="pytorch/pytorch#1532",
     killed_by=("backward-twice",),
+    fix="leave the saved gates as they are on the way back: write gradients into arrays of "
+    "their own",
 )
 def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
     """The way back writes over the gates it saved; a second one through the same run is wrong."""
@@ -156,6 +194,8 @@ def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
     cells=("lstm-peephole", "lstm-peephole-old", "lstm-phased"),
     models="tensorflow/tensorflow#34171",
     killed_by=("gradient",),
+    fix="sum the peepholes' gradients over the batch (dp_i = sum over rows of dz_i c), not "
+    "row 0 alone",
 )
 def peephole_gradient_of_one_row(layer: Workshop) -> None:
     """The gradient of the peepholes is that of row 0, not the sum over the batch."""
@@ -175,7 +215,12 @@ def peephole_gradient_of_one_row(layer: Workshop) -> None:
     layer.step_vjp = vjp
 
 
-@mutant("G18", cells=RECURRENT, killed_by=("gradient",))
+@mutant(
+    "G18",
+    cells=RECURRENT,
+    killed_by=("gradient",),
+    fix="count the first step in dU, too: its h_{t-1} is the initial state, which need not be 0",
+)
 def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
     """The first step adds nothing to the gradient of U, as if the initial state were 0."""
 
@@ -185,7 +230,12 @@ def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
     after_step_vjp(layer, spoil)
 
 
-@mutant("G20", cells=PLAIN, killed_by=("vjp-linearity", "gradient"))
+@mutant(
+    "G20",
+    cells=PLAIN,
+    killed_by=("vjp-linearity", "gradient"),
+    fix="remove the clipping of gradients between steps; leave it to the optimiser",
+)
 def gradients_clipped(layer: Workshop) -> None:
     """Cotangents between steps are clipped to [-1, 1] without anybody having asked."""
 

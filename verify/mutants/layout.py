@@ -22,19 +22,37 @@ def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")
     return changed(p, **{name: p[name][index] for name in arrays})
 
 
-@mutant("L01", cells=LSTM, models="NX-AI/xlstm#98", killed_by=("gate-limits", "forward"))
+@mutant(
+    "L01",
+    cells=LSTM,
+    models="NX-AI/xlstm#98",
+    killed_by=("gate-limits", "forward"),
+    fix="exchange the blocks of i and f: the order is i, f, g, o",
+)
 def input_and_forget_gate_swapped(layer: Workshop) -> None:
     """The blocks of i and f are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "figo"))
 
 
-@mutant("L02", cells=LSTM, models="apple/coremltools#93", killed_by=("forward",))
+@mutant(
+    "L02",
+    cells=LSTM,
+    models="apple/coremltools#93",
+    killed_by=("forward",),
+    fix="exchange the blocks of g and o: the order is i, f, g, o",
+)
 def candidate_and_output_gate_swapped(layer: Workshop) -> None:
     """The blocks of g and o are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "ifog"))
 
 
-@mutant("L03", cells=("lstm",), models="tensorflow/tensorflow#29622", killed_by=("forward",))
+@mutant(
+    "L03",
+    cells=("lstm",),
+    models="tensorflow/tensorflow#29622",
+    killed_by=("forward",),
+    fix="read the blocks in the order i, f, g, o, not i, g, f, o, and do not add 1 to b_f",
+)
 def order_and_forget_bias_of_another_library(layer: Workshop) -> None:
     """Blocks are read in the order i, g, f, o, and 1 is added to the bias of f."""
 
@@ -45,14 +63,26 @@ def order_and_forget_bias_of_another_library(layer: Workshop) -> None:
     reads(layer, read)
 
 
-@mutant("L04", cells=("lstm", "gru"), models="magenta/magenta#1015", killed_by=("forward",))
+@mutant(
+    "L04",
+    cells=("lstm", "gru"),
+    models="magenta/magenta#1015",
+    killed_by=("forward",),
+    fix="read W in the order of gates that U and b have: i, f, g, o (r, z, n in a GRU)",
+)
 def only_the_input_weights_reordered(layer: Workshop) -> None:
     """W is read in another order of gates than U and b."""
     letters = "".join(layer.cell.gates)
     reads(layer, lambda p: reordered(p, letters[1] + letters[0] + letters[2:], ["W"]))
 
 
-@mutant("L05", cells=SQUARE, models="keras-team/keras#8720", killed_by=("forward", "gradient"))
+@mutant(
+    "L05",
+    cells=SQUARE,
+    models="keras-team/keras#8720",
+    killed_by=("forward", "gradient"),
+    fix="transpose U, gate by gate: the product is h @ U, or h @ weight_hh.T in PyTorch's layout",
+)
 def recurrent_weights_transposed(layer: Workshop) -> None:
     """U is transposed, gate by gate."""
     reads(layer, lambda p: changed(p, U=rearranged(p.U, lambda U: U.swapaxes(1, 2))))
@@ -73,6 +103,8 @@ def packed(array: Array, gates: int, read: Callable[[Array], Array]) -> Array:
     cells=("lstm", "gru"),
     models="huggingface/candle#2351",
     killed_by=("unit-permutation", "forward"),
+    fix="read the packed axis gate after gate: unit j of gate k stands at k H + j, not at j G "
+    "+ k (G gates)",
 )
 def gates_interleaved(layer: Workshop) -> None:
     """Packed columns are read as gate after gate in each unit, not unit after unit in each gate."""
@@ -89,6 +121,7 @@ def gates_interleaved(layer: Workshop) -> None:
     cells=PLAIN,
     models="tracel-ai/burn#5383",
     killed_by=("unit-permutation", "forward"),
+    fix="transpose W where it is read in the wrong storage order: use .T, not reshape",
 )
 def stored_by_columns_read_by_rows(layer: Workshop) -> None:
     """Every W is stored by columns and read by rows, without transposition."""
@@ -99,7 +132,12 @@ def stored_by_columns_read_by_rows(layer: Workshop) -> None:
     reads(layer, lambda p: changed(p, W=rearranged(p.W, by_rows)))
 
 
-@mutant("L08", cells=("lstm", "gru"), killed_by=("unit-permutation", "forward"))
+@mutant(
+    "L08",
+    cells=("lstm", "gru"),
+    killed_by=("unit-permutation", "forward"),
+    fix="begin the slice of gate k at k H, not at k H + 1: packed[k * H : (k + 1) * H]",
+)
 def gates_sliced_off_by_one(layer: Workshop) -> None:
     """Every gate's slice of the packed columns begins one column late."""
     gates = len(layer.cell.gates)
@@ -117,6 +155,8 @@ def gates_sliced_off_by_one(layer: Workshop) -> None:
     models="pytorch/pytorch#22493",
     killed_by=("forward",),
     needs=("layers", "bidirectional"),
+    fix="read the flat buffer layer by layer, both directions in each: pass = 2 * layer + "
+    "direction",
 )
 def directions_outside_layers(layer: Workshop) -> None:
     """The flat buffer of all weights is read direction by direction, not level by level."""
@@ -149,6 +189,7 @@ def directions_outside_layers(layer: Workshop) -> None:
     models="pytorch/pytorch#89357",
     killed_by=("forward",),
     needs=("layers", "bidirectional"),
+    fix="feed the layer above the outputs of both directions: concatenate forward and backward",
 )
 def upper_layer_reads_one_direction(layer: Workshop) -> None:
     """The layer above sees zeros in the place of the backward outputs."""
@@ -163,7 +204,13 @@ def upper_layer_reads_one_direction(layer: Workshop) -> None:
     layer.drop = forward_half
 
 
-@mutant("L11", cells=PLAIN, models="apache/mxnet#16037", killed_by=("reweight",))
+@mutant(
+    "L11",
+    cells=PLAIN,
+    models="apache/mxnet#16037",
+    killed_by=("reweight",),
+    fix="read the weights at every call: look for a packed or cached copy that is never renewed",
+)
 def weights_of_the_first_call(layer: Workshop) -> None:
     """Weights are packed at the first call; later ones are not looked at."""
     right = layer.read_parameters
@@ -183,6 +230,8 @@ def weights_of_the_first_call(layer: Workshop) -> None:
     models="jax-ml/jax#36572",
     killed_by=("direction", "forward"),
     needs=("bidirectional",),
+    fix="read the backward direction's gates in the forward one's order: i, f, g, o (r, z, n "
+    "in a GRU)",
 )
 def backward_direction_has_another_order(layer: Workshop) -> None:
     """The first two gates are exchanged in the backward direction alone."""
@@ -194,7 +243,12 @@ def backward_direction_has_another_order(layer: Workshop) -> None:
     ]
 
 
-@mutant("L13", cells=GRU, killed_by=("gate-limits", "forward"))
+@mutant(
+    "L13",
+    cells=GRU,
+    killed_by=("gate-limits", "forward"),
+    fix="exchange the blocks of r and z: the order is r, z, n",
+)
 def reset_and_update_gate_swapped(layer: Workshop) -> None:
     """The blocks of r and z are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "zrn"))

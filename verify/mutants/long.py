@@ -20,7 +20,13 @@ WIDE = 64
 LATE = 1000
 
 
-@mutant("W01", cells=PLAIN, killed_by=("transition",))
+@mutant(
+    "W01",
+    cells=PLAIN,
+    killed_by=("transition",),
+    fix="carry h across step 32 as across any other: look for chunks of 32 steps that start "
+    "from zeros",
+)
 def recurrence_restarts(layer: Workshop) -> None:
     """At step 32 the hidden state is 0 again."""
     right = layer.step
@@ -31,7 +37,12 @@ def recurrence_restarts(layer: Workshop) -> None:
     layer.step = step
 
 
-@mutant("W02", cells=PLAIN, killed_by=("wide",))
+@mutant(
+    "W02",
+    cells=PLAIN,
+    killed_by=("wide",),
+    fix="sum h U over all units: look for a tile or block size of 64 that cuts the state off",
+)
 def wide_states_cut_off(layer: Workshop) -> None:
     """Units from 64 on do not take part in the recurrence."""
 
@@ -42,7 +53,13 @@ def wide_states_cut_off(layer: Workshop) -> None:
     reads(layer, cut)
 
 
-@mutant("W03", cells=PLAIN, killed_by=("gradient-window",))
+@mutant(
+    "W03",
+    cells=PLAIN,
+    killed_by=("gradient-window",),
+    fix="carry dh (and dc) across multiples of 32 steps: look for a detach or chunks on the "
+    "way back",
+)
 def backpropagation_truncated(layer: Workshop) -> None:
     """No cotangent passes a multiple of 32 steps."""
 
@@ -52,7 +69,12 @@ def backpropagation_truncated(layer: Workshop) -> None:
     after_step_vjp(layer, spoil)
 
 
-@mutant("W04", cells=PLAIN, killed_by=("transition",))
+@mutant(
+    "W04",
+    cells=PLAIN,
+    killed_by=("transition",),
+    fix="add the bias at every step: look for a branch, counter or table that ends at step 1000",
+)
 def wrong_from_step_1000(layer: Workshop) -> None:
     """From step 1000 on the bias is not added."""
     right = layer.step
@@ -61,7 +83,13 @@ def wrong_from_step_1000(layer: Workshop) -> None:
     )
 
 
-@mutant("W05", cells=PLAIN, killed_by=("wide",))
+@mutant(
+    "W05",
+    cells=PLAIN,
+    killed_by=("wide",),
+    fix="compute the gradient of U for all units: look for a tile or launch size that ends at "
+    "unit 64",
+)
 def gradient_of_wide_weights_cut_off(layer: Workshop) -> None:
     """The gradients of U are 0 from unit 64 on."""
     right = layer.give_gradients
@@ -77,7 +105,12 @@ def gradient_of_wide_weights_cut_off(layer: Workshop) -> None:
     layer.give_gradients = give
 
 
-@mutant("W06", cells=PLAIN, killed_by=("wide",))
+@mutant(
+    "W06",
+    cells=PLAIN,
+    killed_by=("wide",),
+    fix="handle the remainder of H by 32: units after the last whole tile need x W, too",
+)
 def remainder_of_a_tile_not_computed(layer: Workshop) -> None:
     """Beyond 32 units, those that fill no whole tile of 32 see no input."""
 
@@ -89,7 +122,12 @@ def remainder_of_a_tile_not_computed(layer: Workshop) -> None:
     reads(layer, cut)
 
 
-@mutant("W07", cells=PLAIN, killed_by=("gradient-window",))
+@mutant(
+    "W07",
+    cells=PLAIN,
+    killed_by=("gradient-window",),
+    fix="compute dx of the first step in long sequences, too: look for a loop that ends at t = 1",
+)
 def gradients_of_x_lost_early(layer: Workshop) -> None:
     """In sequences of more than 100 steps, the gradient of the first step's x is 0."""
     right = layer.give_gradients

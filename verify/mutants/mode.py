@@ -20,6 +20,7 @@ NEEDS = ("layers", "dropout")
     models="pytorch/pytorch#180744",
     killed_by=("modes",),
     needs=NEEDS,
+    fix="read the mode at every call: look for it in what is traced, compiled or cached by shape",
 )
 def mode_of_the_first_call(layer: Workshop) -> None:
     """The mode of the first call of a shape is kept, whatever train() says later."""
@@ -42,6 +43,7 @@ def mode_of_the_first_call(layer: Workshop) -> None:
     models="pytorch/pytorch#185351",
     killed_by=("dropout",),
     needs=NEEDS,
+    fix="draw a new mask at every call: do not seed the generator again",
 )
 def masks_never_drawn_again(layer: Workshop) -> None:
     """Every call in training drops the same entries."""
@@ -60,6 +62,7 @@ def masks_never_drawn_again(layer: Workshop) -> None:
     models="keras-team/keras#19397",
     killed_by=("dropout",),
     needs=NEEDS,
+    fix="use the dropout rate that the caller gave: look for an attribute of another name, still 0",
 )
 def rate_that_is_tested_is_another(layer: Workshop) -> None:
     """The rate that is tested is another one, which is 0, so nothing is ever dropped."""
@@ -72,6 +75,7 @@ def rate_that_is_tested_is_another(layer: Workshop) -> None:
     models="pytorch/pytorch#190057",
     killed_by=("dropout",),
     needs=NEEDS,
+    fix="write zeros where the rate is 1: do not divide by 1 - p = 0",
 )
 def division_by_nothing_kept(layer: Workshop) -> None:
     """With rate 1, what was dropped is scaled by 1 / 0."""
@@ -90,6 +94,7 @@ def division_by_nothing_kept(layer: Workshop) -> None:
     models="keras-team/keras#20656",
     killed_by=("dropout",),
     needs=NEEDS,
+    fix="draw a mask for every step: its shape is that of all outputs, with T steps, not 1",
 )
 def one_mask_for_all_steps(layer: Workshop) -> None:
     """All steps of a call drop the same entries."""
@@ -102,7 +107,13 @@ def one_mask_for_all_steps(layer: Workshop) -> None:
     layer.mask = mask
 
 
-@mutant("M06", cells=PLAIN, killed_by=("dropout",), needs=NEEDS)
+@mutant(
+    "M06",
+    cells=PLAIN,
+    killed_by=("dropout",),
+    needs=NEEDS,
+    fix="drop with probability p and keep with 1 - p: mask = (random >= p) / (1 - p)",
+)
 def rate_of_keeping(layer: Workshop) -> None:
     """The rate of dropping is taken for the rate of keeping."""
 
@@ -114,27 +125,50 @@ def rate_of_keeping(layer: Workshop) -> None:
     layer.mask = mask
 
 
-@mutant("M07", cells=PLAIN, killed_by=("dropout",), needs=NEEDS)
+@mutant(
+    "M07",
+    cells=PLAIN,
+    killed_by=("dropout",),
+    needs=NEEDS,
+    fix="divide what is kept in training by 1 - p",
+)
 def what_is_kept_is_not_scaled(layer: Workshop) -> None:
     """What is kept in training is not divided by 1 - p."""
     right = layer.mask
     layer.mask = lambda shape: np.sign(right(shape))
 
 
-@mutant("M08", cells=PLAIN, killed_by=("modes",), needs=NEEDS)
+@mutant(
+    "M08",
+    cells=PLAIN,
+    killed_by=("modes",),
+    needs=NEEDS,
+    fix="apply dropout in training only: test the mode before a mask is drawn",
+)
 def dropout_in_evaluation(layer: Workshop) -> None:
     """Evaluation drops entries like training."""
     layer.drop = lambda y: y * layer.mask(y.shape) if layer.case.dropout else y
 
 
-@mutant("M09", cells=PLAIN, killed_by=("dropout",), needs=("dropout",))
+@mutant(
+    "M09",
+    cells=PLAIN,
+    killed_by=("dropout",),
+    needs=("dropout",),
+    fix="apply dropout between layers only, not to the outputs of the last one",
+)
 def dropout_after_the_last_level(layer: Workshop) -> None:
     """The outputs of the last level are dropped as well."""
     write = layer.write
     layer.write = lambda y, final, lengths: write(layer.drop(y), final, lengths)
 
 
-@mutant("M10", cells=PLAIN, killed_by=("modes",))
+@mutant(
+    "M10",
+    cells=PLAIN,
+    killed_by=("modes",),
+    fix="compute evaluation in the precision of training: look for half-precision weights",
+)
 def evaluation_rounds(layer: Workshop) -> None:
     """Evaluation runs on numbers rounded to half precision; training does not."""
     right = layer.run
@@ -170,6 +204,7 @@ def _different_masks(layer: Workshop, backward: str) -> None:
     models="lmnt-com/haste#43",
     killed_by=("dropout",),
     needs=NEEDS,
+    fix="multiply the cotangents of every step by that step's own mask: save all T of them",
 )
 def mask_of_the_first_step_on_the_way_back(layer: Workshop) -> None:
     """The cotangents of all steps meet the mask of step 0."""
@@ -182,6 +217,7 @@ def mask_of_the_first_step_on_the_way_back(layer: Workshop) -> None:
     models="pytorch/pytorch#190056",
     killed_by=("dropout",),
     needs=NEEDS,
+    fix="multiply the cotangents by the mask that the outputs met, 1 / (1 - p) included",
 )
 def mask_not_met_on_the_way_back(layer: Workshop) -> None:
     """The outputs are masked, their cotangents are not."""

@@ -18,7 +18,12 @@ from .workshop import Workshop
 ANY = ("smoke", "forward")
 
 
-@mutant("P01", cells=PLAIN, killed_by=ANY)
+@mutant(
+    "P01",
+    cells=PLAIN,
+    killed_by=ANY,
+    fix="accept any number of rows: look for what raises when B > 1",
+)
 def raises_for_batches(layer: Workshop) -> None:
     """It raises for more than one row."""
     right = layer.run
@@ -31,7 +36,13 @@ def raises_for_batches(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("P02", cells=PLAIN, killed_by=("forward",), isolated=True)
+@mutant(
+    "P02",
+    cells=PLAIN,
+    killed_by=("forward",),
+    isolated=True,
+    fix="end the loop over time after T steps: look for a condition that stays true, or a lock",
+)
 def hangs(layer: Workshop) -> None:
     """It never returns from more than four steps."""
     right = layer.run
@@ -44,7 +55,13 @@ def hangs(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("P03", cells=PLAIN, killed_by=ANY, isolated=True)
+@mutant(
+    "P03",
+    cells=PLAIN,
+    killed_by=ANY,
+    isolated=True,
+    fix="return, or raise an exception: do not end the process with exit() or os._exit()",
+)
 def exits(layer: Workshop) -> None:
     """It ends its process, with status 0."""
 
@@ -54,7 +71,14 @@ def exits(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("P04", cells=PLAIN, killed_by=ANY, isolated=True)
+@mutant(
+    "P04",
+    cells=PLAIN,
+    killed_by=ANY,
+    isolated=True,
+    fix="check pointers, sizes and strides before native code reads memory: look for a null "
+    "pointer",
+)
 def segmentation_fault(layer: Workshop) -> None:
     """It reads address 0."""
     right = layer.run
@@ -66,7 +90,14 @@ def segmentation_fault(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("P05", cells=PLAIN, killed_by=ANY, isolated=True)
+@mutant(
+    "P05",
+    cells=PLAIN,
+    killed_by=ANY,
+    isolated=True,
+    fix="allocate what T, B and H need and no more: look for a list or buffer that grows "
+    "without end",
+)
 def eats_memory(layer: Workshop) -> None:
     """It takes memory until there is none."""
 
@@ -78,21 +109,37 @@ def eats_memory(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("P07", cells=PLAIN, killed_by=("smoke", "forward"))
+@mutant(
+    "P07",
+    cells=PLAIN,
+    killed_by=("smoke", "forward"),
+    fix="return y as (T, B, width), time first, unless batch-first was asked for",
+)
 def outputs_with_the_batch_first(layer: Workshop) -> None:
     """Y comes as (B, T, width)."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.swapaxes(0, 1)))
 
 
-@mutant("P08", cells=PLAIN, killed_by=("smoke", "forward"), dtypes=("float32",))
+@mutant(
+    "P08",
+    cells=PLAIN,
+    killed_by=("smoke", "forward"),
+    dtypes=("float32",),
+    fix="return y in the dtype of x: look for a float64 array that promotes it",
+)
 def outputs_of_another_dtype(layer: Workshop) -> None:
     """Y comes in float64, whatever went in."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.astype("float64")))
 
 
-@mutant("P09", cells=PLAIN, killed_by=("transition",))
+@mutant(
+    "P09",
+    cells=PLAIN,
+    killed_by=("transition",),
+    fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
+)
 def nan_from_step_100(layer: Workshop) -> None:
     """From step 100 on, y is NaN."""
     right = layer.give_outputs
@@ -105,7 +152,12 @@ def nan_from_step_100(layer: Workshop) -> None:
     layer.give_outputs = give
 
 
-@mutant("P10", cells=PLAIN, killed_by=("purity",))
+@mutant(
+    "P10",
+    cells=PLAIN,
+    killed_by=("purity",),
+    fix="return a new y from every call, not a view of a buffer that the next call writes into",
+)
 def outputs_overwritten_by_the_next_call(layer: Workshop) -> None:
     """Y is a view of a buffer that the next call writes into."""
     right = layer.give_outputs

@@ -24,6 +24,7 @@ from .workshop import At, Workshop
     models="jax-ml/jax#15183",
     killed_by=("padding", "batch-single", "forward"),
     needs=("lengths",),
+    fix="hold the state and write zeros to y where t >= length",
 )
 def lengths_ignored(layer: Workshop) -> None:
     """Every row runs to the end, through its padding."""
@@ -36,6 +37,8 @@ def lengths_ignored(layer: Workshop) -> None:
     models="keras-team/keras#4192",
     killed_by=("padding", "forward"),
     needs=("bidirectional", "lengths"),
+    fix="reverse each row within its length: step k reads x[length - 1 - k], and the padding "
+    "stays last",
 )
 def backward_direction_starts_in_the_padding(layer: Workshop) -> None:
     """The backward direction reads the padding first, then the row."""
@@ -64,6 +67,7 @@ def masked(y: Array, lengths: Array | None) -> Array:
     models="d2l-ai/d2l-en#2306",
     killed_by=("direction", "final", "forward"),
     needs=("bidirectional",),
+    fix="put the backward outputs back in input order: y[length - 1 - k] is the output of step k",
 )
 def backward_outputs_not_turned_back(layer: Workshop) -> None:
     """The outputs of the backward direction stand in the order in which they were computed."""
@@ -75,6 +79,7 @@ def backward_outputs_not_turned_back(layer: Workshop) -> None:
     cells=PLAIN,
     models="microsoft/onnxruntime#4187",
     killed_by=("causality", "forward"),
+    fix="return outputs in the order of the input, y[t] for x[t]: remove a flip along time",
 )
 def outputs_reversed(layer: Workshop) -> None:
     """All outputs of the layer come last step first."""
@@ -92,6 +97,7 @@ def outputs_reversed(layer: Workshop) -> None:
     models="tensorflow/tensorflow#39635",
     killed_by=("direction", "batch-single", "forward"),
     needs=("bidirectional",),
+    fix="reverse time, not the batch, for the backward direction: axis 0 of (T, B, D)",
 )
 def batch_axis_reversed(layer: Workshop) -> None:
     """The backward direction reverses the batch in the place of time."""
@@ -108,6 +114,7 @@ def batch_axis_reversed(layer: Workshop) -> None:
     models="pytorch/pytorch#3587",
     killed_by=("final", "forward"),
     needs=("lengths",),
+    fix="take each row's final h from its last valid step, length - 1, not from T - 1",
 )
 def final_state_from_the_last_step(layer: Workshop) -> None:
     """The final hidden state of the forward direction is the output at T - 1, end or not."""
@@ -120,6 +127,7 @@ def final_state_from_the_last_step(layer: Workshop) -> None:
     models="pytorch/pytorch#3587",
     killed_by=("final", "direction", "forward"),
     needs=("bidirectional",),
+    fix="take the backward direction's final h from after it has read x[0]: its output at t = 0",
 )
 def backward_final_state_from_the_last_step(layer: Workshop) -> None:
     """The final hidden state of the backward direction is its output at the last valid step."""
@@ -153,6 +161,7 @@ def _final_from(
     models="microsoft/onnxruntime#12492",
     killed_by=("padding", "forward"),
     needs=("lengths",),
+    fix="write zeros to y beyond the end of a row; hold only the state there",
 )
 def last_output_repeated_in_the_padding(layer: Workshop) -> None:
     """Beyond the end of a row, y repeats the row's last output."""
@@ -165,6 +174,7 @@ def last_output_repeated_in_the_padding(layer: Workshop) -> None:
     models="microsoft/onnxruntime#1193",
     killed_by=("padding", "repeat", "forward"),
     needs=("lengths",),
+    fix="fill y with zeros before the loop, or beyond each row's end: look for an empty() buffer",
 )
 def padding_not_written(layer: Workshop) -> None:
     """Beyond the end of a row, y holds whatever stood there before."""
@@ -183,6 +193,7 @@ def padding_not_written(layer: Workshop) -> None:
     models="mead-ml/mead-baseline#677",
     killed_by=("batch-permutation", "batch-single", "forward"),
     needs=("lengths",),
+    fix="put sorted rows back with the inverse permutation: argsort(order), not order",
 )
 def sorted_twice(layer: Workshop) -> None:
     """Rows sorted by length are put back with the permutation in the place of its inverse."""
@@ -205,6 +216,7 @@ def sorted_twice(layer: Workshop) -> None:
     models="onnx/onnx#1674",
     killed_by=("zero-length",),
     needs=("lengths", "zero_length"),
+    fix="return the initial state as the final state of a row of length 0, not zeros",
 )
 def empty_row_ends_in_zero(layer: Workshop) -> None:
     """A row of length 0 ends in zeros, not in its initial state."""
@@ -224,6 +236,7 @@ def empty_row_ends_in_zero(layer: Workshop) -> None:
     models="keras-team/keras#17596",
     killed_by=("padding", "final", "forward"),
     needs=("lengths",),
+    fix="hold h (and c) where t >= length, not y alone: h = where(t < length, h_new, h_old)",
 )
 def state_runs_on_in_the_padding(layer: Workshop) -> None:
     """Outputs are masked, the state is not: it goes on through the padding."""
@@ -231,7 +244,13 @@ def state_runs_on_in_the_padding(layer: Workshop) -> None:
     layer.carry = lambda at, new, old: new
 
 
-@mutant("Q13", cells=PLAIN, killed_by=("padding",), needs=("lengths",))
+@mutant(
+    "Q13",
+    cells=PLAIN,
+    killed_by=("padding",),
+    needs=("lengths",),
+    fix="select with where(t < length, new, old), not by multiplying with a mask: 0 * NaN is NaN",
+)
 def padding_multiplied_by_zero(layer: Workshop) -> None:
     """The padding is multiplied by 0, which leaves NaN what it is, and so it reaches the state."""
 
@@ -247,7 +266,13 @@ def padding_multiplied_by_zero(layer: Workshop) -> None:
     layer.see, layer.carry = see, carry
 
 
-@mutant("Q14", cells=PLAIN, killed_by=("padding", "gradient"), needs=("lengths",))
+@mutant(
+    "Q14",
+    cells=PLAIN,
+    killed_by=("padding", "gradient"),
+    needs=("lengths",),
+    fix="ignore cotangents on y where t >= length: set dy to 0 there before the way back",
+)
 def cotangents_of_the_padding_count(layer: Workshop) -> None:
     """Outputs in the padding are 0, but their cotangents reach the row's last state."""
 
@@ -258,7 +283,12 @@ def cotangents_of_the_padding_count(layer: Workshop) -> None:
     layer.show = show
 
 
-@mutant("Q15", cells=PLAIN, killed_by=("causality", "forward"))
+@mutant(
+    "Q15",
+    cells=PLAIN,
+    killed_by=("causality", "forward"),
+    fix="read x[t] alone at step t: look for an index or a window that reaches x[t + 1]",
+)
 def sees_the_next_input(layer: Workshop) -> None:
     """Every step's input has a thousandth of the next one's added."""
     right = layer.unroll
@@ -271,7 +301,12 @@ def sees_the_next_input(layer: Workshop) -> None:
     layer.unroll = unroll
 
 
-@mutant("Q16", cells=PLAIN, killed_by=("no-steps",))
+@mutant(
+    "Q16",
+    cells=PLAIN,
+    killed_by=("no-steps",),
+    fix="return the initial state as the final state when T = 0, not zeros",
+)
 def no_steps_end_in_zero(layer: Workshop) -> None:
     """A sequence of no steps ends in zeros, not in its initial state."""
     write = layer.write

@@ -28,26 +28,49 @@ def given_states(layer: Workshop, function: Callable[[State], State]) -> None:
     layer.read_state = read
 
 
-@mutant("S01", cells=PLAIN, models="opencv/opencv#23475", killed_by=("carry", "forward"))
+@mutant(
+    "S01",
+    cells=PLAIN,
+    models="opencv/opencv#23475",
+    killed_by=("carry", "forward"),
+    fix="start h from the initial state that was given, not from zeros",
+)
 def initial_hidden_state_ignored(layer: Workshop) -> None:
     """The initial hidden state is not read."""
     given_states(layer, lambda state: (0 * state[0], *state[1:]))
 
 
-@mutant("S01b", cells=("lstm", "lstm-peephole"), killed_by=("carry", "forward"))
+@mutant(
+    "S01b",
+    cells=("lstm", "lstm-peephole"),
+    killed_by=("carry", "forward"),
+    fix="start c from the initial cell state that was given, not from zeros",
+)
 def initial_cell_state_ignored(layer: Workshop) -> None:
     """The initial cell state is not read."""
     given_states(layer, lambda state: (state[0], 0 * state[1]))
 
 
-@mutant("S02", cells=PLAIN, models="tracel-ai/burn#2701", killed_by=("carry", "forward"))
+@mutant(
+    "S02",
+    cells=PLAIN,
+    models="tracel-ai/burn#2701",
+    killed_by=("carry", "forward"),
+    fix="read h_{t-1} at step t, not h_0: assign the new h at the end of every step",
+)
 def initial_hidden_state_at_every_step(layer: Workshop) -> None:
     """Every step reads the initial hidden state, not the previous one."""
     right = layer.step
     layer.step = lambda at, p, x, state: right(at, p, x, (at.start[0], *state[1:]))
 
 
-@mutant("S03", cells=("gru",), models="ml-explore/mlx#3249", killed_by=("default-state",))
+@mutant(
+    "S03",
+    cells=("gru",),
+    models="ml-explore/mlx#3249",
+    killed_by=("default-state",),
+    fix="add b_hn in the first step without an initial state, too: r ⊙ (0 U_n + b_hn) is not 0",
+)
 def no_recurrent_bias_without_a_state(layer: Workshop) -> None:
     """Without an initial state, the first step leaves out U h and b_hn together."""
     right = layer.step
@@ -65,6 +88,7 @@ def no_recurrent_bias_without_a_state(layer: Workshop) -> None:
     models="PaddlePaddle/Paddle#27644",
     killed_by=("direction", "forward"),
     needs=("bidirectional",),
+    fix="start the backward direction from its own state: entry 2 * layer + 1 of h_0 (and c_0)",
 )
 def one_state_for_both_directions(layer: Workshop) -> None:
     """The backward direction starts from the forward direction's state."""
@@ -79,6 +103,8 @@ def one_state_for_both_directions(layer: Workshop) -> None:
     models="pytorch/pytorch#95137",
     killed_by=("forward",),
     needs=("layers",),
+    fix="start every layer from its own state: entry layer * directions + direction of h_0 "
+    "(and c_0)",
 )
 def one_state_for_all_levels(layer: Workshop) -> None:
     """Every level starts from the state of the lowest."""
@@ -92,6 +118,7 @@ def one_state_for_all_levels(layer: Workshop) -> None:
     cells=PLAIN,
     models="llvm/torch-mlir#4741",
     killed_by=("batch-permutation", "batch-single", "forward"),
+    fix="start every row from its own state: h_0[:, b] for row b, not h_0[:, 0] for all",
 )
 def one_state_for_all_rows(layer: Workshop) -> None:
     """Every row starts from the state of row 0."""
@@ -103,6 +130,8 @@ def one_state_for_all_rows(layer: Workshop) -> None:
     cells=PLAIN,
     models="alibaba/MNN#1573",
     killed_by=("batch-single", "batch-permutation", "forward"),
+    fix="start row b from its own initial state, not from where row b - 1 ended: reset it for "
+    "every row",
 )
 def row_starts_where_the_one_before_ended(layer: Workshop) -> None:
     """Row b starts from the final state of row b - 1."""
@@ -126,6 +155,7 @@ def row_starts_where_the_one_before_ended(layer: Workshop) -> None:
     cells=PLAIN,
     models="tensorflow/tensorflow#46620",
     killed_by=("repeat",),
+    fix="start from zeros when no initial state is given: keep nothing of the call before",
 )
 def state_kept_between_calls(layer: Workshop) -> None:
     """Without an initial state, a call starts where the one before it ended."""
@@ -143,7 +173,13 @@ def state_kept_between_calls(layer: Workshop) -> None:
     layer.read_state, layer.write = read_last, keep
 
 
-@mutant("S09", cells=PLAIN, models="keras-team/keras#23464", killed_by=("purity",))
+@mutant(
+    "S09",
+    cells=PLAIN,
+    models="keras-team/keras#23464",
+    killed_by=("purity",),
+    fix="copy the caller's arrays (initial state, x) before writing into them",
+)
 def writes_into_the_callers_arrays(layer: Workshop) -> None:
     """The final state is written over the initial state; without one, x is scaled in place."""
     right = layer.give_outputs
@@ -169,6 +205,7 @@ def _write(target: Array, numbers: Array) -> None:
     cells=("lstm", "lstm-peephole"),
     models="microsoft/nni#2842",
     killed_by=("final", "carry", "forward"),
+    fix="return the final states as (h, c), not (c, h)",
 )
 def cell_state_returned_first(layer: Workshop) -> None:
     """The final states come as (c, h)."""
@@ -181,6 +218,8 @@ def cell_state_returned_first(layer: Workshop) -> None:
     models="tflearn/tflearn#522",
     killed_by=("final", "forward"),
     needs=("bidirectional",),
+    fix="return the backward direction's own final state as entry 2 * layer + 1, not the "
+    "forward one's",
 )
 def forward_state_returned_twice(layer: Workshop) -> None:
     """The final state of the forward direction is returned for the backward one as well."""
@@ -195,6 +234,7 @@ def forward_state_returned_twice(layer: Workshop) -> None:
     models="apache/mxnet#18669",
     killed_by=("final", "forward"),
     needs=("lengths",),
+    fix="stop the state with its row: update it where t < length, not where t <= length",
 )
 def state_masked_one_step_late(layer: Workshop) -> None:
     """Outputs end with their row; the state takes one step more."""
@@ -211,6 +251,7 @@ def state_masked_one_step_late(layer: Workshop) -> None:
     cells=PLAIN,
     models="pytorch/pytorch#19675",
     killed_by=("shapes",),
+    fix="take the layout from the option (batch_first), not from the sizes: look for T == B",
 )
 def time_and_batch_swapped_where_equal(layer: Workshop) -> None:
     """When T equals B, x is taken for batch-first, and y is returned so."""
@@ -231,7 +272,12 @@ def swapped(x: Array) -> Array:
     return np.stack([x[:, k] for k in range(x.shape[1])])
 
 
-@mutant("S15", cells=PLAIN, killed_by=("default-state", "repeat"))
+@mutant(
+    "S15",
+    cells=PLAIN,
+    killed_by=("default-state", "repeat"),
+    fix="start from zeros when no initial state is given: look for random or uninitialised memory",
+)
 def default_state_drawn_at_random(layer: Workshop) -> None:
     """Without an initial state, a call starts from random numbers."""
     right, rng = layer.read_state, np.random.default_rng()

@@ -10,7 +10,13 @@ from .parts import PLAIN
 from .workshop import Workshop
 
 
-@mutant("J01", cells=PLAIN, killed_by=("jvp",), needs=("jvp",))
+@mutant(
+    "J01",
+    cells=PLAIN,
+    killed_by=("jvp",),
+    needs=("jvp",),
+    fix="start from the tangents of the initial states, not from zeros, in forward mode",
+)
 def tangent_of_the_state_dropped(layer: Workshop) -> None:
     """The tangents of the initial states are not read."""
 
@@ -21,7 +27,13 @@ def tangent_of_the_state_dropped(layer: Workshop) -> None:
     layer.read_tangents = read
 
 
-@mutant("J02", cells=PLAIN, killed_by=("jvp",), needs=("jvp",))
+@mutant(
+    "J02",
+    cells=PLAIN,
+    killed_by=("jvp",),
+    needs=("jvp",),
+    fix="add the tangents of the biases in forward mode: d(x W + b) = dx W + x dW + db",
+)
 def tangent_of_the_biases_dropped(layer: Workshop) -> None:
     """The tangents of the biases are not read."""
     layer.read_tangents = lambda tangents: replace(
