@@ -122,7 +122,8 @@ def as_schema_1(folder):
     told = {k: v for k, v in json.loads(path.read_text()).items() if k != "request"}
     path.write_text(json.dumps(told))
     path = folder / "verdicts.jsonl"
-    told = {k: v for k, v in json.loads(path.read_text()).items() if k not in run_files.SINCE_2}
+    added = {name for new in run_files.SINCE.values() for name in new}
+    told = {k: v for k, v in json.loads(path.read_text()).items() if k not in added}
     path.write_text(json.dumps(told) + "\n")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,8 +35,8 @@ R = TypeVar("R")
 class Call:
     """One call of a subject: of which layer, with what, and what came back, if anything did.
 
-    ``inputs`` is None where only the mode was switched, to ``training``. Layers are told apart by
-    identity, so they are kept.
+    ``inputs`` is None where only the mode was switched, to ``training``; ``tangents`` were pushed
+    forward. Layers are told apart by identity, so they are kept.
     """
 
     layer: Called
@@ -44,6 +44,7 @@ class Call:
     cotangents: Sequence[Cotangents] | None = None
     results: Sequence[Result] = ()
     training: bool = False
+    tangents: Inputs | None = None
 
 
 _recorders: list[list[Call]] = []
@@ -103,7 +104,7 @@ class Called:
         results: list[Result] = []
         _record(Call(self, inputs, None, results))  # before it is made: it may raise
         result = with_care(lambda: self.built.forward(copied(inputs)))
-        results.append(result)
+        results.append(_snapshot(result))
         self._check_outputs(result)
         return result
 
@@ -115,8 +116,10 @@ class Called:
         """Run the layer once and pull several pairs of cotangents back."""
         results: list[Result] = []
         _record(Call(self, inputs, cotangents, results))
-        pulled = with_care(lambda: self.built.gradients(copied(inputs), cotangents))
-        results.extend(pulled)
+        pulled = with_care(
+            lambda: self.built.gradients(copied(inputs), [_copied_pair(c) for c in cotangents])
+        )
+        results.extend(map(_snapshot, pulled))
         for one in pulled:
             self._check_outputs(one)
             self._check_gradients(inputs, one)
@@ -124,7 +127,10 @@ class Called:
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward."""
+        results: list[Result] = []
+        _record(Call(self, inputs, None, results, tangents=tangents))
         result = with_care(lambda: self.built.jvp(copied(inputs), tangents))
+        results.append(_snapshot(result))
         self._check_outputs(result)
         return result
 
@@ -208,6 +214,27 @@ def copied(inputs: Inputs) -> Inputs:
         _copied(inputs.x),
         None if inputs.state is None else tuple(_copied(s) for s in inputs.state),
         None if inputs.lengths is None else np.array(inputs.lengths),
+    )
+
+
+def _snapshot(result: R) -> R:
+    """Return a result in other memory: a later call may write into what an earlier one returned."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(kept, value))
+        if isinstance(value, Mapping):
+            return {name: kept(array) for name, array in value.items()}
+        return np.array(value) if isinstance(value, np.ndarray) else value
+
+    values = {f.name: kept(getattr(result, f.name)) for f in fields(result)}  # type: ignore[arg-type]
+    return replace(result, **values)  # type: ignore[type-var]
+
+
+def _copied_pair(pair: Cotangents) -> Cotangents:
+    dy, dfinal = pair
+    return None if dy is None else _copied(dy), tuple(
+        None if d is None else _copied(d) for d in dfinal
     )
 
 

@@ -17,10 +17,14 @@ from typing import Any
 from . import provenance
 from .verdict import STATUSES, Verdict
 
-SCHEMA = "gatewise.run/2"
-READABLE = ("gatewise.run/1", SCHEMA)
-SINCE_2 = {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0}
-"""Fields of verdicts that the first schema did not have."""
+SCHEMA = "gatewise.run/3"
+SINCE: dict[int, dict[str, Any]] = {
+    2: {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0},
+    3: {"drawn": ""},
+}
+"""Fields of verdicts that earlier schemas did not have, by the version that brought them."""
+
+READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3)}
 
 LARGEST_FILE = 64 * 2**20
 
@@ -95,6 +99,19 @@ def append(folder: Path, verdict: Verdict) -> None:
         os.fsync(file.fileno())
 
 
+def keep_diagnosis(folder: Path, diagnosis: Mapping[str, Any]) -> None:
+    """Add what explains a subject's failures; it is on disk when this returns."""
+    with (folder / "diagnoses.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(diagnosis) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def diagnosed(folder: Path) -> bool:
+    """Whether failures of this run have been explained already."""
+    return (folder / "diagnoses.jsonl").exists()
+
+
 def drop_torn_line(folder: Path) -> None:
     """Cut off what a killed run had begun to write, so that more can be appended."""
     path = folder / "verdicts.jsonl"
@@ -106,9 +123,10 @@ def drop_torn_line(folder: Path) -> None:
 def read(folder: Path) -> Run:
     """Read a run; RunFileError says what is wrong with one that is not as it should be."""
     header = _object(folder / "run.json", _text(folder / "run.json"))
-    if header.get("schema") not in READABLE:
+    if str(header.get("schema")) not in READABLE:
         raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {header.get('schema')!r}")
-    newer = header["schema"] == SCHEMA
+    version = READABLE[str(header["schema"])]
+    added = {n: v for since, new in SINCE.items() if since > version for n, v in new.items()}
     where = folder / "run.json"
     return Run(
         command=_field(where, header, "command", str),
@@ -119,8 +137,8 @@ def read(folder: Path) -> Run:
         machine=_strings(where, header, "machine"),
         source=_field(where, header, "source", str),
         planned=tuple(_planned(where, header)),
-        verdicts=tuple(_verdicts(folder / "verdicts.jsonl", {} if newer else SINCE_2)),
-        request=_field(where, header, "request", dict) if newer else {},
+        verdicts=tuple(_verdicts(folder / "verdicts.jsonl", added)),
+        request=_field(where, header, "request", dict) if version > 1 else {},
     )
 
 
@@ -204,7 +222,7 @@ def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
         raise RunFileError(f"{where}: fields missing or unknown: {odd}")
     for name in ("subject", "cell", "check", "statement", "dtype", "status", "worst"):
         _field(where, value, name, str)
-    for name in ("message", "place", "case", "reproduce", "script", "version"):
+    for name in ("message", "place", "case", "drawn", "reproduce", "script", "version"):
         _field(where, value, name, str)
     for name in ("seed", "cases", "blind_cases"):
         _field(where, value, name, int)

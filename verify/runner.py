@@ -119,6 +119,7 @@ class Judge:
     worst_ratio: float | None = None
     worst: str = ""
     last: Case | None = None
+    first: Case | None = None
     failing: Case | None = None
     failure: Exception | None = None
     ledger: Ledger = field(default_factory=Ledger)
@@ -136,6 +137,7 @@ class Judge:
             self._note()
             self.ledger.assert_within()
         except (Mismatch, SubjectCrashed) as failure:
+            self.first = self.first or case
             self.failing, self.failure = case, failure
             raise
 
@@ -200,6 +202,7 @@ def _record(verdict: Verdict, judge: Judge) -> None:
         verdict.equations = [name for name in verdict.equations if name in judge.touched]
     if judge.failing is not None:
         verdict.case = judge.failing.to_json()
+        verdict.drawn = (judge.first or judge.failing).to_json()
         verdict.reproduce = (
             f"gatewise verify {verdict.subject} --check {verdict.check} --case '{verdict.case}'"
         )

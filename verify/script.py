@@ -31,8 +31,8 @@ def write_script(
 ) -> str:
     """Return the program, or "" where the subject offers no plain call or the case is large."""
     caller = subject.caller(case)
-    if not caller or not calls:
-        return ""
+    if not caller or not calls or any(call.tangents is not None for call in calls):
+        return ""  # no script calls forward mode
     numbers = Numbers()
     body = [*_calls(calls, numbers), *_ending(subject, case, failed, message, calls)]
     if numbers.count > LARGEST:

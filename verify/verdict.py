@@ -33,7 +33,8 @@ class Verdict:
     ``not tested`` (the subject does not run, or is not installed). ``worst_ratio`` is the largest
     error in units of its bound over all cases; ``equations`` are those that the drawn cases
     touched, or, where none was drawn, those that they might have; ``place`` is the first wrong
-    entry in words; ``script`` a program that shows the failure without gatewise.
+    entry in words; ``case`` is the failing case, simplified, ``drawn`` the first that failed, as it
+    was drawn; ``script`` a program that shows the failure without gatewise.
     """
 
     subject: str
@@ -51,6 +52,7 @@ class Verdict:
     message: str = ""
     place: str = ""
     case: str = ""
+    drawn: str = ""
     reproduce: str = ""
     script: str = ""
     seconds: float = 0.0

@@ -1,0 +1,1 @@
+"""Name the mistake: which known mistake computes exactly what a wrong layer computes?"""

@@ -1,0 +1,80 @@
+"""Diagnoses of subjects in processes of their own, after their checks have failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..isolation import Isolated
+from ..subjects.protocol import Subject
+from ..tasks import Named
+from ..verdict import WRONG, Verdict
+from .diagnosing import diagnose
+from .diagnosis import Diagnosis, Explanation
+from .location import Location
+
+PATIENCE = 300.0
+"""Seconds that the diagnosis of one subject in one dtype may take."""
+
+ENDED = {
+    "SIGSEGV": ("P04", "It reads memory that is not its own (SIGSEGV).", "run the script under a "
+                "debugger: an index or a pointer is outside of its array"),
+    "exit code": ("P03", "It ends its own process.", "raise an exception, do not exit"),
+    "no answer": ("P02", "It does not return.", "look for a loop that does not end"),
+    "Memory": ("P05", "It takes memory until there is none.", "look for a list or a cache that "
+               "grows with every step"),
+}  # fmt: skip
+"""What the end of a process says, by a word of the verdict's message."""
+
+
+def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
+    return diagnose(subject, dtype, [Verdict(**one) for one in failing]).to_json()
+
+
+def diagnoses(
+    verdicts: Sequence[Verdict],
+    named: Sequence[Named],
+    *,
+    memory: int,
+    timeout: float = PATIENCE,
+) -> Iterator[Diagnosis]:
+    """Yield a diagnosis for every subject that failed, in the first dtype in which it did."""
+    for one in named:
+        wrong = [v for v in verdicts if v.subject == one.name and v.status in WRONG]
+        if not wrong:
+            continue
+        dtype = wrong[0].dtype
+        failing = [v for v in wrong if v.dtype == dtype]
+        yield _of_process(failing) or _asked(one, dtype, failing, memory, timeout)
+
+
+def _asked(
+    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, timeout: float
+) -> Diagnosis:
+    isolated = Isolated(memory)
+    try:
+        told = [asdict(v) for v in failing]
+        found = isolated.ask("diagnose", named, timeout, dtype=dtype, failing=told)
+    finally:
+        isolated.close()
+    if "problem" not in found:
+        return Diagnosis.from_json(found)
+    failed = tuple(v.check for v in failing)
+    said = f"it could not be diagnosed: {found['problem']}"
+    return Diagnosis(named.name, dtype, "unexplained", failed, message=said)
+
+
+def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:
+    """Return what the end of the subject's process says, if it ended."""
+    for verdict in failing:
+        ended = verdict.status == "timeout" or "the process" in verdict.message
+        for word, (id, statement, fix) in ENDED.items():
+            if (ended or word == "Memory") and word in verdict.message:
+                found = Diagnosis(verdict.subject, verdict.dtype, "explained")
+                found.failed = tuple(v.check for v in failing)
+                found.explanations = [Explanation((id,), (statement,), (fix,))]
+                found.location = Location("program", place=f"check {verdict.check}, {verdict.case}")
+                return found
+    return None

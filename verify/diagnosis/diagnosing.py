@@ -1,0 +1,104 @@
+"""From a wrong layer to a sentence that says what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..case import Case
+from ..checks import subject_checks
+from ..checks.smoke import SMOKE
+from ..runner import BUDGETS, hold
+from ..subjects.protocol import Subject
+from ..verdict import WRONG, Verdict
+from . import precision
+from .diagnosis import Diagnosis, Explanation
+from .experiments import basic, thorough
+from .explaining import Explainer, observations
+from .hypotheses import Hypothesis
+from .location import locate, reach
+from .observing import Experiment
+
+MOST = 4
+"""Failing cases, of different checks, that an explanation is sought for at first."""
+
+LARGEST = 200_000
+"""Steps times rows times units of a case that is looked at beside those."""
+
+
+def diagnose(
+    subject: Subject,
+    dtype: str,
+    failing: Sequence[Verdict],
+    *,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Find out what is wrong with a subject, given the checks that it failed in one dtype."""
+    found = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
+    told = [v for v in failing if v.case]
+    if not told:
+        found.status = "unexplained" if failing else "conforms"
+        found.message = failing[0].message if failing else "no check failed"
+        return found
+    first = representative(told)
+    asked = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in first]
+    asked += basic(subject, dtype)
+    explainer = Explainer(subject, dtype, list(observations(subject, asked)), on_step)
+    found.location = locate(subject, told, explainer.observations)
+    found.reach = reach(subject, dtype) if found.location.part == "gradients" else ""
+    if named := precision.explanation(subject, dtype, told):
+        found.status, found.explanations = "explained", [named]
+        found.experiments = len(explainer.observations)
+        return found
+    search = explainer.search()
+    rest = [v for v in told if v not in first and _size(v) <= LARGEST]
+    explainer.sift(search, [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest])
+    if len(search.fits) > 1:
+        explainer.sift(search, list(thorough(subject, dtype)))
+    found.explanations = [Explanation.of(h) for h in ranked(search.fits, told)]
+    found.experiments = len(explainer.observations) + len(rest)
+    found.take(search)
+    return found
+
+
+def failing_checks(
+    subject: Subject,
+    dtype: str,
+    seed: int = 0,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> list[Verdict]:
+    """Hold the subject to every check, briefly; only where nothing fails, at length."""
+    for budget in ("quick", "standard"):
+        found = []
+        for check in subject_checks():
+            if not check.concerns(subject) or subject.options.missing(check.needs):
+                continue
+            on_step(check.id)
+            verdict = hold(subject, check, dtype, budget=BUDGETS[budget], seed_value=seed)
+            if verdict.status in WRONG and verdict.case:
+                found.append(verdict)
+                if check.id == SMOKE:
+                    return found
+        if found:
+            return found
+    return []
+
+
+def representative(failing: Sequence[Verdict]) -> list[Verdict]:
+    """Return a few failing checks, those with the smallest cases."""
+    return sorted(failing, key=_size)[:MOST]
+
+
+def _size(verdict: Verdict) -> int:
+    case = Case.from_json(verdict.drawn or verdict.case)
+    return max(case.T, 1) * case.B * case.H * case.layers * case.directions
+
+
+def ranked(fits: Sequence[Hypothesis], failing: Sequence[Verdict]) -> list[Hypothesis]:
+    """Return explanations with the foreseen before others, single mistakes before pairs."""
+    failed = {v.check for v in failing}
+
+    def rank(hypothesis: Hypothesis) -> tuple[int, int]:
+        foreseen = any(id in failed for id in hypothesis.killed_by[:1])
+        return len(hypothesis.ids), 0 if foreseen else 1
+
+    return sorted(fits, key=rank)

@@ -1,0 +1,199 @@
+"""The space of explanations: every mutant, alone and two together, and other conventions.
+
+A hypothesis is a way to be wrong. Applied to a subject it is a layer that takes the subject's own
+parameters, computes the equations with the mistake in them, and returns gradients in the subject's
+own arrays, so that the two can be compared number by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+from typing import cast
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..case import Case
+from ..mutants import Change, Mutant, mutants
+from ..mutants.parts import PLAIN, changed, reads
+from ..mutants.workshop import Workshop
+from ..options import Options
+from ..subjects import explicit_parameters
+from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
+
+RIGHT = "right"
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A way to be wrong: the changes that make it of a right layer, one after the other.
+
+    ``ignored`` are arrays of the subject's own that it does not read.
+    """
+
+    ids: tuple[str, ...]
+    statements: tuple[str, ...]
+    changes: tuple[Change, ...] = field(repr=False)
+    fixes: tuple[str, ...] = ()
+    killed_by: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its ids."""
+        return " + ".join(self.ids) or RIGHT
+
+    def __add__(self, other: Hypothesis) -> Hypothesis:
+        return Hypothesis(
+            self.ids + other.ids,
+            self.statements + other.statements,
+            self.changes + other.changes,
+            self.fixes + other.fixes,
+            self.killed_by + other.killed_by,
+            self.ignored + other.ignored,
+        )
+
+
+NOTHING_WRONG = Hypothesis((), (), ())
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A subject's stand-in: its parameters and options, and a hypothesis in the place of it."""
+
+    subject: Subject
+    hypothesis: Hypothesis
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.subject, name)
+
+    @property
+    def options(self) -> Options:
+        """The subject's."""
+        return self.subject.options
+
+    @property
+    def as_subject(self) -> Subject:
+        """Return it as what it is: the rest of the protocol is the subject's own."""
+        return cast("Subject", self)
+
+    def build(self, case: Case) -> Built:
+        """Return the layer with the mistake."""
+        workshop = Workshop(case, cell_named(self.subject.cell(case)))
+        for change in self.hypothesis.changes:
+            change(workshop)
+        return _Translated(self.subject, case, workshop, self.hypothesis.ignored)
+
+
+@dataclass(frozen=True)
+class _Translated:
+    """A workshop that takes and returns the subject's arrays."""
+
+    subject: Subject
+    case: Case
+    workshop: Workshop
+    ignored: tuple[str, ...]
+
+    def forward(self, inputs: Inputs) -> Result:
+        return self.workshop.forward(self._inputs(inputs))
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+        pulled = self.workshop.gradients(self._inputs(inputs), cotangents)
+        return [replace(one, parameters=self._back(one.parameters)) for one in pulled]
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        named = self._along(inputs, tangents)
+        return self.workshop.jvp(self._inputs(inputs), replace(tangents, parameters=named))
+
+    def train(self, training: bool) -> None:
+        self.workshop.train(training)
+
+    def _inputs(self, inputs: Inputs) -> Inputs:
+        return replace(inputs, parameters=self._explicit(inputs.parameters))
+
+    def _explicit(self, named: Mapping[str, Array]) -> dict[str, Array]:
+        read = {n: 0 * a if base(n) in self.ignored else a for n, a in named.items()}
+        p = self.subject.to_reference(self.case, read)
+        return explicit_parameters.from_reference(self.case, p)
+
+    def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
+        cell = self.subject.cell(self.case)
+        p = explicit_parameters.to_reference(self.case, cell, named)
+        found = self.subject.from_reference(self.case, p)
+        return {n: 0 * d if base(n) in self.ignored else d for n, d in found.items()}
+
+    def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
+        """Return the parameters' tangents; the map is affine, so an offset falls out."""
+        moved = {n: a + tangents.parameters[n] for n, a in inputs.parameters.items()}
+        ends, starts = self._explicit(moved), self._explicit(inputs.parameters)
+        return {name: ends[name] - starts[name] for name in ends}
+
+
+def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
+    """Return the mistakes that a subject can have: mutants of its cell, and orders of its gates."""
+    cell, offered = subject.cells[0], subject.options
+    found = [
+        of_mutant(m)
+        for m in mutants()
+        if applies(m, cell) and not m.isolated and not offered.missing(m.needs)
+        and dtype in (*m.dtypes, "float32")
+    ]  # fmt: skip
+    return (*found, *_orders(cell), *_ignored(subject, dtype))
+
+
+def applies(mutant: Mutant, cell: str) -> bool:
+    """Whether a mutant is about this cell: it lists it, or has nothing to do with the cell."""
+    return cell in mutant.cells or set(PLAIN) <= set(mutant.cells)
+
+
+def of_mutant(mutant: Mutant) -> Hypothesis:
+    """Return the hypothesis that a mutant is."""
+    return Hypothesis(
+        (mutant.id,), (mutant.statement,), (mutant.change,), (mutant.fix,), mutant.killed_by
+    )
+
+
+def base(name: str) -> str:
+    """Return the name of an array without its pass."""
+    return name.rpartition("_l")[0]
+
+
+def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
+    """Yield that one of the subject's arrays is not read."""
+    shapes = subject.shapes(Case(2, 2, 3, 4, dtype=dtype))
+    for name in dict.fromkeys(map(base, shapes)):
+        yield Hypothesis(
+            (f"{name} not read",), (f"{name} is not read.",), (), (f"add {name}",), ("forward",),
+            (name,),
+        )  # fmt: skip
+
+
+def _orders(cell: str) -> Iterator[Hypothesis]:
+    """Yield every order of the gates in which parameters might be read, other than the cell's."""
+    letters = cell_named(cell).gates
+    for order in permutations(letters):
+        if order == letters:
+            continue
+        read = " ".join(order)
+        own = " ".join(letters)
+        yield Hypothesis(
+            (f"order {''.join(order)}",),
+            (f"The blocks of the gates are read in the order {read}, not {own}.",),
+            (_reordered(order),),
+            (f"read the blocks as {own}",),
+            ("forward",),
+        )
+
+
+def _reordered(order: Sequence[str]) -> Change:
+    def change(layer: Workshop) -> None:
+        def read(p: Parameters) -> Parameters:
+            gates = p.shapes["W"].gates
+            index = [gates.index(letter) for letter in order]
+            return changed(p, **{name: p[name][index] for name in ("W", "U", "b")})
+
+        reads(layer, read)
+
+    return change

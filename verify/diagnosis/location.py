@@ -1,0 +1,177 @@
+"""Where a layer is wrong: in which results, with which options, from which size or step on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ..calling import Called
+from ..case import Case
+from ..checks import check_named
+from ..oracle import draw_cotangents, draw_inputs
+from ..shrinking import PLAIN
+from ..subjects.protocol import Subject
+from ..verdict import Verdict
+from .observing import VALUES, Experiment, Observation, observe, run_check
+
+SMALL = 8
+"""A failing case whose sizes could not be made smaller than this is about size."""
+
+LONGEST, WIDEST = 1100, 140
+"""Steps and units up to which a threshold is looked for."""
+
+TRAINING = ("dropout", "modes")
+CALLS = ("purity", "repeat", "reweight", "backward-twice", "strided")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a layer is wrong.
+
+    ``part``: ``outputs``, ``gradients``, ``training``, ``calls`` (values are right, but not what
+    calls do to each other or to their arguments), ``program`` (it raised, or its process ended).
+    ``needs`` are the options without which the mistake does not show, ``quantities`` what is off,
+    ``place`` the first wrong entry, ``from_size`` from which size on, "" if from the smallest.
+    """
+
+    part: str = ""
+    needs: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
+    place: str = ""
+    from_size: str = ""
+
+    def __str__(self) -> str:
+        needs = f"; only with {', '.join(self.needs)}" if self.needs else ""
+        off = f" ({', '.join(self.quantities)})" if self.quantities else ""
+        place = f"; first: {self.place}" if self.place else ""
+        size = f"; {self.from_size}" if self.from_size else ""
+        return f"{self.part}{off}{needs}{place}{size}"
+
+
+def locate(
+    subject: Subject, failing: Sequence[Verdict], observations: Sequence[Observation]
+) -> Location:
+    """Say where a layer is wrong, from its failing checks on their simplest cases."""
+    simplest = min(failing, key=_complexity)
+    case = Case.from_json(simplest.case)
+    return Location(
+        _part(failing, observations),
+        tuple(_needs(subject, simplest.check, case)),
+        tuple(_quantities(observations)),
+        simplest.place,
+        from_size(subject, case) if max(case.T, case.H, case.B) > SMALL else "",
+    )
+
+
+def _complexity(verdict: Verdict) -> tuple[int, int]:
+    case = Case.from_json(verdict.case)
+    options = sum(getattr(case, name) != value for name, value in PLAIN.items())
+    return options, case.T * case.B * case.H * case.D
+
+
+def _part(failing: Sequence[Verdict], observations: Sequence[Observation]) -> str:
+    checks = {v.check for v in failing}
+    if checks <= set(TRAINING):
+        return "training"
+    if any(v.status in ("crashed", "timeout") for v in failing):
+        return "program"
+    names = {key[2] for seen in observations for key in seen.deviating}
+    if any(not name.startswith("gradient of ") for name in names):
+        return "outputs"
+    if names:
+        return "gradients"
+    return "training" if checks & set(TRAINING) else "calls"
+
+
+def _quantities(observations: Sequence[Observation]) -> list[str]:
+    """Return the quantities that are off, of the first observation in which any is."""
+    for seen in observations:
+        if seen.deviating:
+            return list(dict.fromkeys(key[2] for key in sorted(seen.deviating)))
+    return []
+
+
+def _needs(subject: Subject, check: str, case: Case) -> list[str]:
+    """Return the options in words without which a check that could do without them passes."""
+    words = {
+        "layers": "more than one layer",
+        "bidirectional": "two directions",
+        "lengths": "different lengths",
+        "zero_length": "a row of length 0",
+        "dropout": "dropout",
+        "layout": f"{case.layout} input",
+        "state": "an initial state",
+        "bias": "biases",
+        "scale": f"{case.scale} weights",
+    }
+    found = []
+    for name, plain in PLAIN.items():
+        if name not in words or getattr(case, name) == plain:
+            continue
+        without = replace(case, **{name: plain})  # type: ignore[arg-type]
+        held = Experiment(check, without)
+        if subject.options.lacking(without) or check_named(check).refuses(without):
+            continue
+        if not any(run_check(subject, held)):
+            found.append(words[name])
+    return found
+
+
+def from_size(subject: Subject, case: Case) -> str:
+    """Return from how many steps or units on a layer is wrong: those below are right."""
+    plain = Case(T=2, B=1, D=2, H=3, state=subject.options.state, dtype=case.dtype, scale="tiny")
+    if case.H > SMALL:
+        wide = replace(plain, scale="unit")
+        H = _threshold(lambda n: _wrong(subject, replace(wide, H=n)), WIDEST)
+        if H is not None and H > 1:
+            return f"right up to {H - 1} hidden units, wrong from {H}"
+    if case.T > SMALL:
+        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n)), LONGEST)
+        if T is not None and T > 1:
+            return f"right up to {T - 1} steps, wrong from {T}"
+    return ""
+
+
+def _wrong(subject: Subject, case: Case) -> bool:
+    return bool(observe(subject, Experiment(VALUES, case)).deviating)
+
+
+def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:
+    """Return the smallest size that is wrong, where all larger ones are; None if none is."""
+    low, high = 0, 1
+    while not wrong(high):
+        low, high = high, min(2 * high, most)
+        if low == most:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if wrong(middle) else (middle, high)
+    return high
+
+
+def reach(subject: Subject, dtype: str) -> str:
+    """Return how far back a cotangent on the last output reaches, if it stops too early."""
+    if not subject.options.gradient:
+        return ""
+    lengths = (24, 45, 70, 100, 131) if dtype == "float64" else (12, 24, 45)  # without underflow
+    found = {T: _first_step_reached(subject, T, dtype) for T in lengths}
+    if not any(found.values()):
+        return ""
+    window = {T - first for T, first in found.items() if first}
+    if len(window) == 1:
+        return f"no cotangent reaches further back than {window.pop()} steps"
+    for period in range(2, 131):
+        if all(first == (T - 1) // period * period for T, first in found.items()):
+            return f"no cotangent passes a multiple of {period} steps"
+    longest = max(found)
+    return f"of {longest} steps, the first {found[longest]} get no gradient"
+
+
+def _first_step_reached(subject: Subject, T: int, dtype: str) -> int:
+    case = Case(T=T, B=1, D=2, H=3, state=subject.options.state, dtype=dtype)
+    inputs = draw_inputs(subject, case)
+    dy, dfinal = draw_cotangents(subject, case)
+    dy[:-1] = 0
+    pulled = Called.on(subject, case).gradient(inputs, (dy, tuple(None for _ in dfinal)))
+    reached = pulled.x.reshape(T, -1).any(axis=1)
+    return int(reached.argmax()) if reached.any() else T

@@ -1,0 +1,203 @@
+"""What a layer does in an experiment: the calls that a check made of it, and what came back.
+
+An experiment is a check on one case. Its calls can be made again of any other layer, so that what
+the subject did can be compared with what a hypothesis would have done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..calling import Call, Called, NotOffered, SubjectCrashed, recording
+from ..case import Case
+from ..check import Mismatch
+from ..checks import check_named
+from ..naming import by_name
+from ..oracle import (
+    draw_cotangents,
+    draw_inputs,
+    expected,
+    expected_gradients,
+    expected_jvp,
+    state_names,
+)
+from ..subjects.protocol import Subject
+
+MARGIN = 64.0
+"""Other programs than the right one round differently: bounds are those of the right one, wider
+by this. The gap between explanations that fit and others is many orders of magnitude, and is
+shown."""
+
+BLIND = {"float64": 2.0**-20, "float32": 2.0**-8}
+"""Numbers whose level is above this share of the largest say nothing, and are not compared."""
+
+Key = tuple[int, int, str]
+"""Which call, which pair of cotangents, which quantity."""
+
+
+VALUES = "values"
+"""In the place of a check: one call, with gradients where there are any."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A check, or ``VALUES``, and a case."""
+
+    check: str
+    case: Case
+
+    def __str__(self) -> str:
+        return f"{self.check} {self.case.to_json()}"
+
+
+@dataclass
+class Observation:
+    """What the subject did in one experiment.
+
+    ``calls`` in order; ``levels``, by key, how far a program that computes the same may be off,
+    (nan where nothing can be said); ``right``: what the equations give; ``varying``: entries that
+    differ from run to run; ``words``: how the check put a failure that is no number, "" if there
+    is none; ``wrong``: whether the check failed.
+    """
+
+    experiment: Experiment
+    calls: list[Call]
+    words: str = ""
+    wrong: bool = False
+    levels: dict[Key, Array] = field(default_factory=dict)
+    right: dict[Key, Array] = field(default_factory=dict)
+    seen: dict[Key, Array] = field(default_factory=dict)
+    varying: dict[Key, Array] = field(default_factory=dict)
+
+    def scale(self, key: Key) -> float:
+        """Return the largest level of a quantity."""
+        return float(np.nanmax(self.levels[key], initial=0.0))
+
+    @property
+    def deviating(self) -> frozenset[Key]:
+        """The numbers that are not those of the equations."""
+        return frozenset(
+            key for key, seen in self.seen.items()
+            if not residual(seen, self.right[key], self.levels[key]) <= 1
+        )  # fmt: skip
+
+
+def observe(subject: Subject, experiment: Experiment) -> Observation:
+    """Run a check on its case, and keep every call that it made."""
+    found = Observation(experiment, [])
+    with recording() as calls:
+        found.wrong, found.words = run_check(subject, experiment)
+    found.calls = calls
+    masked = _masked(calls)
+    states = state_names(subject, experiment.case)
+    for number, call in enumerate(calls):
+        for k, (result, want) in enumerate(zip(call.results, _wanted(call), strict=False)):
+            wanted = by_name(states, want)
+            for name, seen in by_name(states, result).items():
+                if name not in wanted:
+                    continue
+                key, bounded = (number, k, name), wanted[name]
+                found.seen[key], found.right[key] = np.asarray(seen), bounded.value
+                level = _level(experiment.case, bounded.value, bounded.bound)
+                found.levels[key] = np.full(level.shape, np.nan) if number in masked else level
+    return found
+
+
+def _masked(calls: Sequence[Call]) -> set[int]:
+    """Return the calls in which dropout masks are drawn: no two layers agree on those."""
+    found, training = set(), {}
+    for number, call in enumerate(calls):
+        layer = id(call.layer.built)
+        if call.inputs is None:
+            training[layer] = call.training
+        elif call.layer.case.dropout and training.get(layer, True):
+            found.add(number)
+    return found
+
+
+def run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
+    """Return whether the check fails, and how it puts it if that is no matter of numbers."""
+    if not experiment.case.dropout:
+        return _run_check(subject, experiment)
+    with recording() as calls:
+        wrong, words = _run_check(subject, experiment)
+    shown = (r.y for k in _masked(calls) for r in calls[k].results)
+    return wrong, f"{words}; outputs of 0" if any((y == 0).any() for y in shown) else words
+
+
+def _run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
+    try:
+        if experiment.check == VALUES:
+            _call(subject, experiment.case)
+            return False, ""
+        ledger = check_named(experiment.check).run(subject, experiment.case)
+    except (Mismatch, SubjectCrashed, NotOffered) as said:
+        return True, without_numbers(str(said))
+    if experiment.case.dropout:  # masks differ, and so do numbers; say at least which are off
+        return bool(ledger.failed), " ".join(sorted({c.quantity for c in ledger.failed}))
+    return bool(ledger.failed), ""
+
+
+def _call(subject: Subject, case: Case) -> None:
+    called, inputs = Called.on(subject, case), draw_inputs(subject, case)
+    if subject.options.gradient:
+        dy, dfinal = draw_cotangents(subject, case)
+        nothing = tuple(None for _ in dfinal)
+        only = [
+            tuple(d if k == j else None for k, d in enumerate(dfinal)) for j in range(len(dfinal))
+        ]
+        called.gradients(inputs, [(dy, dfinal), (dy, nothing), *((None, one) for one in only)])
+    else:
+        called.forward(inputs)
+
+
+def without_numbers(text: str) -> str:
+    """Return a sentence without what differs from case to case."""
+    return re.sub(r"\([^)]*line \d+[^)]*\)|(?<!\w)[-+]?(\d[\d.e+-]*|nan|inf)", "#", text)
+
+
+def _wanted(call: Call) -> Iterator[object]:
+    """Yield what the equations give for a call, Bounded."""
+    subject, case = call.layer.subject, call.layer.case
+    if call.inputs is None:
+        return
+    if call.tangents is not None:
+        yield expected_jvp(subject, case, call.inputs, call.tangents)
+    elif call.cotangents is None:
+        yield expected(subject, case, call.inputs)
+    else:
+        yield from expected_gradients(subject, case, call.inputs, call.cotangents)
+
+
+def _level(case: Case, value: Array, bound: Array) -> Array:
+    """Return, entry by entry, how far off another program may be; nan: too far to say anything."""
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(value) & np.isfinite(bound)
+        scale = float(np.max(np.abs(value), where=finite, initial=0.0))
+        near = np.maximum(bound, np.median(bound[finite]) if finite.any() else np.nan)
+        level = MARGIN * near + np.finfo(np.float64).tiny
+    if scale == 0:  # what is exactly 0 may be nearly 0 in another program
+        level = np.maximum(level, MARGIN * np.finfo(case.dtype).eps)
+        scale = 1.0
+    return np.where(finite & (level <= BLIND[case.dtype] * scale), level, np.nan)
+
+
+def residual(seen: Array, predicted: Array, level: Array) -> float:
+    """Return the largest difference in units of the level, where there is one; inf for shapes."""
+    if seen.shape != predicted.shape:
+        return float("inf")
+    if level.shape != seen.shape:  # both have the same wrong shape
+        level = np.full(seen.shape, np.nanmax(level, initial=0.0))
+    with np.errstate(all="ignore"):
+        off = np.abs(seen.astype(np.float64) - predicted.astype(np.float64)) / level
+        both = (
+            ~np.isfinite(seen) & ~np.isfinite(predicted) & (np.isnan(seen) == np.isnan(predicted))
+        )
+        off = np.where(np.isnan(level) & np.isfinite(seen), 0.0, np.where(both, 0.0, off))
+        off = np.where(np.isfinite(off), off, np.inf)
+    return float(np.max(off, initial=0.0))
