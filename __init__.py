@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .reference.layer import Layer
     from .reference.parameters import Parameters, Sizes
     from .verify.bounded import Bounded
+    from .verify.converting import convert
     from .verify.holding import check
     from .verify.pytest_plugin import conforms
 
@@ -37,6 +38,7 @@ _HOMES = {
     "examples": ".reference.documents",
     "check": ".verify.holding",
     "conforms": ".verify.pytest_plugin",
+    "convert": ".verify.converting",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "cells",
     "check",
     "conforms",
+    "convert",
     "equations",
     "examples",
 ]

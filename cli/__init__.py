@@ -8,6 +8,9 @@ import tempfile
 import click
 
 from .auditing import audit
+from .converting import convert
+from .diagnosing import diagnose
+from .identifying import identify
 from .listing import cells, checks, equations, examples, subjects
 from .mutating import mutants
 from .proving import prove
@@ -27,6 +30,9 @@ def main() -> None:
 
 for _command in (
     verify,
+    diagnose,
+    identify,
+    convert,
     mutants,
     audit,
     prove,

@@ -62,6 +62,15 @@ class Isolated:
         except TimedOut as end:
             return task.unanswered("timeout", str(end), self.last_case)
 
+    def ask(self, do: str, named: Named, timeout: float, **more: Any) -> dict[str, Any]:
+        """Return what ``worker.OTHER`` does with a subject, or under ``problem`` why it did not."""
+        try:
+            asked = {"do": do, "named": vars(named), **more}
+            found: dict[str, Any] = self._ask(asked, timeout)["found"]
+        except (ProcessEnded, TimedOut) as end:
+            return {"problem": str(end)}
+        return found
+
     def close(self) -> None:
         """End the process, and whatever it has started."""
         if self._process is None:

@@ -11,12 +11,24 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import IO, Any
 
 from .case import Case
+from .diagnosis.asking import diagnosed
 from .subjects.loading import UnknownSubject
 from .subjects.protocol import Subject, SubjectUnavailable
-from .tasks import Description, Named, Task, answer, describe
+from .tasks import Description, Named, Task, answer, computed, describe, identified, ported
+
+OTHER: dict[str, Callable[[Subject, dict[str, Any]], dict[str, Any]]] = {
+    "identify": lambda subject, asked: identified(subject, asked["seed"]),
+    "diagnose": lambda subject, asked: diagnosed(subject, asked["dtype"], asked["failing"]),
+    "port": lambda subject, asked: ported(subject),
+    "compute": lambda subject, asked: computed(
+        subject, Case.from_json(asked["case"]), asked["path"]
+    ),
+}
+"""What a worker does besides checks: asked for by name, answered in JSON."""
 
 
 def main() -> None:
@@ -60,11 +72,25 @@ class _Worker:
         if asked["do"] == "describe":
             self.say({"described": self.description(Named(**asked["named"])).to_json()})
             return
+        if asked["do"] in OTHER:
+            self.say({"found": self.other(Named(**asked["named"]), asked)})
+            return
         task = Task.from_json(asked["task"])
         subject = self.subject(task.named)
         self.say({"ready": True})
         verdict = answer(task, subject, self.say_case)
         self.say({"verdict": vars(verdict)})
+
+    def other(self, named: Named, asked: dict[str, Any]) -> dict[str, Any]:
+        try:
+            subject = self.subject(named)
+        except UnknownSubject as unknown:
+            return {"problem": str(unknown), "unknown": True}
+        except Exception as error:
+            kind = "" if isinstance(error, SubjectUnavailable) else f"{type(error).__name__}: "
+            return {"problem": f"{kind}{error}"}
+        self.say({"ready": True})
+        return OTHER[asked["do"]](subject, asked)
 
     def description(self, named: Named) -> Description:
         try:

@@ -6,7 +6,10 @@ biases of their own, and some mean another function by the same name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
 
 from .packed import LAYOUTS, Packed
 
@@ -105,7 +108,7 @@ class Convention:
     @property
     def cell(self) -> str | None:
         """The reference's cell that computes the same, after a map of parameters; None if none."""
-        return _CELLS.get(self._function())
+        return CELLS.get(self._function())
 
     def _function(self) -> tuple[object, ...]:
         """Return what makes the function, without what only renames parameters."""
@@ -134,36 +137,51 @@ class Convention:
         Layouts that separate the gates name them, ``weight_ih_i``; two biases are ``bias_ih`` and
         ``bias_hh``; a second one that holds b_hn alone is ``bias_hn``.
         """
-        upper, lower = self.layout, self.recurrent_layout or self.layout
-        W = tuple(f"W_{g}" for g in self.order)
-        U = tuple(f"U_{g}" for g in self.recurrent_order or self.order)
-        found = []
-        if upper == "joint":
-            found.append(Packed("weight", W, upper, below=U))
-        else:
-            found += _arrays("weight_ih", W, upper) + _arrays("weight_hh", U, lower)
-        for name, letters in zip(self._bias_names(), self.bias if bias else (), strict=False):
-            slices = tuple("b_hn" if k == RECURRENT_BIAS else f"b_{k}" for k in letters)
-            layout = "in-out" if upper == "joint" or slices == ("b_hn",) else upper
-            found += _arrays(name, slices, layout)
-        if self.peepholes:
-            slices = tuple(f"p_{g}" for g in self.peepholes)
-            found += _arrays("peephole", slices, "out-in" if upper == "joint" else upper)
-        if self.projected:
-            out_in = "out-in" if upper in ("out-in", "interleaved") else "in-out"
-            found.append(Packed("weight_hr", ("R",), out_in))
-        return tuple(found)
+        return _all_arrays(self, bias)
 
-    def _bias_names(self) -> tuple[str, ...]:
+    @property
+    def bias_names(self) -> tuple[str, ...]:
+        """The names of its bias arrays."""
         if len(self.bias) < 2:
-            return ("bias",)
+            return ("bias",) * len(self.bias)
         return ("bias", "bias_hn") if self.bias[1] == RECURRENT_BIAS else ("bias_ih", "bias_hh")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Convention:
+        """Read what ``dataclasses.asdict`` made, also by way of JSON."""
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+        }
+        return cls(**given)
 
     def differences(self, other: Convention) -> tuple[str, ...]:
         """Return the names of the fields in which two conventions differ."""
         return tuple(
             f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)
         )
+
+
+@cache
+def _all_arrays(c: Convention, bias: bool) -> tuple[Packed, ...]:
+    upper, lower = c.layout, c.recurrent_layout or c.layout
+    W = tuple(f"W_{g}" for g in c.order)
+    U = tuple(f"U_{g}" for g in c.recurrent_order or c.order)
+    found = []
+    if upper == "joint":
+        found.append(Packed("weight", W, upper, below=U))
+    else:
+        found += _arrays("weight_ih", W, upper) + _arrays("weight_hh", U, lower)
+    for name, letters in zip(c.bias_names, c.bias if bias else (), strict=False):
+        slices = tuple("b_hn" if k == RECURRENT_BIAS else f"b_{k}" for k in letters)
+        layout = "in-out" if upper == "joint" or slices == ("b_hn",) else upper
+        found += _arrays(name, slices, layout)
+    if c.peepholes:
+        slices = tuple(f"p_{g}" for g in c.peepholes)
+        found += _arrays("peephole", slices, "out-in" if upper == "joint" else upper)
+    if c.projected:
+        out_in = "out-in" if upper in ("out-in", "interleaved") else "in-out"
+        found.append(Packed("weight_hr", ("R",), out_in))
+    return tuple(found)
 
 
 def _arrays(name: str, slices: tuple[str, ...], layout: str) -> list[Packed]:
@@ -174,7 +192,7 @@ def _arrays(name: str, slices: tuple[str, ...], layout: str) -> list[Packed]:
 
 _LSTM = ("lstm", "", "", "sigmoid", "tanh", "tanh")
 _GRU = ("sigmoid", "tanh", "", "", False, False)
-_CELLS: dict[tuple[object, ...], str] = {
+CELLS: dict[tuple[object, ...], str] = {
     ("rnn", "", "", "", "tanh", "", "", False, False): "rnn",
     ("rnn", "", "", "", "relu", "", "", False, False): "rnn-relu",
     (*_LSTM, "", False, False): "lstm",

@@ -44,6 +44,15 @@ class FrameworkSubject(ABC):
             raise ValueError(f"{self.name}: the reference has no cell for its convention")
         return (cell,)
 
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Return pairs of a name of the convention's, and the framework's own in saved files.
+
+        ``{layer}`` and ``{reverse}`` ("" or "_reverse") stand for the pass, as in
+        ``("weight_ih", "rnn.kernel_{layer}")``. Default: the convention's names.
+        """
+        return ()
+
     @abstractmethod
     def version(self) -> str:
         """Return name and version of the package; SubjectUnavailable if it is not there."""

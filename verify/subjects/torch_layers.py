@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..case import Case
+from ..conventions import Convention
 from ..options import Options
 from . import torch_caller
 from . import torch_parameters as packing
@@ -31,6 +32,11 @@ class TorchSubject(ABC):
     def cells(self) -> tuple[str, ...]:
         """Return the reference's cell, and the projected LSTM where torch offers proj_size."""
         return (self.reference, *(["lstm-projected"] if self.options.projection else []))
+
+    @property
+    def convention(self) -> Convention:
+        """Return what its parameters mean, without a projection."""
+        return packing.CONVENTIONS[self.reference]
 
     def version(self) -> str:
         """Return the version of PyTorch."""
@@ -104,6 +110,19 @@ class TorchLayer(TorchSubject):
 
 class TorchCell(TorchSubject):
     """A cell of torch.nn in a Python loop over time."""
+
+    @property
+    def convention(self) -> Convention:
+        """Return what its parameters mean; a cell knows neither lengths nor directions."""
+        return replace(
+            super().convention, time="one step", padding="none", empty_row="none", merge="none"
+        )
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Return torch's own names, which number no layers."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return tuple((name, name) for name in names)
 
     def build(self, case: Case) -> TorchModule:
         """Return the cell, ready to be called in a loop."""

@@ -1,0 +1,86 @@
+"""What ``gatewise identify`` tells, and its exit codes."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+@pytest.fixture
+def other(root):
+    """Name a subject of a framework that does not exist."""
+    return lambda name: f"{root}/tests/other_frameworks.py:{name}"
+
+
+def test_identify_tells_the_convention(run):
+    """A table, the formula, the runner-up, and that the adapter states the same."""
+    result = run("identify", "torch:GRU")
+
+    assert result.exit_code == 0
+    assert "torch:GRU: GRU, gates r z n, [3H, D], two biases" in result.stdout
+    assert "r_t = σ(x_t W[0:H]ᵀ + h_{t-1} U[0:H]ᵀ + b[0:H] + b′[0:H])" in result.stdout
+    assert "runner-up" in result.stdout
+    assert "it is the convention that its adapter states" in result.stdout
+
+
+def test_identify_in_json(run, root):
+    """Several subjects, one of them without a stated convention."""
+    result = run("identify", "torch:RNN", f"{root}/tests/plain_numpy.py:LSTM", "--json")
+    first, second = json.loads(result.stdout)
+
+    assert result.exit_code == 0
+    assert (first["as_stated"], second["as_stated"]) == (True, None)
+    assert first["fits"][0]["bias"] == ["a", "a"]
+    assert second["nearest"]["layout"] == "gates"
+    assert second["latex"][0].startswith(r"i_t = \sigma(")
+
+
+@pytest.mark.parametrize(("name", "code", "said"), [
+    ("wrong", 1, "it is NOT the convention that its adapter states"),
+    ("missing", 3, "not identified: other is not installed"),
+    ("exits", 3, "not identified: the process ended itself with exit code 7"),
+])  # fmt: skip
+def test_identify_where_it_is_not_so(run, other, name, code, said):
+    result = run("identify", other(name))
+
+    assert result.exit_code == code
+    assert said in result.stdout
+
+
+def test_identify_what_is_unknown(run):
+    assert run("identify", "torch:Perceptron").exit_code == 2
+    assert run("identify").exit_code == 2
+    assert run("identify", "torch:LSTM", "--like", "keras").exit_code == 2
+
+
+HANGS = """
+import time
+from gatewise.verify.subjects import subject_named
+
+class LSTM:
+    cell = "lstm"
+    dtypes = ("float64",)
+    calls = 0
+
+    def forward(self, params, x, state):
+        if x.shape[1:] == (4, 11):
+            time.sleep(60)
+        raise RuntimeError("too small")
+"""
+
+
+def test_identify_what_hangs(run, tmp_path):
+    (tmp_path / "hangs.py").write_text(HANGS)
+    result = run("identify", "hangs.py:LSTM", "--timeout", "2")
+
+    assert result.exit_code == 3
+    assert "hangs.py:LSTM: not identified: no answer after 2 s" in result.stdout

@@ -1,0 +1,165 @@
+"""What any convention computes, forward, from its stored arrays, of one layer and direction.
+
+The reference has a cell for most conventions and proves it; this evaluates them all, also those
+with hard sigmoids or other output activations, on floats or ``Bounded`` numbers, and with leading
+axes for many hypotheses at a time. Where both are, they agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import singledispatch
+
+import numpy as np
+
+from ...reference.functions import Array, relu, sigmoid, tanh, zeros
+from ...reference.parameters import Shape, Sizes
+from ..arithmetic import ACTIVATION_UNITS
+from ..bounded import OWN_ROUNDING, Bounded
+from .convention import Convention
+from .packed import slice_shape
+
+SLOPES = {"hard sigmoid 0.2": 0.2, "hard sigmoid 1/6": 1 / 6}
+"""Slopes of the hard sigmoids at 0."""
+
+Slices = Mapping[str, Array]
+"""Every slice by its name: W_i (D, H), U_i (H, H), b_i (H,), b_hn, p_o, R (H, P)."""
+
+
+@singledispatch
+def hard_sigmoid(s: Array, slope: float) -> Array:
+    """Return slope * s + 1/2, clipped to [0, 1]."""
+    return np.clip(slope * s + 0.5, 0, 1).astype(np.asarray(s).dtype)
+
+
+@hard_sigmoid.register
+def _(s: Bounded, slope: float) -> Bounded:
+    """It is nowhere steeper than its slope, and as exact as the other activations."""
+    own = ACTIVATION_UNITS * s.arithmetic.gamma(1) + s.arithmetic.tiny
+    error = (np.minimum(slope * s.bound, 1.0) + own) * OWN_ROUNDING
+    return Bounded(np.clip(slope * s.value + 0.5, 0, 1), error, s.arithmetic)
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """Return the function that a convention names."""
+    if name in SLOPES:
+        return lambda s: hard_sigmoid(s, SLOPES[name])
+    plain: dict[str, Callable[[Array], Array]] = {
+        "sigmoid": sigmoid,
+        "tanh": tanh,
+        "relu": relu,
+        "identity": lambda s: s,
+    }
+    return plain[name]
+
+
+def shapes(convention: Convention, sizes: Sizes) -> dict[str, Shape]:
+    """Return the shapes of the parameters with an explicit gate axis, as the reference has them."""
+    gates = tuple(convention.letters)
+    width = sizes.projected if convention.projected else sizes.H
+    found = {
+        "W": Shape(gates, (sizes.D, sizes.H)),
+        "U": Shape(gates, (width, sizes.H)),
+        "b": Shape(gates, (sizes.H,)),
+    }
+    if convention.recurrent_bias:
+        found["b_hn"] = Shape((), (sizes.H,))
+    if convention.peepholes:
+        found["p"] = Shape(("i", "f", "o"), (sizes.H,))
+    if convention.projected:
+        found["R"] = Shape((), (sizes.H, sizes.projected))
+    return found
+
+
+def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every stored array."""
+    wanted = shapes(convention, sizes)
+    return {packed.name: packed.shape(wanted) for packed in convention.arrays()}
+
+
+def slices(convention: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> dict[str, Array]:
+    """Return every slice of the stored arrays, biases added up; what is not there is 0."""
+    wanted = shapes(convention, sizes)
+    found: dict[str, Array] = {}
+    for packed in convention.arrays():
+        for name, value in packed.split(stored[packed.name], wanted).items():
+            found[name] = found[name] + value if name in found else value
+    like = found[f"U_{convention.order[0]}"]
+    vectors = [f"b_{gate}" for gate in convention.letters + convention.recurrent_bias]
+    for name in (n.replace("b_m", "b_hn") for n in vectors):
+        found.setdefault(name, zeros(like, slice_shape(wanted, name)))
+    if convention.forget_offset and not convention.coupled:
+        found["b_f"] = found["b_f"] + convention.forget_offset
+    return found
+
+
+def forward(
+    convention: Convention,
+    sizes: Sizes,
+    stored: Mapping[str, Array],
+    x: Array,
+    state: tuple[Array, ...],
+) -> tuple[Array, tuple[Array, ...]]:
+    """Run over x (T, B, D) from a state of arrays (B, width); return y (T, B, width) and the end.
+
+    ``stored`` are the convention's arrays by their names without the pass's suffix.
+    """
+    held = slices(convention, sizes, stored)
+    outputs = []
+    for t in range(x.shape[0]):
+        state = step(convention, held, x[t], state)
+        outputs.append(state[0])
+    return np.stack(outputs), state
+
+
+def step(
+    convention: Convention, held: Slices, x: Array, state: tuple[Array, ...]
+) -> tuple[Array, ...]:
+    """Return the state after one step: (h,) or (h, c)."""
+    h = state[0]
+    # The bias joins the product of x, and a GRU's b_hn that of h, so that sums stay open.
+    of_x = {g: x @ held[f"W_{g}"] + held[f"b_{g}"] for g in convention.letters}
+    of_h = {g: h @ held[f"U_{g}"] for g in convention.letters}
+    if convention.family == "gru":
+        return (gru(convention, of_x, of_h, h, held.get("b_hn"), lambda rh: rh @ held["U_n"]),)
+    if convention.family == "rnn":
+        return (activation(convention.candidate)(of_x["a"] + of_h["a"]),)
+    sums = {g: of_x[g] + of_h[g] for g in convention.letters}
+    peepholes = {g: held[f"p_{g}"] for g in convention.peepholes}
+    h, c = lstm(convention, sums, peepholes, state[1])
+    return (h @ held["R"] if convention.projected else h, c)
+
+
+def lstm(
+    convention: Convention, sums: Mapping[str, Array], peepholes: Mapping[str, Array], c: Array
+) -> tuple[Array, Array]:
+    """Return h and c after a step, from the gates' sums without peepholes; h before projection."""
+    gate, candidate = activation(convention.gate), activation(convention.candidate)
+
+    def opened(letter: str, seen: Array) -> Array:
+        p = peepholes.get(letter)
+        return gate(sums[letter] if p is None else sums[letter] + p * seen)
+
+    i = opened("i", c)
+    f = 1 - i if convention.coupled else opened("f", c)
+    new = f * c + i * candidate(sums["g"])
+    o = opened("o", new if convention.output_peephole == "new" else c)
+    return o * activation(convention.output)(new), new
+
+
+def gru(
+    convention: Convention,
+    of_x: Mapping[str, Array],
+    of_h: Mapping[str, Array],
+    h: Array,
+    b_hn: Array | None,
+    product: Callable[[Array], Array],
+) -> Array:
+    """Return h after a step, from the parts of the gates' sums; ``product`` is that with U_n."""
+    gate, candidate = activation(convention.gate), activation(convention.candidate)
+    r, z = (gate(of_x[g] + of_h[g]) for g in "rz")
+    if convention.reset == "before":
+        n = candidate(of_x["n"] + product(r * h))
+    else:
+        n = candidate(of_x["n"] + r * (of_h["n"] if b_hn is None else of_h["n"] + b_hn))
+    return z * h + (1 - z) * n if convention.update == "keep" else (1 - z) * h + z * n

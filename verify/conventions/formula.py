@@ -1,0 +1,261 @@
+"""A convention as the formula that it stands for: plain text, LaTeX, and one line.
+
+Rows are what layers compute with, so ``x_t`` is (1, D); the brackets say where in the stored array
+the gate's own part lies, as NumPy would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .convention import RECURRENT_BIAS, Convention
+from .packed import BLOCKS, GATE_AXIS
+
+TITLES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+COUNTS = {0: "no bias", 1: "one bias", 2: "two biases"}
+
+HARD = {"hard sigmoid 0.2": "0.2 s + 0.5", "hard sigmoid 1/6": "s/6 + 0.5"}
+"""What the hard sigmoids clip to [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """The signs of one notation."""
+
+    activations: dict[str, str]
+    product: str
+    transposed: str
+    part: str
+    prime: str
+    minus: str
+    clip: str
+
+
+PLAIN = Style(
+    {"sigmoid": "σ", "tanh": "tanh", "relu": "relu", "identity": ""}
+    | dict.fromkeys(HARD, "hσ"),
+    " ⊙ ", "ᵀ", "[{}]", "′", " − ", "clip({}, 0, 1)",
+)  # fmt: skip
+LATEX = Style(
+    {"sigmoid": r"\sigma", "tanh": r"\tanh", "relu": r"\operatorname{relu}", "identity": ""}
+    | dict.fromkeys(HARD, r"\operatorname{h\sigma}"),
+    r" \odot ", r"^{\top}", "_{{[{}]}}", "'", " - ", r"\min(1, \max(0, {}))",
+)  # fmt: skip
+
+
+def plain(convention: Convention) -> tuple[str, ...]:
+    """Return the equations of one step and what the arrays are called, a line each."""
+    named = [f"{symbol} = {name} {shape}" for symbol, name, shape in _legend(convention)]
+    return (*_equations(convention, PLAIN), f"with {', '.join(named)}")
+
+
+def latex(convention: Convention) -> tuple[str, ...]:
+    """Return the equations of one step, LaTeX each."""
+    return tuple(_equations(convention, LATEX))
+
+
+def summary(convention: Convention) -> str:
+    """Return what makes the convention, in one line: ``LSTM, gates i f g o, [4H, D], two biases``.
+
+    What is as usual is left out.
+    """
+    c = convention
+    parts = [TITLES[c.family]]
+    if c.family != "rnn":
+        parts.append(f"gates {' '.join(c.order)}")
+    if c.recurrent_order not in ("", c.order):
+        parts.append(f"in U {' '.join(c.recurrent_order)}")
+    parts.append(weight_shape(c.layout, len(c.order), "D"))
+    if c.recurrent_layout not in ("", c.layout):
+        parts.append(f"U {weight_shape(c.recurrent_layout, len(c.order), 'H')}")
+    parts.append(_biases(c))
+    return ", ".join([*parts, *_unusual(c)])
+
+
+def _biases(c: Convention) -> str:
+    if c.family == "gru" and len(c.bias) == 1 and RECURRENT_BIAS in c.bias[0]:
+        return "one bias with b_hn"
+    if c.family == "gru" and len(c.bias) == 2 and c.bias[1] == RECURRENT_BIAS:
+        return "one bias and b_hn"
+    return COUNTS.get(len(c.bias), f"{len(c.bias)} biases")
+
+
+def _unusual(c: Convention) -> Iterator[str]:
+    if c.forget_offset and not c.coupled:
+        yield f"f {'+' if c.forget_offset > 0 else '−'} {abs(c.forget_offset):g}"
+    if c.family == "gru":
+        yield f"reset {c.reset} the product"
+        yield "z keeps the old" if c.update == "keep" else "z takes the new"
+    if c.family != "rnn" and c.gate != "sigmoid":
+        yield f"gates by {c.gate}"
+    if c.candidate != "tanh":
+        yield f"candidate by {c.candidate}"
+    if c.family == "lstm" and c.output != "tanh":
+        yield f"output by {c.output}"
+    if c.peepholes:
+        seen = f", o sees the {c.output_peephole} c" if "o" in c.peepholes else ""
+        yield f"peepholes {' '.join(c.peepholes)}{seen}"
+    if c.coupled:
+        yield "f = 1 − i"
+    if c.projected:
+        yield "projected"
+
+
+def weight_shape(layout: str, gates: int, width: str) -> str:
+    """Return the shape of stored weights in letters, ``[4H, D]``; U's ``width`` is H."""
+    packed = "H" if gates == 1 else f"{gates}H"
+    blocks = width if gates == 1 else f"{gates}{width}"
+    shown = {
+        "out-in": f"[{packed}, {width}]",
+        "in-out": f"[{width}, {packed}]",
+        "joint": f"[D+H, {packed}]",
+        "interleaved": f"[{packed}, {width}] unit by unit",
+        "stacked in-out": f"[{blocks}, H]",
+        "beside out-in": f"[H, {blocks}]",
+        "separate out-in": f"[H, {width}] a gate",
+        "separate in-out": f"[{width}, H] a gate",
+        "gates": f"[{gates}, {width}, H]",
+        "gates out-in": f"[{gates}, H, {width}]",
+    }
+    return shown[layout]
+
+
+def _legend(c: Convention) -> Iterator[tuple[str, str, str]]:
+    """Yield the symbol of every array, its name and its shape."""
+    gates = len(c.order)
+    if c.layout == "joint":
+        yield "W", "weight", weight_shape(c.layout, gates, "D")
+    else:
+        yield "W", f"weight_ih{_tail(c.layout)}", weight_shape(c.layout, gates, "D")
+        width = "P" if c.projected else "H"
+        layout = c.recurrent_layout or c.layout
+        yield "U", f"weight_hh{_tail(layout)}", weight_shape(layout, gates, width)
+    for number, (name, letters) in enumerate(zip(c.bias_names, c.bias, strict=True)):
+        tail = "" if letters == RECURRENT_BIAS else _tail(c.layout)
+        yield "b" + "′" * number, name + tail, _vector_shape(c, len(letters))
+    if c.peepholes:
+        yield "p", f"peephole{_tail(c.layout)}", _vector_shape(c, len(c.peepholes))
+    if c.projected:
+        yield "R", "weight_hr", "[P, H]" if c.layout in ("out-in", "interleaved") else "[H, P]"
+
+
+def _tail(layout: str) -> str:
+    """Return how the names of arrays that hold one gate each go on."""
+    return "_*" if layout.startswith("separate") else ""
+
+
+def _vector_shape(c: Convention, count: int) -> str:
+    if c.layout in GATE_AXIS and count > 1:
+        return f"[{count}, H]"
+    if c.layout.startswith("separate") and count > 1:
+        return "[H] a gate"
+    return f"[{count if count > 1 else ''}H]"
+
+
+def _equations(c: Convention, s: Style) -> Iterator[str]:
+    gate, candidate = s.activations[c.gate], s.activations[c.candidate]
+    if c.family == "rnn":
+        yield f"h_t = {candidate}({_sum(c, s, 'a')})"
+    elif c.family == "gru":
+        for letter in "rz":
+            yield f"{letter}_t = {gate}({_sum(c, s, letter)})"
+        yield f"n_t = {candidate}({_gru_candidate(c, s)})"
+        old, new = f"h_{{t-1}}{s.product}", f"n_t{s.product}"
+        shares = ("z_t", f"(1{s.minus}z_t)") if c.update == "keep" else (f"(1{s.minus}z_t)", "z_t")
+        yield f"h_t = {old}{shares[0]} + {new}{shares[1]}"
+    else:
+        for letter in "ifg":
+            if letter in c.letters:
+                function = candidate if letter == "g" else gate
+                yield f"{letter}_t = {function}({_sum(c, s, letter)})"
+            else:
+                yield f"f_t = 1{s.minus}i_t"
+        last = [f"o_t = {gate}({_sum(c, s, 'o')})"]
+        last.append(f"c_t = f_t{s.product}c_{{t-1}} + i_t{s.product}g_t")
+        sees_new = "o" in c.peepholes and c.output_peephole == "new"
+        yield from reversed(last) if sees_new else last
+        shown = f"o_t{s.product}{_applied(s.activations[c.output], 'c_t')}"
+        yield f"h_t = ({shown}) {_projection(c, s)}" if c.projected else f"h_t = {shown}"
+    if c.family != "rnn" and c.gate in HARD:
+        yield f"{gate}(s) = {s.clip.format(HARD[c.gate])}"
+
+
+def _applied(function: str, argument: str) -> str:
+    return f"{function}({argument})" if function else argument
+
+
+def _projection(c: Convention, s: Style) -> str:
+    return "R" + (s.transposed if c.layout in ("out-in", "interleaved") else "")
+
+
+def _sum(c: Convention, s: Style, letter: str) -> str:
+    """Return the sum that a gate's activation is applied to."""
+    terms = [f"x_t {_weight(c, s, letter)}", f"h_{{t-1}} {_weight(c, s, letter, above=False)}"]
+    if letter in c.peepholes:
+        seen = "c_t" if letter == "o" and c.output_peephole == "new" else "c_{t-1}"
+        terms.append(f"{_vector(c, s, 'p', c.peepholes, letter)}{s.product}{seen}")
+    terms += _bias_terms(c, s, letter)
+    if letter == "f" and c.forget_offset:
+        terms.append(f"{c.forget_offset:g}")
+    return " + ".join(terms).replace("+ -", s.minus.strip() + " ")
+
+
+def _gru_candidate(c: Convention, s: Style) -> str:
+    product = _weight(c, s, "n", above=False)
+    own = " + ".join([f"x_t {_weight(c, s, 'n')}", *_bias_terms(c, s, "n")])
+    if c.reset == "before":
+        return f"{own} + (r_t{s.product}h_{{t-1}}) {product}"
+    inner = " + ".join([f"h_{{t-1}} {product}", *_bias_terms(c, s, RECURRENT_BIAS)])
+    return f"{own} + r_t{s.product}({inner})"
+
+
+def _bias_terms(c: Convention, s: Style, letter: str) -> list[str]:
+    return [
+        _vector(c, s, "b" + s.prime * number, letters, letter)
+        for number, letters in enumerate(c.bias)
+        if letter in letters
+    ]
+
+
+def _weight(c: Convention, s: Style, letter: str, *, above: bool = True) -> str:
+    """Return the part of W (``above``) or of U that belongs to a gate, as it enters the product."""
+    order = c.order if above else c.recurrent_order or c.order
+    layout = c.layout if above else c.recurrent_layout or c.layout
+    k, gates, symbol = order.index(letter), len(order), "W" if above else "U"
+    width = "D" if above else "P" if c.projected else "H"
+    turned = s.transposed if layout.endswith("out-in") or layout == "interleaved" else ""
+    if layout.startswith("separate"):
+        return f"{symbol}_{letter}{turned}"
+    if layout == "joint":
+        return "W" + s.part.format(f"{':D' if above else 'D:'}, {_range(k, 'H')}")
+    if gates == 1 and layout not in GATE_AXIS:
+        return symbol + turned
+    inner = {
+        "out-in": _range(k, "H"),
+        "interleaved": f"{k}::{gates}",
+        "in-out": f":, {_range(k, 'H')}",
+        "stacked in-out": _range(k, width),
+        "beside out-in": f":, {_range(k, width)}",
+    }
+    assert layout in (*inner, *BLOCKS, *GATE_AXIS)  # noqa: S101
+    return symbol + s.part.format(inner.get(layout, str(k))) + turned
+
+
+def _vector(c: Convention, s: Style, symbol: str, letters: str, letter: str) -> str:
+    """Return the part of a bias or a peephole array that belongs to a gate."""
+    k = letters.index(letter)
+    if c.layout.startswith("separate") and letters != RECURRENT_BIAS:
+        return f"{symbol}_{'hn' if letter == RECURRENT_BIAS else letter}"
+    if len(letters) == 1:
+        return symbol
+    if c.layout in GATE_AXIS:
+        return symbol + s.part.format(k)
+    inner = f"{k}::{len(letters)}" if c.layout == "interleaved" else _range(k, "H")
+    return symbol + s.part.format(inner)
+
+
+def _range(k: int, width: str) -> str:
+    """Return k * width : (k + 1) * width."""
+    start = {0: "0", 1: width}.get(k, f"{k}{width}")
+    return f"{start}:{width if k == 0 else f'{k + 1}{width}'}"
