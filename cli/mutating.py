@@ -85,7 +85,7 @@ def _run(chosen: Sequence[Mutant], budget: str, seed: int, jobs: int, *, full: b
     from ..verify.executing import Here
 
     total = len(mutation.blank_rows(chosen))
-    pool = Here(jobs, mutation.IMPATIENT, mutation.MEMORY)
+    pool = Here(jobs, mutation.PATIENT, mutation.MEMORY)
     rows = []
     try:
         with progress(total, lines=True) as advance:

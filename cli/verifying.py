@@ -66,6 +66,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
 )
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option("--no-diagnosis", is_flag=True, help="Do not look for what explains a failure.")
 @click.option("--profile", is_flag=True, help="Say where the time went.")
 @json_option
 def verify(
@@ -85,12 +86,14 @@ def verify(
     runs: Path,
     page: Path | None,
     junit: Path | None,
+    no_diagnosis: bool,
     profile: bool,
     as_json: bool,
 ) -> None:
     """Hold SUBJECTs against the equations.
 
-    A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name.
+    A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name;
+    FAMILY:* stands for all subjects of a family, 'onnxruntime:*'.
     """
     from ..verify.session import Request
 
@@ -127,8 +130,14 @@ def verify(
 
         junit.write_text(as_junit(verdicts), encoding="utf-8")
     _tell(verdicts, folder, as_json=as_json, profile=profile)
+    if not no_diagnosis:
+        _diagnose(request, verdicts, folder, quiet=as_json)
     if page is not None:
-        write_report(folder, page, quiet=as_json)
+        write_report([folder], page, quiet=as_json)
+    if not as_json:
+        from ..reports import terminal
+
+        click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
     _exit(verdicts)
 
 
@@ -176,7 +185,25 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
     _write_scripts(verdicts, folder)
     if profile:
         click.echo(terminal.profile(verdicts))
-    click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+
+
+def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet: bool) -> None:
+    """Look for mistakes that explain the failures; keep what is found with the run."""
+    from ..reports.telling import tell_diagnosis
+    from ..reports.terminal import progress
+    from ..verify import run_files
+    from ..verify.diagnosis.asking import diagnoses
+    from ..verify.verdict import WRONG
+
+    wrong = {v.subject for v in verdicts if v.status in WRONG}
+    if not wrong or run_files.diagnosed(folder):
+        return
+    with progress(len(wrong)) as advance:
+        for found in diagnoses(verdicts, request.subjects, memory=request.memory):
+            run_files.keep_diagnosis(folder, found.to_json())
+            advance(found.subject)
+            if not quiet:
+                tell_diagnosis(found)
 
 
 def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:

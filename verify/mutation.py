@@ -17,8 +17,8 @@ from .verdict import WRONG, Verdict
 
 SCHEMA = "gatewise.mutants/1"
 
-IMPATIENT = 40.0
-"""Seconds after which a mutant counts as hanging; the others need a few on a busy machine."""
+IMPATIENT, PATIENT = 40.0, 600.0
+"""Seconds for one check of a mutant that may hang, and of the others, on a busy machine, too."""
 
 MEMORY = 1024
 """MiB that a mutant may take; the one that eats memory shall not eat much."""
@@ -70,7 +70,8 @@ class Matrix:
 
         def ask(row: Row, checks: list[str]) -> None:
             task = Task(Named(row.name), checks[0], row.dtype, self.budget, self.seed, shrink=False)
-            waiting[self.pool.hold([task])] = row, checks[1:]
+            seconds = IMPATIENT if _may_hang(row) else PATIENT
+            waiting[self.pool.hold([task], seconds)] = row, checks[1:]
 
         for row in blank_rows(chosen):
             ask(row, self._order(row))
@@ -95,6 +96,10 @@ class Matrix:
         ]  # fmt: skip
         first = [id for id in mutant.killed_by if id in concerned]
         return [*first, *(id for id in concerned if id not in first)]
+
+
+def _may_hang(row: Row) -> bool:
+    return any(m.isolated for m in mutants() if m.id == row.mutant)
 
 
 def blank_rows(chosen: Sequence[Mutant]) -> list[Row]:

@@ -35,14 +35,15 @@ class Search:
     tried: int = 0
     complete: bool = True
 
-    def note(self, hypothesis: Hypothesis, off: float) -> None:
-        """Take a hypothesis in, or remember how far off it is."""
+    def note(self, hypothesis: Hypothesis, off: float) -> bool:
+        """Take a hypothesis in, or remember how far off it is; return whether it fits."""
         self.tried += 1
         if off <= 1:
             self.fits.append(hypothesis)
             self.residual = max(self.residual, off)
         elif off < self.runner_up:
             self.runner_up, self.runner_up_name = off, hypothesis.name
+        return off <= 1
 
 
 @dataclass
@@ -100,18 +101,21 @@ class Explainer:
         alone = [_Alone.of(h, self._signatures(h), right, self.observations) for h in known]
         wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
         deadline = time.monotonic() + LONGEST
-        tried = set()
+        tried, fitting = set(), set()
         for strict in (True, False):
             for first, second in permutations(alone, 2):
                 both = first.hypothesis + second.hypothesis
-                if both.ids in tried or not _may_explain(first, second, wrong, strict=strict):
+                if both.ids in tried or frozenset(both.ids) in fitting:
+                    continue
+                if not _may_explain(first, second, wrong, strict=strict):
                     continue
                 if time.monotonic() > deadline:
                     found.complete = False
                     return
                 tried.add(both.ids)
                 self.on_try(both.name)
-                found.note(both, self.off(both))
+                if found.note(both, self.off(both)):
+                    fitting.add(frozenset(both.ids))
                 if len(found.fits) >= ENOUGH:
                     return
             if found.fits:

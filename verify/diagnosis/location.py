@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..calling import Called
 from ..case import Case
@@ -12,7 +14,8 @@ from ..oracle import draw_cotangents, draw_inputs
 from ..shrinking import PLAIN
 from ..subjects.protocol import Subject
 from ..verdict import Verdict
-from .observing import VALUES, Experiment, Observation, observe, run_check
+from .observing import VALUES, Experiment, Key, Observation, observe, residual, run_check
+from .replaying import signature
 
 SMALL = 8
 """A failing case whose sizes could not be made smaller than this is about size."""
@@ -21,15 +24,28 @@ LONGEST, WIDEST = 1100, 140
 """Steps and units up to which a threshold is looked for."""
 
 TRAINING = ("dropout", "modes")
-CALLS = ("purity", "repeat", "reweight", "backward-twice", "strided")
+
+WORDS = {
+    "layers": "more than one layer",
+    "bidirectional": "two directions",
+    "lengths": "different lengths",
+    "zero_length": "a row of length 0",
+    "dropout": "dropout",
+    "layout": "input",
+    "state": "an initial state",
+    "bias": "biases",
+    "scale": "weights",
+}
+"""Options as a location puts them; before the layout's and the scale's stands which."""
 
 
 @dataclass(frozen=True)
 class Location:
     """Where a layer is wrong.
 
-    ``part``: ``outputs``, ``gradients``, ``training``, ``calls`` (values are right, but not what
-    calls do to each other or to their arguments), ``program`` (it raised, or its process ended).
+    ``part``: ``outputs``, ``gradients``, ``tangents`` (derivatives in forward mode), ``training``,
+    ``calls`` (a call alone is right, but not what calls do to each other or to their arguments),
+    ``program`` (it raised, or its process ended).
     ``needs`` are the options without which the mistake does not show, ``quantities`` what is off,
     ``place`` the first wrong entry, ``from_size`` from which size on, "" if from the smallest.
     """
@@ -54,10 +70,11 @@ def locate(
     """Say where a layer is wrong, from its failing checks on their simplest cases."""
     simplest = min(failing, key=_complexity)
     case = Case.from_json(simplest.case)
+    part, quantities = _part(subject, failing, observations)
     return Location(
-        _part(failing, observations),
+        part,
         tuple(_needs(subject, simplest.check, case)),
-        tuple(_quantities(observations)),
+        quantities,
         simplest.place,
         from_size(subject, case) if max(case.T, case.H, case.B) > SMALL else "",
     )
@@ -69,51 +86,61 @@ def _complexity(verdict: Verdict) -> tuple[int, int]:
     return options, case.T * case.B * case.H * case.D
 
 
-def _part(failing: Sequence[Verdict], observations: Sequence[Observation]) -> str:
+def _part(
+    subject: Subject, failing: Sequence[Verdict], observations: Sequence[Observation]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the part, and the quantities of it that are off where any is first seen to be."""
     checks = {v.check for v in failing}
+    off = [{key[2]: None for key in sorted(seen.deviating)} for seen in observations]
+    anything = tuple(next(filter(None, off), ()))
     if checks <= set(TRAINING):
-        return "training"
+        return "training", anything
     if any(v.status in ("crashed", "timeout") for v in failing):
-        return "program"
-    names = {key[2] for seen in observations for key in seen.deviating}
-    if any(not name.startswith("gradient of ") for name in names):
-        return "outputs"
-    if names:
-        return "gradients"
-    return "training" if checks & set(TRAINING) else "calls"
+        return "program", anything
+    wrong: dict[str, dict[str, None]] = {}
+    for number, seen in enumerate(observations):
+        for part, name in _wrong_alone(subject, seen):
+            wrong.setdefault(part, {})[f"{number} {name}"] = None
+    for part in ("outputs", "gradients", "tangents"):
+        if part in wrong:
+            found = [name.split(" ", 1) for name in wrong[part]]
+            return part, tuple(name for number, name in found if number == found[0][0])
+    return "training" if checks & set(TRAINING) else "calls", anything
 
 
-def _quantities(observations: Sequence[Observation]) -> list[str]:
-    """Return the quantities that are off, of the first observation in which any is."""
-    for seen in observations:
-        if seen.deviating:
-            return list(dict.fromkeys(key[2] for key in sorted(seen.deviating)))
-    return []
+def _wrong_alone(subject: Subject, seen: Observation) -> Iterator[tuple[str, str]]:
+    """Yield part and quantity that are wrong in a call that a new layer makes, and no other."""
+    wrong: dict[tuple[int, int], list[Key]] = {}
+    for key in sorted(seen.deviating | seen.varying.keys()):
+        wrong.setdefault(key[:2], []).append(key)
+    for (number, pair), keys in wrong.items():
+        call = seen.calls[number]
+        modes = [c for c in seen.calls[:number] if c.layer is call.layer and c.inputs is None][-1:]
+        pulled = call.cotangents and [call.cotangents[pair]]
+        alone = replace(seen, calls=[*modes, replace(call, cotangents=pulled)])
+        again = signature(subject, subject.build, alone)
+        for key in keys:
+            level, name = seen.levels[key], key[2]
+            level = np.where(seen.varying.get(key, False), seen.scale(key), level)
+            got = again.get((len(modes), 0, name))
+            if got is None or not residual(got, seen.right[key], level) <= 1:
+                gradient = "gradients" if name.startswith("gradient of ") else "outputs"
+                yield "tangents" if call.tangents is not None else gradient, name
 
 
 def _needs(subject: Subject, check: str, case: Case) -> list[str]:
     """Return the options in words without which a check that could do without them passes."""
-    words = {
-        "layers": "more than one layer",
-        "bidirectional": "two directions",
-        "lengths": "different lengths",
-        "zero_length": "a row of length 0",
-        "dropout": "dropout",
-        "layout": f"{case.layout} input",
-        "state": "an initial state",
-        "bias": "biases",
-        "scale": f"{case.scale} weights",
-    }
     found = []
-    for name, plain in PLAIN.items():
-        if name not in words or getattr(case, name) == plain:
+    for name, words in WORDS.items():
+        plain, given = PLAIN[name], getattr(case, name)
+        if given == plain:
             continue
         without = replace(case, **{name: plain})  # type: ignore[arg-type]
         held = Experiment(check, without)
         if subject.options.lacking(without) or check_named(check).refuses(without):
             continue
         if not any(run_check(subject, held)):
-            found.append(words[name])
+            found.append(f"{given} {words}" if name in ("layout", "scale") else words)
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...reference.functions import Array
+from ..bounded import Bounded
 from ..calling import Call, Called, NotOffered, SubjectCrashed, recording
 from ..case import Case
 from ..check import Mismatch
@@ -32,6 +33,9 @@ MARGIN = 64.0
 """Other programs than the right one round differently: bounds are those of the right one, wider
 by this. The gap between explanations that fit and others is many orders of magnitude, and is
 shown."""
+
+NEGLIGIBLE = 2.0**-20
+"""Share of the largest number's roundoff that is not compared: subnormals may be flushed."""
 
 BLIND = {"float64": 2.0**-20, "float32": 2.0**-8}
 """Numbers whose level is above this share of the largest say nothing, and are not compared."""
@@ -103,7 +107,7 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
                     continue
                 key, bounded = (number, k, name), wanted[name]
                 found.seen[key], found.right[key] = np.asarray(seen), bounded.value
-                level = _level(experiment.case, bounded.value, bounded.bound)
+                level = _level(experiment.case, bounded, np.asarray(seen))
                 found.levels[key] = np.full(level.shape, np.nan) if number in masked else level
     return found
 
@@ -174,13 +178,24 @@ def _wanted(call: Call) -> Iterator[object]:
         yield from expected_gradients(subject, case, call.inputs, call.cotangents)
 
 
-def _level(case: Case, value: Array, bound: Array) -> Array:
-    """Return, entry by entry, how far off another program may be; nan: too far to say anything."""
+def _level(case: Case, right: Bounded, seen: Array) -> Array:
+    """Return, entry by entry, how far off another program may be; nan: too far to say anything.
+
+    A wrong layer's numbers may be larger than the right ones by orders of magnitude; to those
+    the right ones' relative accuracy applies.
+    """
+    value, bound = right.value, right.bound
+    if seen.shape != value.shape:
+        seen = value
     with np.errstate(all="ignore"):
         finite = np.isfinite(value) & np.isfinite(bound)
-        scale = float(np.max(np.abs(value), where=finite, initial=0.0))
+        sizes = np.maximum(np.abs(value), np.where(np.isfinite(seen), np.abs(seen), 0.0))
+        scale = float(np.max(sizes, where=finite, initial=0.0))
+        relative = bound[finite & (value != 0)] / np.abs(value[finite & (value != 0)])
         near = np.maximum(bound, np.median(bound[finite]) if finite.any() else np.nan)
-        level = MARGIN * near + np.finfo(np.float64).tiny
+        if relative.size:
+            near = np.maximum(near, np.median(relative) * sizes)
+        level = MARGIN * near + NEGLIGIBLE * np.finfo(case.dtype).eps * scale
     if scale == 0:  # what is exactly 0 may be nearly 0 in another program
         level = np.maximum(level, MARGIN * np.finfo(case.dtype).eps)
         scale = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -44,25 +44,35 @@ def replay(
 
 def _again(layer: Built, call: Call) -> Sequence[Result]:
     assert call.inputs is not None  # noqa: S101 - replay skips those
-    inputs: Inputs = copied(call.inputs)
+    inputs = _copied_inputs(call.inputs)
     if call.tangents is not None:
-        return [layer.jvp(inputs, call.tangents)]
+        return [layer.jvp(inputs, _copied_inputs(call.tangents))]
     if call.cotangents is None:
         return [layer.forward(inputs)]
     return layer.gradients(inputs, [_copied(pair) for pair in call.cotangents])
 
 
+def _copied_inputs(inputs: Inputs) -> Inputs:
+    return replace(
+        copied(inputs),
+        x=_view_copied(inputs.x),
+        state=None if inputs.state is None else tuple(map(_view_copied, inputs.state)),
+    )
+
+
 def _copied(pair: Cotangents) -> Cotangents:
     """Return other memory with the same strides: a wrong layer may write into it, or read it so."""
     dy, dfinal = pair
-    return _like(dy), tuple(_like(d) for d in dfinal)
+    ends = tuple(None if d is None else _view_copied(d) for d in dfinal)
+    return None if dy is None else _view_copied(dy), ends
 
 
-def _like(array: Array | None) -> Array | None:
-    if array is None or 0 in array.strides:
+def _view_copied(array: Array) -> Array:
+    """Return the same numbers with the same strides in other memory."""
+    if 0 in array.strides:  # broadcast, and not to be written into
         return array
     root = array.base if isinstance(array.base, np.ndarray) else array
-    return deepcopy(array) if root is array else _view(array, root)
+    return array.copy() if root is array else _view(array, root)
 
 
 def _view(array: Array, root: Array) -> Array:
