@@ -7,6 +7,7 @@ import numpy as np
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.conventions import Convention, mapping
+from gatewise.verify.conventions.stored import Stored
 from gatewise.verify.options import Options
 from gatewise.verify.subjects.framework import FrameworkSubject, Plain
 from gatewise.verify.subjects.protocol import Result, SubjectUnavailable
@@ -17,8 +18,8 @@ class Right(FrameworkSubject):
     names: tuple = ()
 
     @property
-    def keys(self):
-        return self.names
+    def stored(self):
+        return Stored(self.names)
 
     def version(self):
         return "other 1.0"

@@ -84,7 +84,7 @@ def test_options_are_inferred(options):
     assert not any(made[name].any() for name in added)
     assert len(added) == (0 if options.get("bias", True) else 2)
     end = End("torch:LSTM", subject_named("torch:LSTM").convention)
-    convention, case = infer(end, arrays)
+    convention, case, _ = infer(end, arrays)
     assert (case.D, case.H, case.P) == (3, 4, options.get("proj_size", 0))
     assert case.bias is options.get("bias", True)
     assert convention.projected is bool(case.P)

@@ -18,8 +18,9 @@ from ..reference.functions import Array
 from .case import Case
 from .conventions.convention import Convention
 from .conventions.mapping import NoHome
-from .conventions.porting import Conversion, End, Unfit, infer, verify
+from .conventions.porting import Conversion, End, infer, verify
 from .conventions.porting import convert as _convert
+from .conventions.stored import Stored, Unfit
 from .isolation import MEMORY, Isolated
 from .options import Options
 from .subjects.loading import UnknownSubject
@@ -44,20 +45,23 @@ class Converter:
     _ends: dict[str, End] = field(default_factory=dict)
 
     def convert(self, arrays: Mapping[str, Array]) -> tuple[Conversion, dict[str, Array]]:
-        """Return the conversion, and its result under the target's own names."""
+        """Return the conversion, and its result as a file of the target's holds it."""
         target = self.end(self.target)
         done = _convert(self.end(self.source), target, arrays)
-        return done, {target.own(name): array for name, array in done.result.items()}
+        return done, target.stored.written(done.result)
 
     def verify(self, done: Conversion, result: Mapping[str, Array]) -> str:
         """Hold both ends to the source's parameters; return in a sentence how close they are.
 
-        ``result`` are the target's arrays under its own names, as they were written. Raises
-        Mismatch where one is off, NotVerified where one does not run.
+        ``result`` are the arrays of the target's file, as they were written. Raises Mismatch where
+        one is off, NotVerified where one does not run.
         """
-        target = self.end(self.target)
-        held, _ = infer(target, result)
-        named = {name: result[target.own(name)] for name in done.result}
+        for end in (self.end(self.source), self.end(self.target)):
+            if done.case.dtype not in end.dtypes:
+                raise NotVerified(
+                    f"{end.name} computes in {' and '.join(end.dtypes)}, not in {done.case.dtype}"
+                )
+        held, _, named = infer(self.end(self.target), result)
         written = Conversion(done.case, done.source, held, done.given, named)
         try:
             ledger = verify("source", "target", written, self._run)
@@ -108,8 +112,9 @@ def _end(named: Named, found: Mapping[str, Any]) -> End:
     return End(
         named.name,
         Convention.from_json(found["convention"]),
-        tuple((a, b) for a, b in found["keys"]),
+        Stored.from_json(found["stored"]),
         Options(**options | {"reasons": reasons}),
+        tuple(found["dtypes"]),
     )
 
 

@@ -17,6 +17,7 @@ from .checks.subject_check import SubjectCheck
 from .conventions.identify import identify
 from .conventions.porting import inputs
 from .conventions.probing import Unreadable
+from .conventions.stored import Stored
 from .options import Options
 from .runner import BUDGETS, hold
 from .subjects import subject_named
@@ -153,8 +154,9 @@ def ported(subject: Subject) -> dict[str, Any]:
         return {"problem": "its adapter states no convention"}
     return {
         "convention": asdict(convention),
-        "keys": getattr(subject, "keys", ()),
+        "stored": getattr(subject, "stored", Stored()).to_json(),
         "options": asdict(subject.options),
+        "dtypes": subject.dtypes,
     }
 
 

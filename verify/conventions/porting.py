@@ -1,7 +1,7 @@
 """Carry a layer's parameters from one framework's arrays to another's, and hold both to it.
 
-Files hold arrays under the framework's own names. Sizes, layers and directions are read from the
-names and shapes; what is missing, too much or of another shape is an error that says so.
+Files hold arrays under the framework's own names, see ``stored``. Sizes, layers and directions are
+read from names and shapes; what is missing, too much or of another shape is an error that says so.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..options import Options
 from . import mapping
 from .convention import Convention
 from .mapping import NoHome
+from .stored import DEEPEST, Stored, Unfit
 from .translating import stored_shapes, translated
 
 LARGEST_FILE = 2**33
@@ -31,35 +32,26 @@ LARGEST_FILE = 2**33
 
 MOST_ARRAYS = 4096
 DTYPES = {"F32": "float32", "F64": "float64"}
-DEEPEST = 64
-"""Layers that are looked for."""
-
-TEMPLATE = "{name}_l{layer}{reverse}"
-
-
-class Unfit(ValueError):
-    """A file, or its arrays, are not what they should be; the message says what is wrong."""
 
 
 @dataclass(frozen=True)
 class End:
-    """One end of a conversion: what arrays mean there, what they are called, what it offers.
+    """One end of a conversion: what arrays mean there, how files hold them, what it offers.
 
-    ``keys`` are pairs of a convention's name and the framework's own, in which ``{layer}`` and
-    ``{reverse}`` (empty, or ``_reverse``) stand for the pass; default: the convention's names.
+    ``dtypes`` are those it computes in.
     """
 
     name: str
     convention: Convention
-    keys: tuple[tuple[str, str], ...] = ()
+    stored: Stored = field(default_factory=Stored)
     options: Options = field(default_factory=Options)
+    dtypes: tuple[str, ...] = ("float64", "float32")
 
-    def own(self, name: str) -> str:
-        """Return the framework's own name of an array, weight_ih_l0_reverse for instance."""
-        stem, _, place = name.rpartition("_l")
-        layer, _, reverse = place.partition("_")
-        template = dict(self.keys).get(stem, TEMPLATE)
-        return template.format(name=stem, layer=layer, reverse=reverse and f"_{reverse}")
+    @property
+    def arrays(self) -> list[str]:
+        """The names of all the arrays that its files may hold for a pass."""
+        projected = [] if self.convention.projected else ["weight_hr"]
+        return [*(packed.name for packed in self.convention.arrays()), *projected]
 
 
 @dataclass(frozen=True)
@@ -74,72 +66,75 @@ class Conversion:
 
 
 def convert(source: End, target: End, arrays: Mapping[str, Array]) -> Conversion:
-    """Carry arrays under the source's own names over; NoHome or Unfit say why it cannot be."""
-    convention, case = infer(source, arrays)
+    """Carry arrays of a file of the source's over; NoHome or Unfit say why it cannot be."""
+    convention, case, given = infer(source, arrays)
     lacking = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
         "layers", "bidirectional", "projection")]  # fmt: skip
     if lacking:
         raise NoHome(f"{target.name}: {target.options.why(tuple(lacking))}")
     aim = replace(target.convention, projected=convention.projected)
-    given = {name: arrays[source.own(name)] for name in stored_shapes(convention, case)}
     return Conversion(case, convention, aim, given, translated(convention, aim, case, given))
 
 
-def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case]:
-    """Return the convention, without biases if there are none, and a case of the arrays' sizes."""
+def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case, dict[str, Array]]:
+    """Return the convention, a case of the arrays' sizes, and a file's arrays by its names.
+
+    The convention has no biases if the file has none.
+    """
+    found, extra = end.stored.opened(end.arrays, arrays)
     c = end.convention
-    if end.own("weight_hr_l0") in arrays and c.family == "lstm":
+    if "weight_hr_l0" in found and c.family == "lstm":
         c = replace(c, projected=True)
-    if not any(end.own(f"{p.name}_l0") in arrays for p in c.arrays() if "bias" in p.name):
+    if not any(f"{p.name}_l0" in found for p in c.arrays() if "bias" in p.name):
         c = replace(c, bias=())
-    case = replace(_case(end, c, arrays), bias=c.bias == end.convention.bias)
-    wanted = {end.own(name): shape for name, shape in stored_shapes(c, case).items()}
-    for name, shape in wanted.items():
-        if name not in arrays:
-            raise Unfit(f"{name} {list(shape)} is missing: there are {_some(arrays)}")
-        if arrays[name].shape != shape:
-            raise Unfit(f"{name}: expected shape {list(shape)}, got {list(arrays[name].shape)}")
-        if arrays[name].dtype != case.dtype:
-            raise Unfit(f"{name}: expected {case.dtype} as the others, got {arrays[name].dtype}")
-        if not np.isfinite(arrays[name]).all():
-            raise Unfit(f"{name}: holds numbers that are not finite")
-    if extra := [name for name in arrays if name not in wanted]:
-        raise Unfit(f"{_some(extra)} belong to no array of {end.name}: expected {_some(wanted)}")
-    return c, case
+    case = replace(_case(end, c, found, arrays), bias=c.bias == end.convention.bias)
+    wanted = {}
+    for name, shape in stored_shapes(c, case).items():
+        own = wanted[name] = end.stored.called(name, both=case.bidirectional)
+        if name not in found:
+            raise Unfit(f"{own} {list(shape)} is missing: there are {_some(arrays)}")
+        if found[name].shape != shape:
+            raise Unfit(f"{own}: expected shape {list(shape)}, got {list(found[name].shape)}")
+        if found[name].dtype != case.dtype:
+            raise Unfit(f"{own}: expected {case.dtype} as the others, got {found[name].dtype}")
+        if not np.isfinite(found[name]).all():
+            raise Unfit(f"{own}: holds numbers that are not finite")
+    if extra := extra + [name for name in found if name not in wanted]:
+        expected = _some(wanted.values())
+        raise Unfit(f"{_some(extra)} belong to no array of {end.name}: expected {expected}")
+    return c, case, {name: found[name] for name in wanted}
 
 
-def _case(end: End, c: Convention, arrays: Mapping[str, Array]) -> Case:
+def _case(end: End, c: Convention, found: Mapping[str, Array], arrays: Mapping[str, Array]) -> Case:
     first = c.arrays()[0]
-    known = [k for k in range(DEEPEST) if end.own(f"{first.name}_l{k}") in arrays]
-    if not known:
-        wanted = end.own(f"{first.name}_l0")
+    known = [k for k in range(DEEPEST) if f"{first.name}_l{k}" in found]
+    if not known or known[0]:
+        wanted = end.stored.called(f"{first.name}_l0")
         raise Unfit(f"{wanted} is missing: there are {_some(arrays)}")
-    own = {end.own(f"{first.name}_l{k}") for k in range(2)}
-    layers = max(known) + 1 if len(own) > 1 else 1  # a framework's names may know no layers
-    turned = end.own(f"{first.name}_l0_reverse")
-    both = turned in arrays and turned != end.own(f"{first.name}_l0")
-    D, H, P = _sizes(c, first.layout, end, arrays)
+    D, H, P = _sizes(c, first.layout, end, found)
     for name, size in {"D": D, "H": H}.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise Unfit(f"{name} = {size}: expected 1 to {LARGEST_SIZE}")
-    dtype = str(arrays[end.own(f"{first.name}_l0")].dtype)
-    return Case(3, 2, D, H, P, layers, both, dtype=dtype)
+    both = f"{first.name}_l0_reverse" in found
+    dtype = str(found[f"{first.name}_l0"].dtype)
+    return Case(3, 2, D, H, P, max(known) + 1, both, dtype=dtype)
 
 
 def _sizes(
-    c: Convention, layout: str, end: End, arrays: Mapping[str, Array]
+    c: Convention, layout: str, end: End, found: Mapping[str, Array]
 ) -> tuple[int, int, int]:
     """Return D, H and P (0: none) from the shapes of the first layer's arrays."""
-    name = end.own(f"{c.arrays()[0].name}_l0")
-    shape, gates = arrays[name].shape, len(c.order)
+    name = f"{c.arrays()[0].name}_l0"
+    shape, gates = found[name].shape, len(c.order)
     if len(shape) != (3 if layout.startswith("gates") else 2):
-        raise Unfit(f"{name}: expected as many axes as {layout} has, got {list(shape)}")
+        own = end.stored.called(name)
+        raise Unfit(f"{own}: expected as many axes as {layout} has, got {list(shape)}")
     P = 0
     if c.projected:
-        of_R = arrays[end.own("weight_hr_l0")].shape
+        of_R = found["weight_hr_l0"].shape
         P = of_R[0] if layout in ("out-in", "interleaved") else of_R[-1]
     one, other = shape[0], shape[1]
-    found = {
+    sizes = {
         "out-in": (other, one // gates),
         "interleaved": (other, one // gates),
         "in-out": (one, other // gates),
@@ -151,7 +146,7 @@ def _sizes(
         "gates": shape[1:],
         "gates out-in": shape[:0:-1],
     }
-    D, H = found[layout]
+    D, H = sizes[layout]
     return D, H, P
 
 

@@ -1,7 +1,8 @@
 """Adapters: the implementations that can be held against the reference.
 
 A SUBJECT is a name of this folder (``torch:LSTM``), a name that an installed package registers,
-``path/to/file.py:Name`` or ``package.module:Name``. See ``protocol`` for what an adapter offers,
+``path/to/file.py:Name`` or ``package.module:Name``; where several are taken, ``FAMILY:*`` are all
+of a family (``onnxruntime:*``). See ``protocol`` for what an adapter offers,
 ``torch_like`` and ``explicit`` for the two forms that need none.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -45,9 +47,8 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         return adapted(value, name, like or getattr(value, "like", None), lines)
     if name.endswith(".py"):
         raise UnknownSubject(f"subject {name!r}: name a class in it, as {name}:MyLSTM")
-    families = {each.partition(":")[0] for each in subjects()}
-    if ":" not in name or name.partition(":")[0] in families:
-        raise UnknownSubject(f"subject {name!r} is not known; there are {', '.join(known())}")
+    if ":" not in name or family(name) in map(family, subjects()):
+        raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loading.load(name)
     like = like or getattr(loaded.value, "like", None)
     return adapted(loaded.value, name, like, loaded.import_lines)
@@ -56,6 +57,29 @@ def subject_named(name: str, like: str | None = None) -> Subject:
 def known() -> list[str]:
     """Return the names that need no path."""
     return [*subjects(), *sorted(loading.registered())]
+
+
+def family(name: str) -> str:
+    """Return what stands before the colon of a subject's name."""
+    return name.partition(":")[0]
+
+
+def expanded(names: Iterable[str]) -> list[str]:
+    """Return the names, each once, with ``FAMILY:*`` replaced by all known subjects of a family."""
+    found: dict[str, None] = {}
+    for name in names:
+        of = family(name)
+        alike = [one for one in known() if family(one) == of] if name == f"{of}:*" else [name]
+        if not alike:
+            raise UnknownSubject(f"{name}: there is no family {of!r}; there are {_there(name)}")
+        found |= dict.fromkeys(alike)
+    return list(found)
+
+
+def _there(name: str) -> str:
+    """Return the subjects of the name's family, or all families where there is none such."""
+    alike = [one for one in known() if family(one) == family(name) != name]
+    return ", ".join(alike or dict.fromkeys(f"{family(one)}:*" for one in known()))
 
 
 def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> Subject:

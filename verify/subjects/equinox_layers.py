@@ -12,6 +12,7 @@ from typing import Any
 
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import imported
 from .jax_arrays import Function, JaxSubject
@@ -32,6 +33,11 @@ class EquinoxCell(JaxSubject):
         """Return the versions of Equinox and of JAX, and what it runs on."""
         equinox, jax = imported("equinox", self.install), imported("jax", self.install)
         return f"equinox {equinox.__version__} (jax {jax.__version__}, {jax.default_backend()})"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the cells' fields."""
+        return Stored(tuple(_FIELDS.items()))
 
     def function(self, case: Case) -> Function:
         """Return the scan over the cell."""

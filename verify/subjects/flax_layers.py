@@ -16,6 +16,7 @@ from typing import Any
 from ..case import Case
 from ..conventions import Convention
 from ..conventions.mapping import suffixes
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import imported
 from .jax_arrays import Function, JaxSubject, as_drawn, laid_out, one_layer_states, stacked
@@ -54,6 +55,13 @@ class FlaxLayer(JaxSubject):
     def path(self, name: str) -> Path:
         """Return where in the cell one of the convention's arrays stands."""
         raise NotImplementedError
+
+    @property
+    def stored(self) -> Stored:
+        """Return the paths in the tree of parameters, flattened with ``/``."""
+        arrays = [packed.name for packed in self.convention.arrays()]
+        keys = tuple((a, "/".join(("{direction}cell", *self.path(a)))) for a in arrays)
+        return Stored(keys, ("", "forward_rnn/", "backward_rnn/"))
 
 
 class LinenLayer(FlaxLayer):

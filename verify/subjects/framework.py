@@ -19,6 +19,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..case import Case
 from ..conventions import Convention, mapping
+from ..conventions.stored import Stored
 from ..options import Options
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
@@ -45,13 +46,9 @@ class FrameworkSubject(ABC):
         return (cell,)
 
     @property
-    def keys(self) -> tuple[tuple[str, str], ...]:
-        """Return pairs of a name of the convention's, and the framework's own in saved files.
-
-        ``{layer}`` and ``{reverse}`` ("" or "_reverse") stand for the pass, as in
-        ``("weight_ih", "rnn.kernel_{layer}")``. Default: the convention's names.
-        """
-        return ()
+    def stored(self) -> Stored:
+        """Return how files saved from the framework hold the convention's arrays."""
+        return Stored()
 
     @abstractmethod
     def version(self) -> str:

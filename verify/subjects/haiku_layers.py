@@ -14,6 +14,7 @@ from typing import Any
 
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import imported
 from .jax_arrays import Function, JaxSubject, as_drawn, laid_out, one_layer_states, stacked
@@ -35,6 +36,14 @@ class HaikuCore(JaxSubject):
         """Return the versions of Haiku and of JAX, and what it runs on."""
         haiku, jax = imported("haiku", self.install), imported("jax", self.install)
         return f"dm-haiku {haiku.__version__} (jax {jax.__version__}, {jax.default_backend()})"
+
+    @property
+    def stored(self) -> Stored:
+        """Return modules and names of the parameters, joined by ``/``."""
+        places = _NAMES[self.kind].items()
+        return Stored(
+            tuple((a, f"{self.module}{{later}}{inner}/{name}") for a, (inner, name) in places)
+        )
 
     def function(self, case: Case) -> Function:
         """Return the transformed unroll."""

@@ -22,6 +22,7 @@ from ...reference.functions import Array
 from ..case import Case
 from ..conventions import Convention
 from ..conventions.mapping import suffixes
+from ..conventions.stored import Stored
 from ..options import Options
 from . import jax_arrays
 from .framework import Plain, imported, within
@@ -48,6 +49,16 @@ class KerasLayer(jax_arrays.JaxSubject):
         """Return the versions of Keras and of its backend."""
         keras, backend = self._keras(), imported(BACKEND, self.install)
         return f"keras {keras.__version__} ({BACKEND} {backend.__version__})"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the variables' paths within the layer; those of Keras begin with its name."""
+        names = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
+        layer = "simple_rnn" if self.kind == "SimpleRNN" else self.kind.lower()
+        arrays = (packed.name for packed in self.convention.arrays())
+        keys = ((a, f"{{direction}}{layer}_cell/{names.get(a, 'bias')}") for a in arrays)
+        directions = ("", f"forward_{layer}*/", f"backward_{layer}*/")
+        return Stored(tuple(keys), directions, joined="stacked")
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""

@@ -19,6 +19,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import FrameworkSubject, Plain, imported
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
@@ -37,6 +38,11 @@ class MlxLayer(FrameworkSubject):
     def version(self) -> str:
         """Return the version of MLX."""
         return f"mlx {imported('mlx.core', INSTALL).__version__}, CPU"
+
+    @property
+    def stored(self) -> Stored:
+        """Return MLX's names, as in a layer's ``save_weights``."""
+        return Stored(self.attributes)
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called on the CPU."""

@@ -17,6 +17,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import Plain, by_pass, imported
 from .projecting import ProjectingSubject
@@ -44,6 +45,13 @@ class NcnnLayer(ProjectingSubject):
     def version(self) -> str:
         """Return the version of ncnn."""
         return f"ncnn {imported('ncnn', 'ncnn').__version__}, CPU, float32 storage and arithmetic"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the names in ncnn's table of operators; its files hold these without names."""
+        names = (("weight_ih", "weight_xc"), ("bias", "bias_c"), ("weight_hh", "weight_hc"))
+        every = (*names, ("weight_hr", "weight_hr"))
+        return Stored(tuple((a, f"{name}_data") for a, name in every), axis=True)
 
     def build(self, case: Case) -> Built:
         """Return a function that builds a network of the one layer, and runs it row by row."""

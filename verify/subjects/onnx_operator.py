@@ -15,6 +15,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from .framework import by_pass
 from .protocol import Inputs, Result
 
@@ -67,6 +68,18 @@ class Operator:
         )
         opset = helper.make_opsetid("", OPSET)
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+
+    @property
+    def stored(self) -> Stored:
+        """Return the names of its inputs, which are what a model's file holds.
+
+        Coupled gates have the convention's names: a model has a block for f that is not used.
+        """
+        if self.convention.coupled:
+            return Stored()
+        names = {"weight_ih": "W", "weight_hh": "R", "bias_ih": "B", "bias_hh": "B"}
+        peephole = {"peephole": "P"} if self.convention.peepholes else {}
+        return Stored(tuple({**names, **peephole}.items()), joined="concatenated", axis=True)
 
     @property
     def outputs(self) -> list[str]:

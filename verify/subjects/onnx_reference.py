@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..case import Case
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import FrameworkSubject, Plain, imported
 from .onnx_operator import Operator, convention
@@ -26,6 +27,11 @@ class OnnxReference(FrameworkSubject):
     def version(self) -> str:
         """Return the version of onnx."""
         return f"onnx {imported('onnx', 'onnx').__version__}"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the operator's inputs."""
+        return self.operator.stored
 
     def build(self, case: Case) -> Plain:
         """Return the operator, ready to be called."""

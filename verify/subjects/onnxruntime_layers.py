@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..case import Case
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import FrameworkSubject, Plain, imported
 from .once import OncePerParameters, what_is_given
@@ -34,6 +35,11 @@ class OnnxRuntime(FrameworkSubject):
         """Return the version and the provider."""
         imported("onnx", INSTALL)
         return f"onnxruntime {import_runtime().__version__}, {PROVIDER}"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the operator's inputs."""
+        return self.operator.stored
 
     def build(self, case: Case) -> Plain:
         """Return the operator, ready to be called."""

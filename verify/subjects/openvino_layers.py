@@ -21,6 +21,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import FrameworkSubject, Plain, by_pass, imported
 from .once import OncePerParameters
@@ -44,6 +45,11 @@ class OpenVino(FrameworkSubject):
     def version(self) -> str:
         """Return the version and the precision."""
         return f"openvino {import_openvino().__version__}, precision {PRECISION}"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the names of its inputs, one entry a direction."""
+        return Stored((("weight_ih", "W"), ("weight_hh", "R"), ("bias", "B")), axis=True)
 
     def build(self, case: Case) -> Plain:
         """Return the operator, ready to be called."""

@@ -24,6 +24,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from .framework import Plain, imported, within
 from .projecting import ProjectingSubject
@@ -41,6 +42,14 @@ class PaddleLayer(ProjectingSubject):
     def version(self) -> str:
         """Return the version of Paddle."""
         return f"paddle {_paddle().__version__}, CPU"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the cells' names in ``state_dict``, which repeats them under the layer's."""
+        names = {"weight_hr": "weight_ho"}
+        arrays = [packed.name for packed in self.convention.arrays()]
+        keys = ((a, f"{{layer}}.cell{{direction}}.{names.get(a, a)}") for a in [*arrays, *names])
+        return Stored(tuple(keys), ("", "_fw", "_bw"), turned=("weight_hr",))
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""

@@ -32,7 +32,7 @@ from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavaila
 
 @dataclass(frozen=True)
 class TensorFlowOp(FrameworkSubject):
-    """An op of tf.raw_ops."""
+    """An op of tf.raw_ops; an op stores no parameters, so files have the convention's names."""
 
     op: str = ""
 

@@ -11,6 +11,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..case import Case
 from ..conventions import Convention
+from ..conventions.stored import Stored
 from ..options import Options
 from . import torch_caller
 from . import torch_parameters as packing
@@ -119,10 +120,10 @@ class TorchCell(TorchSubject):
         )
 
     @property
-    def keys(self) -> tuple[tuple[str, str], ...]:
+    def stored(self) -> Stored:
         """Return torch's own names, which number no layers."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple((name, name) for name in names)
+        return Stored(tuple((name, name) for name in names))
 
     def build(self, case: Case) -> TorchModule:
         """Return the cell, ready to be called in a loop."""

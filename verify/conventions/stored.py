@@ -1,0 +1,176 @@
+"""How a framework's own files hold a convention's arrays: their names, and several in one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+
+DEEPEST = 64
+"""Layers that are looked for."""
+
+TEMPLATE = "{name}_l{layer}{direction}"
+PLACES = ("", "_reverse")
+JOINED = ("", "concatenated", "stacked")
+
+
+class Unfit(ValueError):
+    """A file, or its arrays, are not what they should be; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What files call the arrays; the default is the convention's names.
+
+    ``keys`` are pairs of a convention's array and the framework's own name for it. In a name
+    ``{layer}`` is the layer's number, ``{later}`` the same as ``_1`` and nothing for the first
+    layer; ``{direction}`` is one of ``directions``: the only one, forward, backward. ``*`` is
+    read as anything within a part of a path, and not written.
+
+    Arrays with one name in common are ``joined`` in the order of the keys: "concatenated", or
+    "stacked" along a new axis. ``axis``: both directions lie along a first axis, even if there is
+    one. ``turned`` are arrays that files hold transposed.
+    """
+
+    keys: tuple[tuple[str, str], ...] = ()
+    directions: tuple[str, ...] = ("", *PLACES)
+    joined: str = ""
+    axis: bool = False
+    turned: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Stored:
+        """Read what to_json made, also by way of JSON."""
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**given | {"keys": tuple((a, b) for a, b in value["keys"])})
+
+    def own(self, name: str, *, both: bool = False) -> str:
+        """Return the framework's own name of an array, weight_ih_l0_reverse for instance.
+
+        ``both``: it is one of two directions.
+        """
+        return self._pattern(name, both and not self.axis).replace("*", "")
+
+    def called(self, name: str, *, both: bool = False) -> str:
+        """Return the same for messages, with the convention's where it is one of several."""
+        keys = dict(self.keys)
+        several = self.axis or [*keys.values()].count(keys.get(_stem(name), "")) > 1
+        own = self.own(name, both=both)
+        return f"{own} ({name})" if several else own
+
+    def written(self, named: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the arrays of a file, from those of every pass under the convention's names."""
+        both = any(name.endswith(PLACES[1]) for name in named)
+        stems = [stem for stem, _ in self.keys]
+        stems += [stem for stem in dict.fromkeys(map(_stem, named)) if stem not in stems]
+        found: dict[str, list[Array]] = {}
+        for place in dict.fromkeys(name.removeprefix(_stem(name)) for name in named):
+            parts: dict[str, list[Array]] = {}
+            for stem in (s for s in stems if s + place in named):
+                own = self.own(stem + place, both=both)
+                parts.setdefault(own, []).append(self._turned(stem, named[stem + place]))
+            for own, arrays in parts.items():
+                found.setdefault(own, []).append(self._join(arrays))
+        return {own: np.stack(a) if self.axis else a[0] for own, a in found.items()}
+
+    def opened(
+        self, stems: Sequence[str], arrays: Mapping[str, Array]
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Return a file's arrays under the convention's names, and the file's names for no array.
+
+        All names may have a beginning in common, a path to the layer. Arrays that repeat others to
+        the bit, as in Paddle's files, are passed over. ``stems`` are the convention's arrays.
+        """
+        beginning, both = self._begun(f"{stems[0]}_l0", arrays)
+        found: dict[str, Array] = {}
+        taken: dict[str, None] = {}
+        for layer, reverse in ((k, r) for k in range(DEEPEST) for r in PLACES[: 1 + both]):
+            for pattern, names in self._shared(stems, f"_l{layer}{reverse}", both).items():
+                key = _matching(beginning, pattern, arrays)
+                if key is not None and key not in taken:
+                    taken[key] = None
+                    found |= dict(self._parts(key, arrays[key], names))
+        read = {_content(arrays[key]) for key in taken} if len(taken) < len(arrays) else set()
+        return found, [k for k in arrays if k not in taken and _content(arrays[k]) not in read]
+
+    def _pattern(self, name: str, both: bool) -> str:
+        stem = _stem(name)
+        layer, _, reverse = name.removeprefix(f"{stem}_l").partition("_")
+        direction = self.directions[(2 if reverse else 1) if both else 0]
+        later = "" if layer == "0" else f"_{layer}"
+        template = dict(self.keys).get(stem, TEMPLATE)
+        return template.format(name=stem, layer=layer, later=later, direction=direction)
+
+    def _begun(self, name: str, arrays: Mapping[str, Array]) -> tuple[str, bool]:
+        """Return what all names begin with, and whether they tell two directions apart."""
+        for both in (False,) if self.axis else (True, False):
+            pattern = re.compile(rf"((?:.*[/.])?){_regular(self._pattern(name, both))}")
+            for key in arrays:
+                if match := pattern.fullmatch(key):
+                    return match[1], both
+        return "", False
+
+    def _shared(self, stems: Sequence[str], place: str, both: bool) -> dict[str, list[str]]:
+        """Return which of the convention's arrays each of a pass's names in the file stands for."""
+        order = [stem for stem, _ in self.keys if stem in stems]
+        found: dict[str, list[str]] = {}
+        for stem in dict.fromkeys([*order, *stems]):
+            found.setdefault(self._pattern(stem + place, both), []).append(stem + place)
+        return found
+
+    def _parts(self, key: str, array: Array, names: list[str]) -> Iterator[tuple[str, Array]]:
+        """Yield the convention's arrays that one array of a file holds."""
+        if self.axis and array.shape[:1] not in ((1,), (2,)):
+            raise Unfit(f"{key}: expected an axis of 1 or 2 directions first, got {_shape(array)}")
+        for reverse, one in zip(PLACES, array if self.axis else [array], strict=False):
+            for name, part in zip(names, self._split(key, one, len(names)), strict=True):
+                yield name + reverse, self._turned(_stem(name), part)
+
+    def _join(self, arrays: list[Array]) -> Array:
+        if len(arrays) == 1:
+            return arrays[0]
+        return np.stack(arrays) if self.joined == "stacked" else np.concatenate(arrays)
+
+    def _split(self, key: str, array: Array, count: int) -> list[Array]:
+        if count == 1:
+            return [array]
+        length = array.shape[0] if array.ndim else 0
+        if not length or length % count or (self.joined == "stacked" and length != count):
+            raise Unfit(f"{key}: expected {count} arrays {self.joined}, got {_shape(array)}")
+        return list(array) if self.joined == "stacked" else np.split(array, count)
+
+    def _turned(self, stem: str, array: Array) -> Array:
+        return array.T if stem in self.turned else array
+
+
+def _stem(name: str) -> str:
+    """Return weight_ih of weight_ih_l0_reverse."""
+    return name.rpartition("_l")[0]
+
+
+def _regular(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\*", "[^/]*")
+
+
+def _matching(beginning: str, pattern: str, arrays: Mapping[str, Array]) -> str | None:
+    if "*" not in pattern:
+        return beginning + pattern if beginning + pattern in arrays else None
+    whole = re.compile(re.escape(beginning) + _regular(pattern))
+    return next(filter(whole.fullmatch, arrays), None)
+
+
+def _content(array: Array) -> tuple[str, tuple[int, ...], bytes]:
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def _shape(array: Array) -> str:
+    return str(list(array.shape))
