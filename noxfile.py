@@ -1,19 +1,45 @@
 """The sessions; ``nox -s NAME`` runs one. CI runs the first three."""
 
+import argparse
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.error_on_missing_interpreters = True
 CONSTRAINTS = ["-c", "constraints.txt"]
 SUBJECTS = ["torch:RNN", "torch:LSTM", "torch:GRU"]
+CONFORMANCE = Path("reports/out/conformance")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Frameworks that install together: extras, the families of subjects, variables."""
+
+    extras: str
+    families: tuple[str, ...]
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+ENVIRONMENTS = {
+    "onnx": Environment("onnx", ("onnxruntime", "onnx-reference")),
+    "openvino": Environment("openvino", ("openvino",)),
+    "mlx": Environment("mlx,ncnn", ("mlx", "ncnn")),
+    "jax": Environment("jax", ("flax-linen", "flax-nnx", "equinox", "haiku")),
+    "keras": Environment("keras", ("keras",), {"KERAS_BACKEND": "torch"}),
+    "torch": Environment("torch,onnx", ("torch", "torch-export", "torch-onnx")),
+    "paddle": Environment("paddle", ("paddle",)),
+    "tensorflow": Environment("tensorflow", ("tensorflow",)),
+}
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, the proofs and the planted errors; arguments go to pytest."""
-    session.install(*CONSTRAINTS, "-e", ".[torch,report,test]")
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,test,onnx,convert]")
     session.run("pytest", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
@@ -58,3 +84,65 @@ def mutants(session: nox.Session) -> None:
     """Hold every mutant to the checks: each must fail one; arguments go to the command."""
     session.install(*CONSTRAINTS, "-e", ".")
     session.run("gatewise", "mutants", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Hold the layers of every framework against the equations; arguments choose environments."""
+    parser = argparse.ArgumentParser(prog="nox -s conformance --")
+    parser.add_argument("names", nargs="*", metavar="ENVIRONMENT", help=", ".join(ENVIRONMENTS))
+    parser.add_argument("--budget", choices=["quick", "standard", "thorough"], default="quick")
+    asked = parser.parse_args(session.posargs)
+    names = asked.names or list(ENVIRONMENTS)
+    if unknown := sorted(set(names) - set(ENVIRONMENTS)):
+        session.error(f"{', '.join(unknown)}: expected {', '.join(ENVIRONMENTS)}")
+    session.install(*CONSTRAINTS, "-e", ".[report]")
+    runs, missing, wrong = [], [], []
+    for name in names:
+        python = _installed(session, name)
+        if python is None:
+            missing.append(name)
+        run, conforms = _held(session, name, python or "python", asked.budget)
+        runs += run
+        if python is not None and not conforms:
+            wrong.append(name)
+    session.run("gatewise", "report", *runs, "-o", str(CONFORMANCE / "index.html"))
+    if missing:
+        session.warn(f"not tested, as it could not be installed: {', '.join(missing)}")
+    if wrong or len(missing) == len(names):
+        session.error(f"does not conform: {', '.join(wrong)}" if wrong else "nothing was tested")
+
+
+def _installed(session: nox.Session, name: str) -> str | None:
+    """Make an environment with its frameworks; return its Python, or None where that fails."""
+    folder = Path(session.virtualenv.location).parent / f"conformance-{name}"
+    python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+    source = f".[{ENVIRONMENTS[name].extras}]"
+    try:
+        session.run("python", "-m", "venv", str(folder))
+        session.run(python, "-m", "pip", "install", "-q", *CONSTRAINTS, "-e", source, external=True)
+    except CommandFailed:
+        return None
+    return python
+
+
+def _held(session: nox.Session, name: str, python: str, budget: str) -> tuple[list[str], bool]:
+    """Verify an environment's families; return folders of runs, and whether nothing differs.
+
+    Where the frameworks are missing, ``python`` is one without them: all is *not tested*. That and
+    what is blind (exit code 3) is told by the report, and is no failure of the session.
+    """
+    chosen, runs = ENVIRONMENTS[name], CONFORMANCE / name
+    patterns = [f"{family}:*" for family in chosen.families]
+    before = set(runs.glob("*/run.json"))
+    conforms = True
+    try:
+        session.run(
+            python, "-P", "-m", "gatewise", "verify", *patterns,
+            "--budget", budget, "--timeout", "300", "--runs", str(runs),
+            "--deviations", "reports/conformance/deviations.toml",
+            env=chosen.variables, external=True, success_codes=[0, 3],
+        )  # fmt: skip
+    except CommandFailed:
+        conforms = False
+    return [str(path.parent) for path in set(runs.glob("*/run.json")) - before], conforms

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, COULD_NOT_RUN, DIFFERS, json_option, seed_option
+from .common import CONFORMS, COULD_NOT_RUN, DIFFERS, json_option, or_usage, seed_option
 
 if TYPE_CHECKING:
     from ..verify.conventions import Convention
@@ -44,9 +44,10 @@ def identify(
     it could not run.
     """
     from ..verify.conventions.identify import Identification
+    from ..verify.subjects import expanded
 
     codes, told = [], []
-    for name in dict.fromkeys(names):
+    for name in or_usage(lambda: expanded(names)):
         found = _identified(name, like, seed, timeout, memory)
         if "problem" in found:
             codes.append(COULD_NOT_RUN)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from .common import CONFORMS, DIFFERS, json_option
 
 if TYPE_CHECKING:
     from ..reference.cell import Cell
+    from ..verify.tasks import Description
 
 
 @click.command()
@@ -55,14 +58,56 @@ def examples(as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--no-versions", is_flag=True,
+              help="Only what adapters state: do not import any framework.")  # fmt: skip
 @json_option
-def subjects(as_json: bool) -> None:
-    """List the implementations that can be held against the reference."""
+def subjects(no_versions: bool, as_json: bool) -> None:
+    """List the implementations that can be held against the reference, and which are installed."""
     from ..reports.terminal import print_rows
-    from ..verify.subjects import subjects as all_subjects
+    from ..verify import availability
 
-    rows = [(s.name, " ".join(s.cells), " ".join(s.dtypes)) for s in all_subjects().values()]
-    print_rows(("subject", "cell", "dtypes"), rows, as_json=as_json)
+    found = list(availability.plain()) if no_versions else _with_versions()
+    rows = [
+        (
+            one.named.name,
+            " ".join(one.cells),
+            " ".join(one.dtypes),
+            one.version or ("" if no_versions or as_json else "not available"),
+            availability.convention(one.named.name),
+            one.problem,
+        )
+        for one in found
+    ]
+    columns = ("subject", "cell", "dtypes", "version", "convention", "problem")
+    if as_json:
+        print_rows(columns, rows, as_json=True)
+        return
+    shown = (0, 1, 2, 4) if no_versions else (0, 1, 2, 3, 4)
+    print_rows(
+        [columns[k] for k in shown], [[row[k] for k in shown] for row in rows], as_json=False
+    )
+    _tell_problems(found)
+
+
+def _with_versions() -> list[Description]:
+    """Ask every family in a process of its own; show how far that is."""
+    from ..reports.terminal import progress
+    from ..verify import availability
+
+    with progress(len(availability.families())) as advance:
+        return availability.asked(os.cpu_count() or 1, advance)
+
+
+def _tell_problems(found: Sequence[Description]) -> None:
+    """Say what keeps subjects away, the families with the same reason together."""
+    from ..verify.subjects import family
+
+    reasons: dict[str, dict[str, None]] = {}
+    for one in found:
+        if one.problem:
+            reasons.setdefault(one.problem, {})[family(one.named.name)] = None
+    for reason, names in reasons.items():
+        click.echo(f"{', '.join(names)}: {reason}")
 
 
 @click.command()

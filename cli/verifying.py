@@ -132,12 +132,12 @@ def verify(
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     if not no_diagnosis:
         _diagnose(request, verdicts, folder, quiet=as_json)
-    if page is not None:
-        write_report([folder], page, quiet=as_json)
     if not as_json:
         from ..reports import terminal
 
         click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+    if page is not None:
+        write_report([folder], page, quiet=as_json)
     _exit(verdicts)
 
 

@@ -1,7 +1,8 @@
-"""The report: a run as one HTML page that needs nothing beside itself."""
+"""The report: a run, or several, as one HTML page that needs nothing beside itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -14,7 +15,7 @@ from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
-from . import summary, tables, wording
+from . import summary, tables, together, wording
 from .typeset import mathml
 
 MARKS = {
@@ -39,9 +40,9 @@ class EquationRow:
     standings: tuple[tables.Standing, ...]
 
 
-def render(run: Run) -> str:
-    """Return the page. Whatever the run contains is shown as text."""
-    return _environment().from_string(_text("page.html")).render(_context(run))
+def render(*runs: Run) -> str:
+    """Return the page of a run or of several. Whatever they contain is shown as text."""
+    return _environment().from_string(_text("page.html")).render(_context(runs))
 
 
 def _environment() -> jinja2.Environment:
@@ -62,15 +63,18 @@ def _printable(value: Any) -> Any:
     return wording.printable(value) if foreign else value
 
 
-def _context(run: Run) -> dict[str, Any]:
+def _context(runs: Sequence[Run]) -> dict[str, Any]:
+    run = together.together(runs)
     rows = summary.entries(run)
     equations = _equation_rows(rows)
     return {
         "css": _text("page.css"),
         "run": run,
+        "runs": runs,
+        "header": together.header(runs),
         "rows": rows,
         "headline": summary.headline(rows),
-        "subjects": list(dict.fromkeys(row.planned.subject for row in rows)),
+        "subjects": summary.names(rows),
         "closest": summary.closest(rows),
         "failures": [row for row in rows if row.status in WRONG],
         "deviations": summary.gaps(rows, "known deviation"),
@@ -79,6 +83,7 @@ def _context(run: Run) -> dict[str, Any]:
         "blind": summary.gaps(rows, "blind"),
         "not_planned": summary.not_planned(rows),
         "grid": tables.grid(rows),
+        "tallies": tables.tallies(rows),
         "statements": tables.statements(rows),
         "equations": _by_id(equations),
         "ids": {row.equation.name: row.equation.id for row in equations},

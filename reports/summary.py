@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ..verify.checks import subject_checks
 from ..verify.run_files import Planned, Run
 from ..verify.scope import possible
-from ..verify.subjects import subjects
+from ..verify.subjects import family, subjects
 from ..verify.verdict import WRONG, Verdict
+from .together import own_name
 
 WORST_FIRST = (
     *("failed", "crashed", "timeout", "not tested", "blind"),
@@ -18,6 +19,9 @@ WORST_FIRST = (
 )
 FINE = ("passed", "known deviation", "not supported")
 """What a conforming run may consist of."""
+
+FEW = 8
+"""How many subjects a headline names one by one."""
 
 ENDED = "the run ended before it"
 
@@ -51,7 +55,7 @@ class Entry:
         """Names of the equations that the check of this subject is about."""
         if self.verdict:
             return tuple(dict.fromkeys(self.verdict.equations))
-        subject = subjects().get(self.planned.subject)
+        subject = subjects().get(own_name(self.planned.subject))
         check = {check.id: check for check in subject_checks()}.get(self.planned.check)
         if subject is None or check is None:
             return ()
@@ -68,6 +72,14 @@ def entries(run: Run) -> tuple[Entry, ...]:
             found[key] = verdict
     pairs = enumerate(found.items(), start=1)
     return tuple(Entry(number, planned, verdict) for number, (planned, verdict) in pairs)
+
+
+def names(rows: Sequence[Entry]) -> tuple[str, ...]:
+    """Return the subjects' names; of many, the families with how many there are of each."""
+    found = dict.fromkeys(row.planned.subject for row in rows)
+    if len(found) <= FEW:
+        return tuple(found)
+    return tuple(f"{of} ({count})" for of, count in Counter(map(family, found)).items())
 
 
 def rank(status: str) -> int:
@@ -141,10 +153,10 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
     """Return the checks that gatewise has for the run's subjects and the run did not plan."""
     there = {row.planned for row in rows}
     names = dict.fromkeys(row.planned.subject for row in rows)
-    known = [subjects()[name] for name in names if name in subjects()]
+    known = ((name, subjects()[own_name(name)]) for name in names if own_name(name) in subjects())
     possible = (
-        Planned(s.name, c.id, dtype)
-        for s in known
+        Planned(name, c.id, dtype)
+        for name, s in known
         for c in subject_checks()
         if c.concerns(s)
         for dtype in s.dtypes

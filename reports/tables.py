@@ -1,7 +1,8 @@
-"""The two tables of a report: subjects against checks, and subjects against equations."""
+"""The tables of a report: subjects against checks, against equations, and in numbers."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,26 @@ def grid(rows: Sequence[Entry]) -> Grid:
             for check in dict.fromkeys(row.planned.check for row in rows)
         },
         tuple(dict.fromkeys(v.version for row in rows if (v := row.verdict) and v.version)),
+    )
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many checks of one subject had which status."""
+
+    subject: str
+    version: str
+    count: dict[str, int]
+
+
+def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
+    """Return each subject with its version and its statuses, counted over checks and dtypes."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        found.setdefault(row.planned.subject, Counter())[row.status] += 1
+    return tuple(
+        Tally(subject, _distinct(_own(rows, subject, "version")), dict(count))
+        for subject, count in found.items()
     )
 
 

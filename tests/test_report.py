@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -17,65 +16,10 @@ from gatewise.reports.typeset import mathml
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.run_files import Planned, Run
 from gatewise.verify.runner import Verdict
+from made_runs import CASE, Page, failure, run, verdict, words
 
 CHECKS = [check.id for check in subject_checks()]
-CASE = '{"T": 3, "B": 1, "D": 2, "H": 2, "scale": "large"}'
 HOSTILE = """</style></title><script>alert(1)</script><img src=x onerror=alert(1)>"'&{{7*7}}"""
-
-
-def verdict(subject: str = "torch:LSTM", check: str = "forward", **changes: Any) -> Verdict:
-    """A verdict that passed, unless changed."""
-    passed = Verdict(
-        subject, "lstm", check, "Outputs are right.", ["lstm.forget_gate"], "float64", 0,
-        cases=12, worst_ratio=0.25, worst="final c", version="torch 2.9",
-    )  # fmt: skip
-    return replace(passed, **changes)
-
-
-def failure(subject: str = "torch:GRU", **changes: Any) -> Verdict:
-    """A verdict that failed on a case."""
-    told: dict[str, Any] = {
-        "status": "failed", "worst_ratio": 4e12, "message": "y[0] = 1, expected 2 ± 3e-16",
-        "case": CASE, "reproduce": f"gatewise verify torch:GRU --case '{CASE}'",
-        "equations": ["gru.reset_gate", "no.such"],
-    }  # fmt: skip
-    return verdict(subject, **(told | changes))
-
-
-def run(*verdicts: Verdict, unheard: tuple[Planned, ...] = (), **changes: Any) -> Run:
-    """A run of these verdicts, all planned, and of plans that were not heard of again."""
-    planned = (*(Planned(v.subject, v.check, v.dtype) for v in verdicts), *unheard)
-    made = Run(
-        "gatewise verify torch:LSTM", "2026-01-02T03:04:05Z", 7, "quick", {"gatewise": "0.1.0"},
-        {"cores": "8"}, "0123456789ab+", planned, verdicts,
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-class Page(HTMLParser):
-    """A page taken apart: its tags with their attributes, and its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.text: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-    def having(self, name: str) -> list[str]:
-        return [attributes[name] for _, attributes in self.tags if name in attributes]
-
-
-def words(html: str, part: str = "") -> str:
-    """All text of a page, or from the section of this id on."""
-    text = Page(html[html.index(f'<section id="{part}"') :] if part else html).text
-    return " ".join(" ".join(text).split())
 
 
 def first_line(made: Run) -> str:
@@ -203,6 +147,14 @@ class TestTables:
         assert planned == {"forward": [True] * 4 + [False] * 3,
                            "gradient": [False] * 4 + [True] * 3}  # fmt: skip
         assert render(run(*verdicts)).count('<td class="absent">not planned') == 7
+
+    def test_each_subject_in_numbers(self) -> None:
+        """Checks by status, with the version; one subject alone has no such table."""
+        known = verdict("mlx:GRU", "gradient", status="known deviation", version="mlx 3")
+        html = render(run(verdict(), verdict("mlx:GRU", version="mlx 3"), known))
+        table = html[html.index('aria-label="Subjects in numbers"') :].partition("</table>")[0]
+        assert "mlx:GRU mlx 3 1 1" in words(table)
+        assert "Subjects in numbers" not in render(run(verdict()))
 
     @pytest.mark.parametrize("ratio", [0.25, float("nan"), 2**9999, -1.0, None, True], ids=type)
     def test_bears_any_number(self, ratio: Any) -> None:

@@ -17,7 +17,7 @@ from .executing import Elsewhere, Here, workers
 from .isolation import MEMORY
 from .run_files import Planned
 from .runner import BUDGETS
-from .subjects import LIKE
+from .subjects import LIKE, expanded
 from .subjects.loading import UnknownSubject
 from .tasks import Description, Named, Task
 from .verdict import Verdict
@@ -84,7 +84,7 @@ class Request:
         if given and len(chosen) > 1:
             chosen = tuple(c for c in chosen if not c.refuses(given))
         return cls(
-            tuple(Named(name, like) for name in dict.fromkeys(names)),
+            tuple(Named(name, like) for name in expanded(names)),
             chosen,
             given.dtype if given else dtype,
             budget,

@@ -1,0 +1,99 @@
+"""What ``nox -s conformance`` reads: environments, declared deviations, findings."""
+
+import ast
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from gatewise.verify.availability import families
+from gatewise.verify.checks import check_named
+from gatewise.verify.deviations import Deviations
+from gatewise.verify.subjects import subjects
+
+
+@pytest.fixture
+def folder(root):
+    return root / "reports" / "conformance"
+
+
+@pytest.fixture
+def declared(folder):
+    return Deviations.read(folder / "deviations.toml").declared
+
+
+def environments(root):
+    """Return the arguments of every Environment in noxfile.py: extras, families."""
+    tree = ast.parse((root / "noxfile.py").read_text(encoding="utf-8"))
+    (table,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENVIRONMENTS"
+    )
+    return {
+        key.value: [ast.literal_eval(argument) for argument in call.args[:2]]
+        for key, call in zip(table.keys, table.values, strict=True)
+    }
+
+
+def test_every_family_has_one_environment(root):
+    """No adapter is left out of the matrix, none is in it twice."""
+    held = [name for _, names in environments(root).values() for name in names]
+
+    assert sorted(held) == sorted(families())
+
+
+def test_every_environment_has_its_extras(root):
+    """Extras of noxfile.py are those of pyproject.toml, and are constrained."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = (root / "constraints.txt").read_text(encoding="utf-8").lower().splitlines()
+    pinned = {pin.partition("==")[0] for pin in pins}
+
+    for extras, _ in environments(root).values():
+        for extra in extras.split(","):
+            for needed in project["optional-dependencies"][extra]:
+                assert re.match(r"[\w-]+", needed)[0] in pinned
+
+
+def test_deviations_are_about_subjects_and_checks_that_there_are(declared):
+    """Each names a subject, one of its checks and dtypes, a reason and one date."""
+    assert declared
+    for one in declared:
+        subject = subjects()[one.subject]
+        assert check_named(one.check).concerns(subject), one
+        assert one.dtype in ("", *subject.dtypes), one
+        assert one.reason, one
+        assert one.expires == date(2027, 11, 30), one
+
+
+def test_no_deviation_is_declared_twice(declared):
+    """Of two about one verdict the second would never be read."""
+    keys = [(one.subject, one.check, one.dtype) for one in declared]
+    bare = {(one.subject, one.check) for one in declared if not one.dtype}
+
+    assert len(set(keys)) == len(keys)
+    assert not [one for one in declared if one.dtype and (one.subject, one.check) in bare]
+
+
+def test_every_finding_is_in_the_table_and_every_link_leads_somewhere(folder):
+    """README.md, deviations.toml and findings/ are about the same scripts."""
+    scripts = {path.name for path in (folder / "findings").glob("*.py")}
+    linked = re.findall(r"findings/(\w+\.py)", (folder / "README.md").read_text(encoding="utf-8"))
+    named = re.findall(
+        r"findings/(\w+\.py)", (folder / "deviations.toml").read_text(encoding="utf-8")
+    )
+
+    assert sorted(linked) == sorted(scripts)
+    assert set(named) <= scripts
+
+
+def test_findings_need_no_gatewise(folder):
+    """Each compiles, says what it shows, with which version and where it was reported."""
+    for path in sorted(Path(folder / "findings").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        says = ast.get_docstring(ast.parse(text))
+        assert "gatewise" not in text, path
+        assert re.search(r"Seen\s+with", says), path
+        assert re.search(r"no\s+report\s+known|reported:|similar:", says), path

@@ -1,0 +1,118 @@
+"""Several runs in one report: everything of each is there, and the names stay apart."""
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+from gatewise.reports import summary, together
+from gatewise.reports.page import render
+from gatewise.verify import run_files
+from gatewise.verify.run_files import Planned
+from made_runs import run, verdict, words
+
+FIRST = run(
+    verdict("onnxruntime:LSTM", version="onnxruntime 1.2"),
+    command="gatewise verify first", versions={"gatewise": "0.1.0", "numpy": "2.1"},
+)  # fmt: skip
+SECOND = run(
+    verdict("mlx:LSTM", version="mlx 3.4", seed=9),
+    command="gatewise verify second", created="2026-02-03T04:05:06Z", seed=9, budget="standard",
+    versions={"gatewise": "0.2.0", "numpy": "2.2"}, machine={"cores": "64"}, source="",
+)  # fmt: skip
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Keep two runs in folders."""
+
+    def keep(name, *verdicts):
+        planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
+        folder = tmp_path / name
+        run_files.start(folder, command=f"gatewise verify {name}", seed=0, budget="quick",
+                        planned=planned)  # fmt: skip
+        for each in verdicts:
+            run_files.append(folder, each)
+        return folder
+
+    return keep
+
+
+def test_one_run_is_what_it_was():
+    """Nothing is marked, and the header is the run's own."""
+    assert together.together([FIRST]) == FIRST
+    assert together.header([FIRST]) == together.Header(FIRST.created, "quick", "7", "0.1.0")
+
+
+def test_plans_and_verdicts_follow_each_other():
+    """What was planned in either and not tested stays not tested."""
+    left = Planned("mlx:LSTM", "gradient", "float32")
+    whole = together.together([FIRST, replace(SECOND, planned=(*SECOND.planned, left))])
+
+    assert [entry.planned.subject for entry in summary.entries(whole)] == [
+        "onnxruntime:LSTM", "mlx:LSTM", "mlx:LSTM",
+    ]  # fmt: skip
+    assert [entry.status for entry in summary.entries(whole)] == ["passed", "passed", "not tested"]
+
+
+def test_headers_that_differ_are_all_shown():
+    """Commands, versions, seeds, budgets and machines of both."""
+    page = words(render(FIRST, SECOND))
+
+    for told in (
+        "gatewise verify first", "gatewise verify second", "run 1 again", "run 2 again",
+        "2 runs, 2026-01-02T03:04:05Z to 2026-02-03T04:05:06Z", "budget quick and standard",
+        "seed 7 and 9", "gatewise 0.1.0 and 0.2.0", "numpy 2.1", "numpy 2.2", "cores 8", "cores 64",
+        "onnxruntime 1.2", "mlx 3.4",
+    ):  # fmt: skip
+        assert told in page
+
+
+def test_a_subject_of_two_runs_stands_twice():
+    """A failure in one run does not hide what passed in the other, or the other way round."""
+    again = run(verdict("mlx:LSTM", status="failed", message="off", version="mlx 3.5"))
+    whole = together.together([SECOND, again])
+    rows = summary.entries(whole)
+
+    assert [(row.planned.subject, row.status) for row in rows] == [
+        ("mlx:LSTM (run 1)", "passed"), ("mlx:LSTM (run 2)", "failed"),
+    ]  # fmt: skip
+    assert together.own_name("mlx:LSTM (run 2)") == "mlx:LSTM"
+    left = {planned.subject for planned in summary.left_out(rows)}
+    assert left == {"mlx:LSTM (run 1)", "mlx:LSTM (run 2)"}
+
+
+def test_many_subjects_are_counted_by_family():
+    """The head of the page names few one by one, and of many the families."""
+    few = summary.entries(run(*(verdict(f"mlx:{k}") for k in range(3))))
+    many = summary.entries(run(*(verdict(f"{of}:{k}") for of in ("mlx", "ncnn") for k in range(5))))
+
+    assert summary.names(few) == ("mlx:0", "mlx:1", "mlx:2")
+    assert summary.names(many) == ("mlx (5)", "ncnn (5)")
+
+
+def test_the_command_takes_several_runs(kept, tmp_path):
+    """Each once, folders or their run.json."""
+    first, second = kept("first", verdict("mlx:GRU")), kept("second", verdict("ncnn:GRU"))
+    page = tmp_path / "page.html"
+    given = [str(first), str(second / "run.json"), str(second), "-o", str(page)]
+    result = CliRunner().invoke(main, ["report", *given], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    text = words(page.read_text(encoding="utf-8"))
+    assert "2 runs" in text
+    assert "mlx:GRU" in text
+    assert "ncnn:GRU" in text
+    assert "(run" not in text
+
+
+def test_one_that_cannot_be_read_is_named(kept, tmp_path):
+    """No page is written then."""
+    page = tmp_path / "page.html"
+    given = [str(kept("first", verdict())), str(tmp_path / "nowhere"), "-o", str(page)]
+    result = CliRunner().invoke(main, ["report", *given])
+
+    assert result.exit_code == 3
+    assert "nowhere" in result.stderr
+    assert not page.exists()
