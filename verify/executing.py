@@ -73,9 +73,7 @@ class Here:
         """Ask for a description."""
         return self.threads.submit(lambda: self._isolated().describe(named, self.timeout))
 
-    def hold(
-        self, tasks: Sequence[Task], timeout: float | None = None
-    ) -> Future[list[Verdict]]:
+    def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
         """Ask for the verdicts of one batch."""
         seconds = timeout or self.timeout
         return self.threads.submit(lambda: [self._isolated().hold(t, seconds) for t in tasks])

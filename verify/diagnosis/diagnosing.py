@@ -35,6 +35,7 @@ def diagnose(
     """Find out what is wrong with a subject, given the checks that it failed in one dtype."""
     found = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
     told = [v for v in failing if v.case]
+    told = [v for v in told if v.status == "failed"] or told  # what raised says little of values
     if not told:
         found.status = "unexplained" if failing else "conforms"
         found.message = failing[0].message if failing else "no check failed"
@@ -45,19 +46,37 @@ def diagnose(
     explainer = Explainer(subject, dtype, list(observations(subject, asked)), on_step)
     found.location = locate(subject, told, explainer.observations)
     found.reach = reach(subject, dtype) if found.location.part == "gradients" else ""
-    if named := precision.explanation(subject, dtype, told):
-        found.status, found.explanations = "explained", [named]
-        found.experiments = len(explainer.observations)
+    found.experiments = len(explainer.observations)
+    arithmetic, surely = precision.explanation(subject, dtype, told)
+    if arithmetic and surely:
+        found.status, found.explanations = "explained", [arithmetic]
         return found
-    search = explainer.search()
+    search = explainer.search(two=arithmetic is None)
     rest = [v for v in told if v not in first and _size(v) <= LARGEST]
-    explainer.sift(search, [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest])
+    more = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest]
+    alone = any(len(one.ids) == 1 for one in search.fits)
+    explainer.sift(search, more)
     if len(search.fits) > 1:
         explainer.sift(search, list(thorough(subject, dtype)))
+    if alone and not search.fits and not arithmetic:
+        explainer.pair(search)
+        explainer.sift(search, more)
     found.explanations = [Explanation.of(h) for h in ranked(search.fits, told)]
-    found.experiments = len(explainer.observations) + len(rest)
+    if arithmetic and not found.explanations:
+        found.explanations = [arithmetic]
+    found.experiments += len(rest)
     found.take(search)
+    if found.reach and not found.explanations:
+        _explain_by_reach(found)
     return found
+
+
+def _explain_by_reach(found: Diagnosis) -> None:
+    """Take how far back the gradient reaches, which was measured, for the explanation."""
+    statement = f"Backpropagation is truncated: {found.reach}."
+    fix = "let the cotangent through: look for a detach, a stop_gradient or a chunked loop"
+    found.explanations = [Explanation(("truncated",), (statement,), (fix,))]
+    found.status, found.message = "explained", ""
 
 
 def failing_checks(

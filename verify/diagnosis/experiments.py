@@ -19,7 +19,7 @@ PLAIN = Case(T=4, B=3, D=2, H=5)
 
 
 def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
-    """Yield plain experiments: one layer; then depth, directions, lengths and calls in a row."""
+    """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents."""
     offered = subject.options
     plain = replace(PLAIN, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
     yield Experiment(VALUES, plain)
@@ -33,6 +33,8 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     )
     yield Experiment(VALUES, deep)
     yield Experiment("reweight", replace(plain, T=2, seed=2))
+    if offered.jvp:
+        yield Experiment("jvp", replace(plain, T=3, seed=16))
 
 
 def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:

@@ -13,7 +13,16 @@ from ...reference.functions import Array
 from ..case import Case
 from ..subjects.protocol import Built, Subject
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
-from .observing import Experiment, Key, Observation, observe, residual, run_check
+from .misreading import other_convention
+from .observing import (
+    Experiment,
+    Key,
+    Observation,
+    masked_calls,
+    observe,
+    residual,
+    run_check,
+)
 from .replaying import differs, signature
 
 LONGEST = 90.0
@@ -55,26 +64,40 @@ class Explainer:
     observations: list[Observation]
     on_try: Callable[[str], None] = lambda name: None
 
-    def search(self) -> Search:
-        """Try every mistake alone, then two together."""
+    def search(self, *, two: bool = True) -> Search:
+        """Try every mistake alone, then two together, if that is wanted."""
         known = hypotheses(self.subject, self.dtype)
         found = Search()
         for one in known:
             self.on_try(one.name)
             found.note(one, self.off(one))
         if not found.fits:
+            for one in other_convention(self.subject):
+                found.note(one, self.off(one))
+        if two and not found.fits:
             self._pairs(known, found)
         return found
 
     def sift(self, search: Search, more: Sequence[Experiment]) -> None:
-        """Ask for more, and keep the hypotheses that fit that as well."""
+        """Ask for more, and keep the hypotheses that fit that as well.
+
+        What refutes the last of them is kept among the observations.
+        """
+        before = self.observations
         for experiment in more:
             if not search.fits:
-                return
+                break
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []
             for hypothesis in fits:
                 search.note(hypothesis, self.off(hypothesis))
+            if not search.fits:
+                before = [*before, *self.observations]
+        self.observations = before
+
+    def pair(self, search: Search) -> None:
+        """Try two mistakes together, after those that explained enough alone were refuted."""
+        self._pairs(hypotheses(self.subject, self.dtype), search)
 
     def off(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or of the first that refutes it."""
@@ -86,6 +109,8 @@ class Explainer:
         guess = Guess(self.subject, hypothesis).as_subject
         for seen in self.observations:
             if not _varies_alike(self.subject, build, seen):
+                return float("inf")
+            if not _masks_alike(self.subject, build, seen):
                 return float("inf")
             put = seen.words or seen.experiment.case.dropout
             if put and run_check(guess, seen.experiment)[1] != seen.words:
@@ -193,6 +218,25 @@ def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observ
         if not np.array_equal(varies(runs[0][key], runs[1][key], seen.scale(key)), varying):
             return False
     return True
+
+
+def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
+    """Whether rows in training, each with a mask of its own, are mostly rows of another layer, too.
+
+    The check of dropout gives all rows the same input, so there are as many rows as masks.
+    """
+    if seen.experiment.check != "dropout":
+        return True
+    other, masked = signature(subject, build, seen), masked_calls(seen.calls)
+    keys = [key for key in seen.seen if key[0] in masked and key[2] == "y"]
+    if not keys or any(key not in other for key in keys):
+        return not keys
+    mine, others = (
+        np.concatenate([a[key].swapaxes(0, 1).reshape(a[key].shape[1], -1) for key in keys])
+        for a in (seen.seen, other)
+    )
+    same = np.isclose(mine[:, None], others[None], rtol=1e-4, atol=1e-7, equal_nan=True)
+    return bool(np.mean(same.all(axis=2).any(axis=1)) > 1 / 2)
 
 
 def varies(one: Array, other: Array, level: float) -> Array:

@@ -16,6 +16,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..case import Case
+from ..conventions import Convention, mapping
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.workshop import Workshop
@@ -30,7 +31,8 @@ RIGHT = "right"
 class Hypothesis:
     """A way to be wrong: the changes that make it of a right layer, one after the other.
 
-    ``ignored`` are arrays of the subject's own that it does not read.
+    ``ignored`` are arrays of the subject's own that it does not read, ``convention`` is another by
+    which it reads them.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +41,7 @@ class Hypothesis:
     fixes: tuple[str, ...] = ()
     killed_by: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    convention: Convention | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +56,7 @@ class Hypothesis:
             self.fixes + other.fixes,
             self.killed_by + other.killed_by,
             self.ignored + other.ignored,
+            self.convention or other.convention,
         )
 
 
@@ -81,10 +85,12 @@ class Guess:
 
     def build(self, case: Case) -> Built:
         """Return the layer with the mistake."""
-        workshop = Workshop(case, cell_named(self.subject.cell(case)))
+        convention = self.hypothesis.convention
+        cell = (convention and convention.cell) or self.subject.cell(case)
+        workshop = Workshop(case, cell_named(cell))
         for change in self.hypothesis.changes:
             change(workshop)
-        return _Translated(self.subject, case, workshop, self.hypothesis.ignored)
+        return _Translated(self.subject, case, workshop, self.hypothesis)
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class _Translated:
     subject: Subject
     case: Case
     workshop: Workshop
-    ignored: tuple[str, ...]
+    hypothesis: Hypothesis
 
     def forward(self, inputs: Inputs) -> Result:
         return self.workshop.forward(self._inputs(inputs))
@@ -114,15 +120,22 @@ class _Translated:
         return replace(inputs, parameters=self._explicit(inputs.parameters))
 
     def _explicit(self, named: Mapping[str, Array]) -> dict[str, Array]:
-        read = {n: 0 * a if base(n) in self.ignored else a for n, a in named.items()}
-        p = self.subject.to_reference(self.case, read)
+        ignored, convention = self.hypothesis.ignored, self.hypothesis.convention
+        read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
+        if convention is None:
+            p = self.subject.to_reference(self.case, read)
+        else:
+            p = mapping.to_reference(convention, self.case, read)
         return explicit_parameters.from_reference(self.case, p)
 
     def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
-        cell = self.subject.cell(self.case)
+        cell, convention = self.workshop.cell.name, self.hypothesis.convention
         p = explicit_parameters.to_reference(self.case, cell, named)
-        found = self.subject.from_reference(self.case, p)
-        return {n: 0 * d if base(n) in self.ignored else d for n, d in found.items()}
+        if convention is None:
+            found = self.subject.from_reference(self.case, p)
+        else:
+            found = mapping.from_reference(convention, self.case, p)
+        return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in found.items()}
 
     def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
         """Return the parameters' tangents; the map is affine, so an offset falls out."""
@@ -140,7 +153,9 @@ def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
         if applies(m, cell) and not m.isolated and not offered.missing(m.needs)
         and dtype in (*m.dtypes, "float32")
     ]  # fmt: skip
-    return (*found, *_orders(cell), *_ignored(subject, dtype))
+    told = {SAME.get(one.name) for one in found}
+    others = (one for one in (*_orders(cell), *_ignored(subject, dtype)) if one.name not in told)
+    return (*found, *others)
 
 
 def applies(mutant: Mutant, cell: str) -> bool:
@@ -168,6 +183,17 @@ def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
             (f"{name} not read",), (f"{name} is not read.",), (), (f"add {name}",), ("forward",),
             (name,),
         )  # fmt: skip
+
+
+SAME = {
+    "L01": "order figo",
+    "L02": "order ifog",
+    "L13": "order zrn",
+    "C03": "b_hn not read",
+    "C03b": "b not read",
+    "F04b": "p not read",
+}
+"""Mutants that are orders of the gates, or arrays that are not read."""
 
 
 def _orders(cell: str) -> Iterator[Hypothesis]:

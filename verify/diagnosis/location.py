@@ -20,10 +20,16 @@ from .replaying import signature
 SMALL = 8
 """A failing case whose sizes could not be made smaller than this is about size."""
 
+SHORT = 64
+"""Steps of cases that are run again without their options."""
+
 LONGEST, WIDEST = 1100, 140
 """Steps and units up to which a threshold is looked for."""
 
 TRAINING = ("dropout", "modes")
+
+LONG = {"transition": "outputs", "gradient-window": "gradients"}
+"""Checks of sequences so long that bounds on all of their numbers say nothing."""
 
 WORDS = {
     "layers": "more than one layer",
@@ -73,7 +79,7 @@ def locate(
     part, quantities = _part(subject, failing, observations)
     return Location(
         part,
-        tuple(_needs(subject, simplest.check, case)),
+        tuple(_needs(subject, failing)),
         quantities,
         simplest.place,
         from_size(subject, case) if max(case.T, case.H, case.B) > SMALL else "",
@@ -105,13 +111,18 @@ def _part(
         if part in wrong:
             found = [name.split(" ", 1) for name in wrong[part]]
             return part, tuple(name for number, name in found if number == found[0][0])
+    for check, part in LONG.items():
+        if check in checks:
+            return part, anything
     return "training" if checks & set(TRAINING) else "calls", anything
 
 
 def _wrong_alone(subject: Subject, seen: Observation) -> Iterator[tuple[str, str]]:
     """Yield part and quantity that are wrong in a call that a new layer makes, and no other."""
     wrong: dict[tuple[int, int], list[Key]] = {}
-    for key in sorted(seen.deviating | seen.varying.keys()):
+    dtype = seen.experiment.case.dtype
+    promoted = {key for key, array in seen.seen.items() if array.dtype != dtype}
+    for key in sorted(seen.deviating | seen.varying.keys() | promoted):
         wrong.setdefault(key[:2], []).append(key)
     for (number, pair), keys in wrong.items():
         call = seen.calls[number]
@@ -123,25 +134,38 @@ def _wrong_alone(subject: Subject, seen: Observation) -> Iterator[tuple[str, str
             level, name = seen.levels[key], key[2]
             level = np.where(seen.varying.get(key, False), seen.scale(key), level)
             got = again.get((len(modes), 0, name))
-            if got is None or not residual(got, seen.right[key], level) <= 1:
+            right = got is not None and got.dtype == dtype
+            if not right or not residual(got, seen.right[key], level) <= 1:
                 gradient = "gradients" if name.startswith("gradient of ") else "outputs"
                 yield "tangents" if call.tangents is not None else gradient, name
 
 
-def _needs(subject: Subject, check: str, case: Case) -> list[str]:
-    """Return the options in words without which a check that could do without them passes."""
-    found = []
-    for name, words in WORDS.items():
-        plain, given = PLAIN[name], getattr(case, name)
-        if given == plain:
-            continue
-        without = replace(case, **{name: plain})  # type: ignore[arg-type]
-        held = Experiment(check, without)
-        if subject.options.lacking(without) or check_named(check).refuses(without):
-            continue
-        if not any(run_check(subject, held)):
-            found.append(f"{given} {words}" if name in ("layout", "scale") else words)
-    return found
+def _needs(subject: Subject, failing: Sequence[Verdict]) -> Iterator[str]:
+    """Yield the options in words that every failing case has, and without which none is.
+
+    Nothing is said of long cases: to run them again without each option would take too long.
+    """
+    told = [
+        (v.check, Case.from_json(text))
+        for v in sorted(failing, key=_complexity)
+        for text in dict.fromkeys((v.case, v.drawn or v.case))
+    ]
+    asked = [(check, case) for check, case in told if case.T <= SHORT]
+    for name, words in WORDS.items() if asked else ():
+        given = getattr(asked[0][1], name)
+        needed = all(getattr(case, name) != PLAIN[name] for _, case in told)
+        if needed and _passes_without(subject, asked, name):
+            yield f"{given} {words}" if name in ("layout", "scale") else words
+
+
+def _passes_without(subject: Subject, asked: Sequence[tuple[str, Case]], name: str) -> bool:
+    """Whether values are right without an option, and the checks that can do without it pass."""
+    plain = [(c, replace(case, **{name: PLAIN[name]})) for c, case in asked]  # type: ignore[arg-type]
+    held = [(c, case) for c, case in plain if not subject.options.lacking(case)]
+    able = [Experiment(c, case) for c, case in held if not check_named(c).refuses(case)]
+    if not held or any(run_check(subject, one)[0] for one in able):
+        return False
+    return not any(_wrong(subject, case) for _, case in held)
 
 
 def from_size(subject: Subject, case: Case) -> str:
@@ -160,7 +184,14 @@ def from_size(subject: Subject, case: Case) -> str:
 
 
 def _wrong(subject: Subject, case: Case) -> bool:
-    return bool(observe(subject, Experiment(VALUES, case)).deviating)
+    """Whether values are off, or it raises, or drops outputs of the last layer."""
+    seen = observe(subject, Experiment(VALUES, case))
+    dropped = (
+        ((y == 0) & (seen.right[key] != 0)).any()
+        for key, y in seen.seen.items()
+        if case.dropout and key[2] == "y" and y.shape == seen.right[key].shape
+    )
+    return bool(seen.deviating or seen.wrong or any(dropped))
 
 
 def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:

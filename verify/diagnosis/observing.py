@@ -97,7 +97,7 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
     with recording() as calls:
         found.wrong, found.words = run_check(subject, experiment)
     found.calls = calls
-    masked = _masked(calls)
+    masked = masked_calls(calls)
     states = state_names(subject, experiment.case)
     for number, call in enumerate(calls):
         for k, (result, want) in enumerate(zip(call.results, _wanted(call), strict=False)):
@@ -112,7 +112,7 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
     return found
 
 
-def _masked(calls: Sequence[Call]) -> set[int]:
+def masked_calls(calls: Sequence[Call]) -> set[int]:
     """Return the calls in which dropout masks are drawn: no two layers agree on those."""
     found, training = set(), {}
     for number, call in enumerate(calls):
@@ -130,7 +130,7 @@ def run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
         return _run_check(subject, experiment)
     with recording() as calls:
         wrong, words = _run_check(subject, experiment)
-    shown = (r.y for k in _masked(calls) for r in calls[k].results)
+    shown = (r.y for k in masked_calls(calls) for r in calls[k].results)
     return wrong, f"{words}; outputs of 0" if any((y == 0).any() for y in shown) else words
 
 
