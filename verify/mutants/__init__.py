@@ -2,7 +2,7 @@
 
 A check that no mutant fails proves nothing. ``workshop`` is a right layer in replaceable parts;
 the other modules hold one function a fault, after a defect that somebody really had, and
-``equivalences`` hold programs that look different and are right. A new module is found by itself.
+``equivalent`` holds programs that look different and are right. A new module is found by itself.
 """
 
 from __future__ import annotations
