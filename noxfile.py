@@ -80,6 +80,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def diagnosis(session: nox.Session) -> None:
+    """Score the diagnosis: mutants, pairs of them, unknown mistakes; arguments go to it."""
+    session.install(*CONSTRAINTS, "-e", ".")
+    session.run("python", "-m", "gatewise.bench.diagnosis_score", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Hold every mutant to the checks: each must fail one; arguments go to the command."""
     session.install(*CONSTRAINTS, "-e", ".")

@@ -122,10 +122,14 @@ class Explainer:
 
     def _pairs(self, known: Sequence[Hypothesis], found: Search) -> None:
         """Try two mistakes together, those pairs first that the parts suggest."""
-        right = self._signatures(NOTHING_WRONG)
-        alone = [_Alone.of(h, self._signatures(h), right, self.observations) for h in known]
+        deadline, right = time.monotonic() + LONGEST, self._signatures(NOTHING_WRONG)
+        alone = []
+        for one in known:
+            if time.monotonic() > deadline:
+                found.complete = False
+                return
+            alone.append(_Alone.of(one, self._signatures(one), right, self.observations))
         wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
-        deadline = time.monotonic() + LONGEST
         tried, fitting = set(), set()
         for strict in (True, False):
             for first, second in permutations(alone, 2):
@@ -181,7 +185,7 @@ class _Alone:
                 if mine is None or key not in right[k]:
                     affects.add((k, key))
                     continue
-                if not residual(right[k][key], mine, level) <= 1:
+                if not residual(mine, right[k][key], level) <= 1:
                     affects.add((k, key))
                 if residual(array, mine, level) <= 1:
                     matches.add((k, key))

@@ -14,7 +14,7 @@ from ..oracle import draw_cotangents, draw_inputs
 from ..shrinking import PLAIN
 from ..subjects.protocol import Subject
 from ..verdict import Verdict
-from .observing import VALUES, Experiment, Key, Observation, observe, residual, run_check
+from .observing import OUTPUTS, VALUES, Experiment, Key, Observation, observe, residual, run_check
 from .replaying import signature
 
 SMALL = 8
@@ -82,7 +82,7 @@ def locate(
         tuple(_needs(subject, failing)),
         quantities,
         simplest.place,
-        from_size(subject, case) if max(case.T, case.H, case.B) > SMALL else "",
+        from_size(subject, case, part) if max(case.T, case.H, case.B) > SMALL else "",
     )
 
 
@@ -168,7 +168,7 @@ def _passes_without(subject: Subject, asked: Sequence[tuple[str, Case]], name: s
     return not any(_wrong(subject, case) for _, case in held)
 
 
-def from_size(subject: Subject, case: Case) -> str:
+def from_size(subject: Subject, case: Case, part: str) -> str:
     """Return from how many steps or units on a layer is wrong: those below are right."""
     plain = Case(T=2, B=1, D=2, H=3, state=subject.options.state, dtype=case.dtype, scale="tiny")
     if case.H > SMALL:
@@ -177,15 +177,16 @@ def from_size(subject: Subject, case: Case) -> str:
         if H is not None and H > 1:
             return f"right up to {H - 1} hidden units, wrong from {H}"
     if case.T > SMALL:
-        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n)), LONGEST)
+        what = VALUES if part == "gradients" else OUTPUTS
+        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n), what), LONGEST)
         if T is not None and T > 1:
             return f"right up to {T - 1} steps, wrong from {T}"
     return ""
 
 
-def _wrong(subject: Subject, case: Case) -> bool:
+def _wrong(subject: Subject, case: Case, what: str = VALUES) -> bool:
     """Whether values are off, or it raises, or drops outputs of the last layer."""
-    seen = observe(subject, Experiment(VALUES, case))
+    seen = observe(subject, Experiment(what, case))
     dropped = (
         ((y == 0) & (seen.right[key] != 0)).any()
         for key, y in seen.seen.items()

@@ -47,6 +47,9 @@ Key = tuple[int, int, str]
 VALUES = "values"
 """In the place of a check: one call, with gradients where there are any."""
 
+OUTPUTS = "outputs"
+"""The same without gradients, for long sequences."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -136,8 +139,8 @@ def run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
 
 def _run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
     try:
-        if experiment.check == VALUES:
-            _call(subject, experiment.case)
+        if experiment.check in (VALUES, OUTPUTS):
+            _call(subject, experiment.case, gradient=experiment.check == VALUES)
             return False, ""
         ledger = check_named(experiment.check).run(subject, experiment.case)
     except (Mismatch, SubjectCrashed, NotOffered) as said:
@@ -147,9 +150,9 @@ def _run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
     return bool(ledger.failed), ""
 
 
-def _call(subject: Subject, case: Case) -> None:
+def _call(subject: Subject, case: Case, *, gradient: bool) -> None:
     called, inputs = Called.on(subject, case), draw_inputs(subject, case)
-    if subject.options.gradient:
+    if gradient and subject.options.gradient:
         dy, dfinal = draw_cotangents(subject, case)
         nothing = tuple(None for _ in dfinal)
         only = [
