@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..verify.case import Case
-from ..verify.checks import check_named
+from ..verify.checks import check_named, subject_checks
 from ..verify.diagnosis.asking import diagnoses
-from ..verify.diagnosis.diagnosing import diagnose, failing_checks
+from ..verify.diagnosis.diagnosing import diagnose
 from ..verify.diagnosis.diagnosis import Diagnosis
 from ..verify.diagnosis.location import WORDS, Location
 from ..verify.isolation import Isolated
 from ..verify.mutants import Mutant, mutant_subject, mutants
 from ..verify.mutants.catalogue import MutantSubject
 from ..verify.mutants.workshop import Workshop
-from ..verify.runner import hold
+from ..verify.runner import BUDGETS, hold
 from ..verify.shrinking import PLAIN
+from ..verify.subjects.protocol import Subject
 from ..verify.tasks import Named, Task
 from ..verify.verdict import WRONG, Verdict
 from .unknown_mistakes import unknown_mistakes
@@ -192,3 +193,17 @@ def unknown_row(id: str) -> Row:
     seconds = time.perf_counter() - started
     result = TOP if found.status == "unexplained" else MISSED
     return _row("unknown", f"{id} [{cell}]", result, found, "", seconds)
+
+
+def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
+    """Hold the subject to every check, briefly; only where nothing fails, at length."""
+    concerned = [
+        check for check in subject_checks()
+        if check.concerns(subject) and not subject.options.missing(check.needs)
+    ]  # fmt: skip
+    for budget in ("quick", "standard"):
+        held = (hold(subject, check, dtype, budget=BUDGETS[budget]) for check in concerned)
+        found = [verdict for verdict in held if verdict.status in WRONG and verdict.case]
+        if found:
+            return found
+    return []

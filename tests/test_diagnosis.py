@@ -19,8 +19,8 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import diagnosing, explaining, replaying
 from gatewise.verify.diagnosis.diagnosing import diagnose
 from gatewise.verify.diagnosis.diagnosis import Diagnosis
-from gatewise.verify.diagnosis.location import reach
 from gatewise.verify.diagnosis.observing import VALUES, Experiment
+from gatewise.verify.diagnosis.truncation import truncation
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.runner import BUDGETS, hold
 from gatewise.verify.subjects import adapted
@@ -178,8 +178,8 @@ def test_how_far_back_gradients_reach():
     truncated = adapted(Truncated, "test:Truncated", "torch.nn.LSTM")
     right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
 
-    assert reach(truncated, "float64") == "no cotangent passes a multiple of 16 steps"
-    assert reach(right, "float64") == ""
+    assert truncation(truncated, "float64").words == "no cotangent passes a multiple of 16 steps"
+    assert truncation(right, "float64").words == ""
 
 
 KERAS = """

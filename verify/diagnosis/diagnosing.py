@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..case import Case
-from ..checks import subject_checks
-from ..checks.smoke import SMOKE
-from ..runner import BUDGETS, hold
 from ..subjects.protocol import Subject
-from ..verdict import WRONG, Verdict
+from ..verdict import Verdict
 from . import precision
 from .diagnosis import Diagnosis, Explanation
 from .experiments import basic, thorough
 from .explaining import Explainer, observations
 from .hypotheses import Hypothesis
-from .location import locate, reach
+from .location import locate
 from .observing import Experiment
+from .truncation import Truncation, truncation
 
 MOST = 4
 """Failing cases, of different checks, that an explanation is sought for at first."""
@@ -45,61 +43,34 @@ def diagnose(
     asked += basic(subject, dtype)
     explainer = Explainer(subject, dtype, list(observations(subject, asked)), on_step)
     found.location = locate(subject, told, explainer.observations)
-    found.reach = reach(subject, dtype) if found.location.part == "gradients" else ""
+    measured = Truncation()
+    if found.location.part == "gradients":
+        measured = truncation(subject, dtype)
+    found.reach = measured.words
     found.experiments = len(explainer.observations)
-    arithmetic, surely = precision.explanation(subject, dtype, told)
-    if arithmetic and surely:
-        found.status, found.explanations = "explained", [arithmetic]
+    arithmetic = precision.explanation(subject, dtype, told)
+    whole = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
+    if arithmetic and whole and arithmetic.certain:
+        found.status, found.explanations = "explained", [arithmetic.explanation]
         return found
-    search = explainer.search(two=arithmetic is None)
+    search = explainer.search(measured.hypothesis, two=not whole)
     rest = [v for v in told if v not in first and _size(v) <= LARGEST]
     more = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest]
     alone = any(len(one.ids) == 1 for one in search.fits)
     explainer.sift(search, more)
     if len(search.fits) > 1:
         explainer.sift(search, list(thorough(subject, dtype)))
-    if alone and not search.fits and not arithmetic:
+    if alone and not search.fits and not whole:
         explainer.pair(search)
         explainer.sift(search, more)
     found.explanations = [Explanation.of(h) for h in ranked(search.fits, told)]
-    if arithmetic and not found.explanations:
-        found.explanations = [arithmetic]
+    if arithmetic and whole and not found.explanations:
+        found.explanations = [arithmetic.explanation]
     found.experiments += len(rest)
     found.take(search)
-    if found.reach and not found.explanations:
-        _explain_by_reach(found)
+    if arithmetic and not found.explanations:
+        found.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     return found
-
-
-def _explain_by_reach(found: Diagnosis) -> None:
-    """Take how far back the gradient reaches, which was measured, for the explanation."""
-    statement = f"Backpropagation is truncated: {found.reach}."
-    fix = "let the cotangent through: look for a detach, a stop_gradient or a chunked loop"
-    found.explanations = [Explanation(("truncated",), (statement,), (fix,))]
-    found.status, found.message = "explained", ""
-
-
-def failing_checks(
-    subject: Subject,
-    dtype: str,
-    seed: int = 0,
-    on_step: Callable[[str], None] = lambda text: None,
-) -> list[Verdict]:
-    """Hold the subject to every check, briefly; only where nothing fails, at length."""
-    for budget in ("quick", "standard"):
-        found = []
-        for check in subject_checks():
-            if not check.concerns(subject) or subject.options.missing(check.needs):
-                continue
-            on_step(check.id)
-            verdict = hold(subject, check, dtype, budget=BUDGETS[budget], seed_value=seed)
-            if verdict.status in WRONG and verdict.case:
-                found.append(verdict)
-                if check.id == SMOKE:
-                    return found
-        if found:
-            return found
-    return []
 
 
 def representative(failing: Sequence[Verdict]) -> list[Verdict]:

@@ -28,6 +28,12 @@ from .replaying import differs, signature
 LONGEST = 90.0
 """Seconds for the search of pairs."""
 
+ENOUGH = 8
+"""Pairs that fit, beyond which no more are looked for."""
+
+Place = tuple[int, Key]
+"""A number that was seen: in which observation, and which."""
+
 
 @dataclass
 class Search:
@@ -64,9 +70,12 @@ class Explainer:
     observations: list[Observation]
     on_try: Callable[[str], None] = lambda name: None
 
-    def search(self, *, two: bool = True) -> Search:
-        """Try every mistake alone, then two together, if that is wanted."""
-        known = hypotheses(self.subject, self.dtype)
+    def search(self, measured: Hypothesis | None = None, *, two: bool = True) -> Search:
+        """Try every mistake alone, then two together, if that is wanted.
+
+        ``measured`` is one more, that was not known before.
+        """
+        known = [*hypotheses(self.subject, self.dtype), *filter(None, [measured])]
         found = Search()
         for one in known:
             self.on_try(one.name)
@@ -155,13 +164,6 @@ class Explainer:
         return [signature(self.subject, build, seen) for seen in self.observations]
 
 
-ENOUGH = 8
-"""Pairs that fit, beyond which no more are looked for."""
-
-Place = tuple[int, Key]
-"""A number that was seen: in which observation, and which."""
-
-
 @dataclass(frozen=True)
 class _Alone:
     """What a hypothesis does by itself: which numbers it changes, and which are as seen."""
@@ -239,8 +241,9 @@ def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observa
         np.concatenate([a[key].swapaxes(0, 1).reshape(a[key].shape[1], -1) for key in keys])
         for a in (seen.seen, other)
     )
-    same = np.isclose(mine[:, None], others[None], rtol=1e-4, atol=1e-7, equal_nan=True)
-    return bool(np.mean(same.all(axis=2).any(axis=1)) > 1 / 2)
+    level = max(seen.rounding[key] for key in keys)
+    apart = varies(mine[:, None], others[None], level)
+    return bool(np.mean((~apart).all(axis=2).any(axis=1)) > 1 / 2)
 
 
 def varies(one: Array, other: Array, level: float) -> Array:

@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..calling import Called
 from ..case import Case
 from ..checks import check_named
-from ..oracle import draw_cotangents, draw_inputs
 from ..shrinking import PLAIN
 from ..subjects.protocol import Subject
 from ..verdict import Verdict
@@ -206,31 +204,3 @@ def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if wrong(middle) else (middle, high)
     return high
-
-
-def reach(subject: Subject, dtype: str) -> str:
-    """Return how far back a cotangent on the last output reaches, if it stops too early."""
-    if not subject.options.gradient:
-        return ""
-    lengths = (24, 45, 70, 100, 131) if dtype == "float64" else (12, 24, 45)  # without underflow
-    found = {T: _first_step_reached(subject, T, dtype) for T in lengths}
-    if not any(found.values()):
-        return ""
-    window = {T - first for T, first in found.items() if first}
-    if len(window) == 1:
-        return f"no cotangent reaches further back than {window.pop()} steps"
-    for period in range(2, 131):
-        if all(first == (T - 1) // period * period for T, first in found.items()):
-            return f"no cotangent passes a multiple of {period} steps"
-    longest = max(found)
-    return f"of {longest} steps, the first {found[longest]} get no gradient"
-
-
-def _first_step_reached(subject: Subject, T: int, dtype: str) -> int:
-    case = Case(T=T, B=1, D=2, H=3, state=subject.options.state, dtype=dtype)
-    inputs = draw_inputs(subject, case)
-    dy, dfinal = draw_cotangents(subject, case)
-    dy[:-1] = 0
-    pulled = Called.on(subject, case).gradient(inputs, (dy, tuple(None for _ in dfinal)))
-    reached = pulled.x.reshape(T, -1).any(axis=1)
-    return int(reached.argmax()) if reached.any() else T

@@ -67,7 +67,8 @@ class Observation:
     """What the subject did in one experiment.
 
     ``calls`` in order; ``levels``, by key, how far a program that computes the same may be off,
-    (nan where nothing can be said); ``right``: what the equations give; ``varying``: entries that
+    (nan where nothing can be said); ``right``: what the equations give; ``rounding``: the largest
+    level of each quantity, also where masks are drawn; ``varying``: entries that
     differ from run to run; ``words``: how the check put a failure that is no number, "" if there
     is none; ``wrong``: whether the check failed.
     """
@@ -80,6 +81,7 @@ class Observation:
     right: dict[Key, Array] = field(default_factory=dict)
     seen: dict[Key, Array] = field(default_factory=dict)
     varying: dict[Key, Array] = field(default_factory=dict)
+    rounding: dict[Key, float] = field(default_factory=dict)
 
     def scale(self, key: Key) -> float:
         """Return the largest level of a quantity."""
@@ -111,6 +113,7 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
                 key, bounded = (number, k, name), wanted[name]
                 found.seen[key], found.right[key] = np.asarray(seen), bounded.value
                 level = _level(experiment.case, bounded, np.asarray(seen))
+                found.rounding[key] = float(np.nanmax(level, initial=0.0))
                 found.levels[key] = np.full(level.shape, np.nan) if number in masked else level
     return found
 

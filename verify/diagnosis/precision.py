@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..arithmetic import ARITHMETICS
 from ..calling import run
 from ..case import Case
 from ..check import Mismatch
@@ -17,6 +18,7 @@ from ..oracle import draw_inputs
 from ..subjects.protocol import Subject
 from ..verdict import Verdict
 from .diagnosis import Explanation
+from .observing import Observation, residual
 
 CASES = 3
 """Cases each of which a coarser arithmetic must explain."""
@@ -25,29 +27,49 @@ NUDGE = 16
 """Units of roundoff of the claimed arithmetic that a coarser one does not notice."""
 
 
-def explanation(
-    subject: Subject, dtype: str, failing: Sequence[Verdict]
-) -> tuple[Explanation | None, bool]:
-    """Return the coarser arithmetic that explains what was seen, if the check of dtypes finds one.
+@dataclass(frozen=True)
+class Coarser:
+    """An arithmetic that explains outputs of plain runs; ``certain``: all cases agree on it."""
+
+    name: str
+    explanation: Explanation
+    certain: bool
+
+
+def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coarser | None:
+    """Return the coarser arithmetic that explains plain runs, if the check of dtypes finds one.
 
     That check compares the size of all errors with the arithmetic's roundoff, too, because bounds
     of a coarse arithmetic are wide enough to hold wrong equations. By chance they may be larger in
-    one case: the arithmetic is the one in the middle of those that are named. Return whether all
-    cases agree on it, too.
+    one case: the arithmetic is the one in the middle of those that are named.
     """
     if all(verdict.check != "dtype" for verdict in failing):
-        return None, False
+        return None
     told = [_coarser(subject, _plain(subject, dtype, seed)) for seed in range(CASES)]
     named = sorted(filter(None, told), key=COARSER[dtype].index)
     if len(named) < CASES or _notices(subject, _plain(subject, dtype, 0)):
-        return None, False
+        return None
     arithmetic = named[CASES // 2]
     found = Explanation(
         (f"arithmetic {arithmetic}",),
         (f"It computes in {arithmetic} or coarser, and claims {dtype}; the equations are right.",),
         (f"keep {dtype} throughout: look for a cast, a default dtype or a fast-math setting",),
     )
-    return found, len(set(named)) == 1
+    return Coarser(arithmetic, found, len(set(named)) == 1)
+
+
+def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) -> bool:
+    """Whether everything that was seen is as far from the equations as the arithmetic explains."""
+    coarse, claimed = ARITHMETICS[coarser.name], ARITHMETICS[dtype]
+    ratio = max(coarse.roundoff, coarse.product_roundoff) / claimed.roundoff
+    return all(
+        not seen.words or seen.experiment.check == "dtype"
+        for seen in observations
+    ) and all(
+        residual(array, seen.right[key], seen.levels[key] * ratio) <= 1
+        for seen in observations
+        for key, array in seen.seen.items()
+    )  # fmt: skip
 
 
 def _plain(subject: Subject, dtype: str, seed: int) -> Case:
