@@ -8,6 +8,7 @@ import tempfile
 import click
 
 from .auditing import audit
+from .benching import bench
 from .converting import convert
 from .diagnosing import diagnose
 from .identifying import identify
@@ -36,6 +37,7 @@ for _command in (
     mutants,
     audit,
     prove,
+    bench,
     report,
     equations,
     examples,

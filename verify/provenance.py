@@ -8,8 +8,21 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("gatewise", "numpy", "scipy", "hypothesis", "python-flint", "torch")
+
+
+def header(command: str, seed: int) -> dict[str, Any]:
+    """Return what stands in the header of every run, as ``reading.Provenance`` reads it."""
+    return {
+        "command": command,
+        "created": now(),
+        "seed": seed,
+        "versions": versions(),
+        "machine": machine(),
+        "source": source_state(),
+    }
 
 
 def versions() -> dict[str, str]:

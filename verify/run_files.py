@@ -8,13 +8,13 @@ expected form is refused in one sentence.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from . import provenance
+from . import provenance, reading
+from .reading import Provenance, RunFileError
 from .verdict import STATUSES, Verdict
 
 SCHEMA = "gatewise.run/3"
@@ -25,12 +25,6 @@ SINCE: dict[int, dict[str, Any]] = {
 """Fields of verdicts that earlier schemas did not have, by the version that brought them."""
 
 READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3)}
-
-LARGEST_FILE = 64 * 2**20
-
-
-class RunFileError(ValueError):
-    """A run that cannot be read; the message says which file and why."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +71,8 @@ def start(
     folder.mkdir(parents=True)
     header = {
         "schema": SCHEMA,
-        "command": command,
-        "created": provenance.now(),
-        "seed": seed,
+        **provenance.header(command, seed),
         "budget": budget,
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "source": provenance.source_state(),
         "request": dict(request or {}),
         "planned": [asdict(p) for p in planned],
     }
@@ -92,19 +81,12 @@ def start(
 
 def append(folder: Path, verdict: Verdict) -> None:
     """Add a verdict; it is on disk when this returns."""
-    line = json.dumps(asdict(verdict))
-    with (folder / "verdicts.jsonl").open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    reading.append(folder / "verdicts.jsonl", asdict(verdict))
 
 
 def keep_diagnosis(folder: Path, diagnosis: Mapping[str, Any]) -> None:
     """Add what explains a subject's failures; it is on disk when this returns."""
-    with (folder / "diagnoses.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(diagnosis) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    reading.append(folder / "diagnoses.jsonl", diagnosis)
 
 
 def diagnosed(folder: Path) -> bool:
@@ -114,31 +96,25 @@ def diagnosed(folder: Path) -> bool:
 
 def drop_torn_line(folder: Path) -> None:
     """Cut off what a killed run had begun to write, so that more can be appended."""
-    path = folder / "verdicts.jsonl"
-    if path.exists():
-        whole, newline, _ = path.read_bytes().rpartition(b"\n")
-        path.write_bytes(whole + newline)
+    for name in ("verdicts.jsonl", "diagnoses.jsonl"):
+        reading.drop_torn_line(folder / name)
 
 
 def read(folder: Path) -> Run:
     """Read a run; RunFileError says what is wrong with one that is not as it should be."""
-    header = _object(folder / "run.json", _text(folder / "run.json"))
+    where = folder / "run.json"
+    header = reading.parsed(where, reading.text(where))
     if str(header.get("schema")) not in READABLE:
         raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {header.get('schema')!r}")
     version = READABLE[str(header["schema"])]
     added = {n: v for since, new in SINCE.items() if since > version for n, v in new.items()}
-    where = folder / "run.json"
+    verdicts = reading.lines(folder / "verdicts.jsonl")
     return Run(
-        command=_field(where, header, "command", str),
-        created=_field(where, header, "created", str),
-        seed=_field(where, header, "seed", int),
-        budget=_field(where, header, "budget", str),
-        versions=_strings(where, header, "versions"),
-        machine=_strings(where, header, "machine"),
-        source=_field(where, header, "source", str),
+        **vars(Provenance.of(where, header)),
+        budget=reading.field(where, header, "budget", str),
         planned=tuple(_planned(where, header)),
-        verdicts=tuple(_verdicts(folder / "verdicts.jsonl", added)),
-        request=_field(where, header, "request", dict) if version > 1 else {},
+        verdicts=tuple(_verdict(place, {**added, **value}) for place, value in verdicts),
+        request=reading.field(where, header, "request", dict) if version > 1 else {},
     )
 
 
@@ -152,62 +128,11 @@ def newest(runs: Path) -> Path:
     return found[-1].parent
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise RunFileError(f"{path}: there is no such file; expected a folder made by a run")
-    if path.stat().st_size > LARGEST_FILE:
-        raise RunFileError(f"{path}: larger than {LARGEST_FILE // 2**20} MiB")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RunFileError(f"{path}: not UTF-8 text ({error.reason})") from error
-
-
-def _object(path: Path, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise RunFileError(f"{path}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise RunFileError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
-def _field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:
-    if type(value.get(name)) is not kind:
-        raise RunFileError(f"{path}: {name}: expected {kind.__name__}, got {value.get(name)!r:.60}")
-    return value[name]
-
-
-def _strings(path: Path, value: dict[str, Any], name: str) -> dict[str, str]:
-    found: dict[str, str] = _field(path, value, name, dict)
-    if not all(isinstance(v, str) for v in found.values()):
-        raise RunFileError(f"{path}: {name}: expected text for every entry")
-    return found
-
-
 def _planned(path: Path, header: dict[str, Any]) -> Iterator[Planned]:
-    for entry in _field(path, header, "planned", list):
+    for entry in reading.field(path, header, "planned", list):
         if not isinstance(entry, dict):
             raise RunFileError(f"{path}: planned: expected objects, got {entry!r:.60}")
-        yield Planned(*(_field(path, entry, f.name, str) for f in fields(Planned)))
-
-
-def _verdicts(path: Path, added: Mapping[str, Any]) -> Iterator[Verdict]:
-    if not path.exists():
-        return
-    lines = _text(path).split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        if number == len(lines):
-            return  # the last line has no newline: the run was killed while writing it
-        where = Path(f"{path}:{number}")
-        yield _verdict(where, {**added, **_object(where, line)})
+        yield Planned(*(reading.field(path, entry, f.name, str) for f in fields(Planned)))
 
 
 def _is_number(value: Any) -> bool:
@@ -221,12 +146,12 @@ def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
         odd = ", ".join(sorted(value.keys() ^ names))
         raise RunFileError(f"{where}: fields missing or unknown: {odd}")
     for name in ("subject", "cell", "check", "statement", "dtype", "status", "worst"):
-        _field(where, value, name, str)
+        reading.field(where, value, name, str)
     for name in ("message", "place", "case", "drawn", "reproduce", "script", "version"):
-        _field(where, value, name, str)
+        reading.field(where, value, name, str)
     for name in ("seed", "cases", "blind_cases"):
-        _field(where, value, name, int)
-    equations = _field(where, value, "equations", list)
+        reading.field(where, value, name, int)
+    equations = reading.field(where, value, "equations", list)
     ratio = value["worst_ratio"]
     if not all(isinstance(name, str) for name in equations):
         raise RunFileError(f"{where}: equations: expected names")

@@ -1,0 +1,115 @@
+"""Files of a run, read as untrusted input: one sentence refuses what is not as it should be.
+
+``verify.run_files`` reads what checks wrote, ``bench.run`` what benches did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LARGEST_FILE = 64 * 2**20
+
+
+class RunFileError(ValueError):
+    """A run that cannot be read; the message says which file and why."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What stands in every run's header: how, when, with what and where it was made."""
+
+    command: str
+    created: str
+    seed: int
+    versions: dict[str, str]
+    machine: dict[str, str]
+    source: str
+
+    @classmethod
+    def of(cls, where: Path, header: dict[str, Any]) -> Provenance:
+        """Take it from a header as read; RunFileError where a field is missing or foreign."""
+        return cls(
+            command=field(where, header, "command", str),
+            created=field(where, header, "created", str),
+            seed=field(where, header, "seed", int),
+            versions=strings(where, header, "versions"),
+            machine=strings(where, header, "machine"),
+            source=field(where, header, "source", str),
+        )
+
+
+def text(path: Path) -> str:
+    """Return what a file of a run holds."""
+    if not path.is_file():
+        raise RunFileError(f"{path}: there is no such file; expected a folder made by a run")
+    if path.stat().st_size > LARGEST_FILE:
+        raise RunFileError(f"{path}: larger than {LARGEST_FILE // 2**20} MiB")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunFileError(f"{path}: not UTF-8 text ({error.reason})") from error
+
+
+def parsed(path: Path, said: str) -> dict[str, Any]:
+    """Return a JSON object."""
+    try:
+        value = json.loads(said, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise RunFileError(f"{path}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise RunFileError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the objects of a file of one JSON object per line, each with where it stands.
+
+    A last line without its newline is what a killed run had begun to write; it is left out.
+    """
+    if not path.exists():
+        return
+    whole = text(path).split("\n")
+    for number, line in enumerate(whole[:-1], start=1):
+        if line.strip():
+            where = Path(f"{path}:{number}")
+            yield where, parsed(where, line)
+
+
+def append(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one line; it is on disk when this returns."""
+    line = json.dumps(value, allow_nan=False)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off what a killed run had begun to write, so that more can be appended."""
+    if path.exists():
+        whole, newline, _ = path.read_bytes().rpartition(b"\n")
+        path.write_bytes(whole + newline)
+
+
+def field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:
+    """Return a field that has to be there, of exactly this type."""
+    if type(value.get(name)) is not kind:
+        raise RunFileError(f"{path}: {name}: expected {kind.__name__}, got {value.get(name)!r:.60}")
+    return value[name]
+
+
+def strings(path: Path, value: dict[str, Any], name: str) -> dict[str, str]:
+    """Return a field that holds text by name."""
+    found: dict[str, str] = field(path, value, name, dict)
+    if not all(isinstance(v, str) for v in found.values()):
+        raise RunFileError(f"{path}: {name}: expected text for every entry")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
