@@ -1,0 +1,1 @@
+"""The ablation ladder: the NumPy LSTM, one optimisation at a time."""

@@ -1,0 +1,47 @@
+"""How anything here is timed, and how two times are compared.
+
+``measure`` times one call and keeps every sample. ``compare`` times two calls side by side and says
+FASTER, SLOWER, SAME or AMBIGUOUS. ``rounds`` does that with any number of calls. ``noise_floor``
+compares a call with itself: nothing smaller is called a difference. ``corrected`` pays for looking
+at many comparisons. ``python -m gatewise.bench.timing.false_calls`` counts wrong verdicts.
+"""
+
+from .comparing import (
+    AMBIGUOUS,
+    FASTER,
+    SAME,
+    SLOWER,
+    Comparison,
+    Rounds,
+    compare,
+    corrected,
+    rounds,
+)
+from .effort import QUICK, STANDARD, THOROUGH, Effort
+from .environment import environment
+from .measuring import NOISY, OK, Timing, measure
+from .noise import noise_floor
+from .sampling import Call
+
+__all__ = [
+    "AMBIGUOUS",
+    "FASTER",
+    "NOISY",
+    "OK",
+    "QUICK",
+    "SAME",
+    "SLOWER",
+    "STANDARD",
+    "THOROUGH",
+    "Call",
+    "Comparison",
+    "Effort",
+    "Rounds",
+    "Timing",
+    "compare",
+    "corrected",
+    "environment",
+    "measure",
+    "noise_floor",
+    "rounds",
+]

@@ -1,0 +1,53 @@
+"""What decides about times beside the code: threads, clocks, and what else the machine does.
+
+Everything is read, nothing is set.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+INFO = Path("/proc/cpuinfo")
+
+
+def environment() -> dict[str, str]:
+    """Return threads, BLAS, clock, CPU frequency and load; what cannot be read is left out."""
+    import numpy as np
+
+    built: Any = np.show_config(mode="dicts")
+    blas = built["Build Dependencies"]["blas"]
+    found = {"blas": f"{blas['name']} {blas['version']}", **_threads(), **_frequency(), **_load()}
+    resolution = time.get_clock_info("perf_counter").resolution
+    return found | {"clock": f"perf_counter, {resolution * 1e9:.0f} ns"}
+
+
+def _threads() -> dict[str, str]:
+    found = {name: os.environ[name] for name in THREADS if name in os.environ}
+    if hasattr(os, "sched_getaffinity"):
+        found["cores usable"] = str(len(os.sched_getaffinity(0)))
+    return found
+
+
+def _frequency() -> dict[str, str]:
+    found = {}
+    for name, file in (("governor", "scaling_governor"), ("MHz at most", "cpuinfo_max_freq")):
+        if (CPU / file).exists():
+            text = (CPU / file).read_text().strip()
+            found[name] = f"{int(text) / 1000:.0f}" if text.isdigit() else text
+    if INFO.exists():
+        lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        clocks = [line.partition(":")[2].strip() for line in lines if line.startswith("cpu MHz")]
+        if clocks:
+            found["MHz now"] = ", ".join(clocks)
+    return found
+
+
+def _load() -> dict[str, str]:
+    if not hasattr(os, "getloadavg"):
+        return {}
+    return {"load": ", ".join(f"{load:.2f}" for load in os.getloadavg())}

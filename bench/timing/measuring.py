@@ -1,0 +1,121 @@
+"""Time one call: warm up, sample until the median is known, say so where it is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .effort import STANDARD, Effort
+from .resampling import interval
+from .sampling import OVERHEAD, Call, Clock, loops_for, overhead, sample
+
+OK, NOISY = "OK", "NOISY"
+
+WINDOW, FALLEN = 5, 0.98
+"""Warm-up goes on while the median of 5 samples is below 98 % of that of the 5 before."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a call takes, in seconds per call; every sample is kept, in order.
+
+    ``low`` and ``high`` bound the median (95 %, block bootstrap), ``iqr`` is the interquartile
+    range, ``first_call`` the very first call alone, ``loops`` the calls in a sample and ``warm_up``
+    the samples that were thrown away. ``status`` is OK, or NOISY where patience was over before the
+    interval was narrow enough.
+    """
+
+    samples: tuple[float, ...]
+    median: float
+    low: float
+    high: float
+    least: float
+    iqr: float
+    first_call: float
+    loops: int
+    warm_up: int
+    status: str
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return len(self.samples)
+
+    @property
+    def half_width(self) -> float:
+        """The half-width of the median's interval as a share of the median."""
+        return (self.high - self.low) / 2 / self.median
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """A call that is ready to be sampled."""
+
+    call: Call
+    clock: Clock
+    loops: int
+    first_call: float
+    warm_up: int
+    stable: bool
+
+    def sample(self) -> float:
+        """Return the seconds per call of one sample."""
+        return sample(self.call, self.loops, self.clock)
+
+
+def warmed(call: Call, effort: Effort, clock: Clock, seconds: float) -> Warmed:
+    """Call until times have stopped falling, for at most ``seconds``."""
+    started = clock()
+    first = sample(call, 1, clock)
+    loops = loops_for(call, max(effort.sample, overhead(clock) / OVERHEAD), clock)
+    times: list[float] = []
+    while not (stable := _stable(times)) and clock() - started < seconds:
+        times.append(sample(call, loops, clock))
+    return Warmed(call, clock, loops, first, len(times), stable)
+
+
+def _stable(times: Sequence[float]) -> bool:
+    if len(times) < 2 * WINDOW:
+        return False
+    before, last = times[-2 * WINDOW : -WINDOW], times[-WINDOW:]
+    return bool(np.median(last) >= FALLEN * np.median(before))
+
+
+def measure(
+    call: Call, effort: Effort = STANDARD, *, clock: Clock = time.perf_counter, seed: int = 0
+) -> Timing:
+    """Time ``call`` until ``effort`` is satisfied; ``seed`` is the bootstrap's.
+
+    A time on its own says little on a shared machine: whoever wants to know which of two calls is
+    faster asks ``compare``.
+    """
+    started = clock()
+    ready = warmed(call, effort, clock, effort.patience / 4)
+    times: list[float] = []
+    begun, look = clock(), effort.samples
+    while True:
+        times.append(ready.sample())
+        now = clock()
+        if now - started >= effort.patience or len(times) >= effort.most:
+            return timing(ready, times, effort, seed)
+        if len(times) >= look and now - begun >= effort.seconds:
+            found = timing(ready, times, effort, seed)
+            if found.status == OK:
+                return found
+            look = len(times) * 5 // 4  # every look costs a bootstrap, and a chance to be lucky
+
+
+def timing(ready: Warmed, times: Sequence[float], effort: Effort, seed: int) -> Timing:
+    """Summarise the samples of a call."""
+    low, high = interval(times, np.random.default_rng(seed))
+    lower, median, upper = (float(q) for q in np.quantile(times, [0.25, 0.5, 0.75]))
+    narrow = (high - low) / 2 < effort.half_width * median
+    enough = len(times) >= effort.samples and ready.stable
+    status = OK if narrow and enough else NOISY
+    return Timing(
+        tuple(times), median, low, high, min(times), upper - lower,
+        ready.first_call, ready.loops, ready.warm_up, status,
+    )  # fmt: skip
