@@ -57,7 +57,7 @@ def start(
     planned: Sequence[str],
 ) -> None:
     """Create a run's folder and write its header."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     header = {
         "schema": SCHEMA,
         "kind": kind,

@@ -26,8 +26,8 @@ def write_report(
     given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
 ) -> None:
     """Read runs and write their page; stop with a sentence where that cannot be done."""
+    from ..reports.any_run import newest, read
     from ..verify.reading import RunFileError
-    from ..verify.run_files import newest, read
 
     render = renderer()
     try:

@@ -1,4 +1,4 @@
-"""What people read: tables on the terminal, and one HTML page for a run.
+"""What people read: tables on the terminal, and one HTML page for runs.
 
 ====================  ==========================================================================
 ``terminal``          tables and progress on a terminal
@@ -6,7 +6,12 @@
 ``tables``            subjects against checks, subjects against equations
 ``wording``           numbers, and text from elsewhere, as a page shows them
 ``typeset``           LaTeX to MathML, tidied for browsers
-``page``              the page: ``page.html`` filled in, with ``page.css`` inside
+``together``          several runs in one report
+``section``           what a bench has to tell: text, figures, tables
+``sections``          one file for each kind of bench
+``figures``           charts in one theme, drawn without a browser
+``benches``           those sections as the page shows them
+``page``              the page: ``templates`` filled in
 ====================  ==========================================================================
 
 A run may come from anybody. Everything it says is text to be escaped: nothing of it is opened,

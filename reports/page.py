@@ -1,4 +1,4 @@
-"""The report: a run, or several, as one HTML page that needs nothing beside itself."""
+"""The report: runs of any kind as one HTML page that needs nothing beside itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from ..bench.run import BenchRun
 from ..reference.documents import TITLES, examples
 from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
-from . import summary, tables, together, wording
+from . import benches, summary, tables, together, wording
 from .typeset import mathml
 
 MARKS = {
@@ -28,7 +29,7 @@ MARKS = {
     "known deviation": "≈",
     "not supported": "–",
 }
-TONES = {"conforms": "✓", "differs": "✕", "incomplete": "○"}
+TONES = {"conforms": "✓", "differs": "✕", "incomplete": "○", "measured": "◷"}
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,23 @@ class EquationRow:
     standings: tuple[tables.Standing, ...]
 
 
-def render(*runs: Run) -> str:
+def render(*runs: Run | BenchRun) -> str:
     """Return the page of a run or of several. Whatever they contain is shown as text."""
-    return _environment().from_string(_text("page.html")).render(_context(runs))
+    return _environment().get_template("page.html").render(_context(runs))
 
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__ or "", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_printable,
     )
-    for function in (wording.shown, wording.heat, wording.case_items, wording.families):
+    for function in (
+        wording.shown, wording.heat, wording.case_items, wording.families, wording.cell,
+    ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment
 
@@ -63,14 +67,36 @@ def _printable(value: Any) -> Any:
     return wording.printable(value) if foreign else value
 
 
-def _context(runs: Sequence[Run]) -> dict[str, Any]:
+def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
+    held = [run for run in runs if isinstance(run, Run)]
+    parts = benches.shown([run for run in runs if isinstance(run, BenchRun)])
+    measured = "; ".join(each.section.title for each in parts)
+    return {
+        "css": files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8"),
+        "created": together.created([run.created for run in runs]),
+        "all_runs": runs,
+        "benches": parts,
+        "interactive": benches.interactive(parts),
+        "marks": MARKS,
+        "tones": TONES,
+        "colours": wording.COLOURS,
+        **(_conformance(held) if held else _nothing_held(measured)),
+    }
+
+
+def _nothing_held(measured: str) -> dict[str, Any]:
+    """Return what a page without verdicts says."""
+    headline = summary.Headline("measured", measured)
+    nothing: dict[str, Any] = dict.fromkeys(("failures", "untested", "blind", "not_planned"), ())
+    return {"run": None, "headline": headline, **nothing}
+
+
+def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     run = together.together(runs)
     rows = summary.entries(run)
     equations = _equation_rows(rows)
     return {
-        "css": _text("page.css"),
         "run": run,
-        "runs": runs,
         "header": together.header(runs),
         "rows": rows,
         "headline": summary.headline(rows),
@@ -91,9 +117,6 @@ def _context(runs: Sequence[Run]) -> dict[str, Any]:
         "proofs": proofs(),
         "examples": examples(),
         "titles": TITLES,
-        "marks": MARKS,
-        "tones": TONES,
-        "colours": wording.COLOURS,
     }
 
 
@@ -109,7 +132,3 @@ def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
     for row in rows:
         grouped.setdefault(row.equation.id, []).append(row)
     return grouped
-
-
-def _text(name: str) -> str:
-    return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")

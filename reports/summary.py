@@ -89,7 +89,7 @@ def rank(status: str) -> int:
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict in one line; ``tone`` is conforms, differs or incomplete."""
+    """The verdict in one line; ``tone`` is conforms, differs, incomplete or measured."""
 
     tone: str
     text: str

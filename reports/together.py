@@ -24,14 +24,20 @@ class Header:
 
 def header(runs: Sequence[Run]) -> Header:
     """Return what the runs say of themselves; where they differ, every answer."""
-    created = sorted(run.created for run in runs)
-    when = created[0] if len(set(created)) == 1 else f"{created[0]} to {created[-1]}"
     return Header(
-        when if len(runs) == 1 else f"{len(runs)} runs, {when}",
+        created([run.created for run in runs]),
         _each(run.budget for run in runs),
         _each(str(run.seed) for run in runs),
         _each(run.versions.get("gatewise", "of unknown version") for run in runs),
     )
+
+
+def created(times: Sequence[str]) -> str:
+    """Return when runs were made."""
+    if len(times) == 1:
+        return times[0]
+    first, last = min(times), max(times)
+    return f"{len(times)} runs, {first if first == last else f'{first} to {last}'}"
 
 
 def together(runs: Sequence[Run]) -> Run:

@@ -49,6 +49,18 @@ def shown(ratio: float | None) -> str:
     return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
+def cell(value: float | None) -> str:
+    """Return a number of a table: whole numbers whole, others in three digits; "" for None."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
 def heat(ratio: float | None) -> int:
     """Return the step of a ratio on the colour scale, 0 (1e-4 and less) to 8 (1 and more)."""
     if ratio is None or not ratio > 1e-4:

@@ -88,5 +88,6 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
     beside = ("conformance", "out")  # below reports: scripts, and what runs have left
     code = {f"gatewise/{path}" for path in paths if path.parts[1] not in beside}
     assert code <= names
-    assert {"gatewise/py.typed", "gatewise/__main__.py", "gatewise/reports/page.html"} <= names
+    assert {"gatewise/py.typed", "gatewise/__main__.py"} <= names
+    assert {f"gatewise/reports/templates/page.{kind}" for kind in ("html", "css")} <= names
     assert not [name for name in names if re.search("tests|noxfile|setup|findings", name)]

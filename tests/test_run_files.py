@@ -5,9 +5,10 @@ import json
 import pytest
 
 import miniatures
-from gatewise.verify import run_files, session
+from gatewise.verify import reading, run_files, session
 from gatewise.verify.checks import check_named
-from gatewise.verify.run_files import Planned, RunFileError
+from gatewise.verify.reading import RunFileError
+from gatewise.verify.run_files import Planned
 from gatewise.verify.runner import Budget, hold
 
 
@@ -99,7 +100,7 @@ def test_a_number_beyond_floats_is_refused(folder):
 
 def test_a_huge_file_is_refused(folder, monkeypatch):
     """A file beyond the limit is not even read."""
-    monkeypatch.setattr(run_files, "LARGEST_FILE", 100)
+    monkeypatch.setattr(reading, "LARGEST_FILE", 100)
 
     with pytest.raises(RunFileError, match="larger than"):
         run_files.read(folder)

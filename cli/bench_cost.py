@@ -1,0 +1,113 @@
+"""``gatewise bench cost``: what layers must cost, before anything is measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import DIFFERS, json_option, or_usage
+
+if TYPE_CHECKING:
+    from ..bench.cost.rows import CostRow
+
+DEFAULT = "T=100,B=64,D=512,H=512"
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+HEADINGS = ("cell", "parameters", "forward Mflop", "recurrent Mflop", "training Mflop", "in turn",
+            "flop/unit", "act./unit", "in a row", "kept/unit", "kept MB", "moved MB", "streamed MB",
+            "flop/byte")  # fmt: skip
+LEGEND = """\
+forward Mflop: all products, 2 G H (I + H) B T, as oneDNN counts. recurrent Mflop: without those of
+the input, 2 G H H B T, as DeepBench counts. in turn: the part of training's products that must wait
+for the step before. in a row: products that wait for each other within a step. kept: words (and
+megabytes) for the backward pass. moved: the least traffic of the forward pass, with the recurrent
+weights read once, or streamed at every step. flop/byte: of the recurrence, streamed."""
+
+
+@click.command()
+@click.argument("names", metavar="[CELL]...", nargs=-1)
+@click.option("--shapes", default=DEFAULT, show_default=True, metavar="GRID",
+              help="Sizes, all combinations of H=64/128,B=1,T=50.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option("--against", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              metavar="FILE", help="What --json printed before: exit code 1 if a count has "
+              "changed.")  # fmt: skip
+@json_option
+def command(
+    names: Sequence[str], shapes: str, dtype: str, against: Path | None, as_json: bool
+) -> None:
+    """Count operations, bytes, parameters and what is kept for the gradient.
+
+    CELLs are those of: gatewise cells. Everything is counted on the cells' own equations, nothing
+    is measured, so the numbers are the same everywhere and CI can hold them.
+    """
+    from ..bench.cost.rows import changes, row
+    from ..bench.cost.shape import grid
+    from ..reference.cells import cell_named, cells
+
+    chosen = or_usage(lambda: [cell_named(n) for n in names] or list(cells().values()))
+    sizes = or_usage(lambda: grid(shapes))
+    rows = [row(cell, shape, dtype) for shape in sizes for cell in chosen]
+    if as_json:
+        click.echo(json.dumps([asdict(r) for r in rows], indent=1))
+    else:
+        _tell(rows)
+    if against is not None:
+        _hold(changes(_read(against), rows))
+
+
+def _tell(rows: Sequence[CostRow]) -> None:
+    from ..bench.cost.rows import per_unit
+    from ..reports.terminal import print_rows
+
+    for shape in dict.fromkeys(r.shape for r in rows):
+        click.echo(f"{shape} {rows[0].dtype}")
+        told = [(r, per_unit(r)) for r in rows if r.shape == shape]
+        print_rows(HEADINGS, [_told(r, unit) for r, unit in told], as_json=False)
+    click.echo(LEGEND)
+
+
+def _told(r: CostRow, unit: dict[str, float]) -> tuple[str, ...]:
+    training = r.forward + r.backward_data + r.backward_weights
+    return (
+        r.cell,
+        f"{r.parameters:,}",
+        f"{r.forward / 1e6:,.1f}",
+        f"{r.recurrent / 1e6:,.1f}",
+        f"{training / 1e6:,.1f}",
+        f"{100 * r.sequential / training:.0f} %",
+        f"{unit['pointwise']:.3g}",
+        f"{unit['activations']:.3g}",
+        str(r.chain),
+        f"{unit['kept']:.3g}",
+        f"{unit['kept MB']:.3g}",
+        f"{r.moved / 1e6:.3g}",
+        f"{r.streamed / 1e6:.3g}",
+        f"{r.intensity:.2g}",
+    )
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows that were printed before."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise click.UsageError(f"{path}: not JSON ({error})") from error
+    keys = {"cell", "shape", "dtype"}
+    if not isinstance(rows, list) or not all(
+        isinstance(r, dict) and keys <= r.keys() for r in rows
+    ):
+        raise click.UsageError(f"{path}: expected what gatewise bench cost --json prints")
+    return rows
+
+
+def _hold(changed: Sequence[str]) -> None:
+    for sentence in changed:
+        click.echo(sentence, err=True)
+    if changed:
+        sys.exit(DIFFERS)

@@ -1,0 +1,108 @@
+"""Sections of benches as the page shows them: figures drawn, with the data behind them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..bench.run import BenchRun
+from . import figures
+from .section import Figure, Section, Table
+from .sections import sections
+
+START = """
+for (const box of document.querySelectorAll("[data-chart]")) {
+  const live = document.createElement("div");
+  const spec = JSON.parse(document.getElementById(box.dataset.chart).textContent);
+  const actions = {export: true, source: false, compiled: false, editor: false};
+  vegaEmbed(live, spec, {renderer: "svg", ast: true, actions})
+    .then(() => box.replaceChildren(live));
+}
+"""
+"""Puts a chart that answers to the pointer into the place of each drawn one; ``ast``: no eval."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the page: its SVG, its Vega-Lite, and its data as a link to a CSV file."""
+
+    figure: Figure
+    svg: str
+    specification: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A section on the page; ``parts`` are tables, and figures drawn or (without Altair) not."""
+
+    section: Section
+    parts: tuple[Table | Figure | Drawn, ...]
+
+
+@dataclass(frozen=True)
+class Interactive:
+    """The scripts of a page with figures, and what its security policy must say of them."""
+
+    library: str
+    start: str
+
+    @property
+    def policy(self) -> str:
+        """Return the hashes of the scripts: nothing else may run."""
+        return " ".join(f"'sha256-{_hash(text)}'" for text in (self.library, self.start))
+
+
+def shown(runs: Sequence[BenchRun]) -> tuple[Shown, ...]:
+    """Return every section of these runs, its figures drawn if that can be done here."""
+    return tuple(Shown(each, tuple(map(_drawn, each.parts))) for each in sections(runs))
+
+
+def interactive(parts: Sequence[Shown]) -> Interactive | None:
+    """Return the scripts, None where there is no figure."""
+    if not any(isinstance(part, Drawn) for each in parts for part in each.parts):
+        return None
+    return Interactive(figures.library().replace("</script", "<\\/script"), START)
+
+
+def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
+    if isinstance(part, Table) or not figures.available():
+        return part
+    chart = part.chart()
+    spec = figures.specification(chart)
+    said = json.dumps(spec).replace("<", "\\u003c")  # so that no text can end the script element
+    return Drawn(part, figures.svg(chart), said, _as_link(_records(spec)))
+
+
+def _records(spec: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of all data that a specification holds."""
+    if isinstance(spec, dict):
+        yield from (row for rows in spec.get("datasets", {}).values() for row in rows)
+        yield from spec.get("data", {}).get("values", ()) if "data" in spec else ()
+        for name, value in spec.items():
+            if name not in ("data", "datasets", "config"):
+                yield from _records(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from _records(value)
+
+
+def _as_link(records: Iterator[dict[str, Any]]) -> str:
+    rows = list(records)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    encoded = base64.b64encode(file.getvalue().encode()).decode()
+    return f"data:text/csv;base64,{encoded}"
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,49 @@
+"""What a bench tells in a report: text, figures and tables, as data that any format can show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Cell: TypeAlias = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure; ``chart`` returns its Altair chart, so that Altair is needed only to draw.
+
+    ``alt`` says in a sentence or two what the figure shows, for those who do not see it.
+    """
+
+    id: str
+    title: str
+    caption: str
+    alt: str
+    chart: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings, which carry the units; numbers are shown in two digits unless text."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    @property
+    def numeric(self) -> tuple[int, ...]:
+        """Return the columns that hold no text."""
+        columns = enumerate(zip(*self.rows, strict=True))
+        return tuple(n for n, cells in columns if not any(isinstance(c, str) for c in cells))
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one kind of bench has to tell of its runs; ``intro`` are paragraphs of plain text."""
+
+    id: str
+    title: str
+    intro: tuple[str, ...]
+    parts: tuple[Figure | Table, ...]

@@ -1,0 +1,125 @@
+"""Runs of benches: on disk piece by piece, gone on with, and read with distrust."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from gatewise.bench import run
+from gatewise.bench.plan import Piece, Plan, UnsupportedError, carry_out
+from gatewise.verify.reading import RunFileError
+from gatewise.verify.typed import typed
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: str
+    size: float
+
+
+@dataclass(frozen=True)
+class Row:
+    id: str
+    samples: tuple[float, ...]
+    inner: Inner
+    rate: float | None = None
+
+
+def refuse():
+    raise UnsupportedError("there is no GPU")
+
+
+def plan(*pieces, seed=0):
+    return Plan("decay", seed, {"hidden": [4]}, pieces)
+
+
+FIRST, SECOND = Piece("a", lambda: {"value": 1}), Piece("b", refuse)
+
+
+def test_what_is_measured_is_on_disk_before_the_next_piece(tmp_path):
+    seen = []
+    look = Piece("b", lambda: {"before": len(run.read(tmp_path / "r").rows)})
+    seen += carry_out(plan(FIRST, look), tmp_path / "r", "gatewise bench decay")
+
+    assert seen[1]["before"] == 1
+    assert list(run.read(tmp_path / "r").rows) == seen
+
+
+def test_what_cannot_be_measured_is_a_row_that_says_why(tmp_path):
+    (row,) = carry_out(plan(SECOND), tmp_path / "r", "c")
+    assert row == {"id": "b", "status": "UNSUPPORTED", "message": "there is no GPU"}
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    measured = []
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def count():
+        measured.append("a")
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        list(carry_out(plan(Piece("a", count), Piece("b", interrupt)), tmp_path / "r", "c"))
+    assert run.read(tmp_path / "r").untested == ("b",)
+    with (tmp_path / "r" / "rows.jsonl").open("a") as file:
+        file.write('{"id": "b", "stat')
+
+    rows = list(carry_out(plan(Piece("a", count), Piece("b", dict)), tmp_path / "r", "c"))
+    assert [row["id"] for row in rows] == ["b"]
+    assert measured == ["a"]
+    assert run.read(tmp_path / "r").untested == ()
+
+
+def test_another_plan_is_not_gone_on_with(tmp_path):
+    list(carry_out(plan(FIRST), tmp_path / "r", "gatewise bench decay --seed 0"))
+    with pytest.raises(ValueError, match=r"another plan.*gatewise bench decay --seed 0"):
+        list(carry_out(plan(FIRST, seed=1), tmp_path / "r", "c"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": "gatewise.bench/9"}, "expected schema gatewise.bench/1"),
+        ({"planned": [1]}, "planned: expected names"),
+        ({"settings": 3}, "settings: expected dict"),
+        ({"machine": {"cores": 2}}, "expected text for every entry"),
+    ],
+)
+def test_a_header_that_is_not_one_is_refused(tmp_path, change, words):
+    list(carry_out(plan(FIRST), tmp_path, "c"))
+    header = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**header, **change}))
+    with pytest.raises(RunFileError, match=words):
+        run.read(tmp_path)
+
+
+def test_a_row_without_its_name_is_refused(tmp_path):
+    list(carry_out(plan(FIRST), tmp_path, "c"))
+    (tmp_path / "rows.jsonl").write_text('{"status": "OK"}\n')
+    with pytest.raises(RunFileError, match=r"rows.jsonl:1: id: expected str"):
+        run.read(tmp_path)
+
+
+GOOD = {"id": "a", "samples": [1, 2.5], "inner": {"name": "x", "size": 1}}
+
+
+def test_rows_are_typed():
+    assert typed(Row, GOOD) == Row("a", (1.0, 2.5), Inner("x", 1.0), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"samples": [1, "2"]}, r"samples\[1\]: expected float, got '2'"),
+        ({"samples": 3}, "samples: expected"),
+        ({"inner": {"name": "x"}}, "inner: size is missing"),
+        ({"inner": {"name": "x", "size": True}}, "inner: size: expected float, got True"),
+        ({"rate": 1e999}, "rate: expected float, got inf"),
+        ({"more": 1}, "unknown fields: more"),
+    ],
+)
+def test_rows_of_another_form_are_refused(change, words):
+    with pytest.raises(RunFileError, match=words):
+        typed(Row, {**GOOD, **change})
