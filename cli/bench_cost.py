@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 DEFAULT = "T=100,B=64,D=512,H=512"
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-HEADINGS = ("cell", "parameters", "forward Mflop", "recurrent Mflop", "training Mflop", "in turn",
-            "flop/unit", "act./unit", "in a row", "kept/unit", "kept MB", "moved MB", "streamed MB",
-            "flop/byte")  # fmt: skip
+OPERATIONS = ("cell", "parameters", "forward Mflop", "recurrent Mflop", "training Mflop",
+              "in turn", "flop/unit", "act./unit", "in a row")  # fmt: skip
+MEMORY = ("cell", "kept/unit", "kept MB", "moved MB", "streamed MB", "flop/byte")
 LEGEND = """\
-forward Mflop: all products, 2 G H (I + H) B T, as oneDNN counts. recurrent Mflop: without those of
-the input, 2 G H H B T, as DeepBench counts. in turn: the part of training's products that must wait
-for the step before. in a row: products that wait for each other within a step. kept: words (and
-megabytes) for the backward pass. moved: the least traffic of the forward pass, with the recurrent
-weights read once, or streamed at every step. flop/byte: of the recurrence, streamed."""
+forward: all products, 2 G H (D + H) B T, as oneDNN counts. recurrent: without those of the input,
+2 G H H B T, as DeepBench counts. in turn: the part of training's products that must wait for the
+step before. in a row: products that wait for each other within a step. kept: words for the backward
+pass. moved: the least traffic of the forward pass if the recurrent weights are read once; streamed:
+at every step. flop/byte: of the recurrence, streamed."""
 
 
 @click.command()
@@ -62,32 +62,36 @@ def command(
 
 
 def _tell(rows: Sequence[CostRow]) -> None:
-    from ..bench.cost.rows import per_unit
     from ..reports.terminal import print_rows
 
     for shape in dict.fromkeys(r.shape for r in rows):
+        alike = [r for r in rows if r.shape == shape]
         click.echo(f"{shape} {rows[0].dtype}")
-        told = [(r, per_unit(r)) for r in rows if r.shape == shape]
-        print_rows(HEADINGS, [_told(r, unit) for r, unit in told], as_json=False)
+        print_rows(OPERATIONS, [_operations(r) for r in alike], as_json=False)
+        print_rows(MEMORY, [_memory(r) for r in alike], as_json=False)
     click.echo(LEGEND)
 
 
-def _told(r: CostRow, unit: dict[str, float]) -> tuple[str, ...]:
-    training = r.forward + r.backward_data + r.backward_weights
+def _operations(r: CostRow) -> tuple[str, ...]:
     return (
         r.cell,
         f"{r.parameters:,}",
-        f"{r.forward / 1e6:,.1f}",
-        f"{r.recurrent / 1e6:,.1f}",
-        f"{training / 1e6:,.1f}",
-        f"{100 * r.sequential / training:.0f} %",
-        f"{unit['pointwise']:.3g}",
-        f"{unit['activations']:.3g}",
+        f"{r.forward / 1e6:,.5g}",
+        f"{r.recurrent / 1e6:,.5g}",
+        f"{r.training / 1e6:,.5g}",
+        f"{100 * r.sequential / r.training:.0f} %",
+        f"{r.pointwise / r.units:.3g}",
+        f"{r.activations / r.units:.3g}",
         str(r.chain),
-        f"{unit['kept']:.3g}",
-        f"{unit['kept MB']:.3g}",
-        f"{r.moved / 1e6:.3g}",
-        f"{r.streamed / 1e6:.3g}",
+    )
+
+
+def _memory(r: CostRow) -> tuple[str, ...]:
+    sizes = (r.kept * r.word, r.moved, r.streamed)
+    return (
+        r.cell,
+        f"{r.kept / r.units:.3g}",
+        *(f"{size / 1e6:.3g}" for size in sizes),
         f"{r.intensity:.2g}",
     )
 
