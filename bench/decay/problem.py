@@ -1,0 +1,103 @@
+"""What is measured: a cell with random weights of a given gain, its inputs, and its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...reference.cell import Cell, State
+from ...reference.cells import cell_named
+from ...reference.parameters import Parameters, Sizes
+from .inputs import Inputs, block_length
+from .trajectory import Trajectory, follow
+from .transition import Bound, random_unit_cotangent
+
+INPUT_WIDTH = 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cell, H, and how its weights are drawn; ``forget_bias`` is None where there is none.
+
+    U ~ N(0, gain²/fan-in) and W ~ N(0, 1/D), all biases 0 but that of the gate that keeps the
+    state, which is +b where the open gate keeps it and -b where the shut one does: so σ(b) of the
+    old state stays in an LSTM and in both polarities of the GRU. Inputs are N(0, input_scale²).
+    """
+
+    cell: str
+    hidden: int
+    gain: float = 1.0
+    forget_bias: float | None = None
+    input_scale: float = 1.0
+
+    @property
+    def sizes(self) -> Sizes:
+        """D = 8, H, and half of H for the projected state where the cell has one."""
+        halved = max(1, self.hidden // 2)
+        projected = "projected" in cell_named(self.cell).traits
+        return Sizes(INPUT_WIDTH, self.hidden, halved if projected else None)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell bound to its parameters, its inputs, its first state, and a cotangent on its last."""
+
+    transition: Bound
+    inputs: Inputs
+    start: State
+    cotangent: State
+
+    def follow(self, steps: int, warm_up: int) -> Trajectory:
+        """Follow the cell over ``steps`` steps, once it has forgotten its start."""
+        return follow(self.transition, self.inputs, self.start, steps, warm_up)
+
+
+def draw(setting: Setting, seed: int, steps: int) -> Problem:
+    """Draw a problem, with inputs in blocks that suit ``steps`` steps.
+
+    The same seed draws the same matrices for every gain and bias, so that these can be compared.
+    """
+    cell, sizes = cell_named(setting.cell), setting.sizes
+    rng = np.random.default_rng((seed, 0))
+    transition = Bound(cell, parameters(setting, rng), sizes)
+    start = tuple(
+        cell.random_state(name, rng, (1, width))
+        for name, width in zip(cell.states, cell.widths(sizes), strict=True)
+    )
+    inputs = Inputs(cell, sizes, (seed, 1), block_length(steps), setting.input_scale)
+    return Problem(transition, inputs, start, random_unit_cotangent(transition, rng))
+
+
+def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
+    """Draw the parameters of a setting; ValueError where it asks for what its cell has not."""
+    cell = cell_named(setting.cell)
+    drawn = dict(cell.random_parameters(rng, setting.sizes))
+    shapes = cell.shapes(setting.sizes)
+    if "U" not in drawn:
+        raise ValueError(f"{cell.name}: it has no recurrent weights U, so it has no gain")
+    drawn["U"] = drawn["U"] * setting.gain
+    for name in drawn:
+        if name.startswith("b"):
+            drawn[name] = np.zeros(shapes[name].full)
+    if setting.forget_bias is not None:
+        found = keeping_gate(cell)
+        if found is None:
+            raise ValueError(
+                f"{cell.name}: no gate of it keeps its state, so it has no forget bias"
+            )
+        gate, sign = found
+        drawn["b"][shapes["b"].gates.index(gate)] = sign * setting.forget_bias
+    return Parameters(shapes, drawn)
+
+
+def keeping_gate(cell: Cell) -> tuple[str, int] | None:
+    """Return the gate that keeps the state, and +1 if open or -1 if shut; None if there is none.
+
+    The cell's own limits say which it is; a cell around a plain one keeps what that one keeps.
+    """
+    plain = getattr(cell, "plain", cell)
+    for limit in plain.limits:
+        if limit.becomes == "old":
+            return (limit.opened[0], 1) if limit.opened else (limit.shut[0], -1)
+    return None

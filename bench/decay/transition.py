@@ -1,0 +1,151 @@
+"""One step as a map of the whole state, and its pull-back, for every cell alike.
+
+All that is measured here needs a step and the pull-back of a cotangent on its new state. A cell
+bound to its parameters is one such transition; two layers are another (``stack``), and so is a
+cell with an error planted in it (``planted``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...reference.cell import Cell, Gates, State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters, Sizes
+
+
+class Transition(Protocol):
+    """A step of states named ``states``, of the widths ``widths``."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the arrays of the state; the first is the output."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Their widths."""
+
+    def step(self, x: Array, state: State) -> tuple[State, Gates]:
+        """Return the new state and what the way back needs. ``x`` (B, D), states (B, width)."""
+
+    def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
+        """Pull a cotangent on the new state back to the old state alone."""
+
+
+class Bound:
+    """A cell bound to its parameters.
+
+    The cell's VJP is asked for the state's cotangent alone: the outer products of a parameter's
+    gradient, which take most of a step's time at B = 1, are not computed (see ``_Unasked``).
+    """
+
+    def __init__(self, cell: Cell, p: Parameters, sizes: Sizes) -> None:
+        """Look once whether the cell's VJP can do without those products."""
+        self.cell, self.p, self.sizes = cell, _Direct(p), sizes
+        self.states, self.widths = cell.states, cell.widths(sizes)
+        self._shorter = self._shorter_agrees()
+
+    def step(self, x: Array, state: State) -> tuple[State, Gates]:
+        """The cell's own step."""
+        return self.cell.step(self.p, x, state)
+
+    def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
+        """The cell's own VJP, of which only the cotangent of the old state is kept."""
+        return self.pull_to_both(x, state, gates, new, cotangent)[1]
+
+    def pull_to_both(
+        self, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Array, State]:
+        """As ``pull``, but return the cotangent of the input as well."""
+        if self._shorter:
+            return self._shorter_vjp(x, state, gates, new, cotangent)
+        _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
+        return dx, old
+
+    def in_dtype(self, dtype: str) -> Bound:
+        """Return the same cell with its parameters rounded to ``dtype``."""
+        return Bound(self.cell, self.p.map(lambda array: array.astype(dtype)), self.sizes)
+
+    def _shorter_vjp(
+        self, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Array, State]:
+        x, state, new = _seen(x), tuple(map(_seen, state)), tuple(map(_seen, new))
+        _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
+        return np.asarray(dx), tuple(np.asarray(d) for d in old)
+
+    def _shorter_agrees(self) -> bool:
+        """Whether the shorter way gives the same bits, at one random point."""
+        rng, dtype = np.random.default_rng(0), next(iter(self.p.values())).dtype
+        x = self.cell.random_input(rng, 1, 2, self.sizes)[0].astype(dtype)
+        shapes = [(2, width) for width in self.widths]
+        state = tuple(
+            self.cell.random_state(name, rng, shape).astype(dtype)
+            for name, shape in zip(self.states, shapes, strict=True)
+        )
+        cotangent = tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
+        with np.errstate(all="ignore"):
+            new, gates = self.step(x, state)
+            _, dx, whole = self.cell.vjp(self.p, x, state, gates, new, cotangent)
+            try:
+                short_dx, shorter = self._shorter_vjp(x, state, gates, new, cotangent)
+            except (TypeError, AttributeError):  # an operation that _Unasked does not have
+                return False
+        pairs = zip((dx, *whole), (short_dx, *shorter), strict=True)
+        return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def joined(state: Sequence[Array]) -> Array:
+    """Return the arrays of a state side by side, (B, sum of widths)."""
+    return np.concatenate(list(state), axis=1)
+
+
+def parted(array: Array, widths: Sequence[int]) -> State:
+    """Return the state whose arrays lie side by side in ``array`` (B, sum of widths)."""
+    return tuple(np.split(array, np.cumsum(widths)[:-1], axis=1))
+
+
+def random_unit_cotangent(transition: Transition, rng: np.random.Generator) -> State:
+    """Return the cotangent of a random unit projection of the output: (1, width) each."""
+    cotangent = [np.zeros((1, width)) for width in transition.widths]
+    direction = rng.standard_normal(cotangent[0].shape)
+    cotangent[0] = direction / np.linalg.norm(direction)
+    return tuple(cotangent)
+
+
+class _Direct(Parameters):
+    """Parameters whose slices are attributes, found without a search."""
+
+    def __init__(self, p: Parameters) -> None:
+        super().__init__(p.shapes, p)
+        self.__dict__.update({name: getattr(p, name) for name in p.names()})
+
+
+class _Unasked:
+    """The transpose of what a step has seen. Its products are gradients of parameters.
+
+    They are NaN here instead of being computed: if one ever reached a state, it would show.
+    """
+
+    __slots__ = ()
+
+    def __matmul__(self, other: Array) -> Array:
+        return _NAN
+
+
+_NAN = np.array(np.nan)
+_UNASKED = _Unasked()
+
+
+class _Seen(np.ndarray[Any, np.dtype[Any]]):
+    """An array like any other, but for its transpose."""
+
+    @property
+    def T(self) -> Any:  # noqa: N802 - as ndarray calls it
+        return _UNASKED
+
+
+def _seen(array: Array) -> Array:
+    return array.view(_Seen)
