@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -22,6 +23,25 @@ runs_option = click.option(
     "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True,
     help="Where runs are kept.",
 )  # fmt: skip
+like_option = click.option(
+    "--like", metavar="CLASS", help="The class has the constructor, parameters and call "
+    "of torch.nn.LSTM, torch.nn.GRU or torch.nn.RNN.",
+)  # fmt: skip
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
+    help="Worker processes at a time.",
+)  # fmt: skip
+memory_option = click.option(
+    "--memory", type=click.IntRange(min=0), default=4096, show_default=True,
+    metavar="MIB", help="What a subject may take; 0: no limit.",
+)  # fmt: skip
+timeout_option = click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="For one check in one dtype (60, 300 or 1800 by budget).",
+)  # fmt: skip
+dtype_option = click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), help="Only this dtype."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,10 +17,15 @@ from .common import (
     COULD_NOT_RUN,
     DIFFERS,
     command,
+    dtype_option,
+    jobs_option,
     json_option,
+    like_option,
+    memory_option,
     or_usage,
     seed_option,
     stop,
+    timeout_option,
 )
 
 if TYPE_CHECKING:
@@ -31,18 +35,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
-@click.option("--like", metavar="CLASS", help="The class has the constructor, parameters and call "
-              "of torch.nn.LSTM, torch.nn.GRU or torch.nn.RNN.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Only this dtype.")
+@like_option
+@dtype_option
 @click.option("--budget", type=click.Choice(BUDGETS), default="quick", show_default=True,
               help="How many cases for each check, before an explanation is sought.")  # fmt: skip
 @seed_option
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
-              help="Worker processes at a time.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="For one check in one dtype (60, 300 or 1800 by budget).")  # fmt: skip
-@click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
-              metavar="MIB", help="What a subject may take; 0: no limit.")  # fmt: skip
+@jobs_option
+@timeout_option
+@memory_option
 @json_option
 def diagnose(
     names: Sequence[str],

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, COULD_NOT_RUN, DIFFERS, json_option, or_usage, seed_option
+from .common import (
+    CONFORMS,
+    COULD_NOT_RUN,
+    DIFFERS,
+    json_option,
+    like_option,
+    memory_option,
+    or_usage,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from ..verify.conventions import Convention
@@ -21,13 +30,11 @@ TIMEOUT = 60.0
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
-@click.option("--like", metavar="CLASS", help="The class has the constructor, parameters and call "
-              "of torch.nn.LSTM, torch.nn.GRU or torch.nn.RNN.")  # fmt: skip
+@like_option
 @seed_option
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT,
               show_default=True, metavar="SECONDS", help="For one subject.")  # fmt: skip
-@click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
-              metavar="MIB", help="What a subject may take; 0: no limit.")  # fmt: skip
+@memory_option
 @json_option
 def identify(
     names: Sequence[str],

@@ -18,6 +18,7 @@ from .common import (
     COULD_NOT_RUN,
     DIFFERS,
     command,
+    jobs_option,
     json_option,
     or_usage,
     runs_option,
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="Try every check on every mutant, not only until one "
               "fails it.")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
-              help="Worker processes at a time.")  # fmt: skip
+@jobs_option
 @runs_option
 @json_option
 def mutants(

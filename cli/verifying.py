@@ -18,12 +18,17 @@ from .common import (
     COULD_NOT_RUN,
     DIFFERS,
     command,
+    dtype_option,
+    jobs_option,
     json_option,
+    like_option,
+    memory_option,
     or_usage,
     probe,
     runs_option,
     seed_option,
     stop,
+    timeout_option,
 )
 from .reporting import renderer, write_report
 
@@ -37,21 +42,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1)
-@click.option("--like", metavar="CLASS", help="The class has the constructor, parameters and call "
-              "of torch.nn.LSTM, torch.nn.GRU or torch.nn.RNN.")  # fmt: skip
+@like_option
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Only this dtype.")
+@dtype_option
 @click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
               help="How many cases for each check and dtype.")  # fmt: skip
 @seed_option
 @click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
-              help="Worker processes at a time.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="For one check in one dtype (60, 300 or 1800 by budget).")  # fmt: skip
-@click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
-              metavar="MIB", help="What a subject may take; 0: no limit.")  # fmt: skip
+@jobs_option
+@timeout_option
+@memory_option
 @click.option("--executor", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:8786.")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
@@ -188,22 +189,29 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
 
 
 def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet: bool) -> None:
-    """Look for mistakes that explain the failures; keep what is found with the run."""
+    """Look for mistakes that explain the failures; what is found is kept with the run."""
     from ..reports.telling import tell_diagnosis
     from ..reports.terminal import progress
     from ..verify import run_files
     from ..verify.diagnosis.asking import diagnoses
     from ..verify.verdict import WRONG
 
-    wrong = {v.subject for v in verdicts if v.status in WRONG}
-    if not wrong or run_files.diagnosed(folder):
-        return
-    with progress(len(wrong)) as advance:
-        for found in diagnoses(verdicts, request.subjects, memory=request.memory):
-            run_files.keep_diagnosis(folder, found.to_json())
-            advance(found.subject)
-            if not quiet:
-                tell_diagnosis(found)
+    before = run_files.read(folder).diagnoses
+    told = {one.subject for one in before}
+    for one in before if not quiet else ():
+        tell_diagnosis(one)
+    wrong = {v.subject for v in verdicts if v.status in WRONG} - told
+    left = [named for named in request.subjects if named.name in wrong]
+    try:
+        with progress(len(left)) as advance:
+            for found in diagnoses(verdicts, left, memory=request.memory):
+                run_files.keep_diagnosis(folder, found.to_json())
+                advance(found.subject)
+                if not quiet:
+                    tell_diagnosis(found)
+    except KeyboardInterrupt:
+        kept = f"all verdicts are kept; go on with: gatewise verify --resume {folder}"
+        stop(f"interrupted while explaining failures; {kept}", COULD_NOT_RUN)
 
 
 def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:

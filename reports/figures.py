@@ -77,5 +77,5 @@ def library() -> str:
     """Return the JavaScript that makes figures answer to the pointer: Vega and its parts."""
     import vl_convert
 
-    bundled: str = vl_convert.javascript_bundle(None)
+    bundled: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundled

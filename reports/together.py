@@ -53,6 +53,7 @@ def together(runs: Sequence[Run]) -> Run:
         runs[0],
         planned=tuple(planned for run in marked for planned in run.planned),
         verdicts=tuple(verdict for run in marked for verdict in run.verdicts),
+        diagnoses=tuple(found for run in marked for found in run.diagnoses),
     )
 
 
@@ -69,6 +70,7 @@ def _marked(run: Run, mark: str, several: set[str]) -> Run:
         run,
         planned=tuple(Planned(name(p.subject), p.check, p.dtype) for p in run.planned),
         verdicts=tuple(replace(v, subject=name(v.subject)) for v in run.verdicts),
+        diagnoses=tuple(replace(d, subject=name(d.subject)) for d in run.diagnoses),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from gatewise.bench.diagnosis_rows import mutant_row, pair_of
 from gatewise.bench.unknown_mistakes import unknown_mistakes
 from gatewise.bench.where_it_differs import part
 from gatewise.cli import main
-from gatewise.verify import session
+from gatewise.verify import run_files, session
 from gatewise.verify.case import Case
 from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis import diagnosing, explaining, replaying
+from gatewise.verify.diagnosis import asking, diagnosing, explaining, replaying
 from gatewise.verify.diagnosis.diagnosing import diagnose
 from gatewise.verify.diagnosis.diagnosis import Diagnosis
 from gatewise.verify.diagnosis.observing import VALUES, Experiment
@@ -24,7 +25,8 @@ from gatewise.verify.diagnosis.truncation import truncation
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.runner import BUDGETS, hold
 from gatewise.verify.subjects import adapted
-from gatewise.verify.verdict import WRONG
+from gatewise.verify.tasks import Named
+from gatewise.verify.verdict import WRONG, Verdict
 
 SMALL = Case(3, 2, 2, 3)
 MUTANTS = {m.id: m for m in mutants()}
@@ -222,7 +224,7 @@ def test_diagnose_tells_how_a_process_ended(tell, root):
     result = tell(f"{root}/tests/faulty.py:Segfaults")
 
     assert result.exit_code == 1
-    assert "what is wrong: It reads memory that is not its own (SIGSEGV). [P04]" in result.stdout
+    assert "(the process was ended by SIGSEGV). [P04]" in result.stdout
     assert "where: program; first: check forward" in result.stdout
 
 
@@ -231,3 +233,78 @@ def test_diagnose_of_a_right_layer(tell, root):
 
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
+
+
+class TestEndedProcesses:
+    """What the end of a process says; its own words are in the statement."""
+
+    @pytest.mark.parametrize(
+        ("status", "message", "id", "words"),
+        [
+            ("timeout", "no answer after 40 s", "P02", "No answer after 40 s: it does not return"),
+            ("crashed", "the process was ended by SIGSEGV; it said: x", "P04", "(the process was"),
+            ("crashed", "the process was ended by SIGABRT; it said: x", "signal", "SIGABRT"),
+            ("crashed", "the process was ended by SIGKILL", "SIGKILL", "The system ended"),
+            ("crashed", "the process ended itself with exit code 3", "P03", "exit code 3"),
+            ("crashed", "forward raised MemoryError: 9 GiB", "P05", "until there is none"),
+        ],
+    )
+    def test_are_explained(self, status, message, id, words):
+        (found,) = asking.diagnoses([ended(status, message)], [NAMED], memory=100)
+        assert [one.name for one in found.explanations] == [id]
+        assert words in found.headline
+
+    def test_numbers_that_are_wrong_are_not_an_end(self, monkeypatch):
+        """A failed check whose message has such words is diagnosed like any other."""
+        monkeypatch.setattr(asking, "_asked", lambda *given: "asked")
+        wrong = ended("failed", "y is 3, expected 4: MemoryError no answer after 3 s")
+        assert list(asking.diagnoses([wrong], [NAMED], memory=100)) == ["asked"]
+
+
+NAMED = Named("mini:Bad")
+
+
+def ended(status, message):
+    return Verdict("mini:Bad", "lstm", "forward", "", [], "float64", 0, status, message=message)
+
+
+def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch, briefly):
+    """What was explained before the interruption is told again, not looked for again."""
+    (tmp_path / "bad.py").write_text(TWO_BAD.format(tests=str(Path(__file__).parent)))
+    monkeypatch.chdir(tmp_path)
+    real, asked = asking._asked, []
+
+    def interrupted(named, *more):
+        asked.append(named.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(named, *more)
+
+    monkeypatch.setattr(asking, "_asked", interrupted)
+    command = ["verify", "bad.py:One", "bad.py:Two", "--like", "torch.nn.LSTM", "--check",
+               "forward", "--dtype", "float64", "--budget", "quick", "--jobs", "1"]  # fmt: skip
+    stopped = CliRunner().invoke(main, command)
+    assert stopped.exit_code == 3
+    assert "interrupted while explaining failures; all verdicts are kept" in stopped.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One"]
+
+    done = CliRunner().invoke(main, ["verify", "--resume", str(run)])
+    assert asked == ["bad.py:One", "bad.py:Two", "bad.py:Two"]
+    assert done.stdout.count("diagnosis of bad.py:One") == 1
+    assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One", "bad.py:Two"]
+
+
+TWO_BAD = """
+import sys
+sys.path.insert(0, {tests!r})
+from hand_written import LSTM
+
+class One(LSTM):
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return 2 * y, final
+
+class Two(One):
+    pass
+"""

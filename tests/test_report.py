@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from gatewise.reference.equation import equations
 from gatewise.reports import summary, tables, wording
 from gatewise.reports.page import render
 from gatewise.reports.typeset import mathml
+from gatewise.verify import run_files
 from gatewise.verify.checks import subject_checks
+from gatewise.verify.diagnosis.diagnosis import Diagnosis, Explanation
+from gatewise.verify.reading import RunFileError
 from gatewise.verify.run_files import Planned, Run
 from gatewise.verify.runner import Verdict
 from made_runs import CASE, Page, failure, run, verdict, words
@@ -270,3 +274,29 @@ def test_parts_of_texts() -> None:
     assert {wording.case_items(text) for text in ("", "[1]", "{", "[" * 10**5)} == {()}
     ids = ("gradient[lstm]", "chain.states", "gradient[gru]")
     assert wording.families(ids) == {"gradient": ("lstm", "gru"), "chain.states": ()}
+
+
+class TestDiagnoses:
+    """What explains failures stands first on the page."""
+
+    DIAGNOSIS = Diagnosis(
+        "torch:LSTM", "float64", "explained", ("forward",),
+        [Explanation((HOSTILE,), (f"Gates are swapped. {HOSTILE}",), ("swap them back",))],
+        tried=10**18, experiments=3, runner_up=4.2e11, runner_up_name="L02",
+    )  # fmt: skip
+
+    def test_are_shown_as_text(self) -> None:
+        html = render(replace(run(verdict()), diagnoses=(self.DIAGNOSIS,)))
+        assert "Gates are swapped. &lt;" in html
+        assert HOSTILE not in html
+        assert "4.2·10¹¹ times that" in html
+
+    def test_without_an_explanation_the_page_says_so(self) -> None:
+        unknown = Diagnosis("torch:LSTM", "float64", "unexplained", message="no known mistake")
+        assert "no known mistake" in render(replace(run(verdict()), diagnoses=(unknown,)))
+
+    def test_that_have_another_form_are_refused(self, tmp_path: Path) -> None:
+        run_files.start(tmp_path / "r", command="c", seed=0, budget="quick", planned=[])
+        (tmp_path / "r" / "diagnoses.jsonl").write_text('{"subject": 3}\n')
+        with pytest.raises(RunFileError, match=r"diagnoses.jsonl:1: subject: expected str"):
+            run_files.read(tmp_path / "r")

@@ -11,11 +11,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import provenance, reading
 from .reading import Provenance, RunFileError
 from .verdict import STATUSES, Verdict
+
+if TYPE_CHECKING:
+    from .diagnosis.diagnosis import Diagnosis
 
 SCHEMA = "gatewise.run/3"
 SINCE: dict[int, dict[str, Any]] = {
@@ -38,7 +41,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as read: header, plan and verdicts."""
+    """A run as read: header, plan, verdicts, and what explains those that failed."""
 
     command: str
     created: str
@@ -50,6 +53,7 @@ class Run:
     planned: tuple[Planned, ...]
     verdicts: tuple[Verdict, ...]
     request: dict[str, Any] = field(default_factory=dict)
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def untested(self) -> tuple[Planned, ...]:
@@ -89,11 +93,6 @@ def keep_diagnosis(folder: Path, diagnosis: Mapping[str, Any]) -> None:
     reading.append(folder / "diagnoses.jsonl", diagnosis)
 
 
-def diagnosed(folder: Path) -> bool:
-    """Whether failures of this run have been explained already."""
-    return (folder / "diagnoses.jsonl").exists()
-
-
 def drop_torn_line(folder: Path) -> None:
     """Cut off what a killed run had begun to write, so that more can be appended."""
     for name in ("verdicts.jsonl", "diagnoses.jsonl"):
@@ -115,6 +114,7 @@ def read(folder: Path) -> Run:
         planned=tuple(_planned(where, header)),
         verdicts=tuple(_verdict(place, {**added, **value}) for place, value in verdicts),
         request=reading.field(where, header, "request", dict) if version > 1 else {},
+        diagnoses=tuple(_diagnoses(folder / "diagnoses.jsonl")),
     )
 
 
@@ -126,6 +126,13 @@ def newest(runs: Path) -> Path:
             f"{runs}: there is no run yet; make one with: gatewise verify torch:LSTM"
         )
     return found[-1].parent
+
+
+def _diagnoses(path: Path) -> Iterator[Diagnosis]:
+    for where, value in reading.lines(path):
+        from .diagnosis.diagnosis import Diagnosis  # a slow import, and few runs have any
+
+        yield Diagnosis.from_json(value, where)
 
 
 def _planned(path: Path, header: dict[str, Any]) -> Iterator[Planned]:

@@ -6,22 +6,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
-from .calling import Called, NotOffered, SubjectCrashed
 from .case import Case
-from .check import Mismatch
 from .checks import check_named
 from .checks.smoke import SMOKE
 from .checks.subject_check import SubjectCheck
-from .conventions.identify import identify
-from .conventions.porting import inputs
-from .conventions.probing import Unreadable
-from .conventions.stored import Stored
 from .options import Options
 from .runner import BUDGETS, hold
 from .subjects import subject_named
-from .subjects.protocol import Inputs, Subject, SubjectUnavailable
+from .subjects.protocol import Subject
 from .verdict import Verdict
 
 
@@ -136,44 +128,6 @@ def answer(task: Task, subject: Subject, on_case: Callable[[Case], None]) -> Ver
         verdict.status = "not tested"
         verdict.message = f"the layer does not run: {verdict.message}"
     return verdict
-
-
-def identified(subject: Subject, seed: int) -> dict[str, Any]:
-    """Return by which convention a subject computes, as JSON values, or ``problem``: why not."""
-    try:
-        subject.version()
-        return identify(subject, seed).to_json()
-    except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch, Unreadable) as error:
-        return {"problem": str(error)}
-
-
-def ported(subject: Subject) -> dict[str, Any]:
-    """Return what a conversion has to know of one end, as JSON values, or ``problem``."""
-    convention = getattr(subject, "convention", None)
-    if convention is None:
-        return {"problem": "its adapter states no convention"}
-    return {
-        "convention": asdict(convention),
-        "stored": getattr(subject, "stored", Stored()).to_json(),
-        "options": asdict(subject.options),
-        "dtypes": subject.dtypes,
-    }
-
-
-def computed(subject: Subject, case: Case, path: str) -> dict[str, Any]:
-    """Run a subject on the arrays of an ``npz`` file; write outputs beside it, or say why not."""
-    try:
-        subject.version()
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        family = subject.cell(case).partition("-")[0]
-        x, state = inputs(case, family)
-        result = Called.on(subject, case).forward(Inputs(arrays, x, state, None))
-    except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch) as error:
-        return {"problem": str(error)}
-    ends = {f"final {k}": s for k, s in enumerate(result.final)}
-    np.savez(f"{path}.out.npz", **{"y": result.y, **ends})
-    return {}
 
 
 def reproduce(named: Named, check: str, case: str) -> str:

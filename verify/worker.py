@@ -15,20 +15,45 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from .case import Case
-from .diagnosis.asking import diagnosed
 from .subjects.loading import UnknownSubject
 from .subjects.protocol import Subject, SubjectUnavailable
-from .tasks import Description, Named, Task, answer, computed, describe, identified, ported
+from .tasks import Description, Named, Task, answer, describe
+
+
+def _diagnose(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    from .diagnosis.asking import diagnosed
+
+    return diagnosed(subject, asked["dtype"], asked["failing"])
+
+
+def _identify(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    from .conventions.asking import identified
+
+    return identified(subject, asked["seed"])
+
+
+def _port(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    from .conventions.asking import ported
+
+    return ported(subject)
+
+
+def _compute(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    from .conventions.asking import computed
+
+    return computed(subject, Case.from_json(asked["case"]), asked["path"])
+
 
 OTHER: dict[str, Callable[[Subject, dict[str, Any]], dict[str, Any]]] = {
-    "identify": lambda subject, asked: identified(subject, asked["seed"]),
-    "diagnose": lambda subject, asked: diagnosed(subject, asked["dtype"], asked["failing"]),
-    "port": lambda subject, asked: ported(subject),
-    "compute": lambda subject, asked: computed(
-        subject, Case.from_json(asked["case"]), asked["path"]
-    ),
+    "identify": _identify,
+    "diagnose": _diagnose,
+    "port": _port,
+    "compute": _compute,
 }
-"""What a worker does besides checks: asked for by name, answered in JSON."""
+"""What a worker does besides checks: asked for by name, answered in JSON.
+
+Most are never asked: what that needs is imported then.
+"""
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from ..arithmetic import ARITHMETICS
 from ..bounded import Bounded
 from ..check import in_bounds
 from ..subjects.protocol import Subject
+from .candidates import Candidate, distance, ranked_roles, structures, with_role
 from .comparing import IDENTIFIED, differing
 from .convention import RECURRENT_BIAS, Convention
-from .hypotheses import Hypothesis, distance, ranked_roles, structures, with_role
 from .probing import Probe, Reading, Steps, readings
 
 NEIGHBOURS = 2
@@ -83,34 +83,34 @@ class Identification:
 
 @dataclass(frozen=True)
 class _Look:
-    """How far a hypothesis is from steps, and from its own bound."""
+    """How far a candidate is from steps, and from its own bound."""
 
-    hypothesis: Hypothesis
+    candidate: Candidate
     residual: float
     ratio: float
     bound: float
 
 
-def _look(hypothesis: Hypothesis, named: Mapping[str, Array], steps: Steps, dtype: str) -> _Look:
+def _look(candidate: Candidate, named: Mapping[str, Array], steps: Steps, dtype: str) -> _Look:
     arithmetic = ARITHMETICS[dtype]
     exact = {name: Bounded.exact(array, arithmetic) for name, array in named.items()}
     before = [Bounded.exact(s, arithmetic) for s in steps.before]
-    after = hypothesis.after(exact, Bounded.exact(steps.x, arithmetic), before)
+    after = candidate.after(exact, Bounded.exact(steps.x, arithmetic), before)
     pairs = [(got.astype(float), want) for got, want in zip(steps.after, after, strict=True)]
     return _Look(
-        hypothesis,
+        candidate,
         distance([want.value for _, want in pairs], [got for got, _ in pairs]),
         max(float(np.max(in_bounds(got, want.value, want.bound))) for got, want in pairs),
         max(float(np.max(want.bound)) for _, want in pairs),
     )
 
 
-def _snapped(hypothesis: Hypothesis, named: Mapping[str, Array], steps: Steps, dtype: str) -> _Look:
+def _snapped(candidate: Candidate, named: Mapping[str, Array], steps: Steps, dtype: str) -> _Look:
     """Return the look with the simplest forget offset that explains the steps."""
-    offset = hypothesis.base.forget_offset
+    offset = candidate.base.forget_offset
     for digits in DECIMALS:
-        base = replace(hypothesis.base, forget_offset=round(offset, digits) + 0.0)
-        look = _look(replace(hypothesis, base=base), named, steps, dtype)
+        base = replace(candidate.base, forget_offset=round(offset, digits) + 0.0)
+        look = _look(replace(candidate, base=base), named, steps, dtype)
         if look.ratio <= 1 or base.forget_offset == offset:
             break
     return look
@@ -135,16 +135,16 @@ def identify(subject: Subject, seed: int = 0) -> Identification:
 
 
 class _Search:
-    """One identification: hypotheses that are still likely, and neighbours that are not."""
+    """One identification: candidates that are still likely, and neighbours that are not."""
 
     def __init__(self, probe: Probe, ways: Sequence[Reading], first: Mapping[str, Array]) -> None:
         self.probe, self.ways, self.first = probe, ways, first
         self.dtype = probe.case.dtype
         self.swapped = False
-        self.neighbours: list[Hypothesis] = []
-        self.others: dict[tuple[str, ...], Hypothesis] = {}
+        self.neighbours: list[Candidate] = []
+        self.others: dict[tuple[str, ...], Candidate] = {}
 
-    def structures(self) -> list[Hypothesis]:
+    def structures(self) -> list[Candidate]:
         """Return the structures that explain the steps without vectors, or the nearest one."""
         steps = self.probe.steps(self.first, "first")
         best = self._structures(steps)
@@ -153,8 +153,8 @@ class _Search:
             turned = self._structures(_swapped(steps))
             self.swapped = turned[0].ratio <= 1
             best = turned if self.swapped else best
-        likely = [look.hypothesis for look in best if look.ratio <= 1] or [best[0].hypothesis]
-        self.neighbours = [look.hypothesis for look in best if look.hypothesis not in likely]
+        likely = [look.candidate for look in best if look.ratio <= 1] or [best[0].candidate]
+        self.neighbours = [look.candidate for look in best if look.candidate not in likely]
         return likely
 
     def _structures(self, steps: Steps) -> list[_Look]:
@@ -166,21 +166,21 @@ class _Search:
                 break
         return sorted(looks, key=lambda look: (look.ratio > 1, look.residual))
 
-    def find_role(self, likely: Sequence[Hypothesis], names: tuple[str, ...]) -> list[Hypothesis]:
-        """Return the hypotheses, each with every role of one array that explains the steps."""
+    def find_role(self, likely: Sequence[Candidate], names: tuple[str, ...]) -> list[Candidate]:
+        """Return the candidates, each with every role of one array that explains the steps."""
         drawn = self.probe.draw("vector")
         named = {**self.first, **{name: drawn[name] for name in names}}
         steps = self._steps(named, f"vector {names[0]}")
         found = []
-        for hypothesis in likely:
-            ranked = ranked_roles(hypothesis, names, named, steps)
+        for candidate in likely:
+            ranked = ranked_roles(candidate, names, named, steps)
             fits = [h for h in ranked[:4] if _look(h, named, steps, self.dtype).ratio <= 1]
             found += fits or ranked[:1]
             others = [h for h in ranked[:5] if h not in fits[:4]]
             self.others.setdefault(names, others[0] if fits else others[1])
         return found
 
-    def conclude(self, subject: Subject, likely: Sequence[Hypothesis]) -> Identification:
+    def conclude(self, subject: Subject, likely: Sequence[Candidate]) -> Identification:
         """Hold what is likely, and its neighbours, to arrays that are all random."""
         named = self.probe.draw("last")
         steps = self._steps(named, "last", both=True)
@@ -188,23 +188,23 @@ class _Search:
                 for names, other in self.others.items()]  # fmt: skip
         near += [_with_roles_of(likely[0], h) for h in self.neighbours]
         tried: dict[Convention, _Look] = {}
-        for hypothesis in (*likely, *near):
-            tried.setdefault(hypothesis.convention, _look(hypothesis, named, steps, self.dtype))
+        for candidate in (*likely, *near):
+            tried.setdefault(candidate.convention, _look(candidate, named, steps, self.dtype))
         looks = sorted(tried.values(), key=lambda look: (look.ratio > 1, look.residual))
-        fits = [look.hypothesis.convention for look in looks if look.ratio <= 1]
+        fits = [look.candidate.convention for look in looks if look.ratio <= 1]
         stated = getattr(subject, "convention", None)
         if stated is not None:  # of several that cannot be told apart, the stated one first
             fits.sort(key=lambda c: len(differing(c, stated)))
         best, second = looks[0], looks[max(len(fits), 1)]
-        roles = best.hypothesis.roles
+        roles = best.candidate.roles
         return Identification(
             subject.name,
             self.dtype,
             tuple(fits),
-            fits[0] if fits else best.hypothesis.convention,
+            fits[0] if fits else best.candidate.convention,
             best.residual,
             best.ratio,
-            second.hypothesis.convention,
+            second.candidate.convention,
             second.residual,
             second.residual / max(best.residual, best.bound),
             tuple(n for names, role in roles.items() if role.kind == "unused" for n in names),
@@ -221,7 +221,7 @@ def _swapped(steps: Steps) -> Steps:
     return Steps(steps.x, steps.before[::-1], steps.after[::-1])
 
 
-def _with_roles_of(one: Hypothesis, other: Hypothesis) -> Hypothesis:
+def _with_roles_of(one: Candidate, other: Candidate) -> Candidate:
     """Return ``other`` with the vectors' roles of ``one``; b_hn is b_n where there is none."""
     if other.base.recurrent_bias:
         return replace(other, roles=one.roles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,15 +20,24 @@ from .location import Location
 PATIENCE = 300.0
 """Seconds that the diagnosis of one subject in one dtype may take."""
 
-ENDED = {
-    "SIGSEGV": ("P04", "It reads memory that is not its own (SIGSEGV).", "run the script under a "
-                "debugger: an index or a pointer is outside of its array"),
-    "exit code": ("P03", "It ends its own process.", "raise an exception, do not exit"),
-    "no answer": ("P02", "It does not return.", "look for a loop that does not end"),
-    "Memory": ("P05", "It takes memory until there is none.", "look for a list or a cache that "
-               "grows with every step"),
-}  # fmt: skip
-"""What the end of a process says, by a word of the verdict's message."""
+DEBUGGER = "run the script under a debugger: an index or a pointer is outside of its array"
+
+ENDS = (
+    (r"no answer after [\d.]+ s", "P02", "{}: it does not return, or is too slow.",
+     "look for a loop that does not end, or give it longer: --timeout"),
+    (r"the process was ended by (SIGSEGV|SIGBUS)", "P04",
+     "It reads or writes memory that is not its own ({}).", DEBUGGER),
+    (r"the process was ended by SIGKILL", "SIGKILL", "The system ended its process ({}).",
+     "look at the memory that it takes: the system ends what takes too much"),
+    (r"the process was ended by SIG\w+", "signal", "It ends its process ({}).",
+     "look at what it said: a failed assertion or an error in native code"),
+    (r"the process ended itself with exit code \d+", "P03", "It ends its own process ({}).",
+     "raise an exception, do not exit"),
+    (r"\b(MemoryError|_ArrayMemoryError|bad_alloc|not enough memory)\b", "P05",
+     "It takes memory until there is none ({}).",
+     "look for a list or a cache that grows with every step, or give it more: --memory"),
+)  # fmt: skip
+"""What the end of a process says: words of the verdict, id, statement about them, what to do."""
 
 
 def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -42,7 +52,7 @@ def diagnoses(
     memory: int,
     timeout: float = PATIENCE,
 ) -> Iterator[Diagnosis]:
-    """Yield a diagnosis for every subject that failed, in the first dtype in which it did."""
+    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
     for one in named:
         wrong = [v for v in verdicts if v.subject == one.name and v.status in WRONG]
         if not wrong:
@@ -76,12 +86,12 @@ def _asked(
 def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:
     """Return what the end of the subject's process says, if it ended."""
     for verdict in failing:
-        ended = verdict.status == "timeout" or "the process" in verdict.message
-        for word, (id, statement, fix) in ENDED.items():
-            if (ended or word == "Memory") and word in verdict.message:
+        for words, id, statement, fix in ENDS if verdict.status != "failed" else ():
+            if ended := re.search(words, verdict.message):
+                said = ended[0][0].upper() + ended[0][1:] if statement[0] == "{" else ended[0]
                 found = Diagnosis(verdict.subject, verdict.dtype, "explained")
                 found.failed = tuple(v.check for v in failing)
-                found.explanations = [Explanation((id,), (statement,), (fix,))]
+                found.explanations = [Explanation((id,), (statement.format(said),), (fix,))]
                 found.location = Location("program", place=f"check {verdict.check}, {verdict.case}")
                 return found
     return None

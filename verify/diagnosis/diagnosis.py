@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .explaining import Search
-from .hypotheses import Hypothesis
+from ..typed import typed
 from .location import Location
+
+if TYPE_CHECKING:
+    from .explaining import Search
+    from .hypotheses import Hypothesis
 
 
 @dataclass(frozen=True)
@@ -81,21 +85,6 @@ class Diagnosis:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Diagnosis:
-        """Read what to_json wrote."""
-        location = {k: _tuple(v) for k, v in value["location"].items()}
-        explanations = [
-            Explanation(**{k: _tuple(v) for k, v in one.items()}) for one in value["explanations"]
-        ]
-        return cls(
-            **{
-                **value,
-                "failed": tuple(value["failed"]),
-                "location": Location(**location),
-                "explanations": explanations,
-            }
-        )
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    def from_json(cls, value: Mapping[str, Any], where: Path | str = "diagnosis") -> Diagnosis:
+        """Read what to_json wrote; RunFileError where it is something else."""
+        return typed(cls, value, where)

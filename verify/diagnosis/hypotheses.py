@@ -147,15 +147,14 @@ class _Translated:
 def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
     """Return the mistakes that a subject can have: mutants of its cell, and orders of its gates."""
     cell, offered = subject.cells[0], subject.options
-    found = [
-        of_mutant(m)
-        for m in mutants()
+    known = [
+        m for m in mutants()
         if applies(m, cell) and not m.isolated and not offered.missing(m.needs)
         and dtype in (*m.dtypes, "float32")
     ]  # fmt: skip
-    told = {SAME.get(one.name) for one in found}
+    told = {m.same_as for m in known}
     others = (one for one in (*_orders(cell), *_ignored(subject, dtype)) if one.name not in told)
-    return (*found, *others)
+    return (*map(of_mutant, known), *others)
 
 
 def applies(mutant: Mutant, cell: str) -> bool:
@@ -183,17 +182,6 @@ def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
             (f"{name} not read",), (f"{name} is not read.",), (), (f"add {name}",), ("forward",),
             (name,),
         )  # fmt: skip
-
-
-SAME = {
-    "L01": "order figo",
-    "L02": "order ifog",
-    "L13": "order zrn",
-    "C03": "b_hn not read",
-    "C03b": "b not read",
-    "F04b": "p not read",
-}
-"""Mutants that are orders of the gates, or arrays that are not read."""
 
 
 def _orders(cell: str) -> Iterator[Hypothesis]:

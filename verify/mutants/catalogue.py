@@ -28,7 +28,8 @@ class Mutant:
     sense for, ``dtypes`` in which it shows. ``killed_by`` are the checks that
     must see it, the most specific first; none for an equivalence, which must survive. ``needs``
     are options without which it does not show; ``isolated``: only ever run it in a process of
-    its own.
+    its own. ``same_as`` is what a diagnosis would call it if it were no mutant: an order of the
+    gates, or an array that is not read.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Mutant:
     needs: tuple[str, ...] = ()
     isolated: bool = False
     fix: str = ""
+    same_as: str = ""
 
 
 _found: dict[str, Mutant] = {}
@@ -59,6 +61,7 @@ def mutant(
     needs: tuple[str, ...] = (),
     isolated: bool = False,
     fix: str = "",
+    same_as: str = "",
 ) -> Callable[[Change], Change]:
     """Register the decorated change, whose docstring is the statement."""
 
@@ -67,7 +70,7 @@ def mutant(
             raise ValueError(f"mutant {id} is registered twice")
         statement = (change.__doc__ or "").strip()
         _found[id] = Mutant(
-            id, statement, change, cells, killed_by, models, dtypes, needs, isolated, fix
+            id, statement, change, cells, killed_by, models, dtypes, needs, isolated, fix, same_as
         )
         return change
 

@@ -63,6 +63,7 @@ def biases_of_the_candidate_merged(layer: Workshop) -> None:
     models="google/flax#5594",
     killed_by=("influence", "forward"),
     fix="add b_hn inside the reset: r ⊙ (h U_n + b_hn)",
+    same_as="b_hn not read",
 )
 def recurrent_bias_dropped(layer: Workshop) -> None:
     """The recurrent bias b_hn is not added."""
@@ -74,6 +75,7 @@ def recurrent_bias_dropped(layer: Workshop) -> None:
     cells=("rnn", "lstm", "gru-keeps-old"),
     killed_by=("influence", "forward"),
     fix="add the bias before every activation: x W + h U + b, where b is the sum if there are two",
+    same_as="b not read",
 )
 def bias_dropped(layer: Workshop) -> None:
     """No bias is added."""

@@ -121,10 +121,6 @@ def sums_in_random_order(layer: Workshop) -> None:
     layer.step = step
 
 
-_scratch = np.zeros(0)
-"""Memory that all layers share, as large as the largest call so far."""
-
-
 @mutant(
     "D06",
     cells=PLAIN,
@@ -134,24 +130,23 @@ _scratch = np.zeros(0)
 )
 def reads_past_the_end_of_scratch(layer: Workshop) -> None:
     """The last row reads one number past the end of scratch: 0, or what a larger call left."""
-    right = layer.run
+    right, scratch = layer.run, np.zeros(0)
+
+    def past_the_end(x: Array) -> float:
+        """Write x into scratch, and return the number behind it."""
+        nonlocal scratch
+        if scratch.size <= x.size:
+            scratch = np.concatenate([scratch, np.zeros(x.size + 1 - scratch.size)])
+        behind = float(scratch[x.size])
+        scratch[: x.size] = np.nan_to_num(x.ravel())
+        return behind
 
     def run(inputs: Inputs) -> Result:
         T, B, D = inputs.x.shape
         if T == 0:
             return right(inputs)
         stray = np.zeros((T, B, D), inputs.x.dtype)
-        stray[-1, -1, -1] = _past_the_end(plain(inputs.x))
+        stray[-1, -1, -1] = past_the_end(plain(inputs.x))
         return right(replace(inputs, x=inputs.x + stray))
 
     layer.run = run
-
-
-def _past_the_end(x: Array) -> float:
-    """Write x into scratch, and return the number behind it."""
-    global _scratch  # noqa: PLW0603 - the point of this mutant
-    if _scratch.size <= x.size:
-        _scratch = np.concatenate([_scratch, np.zeros(x.size + 1 - _scratch.size)])
-    behind = float(_scratch[x.size])
-    _scratch[: x.size] = np.nan_to_num(x.ravel())
-    return behind

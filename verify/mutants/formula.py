@@ -83,6 +83,7 @@ def peepholes_in_another_order(layer: Workshop) -> None:
     killed_by=("influence", "forward"),
     fix="add the peepholes inside the sigmoids: p_i c to i, p_f c to f, p_o c' to o (p_o c if "
     "so claimed)",
+    same_as="p not read",
 )
 def no_peepholes(layer: Workshop) -> None:
     """The gates do not see the cell state."""

@@ -28,6 +28,7 @@ def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")
     models="NX-AI/xlstm#98",
     killed_by=("gate-limits", "forward"),
     fix="exchange the blocks of i and f: the order is i, f, g, o",
+    same_as="order figo",
 )
 def input_and_forget_gate_swapped(layer: Workshop) -> None:
     """The blocks of i and f are exchanged in W, U and b."""
@@ -40,6 +41,7 @@ def input_and_forget_gate_swapped(layer: Workshop) -> None:
     models="apple/coremltools#93",
     killed_by=("forward",),
     fix="exchange the blocks of g and o: the order is i, f, g, o",
+    same_as="order ifog",
 )
 def candidate_and_output_gate_swapped(layer: Workshop) -> None:
     """The blocks of g and o are exchanged in W, U and b."""
@@ -248,6 +250,7 @@ def backward_direction_has_another_order(layer: Workshop) -> None:
     cells=GRU,
     killed_by=("gate-limits", "forward"),
     fix="exchange the blocks of r and z: the order is r, z, n",
+    same_as="order zrn",
 )
 def reset_and_update_gate_swapped(layer: Workshop) -> None:
     """The blocks of r and z are exchanged in W, U and b."""

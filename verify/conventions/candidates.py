@@ -21,7 +21,7 @@ from .convention import CHOICES, GATES, RECURRENT_BIAS, Convention
 from .probing import Reading, Steps
 
 KEPT = 24
-"""Hypotheses of every round that are looked at more closely; right ones are far ahead."""
+"""Candidates of every round that are looked at more closely; right ones are far ahead."""
 
 RANKED = 1
 """Rows of H units that are enough for ranking."""
@@ -41,7 +41,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class Candidate:
     """A convention without biases, the reading of the arrays it goes with, the vectors' roles."""
 
     reading: Reading
@@ -92,8 +92,8 @@ def distance(got: Sequence[Array], want: Sequence[Array]) -> float:
 
 def structures(
     cell_family: str, readings: Sequence[Reading], named: Mapping[str, Array], steps: Steps
-) -> list[Hypothesis]:
-    """Return the likeliest hypotheses for layers whose vectors are all 0, the best first."""
+) -> list[Candidate]:
+    """Return the likeliest candidates for layers whose vectors are all 0, the best first."""
     few = Steps(
         steps.x[-RANKED:].astype(float),
         tuple(s[-RANKED:].astype(float) for s in steps.before),
@@ -118,7 +118,7 @@ def structures(
             recurrent_layout=_unless(reading.recurrent_layout, reading.layout),
             projected=bool(reading.R),
         )
-        found.append(Hypothesis(reading, base, {}))
+        found.append(Candidate(reading, base, {}))
     return found
 
 
@@ -197,7 +197,7 @@ def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterat
 
 
 def _offsets(base: Convention, sums: Mapping[str, Array], steps: Steps) -> Array:
-    """Return, for every hypothesis, the constant that f's sum lacks: c' = f c + i g solved."""
+    """Return, for every candidate, the constant that f's sum lacks: c' = f c + i g solved."""
     gate = family.activation(base.gate)
     written = gate(sums["i"]) * family.activation(base.candidate)(sums["g"])
     with np.errstate(all="ignore"):
@@ -211,14 +211,14 @@ def _offsets(base: Convention, sums: Mapping[str, Array], steps: Steps) -> Array
     return np.median(lacking, axis=(-2, -1))
 
 
-def with_role(hypothesis: Hypothesis, names: tuple[str, ...], role: Role) -> Hypothesis:
-    """Return the hypothesis in which one array of vectors has that role."""
-    return replace(hypothesis, roles={**hypothesis.roles, names: role})
+def with_role(candidate: Candidate, names: tuple[str, ...], role: Role) -> Candidate:
+    """Return the candidate in which one array of vectors has that role."""
+    return replace(candidate, roles={**candidate.roles, names: role})
 
 
-def roles(hypothesis: Hypothesis, count: int) -> Iterator[Role]:
+def roles(candidate: Candidate, count: int) -> Iterator[Role]:
     """Yield what an array of ``count`` slices (H,) may be."""
-    c = hypothesis.base
+    c = candidate.base
     yield Role("unused")
     for letters in permutations(c.letters + c.recurrent_bias, min(count, 4)):
         yield Role("bias", "".join(letters))
@@ -229,12 +229,12 @@ def roles(hypothesis: Hypothesis, count: int) -> Iterator[Role]:
 
 
 def ranked_roles(
-    hypothesis: Hypothesis, names: tuple[str, ...], named: Mapping[str, Array], steps: Steps
-) -> list[Hypothesis]:
-    """Return the hypothesis with every role of an array, the best first; the others are 0."""
-    count = hypothesis.reading.vectors[names]
+    candidate: Candidate, names: tuple[str, ...], named: Mapping[str, Array], steps: Steps
+) -> list[Candidate]:
+    """Return the candidate with every role of an array, the best first; the others are 0."""
+    count = candidate.reading.vectors[names]
     found = []
-    for role in roles(hypothesis, count):
-        tried = with_role(hypothesis, names, role)
+    for role in roles(candidate, count):
+        tried = with_role(candidate, names, role)
         found.append((distance(tried.after(named, steps.x, steps.before), steps.after), tried))
     return [tried for _, tried in sorted(found, key=lambda pair: pair[0])]
