@@ -39,8 +39,9 @@ ENVIRONMENTS = {
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, the proofs and the planted errors; arguments go to pytest."""
-    session.install(*CONSTRAINTS, "-e", ".[torch,report,test,onnx,convert]")
-    session.run("pytest", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test,onnx,convert]")
+    processes = ("-n", "auto", "--dist", "worksteal")
+    session.run("pytest", *processes, *session.posargs, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 @nox.session
