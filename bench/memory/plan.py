@@ -1,0 +1,127 @@
+"""Tasks x cells x lags x seeds: what is trained, and the row that each leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from itertools import product
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+from ..plan import OK, Piece, Plan, UnsupportedError
+from ..run import from_json
+from .tasks import TASKS
+from .training import GATES, Effort, train
+
+KIND = "memory"
+LAGS, SEEDS = (8, 24, 64), 3
+FULL_LAGS, FULL_SEEDS = (4, 8, 16, 32, 64, 128, 256), 10
+SOLVED = 0.9
+"""Share of right answers from which a task counts as learned."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training; ``success`` is the share of held-out rows answered right."""
+
+    id: str
+    status: str
+    task: str
+    cell: str
+    lag: int
+    seed: int
+    hidden: int
+    parameters: int
+    success: float
+    loss: float | None
+    diverged: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All seeds of a task, a cell and a lag: who solved it, with the 95 % interval of Wilson."""
+
+    task: str
+    cell: str
+    lag: int
+    seeds: int
+    solved: float
+    low: float
+    high: float
+    median: float
+    least: float
+    most: float
+
+
+def plan(
+    *,
+    seed: int = 0,
+    tasks: Sequence[str] = tuple(TASKS),
+    cells: Sequence[str] = tuple(GATES),
+    lags: Sequence[int] = LAGS,
+    seeds: int = SEEDS,
+    updates: int = Effort.updates,
+    parameters: int = Effort.parameters,
+) -> Plan:
+    """Return what is to be trained; ValueError for a task or a cell that there is not."""
+    _known("task", tasks, TASKS)
+    _known("cell", cells, GATES)
+    if odd := [lag for lag in lags if lag < 2]:
+        raise ValueError(f"lag {odd[0]}: expected at least 2 steps")
+    effort = Effort(parameters=parameters, updates=updates)
+    pieces = [
+        _piece(task, cell, lag, seed + k, effort)
+        for task, lag, cell, k in product(tasks, lags, cells, range(seeds))
+    ]
+    settings = dict(
+        tasks=list(tasks), cells=list(cells), lags=list(lags), seeds=seeds, updates=updates,
+        parameters=parameters,
+    )  # fmt: skip
+    return Plan(KIND, seed, settings, pieces)
+
+
+def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return the trainings of a run; RunFileError where one is something else."""
+    return [from_json(Row, row) for row in found if row["status"] == OK]
+
+
+def summaries(found: Iterable[Row]) -> list[Summary]:
+    """Return what all seeds together say."""
+    grouped: dict[tuple[str, str, int], list[float]] = {}
+    for row in found:
+        grouped.setdefault((row.task, row.cell, row.lag), []).append(row.success)
+    return [_summary(*key, sorted(shares)) for key, shares in grouped.items()]
+
+
+def wilson(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a rate (Wilson 1927), which holds for few and for extreme counts."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = (hits + z * z / 2) / (count + z * z)
+    half = z / (count + z * z) * sqrt(hits * (count - hits) / count + z * z / 4)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _summary(task: str, cell: str, lag: int, shares: Sequence[float]) -> Summary:
+    solved, n = sum(share >= SOLVED for share in shares), len(shares)
+    low, high = wilson(solved, n)
+    median = (shares[(n - 1) // 2] + shares[n // 2]) / 2
+    return Summary(task, cell, lag, n, solved / n, low, high, median, shares[0], shares[-1])
+
+
+def _piece(task: str, cell: str, lag: int, seed: int, effort: Effort) -> Piece:
+    about = dict(task=task, cell=cell, lag=lag, seed=seed)
+
+    def measure() -> Mapping[str, Any]:
+        if find_spec("torch") is None:
+            raise UnsupportedError("torch is not installed: pip install 'gatewise[torch]'")
+        return {**about, **asdict(train(TASKS[task], cell, lag, seed, effort))}
+
+    return Piece(f"{task} {cell} lag {lag} seed {seed}", measure)
+
+
+def _known(what: str, names: Sequence[str], known: Iterable[str]) -> None:
+    if odd := [name for name in names if name not in known]:
+        raise ValueError(f"{what} {odd[0]!r}: expected {', '.join(known)}")
