@@ -89,7 +89,7 @@ def train(
         if not torch.isfinite(loss):
             break
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(leaves, effort.norm)
         optimiser.step()
     diverged = not bool(torch.isfinite(loss))
