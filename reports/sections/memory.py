@@ -56,18 +56,21 @@ def _chart(found: Sequence[Summary]) -> Any:
          "most": s.most, "guessing": TASKS[s.task].guessing}
         for s in found
     ]  # fmt: skip
-    lag = alt.X("lag:Q", title="lag (steps)").scale(type="log", base=2, nice=False)
+    lags = sorted({s.lag for s in found})
+    lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(values=lags))
+    lag = lag.scale(type="log", base=2, nice=False)
     share = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}
     base = alt.Chart(alt.Data(values=values))
     band = base.mark_area(opacity=0.15).encode(
         lag, alt.Y("least:Q", title="right answers", **share), alt.Y2("most:Q"),
-        alt.Color("cell:N", title="cell"),
+        alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1)),
     )  # fmt: skip
     line = base.mark_line(point=True).encode(
-        lag, alt.Y("median:Q", **share), alt.Color("cell:N"),
-        alt.StrokeDash("cell:N", legend=None), alt.Shape("cell:N"),
+        lag, alt.Y("median:Q", **share), alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1)),
+        alt.StrokeDash("cell:N", legend=None), alt.Shape("cell:N", legend=None),
         tooltip=["task:N", "cell:N", "lag:Q", "median:Q", "least:Q", "most:Q"],
     )  # fmt: skip
     guess = base.mark_rule(strokeDash=[4, 4]).encode(alt.Y("mean(guessing):Q"))
     panel = alt.layer(band, line, guess).properties(width=230, height=220)
-    return panel.facet(column=alt.Column("task:N", title=None))
+    panels = panel.facet(column=alt.Column("task:N", title=None))
+    return panels.resolve_scale(color="shared")
