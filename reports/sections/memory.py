@@ -59,14 +59,15 @@ def _chart(found: Sequence[Summary]) -> Any:
     lags = sorted({s.lag for s in found})
     lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(values=lags))
     lag = lag.scale(type="log", base=2, nice=False)
+    colour = alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1))
     share = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}
     base = alt.Chart(alt.Data(values=values))
     band = base.mark_area(opacity=0.15).encode(
         lag, alt.Y("least:Q", title="right answers", **share), alt.Y2("most:Q"),
-        alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1)),
+        colour,
     )  # fmt: skip
     line = base.mark_line(point=True).encode(
-        lag, alt.Y("median:Q", **share), alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1)),
+        lag, alt.Y("median:Q", **share), colour,
         alt.StrokeDash("cell:N", legend=None), alt.Shape("cell:N", legend=None),
         tooltip=["task:N", "cell:N", "lag:Q", "median:Q", "least:Q", "most:Q"],
     )  # fmt: skip
