@@ -21,7 +21,7 @@ from .effort import QUICK, STANDARD, THOROUGH, Effort
 from .environment import environment
 from .measuring import NOISY, OK, Timing, measure
 from .noise import noise_floor
-from .sampling import Call
+from .sampling import Call, Clock
 
 __all__ = [
     "AMBIGUOUS",
@@ -34,6 +34,7 @@ __all__ = [
     "STANDARD",
     "THOROUGH",
     "Call",
+    "Clock",
     "Comparison",
     "Effort",
     "Rounds",

@@ -7,33 +7,33 @@ anew, and only ratios within a round are looked at.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from ...reference.functions import Array
 from .effort import STANDARD, Effort
-from .measuring import NOISY, OK, Timing, Warmed, timing, warmed
+from .measuring import NOISY, OK, Timing, timing, undisturbed, warmed
 from .resampling import interval
-from .sampling import Call, Clock
+from .sampling import WALL, Call, Clock, Sample
 from .significance import holm, p_value
 
 FASTER, SLOWER, SAME, AMBIGUOUS = "FASTER", "SLOWER", "SAME", "AMBIGUOUS"
 
-LEVEL = 0.005
-"""How often two calls that take the same time may be called different."""
+LEVEL = 0.002
+"""How often two calls that take the same time may be called different: no more than that."""
 
-MARGIN = 0.02
-"""Ratios within 2 % of 1 are equivalent."""
+MARGIN, MARGIN_AT_MOST = 0.02, 0.05
+"""Ratios within 2 % of 1 are equivalent; or within the noise floor, if that is up to 5 %."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The time of a as a multiple of that of b, and what may be said of it.
 
-    ``ratio`` is the median over rounds of a/b, ``low`` and ``high`` its 95 % interval (block
+    ``ratio`` is the median over ``pairs`` of a/b, ``low`` and ``high`` its 95 % interval (block
     bootstrap). ``p`` is the probability of such a difference between calls that differ by no more
     than ``floor`` (a share); after ``corrected``, of one such anywhere among the comparisons.
     ``verdict`` is about a: FASTER and SLOWER are differences beyond the floor, SAME is
@@ -43,6 +43,7 @@ class Comparison:
 
     a: Timing
     b: Timing
+    pairs: int
     ratio: float
     low: float
     high: float
@@ -51,15 +52,10 @@ class Comparison:
     verdict: str
     status: str
 
-    @property
-    def n(self) -> int:
-        """The number of pairs."""
-        return self.a.n
-
 
 @dataclass(frozen=True)
 class Rounds:
-    """Times of several calls, taken in turns: ``times[name][k]`` is that of round k, in seconds."""
+    """What several calls took in turns: sample k of each is that of round k."""
 
     timings: Mapping[str, Timing]
     effort: Effort
@@ -68,17 +64,23 @@ class Rounds:
     def compare(self, a: str, b: str, floor: float = 0.0) -> Comparison:
         """Compare two of the calls by name; ``floor`` is a share, see ``noise_floor``."""
         one, other = self.timings[a], self.timings[b]
-        logs = _log_ratios(one.samples, other.samples)
-        low, high = np.exp(interval(logs, np.random.default_rng(self.seed)))
+        logs = log_ratios(one, other, self.effort.samples)
+        low, high = (float(end) for end in np.exp(interval(logs, np.random.default_rng(self.seed))))
         ratio, p = float(np.exp(np.median(logs))), p_value(logs, float(np.log1p(floor)))
-        status = OK if (high - low) / 2 < self.effort.half_width * ratio else NOISY
-        verdict = decide(float(low), float(high), p, floor)
-        return Comparison(one, other, ratio, float(low), float(high), p, floor, verdict, status)
+        narrow = len(logs) >= self.effort.samples and _narrow(low, high, self.effort)
+        verdict, status = decide(low, high, p, floor), OK if narrow else NOISY
+        return Comparison(one, other, len(logs), ratio, low, high, p, floor, verdict, status)
+
+
+def log_ratios(a: Timing, b: Timing, fewest: int) -> Array:
+    """Return log(a/b) of the rounds in which nothing interrupted either; of all, if too few."""
+    chosen = undisturbed(a.n, (*a.interrupted, *b.interrupted), fewest)
+    return np.log(np.array(a.samples) / np.array(b.samples))[chosen]
 
 
 def decide(low: float, high: float, p: float, floor: float) -> str:
     """Return the verdict on a ratio's interval, its p-value and the noise floor."""
-    margin = 1 + max(MARGIN, floor)
+    margin = 1 + max(MARGIN, min(floor, MARGIN_AT_MOST))
     if 1 / margin <= low and high <= margin:
         return SAME
     if p <= LEVEL and high < 1 / (1 + floor):
@@ -95,63 +97,52 @@ def compare(
     seed: int = 0,
     *,
     floor: float = 0.0,
-    clock: Clock = time.perf_counter,
+    clock: Clock = WALL,
 ) -> Comparison:
     """Compare two calls; ``seed`` draws the order of pairs and the bootstrap."""
     return rounds({"a": a, "b": b}, effort, seed, clock=clock).compare("a", "b", floor)
 
 
 def rounds(
-    calls: Mapping[str, Call],
-    effort: Effort = STANDARD,
-    seed: int = 0,
-    *,
-    clock: Clock = time.perf_counter,
+    calls: Mapping[str, Call], effort: Effort = STANDARD, seed: int = 0, *, clock: Clock = WALL
 ) -> Rounds:
-    """Sample all calls in turns until every ratio to the last one is known well enough.
+    """Sample all calls in turns until the ratio of each to the next is known well enough.
 
     ``effort`` counts for each call.
     """
     if len(calls) < 2:
         raise ValueError(f"rounds: expected at least two calls to compare, got {len(calls)}")
-    started, rng = clock(), np.random.default_rng(seed)
-    ready = [warmed(call, effort, clock, effort.patience / 4) for call in calls.values()]
-    times: list[list[float]] = [[] for _ in ready]
-    begun, look = clock(), effort.samples
+    started, rng = clock.seconds(), np.random.default_rng(seed)
+    ready = [warmed(call, effort, clock) for call in calls.values()]
+    taken: list[list[Sample]] = [[] for _ in ready]
+    begun, look = clock.seconds(), effort.samples
     while True:
         for k in rng.permutation(len(ready)):
-            times[k].append(ready[k].sample())
-        n, now = len(times[0]), clock()
-        if now - started >= effort.patience * len(ready) or n >= effort.most:
-            break
-        if n >= look and now - begun >= effort.seconds * len(ready):
-            if _narrow(times, effort, seed):
-                break
+            taken[k].append(ready[k].sample())
+        n, now = len(taken[0]), clock.seconds()
+        over = now - started >= effort.patience * len(ready) or n >= effort.most
+        if over or (n >= look and now - begun >= effort.seconds * len(ready)):
+            timings = [timing(*one, effort, seed) for one in zip(ready, taken, strict=True)]
+            if over or _known(timings, effort, seed):
+                return Rounds(dict(zip(calls, timings, strict=True)), effort, seed)
             look = n * 5 // 4
-    return Rounds(dict(zip(calls, _timings(ready, times, effort, seed), strict=True)), effort, seed)
 
 
-def _timings(
-    ready: Sequence[Warmed], times: Sequence[Sequence[float]], effort: Effort, seed: int
-) -> list[Timing]:
-    return [timing(one, own, effort, seed) for one, own in zip(ready, times, strict=True)]
+def _known(timings: Sequence[Timing], effort: Effort, seed: int) -> bool:
+    """Whether the interval of every ratio, of a call to the next, is narrow enough.
 
-
-def _narrow(times: Sequence[Sequence[float]], effort: Effort, seed: int) -> bool:
-    """Whether the interval of every ratio to the last call is narrow enough.
-
-    Nothing but widths decides when to stop: a rule that looked at the ratio itself would stop at
-    the first lucky moment.
+    Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
-    for own in times[:-1]:
-        low, high = interval(_log_ratios(own, times[-1]), np.random.default_rng(seed))
-        if (high - low) / 2 >= effort.half_width:
+    for a, b in pairwise(timings):
+        logs = log_ratios(a, b, effort.samples)
+        low, high = np.exp(interval(logs, np.random.default_rng(seed)))
+        if not _narrow(low, high, effort):
             return False
     return True
 
 
-def _log_ratios(a: Sequence[float], b: Sequence[float]) -> Array:
-    return np.log(np.asarray(a) / np.asarray(b))
+def _narrow(low: float, high: float, effort: Effort) -> bool:
+    return high - low < effort.half_width * (high + low)
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FEWEST = 10
+"""Ten pairs that all go one way have p = 0.002; fewer cannot say anything (``significance``)."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -18,10 +21,10 @@ class Effort:
 
     seconds: float
     patience: float
-    samples: int = 10
+    samples: int = FEWEST
     most: int = 1000
     half_width: float = 0.01
-    sample: float = 1e-3
+    sample: float = 5e-4
 
     def __post_init__(self) -> None:
         """Refuse what could never end, or would say nothing."""
@@ -30,14 +33,14 @@ class Effort:
                 f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
                 f"({self.patience})"
             )
-        if not 5 <= self.samples <= self.most:
+        if not FEWEST <= self.samples <= self.most:
             raise ValueError(
-                f"effort: samples ({self.samples}) must be at least 5, at most {self.most}"
+                f"effort: samples ({self.samples}) must be at least {FEWEST}, at most {self.most}"
             )
         if not (self.half_width > 0 and self.sample > 0):
             raise ValueError("effort: half_width and sample must be above 0")
 
 
 QUICK = Effort(seconds=0.05, patience=0.5)
-STANDARD = Effort(seconds=0.25, patience=1.5)
+STANDARD = Effort(seconds=0.2, patience=1.0)
 THOROUGH = Effort(seconds=2.0, patience=20.0, samples=30)

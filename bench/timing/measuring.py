@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...reference.functions import Array
 from .effort import STANDARD, Effort
 from .resampling import interval
-from .sampling import OVERHEAD, Call, Clock, loops_for, overhead, sample
+from .sampling import OVERHEAD, WALL, Call, Clock, Sample, loops_for, overhead, sample
 
 OK, NOISY = "OK", "NOISY"
 
@@ -22,13 +22,15 @@ WINDOW, FALLEN = 5, 0.98
 class Timing:
     """What a call takes, in seconds per call; every sample is kept, in order.
 
-    ``low`` and ``high`` bound the median (95 %, block bootstrap), ``iqr`` is the interquartile
-    range, ``first_call`` the very first call alone, ``loops`` the calls in a sample and ``warm_up``
-    the samples that were thrown away. ``status`` is OK, or NOISY where patience was over before the
-    interval was narrow enough.
+    ``interrupted`` are the places of samples in which other programs had the processor; they are
+    left out of what follows, unless too few would be left. ``low`` and ``high`` bound the median
+    (95 %, block bootstrap), ``iqr`` is the interquartile range, ``first_call`` the very first call
+    alone, ``loops`` the calls in a sample and ``warm_up`` the samples that were thrown away.
+    ``status`` is OK, or NOISY where patience was over before the interval was narrow enough.
     """
 
     samples: tuple[float, ...]
+    interrupted: tuple[int, ...]
     median: float
     low: float
     high: float
@@ -61,19 +63,19 @@ class Warmed:
     warm_up: int
     stable: bool
 
-    def sample(self) -> float:
-        """Return the seconds per call of one sample."""
+    def sample(self) -> Sample:
+        """Take one sample."""
         return sample(self.call, self.loops, self.clock)
 
 
-def warmed(call: Call, effort: Effort, clock: Clock, seconds: float) -> Warmed:
-    """Call until times have stopped falling, for at most ``seconds``."""
-    started = clock()
-    first = sample(call, 1, clock)
+def warmed(call: Call, effort: Effort, clock: Clock) -> Warmed:
+    """Call until times have stopped falling, for at most a quarter of the patience."""
+    started = clock.seconds()
+    first = sample(call, 1, clock).seconds
     loops = loops_for(call, max(effort.sample, overhead(clock) / OVERHEAD), clock)
     times: list[float] = []
-    while not (stable := _stable(times)) and clock() - started < seconds:
-        times.append(sample(call, loops, clock))
+    while not (stable := _stable(times)) and clock.seconds() - started < effort.patience / 4:
+        times.append(sample(call, loops, clock).seconds)
     return Warmed(call, clock, loops, first, len(times), stable)
 
 
@@ -84,38 +86,48 @@ def _stable(times: Sequence[float]) -> bool:
     return bool(np.median(last) >= FALLEN * np.median(before))
 
 
-def measure(
-    call: Call, effort: Effort = STANDARD, *, clock: Clock = time.perf_counter, seed: int = 0
-) -> Timing:
+def measure(call: Call, effort: Effort = STANDARD, *, clock: Clock = WALL, seed: int = 0) -> Timing:
     """Time ``call`` until ``effort`` is satisfied; ``seed`` is the bootstrap's.
 
     A time on its own says little on a shared machine: whoever wants to know which of two calls is
     faster asks ``compare``.
     """
-    started = clock()
-    ready = warmed(call, effort, clock, effort.patience / 4)
-    times: list[float] = []
-    begun, look = clock(), effort.samples
+    started = clock.seconds()
+    ready = warmed(call, effort, clock)
+    taken: list[Sample] = []
+    begun, look = clock.seconds(), effort.samples
     while True:
-        times.append(ready.sample())
-        now = clock()
-        if now - started >= effort.patience or len(times) >= effort.most:
-            return timing(ready, times, effort, seed)
-        if len(times) >= look and now - begun >= effort.seconds:
-            found = timing(ready, times, effort, seed)
+        taken.append(ready.sample())
+        now = clock.seconds()
+        if now - started >= effort.patience or len(taken) >= effort.most:
+            return timing(ready, taken, effort, seed)
+        if len(taken) >= look and now - begun >= effort.seconds:
+            found = timing(ready, taken, effort, seed)
             if found.status == OK:
                 return found
-            look = len(times) * 5 // 4  # every look costs a bootstrap, and a chance to be lucky
+            look = len(taken) * 5 // 4  # every look costs a bootstrap, and a chance to be lucky
 
 
-def timing(ready: Warmed, times: Sequence[float], effort: Effort, seed: int) -> Timing:
+def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) -> Timing:
     """Summarise the samples of a call."""
-    low, high = interval(times, np.random.default_rng(seed))
-    lower, median, upper = (float(q) for q in np.quantile(times, [0.25, 0.5, 0.75]))
+    times = np.array([one.seconds for one in taken])
+    interrupted = tuple(k for k, one in enumerate(taken) if one.interrupted)
+    kept = times[undisturbed(len(times), interrupted, effort.samples)]
+    low, high = interval(kept, np.random.default_rng(seed))
+    lower, median, upper = (float(q) for q in np.quantile(kept, [0.25, 0.5, 0.75]))
     narrow = (high - low) / 2 < effort.half_width * median
-    enough = len(times) >= effort.samples and ready.stable
-    status = OK if narrow and enough else NOISY
+    enough = len(kept) >= effort.samples and ready.stable
     return Timing(
-        tuple(times), median, low, high, min(times), upper - lower,
-        ready.first_call, ready.loops, ready.warm_up, status,
+        tuple(times.tolist()), interrupted, median, low, high, float(kept.min()), upper - lower,
+        ready.first_call, ready.loops, ready.warm_up, OK if narrow and enough else NOISY,
     )  # fmt: skip
+
+
+def undisturbed(n: int, interrupted: Sequence[int], fewest: int) -> Array:
+    """Return which of n samples to judge by (n,): those not interrupted; all, if they are too few.
+
+    A call that takes longer than a scheduler's turn is interrupted in nearly every sample.
+    """
+    chosen = np.ones(n, dtype=bool)
+    chosen[list(interrupted)] = False
+    return chosen if chosen.sum() >= fewest else np.ones(n, dtype=bool)

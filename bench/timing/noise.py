@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from .comparing import compare
 from .effort import STANDARD, Effort
-from .sampling import Call, Clock
+from .sampling import WALL, Call, Clock
 
 REPEATS = 3
 
@@ -17,7 +15,7 @@ def noise_floor(
     *,
     twin: Call | None = None,
     seed: int = 0,
-    clock: Clock = time.perf_counter,
+    clock: Clock = WALL,
 ) -> float:
     """Return the largest share by which ``call`` may seem to differ from itself (an A/A test).
 

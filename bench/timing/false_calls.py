@@ -1,0 +1,164 @@
+"""How often comparisons are wrong: of a call with itself, and with one that does 10 % more.
+
+``python -m gatewise.bench.timing.false_calls [--json]`` compares the plain LSTM cell's loop over 20
+steps with the same loop, built once more, and with one over 22 steps, on the machine as it is and
+with processes that disturb it. At most 1 in 100 may be called FASTER or SLOWER than itself,
+disturbed or not; at least 95 in 100 of the longer loops have to be called SLOWER on the machine as
+it is. Disturbed, fewer may be: what is not seen shows as AMBIGUOUS. The exit status is 1 if a
+requirement is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+
+import click
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ...reference.cells import cell_named
+from ...reference.parameters import Sizes
+from ...verify.provenance import machine, versions
+from .busy import busy
+from .comparing import AMBIGUOUS, FASTER, LEVEL, SAME, SLOWER, compare, corrected
+from .effort import STANDARD
+from .environment import environment
+from .noise import noise_floor
+from .sampling import Call
+
+STEPS, MORE = 20, 22
+"""Steps of the loop, and of one that does 10 % more work."""
+
+FALSE_AT_MOST, FOUND_AT_LEAST = 0.01, 0.95
+
+AS_IT_IS, DISTURBED = "as it is", "disturbed"
+
+
+def lstm_steps(steps: int, seed: int = 0) -> Call:
+    """Return a call of that many steps of the plain cell, B = 16, D = H = 64, float64."""
+    rng, cell, sizes = np.random.default_rng(seed), cell_named("lstm"), Sizes(64, 64)
+    p, x = cell.random_parameters(rng, sizes), cell.random_input(rng, steps, 16, sizes)
+    start = cell.initial_state(x, 16, sizes)
+
+    def run() -> object:
+        state = start
+        for t in range(steps):
+            state, _ = cell.step(p, x[t], state)
+        return state
+
+    return run
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Verdicts on comparisons of one kind; ``wrong`` also as judged together (Holm)."""
+
+    machine: str
+    work: str
+    floor: float
+    comparisons: int
+    faster: int
+    slower: int
+    same: int
+    ambiguous: int
+    wrong_corrected: int
+    half_width: float
+    pairs: float
+    seconds: float
+    ok: bool
+
+
+def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Counted:
+    """Make ``count`` comparisons on the machine in this state, each of newly built calls."""
+    started, steps = time.perf_counter(), MORE if more else STEPS
+    found = [
+        compare(lstm_steps(steps), lstm_steps(STEPS), STANDARD, seed + k, floor=floor)
+        for k in range(count)
+    ]
+    seconds = time.perf_counter() - started
+    verdicts = Counter(c.verdict for c in found)
+    wrong = _wrong(more)
+    if more:
+        ok = state == DISTURBED or verdicts[SLOWER] >= FOUND_AT_LEAST * count
+        ok = ok and verdicts[FASTER] <= FALSE_AT_MOST * count
+    else:
+        ok = sum(verdicts[v] for v in wrong) <= FALSE_AT_MOST * count
+    return Counted(
+        state, "10 % more" if more else "the same", floor, count,
+        verdicts[FASTER], verdicts[SLOWER], verdicts[SAME], verdicts[AMBIGUOUS],
+        sum(c.verdict in wrong for c in corrected(found)),
+        float(np.median([(c.high - c.low) / 2 for c in found])),
+        float(np.median([c.pairs for c in found])), seconds, ok,
+    )  # fmt: skip
+
+
+def _wrong(more: bool) -> tuple[str, ...]:
+    return (FASTER, SAME) if more else (FASTER, SLOWER)
+
+
+def counts(states: Sequence[str], same: int, planted: int, seed: int) -> Iterator[Counted]:
+    """Yield the rows of the table, the noise floor measured anew for each state."""
+    for state in states:
+        with busy() if state == DISTURBED else nullcontext():
+            floor = noise_floor(lstm_steps(STEPS), twin=lstm_steps(STEPS), seed=seed)
+            yield counted(state, False, same, floor, seed)
+            yield counted(state, True, planted, floor, seed + same)
+
+
+COLUMNS: dict[str, Callable[[Counted], str]] = {
+    "machine": lambda r: r.machine,
+    "a does": lambda r: r.work,
+    "noise floor": lambda r: f"{r.floor:.1%}",
+    "compared": lambda r: str(r.comparisons),
+    "FASTER": lambda r: str(r.faster),
+    "SLOWER": lambda r: str(r.slower),
+    "SAME": lambda r: str(r.same),
+    "AMBIGUOUS": lambda r: str(r.ambiguous),
+    "± 95 %": lambda r: f"{r.half_width:.1%}",
+    "pairs": lambda r: f"{r.pairs:.0f}",
+    "s each": lambda r: f"{r.seconds / r.comparisons:.2f}",
+    "": lambda r: "[green]ok[/]" if r.ok else "[red]missed[/]",
+}
+
+
+def table(rows: Sequence[Counted]) -> Table:
+    """Lay out the rows."""
+    title = f"The LSTM's loop beside itself; level {LEVEL:g}, default effort"
+    result = Table(*COLUMNS, title=title, box=box.SIMPLE, padding=0)
+    for row in rows:
+        result.add_row(*(cell(row) for cell in COLUMNS.values()))
+    return result
+
+
+@click.command()
+@click.option("--same", default=200, show_default=True, type=click.IntRange(1), help="A/A pairs.")
+@click.option("--planted", default=100, show_default=True, type=click.IntRange(1),
+              help="Comparisons with 10 % more work.")  # fmt: skip
+@click.option("--machine", "state", default="both", show_default=True,
+              type=click.Choice([AS_IT_IS, DISTURBED, "both"]), help="Its state.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Seed of orders and intervals.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def main(same: int, planted: int, state: str, seed: int, as_json: bool) -> None:
+    """Count wrong verdicts of comparisons whose right verdict is known."""
+    states = [AS_IT_IS, DISTURBED] if state == "both" else [state]
+    rows = list(counts(states, same, planted, seed))
+    about = {"seed": str(seed), **versions(), **machine(), **environment()}
+    if as_json:
+        click.echo(json.dumps({"about": about, "counted": [asdict(r) for r in rows]}, indent=2))
+    else:
+        console = Console()
+        console.print(table(rows))
+        console.print(", ".join(f"{name} {value}" for name, value in about.items()))
+    sys.exit(not all(row.ok for row in rows))
+
+
+if __name__ == "__main__":
+    main()
