@@ -1,8 +1,8 @@
-"""``gatewise report``: runs as one HTML page."""
+"""``gatewise report``: runs as one HTML page, as Markdown, JUnit XML or a badge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,26 +15,34 @@ from .common import COULD_NOT_RUN, RUNS, probe, runs_option, stop
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
     default=Path("gatewise-report.html"), show_default=True,
+    help="What it is follows from its ending: .html, .md, .xml (JUnit) or .json (badge).",
 )  # fmt: skip
 @runs_option
 def report(given: Sequence[Path], output: Path, runs: Path) -> None:
-    """Turn a RUN (default: the newest) or several into one self-contained HTML page."""
+    """Turn a RUN (default: the newest) or several into one self-contained HTML page.
+
+    Or into Markdown for a job's summary or a comment, JUnit XML, or the JSON of a badge.
+    """
     write_report(given, output, runs=runs)
 
 
 def write_report(
     given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
 ) -> None:
-    """Read runs and write their page; stop with a sentence where that cannot be done."""
+    """Read runs and write what they say; stop with a sentence where that cannot be done."""
     from ..reports.any_run import newest, read
+    from ..reports.formats import FormatError, written
     from ..verify.reading import RunFileError
 
-    render = renderer()
+    if output.suffix == ".html":
+        require_page()
     try:
         paths = given or [newest(runs)]
         folders = [path.parent if path.name == "run.json" else path for path in paths]
         once = {folder.resolve(): folder for folder in folders}
-        text = render(*(read(folder) for folder in once.values()))
+        text = written([read(folder) for folder in once.values()], output)
+    except FormatError as error:
+        raise click.UsageError(str(error)) from error
     except RunFileError as error:
         stop(str(error), COULD_NOT_RUN)
     probe(output)
@@ -43,13 +51,12 @@ def write_report(
         click.echo(f"report: {output.resolve()}")
 
 
-def renderer() -> Callable[..., str]:
-    """Return what makes the page, or say which package is missing."""
+def require_page() -> None:
+    """Stop where what makes the HTML page is not installed."""
     try:
-        from ..reports.page import render
+        from ..reports import page  # noqa: F401
     except ImportError as missing:
         message = (
             f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml"
         )
         stop(message, COULD_NOT_RUN)
-    return render

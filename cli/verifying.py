@@ -30,7 +30,7 @@ from .common import (
     stop,
     timeout_option,
 )
-from .reporting import renderer, write_report
+from .reporting import require_page, write_report
 
 if TYPE_CHECKING:
     from ..verify.session import Request
@@ -123,7 +123,7 @@ def verify(
     for path in filter(None, (page, junit)):  # before the run, not after it
         probe(path)
     if page is not None:
-        renderer()
+        require_page()
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     verdicts = _run(request, folder, jobs, executor)
     if junit is not None:

@@ -11,6 +11,9 @@
 ``sections``          one file for each kind of bench
 ``figures``           charts in one theme, drawn without a browser
 ``benches``           those sections as the page shows them
+``markdown``          runs for a job's summary or a comment
+``junit``, ``badge``  what CI systems and README files show
+``formats``           which of these a file's name asks for
 ``page``              the page: ``templates`` filled in
 ====================  ==========================================================================
 

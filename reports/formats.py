@@ -1,0 +1,68 @@
+"""Every form that runs can be told in, by the ending of the file that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..bench.run import BenchRun
+from ..verify.run_files import Run
+from ..verify.verdict import Verdict
+
+
+class FormatError(ValueError):
+    """There is no such form, or none for these runs; the message says what there is."""
+
+
+def _html(runs: Sequence[Run | BenchRun]) -> str:
+    from .page import render
+
+    return render(*runs)
+
+
+def _markdown(runs: Sequence[Run | BenchRun]) -> str:
+    from .markdown import markdown
+
+    return markdown(*runs)
+
+
+def _junit(runs: Sequence[Run | BenchRun]) -> str:
+    from .junit import junit
+    from .summary import ENDED
+    from .together import together
+
+    whole = together(_held(runs, "JUnit XML"))
+    untested = [
+        Verdict(p.subject, "", p.check, "", [], p.dtype, 0, status="not tested", message=ENDED)
+        for p in whole.untested
+    ]
+    return junit([*whole.verdicts, *untested])
+
+
+def _badge(runs: Sequence[Run | BenchRun]) -> str:
+    from .badge import badge
+
+    return badge(_held(runs, "a badge"))
+
+
+FORMATS: dict[str, Callable[[Sequence[Run | BenchRun]], str]] = {
+    ".html": _html,
+    ".md": _markdown,
+    ".xml": _junit,
+    ".json": _badge,
+}
+"""HTML page, Markdown, JUnit XML, badge (of shields.io)."""
+
+
+def written(runs: Sequence[Run | BenchRun], output: Path) -> str:
+    """Return what is to stand in the file; FormatError where its ending says nothing."""
+    if output.suffix not in FORMATS:
+        raise FormatError(f"{output}: expected a name that ends in {', '.join(FORMATS)}")
+    return FORMATS[output.suffix](runs)
+
+
+def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
+    held = [run for run in runs if isinstance(run, Run)]
+    if not held:
+        raise FormatError(f"{form} tells verdicts, and these runs have none")
+    return held

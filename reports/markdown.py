@@ -1,0 +1,135 @@
+"""Runs as Markdown, for a job's summary or a comment: what failed first, and no more than fits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..bench.run import BenchRun
+from ..verify.run_files import Run
+from ..verify.verdict import STATUSES, WRONG
+from . import summary, tables, telling, together, wording
+from .section import Cell, Figure, Section, Table
+from .sections import sections
+
+LIMIT = 60_000
+"""Characters: a comment on GitHub may have 65 536, the summary of a job has room for more."""
+
+FAILURES = 20
+"""Failures that are told; the others are counted."""
+
+MARKS = {"passed": "✅", "known deviation": "☑️", "not supported": "➖", "blind": "🕶️",
+         "not tested": "⚪", "failed": "❌", "crashed": "💥", "timeout": "⌛"}  # fmt: skip
+TONES = {"conforms": "✅", "differs": "❌", "incomplete": "⚪"}
+
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^(?:[#+\-=]|\d+(?=[.)]))")
+"""What begins emphasis, code, a link, a cell or mathematics; and, first on a line, a block."""
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+
+
+def markdown(*runs: Run | BenchRun, limit: int = LIMIT) -> str:
+    """Return what the runs say in at most ``limit`` characters; what is left out is counted."""
+    held = [run for run in runs if isinstance(run, Run)]
+    blocks = [*(_conformance(held) if held else ())]
+    for section in sections(run for run in runs if isinstance(run, BenchRun)):
+        blocks += _section(section)
+    blocks += _made(runs)
+    return fitted(blocks, limit)
+
+
+def fitted(blocks: Sequence[str], limit: int) -> str:
+    """Return the blocks one below the other, as many as fit, and how many were left out."""
+    kept: list[str] = []
+    room = limit - 80
+    for number, block in enumerate(blocks):
+        if len(block) + 2 > room:
+            left = len(blocks) - number
+            kept.append(f"_{left} more {'part' if left == 1 else 'parts'} did not fit here._")
+            break
+        kept.append(block)
+        room -= len(block) + 2
+    return "\n\n".join(kept) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return foreign text on one line, so that nothing in it is markup, a link or a mention."""
+    text = " ".join(wording.printable(text).split())
+    text = re.sub("[&<>@]", lambda found: _ENTITIES[found[0]], text)
+    return _SPECIAL.sub(_escaped, text.replace("://", ":&#8203;//"))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"&#8203;{found[0]}" if found[0].isdigit() else f"\\{found[0]}"
+
+
+def code(text: str) -> str:
+    """Return foreign text as a block of code whose fence it cannot close."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}text\n{wording.printable(text)}\n{fence}"
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Iterable[int]) -> str:
+    """Return a table; columns of numbers stand right."""
+    right = set(numeric)
+    rule = ["---:" if n in right else "---" for n in range(len(headings))]
+    lines = [[plain(h) for h in headings], rule, *([_cell(c) for c in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Cell) -> str:
+    return plain(value) if isinstance(value, str) else wording.cell(value)
+
+
+def _conformance(runs: Sequence[Run]) -> Iterator[str]:
+    run = together.together(runs)
+    rows = summary.entries(run)
+    headline = summary.headline(rows)
+    yield f"# {TONES[headline.tone]} gatewise: {plain(headline.text)}"
+    for found in run.diagnoses:
+        yield code("\n".join(telling.lines(found)).strip("\n"))
+    failures = [row for row in rows if row.status in WRONG]
+    for row in failures[:FAILURES]:
+        yield _failure(row)
+    if len(failures) > FAILURES:
+        yield f"_And {len(failures) - FAILURES} more failures._"
+    yield _tallies(rows)
+
+
+def _failure(row: summary.Entry) -> str:
+    p, verdict = row.planned, row.verdict
+    assert verdict is not None  # noqa: S101 - it failed
+    size = f", {wording.shown(row.ratio)} times its bound" if row.ratio else ""
+    lines = [f"**{MARKS[row.status]} {plain(p.subject)} {plain(p.check)} {plain(p.dtype)}**: "
+             f"{row.status}{size}", "", plain(verdict.message)]  # fmt: skip
+    if verdict.reproduce:
+        lines += ["", code(verdict.reproduce)]
+    return "\n".join(lines)
+
+
+def _tallies(rows: Sequence[summary.Entry]) -> str:
+    found = tables.tallies(rows)
+    there = [s for s in STATUSES if any(s in each.count for each in found)]
+    headings = ("subject", "version", *(f"{MARKS[s]} {s}" for s in there))
+    body = [(t.subject, t.version, *(t.count.get(s, 0) for s in there)) for t in found]
+    return grid(headings, body, range(2, len(headings)))
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {plain(section.title)}"
+    yield from (plain(paragraph) for paragraph in section.intro)
+    for part in section.parts:
+        yield f"### {plain(part.title)}"
+        if isinstance(part, Figure):
+            yield f"{plain(part.alt)} {plain(part.caption)} (A figure of the HTML report.)"
+        elif isinstance(part, Table):
+            note = f"\n\n{plain(part.note)}" if part.note else ""
+            yield grid(part.headings, part.rows, part.numeric) + note
+
+
+def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
+    for run in runs:
+        versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
+        machine = ", ".join(run.machine.values())
+        made = f"{run.created}; seed {run.seed}; {versions}; {machine}"
+        yield f"{code(run.command)}\n\n{plain(made)}"
