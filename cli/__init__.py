@@ -9,6 +9,8 @@ import click
 
 from .auditing import audit
 from .benching import bench
+from .claims import claims
+from .comparing import compare
 from .converting import convert
 from .diagnosing import diagnose
 from .identifying import identify
@@ -39,8 +41,10 @@ for _command in (
     prove,
     bench,
     report,
+    compare,
     equations,
     examples,
+    claims,
     subjects,
     cells,
     checks,

@@ -13,6 +13,7 @@
 ``benches``           those sections as the page shows them
 ``markdown``          runs for a job's summary or a comment
 ``junit``, ``badge``  what CI systems and README files show
+``comparing``         what changed from one run to another
 ``formats``           which of these a file's name asks for
 ``page``              the page: ``templates`` filled in
 ====================  ==========================================================================

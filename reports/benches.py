@@ -61,7 +61,12 @@ class Interactive:
 
 def shown(runs: Sequence[BenchRun]) -> tuple[Shown, ...]:
     """Return every section of these runs, its figures drawn if that can be done here."""
-    return tuple(Shown(each, tuple(map(_drawn, each.parts))) for each in sections(runs))
+    return tuple(map(drawn, sections(runs)))
+
+
+def drawn(section: Section) -> Shown:
+    """Return a section with its figures drawn, if that can be done here."""
+    return Shown(section, tuple(map(_drawn, section.parts)))
 
 
 def interactive(parts: Sequence[Shown]) -> Interactive | None:

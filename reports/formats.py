@@ -8,6 +8,8 @@ from pathlib import Path
 from ..bench.run import BenchRun
 from ..verify.run_files import Run
 from ..verify.verdict import Verdict
+from .comparing import Comparison
+from .sections.comparison import section, sentence
 
 
 class FormatError(ValueError):
@@ -59,6 +61,20 @@ def written(runs: Sequence[Run | BenchRun], output: Path) -> str:
     if output.suffix not in FORMATS:
         raise FormatError(f"{output}: expected a name that ends in {', '.join(FORMATS)}")
     return FORMATS[output.suffix](runs)
+
+
+def compared(found: Sequence[Comparison], output: Path) -> str:
+    """Return comparisons as HTML or Markdown; FormatError where the file's ending says neither."""
+    told = [section(each, number) for number, each in enumerate(found, start=1)]
+    if output.suffix == ".md":
+        from .markdown import sections_as_markdown
+
+        return sections_as_markdown(told)
+    if output.suffix == ".html":
+        from .page import render_sections
+
+        return render_sections(told, "; ".join(map(sentence, found)))
+    raise FormatError(f"{output}: expected a name that ends in .html or .md")
 
 
 def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:

@@ -38,6 +38,11 @@ def markdown(*runs: Run | BenchRun, limit: int = LIMIT) -> str:
     return fitted(blocks, limit)
 
 
+def sections_as_markdown(told: Iterable[Section], limit: int = LIMIT) -> str:
+    """Return sections alone in at most ``limit`` characters."""
+    return fitted([block for section in told for block in _section(section)], limit)
+
+
 def fitted(blocks: Sequence[str], limit: int) -> str:
     """Return the blocks one below the other, as many as fit, and how many were left out."""
     kept: list[str] = []
@@ -111,7 +116,9 @@ def _tallies(rows: Sequence[summary.Entry]) -> str:
     found = tables.tallies(rows)
     there = [s for s in STATUSES if any(s in each.count for each in found)]
     headings = ("subject", "version", *(f"{MARKS[s]} {s}" for s in there))
-    body = [(t.subject, t.version, *(t.count.get(s, 0) for s in there)) for t in found]
+    body: list[tuple[Cell, ...]] = [
+        (t.subject, t.version, *(t.count.get(s, 0) for s in there)) for t in found
+    ]
     return grid(headings, body, range(2, len(headings)))
 
 

@@ -17,6 +17,7 @@ from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
 from . import benches, summary, tables, together, wording
+from .section import Section
 from .typeset import mathml
 
 MARKS = {
@@ -46,6 +47,16 @@ def render(*runs: Run | BenchRun) -> str:
     return _environment().get_template("page.html").render(_context(runs))
 
 
+def render_sections(told: Sequence[Section], headline: str) -> str:
+    """Return a page of sections alone: of comparisons, which are no runs."""
+    parts = tuple(map(benches.drawn, told))
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(_shared((), parts, ""), **_nothing_held(headline))
+    )
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__ or "", "templates"),
@@ -71,16 +82,24 @@ def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
     held = [run for run in runs if isinstance(run, Run)]
     parts = benches.shown([run for run in runs if isinstance(run, BenchRun)])
     measured = "; ".join(each.section.title for each in parts)
+    created = together.created([run.created for run in runs])
+    about = _conformance(held) if held else _nothing_held(measured)
+    return {**_shared(runs, parts, created), **about}
+
+
+def _shared(
+    runs: Sequence[Run | BenchRun], parts: Sequence[benches.Shown], created: str
+) -> dict[str, Any]:
+    """Return what every page has."""
     return {
         "css": files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8"),
-        "created": together.created([run.created for run in runs]),
+        "created": created,
         "all_runs": runs,
         "benches": parts,
         "interactive": benches.interactive(parts),
         "marks": MARKS,
         "tones": TONES,
         "colours": wording.COLOURS,
-        **(_conformance(held) if held else _nothing_held(measured)),
     }
 
 
