@@ -9,14 +9,15 @@ Scaling by the norm would round at every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ...reference.cell import State
 from ...reference.functions import Array
-from .trajectory import Trajectory
+from .trajectory import Step, Trajectory
+from .transition import Transition
 
 LN2 = math.log(2)
 RANGE = 2.0**128
@@ -41,9 +42,16 @@ def carried(trajectory: Trajectory, cotangent: State, *, scaled: bool = True) ->
 
     Without ``scaled`` the exponent stays 0, and the vector may leave the range of its dtype.
     """
-    transition, exponent = trajectory.transition, 0
+    return pulled(trajectory.transition, trajectory.backwards(), cotangent, scaled=scaled)
+
+
+def pulled(
+    transition: Transition, steps: Iterable[Step], cotangent: State, *, scaled: bool
+) -> Iterator[Scaled]:
+    """Yield the cotangent as it is, and pulled back through one after another of ``steps``."""
+    exponent = 0
     yield Scaled(cotangent, exponent)
-    for x, state, gates, new in trajectory.backwards():
+    for x, state, gates, new in steps:
         cotangent = transition.pull(x, state, gates, new, cotangent)
         if scaled and (shift := _shift(cotangent)):
             cotangent = tuple(np.ldexp(d, -shift) for d in cotangent)

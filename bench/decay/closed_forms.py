@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -47,25 +46,37 @@ def lstm_at_rest(U_g: Array, f: float) -> Array:
     return f + np.linalg.eigvals(U_g) / 4
 
 
-def thresholds() -> dict[str, Callable[[float], float]]:
-    """Return, by cell, the gain from which gradients at rest explode, as function of b.
+LIKE_LSTM = ("lstm", "lstm-peephole", "lstm-peephole-old")
+LIKE_GRU = ("gru", "gru-keeps-old", "gru-takes-new", "lstm-coupled")
+
+
+def rate_at_rest(cell: str, gain: float, b: float | None) -> float | None:
+    """Return the slope of ln ‖gradient‖ of a wide cell at rest; None where theory has none.
 
     U ~ N(0, g²/H) has its eigenvalues within the circle of radius g (Girko 1984), so that g takes
-    the place of μ: f + g/4 = 1 for an LSTM, κ + (1 - κ) g/2 = 1 for a GRU, whatever κ. For ReLU
-    half of the units are on, and g²/2 = 1 (He et al. 2015). Peepholes do nothing at c = 0.
+    the place of μ: ln g for the tanh RNN, ln(f + g/4) for an LSTM, ln(κ + (1 - κ) g/2) for a GRU
+    and for an LSTM with coupled gates. Peepholes do nothing at c = 0.
     """
-    lstm, two = lambda b: 4 * (1 - keep(b)), lambda _: 2.0
-    return {
-        "rnn": lambda _: 1.0,
-        "rnn-relu": lambda _: math.sqrt(2),
-        "lstm": lstm,
-        "lstm-peephole": lstm,
-        "lstm-peephole-old": lstm,
-        "lstm-coupled": two,
-        "gru": two,
-        "gru-keeps-old": two,
-        "gru-takes-new": two,
-    }
+    if cell == "rnn":
+        return math.log(gain)
+    if b is not None and cell in LIKE_LSTM:
+        return math.log(keep(b) + gain / 4)
+    if b is not None and cell in LIKE_GRU:
+        return math.log(keep(b) + (1 - keep(b)) * gain / 2)
+    return None
+
+
+def threshold(cell: str, b: float | None) -> float | None:
+    """Return the gain from which gradients explode at rest; None where theory has none.
+
+    That is 1 for the tanh RNN, 4 (1 - f) for an LSTM and 2 for a GRU, whatever its bias. For the
+    ReLU RNN, half of whose units are on, it is √2 when it is driven (He et al. 2015).
+    """
+    if b is not None and cell in LIKE_LSTM:
+        return 4 * (1 - keep(b))
+    if b is not None and cell in LIKE_GRU:
+        return 2.0
+    return {"rnn": 1.0, "rnn-relu": math.sqrt(2)}.get(cell)
 
 
 def tanh_variance(gain: float, drive: float) -> float:

@@ -63,8 +63,8 @@ def exponents(
         if t == steps:
             break
     sums[:, rank:] = -math.inf
-    lengths = np.bincount(np.arange(steps) * parts // steps)
-    return _exponents(sums, lengths, log_det / steps)
+    ends = [math.ceil(k * steps / parts) for k in range(parts + 1)]
+    return _exponents(sums, np.diff(ends), log_det / steps)
 
 
 def _exponents(sums: Array, lengths: Array, log_det: float) -> Exponents:

@@ -11,7 +11,7 @@ from ...reference.cells import cell_named
 from ...reference.parameters import Parameters, Sizes
 from .inputs import Inputs, block_length
 from .trajectory import Trajectory, follow
-from .transition import Bound, random_unit_cotangent
+from .transition import Binding, Bound, Transition, random_unit_cotangent
 
 INPUT_WIDTH = 8
 
@@ -22,7 +22,8 @@ class Setting:
 
     U ~ N(0, gain²/fan-in) and W ~ N(0, 1/D), all biases 0 but that of the gate that keeps the
     state, which is +b where the open gate keeps it and -b where the shut one does: so σ(b) of the
-    old state stays in an LSTM and in both polarities of the GRU. Inputs are N(0, input_scale²).
+    old state stays in an LSTM and in both polarities of the GRU. Inputs are N(0, input_scale²);
+    ``at_rest`` there are none, and the start is the state in which the cell starts: zeros.
     """
 
     cell: str
@@ -30,6 +31,7 @@ class Setting:
     gain: float = 1.0
     forget_bias: float | None = None
     input_scale: float = 1.0
+    at_rest: bool = False
 
     @property
     def sizes(self) -> Sizes:
@@ -43,7 +45,10 @@ class Setting:
 class Problem:
     """A cell bound to its parameters, its inputs, its first state, and a cotangent on its last."""
 
-    transition: Bound
+    cell: Cell
+    sizes: Sizes
+    p: Parameters
+    transition: Transition
     inputs: Inputs
     start: State
     cotangent: State
@@ -53,20 +58,26 @@ class Problem:
         return follow(self.transition, self.inputs, self.start, steps, warm_up)
 
 
-def draw(setting: Setting, seed: int, steps: int) -> Problem:
+def draw(setting: Setting, seed: int, steps: int, bind: Binding = Bound) -> Problem:
     """Draw a problem, with inputs in blocks that suit ``steps`` steps.
 
     The same seed draws the same matrices for every gain and bias, so that these can be compared.
     """
     cell, sizes = cell_named(setting.cell), setting.sizes
     rng = np.random.default_rng((seed, 0))
-    transition = Bound(cell, parameters(setting, rng), sizes)
-    start = tuple(
-        cell.random_state(name, rng, (1, width))
-        for name, width in zip(cell.states, cell.widths(sizes), strict=True)
+    p = parameters(setting, rng)
+    transition = bind(cell, p, sizes)
+    start = cell.initial_state(np.zeros(()), 1, sizes)
+    if not setting.at_rest:
+        start = tuple(
+            cell.random_state(name, rng, state.shape)
+            for name, state in zip(cell.states, start, strict=True)
+        )
+    scale = 0.0 if setting.at_rest else setting.input_scale
+    inputs = Inputs(cell, sizes, (seed, 1), block_length(steps), scale)
+    return Problem(
+        cell, sizes, p, transition, inputs, start, random_unit_cotangent(transition, rng)
     )
-    inputs = Inputs(cell, sizes, (seed, 1), block_length(steps), setting.input_scale)
-    return Problem(transition, inputs, start, random_unit_cotangent(transition, rng))
 
 
 def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:

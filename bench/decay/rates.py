@@ -32,7 +32,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Band:
-    """At each lag the 10 %, 50 % and 90 % points of ln ‖gradient‖ over seeds; None for -inf."""
+    """At each lag the 10 %, 50 % and 90 % points of ln ‖gradient‖ over seeds; None for -inf.
+
+    In five decimals, which is more than a curve shows.
+    """
 
     low: list[float | None]
     median: list[float | None]
@@ -70,7 +73,7 @@ def half_life(rate: float) -> float:
 def band(logs: Array) -> Band:
     """Return the band of curves (seeds, lags), by order statistics: -inf among them is allowed."""
     points = np.quantile(logs, [0.1, 0.5, 0.9], axis=0, method="nearest")
-    return Band(*([or_none(value) for value in row] for row in points))
+    return Band(*([or_none(round(value, 5)) for value in row] for row in points.tolist()))
 
 
 def log_of_mean(logs: Array) -> Array:

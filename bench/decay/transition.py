@@ -7,8 +7,8 @@ cell with an error planted in it (``planted``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -65,10 +65,6 @@ class Bound:
         _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
         return dx, old
 
-    def in_dtype(self, dtype: str) -> Bound:
-        """Return the same cell with its parameters rounded to ``dtype``."""
-        return Bound(self.cell, self.p.map(lambda array: array.astype(dtype)), self.sizes)
-
     def _shorter_vjp(
         self, x: Array, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Array, State]:
@@ -95,6 +91,10 @@ class Bound:
                 return False
         pairs = zip((dx, *whole), (short_dx, *shorter), strict=True)
         return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+Binding: TypeAlias = Callable[[Cell, Parameters, Sizes], Transition]
+"""Makes a transition of a cell, as ``Bound`` does."""
 
 
 def joined(state: Sequence[Array]) -> Array:

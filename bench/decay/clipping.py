@@ -1,0 +1,100 @@
+"""What clipping does where gradients explode (E30), with the same seeds with and without.
+
+Two things are called clipping. One limits the gradient of the parameters once, after it has been
+carried over all steps; it bounds the size of an update, but finds nothing left to clip when the
+gradient has overflowed on the way. The other limits the cotangent at every step, and so what is
+carried itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...reference.cell import Cell, State
+from ...reference.clipping import clip_by_global_norm, clip_by_value, global_norm
+from ...reference.errors import InputError
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from .trajectory import Step
+
+THRESHOLD = 1.0
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """At every lag asked for, of a loss that is a unit projection of the last state.
+
+    ``carried`` and ``carried_clipped``: ln of the norm of the cotangent, without clipping and with
+    clipping at every step. ``gradient`` and ``by_norm``: ln of the norm of the parameters'
+    gradient over so many steps, and after clipping once by global norm. ``cosine``: between that
+    gradient and itself clipped by value. NaN where it has overflowed. ``refused``: the first lag,
+    if any, at which there is an infinite or NaN entry, which clipping refuses.
+    """
+
+    carried: Array
+    carried_clipped: Array
+    gradient: Array
+    by_norm: Array
+    cosine: Array
+    refused: int | None
+
+
+def clipped(
+    cell: Cell, p: Parameters, steps: Iterable[Step], cotangent: State, lags: Sequence[int]
+) -> Clipped:
+    """Measure at ``lags``, ascending from 1, in the dtype of ``p``; the last of ``steps`` first."""
+    found, refused, wanted = [], None, set(lags)
+    with np.errstate(over="ignore", invalid="ignore"):
+        carried = _carried(cell, p, steps, cotangent)
+        for lag, (free, limited, dp) in enumerate(carried, start=1):
+            if refused is None and not all(np.isfinite(g).all() for g in dp.values()):
+                refused = lag
+            if lag in wanted:
+                found.append((_log_norm(free), _log_norm(limited), *_limited(dp)))
+            if lag == lags[-1]:
+                break
+    return Clipped(*np.array(found).T, refused=refused)
+
+
+def _carried(
+    cell: Cell, p: Parameters, steps: Iterable[Step], cotangent: State
+) -> Iterator[tuple[State, State, Parameters]]:
+    """Yield the cotangent, the one clipped at every step, and the parameters' gradient so far."""
+    free = limited = cotangent
+    dp = p.map(np.zeros_like)
+    for step in steps:
+        dp_t, _, free = cell.vjp(p, *step, free)
+        dp = dp + dp_t
+        limited = _clip(cell.vjp(p, *step, limited)[2])
+        yield free, limited, dp
+
+
+def _clip(state: State) -> State:
+    return tuple(clip_by_global_norm(_named(state), THRESHOLD).values())
+
+
+def _limited(dp: Parameters) -> tuple[float, float, float]:
+    """Return ln of the norm, ln of it clipped by norm, and the cosine of the one clipped by value.
+
+    NaN, all three, where clipping refuses the gradient.
+    """
+    try:
+        by_norm, by_value = clip_by_global_norm(dp, THRESHOLD), clip_by_value(dp, THRESHOLD)
+    except InputError:
+        return math.nan, math.nan, math.nan
+    norm, limited = float(global_norm(dp)), float(global_norm(by_norm))
+    product = sum(float(np.vdot(dp[name] / norm, by_value[name])) for name in dp)
+    return math.log(norm), math.log(limited), product / float(global_norm(by_value))
+
+
+def _log_norm(state: State) -> float:
+    with np.errstate(divide="ignore"):
+        return float(np.log(global_norm(_named(state))))
+
+
+def _named(state: State) -> dict[str, Array]:
+    return {str(k): array for k, array in enumerate(state)}

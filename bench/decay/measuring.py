@@ -1,0 +1,185 @@
+"""One setting, measured in all ways: over seeds what can be, on the first seed the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ..plan import OK, UnsupportedError
+from . import closed_forms
+from .adjoint import log_norms
+from .direct import direct_rate
+from .horizon import DTYPES, Loss, loss
+from .jacobian import state_jacobians
+from .lyapunov import exponents
+from .problem import Problem, Setting, draw
+from .products import log_singular_values
+from .rates import Rate, band, half_life, log_of_mean, or_none, rate, slope
+from .rows import DecayRow, Product, Spectrum
+from .trajectory import wander
+
+POINTS = 100
+"""At most so many lags of a curve are kept."""
+
+PRODUCT_LAGS = (1, 10, 100)
+REST_STEPS = 80
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: lags, seeds, steps of the exponents, most lags of the dtypes."""
+
+    steps: int
+    seeds: int
+    lyapunov_steps: int
+    horizon_steps: int
+
+    @property
+    def warm_up(self) -> int:
+        """Steps in which the state forgets its start."""
+        return min(200, max(50, self.steps // 4))
+
+    @property
+    def transient(self) -> int:
+        """Lags in which the gradient finds its direction; the rate is measured beyond them."""
+        return self.steps // 5
+
+    @property
+    def lags(self) -> Array:
+        """The lags that are kept, from 0 to the last, evenly spaced."""
+        return np.unique(np.linspace(0, self.steps, min(POINTS, self.steps) + 1).astype(int))
+
+
+def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> DecayRow:
+    """Measure a setting over seeds; ``deep``: products of Jacobians and dtypes as well."""
+    cell, seeds = cell_named(setting.cell), seeds_of(seed, effort.seeds)
+    problems = [draw(setting, s, effort.steps) for s in seeds]
+    logs, overflowed = _curves(problems, effort)
+    late = effort.lags >= effort.transient
+    slopes = np.array([
+        [slope(effort.lags[late], curve[late]) for curve in one.T] for one in logs
+    ])  # fmt: skip
+    names = [*cell.states, "joint"]
+    rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
+    last, found = logs[:, -1, -1], rates["joint"].value
+    first = problems[0]
+    return DecayRow(
+        id="", status=OK, what="decay", cell=cell.name, title=cell.title, hidden=setting.hidden, gain=setting.gain,
+        forget_bias=setting.forget_bias, steps=effort.steps, seeds=effort.seeds,
+        overflowed=overflowed, vanished=int(np.isneginf(last).sum()),
+        lags=tuple(effort.lags.tolist()),
+        bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},
+        rates=rates,
+        half_life=None if found is None else or_none(half_life(found)),
+        mean_of_logs=or_none(last.mean()), log_of_mean=or_none(log_of_mean(last)),
+        bound=_bound(problems), direct=_direct(first, effort),
+        rest=_rest(setting, seeds),
+        rest_theory=closed_forms.rate_at_rest(cell.name, setting.gain, setting.forget_bias),
+        threshold=closed_forms.threshold(cell.name, setting.forget_bias),
+        spectrum=_spectrum(first, effort, slopes[0, -1]),
+        products=_products(first, effort) if deep else (),
+        losses=_losses(first, setting, seeds[0], effort, found) if deep else (),
+    )  # fmt: skip
+
+
+def seeds_of(seed: int, count: int) -> list[int]:
+    """Return the seeds of the problems of a run with ``seed``."""
+    return [1000 * seed + k for k in range(count)]
+
+
+def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, int]:
+    """Return the log-norms (seeds, lags, states + 1), and how many states overflowed.
+
+    Those are left out, as they do not reach back to the last lag.
+    """
+    found = []
+    for problem in problems:
+        trajectory = problem.follow(effort.steps, effort.warm_up)
+        if not trajectory.overflowed:
+            found.append(log_norms(trajectory, problem.cotangent, effort.lags.tolist()))
+    if not found:
+        raise UnsupportedError("the state overflows, for every seed: take fewer steps")
+    return np.array(found), len(problems) - len(found)
+
+
+def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
+    """Return the rate in the zero state without input; None where it does not stay there."""
+    lags, slopes = np.arange(REST_STEPS + 1), []
+    resting = Setting(setting.cell, setting.hidden, setting.gain, setting.forget_bias, at_rest=True)
+    for seed in seeds:
+        problem = draw(resting, seed, REST_STEPS)
+        trajectory = problem.follow(REST_STEPS, 20)
+        states = [step[1] for step in islice(trajectory.forwards(), 2)]
+        if not all(np.array_equal(a, b) for a, b in zip(*states, strict=True)):
+            return None
+        logs = log_norms(trajectory, problem.cotangent, lags.tolist())[:, -1]
+        slopes.append(slope(lags[REST_STEPS // 4 :], logs[REST_STEPS // 4 :]))
+    return rate(np.array(slopes))
+
+
+def _bound(problems: Sequence[Problem]) -> float | None:
+    """Return the mean of ln ‖U‖₂ for cells that are a' = φ(x W + a U + b), φ' <= 1."""
+    if any(set(problem.p.names()) != {"W_a", "U_a", "b_a"} for problem in problems):
+        return None
+    return float(np.mean([closed_forms.pascanu_bound(problem.p.U_a) for problem in problems]))
+
+
+def _direct(problem: Problem, effort: Effort) -> float | None:
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    steps = islice(walk, effort.warm_up, effort.warm_up + effort.steps)
+    found = direct_rate(problem.cell, problem.transition, steps)
+    return None if found is None else or_none(found)
+
+
+def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
+    steps = effort.lyapunov_steps
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    jacobians = state_jacobians(problem.transition, islice(walk, effort.warm_up, None))
+    found = exponents(jacobians, steps=steps, transient=effort.transient)
+    return Spectrum(
+        tuple(or_none(value) for value in found.values),
+        tuple(map(float, found.errors)),
+        or_none(found.log_det),
+        or_none(found.residual),
+        steps,
+        or_none(same_seed_rate),
+    )
+
+
+def _products(problem: Problem, effort: Effort) -> tuple[Product, ...]:
+    lags = [lag for lag in PRODUCT_LAGS if lag <= effort.steps]
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    jacobians = state_jacobians(problem.transition, islice(walk, effort.warm_up, None))
+    return tuple(
+        _product(lag, logs)
+        for lag, logs in zip(lags, log_singular_values(jacobians, lags), strict=True)
+    )
+
+
+def _product(lag: int, logs: Array) -> Product:
+    with np.errstate(invalid="ignore"):
+        condition = float(logs[0] - logs[-1])
+    return Product(
+        lag,
+        tuple(or_none(round(value, 5)) for value in logs.tolist()),
+        or_none(condition),
+        or_none(log_of_mean(2 * logs)),
+    )
+
+
+def _losses(
+    problem: Problem, setting: Setting, seed: int, effort: Effort, found: float | None
+) -> tuple[Loss, ...]:
+    """Search so many lags as float64 should need at the rate that was found, and 30 % more."""
+    steps = effort.horizon_steps
+    if found:
+        steps = min(steps, math.ceil(1.3 * 745 / abs(found)))
+    problem = draw(setting, seed, steps)
+    trajectory = problem.follow(steps, effort.warm_up)
+    return tuple(loss(problem, trajectory, dtype) for dtype in DTYPES)

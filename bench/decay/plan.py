@@ -1,0 +1,151 @@
+"""What ``gatewise bench decay`` measures: pieces, from its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...reference.cells import cell_named
+from ...reference.cells import cells as all_cells
+from ..plan import OK, Piece, Plan
+from .costs import cost
+from .exploding import SETTINGS as EXPLODING
+from .exploding import exploded
+from .measuring import Effort, measured
+from .methods import RIGHT
+from .problem import Setting, keeping_gate
+from .rates import or_none
+from .rows import ValidationRow, to_json
+from .validations import Validation, validations
+
+KIND = "decay"
+GAIN, BIAS = 1.0, 1.0
+"""The usual initialisation, from which one thing at a time is varied."""
+
+SWEPT = ("rnn", "lstm", "gru")
+"""The cells that are swept if none is named."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured unless options say otherwise; the first of ``hidden`` is the usual one."""
+
+    steps: int
+    seeds: int
+    hidden: tuple[int, ...]
+    gains: tuple[float, ...]
+    forget_biases: tuple[float, ...]
+    lyapunov_steps: int
+    horizon_steps: int
+    cost_steps: int
+    adjoint_memory: tuple[int, ...]
+    lyapunov_memory: tuple[int, ...]
+
+
+DEFAULT = Size(
+    steps=300, seeds=20, hidden=(32, 16, 64), gains=(0.5, 1, 2, 3, 4),
+    forget_biases=(0, 1, 2, 5), lyapunov_steps=300, horizon_steps=4000,
+    cost_steps=10_000, adjoint_memory=(1000, 4000), lyapunov_memory=(300, 3000),
+)  # fmt: skip
+FULL = Size(
+    steps=1000, seeds=50, hidden=(64, 16, 32, 128), gains=(0.5, 0.7, 1, 1.5, 2, 2.5, 3, 4, 6),
+    forget_biases=(-1, 0, 1, 2, 3, 4, 5), lyapunov_steps=5000, horizon_steps=30_000,
+    cost_steps=1_000_000, adjoint_memory=(10_000, 1_000_000), lyapunov_memory=(1000, 100_000),
+)  # fmt: skip
+
+
+def plan(
+    *,
+    seed: int = 0,
+    cells: Sequence[str] = (),
+    steps: int | None = None,
+    seeds: int | None = None,
+    hidden: Sequence[int] = (),
+    gains: Sequence[float] = (),
+    forget_biases: Sequence[float] = (),
+    lyapunov_steps: int | None = None,
+    full: bool = False,
+) -> Plan:
+    """Return the plan for these options; what is not given is that of ``DEFAULT`` or ``FULL``."""
+    size = FULL if full else DEFAULT
+    names = list(cells) or list(all_cells())
+    effort = Effort(
+        steps or size.steps, seeds or size.seeds, lyapunov_steps or size.lyapunov_steps,
+        size.horizon_steps,
+    )  # fmt: skip
+    widths = tuple(hidden) or size.hidden
+    usual = [_usual(name, widths[0]) for name in names]
+    settings = dict.fromkeys(usual)
+    for name in names if cells or full else SWEPT:
+        values = (widths, tuple(gains) or size.gains, tuple(forget_biases) or size.forget_biases)
+        settings |= dict.fromkeys(_varied(_usual(name, widths[0]), *values))
+    exploding = [setting for setting in EXPLODING if setting.cell in names]
+    pieces = [
+        *(_validated(validation) for validation in validations()),
+        *(_decayed(setting, effort, seed, deep=setting in usual) for setting in settings),
+        *(_exploded(setting, effort, 3 * effort.steps, seed) for setting in exploding),
+        _costed(size, seed),
+    ]
+    options = dict(
+        cells=list(cells), steps=steps, seeds=seeds, hidden=list(hidden), gains=list(gains),
+        forget_biases=list(forget_biases), lyapunov_steps=lyapunov_steps, full=full,
+    )  # fmt: skip
+    return Plan(KIND, seed, options, pieces)
+
+
+def _usual(name: str, hidden: int) -> Setting:
+    return Setting(name, hidden, GAIN, BIAS if keeping_gate(cell_named(name)) else None)
+
+
+def _varied(
+    base: Setting, widths: Sequence[int], gains: Sequence[float], biases: Sequence[float]
+) -> Iterator[Setting]:
+    """Yield settings that differ from ``base`` in one thing."""
+    for gain in gains:
+        yield Setting(base.cell, base.hidden, float(gain), base.forget_bias)
+    for bias in biases if base.forget_bias is not None else ():
+        yield Setting(base.cell, base.hidden, base.gain, float(bias))
+    for width in widths:
+        yield Setting(base.cell, width, base.gain, base.forget_bias)
+
+
+def _validated(validation: Validation) -> Piece:
+    def measure() -> dict[str, Any]:
+        found = validation.measure(RIGHT)
+        row = ValidationRow(
+            id="", status=OK, what="validation",
+            statement=validation.statement, allowance=validation.allowance,
+            expected=or_none(found.expected), measured=or_none(found.measured),
+            error=or_none(found.error), allowed=found.allowed,
+            digits=found.digits, passed=found.passed, where=found.where,
+        )  # fmt: skip
+        return to_json(row)
+
+    return Piece(f"validation/{validation.id}", measure)
+
+
+def _decayed(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Piece:
+    def measure() -> dict[str, Any]:
+        return to_json(measured(setting, effort, seed, deep=deep))
+
+    return Piece(f"decay/{_said(setting)}", measure)
+
+
+def _exploded(setting: Setting, effort: Effort, steps: int, seed: int) -> Piece:
+    def measure() -> dict[str, Any]:
+        return to_json(exploded(setting, effort, steps, seed))
+
+    return Piece(f"clipping/{_said(setting)}", measure)
+
+
+def _costed(size: Size, seed: int) -> Piece:
+    def measure() -> dict[str, Any]:
+        return to_json(cost(64, size.cost_steps, seed, size.adjoint_memory, size.lyapunov_memory))
+
+    return Piece("cost/lstm/H64", measure)
+
+
+def _said(setting: Setting) -> str:
+    bias = "" if setting.forget_bias is None else f"/b{setting.forget_bias:g}"
+    return f"{setting.cell}/H{setting.hidden}/g{setting.gain:g}{bias}"

@@ -1,0 +1,167 @@
+"""What the rows of a run hold, as JSON has it; ``None`` stands for what is not finite or absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..plan import OK
+from ..run import from_json
+from .horizon import Loss
+from .rates import Band, Rate
+
+
+@dataclass(frozen=True)
+class ValidationRow:
+    """One law: what theory expects, what was measured, in how many digits they agree."""
+
+    id: str
+    status: str
+    what: str
+    statement: str
+    allowance: str
+    expected: float | None
+    measured: float | None
+    error: float | None
+    allowed: float
+    digits: float
+    passed: bool
+    where: str
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Lyapunov exponents per step of one seed, and that seed's slope of the adjoint.
+
+    ``residual``: their sum minus the mean of ln |det J|; None where a Jacobian was singular.
+    """
+
+    exponents: tuple[float | None, ...]
+    errors: tuple[float, ...]
+    log_det: float | None
+    residual: float | None
+    steps: int
+    same_seed_rate: float | None
+
+
+@dataclass(frozen=True)
+class Product:
+    """ln of all singular values of ∂s_T/∂s_t over one lag, of one seed.
+
+    ``log_condition``: ln σ_1/σ_n; ``log_mean_square``: ln of ‖P‖²_F / n.
+    """
+
+    lag: int
+    log_sigma: tuple[float | None, ...]
+    log_condition: float | None
+    log_mean_square: float | None
+
+
+@dataclass(frozen=True)
+class DecayRow:
+    """One setting. Logs are natural, rates per step, lags in steps.
+
+    ``bands`` and ``rates`` by state, and for all states together under ``joint``. ``rest`` is
+    measured without input in the zero state, ``rest_theory`` what theory has for it, ``threshold``
+    the gain at which that is 0. ``bound``: ln ‖U‖₂, the most that a step can add. ``direct``: the
+    same rate along the direct path alone, of the unit that keeps most. ``mean_of_logs`` and
+    ``log_of_mean`` at the last lag. ``overflowed``: seeds whose state left float64;
+    ``vanished``: seeds whose gradient is exactly 0 at the last lag.
+    """
+
+    id: str
+    status: str
+    what: str
+    cell: str
+    title: str
+    hidden: int
+    gain: float
+    forget_bias: float | None
+    steps: int
+    seeds: int
+    overflowed: int
+    vanished: int
+    lags: tuple[int, ...]
+    bands: dict[str, Band]
+    rates: dict[str, Rate]
+    half_life: float | None
+    mean_of_logs: float | None
+    log_of_mean: float | None
+    bound: float | None
+    direct: float | None
+    rest: Rate | None
+    rest_theory: float | None
+    threshold: float | None
+    spectrum: Spectrum | None
+    products: tuple[Product, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+    @property
+    def rate(self) -> Rate:
+        """The rate of all states together."""
+        return self.rates["joint"]
+
+
+@dataclass(frozen=True)
+class ClippingRow:
+    """Medians over seeds, at lags; logs are natural. See ``clipping.Clipped``.
+
+    ``refused`` says from which lag on the parameters' gradient is infinite or NaN in a dtype, so
+    that there is nothing left to clip; None where not within the last lag. It and ``losses``, of
+    the cotangent, are those of the first seed.
+    """
+
+    id: str
+    status: str
+    what: str
+    cell: str
+    title: str
+    hidden: int
+    gain: float
+    forget_bias: float | None
+    seeds: int
+    lags: tuple[int, ...]
+    carried: tuple[float | None, ...]
+    carried_clipped: tuple[float | None, ...]
+    gradient: tuple[float | None, ...]
+    by_norm: tuple[float | None, ...]
+    cosine: tuple[float | None, ...]
+    refused: dict[str, int | None]
+    losses: tuple[Loss, ...]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """Time and memory of the adjoint of an LSTM at B = 1, beside one plain step of the reference.
+
+    Times in seconds a step, of both in turns. The peaks are the most bytes that Python held, by
+    length: of the adjoint, and of the Lyapunov exponents of an LSTM with H = 4.
+    """
+
+    id: str
+    status: str
+    what: str
+    hidden: int
+    steps: int
+    plain_step: float
+    adjoint_step: float
+    ratio: float
+    log10_norm: float
+    adjoint_peaks: dict[str, int]
+    lyapunov_peaks: dict[str, int]
+
+
+def to_json(row: object) -> dict[str, Any]:
+    """Return a row as JSON has it, without its id, which the plan gives it."""
+    found = asdict(row)  # type: ignore[call-overload]
+    del found["id"]
+    return dict(found)
+
+
+KINDS = {"validation": ValidationRow, "decay": DecayRow, "clipping": ClippingRow, "cost": CostRow}
+
+
+def of_kind(rows: tuple[Mapping[str, Any], ...], what: str) -> list[Any]:
+    """Return the rows that hold ``what``, read and checked."""
+    return [from_json(KINDS[what], r) for r in rows if r["status"] == OK and r.get("what") == what]
