@@ -1,0 +1,23 @@
+"""The ledger: every claim of the five documents with a verdict that is computed, not written.
+
+A claim is one function that measures quantities and says of them what would have to be so. The
+verdict follows (``evidence.verdict``). Adding a module with ``@claim`` functions adds claims.
+
+==================  ============================================================================
+``claim``           what a claim is; the registry of all
+``evidence``        numbers, what they say, and the verdict that follows
+``material``        parameters and states to measure on, gates held open or shut
+``activations``     C04-C06, C22: σ, tanh and what stands where
+``jacobians``       C02, C03, C07, C13: one step backwards
+``gates``           C01, C18, C19, C21: gates at their limits
+``vanishing``       C08, C09, C24: gradients against lag in a plain RNN
+``mitigation``      C14, C23: the same with gates; how long an initial state matters
+``training``        a small recall task and how it is trained
+``learning``        C10-C12, C15: what is seen when layers learn
+``identities``      C17, C25-C27: counts and identities
+``counting``        C20: what an LSTM can count and a GRU cannot
+``speed``           C16: the time of a step
+``numbers``         N1-N4, P1-P4: the printed numbers and listings
+``ledger``          all of them as a plan; a row of a run, typed
+==================  ============================================================================
+"""

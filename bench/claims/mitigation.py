@@ -1,0 +1,139 @@
+"""C14 and C23: what gates change about decay, and how long an initial state matters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.parameters import Parameters, Sizes
+from ...reference.sequence import unroll
+from .claim import claim
+from .evidence import OPEN, Evidence
+from .material import FAR, with_biases
+from .transport import half_life, rate
+from .vanishing import SIZES, against_lag, gaussian, torch_default
+
+DRAWS, STEPS, TRANSIENT = 6, 300, 30
+BIASES = (0.0, 1.0, 2.0, 5.0)
+GATED = {"lstm": ("LSTM", "f"), "gru-keeps-old": ("GRU", "z")}
+"""Cells, and the gate whose bias keeps the old state."""
+
+MITIGATED = 1.5
+"""Vanishing is mitigated where gradients decay so many times more slowly than in a plain RNN."""
+
+
+@claim(
+    "C14", "LSTM and GRU mitigate vanishing gradients, because their interactions are additive.",
+    documents=("D0", "D1", "D2", "D3", "D4"), about=("E17", "E19", "E23a", "E23b"), reading=OPEN,
+)  # fmt: skip
+def gates_mitigate(e: Evidence, rng: np.random.Generator) -> None:
+    """Compare decay rates with PyTorch's initialisation and several biases of the keeping gate."""
+    seeds = rng.integers(2**32, size=DRAWS).tolist()
+    plain = [_rate("rnn", None, seed, e, "RNN") for seed in seeds]
+    e.number("RNN: half-life", half_life(np.median(plain)), "steps", "does not decay")
+    enough: dict[tuple[str, float], bool] = {}
+    for name, (title, gate) in GATED.items():
+        for bias in BIASES:
+            label = f"{title}, b_{gate} = {bias:g}"
+            found = [_rate(name, {gate: bias}, seed, e, label) for seed in seeds]
+            e.number(f"{label}: half-life", half_life(np.median(found)), "steps", "does not decay")
+            e.number(f"{label}: draws of {DRAWS} whose gradient grows", sum(r > 0 for r in found))
+            enough[title, bias] = all(
+                r >= r_plain / MITIGATED for r, r_plain in zip(found, plain, strict=True)
+            )
+        H = _as_many_parameters(name)
+        small = [_rate(name, {gate: 1.0}, seed, H=H) for seed in seeds]
+        e.number(f"{title}, b_{gate} = 1, H = {H}, as many parameters as the RNN: half-life",
+                 half_life(np.median(small)), "steps", "does not decay")  # fmt: skip
+    failing = [f"{title} with a bias of {b:g}" for (title, b), does in enough.items() if not does]
+    e.says(f"in every draw the gradient decays {MITIGATED:g} times more slowly than the RNN's",
+           not failing, f"not so: {', '.join(failing)}")  # fmt: skip
+    least = {title: _least(enough, title) for title, _ in GATED.values()}
+    e.when("; ".join(f"the bias of the {title}'s keeping gate is at least {bias:g}"
+                     for title, bias in least.items()),
+           within=max(least.values()) < np.inf, beyond=bool(failing))  # fmt: skip
+
+
+def _as_many_parameters(name: str) -> int:
+    """Return the H at which a cell has about as many parameters as the RNN."""
+
+    def count(name: str, H: int) -> int:
+        shapes = cell_named(name).shapes(Sizes(SIZES.D, H)).values()
+        return sum(int(np.prod(shape.full)) for shape in shapes)
+
+    return min(range(1, SIZES.H), key=lambda H: abs(count(name, H) - count("rnn", SIZES.H)))
+
+
+def _rate(
+    name: str,
+    biases: dict[str, float] | None,
+    seed: int,
+    e: Evidence | None = None,
+    label: str = "",
+    H: int = SIZES.H,
+) -> float:
+    """Return the decay rate of one draw; the first draw's curve is kept under ``label``."""
+    rng = np.random.default_rng(seed)
+    p = with_biases(torch_default(name, rng, Sizes(SIZES.D, H)), biases or {})
+    logs = against_lag(name, p, rng, STEPS)
+    if e is not None and not any(curve.series == label for curve in e.curves):
+        shown = np.median(logs[:101], axis=1) - np.median(logs[0])
+        e.curve("mitigation", label, range(101), shown / np.log(10))
+    return rate(logs, TRANSIENT)
+
+
+def _least(enough: dict[tuple[str, float], bool], title: str) -> float:
+    """Return the smallest bias from which on every larger one is enough."""
+    least = np.inf
+    for bias in reversed(BIASES):
+        if not enough[title, bias]:
+            break
+        least = bias
+    return least
+
+
+FORGOTTEN = 1e-6
+"""Outputs that are nearer than this are called the same."""
+
+
+@claim(
+    "C23", "The initial state is a matrix of random values (D2); it is all zeros (D1, D3).",
+    documents=("D1", "D2", "D3"), about=("E04", "E18", "E23b"), reading=OPEN,
+)  # fmt: skip
+def initial_state(e: Evidence, rng: np.random.Generator) -> None:
+    """Run from zeros and from N(0, 1), over the same input; see when the outputs have met."""
+    cases: dict[str, tuple[str, Parameters]] = {
+        "RNN, PyTorch's default": ("rnn", torch_default("rnn", rng)),
+        "LSTM, PyTorch's default": ("lstm", torch_default("lstm", rng)),
+        "GRU, PyTorch's default": ("gru-keeps-old", torch_default("gru-keeps-old", rng)),
+        "LSTM, b_f = 5": ("lstm", with_biases(torch_default("lstm", rng), {"f": 5.0})),
+        "RNN, W ~ N(0, 3²/H): chaos": ("rnn", gaussian("rnn", 3.0, rng)),
+        "LSTM, f = 1 and i = 0": (
+            "lstm", with_biases(torch_default("lstm", rng), {"f": FAR, "i": -FAR})),
+    }  # fmt: skip
+    forgotten = {}
+    for name, (cell, p) in cases.items():
+        distance = _distances(cell, p, rng)
+        near = int(np.flatnonzero(distance >= FORGOTTEN)[-1]) + 1
+        steps = float(near) if near < len(distance) else np.inf
+        e.number(f"{name}: outputs within {FORGOTTEN:g} of each other after", steps, "steps",
+                 f"not within {len(distance)} steps")  # fmt: skip
+        last = min(near, len(distance) - 1)
+        e.number(f"{name}: contraction", np.log(distance[last] / distance[0]) / last, "1/step")
+        forgotten[name] = np.isfinite(steps)
+        e.says(f"{name}: either will do", forgotten[name],
+               f"{name}: the two starts are still {distance[-1]:.2g} apart after {len(distance)}"
+               " steps")  # fmt: skip
+    held = [name for name, does in forgotten.items() if does]
+    e.when("the layer contracts, so that it forgets how it started: " + ", ".join(held),
+           within=len(held) > 0, beyond=len(held) < len(cases))  # fmt: skip
+
+
+def _distances(name: str, p: Parameters, rng: np.random.Generator, steps: int = 3000) -> Array:
+    """Return the largest difference of outputs at every step, from zeros and from N(0, 1)."""
+    cell, (D, H) = cell_named(name), p["W"].shape[1:]
+    x = np.repeat(rng.standard_normal((steps, 1, D)), 2, axis=1)
+    state = tuple(np.stack([np.zeros(H), rng.standard_normal(H)]) for _ in cell.states)
+    y = unroll(cell, p, x, state).y
+    return np.abs(y[:, 0] - y[:, 1]).max(axis=1)

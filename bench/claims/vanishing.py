@@ -1,0 +1,207 @@
+"""C08, C09 and C24: the gradient of a plain RNN against lag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...reference.bptt import state_jacobian
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.parameters import Parameters, Sizes
+from .claim import claim
+from .evidence import OPEN, POSSIBLE, Evidence
+from .material import with_biases, with_recurrent
+from .transport import half_life, log_gradients, rate
+
+SIZES = Sizes(D=8, H=64)
+ROWS, TRANSIENT = 4, 20
+ROUNDING = 1e-9
+
+
+def torch_default(name: str, rng: np.random.Generator, sizes: Sizes = SIZES) -> Parameters:
+    """Draw all parameters from U(-1/√H, 1/√H), as ``torch.nn`` does."""
+    k = 1 / np.sqrt(sizes.H)
+    shapes = cell_named(name).shapes(sizes)
+    return Parameters(shapes, {n: rng.uniform(-k, k, s.full) for n, s in shapes.items()})
+
+
+def gaussian(name: str, gain: float, rng: np.random.Generator) -> Parameters:
+    """Draw U from N(0, gain²/H), W from N(0, 1/D); the biases are 0."""
+    shapes = cell_named(name).shapes(SIZES)
+    sizes = {"W": SIZES.D**-0.5, "U": gain * SIZES.H**-0.5, "b": 0.0}
+    return Parameters(
+        shapes, {n: sizes.get(n, 0.0) * rng.standard_normal(s.full) for n, s in shapes.items()}
+    )
+
+
+def scaled_to(norm: float, rng: np.random.Generator) -> Parameters:
+    """Draw an RNN whose ‖W‖₂ is ``norm``."""
+    p = gaussian("rnn", 1.0, rng)
+    return with_recurrent(p, {"a": p.U_a * (norm / np.linalg.norm(p.U_a, 2))})
+
+
+def orthogonal(gain: float, rng: np.random.Generator) -> Parameters:
+    """Draw an RNN whose recurrent matrix is orthogonal times a gain."""
+    p = gaussian("rnn", 1.0, rng)
+    return with_recurrent(p, {"a": gain * np.linalg.qr(p.U_a)[0]})
+
+
+def against_lag(
+    name: str, p: Parameters, rng: np.random.Generator, steps: int, inputs: float = 1.0
+) -> Array:
+    """Return log gradients (steps + 1, ROWS) with N(0, inputs²) input, from a zero state."""
+    cell = cell_named(name)
+    D, H = p["W"].shape[1:]
+    x = inputs * rng.standard_normal((steps, ROWS, D))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return log_gradients(cell, p, x, cell.initial_state(x, ROWS, Sizes(D, H)))
+
+
+@claim(
+    "C08", "With many multiplications gradients shrink exponentially; the contributions of far-away"
+    " steps become zero.",
+    documents=("D3", "D4"), about=("E07", "E08", "E11"), reading=OPEN,
+)  # fmt: skip
+def gradients_shrink(e: Evidence, rng: np.random.Generator) -> None:
+    """Vary ‖W‖₂; measure rate and straightness of the logarithm, and its bound at every lag."""
+    steps, shrinks, bounded = 1000, {}, True
+    for norm in (0.5, 0.9, 0.99, 2.0, 6.0):
+        logs = against_lag("rnn", scaled_to(norm, rng), rng, steps)
+        found, straight = rate(logs, TRANSIENT), _straightness(logs)
+        e.number(f"rate at ‖W‖₂ = {norm:g}", found, "1/step")
+        e.number(f"half-life at ‖W‖₂ = {norm:g}", half_life(found), "steps", "does not decay")
+        e.curve("vanishing", f"‖W‖₂ = {norm:g}", range(101), np.median(logs[:101], axis=1))
+        shrinks[norm] = found < 0 and straight > 0.99
+        lag = np.arange(steps + 1)[:, None]
+        bounded &= bool((logs - logs[0] <= lag * np.log(norm) + ROUNDING).all())
+    growing = [norm for norm, does in shrinks.items() if not does]
+    zero = e.number("float32: exactly 0 from lag, ‖W‖₂ = 0.9", _zero_lag(rng), "steps", "never")
+    e.number("spectral radius 0, ‖W‖₂ = 16: rate", _nilpotent_rate(), "1/step")
+    e.says("gradients shrink exponentially whatever the weights", not growing,
+           f"at ‖W‖₂ = {growing[-1]:g} they grow" if growing else "")  # fmt: skip
+    small = [does for norm, does in shrinks.items() if norm < 1]
+    e.when("‖W‖₂ max tanh' < 1 (beyond that they may shrink or grow)",
+           within=all(small) and np.isfinite(zero), beyond=bool(growing))  # fmt: skip
+    e.instead("at lag k what arrives is at most ‖W‖₂^k of what left, for every W", bounded)
+    e.instead("a spectral radius below 1 is not enough: with a nilpotent W gradients double",
+              abs(_nilpotent_rate() - np.log(2)) < 1e-6)  # fmt: skip
+
+
+def _straightness(logs: Array) -> float:
+    """Return R² of a line through the median log gradient beyond the transient."""
+    median = np.median(logs, axis=1)[TRANSIENT:]
+    return float(np.corrcoef(np.arange(len(median)), median)[0, 1] ** 2)
+
+
+def _zero_lag(rng: np.random.Generator) -> float:
+    """Return the lag at which an unscaled float32 gradient becomes exactly 0 in every entry."""
+    cell, p = cell_named("rnn"), scaled_to(0.9, rng).map(lambda a: a.astype(np.float32))
+    x = rng.standard_normal((1, 1, SIZES.D)).astype(np.float32)
+    state, cotangent = (np.zeros((1, SIZES.H), np.float32),), (np.ones((1, SIZES.H), np.float32),)
+    for lag in range(1, 5000):
+        new, gates = cell.step(p, x[0], state)
+        cotangent = cell.vjp(p, x[0], state, gates, new, cotangent)[2]
+        if not cotangent[0].any():
+            return float(lag)
+        state = new
+    return np.inf
+
+
+def _nilpotent_rate() -> float:
+    """Return the rate at a fixed point of an RNN whose W is nilpotent.
+
+    The condition for vanishing of Pascanu, Mikolov & Bengio 2013 is stated with the largest
+    eigenvalue, here 0; its proof needs the largest singular value, here 16.
+    """
+    W = np.array([[8.0, 8.0], [-8.0, -8.0]])
+    a = np.array([0.0, 0.5])  # a = tanh(z) with z = (0, artanh(1/2))
+    b = np.arctanh(a) - W @ a
+    cell, sizes = cell_named("rnn"), Sizes(1, 2)
+    arrays = {"W": np.zeros((1, 1, 2)), "U": W.T[None], "b": b[None]}
+    p = Parameters(cell.shapes(sizes), arrays)
+    J, product, norms = state_jacobian(cell, p, np.zeros(1), (a,)), np.eye(2), []
+    for _ in range(30):
+        product = product @ J
+        norms.append(np.log(np.linalg.norm(product, 2)))
+    return float(np.polyfit(np.arange(20), norms[10:], 1)[0])
+
+
+@claim(
+    "C09", "Depending on activations and parameters gradients may explode instead.",
+    documents=("D0", "D2", "D3"), about=("E04", "E07"), reading=POSSIBLE,
+)  # fmt: skip
+def gradients_explode(e: Evidence, rng: np.random.Generator) -> None:
+    """Look for families of weights where the gradient grows, in plain RNNs and in gated cells."""
+    families: dict[str, tuple[str, Callable[[], Parameters], float]] = {
+        "RNN, W = 1.5 · orthogonal, no input": ("rnn", lambda: orthogonal(1.5, rng), 0.0),
+        "RNN, W ~ N(0, 3²/H), N(0, 1) input": ("rnn", lambda: gaussian("rnn", 3.0, rng), 1.0),
+        "ReLU RNN, W ~ N(0, 3²/H), N(0, 1) input": (
+            "rnn-relu", lambda: gaussian("rnn-relu", 3.0, rng), 1.0),
+    }  # fmt: skip
+    rates = {}
+    for family, (name, make, inputs) in families.items():
+        rates[family] = rate(against_lag(name, make(), rng, 300, inputs), TRANSIENT)
+        e.number(f"{family}: rate", rates[family], "1/step")
+        e.says(f"{family}: the gradient grows", rates[family] > 0)
+    first = next(iter(rates.values()))
+    e.instead("at the zero state the rate is the logarithm of the gain",
+              abs(first - np.log(1.5)) < ROUNDING)  # fmt: skip
+    _gated(e)
+
+
+def _gated(e: Evidence) -> None:
+    """Hold the Jacobians of gated cells at zero states against their closed forms."""
+    H, mu = 3, 2.5
+    cell, sizes = cell_named("lstm"), Sizes(1, H)
+    zero = cell.random_parameters(np.random.default_rng(0), sizes).map(lambda a: 0 * a)
+    p = with_biases(with_recurrent(zero, {"g": mu * np.eye(H)}), {"f": 1.0})
+    lstm = _radius(state_jacobian(cell, p, np.zeros(1), (np.zeros(H), np.zeros(H))))
+    f = 1 / (1 + np.exp(-1.0))
+    gru_cell = cell_named("gru-keeps-old")
+    zero = gru_cell.random_parameters(np.random.default_rng(0), sizes).map(lambda a: 0 * a)
+    q = with_recurrent(zero, {"n": mu * np.eye(H)})
+    gru = _radius(state_jacobian(gru_cell, q, np.zeros(1), (np.zeros(H),)))
+    e.number(f"LSTM at 0, U_g = {mu:g} I, b_f = 1: growth a step", lstm)
+    e.number(f"GRU at 0, U_n = {mu:g} I: growth a step", gru)
+    off = max(abs(lstm - (f + mu / 4)), abs(gru - (0.5 + mu / 4)))
+    e.instead("gated cells may explode too: an LSTM at 0 by f + μ/4, a GRU by 1/2 + μ/4, where μ"
+              " is an eigenvalue of the candidate's matrix", off < ROUNDING)  # fmt: skip
+
+
+def _radius(J: Array) -> float:
+    return float(np.abs(np.linalg.eigvals(J)).max())
+
+
+WORDS, LEFT = 20, 0.01
+"""The claim's lag, and the share below which a gradient is said to be lost."""
+
+
+@claim(
+    "C24", "Sequences of 20 words or more are already long for plain RNNs.",
+    documents=("D3",), about=("E07", "E11"), reading=OPEN,
+)  # fmt: skip
+def twenty_words(e: Evidence, rng: np.random.Generator) -> None:
+    """Measure what is left of a gradient at lag 20, for several initialisations, 20 draws each."""
+    inits: dict[str, tuple[Callable[[], Parameters], float]] = {
+        "PyTorch's default, U(-1/√H, 1/√H)": (lambda: torch_default("rnn", rng), 1.0),
+        "N(0, 0.5²/H)": (lambda: gaussian("rnn", 0.5, rng), 1.0),
+        "N(0, 1/H)": (lambda: gaussian("rnn", 1.0, rng), 1.0),
+        "orthogonal, N(0, 1) input": (lambda: orthogonal(1.0, rng), 1.0),
+        "orthogonal, N(0, 0.1²) input": (lambda: orthogonal(1.0, rng), 0.1),
+        "N(0, 2²/H)": (lambda: gaussian("rnn", 2.0, rng), 1.0),
+    }
+    lost = {}
+    for name, (make, inputs) in inits.items():
+        logs = np.concatenate([against_lag("rnn", make(), rng, 60, inputs) for _ in range(20)], 1)
+        left = np.exp(logs - logs[0])
+        low, middle, high = np.quantile(left, [0.1, 0.5, 0.9], axis=1)
+        e.number(f"{name}: left at lag {WORDS}", middle[WORDS], "share")
+        e.curve("twenty", name, range(61), *(np.log10(q) for q in (middle, low, high)))
+        lost[name] = bool(high[WORDS] < LEFT)
+    held = [name for name, is_lost in lost.items() if is_lost]
+    rest = [name for name in lost if name not in held]
+    e.says(f"less than {LEFT:.0%} of the gradient is left at lag {WORDS}, in 9 of 10 rows",
+           not rest, f"more is left with W drawn as: {'; '.join(rest)}")  # fmt: skip
+    e.when(f"W is drawn as: {'; '.join(held)}", within=bool(held), beyond=bool(rest))

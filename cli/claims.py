@@ -1,0 +1,82 @@
+"""``gatewise claims``: what the documents claim, each with a verdict and what it comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .bench_common import bench_options, carry
+from .common import CONFORMS, COULD_NOT_RUN
+
+if TYPE_CHECKING:
+    from ..bench.claims.evidence import Finding
+    from ..bench.claims.ledger import Row
+    from ..bench.run import BenchRun
+
+STYLES = {"holds": "green", "holds when": "yellow", "false as printed": "red",
+          "not tested": "magenta"}  # fmt: skip
+
+ROLES = {"says": "says", "when": "when", "instead": "true", "ground": "needs"}
+"""What stands before a finding: what the claim says, when it holds, what is true, what it needs."""
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--only", metavar="ID,ID", help="The same, separated by commas: C07,C16.")
+@click.option("--evidence", is_flag=True,
+              help="Tell what was measured, as is done where IDs are given.")  # fmt: skip
+@bench_options
+def claims(
+    ids: Sequence[str], only: str | None, evidence: bool, seed: int, runs: Path,
+    resume: Path | None, page: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Judge the claims and printed numbers of the five documents by measuring them.
+
+    All take about two minutes; IDs (C01 ... C27, N1 ... N4, P1 ... P4) choose some. A claim that is
+    false is no error: the exit code is 0 if all could be judged, and 3 if one could not.
+    """
+    from ..bench.claims.ledger import plan, rows
+
+    chosen = [*ids, *(only.split(",") if only else [])]
+    full = evidence or bool(chosen)
+    found = carry(
+        "claims", plan, {"only": chosen}, lambda run: _tell(run, evidence=full),
+        seed=seed, runs=runs, resume=resume, page=page, as_json=as_json,
+    )  # fmt: skip
+    judged = not found.untested and all(row.judged for row in rows(found.rows))
+    sys.exit(CONFORMS if judged else COULD_NOT_RUN)
+
+
+def _tell(run: BenchRun, *, evidence: bool) -> None:
+    from ..bench.claims.evidence import VERDICTS
+    from ..bench.claims.ledger import rows
+
+    found = rows(run.rows)
+    for row in found:
+        _tell_row(row, evidence=evidence)
+    counts = (f"{sum(row.verdict == v for row in found)} {v}" for v in VERDICTS)
+    click.echo(", ".join(counts))
+
+
+def _tell_row(row: Row, *, evidence: bool) -> None:
+    shown = click.style(row.verdict, fg=STYLES[row.verdict])
+    click.echo(f"{row.id} {shown} {row.condition}".rstrip())
+    click.echo(f"    claimed: {row.statement} [{', '.join(row.documents)}]")
+    if row.counterexample:
+        click.echo(f"    against: {row.counterexample}")
+    if row.message:
+        click.echo(f"    error: {row.message}")
+    if not evidence:
+        return
+    for number in row.numbers:
+        click.echo(f"    {number.name}: {number.shown}")
+    for finding in row.findings:
+        click.echo(f"    {_finding(finding)}")
+
+
+def _finding(finding: Finding) -> str:
+    return f"{ROLES[finding.role]}, {'yes' if finding.holds else 'no'}: {finding.text}"

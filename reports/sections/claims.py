@@ -1,0 +1,157 @@
+"""The ledger of claims in a report: verdicts, what they come from, and where it helps a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...bench.claims.evidence import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, VERDICTS
+from ...bench.claims.ledger import Row, rows
+from ...bench.run import BenchRun
+from ...reference.documents import TITLES
+from ..section import Figure, Section, Table
+
+CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
+         NOT_TESTED: "– not tested"}  # fmt: skip
+"""A sign and the words: a verdict is never told by colour alone."""
+
+ROLES = {"says": "the claim says", "when": "it holds when", "instead": "what is true",
+         "ground": "needed to judge"}  # fmt: skip
+
+
+def section(runs: Sequence[BenchRun]) -> Section:
+    """Return the ledger; where runs have judged the same claim, the last one counts."""
+    found = {row.id: row for run in runs for row in rows(run.rows)}
+    judged = [found[id] for id in sorted(found)]
+    left = [id for run in runs for id in run.untested if id not in found]
+    claims = [row for row in judged if row.id.startswith("C")]
+    printed = [row for row in judged if not row.id.startswith("C")]
+    parts: list[Figure | Table] = [
+        _ledger("Claims", claims),
+        _ledger("Printed numbers, listings and dates", printed),
+        *_figures(judged),
+        _findings(claims),
+        _numbers(claims),
+    ]
+    told = tuple(part for part in parts if isinstance(part, Figure) or part.rows)
+    return Section("claims", "What the documents claim", _intro(judged, left), told)
+
+
+def _intro(judged: Sequence[Row], left: Sequence[str]) -> tuple[str, ...]:
+    counts = {v: sum(row.verdict == v for row in judged) for v in VERDICTS}
+    said = ", ".join(f"{count} {CHIPS[v]}" for v, count in counts.items() if count)
+    documents = "; ".join(f"{id}: {title}" for id, title in TITLES.items())
+    intro = [
+        f"{len(judged)} claims and printed numbers of five lecture documents, judged: {said}.",
+        "No verdict is written down. Each claim is measured, and says of the numbers what would "
+        "have to be so; the verdict follows. A law (a bound, an identity) is false as printed if "
+        "one case goes against it. A claim that leaves something open (which weights, which "
+        "biases, what is held fixed) holds when that is given. A possibility needs one case.",
+        documents + ".",
+    ]
+    if left:
+        intro.append(f"Planned and not tested: {', '.join(left)}.")
+    return tuple(intro)
+
+
+def _ledger(title: str, judged: Sequence[Row]) -> Table:
+    return Table(
+        title, ("id", "claim", "in", "verdict", "when", "against it as printed"),
+        tuple(
+            (row.id, row.statement, ", ".join(row.documents), CHIPS[row.verdict], row.condition,
+             row.counterexample or row.message)
+            for row in judged
+        ),
+    )  # fmt: skip
+
+
+def _findings(judged: Sequence[Row]) -> Table:
+    return Table(
+        "What the verdicts follow from", ("id", "", "predicate", "so?"),
+        tuple(
+            (row.id, ROLES[finding.role], finding.text, "yes" if finding.holds else "no")
+            for row in judged
+            for finding in row.findings
+        ),
+        note="Each is computed from the numbers below. What is true instead does not touch the "
+        "verdict.",
+    )  # fmt: skip
+
+
+def _numbers(judged: Sequence[Row]) -> Table:
+    return Table(
+        "What was measured", ("id", "quantity", "value", "unit"),
+        tuple(
+            (row.id, number.name, number.note if number.value is None else number.value,
+             number.unit)
+            for row in judged
+            for number in row.numbers
+        ),
+    )  # fmt: skip
+
+
+def _figures(judged: Sequence[Row]) -> list[Figure]:
+    """Return the figures whose curves were measured."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in judged:
+        for curve in row.curves:
+            curves.setdefault(curve.figure, []).extend(_points(curve))
+    return [
+        Figure(f"claims-{name}", title, caption, alt, _chart(curves[name], y, percent=percent))
+        for name, title, caption, alt, y, percent in DRAWN
+        if name in curves
+    ]
+
+
+DRAWN = (
+    ("mitigation", "C14: what is left of a gradient, with and without gates",
+     "PyTorch's initialisation, H = 64; one draw, median of its rows. The bias is that of the gate "
+     "that keeps the old state. With a bias of 0 gates hardly help; with a large one an LSTM's "
+     "gradient may grow.",
+     "Log gradient against lag: nearly straight lines. The RNN's falls fastest, with LSTM and GRU "
+     "of bias 0 close to it; the larger the bias, the flatter the line.",
+     "gradient, log₁₀ of its share at lag 0", False),
+    ("twenty", "C24: twenty words back in a plain RNN",
+     "Median of 80 rows with the range of 8 in 10; the rule is at lag 20.",
+     "Log gradient against lag for several initialisations: most have lost over 99 % by lag 20, "
+     "large weights and orthogonal ones with small inputs have not.",
+     "gradient, log₁₀ of its share at lag 0", False),
+    ("remembering", "C15: who learns to remember",
+     "Share of runs that recall a sign after so many steps, with 95 % intervals (Wilson).",
+     "All learn lag 5; at lag 40 only LSTM and GRU with an open keeping gate do.",
+     "runs that learn it", True),
+)  # fmt: skip
+"""Name, title, caption, what it shows in words, title of the y axis, whether that is a share."""
+
+
+def _points(curve: Any) -> list[dict[str, Any]]:
+    blank = (None,) * len(curve.x)
+    lines = zip(curve.x, curve.y, curve.low or blank, curve.high or blank, strict=True)
+    return [{"series": curve.series, "lag": x, "value": y, "low": low, "high": high}
+            for x, y, low, high in lines]  # fmt: skip
+
+
+def _chart(points: list[dict[str, Any]], y_title: str, *, percent: bool) -> Any:
+    def chart() -> Any:
+        import altair as alt
+
+        names = list(dict.fromkeys(point["series"] for point in points))
+        dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+        lag = alt.X("lag:Q", title="lag (steps)")
+        axis = alt.Axis(format="%") if percent else alt.Axis()
+        y = alt.Y("value:Q", title=y_title, axis=axis, scale=alt.Scale(zero=percent))
+        colour = alt.Color("series:N", title=None, sort=names)
+        dash = alt.StrokeDash("series:N", sort=names, legend=None, scale=alt.Scale(
+            domain=names, range=[dashes[k % len(dashes)] for k in range(len(names))]))  # fmt: skip
+        base = alt.Chart(alt.Data(values=points))
+        line = base.mark_line(point=percent).encode(
+            lag, y, colour, dash, tooltip=["series:N", "lag:Q", "value:Q"]
+        )
+        band = base.mark_area(opacity=0.15).encode(lag, alt.Y("low:Q"), alt.Y2("high:Q"), colour)
+        layers = [band, line] if any(point["low"] is not None for point in points) else [line]
+        if not percent:
+            rule = alt.Chart(alt.Data(values=[{"lag": 20}])).mark_rule(strokeDash=[4, 4])
+            layers.append(rule.encode(alt.X("lag:Q")))
+        return alt.layer(*layers)
+
+    return chart
