@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,6 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..verify.mutants import Mutant
     from ..verify.mutation import Row
 
 
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
               "fails it.")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
 @jobs_option
+@click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              metavar="RUN", help="Go on with an unfinished run, by its own options.")  # fmt: skip
 @runs_option
 @json_option
 def mutants(
@@ -49,6 +50,7 @@ def mutants(
     full: bool,
     only_list: bool,
     jobs: int,
+    resume: Path | None,
     runs: Path,
     as_json: bool,
 ) -> None:
@@ -63,38 +65,35 @@ def mutants(
     if only_list:
         _list(mutation.blank_rows(chosen), as_json=as_json)
         return
-    path = runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants" / "mutants.json"
+    settings = {"mutants": list(names), "budget": budget, "full": full}
+    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants"
+    again = f"what was decided is kept; go on with: gatewise mutants --resume {folder}"
     try:
-        rows = _run(chosen, budget, seed, jobs, full=full)
-        mutation.save(path, rows, command=command(), seed=seed, budget=budget)
+        rows = _rows(folder, settings, seed, jobs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:
-        stop("interrupted; nothing is kept of an unfinished matrix", COULD_NOT_RUN)
+        stop(f"interrupted; {again}", COULD_NOT_RUN)
     except OSError as error:
-        stop(f"{path}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:
-        _tell(rows, path)
+        _tell(rows, folder)
     if not all(row.right for row in rows):
         sys.exit(DIFFERS)
 
 
-def _run(chosen: Sequence[Mutant], budget: str, seed: int, jobs: int, *, full: bool) -> list[Row]:
+def _rows(folder: Path, settings: dict[str, Any], seed: int, jobs: int) -> list[Row]:
+    """Decide what is not decided yet, under a progress bar; return all rows."""
+    from ..bench import kill_matrix, run
     from ..reports.terminal import progress
-    from ..verify import mutation
-    from ..verify.executing import Here
 
-    total = len(mutation.blank_rows(chosen))
-    pool = Here(jobs, mutation.PATIENT, mutation.MEMORY)
-    rows = []
-    try:
-        with progress(total, lines=True) as advance:
-            for row in mutation.Matrix(pool, budget, seed, full).rows(chosen):
-                rows.append(row)
-                advance(_line(row))
-    finally:
-        pool.close()
-    return sorted(rows, key=lambda row: (not row.expected, row.mutant, row.cell, row.dtype))
+    with progress(None, lines=True) as advance:
+        for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs, command=command(),
+                                      on_plan=advance.plan):  # fmt: skip
+            advance(_line(row))
+    return kill_matrix.rows(run.read(folder).rows)
 
 
 def _line(row: Row) -> str:
@@ -120,7 +119,7 @@ def _list(rows: Sequence[Row], *, as_json: bool) -> None:
     print_rows(columns, listed, as_json=as_json)
 
 
-def _tell(rows: Sequence[Row], path: Path) -> None:
+def _tell(rows: Sequence[Row], folder: Path) -> None:
     from ..reports.terminal import print_rows
 
     told = [
@@ -143,5 +142,5 @@ def _tell(rows: Sequence[Row], path: Path) -> None:
     killed = sum(row.right for row in planted)
     click.echo(
         f"{killed} of {len(planted)} mutants killed, {sum(row.right for row in same)} of "
-        f"{len(same)} equivalent programs pass\nmatrix: {path}"
+        f"{len(same)} equivalent programs pass\nrun: {folder}"
     )

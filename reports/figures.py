@@ -38,6 +38,7 @@ THEME: dict[str, Any] = {
     "title": {"color": "currentColor", "fontSize": 14, "fontWeight": "normal"},
     "text": {"color": "currentColor"},
     "rule": {"color": "currentColor"},
+    "mark": {"color": PALETTE[0]},
     "line": {"strokeWidth": 2},
     "range": {"category": list(PALETTE)},
 }

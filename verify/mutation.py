@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from . import provenance
 from .checks import subject_checks
 from .executing import Here
 from .mutants import Mutant, equivalences, mutant_subject, mutants
 from .tasks import Named, Task
 from .verdict import WRONG, Verdict
-
-SCHEMA = "gatewise.mutants/1"
 
 IMPATIENT, PATIENT = 40.0, 600.0
 """Seconds for one check of a mutant that may hang, and of the others, on a busy machine, too."""
@@ -50,6 +45,11 @@ class Row:
         return bool(self.killed_by) == bool(self.expected)
 
     @property
+    def id(self) -> str:
+        """What a run calls it."""
+        return f"{self.name} {self.dtype}"
+
+    @property
     def name(self) -> str:
         """The subject's name."""
         return f"mutant:{self.mutant}[{self.cell}]"
@@ -64,8 +64,8 @@ class Matrix:
     seed: int
     full: bool = False
 
-    def rows(self, chosen: Sequence[Mutant]) -> Iterator[Row]:
-        """Yield each row when it is decided."""
+    def decided(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Yield each of these rows when it is decided."""
         waiting: dict[Future[list[Verdict]], tuple[Row, list[str]]] = {}
 
         def ask(row: Row, checks: list[str]) -> None:
@@ -73,7 +73,7 @@ class Matrix:
             seconds = IMPATIENT if _may_hang(row) else PATIENT
             waiting[self.pool.hold([task], seconds)] = row, checks[1:]
 
-        for row in blank_rows(chosen):
+        for row in rows:
             ask(row, self._order(row))
         while waiting:
             finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -128,20 +128,3 @@ def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
         if name not in known:
             raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
     return tuple(known[name] for name in names) or tuple(known.values())
-
-
-def save(path: Path, rows: Sequence[Row], *, command: str, seed: int, budget: str) -> None:
-    """Write the matrix with where it comes from."""
-    document = {
-        "schema": SCHEMA,
-        "command": command,
-        "created": provenance.now(),
-        "seed": seed,
-        "budget": budget,
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "source": provenance.source_state(),
-        "rows": [asdict(row) for row in rows],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""The kill matrix in a report: which planted errors the checks see, and which check sees which."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ...bench.kill_matrix import rows
+from ...bench.run import BenchRun
+from ...verify.mutation import Row
+from ..section import Figure, Section, Table
+
+WORDS = {
+    (True, True): "killed", (True, False): "SURVIVED",
+    (False, False): "passes", (False, True): "CALLED WRONG",
+}  # fmt: skip
+"""By whether it is wrong, and whether a check failed it."""
+
+
+def section(runs: Sequence[BenchRun]) -> Section:
+    """Return how many planted errors were caught, by what, and every one that was not."""
+    found = [row for run in runs for row in rows(run.rows)]
+    left = sum(len(run.untested) for run in runs)
+    planted, same = ([r for r in found if bool(r.expected) is wrong] for wrong in (True, False))
+    intro = [
+        f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check, "
+        f"{sum(r.right for r in same)} of {len(same)} right ones, which compute the same "
+        "otherwise, fail none. Each wrong layer is modelled on a real defect. The "
+        "checks that should see it are tried first, and after the first that does no others, "
+        "unless the run was a full one.",
+    ]
+    if left:
+        intro.append(f"Not tested: {left} that were planned.")
+    wrong = [row for row in found if not row.right]
+    parts: list[Figure | Table] = []
+    if wrong:
+        parts.append(_table("What the checks get wrong", wrong))
+    if planted:
+        parts.append(Figure(
+            "mutants-checks", "Which check sees what",
+            "How many wrong layers each check was the first to fail.",
+            "Bars: the number of wrong layers that each check was the first to fail.",
+            lambda: _chart(planted),
+        ))  # fmt: skip
+    parts.append(_table("All of them", found))
+    return Section("mutants", "Planted errors", tuple(intro), tuple(parts))
+
+
+def _table(title: str, found: Sequence[Row]) -> Table:
+    return Table(
+        title,
+        ("layer", "dtype", "what is wrong with it", "as in", "", "by", "cases", "seconds"),
+        tuple(
+            (row.name, row.dtype, row.statement, row.models,
+             WORDS[bool(row.expected), bool(row.killed_by)], ", ".join(row.killed_by),
+             row.cases or None, row.seconds)
+            for row in found
+        ),
+    )  # fmt: skip
+
+
+def _chart(planted: Sequence[Row]) -> Any:
+    import altair as alt
+
+    count = Counter(row.killed_by[0] for row in planted if row.killed_by)
+    values = [{"check": check, "layers": number} for check, number in count.most_common()]
+    bars = alt.Chart(alt.Data(values=values)).mark_bar()
+    return bars.encode(
+        alt.X("layers:Q", title="wrong layers", axis=alt.Axis(tickMinStep=1, format="d")),
+        alt.Y("check:N", title="check", sort="-x"),
+        tooltip=["check:N", "layers:Q"],
+    ).properties(height={"step": 18})

@@ -1,0 +1,86 @@
+"""The kill matrix as a run: rows on disk when decided, gone on with, and told in a report."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.bench import kill_matrix, run
+from gatewise.cli import main
+from gatewise.reports.sections import sections
+from gatewise.verify.mutation import Matrix, Row
+
+
+@pytest.fixture
+def decided(monkeypatch):
+    """Nothing is run: rows are killed by the check that should see them; Ctrl-C before ``stop``."""
+    seen = []
+
+    def decide(self, rows):
+        for row in rows:
+            if row.id == getattr(decide, "stop", None):
+                raise KeyboardInterrupt
+            seen.append(row.id)
+            row.killed_by = row.expected[:1]
+            yield row
+
+    monkeypatch.setattr(Matrix, "decided", decide)
+    return decide, seen
+
+
+def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    decide, seen = decided
+    decide.stop = "mutant:L01[lstm-peephole] float64"
+    stopped = CliRunner().invoke(main, ["mutants", "L01", "C03", "--budget", "quick"])
+    (folder,) = (tmp_path / "runs").iterdir()
+
+    assert stopped.exit_code == 3
+    assert f"go on with: gatewise mutants --resume runs/{folder.name}" in stopped.stderr
+    assert seen == ["mutant:L01[lstm] float64"]
+
+    decide.stop = None
+    done = CliRunner().invoke(main, ["mutants", "--resume", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    assert seen == [f"mutant:{m} float64" for m in ("L01[lstm]", "L01[lstm-peephole]", "C03[gru]")]
+    assert {row["mutant"] for row in json.loads(done.stdout)} == {"L01", "C03"}
+    assert run.read(folder).untested == ()
+
+
+def test_a_run_of_something_else_is_not_gone_on_with(tmp_path):
+    run.start(tmp_path / "r", kind="decay", command="c", seed=0, settings={}, planned=[])
+    told = CliRunner().invoke(main, ["mutants", "--resume", str(tmp_path / "r")])
+    assert told.exit_code == 2
+    assert "a run of decay, not of mutants" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("expected", "killed_by", "word", "wrong"),
+    [
+        (["forward"], ["forward"], "killed", False),
+        (["forward"], [], "SURVIVED", True),
+        ([], [], "passes", False),
+        ([], ["forward"], "CALLED WRONG", True),
+    ],
+)
+def test_the_report_says_what_became_of_each(tmp_path, expected, killed_by, word, wrong):
+    """What the checks get wrong stands first."""
+    row = Row("L01", "lstm", "float64", "i and f are exchanged.", "", expected, killed_by)
+    run.start(tmp_path, kind="mutants", command="c", seed=0, settings={}, planned=[row.id])
+    run.append(tmp_path, {"id": row.id, "status": "OK", "row": vars(row)})
+    (section,) = sections([run.read(tmp_path)])
+    titles = [part.title for part in section.parts]
+
+    assert section.parts[-1].rows[0][4] == word
+    assert ("What the checks get wrong" in titles) is wrong
+
+
+def test_settings_are_those_of_the_run(decided, tmp_path):
+    list(kill_matrix.decide(
+        tmp_path / "r", {"mutants": ["C03"], "budget": "quick", "full": False}, seed=3, jobs=1,
+        command="c",
+    ))  # fmt: skip
+    before = run.read(tmp_path / "r")
+    assert (before.seed, before.settings["budget"], before.planned) == (
+        3, "quick", ("mutant:C03[gru] float64",),
+    )  # fmt: skip
