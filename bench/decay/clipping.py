@@ -49,15 +49,16 @@ def clipped(
     """Measure at ``lags``, ascending from 1, in the dtype of ``p``; the last of ``steps`` first."""
     found, refused, wanted = [], None, set(lags)
     with np.errstate(over="ignore", invalid="ignore"):
-        carried = _carried(cell, p, steps, cotangent)
-        for lag, (free, limited, dp) in enumerate(carried, start=1):
+        walk = _carried(cell, p, steps, cotangent)
+        for lag, (free, limited, dp) in enumerate(walk, start=1):
             if refused is None and not all(np.isfinite(g).all() for g in dp.values()):
                 refused = lag
             if lag in wanted:
                 found.append((_log_norm(free), _log_norm(limited), *_limited(dp)))
             if lag == lags[-1]:
                 break
-    return Clipped(*np.array(found).T, refused=refused)
+    carried, carried_clipped, gradient, by_norm, cosine = np.array(found).T
+    return Clipped(carried, carried_clipped, gradient, by_norm, cosine, refused)
 
 
 def _carried(

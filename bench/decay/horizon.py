@@ -42,7 +42,7 @@ class Loss:
 
 
 def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
-    """Carry the problem's cotangent back along its ``trajectory`` until nothing of it is left in ``dtype``."""
+    """Carry the problem's cotangent back along ``trajectory`` until nothing of it is left."""
     found: dict[str, int] = {}
     lag, tiny = 0, np.finfo(dtype).tiny
     for lag, (vector, true) in enumerate(_both(problem, trajectory, dtype)):
@@ -57,7 +57,10 @@ def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
         found |= {name: lag for name, is_so in seen.items() if is_so and name not in found}
         if seen["zero"] or seen["overflow"]:
             break
-    return Loss(dtype, *(found.get(name) for name in seen), searched=lag)
+    return Loss(
+        dtype, found.get("subnormal"), found.get("all_subnormal"), found.get("wrong"),
+        found.get("zero"), found.get("overflow"), lag,
+    )  # fmt: skip
 
 
 def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tuple[Array, Scaled]]:

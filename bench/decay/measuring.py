@@ -9,7 +9,6 @@ from itertools import islice
 
 import numpy as np
 
-from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ..plan import OK, UnsupportedError
 from . import closed_forms
@@ -58,8 +57,9 @@ class Effort:
 
 def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> DecayRow:
     """Measure a setting over seeds; ``deep``: products of Jacobians and dtypes as well."""
-    cell, seeds = cell_named(setting.cell), seeds_of(seed, effort.seeds)
+    seeds = seeds_of(seed, effort.seeds)
     problems = [draw(setting, s, effort.steps) for s in seeds]
+    first, cell = problems[0], problems[0].cell
     logs, overflowed = _curves(problems, effort)
     late = effort.lags >= effort.transient
     slopes = np.array([
@@ -68,10 +68,10 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
     names = [*cell.states, "joint"]
     rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
     last, found = logs[:, -1, -1], rates["joint"].value
-    first = problems[0]
     return DecayRow(
-        id="", status=OK, what="decay", cell=cell.name, title=cell.title, hidden=setting.hidden, gain=setting.gain,
-        forget_bias=setting.forget_bias, steps=effort.steps, seeds=effort.seeds,
+        id="", status=OK, what="decay", cell=cell.name, title=cell.title,
+        hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
+        steps=effort.steps, seeds=effort.seeds,
         overflowed=overflowed, vanished=int(np.isneginf(last).sum()),
         lags=tuple(effort.lags.tolist()),
         bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},

@@ -9,6 +9,7 @@ import numpy as np
 from ...reference.cell import Cell, State
 from ...reference.cells import cell_named
 from ...reference.parameters import Parameters, Sizes
+from ..plan import UnsupportedError
 from .inputs import Inputs, block_length
 from .trajectory import Trajectory, follow
 from .transition import Binding, Bound, Transition, random_unit_cotangent
@@ -81,22 +82,21 @@ def draw(setting: Setting, seed: int, steps: int, bind: Binding = Bound) -> Prob
 
 
 def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
-    """Draw the parameters of a setting; ValueError where it asks for what its cell has not."""
+    """Draw a setting's parameters; UnsupportedError where its cell has no such thing."""
     cell = cell_named(setting.cell)
     drawn = dict(cell.random_parameters(rng, setting.sizes))
     shapes = cell.shapes(setting.sizes)
-    if "U" not in drawn:
-        raise ValueError(f"{cell.name}: it has no recurrent weights U, so it has no gain")
-    drawn["U"] = drawn["U"] * setting.gain
+    if setting.gain != 1:
+        if "U" not in drawn:
+            raise UnsupportedError(f"{cell.name}: it has no recurrent weights U, hence no gain")
+        drawn["U"] = drawn["U"] * setting.gain
     for name in drawn:
         if name.startswith("b"):
             drawn[name] = np.zeros(shapes[name].full)
     if setting.forget_bias is not None:
         found = keeping_gate(cell)
         if found is None:
-            raise ValueError(
-                f"{cell.name}: no gate of it keeps its state, so it has no forget bias"
-            )
+            raise UnsupportedError(f"{cell.name}: no gate keeps its state, hence no forget bias")
         gate, sign = found
         drawn["b"][shapes["b"].gates.index(gate)] = sign * setting.forget_bias
     return Parameters(shapes, drawn)

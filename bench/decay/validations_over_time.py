@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -194,7 +195,7 @@ VALIDATIONS = (
             f"half-life b={b:g}",
             f"The direct path of an LSTM's c halves in ln 2 / ln(1 + e^-b) steps, b = {b:g}.",
             "two roundings in each of 2000 steps",
-            lambda methods, b=b: half_life(methods, b),
+            partial(half_life, b=b),
         )
         for b in BIASES
     ),
