@@ -7,6 +7,7 @@
 ``wording``           numbers, and text from elsewhere, as a page shows them
 ``typeset``           LaTeX to MathML, tidied for browsers
 ``together``          several runs in one report
+``conventions``       how subjects mean their parameters
 ``section``           what a bench has to tell: text, figures, tables
 ``sections``          one file for each kind of bench
 ``figures``           charts in one theme, drawn without a browser

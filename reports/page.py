@@ -16,7 +16,7 @@ from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
-from . import benches, summary, tables, together, wording
+from . import benches, conventions, summary, tables, together, wording
 from .section import Section
 from .typeset import mathml
 
@@ -80,7 +80,11 @@ def _printable(value: Any) -> Any:
 
 def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
     held = [run for run in runs if isinstance(run, Run)]
-    parts = benches.shown([run for run in runs if isinstance(run, BenchRun)])
+    names = dict.fromkeys(planned.subject for run in held for planned in run.planned)
+    parts = (
+        *map(benches.drawn, conventions.section(names)),
+        *benches.shown([run for run in runs if isinstance(run, BenchRun)]),
+    )
     measured = "; ".join(each.section.title for each in parts)
     created = together.created([run.created for run in runs])
     about = _conformance(held) if held else _nothing_held(measured)

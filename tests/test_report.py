@@ -11,7 +11,7 @@ import pytest
 
 from gatewise.reference.documents import examples
 from gatewise.reference.equation import equations
-from gatewise.reports import summary, tables, wording
+from gatewise.reports import conventions, summary, tables, wording
 from gatewise.reports.page import render
 from gatewise.reports.typeset import mathml
 from gatewise.verify import run_files
@@ -300,3 +300,22 @@ class TestDiagnoses:
         (tmp_path / "r" / "diagnoses.jsonl").write_text('{"subject": 3}\n')
         with pytest.raises(RunFileError, match=r"diagnoses.jsonl:1: subject: expected str"):
             run_files.read(tmp_path / "r")
+
+
+class TestConventions:
+    """How subjects mean their parameters, as their adapters state it."""
+
+    def test_are_a_table_of_the_subjects_that_state_one(self) -> None:
+        names = ["keras:GRU", "haiku:LSTM (run 2)", "torch:LSTM", "my.py:LSTM"]
+        (section,) = conventions.section(names)
+        rows = {row[0]: row[1:6] for row in section.parts[0].rows}
+        assert rows == {
+            "keras:GRU": ("z r n", "[D, 3H]", "zrn, zrm",
+                          "after the product, z = share of the old kept", ""),
+            "haiku:LSTM (run 2)": ("i g f o", "[D+H, 4H]", "igfo", "", "f + 1"),
+            "torch:LSTM": ("i f g o", "[4H, D]", "ifgo, ifgo", "", ""),
+        }  # fmt: skip
+
+    def test_are_left_out_where_nobody_states_one(self) -> None:
+        assert 'id="conventions"' in render(run(verdict("torch:LSTM")))
+        assert 'id="conventions"' not in render(run(verdict("my.py:LSTM")))

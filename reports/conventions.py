@@ -1,0 +1,67 @@
+"""How the subjects of a run mean their parameters and their calls, as their adapters state it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..verify.conventions import Convention, formula
+from ..verify.subjects import subjects
+from .section import Cell, Section, Table
+from .together import own_name
+
+HEADINGS = ("subject", "gates", "W", "biases", "GRU: reset, z", "what else it computes",
+            "states", "time axis", "padding", "directions")  # fmt: skip
+
+
+def section(names: Iterable[str]) -> Iterator[Section]:
+    """Yield the table of conventions, if any of the subjects states one."""
+    rows = tuple(row for name in names for row in _rows(name))
+    if rows:
+        intro = (
+            "What adapters state of the layers that they adapt; gatewise identify finds it out "
+            "from what a layer returns. Parameters of conventions that compute the same are "
+            "carried from one to the other by gatewise convert.",
+        )
+        yield Section("conventions", "Conventions", intro, (Table("", HEADINGS, rows),))
+
+
+def _rows(name: str) -> Iterator[tuple[Cell, ...]]:
+    subject = subjects().get(own_name(name))
+    c = getattr(subject, "convention", None)
+    if isinstance(c, Convention):
+        shape = formula.weight_shape(c.layout, len(c.order), "D")
+        yield (name, _gates(c), shape, ", ".join(c.bias) or "none", _gru(c), "; ".join(_odd(c)),
+               ", ".join(c.states), c.time, _padding(c), "" if c.merge == "none" else c.merge)  # fmt: skip
+
+
+def _gates(c: Convention) -> str:
+    own, recurrent = " ".join(c.order), " ".join(c.recurrent_order)
+    return f"{own}; in U {recurrent}" if recurrent not in ("", own) else own
+
+
+def _gru(c: Convention) -> str:
+    if c.family != "gru":
+        return ""
+    share = "old kept" if c.update == "keep" else "new taken"
+    return f"{c.reset} the product, z = share of the {share}"
+
+
+def _odd(c: Convention) -> Iterator[str]:
+    """Yield what is not as in the plain equations."""
+    if c.forget_offset:
+        yield f"f + {c.forget_offset:g}"
+    if c.gate != "sigmoid":
+        yield f"gates: {c.gate}"
+    for which in ("candidate", "output"):
+        if getattr(c, which) != "tanh" and (which == "candidate" or c.family == "lstm"):
+            yield f"{which}: {getattr(c, which)}"
+    if c.peepholes:
+        yield f"peepholes {c.peepholes}, o sees the {c.output_peephole} c"
+    if c.coupled:
+        yield "f = 1 - i"
+    if c.projected:
+        yield "projected"
+
+
+def _padding(c: Convention) -> str:
+    return "" if c.padding == "none" else f"{c.padding}; empty row: {c.empty_row}"
