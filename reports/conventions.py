@@ -31,7 +31,7 @@ def _rows(name: str) -> Iterator[tuple[Cell, ...]]:
     if isinstance(c, Convention):
         shape = formula.weight_shape(c.layout, len(c.order), "D")
         yield (name, _gates(c), shape, ", ".join(c.bias) or "none", _gru(c), "; ".join(_odd(c)),
-               ", ".join(c.states), c.time, _padding(c), "" if c.merge == "none" else c.merge)  # fmt: skip
+               ", ".join(c.states), c.time, _padding(c), _directions(c))  # fmt: skip
 
 
 def _gates(c: Convention) -> str:
@@ -65,3 +65,7 @@ def _odd(c: Convention) -> Iterator[str]:
 
 def _padding(c: Convention) -> str:
     return "" if c.padding == "none" else f"{c.padding}; empty row: {c.empty_row}"
+
+
+def _directions(c: Convention) -> str:
+    return "" if c.merge == "none" else c.merge
