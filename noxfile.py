@@ -31,6 +31,8 @@ ENVIRONMENTS = {
     "jax": Environment("jax", ("flax-linen", "flax-nnx", "equinox", "haiku")),
     "keras": Environment("keras", ("keras",), {"KERAS_BACKEND": "torch"}),
     "torch": Environment("torch,onnx", ("torch", "torch-export", "torch-onnx")),
+    "torch-cells": Environment("flashrnn,ncps,xlstm", ("flashrnn", "ncps", "xlstm")),
+    "executorch": Environment("executorch", ("executorch",)),
     "paddle": Environment("paddle", ("paddle",)),
     "tensorflow": Environment("tensorflow", ("tensorflow",)),
 }
