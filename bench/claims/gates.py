@@ -155,16 +155,17 @@ def what_gates_are_for(e: Evidence, rng: np.random.Generator) -> None:
 
 def _memory(rng: np.random.Generator, r: float, z: float, norm: float | None) -> float:
     """Return the lag up to which 1 % of a change arrives; infinity beyond four times LASTING."""
-    H = 16
-    one = draw("gru-keeps-old", rng, D=4, H=H, B=8)
-    U = np.linalg.qr(one.p.U_n)[0] if norm is None else norm * one.p.U_n
-    U = U if norm is None else U / np.linalg.norm(one.p.U_n, 2)
+    one = draw("gru-keeps-old", rng, D=4, H=16, B=1)
+    U = np.linalg.qr(one.p.U_n)[0]
+    if norm is not None:
+        U = one.p.U_n * (norm / np.linalg.norm(one.p.U_n, 2))
     p = with_recurrent(one.p, {"r": 0 * U, "z": 0 * U, "n": U})
     p = with_inputs(p, {"r": 0.0, "z": 0.0})
-    p = with_biases(p, {"r": FAR * (2 * r - 1), "z": logit(z), "n": 0.0})
-    x = rng.standard_normal((4 * LASTING, 8, 4)) * (0.0 if norm is None else 1.0)
-    state = one.state[0] * (1e-3 if norm is None else 1.0)
-    return horizon(log_gradients(one.cell, p, x, (state,)), 0.01)
+    p = with_biases(p, {"r": logit(r), "z": logit(z), "n": 0.0})
+    inputs, size = (1.0, 1.0) if norm is not None else (0.0, 1e-3)
+    start = (size * one.state[0],)
+    logs = log_gradients("gru-keeps-old", p, rng, 4 * LASTING, inputs=inputs, rows=2, start=start)
+    return horizon(logs, 0.01)
 
 
 def _one_step(rng: np.random.Generator, r: float) -> float:

@@ -103,7 +103,7 @@ def jacobian_norm(e: Evidence, rng: np.random.Generator) -> None:
     share = e.number("draws with ‖J‖₂ > 1", np.mean(np.array(norms) > 1), "share")
     tight = e.number("largest ‖J‖₂ / ‖W‖₂", max(ratios))
     e.says("‖J‖₂ <= 1", max(found, *norms) <= 1,
-           f"W = 2I, s = 0, x = 0: J = 2I, ‖J‖₂ = {found:.4g}; and {share:.0%} of draws")  # fmt: skip
+           f"W = 2I at s = 0: J = 2I, ‖J‖₂ = {found:.4g}; and {share:.0%} of draws")  # fmt: skip
     e.instead("‖J‖₂ <= ‖W‖₂, since J = diag(1 - s²) W", tight <= 1 + ROUNDING)
 
 

@@ -8,11 +8,12 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import unroll
+from ..decay.closed_forms import half_life as direct_half_life
 from .claim import claim
 from .evidence import OPEN, Evidence
 from .material import FAR, with_biases
-from .transport import half_life, rate
-from .vanishing import SIZES, against_lag, gaussian, torch_default
+from .transport import half_life, log_gradients, lyapunov, rate
+from .vanishing import SIZES, gaussian, torch_default
 
 DRAWS, STEPS, TRANSIENT = 6, 300, 30
 BIASES = (0.0, 1.0, 2.0, 5.0)
@@ -46,6 +47,7 @@ def gates_mitigate(e: Evidence, rng: np.random.Generator) -> None:
         small = [_rate(name, {gate: 1.0}, seed, H=H) for seed in seeds]
         e.number(f"{title}, b_{gate} = 1, H = {H}, as many parameters as the RNN: half-life",
                  half_life(np.median(small)), "steps", "does not decay")  # fmt: skip
+    _exponents(e, seeds[0], plain[0])
     failing = [f"{title} with a bias of {b:g}" for (title, b), does in enough.items() if not does]
     e.says(f"in every draw the gradient decays {MITIGATED:g} times more slowly than the RNN's",
            not failing, f"not so: {', '.join(failing)}")  # fmt: skip
@@ -53,6 +55,26 @@ def gates_mitigate(e: Evidence, rng: np.random.Generator) -> None:
     e.when("; ".join(f"the bias of the {title}'s keeping gate is at least {bias:g}"
                      for title, bias in least.items()),
            within=max(least.values()) < np.inf, beyond=bool(failing))  # fmt: skip
+
+
+def _exponents(e: Evidence, seed: int, plain: float) -> None:
+    """Note first Lyapunov exponents of the first draw, which rates of decay must agree with."""
+    largest, residual = {}, 0.0
+    for name, label, biases in (
+        ("rnn", "RNN", {}),
+        ("lstm", "LSTM, b_f = 1", {"f": 1.0}),
+        ("gru-keeps-old", "GRU, b_z = 1", {"z": 1.0}),
+    ):
+        rng = np.random.default_rng(seed)
+        p = with_biases(torch_default(name, rng), biases)
+        found = lyapunov(name, p, rng, steps=STEPS, transient=TRANSIENT)
+        largest[label] = e.number(f"{label}: first Lyapunov exponent", found.values[0], "1/step")
+        residual = max(residual, abs(found.residual))
+    e.number("sum of all exponents against the mean of ln |det J|: largest difference", residual)
+    e.number("LSTM, b_f = 1: half-life of the direct path, ln 2 / ln(1 + 1/e)", direct_half_life(1))
+    near = abs(largest["RNN"] - plain) < 0.1 * abs(plain)
+    e.instead("the exponents add up to ln |det J| and the first is the rate of decay, within 10 %",
+              near and residual < 1e-8)  # fmt: skip
 
 
 def _as_many_parameters(name: str) -> int:
@@ -76,7 +98,7 @@ def _rate(
     """Return the decay rate of one draw; the first draw's curve is kept under ``label``."""
     rng = np.random.default_rng(seed)
     p = with_biases(torch_default(name, rng, Sizes(SIZES.D, H)), biases or {})
-    logs = against_lag(name, p, rng, STEPS)
+    logs = log_gradients(name, p, rng, STEPS)
     if e is not None and not any(curve.series == label for curve in e.curves):
         shown = np.median(logs[:101], axis=1) - np.median(logs[0])
         e.curve("mitigation", label, range(101), shown / np.log(10))

@@ -1,62 +1,83 @@
-"""How much of a gradient arrives, lag by lag: its logarithm, which neither under- nor overflows."""
+"""How much of a gradient arrives, lag by lag, for cells whose weights a claim has chosen.
+
+The measuring itself is ``bench.decay``'s; here are problems with given weights, and the words in
+which claims speak of curves: rate, half-life, horizon.
+"""
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
-from ...reference.cell import Cell, State
+from ...reference.cell import State
+from ...reference.cells import cell_named
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
-from ...reference.sequence import unroll
+from ...reference.parameters import Parameters, Sizes
+from ..decay.adjoint import log_norms
+from ..decay.inputs import Inputs, block_length
+from ..decay.jacobian import state_jacobians
+from ..decay.lyapunov import Exponents, exponents
+from ..decay.problem import Problem
+from ..decay.rates import slope
+from ..decay.trajectory import wander
+from ..decay.transition import Bound, random_unit_cotangent
+
+
+def problem(
+    name: str, p: Parameters, rng: np.random.Generator, steps: int, *,
+    inputs: float = 1.0, start: State | None = None,
+) -> Problem:  # fmt: skip
+    """Return a cell with weights ``p``, N(0, inputs²) input, and a start (1, width): zeros."""
+    cell, (D, H) = cell_named(name), p["W"].shape[1:]
+    sizes = Sizes(D, H)
+    transition = Bound(cell, p, sizes)
+    start = cell.initial_state(np.zeros(()), 1, sizes) if start is None else start
+    seed = (int(rng.integers(2**32)),)
+    drawn = Inputs(cell, sizes, seed, block_length(steps), inputs)
+    cotangent = random_unit_cotangent(transition, rng)
+    return Problem(cell, sizes, p, transition, drawn, start, cotangent)
 
 
 def log_gradients(
-    cell: Cell, p: Parameters, x: Array, state: State, cotangent: State | None = None
-) -> Array:
-    """Return log ‖∂L/∂(all states)‖₂ (T + 1, B) at lags 0 ... T behind the end of x (T, B, D).
+    name: str, p: Parameters, rng: np.random.Generator, steps: int, *,
+    inputs: float = 1.0, rows: int = 1, start: State | None = None,
+) -> Array:  # fmt: skip
+    """Return ln ‖∂L/∂(all states)‖₂ (steps + 1, rows) at lags 0 to ``steps``.
 
-    ``cotangent`` is that on the final states, by default random on the output alone and of length 1
-    in every row. Rows are rescaled by powers of two, which rounds nothing.
+    L is a random unit projection of the last output; each row has inputs of its own. -inf where a
+    gradient is exactly 0, and for all lags where the states themselves overflow.
     """
-    steps = unroll(cell, p, x, state).steps
-    if cotangent is None:
-        first = np.random.default_rng(0).standard_normal(state[0].shape)
-        first /= np.linalg.norm(first, axis=1, keepdims=True)
-        cotangent = (first, *(np.zeros(s.shape) for s in state[1:]))
-    exponent = np.zeros((x.shape[1], 1), dtype=int)
-    logs = [_log_norm(cotangent, exponent)]
-    for step in reversed(steps):
-        cotangent = cell.vjp(p, step.x, step.state, step.gates, step.new, cotangent)[2]
-        cotangent, exponent = _rescaled(cotangent, exponent)
-        logs.append(_log_norm(cotangent, exponent))
-    return np.array(logs)
+    found = []
+    for _ in range(rows):
+        one = problem(name, p, rng, steps, inputs=inputs, start=start)
+        trajectory = one.follow(steps, 0)
+        if trajectory.overflowed:
+            found.append(np.full(steps + 1, -np.inf))
+        else:
+            found.append(log_norms(trajectory, one.cotangent, range(steps + 1))[:, -1])
+    return np.stack(found, axis=1)
 
 
-def _rescaled(cotangent: State, exponent: Array) -> tuple[State, Array]:
-    largest = np.max([np.abs(d).max(axis=1, keepdims=True) for d in cotangent], axis=0)
-    shift = np.where(largest > 0, np.frexp(largest)[1], 0)
-    return tuple(np.ldexp(d, -shift) for d in cotangent), exponent + shift
-
-
-def _log_norm(cotangent: State, exponent: Array) -> Array:
-    squares = sum((d * d).sum(axis=1) for d in cotangent)
-    with np.errstate(divide="ignore"):  # a gradient of 0 has the logarithm -inf
-        return np.log(squares) / 2 + exponent[:, 0] * np.log(2)
+def lyapunov(
+    name: str, p: Parameters, rng: np.random.Generator, *, steps: int, transient: int
+) -> Exponents:
+    """Return the Lyapunov exponents of the whole state with N(0, 1) input."""
+    one = problem(name, p, rng, steps)
+    walk = wander(one.transition, one.inputs, one.start)
+    jacobians = state_jacobians(one.transition, islice(walk, transient, None))
+    return exponents(jacobians, steps=steps, transient=transient)
 
 
 def rate(logs: Array, transient: int) -> float:
-    """Return the growth of the median log gradient a step, by least squares beyond a transient.
-
-    ``logs`` is (T + 1, B); -inf where a gradient has become exactly 0.
-    """
+    """Return the growth of the median log gradient a step, beyond a transient; -inf if it is 0."""
     median = np.median(logs, axis=1)[transient:]
-    if not np.isfinite(median).all():
-        return -np.inf
-    return float(np.polyfit(np.arange(len(median)), median, 1)[0])
+    found = slope(np.arange(len(median)), median)
+    return -np.inf if np.isnan(found) else found
 
 
 def half_life(rate: float) -> float:
-    """Return ln 2 / |rate| where the gradient decays, else infinity."""
+    """Return the steps in which a gradient halves; infinite where it does not decay."""
     return float(np.log(2) / -rate) if rate < 0 else np.inf
 
 

@@ -10,10 +10,12 @@ from ...reference.bptt import state_jacobian
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
+from ..decay.closed_forms import counterexample
+from ..decay.horizon import loss
 from .claim import claim
 from .evidence import OPEN, POSSIBLE, Evidence
 from .material import with_biases, with_recurrent
-from .transport import half_life, log_gradients, rate
+from .transport import half_life, log_gradients, problem, rate
 
 SIZES = Sizes(D=8, H=64)
 ROWS, TRANSIENT = 4, 20
@@ -48,17 +50,6 @@ def orthogonal(gain: float, rng: np.random.Generator) -> Parameters:
     return with_recurrent(p, {"a": gain * np.linalg.qr(p.U_a)[0]})
 
 
-def against_lag(
-    name: str, p: Parameters, rng: np.random.Generator, steps: int, inputs: float = 1.0
-) -> Array:
-    """Return log gradients (steps + 1, ROWS) with N(0, inputs²) input, from a zero state."""
-    cell = cell_named(name)
-    D, H = p["W"].shape[1:]
-    x = inputs * rng.standard_normal((steps, ROWS, D))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return log_gradients(cell, p, x, cell.initial_state(x, ROWS, Sizes(D, H)))
-
-
 @claim(
     "C08", "With many multiplications gradients shrink exponentially; the contributions of far-away"
     " steps become zero.",
@@ -68,7 +59,7 @@ def gradients_shrink(e: Evidence, rng: np.random.Generator) -> None:
     """Vary ‖W‖₂; measure rate and straightness of the logarithm, and its bound at every lag."""
     steps, shrinks, bounded = 1000, {}, True
     for norm in (0.5, 0.9, 0.99, 2.0, 6.0):
-        logs = against_lag("rnn", scaled_to(norm, rng), rng, steps)
+        logs = log_gradients("rnn", scaled_to(norm, rng), rng, steps, rows=ROWS)
         found, straight = rate(logs, TRANSIENT), _straightness(logs)
         e.number(f"rate at ‖W‖₂ = {norm:g}", found, "1/step")
         e.number(f"half-life at ‖W‖₂ = {norm:g}", half_life(found), "steps", "does not decay")
@@ -97,16 +88,9 @@ def _straightness(logs: Array) -> float:
 
 def _zero_lag(rng: np.random.Generator) -> float:
     """Return the lag at which an unscaled float32 gradient becomes exactly 0 in every entry."""
-    cell, p = cell_named("rnn"), scaled_to(0.9, rng).map(lambda a: a.astype(np.float32))
-    x = rng.standard_normal((1, 1, SIZES.D)).astype(np.float32)
-    state, cotangent = (np.zeros((1, SIZES.H), np.float32),), (np.ones((1, SIZES.H), np.float32),)
-    for lag in range(1, 5000):
-        new, gates = cell.step(p, x[0], state)
-        cotangent = cell.vjp(p, x[0], state, gates, new, cotangent)[2]
-        if not cotangent[0].any():
-            return float(lag)
-        state = new
-    return np.inf
+    one = problem("rnn", scaled_to(0.9, rng), rng, 1000)
+    zero = loss(one, one.follow(1000, 0), "float32").zero
+    return np.inf if zero is None else float(zero)
 
 
 def _nilpotent_rate() -> float:
@@ -115,17 +99,12 @@ def _nilpotent_rate() -> float:
     The condition for vanishing of Pascanu, Mikolov & Bengio 2013 is stated with the largest
     eigenvalue, here 0; its proof needs the largest singular value, here 16.
     """
-    W = np.array([[8.0, 8.0], [-8.0, -8.0]])
-    a = np.array([0.0, 0.5])  # a = tanh(z) with z = (0, artanh(1/2))
-    b = np.arctanh(a) - W @ a
+    U, b, a = counterexample()
     cell, sizes = cell_named("rnn"), Sizes(1, 2)
-    arrays = {"W": np.zeros((1, 1, 2)), "U": W.T[None], "b": b[None]}
+    arrays = {"W": np.zeros((1, 1, 2)), "U": U[None], "b": b[None]}
     p = Parameters(cell.shapes(sizes), arrays)
-    J, product, norms = state_jacobian(cell, p, np.zeros(1), (a,)), np.eye(2), []
-    for _ in range(30):
-        product = product @ J
-        norms.append(np.log(np.linalg.norm(product, 2)))
-    return float(np.polyfit(np.arange(20), norms[10:], 1)[0])
+    logs = log_gradients("rnn", p, np.random.default_rng(0), 30, start=(a[None],))
+    return rate(logs, 10)
 
 
 @claim(
@@ -142,7 +121,8 @@ def gradients_explode(e: Evidence, rng: np.random.Generator) -> None:
     }  # fmt: skip
     rates = {}
     for family, (name, make, inputs) in families.items():
-        rates[family] = rate(against_lag(name, make(), rng, 300, inputs), TRANSIENT)
+        logs = log_gradients(name, make(), rng, 300, inputs=inputs, rows=ROWS)
+        rates[family] = rate(logs, TRANSIENT)
         e.number(f"{family}: rate", rates[family], "1/step")
         e.says(f"{family}: the gradient grows", rates[family] > 0)
     first = next(iter(rates.values()))
@@ -194,7 +174,10 @@ def twenty_words(e: Evidence, rng: np.random.Generator) -> None:
     }
     lost = {}
     for name, (make, inputs) in inits.items():
-        logs = np.concatenate([against_lag("rnn", make(), rng, 60, inputs) for _ in range(20)], 1)
+        draws = (make() for _ in range(20))
+        logs = np.concatenate([
+            log_gradients("rnn", p, rng, 60, inputs=inputs, rows=ROWS) for p in draws
+        ], axis=1)  # fmt: skip
         left = np.exp(logs - logs[0])
         low, middle, high = np.quantile(left, [0.1, 0.5, 0.9], axis=1)
         e.number(f"{name}: left at lag {WORDS}", middle[WORDS], "share")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from ...bench.claims.evidence import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, VERDICTS
+from ...bench.claims.evidence import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, VERDICTS, Curve
 from ...bench.claims.ledger import Row, rows
 from ...bench.run import BenchRun
 from ...reference.documents import TITLES
 from ..section import Figure, Section, Table
+from .claims_charts import bars, lines
 
 CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
          NOT_TESTED: "– not tested"}  # fmt: skip
@@ -92,66 +92,36 @@ def _numbers(judged: Sequence[Row]) -> Table:
 
 def _figures(judged: Sequence[Row]) -> list[Figure]:
     """Return the figures whose curves were measured."""
-    curves: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[Curve]] = {}
     for row in judged:
         for curve in row.curves:
-            curves.setdefault(curve.figure, []).extend(_points(curve))
+            curves.setdefault(curve.figure, []).append(curve)
+    drawn = (("mitigation", MITIGATION, lines), ("twenty", TWENTY, lines),
+             ("remembering", REMEMBERING, bars))  # fmt: skip
     return [
-        Figure(f"claims-{name}", title, caption, alt, _chart(curves[name], y, percent=percent))
-        for name, title, caption, alt, y, percent in DRAWN
+        Figure(f"claims-{name}", *texts, chart(curves[name]))
+        for name, texts, chart in drawn
         if name in curves
     ]
 
 
-DRAWN = (
-    ("mitigation", "C14: what is left of a gradient, with and without gates",
-     "PyTorch's initialisation, H = 64; one draw, median of its rows. The bias is that of the gate "
-     "that keeps the old state. With a bias of 0 gates hardly help; with a large one an LSTM's "
-     "gradient may grow.",
-     "Log gradient against lag: nearly straight lines. The RNN's falls fastest, with LSTM and GRU "
-     "of bias 0 close to it; the larger the bias, the flatter the line.",
-     "gradient, log₁₀ of its share at lag 0", False),
-    ("twenty", "C24: twenty words back in a plain RNN",
-     "Median of 80 rows with the range of 8 in 10; the rule is at lag 20.",
-     "Log gradient against lag for several initialisations: most have lost over 99 % by lag 20, "
-     "large weights and orthogonal ones with small inputs have not.",
-     "gradient, log₁₀ of its share at lag 0", False),
-    ("remembering", "C15: who learns to remember",
-     "Share of runs that recall a sign after so many steps, with 95 % intervals (Wilson).",
-     "All learn lag 5; at lag 40 only LSTM and GRU with an open keeping gate do.",
-     "runs that learn it", True),
-)  # fmt: skip
-"""Name, title, caption, what it shows in words, title of the y axis, whether that is a share."""
-
-
-def _points(curve: Any) -> list[dict[str, Any]]:
-    blank = (None,) * len(curve.x)
-    lines = zip(curve.x, curve.y, curve.low or blank, curve.high or blank, strict=True)
-    return [{"series": curve.series, "lag": x, "value": y, "low": low, "high": high}
-            for x, y, low, high in lines]  # fmt: skip
-
-
-def _chart(points: list[dict[str, Any]], y_title: str, *, percent: bool) -> Any:
-    def chart() -> Any:
-        import altair as alt
-
-        names = list(dict.fromkeys(point["series"] for point in points))
-        dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
-        lag = alt.X("lag:Q", title="lag (steps)")
-        axis = alt.Axis(format="%") if percent else alt.Axis()
-        y = alt.Y("value:Q", title=y_title, axis=axis, scale=alt.Scale(zero=percent))
-        colour = alt.Color("series:N", title=None, sort=names)
-        dash = alt.StrokeDash("series:N", sort=names, legend=None, scale=alt.Scale(
-            domain=names, range=[dashes[k % len(dashes)] for k in range(len(names))]))  # fmt: skip
-        base = alt.Chart(alt.Data(values=points))
-        line = base.mark_line(point=percent).encode(
-            lag, y, colour, dash, tooltip=["series:N", "lag:Q", "value:Q"]
-        )
-        band = base.mark_area(opacity=0.15).encode(lag, alt.Y("low:Q"), alt.Y2("high:Q"), colour)
-        layers = [band, line] if any(point["low"] is not None for point in points) else [line]
-        if not percent:
-            rule = alt.Chart(alt.Data(values=[{"lag": 20}])).mark_rule(strokeDash=[4, 4])
-            layers.append(rule.encode(alt.X("lag:Q")))
-        return alt.layer(*layers)
-
-    return chart
+MITIGATION = (
+    "C14: what is left of a gradient, with and without gates",
+    "PyTorch's initialisation, H = 64; one draw, the median of its rows. b is the bias of the gate "
+    "that keeps the old state. With a bias of 0 gates hardly help.",
+    "Log gradient against lag: nearly straight lines. The RNN's falls fastest, with LSTM and GRU "
+    "of bias 0 close to it; the larger the bias, the flatter the line.",
+)
+TWENTY = (
+    "C24: twenty words back in a plain RNN",
+    "Median of 80 rows with the range of 8 in 10; the dashed rule is at lag 20.",
+    "Log gradient against lag for several initialisations: most have lost over 99 % by lag 20, "
+    "large weights and orthogonal ones with small inputs have not.",
+)
+REMEMBERING = (
+    "C15: who learns to remember",
+    "Share of runs that learn to recall a sign after so many steps, with 95 % intervals (Wilson).",
+    "All learn the shortest lag; the longest is learned only by an LSTM and a GRU whose keeping "
+    "gate starts open.",
+)
+"""Title, caption, and what the figure shows in words."""
