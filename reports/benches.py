@@ -82,7 +82,7 @@ def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
     chart = part.chart()
     spec = figures.specification(chart)
     said = json.dumps(spec).replace("<", "\\u003c")  # so that no text can end the script element
-    return Drawn(part, figures.svg(chart), said, _as_link(_records(spec)))
+    return Drawn(part, figures.svg(chart), said, as_link(_csv(_records(spec))))
 
 
 def _records(spec: Any) -> Iterator[dict[str, Any]]:
@@ -98,15 +98,18 @@ def _records(spec: Any) -> Iterator[dict[str, Any]]:
             yield from _records(value)
 
 
-def _as_link(records: Iterator[dict[str, Any]]) -> str:
+def as_link(text: str) -> str:
+    """Return comma-separated values as a link that holds them."""
+    return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def _csv(records: Iterator[dict[str, Any]]) -> str:
     rows = list(records)
-    columns = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
-    writer = csv.DictWriter(file, columns)
+    writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
     writer.writeheader()
     writer.writerows(rows)
-    encoded = base64.b64encode(file.getvalue().encode()).decode()
-    return f"data:text/csv;base64,{encoded}"
+    return file.getvalue()
 
 
 def _hash(text: str) -> str:

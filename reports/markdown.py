@@ -117,7 +117,7 @@ def _tallies(rows: Sequence[summary.Entry]) -> str:
     there = [s for s in STATUSES if any(s in each.count for each in found)]
     headings = ("subject", "version", *(f"{MARKS[s]} {s}" for s in there))
     body: list[tuple[Cell, ...]] = [
-        (t.subject, t.version, *(t.count.get(s, 0) for s in there)) for t in found
+        (t.name, t.version, *(t.count.get(s, 0) for s in there)) for t in found
     ]
     return grid(headings, body, range(2, len(headings)))
 

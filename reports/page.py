@@ -17,6 +17,7 @@ from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
 from . import benches, conventions, summary, tables, together, wording
+from .benches import as_link
 from .section import Section
 from .typeset import mathml
 
@@ -30,6 +31,12 @@ MARKS = {
     "known deviation": "≈",
     "not supported": "–",
 }
+CHOICES = 24
+"""Dtypes and cells by which the table can be filtered."""
+
+LISTED = 3000
+"""Results up to which a page lists them in numbers; it has all of them as a file, anyway."""
+
 TONES = {"conforms": "✓", "differs": "✕", "incomplete": "○", "measured": "◷"}
 
 
@@ -96,7 +103,7 @@ def _shared(
 ) -> dict[str, Any]:
     """Return what every page has."""
     return {
-        "css": files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8"),
+        "css": _css(),
         "created": created,
         "all_runs": runs,
         "benches": parts,
@@ -118,6 +125,9 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     run = together.together(runs)
     rows = summary.entries(run)
     equations = _equation_rows(rows)
+    grid = tables.grid(rows) if len(rows) <= tables.MOST else tables.Grid((), {}, ())
+    dtypes = (dtype for column in grid.subjects for dtype in column.dtypes)
+    cells = (column.cell for column in grid.subjects)
     return {
         "run": run,
         "header": together.header(runs),
@@ -131,8 +141,13 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "untested": summary.gaps(rows, "not tested"),
         "blind": summary.gaps(rows, "blind"),
         "not_planned": summary.not_planned(rows),
-        "grid": tables.grid(rows),
+        "grid": grid,
+        "choices": [*filter(None, dict.fromkeys([*dtypes, *cells]))],
+        "states": [s for s in MARKS if any(row.status == s for row in rows)],
         "tallies": tables.tallies(rows),
+        "by_check": tables.by_check(rows),
+        "listed": len(rows) <= LISTED,
+        "results": as_link(tables.as_csv(rows)),
         "statements": tables.statements(rows),
         "equations": _by_id(equations),
         "ids": {row.equation.name: row.equation.id for row in equations},
@@ -155,3 +170,10 @@ def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
     for row in rows:
         grouped.setdefault(row.equation.id, []).append(row)
     return grouped
+
+
+def _css() -> str:
+    """Return the style, with a rule for every checkbox that hides columns."""
+    text = files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8")
+    hidden = "#conformance:has(#show-{0}:not(:checked)) .of-{0} {{ visibility: collapse; }}"
+    return "\n".join([text, *(hidden.format(number) for number in range(CHOICES))])

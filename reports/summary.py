@@ -47,8 +47,10 @@ class Entry:
     @property
     def statement(self) -> str:
         """What the check states, if the run or this installation knows."""
+        if self.verdict:
+            return self.verdict.statement
         known = {check.id: check.statement for check in subject_checks()}
-        return self.verdict.statement if self.verdict else known.get(self.planned.check, "")
+        return known.get(self.planned.check, "")
 
     @property
     def equations(self) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..verify.run_files import Planned
@@ -28,15 +30,19 @@ class Grid:
     versions: tuple[str, ...]
 
 
+MOST = 15_000
+"""Entries beyond which a page counts them by check, and has no place for each."""
+
+
 def grid(rows: Sequence[Entry]) -> Grid:
     """Arrange entries by check, subject and dtype, each in order of appearance."""
     by_place = {row.planned: row for row in rows}
     dtypes: dict[str, dict[str, None]] = {}
     for row in rows:
         dtypes.setdefault(row.planned.subject, {})[row.planned.dtype] = None
+    cells = _own(rows, "cell")
     columns = tuple(
-        Column(subject, _distinct(_own(rows, subject, "cell")), tuple(each))
-        for subject, each in dtypes.items()
+        Column(subject, cells[subject], tuple(each)) for subject, each in dtypes.items()
     )
     return Grid(
         columns,
@@ -54,28 +60,59 @@ def grid(rows: Sequence[Entry]) -> Grid:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many checks of one subject had which status."""
+    """How many checks of one subject, or how many subjects at one check, had which status."""
 
-    subject: str
+    name: str
     version: str
     count: dict[str, int]
 
 
 def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each subject with its version and its statuses, counted over checks and dtypes."""
+    versions = _own(rows, "version")
+    counted = _counted(rows, lambda row: row.planned.subject)
+    return tuple(Tally(name, versions[name], dict(count)) for name, count in counted.items())
+
+
+def by_check(rows: Sequence[Entry]) -> tuple[Tally, ...]:
+    """Return each check with its statuses, counted over subjects and dtypes."""
+    counted = _counted(rows, lambda row: row.planned.check)
+    return tuple(Tally(name, "", dict(count)) for name, count in counted.items())
+
+
+def _counted(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for row in rows:
-        found.setdefault(row.planned.subject, Counter())[row.status] += 1
-    return tuple(
-        Tally(subject, _distinct(_own(rows, subject, "version")), dict(count))
-        for subject, count in found.items()
-    )
+        found.setdefault(key(row), Counter())[row.status] += 1
+    return found
 
 
-def _own(rows: Sequence[Entry], subject: str, field: str) -> Iterator[str]:
+def _own(rows: Sequence[Entry], field: str) -> dict[str, str]:
+    """Return, for each subject, what its verdicts say in a field: once each."""
+    said: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row.planned.subject == subject and row.verdict:
-            yield getattr(row.verdict, field)
+        words = said.setdefault(row.planned.subject, {})
+        if row.verdict and (word := getattr(row.verdict, field)):
+            words[word] = None
+    return {subject: ", ".join(words) for subject, words in said.items()}
+
+
+def as_csv(rows: Sequence[Entry]) -> str:
+    """Return every result as CSV; nothing in it is a formula to a spreadsheet."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(("subject", "check", "dtype", "status", "error/bound", "worst in", "cases",
+                     "blind", "seconds"))  # fmt: skip
+    for row in rows:
+        p, v = row.planned, row.verdict
+        measured = (v.worst_ratio, v.worst, v.cases, v.blind_cases, v.seconds) if v else ()
+        writer.writerow([_inert(each) for each in (p.subject, p.check, p.dtype, row.status,
+                                                   *measured)])  # fmt: skip
+    return file.getvalue()
+
+
+def _inert(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def statements(rows: Sequence[Entry]) -> dict[str, str]:
@@ -84,10 +121,6 @@ def statements(rows: Sequence[Entry]) -> dict[str, str]:
     for row in rows:
         found[row.planned.check] = found.get(row.planned.check) or row.statement
     return found
-
-
-def _distinct(words: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(filter(None, words)))
 
 
 @dataclass(frozen=True)

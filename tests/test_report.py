@@ -1,5 +1,8 @@
 """The report says what happened, shows foreign text as text, and loads nothing."""
 
+import base64
+import csv
+import io
 import json
 import re
 from collections import Counter
@@ -156,7 +159,7 @@ class TestTables:
         """Checks by status, with the version; one subject alone has no such table."""
         known = verdict("mlx:GRU", "gradient", status="known deviation", version="mlx 3")
         html = render(run(verdict(), verdict("mlx:GRU", version="mlx 3"), known))
-        table = html[html.index('aria-label="Subjects in numbers"') :].partition("</table>")[0]
+        table = html[html.index('aria-label="Each subject in numbers"') :].partition("</table>")[0]
         assert "mlx:GRU mlx 3 1 1" in words(table)
         assert "Subjects in numbers" not in render(run(verdict()))
 
@@ -201,7 +204,8 @@ class TestPage:
         page = Page(html)
         ids = Counter(page.having("id"))
         assert set(ids.values()) == {1}
-        assert {"data:,", *(f"#{name}" for name in ids)} >= set(page.having("href"))
+        links = {href for href in page.having("href") if not href.startswith("data:text/csv;")}
+        assert {"data:,", *(f"#{name}" for name in ids)} >= links
         assert not {"script", "iframe", "img", "object", "base"} & {tag for tag, _ in page.tags}
         assert not any(map(page.having, ("src", "srcset", "action", "style", "background")))
         assert any(p.startswith("default-src 'none'") for p in page.having("content"))
@@ -319,3 +323,39 @@ class TestConventions:
     def test_are_left_out_where_nobody_states_one(self) -> None:
         assert 'id="conventions"' in render(run(verdict("torch:LSTM")))
         assert 'id="conventions"' not in render(run(verdict("my.py:LSTM")))
+
+
+class TestLargeRuns:
+    """The table can be filtered, and many results are counted where there is no place for each."""
+
+    def test_columns_are_filtered_by_dtype_and_cell(self) -> None:
+        """No text of a run becomes a name on the page: boxes and columns are numbered."""
+        made = run(verdict("a"), verdict("a", dtype="float32"), verdict("b", cell=HOSTILE))
+        page = Page(render(made))
+        boxes = [a["id"] for tag, a in page.tags if tag == "input"]
+        columns = [a.get("class", "").split() for tag, a in page.tags if tag == "col"][1:]
+
+        assert boxes == ["show-0", "show-1", "show-2", "show-3", "show-passed"]
+        assert columns == [["of-0", "of-2"], ["of-1", "of-2"], ["of-0", "of-3"]]
+
+    def test_every_box_has_its_rule(self) -> None:
+        made = run(*(verdict("a", status=status, check=status) for status in summary.WORST_FIRST))
+        html = render(made)
+        for box in re.findall(r'type="checkbox" id="([^"]*)"', html):
+            assert f"#{box}:not(:checked)" in html
+
+    def test_many_results_are_counted(self) -> None:
+        many = [verdict(f"s{s}", f"c{c}") for s in range(151) for c in range(100)]
+        html = render(run(failure("odd"), *many))
+        page = words(html)
+
+        assert "With 15101 results there is no place for each" in page
+        assert 'class="grid"' not in html
+        assert "4.0·10¹²" in page
+
+    def test_results_are_a_file_without_formulas(self) -> None:
+        html = render(run(verdict("=cmd()", worst="@x")))
+        link = re.search(r'download="results.csv" href="data:text/csv;base64,([^"]*)"', html)
+        assert link is not None
+        (row,) = csv.DictReader(io.StringIO(base64.b64decode(link[1]).decode()))
+        assert (row["subject"], row["worst in"], row["error/bound"]) == ("'=cmd()", "'@x", "0.25")
