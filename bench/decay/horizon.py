@@ -40,6 +40,13 @@ class Loss:
     overflow: int | None
     searched: int
 
+    def said(self, lag: int | None) -> str:
+        """Return a lag as text: beyond what was searched, or – where nothing was left to search."""
+        if lag is not None:
+            return str(lag)
+        ended = self.zero is not None or self.overflow is not None
+        return "–" if ended else f"> {self.searched}"
+
 
 def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
     """Carry the problem's cotangent back along ``trajectory`` until nothing of it is left."""

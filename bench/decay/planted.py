@@ -122,13 +122,22 @@ PLANTED = (
         "rare-qr",
         "The frame is made orthonormal again only every 200 steps.",
         replace(RIGHT, qr_every=200),
-        frozenset({"sum-rule", "symmetric"}),
+        frozenset({"sum-rule", "symmetric", "stack"}),
     ),
     Planted(
         "norm-forgotten",
         "The adjoint is scaled by its norm, and the norm is forgotten.",
         replace(RIGHT, carried=scaled_by_norm),
-        frozenset({"half-life b=1", "first-exponent", "tangent-adjoint", "bit-by-bit"}),
+        frozenset(
+            {
+                "half-life b=2",
+                "half-life b=5",
+                "e-fold b=ln(T-1)",
+                "first-exponent",
+                "tangent-adjoint",
+                "bit-by-bit",
+            }
+        ),
     ),
     Planted(
         "unscaled",

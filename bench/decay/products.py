@@ -113,5 +113,6 @@ def _rounds(n: int) -> Iterator[Array]:
     half = len(players) // 2
     for _ in range(len(players) - 1):
         meeting = zip(players[:half], reversed(players[half:]), strict=True)
-        yield np.array([pair for pair in meeting if max(pair) < n]).reshape(-1, 2).T
+        found = [pair for pair in meeting if max(pair) < n]
+        yield np.array(found, dtype=np.intp).reshape(-1, 2).T
         players.insert(1, players.pop())

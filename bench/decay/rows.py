@@ -14,7 +14,10 @@ from .rates import Band, Rate
 
 @dataclass(frozen=True)
 class ValidationRow:
-    """One law: what theory expects, what was measured, in how many digits they agree."""
+    """One law: what theory expects, what was measured, in how many digits they agree.
+
+    ``digits`` is None where the expected value is a bound.
+    """
 
     id: str
     status: str
@@ -25,7 +28,7 @@ class ValidationRow:
     measured: float | None
     error: float | None
     allowed: float
-    digits: float
+    digits: float | None
     passed: bool
     where: str
 
@@ -101,6 +104,15 @@ class DecayRow:
     def rate(self) -> Rate:
         """The rate of all states together."""
         return self.rates["joint"]
+
+    @property
+    def sense(self) -> str:
+        """``vanishes`` or ``explodes``; ``undecided`` where the interval has both signs."""
+        if self.rate.value is None:
+            return "is zero"
+        if self.rate.low is None or self.rate.high is None or self.rate.low * self.rate.high <= 0:
+            return "undecided"
+        return "vanishes" if self.rate.value < 0 else "explodes"
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,11 @@ class _Unasked:
     """The transpose of what a step has seen. Its products are gradients of parameters.
 
     They are NaN here instead of being computed: if one ever reached a state, it would show.
+    Anything else that is asked of it is a TypeError.
     """
 
     __slots__ = ()
+    __array_ufunc__ = None
 
     def __matmul__(self, other: Array) -> Array:
         return _NAN

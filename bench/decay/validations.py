@@ -18,7 +18,8 @@ EPS = float(np.finfo(np.float64).eps)
 class Finding:
     """What theory expects, what was measured, how far apart they are, and how far they may be.
 
-    ``error`` and ``allowed`` are in units of ``scale``; ``where`` says which of several was worst.
+    ``where`` says which of several was worst. With ``at_most`` the expected value is a bound, and
+    the error is by how much it is exceeded.
     """
 
     expected: float
@@ -26,15 +27,18 @@ class Finding:
     error: float
     allowed: float
     where: str = ""
+    at_most: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether the error is within what is allowed; NaN is not."""
-        return self.error <= self.allowed
+        return bool(self.error <= self.allowed)
 
     @property
-    def digits(self) -> float:
-        """The digits that agree, at most the 15.95 of float64."""
+    def digits(self) -> float | None:
+        """The digits that agree, at most the 15.95 of float64; None for a bound."""
+        if self.at_most:
+            return None
         if not self.error >= 0 or self.error == math.inf:
             return 0.0
         return max(0.0, -math.log10(max(self.error, EPS / 2)))
@@ -57,6 +61,7 @@ def compare(
     expected, measured = np.atleast_1d(expected), np.atleast_1d(measured)
     if expected.shape != measured.shape:
         return Finding(math.nan, math.nan, math.inf, allowed, f"{where}: shape {measured.shape}")
+    allowed = float(allowed)
     apart = np.abs(measured - expected) / (scale or np.abs(expected).max())
     apart = np.where(np.isnan(apart), np.inf, apart)
     k = np.unravel_index(apart.argmax(), apart.shape)

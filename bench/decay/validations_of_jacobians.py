@@ -133,7 +133,7 @@ def _bounds(methods: Methods) -> Iterator[Finding]:
         bound = closed_forms.pascanu_bound(problem.p.U_a)
         for lag, logs in zip(lags, found, strict=True):
             over, allowed = float(logs[0]) - lag * bound, lag * H * EPS
-            yield Finding(lag * bound, float(logs[0]), max(0.0, over), allowed, f"lag {lag}")
+            yield Finding(lag * bound, float(logs[0]), max(0.0, over), allowed, f"lag {lag}", True)
 
 
 def counterexample(methods: Methods) -> Finding:

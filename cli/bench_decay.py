@@ -1,0 +1,153 @@
+"""``gatewise bench decay``: how gradients decay or explode with lag."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .bench_common import bench_options, carry
+from .common import DIFFERS, or_usage
+
+if TYPE_CHECKING:
+    from ..bench.decay.rows import DecayRow
+    from ..bench.run import BenchRun
+
+
+class _Numbers(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float], least: float) -> None:
+        self._kind, self._least = kind, least
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[float]:
+        try:
+            found = [self._kind(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r}: expected numbers with commas between them", param, ctx)
+        if not all(self._least <= number < float("inf") for number in found):
+            self.fail(f"{value!r}: expected numbers of at least {self._least:g}", param, ctx)
+        return found
+
+
+@click.command("decay")
+@click.argument("cells", metavar="[CELL]...", nargs=-1)
+@click.option("--steps", type=click.IntRange(min=10), help="Lags.  [default: 300]")
+@click.option("--seeds", type=click.IntRange(min=1), help="Draws of every setting.  [default: 20]")
+@click.option("--hidden", type=_Numbers(int, 1), metavar="H,...",
+              help="State widths; the first is the usual one.  [default: 32,16,64]")  # fmt: skip
+@click.option("--gains", type=_Numbers(float, 0), metavar="G,...",
+              help="U ~ N(0, G²/H).  [default: 0.5,1,2,3,4]")  # fmt: skip
+@click.option("--forget-biases", type=_Numbers(float, -100), metavar="B,...",
+              help="Of the gate that keeps the state.  [default: 0,1,2,5]")  # fmt: skip
+@click.option("--lyapunov-steps", type=click.IntRange(min=20),
+              help="Steps of the Lyapunov exponents.  [default: 300]")  # fmt: skip
+@click.option("--full", is_flag=True,
+              help="All cells, 1000 lags, 50 seeds, an adjoint of 10^6 steps: hours.")  # fmt: skip
+@bench_options
+def command(
+    cells: Sequence[str],
+    steps: int | None,
+    seeds: int | None,
+    hidden: list[float] | None,
+    gains: list[float] | None,
+    forget_biases: list[float] | None,
+    lyapunov_steps: int | None,
+    full: bool,
+    seed: int,
+    runs: Path,
+    resume: Path | None,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how gradients decay or explode with lag, CELL by CELL (default: all).
+
+    First, what is measured is held to what theory says; exit code 1 if it is not so. Then every
+    cell at gain 1 and forget bias 1, and rnn, lstm and gru (or the cells that are named) with one
+    of gain, forget bias and width varied: norms of gradients against lag, Lyapunov exponents,
+    products of Jacobians, where float16, float32 and float64 lose the gradient, and clipping.
+    """
+    from ..bench.decay import plan as decay
+    from ..reference.cells import cell_named
+
+    for name in cells:
+        or_usage(lambda name=name: cell_named(name))
+    settings = {
+        "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": hidden or [],
+        "gains": gains or [], "forget_biases": forget_biases or [],
+        "lyapunov_steps": lyapunov_steps, "full": full,
+    }  # fmt: skip
+    run = carry(decay.KIND, decay.plan, settings, _tell,
+                seed=seed, runs=runs, resume=resume, page=page, as_json=as_json)  # fmt: skip
+    if any(row.get("passed") is False for row in run.rows):
+        sys.exit(DIFFERS)
+
+
+def _tell(run: BenchRun) -> None:
+    from ..bench.decay.rows import of_kind
+    from ..reports.terminal import print_rows
+
+    print_rows(
+        ("validation", "expected", "measured", "digits", ""),
+        [
+            (row.id.partition("/")[2], _number(row.expected, 8), _number(row.measured, 8),
+             "a bound" if row.digits is None else f"{row.digits:.1f}",
+             "holds" if row.passed else "DOES NOT HOLD")
+            for row in of_kind(run.rows, "validation")
+        ],
+        as_json=False,
+    )  # fmt: skip
+    print_rows(
+        ("setting", "rate per step", "95 %", "half-life", "", "λ₁", "sum-rule residual", "at rest",
+         "theory"),
+        [_row(row) for row in of_kind(run.rows, "decay")],
+        as_json=False,
+    )  # fmt: skip
+    _tell_losses(run)
+    for row in of_kind(run.rows, "cost"):
+        click.echo(
+            f"adjoint of an LSTM, H {row.hidden}, over {row.steps} steps: "
+            f"{1e6 * row.adjoint_step:.0f} µs a step, {row.ratio:.2f} times a plain step; "
+            f"gradient 10^{row.log10_norm:.0f}"
+        )
+    left = [row for row in run.rows if row["status"] != "OK"]
+    for row in left:
+        click.echo(f"{row['id']}: not measured: {row.get('message', '')}")
+
+
+def _row(row: DecayRow) -> tuple[str, ...]:
+    rate, spectrum = row.rate, row.spectrum
+    interval = "" if rate.low is None else f"{rate.low:.4f} to {rate.high:.4f}"
+    first = spectrum.exponents[0] if spectrum else None
+    residual = spectrum.residual if spectrum else None
+    return (
+        row.id.partition("/")[2], _number(rate.value), interval, _number(row.half_life, 3),
+        row.sense, _number(first), "J singular" if residual is None else f"{residual:.0e}",
+        _number(row.rest.value if row.rest else None), _number(row.rest_theory),
+    )  # fmt: skip
+
+
+def _tell_losses(run: BenchRun) -> None:
+    from ..bench.decay.rows import of_kind
+    from ..reports.terminal import print_rows
+
+    found = [
+        (row.id.partition("/")[2], loss.dtype,
+         *map(loss.said, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
+        for row in (*of_kind(run.rows, "decay"), *of_kind(run.rows, "clipping"))
+        for loss in row.losses
+    ]  # fmt: skip
+    headings = ("first lag at which the gradient", "dtype", "is subnormal", "is half wrong",
+                "is zero", "overflows")  # fmt: skip
+    print_rows(headings, found, as_json=False)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:.{digits}g}"

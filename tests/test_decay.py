@@ -1,0 +1,327 @@
+"""Gradients carried back: by any cell, over any lag, in any arithmetic, and in little memory."""
+
+import tracemalloc
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from gatewise.bench.decay.adjoint import carried, log_norms
+from gatewise.bench.decay.clipping import clipped
+from gatewise.bench.decay.direct import direct_rate
+from gatewise.bench.decay.horizon import loss, rounded
+from gatewise.bench.decay.inputs import Inputs, block_length
+from gatewise.bench.decay.jacobian import state_jacobian, state_jacobians
+from gatewise.bench.decay.lyapunov import exponents
+from gatewise.bench.decay.problem import Problem, Setting, draw, keeping_gate
+from gatewise.bench.decay.trajectory import wander
+from gatewise.bench.decay.transition import Bound, joined, parted
+from gatewise.bench.plan import UnsupportedError
+from gatewise.reference.bptt import state_jacobian as literal_jacobian
+from gatewise.reference.cell import Cell
+from gatewise.reference.cells import cell_named, cells
+from gatewise.reference.parameters import Parameters, Sizes
+from gatewise.reference.sequence import backpropagate, unroll
+
+
+def setting(name, hidden=5, gain=1.2):
+    return Setting(name, hidden, gain, 1.0 if keeping_gate(cell_named(name)) else None)
+
+
+def linear(factor, width=3, steps=200):
+    """An RNN at rest whose Jacobian is ``factor`` times the identity."""
+    cell, sizes = cell_named("rnn"), Sizes(1, width)
+    arrays = {"W": np.zeros((1, 1, width)), "U": factor * np.eye(width)[None],
+              "b": np.zeros((1, width))}  # fmt: skip
+    p, start = Parameters(cell.shapes(sizes), arrays), (np.zeros((1, width)),)
+    inputs = Inputs(cell, sizes, (0,), block_length(steps), 0.0)
+    unit = (np.eye(width)[:1],)
+    return Problem(cell, sizes, p, Bound(cell, p, sizes), inputs, start, unit)
+
+
+# One step.
+
+
+@pytest.mark.parametrize("name", cells())
+def test_the_pull_back_is_that_of_the_cell_to_the_bit(name):
+    problem = draw(setting(name), 0, 10)
+    x, state, gates, new = next(problem.follow(10, 3).forwards())
+    rng = np.random.default_rng(1)
+    cotangent = tuple(rng.standard_normal(s.shape) for s in state)
+    _, dx, old = problem.cell.vjp(problem.p, x, state, gates, new, cotangent)
+
+    got_dx, got = problem.transition.pull_to_both(x, state, gates, new, cotangent)
+
+    for expected, one in zip((dx, *old), (got_dx, *got), strict=True):
+        assert type(one) is np.ndarray
+        np.testing.assert_array_equal(one, expected)
+
+
+class Entangled(Cell):
+    """h' = |h|² tanh(h U), whose VJP does need the transposed state."""
+
+    name, title = "entangled", "a cell that no shorter way serves"
+    equations, gates, states = (), ("a",), ("h",)
+
+    def __init__(self, *, quietly):
+        self.quietly = quietly
+
+    def step(self, p, x, state):
+        (h,) = state
+        t = np.tanh(h @ p.U_a)
+        return ((h * h).sum(axis=1)[:, None] * t,), {"t": t}
+
+    def vjp(self, p, x, state, gates, new, cotangent):
+        (h,), t, (d,) = state, gates["t"], cotangent
+        if self.quietly:  # what is not computed comes back as NaN
+            gram = np.array([h[k : k + 1].T @ h[k : k + 1] for k in range(len(h))])
+            square = gram.trace(axis1=1, axis2=2) if gram.ndim == 3 else gram
+        else:
+            square = np.diag(h @ h.T)
+        dh = (d * square[:, None] * (1 - t * t)) @ p.U_a.T + 2 * h * (d * t).sum(axis=1)[:, None]
+        return p.map(np.zeros_like), np.zeros_like(x), (dh,)
+
+
+@pytest.mark.parametrize("quietly", [True, False])
+def test_a_cell_that_needs_the_transposed_state_gets_it(quietly):
+    cell, sizes = Entangled(quietly=quietly), Sizes(2, 3)
+    p = cell.random_parameters(np.random.default_rng(0), sizes)
+    x, h = np.zeros((1, 2)), (np.array([[0.3, -0.2, 0.5]]),)
+    cotangent = (np.ones((1, 3)),)
+    new, gates = cell.step(p, x, h)
+
+    pulled = Bound(cell, p, sizes).pull(x, h, gates, new, cotangent)
+
+    np.testing.assert_array_equal(pulled, cell.vjp(p, x, h, gates, new, cotangent)[2])
+
+
+@pytest.mark.parametrize("name", cells())
+def test_the_jacobian_is_that_of_the_whole_state(name):
+    problem = draw(setting(name), 0, 10)
+    step = next(problem.follow(10, 3).forwards())
+    x, state, _, _ = step
+    got = state_jacobian(problem.transition, *step)
+    expected = literal_jacobian(problem.cell, problem.p, x[0], tuple(s[0] for s in state))
+
+    assert got.shape == (sum(problem.transition.widths),) * 2
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-15 * len(got))
+
+
+def test_arrays_lie_side_by_side_and_come_apart_again():
+    arrays = (np.ones((2, 3)), np.zeros((2, 1)), np.full((2, 4), 5.0))
+    for one, other in zip(parted(joined(arrays), (3, 1, 4)), arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# What is drawn.
+
+
+def test_the_share_that_is_kept_is_the_sigmoid_of_the_forget_bias():
+    for name in ("lstm", "lstm-coupled", "gru", "gru-keeps-old", "gru-takes-new"):
+        problem = draw(Setting(name, 4, 1.0, 0.7, at_rest=True), 0, 4)
+        steps = problem.follow(4, 0).forwards()
+        found = direct_rate(problem.cell, problem.transition, steps)
+        assert found == pytest.approx(-np.log1p(np.exp(-0.7)), rel=1e-14), name
+
+
+def test_no_forget_bias_where_nothing_keeps_the_state():
+    with pytest.raises(UnsupportedError, match="no gate keeps its state"):
+        draw(Setting("rnn", 4, 1.0, 1.0), 0, 4)
+    assert keeping_gate(cell_named("rnn")) is None
+    assert keeping_gate(cell_named("skip-lstm")) == ("f", 1)
+    assert keeping_gate(cell_named("gru-takes-new")) == ("z", -1)
+
+
+def test_the_same_seed_draws_the_same_matrices_for_every_gain():
+    one, other = (draw(Setting("lstm", 4, gain, 1.0), 3, 10).p for gain in (1.0, 2.0))
+    np.testing.assert_array_equal(2 * one["U"], other["U"])
+    np.testing.assert_array_equal(one["W"], other["W"])
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm-phased"])
+def test_blocks_of_inputs_are_the_same_in_any_order_and_as_a_stream(name):
+    inputs = draw(setting(name), 0, 30).inputs
+    backwards = [inputs.block(k) for k in (4, 3, 2, 1, 0)]
+    stream = np.array(list(islice(inputs.stream(), 5 * inputs.length)))
+
+    np.testing.assert_array_equal(np.concatenate(backwards[::-1]), stream)
+    if name == "lstm-phased":
+        assert (np.diff(stream[:, 0, 0]) > 0).all()
+
+
+# Trajectories.
+
+
+@pytest.mark.parametrize("steps", [1, 9, 10, 11, 50])
+def test_what_lies_between_checkpoints_is_computed_again(steps):
+    problem = draw(setting("lstm"), 0, steps)
+    trajectory = problem.follow(steps, 0)
+    xs = np.array(list(islice(problem.inputs.stream(), steps)))
+    run = unroll(problem.cell, problem.p, xs, problem.start)
+
+    forwards = list(trajectory.forwards())
+    assert len(forwards) == steps
+    for (x, state, _, new), expected in zip(forwards, run.steps, strict=True):
+        np.testing.assert_array_equal(x, expected.x)
+        np.testing.assert_array_equal(joined(state), joined(expected.state))
+        np.testing.assert_array_equal(joined(new), joined(expected.new))
+    backwards = [joined(step[1]) for step in trajectory.backwards()]
+    np.testing.assert_array_equal(backwards[::-1], [joined(step[1]) for step in forwards])
+
+
+def test_a_warm_up_goes_before():
+    problem = draw(setting("gru"), 0, 16)
+    whole, late = problem.follow(16, 0), problem.follow(8, 8)
+    expected = [joined(step[3]) for step in whole.forwards()][8:]
+    np.testing.assert_array_equal([joined(step[3]) for step in late.forwards()], expected)
+
+
+def test_a_state_that_overflows_ends_the_trajectory_early():
+    problem = draw(Setting("rnn-relu", 8, 40.0), 0, 900)
+    with np.errstate(all="ignore"):
+        trajectory = problem.follow(900, 0)
+
+    assert trajectory.overflowed
+    assert 0 < trajectory.steps < 900
+    assert all(np.isfinite(step[3][0]).all() for step in trajectory.forwards())
+
+
+# Adjoints.
+
+
+@pytest.mark.parametrize("name", cells())
+def test_the_adjoint_is_that_of_backpropagation(name):
+    steps = 30
+    problem = draw(setting(name), 0, steps)
+    xs = np.array(list(islice(problem.inputs.stream(), steps)))
+    run = unroll(problem.cell, problem.p, xs, problem.start)
+    dy = np.zeros_like(run.y)
+    _, _, expected = backpropagate(problem.cell, problem.p, run, dy, problem.cotangent)
+
+    *_, last = carried(problem.follow(steps, 0), problem.cotangent)
+
+    np.testing.assert_array_equal(np.ldexp(joined(last.cotangent), last.exponent), joined(expected))
+
+
+@pytest.mark.parametrize("factor", [0.5, 4.0])
+def test_the_exponent_is_kept_apart_beyond_the_range_of_float64(factor):
+    steps = 3000
+    problem = linear(factor, steps=steps)
+    (found,) = log_norms(problem.follow(steps, 0), problem.cotangent, [steps])
+
+    assert found[-1] == pytest.approx(steps * np.log(factor), rel=1e-15)
+
+
+def test_a_gradient_of_zero_has_a_log_norm_of_minus_infinity():
+    problem = linear(0.0, steps=5)
+    found = log_norms(problem.follow(5, 0), problem.cotangent, range(6))[:, -1]
+    np.testing.assert_array_equal(found, [0.0] + 5 * [-np.inf])
+
+
+def test_only_the_lags_that_are_asked_for_are_kept():
+    problem = draw(setting("lstm"), 0, 40)
+    trajectory = problem.follow(40, 0)
+    every = log_norms(trajectory, problem.cotangent, range(41))
+    np.testing.assert_array_equal(
+        log_norms(trajectory, problem.cotangent, [0, 7, 40]), every[[0, 7, 40]]
+    )
+    np.testing.assert_allclose(
+        every[5:, 2], np.log(np.hypot(np.exp(every[5:, 0]), np.exp(every[5:, 1])))
+    )
+
+
+def peak(run):
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_sixteen_times_the_steps_need_four_times_the_memory():
+    def last(steps):
+        problem = draw(setting("rnn", 16), 0, steps)
+        return lambda: [0 for _ in carried(problem.follow(steps, 0), problem.cotangent) if False]
+
+    last(10)()
+    assert peak(last(6400)) < 5 * peak(last(400))
+
+
+def test_exponents_need_no_more_memory_for_more_steps():
+    def measured(steps):
+        problem = draw(setting("rnn", 4), 0, 400)
+        walk = wander(problem.transition, problem.inputs, problem.start)
+        jacobians = state_jacobians(problem.transition, walk)
+        return lambda: exponents(jacobians, steps=steps, transient=10)
+
+    measured(10)()
+    one_number_a_step = 8 * (2000 - 200)
+    assert peak(measured(2000)) - peak(measured(200)) < one_number_a_step
+
+
+# Arithmetics, and clipping.
+
+
+def test_a_halving_gradient_leaves_each_dtype_where_its_numbers_end():
+    problem = linear(0.5, steps=1200)
+    trajectory = problem.follow(1200, 0)
+    found = {d: loss(problem, trajectory, d) for d in ("float16", "float32", "float64")}
+
+    # 2^-k is subnormal from k = 15, 127, 1023 on; the last one is 2^-24, 2^-149, 2^-1074.
+    assert [f.subnormal for f in found.values()] == [15, 127, 1023]
+    assert [f.zero for f in found.values()] == [25, 150, 1075]
+    assert [f.wrong for f in found.values()] == [25, 150, 1075]
+    assert all(f.overflow is None for f in found.values())
+
+
+def test_a_doubling_gradient_overflows_where_the_largest_number_is():
+    problem = linear(2.0, steps=1100)
+    trajectory = problem.follow(1100, 0)
+    found = [loss(problem, trajectory, d) for d in ("float16", "float32", "float64")]
+
+    assert [f.overflow for f in found] == [16, 128, 1024]
+    assert [f.wrong for f in found] == [16, 128, 1024]
+    assert all(f.zero is None for f in found)
+
+
+def test_rounding_keeps_something_that_is_not_right():
+    problem = draw(Setting("rnn", 64, 1.0, None, 0.3), 0, 600)
+    found = loss(problem, problem.follow(600, 100), "float16")
+
+    assert found.zero is None
+    assert found.wrong is not None
+    assert found.wrong < 200
+    assert found.said(found.zero) == "> 600"
+
+
+def clipping(problem, steps, dtype="float64"):
+    p, *cotangent = (problem.p.map(lambda a: a.astype(dtype)),
+                     *(d.astype(dtype) for d in problem.cotangent))  # fmt: skip
+    walk = (rounded(step, dtype) for step in problem.follow(steps, 20).backwards())
+    return clipped(problem.cell, p, walk, tuple(cotangent), range(1, steps + 1))
+
+
+def test_clipping_bounds_what_it_clips_and_keeps_its_direction_only_by_norm():
+    found = clipping(draw(Setting("rnn", 16, 4.0), 0, 60), 60)
+
+    assert found.gradient[-1] > 10
+    assert found.carried[-1] > 10
+    assert (found.by_norm <= 1e-15).all()
+    assert (found.carried_clipped <= 1e-15).all()
+    assert found.cosine[-1] < 0.95
+    assert found.refused is None
+
+
+def test_clipping_changes_nothing_where_gradients_vanish():
+    found = clipping(draw(Setting("rnn", 16, 0.1), 0, 60), 60)
+    np.testing.assert_array_equal(found.carried_clipped, found.carried)
+
+
+def test_nothing_is_left_to_clip_once_the_gradient_has_overflowed():
+    found = clipping(linear(2.0), 150, "float32")
+
+    assert found.refused == 128  # the bias has gathered 1 + 2 + ... + 2^127
+    assert np.isnan(found.by_norm[127:]).all()
+    assert np.isfinite(found.by_norm[:127]).all()
+    assert np.isfinite(found.carried_clipped).all()
