@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ..verify import provenance, reading
-from ..verify.reading import Provenance, RunFileError
+from ..verify.reading import RunFileError
 from ..verify.typed import typed
 
 SCHEMA = "gatewise.bench/1"
 
 from_json = typed
+
+
+@dataclass(frozen=True)
+class Header:
+    """What ``run.json`` holds; ``settings`` are what the plan was made from."""
+
+    schema: str
+    kind: str
+    command: str
+    created: str
+    seed: int
+    versions: dict[str, str]
+    machine: dict[str, str]
+    source: str
+    settings: dict[str, Any]
+    planned: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,14 +74,9 @@ def start(
 ) -> None:
     """Create a run's folder and write its header."""
     folder.mkdir(parents=True, exist_ok=True)
-    header = {
-        "schema": SCHEMA,
-        "kind": kind,
-        **provenance.header(command, seed),
-        "settings": dict(settings),
-        "planned": list(planned),
-    }
-    said = json.dumps(header, indent=1, allow_nan=False)
+    header = Header(SCHEMA, kind, **provenance.header(command, seed), settings=dict(settings),
+                    planned=tuple(planned))  # fmt: skip
+    said = json.dumps(asdict(header), indent=1, allow_nan=False)
     (folder / "run.json").write_text(said + "\n", encoding="utf-8")
 
 
@@ -82,17 +93,12 @@ def drop_torn_line(folder: Path) -> None:
 def read(folder: Path) -> BenchRun:
     """Read a run; RunFileError says what is wrong with one that is not as it should be."""
     where = folder / "run.json"
-    header = reading.parsed(where, reading.text(where))
-    if header.get("schema") != SCHEMA:
-        raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {header.get('schema')!r:.60}")
-    planned = reading.field(where, header, "planned", list)
-    if not all(isinstance(id, str) for id in planned):
-        raise RunFileError(f"{where}: planned: expected names")
+    said = reading.parsed(where, reading.text(where))
+    if said.get("schema") != SCHEMA:
+        raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {said.get('schema')!r:.60}")
+    header = typed(Header, said, where)
     return BenchRun(
-        kind=reading.field(where, header, "kind", str),
-        **vars(Provenance.of(where, header)),
-        settings=reading.field(where, header, "settings", dict),
-        planned=tuple(planned),
+        **{f.name: getattr(header, f.name) for f in fields(Header) if f.name != "schema"},
         rows=tuple(_row(place, row) for place, row in reading.lines(folder / "rows.jsonl")),
     )
 

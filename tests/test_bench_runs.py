@@ -82,9 +82,9 @@ def test_another_plan_is_not_gone_on_with(tmp_path):
     ("change", "words"),
     [
         ({"schema": "gatewise.bench/9"}, "expected schema gatewise.bench/1"),
-        ({"planned": [1]}, "planned: expected names"),
+        ({"planned": [1]}, r"planned\[0\]: expected str"),
         ({"settings": 3}, "settings: expected dict"),
-        ({"machine": {"cores": 2}}, "expected text for every entry"),
+        ({"machine": {"cores": 2}}, "machine.cores: expected str"),
     ],
 )
 def test_a_header_that_is_not_one_is_refused(tmp_path, change, words):

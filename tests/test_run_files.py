@@ -58,8 +58,8 @@ BAD = {
     "another schema": (lambda f: header(f, schema="gatewise.run/99"), "expected schema"),
     "seed as truth value": (lambda f: header(f, seed=True), "seed: expected int"),
     "seed as text": (lambda f: header(f, seed="0"), "seed: expected int"),
-    "plan of text": (lambda f: header(f, planned=["x"]), "planned: expected objects"),
-    "versions of numbers": (lambda f: header(f, versions={"a": 1}), "expected text"),
+    "plan of text": (lambda f: header(f, planned=["x"]), r"planned\[0\]: expected Planned"),
+    "versions of numbers": (lambda f: header(f, versions={"a": 1}), "versions.a: expected str"),
     "not JSON": (lambda f: (f / "run.json").write_text("{"), "not JSON"),
     "a list": (lambda f: (f / "run.json").write_text("[]"), "expected a JSON object"),
     "deeply nested": (lambda f: (f / "run.json").write_text("[" * 100_000), "not JSON"),
@@ -70,9 +70,9 @@ BAD = {
     "negative seconds": (lambda f: verdict(f, seconds=-1), "seconds: expected a number"),
     "unknown status": (lambda f: verdict(f, status="fine"), "status: expected one of"),
     "unknown field": (lambda f: verdict(f, extra=1), "unknown: extra"),
-    "equations of numbers": (lambda f: verdict(f, equations=[1]), "equations: expected names"),
+    "equations of numbers": (lambda f: verdict(f, equations=[1]), r"equations\[0\]: expected str"),
     "message missing": (lambda f: verdict(f, message=None), "message: expected str"),
-    "seconds as text": (lambda f: verdict(f, seconds="1"), "seconds: expected a number"),
+    "seconds as text": (lambda f: verdict(f, seconds="1"), "seconds: expected float"),
 }
 
 
@@ -94,7 +94,7 @@ def test_a_number_beyond_floats_is_refused(folder):
     written = json.loads(path.read_text())["worst_ratio"]
     path.write_text(path.read_text().replace(f'"worst_ratio": {written}', '"worst_ratio": 1e400'))
 
-    with pytest.raises(RunFileError, match="worst_ratio: expected a number"):
+    with pytest.raises(RunFileError, match="worst_ratio: expected float"):
         run_files.read(folder)
 
 

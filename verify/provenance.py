@@ -14,7 +14,7 @@ PACKAGES = ("gatewise", "numpy", "scipy", "hypothesis", "python-flint", "torch")
 
 
 def header(command: str, seed: int) -> dict[str, Any]:
-    """Return what stands in the header of every run, as ``reading.Provenance`` reads it."""
+    """Return what stands in the header of every run: how, when, with what, and where."""
     return {
         "command": command,
         "created": now(),

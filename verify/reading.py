@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +16,6 @@ LARGEST_FILE = 64 * 2**20
 
 class RunFileError(ValueError):
     """A run that cannot be read; the message says which file and why."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What stands in every run's header: how, when, with what and where it was made."""
-
-    command: str
-    created: str
-    seed: int
-    versions: dict[str, str]
-    machine: dict[str, str]
-    source: str
-
-    @classmethod
-    def of(cls, where: Path, header: dict[str, Any]) -> Provenance:
-        """Take it from a header as read; RunFileError where a field is missing or foreign."""
-        return cls(
-            command=field(where, header, "command", str),
-            created=field(where, header, "created", str),
-            seed=field(where, header, "seed", int),
-            versions=strings(where, header, "versions"),
-            machine=strings(where, header, "machine"),
-            source=field(where, header, "source", str),
-        )
 
 
 def text(path: Path) -> str:
@@ -101,14 +76,6 @@ def field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:
     if type(value.get(name)) is not kind:
         raise RunFileError(f"{path}: {name}: expected {kind.__name__}, got {value.get(name)!r:.60}")
     return value[name]
-
-
-def strings(path: Path, value: dict[str, Any], name: str) -> dict[str, str]:
-    """Return a field that holds text by name."""
-    found: dict[str, str] = field(path, value, name, dict)
-    if not all(isinstance(v, str) for v in found.values()):
-        raise RunFileError(f"{path}: {name}: expected text for every entry")
-    return found
 
 
 def _refuse(constant: str) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import provenance, reading
-from .reading import Provenance, RunFileError
+from .reading import RunFileError
+from .typed import typed
 from .verdict import STATUSES, Verdict
 
 if TYPE_CHECKING:
@@ -37,6 +38,25 @@ class Planned:
     subject: str
     check: str
     dtype: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What ``run.json`` holds: how, when, with what and where a run was made, and what it is to be.
+
+    ``request`` is what was asked for, from which an unfinished run is gone on with.
+    """
+
+    schema: str
+    command: str
+    created: str
+    seed: int
+    versions: dict[str, str]
+    machine: dict[str, str]
+    source: str
+    budget: str
+    planned: tuple[Planned, ...]
+    request: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,14 +93,10 @@ def start(
 ) -> None:
     """Create a run's folder and write its header."""
     folder.mkdir(parents=True)
-    header = {
-        "schema": SCHEMA,
-        **provenance.header(command, seed),
-        "budget": budget,
-        "request": dict(request or {}),
-        "planned": [asdict(p) for p in planned],
-    }
-    (folder / "run.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    header = Header(SCHEMA, **provenance.header(command, seed), budget=budget,
+                    planned=tuple(planned), request=dict(request or {}))  # fmt: skip
+    said = json.dumps(asdict(header), indent=1, allow_nan=False)
+    (folder / "run.json").write_text(said + "\n", encoding="utf-8")
 
 
 def append(folder: Path, verdict: Verdict) -> None:
@@ -102,18 +118,16 @@ def drop_torn_line(folder: Path) -> None:
 def read(folder: Path) -> Run:
     """Read a run; RunFileError says what is wrong with one that is not as it should be."""
     where = folder / "run.json"
-    header = reading.parsed(where, reading.text(where))
-    if str(header.get("schema")) not in READABLE:
-        raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {header.get('schema')!r}")
-    version = READABLE[str(header["schema"])]
+    said = reading.parsed(where, reading.text(where))
+    if str(said.get("schema")) not in READABLE:
+        raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {said.get('schema')!r:.60}")
+    header = typed(Header, said, where)
+    version = READABLE[header.schema]
     added = {n: v for since, new in SINCE.items() if since > version for n, v in new.items()}
     verdicts = reading.lines(folder / "verdicts.jsonl")
     return Run(
-        **vars(Provenance.of(where, header)),
-        budget=reading.field(where, header, "budget", str),
-        planned=tuple(_planned(where, header)),
+        **{f.name: getattr(header, f.name) for f in fields(Header) if f.name != "schema"},
         verdicts=tuple(_verdict(place, {**added, **value}) for place, value in verdicts),
-        request=reading.field(where, header, "request", dict) if version > 1 else {},
         diagnoses=tuple(_diagnoses(folder / "diagnoses.jsonl")),
     )
 
@@ -135,38 +149,15 @@ def _diagnoses(path: Path) -> Iterator[Diagnosis]:
         yield Diagnosis.from_json(value, where)
 
 
-def _planned(path: Path, header: dict[str, Any]) -> Iterator[Planned]:
-    for entry in reading.field(path, header, "planned", list):
-        if not isinstance(entry, dict):
-            raise RunFileError(f"{path}: planned: expected objects, got {entry!r:.60}")
-        yield Planned(*(reading.field(path, entry, f.name, str) for f in fields(Planned)))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether JSON gave a finite number of at least 0; 1e400 reads as infinity, true as an int."""
-    return type(value) in (int, float) and 0 <= value < float("inf")
-
-
 def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
     names = {f.name for f in fields(Verdict)}
     if value.keys() != names:
         odd = ", ".join(sorted(value.keys() ^ names))
-        raise RunFileError(f"{where}: fields missing or unknown: {odd}")
-    for name in ("subject", "cell", "check", "statement", "dtype", "status", "worst"):
-        reading.field(where, value, name, str)
-    for name in ("message", "place", "case", "drawn", "reproduce", "script", "version"):
-        reading.field(where, value, name, str)
-    for name in ("seed", "cases", "blind_cases"):
-        reading.field(where, value, name, int)
-    equations = reading.field(where, value, "equations", list)
-    ratio = value["worst_ratio"]
-    if not all(isinstance(name, str) for name in equations):
-        raise RunFileError(f"{where}: equations: expected names")
-    if ratio is not None and not _is_number(ratio):
-        raise RunFileError(f"{where}: worst_ratio: expected a number or null")
-    for name in ("seconds", "subject_seconds", "oracle_seconds"):
-        if not _is_number(value[name]):
-            raise RunFileError(f"{where}: {name}: expected a number")
-    if value["status"] not in STATUSES:
+        raise RunFileError(f"{where}: fields missing or unknown: {odd:.200}")
+    verdict = typed(Verdict, value, where)
+    if verdict.status not in STATUSES:
         raise RunFileError(f"{where}: status: expected one of {', '.join(STATUSES)}")
-    return Verdict(**value)
+    for name in ("worst_ratio", "seconds", "subject_seconds", "oracle_seconds"):
+        if (getattr(verdict, name) or 0) < 0:
+            raise RunFileError(f"{where}: {name}: expected a number of at least 0")
+    return verdict

@@ -1,0 +1,65 @@
+"""JSON Schemas of gatewise's runs, for programs that read them.
+
+They are made from the classes that gatewise itself reads runs with, and a test holds them to those:
+``python -m gatewise.reports.schemas`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ...bench import kill_matrix
+from ...bench import run as bench_run
+from ...bench.memory.plan import Row as MemoryRow
+from ...verify import run_files
+from ...verify.diagnosis.diagnosis import Diagnosis
+from ...verify.mutation import Row as MutantRow
+from ...verify.schema import schema
+from ...verify.verdict import STATUSES, Verdict
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def made() -> dict[str, dict[str, Any]]:
+    """Return the schema of every kind of file, by its name here."""
+    verdict = schema(Verdict)
+    verdict["properties"]["status"] = {"enum": list(STATUSES)}
+    verdict["required"] = list(verdict["properties"])
+    found = {
+        "run": _header(run_files.Header, run_files.SCHEMA),
+        "verdict": verdict,
+        "diagnosis": schema(Diagnosis),
+        "bench": _header(bench_run.Header, bench_run.SCHEMA),
+        "row": _row({}),
+        f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
+        "row-memory": schema(MemoryRow),
+    }
+    return {name: {"$schema": DRAFT, **one} for name, one in found.items()}
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """Return the schemas as they are in the package."""
+    texts = {f.name: f.read_text(encoding="utf-8") for f in files(__name__).iterdir()
+             if f.name.endswith(".json")}  # fmt: skip
+    return {name.removesuffix(".json"): json.loads(text) for name, text in texts.items()}
+
+
+def write(folder: Path) -> None:
+    """Write them anew."""
+    for name, one in made().items():
+        (folder / f"{name}.json").write_text(json.dumps(one, indent=1) + "\n", encoding="utf-8")
+
+
+def _header(kind: Any, version: str) -> dict[str, Any]:
+    found = schema(kind)
+    found["properties"]["schema"] = {"const": version}
+    return found
+
+
+def _row(own: dict[str, Any]) -> dict[str, Any]:
+    """Return what every row of a bench has; a kind's own fields are required where given."""
+    properties = {"id": {"type": "string"}, "status": {"type": "string"}, **own}
+    return {"type": "object", "properties": properties, "required": list(properties)}
