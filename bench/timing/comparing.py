@@ -15,7 +15,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from .effort import STANDARD, Effort
-from .measuring import NOISY, OK, Timing, timing, undisturbed, warmed
+from .measuring import NOISY, OK, Timing, Warmed, timing, undisturbed, warmed
 from .resampling import interval
 from .sampling import WALL, Call, Clock, Sample
 from .significance import holm, p_value
@@ -64,7 +64,7 @@ class Rounds:
     def compare(self, a: str, b: str, floor: float = 0.0) -> Comparison:
         """Compare two of the calls by name; ``floor`` is a share, see ``noise_floor``."""
         one, other = self.timings[a], self.timings[b]
-        logs = log_ratios(one, other, self.effort.samples)
+        logs = log_ratios(one.taken, other.taken, self.effort.samples)
         low, high = (float(end) for end in np.exp(interval(logs, np.random.default_rng(self.seed))))
         ratio, p = float(np.exp(np.median(logs))), p_value(logs, float(np.log1p(floor)))
         narrow = len(logs) >= self.effort.samples and _narrow(low, high, self.effort)
@@ -72,10 +72,11 @@ class Rounds:
         return Comparison(one, other, len(logs), ratio, low, high, p, floor, verdict, status)
 
 
-def log_ratios(a: Timing, b: Timing, fewest: int) -> Array:
+def log_ratios(a: Sequence[Sample], b: Sequence[Sample], fewest: int) -> Array:
     """Return log(a/b) of the rounds in which nothing interrupted either; of all, if too few."""
-    chosen = undisturbed(a.n, (*a.interrupted, *b.interrupted), fewest)
-    return np.log(np.array(a.samples) / np.array(b.samples))[chosen]
+    interrupted = [one.interrupted or other.interrupted for one, other in zip(a, b, strict=True)]
+    ratios = [one.seconds / other.seconds for one, other in zip(a, b, strict=True)]
+    return np.log(ratios)[undisturbed(interrupted, fewest)]
 
 
 def decide(low: float, high: float, p: float, floor: float) -> str:
@@ -117,23 +118,33 @@ def rounds(
     taken: list[list[Sample]] = [[] for _ in ready]
     begun, look = clock.seconds(), effort.samples
     while True:
-        for k in rng.permutation(len(ready)):
+        for k in turn(rng, len(ready)):
             taken[k].append(ready[k].sample())
         n, now = len(taken[0]), clock.seconds()
         over = now - started >= effort.patience * len(ready) or n >= effort.most
         if over or (n >= look and now - begun >= effort.seconds * len(ready)):
-            timings = [timing(*one, effort, seed) for one in zip(ready, taken, strict=True)]
-            if over or _known(timings, effort, seed):
-                return Rounds(dict(zip(calls, timings, strict=True)), effort, seed)
-            look = n * 5 // 4
+            if over or _known(ready, taken, effort, seed):
+                break
+            look = n * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
+    timings = [timing(*one, effort, seed) for one in zip(ready, taken, strict=True)]
+    return Rounds(dict(zip(calls, timings, strict=True)), effort, seed)
 
 
-def _known(timings: Sequence[Timing], effort: Effort, seed: int) -> bool:
-    """Whether the interval of every ratio, of a call to the next, is narrow enough.
+def turn(rng: np.random.Generator, count: int) -> Array:
+    """Draw the order of a round (count,): on this coin the test rests (``significance``)."""
+    return rng.permutation(count)
+
+
+def _known(
+    ready: Sequence[Warmed], taken: Sequence[Sequence[Sample]], effort: Effort, seed: int
+) -> bool:
+    """Whether enough was undisturbed, and intervals of ratios of each to the next are narrow.
 
     Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
-    for a, b in pairwise(timings):
+    if any(one.measured(own) < effort.seconds for one, own in zip(ready, taken, strict=True)):
+        return False
+    for a, b in pairwise(taken):
         logs = log_ratios(a, b, effort.samples)
         low, high = np.exp(interval(logs, np.random.default_rng(seed)))
         if not _narrow(low, high, effort):

@@ -47,6 +47,12 @@ class Timing:
         return len(self.samples)
 
     @property
+    def taken(self) -> list[Sample]:
+        """The samples, each with whether it was interrupted."""
+        interrupted = set(self.interrupted)
+        return [Sample(seconds, k in interrupted) for k, seconds in enumerate(self.samples)]
+
+    @property
     def half_width(self) -> float:
         """The half-width of the median's interval as a share of the median."""
         return (self.high - self.low) / 2 / self.median
@@ -66,6 +72,10 @@ class Warmed:
     def sample(self) -> Sample:
         """Take one sample."""
         return sample(self.call, self.loops, self.clock)
+
+    def measured(self, taken: Sequence[Sample]) -> float:
+        """Return how many seconds were measured without interruption."""
+        return self.loops * sum(one.seconds for one in taken if not one.interrupted)
 
 
 def warmed(call: Call, effort: Effort, clock: Clock) -> Warmed:
@@ -103,31 +113,39 @@ def measure(call: Call, effort: Effort = STANDARD, *, clock: Clock = WALL, seed:
             return timing(ready, taken, effort, seed)
         if len(taken) >= look and now - begun >= effort.seconds:
             found = timing(ready, taken, effort, seed)
-            if found.status == OK:
+            if found.status == OK and ready.measured(taken) >= effort.seconds:
                 return found
-            look = len(taken) * 5 // 4  # every look costs a bootstrap, and a chance to be lucky
+            look = len(taken) * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
 
 
 def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) -> Timing:
     """Summarise the samples of a call."""
     times = np.array([one.seconds for one in taken])
-    interrupted = tuple(k for k, one in enumerate(taken) if one.interrupted)
-    kept = times[undisturbed(len(times), interrupted, effort.samples)]
+    interrupted = [one.interrupted for one in taken]
+    kept = times[undisturbed(interrupted, effort.samples)]
     low, high = interval(kept, np.random.default_rng(seed))
     lower, median, upper = (float(q) for q in np.quantile(kept, [0.25, 0.5, 0.75]))
     narrow = (high - low) / 2 < effort.half_width * median
     enough = len(kept) >= effort.samples and ready.stable
     return Timing(
-        tuple(times.tolist()), interrupted, median, low, high, float(kept.min()), upper - lower,
-        ready.first_call, ready.loops, ready.warm_up, OK if narrow and enough else NOISY,
-    )  # fmt: skip
+        samples=tuple(times.tolist()),
+        interrupted=tuple(np.flatnonzero(interrupted).tolist()),
+        median=median,
+        low=low,
+        high=high,
+        least=float(kept.min()),
+        iqr=upper - lower,
+        first_call=ready.first_call,
+        loops=ready.loops,
+        warm_up=ready.warm_up,
+        status=OK if narrow and enough else NOISY,
+    )
 
 
-def undisturbed(n: int, interrupted: Sequence[int], fewest: int) -> Array:
-    """Return which of n samples to judge by (n,): those not interrupted; all, if they are too few.
+def undisturbed(interrupted: Sequence[bool], fewest: int) -> Array:
+    """Return which samples to judge by (n,): those not interrupted; all, if they are too few.
 
     A call that takes longer than a scheduler's turn is interrupted in nearly every sample.
     """
-    chosen = np.ones(n, dtype=bool)
-    chosen[list(interrupted)] = False
-    return chosen if chosen.sum() >= fewest else np.ones(n, dtype=bool)
+    chosen = ~np.array(interrupted)
+    return chosen if chosen.sum() >= fewest else np.ones_like(chosen)
