@@ -137,25 +137,26 @@ def initial_state(e: Evidence, rng: np.random.Generator) -> None:
     forgotten = {}
     for name, (cell, p) in cases.items():
         distance = _distances(cell, p, rng)
-        near = int(np.flatnonzero(distance >= FORGOTTEN)[-1]) + 1
+        near = int(np.flatnonzero(distance >= FORGOTTEN)[-1]) + 1  # at the start it is far
         steps = float(near) if near < len(distance) else np.inf
         e.number(f"{name}: outputs within {FORGOTTEN:g} of each other after", steps, "steps",
-                 f"not within {len(distance)} steps")  # fmt: skip
+                 f"not within {len(distance) - 1} steps")  # fmt: skip
         last = min(near, len(distance) - 1)
-        e.number(f"{name}: contraction", np.log(distance[last] / distance[0]) / last, "1/step")
+        with np.errstate(divide="ignore"):
+            contraction = np.log(distance[last] / distance[0]) / last
+        e.number(f"{name}: contraction", contraction, "1/step", "complete in one step")
         forgotten[name] = np.isfinite(steps)
         e.says(f"{name}: either will do", forgotten[name],
-               f"{name}: the two starts are still {distance[-1]:.2g} apart after {len(distance)}"
-               " steps")  # fmt: skip
+               f"{name}: the two starts are still {distance[-1]:.2g} apart at the end")  # fmt: skip
     held = [name for name, does in forgotten.items() if does]
     e.when("the layer contracts, so that it forgets how it started: " + ", ".join(held),
            within=len(held) > 0, beyond=len(held) < len(cases))  # fmt: skip
 
 
 def _distances(name: str, p: Parameters, rng: np.random.Generator, steps: int = 3000) -> Array:
-    """Return the largest difference of outputs at every step, from zeros and from N(0, 1)."""
+    """Return the largest difference of outputs, from zeros and from N(0, 1): (steps + 1,)."""
     cell, (D, H) = cell_named(name), p["W"].shape[1:]
     x = np.repeat(rng.standard_normal((steps, 1, D)), 2, axis=1)
     state = tuple(np.stack([np.zeros(H), rng.standard_normal(H)]) for _ in cell.states)
-    y = unroll(cell, p, x, state).y
+    y = np.concatenate([state[0][None], unroll(cell, p, x, state).y])
     return np.abs(y[:, 0] - y[:, 1]).max(axis=1)

@@ -1,0 +1,79 @@
+"""For every claim there is a planted error that changes its verdict, and which one it becomes."""
+
+import sys
+
+import pytest
+
+from gatewise.bench.claims import jacobians, mitigation, speed, vanishing
+from gatewise.bench.claims.claim import claims
+from gatewise.bench.timing import FASTER, SLOWER
+from planted_in_claims import LEARNED, NO_EQUATION, PLANTED, VERDICTS, verdict
+
+HERE = [one for one in PLANTED if one[0] not in LEARNED]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """As many draws as the verdict needs; work is counted, as times are not the same twice."""
+    monkeypatch.setattr(jacobians, "STEPS", 1000)
+    monkeypatch.setattr(mitigation, "DRAWS", 2)
+    monkeypatch.setattr(mitigation, "STEPS", 150)
+    monkeypatch.setattr(vanishing, "DRAWS", 4)
+    monkeypatch.setattr(speed, "rounds", counted)
+    monkeypatch.setattr(speed, "BACKENDS", (speed.numpy_backend,))
+
+
+def test_every_claim_has_an_expected_verdict_and_a_plant():
+    ids = {one.id for one in claims()}
+    assert ids == set(VERDICTS)
+    assert {id for id, _, _ in PLANTED} == ids - NO_EQUATION
+    assert all(becomes != VERDICTS[id] for id, _, becomes in PLANTED)
+
+
+@pytest.mark.parametrize("id", [id for id in VERDICTS if id not in LEARNED])
+def test_verdict_of_the_equations(id):
+    assert verdict(id) == VERDICTS[id]
+
+
+@pytest.mark.parametrize(
+    ("id", "planted", "becomes"), HERE, ids=[f"{id}-{p.__name__}" for id, p, _ in HERE]
+)
+def test_a_planted_error_changes_the_verdict(id, planted, becomes, monkeypatch):
+    planted(monkeypatch)
+    assert verdict(id) == becomes
+
+
+def counted(calls, effort, seed):
+    """Stand in for ``timing.rounds``: the function calls that each makes."""
+    work = {}
+    for name, call in calls.items():
+        call()
+        seen = []
+        sys.setprofile(lambda frame, event, argument, seen=seen: seen.append(event))
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
+        work[name] = len(seen)
+    return Counts(work)
+
+
+class Counts:
+    """Compares amounts of work as ``timing.Rounds`` compares times."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def compare(self, a, b):
+        ratio = self.work[a] / self.work[b]
+        return Compared(ratio, FASTER if ratio < 1 else SLOWER)
+
+
+class Compared:
+    """The share of work of a in b, without an interval."""
+
+    def __init__(self, ratio, verdict):
+        self.ratio = self.low = self.high = ratio
+        self.verdict = verdict
+        self.a = self
+        self.median = ratio
