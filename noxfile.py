@@ -67,6 +67,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Open the report in Chromium, without a network; skipped where there is none."""
+    session.install(*CONSTRAINTS, "-e", ".[report,figures,browser]")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Hold PyTorch's layers against the equations and write the report."""
     session.install(*CONSTRAINTS, "-e", ".[torch,report]")

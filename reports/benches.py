@@ -22,10 +22,20 @@ for (const box of document.querySelectorAll("[data-chart]")) {
   const spec = JSON.parse(document.getElementById(box.dataset.chart).textContent);
   const actions = {export: true, source: false, compiled: false, editor: false};
   vegaEmbed(live, spec, {renderer: "svg", ast: true, actions})
-    .then(() => box.replaceChildren(live));
+    .then(() => {
+      box.replaceChildren(live);
+      box.setAttribute("role", "group");
+      live.querySelector("summary").setAttribute("aria-label", "Save the figure");
+      for (const odd of live.querySelectorAll(".chart-wrapper, .chart-wrapper [role]")) {
+        for (const name of ["role", "aria-label", "aria-roledescription"]) odd.removeAttribute(name);
+      }
+    });
 }
 """
-"""Puts a chart that answers to the pointer into the place of each drawn one; ``ast``: no eval."""
+"""Puts a chart that answers to the pointer into the place of each drawn one; ``ast``: no eval.
+
+Vega's own labels ("mark container") go: the figure has one that says something.
+"""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ _TITLES = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFon
 
 THEME: dict[str, Any] = {
     "background": "transparent",
+    "aria": False,  # a figure has its own words for those who do not see it
     "font": "system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
     "view": {"stroke": "transparent", "continuousWidth": WIDTH, "continuousHeight": HEIGHT},
     "axis": _AXIS,
