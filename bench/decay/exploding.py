@@ -9,7 +9,7 @@ import numpy as np
 from ..plan import OK
 from .clipping import clipped
 from .horizon import DTYPES, loss, rounded
-from .measuring import Effort, seeds_of
+from .measuring import WARM_UP, seeds_of
 from .problem import Problem, Setting, draw
 from .rates import or_none
 from .rows import ClippingRow
@@ -25,11 +25,11 @@ SETTINGS = (
 SEEDS = 5
 
 
-def exploded(setting: Setting, effort: Effort, steps: int, seed: int) -> ClippingRow:
+def exploded(setting: Setting, steps: int, seed: int) -> ClippingRow:
     """Measure over ``steps`` lags, the same seeds with and without clipping."""
     lags = np.unique(np.geomspace(1, steps, 80).astype(int)).tolist()
-    problems = [draw(setting, s, steps) for s in seeds_of(seed, SEEDS)]
-    trajectories = [problem.follow(steps, effort.warm_up) for problem in problems]
+    problems = [draw(setting, s) for s in seeds_of(seed, SEEDS)]
+    trajectories = [problem.follow(steps, WARM_UP) for problem in problems]
     found = [
         clipped(problem.cell, problem.p, trajectory.backwards(), problem.cotangent, lags)
         for problem, trajectory in zip(problems, trajectories, strict=True)

@@ -15,6 +15,7 @@ from . import closed_forms
 from .adjoint import log_norms
 from .direct import direct_rate
 from .horizon import DTYPES, Loss, loss
+from .inputs import BLOCK
 from .jacobian import state_jacobians
 from .lyapunov import exponents
 from .problem import Problem, Setting, draw
@@ -25,6 +26,9 @@ from .trajectory import wander
 
 POINTS = 100
 """At most so many lags of a curve are kept."""
+
+WARM_UP = 2 * BLOCK
+"""Steps in which the state forgets its start."""
 
 PRODUCT_LAGS = (1, 10, 100)
 REST_STEPS = 80
@@ -40,11 +44,6 @@ class Effort:
     horizon_steps: int
 
     @property
-    def warm_up(self) -> int:
-        """Steps in which the state forgets its start."""
-        return min(200, max(50, self.steps // 4))
-
-    @property
     def transient(self) -> int:
         """Lags in which the gradient finds its direction; the rate is measured beyond them."""
         return self.steps // 5
@@ -58,7 +57,7 @@ class Effort:
 def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> DecayRow:
     """Measure a setting over seeds; ``deep``: products of Jacobians and dtypes as well."""
     seeds = seeds_of(seed, effort.seeds)
-    problems = [draw(setting, s, effort.steps) for s in seeds]
+    problems = [draw(setting, s) for s in seeds]
     first, cell = problems[0], problems[0].cell
     logs, overflowed = _curves(problems, effort)
     late = effort.lags >= effort.transient
@@ -84,7 +83,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         threshold=closed_forms.threshold(cell.name, setting.forget_bias),
         spectrum=_spectrum(first, effort, slopes[0, -1]),
         products=_products(first, effort) if deep else (),
-        losses=_losses(first, setting, seeds[0], effort, found) if deep else (),
+        losses=_losses(first, effort, found) if deep else (),
     )  # fmt: skip
 
 
@@ -100,7 +99,7 @@ def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, int]:
     """
     found = []
     for problem in problems:
-        trajectory = problem.follow(effort.steps, effort.warm_up)
+        trajectory = problem.follow(effort.steps, WARM_UP)
         if not trajectory.overflowed:
             found.append(log_norms(trajectory, problem.cotangent, effort.lags.tolist()))
     if not found:
@@ -113,7 +112,7 @@ def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
     lags, slopes = np.arange(REST_STEPS + 1), []
     resting = Setting(setting.cell, setting.hidden, setting.gain, setting.forget_bias, at_rest=True)
     for seed in seeds:
-        problem = draw(resting, seed, REST_STEPS)
+        problem = draw(resting, seed)
         trajectory = problem.follow(REST_STEPS, 20)
         states = [step[1] for step in islice(trajectory.forwards(), 2)]
         if not all(np.array_equal(a, b) for a, b in zip(*states, strict=True)):
@@ -132,7 +131,7 @@ def _bound(problems: Sequence[Problem]) -> float | None:
 
 def _direct(problem: Problem, effort: Effort) -> float | None:
     walk = wander(problem.transition, problem.inputs, problem.start)
-    steps = islice(walk, effort.warm_up, effort.warm_up + effort.steps)
+    steps = islice(walk, WARM_UP, WARM_UP + effort.steps)
     found = direct_rate(problem.cell, problem.transition, steps)
     return None if found is None else or_none(found)
 
@@ -140,7 +139,7 @@ def _direct(problem: Problem, effort: Effort) -> float | None:
 def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
     steps = effort.lyapunov_steps
     walk = wander(problem.transition, problem.inputs, problem.start)
-    jacobians = state_jacobians(problem.transition, islice(walk, effort.warm_up, None))
+    jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
     found = exponents(jacobians, steps=steps, transient=effort.transient)
     return Spectrum(
         tuple(or_none(value) for value in found.values),
@@ -155,7 +154,7 @@ def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectr
 def _products(problem: Problem, effort: Effort) -> tuple[Product, ...]:
     lags = [lag for lag in PRODUCT_LAGS if lag <= effort.steps]
     walk = wander(problem.transition, problem.inputs, problem.start)
-    jacobians = state_jacobians(problem.transition, islice(walk, effort.warm_up, None))
+    jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
     return tuple(
         _product(lag, logs)
         for lag, logs in zip(lags, log_singular_values(jacobians, lags), strict=True)
@@ -173,13 +172,10 @@ def _product(lag: int, logs: Array) -> Product:
     )
 
 
-def _losses(
-    problem: Problem, setting: Setting, seed: int, effort: Effort, found: float | None
-) -> tuple[Loss, ...]:
+def _losses(problem: Problem, effort: Effort, found: float | None) -> tuple[Loss, ...]:
     """Search so many lags as float64 should need at the rate that was found, and 30 % more."""
     steps = effort.horizon_steps
     if found:
         steps = min(steps, math.ceil(1.3 * 745 / abs(found)))
-    problem = draw(setting, seed, steps)
-    trajectory = problem.follow(steps, effort.warm_up)
+    trajectory = problem.follow(steps, WARM_UP)
     return tuple(loss(problem, trajectory, dtype) for dtype in DTYPES)

@@ -44,9 +44,9 @@ class Size:
 
 
 DEFAULT = Size(
-    steps=300, seeds=20, hidden=(32, 16, 64), gains=(0.5, 1, 2, 3, 4),
-    forget_biases=(0, 1, 2, 5), lyapunov_steps=300, horizon_steps=4000,
-    cost_steps=10_000, adjoint_memory=(1000, 4000), lyapunov_memory=(300, 3000),
+    steps=250, seeds=20, hidden=(32, 16, 64), gains=(0.5, 1, 2, 3, 4),
+    forget_biases=(0, 1, 2, 5), lyapunov_steps=250, horizon_steps=4000,
+    cost_steps=10_000, adjoint_memory=(1000, 10_000), lyapunov_memory=(300, 3000),
 )  # fmt: skip
 FULL = Size(
     steps=1000, seeds=50, hidden=(64, 16, 32, 128), gains=(0.5, 0.7, 1, 1.5, 2, 2.5, 3, 4, 6),
@@ -84,7 +84,7 @@ def plan(
     pieces = [
         *(_validated(validation) for validation in validations()),
         *(_decayed(setting, effort, seed, deep=setting in usual) for setting in settings),
-        *(_exploded(setting, effort, 3 * effort.steps, seed) for setting in exploding),
+        *(_exploded(setting, 3 * effort.steps, seed) for setting in exploding),
         _costed(size, seed),
     ]
     options = dict(
@@ -132,9 +132,9 @@ def _decayed(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Piec
     return Piece(f"decay/{_said(setting)}", measure)
 
 
-def _exploded(setting: Setting, effort: Effort, steps: int, seed: int) -> Piece:
+def _exploded(setting: Setting, steps: int, seed: int) -> Piece:
     def measure() -> dict[str, Any]:
-        return to_json(exploded(setting, effort, steps, seed))
+        return to_json(exploded(setting, steps, seed))
 
     return Piece(f"clipping/{_said(setting)}", measure)
 

@@ -10,7 +10,7 @@ from ...reference.cell import Cell, State
 from ...reference.cells import cell_named
 from ...reference.parameters import Parameters, Sizes
 from ..plan import UnsupportedError
-from .inputs import Inputs, block_length
+from .inputs import Inputs
 from .trajectory import Trajectory, follow
 from .transition import Binding, Bound, Transition, random_unit_cotangent
 
@@ -59,10 +59,11 @@ class Problem:
         return follow(self.transition, self.inputs, self.start, steps, warm_up)
 
 
-def draw(setting: Setting, seed: int, steps: int, bind: Binding = Bound) -> Problem:
-    """Draw a problem, with inputs in blocks that suit ``steps`` steps.
+def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:
+    """Draw a problem.
 
-    The same seed draws the same matrices for every gain and bias, so that these can be compared.
+    The same seed draws the same matrices and inputs for every gain, bias and number of steps, so
+    that these can be compared.
     """
     cell, sizes = cell_named(setting.cell), setting.sizes
     rng = np.random.default_rng((seed, 0))
@@ -75,7 +76,7 @@ def draw(setting: Setting, seed: int, steps: int, bind: Binding = Bound) -> Prob
             for name, state in zip(cell.states, start, strict=True)
         )
     scale = 0.0 if setting.at_rest else setting.input_scale
-    inputs = Inputs(cell, sizes, (seed, 1), block_length(steps), scale)
+    inputs = Inputs(cell, sizes, (seed, 1), scale)
     return Problem(
         cell, sizes, p, transition, inputs, start, random_unit_cotangent(transition, rng)
     )

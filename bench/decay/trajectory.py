@@ -15,7 +15,7 @@ import numpy as np
 
 from ...reference.cell import Gates, State
 from ...reference.functions import Array
-from .inputs import Inputs
+from .inputs import BLOCK, Inputs
 from .transition import Transition
 
 Step: TypeAlias = tuple[Array, State, Gates, State]
@@ -26,8 +26,8 @@ Step: TypeAlias = tuple[Array, State, Gates, State]
 class Trajectory:
     """``steps`` steps from the first of ``checkpoints``, which lie ``every`` steps apart.
 
-    ``inputs`` come in blocks of the same length; ``skipped`` of them lie before the first step.
-    ``overflowed`` says that the state left the range of its dtype and the trajectory ends early.
+    ``skipped`` blocks of the ``inputs`` lie before the first step, and ``every`` is a multiple of
+    a block. ``overflowed``: the state left float64, and the trajectory ends at a checkpoint before.
     """
 
     transition: Transition
@@ -41,7 +41,8 @@ class Trajectory:
     def segment(self, k: int) -> list[Step]:
         """Compute the steps from checkpoint ``k`` to the next again."""
         state, found = self.checkpoints[k], []
-        for x in self.inputs.block(self.skipped + k)[: self.steps - k * self.every]:
+        first, last = k * self.every, min((k + 1) * self.every, self.steps)
+        for x in _inputs(self.inputs, self.skipped, first, last):
             new, gates = self.transition.step(x, state)
             found.append((x, state, gates, new))
             state = new
@@ -72,20 +73,24 @@ def follow(
 ) -> Trajectory:
     """Follow ``transition`` over ``steps`` steps, after at least ``warm_up`` that are not kept.
 
-    The warm-up is rounded up to whole blocks of ``inputs``, whose length is √T.
+    The warm-up is rounded up to whole blocks of inputs, and so is √T.
     """
-    every, state = inputs.length, start
-    skipped, blocks = math.ceil(warm_up / every), math.ceil(steps / every)
-    checkpoints: list[State] = []
-    for k in range(skipped + blocks):
+    skipped = math.ceil(warm_up / BLOCK)
+    every = BLOCK * math.ceil(math.sqrt(steps) / BLOCK)
+    state, checkpoints = start, []
+    for x in _inputs(inputs, 0, 0, skipped * BLOCK):
+        state, _ = transition.step(x, state)
+    for first in range(0, steps, every):
         before = state
-        for x in inputs.block(k)[: skipped * every + steps - k * every]:
+        for x in _inputs(inputs, skipped, first, min(first + every, steps)):
             state, _ = transition.step(x, state)
         if not all(np.isfinite(s).all() for s in state):
-            kept = len(checkpoints)
-            return Trajectory(
-                transition, inputs, tuple(checkpoints), kept * every, every, skipped, True
-            )
-        if k >= skipped:
-            checkpoints.append(before)
+            return Trajectory(transition, inputs, tuple(checkpoints), first, every, skipped, True)
+        checkpoints.append(before)
     return Trajectory(transition, inputs, tuple(checkpoints), steps, every, skipped, False)
+
+
+def _inputs(inputs: Inputs, skipped: int, first: int, last: int) -> Iterator[Array]:
+    """Yield the inputs of steps ``first`` to ``last``; ``first`` begins a block."""
+    for start in range(first, last, BLOCK):
+        yield from inputs.block(skipped + start // BLOCK)[: last - start]

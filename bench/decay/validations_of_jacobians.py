@@ -30,7 +30,7 @@ def by_complex_step(methods: Methods) -> Finding:
 
 def _one_by_complex_step(methods: Methods, name: str) -> Finding:
     bias = 1.0 if keeping_gate(cell_named(name)) else None
-    problem = draw(Setting(name, 5, 1.5, bias), seed=3, steps=1, bind=methods.bind)
+    problem = draw(Setting(name, 5, 1.5, bias), seed=3, bind=methods.bind)
     transition, x = problem.transition, problem.inputs.block(0)[0]
 
     def step(state: Array) -> tuple[Array, ...]:
@@ -111,7 +111,7 @@ def skipped_step(methods: Methods) -> Finding:
 
 
 def _skipped_step(methods: Methods, name: str) -> Finding:
-    problem = draw(Setting(name, 6), seed=2, steps=1, bind=methods.bind)
+    problem = draw(Setting(name, 6), seed=2, bind=methods.bind)
     state = joined((*problem.start[:-1], np.full((1, 1), 0.3)))
     J = _at(methods, problem.transition, problem.inputs.block(0)[0], state)
     plain = state.shape[1] - 1
@@ -127,7 +127,7 @@ def _bounds(methods: Methods) -> Iterator[Finding]:
     lags, H = (1, 2, 5, 20, 60), 10
     for seed, gain in enumerate(np.linspace(0.4, 3.0, 14)):
         setting = Setting("rnn", H, float(gain), None, 0.1)
-        problem = draw(setting, seed, lags[-1], methods.bind)
+        problem = draw(setting, seed, methods.bind)
         steps = problem.follow(lags[-1], 20).forwards()
         found = log_singular_values(methods.jacobians(problem.transition, steps), lags)
         bound = closed_forms.pascanu_bound(problem.p.U_a)
@@ -156,7 +156,7 @@ def counterexample(methods: Methods) -> Finding:
 
 def _at_rest(methods: Methods, name: str, H: int) -> tuple[Transition, Parameters, Array, Array]:
     """Return a cell with the bias of its keeping gate, its parameters, no input and no state."""
-    problem = draw(Setting(name, H, 1.3, BIAS), seed=1, steps=1, bind=methods.bind)
+    problem = draw(Setting(name, H, 1.3, BIAS), seed=1, bind=methods.bind)
     width = problem.inputs.block(0).shape[-1]
     states = np.zeros((1, sum(problem.transition.widths)))
     return problem.transition, problem.p, np.zeros((1, width)), states

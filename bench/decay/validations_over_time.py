@@ -48,7 +48,7 @@ def _direct_e_fold(methods: Methods, b: float, steps: int) -> float:
     arrays = {name: np.zeros(shape.full) for name, shape in shapes.items()}
     arrays["b"] += np.array([0.3, b, 0.0, 0.1])[:, None]
     transition = methods.bind(cell, Parameters(shapes, arrays), sizes)
-    inputs = Inputs(cell, sizes, (0,), 50, 1.0)
+    inputs = Inputs(cell, sizes, (0,), 1.0)
     start = tuple(np.full((1, 4), 0.1) for _ in range(2))
     trajectory = follow(transition, inputs, start, steps)
     cotangent = np.full((1, 4), 0.5), np.zeros((1, 4))
@@ -66,7 +66,7 @@ def sum_rule(methods: Methods) -> Finding:
 def _sum_rule(methods: Methods, name: str) -> Finding:
     steps, transient = 400, 100
     bias = 1.0 if keeping_gate(cell_named(name)) else None
-    problem = draw(Setting(name, 16, 1.0, bias), 0, 400, methods.bind)
+    problem = draw(Setting(name, 16, 1.0, bias), 0, methods.bind)
     walk = islice(wander(problem.transition, problem.inputs, problem.start), steps + transient)
     found = list(methods.jacobians(problem.transition, walk))
     measured = exponents(found, steps=steps, transient=transient, qr_every=methods.qr_every)
@@ -78,7 +78,7 @@ def _sum_rule(methods: Methods, name: str) -> Finding:
 def first_exponent(methods: Methods) -> Finding:
     """Compare λ₁ of an LSTM with the slope of its adjoint over the same steps."""
     steps = 2000
-    problem = draw(Setting("lstm", 16, 1.0, 1.0), 0, steps, methods.bind)
+    problem = draw(Setting("lstm", 16, 1.0, 1.0), 0, methods.bind)
     trajectory = problem.follow(steps, 100)
     jacobians = methods.jacobians(problem.transition, trajectory.forwards())
     measured = exponents(jacobians, steps=steps - 1, transient=1, qr_every=methods.qr_every)
@@ -96,7 +96,7 @@ def symmetric(methods: Methods) -> Finding:
     U = Q @ np.diag(eigenvalues) @ Q.T
     arrays = {"W": np.zeros((1, 1, H)), "U": U[None], "b": np.zeros((1, H))}
     transition = methods.bind(cell, Parameters(cell.shapes(sizes), arrays), sizes)
-    walk = wander(transition, Inputs(cell, sizes, (0,), 50, 1.0), (np.zeros((1, H)),))
+    walk = wander(transition, Inputs(cell, sizes, (0,), 1.0), (np.zeros((1, H)),))
     found = exponents(
         methods.jacobians(transition, walk), steps=100, transient=200, qr_every=methods.qr_every
     )
@@ -112,7 +112,7 @@ def tangent_adjoint(methods: Methods) -> Finding:
 def _tangent_adjoint(methods: Methods, name: str) -> Finding:
     steps = 20
     bias = 1.0 if keeping_gate(cell_named(name)) else None
-    problem = draw(Setting(name, 6, 1.2, bias, 0.5), 6, steps, methods.bind)
+    problem = draw(Setting(name, 6, 1.2, bias, 0.5), 6, methods.bind)
     trajectory, widths = problem.follow(steps, 5), problem.transition.widths
     rng = np.random.default_rng(7)
     u, v = (rng.standard_normal((1, sum(widths))) for _ in range(2))
@@ -137,7 +137,7 @@ def _after(trajectory: Trajectory, state: Array) -> tuple[Array, ...]:
 
 def bit_by_bit(methods: Methods) -> Finding:
     """Count the entries of the scaled adjoint that differ from the unscaled one, while normal."""
-    problem = draw(Setting("lstm", 8, 0.8, 0.0), 0, 400, methods.bind)
+    problem = draw(Setting("lstm", 8, 0.8, 0.0), 0, methods.bind)
     trajectory = problem.follow(400, 20)
     plain = carried(trajectory, problem.cotangent, scaled=False)
     scaled, differing = methods.carried(trajectory, problem.cotangent), 0
@@ -152,8 +152,7 @@ def stack(methods: Methods) -> Finding:
     """Compare the exponents of two layers as one state with those of both layers apart."""
     cell, steps, transient = cell_named("rnn"), 4000, 500
     lower, upper = (
-        draw(Setting("rnn", 6, gain), seed, steps, methods.bind)
-        for gain, seed in ((1.0, 0), (1.4, 1))
+        draw(Setting("rnn", 6, gain), seed, methods.bind) for gain, seed in ((1.0, 0), (1.4, 1))
     )
     sizes = Sizes(6, 6)
     reads_lower = {**upper.p, "W": np.random.default_rng(8).standard_normal((1, 6, 6)) / 2}
@@ -181,7 +180,7 @@ def mean_field(methods: Methods) -> Finding:
     H, gain, steps, seeds = 200, 1.5, 40, 6
     found = []
     for seed in range(seeds):
-        problem = draw(Setting("rnn", H, gain, None, 0.0), seed, steps, methods.bind)
+        problem = draw(Setting("rnn", H, gain, None, 0.0), seed, methods.bind)
         walk = problem.follow(steps, 200).forwards()
         jacobians = methods.jacobians(problem.transition, islice(walk, 0, steps, 5))
         found.append(np.mean([np.linalg.norm(J) ** 2 / H for J in jacobians]))

@@ -1,0 +1,169 @@
+"""Tables of a decay bench."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, ValidationRow
+from ..section import Table
+
+LOG10 = 1 / math.log(10)
+
+
+def laws(rows: Sequence[ValidationRow]) -> Table:
+    """Return what theory expects and what was measured."""
+    return Table(
+        "Held to theory",
+        ("law", "expected", "measured", "digits", "error", "allowed", "why so much is allowed", ""),
+        tuple(
+            (row.statement, _said(row.expected), _said(row.measured),
+             "a bound" if row.digits is None else f"{row.digits:.1f}", row.error, row.allowed,
+             row.allowance, "holds" if row.passed else "DOES NOT HOLD")
+            for row in rows
+        ),
+        "Where a law is held in many places the worst is shown. Every law has been seen to fail "
+        "on an error planted for it: the block of h alone for an LSTM's Jacobian, transposed "
+        "Jacobians in the order of time, QR every 200 steps, a norm that is forgotten, and others.",
+    )  # fmt: skip
+
+
+def rates(rows: Sequence[DecayRow]) -> Table:
+    """Return the rates of all settings."""
+    return Table(
+        "Rates of decay",
+        ("cell", "H", "gain g", "bias b", "rate (1/step)", "95 %", "",
+         "half-life or doubling (steps)", "direct path (1/step)", "λ₁ (1/step)",
+         "same seed's rate", "at rest (1/step)", "theory, H → ∞"),
+        tuple(
+            (row.title, row.hidden, row.gain, row.forget_bias, row.rate.value,
+             _interval(row.rate.low, row.rate.high), row.sense,
+             None if row.sense == "undecided" else row.half_life, row.direct,
+             row.spectrum.exponents[0] if row.spectrum else None,
+             row.spectrum.same_seed_rate if row.spectrum else None,
+             row.rest.value if row.rest else None, row.rest_theory)
+            for row in rows
+        ),
+        "Rates of h, c and all other states together; undecided: the interval over seeds has both "
+        "signs. The direct path is what the unit keeps that keeps most, without any matrix "
+        "(E19). λ₁ is the first Lyapunov exponent of the first seed, beside that seed's own rate.",
+    )  # fmt: skip
+
+
+def means(rows: Sequence[DecayRow]) -> Table:
+    """Return the mean of logs beside the log of the mean."""
+    return Table(
+        "Why logs are averaged",
+        ("cell", "lag (steps)", "mean of log₁₀ ‖gradient‖", "log₁₀ of the mean ‖gradient‖",
+         "seeds", "of them zero"),
+        tuple(
+            (row.title, row.lags[-1], _scaled(row.mean_of_logs), _scaled(row.log_of_mean),
+             row.seeds, row.vanished)
+            for row in rows
+        ),
+        "The log of the mean is that of the seed whose gradient happens to be the largest.",
+    )  # fmt: skip
+
+
+def losses(rows: Sequence[DecayRow]) -> Table:
+    """Return where each dtype loses the gradient."""
+    return Table(
+        "Where an arithmetic loses the gradient: first lag (steps) at which it ...",
+        ("cell", "rate (1/step)", "dtype", "has a subnormal entry", "is all subnormal",
+         "is off by half", "is zero", "overflows"),
+        tuple(
+            (row.title, row.spectrum.same_seed_rate if row.spectrum else None, loss.dtype,
+             *map(loss.said, (loss.subnormal, loss.all_subnormal, loss.wrong, loss.zero,
+                              loss.overflow)))
+            for row in rows for loss in row.losses
+        ),
+        "Computed in that arithmetic, unscaled, of the first seed, along the trajectory of "
+        "float64. Rounding may keep a few subnormal entries alive for long; off by half says "
+        "from where they are not the gradient. –: there is nothing left to search.",
+    )  # fmt: skip
+
+
+def spectra(rows: Sequence[DecayRow]) -> Table:
+    """Return the Lyapunov exponents with the sum rule's residual."""
+    return Table(
+        "Lyapunov exponents of the whole state, and the sum rule",
+        ("cell", "H", "gain g", "bias b", "exponents", "λ₁ (1/step)", "± standard error",
+         "last λ (1/step)", "sum of all", "mean of ln |det J|", "residual"),
+        tuple(
+            (row.title, row.hidden, row.gain, row.forget_bias, len(found.exponents),
+             found.exponents[0], found.errors[0], _shown(found.exponents[-1]),
+             _shown(_total(found.exponents)), _shown(found.log_det),
+             "J is singular" if found.residual is None else found.residual)
+            for row in rows if (found := row.spectrum)
+        ),
+        "By QR at every step, of the first seed. The exponents must add up to the mean of "
+        "ln |det J|, taken by LU factors. Where units of a ReLU are off, J is singular.",
+    )  # fmt: skip
+
+
+def clipping(rows: Sequence[ClippingRow]) -> Table:
+    """Return what clipping leaves."""
+    return Table(
+        "What clipping does where gradients explode",
+        ("cell", "gain g", "lag (steps)", "log₁₀ gradient of the parameters", "clipped by norm",
+         "cosine, clipped by value", "nothing to clip in float32 from lag",
+         "in float64 from lag"),
+        tuple(
+            (row.title, row.gain, row.lags[-1], _scaled(row.gradient[-1]),
+             _scaled(row.by_norm[-1]), row.cosine[-1],
+             *(f"> {row.lags[-1]}" if row.refused[d] is None else str(row.refused[d])
+               for d in ("float32", "float64")))
+            for row in rows
+        ),
+        "Threshold 1. By norm the direction stays (cosine 1); by value it does not. A gradient "
+        "that has overflowed on its way cannot be clipped: it is infinite or NaN.",
+    )  # fmt: skip
+
+
+def costs(rows: Sequence[CostRow]) -> Table:
+    """Return time and memory of the adjoint."""
+    found: list[tuple[str, str]] = []
+    for row in rows:
+        found += [
+            (f"one plain step of the LSTM, H = {row.hidden}, B = 1",
+             f"{1e6 * row.plain_step:.0f} µs"),
+            (f"one step of its adjoint over {row.steps:,} steps, forward passes included",
+             f"{1e6 * row.adjoint_step:.0f} µs = {row.ratio:.2f} plain steps"),
+            ("the norm of the gradient there", f"10^{row.log10_norm:.0f}"),
+            *((f"memory of an adjoint over {int(steps):,} steps (RNN, H = 64)", _bytes(size))
+              for steps, size in row.adjoint_peaks.items()),
+            *((f"memory of Lyapunov exponents over {int(steps):,} steps (RNN, H = 4)",
+               _bytes(size)) for steps, size in row.lyapunov_peaks.items()),
+        ]  # fmt: skip
+    return Table(
+        "What it costs",
+        ("", "measured"),
+        tuple(found),
+        "Plain steps and steps of the adjoint were taken in turns. The adjoint keeps every √T-th "
+        "state and computes the others again; the exponents keep none.",
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
+
+
+def _said(value: float | None) -> str:
+    return "" if value is None else f"{value:.8g}"
+
+
+def _shown(value: float | None) -> float | str:
+    return "−∞" if value is None else value
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    finite = [value for value in values if value is not None]
+    return math.fsum(finite) if len(finite) == len(values) else None
+
+
+def _scaled(value: float | None) -> float | None:
+    return None if value is None else value * LOG10
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:.2f} MiB"
