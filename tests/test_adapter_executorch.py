@@ -25,7 +25,7 @@ def held(name, check, case=SMALL, dtype="float32", **wrong):
 
 @pytest.mark.parametrize(("name", "options", "dtype"), [
     ("executorch:RNN", {"bidirectional": True, "bias": False}, "float64"),
-    ("executorch:LSTM", {"layers": 2, "P": 3}, "float64"),
+    ("executorch:LSTM", {"bidirectional": True, "P": 3}, "float64"),
     ("executorch:LSTM", {"layout": "batch-first", "state": False}, "float32"),
     ("executorch:GRU", {"bidirectional": True}, "float32"),
     ("executorch:RNN-xnnpack", {}, "float32"),

@@ -4,7 +4,7 @@ A program has its parameters inside, and is made for one number of steps and of 
 taken apart into operators, step by step. So every parameters and shape need a program of their
 own, which takes a second or more to make.
 
-``executorch:LSTM`` is such a program of a whole layer, on ExecuTorch's portable kernels;
+``executorch:LSTM`` is such a program of one whole layer, on ExecuTorch's portable kernels;
 ``executorch:LSTM-xnnpack`` is one of a single step, as streams are run, called once for each. It
 hands its arithmetic to XNNPACK, which computes in float32.
 
@@ -33,7 +33,7 @@ from .torch_parameters import CONVENTIONS
 INSTALL = "executorch torch"
 PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
 LONGEST = 8
-"""Steps of a program: to make one takes some 0.3 s for each, layer and direction."""
+"""Steps of a program: to make one takes some 0.3 s for each and for each direction."""
 
 XNNPACK = "XnnpackBackend"
 ARITHMETIC = ("addmm", "mul", "add", "sub", "sigmoid", "tanh")
@@ -134,18 +134,19 @@ def _result(case: Case, outputs: Sequence[Any]) -> Result:
 
 
 _WHOLE = Options(
+    layers=False,
     lengths=False,
     gradient=False,
     batch_first=True,
     unbatched=True,
     reasons=(
+        ("layers", "to make programs of several takes too long"),
         ("lengths", "torch.export takes no packed sequences"),
         ("gradient", "ExecuTorch's runtime is for inference"),
     ),
 )
 _STEP = replace(
     _WHOLE,
-    layers=False,
     bidirectional=False,
     default_state=False,
     batch_first=False,
