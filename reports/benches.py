@@ -9,33 +9,13 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 from ..bench.run import BenchRun
 from . import figures
 from .section import Figure, Section, Table
 from .sections import sections
-
-START = """
-for (const box of document.querySelectorAll("[data-chart]")) {
-  const live = document.createElement("div");
-  const spec = JSON.parse(document.getElementById(box.dataset.chart).textContent);
-  const actions = {export: true, source: false, compiled: false, editor: false};
-  vegaEmbed(live, spec, {renderer: "svg", ast: true, actions})
-    .then(() => {
-      box.replaceChildren(live);
-      box.setAttribute("role", "group");
-      live.querySelector("summary").setAttribute("aria-label", "Save the figure");
-      for (const odd of live.querySelectorAll(".chart-wrapper, .chart-wrapper [role]")) {
-        for (const name of ["role", "aria-label", "aria-roledescription"]) odd.removeAttribute(name);
-      }
-    });
-}
-"""
-"""Puts a chart that answers to the pointer into the place of each drawn one; ``ast``: no eval.
-
-Vega's own labels ("mark container") go: the figure has one that says something.
-"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +63,8 @@ def interactive(parts: Sequence[Shown]) -> Interactive | None:
     """Return the scripts, None where there is no figure."""
     if not any(isinstance(part, Drawn) for each in parts for part in each.parts):
         return None
-    return Interactive(figures.library().replace("</script", "<\\/script"), START)
+    start = files(__package__ or "").joinpath("templates/figures.js").read_text(encoding="utf-8")
+    return Interactive(figures.library().replace("</script", "<\\/script"), start)
 
 
 def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
