@@ -5,7 +5,7 @@ It has one head here: with more, U is block-diagonal. Only the backend ``vanilla
 
 The cell of the sLSTM (``function="slstm"``) is no LSTM, and the reference has no such cell. Its
 input gate is exponential, and it carries a normaliser n and a stabiliser m beside c (Beck et al.,
-"xLSTM: Extended Long Short-Term Memory", 2024, equations 8 to 17):
+"xLSTM: Extended Long Short-Term Memory", 2024):
 m' = max(log σ(f) + m, i), or i in the first step; i' = exp(i − m'); f' = exp(log σ(f) + m − m');
 c' = f' c + i' tanh z; n' = f' n + i'; h' = σ(o) c' / n'.
 
