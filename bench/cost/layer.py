@@ -148,6 +148,23 @@ class Cost:
         units = self.T * self.B * self.layer.sizes.H * len(self.layer.pass_sizes)
         return self.saved / units if units else 0.0
 
+    def held(self, of: str) -> int:
+        """Return the words that a call of a pass must hold at once, beyond what it is given.
+
+        Forward: its results. Backward: the gradients. Training: those, the final states, and
+        what is kept, of which y is a part.
+        """
+        sizes, rows = self.layer.sizes, self.T * self.B
+        widths, passes = self.layer.cell.widths(sizes), len(self.layer.pass_sizes)
+        ends = self.B * passes * sum(widths)
+        results = rows * self.layer.directions * widths[0] + ends
+        gradients = self.parameters + rows * self.layer.cell.input_width(sizes) + ends
+        return {
+            "forward": results,
+            "backward": gradients,
+            "training": self.saved + ends + gradients,
+        }[of]
+
     def step_words(self, of: str, *, streamed: bool) -> int:
         """Return the words that the sequential part of a pass must move, over all its steps.
 

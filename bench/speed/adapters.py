@@ -1,0 +1,81 @@
+"""Any other subject of ``verify``: other frameworks, and a user's own class, through its adapter.
+
+Adapters take and return NumPy arrays, so that conversions are on the clock; where a framework has
+its parameters inside its program, comparing them with the last ones is, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject
+from ...verify.subjects.torch_module import TorchModule
+from ..plan import UnsupportedError
+from .contender import Found, Prepared
+from .problem import Cotangents, Problem
+from .torch_layers import TorchContender
+
+
+class Adapted(Prepared):
+    """A subject with its NumPy arrays."""
+
+    note = "NumPy arrays in and out, conversions on the clock"
+
+    def __init__(self, problem: Problem, subject: Subject, built: Built) -> None:
+        super().__init__()
+        self.problem, self.subject, self.built = problem, subject, built
+        packed = subject.pack(problem.case, problem.parameters)
+        self.inputs = Inputs(packed, problem.x, problem.state, None)
+
+    def forward(self) -> Any:
+        """Run the layer."""
+        return self.built.forward(self.inputs)
+
+    def training(self, cotangents: Cotangents) -> Any:
+        """Run the layer and pull one pair of cotangents back."""
+        if not self.subject.options.gradient:
+            raise UnsupportedError(self.subject.options.why(("gradient",)))
+        (pulled,) = self.built.gradients(self.inputs, [(cotangents.y, cotangents.final)])
+        return pulled
+
+    def found(self, result: Any) -> Found:
+        """Return the arrays, which are NumPy's already."""
+        if not isinstance(result, Pulled):
+            return Found(result.y, result.final)
+        return Found(result.y, result.final, result.parameters, result.x, result.initial)
+
+    def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return the subject's names."""
+        return self.subject.from_reference(self.problem.case, gradient)
+
+
+@dataclass(frozen=True)
+class AdaptedContender:
+    """A subject of ``verify`` by its name."""
+
+    name: str
+    subject: Subject
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the subject's."""
+        return self.subject.cells
+
+    def version(self) -> str:
+        """Return its package's version; SubjectUnavailable where it is not installed."""
+        return self.subject.version()
+
+    def prepare(self, problem: Problem) -> Prepared:
+        """Return the subject ready to be called; a torch module is timed as one."""
+        if problem.dtype not in self.subject.dtypes:
+            raise UnsupportedError(f"it computes in {', '.join(self.subject.dtypes)}")
+        if lacking := self.subject.options.lacking(problem.case):
+            raise UnsupportedError(self.subject.options.why(lacking))
+        built = self.subject.build(problem.case)
+        if isinstance(built, TorchModule) and self.subject.options.gradient:
+            return TorchContender(self.name, self.subject).prepare(problem)
+        return Adapted(problem, self.subject, built)

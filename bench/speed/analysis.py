@@ -1,0 +1,159 @@
+"""What the numbers of a run say: speeds, shares of ceilings, regimes, who is faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..cost.shape import Shape
+from ..run import BenchRun
+from ..timing import QUICK, STANDARD, Comparison, Rounds, corrected
+from . import rows
+from .planning import baseline_of
+from .rows import Entry, Group
+
+FLAT, LINEAR, STEEP = 0.25, 0.65, 1.4
+"""Slopes below the first are flat, above the second linear, above the third steeper than that."""
+
+LATENCY, MEMORY, PRODUCT = "latency", "memory", "product"
+ELEMENTS, BETWEEN = "elements", "between"
+"""What bounds a row: the calls and steps themselves, the traffic of weights, matrix products,
+elementwise work; or several of them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pass of one contender in one shape, with what follows from its time.
+
+    ``us_per_step`` is microseconds a time step; ``gflops`` counts all products, ``recurrent`` not
+    those of the input. ``share`` is the time of the same products alone over the row's time;
+    ``memory`` the peak over what must be held. ``by_rows`` and ``by_width`` are the slopes
+    d log t / d log B and d log t / d log H to neighbours in the grid, ``regime`` what they say.
+    ``comparison`` is with ``baseline``.
+    """
+
+    group: Group
+    entry: Entry
+    us_per_step: float | None = None
+    gflops: float | None = None
+    recurrent_gflops: float | None = None
+    intensity: float | None = None
+    share: float | None = None
+    sequential: float | None = None
+    memory: float | None = None
+    by_rows: float | None = None
+    by_width: float | None = None
+    regime: str = ""
+    baseline: str = ""
+    comparison: Comparison | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The group's shape."""
+        return self.group.shape
+
+    @property
+    def seconds(self) -> float | None:
+        """The median time of a call."""
+        return self.entry.timing.median if self.entry.timing else None
+
+
+def analysed(run: BenchRun) -> list[Row]:
+    """Return every row of a run; comparisons are corrected for how many there are."""
+    found = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
+    found = [_with_regime(row, found) for row in found]
+    return _with_comparisons(run, found)
+
+
+def _row(group: Group, entry: Entry) -> Row:
+    if entry.timing is None:
+        return Row(group, entry)
+    seconds, work = entry.timing.median, group.work[entry.of]
+    ceiling = group.ceiling.get(entry.of)
+    return Row(
+        group,
+        entry,
+        us_per_step=1e6 * seconds / group.shape.T,
+        gflops=work["flop"] / seconds / 1e9,
+        recurrent_gflops=work["recurrent_flop"] / seconds / 1e9,
+        intensity=work["flop"] / work["streamed_bytes"],
+        share=ceiling / seconds if ceiling else None,
+        sequential=work["sequential_flop"] / work["flop"],
+        memory=entry.peak / work["held_bytes"] if entry.peak is not None else None,
+    )
+
+
+def slope(row: Row, others: Iterable[Row], size: str) -> float | None:
+    """Return d log t / d log size to the nearest row that differs in ``size``, a letter, alone."""
+    alike = [
+        other
+        for other in others
+        if other.seconds
+        and _series(other, size) == _series(row, size)
+        and getattr(other.shape, size) != getattr(row.shape, size)
+    ]
+    if not alike or not row.seconds:
+        return None
+    at = math.log(getattr(row.shape, size))
+    near = min(alike, key=lambda other: abs(math.log(getattr(other.shape, size)) - at))
+    rise = math.log(row.seconds / (near.seconds or 1.0))
+    return rise / (at - math.log(getattr(near.shape, size)))
+
+
+def _series(row: Row, size: str) -> tuple[Any, ...]:
+    """Return all by which rows are told apart but one size; an input as wide as H follows it."""
+    s, group = row.shape, row.group
+    kept = {"T": s.T, "B": s.B, "H": s.H, "D": 0 if s.D == s.H else s.D}
+    del kept[size]
+    told = (group.cell, group.dtype, group.threads, row.entry.subject, row.entry.of)
+    return (*told, s.layers, s.directions, *kept.items())
+
+
+def regime(by_rows: float | None, by_width: float | None) -> str:
+    """Return what bounds a row whose time has these slopes; "" where one is not known.
+
+    Flat in B and in H: calls. Flat in B, steep in H: weights are moved. Linear in B: products
+    where it is steeper in H than linear, else what is done to each element.
+    """
+    if by_rows is None or by_width is None:
+        return ""
+    if by_rows >= LINEAR:
+        return PRODUCT if by_width >= STEEP else ELEMENTS
+    if by_rows <= FLAT:
+        return LATENCY if by_width <= LINEAR else MEMORY
+    return BETWEEN
+
+
+def _with_regime(row: Row, found: Sequence[Row]) -> Row:
+    if row.seconds is None:
+        return row
+    by_rows, by_width = slope(row, found, "B"), slope(row, found, "H")
+    return replace(row, by_rows=by_rows, by_width=by_width, regime=regime(by_rows, by_width))
+
+
+def _with_comparisons(run: BenchRun, found: list[Row]) -> list[Row]:
+    """Compare each row with its group's baseline, above the session's noise floor."""
+    floor, wanted = rows.floor(run), str(run.settings.get("baseline", ""))
+    effort = STANDARD if run.settings.get("full") else QUICK
+    compared: list[tuple[int, str, Comparison]] = []
+    for number, row in enumerate(found):
+        peers = {e.subject: e.timing for e in row.group.entries
+                 if e.of == row.entry.of and e.timing is not None}  # fmt: skip
+        if row.entry.subject not in peers or len(peers) < 2:
+            continue
+        baseline = baseline_of(list(peers), wanted)
+        if baseline != row.entry.subject:
+            turns = Rounds(peers, effort, run.seed)
+            compared.append((number, baseline, turns.compare(row.entry.subject, baseline, floor)))
+    told = corrected([comparison for _, _, comparison in compared])
+    result = list(found)
+    for (number, baseline, _), comparison in zip(compared, told, strict=True):
+        result[number] = replace(found[number], baseline=baseline, comparison=comparison)
+    return result
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """Return the geometric mean; of ratios alone does it mean anything."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))

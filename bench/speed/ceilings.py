@@ -1,0 +1,139 @@
+"""What this machine can do at most, measured in the same session: products, copies, empty calls.
+
+A layer's ceiling is the time of its matrix products alone, of the same shapes, by the faster of
+the libraries there are: once over all steps where nothing waits, and T times where it must.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from ..cost.layer import Cost
+from ..cost.step import count_step
+from ..timing import Effort, measure
+from .contender import BACKWARD, DATA, FORWARD, TRAINING
+from .problem import STORED, Problem
+
+BRIEF = Effort(seconds=0.01, patience=0.06)
+COPIED = 2**26
+"""Bytes of the array that is copied: more than most caches hold."""
+
+CUBE = 768
+"""The sides of the product that stands for the machine's best."""
+
+
+def products(problem: Problem, of: str) -> Counter[tuple[int, int, int]]:
+    """Return the products (m, k) times (k, n) of a pass, and how many of each there are.
+
+    Those of all gates are one.
+    """
+    layer, (T, B) = problem.layer, (problem.shape.T, problem.shape.B)
+    found: Counter[tuple[int, int, int]] = Counter()
+    for sizes in layer.pass_sizes:
+        step, width = count_step(layer.cell, sizes, B), layer.cell.widths(sizes)[0]
+        n, fed = step.recurrent // width, step.feeding // sizes.D
+        data = _counted(((B, n, width), T), ((T * B, fed, sizes.D), 1))
+        weights = _counted(((width, T * B, n), 1), ((sizes.D, T * B, fed), 1))
+        ahead = _counted(((B, width, n), T), ((T * B, sizes.D, fed), 1))
+        found += {
+            FORWARD: ahead,
+            DATA: data,
+            BACKWARD: data + weights,
+            TRAINING: ahead + data + weights,
+        }[of]
+    return found
+
+
+def _counted(*products: tuple[tuple[int, int, int], int]) -> Counter[tuple[int, int, int]]:
+    """Count products; where D is H, two may have the same sizes."""
+    found: Counter[tuple[int, int, int]] = Counter()
+    for mkn, count in products:
+        found[mkn] += count
+    return found
+
+
+def seconds(problem: Problem, passes: tuple[str, ...]) -> dict[str, float]:
+    """Return how long the products of each pass take, alone."""
+    wanted = {of: products(problem, of) for of in passes}
+    times = {
+        mkn: _product_seconds(*mkn, problem.dtype)
+        for mkn in {m for p in wanted.values() for m in p}
+    }
+    return {of: sum(count * times[m] for m, count in p.items()) for of, p in wanted.items()}
+
+
+def _product_seconds(m: int, k: int, n: int, dtype: str) -> float:
+    return min(measure(call, BRIEF).median for call in product_calls(m, k, n, dtype))
+
+
+def product_calls(m: int, k: int, n: int, dtype: str) -> Iterator[Callable[[], object]]:
+    """Yield a call that multiplies (m, k) by (k, n), for every library."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(size).astype(STORED[dtype]) for size in ((m, k), (k, n)))
+    if STORED[dtype] == dtype != "float16":
+        out = np.empty((m, n), a.dtype)
+        yield lambda: np.matmul(a, b, out=out)
+    if find_spec("torch"):
+        torch, x, y = _tensors(a, b, dtype)
+        result = torch.empty((m, n), dtype=x.dtype)
+        yield lambda: torch.mm(x, y, out=result)
+
+
+def _tensors(a: Any, b: Any, dtype: str) -> tuple[Any, Any, Any]:
+    import torch
+
+    x, y = (torch.tensor(array).to(getattr(torch, dtype)) for array in (a, b))
+    return torch, x, y
+
+
+def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
+    """Return the machine's own ceilings by name and unit."""
+    found = {}
+    for dtype in dtypes:
+        best = _product_seconds(CUBE, CUBE, CUBE, dtype)
+        found[f"product {dtype} GFLOP/s"] = 2 * CUBE**3 / best / 1e9
+    source = np.ones(COPIED // 8)
+    target = np.empty_like(source)
+    copy = measure(lambda: np.copyto(target, source), BRIEF).median
+    found["copy GB/s"] = 2 * COPIED / copy / 1e9
+    return found | {f"empty {name} us": 1e6 * t for name, t in _empty_calls().items()}
+
+
+def _empty_calls() -> dict[str, float]:
+    """Return how long calls take that do nothing, or next to nothing, in seconds."""
+    one = np.ones(1)
+    found = {
+        "Python call": measure(lambda: None, BRIEF).median,
+        "NumPy call": measure(lambda: np.negative(one, out=one), BRIEF).median,
+    }
+    if find_spec("torch"):
+        import torch
+
+        single = torch.ones(1)
+        found["torch call"] = measure(single.neg_, BRIEF).median
+    return found
+
+
+def work(problem: Problem) -> dict[str, dict[str, float]]:
+    """Return, for every pass, the flop in both conventions, the bytes and the words kept."""
+    cost = Cost(problem.layer, problem.shape.T, problem.shape.B)
+    size = 2 if problem.dtype in ("float16", "bfloat16") else np.dtype(problem.dtype).itemsize
+    flop = {FORWARD: "forward", TRAINING: "training", BACKWARD: "backward"}
+    found: dict[str, dict[str, float]] = {}
+    for of, name in flop.items():
+        found[of] = {
+            "flop": cost.flop(name),
+            "recurrent_flop": cost.recurrent_flop(name),
+            "sequential_flop": cost.sequential[name],
+            "bytes": cost.words(name) * size,
+            "streamed_bytes": cost.words(name, streamed=True) * size,
+            "held_bytes": cost.held(name) * size,
+        }
+    data = cost.backward_data.product
+    found[DATA] = found[BACKWARD] | {"flop": data, "recurrent_flop": cost.recurrent_flop()}
+    return found

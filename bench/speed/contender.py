@@ -1,0 +1,114 @@
+"""A contender: an implementation that is made ready for a problem, checked, and timed."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..plan import UnsupportedError
+from .problem import Cotangents, Problem
+
+FORWARD, BACKWARD, DATA, TRAINING = "forward", "backward", "backward-data", "training"
+PASSES = (FORWARD, BACKWARD, DATA, TRAINING)
+"""``forward`` records nothing; ``training`` is a forward pass that does, and all gradients;
+``backward`` is the latter alone, ``backward-data`` those of x and the initial states alone."""
+
+
+class FallbackError(RuntimeError):
+    """What ran is not what was asked for; the message says what did."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a contender computed, as NumPy arrays; gradients by the contender's own names.
+
+    Without gradients ``parameters`` is None; where only those of data were asked for it is empty.
+    """
+
+    y: Array
+    final: State
+    parameters: Mapping[str, Array] | None = None
+    x: Array | None = None
+    initial: State = ()
+
+
+class Prepared(ABC):
+    """A contender with its problem: everything is built and converted, only calls are left.
+
+    A call returns the contender's own objects; ``found`` turns them into NumPy's, off the clock.
+    ``algorithm`` says what ran, where that can be known; ``note`` what is on the clock besides.
+    ``first`` are the seconds of the very first call of a pass, where it has been made already.
+    """
+
+    algorithm = ""
+    note = ""
+
+    def __init__(self) -> None:
+        self.first: dict[str, float] = {}
+
+    @abstractmethod
+    def forward(self) -> Any:
+        """Run the layer, recording nothing."""
+
+    @abstractmethod
+    def training(self, cotangents: Any) -> Any:
+        """Run the layer and return all gradients."""
+
+    def backward(self, cotangents: Any) -> Any:
+        """Return all gradients of a run that was made before."""
+        raise UnsupportedError("its backward pass cannot be had without the forward pass")
+
+    def backward_data(self, cotangents: Any) -> Any:
+        """Return the gradients of x and of the initial states of a run that was made before."""
+        raise UnsupportedError("it has no gradients of data without those of weights")
+
+    def own(self, cotangents: Cotangents) -> Any:
+        """Return cotangents as its own objects."""
+        return cotangents
+
+    @abstractmethod
+    def found(self, result: Any) -> Found:
+        """Return what a call returned as NumPy arrays."""
+
+    @abstractmethod
+    def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return a gradient of the reference, of any number system, by its own names."""
+
+    def peak(self, of: str, cotangents: Any) -> int | None:
+        """Return the most bytes that one call of a pass holds beyond what there was before."""
+        return None
+
+    def call(self, of: str, cotangents: Any) -> Any:
+        """Make one call of a pass; the first is timed."""
+        started = time.perf_counter()
+        if of == FORWARD:
+            result = self.forward()
+        else:
+            named = {TRAINING: self.training, BACKWARD: self.backward, DATA: self.backward_data}
+            result = named[of](cotangents)
+        self.first.setdefault(of, time.perf_counter() - started)
+        return result
+
+
+class Contender(Protocol):
+    """An implementation that can be timed."""
+
+    @property
+    def name(self) -> str:
+        """What users type."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells of the reference that it computes."""
+
+    def version(self) -> str:
+        """Return the version of what runs."""
+
+    def prepare(self, problem: Problem) -> Prepared:
+        """Return it ready for a problem; UnsupportedError says why it cannot be."""

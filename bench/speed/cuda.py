@@ -1,0 +1,231 @@
+"""CUDA: PyTorch's layers on a GPU, by cuDNN or by its own kernels, eager or as a CUDA graph.
+
+None of this has been run: there was no GPU where it was written. Only what happens without one is
+tested. Clocks are read (``nvidia-smi``), never set.
+
+Wall time is that of a call that waits for the device. Device time is that between two events, with
+the weights where the call before left them (hot), and after a buffer twice the L2 cache has been
+written (cold), outside the events. Wall above device time is what launching costs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from ...verify.subjects import subject_named
+from ...verify.subjects.protocol import Subject
+from ...verify.subjects.torch_module import import_torch
+from ..plan import UnsupportedError
+from .cliffs import Device, algorithm
+from .contender import FORWARD, TRAINING, Prepared
+from .problem import Problem
+from .torch_layers import LAYERS, TorchPrepared, built_for
+
+EVENTS = 20
+"""Samples of device time."""
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Run CUDA layers on PyTorch's own kernels."""
+    torch = import_torch()
+    with torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+class CudaPrepared(TorchPrepared):
+    """A layer on the device; every call waits for it."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        subject: Subject,
+        backend: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        super().__init__(problem, subject, built_for(problem, subject), backend, "cuda")
+
+    def call(self, of: str, cotangents: Any) -> Any:
+        """Make one call and wait for the device."""
+        result = super().call(of, cotangents)
+        self.torch.cuda.synchronize()
+        return result
+
+    def peak(self, of: str, cotangents: Any) -> int | None:
+        """Return the peak of what the device's allocator hands out during a call."""
+        cuda = self.torch.cuda
+        cuda.reset_peak_memory_stats()
+        before = cuda.memory_allocated()
+        self.call(of, cotangents)
+        return int(cuda.max_memory_allocated() - before)
+
+    def device_side(self, of: str, cotangents: Any) -> dict[str, Any]:
+        """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
+        found = {
+            "hot": self._timed(of, cotangents, cold=False),
+            "cold": self._timed(of, cotangents, cold=True),
+            "clock_mhz": clock(),
+            "kernels": self._kernels(of, cotangents),
+            "tf32": bool(self.torch.backends.cudnn.allow_tf32),
+            "device": self.torch.cuda.get_device_name(),
+            "cudnn": self.torch.backends.cudnn.version(),
+        }
+        predicted = algorithm(
+            self.problem.cell, self.problem.shape, self.problem.dtype, described(self.torch),
+            backward=of != FORWARD,
+        )  # fmt: skip
+        return found | {"predicted": predicted}
+
+    def _timed(self, of: str, cotangents: Any, *, cold: bool) -> list[float]:
+        cuda = self.torch.cuda
+        size = 2 * cuda.get_device_properties(0).L2_cache_size
+        flush = self.torch.empty(size, dtype=self.torch.int8, device="cuda")
+        times = []
+        for _ in range(EVENTS):
+            if cold:
+                flush.zero_()
+            start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+            start.record()
+            TorchPrepared.call(self, of, cotangents)
+            end.record()
+            cuda.synchronize()
+            times.append(start.elapsed_time(end) / 1000)
+        return times
+
+    def _kernels(self, of: str, cotangents: Any) -> list[str]:
+        """Return the names of the kernels of one call, the longest first, at most 8."""
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CUDA]) as p:
+            self.call(of, cotangents)
+        spent: dict[str, float] = {}
+        for event in p.events() or ():
+            spent[event.name] = spent.get(event.name, 0.0) + event.device_time
+        return sorted(spent, key=lambda name: -spent[name])[:8]
+
+
+class GraphPrepared(CudaPrepared):
+    """The same, captured once as a CUDA graph and replayed: no launches from Python."""
+
+    algorithm = "CUDA graph"
+
+    def __init__(
+        self,
+        problem: Problem,
+        subject: Subject,
+        backend: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        super().__init__(problem, subject, backend)
+        self._captured: dict[str, tuple[Any, Any]] = {}
+        self._given: Any = None
+
+    def forward(self) -> Any:
+        """Replay a forward pass."""
+        return self._replayed(FORWARD, super().forward)
+
+    def training(self, cotangents: Any) -> Any:
+        """Replay a training step, with these cotangents copied to where it reads them."""
+        if self._given is None:
+            self._given = [d.clone() for d in cotangents]
+        for place, d in zip(self._given, cotangents, strict=True):
+            place.copy_(d)
+        step = super().training
+        return self._replayed(TRAINING, lambda: step(self._given))
+
+    def backward(self, cotangents: Any) -> Any:
+        """Raise: a graph holds a whole step."""
+        raise UnsupportedError("a CUDA graph of a backward pass alone is not captured")
+
+    def backward_data(self, cotangents: Any) -> Any:
+        """Raise: a graph holds a whole step."""
+        return self.backward(cotangents)
+
+    def _replayed(self, of: str, step: Callable[[], Any]) -> Any:
+        if of not in self._captured:
+            self._captured[of] = self._capture(step)
+        graph, result = self._captured[of]
+        graph.replay()
+        return result
+
+    def _capture(self, step: Callable[[], Any]) -> tuple[Any, Any]:
+        """Warm up beside the default stream, as CUDA graphs want it, then capture."""
+        cuda = self.torch.cuda
+        aside = cuda.Stream()
+        aside.wait_stream(cuda.current_stream())
+        with cuda.stream(aside):
+            for _ in range(3):
+                step()
+        cuda.current_stream().wait_stream(aside)
+        graph = cuda.CUDAGraph()
+        try:
+            with cuda.graph(graph):
+                result = step()
+        except RuntimeError as error:
+            first = str(error).partition("\n")[0]
+            raise UnsupportedError(f"it cannot be captured as a CUDA graph: {first}") from error
+        return graph, result
+
+
+@dataclass(frozen=True)
+class CudaContender:
+    """A layer of torch.nn on the GPU; ``kind`` is cudnn, cudnn-graph or torch-cuda."""
+
+    name: str
+    kind: str
+    subject: Subject
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the subject's."""
+        return self.subject.cells
+
+    def version(self) -> str:
+        """Return torch's version."""
+        return self.subject.version()
+
+    def prepare(self, problem: Problem) -> Prepared:
+        """Return the layer on the device; UnsupportedError where there is none."""
+        if not import_torch().cuda.is_available():
+            raise UnsupportedError("there is no CUDA device that PyTorch can use")
+        made = GraphPrepared if self.kind == "cudnn-graph" else CudaPrepared
+        backend = without_cudnn if self.kind == "torch-cuda" else nullcontext
+        return made(problem, self.subject, backend)
+
+
+def described(torch: Any) -> Device:
+    """Return what cuDNN's algorithm depends on."""
+    properties = torch.cuda.get_device_properties(0)
+    return Device(properties.major, properties.minor, properties.multi_processor_count)
+
+
+def clock() -> list[float]:
+    """Return the SM clock of every GPU now, in MHz; nothing where nvidia-smi is missing."""
+    asked = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [float(line) for line in said.stdout.split()]
+
+
+def product(torch: Any, m: int, k: int, n: int, dtype: str) -> Callable[[], object]:
+    """Return a call that multiplies (m, k) by (k, n) on the device and waits for it."""
+    a, b = (torch.randn(size, device="cuda", dtype=getattr(torch, dtype)) for size in
+            ((m, k), (k, n)))  # fmt: skip
+    out = torch.empty((m, n), device="cuda", dtype=a.dtype)
+
+    def call() -> None:
+        torch.mm(a, b, out=out)
+        torch.cuda.synchronize()
+
+    return call
+
+
+CONTENDERS = tuple(
+    CudaContender(f"{kind}:{layer}", kind, subject_named(f"torch:{layer}"))
+    for kind in ("cudnn", "cudnn-graph", "torch-cuda")
+    for layer in LAYERS
+)

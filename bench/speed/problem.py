@@ -1,0 +1,174 @@
+"""What all contenders of a cell are given: parameters, inputs, states and cotangents.
+
+The recurrent weights are N(0, 1/(2 H)²) rather than N(0, 1/H), so that the recurrence contracts
+even with all signs adding up. Bounds on rounding errors then stay narrow over any number of steps,
+and mean something; times do not depend on it, and nothing is zero, subnormal or saturated.
+
+Every row of a batch is one of four (``WITNESSES``), in random places, so that what all rows must
+be is known from four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.layer import Layer
+from ...reference.parameters import Parameters, Sizes
+from ...verify.case import Case
+from ..cost.shape import Shape
+
+WITNESSES = 4
+"""Rows that differ."""
+
+CONTRACTION = 0.5
+"""Standard deviation of a recurrent weight, times the number of its inputs."""
+
+PEEPHOLES = "p"
+
+STORED = {"float64": "float64", "float32": "float32", "float16": "float16", "bfloat16": "float32"}
+"""The NumPy dtype that holds each dtype's numbers."""
+
+
+@dataclass(frozen=True)
+class Cotangents:
+    """Cotangents on y (T, B, directions * width), and on the final states."""
+
+    y: Array
+    final: State
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell, a shape and a dtype, and all numbers, which come from the seed."""
+
+    cell: str
+    shape: Shape
+    dtype: str
+    seed: int = 0
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The reference's layer; a projection is half as wide as the state."""
+        cell, s = cell_named(self.cell), self.shape
+        P = max(s.H // 2, 1) if "projected" in cell.traits else None
+        return Layer(cell, Sizes(s.D, s.H, P), s.layers, s.directions == 2)
+
+    @cached_property
+    def case(self) -> Case:
+        """The same as adapters take it."""
+        s = self.shape
+        return Case(
+            s.T, s.B, s.D, s.H, P=self.layer.sizes.P or 0, layers=s.layers,
+            bidirectional=s.directions == 2, dtype=self.dtype, seed=self.seed,
+        )  # fmt: skip
+
+    @cached_property
+    def witnesses(self) -> int:
+        """How many rows differ."""
+        return min(WITNESSES, self.shape.B)
+
+    @cached_property
+    def rows(self) -> Array:
+        """Which witness each row is, (B,)."""
+        return self._stream("rows").permutation(np.arange(self.shape.B) % self.witnesses)
+
+    @cached_property
+    def places(self) -> Array:
+        """One row of each witness, (witnesses,)."""
+        return np.array([np.flatnonzero(self.rows == k)[0] for k in range(self.witnesses)])
+
+    @cached_property
+    def parameters(self) -> tuple[Parameters, ...]:
+        """Parameters of every pass."""
+        layer, found = self.layer, []
+        for k, sizes in enumerate(layer.pass_sizes):
+            drawn = layer.cell.random_parameters(self._stream(f"parameters {k}"), sizes)
+            arrays = {
+                name: self.rounded(a * self._shrunk(drawn, name, upper=k >= layer.directions))
+                for name, a in drawn.items()
+            }
+            found.append(Parameters(drawn.shapes, arrays))
+        return tuple(found)
+
+    def _shrunk(self, drawn: Parameters, name: str, *, upper: bool) -> float:
+        """Return the factor by which what multiplies states, peepholes too, is made to contract."""
+        axes = drawn.shapes[name].axes
+        if name == PEEPHOLES:
+            return CONTRACTION
+        reads_states = len(axes) == 2 and (name != "W" or upper)
+        return CONTRACTION / float(np.sqrt(axes[0])) if reads_states else 1.0
+
+    @cached_property
+    def four(self) -> tuple[Array, State]:
+        """The witnesses' inputs (T, witnesses, D) and states (passes, witnesses, width)."""
+        layer, n = self.layer, self.witnesses
+        passes = len(layer.pass_sizes)
+        x = layer.cell.random_input(self._stream("x"), self.shape.T, n, layer.sizes)
+        named = zip(layer.cell.states, layer.cell.widths(layer.sizes), strict=True)
+        states = (
+            layer.cell.random_state(name, self._stream(f"state {name}"), (passes, n, width))
+            for name, width in named
+        )
+        return self.rounded(x), tuple(map(self.rounded, states))
+
+    @cached_property
+    def x(self) -> Array:
+        """The input, (T, B, D)."""
+        return np.ascontiguousarray(self.four[0][:, self.rows])
+
+    @cached_property
+    def state(self) -> State:
+        """The initial states, (passes, B, width)."""
+        return tuple(np.ascontiguousarray(s[:, self.rows]) for s in self.four[1])
+
+    def cotangents(self, steps: int | None = None) -> Cotangents:
+        """Return cotangents: on every number; or on the witnesses' first steps, and nowhere else.
+
+        On the final states there are some if those steps are all.
+        """
+        s, (_, states) = self.shape, self.four
+        width = states[0].shape[-1] * s.directions
+        rng = self._stream("cotangents")
+        dy = self.rounded(rng.standard_normal((s.T, s.B, width)))
+        ends = tuple(self.rounded(rng.standard_normal((len(n), s.B, n.shape[-1]))) for n in states)
+        if steps is None:
+            return Cotangents(dy, ends)
+        elsewhere = np.setdiff1d(np.arange(s.B), self.places)
+        dy[steps:], dy[:, elsewhere] = 0, 0
+        for end in ends:
+            end[:, elsewhere] = 0
+            end[:] *= steps >= s.T
+        return Cotangents(dy, ends)
+
+    def rounded(self, array: Array) -> Array:
+        """Return numbers of the problem's dtype."""
+        if self.dtype == "bfloat16":
+            return _to_bfloat16(array)
+        return np.asarray(array).astype(STORED[self.dtype])
+
+    def shorter(self, steps: int) -> Problem:
+        """Return the same with fewer steps."""
+        return replace(self, shape=replace(self.shape, T=steps))
+
+    def _stream(self, part: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *f"{self.cell} {part}".encode()])
+
+
+def _to_bfloat16(array: Array) -> Array:
+    """Round to bfloat16, to nearest even, and hold the result in float32."""
+    bits = np.asarray(array).astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return rounded.astype(np.uint32).view(np.float32)
+
+
+def by_name(gradient: Sequence[Parameters]) -> dict[str, Any]:
+    """Return the gradients of all passes by name: W_l0 is that of the first pass."""
+    return {f"{name}_l{k}": array for k, p in enumerate(gradient) for name, array in p.items()}

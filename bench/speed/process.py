@@ -1,0 +1,116 @@
+"""A process for contenders: what it does, dying included, becomes a status, and the run goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from ...verify.isolation import Isolated, ProcessEnded, TimedOut
+from . import rows
+from .measuring import Asked
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+class SpeedProcess(Isolated):
+    """A worker process of this bench, with a fixed number of threads."""
+
+    def __init__(self, threads: int, memory: int, timeout: float) -> None:
+        super().__init__(memory, [os.getcwd()])  # where a user's own module may be
+        self.threads, self.timeout = threads, timeout
+        self.cache = ""
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self.cache = tempfile.mkdtemp(prefix="gatewise-")
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "gatewise.bench.speed.worker", str(self.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                start_new_session=True,  # so that compilers that it has started end with it
+                env=os.environ | self._own_environment() | self._search_path(),
+            )
+        return self._process
+
+    def _own_environment(self) -> dict[str, str]:
+        """Return threads for every library, and compilers whose work is not remembered."""
+        compiling = {
+            "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            "TORCHINDUCTOR_CACHE_DIR": self.cache,
+        }
+        return dict.fromkeys(THREADS, str(self.threads)) | compiling
+
+    def close(self) -> None:
+        """End the process, and remove what its compilers have written."""
+        super().close()
+        if self.cache:
+            shutil.rmtree(self.cache, ignore_errors=True)
+            self.cache = ""
+
+    def plain(self, do: str, **asked: Any) -> dict[str, Any]:
+        """Return the answer to anything but a group; ProcessEnded or TimedOut if there is none."""
+        found: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["found"]
+        return found
+
+    def group(self, asked: Asked) -> dict[str, Any]:
+        """Return the row of a group; a contender in which the process ends is left out, and told.
+
+        Where it cannot be known which it was, the whole group is.
+        """
+        gone: list[rows.Entry] = []
+        while True:
+            try:
+                found = self._ask({"do": "group", "group": asdict(asked)}, self.timeout)["found"]
+            except (ProcessEnded, TimedOut) as end:
+                status, message = _status(end)
+                lost = [self.last_case] if self.last_case in asked.subjects else asked.subjects
+                gone += [
+                    rows.Entry(name, of, status, message)
+                    for name in lost
+                    for of in asked.passes_of(name)
+                ]
+                left = tuple(name for name in asked.subjects if name not in lost)
+                asked = replace(asked, subjects=left)
+                if not left:
+                    return _empty(asked, gone)
+                continue
+            return _with(found, gone)
+
+
+def _status(end: Exception) -> tuple[str, str]:
+    if isinstance(end, TimedOut):
+        return rows.TIMEOUT, str(end)
+    said = str(end)
+    starved = "SIGKILL" in said or "MemoryError" in said or "bad_alloc" in said
+    return rows.OOM if starved else rows.UNSUPPORTED, said
+
+
+def _with(found: dict[str, Any], gone: list[rows.Entry]) -> dict[str, Any]:
+    return found | {"entries": [*found["entries"], *map(asdict, gone)]}
+
+
+def _empty(asked: Asked, gone: list[rows.Entry]) -> dict[str, Any]:
+    """Return the row of a group of which nothing is left."""
+    work: Mapping[str, Any] = {}
+    return {
+        "status": gone[0].status,
+        "message": gone[0].message,
+        "cell": asked.cell,
+        "shape": asdict(asked.shape),
+        "dtype": asked.dtype,
+        "threads": asked.threads,
+        "entries": [asdict(entry) for entry in gone],
+        "ceiling": {},
+        "work": work,
+        "seconds": 0.0,
+    }

@@ -1,0 +1,203 @@
+"""PyTorch on the CPU: its layers, on its own operators or on oneDNN's, and loops over its cells.
+
+Whatever ``verify`` builds as a torch module can be timed, a user's own class too: parameters and
+inputs become tensors once, and calls are made as users make them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ...verify.subjects import subject_named
+from ...verify.subjects.protocol import Subject
+from ...verify.subjects.torch_module import TorchModule, import_torch
+from ..cost.torch_counters import native
+from ..plan import UnsupportedError
+from .contender import FORWARD, FallbackError, Found, Prepared
+from .problem import Cotangents, Problem
+
+ONEDNN = "mkldnn_rnn_layer"
+"""The operator that holds a whole layer of oneDNN's."""
+
+
+class TorchPrepared(Prepared):
+    """A torch module with tensors; ``backend`` is the context in which it is called."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        subject: Subject,
+        built: TorchModule,
+        backend: Callable[[], AbstractContextManager[None]] = nullcontext,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.torch, self.problem, self.subject = import_torch(), problem, subject
+        self.built, self.backend, self.device = built, backend, device
+        self.keys = [built.key(name) for name, _ in built.module.named_parameters()]
+        self._fill(built.module.to(device=device, dtype=self._dtype))
+        self.x = self.tensor(problem.x).requires_grad_()
+        self.state = tuple(self.tensor(s).requires_grad_() for s in problem.state)
+        self._recorded: dict[bool, Any] = {}
+
+    @property
+    def _dtype(self) -> Any:
+        return getattr(self.torch, self.problem.dtype)
+
+    def tensor(self, array: Array) -> Any:
+        """Return an array's numbers in the problem's dtype, on the device."""
+        return self.torch.tensor(np.asarray(array)).to(device=self.device, dtype=self._dtype)
+
+    def _fill(self, module: Any) -> None:
+        packed = self.subject.pack(self.problem.case, self.problem.parameters)
+        with self.torch.no_grad():
+            for key, parameter in zip(self.keys, module.parameters(), strict=True):
+                parameter.copy_(self.tensor(packed[key]))
+
+    def run(self) -> tuple[Any, ...]:
+        """Call the module once; return y and the final states."""
+        hx = self.state[0] if len(self.state) == 1 else self.state
+        y, final = self.built.call(self.torch, self.built.module, self.x, hx, None)
+        return (y, *final)
+
+    def forward(self) -> Any:
+        """Run without recording."""
+        with self.backend(), self.torch.no_grad():
+            return self.run()
+
+    def training(self, cotangents: Any) -> Any:
+        """Run, recording, and return the gradients of everything."""
+        with self.backend():
+            outputs = self.run()
+            return outputs, self.torch.autograd.grad(outputs, self._leaves(), cotangents)
+
+    def backward(self, cotangents: Any) -> Any:
+        """Pull back through a run that was recorded before."""
+        return self._pulled(cotangents, weights=True)
+
+    def backward_data(self, cotangents: Any) -> Any:
+        """The same with parameters that want no gradients."""
+        return self._pulled(cotangents, weights=False)
+
+    def _pulled(self, cotangents: Any, *, weights: bool) -> Any:
+        outputs = self._record(weights=weights)
+        leaves = self._leaves() if weights else [self.x, *self.state]
+        with self.backend():
+            found = self.torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
+        return outputs, found
+
+    def _record(self, *, weights: bool) -> Any:
+        if weights not in self._recorded:
+            self.built.module.requires_grad_(weights)
+            with self.backend():
+                self._recorded[weights] = self.run()
+            self.built.module.requires_grad_(True)
+        return self._recorded[weights]
+
+    def _leaves(self) -> list[Any]:
+        return [*self.built.module.parameters(), self.x, *self.state]
+
+    def own(self, cotangents: Cotangents) -> Any:
+        """Return tensors, y's first."""
+        return [self.tensor(cotangents.y), *map(self.tensor, cotangents.final)]
+
+    def found(self, result: Any) -> Found:
+        """Return NumPy's arrays, float32 where NumPy has no such dtype."""
+        if not isinstance(result[0], tuple):
+            return Found(_array(result[0]), tuple(map(_array, result[1:])))
+        (y, *final), gradients = result
+        *weights, x = gradients[: -len(final)]
+        named = dict(zip(self.keys, map(_array, weights), strict=False))
+        initial = tuple(map(_array, gradients[-len(final) :]))
+        return Found(_array(y), tuple(map(_array, final)), named, _array(x), initial)
+
+    def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return torch's names."""
+        return self.subject.from_reference(self.problem.case, gradient)
+
+    def peak(self, of: str, cotangents: Any) -> int | None:
+        """Return the peak of what torch's allocator hands out during a call."""
+        sizes = [e.nbytes() for e in self._events(of, cotangents) if e.name() == "[memory]"]
+        return int(np.cumsum([0, *sizes]).max())
+
+    def operators(self) -> set[str]:
+        """Return the names of the operators of one forward pass."""
+        return {event.name().rpartition("::")[2] for event in self._events(FORWARD, None)}
+
+    def _events(self, of: str, cotangents: Any) -> Sequence[Any]:
+        """Return what torch's profiler sees of one call, in order of time."""
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as p:
+            kept = self.call(of, cotangents)
+        del kept
+        events = p.profiler.kineto_results.events()
+        return sorted(events, key=lambda event: int(event.start_ns()))
+
+
+def _array(tensor: Any) -> Array:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.element_size() == 2 else tensor).numpy()
+
+
+@dataclass(frozen=True)
+class TorchContender:
+    """A subject of ``verify`` that is a torch module, timed as a module.
+
+    ``path`` is "" for what torch chooses, or ``native`` or ``onednn`` to demand one.
+    """
+
+    name: str
+    subject: Subject
+    path: str = ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the subject's."""
+        return self.subject.cells
+
+    def version(self) -> str:
+        """Return torch's version, and what runs."""
+        return self.subject.version()
+
+    def prepare(self, problem: Problem) -> Prepared:
+        """Return the module with its tensors; FallbackError if another path runs than asked for."""
+        built = built_for(problem, self.subject)
+        prepared = TorchPrepared(
+            problem, self.subject, built, native if self.path == "native" else nullcontext
+        )
+        prepared.call(FORWARD, None)
+        onednn = ONEDNN in prepared.operators()
+        prepared.algorithm = "oneDNN" if onednn else "native"
+        if self.path == "onednn" and not onednn:
+            raise FallbackError("oneDNN was asked for, and PyTorch ran its own operators")
+        return prepared
+
+
+def built_for(problem: Problem, subject: Subject) -> TorchModule:
+    """Return the module of a problem; UnsupportedError says what the subject does not offer."""
+    if lacking := subject.options.lacking(problem.case):
+        raise UnsupportedError(subject.options.why(lacking))
+    built = subject.build(problem.case)
+    if not isinstance(built, TorchModule):
+        raise TypeError(f"{subject.name} is no torch module")
+    return built
+
+
+LAYERS, CELLS = ("RNN", "RNN-relu", "LSTM", "GRU"), ("RNNCell", "LSTMCell", "GRUCell")
+
+CONTENDERS = (
+    *(TorchContender(f"torch:{kind}", subject_named(f"torch:{kind}")) for kind in LAYERS + CELLS),
+    *(
+        TorchContender(f"torch-{path}:{kind}", subject_named(f"torch:{kind}"), path)
+        for path in ("native", "onednn")
+        for kind in LAYERS
+    ),
+)

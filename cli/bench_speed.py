@@ -1,0 +1,185 @@
+"""``gatewise bench speed``: how fast layers run, once they have proven right."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .bench_common import bench_options, carry
+from .common import COULD_NOT_RUN, DIFFERS
+
+if TYPE_CHECKING:
+    from ..bench.run import BenchRun
+    from ..bench.speed.analysis import Row
+
+COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %", "us/step",
+           "GFLOP/s", "ceiling", "bound by", "MB", "/formula", "first s", "as fast")  # fmt: skip
+
+
+@click.command()
+@click.argument("names", metavar="[SUBJECT]...", nargs=-1)
+@click.option("--cell", "cells", multiple=True, metavar="CELL",
+              help="Only this cell (see: gatewise cells); may be repeated.")  # fmt: skip
+@click.option("--shapes", multiple=True, metavar="NAME|GRID",
+              help="A named set, or sizes: H=64/128,B=1/16,T=50 are four shapes; D, L layers and "
+              "N directions as wanted.")  # fmt: skip
+@click.option("--pass", "passes", default="", metavar="PASS[,...]",
+              help="forward, backward, backward-data, training.")  # fmt: skip
+@click.option("--dtype", "dtypes", default="", metavar="DTYPE[,...]",
+              help="float32, float64, float16, bfloat16.")  # fmt: skip
+@click.option("--full", is_flag=True,
+              help="More shapes, float64, all passes, every framework there is.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--baseline", default="", metavar="SUBJECT", help="With whom to compare.")
+@click.option("--like", metavar="CLASS", help="torch.nn.LSTM, GRU or RNN, for a class of your own.")
+@click.option("--longest", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="A call that takes longer is not timed.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True,
+              help="Seconds for all contenders of a shape.")  # fmt: skip
+@click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
+              help="MiB that they may take; 0 for no limit.")  # fmt: skip
+@bench_options
+def command(
+    names: Sequence[str],
+    cells: Sequence[str],
+    shapes: Sequence[str],
+    passes: str,
+    dtypes: str,
+    full: bool,
+    threads: int,
+    baseline: str,
+    like: str | None,
+    longest: float | None,
+    timeout: float,
+    memory: int,
+    seed: int,
+    runs: Path,
+    resume: Path | None,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Time layers forward, backward and in training, each after it has proven right.
+
+    SUBJECTs are numpy:CELL, numpy-fast:lstm, torch-native:LSTM, torch-onednn:LSTM,
+    torch-compile:LSTMCell, cudnn:LSTM, or any of: gatewise subjects; FAMILY:* are all of a family.
+    Those of one cell take turns, in a process of their own. By default: the reference and PyTorch
+    in a few shapes, some four minutes. Exit code 1 if one is WRONG, 3 if nothing could be timed.
+    """
+    from ..bench.speed.planning import plan
+
+    settings = {
+        "subjects": list(names),
+        "cells": list(cells),
+        "shapes": list(shapes),
+        "passes": _split(passes),
+        "dtypes": _split(dtypes),
+        "full": full,
+        "threads": threads,
+        "baseline": baseline,
+        "like": like,
+        "longest": longest,
+        "timeout": timeout,
+        "memory": memory,
+    }
+    found = carry("speed", plan, settings, _tell, seed=seed, runs=runs, resume=resume, page=page,
+                  as_json=as_json)  # fmt: skip
+    _exit(found)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _tell(run: BenchRun) -> None:
+    from ..bench.speed.analysis import analysed
+    from ..bench.speed.planning import Wanted, left_out
+    from ..reports.terminal import print_rows
+
+    found = analysed(run)
+    _tell_machine(run)
+    for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in found):
+        alike = [r for r in found if (r.group.cell, r.group.dtype) == (cell, dtype)]
+        timed = [_told(r) for r in alike if r.entry.timing]
+        against = " and ".join(sorted({r.baseline for r in alike if r.baseline}))
+        click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
+        if timed:
+            print_rows(COLUMNS, timed, as_json=False)
+    for message, names in _messages(found).items():
+        click.echo(f"{', '.join(names)}: {message}")
+    statuses = Counter(r.entry.status for r in found)
+    click.echo(", ".join(f"{count} {status}" for status, count in statuses.items()))
+    for said in left_out(Wanted.checked(**run.settings)):
+        click.echo(f"left out: {said}; --full measures more")
+
+
+def _tell_machine(run: BenchRun) -> None:
+    """Say what was measured of the machine, and how much it differs from itself."""
+    from ..bench.speed import rows
+
+    machine = rows.piece(run, rows.CEILINGS)
+    for name, value in machine.get("ceilings", {}).items():
+        click.echo(f"{name}: {value:.3g}")
+    said = ", ".join(f"{k} {v}" for k, v in machine.get("environment", {}).items())
+    click.echo(f"threads {run.settings.get('threads')}; {said}")
+    click.echo(f"A/A noise floor: {100 * rows.floor(run):.1f} %")
+    click.echo("GFLOP/s: all products, 2 G H (D + H) B T forward, as oneDNN counts; DeepBench "
+               "leaves out those of the input. ceiling: the time of the same products alone, over "
+               "the time.")  # fmt: skip
+
+
+def _told(r: Row) -> tuple[str, ...]:
+    entry, timing, gate = r.entry, r.entry.timing, r.entry.gate
+    errors = [e for e in (gate.outputs, gate.gradients) if e is not None] if gate else []
+    interval = f"{1e3 * timing.low:.3g}-{1e3 * timing.high:.3g}" if timing else ""
+    return (
+        str(r.shape),
+        f"{entry.subject} ({entry.algorithm})" if entry.algorithm else entry.subject,
+        entry.of,
+        entry.status,
+        f"{max(errors):.1e}" if errors else "",
+        f"{1e3 * timing.median:.3g}" if timing else "",
+        interval,
+        _number(r.us_per_step),
+        _number(r.gflops),
+        f"{100 * r.share:.0f} %" if r.share is not None else "",
+        r.regime,
+        f"{entry.peak / 1e6:.3g}" if entry.peak is not None else "",
+        _number(r.memory),
+        _number(entry.first),
+        _against(r),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _against(r: Row) -> str:
+    c = r.comparison
+    if c is None:
+        return ""
+    return f"{1 / c.ratio:.3g} [{1 / c.high:.3g}, {1 / c.low:.3g}] {c.verdict}"
+
+
+def _messages(found: Sequence[Row]) -> dict[str, dict[str, None]]:
+    """Return who has no time, by the reason."""
+    said: dict[str, dict[str, None]] = {}
+    for r in found:
+        if r.entry.message:
+            said.setdefault(f"{r.entry.status}: {r.entry.message}", {})[r.entry.subject] = None
+    return said
+
+
+def _exit(run: BenchRun) -> None:
+    from ..bench.speed import rows
+
+    entries = [entry for group in rows.groups(run) for entry in group.entries]
+    if any(entry.status == rows.WRONG for entry in entries):
+        sys.exit(DIFFERS)
+    if not any(entry.timing for entry in entries):
+        sys.exit(COULD_NOT_RUN)
