@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,35 +19,33 @@ if TYPE_CHECKING:
     from ..bench.run import BenchRun
 
 
-class _Numbers(click.ParamType):
-    """Numbers with commas between them."""
+def _numbers(
+    kind: type[int] | type[float], least: float
+) -> Callable[[click.Context, click.Parameter, str | None], list[float]]:
+    """Return what reads numbers with commas between them; no text is no numbers."""
 
-    name = "numbers"
-
-    def __init__(self, kind: type[int] | type[float], least: float) -> None:
-        self._kind, self._least = kind, least
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[float]:
+    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float]:
         try:
-            found = [self._kind(part) for part in value.split(",")]
+            found = [kind(part) for part in text.split(",")] if text else []
         except ValueError:
-            self.fail(f"{value!r}: expected numbers with commas between them", param, ctx)
-        if not all(self._least <= number < float("inf") for number in found):
-            self.fail(f"{value!r}: expected numbers of at least {self._least:g}", param, ctx)
-        return found
+            found = [math.nan]
+        if not all(least <= number < math.inf for number in found):
+            raise click.BadParameter(f"{text!r}: expected numbers of at least {least:g}, "
+                                     "with commas between them")  # fmt: skip
+        return list(found)
+
+    return read
 
 
 @click.command("decay")
 @click.argument("cells", metavar="[CELL]...", nargs=-1)
 @click.option("--steps", type=click.IntRange(min=10), help="Lags.  [default: 250]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Draws of every setting.  [default: 20]")
-@click.option("--hidden", type=_Numbers(int, 1), metavar="H,...",
+@click.option("--hidden", callback=_numbers(int, 1), metavar="H,...",
               help="State widths; the first is the usual one.  [default: 32,16,64]")  # fmt: skip
-@click.option("--gains", type=_Numbers(float, 0), metavar="G,...",
+@click.option("--gains", callback=_numbers(float, 0), metavar="G,...",
               help="U ~ N(0, G²/H).  [default: 0.5,1,2,3,4]")  # fmt: skip
-@click.option("--forget-biases", type=_Numbers(float, -100), metavar="B,...",
+@click.option("--forget-biases", callback=_numbers(float, -100), metavar="B,...",
               help="Of the gate that keeps the state.  [default: 0,1,2,5]")  # fmt: skip
 @click.option("--lyapunov-steps", type=click.IntRange(min=20),
               help="Steps of the Lyapunov exponents.  [default: 250]")  # fmt: skip
@@ -56,9 +56,9 @@ def command(
     cells: Sequence[str],
     steps: int | None,
     seeds: int | None,
-    hidden: list[float] | None,
-    gains: list[float] | None,
-    forget_biases: list[float] | None,
+    hidden: list[float],
+    gains: list[float],
+    forget_biases: list[float],
     lyapunov_steps: int | None,
     full: bool,
     seed: int,
@@ -78,10 +78,10 @@ def command(
     from ..reference.cells import cell_named
 
     for name in cells:
-        or_usage(lambda name=name: cell_named(name))
+        or_usage(partial(cell_named, name))
     settings = {
-        "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": hidden or [],
-        "gains": gains or [], "forget_biases": forget_biases or [],
+        "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": hidden,
+        "gains": gains, "forget_biases": forget_biases,
         "lyapunov_steps": lyapunov_steps, "full": full,
     }  # fmt: skip
     run = carry(decay.KIND, decay.plan, settings, _tell,

@@ -24,7 +24,7 @@ from .rows import CostRow
 from .trajectory import follow, wander
 
 EVERY = 10
-"""At one of so many blocks of inputs plain steps are taken."""
+"""At one of so many blocks of inputs, the first included, plain steps are taken."""
 
 MEMORY, LYAPUNOV = Setting("rnn", 64), Setting("rnn", 4)
 """Quick ones, as the memory alone is looked at, over many steps that are traced slowly."""
@@ -63,7 +63,7 @@ class _Interrupted(Inputs):
     def block(self, k: int) -> Array:
         found = super().block(k)
         self._blocks += 1
-        if self._blocks % EVERY:
+        if self._blocks % EVERY != 1:
             return found
         cell, p, state = self._problem.cell, self._problem.p, self._state
         begin = time.perf_counter()

@@ -14,7 +14,7 @@ from .transition import Transition
 
 
 def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> float | None:
-    """Return the mean over time of ln of what the unit keeps that keeps most; None if no path.
+    """Return the mean over units and time of ln of what they keep; None if there is no such path.
 
     That is the diagonal of ∂c_t/∂c_{t-1} with h held fixed (E19) where a cell has a state c, and
     what the gate keeps of h where h is all that a cell has.
@@ -24,7 +24,7 @@ def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> fl
         return None
     with np.errstate(divide="ignore"):
         logs = [np.log(np.abs(_kept(cell, transition, step))) for step in steps]
-    return float(np.mean(logs, axis=0).max())
+    return float(np.mean(logs))
 
 
 def _kept(cell: Cell, transition: Transition, step: Step) -> Array:

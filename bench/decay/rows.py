@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class DecayRow:
     ``bands`` and ``rates`` by state, and for all states together under ``joint``. ``rest`` is
     measured without input in the zero state, ``rest_theory`` what theory has for it, ``threshold``
     the gain at which that is 0. ``bound``: ln ‖U‖₂, the most that a step can add. ``direct``: the
-    same rate along the direct path alone, of the unit that keeps most. ``mean_of_logs`` and
+    same rate along the direct path alone, the mean over units. ``mean_of_logs`` and
     ``log_of_mean`` at the last lag. ``overflowed``: seeds whose state left float64;
     ``vanished``: seeds whose gradient is exactly 0 at the last lag.
     """
@@ -174,6 +174,6 @@ def to_json(row: object) -> dict[str, Any]:
 KINDS = {"validation": ValidationRow, "decay": DecayRow, "clipping": ClippingRow, "cost": CostRow}
 
 
-def of_kind(rows: tuple[Mapping[str, Any], ...], what: str) -> list[Any]:
+def of_kind(rows: Sequence[Mapping[str, Any]], what: str) -> list[Any]:
     """Return the rows that hold ``what``, read and checked."""
     return [from_json(KINDS[what], r) for r in rows if r["status"] == OK and r.get("what") == what]

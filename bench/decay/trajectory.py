@@ -77,7 +77,8 @@ def follow(
     """
     skipped = math.ceil(warm_up / BLOCK)
     every = BLOCK * math.ceil(math.sqrt(steps) / BLOCK)
-    state, checkpoints = start, []
+    checkpoints: list[State] = []
+    state = start
     for x in _inputs(inputs, 0, 0, skipped * BLOCK):
         state, _ = transition.step(x, state)
     for first in range(0, steps, every):

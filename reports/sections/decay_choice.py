@@ -14,16 +14,19 @@ FAMILY = ("rnn", "lstm", "lstm-peephole", "gru", "lstm-phased", "skip-lstm")
 
 
 def chosen(rows: Sequence[DecayRow]) -> list[DecayRow]:
-    """Return the row of the usual setting of every cell: the first of it in the run."""
+    """Return the row of the usual setting of every cell: the first of it in the run.
+
+    Those of ``FAMILY`` come first, in its order.
+    """
     found: dict[str, DecayRow] = {}
     for row in rows:
         found.setdefault(row.cell, row)
-    return list(found.values())
+    return sorted(found.values(), key=lambda r: (*FAMILY, r.cell).index(r.cell))
 
 
 def family(rows: Sequence[DecayRow]) -> list[DecayRow]:
-    """Return the rows of ``FAMILY``, or of the first six cells where there are fewer than two."""
-    found = sorted((r for r in rows if r.cell in FAMILY), key=lambda r: FAMILY.index(r.cell))
+    """Return those of ``chosen`` in ``FAMILY``, or the first six where there are fewer than two."""
+    found = [row for row in rows if row.cell in FAMILY]
     return found if len(found) > 1 else list(rows)[: len(FAMILY)]
 
 

@@ -18,6 +18,8 @@ SMALLEST = {"float16": -24, "float32": -149, "float64": -1074}
 LARGEST = {"float16": 16, "float32": 128, "float64": 1024}
 """Powers of two that are just too large."""
 
+NORM = "norm of the gradient (log10)"
+
 TOP = 10
 """Orders of magnitude above 1 that are shown of what should vanish."""
 
@@ -78,9 +80,10 @@ def clipping(rows: Sequence[ClippingRow]) -> Figure:
     """Return exploding gradients with and without clipping."""
     return Figure(
         "decay-clipping", "Exploding gradients, with and without clipping",
-        "Medians over the same seeds; threshold 1. The cotangent on the state grows until float32 "
-        "ends (dotted) unless it is clipped at every step; the parameters' gradient is limited "
-        "when it is clipped once at the end, while it is finite.",
+        "Medians over the same seeds; threshold 1. Solid, and short dashes: not clipped. The "
+        "cotangent on the state grows until float32 ends (dotted black) unless it is clipped at "
+        "every step; the parameters' gradient is limited when it is clipped once at the end, "
+        "while it is finite.",
         "Without clipping norms rise along straight lines; with clipping they stay at 1 or below.",
         lambda: _clipping(rows),
     )  # fmt: skip
@@ -97,7 +100,7 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
     lag = alt.X("lag:Q", title="lag k (steps)", scale=alt.Scale(nice=False))
     base = alt.Chart(alt.Data(values=values))
     colour = alt.Color("cell:N", sort=names, legend=None)
-    norm = alt.Y("median:Q", title="log₁₀ ‖gradient‖", scale=scale)
+    norm = alt.Y("median:Q", title=NORM, scale=scale, axis=alt.Axis(tickCount=8))
     band = base.mark_area(opacity=0.16, clip=True).encode(
         lag, alt.Y("low:Q", scale=scale), alt.Y2("high:Q"), colour
     )
@@ -124,12 +127,13 @@ def _states(rows: Sequence[DecayRow]) -> Any:
     values = [v for row in rows for name in row.bands if name != "joint" for v in _curve(row, name)]
     base = alt.Chart(alt.Data(values=values))
     lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=3))
-    colour = alt.Color("state:N", title="gradient on", legend=alt.Legend(orient="top"))
-    band = base.mark_area(opacity=0.2).encode(
-        lag, alt.Y("low:Q", title="log₁₀ ‖gradient‖"), alt.Y2("high:Q"), colour
+    state = {"sort": ["h", "c"], "title": "gradient on"}
+    colour = alt.Color("state:N", legend=alt.Legend(orient="top", symbolOpacity=1), **state)
+    band = base.mark_area(opacity=0.15).encode(
+        lag, alt.Y("low:Q", title="norm (log10)"), alt.Y2("high:Q"), colour
     )
     line = base.mark_line(strokeWidth=1.6).encode(
-        lag, alt.Y("median:Q"), colour, alt.StrokeDash("state:N", legend=None)
+        lag, alt.Y("median:Q"), colour, alt.StrokeDash("state:N", legend=None, **state)
     )
     panel = alt.layer(band, line).properties(width=128, height=96)
     names = [row.cell for row in rows]
@@ -147,7 +151,7 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
     ]
     names = [name for _, name, _ in _residuals(shown)]
     cell = {"sort": names, "title": "cell (residual of the sum rule)"}
-    legend = alt.Legend(labelLimit=320, symbolSize=400, symbolStrokeWidth=2)
+    legend = alt.Legend(labelLimit=320)
     line = alt.Chart(alt.Data(values=values)).mark_line(point=alt.OverlayMarkDef(size=14))
     zero = alt.Chart(alt.Data(values=[{"exponent": 0}])).mark_rule(strokeWidth=1)
     return alt.layer(
@@ -179,11 +183,11 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         for k, value in enumerate(product.log_sigma)
         if value is not None
     ]
-    lags = sorted({value["lag"] for value in values}, key=int)
+    lags = sorted({value["lag"] for value in values}, key=lambda lag: int(str(lag)))
     line = alt.Chart(alt.Data(values=values)).mark_line(point=alt.OverlayMarkDef(size=10))
     panel = line.encode(
         alt.X("place:Q", title="number of the singular value"),
-        alt.Y("size:Q", title="log₁₀ σ"),
+        alt.Y("size:Q", title="singular value (log10)"),
         alt.Color("lag:N", title="lag k (steps)", sort=lags),
         alt.StrokeDash("lag:N", legend=None, sort=lags),
         tooltip=["cell:N", "lag:N", "place:Q", "size:Q"],
@@ -211,14 +215,13 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
         if value is not None
     ]
     what = {"sort": list(curves), "title": "gradient of the"}
-    legend = alt.Legend(orient="top", columns=2, labelLimit=320, symbolSize=400,
-                        symbolStrokeWidth=2)  # fmt: skip
+    legend = alt.Legend(orient="top", columns=2, labelLimit=320)
     base = alt.Chart(alt.Data(values=values))
     line = base.mark_line().encode(
         alt.X("lag:Q", title="lag (steps)"),
-        alt.Y("norm:Q", title="log₁₀ ‖gradient‖"),
+        alt.Y("norm:Q", title=NORM),
         alt.Color("what:N", legend=legend, **what),
-        alt.StrokeDash("what:N", **what, legend=legend),
+        alt.StrokeDash("what:N", legend=None, sort=list(curves)),
         tooltip=["what:N", "lag:Q", "norm:Q"],
     )
     end = base.mark_rule(strokeDash=[2, 3], strokeWidth=1).encode(
@@ -262,7 +265,7 @@ def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> li
     ]
     base = alt.Chart(alt.Data(values=values)).encode(alt.Y("size:Q", scale=scale))
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1)
-    text = base.mark_text(align="left", baseline="bottom", dy=-2, fontSize=11)
+    text = base.mark_text(align="left", baseline="bottom", dx=5, dy=-2, fontSize=11)
     return [rule, text.encode(alt.XDatum(0), text="name:N")] if values else []
 
 

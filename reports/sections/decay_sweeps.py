@@ -27,7 +27,8 @@ def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
     return Figure(
         "decay-bias", "How long the gradient lasts, by forget bias",
         "Steps in which it halves: measured, with the 95 % interval over seeds, on all paths and "
-        "on the direct one (of the unit that keeps most), beside ln 2 / ln(1 + e^−b)."
+        "on the direct one (mean over units), beside ln 2 / ln(1 + e^−b). Inputs move the gates, "
+        "and the mean of ln f is below the ln of the mean; other paths add to the direct one."
         + (f" Without half-life, as it does not vanish: {', '.join(left)}." if left else ""),
         "Half-lives grow with the bias along the formula's curve; with all paths they are longer.",
         lambda: _by_bias(found),
@@ -41,10 +42,10 @@ def by_gain(rows: Sequence[DecayRow]) -> Figure | None:
         return None
     return Figure(
         "decay-gain", "When gradients explode, by gain",
-        "Slope of ln ‖gradient‖ a step: driven by inputs, with the 95 % interval over seeds, and "
-        "at rest in the zero state, beside theory for H → ∞ (line) and the gain from which it "
-        "explodes there (dashed). Inputs drive gates and tanh from their steepest point and put "
-        "it off.",
+        "Slope of ln ‖gradient‖ a step: driven by inputs (circles, with the 95 % interval over "
+        "seeds), and at rest in the zero state (squares), beside theory for H → ∞ (line) and the "
+        "gain from which it explodes there (dashed). Inputs drive gates and tanh away from their "
+        "steepest point, and so put it off.",
         "Rates rise with the gain; at rest they cross 0 at the predicted threshold, driven later.",
         lambda: _by_gain(found),
     )  # fmt: skip
@@ -61,17 +62,18 @@ def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
         {"b": b, "steps": closed_forms.half_life(b)} for b in _between(least - 0.3, most + 0.3)
     ]
     bias = alt.X("b:Q", title="forget bias b", scale=alt.Scale(nice=False))
-    steps = alt.Y("steps:Q", title="half-life (steps)", scale=alt.Scale(type="log"))
+    ticks = [k * 10**power for power in range(-1, 5) for k in (1, 2, 5)]
+    steps = alt.Y("steps:Q", title="half-life (steps)", axis=alt.Axis(values=ticks, format="~g"),
+                  scale=alt.Scale(type="log", nice=False, padding=12))  # fmt: skip
     curve = alt.Chart(alt.Data(values=formula)).mark_line(color="currentColor", strokeWidth=1.5)
     end = alt.Chart(alt.Data(values=formula[-1:])).mark_text(
-        align="right", dx=-12, fontSize=12, dy=-4, text="ln 2 / ln(1 + e⁻ᵇ)"
+        align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
     )
-    names = sorted({value["what"] for value in values})
     base = alt.Chart(alt.Data(values=values))
-    colour = alt.Color("what:N", title="measured", sort=names)
-    points = base.mark_point(size=70, filled=True, opacity=1).encode(
-        bias, steps, colour, alt.Shape("what:N", title="measured", sort=names),
-        tooltip=["what:N", "b:Q", "steps:Q", "low:Q", "high:Q"],
+    colour = alt.Color("cell:N", title="cell", sort=list(found))
+    points = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
+        bias, steps, colour, alt.Shape("path:N", title="measured on"),
+        tooltip=["cell:N", "path:N", "b:Q", "steps:Q", "low:Q", "high:Q"],
     )  # fmt: skip
     bars = base.mark_rule(strokeWidth=1.5).encode(bias, alt.Y("low:Q"), alt.Y2("high:Q"), colour)
     return alt.layer(
@@ -83,13 +85,13 @@ def _half_lives(row: DecayRow) -> list[dict[str, Any]]:
     rate, found = row.rate, []
     if row.sense == "vanishes" and row.half_life and rate.low and rate.high:
         found.append({
-            "what": f"{row.cell}, all paths", "b": row.forget_bias, "steps": row.half_life,
+            "cell": row.cell, "path": "all paths", "b": row.forget_bias, "steps": row.half_life,
             "low": math.log(2) / -rate.low, "high": math.log(2) / -rate.high,
         })  # fmt: skip
     if row.direct is not None and row.direct < 0:
         steps = math.log(2) / -row.direct
         found.append({
-            "what": f"{row.cell}, direct path", "b": row.forget_bias, "steps": steps,
+            "cell": row.cell, "path": "direct path", "b": row.forget_bias, "steps": steps,
             "low": steps, "high": steps,
         })  # fmt: skip
     return found
@@ -122,8 +124,8 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
     # One table for all layers, so that they can be drawn in panels: each layer takes its own rows.
     values = [*points, *theory, *crossings, *({"cell": name, "zero": 0} for name in found)]
     base, gain = alt.Chart(alt.Data(values=values)), alt.X("g:Q", title="gain g")
-    colour = alt.Color("what:N", title=None, sort=["driven", "at rest"],
-                       legend=alt.Legend(orient="top"))  # fmt: skip
+    kinds = ["driven", "at rest"]
+    colour = alt.Color("what:N", title=None, sort=kinds, legend=alt.Legend(orient="top"))
     measured = base.transform_filter("isValid(datum.what)")
     layers = [
         base.transform_filter("isValid(datum.zero)").mark_rule(strokeWidth=1).encode(y="zero:Q"),
@@ -137,7 +139,7 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
             gain, alt.Y("low:Q"), alt.Y2("high:Q"), colour
         ),
         measured.mark_point(filled=True, size=55, opacity=1).encode(
-            gain, alt.Y("rate:Q"), colour, alt.Shape("what:N", sort=["driven", "at rest"]),
+            gain, alt.Y("rate:Q"), colour, alt.Shape("what:N", sort=kinds, legend=None),
             tooltip=["cell:N", "what:N", "g:Q", "rate:Q", "low:Q", "high:Q"],
         ),
     ]  # fmt: skip

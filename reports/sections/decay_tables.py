@@ -45,8 +45,9 @@ def rates(rows: Sequence[DecayRow]) -> Table:
             for row in rows
         ),
         "Rates of h, c and all other states together; undecided: the interval over seeds has both "
-        "signs. The direct path is what the unit keeps that keeps most, without any matrix "
-        "(E19). λ₁ is the first Lyapunov exponent of the first seed, beside that seed's own rate.",
+        "signs. The direct path is what units keep of themselves without any matrix (E19): the "
+        "mean of its ln. λ₁ is the first Lyapunov exponent of the first seed, beside that seed's "
+        "own rate.",
     )  # fmt: skip
 
 
