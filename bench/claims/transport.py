@@ -15,7 +15,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import log_norms
-from ..decay.inputs import Inputs, block_length
+from ..decay.inputs import Inputs
 from ..decay.jacobian import state_jacobians
 from ..decay.lyapunov import Exponents, exponents
 from ..decay.problem import Problem
@@ -25,7 +25,7 @@ from ..decay.transition import Bound, random_unit_cotangent
 
 
 def problem(
-    name: str, p: Parameters, rng: np.random.Generator, steps: int, *,
+    name: str, p: Parameters, rng: np.random.Generator, *,
     inputs: float = 1.0, start: State | None = None,
 ) -> Problem:  # fmt: skip
     """Return a cell with weights ``p``, N(0, inputs²) input, and a start (1, width): zeros."""
@@ -33,8 +33,7 @@ def problem(
     sizes = Sizes(D, H)
     transition = Bound(cell, p, sizes)
     start = cell.initial_state(np.zeros(()), 1, sizes) if start is None else start
-    seed = (int(rng.integers(2**32)),)
-    drawn = Inputs(cell, sizes, seed, block_length(steps), inputs)
+    drawn = Inputs(cell, sizes, (int(rng.integers(2**32)),), inputs)
     cotangent = random_unit_cotangent(transition, rng)
     return Problem(cell, sizes, p, transition, drawn, start, cotangent)
 
@@ -50,7 +49,7 @@ def log_gradients(
     """
     found = []
     for _ in range(rows):
-        one = problem(name, p, rng, steps, inputs=inputs, start=start)
+        one = problem(name, p, rng, inputs=inputs, start=start)
         trajectory = one.follow(steps, 0)
         if trajectory.overflowed:
             found.append(np.full(steps + 1, -np.inf))
@@ -63,7 +62,7 @@ def lyapunov(
     name: str, p: Parameters, rng: np.random.Generator, *, steps: int, transient: int
 ) -> Exponents:
     """Return the Lyapunov exponents of the whole state with N(0, 1) input."""
-    one = problem(name, p, rng, steps)
+    one = problem(name, p, rng)
     walk = wander(one.transition, one.inputs, one.start)
     jacobians = state_jacobians(one.transition, islice(walk, transient, None))
     return exponents(jacobians, steps=steps, transient=transient)

@@ -88,7 +88,7 @@ def _straightness(logs: Array) -> float:
 
 def _zero_lag(rng: np.random.Generator) -> float:
     """Return the lag at which an unscaled float32 gradient becomes exactly 0 in every entry."""
-    one = problem("rnn", scaled_to(0.9, rng), rng, 1000)
+    one = problem("rnn", scaled_to(0.9, rng), rng)
     zero = loss(one, one.follow(1000, 0), "float32").zero
     return np.inf if zero is None else float(zero)
 
@@ -154,8 +154,8 @@ def _radius(J: Array) -> float:
     return float(np.abs(np.linalg.eigvals(J)).max())
 
 
-WORDS, LEFT = 20, 0.01
-"""The claim's lag, and the share below which a gradient is said to be lost."""
+WORDS, LEFT, DRAWS = 20, 0.01, 20
+"""The claim's lag, the share below which a gradient is said to be lost, draws of each kind."""
 
 
 @claim(
@@ -163,7 +163,7 @@ WORDS, LEFT = 20, 0.01
     documents=("D3",), about=("E07", "E11"), reading=OPEN,
 )  # fmt: skip
 def twenty_words(e: Evidence, rng: np.random.Generator) -> None:
-    """Measure what is left of a gradient at lag 20, for several initialisations, 20 draws each."""
+    """Measure what is left of a gradient at lag 20, for several initialisations."""
     inits: dict[str, tuple[Callable[[], Parameters], float]] = {
         "PyTorch's default, U(-1/√H, 1/√H)": (lambda: torch_default("rnn", rng), 1.0),
         "N(0, 0.5²/H)": (lambda: gaussian("rnn", 0.5, rng), 1.0),
@@ -174,7 +174,7 @@ def twenty_words(e: Evidence, rng: np.random.Generator) -> None:
     }
     lost = {}
     for name, (make, inputs) in inits.items():
-        draws = (make() for _ in range(20))
+        draws = (make() for _ in range(DRAWS))
         logs = np.concatenate([
             log_gradients("rnn", p, rng, 60, inputs=inputs, rows=ROWS) for p in draws
         ], axis=1)  # fmt: skip
