@@ -12,6 +12,14 @@ nox.options.sessions = ["tests", "lint", "types"]
 nox.options.error_on_missing_interpreters = True
 CONSTRAINTS = ["-c", "constraints.txt"]
 SUBJECTS = ["torch:RNN", "torch:LSTM", "torch:GRU"]
+BENCHES = {
+    "cost": [],
+    "ladder": [],
+    "decay": [],
+    "memory": ["--lag", "8", "--lag", "32", "--seeds", "2"],
+    "speed": [],
+}
+"""Each bench, and how it is kept small: all of them end within ten minutes on two cores."""
 CONFORMANCE = Path("reports/out/conformance")
 
 
@@ -83,10 +91,52 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
+    """Run the benches, small, into one report; name some of them, or give --full, after ``--``."""
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures]")
+    asked = [name for name in session.posargs if name in BENCHES] or list(BENCHES)
+    options = [option for option in session.posargs if option not in BENCHES]
+    folders = [_benched(session, name, options) for name in asked]
+    session.run("gatewise", "report", *folders, "-o", "reports/out/bench/index.html")
+    if left := [name for name in BENCHES if name not in asked]:
+        session.log(f"left out: {', '.join(left)}")
+
+
+def _benched(session: nox.Session, name: str, options: list[str]) -> str:
+    """Run one bench; return the folder of its run. Exit code 1 is a finding, and in the report."""
+    runs = Path("reports/out/bench") / name
+    before = set(runs.glob("*/run.json"))
+    small = [] if "--full" in options else BENCHES[name]
+    session.run("gatewise", "bench", name, *small, *options, "--runs", str(runs),
+                success_codes=[0, 1, 3])  # fmt: skip
+    (made,) = set(runs.glob("*/run.json")) - before
+    return str(made.parent)
+
+
+@nox.session
+def reference_speed(session: nox.Session) -> None:
     """Measure the reference beside torch.nn.LSTM, and gradcheck beside the gradient checks."""
     session.install(*CONSTRAINTS, "-e", ".[torch,test]")
     session.run("python", "-m", "gatewise.bench.speed_ratio", *session.posargs)
     session.run("python", "-m", "gatewise.bench.gradcheck_cost")
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Make the project's own report anew: checks, planted errors, claims and benches."""
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,onnx]")
+    runs = Path("reports/out/publish")
+    before = set(runs.glob("*/run.json"))
+    commands = [
+        ["verify", "torch:*", "onnxruntime:*", "--budget", "quick",
+         "--deviations", "reports/conformance/deviations.toml"],
+        ["mutants", "--budget", "quick"],
+        ["claims"],
+        *(["bench", name, *small] for name, small in BENCHES.items()),
+    ]  # fmt: skip
+    for command in commands:
+        session.run("gatewise", *command, "--runs", str(runs), success_codes=[0, 1, 3])
+    made = sorted(str(path.parent) for path in set(runs.glob("*/run.json")) - before)
+    session.run("gatewise", "report", *made, "-o", "reports/published")
 
 
 @nox.session

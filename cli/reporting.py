@@ -13,9 +13,10 @@ from .common import COULD_NOT_RUN, RUNS, probe, runs_option, stop
 @click.command()
 @click.argument("given", metavar="[RUN]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
+    "-o", "--output", type=click.Path(path_type=Path),
     default=Path("gatewise-report.html"), show_default=True,
-    help="What it is follows from its ending: .html, .md, .xml (JUnit) or .json (badge).",
+    help="What it is follows from its ending: .html, .md, .xml (JUnit), .json (badge); or a "
+    "folder, for all of them and the figures.",
 )  # fmt: skip
 @runs_option
 def report(given: Sequence[Path], output: Path, runs: Path) -> None:
@@ -31,24 +32,30 @@ def write_report(
 ) -> None:
     """Read runs and write what they say; stop with a sentence where that cannot be done."""
     from ..reports.any_run import newest, read
-    from ..reports.formats import FormatError, written
+    from ..reports.formats import FormatError, everything, written
     from ..verify.reading import RunFileError
 
-    if output.suffix == ".html":
+    whole = output.suffix == "" or output.is_dir()
+    if whole or output.suffix == ".html":
         require_page()
     try:
         paths = given or [newest(runs)]
         folders = [path.parent if path.name == "run.json" else path for path in paths]
         once = {folder.resolve(): folder for folder in folders}
-        text = written([read(folder) for folder in once.values()], output)
+        read_runs = [read(folder) for folder in once.values()]
+        if whole:
+            files = {output / name: content for name, content in everything(read_runs)}
+        else:
+            files = {output: written(read_runs, output).encode()}
     except FormatError as error:
         raise click.UsageError(str(error)) from error
     except RunFileError as error:
         stop(str(error), COULD_NOT_RUN)
-    probe(output)
-    output.write_text(text, encoding="utf-8")
+    for path, content in files.items():
+        probe(path)
+        path.write_bytes(content)
     if not quiet:
-        click.echo(f"report: {output.resolve()}")
+        click.echo(f"report: {(output / 'index.html' if whole else output).resolve()}")
 
 
 def require_page() -> None:

@@ -57,11 +57,12 @@ def specification(chart: Any) -> dict[str, Any]:
     return spec
 
 
-def svg(chart: Any) -> str:
-    """Return a chart as an SVG element that inherits its text colour."""
+def svg(chart: Any, *, standing_alone: bool = False) -> str:
+    """Return a chart as an SVG element that inherits its text colour, or as a file of its own."""
     import vl_convert
 
-    drawn: str = vl_convert.vegalite_to_svg(specification(chart))
+    spec = _on_white(chart) if standing_alone else specification(chart)
+    drawn: str = vl_convert.vegalite_to_svg(spec)
     return drawn
 
 
@@ -69,10 +70,13 @@ def png(chart: Any, scale: float = 2.0) -> bytes:
     """Return a chart as a PNG with black text on white."""
     import vl_convert
 
-    said = json.dumps(specification(chart)).replace("currentColor", "#1d1c1a")
-    spec = {**json.loads(said), "background": "white"}
-    drawn: bytes = vl_convert.vegalite_to_png(spec, scale=scale)
+    drawn: bytes = vl_convert.vegalite_to_png(_on_white(chart), scale=scale)
     return drawn
+
+
+def _on_white(chart: Any) -> dict[str, Any]:
+    said = json.dumps(specification(chart)).replace("currentColor", "#1d1c1a")
+    return {**json.loads(said), "background": "white"}
 
 
 def library() -> str:

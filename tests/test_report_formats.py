@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise.bench import run as bench_run
 from gatewise.cli import main
 from gatewise.reports.badge import badge
 from gatewise.reports.formats import written
@@ -135,3 +136,27 @@ def test_a_hostile_run_makes_a_report_without_markup():
     assert "<img" not in text
     assert "@all" not in text
     assert "](http://" not in text
+
+
+def test_a_folder_gets_everything(folder, tmp_path):
+    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "all")])
+    assert told.exit_code == 0, told.output
+    names = {path.name for path in (tmp_path / "all").iterdir()}
+    assert names == {"index.html", "report.md", "junit.xml", "badge.json"}
+
+
+def test_figures_are_files_with_black_text_on_white(tmp_path):
+    pytest.importorskip("altair")
+    bench_run.start(tmp_path / "b", kind="memory", command="c", seed=0, settings={}, planned=["a"])
+    row = {
+        "id": "a", "status": "OK", "task": "copy", "cell": "gru", "lag": 8, "seed": 0, "hidden": 9,
+        "parameters": 99, "success": 1.0, "loss": 0.1, "diverged": False, "seconds": 1.0,
+    }  # fmt: skip
+    bench_run.append(tmp_path / "b", row)
+    CliRunner().invoke(main, ["report", str(tmp_path / "b"), "-o", str(tmp_path / "all")])
+    drawn = (tmp_path / "all" / "figures" / "memory-lag.svg").read_text(encoding="utf-8")
+    picture = (tmp_path / "all" / "figures" / "memory-lag.png").read_bytes()
+
+    assert "currentColor" not in drawn
+    assert picture.startswith(b"\x89PNG")
+    assert not (tmp_path / "all" / "badge.json").exists()
