@@ -1,4 +1,4 @@
-"""Gradients carried back: by any cell, over any lag, in any arithmetic, and in little memory."""
+"""Gradients carried back: by any cell, over any lag, and in little memory."""
 
 import tracemalloc
 from itertools import islice
@@ -7,36 +7,24 @@ import numpy as np
 import pytest
 
 from gatewise.bench.decay.adjoint import carried, log_norms
-from gatewise.bench.decay.clipping import clipped
 from gatewise.bench.decay.direct import direct_rate
-from gatewise.bench.decay.horizon import loss, rounded
-from gatewise.bench.decay.inputs import BLOCK, Inputs
+from gatewise.bench.decay.inputs import BLOCK
 from gatewise.bench.decay.jacobian import state_jacobian, state_jacobians
 from gatewise.bench.decay.lyapunov import exponents
-from gatewise.bench.decay.problem import Problem, Setting, draw, keeping_gate
+from gatewise.bench.decay.problem import Setting, draw, keeping_gate
 from gatewise.bench.decay.trajectory import wander
 from gatewise.bench.decay.transition import Bound, joined, parted
 from gatewise.bench.plan import UnsupportedError
 from gatewise.reference.bptt import state_jacobian as literal_jacobian
 from gatewise.reference.cell import Cell
 from gatewise.reference.cells import cell_named, cells
-from gatewise.reference.parameters import Parameters, Sizes
+from gatewise.reference.parameters import Sizes
 from gatewise.reference.sequence import backpropagate, unroll
+from linear_rnn import linear
 
 
 def setting(name, hidden=5, gain=1.2):
     return Setting(name, hidden, gain, 1.0 if keeping_gate(cell_named(name)) else None)
-
-
-def linear(factor, width=3):
-    """An RNN at rest whose Jacobian is ``factor`` times the identity."""
-    cell, sizes = cell_named("rnn"), Sizes(1, width)
-    arrays = {"W": np.zeros((1, 1, width)), "U": factor * np.eye(width)[None],
-              "b": np.zeros((1, width))}  # fmt: skip
-    p, start = Parameters(cell.shapes(sizes), arrays), (np.zeros((1, width)),)
-    inputs = Inputs(cell, sizes, (0,), 0.0)
-    unit = (np.eye(width)[:1],)
-    return Problem(cell, sizes, p, Bound(cell, p, sizes), inputs, start, unit)
 
 
 # One step.
@@ -258,70 +246,3 @@ def test_exponents_need_no_more_memory_for_more_steps():
     measured(10)()
     one_number_a_step = 8 * (2000 - 200)
     assert peak(measured(2000)) - peak(measured(200)) < one_number_a_step
-
-
-# Arithmetics, and clipping.
-
-
-def test_a_halving_gradient_leaves_each_dtype_where_its_numbers_end():
-    problem = linear(0.5)
-    trajectory = problem.follow(1200, 0)
-    found = {d: loss(problem, trajectory, d) for d in ("float16", "float32", "float64")}
-
-    # 2^-k is subnormal from k = 15, 127, 1023 on; the last one is 2^-24, 2^-149, 2^-1074.
-    assert [f.subnormal for f in found.values()] == [15, 127, 1023]
-    assert [f.zero for f in found.values()] == [25, 150, 1075]
-    assert [f.wrong for f in found.values()] == [25, 150, 1075]
-    assert all(f.overflow is None for f in found.values())
-
-
-def test_a_doubling_gradient_overflows_where_the_largest_number_is():
-    problem = linear(2.0)
-    trajectory = problem.follow(1100, 0)
-    found = [loss(problem, trajectory, d) for d in ("float16", "float32", "float64")]
-
-    assert [f.overflow for f in found] == [16, 128, 1024]
-    assert [f.wrong for f in found] == [16, 128, 1024]
-    assert all(f.zero is None for f in found)
-
-
-def test_rounding_keeps_something_that_is_not_right():
-    problem = draw(Setting("rnn", 64, 1.0, None, 0.3), 0)
-    found = loss(problem, problem.follow(600, 100), "float16")
-
-    assert found.zero is None
-    assert found.wrong is not None
-    assert found.wrong < 200
-    assert found.said(found.zero) == "> 600"
-
-
-def clipping(problem, steps, dtype="float64"):
-    p, *cotangent = (problem.p.map(lambda a: a.astype(dtype)),
-                     *(d.astype(dtype) for d in problem.cotangent))  # fmt: skip
-    walk = (rounded(step, dtype) for step in problem.follow(steps, 20).backwards())
-    return clipped(problem.cell, p, walk, tuple(cotangent), range(1, steps + 1))
-
-
-def test_clipping_bounds_what_it_clips_and_keeps_its_direction_only_by_norm():
-    found = clipping(draw(Setting("rnn", 32, 6.0), 0), 120)
-
-    assert found.gradient[-1] > 10
-    assert found.carried[-1] > 10
-    assert (found.by_norm <= 1e-15).all()
-    assert (found.carried_clipped <= 1e-15).all()
-    assert found.cosine[-1] < 0.95
-    assert found.refused is None
-
-
-def test_clipping_changes_nothing_where_gradients_vanish():
-    found = clipping(draw(Setting("rnn", 16, 0.1), 0), 60)
-    np.testing.assert_array_equal(found.carried_clipped, found.carried)
-
-
-def test_nothing_is_left_to_clip_once_the_gradient_has_overflowed():
-    found = clipping(linear(2.0), 150, "float32")
-
-    assert found.refused == 128  # the bias has gathered 1 + 2 + ... + 2^127
-    assert np.isnan(found.by_norm[127:]).all()
-    assert np.isfinite(found.by_norm[:127]).all()
-    assert np.isfinite(found.carried_clipped).all()

@@ -77,6 +77,12 @@ def test_options_say_what_is_swept():
     assert [id for id in planned if id.startswith("clipping")] == ["clipping/gru/H32/g6/b1"]
 
 
+def test_the_full_sweep_varies_every_cell():
+    planned = [piece.id for piece in plan.plan(full=True).pieces]
+    for name in cells():
+        assert sum(id.startswith(f"decay/{name}/") for id in planned) > 10, name
+
+
 class Minimal(Cell):
     """h' = (1 - f) h + f tanh(x W + h U + b), f = 1/2: a cell that nobody has met."""
 
@@ -123,6 +129,7 @@ def test_rows_are_json_and_come_back(done):
     assert abs(lstm.spectrum.residual) < 1e-9
     assert [loss.dtype for loss in rnn.losses] == ["float16", "float32", "float64"]
     assert rnn.bound is not None
+    assert all(row.bound_excess <= 0 for row in decays if row.cell == "rnn")
     assert lstm.bound is None
     assert lstm.products[0].lag == 1
     (cost,) = of_kind(found.rows, "cost")

@@ -58,8 +58,9 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
     """Measure a setting over seeds; ``deep``: products of Jacobians and dtypes as well."""
     seeds = seeds_of(seed, effort.seeds)
     problems = [draw(setting, s) for s in seeds]
-    first, cell = problems[0], problems[0].cell
-    logs, overflowed = _curves(problems, effort)
+    logs, whole = _curves(problems, effort)
+    first, cell = problems[whole[0]], problems[0].cell
+    bound, excess = _bound([problems[k] for k in whole], effort.lags, logs)
     late = effort.lags >= effort.transient
     slopes = np.array([
         [slope(effort.lags[late], curve[late]) for curve in one.T] for one in logs
@@ -71,13 +72,13 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         id="", status=OK, what="decay", cell=cell.name, title=cell.title,
         hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
         steps=effort.steps, seeds=effort.seeds,
-        overflowed=overflowed, vanished=int(np.isneginf(last).sum()),
+        overflowed=len(problems) - len(whole), vanished=int(np.isneginf(last).sum()),
         lags=tuple(effort.lags.tolist()),
         bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},
         rates=rates,
         half_life=None if found is None else or_none(half_life(found)),
         mean_of_logs=or_none(last.mean()), log_of_mean=or_none(log_of_mean(last)),
-        bound=_bound(problems), direct=_direct(first, effort),
+        bound=bound, bound_excess=excess, direct=_direct(first, effort),
         rest=_rest(setting, seeds),
         rest_theory=closed_forms.rate_at_rest(cell.name, setting.gain, setting.forget_bias),
         threshold=closed_forms.threshold(cell.name, setting.forget_bias),
@@ -92,19 +93,19 @@ def seeds_of(seed: int, count: int) -> list[int]:
     return [1000 * seed + k for k in range(count)]
 
 
-def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, int]:
-    """Return the log-norms (seeds, lags, states + 1), and how many states overflowed.
+def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, list[int]]:
+    """Return the log-norms (seeds, lags, states + 1) of those problems that it also returns.
 
-    Those are left out, as they do not reach back to the last lag.
+    The others, whose state overflows, do not reach back to the last lag.
     """
-    found = []
-    for problem in problems:
+    found = {}
+    for k, problem in enumerate(problems):
         trajectory = problem.follow(effort.steps, WARM_UP)
         if not trajectory.overflowed:
-            found.append(log_norms(trajectory, problem.cotangent, effort.lags.tolist()))
+            found[k] = log_norms(trajectory, problem.cotangent, effort.lags.tolist())
     if not found:
         raise UnsupportedError("the state overflows, for every seed: take fewer steps")
-    return np.array(found), len(problems) - len(found)
+    return np.array(list(found.values())), list(found)
 
 
 def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
@@ -122,11 +123,18 @@ def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
     return rate(np.array(slopes))
 
 
-def _bound(problems: Sequence[Problem]) -> float | None:
-    """Return the mean of ln ‖U‖₂ for cells that are a' = φ(x W + a U + b), φ' <= 1."""
+def _bound(
+    problems: Sequence[Problem], lags: Array, logs: Array
+) -> tuple[float | None, float | None]:
+    """Return the mean of ln ‖U‖₂, and by how much a log-norm exceeds its own seed's bound at most.
+
+    For cells that are a' = φ(x W + a U + b) with φ' <= 1; for others None.
+    """
     if any(set(problem.p.names()) != {"W_a", "U_a", "b_a"} for problem in problems):
-        return None
-    return float(np.mean([closed_forms.pascanu_bound(problem.p.U_a) for problem in problems]))
+        return None, None
+    bounds = np.array([closed_forms.pascanu_bound(problem.p.U_a) for problem in problems])
+    excess = logs[:, 1:, -1] - bounds[:, None] * lags[1:]
+    return float(bounds.mean()), or_none(excess.max())
 
 
 def _direct(problem: Problem, effort: Effort) -> float | None:

@@ -67,9 +67,10 @@ class DecayRow:
 
     ``bands`` and ``rates`` by state, and for all states together under ``joint``. ``rest`` is
     measured without input in the zero state, ``rest_theory`` what theory has for it, ``threshold``
-    the gain at which that is 0. ``bound``: ln ‖U‖₂, the most that a step can add. ``direct``: the
-    same rate along the direct path alone, the mean over units. ``mean_of_logs`` and
-    ``log_of_mean`` at the last lag. ``overflowed``: seeds whose state left float64;
+    the gain at which that is 0. ``bound``: ln ‖U‖₂, the most that a step can add, and
+    ``bound_excess`` the largest of ln ‖gradient‖ minus the bound over seeds and lags.
+    ``direct``: the same rate along the direct path alone, the mean over units. ``mean_of_logs``
+    and ``log_of_mean`` at the last lag. ``overflowed``: seeds whose state left float64;
     ``vanished``: seeds whose gradient is exactly 0 at the last lag.
     """
 
@@ -92,6 +93,7 @@ class DecayRow:
     mean_of_logs: float | None
     log_of_mean: float | None
     bound: float | None
+    bound_excess: float | None
     direct: float | None
     rest: Rate | None
     rest_theory: float | None
