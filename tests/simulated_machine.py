@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.bench.timing import Clock, Effort, compare
+from gatewise.bench.timing.sampling import Switches
 
 READING = 5e-8
 """Seconds that reading the clock takes."""
@@ -39,7 +40,8 @@ class Machine:
     now: float = 0.0
     calls: int = 0
     ran: float = 0.0
-    switches: int = 0
+    forced: int = 0
+    chosen: int = 0
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +52,9 @@ class Machine:
     @property
     def clock(self) -> Clock:
         """What its programs may read."""
-        return Clock(self._seconds, self._scheduled) if self.told else Clock(self._seconds)
+        if not self.told:
+            return Clock(self._seconds)
+        return Clock(self._seconds, lambda: self.ran, lambda: Switches(self.forced, self.chosen))
 
     def call(self, seconds: float, cold: float = 0.0, first: float = 0.0) -> Callable[[], None]:
         """Return a call of so many seconds; ``cold`` more, fading with each; ``first`` once."""
@@ -67,6 +71,7 @@ class Machine:
         """Return a call that waits by its own choice for half of so many seconds."""
 
         def run() -> None:
+            self.chosen += 1
             self._pass(seconds / 2)
             self._run(seconds / 2 * self._slowness())
 
@@ -75,9 +80,6 @@ class Machine:
     def _seconds(self) -> float:
         self.now += READING
         return self.now
-
-    def _scheduled(self) -> tuple[float, int]:
-        return self.ran, self.switches
 
     def _slowness(self) -> float:
         self.calls += 1
@@ -90,7 +92,9 @@ class Machine:
         self._pass(seconds)
         times = self.rng.poisson(self.preempted * seconds) if self.preempted else 0
         if times:
-            self.switches += int(times)
+            self.forced += int(times)
+            self.ran += 0.03 * seconds  # its caches have been used by others
+            self._pass(0.03 * seconds)
             self._pass(float(self.rng.uniform(0.002, 0.012, times).sum()))
 
     def _pass(self, seconds: float) -> None:

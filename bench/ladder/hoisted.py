@@ -6,7 +6,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from .one_product import columns, gradient
+from .one_product import columns, gates_of, gradient
 from .pointwise import Run, backward_step, forward_step
 
 
@@ -18,7 +18,7 @@ def forward(p: Parameters, x: Array, h0: Array, c0: Array) -> Run:
     inputs = (x.reshape(T * B, D) @ W + b).reshape(T, B, 4 * H)
     for t in range(T):
         z = inputs[t] + h @ U
-        step, h, c = forward_step(np.split(z, 4, axis=1), h, c)
+        step, h, c = forward_step(gates_of(z), h, c)
         steps.append(step)
         y[t] = h
     return Run(y, h, c, x, steps)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from .one_product import columns, gradient
+from .one_product import columns, gates_of, gradient
 
 ORDER = (0, 1, 3, 2)
 """i, f, o, g, as places in i, f, g, o."""
@@ -48,7 +48,7 @@ def forward(p: Parameters, x: Array, h0: Array, c0: Array) -> Kept:
     for t in range(T):
         gates[t] += np.matmul(states[t], U, out=recurrent)
         _activate(gates[t])
-        i, f, o, g = np.split(gates[t], 4, axis=1)
+        i, f, o, g = gates_of(gates[t])
         np.multiply(f, cells[t], out=cells[t + 1])
         cells[t + 1] += np.multiply(i, g, out=written)
         np.tanh(cells[t + 1], out=tanh_c[t])
@@ -79,7 +79,8 @@ def backward(
 
 def _activate(z: Array) -> None:
     """Turn pre-activations (B, 4 H) of i, f, o, g into gates."""
-    sigmoids, g = np.split(z, [3 * z.shape[1] // 4], axis=1)
+    H = z.shape[1] // 4
+    sigmoids, g = z[:, : 3 * H], z[:, 3 * H :]
     np.negative(sigmoids, out=sigmoids)
     np.exp(sigmoids, out=sigmoids)
     sigmoids += 1
@@ -93,8 +94,8 @@ def step_vjp(run: Kept, t: int, dz: Array, dh: Array, dc: Array, scratch: Array)
     ``dh`` (B, H) is that of h'. What each gate's cotangent is multiplied by is its slope, and what
     it was multiplied with.
     """
-    i, f, o, g = np.split(run.gates[t], 4, axis=1)
-    di, df, do, dg = np.split(dz, 4, axis=1)
+    i, f, o, g = gates_of(run.gates[t])
+    di, df, do, dg = gates_of(dz)
     np.multiply(run.tanh_c[t], run.tanh_c[t], out=scratch)
     np.subtract(1, scratch, out=scratch)
     scratch *= o

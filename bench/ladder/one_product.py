@@ -17,7 +17,7 @@ def forward(p: Parameters, x: Array, h0: Array, c0: Array) -> Run:
     WU, b = np.concatenate([columns(p["W"]), columns(p["U"])]), p["b"].ravel()
     for t in range(len(x)):
         z = np.concatenate([x[t], h], axis=1) @ WU + b
-        step, h, c = forward_step(np.split(z, 4, axis=1), h, c)
+        step, h, c = forward_step(gates_of(z), h, c)
         steps.append(step)
         y[t] = h
     return Run(y, h, c, x, steps)
@@ -42,6 +42,11 @@ def backward(
 def columns(array: Array, order: Sequence[int] = (0, 1, 2, 3)) -> Array:
     """Return W (4, n, H) as columns (n, 4 H), gate after gate."""
     return array[list(order)].transpose(1, 0, 2).reshape(array.shape[1], -1)
+
+
+def gates_of(columns: Array) -> Array:
+    """Return a view (4, B, H) of columns (B, 4 H): one matrix for each gate."""
+    return columns.reshape(len(columns), 4, -1).swapaxes(0, 1)
 
 
 def gradient(

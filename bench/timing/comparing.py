@@ -15,7 +15,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from .effort import STANDARD, Effort
-from .measuring import NOISY, OK, Timing, Warmed, timing, undisturbed, warmed
+from .measuring import NOISY, OK, Timing, Warmed, timing, warmed
 from .resampling import interval
 from .sampling import WALL, Call, Clock, Sample
 from .significance import holm, p_value
@@ -52,6 +52,11 @@ class Comparison:
     verdict: str
     status: str
 
+    @property
+    def furthest(self) -> float:
+        """How far from 1 the ratio may be, as a share of the smaller: 0.1 for 1.1 and 1 / 1.1."""
+        return max(self.high, 1 / self.low) - 1
+
 
 @dataclass(frozen=True)
 class Rounds:
@@ -64,7 +69,7 @@ class Rounds:
     def compare(self, a: str, b: str, floor: float = 0.0) -> Comparison:
         """Compare two of the calls by name; ``floor`` is a share, see ``noise_floor``."""
         one, other = self.timings[a], self.timings[b]
-        logs = log_ratios(one.taken, other.taken, self.effort.samples)
+        logs = log_ratios(one.samples, other.samples)
         low, high = (float(end) for end in np.exp(interval(logs, np.random.default_rng(self.seed))))
         ratio, p = float(np.exp(np.median(logs))), p_value(logs, float(np.log1p(floor)))
         narrow = len(logs) >= self.effort.samples and _narrow(low, high, self.effort)
@@ -72,11 +77,9 @@ class Rounds:
         return Comparison(one, other, len(logs), ratio, low, high, p, floor, verdict, status)
 
 
-def log_ratios(a: Sequence[Sample], b: Sequence[Sample], fewest: int) -> Array:
-    """Return log(a/b) of the rounds in which nothing interrupted either; of all, if too few."""
-    interrupted = [one.interrupted or other.interrupted for one, other in zip(a, b, strict=True)]
-    ratios = [one.seconds / other.seconds for one, other in zip(a, b, strict=True)]
-    return np.log(ratios)[undisturbed(interrupted, fewest)]
+def log_ratios(a: Sequence[float], b: Sequence[float]) -> Array:
+    """Return log(a/b), round by round."""
+    return np.log(np.array(a) / np.array(b))
 
 
 def decide(low: float, high: float, p: float, floor: float) -> str:
@@ -138,14 +141,14 @@ def turn(rng: np.random.Generator, count: int) -> Array:
 def _known(
     ready: Sequence[Warmed], taken: Sequence[Sequence[Sample]], effort: Effort, seed: int
 ) -> bool:
-    """Whether enough was undisturbed, and intervals of ratios of each to the next are narrow.
+    """Whether enough was measured, and intervals of ratios of each to the next are narrow.
 
     Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
     if any(one.measured(own) < effort.seconds for one, own in zip(ready, taken, strict=True)):
         return False
     for a, b in pairwise(taken):
-        logs = log_ratios(a, b, effort.samples)
+        logs = log_ratios([one.seconds for one in a], [one.seconds for one in b])
         low, high = np.exp(interval(logs, np.random.default_rng(seed)))
         if not _narrow(low, high, effort):
             return False

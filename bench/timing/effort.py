@@ -12,8 +12,8 @@ FEWEST = 10
 class Effort:
     """A stop rule: enough samples, over enough time, with a narrow enough interval, or patience.
 
-    ``samples`` and ``seconds`` are the least that is taken without interruption. Then the 95 %
-    interval of the median (of ratios: where calls are compared) has to be narrower than
+    ``samples`` and ``seconds`` (without those of other programs) are the least that is taken. Then
+    the 95 % interval of the median (of ratios: where calls are compared) has to be narrower than
     ``half_width`` of it, each way. When ``patience`` (seconds, for each call, warm-up included) or
     ``most`` samples are spent before that, the result is what it is, and its status NOISY.
     ``sample`` is the least length of a sample in seconds; a call that is shorter runs several times

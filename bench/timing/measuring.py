@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.functions import Array
 from .effort import STANDARD, Effort
 from .resampling import interval
 from .sampling import OVERHEAD, WALL, Call, Clock, Sample, loops_for, overhead, sample
@@ -22,15 +21,15 @@ WINDOW, FALLEN = 5, 0.98
 class Timing:
     """What a call takes, in seconds per call; every sample is kept, in order.
 
-    ``interrupted`` are the places of samples in which other programs had the processor; they are
-    left out of what follows, unless too few would be left. ``low`` and ``high`` bound the median
-    (95 %, block bootstrap), ``iqr`` is the interquartile range, ``first_call`` the very first call
-    alone, ``loops`` the calls in a sample and ``warm_up`` the samples that were thrown away.
-    ``status`` is OK, or NOISY where patience was over before the interval was narrow enough.
+    ``away`` is what other programs had of each, which is left out (``sampling``). ``low`` and
+    ``high`` bound the median (95 %, block bootstrap), ``iqr`` is the interquartile range,
+    ``first_call`` the very first call alone, ``loops`` the calls in a sample and ``warm_up`` the
+    samples that were thrown away. ``status`` is OK, or NOISY where patience was over before the
+    interval was narrow enough.
     """
 
     samples: tuple[float, ...]
-    interrupted: tuple[int, ...]
+    away: tuple[float, ...]
     median: float
     low: float
     high: float
@@ -47,15 +46,14 @@ class Timing:
         return len(self.samples)
 
     @property
-    def taken(self) -> list[Sample]:
-        """The samples, each with whether it was interrupted."""
-        interrupted = set(self.interrupted)
-        return [Sample(seconds, k in interrupted) for k, seconds in enumerate(self.samples)]
-
-    @property
     def half_width(self) -> float:
         """The half-width of the median's interval as a share of the median."""
         return (self.high - self.low) / 2 / self.median
+
+    @property
+    def interrupted(self) -> float:
+        """The share of samples in which other programs had the processor."""
+        return sum(away > 0 for away in self.away) / self.n
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,8 @@ class Warmed:
         return sample(self.call, self.loops, self.clock)
 
     def measured(self, taken: Sequence[Sample]) -> float:
-        """Return how many seconds were measured without interruption."""
-        return self.loops * sum(one.seconds for one in taken if not one.interrupted)
+        """Return how many seconds were measured, without those of other programs."""
+        return self.loops * sum(one.seconds for one in taken)
 
 
 def warmed(call: Call, effort: Effort, clock: Clock) -> Warmed:
@@ -120,32 +118,21 @@ def measure(call: Call, effort: Effort = STANDARD, *, clock: Clock = WALL, seed:
 
 def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) -> Timing:
     """Summarise the samples of a call."""
-    times = np.array([one.seconds for one in taken])
-    interrupted = [one.interrupted for one in taken]
-    kept = times[undisturbed(interrupted, effort.samples)]
-    low, high = interval(kept, np.random.default_rng(seed))
-    lower, median, upper = (float(q) for q in np.quantile(kept, [0.25, 0.5, 0.75]))
+    times = [one.seconds for one in taken]
+    low, high = interval(times, np.random.default_rng(seed))
+    lower, median, upper = (float(q) for q in np.quantile(times, [0.25, 0.5, 0.75]))
     narrow = (high - low) / 2 < effort.half_width * median
-    enough = len(kept) >= effort.samples and ready.stable
+    enough = len(times) >= effort.samples and ready.stable
     return Timing(
-        samples=tuple(times.tolist()),
-        interrupted=tuple(np.flatnonzero(interrupted).tolist()),
+        samples=tuple(times),
+        away=tuple(one.away for one in taken),
         median=median,
         low=low,
         high=high,
-        least=float(kept.min()),
+        least=min(times),
         iqr=upper - lower,
         first_call=ready.first_call,
         loops=ready.loops,
         warm_up=ready.warm_up,
         status=OK if narrow and enough else NOISY,
     )
-
-
-def undisturbed(interrupted: Sequence[bool], fewest: int) -> Array:
-    """Return which samples to judge by (n,): those not interrupted; all, if they are too few.
-
-    A call that takes longer than a scheduler's turn is interrupted in nearly every sample.
-    """
-    chosen = ~np.array(interrupted)
-    return chosen if chosen.sum() >= fewest else np.ones_like(chosen)

@@ -22,5 +22,5 @@ def noise_floor(
     It is the end furthest from 1 of the ratio's intervals in three comparisons. ``twin`` is the
     same work built once more, in other memory, for whoever wants that to count as noise.
     """
-    found = [compare(call, twin or call, effort, seed + k, clock=clock) for k in range(REPEATS)]
-    return max(max(c.high, 1 / c.low) - 1 for c in found)
+    again = twin or call
+    return max(compare(call, again, effort, seed + k, clock=clock).furthest for k in range(REPEATS))

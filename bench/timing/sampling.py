@@ -6,9 +6,8 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Call: TypeAlias = Callable[[], object]
 """What is timed. It waits for its own result: a call to a device synchronises before it returns."""
@@ -16,65 +15,76 @@ Call: TypeAlias = Callable[[], object]
 OVERHEAD = 1e-4
 """The share of a sample that reading the clock may take."""
 
-AWAY = 0.02
-"""A sample is interrupted if another program had the processor for more than 2 % of it."""
+
+class Switches(NamedTuple):
+    """How often this thread left the processor: made to, and by its own choice, to wait."""
+
+    forced: int
+    chosen: int
 
 
 @dataclass(frozen=True)
 class Clock:
     """What is read around a sample.
 
-    ``seconds`` since some moment; ``scheduled``, if the system tells it, the seconds that this
-    thread has run on a processor and how often it was made to leave it.
+    ``seconds`` since some moment; ``running``, the seconds that this thread has been on a processor
+    and ``switches`` are the scheduler's, where the system tells them.
     """
 
     seconds: Callable[[], float]
-    scheduled: Callable[[], tuple[float, int]] = lambda: (float("inf"), 0)
+    running: Callable[[], float] = lambda: 0.0
+    switches: Callable[[], Switches] = lambda: Switches(0, 0)
 
 
 def wall() -> Clock:
     """Return the clock of this machine."""
     try:
-        import resource  # not on Windows
-    except ImportError:
+        import resource
+
+        this_thread = resource.RUSAGE_THREAD
+    except (ImportError, AttributeError):  # Windows has no module, macOS no such constant
         return Clock(time.perf_counter)
-    if not hasattr(resource, "RUSAGE_THREAD"):  # Linux has it
-        return Clock(time.perf_counter)
-    usage = partial(resource.getrusage, resource.RUSAGE_THREAD)
-    return Clock(time.perf_counter, lambda: (time.thread_time(), usage().ru_nivcsw))
+
+    def switches() -> Switches:
+        usage = resource.getrusage(this_thread)
+        return Switches(usage.ru_nivcsw, usage.ru_nvcsw)
+
+    return Clock(time.perf_counter, time.thread_time, switches)
 
 
 WALL = wall()
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Seconds per call, and whether another program interrupted."""
+class Sample(NamedTuple):
+    """Seconds per call, and how many more (per call) other programs had the processor."""
 
     seconds: float
-    interrupted: bool = False
+    away: float = 0.0
 
 
 def sample(call: Call, loops: int, clock: Clock = WALL) -> Sample:
     """Time ``loops`` calls in a row.
 
-    Garbage collection waits until the sample is over, as in ``timeit``: what it would collect has
-    mostly been left by others. A call that waits by its own choice is not interrupted.
+    What other programs took is no time of the call: if the thread was made to leave the processor,
+    and never left it by choice, then all the time that it was away is theirs. Garbage collection
+    waits until the sample is over, as in ``timeit``: what it would collect was mostly left by
+    others.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        ran, switches = clock.scheduled()
+        switches, running = clock.switches(), clock.running()
         started = clock.seconds()
         for _ in range(loops):
             call()
         took = clock.seconds() - started
-        ran_on, switched = clock.scheduled()
+        running, left = clock.running() - running, clock.switches()
     finally:
         if collecting:
             gc.enable()
-    away = took - (ran_on - ran)
-    return Sample(took / loops, switched > switches and away > AWAY * took)
+    interrupted = left.forced > switches.forced and left.chosen == switches.chosen
+    away = max(took - running, 0.0) if interrupted else 0.0
+    return Sample((took - away) / loops, away / loops)
 
 
 def overhead(clock: Clock = WALL, readings: int = 200) -> float:
@@ -86,7 +96,7 @@ def overhead(clock: Clock = WALL, readings: int = 200) -> float:
 def loops_for(call: Call, least: float, clock: Clock = WALL, most: int = 10**6) -> int:
     """Return how many calls make a sample of ``least`` seconds; the trials warm the call up.
 
-    A count is judged by the shorter of two trials: after one that was interrupted alone, samples
+    A count is judged by the shorter of two trials: after one that was disturbed alone, samples
     would be too short.
     """
     loops = 1
