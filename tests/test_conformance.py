@@ -20,8 +20,14 @@ def folder(root):
 
 
 @pytest.fixture
-def declared(folder):
-    return Deviations.read(folder / "deviations.toml").declared
+def files(folder):
+    """The declarations for the quick budget, and those that the standard one adds."""
+    return [folder / "deviations.toml", folder / "deviations-standard.toml"]
+
+
+@pytest.fixture
+def declared(files):
+    return [one for path in files for one in Deviations.read(path).declared]
 
 
 def environments(root):
@@ -77,13 +83,19 @@ def test_no_deviation_is_declared_twice(declared):
     assert not [one for one in declared if one.dtype and (one.subject, one.check) in bare]
 
 
-def test_every_finding_is_in_the_table_and_every_link_leads_somewhere(folder):
-    """README.md, deviations.toml and findings/ are about the same scripts."""
+def test_every_deviation_is_one_line(files, declared):
+    """So noxfile.py joins the files."""
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+
+    assert sum(line.startswith("  {") for line in lines) == len(declared)
+
+
+def test_every_finding_is_in_the_table_and_every_link_leads_somewhere(folder, files):
+    """README.md, the deviations and findings/ are about the same scripts."""
     scripts = {path.name for path in (folder / "findings").glob("*.py")}
     linked = re.findall(r"findings/(\w+\.py)", (folder / "README.md").read_text(encoding="utf-8"))
-    named = re.findall(
-        r"findings/(\w+\.py)", (folder / "deviations.toml").read_text(encoding="utf-8")
-    )
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    named = re.findall(r"findings/(\w+\.py)", "".join(texts))
 
     assert sorted(linked) == sorted(scripts)
     assert set(named) <= scripts
