@@ -5,7 +5,9 @@ import sys
 import pytest
 
 from gatewise.bench.claims import jacobians, mitigation, speed, vanishing
-from gatewise.bench.claims.claim import claims
+from gatewise.bench.claims.claim import claim_named, claims
+from gatewise.bench.claims.evidence import HOLDS
+from gatewise.bench.claims.ledger import judge
 from gatewise.bench.timing import FASTER, SLOWER
 from planted_in_claims import LEARNED, NO_EQUATION, PLANTED, VERDICTS, verdict
 
@@ -28,6 +30,25 @@ def test_every_claim_has_an_expected_verdict_and_a_plant():
     assert ids == set(VERDICTS)
     assert {id for id, _, _ in PLANTED} == ids - NO_EQUATION
     assert all(becomes != VERDICTS[id] for id, _, becomes in PLANTED)
+
+
+def test_speed_without_torch_says_so(monkeypatch):
+    monkeypatch.setattr(speed, "BACKENDS", (speed.numpy_backend, speed.torch_backend))
+    monkeypatch.setattr(speed, "find_spec", lambda name: None)
+    row = judge(claim_named("C16"), 0)
+    assert row.verdict == HOLDS
+    assert "not tested: torch is not installed" in [n.note for n in row.numbers]
+
+
+def test_speed_with_torch_leaves_its_settings_as_they_were(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(speed, "BACKENDS", (speed.torch_backend,))
+    before = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    row = judge(claim_named("C16"), 0)
+    assert not row.message
+    modes = {number.name.partition(":")[0] for number in row.numbers}
+    assert {"PyTorch CPU (training)", "PyTorch CPU without oneDNN (inference)"} <= modes
+    assert before == (torch.get_num_threads(), torch.backends.mkldnn.enabled)
 
 
 @pytest.mark.parametrize("id", [id for id in VERDICTS if id not in LEARNED])

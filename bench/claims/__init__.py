@@ -10,10 +10,12 @@ verdict follows (``evidence.verdict``). Adding a module with ``@claim`` function
 ``activations``     C04-C06, C22: σ, tanh and what stands where
 ``jacobians``       C02, C03, C07, C13: one step backwards
 ``gates``           C01, C18, C19, C21: gates at their limits
+``transport``       gradients against lag, measured by ``bench.decay``
 ``vanishing``       C08, C09, C24: gradients against lag in a plain RNN
 ``mitigation``      C14, C23: the same with gates; how long an initial state matters
 ``training``        a small recall task and how it is trained
-``learning``        C10-C12, C15: what is seen when layers learn
+``learning``        C10-C12: what is seen while layers learn
+``remembering``     C15: who learns to remember, against lag
 ``identities``      C17, C25-C27: counts and identities
 ``counting``        C20: what an LSTM can count and a GRU cannot
 ``speed``           C16: the time of a step

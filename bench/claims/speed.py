@@ -42,7 +42,7 @@ def time_of_a_step(e: Evidence, rng: np.random.Generator) -> None:
         e.number("PyTorch", np.nan, note="not tested: torch is not installed")
     e.says("the LSTM is slower than the RNN", all(slower.values()), _not("slower", slower))
     e.says("the GRU is faster than the LSTM", all(faster.values()), _not("faster", faster))
-    e.when(f"LSTM slower than RNN: {_where(slower)}; GRU faster than LSTM: {_where(faster)}",
+    e.when(f"run so: LSTM slower than RNN {_where(slower)}; GRU faster than LSTM {_where(faster)}",
            within=any(slower.values()) and any(faster.values()),
            beyond=not (all(slower.values()) and all(faster.values())))  # fmt: skip
 

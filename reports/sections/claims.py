@@ -29,6 +29,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     parts: list[Figure | Table] = [
         _ledger("Claims", claims),
         _ledger("Printed numbers, listings and dates", printed),
+        _reasons(judged),
         *_figures(judged),
         _findings(claims),
         _numbers(claims),
@@ -56,13 +57,27 @@ def _intro(judged: Sequence[Row], left: Sequence[str]) -> tuple[str, ...]:
 
 def _ledger(title: str, judged: Sequence[Row]) -> Table:
     return Table(
-        title, ("id", "claim", "in", "verdict", "when", "against it as printed"),
+        title, ("id", "verdict", "claim", "in"),
         tuple(
-            (row.id, row.statement, ", ".join(row.documents), CHIPS[row.verdict], row.condition,
-             row.counterexample or row.message)
+            (row.id, CHIPS[row.verdict], row.statement, ", ".join(row.documents))
             for row in judged
         ),
     )  # fmt: skip
+
+
+def _reasons(judged: Sequence[Row]) -> Table:
+    """Return the conditions, and the cases against what is printed."""
+    reasons = (
+        (row.id, kind, text)
+        for row in judged
+        for kind, text in (
+            ("when" if row.judged else "why not", row.condition),
+            ("against", row.counterexample),
+            ("error", row.message),
+        )
+    )
+    told = tuple(reason for reason in reasons if reason[2])
+    return Table("When they hold, and what speaks against them", ("id", "", ""), told)
 
 
 def _findings(judged: Sequence[Row]) -> Table:
