@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ...verify.check import Mismatch
-from ..run import BenchRun, from_json
-from ..timing import QUICK, STANDARD, THOROUGH, Effort, Rounds, Timing, environment, rounds
+from ..timing import QUICK, STANDARD, THOROUGH, Effort, Timing, environment, rounds
 from .counting import Counts, counted
 from .problem import Problem, Size, draw
 from .proof import Proof, oracles, prove
@@ -28,7 +25,7 @@ EFFORTS = {"quick": QUICK, "standard": STANDARD, "thorough": THOROUGH}
 AGAIN = " again"
 """The top rung takes its turns twice: by how much it differs from itself is the noise floor."""
 
-CALLS = 20
+CALLS = 30
 """Calls of the slowest rung for which there is patience in any case."""
 
 
@@ -57,16 +54,6 @@ class Row:
     floor: dict[str, float]
     environment: dict[str, str]
     seconds: float
-
-    def rounds(self, of: str) -> Rounds:
-        """Return what the rungs took in turns."""
-        timings = {rung.name: rung.timings[of] for rung in self.rungs if of in rung.timings}
-        return Rounds(timings, EFFORTS[self.effort], self.seed)
-
-
-def rows(runs: Sequence[BenchRun]) -> list[Row]:
-    """Return the rows of runs; RunFileError says what is wrong with one."""
-    return [from_json(Row, row) for run in runs for row in run.rows]
 
 
 def measured(size: Size, effort: str, seed: int, rungs: Sequence[Rung] = RUNGS) -> dict[str, Any]:
@@ -149,17 +136,3 @@ def _short(rung: RungRow) -> dict[str, Any]:
     for timing in value["timings"].values():
         timing["samples"] = [float(f"{seconds:.5g}") for seconds in timing["samples"]]
     return value
-
-
-def speed_up(rounds: Rounds, name: str, first: str) -> tuple[float, float, float]:
-    """Return how many times as fast a rung is as the first, with its 95 % interval."""
-    if name == first:
-        return 1.0, 1.0, 1.0
-    c = rounds.compare(first, name)
-    return c.ratio, c.low, c.high
-
-
-def steps_microseconds(timing: Timing, size: Size) -> tuple[float, float, float]:
-    """Return microseconds per step: the median and its 95 % interval."""
-    median, low, high = 1e6 * np.array([timing.median, timing.low, timing.high]) / size.T
-    return float(median), float(low), float(high)

@@ -14,7 +14,8 @@ from unittest.mock import patch
 
 from ..timing.environment import THREADS
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def in_one_thread(function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:

@@ -91,7 +91,8 @@ def reference(q: Problem) -> dict[str, Bounded]:
     q = q.map(lambda array: Bounded.exact(array, arithmetic))
     run = unroll(LSTM, q.p, q.x, (q.h0, q.c0))
     dp, dx, (dh0, dc0) = backpropagate(LSTM, q.p, run, q.dy, (q.dh, q.dc))
-    return _named(run.y, *run.final, (dp, dx, dh0, dc0))
+    h, c = run.final
+    return _named(run.y, h, c, (dp, dx, dh0, dc0))
 
 
 def _named(y: Array, h: Array, c: Array, gradient: Gradient) -> dict[str, Array]:
