@@ -39,7 +39,7 @@ def _numbers(
 
 @click.command("decay")
 @click.argument("cells", metavar="[CELL]...", nargs=-1)
-@click.option("--steps", type=click.IntRange(min=10), help="Lags.  [default: 250]")
+@click.option("--steps", type=click.IntRange(min=10), help="Lags.  [default: 200]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Draws of every setting.  [default: 20]")
 @click.option("--hidden", callback=_numbers(int, 1), metavar="H,...",
               help="State widths; the first is the usual one.  [default: 32,16,64]")  # fmt: skip
@@ -48,7 +48,7 @@ def _numbers(
 @click.option("--forget-biases", callback=_numbers(float, -100), metavar="B,...",
               help="Of the gate that keeps the state.  [default: 0,1,2,5]")  # fmt: skip
 @click.option("--lyapunov-steps", type=click.IntRange(min=20),
-              help="Steps of the Lyapunov exponents.  [default: 250]")  # fmt: skip
+              help="Steps of the Lyapunov exponents.  [default: 200]")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="All cells, 1000 lags, 50 seeds, an adjoint of 10^6 steps: hours.")  # fmt: skip
 @bench_options

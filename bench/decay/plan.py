@@ -44,8 +44,8 @@ class Size:
 
 
 DEFAULT = Size(
-    steps=250, seeds=20, hidden=(32, 16, 64), gains=(0.5, 1, 2, 3, 4),
-    forget_biases=(0, 1, 2, 5), lyapunov_steps=250, horizon_steps=4000,
+    steps=200, seeds=20, hidden=(32, 16, 64), gains=(0.5, 1, 2, 3, 4),
+    forget_biases=(0, 1, 2, 5), lyapunov_steps=200, horizon_steps=4000,
     cost_steps=10_000, adjoint_memory=(1000, 10_000), lyapunov_memory=(300, 3000),
 )  # fmt: skip
 FULL = Size(
