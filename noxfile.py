@@ -20,6 +20,7 @@ BENCHES = {
     "speed": [],
 }
 """Each bench, and how it is kept small: all of them end within ten minutes on two cores."""
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CONFORMANCE = Path("reports/out/conformance")
 DECLARED = Path("reports/conformance/deviations.toml")
 DECLARED_ABOVE_QUICK = Path("reports/conformance/deviations-standard.toml")
@@ -93,14 +94,21 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benches, small, into one report; name some of them, or give --full, after ``--``."""
-    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures]")
+    """Run the benches, small, into one report; name some of them, or give --full, after ``--``.
+
+    Without arguments, also what pytest-benchmark makes of the same calls; its JSON is kept.
+    """
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test]")
     asked = [name for name in session.posargs if name in BENCHES] or list(BENCHES)
     options = [option for option in session.posargs if option not in BENCHES]
     folders = [_benched(session, name, options) for name in asked]
     session.run("gatewise", "report", *folders, "-o", "reports/out/bench/index.html")
     if left := [name for name in BENCHES if name not in asked]:
         session.log(f"left out: {', '.join(left)}")
+    if not session.posargs:
+        kept = "--benchmark-json=reports/out/bench/pytest-benchmark.json"
+        session.run("pytest", "bench", "-q", "--benchmark-max-time=0.2", kept,
+                    env=dict.fromkeys(ONE_THREAD, "1"))  # fmt: skip
 
 
 def _benched(session: nox.Session, name: str, options: list[str]) -> str:
@@ -120,6 +128,14 @@ def reference_speed(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, "-e", ".[torch,test]")
     session.run("python", "-m", "gatewise.bench.speed_ratio", *session.posargs)
     session.run("python", "-m", "gatewise.bench.gradcheck_cost")
+
+
+@nox.session
+def timing(session: nox.Session) -> None:
+    """Count how often times are judged wrongly; arguments go to it. Ten minutes and more."""
+    session.install(*CONSTRAINTS, "-e", ".")
+    command = ("python", "-m", "gatewise.bench.timing.false_calls")
+    session.run(*command, *session.posargs, env=dict.fromkeys(ONE_THREAD, "1"))
 
 
 @nox.session

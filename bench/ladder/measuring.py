@@ -64,7 +64,7 @@ def measured(size: Size, effort: str, seed: int, rungs: Sequence[Rung] = RUNGS) 
     timings: dict[str, dict[str, Timing]] = {rung.name: {} for rung in rungs}
     floor: dict[str, float] = {}
     for of in PASSES:
-        calls = {rung.name: _call(rung, problem, of) for rung in right}
+        calls = {rung.name: call(rung, problem, of) for rung in right}
         if not right:
             break
         top = right[-1].name
@@ -98,7 +98,7 @@ def _proven(rungs: Sequence[Rung], held: Sequence[Any]) -> Mapping[str, Proof | 
     return found
 
 
-def _call(rung: Rung, q: Problem, of: str) -> Callable[[], object]:
+def call(rung: Rung, q: Problem, of: str) -> Callable[[], object]:
     """Return what is timed."""
 
     def forward() -> object:

@@ -1,0 +1,63 @@
+"""The same calls in pytest-benchmark's hands: ``reference.fast`` and torch, and the ladder's rungs.
+
+Run it with one thread: ``OPENBLAS_NUM_THREADS=1 pytest bench --benchmark-json=FILE``. The file is
+one that other tools read, ``gatewise compare`` among them. Nothing is asserted about time here, and
+no verdict is drawn: pytest-benchmark times one call after the other, so that what else the machine
+does meets them unequally, and its statistics take samples for independent. Verdicts are those of
+``gatewise.bench.timing``, where calls take turns.
+"""
+
+import os
+from typing import Any
+
+import pytest
+
+from gatewise.bench.ladder import problem as ladder
+from gatewise.bench.ladder.measuring import PASSES, call
+from gatewise.bench.ladder.plan import SIZES, size_of
+from gatewise.bench.ladder.proof import oracles, prove
+from gatewise.bench.ladder.rungs import RUNGS, Rung
+from gatewise.bench.speed_ratio import (
+    CASES,
+    ONE_THREAD,
+    Case,
+    check_agreement,
+    draw,
+    gatewise_side,
+    torch_side,
+)
+
+pytest.importorskip("pytest_benchmark")
+
+SIDES = {"torch": torch_side, "gatewise": gatewise_side}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_forward_and_backward(benchmark: Any, case: Case, side: str) -> None:
+    """Both sides compute the same gradients; one of them is timed."""
+    pytest.importorskip("torch")
+    problem = draw(case, seed=0)
+    check_agreement(gatewise_side(problem)(), torch_side(problem)())
+
+    benchmark.group = case.name
+    benchmark.extra_info |= {"shape": [case.T, case.B, case.D, case.H], **_about(case.dtype)}
+    benchmark(SIDES[side](problem))
+
+
+@pytest.mark.parametrize("of", PASSES)
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name.replace(" ", "-"))
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_rung(benchmark: Any, size: str, rung: Rung, of: str) -> None:
+    """A rung is timed after it has proven right."""
+    asked = size_of(size, "float64")
+    problem = ladder.draw(asked, seed=0)
+    proof = prove(rung, None, oracles(asked, problem))
+
+    benchmark.group = f"{asked} {of}"
+    benchmark.extra_info |= {"error/bound": proof.error, **_about("float64")}
+    benchmark(call(rung, problem, of))
+
+
+def _about(dtype: str) -> dict[str, Any]:
+    return {"dtype": dtype, "threads": {name: os.environ.get(name) for name in ONE_THREAD}}
