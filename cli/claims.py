@@ -41,7 +41,7 @@ def claims(
     """
     from ..bench.claims.ledger import plan, rows
 
-    chosen = [*ids, *(only.split(",") if only else [])]
+    chosen = [*ids, *filter(None, (id.strip() for id in (only or "").split(",")))]
     full = evidence or bool(chosen)
     found = carry(
         "claims", plan, {"only": chosen}, lambda run: _tell(run, evidence=full),
