@@ -16,6 +16,7 @@ from .common import COULD_NOT_RUN, DIFFERS
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
     from ..bench.speed.analysis import Row
+    from ..bench.speed.rows import Entry
 
 COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %", "us/step",
            "GFLOP/s", "ceiling", "bound by", "MB", "/formula", "first s", "as fast")  # fmt: skip
@@ -138,7 +139,7 @@ def _told(r: Row) -> tuple[str, ...]:
     interval = f"{1e3 * timing.low:.3g}-{1e3 * timing.high:.3g}" if timing else ""
     return (
         str(r.shape),
-        f"{entry.subject} ({entry.algorithm})" if entry.algorithm else entry.subject,
+        _name(entry),
         entry.of,
         entry.status,
         f"{max(errors):.1e}" if errors else "",
@@ -155,6 +156,13 @@ def _told(r: Row) -> tuple[str, ...]:
     )
 
 
+def _name(entry: Entry) -> str:
+    """Return the contender, and what ran where its name leaves that open."""
+    of = entry.algorithm
+    told = not of or of.lower() in entry.subject or entry.subject.endswith("Cell")
+    return entry.subject if told else f"{entry.subject} ({of})"
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
@@ -163,7 +171,7 @@ def _against(r: Row) -> str:
     c = r.comparison
     if c is None:
         return ""
-    return f"{1 / c.ratio:.3g} [{1 / c.high:.3g}, {1 / c.low:.3g}] {c.verdict}"
+    return f"{c.verdict} {1 / c.ratio:.2f} [{1 / c.high:.2f}, {1 / c.low:.2f}]"
 
 
 def _messages(found: Sequence[Row]) -> dict[str, dict[str, None]]:

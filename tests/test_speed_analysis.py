@@ -17,7 +17,7 @@ GATE = {"ratio": 0.1, "outputs": 1e-7, "gradients": None, "steps": 5, "later": 0
 def timing(median, seed=0, n=40, spread=0.01):
     samples = median * np.exp(spread * np.random.default_rng(seed).standard_normal(n))
     return {
-        "samples": samples.tolist(), "interrupted": [], "median": median, "low": 0.99 * median,
+        "samples": samples.tolist(), "away": [0.0] * n, "median": median, "low": 0.99 * median,
         "high": 1.01 * median, "least": float(samples.min()), "iqr": 0.01 * median,
         "first_call": median, "loops": 1, "warm_up": 3, "status": "OK",
     }  # fmt: skip

@@ -6,7 +6,7 @@ from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import planning, rows
 from gatewise.bench.speed.contender import DATA, FORWARD, PASSES, TRAINING
 from gatewise.bench.speed.planning import Wanted, baseline_of, groups, left_out, plan
-from gatewise.bench.speed.registry import expanded, own
+from gatewise.bench.speed.registry import contender_named, expanded, own
 from gatewise.bench.speed.shapes import named, parts
 from gatewise.reference.cells import cells
 
@@ -115,3 +115,13 @@ def test_without_torch_there_is_the_reference(monkeypatch):
     found = asked()
     assert {name.partition(":")[0] for g in found for name in g.subjects} == {"numpy", "numpy-fast"}
     assert TRAINING in found[0].passes
+
+
+def test_like_is_for_a_class_of_ones_own(root):
+    """Those beside it are what they are."""
+    pytest.importorskip("torch")
+    mine = f"{root}/tests/plain_torch.py:Nothing"
+    found = expanded(("torch-native:LSTM", mine))
+    assert found == ["torch-native:LSTM", mine]
+    assert contender_named("torch-native:LSTM", "torch.nn.LSTM").name == "torch-native:LSTM"
+    assert contender_named("onnxruntime:LSTM", "torch.nn.LSTM").cells == ("lstm",)

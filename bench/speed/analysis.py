@@ -121,9 +121,9 @@ def regime(by_rows: float | None, by_width: float | None) -> str:
         return ""
     if by_rows >= LINEAR:
         return PRODUCT if by_width >= STEEP else ELEMENTS
-    if by_rows <= FLAT:
-        return LATENCY if by_width <= LINEAR else MEMORY
-    return BETWEEN
+    if by_rows <= FLAT and by_width <= 2 * FLAT:
+        return LATENCY
+    return MEMORY if by_rows <= FLAT and by_width >= STEEP else BETWEEN
 
 
 def _with_regime(row: Row, found: Sequence[Row]) -> Row:

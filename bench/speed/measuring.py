@@ -21,12 +21,18 @@ from .problem import Problem
 from .registry import contender_named
 from .rows import Entry
 
-EFFORTS = {"quick": replace(QUICK, patience=0.3), "standard": STANDARD}
+ROUNDS = 20
+"""Rounds at least: fewer could all go one way by chance, somewhere among hundreds of groups."""
+
+EFFORTS = {
+    "quick": replace(QUICK, patience=0.3, samples=ROUNDS),
+    "standard": replace(STANDARD, samples=ROUNDS),
+}
 WORK = {"quick": 1.5e7, "standard": 6e7}
 """Weights times steps that proving right may take: seconds, and some ten seconds."""
 
-CALLS = 8
-"""Calls of the slowest contender that patience has to hold."""
+PATIENT = 1.3
+"""How much longer than the least number of rounds may be waited for."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +159,15 @@ class _Group:
         return entries
 
     def _turns(self, of: str, ready: Mapping[str, Prepared]) -> Mapping[str, Timing]:
-        calls, slowest = {}, 0.0
+        calls, all_once = {}, 0.0
         for name, prepared in ready.items():
             dense = prepared.own(self.problem.cotangents())
             calls[name] = _call(prepared, of, dense)
             started = time.perf_counter()
             calls[name]()
-            slowest = max(slowest, time.perf_counter() - started)
-        effort = replace(self.effort, patience=max(self.effort.patience, CALLS * slowest))
+            all_once += time.perf_counter() - started
+        needed = PATIENT * ROUNDS * all_once / max(len(calls), 1)
+        effort = replace(self.effort, patience=max(self.effort.patience, needed))
         if len(calls) > 1:
             return rounds(calls, effort, self.asked.seed).timings
         return {name: measure(call, effort, seed=self.asked.seed) for name, call in calls.items()}
@@ -188,7 +195,8 @@ def _json(entry: Entry) -> dict[str, Any]:
     """Return an entry as JSON values; five digits of every sample are kept."""
     value = asdict(entry)
     if entry.timing is not None:
-        value["timing"]["samples"] = [float(f"{s:.5g}") for s in entry.timing.samples]
+        for kept in ("samples", "away"):
+            value["timing"][kept] = [float(f"{s:.5g}") for s in value["timing"][kept]]
     return value
 
 

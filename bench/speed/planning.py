@@ -17,7 +17,7 @@ from ...reference.cells import cell_named, cells
 from ...reference.errors import InputError
 from ...verify import availability
 from ...verify.isolation import Isolated
-from ...verify.subjects import family, subject_named, subjects
+from ...verify.subjects import family, subjects
 from ...verify.subjects.loading import UnknownSubject
 from ...verify.tasks import Named
 from ..cost.shape import Shape
@@ -225,13 +225,11 @@ def _installed() -> list[str]:
 
 def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
     """Return the cells that a contender computes; a user's own is imported in a process."""
-    if like is None and name in own():
+    if name in own():
         return own()[name].cells
-    if like is None and name in subjects():
+    if name in subjects():
         return subjects()[name].cells
     check_family(name)
-    if like is not None and name in {*own(), *subjects()}:
-        subject_named(name, like)  # says what is wrong
     isolated = Isolated(memory=0, paths=[str(Path.cwd())])
     try:
         told = isolated.describe(Named(name, like), availability.TIMEOUT)

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...verify.isolation import Isolated, ProcessEnded, TimedOut
+from ..plan import UnsupportedError
 from . import rows
 from .measuring import Asked
 
@@ -58,8 +59,11 @@ class SpeedProcess(Isolated):
             self.cache = ""
 
     def plain(self, do: str, **asked: Any) -> dict[str, Any]:
-        """Return the answer to anything but a group; ProcessEnded or TimedOut if there is none."""
-        found: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["found"]
+        """Return the answer to anything but a group; UnsupportedError says why there is none."""
+        try:
+            found: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["found"]
+        except (ProcessEnded, TimedOut) as end:
+            raise UnsupportedError(f"{self.last_case}: {end}") from end
         return found
 
     def group(self, asked: Asked) -> dict[str, Any]:

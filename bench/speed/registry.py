@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from ...reference.errors import InputError
-from ...verify.subjects import family, known, subject_named
+from ...verify.subjects import family, known, subject_named, subjects
 from . import cuda, numpy_layers, torch_compiled, torch_layers
 from .adapters import AdaptedContender
 from .contender import Contender
@@ -19,11 +19,14 @@ def own() -> dict[str, Contender]:
 
 
 def contender_named(name: str, like: str | None = None) -> Contender:
-    """Return the contender of a name: one of ``own``, or any subject that ``verify`` knows."""
-    if name in own() and like is None:
+    """Return the contender of a name: one of ``own``, or any subject of ``verify``.
+
+    ``like`` is the torch class in whose place a user's own class stands; others need none.
+    """
+    if name in own():
         return own()[name]
     check_family(name)
-    return AdaptedContender(name, subject_named(name, like))
+    return AdaptedContender(name, subject_named(name, None if name in subjects() else like))
 
 
 def check_family(name: str) -> None:

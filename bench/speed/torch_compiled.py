@@ -6,10 +6,12 @@ What ``nn.LSTM`` would need to be compiled (``allow_rnn``) is off by default in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Subject
+from ...verify.subjects.torch_module import import_torch
 from ..plan import UnsupportedError
 from .contender import FORWARD, FallbackError, Prepared
 from .problem import Problem
@@ -72,6 +74,7 @@ class CompiledCell:
 def _compile(prepared: Compiled) -> None:
     """Make the first call, which compiles; say in one sentence why it cannot be."""
     try:
+        _import_compiler()
         prepared.call(FORWARD, None)
     except Exception as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -80,6 +83,13 @@ def _compile(prepared: Compiled) -> None:
         raise
     if not prepared.torch._dynamo.utils.counters["stats"]["unique_graphs"]:
         raise FallbackError("torch.compile compiled nothing, and the loop ran in Python")
+
+
+@cache
+def _import_compiler() -> None:
+    """Compile next to nothing: the first time, that takes longer than anything else."""
+    torch = import_torch()
+    torch.compile(lambda x: x + 1)(torch.ones(1))
 
 
 CONTENDERS = tuple(

@@ -23,8 +23,8 @@ from ..plan import UnsupportedError
 from .contender import FORWARD, FallbackError, Found, Prepared
 from .problem import Cotangents, Problem
 
-ONEDNN = "mkldnn_rnn_layer"
-"""The operator that holds a whole layer of oneDNN's."""
+ONE, ONEDNN = "oneDNN", "mkldnn_rnn_layer"
+"""What ran, and the operator that holds a whole layer of it."""
 
 
 class TorchPrepared(Prepared):
@@ -84,6 +84,8 @@ class TorchPrepared(Prepared):
 
     def backward_data(self, cotangents: Any) -> Any:
         """The same with parameters that want no gradients."""
+        if self.algorithm == ONE:
+            raise UnsupportedError("oneDNN computes the gradients of data and weights at once")
         return self._pulled(cotangents, weights=False)
 
     def _pulled(self, cotangents: Any, *, weights: bool) -> Any:
@@ -175,7 +177,7 @@ class TorchContender:
         )
         prepared.call(FORWARD, None)
         onednn = ONEDNN in prepared.operators()
-        prepared.algorithm = "oneDNN" if onednn else "native"
+        prepared.algorithm = ONE if onednn else "native"
         if self.path == "onednn" and not onednn:
             raise FallbackError("oneDNN was asked for, and PyTorch ran its own operators")
         return prepared

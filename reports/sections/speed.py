@@ -55,8 +55,8 @@ def _told(runs: Sequence[BenchRun], found: Sequence[Row]) -> list[str]:
         "corrected for how many there are (Holm).",
         "GFLOP/s count all products, 2 G H (D + H) B T forward, as oneDNN does; the recurrent ones "
         "alone, 2 G H² B T, are what DeepBench counts. The ceiling is the time of the same "
-        "products alone, measured beside; in turn is the part of them that must wait for the step "
-        "before.",
+        "products alone, measured beside: a layer that packs its weights once may beat it. In turn "
+        "is the part of them that must wait for the step before.",
     ]
     if not any(row.entry.device for row in found):
         told.append("No GPU was measured: what is written for CUDA has not been run here.")

@@ -10,6 +10,9 @@ from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from ..section import Figure
 from .speed_marks import TOOLTIP, cells, colour, kind, log, values
 
+MOST_GROUPS = 5
+"""Groups whose passes are shown."""
+
 
 def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
     """Rows under what the machine can do at most: the speed of products, and of copies."""
@@ -70,7 +73,7 @@ def _peaks(found: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, flo
 
 def passes(found: Sequence[Row]) -> Figure | None:
     """Forward, gradients of data, gradients of weights, where they can be had apart."""
-    records = [part for rows in _apart(found).values() for part in _stacked(rows)]
+    records = [part for rows in _some(_apart(found)) for part in _stacked(rows)]
     if not records:
         return None
 
@@ -83,8 +86,9 @@ def passes(found: Sequence[Row]) -> Figure | None:
         part = alt.Color("part:N", title=None, sort=order, scale=alt.Scale(domain=order))
         bars = alt.Chart().mark_bar().encode(x, y, part, alt.Order("place:O"),
                                              tooltip=["part:N", "ms:Q"])  # fmt: skip
+        header = alt.Header(labelAngle=0, labelAnchor="start", labelOrient="top")
         faceted = bars.properties(width=420, height=alt.Step(22)).facet(
-            alt.Row("group:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
+            row=alt.Row("group:N", title=None, header=header, sort=None),
             data=alt.Data(values=records),
         )
         return faceted.resolve_scale(x="independent", y="independent")
@@ -108,6 +112,17 @@ def _apart(found: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
             by.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
     needed = {FORWARD, BACKWARD, DATA}
     return {key: rows for key, rows in by.items() if needed <= rows.keys()}
+
+
+def _some(apart: Mapping[tuple[str, str], dict[str, Row]]) -> list[dict[str, Row]]:
+    """Return those of at most so many groups, spread over how long they take."""
+    longest: dict[str, float] = {}
+    for (group, _), of in apart.items():
+        longest[group] = max(longest.get(group, 0.0), of[BACKWARD].seconds or 0.0)
+    order = sorted(longest, key=lambda group: longest[group])
+    step = max(1, -(-len(order) // MOST_GROUPS))
+    chosen = order[::-1][::step]
+    return [rows for group in chosen for (own, _), rows in apart.items() if own == group]
 
 
 def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
