@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.bench.timing import Clock, Effort, compare
-from gatewise.bench.timing.sampling import Switches
+from gatewise.bench.timing.sampling import Scheduled
 
 READING = 5e-8
 """Seconds that reading the clock takes."""
@@ -40,6 +40,8 @@ class Machine:
     now: float = 0.0
     calls: int = 0
     ran: float = 0.0
+    others: float = 0.0
+    device: bool = False
     forced: int = 0
     chosen: int = 0
     rng: np.random.Generator = field(init=False)
@@ -54,7 +56,7 @@ class Machine:
         """What its programs may read."""
         if not self.told:
             return Clock(self._seconds)
-        return Clock(self._seconds, lambda: self.ran, lambda: Switches(self.forced, self.chosen))
+        return Clock(self._seconds, lambda: self.ran, self._scheduled, lambda: self.device)
 
     def call(self, seconds: float, cold: float = 0.0, first: float = 0.0) -> Callable[[], None]:
         """Return a call of so many seconds; ``cold`` more, fading with each; ``first`` once."""
@@ -77,9 +79,27 @@ class Machine:
 
         return run
 
+    def spinning(self, seconds: float, *, threads: int = 1) -> Callable[[], None]:
+        """Return a call that asks until something else has done its work, interrupted or not.
+
+        That is a device, or other threads, which run as long.
+        """
+
+        def run() -> None:
+            away = self.rng.uniform(0.2, 0.8) * seconds
+            self.ran += seconds - away
+            self.others += (threads - 1) * seconds
+            self.forced += 1
+            self._pass(seconds)
+
+        return run
+
     def _seconds(self) -> float:
         self.now += READING
         return self.now
+
+    def _scheduled(self) -> Scheduled:
+        return Scheduled(self.forced, self.chosen, self.others)
 
     def _slowness(self) -> float:
         self.calls += 1

@@ -3,6 +3,8 @@
 import gc
 import itertools
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,14 +84,36 @@ class TestSamples:
             assert t.interrupted == 0
             assert abs(t.median - CALL) < 0.02 * CALL
 
+    @pytest.mark.parametrize(("threads", "device"), [(2, False), (1, True)])
+    def test_where_others_do_the_work_nothing_is_left_out(self, threads, device):
+        """They go on while this thread, which only asks whether they are done, is away."""
+        on = Machine(0, device=device)
+        t = measure(on.spinning(CALL, threads=threads), EFFORT, clock=on.clock)
+
+        assert t.away == ()
+        assert t.median == pytest.approx(CALL, rel=1e-3)
+
+    def test_otherwise_it_would_be(self):
+        on = Machine(0)
+        t = measure(on.spinning(CALL), EFFORT, clock=on.clock)
+
+        assert t.median < 0.8 * CALL
+
     def test_the_clock_of_this_machine(self):
         clock = sampling.WALL
-        started, running, switches = clock.seconds(), clock.running(), clock.switches()
+        started, running, scheduled = clock.seconds(), clock.running(), clock.scheduled()
         sum(range(10**5))
 
         assert clock.seconds() > started
         assert clock.running() >= running
-        assert min(np.subtract(clock.switches(), switches)) >= 0
+        assert min(np.subtract(clock.scheduled(), scheduled)[:2]) >= 0
+        assert clock.device() in (False, True)
+
+    def test_a_gpu_in_use_is_known(self, monkeypatch):
+        cuda = SimpleNamespace(is_initialized=lambda: True)
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+
+        assert sampling.wall().device()
 
 
 class TestStopping:

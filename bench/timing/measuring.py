@@ -21,15 +21,14 @@ WINDOW, FALLEN = 5, 0.98
 class Timing:
     """What a call takes, in seconds per call; every sample is kept, in order.
 
-    ``away`` is what other programs had of each, which is left out (``sampling``). ``low`` and
-    ``high`` bound the median (95 %, block bootstrap), ``iqr`` is the interquartile range,
-    ``first_call`` the very first call alone, ``loops`` the calls in a sample and ``warm_up`` the
-    samples that were thrown away. ``status`` is OK, or NOISY where patience was over before the
-    interval was narrow enough.
+    ``low`` and ``high`` bound the median (95 %, block bootstrap), ``iqr`` is the interquartile
+    range, ``first_call`` the very first call alone, ``loops`` the calls in a sample and ``warm_up``
+    the samples that were thrown away. ``status`` is OK, or NOISY where patience was over before the
+    interval was narrow enough. ``away`` is what other programs had of each sample, which is left
+    out (``sampling``); empty if they had nothing.
     """
 
     samples: tuple[float, ...]
-    away: tuple[float, ...]
     median: float
     low: float
     high: float
@@ -39,6 +38,7 @@ class Timing:
     loops: int
     warm_up: int
     status: str
+    away: tuple[float, ...] = ()
 
     @property
     def n(self) -> int:
@@ -125,7 +125,6 @@ def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) ->
     enough = len(times) >= effort.samples and ready.stable
     return Timing(
         samples=tuple(times),
-        away=tuple(one.away for one in taken),
         median=median,
         low=low,
         high=high,
@@ -135,4 +134,5 @@ def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) ->
         loops=ready.loops,
         warm_up=ready.warm_up,
         status=OK if narrow and enough else NOISY,
+        away=tuple(one.away for one in taken) if any(one.away for one in taken) else (),
     )

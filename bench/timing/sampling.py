@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,24 +17,35 @@ OVERHEAD = 1e-4
 """The share of a sample that reading the clock may take."""
 
 
-class Switches(NamedTuple):
-    """How often this thread left the processor: made to, and by its own choice, to wait."""
+IDLE = 0.02
+"""Other threads of this process do nothing if they run for at most this share of a sample."""
+
+
+class Scheduled(NamedTuple):
+    """What the system says of this thread, and of the others of its process.
+
+    How often it was made to leave the processor, how often it chose to, to wait; and the seconds
+    that the others have run.
+    """
 
     forced: int
     chosen: int
+    others: float
 
 
 @dataclass(frozen=True)
 class Clock:
     """What is read around a sample.
 
-    ``seconds`` since some moment; ``running``, the seconds that this thread has been on a processor
-    and ``switches`` are the scheduler's, where the system tells them.
+    ``seconds`` since some moment; ``running``, the seconds that this thread has been on a
+    processor, and ``scheduled`` are the system's, where it tells them. ``device`` says whether
+    anything but processors may be at work.
     """
 
     seconds: Callable[[], float]
     running: Callable[[], float] = lambda: 0.0
-    switches: Callable[[], Switches] = lambda: Switches(0, 0)
+    scheduled: Callable[[], Scheduled] = lambda: Scheduled(0, 0, 0.0)
+    device: Callable[[], bool] = lambda: False
 
 
 def wall() -> Clock:
@@ -45,11 +57,18 @@ def wall() -> Clock:
     except (ImportError, AttributeError):  # Windows has no module, macOS no such constant
         return Clock(time.perf_counter)
 
-    def switches() -> Switches:
+    def scheduled() -> Scheduled:
         usage = resource.getrusage(this_thread)
-        return Switches(usage.ru_nivcsw, usage.ru_nvcsw)
+        others = time.process_time() - time.thread_time()
+        return Scheduled(usage.ru_nivcsw, usage.ru_nvcsw, others)
 
-    return Clock(time.perf_counter, time.thread_time, switches)
+    return Clock(time.perf_counter, time.thread_time, scheduled, _gpu)
+
+
+def _gpu() -> bool:
+    """Whether PyTorch, if it is there, has begun to use a GPU."""
+    torch = sys.modules.get("torch")
+    return bool(torch and torch.cuda.is_initialized())
 
 
 WALL = wall()
@@ -65,25 +84,26 @@ class Sample(NamedTuple):
 def sample(call: Call, loops: int, clock: Clock = WALL) -> Sample:
     """Time ``loops`` calls in a row.
 
-    What other programs took is no time of the call: if the thread was made to leave the processor,
-    and never left it by choice, then all the time that it was away is theirs. Garbage collection
-    waits until the sample is over, as in ``timeit``: what it would collect was mostly left by
-    others.
+    What other programs took is no time of the call: if this thread was made to leave the processor,
+    never left it by choice, and did all the work, then all the time that it was away is theirs.
+    Garbage collection waits until the sample is over, as in ``timeit``: what it would collect was
+    mostly left by others.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        switches, running = clock.switches(), clock.running()
+        before, running = clock.scheduled(), clock.running()
         started = clock.seconds()
         for _ in range(loops):
             call()
         took = clock.seconds() - started
-        running, left = clock.running() - running, clock.switches()
+        running, after = clock.running() - running, clock.scheduled()
     finally:
         if collecting:
             gc.enable()
-    interrupted = left.forced > switches.forced and left.chosen == switches.chosen
-    away = max(took - running, 0.0) if interrupted else 0.0
+    interrupted = after.forced > before.forced and after.chosen == before.chosen
+    alone = after.others - before.others <= IDLE * took and not clock.device()
+    away = max(took - running, 0.0) if interrupted and alone else 0.0
     return Sample((took - away) / loops, away / loops)
 
 
