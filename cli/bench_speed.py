@@ -34,7 +34,7 @@ COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %",
 @click.option("--dtype", "dtypes", default="", metavar="DTYPE[,...]",
               help="float32, float64, float16, bfloat16.")  # fmt: skip
 @click.option("--full", is_flag=True,
-              help="More shapes, float64, all passes, every framework there is.")  # fmt: skip
+              help="More shapes, float64, all passes, every framework: some hours.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--baseline", default="", metavar="SUBJECT", help="With whom to compare.")
 @click.option("--like", metavar="CLASS", help="torch.nn.LSTM, GRU or RNN, for a class of your own.")

@@ -134,6 +134,8 @@ def groups(wanted: Wanted, seed: int) -> Iterator[Asked]:
     computing = contenders(wanted)
     seen: set[str] = set()
     for text, cell in itertools.product(wanted.chosen_shapes, wanted.cells or computing):
+        if _lonely(wanted, text, computing.get(cell, ())):
+            continue
         for part in shapes.parts(text):
             if part.cells and cell not in part.cells:
                 continue
@@ -144,6 +146,12 @@ def groups(wanted: Wanted, seed: int) -> Iterator[Asked]:
                 if chosen and id not in seen:
                     seen.add(id)
                     yield _asked(wanted, id, cell, shape, dtype, chosen, seed)
+
+
+def _lonely(wanted: Wanted, text: str, names: Sequence[str]) -> bool:
+    """Whether a full run can do without: cells of the reference alone, beyond the quick shapes."""
+    chosen = wanted.subjects or wanted.cells or wanted.shapes or text == FULL_SETS[0]
+    return not chosen and all(family(n) == "numpy" or n not in own() for n in names)
 
 
 def _asked(
