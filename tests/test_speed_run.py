@@ -75,6 +75,16 @@ def test_a_wrong_contender_gets_no_time(contenders):
     assert "gradient of initial c" in told["NoCarry", TRAINING]["message"]
 
 
+def test_what_raises_is_told(root):
+    """And the others are timed."""
+    bad = f"{root}/tests/faulty.py:Raises"
+    found = measured(group([bad, "numpy:lstm"], passes=(FORWARD,)), lambda doing: None)
+    (told, other) = found["entries"]
+    assert (told["status"], told["timing"]) == (rows.UNSUPPORTED, None)
+    assert "no kernel for this many steps" in told["message"]
+    assert other["timing"]
+
+
 def test_a_call_that_takes_too_long_is_not_timed(contenders):
     """It is proven right all the same."""
     found = measured(group(contenders("Right"), longest=1e-9), lambda doing: None)
@@ -86,12 +96,11 @@ def test_a_call_that_takes_too_long_is_not_timed(contenders):
     ("Segfaults", rows.UNSUPPORTED, "SIGSEGV"),
     ("Hangs", rows.TIMEOUT, "no answer after"),
     ("EatsMemory", rows.OOM, "nable to allocate"),
-    ("Raises", rows.UNSUPPORTED, "no kernel for this many steps"),
 ])  # fmt: skip
 def test_what_ends_its_process_is_told_and_the_others_are_timed(root, name, status, said):
     """The group is measured again without it."""
     bad, good = f"{root}/tests/faulty.py:{name}", "numpy:lstm"
-    process = SpeedProcess(threads=1, memory=2048, timeout=15.0 if name == "Hangs" else 120.0)
+    process = SpeedProcess(threads=1, memory=1024, timeout=15.0 if name == "Hangs" else 120.0)
     try:
         found = process.group(group([bad, good], passes=(FORWARD,)))
     finally:
