@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from gatewise.bench import run
 from gatewise.bench.cost.shape import Shape
-from gatewise.bench.speed import rows
+from gatewise.bench.speed import planning, rows
 from gatewise.bench.speed.analysis import analysed
 from gatewise.bench.speed.contender import FORWARD, TRAINING
 from gatewise.bench.speed.measuring import Asked, measured
@@ -157,6 +157,7 @@ def test_without_a_gpu(tmp_path, monkeypatch):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(planning, "_first", lambda *given: ())  # the machine is not the matter
     done = bench("cudnn:LSTM", "--shapes", "smoke")
     assert done.exit_code == 3
     assert "cudnn:LSTM: UNSUPPORTED: there is no CUDA device that PyTorch can use" in done.output
