@@ -13,7 +13,6 @@ nox.options.error_on_missing_interpreters = True
 CONSTRAINTS = ["-c", "constraints.txt"]
 SUBJECTS = ["torch:RNN", "torch:LSTM", "torch:GRU"]
 BENCHES = {
-    "cost": [],
     "ladder": [],
     "decay": [],
     "memory": ["--lag", "8", "--lag", "32", "--seeds", "2"],

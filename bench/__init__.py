@@ -1,7 +1,19 @@
-"""How fast, and how well: measurements.
+"""How fast, how far back, and what is true of what is said: measurements.
 
-How times are taken and compared is in ``timing``; ``speed_ratio`` measures the reference's fast
-LSTM against ``torch.nn.LSTM``, on one thread each; ``test_speed`` hands the same two, and the
-ladder's rungs, to pytest-benchmark. ``gradcheck_cost`` says what autograd's own check costs and
-misses, ``diagnosis_score`` how often a diagnosis names the mistake.
+=============  ==================================================================================
+``plan``       what a bench is to measure, piece by piece, and the carrying out of it
+``run``        its run: a folder, each row on disk when it is measured
+``timing``     how anything is timed, and how two times are compared
+``cost``       operations, bytes, parameters, what is kept for the gradient: counted, not measured
+``speed``      layers forward, backward and in training, each timed once it has proven right
+``ladder``     six ways to compute an LSTM, each proven equal to the one before
+``decay``      how gradients decay or explode with lag, held to closed forms first
+``memory``     long-range tasks: what layers learn, against lag
+``claims``     what the documents claim, with verdicts computed from measurements
+=============  ==================================================================================
+
+``kill_matrix`` keeps what becomes of planted errors. ``speed_ratio`` measures the reference's fast
+LSTM against ``torch.nn.LSTM``, ``test_speed`` hands the same two and the ladder's rungs to
+pytest-benchmark, ``gradcheck_cost`` says what autograd's own check costs and misses,
+``diagnosis_score`` how often a diagnosis names the mistake.
 """

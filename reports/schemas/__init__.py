@@ -13,12 +13,25 @@ from typing import Any
 
 from ...bench import kill_matrix
 from ...bench import run as bench_run
+from ...bench.claims.ledger import Row as ClaimRow
+from ...bench.decay.rows import KINDS
+from ...bench.ladder.measuring import Row as LadderRow
 from ...bench.memory.plan import Row as MemoryRow
+from ...bench.speed.rows import Group
 from ...verify import run_files
 from ...verify.diagnosis.diagnosis import Diagnosis
 from ...verify.mutation import Row as MutantRow
 from ...verify.schema import schema
 from ...verify.verdict import STATUSES, Verdict
+
+ROWS: dict[str, tuple[Any, ...]] = {
+    "claims": (ClaimRow,),
+    "decay": tuple(KINDS.values()),
+    "ladder": (LadderRow,),
+    "memory": (MemoryRow,),
+    "speed": (Group,),
+}
+"""What the rows of each kind of bench are; of speed, those of groups."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -35,7 +48,7 @@ def made() -> dict[str, dict[str, Any]]:
         "bench": _header(bench_run.Header, bench_run.SCHEMA),
         "row": _row({}),
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
-        "row-memory": schema(MemoryRow),
+        **{f"row-{kind}": {"anyOf": [schema(row) for row in rows]} for kind, rows in ROWS.items()},
     }
     return {name: {"$schema": DRAFT, **one} for name, one in found.items()}
 

@@ -9,7 +9,7 @@ from ...bench.run import BenchRun
 from ...verify.reading import RunFileError
 from ..section import Section
 
-ORDER = ("claims", "cost", "speed", "ladder", "decay", "memory", "mutants")
+ORDER = ("claims", "speed", "ladder", "decay", "memory", "mutants")
 """As they stand in a report."""
 
 
