@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,21 @@ def test_a_row_without_its_name_is_refused(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"status": "OK"}\n')
     with pytest.raises(RunFileError, match=r"rows.jsonl:1: id: expected str"):
         run.read(tmp_path)
+
+
+def test_on_a_full_disk_nothing_finished_is_lost(tmp_path, monkeypatch):
+    """Not even when a run is gone on with: the torn line is cut off where it stands."""
+    list(carry_out(plan(FIRST), tmp_path, "c"))
+    kept = (tmp_path / "rows.jsonl").read_bytes()
+    (tmp_path / "rows.jsonl").write_bytes(kept + b'{"id": ')
+
+    def full(*given, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    list(carry_out(plan(FIRST), tmp_path, "c"))
+    assert (tmp_path / "rows.jsonl").read_bytes() == kept
 
 
 GOOD = {"id": "a", "samples": [1, 2.5], "inner": {"name": "x", "size": 1}}

@@ -65,10 +65,12 @@ def append(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off what a killed run had begun to write, so that more can be appended."""
+    """Cut off what a killed run had begun to write, so that more can be appended.
+
+    The file is shortened, not written anew: on a full disk that would lose all of it.
+    """
     if path.exists():
-        whole, newline, _ = path.read_bytes().rpartition(b"\n")
-        path.write_bytes(whole + newline)
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
 
 def field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:
