@@ -14,16 +14,16 @@ the adapter keeps the programs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...reference.functions import Array
 from ..case import Case
 from ..options import Options
 from .framework import Plain, imported
-from .once import OncePerParameters
 from .projecting import ProjectingSubject
 from .protocol import Built, Inputs, Result, SubjectUnavailable
 from .torch_layers import depth_arguments
@@ -32,7 +32,7 @@ from .torch_parameters import CONVENTIONS
 
 INSTALL = "executorch torch"
 PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
-LONGEST = 8
+LONGEST = 12
 """Steps of a program: to make one takes some 0.3 s for each and for each direction."""
 
 XNNPACK = "XnnpackBackend"
@@ -59,31 +59,26 @@ class ExecutorchLayer(ProjectingSubject):
         given = depth_arguments(case) | {"bias": case.bias, "dtype": getattr(torch, case.dtype)}
         layer = getattr(torch.nn, self.kind)(case.D, case.H, **given).eval()
 
-        def anew(inputs: Inputs) -> dict[object, Any]:
-            """Set the layer's parameters; of these, there are no programs yet."""
-            with torch.no_grad():
-                for name, parameter in layer.named_parameters():
-                    parameter.copy_(torch.from_numpy(inputs.parameters[name]))
-            return {}
+        programs: dict[object, Any] = {}
 
-        programs = OncePerParameters(anew, lambda inputs: None)
+        def execute(weights: Mapping[str, Array], arguments: Sequence[Any]) -> list[Any]:
+            values = tuple(weights[name].tobytes() for name in sorted(weights))
+            key = values, tuple(a.shape for a in arguments)
+            if key not in programs:
+                with torch.no_grad():
+                    for name, parameter in layer.named_parameters():
+                        parameter.copy_(torch.from_numpy(weights[name]))
+                programs[key] = self._program(torch, layer, arguments)
+            return list(programs[key].load_method("forward").execute(arguments))
 
         def run(inputs: Inputs) -> Result:
-            made = programs(inputs)
-
-            def execute(arguments: Sequence[Any]) -> list[Any]:
-                shapes = tuple(a.shape for a in arguments)
-                if shapes not in made:
-                    made[shapes] = self._program(torch, layer, arguments)
-                return list(made[shapes].load_method("forward").execute(arguments))
-
             with one_thread(torch):
                 x, *states = _arguments(torch, case, inputs)
                 if not self.backend:
-                    return _result(case, execute([x, *states]))
+                    return _result(case, execute(inputs.parameters, [x, *states]))
                 outputs = []
                 for x_t in x.split(1):
-                    y_t, *states = execute([x_t, *states])
+                    y_t, *states = execute(inputs.parameters, [x_t, *states])
                     outputs.append(y_t)
                 return _result(case, [torch.cat(outputs), *states])
 
