@@ -29,7 +29,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     figure = Figure(
         "memory-lag", "Right answers against lag",
         "Median over seeds, with the range of all; the dashed line is guessing.",
-        "For each task, the share of right answers falls with lag: first for the plain RNN.",
+        "For each task, lines: the share of right answers against lag, one line a cell.",
         lambda: _chart(found),
     )  # fmt: skip
     return Section("memory", "Long-range tasks", tuple(intro), (figure, _table(found)))
