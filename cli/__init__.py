@@ -17,6 +17,7 @@ from .identifying import identify
 from .listing import cells, checks, equations, examples, subjects
 from .mutating import mutants
 from .proving import prove
+from .recording import record
 from .reporting import report
 from .verifying import verify
 
@@ -39,6 +40,7 @@ for _command in (
     mutants,
     audit,
     prove,
+    record,
     bench,
     report,
     compare,

@@ -188,7 +188,7 @@ def with_care(function: Callable[[], R]) -> R:
         with CLOCK.timing("subject"), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return function()
-    except (SubjectUnavailable, Mismatch):
+    except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
         raise NotOffered(f"the subject does not offer it: {error}") from error

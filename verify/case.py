@@ -8,7 +8,8 @@ directions apart; only a failing case, once its sizes are small, has its numbers
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -30,6 +31,21 @@ GRID = 8
 
 
 _drawn: set[str] = set()
+_through: list[Callable[[Case, str, Array], Array]] = []
+
+
+@contextmanager
+def numbers_through(function: Callable[[Case, str, Array], Array]) -> Iterator[None]:
+    """Pass all numbers that are drawn in the block through a function (case, part, numbers).
+
+    The last bit of a normal number may depend on the machine's logarithm; a recording brings its
+    own.
+    """
+    _through.append(function)
+    try:
+        yield
+    finally:
+        _through.remove(function)
 
 
 def drawn_parts(run: Callable[[], object]) -> list[str]:
@@ -99,7 +115,10 @@ class Case:
             away = np.where(numbers < 0, -1, 1) / GRID  # none becomes 0
             rounded = np.round(numbers * GRID) / GRID
             numbers = np.where(rounded == 0, away, rounded)
-        return np.asarray(numbers).astype(self.dtype)
+        found: Array = np.asarray(numbers).astype(self.dtype)
+        for function in _through:
+            found = function(self, part, found)
+        return found
 
     def generator(self, part: str) -> np.random.Generator:
         """Return the random generator of one part of the case."""

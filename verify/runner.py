@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,6 +18,7 @@ from .check import Ledger, Mismatch
 from .checks.subject_check import SubjectCheck
 from .clock import CLOCK
 from .drawing import aim, for_all
+from .recordings.replaying import Replayed
 from .scope import possible, touched
 from .script import write_script
 from .shrinking import simplify
@@ -60,6 +61,8 @@ def hold(
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
+    if isinstance(subject, Replayed):
+        check, shrink = subject.answering(check), False
     judge = Judge(subject, check, on_case)
     shrink = shrink and check.shrinks
     CLOCK.reset()
@@ -69,6 +72,8 @@ def hold(
             verdict.status, verdict.message = "not supported", subject.options.why(missing)
         elif case is not None:
             judge(case)
+        elif isinstance(subject, Replayed):
+            _hold_recorded(judge, subject.cases(check.id, dtype), subject.why_not(check.id))
         else:
             _hold_all(judge, dtype, budget, seed_value, shrink)
     except SubjectUnavailable as missing_package:
@@ -105,6 +110,13 @@ def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink:
     if budget.steered:
         steered = max(2, round(budget.steered * check.share))
         for_all(judge, strategy, examples=steered, seed_value=seed_value + 1, shrink=shrink)
+
+
+def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
+    if not cases:
+        raise NotOffered(otherwise)
+    for case in cases:
+        judge(case)
 
 
 @dataclass

@@ -44,11 +44,18 @@ def _compute(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
     return computed(subject, Case.from_json(asked["case"]), asked["path"])
 
 
+def _record(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    from .recordings.taking import answer
+
+    return answer(subject, asked)
+
+
 OTHER: dict[str, Callable[[Subject, dict[str, Any]], dict[str, Any]]] = {
     "identify": _identify,
     "diagnose": _diagnose,
     "port": _port,
     "compute": _compute,
+    "record": _record,
 }
 """What a worker does besides checks: asked for by name, answered in JSON.
 

@@ -1,7 +1,7 @@
 """Adapters: the implementations that can be held against the reference.
 
 A SUBJECT is a name of this folder (``torch:LSTM``), a name that an installed package registers,
-``path/to/file.py:Name`` or ``package.module:Name``; where several are taken, ``FAMILY:*`` are all
+``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``; where several are taken, ``FAMILY:*`` are all
 of a family (``onnxruntime:*``). See ``protocol`` for what an adapter offers,
 ``torch_like`` and ``explicit`` for the two forms that need none.
 """
@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from . import loading
@@ -41,6 +42,8 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         from ..mutants import mutant_named
 
         return mutant_named(name)
+    if name.startswith("recording:"):
+        return _recording(name)
     if name in loading.registered():
         value = loading.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loading.registered()[name])
@@ -52,6 +55,16 @@ def subject_named(name: str, like: str | None = None) -> Subject:
     loaded = loading.load(name)
     like = like or getattr(loaded.value, "like", None)
     return adapted(loaded.value, name, like, loaded.import_lines)
+
+
+def _recording(name: str) -> Subject:
+    from ..reading import RunFileError
+    from ..recordings import files
+
+    try:
+        return files.subject(name, Path(name.removeprefix("recording:")))
+    except (RunFileError, OSError) as error:
+        raise UnknownSubject(f"subject {name!r}: {error}") from error
 
 
 def known() -> list[str]:

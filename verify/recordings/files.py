@@ -1,0 +1,241 @@
+"""A recording's folder: written whole or not at all, and read as what somebody else wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import reading
+from ..case import Case
+from ..options import Options
+from ..reading import RunFileError
+from ..typed import typed
+from .replaying import ENDS, Replayed
+from .trace import HELD, Index, Trace, named_arrays
+
+SCHEMA = "gatewise.recording/1"
+INDEX = "recording.json"
+FILE = re.compile(r"[0-9]{3}-[a-z-]+\.safetensors")
+LARGEST_TENSOR_FILE = 64 * 2**20
+MOST_CASES = 999
+LARGEST_CASE = {"T": 2048, "B": 256, "D": 512, "H": 512, "layers": 8}
+"""Beyond what is ever recorded; a file of few bytes must not cost hours of arithmetic."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the parameters mean: ``named``, an adapter of this package; ``like``, a class of
+    torch.nn; ``explicit``, gatewise's own layout for a cell."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case of one check; ``sha256`` is the digest of its file."""
+
+    check: str
+    case: dict[str, Any]
+    file: str
+    sha256: str
+
+    @property
+    def text(self) -> str:
+        """The case as it prints."""
+        return Case.from_json(json.dumps(self.case)).to_json()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What ``recording.json`` holds; ``device`` is about the GPU, where there is one."""
+
+    schema: str
+    subject: str
+    form: Form
+    cells: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    options: dict[str, bool]
+    reasons: tuple[tuple[str, str], ...]
+    version: str
+    command: str
+    created: str
+    seed: int
+    versions: dict[str, str]
+    machine: dict[str, str]
+    source: str
+    device: dict[str, str]
+    entries: tuple[Entry, ...]
+
+    @property
+    def told(self) -> str:
+        """The version that verdicts carry."""
+        where = self.device.get("name") or self.machine.get("processor", "another machine")
+        return f"{self.version} on {where}, recorded {self.created[:10]}"
+
+
+def write_trace(path: Path, trace: Trace) -> str:
+    """Write what was recorded of one case; return the file's digest."""
+    from safetensors.numpy import save
+
+    index = json.dumps(trace.index(), allow_nan=False)
+    data: bytes = save(trace.arrays, metadata={"gatewise": index})
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def write(folder: Path, recording: Recording) -> None:
+    """Write the index."""
+    said = json.dumps(asdict(recording), indent=1, allow_nan=False)
+    (folder / INDEX).write_text(said + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Recording:
+    """Read the index and hold every file to its digest; RunFileError says what is wrong."""
+    where = folder / INDEX
+    said = reading.parsed(where, reading.text(where))
+    if said.get("schema") != SCHEMA:
+        raise RunFileError(f"{where}: expected schema {SCHEMA}, got {said.get('schema')!r:.60}")
+    recording = typed(Recording, said, where)
+    _check_index(where, recording)
+    for entry in recording.entries:
+        tensor_file(folder, entry)
+    return recording
+
+
+def _check_index(where: Path, recording: Recording) -> None:
+    from ...reference.cells import cells
+
+    if not recording.cells or (odd := [c for c in recording.cells if c not in cells()]):
+        raise RunFileError(f"{where}: cells: unknown: {', '.join(odd or ['none given']):.100}")
+    if not set(recording.dtypes) <= {"float64", "float32"} or not recording.dtypes:
+        raise RunFileError(f"{where}: dtypes: expected float64, float32 or both")
+    if odd := sorted(recording.options.keys() ^ (asdict(Options()).keys() - {"reasons"})):
+        raise RunFileError(f"{where}: options: missing or unknown: {', '.join(odd):.200}")
+    if not 0 < len(recording.entries) <= MOST_CASES:
+        raise RunFileError(f"{where}: entries: expected 1 to {MOST_CASES} cases")
+    for number, entry in enumerate(recording.entries):
+        _check_entry(f"{where}: entries[{number}]", recording, entry)
+    keys = [(entry.check, entry.text) for entry in recording.entries]
+    if len(set(keys)) < len(keys):
+        raise RunFileError(f"{where}: entries: a check and a case stand there twice")
+
+
+def _check_entry(where: str, recording: Recording, entry: Entry) -> None:
+    if not FILE.fullmatch(entry.file):
+        raise RunFileError(f"{where}: file: expected a name in this folder, got {entry.file!r:.80}")
+    try:
+        case = Case.from_json(json.dumps(entry.case))
+    except ValueError as error:
+        raise RunFileError(f"{where}: {error!s:.200}") from error
+    for name, most in LARGEST_CASE.items():
+        if getattr(case, name) > most:
+            raise RunFileError(f"{where}: case: {name}: expected at most {most}")
+    if case.dtype not in recording.dtypes:
+        raise RunFileError(f"{where}: case: dtype {case.dtype} is not one of the recording's")
+
+
+def tensor_file(folder: Path, entry: Entry) -> bytes:
+    """Return what a case's file holds, if it is the file that was recorded."""
+    path = folder / entry.file
+    if path.is_symlink() or not path.is_file():
+        raise RunFileError(f"{path}: there is no such file in the recording")
+    if path.stat().st_size > LARGEST_TENSOR_FILE:
+        raise RunFileError(f"{path}: larger than {LARGEST_TENSOR_FILE // 2**20} MiB")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise RunFileError(f"{path}: is not the file that was recorded: its SHA-256 differs")
+    return data
+
+
+def read_trace(folder: Path, entry: Entry) -> Trace:
+    """Read what was recorded of one case; RunFileError says what is wrong with its file."""
+    return parse_trace(folder / entry.file, tensor_file(folder, entry))
+
+
+def parse_trace(path: Path, data: bytes) -> Trace:
+    """Return the trace that a safetensors file holds."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = {name: np.asarray(array) for name, array in load(data).items()}
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RunFileError(f"{path}: is no safetensors file ({error!s:.100})") from error
+    size = int.from_bytes(data[:8], "little")
+    header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
+    said = header.get("__metadata__", {}).get("gatewise", "")
+    index = typed(Index, reading.parsed(path, said), path)
+    if missing := sorted({*named_arrays(index)} - arrays.keys()):
+        raise RunFileError(f"{path}: arrays missing: {', '.join(missing):.200}")
+    if odd := sorted({str(a.dtype) for a in arrays.values()} - {*HELD}):
+        raise RunFileError(f"{path}: dtypes that are not recorded: {', '.join(odd)}")
+    if index.ended is not None and index.ended.kind not in ENDS:
+        raise RunFileError(f"{path}: ended: expected one of {', '.join(ENDS)}")
+    _check_drawn(path, index, arrays)
+    return Trace(index.drawn, index.calls, index.ended, index.other, arrays)
+
+
+def _check_drawn(path: Path, index: Index, arrays: dict[str, Any]) -> None:
+    for key, name in index.drawn.items():
+        if not key.endswith(f" {list(arrays[name].shape)}"):
+            raise RunFileError(f"{path}: drawn: {name} has another shape than {key:.120}")
+
+
+def subject(name: str, folder: Path) -> Replayed:
+    """Return the subject that a recording is; RunFileError if it is none."""
+    require_safetensors()
+    recording = read(folder)
+    options = Options(**recording.options, reasons=recording.reasons)
+    return Replayed(
+        name,
+        base(folder / INDEX, recording, options),
+        options,
+        recording.dtypes,
+        recording.cells,
+        recording.told,
+        {(e.check, e.text): partial(read_trace, folder, e) for e in recording.entries},
+    )
+
+
+def base(where: Path, recording: Recording, options: Options) -> Any:
+    """Return what knows the meaning of the recorded parameters, without importing any layer."""
+    from ..subjects import LIKE, subjects
+    from ..subjects.explicit import Explicit
+    from ..subjects.torch_like import REFERENCE, TorchLike
+
+    form = recording.form
+    if form.kind == "named" and form.name in subjects():
+        return subjects()[form.name]
+    if form.kind == "like" and form.name in LIKE:
+        kind = form.name.rpartition(".")[2]
+        return TorchLike(recording.subject, kind, REFERENCE[kind], options)
+    if form.kind == "explicit" and (form.name,) == recording.cells:
+        return Explicit(recording.subject, _Claim(form.name), options, recording.dtypes)
+    raise RunFileError(f"{where}: form: {form.kind} {form.name!r:.60} is not known here")
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What is left of a class whose calls were recorded: the cell that it claims."""
+
+    cell: str
+
+
+def require_safetensors() -> None:
+    """Raise RunFileError where safetensors is not installed."""
+    try:
+        import safetensors  # noqa: F401
+    except ImportError as error:
+        raise RunFileError(
+            "recordings need safetensors; install it with: pip install 'gatewise[record]'"
+        ) from error
+
+

@@ -1,0 +1,116 @@
+"""Record a layer: its checks are run in its own process, and every call is kept."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...reference.functions import Array
+from ..calling import NotOffered, SubjectCrashed, recording
+from ..case import Case, numbers_through
+from ..check import Mismatch
+from ..checks import check_named
+from ..subjects import subjects
+from ..subjects.explicit import Explicit
+from ..subjects.protocol import Subject
+from ..subjects.torch_like import TorchLike
+from .chosen import chosen
+from .files import Form, write_trace
+from .trace import Ended, Store, Trace, drawing, same_bits
+
+
+def observed(subject: Subject, check: str, case: Case) -> Trace:
+    """Run a check on one case; return the numbers drawn for it, its calls, and how it ended."""
+    drawn: dict[str, Array] = {}
+    ended = None
+
+    def keep(case: Case, part: str, numbers: Array) -> Array:
+        kept = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
+        if not same_bits(kept, numbers):
+            raise RuntimeError(f"{part} of one case was drawn in two ways")
+        return numbers
+
+    with numbers_through(keep), recording() as calls:
+        try:
+            check_named(check).run(subject, case)
+        except (SubjectCrashed, NotOffered, Mismatch) as end:
+            ended = Ended(type(end).__name__, str(end))
+    store = Store()
+    layers: dict[int, int] = {}
+    made = tuple(
+        store.call(number, layers.setdefault(id(call.layer.built), len(layers)), call)
+        for number, call in enumerate(calls)
+    )
+    if ended and ended.kind == "Mismatch" and calls and calls[-1].results:
+        ended = None  # the check's judgement, which is made anew
+    named = {key: store.keep(f"drawn.{n}", a) for n, (key, a) in enumerate(drawn.items())}
+    return Trace(named, made, ended, store.other, store.arrays)
+
+
+def form_of(subject: Subject) -> Form | None:
+    """Return what tells another machine the meaning of the parameters; None if nothing does."""
+    from ..mutants.catalogue import MutantSubject
+
+    if subjects().get(subject.name) is subject:
+        return Form("named", subject.name)
+    if isinstance(subject, TorchLike):
+        return Form("like", f"torch.nn.{subject.kind}")
+    if isinstance(subject, (Explicit, MutantSubject)):
+        return Form("explicit", subject.cells[0])
+    return None
+
+
+def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
+    """Return what will be recorded of a subject, as JSON values, or ``problem``: why nothing."""
+    form = form_of(subject)
+    if form is None:
+        return {"problem": "only a known subject, a class like torch's or one with explicit gates "
+                "can be recorded: no other machine knows what its parameters mean"}  # fmt: skip
+    dtypes = [d for d in subject.dtypes if dtype in (None, d)]
+    if not dtypes:
+        return {"problem": f"the subject does not compute in {dtype}"}
+    cases = [(id, case.to_json()) for d in dtypes for id, case in chosen(subject, d, seed)]
+    return {"form": vars(form), "dtypes": dtypes, "cases": cases}
+
+
+def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
+    """Record one case into a file; return its digest and what is known of the device."""
+    digest = write_trace(Path(path), observed(subject, check, Case.from_json(case)))
+    return {"sha256": digest, "device": device()}
+
+
+def device() -> dict[str, str]:
+    """Return what torch says of the GPU that it has used; nothing where it has used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    backends = torch.backends
+    return {
+        "name": torch.cuda.get_device_name(),
+        "capability": ".".join(map(str, torch.cuda.get_device_capability())),
+        "driver": _driver(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(backends.cudnn.version()),
+        "cudnn.enabled": str(backends.cudnn.enabled),
+        "cudnn.allow_tf32": str(backends.cudnn.allow_tf32),
+        "cudnn.deterministic": str(backends.cudnn.deterministic),
+        "cudnn.benchmark": str(backends.cudnn.benchmark),
+        "matmul.allow_tf32": str(backends.cuda.matmul.allow_tf32),
+        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
+    }
+
+
+def _driver() -> str:
+    path = Path("/proc/driver/nvidia/version")
+    if not path.is_file():
+        return "unknown"
+    words = path.read_text(encoding="utf-8", errors="replace").split()
+    return next((w for w in words if w[:1].isdigit() and w.count(".") > 0), "unknown")
+
+
+def answer(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    """Do in the subject's process what ``record`` asks for."""
+    if asked["step"] == "plan":
+        return planned(subject, asked["dtype"], asked["seed"])
+    return taken(subject, asked["check"], asked["case"], asked["path"])
