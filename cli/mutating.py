@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="Try every check on every mutant, not only until one "
               "fails it.")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
+@click.option("--recorded", is_flag=True, help="Record each, and say which recorded check sees "
+              "it; 'gatewise record' takes the same cases.")  # fmt: skip
 @jobs_option
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run, by its own options.")  # fmt: skip
@@ -49,6 +51,7 @@ def mutants(
     seed: int,
     full: bool,
     only_list: bool,
+    recorded: bool,
     jobs: int,
     resume: Path | None,
     runs: Path,
@@ -64,6 +67,9 @@ def mutants(
     chosen = or_usage(lambda: mutation.choose(names))
     if only_list:
         _list(mutation.blank_rows(chosen), as_json=as_json)
+        return
+    if recorded:
+        _see(names, as_json=as_json)
         return
     settings = {"mutants": list(names), "budget": budget, "full": full}
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants"
@@ -117,6 +123,35 @@ def _list(rows: Sequence[Row], *, as_json: bool) -> None:
         for r in rows
     ]
     print_rows(columns, listed, as_json=as_json)
+
+
+def _see(names: Sequence[str], *, as_json: bool) -> None:
+    """Print which recorded check sees each mutant; exit code 1 if one is not as foreseen."""
+    from ..reports.terminal import print_rows, progress
+    from ..verify.recordings.seeing import UNSEEN, sights
+
+    found = []
+    with progress(None, lines=True) as advance:
+        for one in sights(lambda mutant: not names or mutant.id in names):
+            found.append(one)
+            advance(f"{one.mutant} {one.cell} {one.dtype}: {one.seen_by or 'not seen'}")
+    told = [
+        (f"mutant:{s.mutant}[{s.cell}]", s.dtype, s.statement,
+         s.seen_by or UNSEEN.get(s.mutant, "passes"), "" if s.right else "NOT AS FORESEEN")
+        for s in found
+    ]  # fmt: skip
+    columns = ("subject", "dtype", "what is wrong with it", "seen by", "")
+    print_rows(columns, told, as_json=as_json)
+    if not as_json:
+        wrong = [s for s in found if s.wrong]
+        seen = sum(bool(s.seen_by) for s in wrong)
+        same = [s for s in found if not s.wrong]
+        click.echo(
+            f"{seen} of {len(wrong)} mutants are seen in recordings, "
+            f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
+        )
+    if not all(s.right for s in found):
+        sys.exit(DIFFERS)
 
 
 def _tell(rows: Sequence[Row], folder: Path) -> None:

@@ -18,6 +18,7 @@ from .check import Ledger, Mismatch
 from .checks.subject_check import SubjectCheck
 from .clock import CLOCK
 from .drawing import aim, for_all
+from .reading import RunFileError
 from .recordings.replaying import Replayed
 from .scope import possible, touched
 from .script import write_script
@@ -68,16 +69,16 @@ def hold(
     CLOCK.reset()
     try:
         verdict.version = subject.version()
-        if missing := subject.options.missing(check.needs):
-            verdict.status, verdict.message = "not supported", subject.options.why(missing)
+        if lacking := subject.options.missing(check.needs):
+            verdict.status, verdict.message = "not supported", subject.options.why(lacking)
         elif case is not None:
             judge(case)
         elif isinstance(subject, Replayed):
             _hold_recorded(judge, subject.cases(check.id, dtype), subject.why_not(check.id))
         else:
             _hold_all(judge, dtype, budget, seed_value, shrink)
-    except SubjectUnavailable as missing_package:
-        verdict.status, verdict.message = "not tested", str(missing_package)
+    except (SubjectUnavailable, RunFileError) as missing:
+        verdict.status, verdict.message = "not tested", str(missing)
     except NotOffered as said:
         verdict.status, verdict.message = "not supported", str(said)[:LONGEST_MESSAGE]
     except Flaky:  # the case failed, and then did not: the subject is not deterministic

@@ -56,4 +56,3 @@ def fitted(case: Case, options: Options) -> Case:
         zero_length=case.zero_length and options.zero_length,
         state=options.state and (case.state or not options.default_state),
     )
-

@@ -31,8 +31,9 @@ LARGEST_CASE = {"T": 2048, "B": 256, "D": 512, "H": 512, "layers": 8}
 
 @dataclass(frozen=True)
 class Form:
-    """What the parameters mean: ``named``, an adapter of this package; ``like``, a class of
-    torch.nn; ``explicit``, gatewise's own layout for a cell."""
+    """What the parameters mean: those of an adapter of this package (``named``), of a class of
+    torch.nn (``like``), or gatewise's own for a cell (``explicit``).
+    """
 
     kind: str
     name: str
@@ -83,12 +84,18 @@ class Recording:
 
 def write_trace(path: Path, trace: Trace) -> str:
     """Write what was recorded of one case; return the file's digest."""
+    data = encoded(trace)
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def encoded(trace: Trace) -> bytes:
+    """Return a trace as a safetensors file."""
     from safetensors.numpy import save
 
     index = json.dumps(trace.index(), allow_nan=False)
     data: bytes = save(trace.arrays, metadata={"gatewise": index})
-    path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return data
 
 
 def write(folder: Path, recording: Recording) -> None:
@@ -113,8 +120,9 @@ def read(folder: Path) -> Recording:
 def _check_index(where: Path, recording: Recording) -> None:
     from ...reference.cells import cells
 
-    if not recording.cells or (odd := [c for c in recording.cells if c not in cells()]):
-        raise RunFileError(f"{where}: cells: unknown: {', '.join(odd or ['none given']):.100}")
+    odd = [name for name in recording.cells if name not in cells()]
+    if odd or not recording.cells:
+        raise RunFileError(f"{where}: cells: unknown: {', '.join(odd) or 'none given':.100}")
     if not set(recording.dtypes) <= {"float64", "float32"} or not recording.dtypes:
         raise RunFileError(f"{where}: dtypes: expected float64, float32 or both")
     if odd := sorted(recording.options.keys() ^ (asdict(Options()).keys() - {"reasons"})):
@@ -218,12 +226,12 @@ def base(where: Path, recording: Recording, options: Options) -> Any:
         kind = form.name.rpartition(".")[2]
         return TorchLike(recording.subject, kind, REFERENCE[kind], options)
     if form.kind == "explicit" and (form.name,) == recording.cells:
-        return Explicit(recording.subject, _Claim(form.name), options, recording.dtypes)
+        return Explicit(recording.subject, Claim(form.name), options, recording.dtypes)
     raise RunFileError(f"{where}: form: {form.kind} {form.name!r:.60} is not known here")
 
 
 @dataclass(frozen=True)
-class _Claim:
+class Claim:
     """What is left of a class whose calls were recorded: the cell that it claims."""
 
     cell: str
@@ -237,5 +245,3 @@ def require_safetensors() -> None:
         raise RunFileError(
             "recordings need safetensors; install it with: pip install 'gatewise[record]'"
         ) from error
-
-

@@ -1,3 +1,110 @@
-"""The cases that are recorded."""
+"""The cases that are recorded: a greedy cover of the mutants, each seen twice where it can be."""
+
+from __future__ import annotations
+
 from ..case import Case
-CHOSEN: tuple[tuple[str, Case], ...] = (("smoke", Case(3,2,4,5)),("forward",Case(5,3,2,4,lengths=True,bidirectional=True)),("gradient",Case(5,3,2,4)),("transition",Case(1010,2,3,4)),("gradient-window",Case(133,2,3,66)),("wide",Case(3,2,5,129)),("dtype",Case(8,2,3,5)))
+
+CHOSEN: tuple[tuple[str, Case], ...] = (
+    ("smoke", Case(3, 2, 4, 5, state=False)),
+    (
+        "forward",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    ("forward", Case(6, 5, 3, 4, layers=2, lengths=True, zero_length=True, state=False, seed=3)),
+    ("gradient", Case(5, 3, 2, 4, bidirectional=True, bias=False, lengths=True, zero_length=True)),
+    (
+        "gradient",
+        Case(3, 6, 5, 2, layers=2, bidirectional=True, zero_length=True, scale="large", seed=45828),
+    ),
+    ("gradient", Case(5, 3, 2, 4, layers=2, bidirectional=True, lengths=True, seed=8)),
+    ("forward", Case(5, 3, 2, 6, P=4, layers=2, bidirectional=True, lengths=True, seed=11)),
+    ("gradient", Case(6, 3, 2, 5, P=3, lengths=True, seed=12)),
+    ("gradient", Case(3, 4, 2, 7, P=5, layers=2, bidirectional=True, lengths=True, seed=13)),
+    (
+        "cotangents",
+        Case(3, 4, 5, 6, layers=2, bidirectional=True, lengths=True, zero_length=True, seed=9),
+    ),
+    ("dtype", Case(6, 3, 3, 3, seed=19981)),
+    ("batch-single", Case(5, 3, 2, 4, layers=2, bidirectional=True, lengths=True, seed=8)),
+    (
+        "batch-permutation",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    ("batch-first", Case(4, 3, 2, 4, layout="batch-first", seed=3)),
+    (
+        "batch-first",
+        Case(6, 3, 7, 4, lengths=True, zero_length=True, layout="batch-first", seed=42705),
+    ),
+    ("unbatched", Case(2, 1, 2, 2, layout="unbatched", seed=5)),
+    ("unbatched", Case(4, 1, 2, 4, layout="unbatched", seed=3)),
+    (
+        "repeat",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    (
+        "repeat",
+        Case(3, 6, 5, 2, layers=2, bidirectional=True, zero_length=True, scale="large", seed=45828),
+    ),
+    ("repeat", Case(2, 6, 4, 7, layers=2, state=False, scale="large", seed=28764)),
+    (
+        "reweight",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    (
+        "reweight",
+        Case(3, 6, 5, 2, layers=2, bidirectional=True, zero_length=True, scale="large", seed=45828),
+    ),
+    (
+        "backward-twice",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    (
+        "vjp-linearity",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    ("jvp", Case(6, 4, 3, 2, zero_length=True, state=False, seed=42987)),
+    (
+        "strided",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+    ),
+    ("gate-limits", Case(4, 6, 5, 2, seed=37066)),
+    ("gate-limits", Case(4, 3, 6, 5, seed=19975)),
+    ("bounds", Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, seed=64541)),
+    ("unit-permutation", Case(4, 2, 6, 3, zero_length=True, seed=6)),
+    ("influence", Case(4, 2, 6, 7, lengths=True, zero_length=True, seed=49387)),
+    ("padding", Case(6, 4, 3, 2, lengths=True, zero_length=True, state=False, seed=42987)),
+    ("padding", Case(4, 2, 6, 3, lengths=True, zero_length=True, seed=6)),
+    ("zero-length", Case(4, 2, 6, 3, lengths=True, zero_length=True, seed=6)),
+    ("causality", Case(6, 4, 3, 2, zero_length=True, state=False, seed=42987)),
+    ("direction", Case(4, 2, 6, 3, bidirectional=True, zero_length=True, seed=6)),
+    ("shapes", Case(2, 2, 2, 2, seed=5)),
+    ("shapes", Case(4, 4, 2, 3)),
+    ("wide", Case(4, 140, 2, 4, seed=11)),
+    ("wide", Case(3, 2, 5, 33)),
+    ("wide", Case(3, 2, 5, 65, seed=1)),
+    ("wide", Case(3, 2, 5, 129, seed=2)),
+    (
+        "extreme",
+        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="huge", seed=64541),
+    ),
+    ("extreme", Case(4, 2, 3, 5, scale="huge", seed=1)),
+    ("default-state", Case(6, 4, 3, 2, lengths=True, state=False, seed=42987)),
+    ("carry", Case(5, 7, 3, 2, layers=2, scale="tiny", seed=42931)),
+    ("carry-gradient", Case(5, 7, 3, 2, layers=2, scale="tiny", seed=42931)),
+    ("final", Case(5, 3, 2, 4, bidirectional=True, bias=False, lengths=True, zero_length=True)),
+    ("no-steps", Case(0, 1, 2, 2)),
+    ("no-steps", Case(0, 2, 1, 3)),
+    ("modes", Case(4, 6, 5, 2, layers=2, seed=45338)),
+    (
+        "modes",
+        Case(
+            5, 4, 2, 7, layers=2, lengths=True, state=False, dropout=0.5, scale="tiny", seed=59111
+        ),
+    ),
+    ("transition", Case(40, 2, 3, 5, seed=1)),
+    ("transition", Case(1010, 2, 3, 4, seed=2)),
+    ("gradient-window", Case(40, 2, 3, 5, seed=1)),
+    ("gradient-window", Case(1010, 2, 3, 4, seed=2)),
+    ("gradient-window", Case(133, 2, 3, 66, scale="large", seed=3)),
+)
+"""Checks and cases; options that a subject does not offer are left out."""

@@ -37,7 +37,7 @@ class Pulling:
 
 @dataclass(frozen=True)
 class Returned:
-    """What came back; ``parameters``, ``x`` and ``initial`` are gradients, if any were asked for."""
+    """What came back; ``parameters``, ``x`` and ``initial`` are gradients, where asked for."""
 
     y: str
     final: tuple[str, ...]
@@ -243,5 +243,3 @@ def same_bits(one: Array, other: Array) -> bool:
     other = np.asarray(other)
     alike = one.shape == other.shape and one.dtype == other.dtype
     return alike and one.tobytes() == other.tobytes()
-
-

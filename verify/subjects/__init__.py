@@ -1,8 +1,8 @@
 """Adapters: the implementations that can be held against the reference.
 
 A SUBJECT is a name of this folder (``torch:LSTM``), a name that an installed package registers,
-``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``; where several are taken, ``FAMILY:*`` are all
-of a family (``onnxruntime:*``). See ``protocol`` for what an adapter offers,
+``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``; where several are taken,
+``FAMILY:*`` are all of a family (``onnxruntime:*``). See ``protocol`` for what an adapter offers,
 ``torch_like`` and ``explicit`` for the two forms that need none.
 """
 

@@ -1,0 +1,274 @@
+"""What a layer computed, recorded, is judged elsewhere as it would be here."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import gatewise
+from gatewise.cli import main
+from gatewise.verify.case import Case
+from gatewise.verify.checks import check_named, subject_checks
+from gatewise.verify.mutants import mutant_named, right_subject
+from gatewise.verify.oracle import draw_inputs
+from gatewise.verify.recordings import files
+from gatewise.verify.recordings.chosen import chosen
+from gatewise.verify.recordings.record import record
+from gatewise.verify.recordings.replaying import UNANSWERED
+from gatewise.verify.recordings.seeing import replayed
+from gatewise.verify.recordings.taking import form_of, observed
+from gatewise.verify.recordings.trace import Store
+from gatewise.verify.runner import hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.torch_like import torch_like
+from gatewise.verify.tasks import Named
+
+SHORT = Case(4, 3, 2, 5)
+NEVER_RECORDED = {*UNANSWERED, "zero-length", "no-steps"}
+"""What torch does not offer, and what no recording can answer."""
+
+
+def recorded(name, folder, **options):
+    """Record a subject with all of its cases, in a process of its own."""
+    return list(record(Named(name), folder, command="gatewise record", **options))
+
+
+def in_memory(subject, *choices):
+    """Record some cases in this process, and return the recording."""
+    return replayed(subject, {c: files.encoded(observed(subject, *c)) for c in choices})
+
+
+def verdict(subject, check, case):
+    return hold(subject, check_named(check), case.dtype, case=case)
+
+
+@pytest.fixture(scope="module")
+def lstm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings") / "lstm"
+    recorded("torch:LSTM", folder)
+    return folder
+
+
+def test_a_right_layer_is_right_when_replayed(lstm):
+    outcome = gatewise.check(f"recording:{lstm}")
+
+    assert outcome, str(outcome)
+    for dtype in ("float64", "float32"):
+        said = {v.check: v for v in outcome.verdicts if v.dtype == dtype}
+        passed = {name for name, v in said.items() if v.status == "passed"}
+        assert passed == said.keys() - NEVER_RECORDED
+        assert 0 < said["forward"].worst_ratio < 1
+        assert "recorded 20" in said["forward"].version
+        assert "no recording" not in said["purity"].message
+        assert "a recording cannot answer it" in said["purity"].message
+
+
+@pytest.mark.parametrize("name", ["torch:GRU", "torch:RNN"])
+def test_other_layers_too(name, tmp_path):
+    entries = recorded(name, tmp_path / "there", dtype="float64")
+    outcome = gatewise.check(f"recording:{tmp_path / 'there'}")
+
+    assert outcome, str(outcome)
+    assert {v.dtype for v in outcome.verdicts} == {"float64"}
+    assert len({e.check for e in entries}) > 25
+
+
+def test_a_recording_is_small(lstm):
+    size = sum(path.stat().st_size for path in lstm.iterdir())
+    assert size < 20e6
+    assert not list(lstm.parent.glob("*.part"))
+
+
+def test_every_check_has_a_case_or_a_reason():
+    for cell in ("lstm", "gru", "rnn", "lstm-projected"):
+        subject = right_subject(cell)
+        have = {check for check, _ in chosen(subject, "float64")}
+        offered = {
+            c.id for c in subject_checks()
+            if c.concerns(subject) and not subject.options.missing(c.needs)
+        }  # fmt: skip
+        assert offered - have == offered & UNANSWERED.keys()
+
+
+def test_the_replayed_verdict_is_the_live_one():
+    """To the bit: the same numbers are compared with the same bounds."""
+    for name in ("mutant:L01[lstm]", "mutant:G01[gru]", "mutant:none[lstm]"):
+        subject = mutant_named(name)
+        choices = [("forward", SHORT), ("gradient", SHORT)]
+        for choice in choices:
+            live, there = verdict(subject, *choice), verdict(in_memory(subject, choice), *choice)
+            assert (live.status, live.worst_ratio, live.worst, live.message) == (
+                there.status, there.worst_ratio, there.worst, there.message
+            )  # fmt: skip
+
+
+def test_a_recorded_mutant_fails_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["record", "mutant:L01[gru]", "-o", "wrong"])
+    assert done.exit_code == 0, done.output
+    assert "gatewise verify recording:wrong" in done.output
+
+    said = CliRunner().invoke(main, ["verify", "recording:wrong", "--check", "forward", "--json"])
+    assert said.exit_code == 1
+    (failed,) = [v for v in json.loads(said.stdout) if v["check"] == "forward"]
+    assert failed["status"] == "failed"
+    assert failed["place"]
+    again = CliRunner().invoke(
+        main,
+        ["verify", "recording:wrong", "--check", "forward", "--case", failed["case"], "--json"],
+    )
+    assert again.exit_code == 1
+
+
+def test_a_check_is_refused_a_case_that_was_not_recorded(lstm):
+    said = verdict(subject_named(f"recording:{lstm}"), "forward", replace(SHORT, seed=12345))
+    assert said.status == "not supported"
+    assert "does not hold this case" in said.message
+
+
+def test_calls_that_were_not_recorded_are_not_made_up():
+    """A check that calls with other numbers than it did is not answered with the old results."""
+    subject = right_subject("lstm")
+    recording = in_memory(subject, ("forward", SHORT))
+    key = ("forward", SHORT.to_json())
+    trace = recording.held[key]()
+    name = trace.calls[0].inputs.x
+    other = {**trace.arrays, name: trace.arrays[name] * 2}
+    drawn = {k: n for k, n in trace.drawn.items() if n != name}
+    recording.held[key] = lambda: replace(trace, arrays=other, drawn=drawn)
+
+    said = verdict(recording, *("forward", SHORT))
+    assert said.status == "not supported"
+    assert "record it again" in said.message
+
+
+def test_the_recorded_inputs_are_those_that_the_equations_get(monkeypatch):
+    """Where this machine draws other numbers, the recording's count."""
+    subject = right_subject("gru")
+    recording = in_memory(subject, ("gradient", SHORT))
+    right, generator = draw_inputs(subject, SHORT), Case.generator
+    monkeypatch.setattr(
+        Case, "generator", lambda case, part: generator(replace(case, seed=case.seed + 1), part)
+    )
+    assert not np.array_equal(draw_inputs(subject, SHORT).x, right.x)
+    assert verdict(recording, "gradient", SHORT).status == "passed"
+
+
+class Raises:
+    """An LSTM that cannot."""
+
+    cell = "lstm"
+
+    def forward(self, params, x, state):
+        raise OSError("no disk, no state")
+
+
+def test_what_raised_raises_again():
+    subject = gatewise.verify.subjects.adapted(Raises(), "mine.py:Raises", None)
+    live = verdict(subject, "forward", SHORT)
+    there = verdict(in_memory(subject, ("forward", SHORT)), "forward", SHORT)
+    assert live.status == there.status == "crashed"
+    assert live.message.partition(" (")[0] == "OSError: no disk, no state"
+    assert there.message == live.message
+
+
+def test_what_ends_its_process_is_recorded(tmp_path):
+    recorded("mutant:P03[lstm]", tmp_path / "ends")
+    outcome = gatewise.check(f"recording:{tmp_path / 'ends'}", checks=["forward", "smoke"])
+    assert not outcome
+    assert "exit code" in str(outcome)
+
+
+def test_a_class_like_torchs_is_replayed_without_it():
+    torch = pytest.importorskip("torch")
+    subject = torch_like(torch.nn.GRU, "gone.py:GRU", "torch.nn.GRU")
+    assert form_of(subject) == files.Form("like", "torch.nn.GRU")
+    header = {"subject": "gone.py:GRU", "form": form_of(subject), "cells": ("gru",)}
+    base = files.base(Path("x"), type("R", (), {**header, "dtypes": ("float64",)}), subject.options)
+    assert base.shapes(SHORT) == subject.shapes(SHORT)
+
+
+def test_coarse_numbers_are_named_when_replayed():
+    """The arithmetic of a layer is told from what it returned."""
+
+    class Coarse:
+        cell = "gru"
+
+        def forward(self, params, x, state):
+            layer = gatewise.Layer(gatewise.cell_named("gru"), gatewise.Sizes(D=2, H=5))
+            p = gatewise.verify.subjects.explicit_parameters.to_reference(
+                SHORT, "gru", {f"{n}_l0": a.astype(np.float32) for n, a in params.items()}
+            )
+            start = tuple(s[None].astype(np.float32) for s in state)
+            out = layer.forward(p, x.astype(np.float32), start)
+            return out.y.astype(x.dtype), tuple(s[0].astype(x.dtype) for s in out.final)
+
+    subject = gatewise.verify.subjects.adapted(Coarse, "mine.py:Coarse", None)
+    said = verdict(in_memory(subject, ("dtype", SHORT)), "dtype", SHORT)
+    assert said.status == "failed"
+    assert "it takes float32 or coarser" in said.message
+
+
+def test_numbers_that_safetensors_lacks_are_held_exactly():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    store = Store()
+    numbers = np.array([1.5, -0.0078125, np.inf]).astype(ml_dtypes.bfloat16)
+    store.keep("y", numbers)
+    assert store.other == {"y": "bfloat16"}
+    assert store.arrays["y"].dtype == np.float32
+    assert (store.arrays["y"] == numbers.astype(np.float32)).all()
+
+
+def test_other_seeds_record_other_numbers():
+    subject = right_subject("lstm")
+    one, other = ([c for _, c in chosen(subject, "float64", seed)] for seed in (0, 1))
+    assert len(one) == len(other)
+    moved = [a for a, b in zip(one, other, strict=True) if a.seed != b.seed]
+    assert len(moved) >= len(one) - 1  # dropout's case goes by the masks that can be told apart
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("all of it")
+    done = CliRunner().invoke(main, ["record", "mutant:none[rnn]", "-o", str(mine)])
+    assert done.exit_code == 2
+    assert "holds something else than a recording" in done.output
+    assert [p.name for p in mine.iterdir()] == ["thesis.txt"]
+
+
+def test_a_recording_is_replaced(tmp_path, lstm):
+    folder = tmp_path / "again"
+    shutil.copytree(lstm, folder)
+    recorded("mutant:none[rnn]", folder, dtype="float32")
+    assert files.read(folder).subject == "mutant:none[rnn]"
+    assert {p.name for p in folder.iterdir()} == {
+        "recording.json", *(e.file for e in files.read(folder).entries)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("torch:Nothing", 2, "is not known"),
+        ("nowhere.py:Layer", 2, "there is no file"),
+        ("recording:nowhere", 2, "there is no such file"),
+    ],
+)
+def test_what_cannot_be_recorded_is_said(name, code, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["record", name, "-o", "there"])
+    assert done.exit_code == code
+    assert words in " ".join(done.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_cannot_be_recorded(lstm, tmp_path):
+    done = CliRunner().invoke(main, ["record", f"recording:{lstm}", "-o", str(tmp_path / "copy")])
+    assert done.exit_code == 3
+    assert "can be recorded" in done.output
+    assert not (tmp_path / "copy").exists()

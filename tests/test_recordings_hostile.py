@@ -1,0 +1,284 @@
+"""Recordings are files of somebody else: what is not as it should be is refused in a sentence."""
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.cli import main
+from gatewise.verify.case import Case
+from gatewise.verify.mutants import right_subject
+from gatewise.verify.reading import RunFileError
+from gatewise.verify.recordings import files
+from gatewise.verify.recordings.files import Entry, Form, Recording
+from gatewise.verify.recordings.taking import observed
+from gatewise.verify.subjects import subject_named
+
+CASE = Case(4, 3, 2, 5)
+CHECKS = ("smoke", "forward", "gradient")
+
+
+def write(folder):
+    """Write a small recording of a right GRU in this process."""
+    folder.mkdir()
+    subject = right_subject("gru")
+    options = {k: v for k, v in vars(subject.options).items() if k != "reasons"}
+    entries = []
+    for number, check in enumerate(CHECKS):
+        name = f"{number:03}-{check}.safetensors"
+        digest = files.write_trace(folder / name, observed(subject, check, CASE))
+        entries.append(Entry(check, json.loads(CASE.to_json()), name, digest))
+    files.write(folder, Recording(
+        files.SCHEMA, subject.name, Form("explicit", "gru"), ("gru",), ("float64",), options, (),
+        "right", "gatewise record", "2026-01-01T00:00:00Z", 0, {}, {"processor": "a"}, "", {},
+        tuple(entries),
+    ))  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("hostile") / "right")
+
+
+@pytest.fixture
+def folder(right, tmp_path):
+    shutil.copytree(right, tmp_path / "there")
+    return tmp_path / "there"
+
+
+def index(folder):
+    return json.loads((folder / "recording.json").read_text())
+
+
+def put(folder, value):
+    (folder / "recording.json").write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def refused(folder, words):
+    """Reading it raises one sentence."""
+    with pytest.raises(RunFileError, match=words) as said:
+        files.subject("recording:there", folder)
+    assert "\n" not in str(said.value)
+    assert len(str(said.value)) < 600
+
+
+def rewritten(folder, data, number=1):
+    """Put other bytes in the place of a case's file, with the digest that they have."""
+    said = index(folder)
+    (folder / said["entries"][number]["file"]).write_bytes(data)
+    said["entries"][number]["sha256"] = hashlib.sha256(data).hexdigest()
+    put(folder, said)
+
+
+def test_untouched_it_is_read(right):
+    assert [e.check for e in files.read(right).entries] == list(CHECKS)
+    for entry in files.read(right).entries:
+        assert files.read_trace(right, entry).calls
+
+
+def test_one_bit(folder):
+    path = folder / "001-forward.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    refused(folder, "its SHA-256 differs")
+    runs = str(folder.parent / "runs")
+    done = CliRunner().invoke(main, ["verify", f"recording:{folder}", "--runs", runs])
+    assert done.exit_code == 2
+    assert "its SHA-256 differs" in " ".join(done.output.split())
+
+
+def test_a_truncated_file(folder):
+    path = folder / "002-gradient.safetensors"
+    os.truncate(path, path.stat().st_size // 2)
+    refused(folder, "its SHA-256 differs")
+
+
+def test_a_missing_file(folder):
+    (folder / "000-smoke.safetensors").unlink()
+    refused(folder, "there is no such file")
+
+
+def test_a_link_that_leads_out(folder):
+    path = folder / "000-smoke.safetensors"
+    path.rename(folder.parent / "outside")
+    path.symlink_to(folder.parent / "outside")
+    refused(folder, "there is no such file in the recording")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/passwd", "000-smoke.safetensors/../../x", "a.safetensors", "", "000-smoke"],
+)
+def test_a_path_that_leads_out(folder, name):
+    said = index(folder)
+    said["entries"][0]["file"] = name
+    put(folder, said)
+    refused(folder, "expected a name in this folder")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": "gatewise.recording/2"}, "expected schema gatewise.recording/1"),
+        ({"schema": None}, "expected schema"),
+        ({"entries": []}, "expected 1 to 999 cases"),
+        ({"cells": ["transformer"]}, "cells: unknown: transformer"),
+        ({"cells": []}, "cells"),
+        ({"dtypes": ["int8"]}, "dtypes: expected float64"),
+        ({"options": {}}, "options: missing or unknown"),
+        ({"form": {"kind": "named", "name": "os:system"}}, "is not known here"),
+        ({"form": {"kind": "like", "name": "my.py:LSTM"}}, "is not known here"),
+        ({"form": {"kind": "explicit", "name": "lstm"}}, "is not known here"),
+        ({"surprise": 1}, "unknown fields: surprise"),
+        ({"seed": "0"}, "seed: expected int"),
+    ],
+)
+def test_an_index_that_is_none(folder, change, words):
+    put(folder, index(folder) | change)
+    refused(folder, words)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\x00", '{"schema": NaN}', "[" * 100_000])
+def test_foreign_json(folder, text):
+    put(folder, text)
+    refused(folder, "recording.json: ")
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ({"T": 4, "B": 3, "D": 2}, "H missing"),
+        ({"T": 4096, "B": 3, "D": 2, "H": 5}, "T: expected at most"),
+        ({"T": 4, "B": 3, "D": 2, "H": 4000}, "H: expected at most"),
+        ({"T": 4, "B": 3, "D": 2, "H": 5, "dtype": "float32"}, "is not one of the recording's"),
+        ({"T": -1, "B": 3, "D": 2, "H": 5}, "expected 0 to"),
+    ],
+)
+def test_a_case_that_is_none(folder, case, words):
+    said = index(folder)
+    said["entries"][1]["case"] = case
+    put(folder, said)
+    refused(folder, words)
+
+
+def test_a_case_that_stands_there_twice(folder):
+    said = index(folder)
+    said["entries"].append(said["entries"][0])
+    put(folder, said)
+    refused(folder, "twice")
+
+
+def forged(folder, number=1):
+    """Return the header and the numbers of a case's file."""
+    data = (folder / index(folder)["entries"][number]["file"]).read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + size]), data[8 + size :]
+
+
+def joined(header, numbers):
+    said = json.dumps(header).encode()
+    return len(said).to_bytes(8, "little") + said + numbers
+
+
+def test_files_that_only_have_the_right_digest(folder):
+    """Digests are no signature: whoever forges a file can forge its digest, too."""
+    header, numbers = forged(folder)
+    missing, ended, nothing = copy.deepcopy(header), copy.deepcopy(header), copy.deepcopy(header)
+    said = json.loads(header["__metadata__"]["gatewise"])
+    missing["__metadata__"]["gatewise"] = json.dumps(
+        said | {"drawn": dict.fromkeys(said["drawn"], "gone")}
+    )
+    ended["__metadata__"]["gatewise"] = json.dumps(
+        said | {"ended": {"kind": "SystemExit", "message": ""}}
+    )
+    del nothing["__metadata__"]
+    for data, words in (
+        (b"", "is no safetensors file"),
+        (b"\xff" * 8 + b"{}", "is no safetensors file"),
+        ((2**40).to_bytes(8, "little"), "is no safetensors file"),
+        (joined(header, numbers[:-8]), "is no safetensors file"),
+        (joined(missing, numbers), "arrays missing: gone"),
+        (joined(ended, numbers), "ended: expected one of"),
+        (joined(nothing, numbers), "not JSON"),
+    ):
+        rewritten(folder, data)
+        with pytest.raises(RunFileError, match=words) as error:
+            files.read_trace(folder, files.read(folder).entries[1])
+        assert "\n" not in str(error.value)
+
+
+def test_a_forged_file_is_not_tested_and_not_right(folder, tmp_path):
+    rewritten(folder, b"")
+    done = CliRunner().invoke(
+        main, ["verify", f"recording:{folder}", "--check", "forward", "--dtype", "float64", "--json",
+               "--runs", str(tmp_path / "runs")]
+    )  # fmt: skip
+    assert done.exit_code == 3
+    said = {v["check"]: v for v in json.loads(done.stdout)}["forward"]
+    assert said["status"] == "not tested"
+    assert "is no safetensors file" in said["message"]
+    assert "gatewise itself" not in said["message"]
+
+
+def test_numbers_of_another_shape(folder):
+    header, numbers = forged(folder)
+    said = json.loads(header["__metadata__"]["gatewise"])
+    keys = list(said["drawn"])
+    said["drawn"] = {keys[0]: said["drawn"][next(k for k in keys if k[-8:] != keys[0][-8:])]}
+    header["__metadata__"]["gatewise"] = json.dumps(said)
+    rewritten(folder, joined(header, numbers))
+    with pytest.raises(RunFileError, match="has another shape"):
+        files.read_trace(folder, files.read(folder).entries[1])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def places(value, before=()):
+    """Yield the path of every value in JSON."""
+    yield before
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*before, key))
+
+
+def read_or_refused(folder):
+    """Return why a recording is refused, or how many cases it holds; nothing else is raised."""
+    try:
+        return "", len(files.subject("recording:there", folder).held)
+    except RunFileError as error:
+        return str(error), 0
+
+
+@given(data=st.data())
+def test_anything_in_an_index_is_read_or_refused(right, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz") / "there"
+    shutil.copytree(right, folder)
+    said = index(folder)
+    path = data.draw(st.sampled_from([p for p in places(said) if p]))
+    inner = said
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = data.draw(JSON)
+    put(folder, said)
+    said, held = read_or_refused(folder)
+    shutil.rmtree(folder)
+    assert held == len(CHECKS) or (said and "\n" not in said)
+
+
+def test_the_subject_is_named_in_the_refusal(tmp_path):
+    with pytest.raises(ValueError, match=r"recording:.*there is no such file"):
+        subject_named(f"recording:{tmp_path}")
