@@ -218,8 +218,8 @@ def test_files_that_only_have_the_right_digest(folder):
 def test_a_forged_file_is_not_tested_and_not_right(folder, tmp_path):
     rewritten(folder, b"")
     done = CliRunner().invoke(
-        main, ["verify", f"recording:{folder}", "--check", "forward", "--dtype", "float64", "--json",
-               "--runs", str(tmp_path / "runs")]
+        main, ["verify", f"recording:{folder}", "--check", "forward", "--dtype", "float64",
+               "--json", "--runs", str(tmp_path / "runs")]
     )  # fmt: skip
     assert done.exit_code == 3
     said = {v["check"]: v for v in json.loads(done.stdout)}["forward"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from ..case import Case
 from ..checks import subject_checks
@@ -20,6 +21,9 @@ Choice = tuple[str, Case]
 
 FROM_THE_SUBJECT = ("dropout",)
 """Checks whose cases depend on the layer's own cell: the first that the check forces."""
+
+MASKED = 3
+"""So many of them: dropout at three rates, 1 among them."""
 
 APART = 1000
 """Seeds of one set of cases and the next are this far apart."""
@@ -34,7 +38,7 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
             continue
         cases = [case for id, case in CHOSEN if id == check.id]
         if check.id in FROM_THE_SUBJECT:
-            cases = list(check.forced(subject, dtype))[:1]
+            cases = list(islice(check.forced(subject, dtype), MASKED))
         for case in cases:
             moved = replace(fitted(case, subject.options), dtype=dtype)
             if check.id not in FROM_THE_SUBJECT:

@@ -31,8 +31,10 @@ LARGEST_CASE = {"T": 2048, "B": 256, "D": 512, "H": 512, "layers": 8}
 
 @dataclass(frozen=True)
 class Form:
-    """What the parameters mean: those of an adapter of this package (``named``), of a class of
-    torch.nn (``like``), or gatewise's own for a cell (``explicit``).
+    """What the parameters mean.
+
+    They are those of an adapter of this package (``named``), those of a class of torch.nn
+    (``like``), or gatewise's own for a cell (``explicit``).
     """
 
     kind: str
