@@ -39,7 +39,7 @@ def test_what_is_not_seen_has_a_reason(mutant):
         assert set(mutant.killed_by) <= UNANSWERED.keys()
 
 
-@pytest.mark.parametrize("program", equivalences()[::4], ids=lambda m: m.id)
+@pytest.mark.parametrize("program", equivalences()[::7], ids=lambda m: m.id)
 def test_an_equivalent_program_passes(program):
     found = sight(program, program.cells[0], program.dtypes[0])
     assert found.right, found.seen_by
@@ -80,11 +80,11 @@ def test_options_that_are_not_offered_are_left_out():
 
 
 def test_the_command_prints_the_matrix():
-    told = CliRunner().invoke(main, ["mutants", "--recorded", "L01", "P10", "--json"])
+    told = CliRunner().invoke(main, ["mutants", "--recorded", "L01", "P03", "--json"])
     rows = json.loads(told.stdout)
     assert told.exit_code == 0
-    assert {row["subject"] for row in rows} >= {"mutant:L01[lstm]", "mutant:P10[gru]"}
-    assert {row["seen by"] for row in rows if "P10" in row["subject"]} == {UNSEEN["P10"]}
+    assert {row["subject"] for row in rows} >= {"mutant:L01[lstm]", "mutant:P03[rnn]"}
+    assert {row["seen by"] for row in rows if "P03" in row["subject"]} == {UNSEEN["P03"]}
 
     nobody = CliRunner().invoke(main, ["mutants", "--recorded", "Z99"])
     assert nobody.exit_code == 2

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import provenance
+from ..case import Case
+from ..checks.smoke import SMOKE
 from ..isolation import MEMORY, Isolated
 from ..reading import RunFileError
 from ..subjects.loading import UnknownSubject
@@ -60,6 +62,8 @@ def record(
         entries: list[Entry] = []
         device: dict[str, str] = {}
         for number, (check, case) in enumerate(plan["cases"]):
+            if Case.from_json(case).dtype in ask.dead:
+                continue
             name = f"{number:03}-{check}.safetensors"
             digest, seen = ask.take(check, case, part / name)
             device = seen or device
@@ -109,6 +113,8 @@ class _Asking:
 
     def __init__(self, isolated: Isolated, named: Named, timeout: float) -> None:
         self.isolated, self.named, self.timeout = isolated, named, timeout
+        self.dead: set[str] = set()
+        """Dtypes in which not even the smoke check comes back: of those nothing more is asked."""
 
     def __call__(self, **asked: Any) -> dict[str, Any]:
         found = self.isolated.ask("record", self.named, self.timeout, **asked)
@@ -121,6 +127,8 @@ class _Asking:
         try:
             found = self(step="take", check=check, case=case, path=str(path.resolve()))
         except NotRecorded as problem:
+            if check == SMOKE:
+                self.dead.add(Case.from_json(case).dtype)
             ended = Ended("SubjectCrashed", str(problem))
             return files.write_trace(path, Trace(ended=ended)), {}
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
