@@ -242,4 +242,4 @@ def same_bits(one: Array, other: Array) -> bool:
     """Return whether two arrays hold the same bits."""
     other = np.asarray(other)
     alike = one.shape == other.shape and one.dtype == other.dtype
-    return alike and one.tobytes() == other.tobytes()
+    return bool(alike and one.tobytes() == other.tobytes())
