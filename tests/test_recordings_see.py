@@ -39,7 +39,7 @@ def test_what_is_not_seen_has_a_reason(mutant):
         assert set(mutant.killed_by) <= UNANSWERED.keys()
 
 
-@pytest.mark.parametrize("program", equivalences()[::7], ids=lambda m: m.id)
+@pytest.mark.parametrize("program", equivalences()[:1], ids=lambda m: m.id)
 def test_an_equivalent_program_passes(program):
     found = sight(program, program.cells[0], program.dtypes[0])
     assert found.right, found.seen_by
