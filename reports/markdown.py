@@ -18,7 +18,8 @@ LIMIT = 60_000
 FAILURES = 20
 """Failures that are told; the others are counted."""
 
-MARKS = {"passed": "✅", "known deviation": "☑️", "not supported": "➖", "blind": "🕶️",
+MARKS = {"passed": "✅", "known deviation": "☑️", "not supported": "➖", "fallback": "↩️",
+         "blind": "🕶️",
          "not tested": "⚪", "failed": "❌", "crashed": "💥", "timeout": "⌛"}  # fmt: skip
 TONES = {"conforms": "✅", "differs": "❌", "incomplete": "⚪"}
 

@@ -27,6 +27,7 @@ MARKS = {
     "crashed": "‼",
     "timeout": "⧗",
     "not tested": "○",
+    "fallback": "↩",
     "blind": "◌",
     "known deviation": "≈",
     "not supported": "–",
@@ -117,7 +118,9 @@ def _shared(
 def _nothing_held(measured: str) -> dict[str, Any]:
     """Return what a page without verdicts says."""
     headline = summary.Headline("measured", measured)
-    nothing: dict[str, Any] = dict.fromkeys(("failures", "untested", "blind", "not_planned"), ())
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("failures", "untested", "fallback", "blind", "not_planned", "ran"), ()
+    )
     return {"run": None, "headline": headline, **nothing}
 
 
@@ -139,12 +142,14 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "deviations": summary.gaps(rows, "known deviation"),
         "unsupported": summary.gaps(rows, "not supported"),
         "untested": summary.gaps(rows, "not tested"),
+        "fallback": summary.gaps(rows, "fallback"),
         "blind": summary.gaps(rows, "blind"),
         "not_planned": summary.not_planned(rows),
         "grid": grid,
         "choices": [*filter(None, dict.fromkeys([*dtypes, *cells]))],
         "states": [s for s in MARKS if any(row.status == s for row in rows)],
         "tallies": tables.tallies(rows),
+        "ran": tables.ran(rows),
         "by_check": tables.by_check(rows),
         "listed": len(rows) <= LISTED,
         "results": as_link(tables.as_csv(rows)),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..verify.arithmetic import USUAL_DTYPES
 from ..verify.checks import subject_checks
 from ..verify.run_files import Planned, Run
 from ..verify.scope import possible
@@ -14,7 +15,7 @@ from ..verify.verdict import WRONG, Verdict
 from .together import own_name
 
 WORST_FIRST = (
-    *("failed", "crashed", "timeout", "not tested", "blind"),
+    *("failed", "crashed", "timeout", "not tested", "fallback", "blind"),
     *("known deviation", "not supported", "passed"),
 )
 FINE = ("passed", "known deviation", "not supported")
@@ -125,6 +126,8 @@ def _phrase(count: int, status: str, noun: str = "") -> str:
         return f"{count} {noun}timed out"
     if status == "known deviation":
         return f"{count} {noun}known deviation{'s' if count != 1 else ''}"
+    if status == "fallback":
+        return f"{count} {noun}ran something else"
     verb = "" if status in WRONG else "was " if count == 1 else "were "
     return f"{count} {noun}{verb}{status}"
 
@@ -152,8 +155,12 @@ def gaps(rows: Sequence[Entry], status: str) -> tuple[Gap, ...]:
 
 
 def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
-    """Return the checks that gatewise has for the run's subjects and the run did not plan."""
+    """Return the checks that gatewise has for the run's subjects and the run did not plan.
+
+    Dtypes beside the usual ones count where the run has them.
+    """
     there = {row.planned for row in rows}
+    expected = {*USUAL_DTYPES, *(planned.dtype for planned in there)}
     names = dict.fromkeys(row.planned.subject for row in rows)
     known = ((name, subjects()[own_name(name)]) for name in names if own_name(name) in subjects())
     possible = (
@@ -162,6 +169,7 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
         for c in subject_checks()
         if c.concerns(s)
         for dtype in s.dtypes
+        if dtype in expected
     )
     return tuple(planned for planned in possible if planned not in there)
 

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..verify.arithmetic import ARITHMETICS
 from ..verify.run_files import Planned
+from ..verify.verdict import Verdict
 from .summary import Entry, rank
 
 
@@ -95,6 +97,39 @@ def _own(rows: Sequence[Entry], field: str) -> dict[str, str]:
         if row.verdict and (word := getattr(row.verdict, field)):
             words[word] = None
     return {subject: ", ".join(words) for subject, words in said.items()}
+
+
+COARSEST_FIRST = tuple(ARITHMETICS)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What is known to have computed a subject's results in one dtype."""
+
+    subject: str
+    dtype: str
+    arithmetic: str
+    ran: str
+
+
+def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
+    """Return what explains each subject's numbers in each dtype, and what ran, where known.
+
+    Of several arithmetics it is the coarsest: that holds all results.
+    """
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for row in rows:
+        if row.verdict and (row.verdict.arithmetic or row.verdict.ran):
+            found.setdefault((row.planned.subject, row.planned.dtype), []).append(row.verdict)
+    return tuple(
+        Ran(
+            *key,
+            min((v.arithmetic for v in own if v.arithmetic in COARSEST_FIRST),
+                key=COARSEST_FIRST.index, default=""),
+            max((v.ran for v in own), key=len),
+        )
+        for key, own in found.items()
+    )  # fmt: skip
 
 
 def as_csv(rows: Sequence[Entry]) -> str:

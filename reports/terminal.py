@@ -28,6 +28,7 @@ STYLES = {
     "failed": "bold red",
     "crashed": "bold red",
     "timeout": "bold red",
+    "fallback": "bold yellow",
     "blind": "yellow",
     "known deviation": "yellow",
     "not supported": "dim",

@@ -11,7 +11,7 @@ import pytest
 from gatewise.verify.availability import families
 from gatewise.verify.checks import check_named
 from gatewise.verify.deviations import Deviations
-from gatewise.verify.subjects import subjects
+from gatewise.verify.subjects import subjects, torch_elsewhere
 
 
 @pytest.fixture
@@ -45,10 +45,13 @@ def environments(root):
 
 
 def test_every_family_has_one_environment(root):
-    """No adapter is left out of the matrix, none is in it twice."""
+    """No adapter is left out of the matrix, none is in it twice; some are for ``nox -s gpu``."""
     held = [name for _, names in environments(root).values() for name in names]
+    elsewhere = [name.partition(":")[0] for name in torch_elsewhere.NAMES]
 
-    assert sorted(held) == sorted(families())
+    assert sorted({*held, *elsewhere}) == sorted(families())
+    assert len(held) == len({*held})
+    assert not {*held} & {*elsewhere}
 
 
 def test_every_environment_has_its_extras(root):

@@ -6,7 +6,10 @@ operation returns (exact)(1 + δ) with |δ| <= u (Higham 2002, ch. 2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +26,10 @@ class Arithmetic:
     """A floating-point arithmetic.
 
     ``roundoff`` is u of every operation; ``product_roundoff`` that to which operands of matrix
-    products are rounded first (TF32), 0 if they are not; ``tiny`` the smallest normal number,
-    below which results may be flushed to zero; ``largest`` the largest, beyond which they overflow.
+    products are rounded first (TF32), 0 if they are not; ``inner_roundoff`` that within a matrix
+    product or an activation, where it is finer than the u with which the result is stored, else 0;
+    ``tiny`` the smallest normal number, below which results may be flushed to zero; ``largest`` the
+    largest, beyond which they overflow; ``held`` the dtype of its arrays.
     """
 
     name: str
@@ -32,8 +37,10 @@ class Arithmetic:
     tiny: float
     largest: float
     product_roundoff: float = 0.0
+    inner_roundoff: float = 0.0
+    held: str = ""
 
-    def gamma(self, n: int) -> float:
+    def gamma(self, n: float) -> float:
         """Return γ_n = n u / (1 - n u), the error of n roundings in a row; inf where n u >= 1.
 
         The float64 in which the bound's own midpoint is computed counts as well.
@@ -41,18 +48,86 @@ class Arithmetic:
         nu = n * (self.roundoff + FLOAT64_ROUNDOFF)
         return nu / (1 - nu) if nu < 1 else float("inf")
 
+    @property
+    def activation(self) -> float:
+        """How far a sigmoid or tanh may be off, relative to 1, before its result is stored."""
+        return ACTIVATION_UNITS * ((self.inner_roundoff or self.roundoff) + FLOAT64_ROUNDOFF)
+
+    def roundings(self, products: int) -> float:
+        """Return how many roundings to u a sum of products is worth.
+
+        With a finer ``inner_roundoff`` they are those of storing it, and fractions.
+        """
+        if not self.inner_roundoff:
+            return products
+        return 1 + products * self.inner_roundoff / self.roundoff
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype of its arrays; bfloat16 is that of ml_dtypes."""
+        name = self.held or self.name
+        if name == "bfloat16":
+            import ml_dtypes  # noqa: F401 - it teaches NumPy the name
+
+        return np.dtype(name)
+
 
 FLOAT64_ROUNDOFF = 2.0**-53
 
-FLOAT16 = Arithmetic("float16", 2.0**-11, 2.0**-14, 65504.0)
-BFLOAT16 = Arithmetic("bfloat16", 2.0**-8, 2.0**-126, 2.0**127 * (2 - 2.0**-7))
-TF32 = Arithmetic("tf32", 2.0**-24, 2.0**-126, float(np.finfo(np.float32).max), 2.0**-11)
+HALF_LARGEST, BRAIN_LARGEST = 65504.0, 2.0**127 * (2 - 2.0**-7)
+FLOAT16 = Arithmetic("float16", 2.0**-11, 2.0**-14, HALF_LARGEST)
+BFLOAT16 = Arithmetic("bfloat16", 2.0**-8, 2.0**-126, BRAIN_LARGEST)
 FLOAT32 = Arithmetic("float32", 2.0**-24, 2.0**-126, float(np.finfo(np.float32).max))
+TF32 = replace(FLOAT32, name="tf32", product_roundoff=2.0**-11, held="float32")
 FLOAT64 = Arithmetic("float64", FLOAT64_ROUNDOFF, 2.0**-1022, float(np.finfo(np.float64).max))
 LONGDOUBLE = Arithmetic(
     "longdouble", float(np.finfo(np.longdouble).eps) / 2, 2.0**-1022, FLOAT64.largest
 )
+FLOAT16_STORED = replace(
+    FLOAT16, name="float16, inside float32", inner_roundoff=FLOAT32.roundoff, held="float16"
+)
+BFLOAT16_STORED = replace(
+    BFLOAT16, name="bfloat16, inside float32", inner_roundoff=FLOAT32.roundoff, held="bfloat16"
+)
+"""What BLAS, tensor cores and kernels compute: halves are stored, and float32 is in between."""
 
 ARITHMETICS = {
-    a.name: a for a in (FLOAT16, BFLOAT16, TF32, FLOAT32, FLOAT64, LONGDOUBLE)
+    a.name: a
+    for a in (
+        FLOAT16, FLOAT16_STORED, BFLOAT16, BFLOAT16_STORED, TF32, FLOAT32, FLOAT64, LONGDOUBLE,
+    )
 }  # fmt: skip
+
+DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
+"""What a layer can claim to compute in; tf32 is float32 with matrix products in TF32."""
+
+USUAL_DTYPES = DTYPES[:2]
+"""What is held to the checks unless others are asked for."""
+
+FINER = {
+    "tf32": (FLOAT32.name,),
+    "float16": (FLOAT16_STORED.name,),
+    "bfloat16": (BFLOAT16_STORED.name,),
+}
+"""What layers mostly compute in where they may compute in a coarser one: its bounds are narrower.
+
+Results within those are right; others must be within the wide ones.
+"""
+
+_assumed: dict[str, str] = {}
+
+
+@contextmanager
+def assuming(dtype: str, name: str) -> Iterator[None]:
+    """Take ``name`` for the arithmetic of a dtype while the block runs."""
+    before = _assumed.get(dtype, dtype)
+    _assumed[dtype] = name
+    try:
+        yield
+    finally:
+        _assumed[dtype] = before
+
+
+def arithmetic_of(dtype: str) -> Arithmetic:
+    """Return the arithmetic of a dtype: its own, or the one assumed."""
+    return ARITHMETICS[_assumed.get(dtype, dtype)]

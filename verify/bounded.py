@@ -38,7 +38,7 @@ class Bounded(NDArrayOperatorsMixin):
         error: Array,
         arithmetic: Arithmetic,
         mass: Array | None = None,
-        roundings: int = 0,
+        roundings: float = 0,
     ) -> None:
         """Take midpoints and their settled error; ``mass`` and ``roundings`` describe an open sum.
 
@@ -181,13 +181,16 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
     mass = (a_size + a_bound) @ (b_size + b_bound)
     first = a.arithmetic.product_roundoff
     error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
-    return Bounded(a.value @ b.value, error, a.arithmetic, mass * OWN_ROUNDING, a.value.shape[-1])
+    roundings = a.arithmetic.roundings(a.value.shape[-1])
+    return Bounded(a.value @ b.value, error, a.arithmetic, mass * OWN_ROUNDING, roundings)
 
 
 def _activation(value: Array, slope: Array, span: float, a: Bounded) -> Bounded:
     """An activation with values in a span: its slope times the bound, and its own error."""
     propagated = np.minimum(np.where(slope == 0, 0.0, slope * a.bound), span)
-    own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
+    own = a.arithmetic.activation + a.arithmetic.tiny
+    if a.arithmetic.inner_roundoff:
+        own = own + a.arithmetic.gamma(1) * (np.abs(value) + propagated + own)
     return Bounded(value, (propagated + own) * OWN_ROUNDING, a.arithmetic)
 
 

@@ -167,9 +167,9 @@ class Called:
     def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
         if np.shape(array) != shape:
             raise Mismatch(f"{name}: expected shape {shape}, got {np.shape(array)}")
-        if np.asarray(array).dtype != self.case.dtype:
-            got = np.asarray(array).dtype
-            raise Mismatch(f"{name}: expected dtype {self.case.dtype}, got {got}")
+        got, wanted = np.asarray(array).dtype, self.case.number_type
+        if got != wanted:
+            raise Mismatch(f"{name}: expected dtype {wanted}, got {got}")
 
 
 def run(subject: Subject, case: Case, inputs: Inputs) -> Result:

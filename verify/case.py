@@ -17,9 +17,16 @@ import numpy as np
 
 from ..reference.functions import Array
 from ..reference.parameters import Sizes
+from .arithmetic import ARITHMETICS, DTYPES, Arithmetic, arithmetic_of
 
 SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 10.0, "saturating": 50.0, "huge": 1e4}
-"""Factors on weights: ordinary, nearly linear, half and fully saturated gates."""
+"""Factors on weights: ordinary, nearly linear, half and fully saturated gates.
+
+In float16 some are nearer to 1, so that weights are normal numbers and do not overflow.
+"""
+
+ROOM = 64
+"""How far weights of any scale stay from what the dtype cannot represent."""
 
 SUBNORMAL = "subnormal"
 """One more scale: weights an eighth of the smallest normal number of the case's dtype."""
@@ -98,9 +105,20 @@ class Case:
     @property
     def weight_scale(self) -> float:
         """The factor on weights."""
+        arithmetic = ARITHMETICS[self.dtype]
         if self.scale == SUBNORMAL:
-            return float(np.finfo(self.dtype).tiny) / 8
-        return SCALES[self.scale]
+            return arithmetic.tiny / 8
+        return min(max(SCALES[self.scale], ROOM * arithmetic.tiny), arithmetic.largest / ROOM)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What its numbers are computed in: the dtype's own, or the one that is assumed."""
+        return arithmetic_of(self.dtype)
+
+    @property
+    def number_type(self) -> np.dtype[Any]:
+        """NumPy's dtype of its arrays."""
+        return ARITHMETICS[self.dtype].dtype
 
     def normal(self, part: str, shape: Sequence[int], scale: float = 1.0) -> Array:
         """Draw N(0, scale²) numbers of the case's dtype; every ``part`` is its own stream."""
@@ -115,7 +133,7 @@ class Case:
             away = np.where(numbers < 0, -1, 1) / GRID  # none becomes 0
             rounded = np.round(numbers * GRID) / GRID
             numbers = np.where(rounded == 0, away, rounded)
-        found: Array = np.asarray(numbers).astype(self.dtype)
+        found: Array = np.asarray(numbers).astype(self.number_type)
         for function in _through:
             found = function(self, part, found)
         return found
@@ -177,7 +195,7 @@ def _check_values(given: dict[str, Any]) -> None:
         raise ValueError("case: dropout: expected 0 to 1")
     if given.get("layout") == "unbatched" and given["B"] != 1:
         raise ValueError("case: layout: unbatched needs B = 1")
-    choices = {"scale": (*SCALES, SUBNORMAL), "dtype": ("float32", "float64"), "layout": LAYOUTS}
+    choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
     for name, allowed in choices.items():
         if given.get(name, allowed[0]) not in allowed:
             raise ValueError(f"case: {name}: expected one of {', '.join(allowed)}")

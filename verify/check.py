@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..reference.functions import Array
+from .arithmetic import BFLOAT16, BFLOAT16_STORED, FLOAT16, FLOAT16_STORED
 from .bounded import Bounded
 
 MENTIONED = 6
 """Quantities that a message names beside the worst."""
 
-SHARP = {"float64": 2.0**-25}
+HALVES = (FLOAT16.name, FLOAT16_STORED.name, BFLOAT16.name, BFLOAT16_STORED.name)
+SHARP = {"float64": 2.0**-25, **dict.fromkeys(HALVES, 0.2)}
 """A comparison counts if its bound is below this share of the largest value; else it is blind.
 
 In float64 half the roundoff of float32, so that what is computed in float32 exceeds the bound;
-elsewhere a hundredth, which the effect of every mutant exceeds that is not one of arithmetic.
+in float32 a hundredth, which the effect of every mutant exceeds that is not one of arithmetic; in
+halves a fifth, which the effects of nearly all exceed.
 """
 
 SHARP_ELSEWHERE = 1e-2
@@ -26,6 +29,10 @@ SHARP_ELSEWHERE = 1e-2
 
 class Mismatch(AssertionError):
     """A subject, or the reference itself, does not hold what a check states."""
+
+
+class Undecided(RuntimeError):
+    """No result of this case would mean anything; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from ..reference.cell import State
 from ..reference.functions import Array
 from ..reference.layer import Layer, Output
 from ..reference.parameters import Parameters
-from .arithmetic import ARITHMETICS
 from .bounded import Bounded
 from .calling import layer_of, state_shapes
 from .case import Case
@@ -115,12 +114,12 @@ def expected_jvp(subject: Subject, case: Case, inputs: Inputs, tangents: Inputs)
 
 def exact(case: Case, array: Array) -> Bounded:
     """Return given numbers in the case's arithmetic."""
-    return Bounded.exact(array, ARITHMETICS[case.dtype])
+    return Bounded.exact(array, case.arithmetic)
 
 
 def around(case: Case, values: Array, bound: Array) -> Bounded:
     """Return values that another run computed, and how far this one may be from them."""
-    return Bounded(np.asarray(values, dtype=np.float64), bound, ARITHMETICS[case.dtype])
+    return Bounded(np.asarray(values, dtype=np.float64), bound, case.arithmetic)
 
 
 def agree(

@@ -21,14 +21,15 @@ from .verdict import STATUSES, Verdict
 if TYPE_CHECKING:
     from .diagnosis.diagnosis import Diagnosis
 
-SCHEMA = "gatewise.run/3"
+SCHEMA = "gatewise.run/4"
 SINCE: dict[int, dict[str, Any]] = {
     2: {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0},
     3: {"drawn": ""},
+    4: {"arithmetic": "", "ran": ""},
 }
 """Fields of verdicts that earlier schemas did not have, by the version that brought them."""
 
-READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3)}
+READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3, 4)}
 
 
 @dataclass(frozen=True)

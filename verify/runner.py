@@ -12,9 +12,10 @@ from itertools import islice
 from hypothesis.errors import Flaky
 
 from . import locating
+from .arithmetic import ARITHMETICS, FINER, assuming
 from .calling import NotOffered, SubjectCrashed, recording
 from .case import Case
-from .check import Ledger, Mismatch
+from .check import Ledger, Mismatch, Undecided
 from .checks.subject_check import SubjectCheck
 from .clock import CLOCK
 from .drawing import aim, for_all
@@ -23,7 +24,7 @@ from .recordings.replaying import Replayed
 from .scope import possible, touched
 from .script import write_script
 from .shrinking import simplify
-from .subjects.protocol import Subject, SubjectUnavailable
+from .subjects.protocol import Subject, SubjectUnavailable, Watching
 from .verdict import Verdict
 
 
@@ -65,20 +66,42 @@ def hold(
     if isinstance(subject, Replayed):
         check, shrink = subject.answering(check), False
     judge = Judge(subject, check, on_case)
-    shrink = shrink and check.shrinks
     CLOCK.reset()
-    try:
-        verdict.version = subject.version()
-        if lacking := subject.options.missing(check.needs):
-            verdict.status, verdict.message = "not supported", subject.options.why(lacking)
-        elif case is not None:
+    watch: Watching | None = getattr(subject, "watch", None)
+    if watch is not None:
+        watch.begin()
+
+    def run() -> None:
+        if case is not None:
             judge(case)
         elif isinstance(subject, Replayed):
             _hold_recorded(judge, subject.cases(check.id, dtype), subject.why_not(check.id))
         else:
-            _hold_all(judge, dtype, budget, seed_value, shrink)
+            _hold_all(judge, dtype, budget, seed_value, shrink and check.shrinks)
+
+    _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
+    _record(verdict, judge)
+    if watch is not None:
+        _say_what_ran(verdict, watch)
+    verdict.seconds = round(time.perf_counter() - started, 3)
+    verdict.subject_seconds = round(CLOCK.subject, 3)
+    verdict.oracle_seconds = round(CLOCK.oracle, 3)
+    return verdict
+
+
+def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bool) -> None:
+    """Judge all cases; say what became of them. A failing one is simplified, unless it is kept."""
+    subject = judge.subject
+    try:
+        verdict.version = subject.version()
+        if lacking := subject.options.missing(judge.check.needs):
+            verdict.status, verdict.message = "not supported", subject.options.why(lacking)
+        else:
+            run()
     except (SubjectUnavailable, RunFileError) as missing:
         verdict.status, verdict.message = "not tested", str(missing)
+    except Undecided as said:
+        verdict.status, verdict.message = "blind", str(said)
     except NotOffered as said:
         verdict.status, verdict.message = "not supported", str(said)[:LONGEST_MESSAGE]
     except Flaky:  # the case failed, and then did not: the subject is not deterministic
@@ -86,7 +109,7 @@ def hold(
         _tell(verdict, judge, judge.failure, keep=True)
         verdict.message += "; not every time"
     except (Mismatch, SubjectCrashed) as failure:
-        _tell(verdict, judge, failure, keep=case is not None or not shrink)
+        _tell(verdict, judge, failure, keep=keep)
     except Exception as error:  # gatewise's own; the subject's are SubjectCrashed
         last = traceback.extract_tb(error.__traceback__)[-1]
         verdict.status = "not tested"
@@ -94,11 +117,13 @@ def hold(
             f"gatewise itself failed, please report it: {type(error).__name__}: {error} "
             f"({last.name}, line {last.lineno}; case {judge.last})"
         )
-    _record(verdict, judge)
-    verdict.seconds = round(time.perf_counter() - started, 3)
-    verdict.subject_seconds = round(CLOCK.subject, 3)
-    verdict.oracle_seconds = round(CLOCK.oracle, 3)
-    return verdict
+
+
+def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
+    """Say what ran; where it is something else than was asked for, a pass says nothing of that."""
+    verdict.ran = watch.told
+    if watch.lacking and verdict.status in ("passed", "blind", "known deviation"):
+        verdict.status, verdict.message = "fallback", watch.lacking
 
 
 def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink: bool) -> None:
@@ -137,6 +162,7 @@ class Judge:
     failure: Exception | None = None
     ledger: Ledger = field(default_factory=Ledger)
     touched: dict[str, None] = field(default_factory=dict)
+    arithmetics: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, case: Case) -> None:
         """Judge one case; raise Mismatch or SubjectCrashed if it does not hold."""
@@ -146,13 +172,30 @@ class Judge:
         self.touched |= dict.fromkeys(touched(self.subject, self.check, case))
         self.ledger = Ledger()
         try:
-            self.ledger = self.check.run(self.subject, case)
+            self.ledger = self._narrowly(case) or self.check.run(self.subject, case)
             self._note()
             self.ledger.assert_within()
         except (Mismatch, SubjectCrashed) as failure:
             self.first = self.first or case
             self.failing, self.failure = case, failure
             raise
+
+    def _narrowly(self, case: Case) -> Ledger | None:
+        """Return what holds under the narrower bounds of a finer arithmetic; None if nothing does.
+
+        What lies within them is right, whatever it was computed in.
+        """
+        for finer in FINER.get(case.dtype, ()):
+            try:
+                with assuming(case.dtype, finer):
+                    found = self.check.run(self.subject, case)
+            except (Mismatch, Undecided):
+                continue
+            if not found.failed:
+                self.arithmetics[finer] = None
+                return found
+        self.arithmetics[case.dtype] = None
+        return None
 
     def _note(self) -> None:
         worst = self.ledger.worst
@@ -211,6 +254,8 @@ def _record(verdict: Verdict, judge: Judge) -> None:
         verdict.worst = judge.worst
     if verdict.status == "passed" and judge.blind == judge.cases:
         verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
+    if verdict.status == "passed" and judge.worst_ratio:
+        verdict.arithmetic = next(name for name in ARITHMETICS if name in judge.arithmetics)
     if judge.cases:
         verdict.equations = [name for name in verdict.equations if name in judge.touched]
     if judge.failing is not None:

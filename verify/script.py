@@ -58,9 +58,10 @@ class Numbers:
         key = (array.shape, str(array.dtype), array.tobytes())
         if key not in self.named:
             self.count += array.size
-            text = f'np.array({array.tolist()}, dtype="{array.dtype}")'
+            name = "float32" if array.dtype.name == "bfloat16" else array.dtype  # the same numbers
+            text = f'np.array({array.tolist()}, dtype="{name}")'
             if array.size == 0:
-                text = f'np.zeros({array.shape}, dtype="{array.dtype}")'
+                text = f'np.zeros({array.shape}, dtype="{name}")'
             self.named[key] = (f"array_{len(self.named) + 1}", text)
         return self.named[key][0]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import run_files
+from .arithmetic import DTYPES, USUAL_DTYPES
 from .case import Case
 from .checks import check_named, subject_checks
 from .checks.smoke import SMOKE
@@ -22,7 +23,8 @@ from .subjects.loading import UnknownSubject
 from .tasks import Description, Named, Task
 from .verdict import Verdict
 
-DTYPES = ("float64", "float32")
+EVERY = "all"
+"""In the place of a dtype: all that the subject computes in."""
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
@@ -145,10 +147,18 @@ class Request:
             Task(one.named, check.id, dtype, self.budget, self.seed, case)
             for one in described
             for number, check in enumerate(one.checks(self.checks))
-            for dtype in DTYPES
-            if self.dtype in (None, dtype)
-            and (dtype in one.dtypes or number == 0)  # once: that it does not offer this dtype
+            for dtype in self._dtypes(one)
+            if dtype in one.dtypes or number == 0  # once: that it does not offer this dtype
         ]
+
+    def _dtypes(self, one: Description) -> tuple[str, ...]:
+        """Return the dtypes to hold a subject in: the one asked for, all it has, or the usual."""
+        if self.dtype not in (None, EVERY):
+            return (str(self.dtype),)
+        offered = tuple(dtype for dtype in DTYPES if dtype in one.dtypes)
+        if self.dtype == EVERY or not set(offered) & set(USUAL_DTYPES):
+            return offered
+        return USUAL_DTYPES
 
 
 @dataclass

@@ -9,6 +9,7 @@ STATUSES = (
     "failed",
     "crashed",
     "timeout",
+    "fallback",
     "blind",
     "known deviation",
     "not supported",
@@ -19,7 +20,7 @@ STATUSES = (
 WRONG = ("failed", "crashed", "timeout")
 """The subject does not conform."""
 
-OPEN = ("blind", "not tested")
+OPEN = ("fallback", "blind", "not tested")
 """Nothing was found wrong, but a run with these is not green either."""
 
 
@@ -28,13 +29,15 @@ class Verdict:
     """One check of one subject in one dtype.
 
     ``status``: ``passed``, ``failed``, ``crashed`` (the subject raised, or its process ended),
-    ``timeout``, ``blind`` (no case had a bound that means something), ``known deviation`` (it
-    failed as declared), ``not supported`` (the subject does not offer what the check needs),
-    ``not tested`` (the subject does not run, or is not installed). ``worst_ratio`` is the largest
-    error in units of its bound over all cases; ``equations`` are those that the drawn cases
-    touched, or, where none was drawn, those that they might have; ``place`` is the first wrong
-    entry in words; ``case`` is the failing case, simplified, ``drawn`` the first that failed, as it
-    was drawn; ``script`` a program that shows the failure without gatewise.
+    ``timeout``, ``fallback`` (something else ran than was asked for), ``blind`` (no case had a
+    bound that means something), ``known deviation`` (it failed as declared), ``not supported`` (the
+    subject does not offer what the check needs), ``not tested`` (the subject does not run, or is
+    not installed). ``worst_ratio`` is the largest error in units of its bound over all cases;
+    ``equations`` are those that the drawn cases touched, or, where none was drawn, those that they
+    might have; ``place`` is the first wrong entry in words; ``case`` is the failing case,
+    simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
+    the failure without gatewise; ``arithmetic`` is the finest whose bounds hold all that was seen;
+    ``ran`` what is known to have run, by the profiler's names.
     """
 
     subject: str
@@ -59,3 +62,5 @@ class Verdict:
     subject_seconds: float = 0.0
     oracle_seconds: float = 0.0
     version: str = ""
+    arithmetic: str = ""
+    ran: str = ""

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ...verify.arithmetic import ARITHMETICS, FLOAT32, Arithmetic
+from ...verify.arithmetic import ARITHMETICS, FINER, Arithmetic
 from ...verify.bounded import Bounded
 from ...verify.check import SHARP, SHARP_ELSEWHERE
 from ..plan import UnsupportedError
@@ -36,23 +36,9 @@ Some dozen roundings to 8 bits leave no more: a wrong formula is still seen, a c
 """
 
 
-class HalfArithmetic(Arithmetic):
-    """Numbers of 16 bits whose sums are kept in float32, as tensor cores and oneDNN do.
-
-    A sum may be rounded to 16 bits four times: after each product, and after each addition.
-    """
-
-    def gamma(self, n: int) -> float:
-        """Return the error of a sum of n terms: float32's, and four roundings to 16 bits."""
-        return FLOAT32.gamma(n) + 4 * self.roundoff if n > 1 else super().gamma(n)
-
-
 def arithmetic(dtype: str) -> Arithmetic:
-    """Return what rounding a dtype is allowed."""
-    plain = ARITHMETICS[dtype]
-    if dtype in HALVES:
-        return HalfArithmetic(dtype, plain.roundoff, plain.tiny, plain.largest)
-    return plain
+    """Return what rounding a dtype is allowed; sums of halves are kept in float32."""
+    return ARITHMETICS[FINER[dtype][0] if dtype in HALVES else dtype]
 
 
 @dataclass(frozen=True)
@@ -84,7 +70,7 @@ class Expected:
         What a cell has besides may be out of reach: a Skip cell's own weights have gradients that
         are sums over all units of terms that cancel.
         """
-        half = self.y.arithmetic.name in HALVES
+        half = self.y.arithmetic.dtype.name in HALVES
         names = ("W", "U", "b") if half else ("x", "W", "U", "b")
         return not {"y", *(f"gradient of {name}" for name in names)} & {*self.blind}
 
@@ -96,7 +82,7 @@ def share(dtype: str) -> float:
 
 def _sharp(b: Bounded) -> bool:
     scale = float(np.max(np.abs(b.value)))
-    return scale == 0 or float(np.median(b.bound)) <= share(b.arithmetic.name) * scale
+    return scale == 0 or float(np.median(b.bound)) <= share(b.arithmetic.dtype.name) * scale
 
 
 def expected(problem: Problem, work: float = WORK) -> Expected:

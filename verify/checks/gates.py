@@ -11,6 +11,7 @@ import numpy as np
 from ...reference.cell import Cell, Limit
 from ...reference.cells import cell_named
 from ...reference.functions import Array
+from ...reference.layer import Layer, Output
 from ...reference.parameters import Parameters, Sizes
 from ..calling import Called, layer_of
 from ..case import Case
@@ -32,6 +33,9 @@ MARKS = Sizes(D=101, H=103, P=107)
 
 NOTICED = 1e-3
 """A change of the reference's outputs that no subject may miss altogether."""
+
+CLEAR = 8
+"""Units of roundoff that such a change has at least."""
 
 
 def gate_limits(subject: Subject, case: Case) -> Ledger:
@@ -71,7 +75,7 @@ def bounds(subject: Subject, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     got = Called.on(subject, case).forward(inputs)
     starts = [1.0] + [float(np.max(np.abs(s))) for s in (inputs.state or ())[:1]]
-    rounding = 8 * float(np.finfo(case.dtype).eps) * max(starts)
+    rounding = 16 * case.arithmetic.roundoff * max(starts)
     for name, array in (("y", got.y), ("final h", got.final[0])):
         inside = np.clip(array, -max(starts), max(starts))
         ledger.compare(name, array, around(case, inside, np.full(array.shape, rounding)))
@@ -149,10 +153,10 @@ def influence(subject: Subject, case: Case) -> Ledger:
     called = Called.on(subject, case)
     p = [q.map(np.asarray) for q in subject.to_reference(case, inputs.parameters)]
     before = called.forward(replace(inputs, parameters=subject.pack(case, p)))
-    base = layer.forward(p, inputs.x, inputs.state, inputs.lengths)
+    base = _finely(layer, p, inputs)
+    noticed = max(NOTICED, CLEAR * case.arithmetic.roundoff)
     for name, changed in _blocks_changed(p):
-        reference = layer.forward(changed, inputs.x, inputs.state, inputs.lengths)
-        if _difference(reference, base) < NOTICED:
+        if _difference(_finely(layer, changed, inputs), base) < noticed:
             continue
         try:
             packed = subject.pack(case, changed)
@@ -161,6 +165,16 @@ def influence(subject: Subject, case: Case) -> Ledger:
         after = called.forward(replace(inputs, parameters=packed))
         ledger.require(name, _difference(after, before) > 0, "changing it changes nothing")
     return ledger
+
+
+def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output:
+    """Return what the reference computes of the same numbers in float64."""
+
+    def fine(array: Any) -> Array:
+        return np.asarray(array, dtype=np.float64)
+
+    state = None if inputs.state is None else tuple(map(fine, inputs.state))
+    return layer.forward([q.map(fine) for q in p], fine(inputs.x), state, inputs.lengths)
 
 
 def _blocks_changed(p: Sequence[Parameters]) -> Iterator[tuple[str, list[Parameters]]]:

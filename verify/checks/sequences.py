@@ -33,7 +33,7 @@ def padding(subject: Subject, case: Case) -> Ledger:
     """Fill the padding with NaN, and its cotangents with noise; nothing else may change."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     beyond = _beyond(case, inputs)
-    x = np.where(beyond, np.nan, inputs.x).astype(case.dtype)
+    x = np.where(beyond, np.nan, inputs.x).astype(case.number_type)
     spoilt = replace(inputs, x=x)
     called = Called.on(subject, case)
     if not subject.options.gradient:
@@ -42,7 +42,7 @@ def padding(subject: Subject, case: Case) -> Ledger:
         compare_outputs(ledger, subject, case, got, want)
         return ledger
     dy, dfinal = draw_cotangents(subject, case)
-    quiet = np.where(beyond, 0, dy).astype(case.dtype)
+    quiet = np.where(beyond, 0, dy).astype(case.number_type)
     want_gradient = expected_gradient(subject, case, inputs, (quiet, dfinal))
     pulled = called.gradient(spoilt, (dy, dfinal))
     compare_outputs(ledger, subject, case, pulled, want_gradient)

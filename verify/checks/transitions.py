@@ -114,7 +114,7 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
 
 def _at(case: Case, t: int, shape: tuple[int, ...]) -> Array:
     """Return a cotangent on y (T, B, H) that is 0 except at step t."""
-    dy = np.zeros((case.T, *shape), case.dtype)
+    dy = np.zeros((case.T, *shape), case.number_type)
     dy[t] = case.normal(f"dy {t}", shape)
     return dy
 

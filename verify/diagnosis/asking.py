@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
+from ..arithmetic import DTYPES, USUAL_DTYPES
 from ..isolation import Isolated
 from ..subjects.protocol import Subject
 from ..tasks import Named
@@ -19,6 +18,11 @@ from .location import Location
 
 PATIENCE = 300.0
 """Seconds that the diagnosis of one subject in one dtype may take."""
+
+COARSE = (
+    "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
+    "verify it in float64 or float32"
+)
 
 DEBUGGER = "run the script under a debugger: an index or a pointer is outside of its array"
 
@@ -57,19 +61,16 @@ def diagnoses(
         wrong = [v for v in verdicts if v.subject == one.name and v.status in WRONG]
         if not wrong:
             continue
-        dtype = max((v.dtype for v in wrong), key=_digits)
+        dtype = min((v.dtype for v in wrong), key=DTYPES.index)
         failing = [v for v in wrong if v.dtype == dtype]
         yield _of_process(failing) or _asked(one, dtype, failing, memory, timeout)
-
-
-def _digits(dtype: str) -> float:
-    """Return how finely a dtype resolves: explanations are told apart best in the finest."""
-    return -float(np.finfo(dtype).eps)
 
 
 def _asked(
     named: Named, dtype: str, failing: Sequence[Verdict], memory: int, timeout: float
 ) -> Diagnosis:
+    if dtype not in USUAL_DTYPES:
+        return _undecided(named, dtype, failing, COARSE.format(dtype))
     isolated = Isolated(memory)
     try:
         told = [asdict(v) for v in failing]
@@ -78,8 +79,12 @@ def _asked(
         isolated.close()
     if "problem" not in found:
         return Diagnosis.from_json(found)
-    failed = tuple(v.check for v in failing)
     said = f"it could not be diagnosed: {found['problem']}"
+    return _undecided(named, dtype, failing, said)
+
+
+def _undecided(named: Named, dtype: str, failing: Sequence[Verdict], said: str) -> Diagnosis:
+    failed = tuple(v.check for v in failing)
     return Diagnosis(named.name, dtype, "unexplained", failed, message=said)
 
 

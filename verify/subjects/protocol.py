@@ -71,6 +71,21 @@ class Built(Protocol):
         """Switch between training and evaluation; option ``dropout``."""
 
 
+class Watching(Protocol):
+    """What looks at what a subject's calls run."""
+
+    def begin(self) -> None:
+        """Forget what was seen."""
+
+    @property
+    def told(self) -> str:
+        """What ran, in a sentence; "" if nothing was looked at."""
+
+    @property
+    def lacking(self) -> str:
+        """What should have run and did not, in words; "" if nothing."""
+
+
 class Subject(Protocol):
     """An implementation of a recurrent layer, and the map between its parameters and ours."""
 

@@ -8,14 +8,23 @@ from ..case import Case
 
 CALL = '''
 
+def tensor(values):
+    return torch.tensor(values, dtype=DTYPE, device="DEVICE")
+
+
+def array(values):
+    values = values.detach().cpu()
+    return (values.float() if values.dtype is torch.bfloat16 else values).numpy()
+
+
 def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None):
     """Set the parameters, call the layer, and return everything it computes, by name."""
     named = dict(layer.named_parameters())
     with torch.no_grad():
         for name, values in parameters.items():
-            named[name].copy_(torch.tensor(values))
-    x = torch.tensor(x, requires_grad=True)
-    state = None if state is None else [torch.tensor(s, requires_grad=True) for s in state]
+            named[name].copy_(tensor(values))
+    x = tensor(x).requires_grad_()
+    state = None if state is None else [tensor(s).requires_grad_() for s in state]
     given = [AS_CALLED]
     if state is not None:
         hx = STATES_AS_CALLED
@@ -31,20 +40,20 @@ def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None):
         y, _ = rnn.pad_packed_sequence(y, batch_first=BATCH_FIRST, total_length=x.shape[0])
     final = list(final) if isinstance(final, (tuple, list)) else [final]
     y, final = AS_RETURNED
-    result = {"y": y.detach().numpy()}
+    result = {"y": array(y)}
     for name, s in zip("hc", final):
-        result[f"final {name}"] = s.detach().numpy()
+        result[f"final {name}"] = array(s)
     if dfinal is not None:
         heads = [(o, d) for o, d in zip([y, *final], [dy, *dfinal]) if d is not None]
         leaves = {**named, "x": x}
         leaves |= {f"initial {name}": s for name, s in zip("hc", state or [])}
         pulled = torch.autograd.grad(
             [o for o, _ in heads if o.requires_grad], list(leaves.values()),
-            [torch.tensor(np.array(d)) for o, d in heads if o.requires_grad], allow_unused=True,
+            [tensor(np.array(d)) for o, d in heads if o.requires_grad], allow_unused=True,
         )
         for (name, leaf), d in zip(leaves.items(), pulled):
             d = torch.zeros_like(leaf) if d is None else d
-            result[f"gradient of {name}"] = d.numpy()
+            result[f"gradient of {name}"] = array(d)
     return result
 
 '''
@@ -56,10 +65,17 @@ FORMS = {
 }
 
 
-def source(import_lines: str, case: Case, options: dict[str, Any], *, takes_dtype: bool) -> str:
+def source(
+    import_lines: str,
+    case: Case,
+    options: dict[str, Any],
+    *,
+    takes_dtype: bool,
+    device: str = "cpu",
+) -> str:
     """Return source that defines ``make`` and ``call``; ``import_lines`` define ``Layer``."""
     arguments = [str(case.D), str(case.H), *(f"{k}={v!r}" for k, v in options.items())]
-    dtype = f"torch.{case.dtype}"
+    dtype = f"torch.{case.number_type.name}"
     if takes_dtype:
         arguments.append(f"dtype={dtype}")
     made = f"Layer({', '.join(arguments)})" + ("" if takes_dtype else f".to({dtype})")
@@ -67,5 +83,7 @@ def source(import_lines: str, case: Case, options: dict[str, Any], *, takes_dtyp
     body = CALL.replace("STATES_AS_CALLED", states).replace("AS_CALLED", x)
     body = body.replace("AS_RETURNED", returned)
     body = body.replace("BATCH_FIRST", str(case.layout == "batch-first"))
+    made = made if device == "cpu" else f'{made}.to("{device}")'
+    body = body.replace("DTYPE", dtype).replace("DEVICE", device)
     make = f"\n\ndef make():\n    return {made}\n"
     return f"import torch\n{import_lines}{make}{body}"

@@ -15,6 +15,7 @@ from ..conventions.stored import Stored
 from ..options import Options
 from . import torch_caller
 from . import torch_parameters as packing
+from .torch_arrays import torch_dtype
 from .torch_module import TorchModule, import_torch
 
 
@@ -27,7 +28,7 @@ class TorchSubject(ABC):
     reference: str
     options: Options
     nonlinearity: str | None = None
-    dtypes: tuple[str, ...] = ("float64", "float32")
+    dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ class TorchSubject(ABC):
 
     def module(self, torch: Any, case: Case) -> Any:
         """Construct the module with the options that the case uses."""
-        given: dict[str, Any] = {"bias": case.bias, "dtype": getattr(torch, case.dtype)}
+        given: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
         if self.nonlinearity:
             given["nonlinearity"] = self.nonlinearity
         return getattr(torch.nn, self.kind)(case.D, case.H, **given, **self._depth(case))
@@ -128,7 +129,7 @@ class TorchCell(TorchSubject):
     def build(self, case: Case) -> TorchModule:
         """Return the cell, ready to be called in a loop."""
         module = self.module(import_torch(), case)
-        return TorchModule(module, case, _call_cell, key=lambda name: f"{name}_l0")
+        return TorchModule(module, case, call_cell, key=lambda name: f"{name}_l0")
 
     def _depth(self, case: Case) -> dict[str, Any]:
         return {}
@@ -162,9 +163,10 @@ def call_layer(
     return y, final if isinstance(final, tuple) else (final,)
 
 
-def _call_cell(
+def call_cell(
     torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
 ) -> tuple[Any, tuple[Any, ...]]:
+    """Call a module as torch's cells are called, step after step."""
     hx = tuple(s[0] for s in state) if isinstance(state, tuple) else state
     hx = hx[0] if hx is not None and not isinstance(hx, tuple) else hx
     outputs = []

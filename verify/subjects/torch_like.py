@@ -16,11 +16,12 @@ from ..check import Mismatch
 from ..options import Options
 from . import torch_caller
 from .protocol import SubjectUnavailable
+from .torch_arrays import torch_dtype
 from .torch_layers import TorchLayer, call_layer, depth_arguments
 from .torch_module import TorchModule, import_torch
 
 REFERENCE = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
-DTYPES = ("float64", "float32")
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 PLAIN = Case(2, 1, 2, 3)
 ARGUMENTS = {
     "layers": ("num_layers", replace(PLAIN, layers=2)),
@@ -48,8 +49,8 @@ class TorchLike(TorchLayer):
         """Construct the class with the arguments that differ from torch's defaults."""
         given = depth_arguments(case) | ({} if case.bias else {"bias": False})
         if self._names("dtype"):
-            return self.layer(case.D, case.H, **given, dtype=getattr(torch, case.dtype))
-        return self.layer(case.D, case.H, **given).to(getattr(torch, case.dtype))
+            return self.layer(case.D, case.H, **given, dtype=torch_dtype(torch, case))
+        return self.layer(case.D, case.H, **given).to(torch_dtype(torch, case))
 
     def build(self, case: Case) -> TorchModule:
         """Return the layer; parameters under other names, or of other shapes, are an error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from ...reference.cell import State
 from ...reference.functions import Array
 from ..case import Case
+from .profiling import Watch
 from .protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from .torch_arrays import array_of, tensor_of
 
 Call = Callable[[Any, Any, Any, Any, Any], tuple[Any, tuple[Any, ...]]]
 """(torch, module, x, state, lengths) to (y, final states)."""
@@ -41,12 +43,19 @@ def one_thread(torch: Any) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TorchModule:
-    """``module`` and how it is called; ``key`` maps its parameters' names to torch.nn's."""
+    """``module`` and how it is called; ``key`` maps its parameters' names to torch.nn's.
+
+    ``device`` is where it computes, ``setting`` what PyTorch is set to while it does, ``watch``
+    looks at what runs.
+    """
 
     module: Any
     case: Case
     call: Call
     key: Callable[[str], str] = str
+    device: str = "cpu"
+    setting: Callable[[], AbstractContextManager[Any]] = nullcontext
+    watch: Watch | None = None
 
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
@@ -55,25 +64,25 @@ class TorchModule:
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer without recording for autograd."""
         torch = import_torch()
-        with one_thread(torch), torch.no_grad():
+        with self._around(torch, inputs), torch.no_grad():
             leaves = self._leaves(torch, inputs)
             y, final = self._run(torch, leaves, inputs)
-            _give_back(inputs, leaves)
-        return Result(y.numpy(), tuple(s.numpy() for s in final))
+            _give_back(torch, inputs, leaves)
+        return _result(torch, y, final)
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run the layer once and pull every pair of cotangents back by autograd."""
         torch = import_torch()
-        with one_thread(torch):
+        with self._around(torch, inputs, backward=True):
             leaves = self._leaves(torch, inputs, record=True)
             y, final = self._run(torch, leaves, inputs)
-            outputs = Result(y.detach().numpy(), tuple(s.detach().numpy() for s in final))
+            outputs = _result(torch, y, final)
             pulled = []
             for number, (dy, dfinal) in enumerate(cotangents, start=1):
                 more = number < len(cotangents)
                 named = self._pull(torch, leaves, [y, *final], [dy, *dfinal], more)
                 pulled.append(_named(outputs, named))
-            _give_back(inputs, leaves)
+            _give_back(torch, inputs, leaves)
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
@@ -91,9 +100,19 @@ class TorchModule:
             y, final = torch.func.functional_call(whole, parameters, (leaves,))
             return (y, *final)
 
-        with one_thread(torch):
+        with self._around(torch, inputs):
             _, (dy, *dfinal) = torch.func.jvp(function, (leaves,), (along,))
-        return Result(dy.detach().numpy(), tuple(d.detach().numpy() for d in dfinal))
+        return _result(torch, dy, dfinal)
+
+    @contextmanager
+    def _around(self, torch: Any, inputs: Inputs, *, backward: bool = False) -> Iterator[None]:
+        with one_thread(torch), self.setting():
+            if self.watch is None:
+                yield
+                return
+            packed = inputs.lengths is not None
+            with self.watch.looking(torch, self.case, packed=packed, backward=backward):
+                yield
 
     def _leaves(self, torch: Any, inputs: Inputs, *, record: bool = False) -> dict[str, Any]:
         """Set the parameters, and return everything that gradients are wanted of, by name."""
@@ -101,12 +120,13 @@ class TorchModule:
         for name, parameter in self.module.named_parameters():
             given = inputs.parameters[self.key(name)]
             with torch.no_grad():
-                parameter.copy_(_tensor(torch, given))
+                parameter.copy_(tensor_of(torch, given))
             parameter.requires_grad_(record)
             leaves[self.key(name)] = parameter
-        leaves["x"] = self._as_called(_tensor(torch, inputs.x), states=False)
+        leaves["x"] = self._as_called(tensor_of(torch, inputs.x, self.device), states=False)
         for k, s in enumerate(inputs.state or ()):
-            leaves[f"state {k}"] = self._as_called(_tensor(torch, s), states=True)
+            moved = tensor_of(torch, s, self.device)
+            leaves[f"state {k}"] = self._as_called(moved, states=True)
         for name in leaves.keys() - inputs.parameters.keys():
             leaves[name].requires_grad_(record)
         return leaves
@@ -132,7 +152,7 @@ class TorchModule:
         self, torch: Any, leaves: Mapping[str, Any], outputs: Any, cotangents: Any, more: bool
     ) -> dict[str, Array]:
         wanted = [
-            (output, _tensor(torch, d))
+            (output, tensor_of(torch, d, self.device))
             for output, d in zip(outputs, cotangents, strict=True)
             if d is not None and output.requires_grad
         ]
@@ -143,7 +163,7 @@ class TorchModule:
                 heads, list(leaves.values()), pulled, retain_graph=more, allow_unused=True
             )
         return {
-            name: self._as_drawn(torch.zeros_like(leaf) if d is None else d, name).numpy()
+            name: array_of(torch, self._as_drawn(torch.zeros_like(leaf) if d is None else d, name))
             for (name, leaf), d in zip(leaves.items(), found, strict=True)
         }
 
@@ -168,21 +188,15 @@ def _whole(torch: Any, module: Any, run: Callable[[Any], Any]) -> Any:
     return Whole()
 
 
-def _tensor(torch: Any, array: Array) -> Any:
-    """Return a tensor of the same numbers, aligned as torch's own, or with the same strides."""
-    if array.flags.c_contiguous:
-        return torch.tensor(array)
-    if 0 in array.strides:  # torch expands, but does not take, what NumPy broadcasts
-        base = array[tuple(slice(1) if s == 0 else slice(None) for s in array.strides)]
-        return torch.tensor(np.ascontiguousarray(base)).expand(array.shape)
-    return torch.from_numpy(array)
+def _result(torch: Any, y: Any, final: Sequence[Any]) -> Result:
+    return Result(array_of(torch, y), tuple(array_of(torch, s) for s in final))
 
 
-def _give_back(inputs: Inputs, leaves: Mapping[str, Any]) -> None:
+def _give_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
     """Write what the layer changed in its arguments into the caller's arrays."""
     given = {"x": inputs.x} | {f"state {k}": s for k, s in enumerate(inputs.state or ())}
     for name, array in given.items():
-        now = leaves[name].detach().numpy()
+        now = array_of(torch, leaves[name])
         if now.shape == array.shape and not np.array_equal(now, array, equal_nan=True):
             array[...] = now
 

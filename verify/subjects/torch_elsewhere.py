@@ -1,0 +1,201 @@
+"""torch.nn's layers on a GPU, by cuDNN or by PyTorch's own kernels, and under torch.compile.
+
+What a subject is named for has to run, and PyTorch's profiler says whether it did; where it did not
+the verdict is *fallback*. ``cudnn`` has the weights in one piece of memory, as ``nn.LSTM`` makes
+them, ``cudnn-unflattened`` has them apart, ``torch-cuda`` has cuDNN switched off. ``torch-compile``
+is what ``torch.compile`` makes of a layer, which is nothing by default (``allow_rnn`` of PyTorch
+2.13 is off), and of a cell in a Python loop, which is a program for every set of sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from ...reference.functions import Array
+from ..arithmetic import DTYPES
+from ..case import Case
+from . import torch_caller
+from .profiling import Route, Watch
+from .protocol import SubjectUnavailable
+from .torch_layers import SUBJECTS as ON_CPU
+from .torch_layers import (
+    TorchCell,
+    TorchLayer,
+    TorchSubject,
+    call_cell,
+    call_layer,
+    depth_arguments,
+)
+from .torch_module import TorchModule, import_torch
+
+CUDNN = Route("cuDNN", ("aten::_cudnn_rnn",), ("aten::_cudnn_rnn_backward",), on_device=True)
+OWN_KERNELS = Route("PyTorch's own kernels", without=("aten::_cudnn_rnn",), on_device=True)
+COMPILED = Route("compiled code", ("Torch-Compiled Region",))
+
+LIMITS = ("recompile_limit", "cache_size_limit")
+"""What torch.compile's limit on programs for one function is called, in newer and older PyTorch."""
+
+PROGRAMS = 256
+"""The limit, raised: sizes differ from case to case."""
+
+
+@dataclass(frozen=True)
+class CudaLayer(TorchLayer):
+    """A layer on the GPU; ``flattened`` says whether its weights are one piece of memory."""
+
+    watch: Watch = field(kw_only=True, compare=False)
+    flattened: bool = field(default=True, kw_only=True)
+    device: str = field(default="cuda", kw_only=True)
+
+    @property
+    def cudnn(self) -> bool:
+        """Whether cuDNN is switched on."""
+        return self.watch.route is CUDNN
+
+    def version(self) -> str:
+        """Return what computes: PyTorch, CUDA, cuDNN, and the GPU."""
+        torch = import_torch()
+        if not torch.cuda.is_available():
+            raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
+        cudnn = f", cuDNN {torch.backends.cudnn.version()}" if self.cudnn else ""
+        on = f"CUDA {torch.version.cuda}{cudnn}, {torch.cuda.get_device_name()}"
+        return f"torch {torch.__version__}, {on}"
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the layer on the device, ready to be called."""
+        torch = import_torch()
+        module = self.module(torch, case).to(self.device)
+        if not self.flattened:
+            for name, parameter in list(module.named_parameters()):
+                setattr(module, name, torch.nn.Parameter(parameter.detach().clone()))
+        return TorchModule(
+            module, case, call_layer, device=self.device, watch=self.watch,
+            setting=partial(cuda_setting, torch, case, cudnn=self.cudnn),
+        )  # fmt: skip
+
+    def caller(self, case: Case) -> str:
+        """Return source that imports, sets, builds and calls the layer on the device."""
+        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
+        tf32 = case.dtype == "tf32"
+        lines = (
+            f"from torch.nn import {self.kind} as Layer\n\n"
+            f"torch.backends.cudnn.enabled = {self.cudnn}\n"
+            f"torch.backends.cudnn.allow_tf32 = {tf32}\n"
+            f"torch.backends.cuda.matmul.allow_tf32 = {tf32}\n"
+        )
+        return torch_caller.source(lines, case, given, takes_dtype=True, device=self.device)
+
+
+@contextmanager
+def cuda_setting(torch: Any, case: Case, *, cudnn: bool) -> Iterator[None]:
+    """Switch cuDNN and TF32 on or off, and let no algorithm be chosen by timing it."""
+    backends, tf32 = torch.backends, case.dtype == "tf32"
+    wanted = (
+        (backends.cudnn, "enabled", cudnn),
+        (backends.cudnn, "benchmark", False),
+        (backends.cudnn, "allow_tf32", tf32),
+        (backends.cuda.matmul, "allow_tf32", tf32),
+    )
+    before = [getattr(place, name) for place, name, _ in wanted]
+    for place, name, value in wanted:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for (place, name, _), value in zip(wanted, before, strict=True):
+            setattr(place, name, value)
+
+
+@dataclass(frozen=True)
+class CompiledLayer(TorchLayer):
+    """What ``torch.compile`` makes of a layer."""
+
+    watch: Watch = field(kw_only=True, compare=False)
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the layer, to be compiled at its first call."""
+        torch = import_torch()
+        module = self.module(torch, case)
+        compiled = torch.compile(module)
+
+        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
+            return call_layer(torch, compiled, x, state, lengths)
+
+        return TorchModule(module, case, call, watch=self.watch)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call gatewise's adapter."""
+        return ""
+
+
+@dataclass(frozen=True)
+class CompiledCell(TorchCell):
+    """A cell that ``torch.compile`` has compiled, called in a Python loop over time."""
+
+    watch: Watch = field(kw_only=True, compare=False)
+    device: str = field(default="cpu", kw_only=True)
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the cell, to be compiled at its first call: as a whole, or it is an error."""
+        torch = import_torch()
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
+        cell = self.module(torch, case).to(self.device)
+        compiled = torch.compile(cell, dynamic=True, fullgraph=True)
+
+        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
+            return call_cell(torch, compiled, x, state, lengths)
+
+        return TorchModule(
+            cell, case, call, key=lambda name: f"{name}_l0", device=self.device, watch=self.watch,
+            setting=partial(many_programs, torch),
+        )  # fmt: skip
+
+
+@contextmanager
+def many_programs(torch: Any) -> Iterator[None]:
+    """Let one function have many programs; beyond its limit PyTorch would stop compiling."""
+    config = torch._dynamo.config
+    name = next(name for name in LIMITS if hasattr(config, name))
+    with config.patch({name: PROGRAMS}):
+        yield
+
+
+def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = True) -> CudaLayer:
+    options = like.options
+    if route is CUDNN:
+        options = replace(options, jvp=False, reasons=(("jvp", "cuDNN has no forward mode"),))
+    return CudaLayer(
+        f"{family}:{_kind(like)}", like.kind, like.reference, options, like.nonlinearity, DTYPES,
+        watch=Watch(route), flattened=flattened,
+    )  # fmt: skip
+
+
+def _compiled(like: TorchSubject, family: str = "torch-compile", **more: Any) -> TorchSubject:
+    made = CompiledCell if isinstance(like, TorchCell) else CompiledLayer
+    return made(
+        f"{family}:{_kind(like)}", like.kind, like.reference, replace(like.options, jvp=False),
+        like.nonlinearity, watch=Watch(COMPILED), **more,
+    )  # fmt: skip
+
+
+def _kind(like: TorchSubject) -> str:
+    return like.name.partition(":")[2]
+
+
+_LAYERS = [subject for subject in ON_CPU if isinstance(subject, TorchLayer)]
+_CELLS = [subject for subject in ON_CPU if isinstance(subject, TorchCell)]
+
+SUBJECTS = (
+    *(_cuda("cudnn", CUDNN, like) for like in _LAYERS),
+    *(_cuda("cudnn-unflattened", CUDNN, like, flattened=False) for like in _LAYERS),
+    *(_cuda("torch-cuda", OWN_KERNELS, like) for like in _LAYERS),
+    *(_compiled(like) for like in (*_LAYERS, *_CELLS)),
+    *(_compiled(like, "torch-compile-cuda", device="cuda") for like in _CELLS),
+)
+NAMES = tuple(subject.name for subject in SUBJECTS)
