@@ -144,5 +144,7 @@ def test_a_run_of_the_second_schema_lacks_nothing(folder):
     as_schema_1(folder)
     header(folder, schema=run_files.SCHEMA, request={})
 
-    with pytest.raises(RunFileError, match="fields missing or unknown: arithmetic, drawn, oracle_seconds"):
+    with pytest.raises(
+        RunFileError, match="fields missing or unknown: arithmetic, drawn, oracle_seconds"
+    ):
         run_files.read(folder)

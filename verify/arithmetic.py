@@ -6,7 +6,7 @@ operation returns (exact)(1 + δ) with |δ| <= u (Higham 2002, ch. 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,6 +103,19 @@ DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
 
 USUAL_DTYPES = DTYPES[:2]
 """What is held to the checks unless others are asked for."""
+
+EVERY = "all"
+"""In the place of a dtype: all that a subject computes in."""
+
+
+def chosen_dtypes(offered: Sequence[str], asked: str | None) -> tuple[str, ...]:
+    """Return those of the offered dtypes that are asked for: one, all, or by default the usual."""
+    there = tuple(dtype for dtype in DTYPES if dtype in offered)
+    if asked not in (None, EVERY):
+        return tuple(dtype for dtype in there if dtype == asked)
+    usual = tuple(dtype for dtype in there if dtype in USUAL_DTYPES)
+    return there if asked == EVERY or not usual else usual
+
 
 FINER = {
     "tf32": (FLOAT32.name,),

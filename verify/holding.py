@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .arithmetic import chosen_dtypes
 from .checks import check_named, subject_checks
 from .checks.smoke import SMOKE
 from .checks.subject_check import SubjectCheck
@@ -72,7 +73,7 @@ def check(
     found = find(subject, like)
     named = Named(found.name, like)
     chosen = [check_named(name) for name in checks] or list(subject_checks())
-    dtypes = [d for d in found.dtypes if dtype in (None, d)]
+    dtypes = chosen_dtypes(found.dtypes, dtype)
     verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
     return Outcome(tuple(verdicts))
 

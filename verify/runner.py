@@ -129,8 +129,8 @@ def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
 def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink: bool) -> None:
     check, subject = judge.check, judge.subject
     for forced in islice(check.forced(subject, dtype), budget.forced):
-        judge(forced)
-    strategy = check.cases(subject, dtype)
+        judge(check.reached(forced))
+    strategy = check.cases(subject, dtype).map(check.reached)
     examples = max(2, round(budget.drawn * check.share))
     for_all(judge, strategy, examples=examples, seed_value=seed_value, steer=False, shrink=shrink)
     if budget.steered:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import run_files
-from .arithmetic import DTYPES, USUAL_DTYPES
+from .arithmetic import EVERY, USUAL_DTYPES, chosen_dtypes
 from .case import Case
 from .checks import check_named, subject_checks
 from .checks.smoke import SMOKE
@@ -22,9 +22,6 @@ from .subjects import LIKE, expanded
 from .subjects.loading import UnknownSubject
 from .tasks import Description, Named, Task
 from .verdict import Verdict
-
-EVERY = "all"
-"""In the place of a dtype: all that the subject computes in."""
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
@@ -152,13 +149,11 @@ class Request:
         ]
 
     def _dtypes(self, one: Description) -> tuple[str, ...]:
-        """Return the dtypes to hold a subject in: the one asked for, all it has, or the usual."""
+        """Return the dtypes to hold a subject in; one that it lacks is told once."""
         if self.dtype not in (None, EVERY):
             return (str(self.dtype),)
-        offered = tuple(dtype for dtype in DTYPES if dtype in one.dtypes)
-        if self.dtype == EVERY or not set(offered) & set(USUAL_DTYPES):
-            return offered
-        return USUAL_DTYPES
+        usual = self.dtype is None and {*USUAL_DTYPES} & {*one.dtypes}
+        return USUAL_DTYPES if usual else chosen_dtypes(one.dtypes, self.dtype)
 
 
 @dataclass

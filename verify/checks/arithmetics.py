@@ -28,11 +28,14 @@ USUAL = 4
 COARSER = {
     "float64": ("float32", "tf32", "float16", "bfloat16"),
     "float32": ("tf32", "float16", "bfloat16"),
-    "tf32": ("float16", "bfloat16"),
-    "float16": ("bfloat16",),
+    "tf32": (),
+    "float16": (),
     "bfloat16": (),
 }
-"""What a layer may compute in instead of what it claims, the finest first."""
+"""What a layer may compute in instead of what it claims, the finest first.
+
+From TF32 on they are too near to each other: the bound on float16 holds what bfloat16 computes.
+"""
 
 MANY = 4096
 """Products in a sum so long that the errors of adding in float16 exceed those of storing it."""

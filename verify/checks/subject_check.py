@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hypothesis.strategies import SearchStrategy
@@ -12,6 +12,9 @@ from ..case import Case
 from ..check import Ledger
 from ..options import Options
 from ..subjects.protocol import Subject
+
+LONGEST = {"float16": 3, "bfloat16": 2}
+"""Steps of a whole run in halves; with more, most bounds are too wide to mean anything."""
 
 
 class Offers(Protocol):
@@ -37,7 +40,7 @@ class SubjectCheck:
     means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
     part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
     tells as much. ``refuses`` says, for a case that somebody else made, why this check cannot
-    take it; "" if it can.
+    take it; "" if it can. ``whole`` says that whole runs are compared, not single steps.
     """
 
     id: str
@@ -51,3 +54,9 @@ class SubjectCheck:
     share: float = 1.0
     shrinks: bool = True
     refuses: Callable[[Case], str] = lambda case: ""
+    whole: bool = True
+
+    def reached(self, case: Case) -> Case:
+        """Return the case with no more steps than a bound on a whole run can mean something."""
+        longest = LONGEST.get(case.dtype, case.T) if self.whole else case.T
+        return replace(case, T=min(case.T, longest))

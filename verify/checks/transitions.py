@@ -193,6 +193,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
+        whole=False,
     ),
     SubjectCheck(
         "gradient-window",
@@ -205,5 +206,6 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
+        whole=False,
     ),
 )

@@ -40,7 +40,7 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
         if check.id in FROM_THE_SUBJECT:
             cases = list(islice(check.forced(subject, dtype), MASKED))
         for case in cases:
-            moved = replace(fitted(case, subject.options), dtype=dtype)
+            moved = check.reached(replace(fitted(case, subject.options), dtype=dtype))
             if check.id not in FROM_THE_SUBJECT:
                 moved = replace(moved, seed=moved.seed + APART * seed)
             if not check.refuses(moved) and not subject.options.lacking(moved):

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import reading
+from ..arithmetic import DTYPES
 from ..case import Case
 from ..options import Options
 from ..reading import RunFileError
 from ..typed import typed
-from .replaying import ENDS, Replayed
-from .trace import HELD, Index, Trace, named_arrays
+from .replaying import ENDS, Replayed, Watched
+from .trace import HELD, Index, Trace, named_arrays, restored
 
 SCHEMA = "gatewise.recording/1"
 INDEX = "recording.json"
@@ -58,7 +59,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recording:
-    """What ``recording.json`` holds; ``device`` is about the GPU, where there is one."""
+    """What ``recording.json`` holds; ``device`` is about the GPU, where there is one.
+
+    ``ran`` says what ran, where the subject knows, and ``lacking`` what should have and did not.
+    """
 
     schema: str
     subject: str
@@ -75,6 +79,8 @@ class Recording:
     machine: dict[str, str]
     source: str
     device: dict[str, str]
+    ran: str
+    lacking: str
     entries: tuple[Entry, ...]
 
     @property
@@ -125,8 +131,8 @@ def _check_index(where: Path, recording: Recording) -> None:
     odd = [name for name in recording.cells if name not in cells()]
     if odd or not recording.cells:
         raise RunFileError(f"{where}: cells: unknown: {', '.join(odd) or 'none given':.100}")
-    if not set(recording.dtypes) <= {"float64", "float32"} or not recording.dtypes:
-        raise RunFileError(f"{where}: dtypes: expected float64, float32 or both")
+    if not set(recording.dtypes) <= {*DTYPES} or not recording.dtypes:
+        raise RunFileError(f"{where}: dtypes: expected some of {', '.join(DTYPES)}")
     if odd := sorted(recording.options.keys() ^ (asdict(Options()).keys() - {"reasons"})):
         raise RunFileError(f"{where}: options: missing or unknown: {', '.join(odd):.200}")
     if not 0 < len(recording.entries) <= MOST_CASES:
@@ -190,7 +196,9 @@ def parse_trace(path: Path, data: bytes) -> Trace:
     if index.ended is not None and index.ended.kind not in ENDS:
         raise RunFileError(f"{path}: ended: expected one of {', '.join(ENDS)}")
     _check_drawn(path, index, arrays)
-    return Trace(index.drawn, index.calls, index.ended, index.other, arrays)
+    other = {name: dtype for name, dtype in index.other.items() if dtype not in DTYPES}
+    held = restored(arrays, index.other)
+    return Trace(index.drawn, index.calls, index.ended, other, held)
 
 
 def _check_drawn(path: Path, index: Index, arrays: dict[str, Any]) -> None:
@@ -212,6 +220,7 @@ def subject(name: str, folder: Path) -> Replayed:
         recording.cells,
         recording.told,
         {(e.check, e.text): partial(read_trace, folder, e) for e in recording.entries},
+        Watched(recording.ran, recording.lacking),
     )
 
 

@@ -60,13 +60,13 @@ def record(
         plan = ask(step="plan", dtype=dtype, seed=seed)
         on_plan(len(plan["cases"]))
         entries: list[Entry] = []
-        device: dict[str, str] = {}
+        seen: dict[str, Any] = {"device": {}, "ran": "", "lacking": ""}
         for number, (check, case) in enumerate(plan["cases"]):
             if Case.from_json(case).dtype in ask.dead:
                 continue
             name = f"{number:03}-{check}.safetensors"
-            digest, seen = ask.take(check, case, part / name)
-            device = seen or device
+            digest, last = ask.take(check, case, part / name)
+            seen |= {key: value for key, value in last.items() if key in seen and value}
             entries.append(Entry(check, json.loads(case), name, digest))
             yield entries[-1]
         recording = Recording(
@@ -78,7 +78,7 @@ def record(
             options={k: v for k, v in asdict(described.options).items() if k != "reasons"},
             reasons=described.options.reasons,
             version=described.version,
-            device=device,
+            **seen,
             entries=tuple(entries),
             **provenance.header(command, seed),
         )
@@ -122,7 +122,7 @@ class _Asking:
             raise NotRecorded(found["problem"])
         return found
 
-    def take(self, check: str, case: str, path: Path) -> tuple[str, dict[str, str]]:
+    def take(self, check: str, case: str, path: Path) -> tuple[str, dict[str, Any]]:
         """Record a case; the end of the process is recorded, too."""
         try:
             found = self(step="take", check=check, case=case, path=str(path.resolve()))
@@ -134,4 +134,4 @@ class _Asking:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest != found["sha256"]:
             raise NotRecorded(f"{path.name}: what stands on the disk is not what was written")
-        return digest, found["device"]
+        return digest, found

@@ -39,6 +39,17 @@ Key = tuple[str, str]
 """A check's id, and a case as JSON."""
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What was seen to run when the recording was made."""
+
+    told: str
+    lacking: str
+
+    def begin(self) -> None:
+        """Nothing: nothing more is seen."""
+
+
 @dataclass
 class Replayed:
     """A recording in the place of the layer that it is of.
@@ -54,6 +65,7 @@ class Replayed:
     cells: tuple[str, ...]
     told: str
     held: Mapping[Key, Callable[[], Trace]]
+    watch: Watched | None = None
     _left: list[Made] = field(default_factory=list)
     _trace: Trace | None = None
 

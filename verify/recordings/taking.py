@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ...reference.functions import Array
+from ..arithmetic import FINER, assuming, chosen_dtypes
 from ..calling import NotOffered, SubjectCrashed, recording
 from ..case import Case, numbers_through
-from ..check import Mismatch
+from ..check import Mismatch, Undecided
 from ..checks import check_named
 from ..subjects import subjects
 from ..subjects.explicit import Explicit
-from ..subjects.protocol import Subject
+from ..subjects.protocol import Subject, Watching
 from ..subjects.torch_like import TorchLike
 from .chosen import chosen
 from .files import Form, write_trace
@@ -31,9 +32,12 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
             raise RuntimeError(f"{part} of one case was drawn in two ways")
         return numbers
 
-    with numbers_through(keep), recording() as calls:
+    narrowest = FINER.get(case.dtype, (case.dtype,))[0]
+    with numbers_through(keep), recording() as calls, assuming(case.dtype, narrowest):
         try:
             check_named(check).run(subject, case)
+        except Undecided:
+            ended = None  # the check's judgement, which is made anew
         except (SubjectCrashed, NotOffered, Mismatch) as end:
             ended = Ended(type(end).__name__, str(end))
     store = Store()
@@ -67,7 +71,7 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     if form is None:
         return {"problem": "only a known subject, a class like torch's or one with explicit gates "
                 "can be recorded: no other machine knows what its parameters mean"}  # fmt: skip
-    dtypes = [d for d in subject.dtypes if dtype in (None, d)]
+    dtypes = chosen_dtypes(subject.dtypes, dtype)
     if not dtypes:
         return {"problem": f"the subject does not compute in {dtype}"}
     cases = [(id, case.to_json()) for d in dtypes for id, case in chosen(subject, d, seed)]
@@ -77,7 +81,9 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
 def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
     """Record one case into a file; return its digest and what is known of the device."""
     digest = write_trace(Path(path), observed(subject, check, Case.from_json(case)))
-    return {"sha256": digest, "device": device()}
+    watch: Watching | None = getattr(subject, "watch", None)
+    seen = {"ran": watch.told, "lacking": watch.lacking} if watch else {"ran": "", "lacking": ""}
+    return {"sha256": digest, "device": device(), **seen}
 
 
 def device() -> dict[str, str]:

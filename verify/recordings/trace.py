@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ...reference.functions import Array
+from ..arithmetic import ARITHMETICS
 from ..calling import Call
 from ..case import Case
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
@@ -75,7 +76,7 @@ class Trace:
     """The whole of it; ``drawn`` by case, part and shape.
 
     ``other`` are arrays whose dtype the file does not have, by name: they are stored in one that
-    holds their numbers exactly, float32 for bfloat16.
+    holds their numbers exactly, and bfloat16 becomes itself again when it is read.
     """
 
     drawn: dict[str, str] = field(default_factory=dict)
@@ -184,6 +185,16 @@ class Store:
 
     def _several(self, where: str, arrays: Sequence[Array]) -> tuple[str, ...]:
         return tuple(self.keep(f"{where}.{k}", array) for k, array in enumerate(arrays))
+
+
+def restored(arrays: Mapping[str, Array], other: Mapping[str, str]) -> dict[str, Array]:
+    """Return the arrays of a file, those of bfloat16 in bfloat16; the numbers are the same."""
+    half = ARITHMETICS["bfloat16"]
+    found = dict(arrays)
+    for name, dtype in other.items():
+        if dtype == half.name:
+            found[name] = arrays[name].astype(half.dtype)
+    return found
 
 
 def named_arrays(index: Index) -> list[str]:

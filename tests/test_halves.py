@@ -1,0 +1,198 @@
+"""float16, bfloat16 and TF32: right layers are called right, wrong ones wrong, the rest blind."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.reference.functions import sigmoid
+from gatewise.verify.arithmetic import (
+    ARITHMETICS,
+    FINER,
+    FLOAT16,
+    FLOAT16_STORED,
+    USUAL_DTYPES,
+    arithmetic_of,
+    assuming,
+    chosen_dtypes,
+)
+from gatewise.verify.bounded import Bounded
+from gatewise.verify.case import SCALES, Case
+from gatewise.verify.checks import check_named
+from gatewise.verify.diagnosis.asking import diagnoses
+from gatewise.verify.holding import find
+from gatewise.verify.mutants import mutant_named, right_subject
+from gatewise.verify.oracle import draw_inputs
+from gatewise.verify.runner import BUDGETS, hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.torch_arrays import array_of, tensor_of
+from gatewise.verify.tasks import Named
+from gatewise.verify.verdict import Verdict
+
+HALVES = ("float16", "bfloat16")
+
+
+def held(subject, check, dtype, **more):
+    return hold(subject, check_named(check), dtype, budget=BUDGETS["quick"], shrink=False, **more)
+
+
+class InTF32:
+    """The reference's LSTM with the operands of its products rounded to 11 bits."""
+
+    cell = "lstm"
+    dtypes = ("float32", "tf32")
+
+    def forward(self, params, x, state):
+        def short(a):
+            bits = a.astype(np.float32).view(np.uint32)
+            return ((bits + 0x0FFF + ((bits >> 13) & 1)) & 0xFFFFE000).view(np.float32)
+
+        W, U, b = (params[name] for name in "WUb")
+        h, c = (np.zeros((x.shape[1], U.shape[1]), np.float32),) * 2 if state is None else state
+        y = []
+        for x_t in x:
+            i, f, g, o = (short(x_t) @ short(W[k]) + short(h) @ short(U[k]) + b[k]
+                          for k in range(4))  # fmt: skip
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            y.append(h)
+        return np.stack(y), (h, c)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("check", ["forward", "gradient", "transition", "repeat", "causality"])
+def test_torch_is_right_in_halves(check, dtype):
+    """And within the bounds of a finer arithmetic: its sums are float32's."""
+    verdict = held(subject_named("torch:LSTM"), check, dtype)
+
+    assert verdict.status == "passed", verdict.message
+    assert verdict.arithmetic in ("", *FINER[dtype])
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(("mutant", "check"), [("F01", "forward"), ("G01", "gradient")])
+def test_a_mistake_is_seen_in_halves(monkeypatch, mutant, check, dtype):
+    """Though bounds are wide."""
+    wrong = mutant_named(f"mutant:{mutant}[lstm]")
+    monkeypatch.setattr(type(wrong), "dtypes", (dtype,))
+
+    assert held(wrong, check, dtype).status == "failed"
+
+
+def test_a_result_between_the_bounds_is_blind():
+    """Beyond the narrow bound and within the wide one: neither right nor wrong."""
+
+    class Off:
+        cell, dtypes = "rnn", ("float16",)
+
+        def forward(self, params, x, state):
+            h = state[0]
+            y = []
+            for x_t in x:
+                h = np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a) + np.float16(self.off)
+                y.append(h)
+            return np.stack(y), (h,)
+
+    case = Case(1, 2, 100, 3, dtype="float16")
+    status = {}
+    for off in (0.0, 0.03, 1.0):
+        Off.off = off
+        subject = find(Off, None)
+        status[off] = hold(subject, check_named("forward"), "float16", case=case).status
+
+    assert status == {0.0: "passed", 0.03: "blind", 1.0: "failed"}
+
+
+def test_tf32_is_named():
+    """What computes in TF32 is right if it says so, and else told what it computes in."""
+    subject = find(InTF32, None)
+    claimed, hidden = (held(subject, "dtype", dtype) for dtype in ("tf32", "float32"))
+
+    assert (claimed.status, claimed.arithmetic) == ("passed", "tf32")
+    assert hidden.status == "failed"
+    assert "float32 is claimed, but it takes tf32 or coarser to explain it" in hidden.message
+
+
+def test_float32_where_tf32_is_allowed_is_named():
+    """The finest arithmetic that explains everything."""
+    right = right_subject("lstm")
+    verdict = held(right, "forward", "tf32")
+
+    assert (verdict.status, verdict.arithmetic) == ("passed", "float32")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400))
+def test_sums_kept_in_float32_lie_within_the_narrow_bound(seed, n):
+    """And it is narrower than that of sums in float16."""
+    rng = np.random.default_rng(seed)
+    a, b = (rng.standard_normal(shape).astype(np.float16) for shape in ((2, n), (n, 3)))
+    computed = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float16)
+    narrow, wide = (Bounded.exact(a, kind) @ Bounded.exact(b, kind)
+                    for kind in (FLOAT16_STORED, FLOAT16))  # fmt: skip
+
+    assert (np.abs(computed - narrow.value) <= narrow.bound).all()
+    assert n < 3 or (narrow.bound < wide.bound).all()
+
+
+def test_an_assumption_ends_with_its_block():
+    """Also when the block raises."""
+
+    def raising():
+        with assuming("float16", FLOAT16_STORED.name):
+            assert arithmetic_of("float16") is FLOAT16_STORED
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        raising()
+    assert arithmetic_of("float16") is FLOAT16
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("scale", SCALES)
+def test_weights_are_finite_and_not_lost(dtype, scale):
+    """Whatever the scale, in the dtype's range."""
+    case = Case(2, 2, 40, 30, dtype=dtype, scale=scale)
+    weights = draw_inputs(subject_named("torch:LSTM"), case).parameters["weight_ih_l0"]
+
+    assert weights.dtype == ARITHMETICS[dtype].dtype
+    assert np.isfinite(weights.astype(float)).all()
+    assert (weights != 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", *HALVES])
+def test_tensors_and_arrays_hold_the_same_bits(dtype):
+    """Contiguous, strided and broadcast."""
+    whole = np.arange(24).reshape(4, 6).astype(ARITHMETICS[dtype].dtype)
+    for array in (whole, whole[::2, 1::3], np.broadcast_to(whole[:1], (3, 6))):
+        tensor = tensor_of(torch, array)
+        assert str(tensor.dtype) == f"torch.{dtype}"
+        again = array_of(torch, tensor)
+        assert again.dtype == array.dtype
+        assert again.tobytes() == array.tobytes()
+
+
+def test_arrays_of_bfloat16_are_ml_dtypes():
+    assert ARITHMETICS["bfloat16"].dtype == np.dtype(ml_dtypes.bfloat16)
+    assert ARITHMETICS["tf32"].dtype == np.dtype(np.float32)
+
+
+def test_which_dtypes_are_held():
+    """The usual ones, the one asked for, or all; where there is no usual one, all."""
+    offered = ("bfloat16", "float32", "float64")
+
+    assert chosen_dtypes(offered, None) == USUAL_DTYPES
+    assert chosen_dtypes(offered, "all") == ("float64", "float32", "bfloat16")
+    assert chosen_dtypes(offered, "bfloat16") == ("bfloat16",)
+    assert chosen_dtypes(offered, "float16") == ()
+    assert chosen_dtypes(("float16",), None) == ("float16",)
+
+
+def test_halves_are_not_diagnosed():
+    """Mistakes are too near to each other there: the diagnosis says so."""
+    failed = Verdict("torch:LSTM", "lstm", "forward", "", [], "float16", 0, status="failed")
+    (found,) = diagnoses([failed], [Named("torch:LSTM")], memory=0)
+
+    assert found.status == "unexplained"
+    assert "verify it in float64 or float32" in found.message

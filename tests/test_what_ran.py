@@ -1,0 +1,221 @@
+"""What a subject is named for has to run: the profiler's names, and the verdict without them."""
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from gatewise.reports import summary, tables
+from gatewise.reports.page import render
+from gatewise.verify import run_files
+from gatewise.verify.case import Case
+from gatewise.verify.checks import check_named
+from gatewise.verify.oracle import draw_cotangents, draw_inputs
+from gatewise.verify.run_files import Planned
+from gatewise.verify.runner import BUDGETS, hold
+from gatewise.verify.subjects import profiling, subject_named, torch_elsewhere
+from gatewise.verify.subjects.profiling import Route, Watch
+from gatewise.verify.subjects.torch_elsewhere import CUDNN, OWN_KERNELS, CudaLayer
+
+ONEDNN = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
+"""What PyTorch computes a float32 LSTM by on the CPU, and no other layer or dtype."""
+
+needs_onednn = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="PyTorch is built without oneDNN"
+)
+
+
+@dataclass(frozen=True)
+class Here(CudaLayer):
+    """The GPU's subject, on the CPU."""
+
+    def version(self):
+        return torch.__version__
+
+
+def here(name="LSTM", route=ONEDNN, **more):
+    like = subject_named(f"cudnn:{name}")
+    made = Here(**{f: getattr(like, f) for f in (
+        "name", "kind", "reference", "options", "nonlinearity", "dtypes")},
+        watch=Watch(route), device="cpu")  # fmt: skip
+    return replace(made, **more)
+
+
+def held(subject, check="gradient", dtype="float32", **more):
+    return hold(subject, check_named(check), dtype, budget=BUDGETS["quick"], **more)
+
+
+@needs_onednn
+def test_what_ran_is_told():
+    """Forward and backward, by name; the verdict is that of the numbers."""
+    verdict = held(here(), case=Case(3, 2, 4, 5, dtype="float32"))
+
+    assert verdict.status == "passed", verdict.message
+    assert "oneDNN in 1 of 1 profiled calls: " in verdict.ran
+    assert "aten::mkldnn_rnn_layer_backward" in verdict.ran
+
+
+@needs_onednn
+def test_something_else_is_a_fallback():
+    """float64 does not go through oneDNN: right numbers say nothing of it."""
+    verdict = held(here(), dtype="float64", case=Case(3, 2, 4, 5))
+
+    assert verdict.status == "fallback"
+    assert verdict.message == "aten::mkldnn_rnn_layer did not run"
+    assert "oneDNN in 0 of 1 profiled calls: aten::lstm" in verdict.ran
+
+
+@needs_onednn
+def test_wrong_numbers_stay_wrong():
+    """A fallback hides no failure."""
+
+    class Off(Here):
+        def to_reference(self, case, parameters):
+            swapped = parameters | {"weight_hh_l0": parameters["weight_hh_l0"][::-1]}
+            return super().to_reference(case, swapped)
+
+    like = here()
+    off = Off(**{f: getattr(like, f) for f in like.__dataclass_fields__})
+    verdict = held(off, "forward", dtype="float64", shrink=False)
+
+    assert verdict.status == "failed"
+    assert "oneDNN in 0 of" in verdict.ran
+
+
+@needs_onednn
+def test_every_kind_of_call_is_looked_at_once(monkeypatch):
+    """To look takes longer than to compute."""
+    subject = here()
+    looked = []
+    real = torch.profiler.profile
+    monkeypatch.setattr(torch.profiler, "profile",
+                        lambda **given: looked.append(given) or real(**given))  # fmt: skip
+    for case in (Case(3, 2, 4, 5, dtype="float32"), Case(5, 3, 4, 6, dtype="float32"),
+                 Case(3, 2, 4, 5, layers=2, dtype="float32"),
+                 Case(3, 2, 4, 129, dtype="float32")):  # fmt: skip
+        subject.build(case).forward(draw_inputs(subject, case))
+    assert len(looked) == 3
+    case = Case(3, 2, 4, 5, dtype="float32")
+    subject.build(case).gradients(draw_inputs(subject, case), [draw_cotangents(subject, case)])
+    assert len(looked) == 4
+    subject.watch.begin()
+    assert subject.watch.told == ""
+
+
+def event(name, device="CPU"):
+    return SimpleNamespace(name=name, device_type=f"DeviceType.{device}")
+
+
+EVENTS = {
+    "cuDNN": [
+        event("aten::lstm"), event("aten::_cudnn_rnn"), event("aten::_cudnn_rnn_backward"),
+        event("void RNN_blockPersist_fp_LSTM<float, float, float, 128>(int, int)", "CUDA"),
+        event("sm90_xmma_gemm_f32f32_f32f32_f32_tn_n", "CUDA"), event("Memset (Device)", "CUDA"),
+    ],
+    "own": [
+        event("aten::lstm"), event("aten::_thnn_fused_lstm_cell"),
+        event("void at::native::(anonymous namespace)::lstm_cell_forward<float>(int)", "CUDA"),
+    ],
+    "no kernel": [event("aten::lstm"), event("aten::_cudnn_rnn"),
+                  event("aten::_cudnn_rnn_backward")],
+    "no backward": [event("aten::_cudnn_rnn"), event("void elemWiseRNNcell<float>(int)", "CUDA")],
+    "nothing": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "events", "lacking"), [
+    (CUDNN, "cuDNN", ""),
+    (CUDNN, "own", "aten::_cudnn_rnn did not run"),
+    (CUDNN, "no kernel", "no kernel ran on the GPU"),
+    (CUDNN, "no backward", "aten::_cudnn_rnn_backward did not run"),
+    (CUDNN, "nothing", "aten::_cudnn_rnn did not run"),
+    (OWN_KERNELS, "own", ""),
+    (OWN_KERNELS, "cuDNN", "aten::_cudnn_rnn ran"),
+    (OWN_KERNELS, "nothing", "no kernel ran on the GPU"),
+])  # fmt: skip
+def test_what_the_profiler_saw(route, events, lacking):
+    """Operators and kernels, as a profile on a GPU names them."""
+    operators, kernels = profiling.seen(EVENTS[events])
+
+    assert route.lacks(operators, kernels, backward=True) == lacking
+
+
+def test_kernels_are_named_in_short():
+    """Recurrent ones first."""
+    watch = Watch(CUDNN)
+    watch.looked["one"] = ""
+    _, kernels = profiling.seen(EVENTS["cuDNN"])
+    watch.names |= dict.fromkeys(map(profiling.short, sorted(kernels, reverse=True)))
+
+    assert watch.told == (
+        "cuDNN in 1 of 1 profiled calls: RNN_blockPersist_fp_LSTM, "
+        "sm90_xmma_gemm_f32f32_f32f32_f32_tn_n"
+    )
+
+
+def test_settings_are_put_back():
+    """Also where the call raises; TF32 is on for its own dtype alone."""
+    backends = torch.backends
+    before = backends.cudnn.enabled, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    for dtype in ("float32", "tf32"):
+        case = Case(1, 1, 1, 1, dtype=dtype)
+        with torch_elsewhere.cuda_setting(torch, case, cudnn=False):
+            assert not backends.cudnn.enabled
+            assert backends.cudnn.allow_tf32 is (dtype == "tf32")
+    after = backends.cudnn.enabled, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    assert after == before
+
+
+def test_unflattened_weights_are_apart():
+    """And computed with as ever."""
+    subject = here(flattened=False)
+    module = subject.build(Case(2, 2, 3, 4, dtype="float32")).module
+    starts = [p.untyped_storage().data_ptr() for p in module.parameters()]
+
+    assert len({*starts}) == len(starts)
+    assert held(subject, "forward", case=Case(3, 2, 4, 5, dtype="float32")).worst_ratio <= 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", [n for n in torch_elsewhere.NAMES if "cu" in n])
+def test_without_a_gpu_nothing_is_claimed(name):
+    """One sentence, and no verdict but *not tested*."""
+    verdict = held(subject_named(name), "smoke")
+
+    assert (verdict.status, verdict.message) == (
+        "not tested", "there is no CUDA device that PyTorch can use")  # fmt: skip
+
+
+def test_a_layer_that_torch_does_not_compile_is_a_fallback():
+    """``torch.compile`` leaves nn.LSTM as it is, without a word."""
+    verdict = held(subject_named("torch-compile:LSTM"), "smoke")
+
+    assert verdict.status == "fallback"
+    assert "compiled code in 0 of" in verdict.ran
+
+
+def test_a_compiled_cell_is_right():
+    verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
+
+    assert verdict.status == "passed", verdict.message
+    assert "compiled code in 2 of 2 profiled calls" in verdict.ran
+
+
+def test_a_page_tells_what_ran(tmp_path):
+    """A fallback is not green, has its own section, and the table of arithmetics."""
+    planned = [Planned("cudnn:LSTM", "forward", dtype) for dtype in ("float32", "tf32")]
+    run_files.start(tmp_path / "run", command="c", seed=0, budget="quick", planned=planned)
+    for one, status in zip(planned, ("passed", "fallback"), strict=True):
+        verdict = held(here(), "forward", dtype=one.dtype, case=Case(2, 2, 3, 4, dtype=one.dtype))
+        verdict.status, verdict.message = status, "aten::_cudnn_rnn did not run"
+        run_files.append(tmp_path / "run", verdict)
+    run = run_files.read(tmp_path / "run")
+    rows = summary.entries(run)
+    page = render(run)
+
+    assert summary.headline(rows).tone == "incomplete"
+    assert "1 of 2 checks ran something else" in summary.headline(rows).text
+    assert [(r.dtype, r.arithmetic) for r in tables.ran(rows)][:1] == [("float32", "float32")]
+    assert 'id="fallback"' in page
+    assert "oneDNN in 1 of 1 profiled calls" in page
