@@ -37,7 +37,7 @@ def write(folder):
     files.write(folder, Recording(
         files.SCHEMA, subject.name, Form("explicit", "gru"), ("gru",), ("float64",), options, (),
         "right", "gatewise record", "2026-01-01T00:00:00Z", 0, {}, {"processor": "a"}, "", {},
-        tuple(entries),
+        "", "", tuple(entries),
     ))  # fmt: skip
     return folder
 
@@ -132,7 +132,7 @@ def test_a_path_that_leads_out(folder, name):
         ({"entries": []}, "expected 1 to 999 cases"),
         ({"cells": ["transformer"]}, "cells: unknown: transformer"),
         ({"cells": []}, "cells"),
-        ({"dtypes": ["int8"]}, "dtypes: expected float64"),
+        ({"dtypes": ["int8"]}, "dtypes: expected some of float64"),
         ({"options": {}}, "options: missing or unknown"),
         ({"form": {"kind": "named", "name": "os:system"}}, "is not known here"),
         ({"form": {"kind": "like", "name": "my.py:LSTM"}}, "is not known here"),

@@ -10,7 +10,7 @@ from gatewise.reports import summary, tables
 from gatewise.reports.page import render
 from gatewise.verify import run_files
 from gatewise.verify.case import Case
-from gatewise.verify.checks import check_named
+from gatewise.verify.checks import check_named, sizes
 from gatewise.verify.oracle import draw_cotangents, draw_inputs
 from gatewise.verify.run_files import Planned
 from gatewise.verify.runner import BUDGETS, hold
@@ -165,6 +165,25 @@ def test_settings_are_put_back():
             assert backends.cudnn.allow_tf32 is (dtype == "tf32")
     after = backends.cudnn.enabled, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
     assert after == before
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_algorithms_are_tried_on_both_sides(wrong):
+    """A layer that is wrong past 128 units alone is seen there, and elsewhere not."""
+
+    class Wrong(Here):
+        def to_reference(self, case, parameters):
+            weights = parameters["weight_hh_l0"]
+            if wrong and case.H > 128:
+                parameters = parameters | {"weight_hh_l0": weights * 1.01}
+            return super().to_reference(case, parameters)
+
+    like = here()
+    subject = Wrong(**{f: getattr(like, f) for f in like.__dataclass_fields__})
+    cases = [Case(1, B, D, H, dtype="float32") for H, B, D in sizes.ALGORITHMS[:3]]
+    status = [held(subject, "algorithms", case=case).status for case in cases]
+
+    assert status == ["passed", "passed", "failed" if wrong else "passed"]
 
 
 def test_unflattened_weights_are_apart():

@@ -22,6 +22,7 @@ WORDS = {
     "unbatched": "input without a batch axis",
     "dropout": "dropout",
     "named_parameters": "parameters under torch's names",
+    "algorithms": "algorithms that change with the sizes",
 }
 """Every option, as reports put it."""
 
@@ -48,6 +49,7 @@ class Options:
     unbatched: bool = False
     dropout: bool = False
     named_parameters: bool = False
+    algorithms: bool = False
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:

@@ -16,6 +16,13 @@ from .subject_check import SubjectCheck
 WIDTHS = (33, 65, 129)
 """Hidden widths just past the tiles of kernels."""
 
+ALGORITHMS = (
+    (127, 8, 5), (128, 8, 128), (129, 7, 5), (192, 16, 64), (193, 3, 5), (256, 8, 256),
+    (257, 2, 5), (384, 8, 3), (385, 5, 3), (1024, 8, 128), (1024, 3, 5),
+)  # fmt: skip
+"""Widths H of the state, rows B and inputs D: about PyTorch's rules for cuDNN's persistent kernels
+(``aten/src/ATen/native/cudnn/RNN.cpp``), with B and D multiples of 8, 16 and 128, and not."""
+
 SCALES = ("saturating", "huge", SUBNORMAL)
 
 
@@ -50,6 +57,21 @@ def draw_wide(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     )
 
 
+def algorithm_cases(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield cases on both sides of the sizes at which cuDNN is asked for another algorithm.
+
+    Of one step, of which bounds mean something at every width in float32, and of two.
+    """
+    plain = Case(2, 2, 5, 4, dtype=dtype, state=subject.options.state)
+    for number, (H, B, D) in enumerate(ALGORITHMS):
+        for T in (1, 2):
+            yield replace(plain, T=T, H=H, B=B, D=D, seed=number)
+    if subject.options.lengths:
+        yield replace(plain, T=3, H=128, B=8, lengths=True, seed=20)
+    if subject.options.bidirectional and subject.options.layers:
+        yield replace(plain, H=128, B=8, layers=2, bidirectional=True, seed=21)
+
+
 def extreme_cases(subject: Subject, dtype: str) -> Iterator[Case]:
     """Yield one case for each extreme scale."""
     for number, scale in enumerate(SCALES):
@@ -82,6 +104,18 @@ CHECKS = (
         both,
         forced=wide_cases,
         share=0.1,
+    ),
+    SubjectCheck(
+        "algorithms",
+        "Values and gradients are right on both sides of the sizes at which a GPU's library "
+        "takes another algorithm.",
+        BACK,
+        lambda subject, dtype: st.sampled_from(list(algorithm_cases(subject, dtype))),
+        both,
+        concerns=lambda subject: subject.options.algorithms,
+        forced=algorithm_cases,
+        share=0.05,
+        shrinks=False,
     ),
     SubjectCheck(
         "extreme",

@@ -146,7 +146,12 @@ class CompiledCell(TorchCell):
         if self.device != "cpu" and not torch.cuda.is_available():
             raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
         cell = self.module(torch, case).to(self.device)
-        compiled = torch.compile(cell, dynamic=True, fullgraph=True)
+
+        def step(x: Any, hx: Any) -> Any:
+            """Call the cell: a function of its own, as PyTorch may have given up on modules."""
+            return cell(x, hx)
+
+        compiled = torch.compile(step, dynamic=True, fullgraph=True)
 
         def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
             return call_cell(torch, compiled, x, state, lengths)
@@ -167,7 +172,7 @@ def many_programs(torch: Any) -> Iterator[None]:
 
 
 def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = True) -> CudaLayer:
-    options = like.options
+    options = replace(like.options, algorithms=True)
     if route is CUDNN:
         options = replace(options, jvp=False, reasons=(("jvp", "cuDNN has no forward mode"),))
     return CudaLayer(
