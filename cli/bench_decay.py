@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .bench_common import bench_options, carry
-from .common import DIFFERS, or_usage
+from .common import DIFFERS, DTYPES, or_usage
 
 if TYPE_CHECKING:
     from ..bench.decay.rows import DecayRow
@@ -49,6 +49,11 @@ def _numbers(
               help="Of the gate that keeps the state.  [default: 0,1,2,5]")  # fmt: skip
 @click.option("--lyapunov-steps", type=click.IntRange(min=20),
               help="Steps of the Lyapunov exponents.  [default: 200]")  # fmt: skip
+@click.option("--subject", "subjects", multiple=True, metavar="SUBJECT",
+              help="A layer (see: gatewise subjects): its own gradients are looked at, and nothing "
+              "else. May be repeated.")  # fmt: skip
+@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES),
+              help="Of those layers. May be repeated.  [default: float64, float32]")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="All cells, 1000 lags, 50 seeds, an adjoint of 10^6 steps: hours.")  # fmt: skip
 @bench_options
@@ -60,6 +65,8 @@ def command(
     gains: list[float],
     forget_biases: list[float],
     lyapunov_steps: int | None,
+    subjects: Sequence[str],
+    dtypes: Sequence[str],
     full: bool,
     seed: int,
     runs: Path,
@@ -73,16 +80,22 @@ def command(
     cell at gain 1 and forget bias 1, and rnn, lstm and gru (or the cells that are named) with one
     of gain, forget bias and width varied: norms of gradients against lag, Lyapunov exponents,
     products of Jacobians, where float16, float32 and float64 lose the gradient, and clipping.
+
+    With --subject: the gradient that a layer itself computes, against lag, beside the reference's.
     """
     from ..bench.decay import plan as decay
     from ..reference.cells import cell_named
+    from ..verify.subjects import expanded
 
     for name in cells:
         or_usage(partial(cell_named, name))
+    named = or_usage(partial(expanded, subjects))
+    for name in named:
+        or_usage(partial(_known, name))
     settings = {
         "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": hidden,
         "gains": gains, "forget_biases": forget_biases,
-        "lyapunov_steps": lyapunov_steps, "full": full,
+        "lyapunov_steps": lyapunov_steps, "full": full, "subjects": named, "dtypes": list(dtypes),
     }  # fmt: skip
     run = carry(decay.KIND, decay.plan, settings, _tell,
                 seed=seed, runs=runs, resume=resume, page=page, as_json=as_json)  # fmt: skip
@@ -90,11 +103,19 @@ def command(
         sys.exit(DIFFERS)
 
 
+def _known(name: str) -> None:
+    """Raise UnknownSubject for a layer that is none of gatewise's own subjects."""
+    from ..verify.subjects import subjects
+    from ..verify.subjects.loading import UnknownSubject
+
+    if name not in subjects():
+        raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
+
+
 def _tell(run: BenchRun) -> None:
     from ..bench.decay.rows import of_kind
-    from ..reports.terminal import print_rows
 
-    print_rows(
+    _print(
         ("validation", "expected", "measured", "digits", ""),
         [
             (row.id.partition("/")[2], _number(row.expected, 8), _number(row.measured, 8),
@@ -102,15 +123,21 @@ def _tell(run: BenchRun) -> None:
              "holds" if row.passed else "DOES NOT HOLD")
             for row in of_kind(run.rows, "validation")
         ],
-        as_json=False,
     )  # fmt: skip
-    print_rows(
+    _print(
         ("setting", "rate per step", "95 %", "half-life", "", "λ₁", "sum-rule residual", "at rest",
          "theory"),
         [_row(row) for row in of_kind(run.rows, "decay")],
-        as_json=False,
     )  # fmt: skip
     _tell_losses(run)
+    _print(
+        ("layer", "dtype", "H", "rate per step", "is half wrong from lag", "is zero from lag"),
+        [
+            (row.subject, row.dtype, str(row.hidden), _number(row.rate.value),
+             *(f"> {row.lags[-1]}" if lag is None else str(lag) for lag in (row.wrong, row.zero)))
+            for row in of_kind(run.rows, "layer")
+        ],
+    )  # fmt: skip
     for row in of_kind(run.rows, "cost"):
         click.echo(
             f"adjoint of an LSTM, H {row.hidden}, over {row.steps} steps: "
@@ -136,7 +163,6 @@ def _row(row: DecayRow) -> tuple[str, ...]:
 
 def _tell_losses(run: BenchRun) -> None:
     from ..bench.decay.rows import of_kind
-    from ..reports.terminal import print_rows
 
     found = [
         (row.id.partition("/")[2], loss.dtype,
@@ -146,7 +172,15 @@ def _tell_losses(run: BenchRun) -> None:
     ]  # fmt: skip
     headings = ("first lag at which the gradient", "dtype", "is subnormal", "is half wrong",
                 "is zero", "overflows")  # fmt: skip
-    print_rows(headings, found, as_json=False)
+    _print(headings, found)
+
+
+def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of which there are rows."""
+    from ..reports.terminal import print_rows
+
+    if rows:
+        print_rows(headings, rows, as_json=False)
 
 
 def _number(value: float | None, digits: int = 4) -> str:

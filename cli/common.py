@@ -39,9 +39,10 @@ timeout_option = click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
     help="For one check in one dtype (60, 300 or 1800 by budget).",
 )  # fmt: skip
+DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
 dtype_option = click.option(
     "--dtype",
-    type=click.Choice(["float64", "float32", "tf32", "float16", "bfloat16", "all"]),
+    type=click.Choice([*DTYPES, "all"]),
     help="Only this dtype, or all that the subject computes in; else float64 and float32.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

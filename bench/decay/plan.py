@@ -8,11 +8,14 @@ from typing import Any
 
 from ...reference.cells import cell_named
 from ...reference.cells import cells as all_cells
+from ...verify.arithmetic import chosen_dtypes
+from ...verify.subjects import subjects as all_subjects
 from ..plan import OK, Piece, Plan
 from .costs import cost
 from .exploding import SETTINGS as EXPLODING
 from .exploding import exploded
-from .measuring import Effort, measured
+from .layers import measured as of_layer
+from .measuring import Effort, measured, seeds_of
 from .methods import RIGHT
 from .problem import Setting, keeping_gate
 from .rates import or_none
@@ -66,8 +69,13 @@ def plan(
     forget_biases: Sequence[float] = (),
     lyapunov_steps: int | None = None,
     full: bool = False,
+    subjects: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
 ) -> Plan:
-    """Return the plan for these options; what is not given is that of ``DEFAULT`` or ``FULL``."""
+    """Return the plan for these options; what is not given is that of ``DEFAULT`` or ``FULL``.
+
+    With ``subjects`` it is about those layers alone.
+    """
     size = FULL if full else DEFAULT
     names = list(cells) or list(all_cells())
     effort = Effort(
@@ -87,9 +95,17 @@ def plan(
         *(_exploded(setting, 3 * effort.steps, seed) for setting in exploding),
         _costed(size, seed),
     ]
+    if subjects:
+        widths, effort = tuple(hidden) or size.hidden[:1], Effort(effort.steps, effort.seeds, 0, 0)
+        pieces = [
+            _of_layer(name, _usual(all_subjects()[name].cells[0], width), dtype, effort, seed)
+            for name in subjects for width in widths
+            for dtype in dtypes or chosen_dtypes(all_subjects()[name].dtypes, None)
+        ]  # fmt: skip
     options = dict(
         cells=list(cells), steps=steps, seeds=seeds, hidden=list(hidden), gains=list(gains),
         forget_biases=list(forget_biases), lyapunov_steps=lyapunov_steps, full=full,
+        subjects=list(subjects), dtypes=list(dtypes),
     )  # fmt: skip
     return Plan(KIND, seed, options, pieces)
 
@@ -130,6 +146,14 @@ def _decayed(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Piec
         return to_json(measured(setting, effort, seed, deep=deep))
 
     return Piece(f"decay/{_said(setting)}", measure)
+
+
+def _of_layer(name: str, setting: Setting, dtype: str, effort: Effort, seed: int) -> Piece:
+    def measure() -> dict[str, Any]:
+        seeds = seeds_of(seed, effort.seeds)
+        return to_json(of_layer(name, setting, dtype, effort.steps, seeds))
+
+    return Piece(f"layer/{name}/{dtype}/{_said(setting)}", measure)
 
 
 def _exploded(setting: Setting, steps: int, seed: int) -> Piece:

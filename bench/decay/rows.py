@@ -166,6 +166,36 @@ class CostRow:
     lyapunov_peaks: dict[str, int]
 
 
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer's own gradients of its inputs, beside those of the equations in float64.
+
+    ``curve`` and ``right`` are bands of ln ‖∂L/∂x‖ at the lags; ``rate`` is that of the equations.
+    ``wrong`` and ``zero``: medians of the first lag at which the layer's is off by more than half
+    of the norm, or 0; None where not within the lags. ``ran``: what ran, where it is known.
+    """
+
+    id: str
+    status: str
+    what: str
+    subject: str
+    version: str
+    cell: str
+    dtype: str
+    hidden: int
+    gain: float
+    forget_bias: float | None
+    steps: int
+    seeds: int
+    lags: tuple[int, ...]
+    curve: Band
+    right: Band
+    rate: Rate
+    wrong: int | None
+    zero: int | None
+    ran: str
+
+
 def to_json(row: object) -> dict[str, Any]:
     """Return a row as JSON has it, without its id, which the plan gives it."""
     found = asdict(row)  # type: ignore[call-overload]
@@ -173,7 +203,13 @@ def to_json(row: object) -> dict[str, Any]:
     return dict(found)
 
 
-KINDS = {"validation": ValidationRow, "decay": DecayRow, "clipping": ClippingRow, "cost": CostRow}
+KINDS = {
+    "validation": ValidationRow,
+    "decay": DecayRow,
+    "layer": LayerRow,
+    "clipping": ClippingRow,
+    "cost": CostRow,
+}
 
 
 def of_kind(rows: Sequence[Mapping[str, Any]], what: str) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, ValidationRow, of_kind
+from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, ValidationRow, of_kind
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from . import decay_figures as figures
@@ -18,6 +18,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     rows = [row for run in runs for row in run.rows]
     laws: list[ValidationRow] = of_kind(rows, "validation")
     decays: list[DecayRow] = of_kind(rows, "decay")
+    layers: list[LayerRow] = of_kind(rows, "layer")
     clips: list[ClippingRow] = of_kind(rows, "clipping")
     costs: list[CostRow] = of_kind(rows, "cost")
     unmeasured = [row for row in rows if row["status"] != "OK"]
@@ -25,6 +26,8 @@ def section(runs: Sequence[BenchRun]) -> Section:
     parts: list[Figure | Table] = []
     if decays:
         parts += _decay_parts(decays)
+    if layers:
+        parts += [figures.layers(layers), tables.layers(layers)]
     if clips:
         parts += [figures.clipping(clips), tables.clipping(clips)]
     if laws:

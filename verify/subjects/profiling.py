@@ -39,6 +39,11 @@ class Route:
     without: tuple[str, ...] = ()
     on_device: bool = False
 
+    def seen(self, operators: set[str]) -> set[str]:
+        """Return the operators that it is about, or, if there are none, PyTorch's own."""
+        about = {name for name in operators if name.startswith((*self.forward, *self.backward))}
+        return about or {name for name in operators if name.startswith("aten::")}
+
     def lacks(self, operators: set[str], kernels: set[str], *, backward: bool) -> str:
         """Return in words what should have run and did not, or did and should not; "" if right."""
         for start in (*self.forward, *(self.backward if backward else ())):
@@ -77,7 +82,7 @@ class Watch:
             yield
         operators, kernels = seen(profile.events())
         self.looked[kind] = self.route.lacks(operators, kernels, backward=backward)
-        telling = kernels or {o for o in operators if o.startswith((*self.route.forward, "aten::"))}
+        telling = kernels or self.route.seen(operators)
         self.names |= dict.fromkeys(sorted(map(short, telling)))
 
     @property

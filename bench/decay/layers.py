@@ -1,0 +1,122 @@
+"""How far back the gradient of somebody's layer reaches, beside that of the equations.
+
+The layer runs once over all steps, on its own device and in its own dtype; a random unit cotangent
+on its last output is pulled back, and the gradient of the input k steps before is looked at. The
+reference does the same in float64 on the same numbers. Both are unscaled, as in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...verify.calling import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
+from ...verify.case import Case
+from ...verify.options import Options
+from ...verify.subjects import subjects
+from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable
+from ..plan import OK, UnsupportedError
+from .problem import INPUT_WIDTH, Setting, parameters
+from .rates import Rate, band, rate, slope
+from .rows import LayerRow
+
+POINTS = 100
+"""At most so many lags of a curve are kept."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """Gradients (T, D) of the inputs, in float64: of the layer, and of the equations."""
+
+    got: Array
+    right: Array
+
+
+def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequence[int]) -> LayerRow:
+    """Measure a layer over seeds; UnsupportedError says why it cannot be."""
+    subject = subjects()[name]
+    try:
+        version = subject.version()
+        found = [_pulled(subject, setting, dtype, steps, seed) for seed in seeds]
+    except (SubjectUnavailable, NotOffered, SubjectCrashed) as error:
+        raise UnsupportedError(str(error)) from error
+    watch = getattr(subject, "watch", None)
+    if watch is not None and watch.lacking:
+        raise UnsupportedError(f"something else ran: {watch.lacking}")
+    lags = np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).astype(int))
+    got, right = (np.array([_log_norms(a)[lags] for a in side]) for side in zip(
+        *((one.got, one.right) for one in found), strict=True))  # fmt: skip
+    return LayerRow(
+        id="", status=OK, what="layer", subject=name, version=version, cell=setting.cell,
+        dtype=dtype, hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
+        steps=steps, seeds=len(seeds), lags=tuple(lags.tolist()), curve=band(got),
+        right=band(right), rate=_rate(lags, right),
+        wrong=_median([_first(_is_wrong(one)) for one in found]),
+        zero=_median([_first(~one.got.any(axis=1)) for one in found]),
+        ran=watch.told if watch is not None else "",
+    )  # fmt: skip
+
+
+def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: int) -> Pulled:
+    rng = np.random.default_rng((seed, 0))
+    p = parameters(setting, rng)
+    state = subject.options.state and not subject.options.default_state
+    case = Case(steps, 1, INPUT_WIDTH, setting.hidden, dtype=dtype, state=state, seed=seed)
+    _check(subject.options, case)
+    packed = {
+        name: np.asarray(array).astype(case.number_type)
+        for name, array in subject.pack(case, [p]).items()
+    }
+    x = rng.standard_normal((steps, 1, INPUT_WIDTH)).astype(case.number_type)
+    last = rng.standard_normal(setting.hidden)
+    dy = np.zeros((steps, 1, setting.hidden))
+    dy[-1, 0] = last / np.linalg.norm(last)
+    dy = dy.astype(case.number_type)
+    layer = layer_of(subject, case)
+    shapes = state_shapes(layer, case)
+    start = tuple(np.zeros(shape, case.number_type) for shape in shapes) if state else None
+    inputs = Inputs(packed, x, start, None)
+    built = with_care(lambda: subject.build(case))
+    (own,) = with_care(lambda: built.gradients(inputs, [(dy, (None,) * len(shapes))]))
+    fine = {name: array.astype(np.float64) for name, array in packed.items()}
+    named = subject.to_reference(case, fine)
+    output = layer.forward(named, x.astype(np.float64), None)
+    gradient = layer.vjp(named, output, dy.astype(np.float64))
+    return Pulled(own.x[:, 0].astype(np.float64), gradient.x[:, 0])
+
+
+def _check(options: Options, case: Case) -> None:
+    if missing := (*options.missing(("gradient",)), *options.lacking(case)):
+        raise UnsupportedError(options.why(missing))
+
+
+def _log_norms(dx: Array) -> Array:
+    """Return ln ‖dx‖ at each lag, from the last step back; -inf where it is 0."""
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.log(np.linalg.norm(dx[::-1], axis=1))
+
+
+def _is_wrong(one: Pulled) -> Array:
+    """Return, for each step, whether the gradient is off by more than half of its norm."""
+    apart = np.linalg.norm(one.got - one.right, axis=1)
+    return ~(apart <= np.linalg.norm(one.right, axis=1) / 2)
+
+
+def _first(steps: Array) -> float:
+    """Return the first lag at which something is so; inf if at none."""
+    lags = np.flatnonzero(steps[::-1])
+    return float(lags[0]) if len(lags) else float("inf")
+
+
+def _median(lags: Sequence[float]) -> int | None:
+    """Return the median lag over seeds; None where it is beyond the last."""
+    middle = sorted(lags)[len(lags) // 2]
+    return int(middle) if np.isfinite(middle) else None
+
+
+def _rate(lags: Array, logs: Array) -> Rate:
+    late = lags >= lags[-1] // 5
+    return rate(np.array([slope(lags[late], one[late]) for one in logs]))

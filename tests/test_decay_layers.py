@@ -1,0 +1,127 @@
+"""``gatewise bench decay --subject``: a layer's own gradients against lag, and planted errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gatewise.bench import run
+from gatewise.bench.decay import layers
+from gatewise.bench.decay.problem import Setting
+from gatewise.bench.decay.rows import of_kind
+from gatewise.bench.plan import UnsupportedError
+from gatewise.cli import main
+from gatewise.reports.section import Figure, Table
+from gatewise.reports.sections.decay import section
+from gatewise.verify.mutants import right_subject
+from gatewise.verify.subjects import subject_named
+
+SETTING = Setting("lstm", 8, 1.0, 1.0)
+STEPS = 60
+
+
+@pytest.fixture
+def plant(monkeypatch):
+    """Return what puts a subject in the place of ``torch:LSTM``."""
+
+    def planted(subject):
+        monkeypatch.setattr(layers, "subjects", lambda: {"torch:LSTM": subject})
+
+    return planted
+
+
+def measured(dtype="float32", **more):
+    return layers.measured("torch:LSTM", SETTING, dtype, STEPS, more.pop("seeds", (0, 1, 2)))
+
+
+class Changed:
+    """``torch:LSTM`` whose gradient of x is changed after it was computed."""
+
+    def __init__(self, change):
+        self.real, self.change = subject_named("torch:LSTM"), change
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def build(self, case):
+        built = self.real.build(case)
+
+        class Built:
+            def gradients(_, inputs, cotangents):
+                return [replace(one, x=self.change(one.x))
+                        for one in built.gradients(inputs, cotangents)]  # fmt: skip
+
+        return Built()
+
+
+def test_a_right_layer_follows_the_equations():
+    row = measured()
+
+    assert (row.wrong, row.zero) == (None, None)
+    assert np.allclose(row.curve.median, row.right.median, rtol=1e-3)
+    assert row.lags[0] == 0
+    assert row.lags[-1] == STEPS - 1
+
+
+def test_float16_loses_the_gradient():
+    """And does not reach as far as float32."""
+    row = layers.measured("torch:RNN", Setting("rnn", 8, 1.0), "float16", STEPS, (0, 1, 2))
+
+    assert row.wrong is not None
+    assert row.wrong <= (row.zero or STEPS)
+
+
+@pytest.mark.parametrize("lag", [1, 7, 30])
+def test_a_gradient_that_is_cut_off_is_seen(plant, lag):
+    """Truncated backpropagation: from that lag on there is nothing."""
+
+    def cut(dx):
+        dx = dx.copy()
+        dx[: STEPS - lag] = 0
+        return dx
+
+    plant(Changed(cut))
+    row = measured()
+    assert (row.wrong, row.zero) == (lag, lag)
+
+
+def test_a_gradient_of_the_wrong_size_is_seen(plant):
+    """Twice the gradient is off by its whole norm, from lag 0."""
+    plant(Changed(lambda dx: 2 * dx))
+    row = measured()
+
+    assert (row.wrong, row.zero) == (0, None)
+
+
+def test_explicit_layers_have_gradients_too(plant):
+    plant(right_subject("lstm"))
+    assert measured("float64").wrong is None
+
+
+def test_what_cannot_be_measured_is_told():
+    with pytest.raises(UnsupportedError, match="gradients"):
+        layers.measured("torch-onnx:LSTM", SETTING, "float32", STEPS, (0,))
+
+
+def test_the_command_and_its_section(tmp_path):
+    """Rows, table, figure; a name that is not known is a usage error."""
+    told = CliRunner().invoke(main, [
+        "bench", "decay", "--subject", "torch:GRU", "--dtype", "float32", "--steps", "40",
+        "--seeds", "2", "--hidden", "6", "--runs", str(tmp_path),
+    ])  # fmt: skip
+    assert told.exit_code == 0, told.output
+    (folder,) = tmp_path.iterdir()
+    found = run.read(folder)
+    (row,) = of_kind(found.rows, "layer")
+    parts = section([found]).parts
+
+    assert found.planned == ("layer/torch:GRU/float32/gru/H6/g1/b1",)
+    assert row.subject == "torch:GRU"
+    assert "torch:GRU" in told.output
+    (figure,) = (part for part in parts if isinstance(part, Figure))
+    assert figure.chart().to_dict()["facet"]
+    assert any("layers reach" in part.title for part in parts if isinstance(part, Table))
+    wrong = CliRunner().invoke(main, ["bench", "decay", "--subject", "torch:FOO"])
+    assert wrong.exit_code == 2
+    assert "torch:FOO" in wrong.output
