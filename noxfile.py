@@ -51,7 +51,7 @@ ENVIRONMENTS = {
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, the proofs and the planted errors; arguments go to pytest."""
-    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test,onnx,convert]")
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test,onnx,convert,bfloat16]")
     processes = ("-n", "auto", "--dist", "worksteal")
     session.run("pytest", *processes, *session.posargs, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
@@ -154,6 +154,25 @@ def publish(session: nox.Session) -> None:
         session.run("gatewise", *command, "--runs", str(runs), success_codes=[0, 1, 3])
     made = sorted(str(path.parent) for path in set(runs.glob("*/run.json")) - before)
     session.run("gatewise", "report", *made, "-o", "reports/published")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Run everything that needs a GPU, and end with the files to keep; arguments name steps.
+
+    ``-- --no-install`` takes the PyTorch that is there (nox --no-venv). Where there is no GPU the
+    session says so, and the report has *not tested*.
+    """
+    out = Path("reports/out/gpu")
+    names = [name for name in session.posargs if name != "--no-install"]
+    if "--no-install" not in session.posargs:
+        session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,record,bfloat16]")
+    command = ("python", "-m", "gatewise.bench.on_gpu", "-o", str(out))
+    session.run(*command, *names, success_codes=[0, 3])
+    runs = sorted(str(path.parent) for path in out.glob("runs/*/run.json"))
+    page = out / "index.html"
+    session.run("python", "-P", "-m", "gatewise", "report", *runs, "-o", str(page))
+    session.log(f"report: {page}; what to keep is in {out}, for reports/evidence")
 
 
 @nox.session

@@ -1,5 +1,7 @@
 """float16, bfloat16 and TF32: right layers are called right, wrong ones wrong, the rest blind."""
 
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -176,6 +178,16 @@ def test_tensors_and_arrays_hold_the_same_bits(dtype):
 def test_arrays_of_bfloat16_are_ml_dtypes():
     assert ARITHMETICS["bfloat16"].dtype == np.dtype(ml_dtypes.bfloat16)
     assert ARITHMETICS["tf32"].dtype == np.dtype(np.float32)
+
+
+def test_without_ml_dtypes_bfloat16_is_not_tested(monkeypatch):
+    """One sentence that says how to install it; other dtypes need nothing."""
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    verdict = held(subject_named("torch:LSTM"), "forward", "bfloat16")
+
+    assert verdict.status == "not tested"
+    assert verdict.message.endswith("install it with: pip install 'gatewise[bfloat16]'")
+    assert held(subject_named("torch:LSTM"), "smoke", "float16").status == "passed"
 
 
 def test_which_dtypes_are_held():

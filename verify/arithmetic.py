@@ -21,6 +21,10 @@ error of about 7u near 0, and an implementation that computes what is printed is
 """
 
 
+class PackageMissing(ImportError):
+    """An arithmetic needs a package that is not installed; the message says how to install it."""
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """A floating-point arithmetic.
@@ -67,8 +71,12 @@ class Arithmetic:
         """NumPy's dtype of its arrays; bfloat16 is that of ml_dtypes."""
         name = self.held or self.name
         if name == "bfloat16":
-            import ml_dtypes  # noqa: F401 - it teaches NumPy the name
-
+            try:
+                import ml_dtypes  # noqa: F401 - it teaches NumPy the name
+            except ImportError as error:
+                raise PackageMissing(
+                    "bfloat16 needs ml_dtypes; install it with: pip install 'gatewise[bfloat16]'"
+                ) from error
         return np.dtype(name)
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from hypothesis.errors import Flaky
 
 from . import locating
-from .arithmetic import ARITHMETICS, FINER, assuming
+from .arithmetic import ARITHMETICS, FINER, PackageMissing, assuming
 from .calling import NotOffered, SubjectCrashed, recording
 from .case import Case
 from .check import Ledger, Mismatch, Undecided
@@ -98,7 +98,7 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
             verdict.status, verdict.message = "not supported", subject.options.why(lacking)
         else:
             run()
-    except (SubjectUnavailable, RunFileError) as missing:
+    except (SubjectUnavailable, RunFileError, PackageMissing) as missing:
         verdict.status, verdict.message = "not tested", str(missing)
     except Undecided as said:
         verdict.status, verdict.message = "blind", str(said)

@@ -12,10 +12,10 @@ from typing import Any
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject
+from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
 from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
-from .contender import Found, Prepared
+from .contender import FORWARD, FallbackError, Found, Prepared
 from .problem import Cotangents, Problem
 from .torch_layers import TorchContender
 
@@ -76,6 +76,17 @@ class AdaptedContender:
         if lacking := self.subject.options.lacking(problem.case):
             raise UnsupportedError(self.subject.options.why(lacking))
         built = self.subject.build(problem.case)
+        if (watch := getattr(self.subject, "watch", None)) is not None:
+            return _watched(Adapted(problem, self.subject, built), watch)
         if isinstance(built, TorchModule) and self.subject.options.gradient:
             return TorchContender(self.name, self.subject).prepare(problem)
         return Adapted(problem, self.subject, built)
+
+
+def _watched(prepared: Adapted, watch: Watching) -> Adapted:
+    """Return the layer if what it is named for runs; FallbackError if something else does."""
+    watch.begin()
+    prepared.call(FORWARD, None)
+    if watch.lacking:
+        raise FallbackError(f"something else ran: {watch.lacking}")
+    return prepared

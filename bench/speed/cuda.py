@@ -23,8 +23,10 @@ from ..plan import UnsupportedError
 from .cliffs import Device, algorithm
 from .contender import FORWARD, TRAINING, Prepared
 from .problem import Problem
-from .torch_layers import LAYERS, TorchPrepared, built_for
+from .torch_compiled import CAP, compile_now, compiled
+from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for
 
+COMPILED = "torch-compile-cuda"
 EVENTS = 20
 """Samples of device time."""
 
@@ -107,6 +109,22 @@ class CudaPrepared(TorchPrepared):
         return sorted(spent, key=lambda name: -spent[name])[:8]
 
 
+class CompiledPrepared(CudaPrepared):
+    """A loop over a cell on the device, compiled as a whole."""
+
+    algorithm = "inductor"
+
+    def __init__(
+        self,
+        problem: Problem,
+        subject: Subject,
+        backend: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        super().__init__(problem, subject, backend)
+        self.built = compiled(self.torch, self.built)
+        compile_now(self)
+
+
 class GraphPrepared(CudaPrepared):
     """The same, captured once as a CUDA graph and replayed: no launches from Python."""
 
@@ -171,7 +189,7 @@ class GraphPrepared(CudaPrepared):
 
 @dataclass(frozen=True)
 class CudaContender:
-    """A layer of torch.nn on the GPU; ``kind`` is cudnn, cudnn-graph or torch-cuda."""
+    """A layer or a cell of torch.nn on the GPU; ``kind`` is the family of its name."""
 
     name: str
     kind: str
@@ -190,7 +208,11 @@ class CudaContender:
         """Return the layer on the device; UnsupportedError where there is none."""
         if not import_torch().cuda.is_available():
             raise UnsupportedError("there is no CUDA device that PyTorch can use")
-        made = GraphPrepared if self.kind == "cudnn-graph" else CudaPrepared
+        if self.kind == COMPILED and problem.shape.T > CAP:
+            raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
+        made = {"cudnn-graph": GraphPrepared, COMPILED: CompiledPrepared}.get(
+            self.kind, CudaPrepared
+        )
         backend = without_cudnn if self.kind == "torch-cuda" else nullcontext
         return made(problem, self.subject, backend)
 
@@ -224,8 +246,14 @@ def product(torch: Any, m: int, k: int, n: int, dtype: str) -> Callable[[], obje
     return call
 
 
+_FAMILIES = {
+    "cudnn": LAYERS,
+    "cudnn-graph": LAYERS,
+    "torch-cuda": (*LAYERS, *CELLS),
+    COMPILED: CELLS,
+}
 CONTENDERS = tuple(
     CudaContender(f"{kind}:{layer}", kind, subject_named(f"torch:{layer}"))
-    for kind in ("cudnn", "cudnn-graph", "torch-cuda")
-    for layer in LAYERS
+    for kind, layers in _FAMILIES.items()
+    for layer in layers
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Subject
-from ...verify.subjects.torch_module import import_torch
+from ...verify.subjects.torch_module import TorchModule, import_torch
 from ..plan import UnsupportedError
 from .contender import FORWARD, FallbackError, Prepared
 from .problem import Problem
@@ -27,23 +27,26 @@ class Compiled(TorchPrepared):
     algorithm = "inductor"
 
     def __init__(self, problem: Problem, subject: Subject) -> None:
-        built = built_for(problem, subject)
-        super().__init__(problem, subject, built)
-        self.torch._dynamo.reset()
-        self.torch._functorch.config.donated_buffer = False  # so that a graph can be kept
-        whole = self.torch.compile(self._whole, fullgraph=True, dynamic=False)
-        self.built = replace(built, call=lambda torch, module, x, state, lengths: whole(x, state))
-        self.module = built.module
+        super().__init__(problem, subject, built_for(problem, subject))
+        self.built = compiled(self.torch, self.built)
 
-    def _whole(self, x: Any, state: Any) -> tuple[Any, tuple[Any, ...]]:
-        """The loop, as ``verify``'s adapter writes it."""
+
+def compiled(torch: Any, built: TorchModule) -> TorchModule:
+    """Return a cell whose loop, as ``verify``'s adapter writes it, is compiled as a whole."""
+    torch._dynamo.reset()
+    torch._functorch.config.donated_buffer = False  # so that a graph can be kept
+
+    def whole(x: Any, state: Any) -> tuple[Any, tuple[Any, ...]]:
         state = tuple(s[0] for s in state) if isinstance(state, tuple) else state[0]
         outputs = []
         for x_t in x:
-            state = self.module(x_t, state)
+            state = built.module(x_t, state)
             outputs.append(state[0] if isinstance(state, tuple) else state)
         final = state if isinstance(state, tuple) else (state,)
-        return self.torch.stack(outputs), tuple(s[None] for s in final)
+        return torch.stack(outputs), tuple(s[None] for s in final)
+
+    made = torch.compile(whole, fullgraph=True, dynamic=False)
+    return replace(built, call=lambda torch, module, x, state, lengths: made(x, state))
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,11 @@ class CompiledCell:
         if problem.shape.T > CAP:
             raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
         prepared = Compiled(problem, self.subject)
-        _compile(prepared)
+        compile_now(prepared)
         return prepared
 
 
-def _compile(prepared: Compiled) -> None:
+def compile_now(prepared: TorchPrepared) -> None:
     """Make the first call, which compiles; say in one sentence why it cannot be."""
     try:
         _import_compiler()

@@ -1,0 +1,84 @@
+"""What is run on a GPU: its steps are commands that exist, end in time, and are told."""
+
+import shlex
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.bench import on_gpu
+from gatewise.bench.on_gpu import Step
+from gatewise.cli import main
+from gatewise.verify import run_files
+
+
+@pytest.mark.parametrize("step", on_gpu.steps(on_gpu.Path("there")), ids=lambda step: step.name)
+def test_every_step_is_a_command(step):
+    """Its options are ones that the command has: --help beside them is no usage error."""
+    result = CliRunner().invoke(main, [*shlex.split(step.command), "--help"])
+
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+
+
+def test_all_steps_fit_into_ten_minutes():
+    assert sum(step.seconds for step in on_gpu.steps(on_gpu.Path("there"))) <= 570
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Return what replaces the steps by other programs."""
+
+    def replaced(*chosen, gpu=True):
+        monkeypatch.setattr(on_gpu, "steps", lambda folder: chosen)
+        monkeypatch.setattr(on_gpu, "has_gpu", lambda: gpu)
+
+    return replaced
+
+
+def run(tmp_path, *names):
+    return CliRunner().invoke(on_gpu.main, [*names, "-o", str(tmp_path / "out")])
+
+
+def test_exit_codes_are_told(few, tmp_path, capfd):
+    """1 and 3 are findings; 2 means that a command could not run."""
+    few(Step("list", "cells", 60), Step("odd", "verify nothing:LSTM", 60))
+    result = run(tmp_path)
+
+    assert result.exit_code == 2
+    assert "list: exit code 0" in result.output
+    assert "could not run: odd" in result.output
+
+
+def test_a_step_that_takes_too_long_is_stopped(few, tmp_path, monkeypatch):
+    """And the next one is run."""
+    monkeypatch.setattr(on_gpu, "ENDED", 5.0)
+    few(Step("long", "mutants --jobs 1 --runs " + str(tmp_path), 2), Step("list", "cells", 60))
+    result = run(tmp_path)
+
+    assert result.exit_code == 2
+    assert "long: stopped, as its time was over" in result.output
+    assert "not whole, as their time was over: long" in result.output
+    assert "list: exit code 0" in result.output
+
+
+def test_without_a_gpu_it_says_so(few, tmp_path):
+    """What is verified is *not tested*, what needs the device is not begun."""
+    runs = tmp_path / "out" / "runs"
+    few(Step("cudnn", f"verify cudnn:LSTM --runs {runs}", 60, needs_gpu=False),
+        Step("speed", "bench speed cudnn:LSTM", 60), gpu=False)  # fmt: skip
+    result = run(tmp_path)
+    (folder,) = runs.iterdir()
+    verdicts = run_files.read(folder).verdicts
+
+    assert result.exit_code == 3
+    assert "there is no CUDA device that PyTorch can use" in result.output
+    assert "speed" not in result.output
+    assert {v.status for v in verdicts} == {"not tested"}
+    assert f"  {folder}" in result.output
+
+
+def test_a_step_that_is_not_known(tmp_path):
+    result = run(tmp_path, "foo")
+
+    assert result.exit_code == 2
+    assert "foo: expected cudnn, others, record-RNN" in result.output
