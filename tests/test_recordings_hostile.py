@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.cli import main
+from gatewise.reports import schemas
 from gatewise.verify.case import Case
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.reading import RunFileError
@@ -81,6 +82,17 @@ def test_untouched_it_is_read(right):
     assert [e.check for e in files.read(right).entries] == list(CHECKS)
     for entry in files.read(right).entries:
         assert files.read_trace(right, entry).calls
+
+
+def test_its_index_is_valid_by_the_schema(right):
+    """And one with another version is not."""
+    jsonschema = pytest.importorskip("jsonschema")
+    index = json.loads((right / files.INDEX).read_text())
+    holds = jsonschema.Draft202012Validator(schemas.stored()["recording"]).is_valid
+
+    assert holds(index)
+    assert not holds(index | {"schema": "gatewise.recording/0"})
+    assert not holds(index | {"entries": [{"check": "smoke"}]})
 
 
 def test_one_bit(folder):

@@ -21,6 +21,7 @@ from ...bench.speed.rows import Group
 from ...verify import run_files
 from ...verify.diagnosis.diagnosis import Diagnosis
 from ...verify.mutation import Row as MutantRow
+from ...verify.recordings import files as files_of_recordings
 from ...verify.schema import schema
 from ...verify.verdict import STATUSES, Verdict
 
@@ -45,6 +46,7 @@ def made() -> dict[str, dict[str, Any]]:
         "run": _header(run_files.Header, run_files.SCHEMA),
         "verdict": verdict,
         "diagnosis": schema(Diagnosis),
+        "recording": _header(files_of_recordings.Recording, files_of_recordings.SCHEMA),
         "bench": _header(bench_run.Header, bench_run.SCHEMA),
         "row": _row({}),
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
