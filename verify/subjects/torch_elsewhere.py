@@ -43,6 +43,14 @@ PROGRAMS = 256
 """The limit, raised: sizes differ from case to case."""
 
 
+def import_torch_with(device: str) -> Any:
+    """Return torch, if it can use a device."""
+    torch = import_torch()
+    if device != "cpu" and not torch.cuda.is_available():
+        raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
+    return torch
+
+
 @dataclass(frozen=True)
 class CudaLayer(TorchLayer):
     """A layer on the GPU; ``flattened`` says whether its weights are one piece of memory."""
@@ -58,9 +66,7 @@ class CudaLayer(TorchLayer):
 
     def version(self) -> str:
         """Return what computes: PyTorch, CUDA, cuDNN, and the GPU."""
-        torch = import_torch()
-        if not torch.cuda.is_available():
-            raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
+        torch = import_torch_with(self.device)
         cudnn = f", cuDNN {torch.backends.cudnn.version()}" if self.cudnn else ""
         on = f"CUDA {torch.version.cuda}{cudnn}, {torch.cuda.get_device_name()}"
         return f"torch {torch.__version__}, {on}"
@@ -140,11 +146,13 @@ class CompiledCell(TorchCell):
     watch: Watch = field(kw_only=True, compare=False)
     device: str = field(default="cpu", kw_only=True)
 
+    def version(self) -> str:
+        """Return the version of PyTorch."""
+        return f"torch {import_torch_with(self.device).__version__}"
+
     def build(self, case: Case) -> TorchModule:
         """Return the cell, to be compiled at its first call: as a whole, or it is an error."""
-        torch = import_torch()
-        if self.device != "cpu" and not torch.cuda.is_available():
-            raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
+        torch = import_torch_with(self.device)
         cell = self.module(torch, case).to(self.device)
 
         def step(x: Any, hx: Any) -> Any:
