@@ -127,12 +127,12 @@ EVENTS = {
 @pytest.mark.parametrize(("route", "events", "lacking"), [
     (CUDNN, "cuDNN", ""),
     (CUDNN, "own", "aten::_cudnn_rnn did not run"),
-    (CUDNN, "no kernel", "no kernel ran on the GPU"),
+    (CUDNN, "no kernel", "the profiler saw no kernel on the GPU"),
     (CUDNN, "no backward", "aten::_cudnn_rnn_backward did not run"),
     (CUDNN, "nothing", "aten::_cudnn_rnn did not run"),
     (OWN_KERNELS, "own", ""),
     (OWN_KERNELS, "cuDNN", "aten::_cudnn_rnn ran"),
-    (OWN_KERNELS, "nothing", "no kernel ran on the GPU"),
+    (OWN_KERNELS, "nothing", "the profiler saw no kernel on the GPU"),
 ])  # fmt: skip
 def test_what_the_profiler_saw(route, events, lacking):
     """Operators and kernels, as a profile on a GPU names them."""

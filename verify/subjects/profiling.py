@@ -52,7 +52,7 @@ class Route:
         for start in self.without:
             if any(name.startswith(start) for name in operators):
                 return f"{start} ran"
-        return "no kernel ran on the GPU" if self.on_device and not kernels else ""
+        return "the profiler saw no kernel on the GPU" if self.on_device and not kernels else ""
 
 
 @dataclass
