@@ -8,6 +8,7 @@ from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, Valida
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from . import decay_figures as figures
+from . import decay_layers
 from . import decay_sweeps as sweeps
 from . import decay_tables as tables
 from .decay_choice import chosen
@@ -27,7 +28,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     if decays:
         parts += _decay_parts(decays)
     if layers:
-        parts += [figures.layers(layers), tables.layers(layers)]
+        parts += [decay_layers.figure(layers), decay_layers.table(layers)]
     if clips:
         parts += [figures.clipping(clips), tables.clipping(clips)]
     if laws:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ...bench.decay.rows import ClippingRow, DecayRow, LayerRow
+from ...bench.decay.rows import ClippingRow, DecayRow
 from ..section import Figure
 from .decay_choice import family
 
@@ -18,7 +18,6 @@ SMALLEST = {"float16": -24, "float32": -149, "float64": -1074}
 LARGEST = {"float16": 16, "float32": 128, "float64": 1024}
 """Powers of two that are just too large."""
 
-EQUATIONS = "equations, float64"
 NORM = "norm of the gradient (log10)"
 
 TOP = 10
@@ -52,17 +51,6 @@ def states(rows: Sequence[DecayRow]) -> Figure:
         "cells, on ũ fall at the same rate, as they feed each other.",
         "A panel for each cell; in each the lines of its states lie close together.",
         lambda: _states(rows),
-    )  # fmt: skip
-
-
-def layers(rows: Sequence[LayerRow]) -> Figure:
-    """Return what layers themselves compute, against what the equations say."""
-    return Figure(
-        "decay-layers", "The gradient on the input k steps before, as layers compute it",
-        "Medians over seeds, a panel for each layer. Broad and grey: the equations in float64, on "
-        "the same numbers as the first dtype. A line ends where the gradient has become 0.",
-        "In each panel the lines of the dtypes follow the broad one until their arithmetic ends.",
-        lambda: _layers(rows),
     )  # fmt: skip
 
 
@@ -133,36 +121,6 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
         )
         layers.append(bound.encode(lag, alt.Y("median:Q", scale=scale)))
     return alt.layer(*layers).properties(width=520, height=380)
-
-
-def _layers(rows: Sequence[LayerRow]) -> Any:
-    import altair as alt
-
-    firsts = {row.subject: row for row in reversed(rows)}
-    drawn = [(row.subject, row.dtype, row.lags, row.curve) for row in rows]
-    drawn += [(row.subject, EQUATIONS, row.lags, row.right) for row in firsts.values()]
-    values = [
-        {"layer": layer, "by": by, "lag": lag, "norm": norm * LOG10}
-        for layer, by, lags, curve in drawn
-        for lag, norm in zip(lags, curve.median, strict=True)
-        if norm is not None
-    ]
-    names = list(dict.fromkeys(row.dtype for row in rows))
-    data = alt.Chart(alt.Data(values=values))
-    lag = alt.X("lag:Q", title="lag k (steps)", axis=alt.Axis(tickCount=4))
-    norm = alt.Y("norm:Q", title=NORM)
-    equations = data.transform_filter(alt.datum.by == EQUATIONS).mark_line(
-        strokeWidth=7, opacity=0.25, color="currentColor"
-    )
-    line = data.transform_filter(alt.datum.by != EQUATIONS).mark_line(strokeWidth=1.6).encode(
-        lag, norm,
-        alt.Color("by:N", scale=alt.Scale(domain=names), title=None,
-                  legend=alt.Legend(orient="top")),
-        tooltip=["layer:N", "by:N", "lag:Q", "norm:Q"],
-    )  # fmt: skip
-    panel = alt.layer(equations.encode(lag, norm), line).properties(width=250, height=190)
-    order = list(dict.fromkeys(row.subject for row in rows))
-    return panel.facet(alt.Facet("layer:N", title=None, sort=order), columns=2)
 
 
 def _states(rows: Sequence[DecayRow]) -> Any:

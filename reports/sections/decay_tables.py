@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, ValidationRow
+from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, ValidationRow
 from ..section import Table
 
 LOG10 = 1 / math.log(10)
@@ -81,24 +81,6 @@ def losses(rows: Sequence[DecayRow]) -> Table:
         "Computed in that arithmetic, unscaled, of the first seed, along the trajectory of "
         "float64. Rounding may keep a few subnormal entries alive for long; off by half says "
         "from where they are not the gradient. –: there is nothing left to search.",
-    )  # fmt: skip
-
-
-def layers(rows: Sequence[LayerRow]) -> Table:
-    """Return how far back the gradients of layers reach, and what ran, where that is known."""
-    known = any(row.ran for row in rows)
-    return Table(
-        "How far back the gradients of layers reach",
-        ("layer", "dtype", "H", "seeds", "rate of the equations (1/step)",
-         "off by half from lag (steps)", "0 from lag (steps)", *(["what ran"] if known else [])),
-        tuple(
-            (row.subject, row.dtype, row.hidden, row.seeds, row.rate.value,
-             *(f"> {row.lags[-1]}" if lag is None else lag for lag in (row.wrong, row.zero)),
-             *([row.ran] if known else []))
-            for row in rows
-        ),
-        "A random unit cotangent on the last output, pulled back by the layer itself, unscaled; "
-        "the equations in float64 on the same numbers. Lags are medians over seeds.",
     )  # fmt: skip
 
 
