@@ -120,6 +120,7 @@ EVENTS = {
     "no kernel": [event("aten::lstm"), event("aten::_cudnn_rnn"),
                   event("aten::_cudnn_rnn_backward")],
     "no backward": [event("aten::_cudnn_rnn"), event("void elemWiseRNNcell<float>(int)", "CUDA")],
+    "flattened alone": [event("aten::_cudnn_rnn_flatten_weight"), event("aten::lstm")],
     "nothing": [],
 }  # fmt: skip
 
@@ -130,6 +131,7 @@ EVENTS = {
     (CUDNN, "no kernel", "the profiler saw no kernel on the GPU"),
     (CUDNN, "no backward", "aten::_cudnn_rnn_backward did not run"),
     (CUDNN, "nothing", "aten::_cudnn_rnn did not run"),
+    (CUDNN, "flattened alone", "aten::_cudnn_rnn did not run"),
     (OWN_KERNELS, "own", ""),
     (OWN_KERNELS, "cuDNN", "aten::_cudnn_rnn ran"),
     (OWN_KERNELS, "nothing", "the profiler saw no kernel on the GPU"),

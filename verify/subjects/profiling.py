@@ -29,8 +29,8 @@ RECURRENT = re.compile(r"persist|elementwise_(fp|bp)|elemWiseRNNcell|rnn|lstm|gr
 class Route:
     """What a subject is named for: operators that have to run, or must not.
 
-    ``forward`` and ``backward`` are beginnings of the profiler's names. With ``on_device`` some
-    kernel has to run on the GPU, too.
+    ``forward`` and ``backward`` are the profiler's names, without what may follow a colon. With
+    ``on_device`` some kernel has to run on the GPU, too.
     """
 
     name: str
@@ -41,17 +41,18 @@ class Route:
 
     def seen(self, operators: set[str]) -> set[str]:
         """Return the operators that it is about, or, if there are none, PyTorch's own."""
-        about = {name for name in operators if name.startswith((*self.forward, *self.backward))}
+        own = (*self.forward, *self.backward)
+        about = {name for name in operators if any(_is(name, one) for one in own)}
         return about or {name for name in operators if name.startswith("aten::")}
 
     def lacks(self, operators: set[str], kernels: set[str], *, backward: bool) -> str:
         """Return in words what should have run and did not, or did and should not; "" if right."""
-        for start in (*self.forward, *(self.backward if backward else ())):
-            if not any(name.startswith(start) for name in operators):
-                return f"{start} did not run"
-        for start in self.without:
-            if any(name.startswith(start) for name in operators):
-                return f"{start} ran"
+        for one in (*self.forward, *(self.backward if backward else ())):
+            if not any(_is(name, one) for name in operators):
+                return f"{one} did not run"
+        for one in self.without:
+            if any(_is(name, one) for name in operators):
+                return f"{one} ran"
         return "the profiler saw no kernel on the GPU" if self.on_device and not kernels else ""
 
 
@@ -102,6 +103,10 @@ class Watch:
     def lacking(self) -> str:
         """Return what was missing in the calls that were looked at, each thing once; "" if none."""
         return ", ".join(dict.fromkeys(filter(None, self.looked.values())))
+
+
+def _is(name: str, operator: str) -> bool:
+    return name == operator or name.startswith(f"{operator}: ")
 
 
 def seen(events: Any) -> tuple[set[str], set[str]]:
