@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,21 @@ def browser(session: nox.Session) -> None:
     """Open the report in Chromium, without a network; skipped where there is none."""
     session.install(*CONSTRAINTS, "-e", ".[report,figures,browser]")
     session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def junit(session: nox.Session) -> None:
+    """Hold JUnit XML to the schema of Jenkins' xUnit plugin, as pytest's source comes with it."""
+    session.install(*CONSTRAINTS, "-e", ".[report,test]", "xmlschema")
+    folder = Path(session.create_tmp())
+    session.run("pip", "download", "-q", *CONSTRAINTS, "--no-deps", "--no-binary", "pytest",
+                "-d", str(folder), "pytest")  # fmt: skip
+    (source,) = folder.glob("pytest-*.tar.gz")
+    with tarfile.open(source) as archive:
+        schema = f"{source.name.removesuffix('.tar.gz')}/testing/example_scripts/junit-10.xsd"
+        archive.extract(schema, folder, filter="data")
+    session.run("pytest", "tests/test_junit_schema.py", *session.posargs,
+                env={"GATEWISE_JUNIT_XSD": str((folder / schema).resolve())})  # fmt: skip
 
 
 @nox.session

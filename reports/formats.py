@@ -41,7 +41,7 @@ def _junit(runs: Sequence[Run | BenchRun]) -> str:
         Verdict(p.subject, "", p.check, "", [], p.dtype, 0, status="not tested", message=ENDED)
         for p in whole.untested
     ]
-    return junit([*whole.verdicts, *untested])
+    return junit([*whole.verdicts, *untested], created=whole.created)
 
 
 def _badge(runs: Sequence[Run | BenchRun]) -> str:
