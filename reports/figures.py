@@ -12,6 +12,9 @@ from importlib.util import find_spec
 from typing import Any
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7A7A7A")
+ON_DARK = ("#3D93DB", "#F0803C", "#2CBF95", "#DD9BC1", "#F0B429", "#93D2F6", "#BB9A5A", "#A6A6A6")
+"""The same colours where the page is dark, in their order: lighter, and as far apart."""
+
 WIDTH, HEIGHT = 620, 320
 
 _AXIS = {
@@ -24,7 +27,6 @@ _AXIS = {
     "labelFontSize": 12,
     "titleFontSize": 13,
     "titleFontWeight": "normal",
-    "labelFlush": True,
 }
 _TITLES = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12}
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..bench.run import BenchRun
 from ..verify.run_files import Run
 from ..verify.verdict import Verdict
-from . import figures
 from .comparing import Comparison
-from .section import Figure
-from .sections import sections
 from .sections.comparison import section, sentence
 
 
@@ -64,24 +61,6 @@ def written(runs: Sequence[Run | BenchRun], output: Path) -> str:
     if output.suffix not in FORMATS:
         raise FormatError(f"{output}: expected a name that ends in {', '.join(FORMATS)}")
     return FORMATS[output.suffix](runs)
-
-
-def everything(runs: Sequence[Run | BenchRun]) -> Iterator[tuple[str, bytes]]:
-    """Yield every form that these runs can be told in, as files: name and content.
-
-    Figures are there as SVG and PNG where Altair is installed, text in them black.
-    """
-    for name in ("index.html", "report.md", "junit.xml", "badge.json"):
-        if Path(name).suffix in (".html", ".md") or any(isinstance(run, Run) for run in runs):
-            yield name, written(runs, Path(name)).encode()
-    if not figures.available():
-        return
-    for told in sections(run for run in runs if isinstance(run, BenchRun)):
-        for part in told.parts:
-            if isinstance(part, Figure):
-                chart = part.chart()
-                yield f"figures/{part.id}.svg", figures.svg(chart, standing_alone=True).encode()
-                yield f"figures/{part.id}.png", figures.png(chart)
 
 
 def compared(found: Sequence[Comparison], output: Path) -> str:

@@ -16,7 +16,7 @@ from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
-from . import benches, conventions, summary, tables, together, wording
+from . import benches, conventions, figures, summary, tables, together, wording
 from .benches import as_link
 from .section import Section
 from .typeset import mathml
@@ -25,7 +25,7 @@ MARKS = {
     "passed": "✓",
     "failed": "✕",
     "crashed": "‼",
-    "timeout": "⧗",
+    "timeout": "◔",
     "not tested": "○",
     "blind": "◌",
     "known deviation": "≈",
@@ -173,7 +173,15 @@ def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
 
 
 def _css() -> str:
-    """Return the style, with a rule for every checkbox that hides columns."""
+    """Return the style, with rules for checkboxes that hide columns, and for colours of data."""
     text = files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8")
     hidden = "#conformance:has(#show-{0}:not(:checked)) .of-{0} {{ visibility: collapse; }}"
-    return "\n".join([text, *(hidden.format(number) for number in range(CHOICES))])
+    columns = (hidden.format(number) for number in range(CHOICES))
+    pairs = zip(figures.PALETTE, figures.ON_DARK, strict=True)
+    dark = (
+        f'  .chart [{what}="{light}"] {{ {what}: {lighter}; }}'
+        for light, lighter in pairs
+        for what in ("fill", "stroke")
+    )
+    scheme = "@media screen and (prefers-color-scheme: dark) {"
+    return "\n".join([text, *columns, scheme, *dark, "}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +21,8 @@ def typed(kind: type[T], value: Mapping[str, Any], where: Path | str = "row") ->
     dictionaries (by name) of those. Fields that the class does not have are refused; those with a
     default may be missing.
     """
+    if not isinstance(value, Mapping):
+        raise RunFileError(f"{where}: expected an object, got {value!r:.60}")
     hints, known = get_type_hints(kind), dataclasses.fields(kind)  # type: ignore[arg-type]
     if odd := sorted(value.keys() - {f.name for f in known}):
         raise RunFileError(f"{where}: unknown fields: {', '.join(odd):.200}")
@@ -43,8 +45,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return {name: _value(inner[1], each, f"{where}.{name}") for name, each in value.items()}
     if dataclasses.is_dataclass(hint) and type(value) is dict:
         return typed(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)  # no NaN, no infinity, and no integer beyond what a float holds
     if hint is Any or (hint in (str, bool, int) and type(value) is hint):
         return value
     raise RunFileError(f"{where}: expected {_named(hint)}, got {value!r:.60}")

@@ -24,9 +24,10 @@ def section(runs: Sequence[BenchRun]) -> Section:
     left = sum(len(run.untested) for run in runs)
     planted, same = ([r for r in found if bool(r.expected) is wrong] for wrong in (True, False))
     intro = [
-        f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check, "
-        f"{sum(r.right for r in same)} of {len(same)} right ones, which compute the same "
-        "otherwise, fail none. Each wrong layer is modelled on a real defect. The "
+        f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check"
+        f"{_budget(runs, wrong=True)}, {sum(r.right for r in same)} of {len(same)} right ones, "
+        f"which compute the same otherwise, fail none{_budget(runs, wrong=False)}. Each wrong "
+        "layer is modelled on a real defect. The "
         "checks that should see it are tried first, and after the first that does no others, "
         "unless the run was a full one.",
     ]
@@ -45,6 +46,15 @@ def section(runs: Sequence[BenchRun]) -> Section:
         ))  # fmt: skip
     parts.append(_table("All of them", found))
     return Section("mutants", "Planted errors", tuple(intro), tuple(parts))
+
+
+def _budget(runs: Sequence[BenchRun], *, wrong: bool) -> str:
+    """Say at which budget the wrong layers, or the right ones, were held to the checks."""
+    asked = dict.fromkeys(
+        str(run.settings.get("budget", "")) for run in runs
+        if any(bool(row.expected) is wrong for row in rows(run.rows))
+    )  # fmt: skip
+    return f" (budget: {' and '.join(asked)})" if any(asked) else ""
 
 
 def _table(title: str, found: Sequence[Row]) -> Table:
