@@ -80,9 +80,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Open the report in Chromium, without a network; skipped where there is none."""
+    """Open the report in Chromium, without a network, and time a big one; skipped without it."""
     session.install(*CONSTRAINTS, "-e", ".[report,figures,browser]")
     session.run("pytest", "tests/browser", *session.posargs)
+    session.run("python", "tests/browser/page_time.py")
 
 
 @nox.session

@@ -29,8 +29,10 @@ def junit(verdicts: Sequence[Verdict], *, created: str = "") -> str:
     that is none is left out.
     """
     root = ET.Element("testsuites")
-    for number, subject in enumerate(dict.fromkeys(v.subject for v in verdicts)):
-        own = [v for v in verdicts if v.subject == subject]
+    by_subject: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_subject.setdefault(verdict.subject, []).append(verdict)
+    for number, (subject, own) in enumerate(by_subject.items()):
         told = {**_named(subject, number), **_time(created), **_counts(own)}
         suite = ET.SubElement(root, "testsuite", told)
         _properties(suite, own)

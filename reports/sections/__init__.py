@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ...bench.run import BenchRun
 from ...verify.reading import RunFileError
 from ..section import Figure, Section
@@ -52,7 +54,8 @@ def _fitting(kind: str) -> Iterator[None]:
     another one, shows only where it is computed with.
     """
     try:
-        yield
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            yield
     except RunFileError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
