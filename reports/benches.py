@@ -16,6 +16,7 @@ from ..bench.run import BenchRun
 from . import figures
 from .section import Figure, Section, Table
 from .sections import sections
+from .tables import inert
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def data(specification: Any) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: inert(each) for name, each in row.items()} for row in rows)
     return file.getvalue()
 
 

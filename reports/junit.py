@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from ..verify.verdict import OPEN, WRONG, Verdict
+from . import wording
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, escaped or not."""
@@ -101,4 +102,4 @@ def _seconds(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    return FORBIDDEN.sub("\ufffd", text)
+    return FORBIDDEN.sub("\ufffd", wording.cut(text))

@@ -27,7 +27,11 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def printable(text: str) -> str:
     """Replace what a browser cannot show or would show misleadingly; cut what is too long."""
-    text = UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return cut(UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def cut(text: str) -> str:
+    """Return a text, or its beginning and how much more there is of it."""
     if len(text) > LONGEST:
         return f"{text[:LONGEST]} … (and {len(text) - LONGEST} characters more)"
     return text

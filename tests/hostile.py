@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 TEXTS = (
-    SCRIPT, "../../../etc/passwd", "\x00\x07\x1b[31m\x7f\u202eevil", "\ud800", "@all |`~\n# [x](http://y)",
-    "]]><!--&\"'", "javascript:alert(1)", "=1+1", "NaN", "", " ", "x" * 10**4,
+    SCRIPT, "../../../etc/passwd", "\x00\x07\x1b[31m\x7f\u202eevil", "\ud800",
+    "@all |`~\n# [x](http://y)",
+    "]]><!--&\"'", "javascript:alert(1)", "%s%n{0}{{7*7}}{% raw %}", "=1+1", "NaN", "",
+    " ", "x" * 10**4,
 )  # fmt: skip
 NUMBERS = (0, -1, 2**63, 10**400, 1e308, -1e308, 5e-324, -0.0)
 ODD = st.one_of(
@@ -48,3 +50,13 @@ def spoilt(draw, value, most=2):
         else:
             at[f"{last} "] = at[last]
     return value
+
+
+def everywhere(value, name, odd):
+    """Return a copy in which every text of this name is the odd one."""
+    if isinstance(value, dict):
+        return {
+            key: odd if key == name and isinstance(each, str) else everywhere(each, name, odd)
+            for key, each in value.items()
+        }
+    return [everywhere(each, name, odd) for each in value] if isinstance(value, list) else value

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 LARGEST_FILE = 64 * 2**20
+LARGEST_LINE = 4 * 2**20
+"""What a verdict or a row may take; those that are written take less than a fortieth of it."""
 
 
 class RunFileError(ValueError):
@@ -52,6 +54,8 @@ def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for number, line in enumerate(whole[:-1], start=1):
         if line.strip():
             where = Path(f"{path}:{number}")
+            if len(line) > LARGEST_LINE:
+                raise RunFileError(f"{where}: a line of more than {LARGEST_LINE // 2**20} MiB")
             yield where, parsed(where, line)
 
 
