@@ -8,7 +8,7 @@ from pathlib import Path
 from ..bench.run import BenchRun
 from ..verify.run_files import Run
 from ..verify.verdict import STATUSES
-from . import benches, figures, summary, tables, together
+from . import benches, figures, summary, tables, together, wording
 from .formats import written
 from .markdown import MARKS, code, grid, plain
 from .section import Cell, Figure
@@ -105,7 +105,7 @@ def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     """Yield when, where and with what; of runs that differ, every answer."""
     said = {
         "Made": [together.created([run.created for run in runs])],
-        "Machine": [", ".join(_machine(run)) for run in runs],
+        "Machine": [wording.machine(run.machine) for run in runs],
         "Versions": [", ".join(f"{name} {v}" for name, v in run.versions.items()) for run in runs],
         "Source": [f"commit {run.source}" if run.source else "" for run in runs],
     }
@@ -116,11 +116,6 @@ def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     )
     yield "## How it was made"
     yield "\n".join(lines)
-
-
-def _machine(run: Run | BenchRun) -> Iterator[str]:
-    for name, value in run.machine.items():
-        yield f"{value} cores" if name == "cores" else value
 
 
 def _listed(sizes: Mapping[str, int]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping
 
 LONGEST = 4000
 """Characters of one text of a run that are shown."""
@@ -85,6 +86,11 @@ def case_items(text: str) -> tuple[tuple[str, str], ...]:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def machine(said: Mapping[str, str]) -> str:
+    """Return what a run says of its machine on one line."""
+    return ", ".join(f"{each} cores" if name == "cores" else each for name, each in said.items())
 
 
 def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -11,13 +11,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+LONGEST = 550
+"""Characters of a message."""
+
 LARGEST_FILE = 64 * 2**20
 LARGEST_LINE = 4 * 2**20
 """What a verdict or a row may take; those that are written take less than a fortieth of it."""
 
 
 class RunFileError(ValueError):
-    """A run that cannot be read; the message says which file and why."""
+    """A run that cannot be read; the message says which file and why.
+
+    It is one line that can be printed, even where it quotes what is none.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(each if each.isprintable() else " " for each in message)
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} …")
 
 
 def text(path: Path) -> str:
