@@ -17,7 +17,7 @@ PLAIN = (str, bool, int)
 """What needs no look inside; a float may be infinite."""
 
 
-def typed(kind: type[T], value: Mapping[str, Any], where: Path | str = "row") -> T:
+def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
     """Return ``value`` as a dataclass; RunFileError says which field is not what it should be.
 
     Fields may be str, bool, int, float (finite), None, other dataclasses, and tuples, lists and
@@ -26,7 +26,7 @@ def typed(kind: type[T], value: Mapping[str, Any], where: Path | str = "row") ->
     """
     if not isinstance(value, Mapping):
         raise RunFileError(f"{where}: expected an object, got {value!r:.60}")
-    hints, known = _fields(kind)
+    hints, known = _fields(kind)  # type: ignore[arg-type]
     if odd := sorted(value.keys() - hints.keys()):
         raise RunFileError(f"{where}: unknown fields: {', '.join(odd):.200}")
     found = {}
