@@ -10,6 +10,7 @@ from ..verify.run_files import Run
 from ..verify.verdict import Verdict
 from .comparing import Comparison
 from .sections.comparison import section, sentence
+from .summary import Headline
 
 
 class FormatError(ValueError):
@@ -73,7 +74,9 @@ def compared(found: Sequence[Comparison], output: Path) -> str:
     if output.suffix == ".html":
         from .page import render_sections
 
-        return render_sections(told, "; ".join(map(sentence, found)))
+        worse = any(each.regressed for each in found)
+        headline = "; ".join(map(sentence, found))
+        return render_sections(told, Headline("differs" if worse else "measured", headline))
     raise FormatError(f"{output}: expected a name that ends in .html or .md")
 
 

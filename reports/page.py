@@ -54,7 +54,7 @@ def render(*runs: Run | BenchRun) -> str:
     return _environment().get_template("page.html").render(_context(runs))
 
 
-def render_sections(told: Sequence[Section], headline: str) -> str:
+def render_sections(told: Sequence[Section], headline: summary.Headline) -> str:
     """Return a page of sections alone: of comparisons, which are no runs."""
     parts = tuple(map(benches.drawn, told))
     return (
@@ -94,7 +94,7 @@ def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
     )
     measured = "; ".join(each.section.title for each in parts)
     created = together.created([run.created for run in runs])
-    about = _conformance(held) if held else _nothing_held(measured)
+    about = _conformance(held) if held else _nothing_held(summary.Headline("measured", measured))
     return {**_shared(runs, parts, created), **about}
 
 
@@ -114,9 +114,8 @@ def _shared(
     }
 
 
-def _nothing_held(measured: str) -> dict[str, Any]:
+def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
     """Return what a page without verdicts says."""
-    headline = summary.Headline("measured", measured)
     nothing: dict[str, Any] = dict.fromkeys(("failures", "untested", "blind", "not_planned"), ())
     return {"run": None, "headline": headline, **nothing}
 
