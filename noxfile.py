@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shutil
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,9 +80,25 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Open the report in Chromium, without a network; skipped where there is none."""
+    """Open the report in Chromium, without a network, and time a big one; skipped without it."""
     session.install(*CONSTRAINTS, "-e", ".[report,figures,browser]")
     session.run("pytest", "tests/browser", *session.posargs)
+    session.run("python", "tests/browser/page_time.py")
+
+
+@nox.session
+def junit(session: nox.Session) -> None:
+    """Hold JUnit XML to the schema of Jenkins' xUnit plugin, as pytest's source comes with it."""
+    session.install(*CONSTRAINTS, "-e", ".[report,test]", "xmlschema")
+    folder = Path(session.create_tmp())
+    session.run("pip", "download", "-q", *CONSTRAINTS, "--no-deps", "--no-binary", "pytest",
+                "-d", str(folder), "pytest")  # fmt: skip
+    (source,) = folder.glob("pytest-*.tar.gz")
+    with tarfile.open(source) as archive:
+        schema = f"{source.name.removesuffix('.tar.gz')}/testing/example_scripts/junit-10.xsd"
+        archive.extract(schema, folder, filter="data")
+    session.run("pytest", "tests/test_junit_schema.py", *session.posargs,
+                env={"GATEWISE_JUNIT_XSD": str((folder / schema).resolve())})  # fmt: skip
 
 
 @nox.session
@@ -139,21 +157,26 @@ def timing(session: nox.Session) -> None:
 
 @nox.session
 def publish(session: nox.Session) -> None:
-    """Make the project's own report anew: checks, planted errors, claims and benches."""
+    """Make the project's own report anew: checks, planted errors, claims and benches.
+
+    Wrong layers have the standard budget; right ones, which take every check, the quick one.
+    """
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,onnx]")
-    runs = Path("reports/out/publish")
+    runs, page = Path("reports/out/publish"), Path("reports/published")
     before = set(runs.glob("*/run.json"))
     commands = [
         ["verify", "torch:*", "onnxruntime:*", "--budget", "quick",
          "--deviations", "reports/conformance/deviations.toml"],
-        ["mutants", "--budget", "quick"],
+        ["mutants", "--only", "wrong", "--budget", "standard"],
+        ["mutants", "--only", "right", "--budget", "quick"],
         ["claims"],
         *(["bench", name, *small] for name, small in BENCHES.items()),
     ]  # fmt: skip
     for command in commands:
         session.run("gatewise", *command, "--runs", str(runs), success_codes=[0, 1, 3])
     made = sorted(str(path.parent) for path in set(runs.glob("*/run.json")) - before)
-    session.run("gatewise", "report", *made, "-o", "reports/published")
+    shutil.rmtree(page, ignore_errors=True)  # figures of another time must not stay
+    session.run("gatewise", "report", *made, "-o", str(page))
 
 
 @nox.session

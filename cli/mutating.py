@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 @click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
 @click.option("--recorded", is_flag=True, help="Record each, and say which recorded check sees "
               "it; 'gatewise record' takes the same cases.")  # fmt: skip
+@click.option("--only", type=click.Choice(["wrong", "right"]),
+              help="Only wrong layers, or only equivalent programs.")  # fmt: skip
 @jobs_option
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run, by its own options.")  # fmt: skip
@@ -52,6 +54,7 @@ def mutants(
     full: bool,
     only_list: bool,
     recorded: bool,
+    only: str | None,
     jobs: int,
     resume: Path | None,
     runs: Path,
@@ -65,6 +68,9 @@ def mutants(
     from ..verify import mutation
 
     chosen = or_usage(lambda: mutation.choose(names))
+    if only is not None:
+        chosen = tuple(m for m in chosen if m.id in mutation.ids(only))
+        names = [m.id for m in chosen]
     if only_list:
         _list(mutation.blank_rows(chosen), as_json=as_json)
         return

@@ -16,7 +16,7 @@ from .common import COULD_NOT_RUN, RUNS, probe, runs_option, stop
     "-o", "--output", type=click.Path(path_type=Path),
     default=Path("gatewise-report.html"), show_default=True,
     help="What it is follows from its ending: .html, .md, .xml (JUnit), .json (badge); or a "
-    "folder, for all of them and the figures.",
+    "folder, for all of them, the figures and an index.",
 )  # fmt: skip
 @runs_option
 def report(given: Sequence[Path], output: Path, runs: Path) -> None:
@@ -32,7 +32,8 @@ def write_report(
 ) -> None:
     """Read runs and write what they say; stop with a sentence where that cannot be done."""
     from ..reports.any_run import newest, read
-    from ..reports.formats import FormatError, everything, written
+    from ..reports.folder import everything
+    from ..reports.formats import FormatError, written
     from ..verify.reading import RunFileError
 
     whole = output.suffix == "" or output.is_dir()
@@ -42,11 +43,11 @@ def write_report(
         paths = given or [newest(runs)]
         folders = [path.parent if path.name == "run.json" else path for path in paths]
         once = {folder.resolve(): folder for folder in folders}
-        read_runs = [read(folder) for folder in once.values()]
+        found = {folder: read(folder) for folder in once.values()}
         if whole:
-            files = {output / name: content for name, content in everything(read_runs)}
+            files = {output / name: content for name, content in everything(found)}
         else:
-            files = {output: written(read_runs, output).encode()}
+            files = {output: written([*found.values()], output).encode()}
     except FormatError as error:
         raise click.UsageError(str(error)) from error
     except RunFileError as error:

@@ -127,9 +127,7 @@ def verify(
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     verdicts = _run(request, folder, jobs, executor)
     if junit is not None:
-        from ..reports.junit import junit as as_junit
-
-        junit.write_text(as_junit(verdicts), encoding="utf-8")
+        _write_junit(junit, folder, verdicts)
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     if not no_diagnosis:
         _diagnose(request, verdicts, folder, quiet=as_json)
@@ -214,6 +212,14 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     except KeyboardInterrupt:
         kept = f"all verdicts are kept; go on with: gatewise verify --resume {folder}"
         stop(f"interrupted while explaining failures; {kept}", COULD_NOT_RUN)
+
+
+def _write_junit(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
+    from ..reports.junit import junit
+    from ..verify import run_files
+
+    created = run_files.read(folder).created
+    path.write_text(junit(verdicts, created=created), encoding="utf-8")
 
 
 def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:

@@ -16,6 +16,7 @@ from ..bench.run import BenchRun
 from . import figures
 from .section import Figure, Section, Table
 from .sections import sections
+from .tables import inert
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
         return part
     chart = part.chart()
     spec = figures.specification(chart)
-    said = json.dumps(spec).replace("<", "\\u003c")  # so that no text can end the script element
-    return Drawn(part, figures.svg(chart), said, as_link(_csv(_records(spec))))
+    said = json.dumps(spec, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )  # so that no text can end the script element
+    return Drawn(part, figures.svg(chart), said, as_link(data(spec)))
 
 
 def _records(spec: Any) -> Iterator[dict[str, Any]]:
@@ -89,18 +92,19 @@ def _records(spec: Any) -> Iterator[dict[str, Any]]:
             yield from _records(value)
 
 
-def as_link(text: str) -> str:
-    """Return comma-separated values as a link that holds them."""
-    return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
-
-
-def _csv(records: Iterator[dict[str, Any]]) -> str:
-    rows = list(records)
+def data(specification: Any) -> str:
+    """Return the rows behind a specification as comma-separated values."""
+    rows = list(_records(specification))
     file = io.StringIO()
     writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: inert(each) for name, each in row.items()} for row in rows)
     return file.getvalue()
+
+
+def as_link(text: str) -> str:
+    """Return comma-separated values as a link that holds them."""
+    return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
 
 
 def _hash(text: str) -> str:

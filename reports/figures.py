@@ -11,7 +11,12 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
+from . import wording
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7A7A7A")
+ON_DARK = ("#3D93DB", "#F0803C", "#2CBF95", "#DD9BC1", "#F0B429", "#93D2F6", "#BB9A5A", "#A6A6A6")
+"""The same colours where the page is dark, in their order: lighter, and as far apart."""
+
 WIDTH, HEIGHT = 620, 320
 
 _AXIS = {
@@ -24,7 +29,6 @@ _AXIS = {
     "labelFontSize": 12,
     "titleFontSize": 13,
     "titleFontWeight": "normal",
-    "labelFlush": True,
 }
 _TITLES = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12}
 
@@ -34,7 +38,14 @@ THEME: dict[str, Any] = {
     "font": "system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
     "view": {"stroke": "transparent", "continuousWidth": WIDTH, "continuousHeight": HEIGHT},
     "axis": _AXIS,
-    "legend": {**_TITLES, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 280},
+    "legend": {
+        **_TITLES,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelLimit": 280,
+        "symbolBaseFillColor": "currentColor",
+        "symbolBaseStrokeColor": "currentColor",
+    },
     "header": {**_TITLES, "titleFontSize": 13, "titleFontWeight": "normal"},
     "title": {"color": "currentColor", "fontSize": 14, "fontWeight": "normal"},
     "text": {"color": "currentColor"},
@@ -52,9 +63,18 @@ def available() -> bool:
 
 def specification(chart: Any) -> dict[str, Any]:
     """Return a chart as Vega-Lite in the theme."""
-    spec: dict[str, Any] = json.loads(chart.to_json())
+    spec: dict[str, Any] = _printable(json.loads(chart.to_json()))
     spec["config"] = {**spec.get("config", {}), **THEME}
     return spec
+
+
+def _printable(value: Any) -> Any:
+    """Return a JSON value whose texts can be shown: names in it may be a run's."""
+    if isinstance(value, dict):
+        return {wording.printable(name): _printable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return wording.printable(value) if isinstance(value, str) else value
 
 
 def svg(chart: Any, *, standing_alone: bool = False) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..bench.run import BenchRun
 from ..verify.run_files import Run
 from ..verify.verdict import Verdict
-from . import figures
 from .comparing import Comparison
-from .section import Figure
-from .sections import sections
 from .sections.comparison import section, sentence
+from .summary import Headline
 
 
 class FormatError(ValueError):
@@ -41,7 +39,7 @@ def _junit(runs: Sequence[Run | BenchRun]) -> str:
         Verdict(p.subject, "", p.check, "", [], p.dtype, 0, status="not tested", message=ENDED)
         for p in whole.untested
     ]
-    return junit([*whole.verdicts, *untested])
+    return junit([*whole.verdicts, *untested], created=whole.created)
 
 
 def _badge(runs: Sequence[Run | BenchRun]) -> str:
@@ -66,24 +64,6 @@ def written(runs: Sequence[Run | BenchRun], output: Path) -> str:
     return FORMATS[output.suffix](runs)
 
 
-def everything(runs: Sequence[Run | BenchRun]) -> Iterator[tuple[str, bytes]]:
-    """Yield every form that these runs can be told in, as files: name and content.
-
-    Figures are there as SVG and PNG where Altair is installed, text in them black.
-    """
-    for name in ("index.html", "report.md", "junit.xml", "badge.json"):
-        if Path(name).suffix in (".html", ".md") or any(isinstance(run, Run) for run in runs):
-            yield name, written(runs, Path(name)).encode()
-    if not figures.available():
-        return
-    for told in sections(run for run in runs if isinstance(run, BenchRun)):
-        for part in told.parts:
-            if isinstance(part, Figure):
-                chart = part.chart()
-                yield f"figures/{part.id}.svg", figures.svg(chart, standing_alone=True).encode()
-                yield f"figures/{part.id}.png", figures.png(chart)
-
-
 def compared(found: Sequence[Comparison], output: Path) -> str:
     """Return comparisons as HTML or Markdown; FormatError where the file's ending says neither."""
     told = [section(each, number) for number, each in enumerate(found, start=1)]
@@ -94,7 +74,9 @@ def compared(found: Sequence[Comparison], output: Path) -> str:
     if output.suffix == ".html":
         from .page import render_sections
 
-        return render_sections(told, "; ".join(map(sentence, found)))
+        worse = any(each.regressed for each in found)
+        headline = "; ".join(map(sentence, found))
+        return render_sections(told, Headline("differs" if worse else "measured", headline))
     raise FormatError(f"{output}: expected a name that ends in .html or .md")
 
 

@@ -138,6 +138,5 @@ def _section(section: Section) -> Iterator[str]:
 def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     for run in runs:
         versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
-        machine = ", ".join(run.machine.values())
-        made = f"{run.created}; seed {run.seed}; {versions}; {machine}"
+        made = f"{run.created}; seed {run.seed}; {versions}; {wording.machine(run.machine)}"
         yield f"{code(run.command)}\n\n{plain(made)}"

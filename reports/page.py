@@ -16,7 +16,7 @@ from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
 from ..verify.run_files import Run
 from ..verify.verdict import WRONG
-from . import benches, conventions, summary, tables, together, wording
+from . import benches, conventions, figures, summary, tables, together, wording
 from .benches import as_link
 from .section import Section
 from .typeset import mathml
@@ -25,7 +25,7 @@ MARKS = {
     "passed": "✓",
     "failed": "✕",
     "crashed": "‼",
-    "timeout": "⧗",
+    "timeout": "◔",
     "not tested": "○",
     "fallback": "↩",
     "blind": "◌",
@@ -55,7 +55,7 @@ def render(*runs: Run | BenchRun) -> str:
     return _environment().get_template("page.html").render(_context(runs))
 
 
-def render_sections(told: Sequence[Section], headline: str) -> str:
+def render_sections(told: Sequence[Section], headline: summary.Headline) -> str:
     """Return a page of sections alone: of comparisons, which are no runs."""
     parts = tuple(map(benches.drawn, told))
     return (
@@ -95,7 +95,7 @@ def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
     )
     measured = "; ".join(each.section.title for each in parts)
     created = together.created([run.created for run in runs])
-    about = _conformance(held) if held else _nothing_held(measured)
+    about = _conformance(held) if held else _nothing_held(summary.Headline("measured", measured))
     return {**_shared(runs, parts, created), **about}
 
 
@@ -115,9 +115,8 @@ def _shared(
     }
 
 
-def _nothing_held(measured: str) -> dict[str, Any]:
+def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
     """Return what a page without verdicts says."""
-    headline = summary.Headline("measured", measured)
     nothing: dict[str, Any] = dict.fromkeys(
         ("failures", "untested", "fallback", "blind", "not_planned", "ran"), ()
     )
@@ -178,7 +177,15 @@ def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
 
 
 def _css() -> str:
-    """Return the style, with a rule for every checkbox that hides columns."""
+    """Return the style, with rules for checkboxes that hide columns, and for colours of data."""
     text = files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8")
     hidden = "#conformance:has(#show-{0}:not(:checked)) .of-{0} {{ visibility: collapse; }}"
-    return "\n".join([text, *(hidden.format(number) for number in range(CHOICES))])
+    columns = (hidden.format(number) for number in range(CHOICES))
+    pairs = zip(figures.PALETTE, figures.ON_DARK, strict=True)
+    dark = (
+        f'  .chart [{what}="{light}"] {{ {what}: {lighter}; }}'
+        for light, lighter in pairs
+        for what in ("fill", "stroke")
+    )
+    scheme = "@media screen and (prefers-color-scheme: dark) {"
+    return "\n".join([text, *columns, scheme, *dark, "}"])

@@ -12,6 +12,7 @@ from ..verify.arithmetic import ARITHMETICS
 from ..verify.run_files import Planned
 from ..verify.verdict import Verdict
 from .summary import Entry, rank
+from .wording import printable
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,16 @@ def as_csv(rows: Sequence[Entry]) -> str:
     for row in rows:
         p, v = row.planned, row.verdict
         measured = (v.worst_ratio, v.worst, v.cases, v.blind_cases, v.seconds) if v else ()
-        writer.writerow([_inert(each) for each in (p.subject, p.check, p.dtype, row.status,
+        writer.writerow([inert(each) for each in (p.subject, p.check, p.dtype, row.status,
                                                    *measured)])  # fmt: skip
     return file.getvalue()
 
 
-def _inert(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+def inert(value: object) -> object:
+    """Return a value of a CSV file: a text is none that a spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(tuple("=+-@\t\r")) else "") + printable(value)
 
 
 def statements(rows: Sequence[Entry]) -> dict[str, str]:

@@ -48,6 +48,8 @@ def together(runs: Sequence[Run]) -> Run:
     """
     times = Counter(name for run in runs for name in {*_subjects(run)})
     several = {name for name, count in times.items() if count > 1}
+    if not several and len(runs) == 1:
+        return runs[0]
     marked = [_marked(run, f" (run {number})", several) for number, run in enumerate(runs, 1)]
     return replace(
         runs[0],

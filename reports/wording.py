@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping
 
 LONGEST = 4000
 """Characters of one text of a run that are shown."""
@@ -27,7 +28,11 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def printable(text: str) -> str:
     """Replace what a browser cannot show or would show misleadingly; cut what is too long."""
-    text = UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return cut(UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def cut(text: str) -> str:
+    """Return a text, or its beginning and how much more there is of it."""
     if len(text) > LONGEST:
         return f"{text[:LONGEST]} … (and {len(text) - LONGEST} characters more)"
     return text
@@ -81,6 +86,11 @@ def case_items(text: str) -> tuple[tuple[str, str], ...]:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def machine(said: Mapping[str, str]) -> str:
+    """Return what a run says of its machine on one line."""
+    return ", ".join(f"{each} cores" if name == "cores" else each for name, each in said.items())
 
 
 def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

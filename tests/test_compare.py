@@ -166,6 +166,9 @@ class TestCommand:
             told = CliRunner().invoke(main, ["compare", *folders, "-o", str(tmp_path / name)])
             assert "first and second: 1 worse, 0 better" in told.stdout
             assert words in (tmp_path / name).read_text(encoding="utf-8")
+        assert '<header class="differs">' in (tmp_path / "c.html").read_text(encoding="utf-8")
+        CliRunner().invoke(main, ["compare", *folders[::-1], "-o", str(tmp_path / "better.html")])
+        assert '<header class="measured">' in (tmp_path / "better.html").read_text("utf-8")
         (found,) = json.loads(CliRunner().invoke(main, ["compare", *folders, "--json"]).stdout)
         assert found["changes"][0]["verdict"] == "worse"
 

@@ -24,7 +24,7 @@ def verdict(status="passed", text="", **changes):
 
 
 def parsed(verdicts):
-    return ET.fromstring(junit(verdicts).encode("utf-8"))
+    return ET.fromstring(junit(verdicts, created="2026-01-02T03:04:05Z").encode("utf-8"))
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -56,6 +56,7 @@ def test_what_a_status_is(status):
     for child in case:
         assert child.get("message") == f"{status}: y is off"
         if child.tag != "skipped":
+            assert child.get("type") == status
             assert child.text == "It holds.\nstep 3"
 
 
@@ -66,8 +67,9 @@ def test_counts():
     one, other = parsed([*first, *second]).findall("testsuite")
 
     assert one.attrib == {
-        "name": "my:LSTM", "tests": "8", "failures": "3", "errors": "2", "skipped": "2",
-        "time": "12.000",
+        "name": "my:LSTM", "package": "gatewise", "id": "0", "hostname": "localhost",
+        "timestamp": "2026-01-02T03:04:05", "tests": "8", "failures": "3", "errors": "2",
+        "skipped": "2", "time": "12.000",
     }  # fmt: skip
     assert (other.get("name"), other.get("tests"), other.get("failures")) == ("other:GRU", "1", "0")
     assert other.find("testcase").get("name") == "forward[float32]"

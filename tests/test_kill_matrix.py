@@ -71,7 +71,7 @@ def test_the_report_says_what_became_of_each(tmp_path, expected, killed_by, word
     (section,) = sections([run.read(tmp_path)])
     titles = [part.title for part in section.parts]
 
-    assert section.parts[-1].rows[0][4] == word
+    assert section.parts[-1].rows[0][3] == word
     assert ("What the checks get wrong" in titles) is wrong
 
 
@@ -84,3 +84,23 @@ def test_settings_are_those_of_the_run(decided, tmp_path):
     assert (before.seed, before.settings["budget"], before.planned) == (
         3, "quick", ("mutant:C03[gru] float64",),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("only", ["wrong", "right"])
+def test_only_the_wrong_or_only_the_right_ones(only):
+    told = CliRunner().invoke(main, ["mutants", "--only", only, "--list", "--json"])
+    assert told.exit_code == 0, told.output
+    listed = json.loads(told.stdout)
+    assert {row["mutant"][0] == "R" for row in listed} == {only == "right"}
+    assert len(listed) > 50
+
+
+def test_the_report_says_at_which_budget_each_was_held():
+    made = []
+    for budget, checks in (("standard", ["forward"]), ("quick", [])):
+        row = vars(Row("L01", "gru", "float64", "s", "", checks, checks))
+        made.append(run.BenchRun("mutants", "c", "", 0, {}, {}, "", {"budget": budget}, ("a",),
+                                 ({"id": "a", "status": "OK", "row": row},)))  # fmt: skip
+    (told,) = sections(made)
+    assert "1 of 1 wrong layers fail a check (budget: standard)" in told.intro[0]
+    assert "otherwise, fail none (budget: quick)." in told.intro[0]

@@ -142,7 +142,7 @@ def test_a_folder_gets_everything(folder, tmp_path):
     told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "all")])
     assert told.exit_code == 0, told.output
     names = {path.name for path in (tmp_path / "all").iterdir()}
-    assert names == {"index.html", "report.md", "junit.xml", "badge.json"}
+    assert names == {"index.html", "report.md", "junit.xml", "badge.json", "README.md", "runs"}
 
 
 def test_figures_are_files_with_black_text_on_white(tmp_path):

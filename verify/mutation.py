@@ -121,6 +121,11 @@ def _note(row: Row, verdict: Verdict) -> None:
         row.killed_by.append(verdict.check)
 
 
+def ids(which: str) -> tuple[str, ...]:
+    """Return the ids of what is ``wrong``, or of the equivalent programs, which are ``right``."""
+    return tuple(m.id for m in (mutants() if which == "wrong" else equivalences()))
+
+
 def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
     """Return the mutants and equivalences with these ids, or all; a ValueError lists them."""
     known = {m.id: m for m in (*mutants(), *equivalences())}

@@ -11,11 +11,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+LONGEST = 550
+"""Characters of a message."""
+
 LARGEST_FILE = 64 * 2**20
+LARGEST_LINE = 4 * 2**20
+"""What a verdict or a row may take; those that are written take less than a fortieth of it."""
 
 
 class RunFileError(ValueError):
-    """A run that cannot be read; the message says which file and why."""
+    """A run that cannot be read; the message says which file and why.
+
+    It is one line that can be printed, even where it quotes what is none.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(each if each.isprintable() else " " for each in message)
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} …")
 
 
 def text(path: Path) -> str:
@@ -52,6 +64,8 @@ def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for number, line in enumerate(whole[:-1], start=1):
         if line.strip():
             where = Path(f"{path}:{number}")
+            if len(line) > LARGEST_LINE:
+                raise RunFileError(f"{where}: a line of more than {LARGEST_LINE // 2**20} MiB")
             yield where, parsed(where, line)
 
 

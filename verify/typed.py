@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .reading import RunFileError
 
 T = TypeVar("T")
+PLAIN = (str, bool, int)
+"""What needs no look inside; a float may be infinite."""
 
 
-def typed(kind: type[T], value: Mapping[str, Any], where: Path | str = "row") -> T:
+def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
     """Return ``value`` as a dataclass; RunFileError says which field is not what it should be.
 
     Fields may be str, bool, int, float (finite), None, other dataclasses, and tuples, lists and
     dictionaries (by name) of those. Fields that the class does not have are refused; those with a
     default may be missing.
     """
-    hints, known = get_type_hints(kind), dataclasses.fields(kind)  # type: ignore[arg-type]
-    if odd := sorted(value.keys() - {f.name for f in known}):
+    if not isinstance(value, Mapping):
+        raise RunFileError(f"{where}: expected an object, got {value!r:.60}")
+    hints, known = _fields(kind)  # type: ignore[arg-type]
+    if odd := sorted(value.keys() - hints.keys()):
         raise RunFileError(f"{where}: unknown fields: {', '.join(odd):.200}")
     found = {}
     for f in known:
         if f.name in value:
-            found[f.name] = _value(hints[f.name], value[f.name], f"{where}: {f.name}")
+            hint, given = hints[f.name], value[f.name]
+            if type(given) is hint and hint in PLAIN:  # most are; a run has a million of them
+                found[f.name] = given
+            else:
+                found[f.name] = _value(hint, given, f"{where}: {f.name}")
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise RunFileError(f"{where}: {f.name} is missing")
     return kind(**found)
+
+
+@lru_cache
+def _fields(kind: Any) -> tuple[dict[str, Any], tuple[dataclasses.Field[Any], ...]]:
+    """Return the annotations of a class's fields, and its fields; a run has thousands of rows."""
+    hints, known = get_type_hints(kind), dataclasses.fields(kind)
+    return {f.name: hints[f.name] for f in known}, known
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -43,9 +59,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return {name: _value(inner[1], each, f"{where}.{name}") for name, each in value.items()}
     if dataclasses.is_dataclass(hint) and type(value) is dict:
         return typed(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if hint is Any or (hint in (str, bool, int) and type(value) is hint):
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)  # no NaN, no infinity, and no integer beyond what a float holds
+    if hint is Any or (hint in PLAIN and type(value) is hint):
         return value
     raise RunFileError(f"{where}: expected {_named(hint)}, got {value!r:.60}")
 

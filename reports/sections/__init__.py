@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from ...bench.run import BenchRun
 from ...verify.reading import RunFileError
-from ..section import Section
+from ..section import Figure, Section
 
 ORDER = ("claims", "speed", "ladder", "decay", "memory", "mutants")
 """As they stand in a report."""
@@ -24,5 +29,35 @@ def sections(runs: Iterable[BenchRun]) -> tuple[Section, ...]:
 
 
 def _section(kind: str, runs: Sequence[BenchRun]) -> Section:
-    found: Section = importlib.import_module(f".{kind}", __package__).section(runs)
-    return found
+    with _fitting(kind):
+        found: Section = importlib.import_module(f".{kind}", __package__).section(runs)
+    parts = (
+        replace(part, chart=_guarded(kind, part.chart)) if isinstance(part, Figure) else part
+        for part in found.parts
+    )
+    return replace(found, parts=tuple(parts))
+
+
+def _guarded(kind: str, chart: Callable[[], Any]) -> Callable[[], Any]:
+    def guarded() -> Any:
+        with _fitting(kind):
+            return chart()
+
+    return guarded
+
+
+@contextmanager
+def _fitting(kind: str) -> Iterator[None]:
+    """Refuse rows that are each of the right form and that together make no sense.
+
+    Every field was checked for its type; that a time is positive, or that what a row names is in
+    another one, shows only where it is computed with.
+    """
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            yield
+    except RunFileError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunFileError(f"the rows of {kind} do not fit together ({why:.200})") from error

@@ -20,8 +20,8 @@ def lines(curves: Sequence[Curve]) -> Callable[[], Any]:
 
         names = [curve.series for curve in curves]
         points = [point for curve in curves for point in _points(curve)]
-        lag = alt.X("lag:Q", title="lag (steps)")
-        y = alt.Y("value:Q", title="share of the gradient left (log 10)")
+        lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=10))
+        y = alt.Y("value:Q", title="share of the gradient left (log10)")
         colour = alt.Color("series:N", legend=None, sort=names)
         dashes = alt.Scale(domain=names, range=[DASHES[k % len(DASHES)] for k in range(len(names))])
         base = alt.Chart(alt.Data(values=points))

@@ -29,7 +29,7 @@ def lags(rows: Sequence[DecayRow]) -> Figure:
     shown = family(rows)
     over = [row.bound_excess for row in shown if row.bound_excess is not None]
     bound = (
-        " Dashed black: the bound (γ ‖U‖₂)^k of the plain RNN, which "
+        " Dashed: the bound (γ ‖U‖₂)^k of the plain RNN, which "
         + ("no draw exceeds at any lag." if max(over) <= 0 else "IS EXCEEDED.")
         if over else ""
     )  # fmt: skip
@@ -83,7 +83,7 @@ def clipping(rows: Sequence[ClippingRow]) -> Figure:
     return Figure(
         "decay-clipping", "Exploding gradients, with and without clipping",
         "Medians over the same seeds; threshold 1. Solid, and short dashes: not clipped. The "
-        "cotangent on the state grows until float32 ends (dotted black) unless it is clipped at "
+        "cotangent on the state grows until float32 ends (dotted) unless it is clipped at "
         "every step; the parameters' gradient is limited when it is clipped once at the end, "
         "while it is finite.",
         "Without clipping norms rise along straight lines; with clipping they stay at 1 or below.",

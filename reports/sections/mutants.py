@@ -24,9 +24,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     left = sum(len(run.untested) for run in runs)
     planted, same = ([r for r in found if bool(r.expected) is wrong] for wrong in (True, False))
     intro = [
-        f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check, "
-        f"{sum(r.right for r in same)} of {len(same)} right ones, which compute the same "
-        "otherwise, fail none. Each wrong layer is modelled on a real defect. The "
+        f"{_caught(runs, planted, same)}. Each wrong layer is modelled on a real defect. The "
         "checks that should see it are tried first, and after the first that does no others, "
         "unless the run was a full one.",
     ]
@@ -47,14 +45,33 @@ def section(runs: Sequence[BenchRun]) -> Section:
     return Section("mutants", "Planted errors", tuple(intro), tuple(parts))
 
 
+def _caught(runs: Sequence[BenchRun], planted: Sequence[Row], same: Sequence[Row]) -> str:
+    told = []
+    if planted:
+        told.append(f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check"
+                    f"{_budget(runs, wrong=True)}")  # fmt: skip
+    if same:
+        told.append(f"{sum(r.right for r in same)} of {len(same)} right ones, which compute the "
+                    f"same otherwise, fail none{_budget(runs, wrong=False)}")  # fmt: skip
+    return ", ".join(told) or "Nothing was decided"
+
+
+def _budget(runs: Sequence[BenchRun], *, wrong: bool) -> str:
+    """Say at which budget the wrong layers, or the right ones, were held to the checks."""
+    asked = dict.fromkeys(
+        str(run.settings.get("budget", "")) for run in runs
+        if any(bool(row.expected) is wrong for row in rows(run.rows))
+    )  # fmt: skip
+    return f" (budget: {' and '.join(asked)})" if any(asked) else ""
+
+
 def _table(title: str, found: Sequence[Row]) -> Table:
     return Table(
         title,
-        ("layer", "dtype", "what is wrong with it", "as in", "", "by", "cases", "seconds"),
+        ("layer", "dtype", "what is wrong with it", "", "by", "cases", "seconds", "as in"),
         tuple(
-            (row.name, row.dtype, row.statement, row.models,
-             WORDS[bool(row.expected), bool(row.killed_by)], ", ".join(row.killed_by),
-             row.cases or None, row.seconds)
+            (row.name, row.dtype, row.statement, WORDS[bool(row.expected), bool(row.killed_by)],
+             ", ".join(row.killed_by), row.cases or None, row.seconds, row.models)
             for row in found
         ),
     )  # fmt: skip
