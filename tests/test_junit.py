@@ -68,8 +68,8 @@ def test_counts():
 
     assert one.attrib == {
         "name": "my:LSTM", "package": "gatewise", "id": "0", "hostname": "localhost",
-        "timestamp": "2026-01-02T03:04:05", "tests": "8", "failures": "3", "errors": "2",
-        "skipped": "2", "time": "12.000",
+        "timestamp": "2026-01-02T03:04:05", "tests": "9", "failures": "3", "errors": "3",
+        "skipped": "2", "time": "13.500",
     }  # fmt: skip
     assert (other.get("name"), other.get("tests"), other.get("failures")) == ("other:GRU", "1", "0")
     assert other.find("testcase").get("name") == "forward[float32]"
