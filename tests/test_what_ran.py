@@ -216,6 +216,17 @@ def test_a_layer_that_torch_does_not_compile_is_a_fallback():
     assert "compiled code in 0 of" in verdict.ran
 
 
+def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
+    """One sentence, and no verdict but *not tested*."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
+
+    assert verdict.status == "not tested"
+    assert "needs a C++ compiler" in verdict.message
+
+
+@pytest.mark.skipif(not torch_elsewhere.has_compiler(), reason="there is no C++ compiler")
 def test_a_compiled_cell_is_right():
     verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
 

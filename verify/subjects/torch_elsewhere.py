@@ -9,6 +9,8 @@ is what ``torch.compile`` makes of a layer, which is nothing by default (``allow
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -49,6 +51,11 @@ def import_torch_with(device: str) -> Any:
     if device != "cpu" and not torch.cuda.is_available():
         raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
     return torch
+
+
+def has_compiler() -> bool:
+    """Return whether there is a C++ compiler where PyTorch looks for one."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 
 @dataclass(frozen=True)
@@ -147,8 +154,11 @@ class CompiledCell(TorchCell):
     device: str = field(default="cpu", kw_only=True)
 
     def version(self) -> str:
-        """Return the version of PyTorch."""
-        return f"torch {import_torch_with(self.device).__version__}"
+        """Return the version of PyTorch; without a C++ compiler it compiles nothing for the CPU."""
+        torch = import_torch_with(self.device)
+        if self.device == "cpu" and not has_compiler():
+            raise SubjectUnavailable("torch.compile needs a C++ compiler: g++, clang++ or CXX")
+        return f"torch {torch.__version__}"
 
     def build(self, case: Case) -> TorchModule:
         """Return the cell, to be compiled at its first call: as a whole, or it is an error."""
