@@ -191,11 +191,17 @@ def gpu(session: nox.Session) -> None:
     if "--no-install" not in session.posargs:
         session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,record,bfloat16]")
     command = ("python", "-m", "gatewise.bench.on_gpu", "-o", str(out))
-    session.run(*command, *names, success_codes=[0, 3])
-    runs = sorted(str(path.parent) for path in out.glob("runs/*/run.json"))
+    try:
+        session.run(*command, *names, success_codes=[0, 3])
+        whole = True
+    except CommandFailed:
+        whole = False
     page = out / "index.html"
-    session.run("python", "-P", "-m", "gatewise", "report", *runs, "-o", str(page))
+    if runs := sorted(str(path.parent) for path in out.glob("runs/*/run.json")):
+        session.run("python", "-P", "-m", "gatewise", "report", *runs, "-o", str(page))
     session.log(f"report: {page}; what to keep is in {out}, for reports/evidence")
+    if not whole:
+        session.error("some steps are not whole, or could not run; see above")
 
 
 @nox.session

@@ -2,8 +2,8 @@
 
 ``python -m gatewise.bench.on_gpu -o DIR [STEP ...]`` runs gatewise's own commands one after the
 other, each within its time, together some ten minutes on one H200, and ends with the files to keep:
-runs and recordings below DIR. Every command is a run that can be gone on with. Without a GPU only
-the checks are run: their report says *not tested*.
+runs and recordings below DIR. Runs can be gone on with; a recording is whole or not there. Without
+a GPU only the checks are run: their report says *not tested*.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ def steps(folder: Path) -> tuple[Step, ...]:
     """Return what is run; runs and recordings go below ``folder``."""
     runs = f"--runs {shlex.quote(str(folder / 'runs'))}"
     jobs = max(1, min(8, (os.cpu_count() or 1) // 2))
-    held = f"--memory 0 {runs}"
-    every = f"--dtype all --jobs {jobs} {held}"
-    timed = f"--longest 5 {held}"
+    held = f"--memory 0 --jobs {jobs} --no-diagnosis {runs}"
+    timed = f"--memory 0 --longest 5 {runs}"
     layers = " ".join(f"--subject cudnn:{name}" for name in LAYERS)
     dtypes = " ".join(f"--dtype {name}" for name in ("float32", "tf32", "float16", "bfloat16"))
+    own = " ".join(f"torch-cuda:{name}" for name in LAYERS)
     return (
-        Step("cudnn", f"verify cudnn:* --budget standard {every}", 150, needs_gpu=False),
-        Step("others", f"verify cudnn-unflattened:* torch-cuda:* --budget quick {every}", 45,
-             needs_gpu=False),
-        *(Step(f"record-{name}", _record(folder, name), 30) for name in LAYERS),
-        Step("cliffs", f"bench speed cudnn:* torch-cuda:LSTM torch-cuda:GRU torch-cuda:RNN "
-             f"--shapes cliffs --dtype {HALVES} {timed}", 45),
-        Step("deepbench", f"bench speed cudnn:* cudnn-graph:* torch-cuda:* --shapes deepbench "
-             f"--dtype {HALVES} {timed}", 90),
-        Step("loops", "bench speed cudnn:* torch-cuda:* torch-compile-cuda:* "
-             f"--shapes H=64/256,B=1/16,T=16 {timed}", 45),
+        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {held}", 130, needs_gpu=False),
+        Step("others", f"verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all {held}",
+             40, needs_gpu=False),
+        *(Step(f"record-{name}", _record(folder, name), 60) for name in LAYERS),
+        Step("sizes", f"bench speed cudnn:* {own} --shapes H=128/129/192/193/256,B=16,T=50 "
+             f"--dtype float32,float16 {timed}", 50),
+        Step("loops", "bench speed cudnn:* cudnn-graph:* torch-cuda:* torch-compile-cuda:* "
+             f"--shapes H=64/256,B=1/16,T=16 {timed}", 50),
         Step("decay", f"bench decay {layers} {dtypes} --hidden 64 {runs}", 20),
         Step("compiled", "verify torch-compile-cuda:* --budget quick --dtype float32 "
-             f"--timeout 60 {held}", 60, needs_gpu=False),
+             f"--timeout 60 {held}", 50, needs_gpu=False),
+        Step("deepbench", "bench speed cudnn:LSTM cudnn-graph:LSTM torch-cuda:LSTM --pass forward "
+             f"--shapes deepbench --dtype {HALVES} {timed}", 50),
     )  # fmt: skip
 
 

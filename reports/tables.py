@@ -127,7 +127,7 @@ def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
             *key,
             min((v.arithmetic for v in own if v.arithmetic in COARSEST_FIRST),
                 key=COARSEST_FIRST.index, default=""),
-            max((v.ran for v in own), key=len),
+            max(own, key=lambda v: (bool(v.lacking), len(v.ran))).ran,
         )
         for key, own in found.items()
     )  # fmt: skip

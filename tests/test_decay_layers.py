@@ -1,5 +1,6 @@
 """``gatewise bench decay --subject``: a layer's own gradients against lag, and planted errors."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.decay import section
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.profiling import Route, Watch
+from gatewise.verify.subjects.torch_elsewhere import CudaLayer
 
 SETTING = Setting("lstm", 8, 1.0, 1.0)
 STEPS = 60
@@ -97,6 +100,26 @@ def test_a_gradient_of_the_wrong_size_is_seen(plant):
 def test_explicit_layers_have_gradients_too(plant):
     plant(right_subject("lstm"))
     assert measured("float64").wrong is None
+
+
+def test_bfloat16_without_ml_dtypes_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(UnsupportedError, match="ml_dtypes"):
+        measured("bfloat16")
+
+
+def test_what_one_setting_lacked_says_nothing_of_the_next(plant):
+    """A layer by oneDNN: float64 is something else, float32 before and after it is not."""
+    like = subject_named("torch:LSTM")
+    route = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
+    made = CudaLayer("torch:LSTM", like.kind, like.reference, like.options, watch=Watch(route),
+                     device="cpu")  # fmt: skip
+    monkey = type("Here", (CudaLayer,), {"version": lambda self: "here"})
+    plant(monkey(**{name: getattr(made, name) for name in made.__dataclass_fields__}))
+    assert "oneDNN in 1 of 1" in measured("float32").ran
+    with pytest.raises(UnsupportedError, match="something else ran"):
+        measured("float64")
+    assert "oneDNN in 1 of 1" in measured("float32").ran
 
 
 def test_what_cannot_be_measured_is_told():

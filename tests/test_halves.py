@@ -1,6 +1,7 @@
 """float16, bfloat16 and TF32: right layers are called right, wrong ones wrong, the rest blind."""
 
 import sys
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wrong_in_training
 from gatewise.reference.functions import sigmoid
 from gatewise.verify.arithmetic import (
     ARITHMETICS,
@@ -27,7 +29,7 @@ from gatewise.verify.diagnosis.asking import diagnoses
 from gatewise.verify.holding import find
 from gatewise.verify.mutants import mutant_named, right_subject
 from gatewise.verify.oracle import draw_inputs
-from gatewise.verify.runner import BUDGETS, hold
+from gatewise.verify.runner import BUDGETS, Judge, hold
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.torch_arrays import array_of, tensor_of
 from gatewise.verify.tasks import Named
@@ -105,6 +107,60 @@ def test_a_result_between_the_bounds_is_blind():
         status[off] = hold(subject, check_named("forward"), "float16", case=case).status
 
     assert status == {0.0: "passed", 0.03: "blind", 1.0: "failed"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "tf32", "float16"])
+def test_a_layer_that_is_wrong_every_other_time_is_wrong(dtype):
+    """What failed once is not asked again until it passes."""
+
+    class Sometimes:
+        cell, dtypes, calls = "rnn", ("float32", "tf32", "float16"), 0
+
+        def forward(self, params, x, state):
+            Sometimes.calls += 1
+            h, y = state[0], []
+            for x_t in x:
+                h = np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a)
+                y.append(h)
+            y = np.stack(y)
+            return (-y if Sometimes.calls % 2 else y), (h,)
+
+    assert held(find(Sometimes(), None), "forward", dtype).status == "failed"
+
+
+def test_one_case_between_the_bounds_is_not_passed_for_the_others_sake():
+    """Ten cases that are right do not make up for it."""
+
+    class Off:
+        cell, dtypes = "rnn", ("float16",)
+
+        def forward(self, params, x, state):
+            h, y = state[0], []
+            for x_t in x:
+                h = np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a)
+                h = h + np.float16(0.03) * np.float16(x.shape[2] == 100)
+                y.append(h)
+            return np.stack(y), (h,)
+
+    subject = find(Off, None)
+    judge = Judge(subject, check_named("forward"))
+    for case in (Case(1, 2, 3, 4, dtype="float16"), Case(1, 2, 100, 3, dtype="float16")):
+        judge(case)
+    assert (judge.cases, judge.undecided) == (2, 1)
+    forced = replace(check_named("forward"), forced=lambda subject, dtype: [
+        Case(1, 2, 3, 4, dtype=dtype), Case(1, 2, 100, 3, dtype=dtype)])  # fmt: skip
+    verdict = hold(subject, forced, "float16", budget=BUDGETS["quick"], shrink=False)
+    assert verdict.status == "blind"
+    assert "1 of 6 cases are beyond the bounds of a finer arithmetic" in verdict.message
+
+
+def test_a_wrong_mask_is_told_though_simpler_cases_say_nothing():
+    """Where the simplified case is one that rounding hides, the failure stays the failure."""
+    subject = find(wrong_in_training.LSTM, "torch.nn.LSTM")
+    verdict = hold(subject, check_named("dropout"), "float32", budget=BUDGETS["quick"])
+
+    assert verdict.status == "failed"
+    assert "is explained by none of" in verdict.message
 
 
 def test_tf32_is_named():

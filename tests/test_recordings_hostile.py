@@ -38,7 +38,7 @@ def write(folder):
     files.write(folder, Recording(
         files.SCHEMA, subject.name, Form("explicit", "gru"), ("gru",), ("float64",), options, (),
         "right", "gatewise record", "2026-01-01T00:00:00Z", 0, {}, {"processor": "a"}, "", {},
-        "", "", tuple(entries),
+        tuple(entries),
     ))  # fmt: skip
     return folder
 

@@ -1,22 +1,27 @@
 """What a subject is named for has to run: the profiler's names, and the verdict without them."""
 
 from dataclasses import dataclass, replace
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from gatewise.bench.speed import cuda
 from gatewise.reports import summary, tables
 from gatewise.reports.page import render
 from gatewise.verify import run_files
 from gatewise.verify.case import Case
 from gatewise.verify.checks import check_named, sizes
+from gatewise.verify.deviations import KNOWN, Deviation
 from gatewise.verify.oracle import draw_cotangents, draw_inputs
+from gatewise.verify.recordings.replaying import Watched
 from gatewise.verify.run_files import Planned
 from gatewise.verify.runner import BUDGETS, hold
 from gatewise.verify.subjects import profiling, subject_named, torch_elsewhere
 from gatewise.verify.subjects.profiling import Route, Watch
 from gatewise.verify.subjects.torch_elsewhere import CUDNN, OWN_KERNELS, CudaLayer
+from gatewise.verify.verdict import Verdict
 
 ONEDNN = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
 """What PyTorch computes a float32 LSTM by on the CPU, and no other layer or dtype."""
@@ -143,6 +148,42 @@ def test_what_the_profiler_saw(route, events, lacking):
     assert route.lacks(operators, kernels, backward=True) == lacking
 
 
+def test_a_fallback_is_no_known_deviation():
+    """A declared failure of cuDNN is not met by the failure of something else."""
+    declared = Deviation("cudnn:LSTM", "forward", "why", date(2999, 1, 1))
+    for lacking, status in (("aten::_cudnn_rnn did not run", "failed"), ("", KNOWN)):
+        verdict = Verdict("cudnn:LSTM", "lstm", "forward", "", [], "float32", 0,
+                          status="failed", lacking=lacking)  # fmt: skip
+        declared.judge(verdict, date(2026, 1, 1))
+        assert verdict.status == status
+
+
+def test_a_recording_knows_what_ran_case_by_case():
+    """What lacked in one dtype says nothing of another."""
+    watched = Watched({("forward", "a"): ("oneDNN in 1 of 1", ""), ("forward", "b"): ("no", "x")})
+    watched.begin()
+    watched.replayed["forward", "a"] = None
+    assert (watched.told, watched.lacking) == ("oneDNN in 1 of 1", "")
+    watched.replayed["forward", "b"] = None
+    assert (watched.told, watched.lacking) == ("no", "x")
+
+
+def test_all_limits_on_programs_are_raised():
+    """Of one function, and of all together."""
+    config = torch._dynamo.config
+    named = [name for name in torch_elsewhere.LIMITS if hasattr(config, name)]
+    assert len(named) >= 2
+    with torch_elsewhere.many_programs(torch):
+        assert {getattr(config, name) for name in named} == {torch_elsewhere.PROGRAMS}
+
+
+def test_clocks_that_are_not_told(monkeypatch):
+    """nvidia-smi says [N/A] on some machines."""
+    said = SimpleNamespace(stdout="1980\n[N/A]\n")
+    monkeypatch.setattr(cuda.subprocess, "run", lambda *a, **k: said)
+    assert cuda.clock() == [1980.0]
+
+
 def test_kernels_are_named_in_short():
     """Recurrent ones first."""
     watch = Watch(CUDNN)
@@ -193,8 +234,11 @@ def test_unflattened_weights_are_apart():
     subject = here(flattened=False)
     module = subject.build(Case(2, 2, 3, 4, dtype="float32")).module
     starts = [p.untyped_storage().data_ptr() for p in module.parameters()]
+    module(torch.zeros(2, 2, 3))
 
     assert len({*starts}) == len(starts)
+    assert starts == [p.untyped_storage().data_ptr() for p in module.parameters()]
+    assert not module._weights_have_changed()  # else the next call would flatten them
     assert held(subject, "forward", case=Case(3, 2, 4, 5, dtype="float32")).worst_ratio <= 1
 
 

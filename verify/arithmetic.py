@@ -67,9 +67,14 @@ class Arithmetic:
         return 1 + products * self.inner_roundoff / self.roundoff
 
     @property
+    def dtype_name(self) -> str:
+        """The name of NumPy's dtype of its arrays."""
+        return self.held or self.name
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy's dtype of its arrays; bfloat16 is that of ml_dtypes."""
-        name = self.held or self.name
+        name = self.dtype_name
         if name == "bfloat16":
             try:
                 import ml_dtypes  # noqa: F401 - it teaches NumPy the name
@@ -111,6 +116,9 @@ DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
 
 USUAL_DTYPES = DTYPES[:2]
 """What is held to the checks unless others are asked for."""
+
+HALVES = ("float16", "bfloat16")
+"""Dtypes of 16 bits."""
 
 EVERY = "all"
 """In the place of a dtype: all that a subject computes in."""

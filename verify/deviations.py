@@ -56,6 +56,11 @@ class Deviation:
                 f"the declared deviation has outgrown {self.largest:g} times the bound: "
                 f"{verdict.message}"
             )
+        elif verdict.status == "failed" and verdict.lacking:
+            verdict.message = (
+                f"declared as a deviation ({self.reason}), but something else ran "
+                f"({verdict.lacking}): {verdict.message}"
+            )
         elif verdict.status == "failed":
             verdict.status = KNOWN
             verdict.message = f"{self.reason} (until {self.expires}): {verdict.message}"

@@ -25,7 +25,7 @@ SCHEMA = "gatewise.run/4"
 SINCE: dict[int, dict[str, Any]] = {
     2: {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0},
     3: {"drawn": ""},
-    4: {"arithmetic": "", "ran": ""},
+    4: {"arithmetic": "", "ran": "", "lacking": ""},
 }
 """Fields of verdicts that earlier schemas did not have, by the version that brought them."""
 

@@ -12,7 +12,7 @@ from itertools import islice
 from hypothesis.errors import Flaky
 
 from . import locating
-from .arithmetic import ARITHMETICS, FINER, PackageMissing, assuming
+from .arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing, assuming
 from .calling import NotOffered, SubjectCrashed, recording
 from .case import Case
 from .check import Ledger, Mismatch, Undecided
@@ -42,6 +42,9 @@ class Budget:
 
 
 LONGEST_MESSAGE = 500
+
+UNTOLD = (Undecided, NotOffered, PackageMissing)
+"""What a simpler case can end in that says nothing of the failure."""
 
 BUDGETS = {"quick": Budget(4, 2), "standard": Budget(30), "thorough": Budget(200, None, 100)}
 
@@ -121,8 +124,8 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
 
 def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
     """Say what ran; where it is something else than was asked for, a pass says nothing of that."""
-    verdict.ran = watch.told
-    if watch.lacking and verdict.status in ("passed", "blind", "known deviation"):
+    verdict.ran, verdict.lacking = watch.told, watch.lacking
+    if watch.lacking and verdict.status in ("passed", "blind"):
         verdict.status, verdict.message = "fallback", watch.lacking
 
 
@@ -154,6 +157,7 @@ class Judge:
     on_case: Callable[[Case], None] = lambda case: None
     cases: int = 0
     blind: int = 0
+    undecided: int = 0
     worst_ratio: float | None = None
     worst: str = ""
     last: Case | None = None
@@ -172,7 +176,7 @@ class Judge:
         self.touched |= dict.fromkeys(touched(self.subject, self.check, case))
         self.ledger = Ledger()
         try:
-            self.ledger = self._narrowly(case) or self.check.run(self.subject, case)
+            self.ledger = self._judged(case)
             self._note()
             self.ledger.assert_within()
         except (Mismatch, SubjectCrashed) as failure:
@@ -180,22 +184,37 @@ class Judge:
             self.failing, self.failure = case, failure
             raise
 
-    def _narrowly(self, case: Case) -> Ledger | None:
-        """Return what holds under the narrower bounds of a finer arithmetic; None if nothing does.
+    def _judged(self, case: Case) -> Ledger:
+        """Judge a case under its dtype's bounds and, where it is within, under narrower ones.
 
-        What lies within them is right, whatever it was computed in.
+        What fails is wrong, whatever a second call returns. What lies within the bounds of a finer
+        arithmetic is right, whatever it was computed in; halves that only the wide ones hold are
+        undecided where those mean nothing.
         """
-        for finer in FINER.get(case.dtype, ()):
-            try:
-                with assuming(case.dtype, finer):
-                    found = self.check.run(self.subject, case)
-            except (Mismatch, Undecided):
-                continue
-            if not found.failed:
-                self.arithmetics[finer] = None
-                return found
+        finer = FINER.get(case.dtype, ())
+        wide, why = self._wide(case)
+        if wide is None or (finer and not wide.failed):
+            for name in finer:
+                try:
+                    with assuming(case.dtype, name):
+                        narrow = self.check.run(self.subject, case)
+                except (Mismatch, Undecided):
+                    continue
+                if not narrow.failed:
+                    self.arithmetics[name] = None
+                    return narrow
+        if wide is None:
+            raise Undecided(why)
         self.arithmetics[case.dtype] = None
-        return None
+        self.undecided += case.dtype in HALVES and not wide.failed and not wide.sharp
+        return wide
+
+    def _wide(self, case: Case) -> tuple[Ledger | None, str]:
+        """Return what holds under the dtype's own bounds; None, and why, where they say nothing."""
+        try:
+            return self.check.run(self.subject, case), ""
+        except Undecided as said:
+            return None, str(said)
 
     def _note(self) -> None:
         worst = self.ledger.worst
@@ -228,6 +247,8 @@ def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> 
             judge(case)
         except (Mismatch, SubjectCrashed) as again:
             failure = again
+        except UNTOLD:
+            judge.failing, judge.failure = case, failure
     judge.cases, judge.blind = counted
     verdict.status = "crashed" if isinstance(failure, SubjectCrashed) else "failed"
     verdict.message = str(failure)
@@ -244,6 +265,8 @@ def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:
         judge(case)
     except (Mismatch, SubjectCrashed) as failure:
         return isinstance(failure, kind)
+    except UNTOLD:
+        return False
     return False
 
 
@@ -254,6 +277,12 @@ def _record(verdict: Verdict, judge: Judge) -> None:
         verdict.worst = judge.worst
     if verdict.status == "passed" and judge.blind == judge.cases:
         verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
+    if verdict.status == "passed" and judge.undecided:
+        verdict.status = "blind"
+        verdict.message = (
+            f"{judge.undecided} of {judge.cases} cases are beyond the bounds of a finer "
+            f"arithmetic, and within those of {verdict.dtype}, which would hold almost anything"
+        )
     if verdict.status == "passed" and judge.worst_ratio:
         verdict.arithmetic = next(name for name in ARITHMETICS if name in judge.arithmetics)
     if judge.cases:

@@ -37,7 +37,8 @@ class Verdict:
     might have; ``place`` is the first wrong entry in words; ``case`` is the failing case,
     simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
     the failure without gatewise; ``arithmetic`` is the finest whose bounds hold all that was seen;
-    ``ran`` what is known to have run, by the profiler's names.
+    ``ran`` what is known to have run, by the profiler's names, ``lacking`` what should have run
+    and did not.
     """
 
     subject: str
@@ -64,3 +65,4 @@ class Verdict:
     version: str = ""
     arithmetic: str = ""
     ran: str = ""
+    lacking: str = ""

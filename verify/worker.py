@@ -138,7 +138,8 @@ class _Worker:
     def subject(self, named: Named) -> Subject:
         if named not in self.subjects:
             self.subjects[named] = named.find()
-            self.limit()
+            if getattr(self.subjects[named], "device", "cpu") == "cpu":
+                self.limit()  # drivers of devices reserve far more addresses than they use
         return self.subjects[named]
 
     def limit(self) -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...reference.functions import Array
+from ...verify.arithmetic import PackageMissing
 from ...verify.calling import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
 from ...verify.case import Case
 from ...verify.options import Options
 from ...verify.subjects import subjects
-from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable
+from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable, Watching
 from ..plan import OK, UnsupportedError
 from .problem import INPUT_WIDTH, Setting, parameters
 from .rates import Rate, band, rate, slope
@@ -38,12 +39,14 @@ class Pulled:
 def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequence[int]) -> LayerRow:
     """Measure a layer over seeds; UnsupportedError says why it cannot be."""
     subject = subjects()[name]
+    watch: Watching | None = getattr(subject, "watch", None)
+    if watch is not None:
+        watch.begin()
     try:
         version = subject.version()
         found = [_pulled(subject, setting, dtype, steps, seed) for seed in seeds]
-    except (SubjectUnavailable, NotOffered, SubjectCrashed) as error:
+    except (SubjectUnavailable, NotOffered, SubjectCrashed, PackageMissing) as error:
         raise UnsupportedError(str(error)) from error
-    watch = getattr(subject, "watch", None)
     if watch is not None and watch.lacking:
         raise UnsupportedError(f"something else ran: {watch.lacking}")
     lags = np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).astype(int))

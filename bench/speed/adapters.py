@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
@@ -29,7 +31,16 @@ class Adapted(Prepared):
         super().__init__()
         self.problem, self.subject, self.built = problem, subject, built
         packed = subject.pack(problem.case, problem.parameters)
-        self.inputs = Inputs(packed, problem.x, problem.state, None)
+        self.inputs = Inputs(
+            {name: self._typed(array) for name, array in packed.items()},
+            self._typed(problem.x),
+            tuple(map(self._typed, problem.state)),
+            None,
+        )
+
+    def _typed(self, array: Array) -> Array:
+        """Return an array in the problem's dtype; bfloat16's are held in float32 until here."""
+        return np.asarray(array).astype(self.problem.case.number_type)
 
     def forward(self) -> Any:
         """Run the layer."""
@@ -39,7 +50,8 @@ class Adapted(Prepared):
         """Run the layer and pull one pair of cotangents back."""
         if not self.subject.options.gradient:
             raise UnsupportedError(self.subject.options.why(("gradient",)))
-        (pulled,) = self.built.gradients(self.inputs, [(cotangents.y, cotangents.final)])
+        pair = self._typed(cotangents.y), tuple(map(self._typed, cotangents.final))
+        (pulled,) = self.built.gradients(self.inputs, [pair])
         return pulled
 
     def found(self, result: Any) -> Found:
@@ -87,6 +99,7 @@ def _watched(prepared: Adapted, watch: Watching) -> Adapted:
     """Return the layer if what it is named for runs; FallbackError if something else does."""
     watch.begin()
     prepared.call(FORWARD, None)
+    prepared.first.clear()  # the profiler was on that clock
     if watch.lacking:
         raise FallbackError(f"something else ran: {watch.lacking}")
     return prepared

@@ -71,7 +71,7 @@ def _row(group: Group, entry: Entry) -> Row:
     if entry.timing is None:
         return Row(group, entry)
     seconds, work = entry.timing.median, group.work[entry.of]
-    ceiling = group.ceiling.get(entry.of)
+    ceiling = None if entry.device else group.ceiling.get(entry.of)  # measured on the CPU
     return Row(
         group,
         entry,

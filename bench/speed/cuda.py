@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...verify.subjects import subject_named
+from ...verify.subjects.profiling import Route, seen
 from ...verify.subjects.protocol import Subject
+from ...verify.subjects.torch_elsewhere import CUDNN, OWN_KERNELS
 from ...verify.subjects.torch_module import import_torch
 from ..plan import UnsupportedError
 from .cliffs import Device, algorithm
-from .contender import FORWARD, TRAINING, Prepared
+from .contender import FORWARD, TRAINING, FallbackError, Prepared
 from .problem import Problem
 from .torch_compiled import CAP, compile_now, compiled
 from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for
@@ -32,15 +35,17 @@ EVENTS = 20
 
 
 @contextmanager
-def without_cudnn() -> Iterator[None]:
-    """Run CUDA layers on PyTorch's own kernels."""
+def without_tf32(*, cudnn: bool) -> Iterator[None]:
+    """Run CUDA layers by cuDNN, or on PyTorch's own kernels; float32 is float32."""
     torch = import_torch()
-    with torch.backends.cudnn.flags(enabled=False):
+    with torch.backends.cudnn.flags(enabled=cudnn, allow_tf32=False):
         yield
 
 
 class CudaPrepared(TorchPrepared):
-    """A layer on the device; every call waits for it."""
+    """A layer on the device; every call waits for it. ``cudnn`` may compute it."""
+
+    cudnn = False
 
     def __init__(
         self,
@@ -71,10 +76,11 @@ class CudaPrepared(TorchPrepared):
             "cold": self._timed(of, cotangents, cold=True),
             "clock_mhz": clock(),
             "kernels": self._kernels(of, cotangents),
-            "tf32": bool(self.torch.backends.cudnn.allow_tf32),
             "device": self.torch.cuda.get_device_name(),
             "cudnn": self.torch.backends.cudnn.version(),
         }
+        if not self.cudnn:
+            return found
         predicted = algorithm(
             self.problem.cell, self.problem.shape, self.problem.dtype, described(self.torch),
             backward=of != FORWARD,
@@ -104,7 +110,8 @@ class CudaPrepared(TorchPrepared):
         with profile(activities=[ProfilerActivity.CUDA]) as p:
             self.call(of, cotangents)
         spent: dict[str, float] = {}
-        for event in p.events() or ():
+        _, kernels = seen(p.events())
+        for event in (e for e in p.events() or () if e.name in kernels):
             spent[event.name] = spent.get(event.name, 0.0) + event.device_time
         return sorted(spent, key=lambda name: -spent[name])[:8]
 
@@ -213,8 +220,27 @@ class CudaContender:
         made = {"cudnn-graph": GraphPrepared, COMPILED: CompiledPrepared}.get(
             self.kind, CudaPrepared
         )
-        backend = without_cudnn if self.kind == "torch-cuda" else nullcontext
-        return made(problem, self.subject, backend)
+        backend = partial(without_tf32, cudnn=self.kind.startswith("cudnn"))
+        if self.kind in ROUTES:
+            prove(CudaPrepared(problem, self.subject, backend), ROUTES[self.kind])
+        prepared = made(problem, self.subject, backend)
+        prepared.cudnn = self.kind.startswith("cudnn")
+        return prepared
+
+
+ROUTES = {"cudnn": CUDNN, "cudnn-graph": CUDNN, "torch-cuda": OWN_KERNELS}
+"""What has to run for a family to be what its name says; what compiles raises if it cannot."""
+
+
+def prove(prepared: TorchPrepared, route: Route) -> None:
+    """Look at a training step; FallbackError if something else runs than should."""
+    from torch.profiler import ProfilerActivity, profile
+
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if route.on_device else [])]
+    with profile(activities=kinds) as p:
+        prepared.call(TRAINING, prepared.own(prepared.problem.cotangents()))
+    if lacking := route.lacks(*seen(p.events()), backward=True):
+        raise FallbackError(f"something else ran: {lacking}")
 
 
 def described(torch: Any) -> Device:
@@ -230,7 +256,7 @@ def clock() -> list[float]:
         said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [float(line) for line in said.stdout.split()]
+    return [float(word) for word in said.stdout.split() if word.isdigit()]
 
 
 def product(torch: Any, m: int, k: int, n: int, dtype: str) -> Callable[[], object]:

@@ -70,7 +70,7 @@ class Expected:
         What a cell has besides may be out of reach: a Skip cell's own weights have gradients that
         are sums over all units of terms that cancel.
         """
-        half = self.y.arithmetic.dtype.name in HALVES
+        half = self.y.arithmetic.dtype_name in HALVES
         names = ("W", "U", "b") if half else ("x", "W", "U", "b")
         return not {"y", *(f"gradient of {name}" for name in names)} & {*self.blind}
 
@@ -82,7 +82,7 @@ def share(dtype: str) -> float:
 
 def _sharp(b: Bounded) -> bool:
     scale = float(np.max(np.abs(b.value)))
-    return scale == 0 or float(np.median(b.bound)) <= share(b.arithmetic.dtype.name) * scale
+    return scale == 0 or float(np.median(b.bound)) <= share(b.arithmetic.dtype_name) * scale
 
 
 def expected(problem: Problem, work: float = WORK) -> Expected:

@@ -1,6 +1,7 @@
 """Which cases are recorded: few and small, yet wrong layers show in them.
 
-At least one case for each check, and for the sharpest checks more; the choice is by greedy cover
+At least one case for each check but ``algorithms``, whose cases are too large (``wide`` has widths
+of 33, 65 and 129), and for the sharpest checks more; the choice is by greedy cover
 over the mutants (``seeing``), cheapest first. The same cases in every dtype.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,19 @@ class Form:
 
 @dataclass(frozen=True)
 class Entry:
-    """One case of one check; ``sha256`` is the digest of its file."""
+    """One case of one check; ``sha256`` is the digest of its file.
+
+    ``ran`` says what ran, where the subject knows, ``lacking`` what should have and did not, and
+    ``flags`` what the framework was set to.
+    """
 
     check: str
     case: dict[str, Any]
     file: str
     sha256: str
+    ran: str = ""
+    lacking: str = ""
+    flags: dict[str, bool] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -59,10 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recording:
-    """What ``recording.json`` holds; ``device`` is about the GPU, where there is one.
-
-    ``ran`` says what ran, where the subject knows, and ``lacking`` what should have and did not.
-    """
+    """What ``recording.json`` holds; ``device`` is about the GPU, where there is one."""
 
     schema: str
     subject: str
@@ -79,8 +83,6 @@ class Recording:
     machine: dict[str, str]
     source: str
     device: dict[str, str]
-    ran: str
-    lacking: str
     entries: tuple[Entry, ...]
 
     @property
@@ -220,7 +222,7 @@ def subject(name: str, folder: Path) -> Replayed:
         recording.cells,
         recording.told,
         {(e.check, e.text): partial(read_trace, folder, e) for e in recording.entries},
-        Watched(recording.ran, recording.lacking),
+        Watched({(e.check, e.text): (e.ran, e.lacking) for e in recording.entries}),
     )
 
 

@@ -60,14 +60,15 @@ def record(
         plan = ask(step="plan", dtype=dtype, seed=seed)
         on_plan(len(plan["cases"]))
         entries: list[Entry] = []
-        seen: dict[str, Any] = {"device": {}, "ran": "", "lacking": ""}
+        device: dict[str, str] = {}
         for number, (check, case) in enumerate(plan["cases"]):
             if Case.from_json(case).dtype in ask.dead:
                 continue
             name = f"{number:03}-{check}.safetensors"
-            digest, last = ask.take(check, case, part / name)
-            seen |= {key: value for key, value in last.items() if key in seen and value}
-            entries.append(Entry(check, json.loads(case), name, digest))
+            digest, seen = ask.take(check, case, part / name)
+            device = seen.get("device") or device
+            about = {key: seen[key] for key in ("ran", "lacking", "flags") if key in seen}
+            entries.append(Entry(check, json.loads(case), name, digest, **about))
             yield entries[-1]
         recording = Recording(
             schema=files.SCHEMA,
@@ -78,7 +79,7 @@ def record(
             options={k: v for k, v in asdict(described.options).items() if k != "reasons"},
             reasons=described.options.reasons,
             version=described.version,
-            **seen,
+            device=device,
             entries=tuple(entries),
             **provenance.header(command, seed),
         )

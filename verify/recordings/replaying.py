@@ -39,15 +39,30 @@ Key = tuple[str, str]
 """A check's id, and a case as JSON."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
-    """What was seen to run when the recording was made."""
+    """What was seen to run when cases were recorded, of those that were replayed since ``begin``.
 
-    told: str
-    lacking: str
+    ``of`` has, by check and case, what ran and what was lacking.
+    """
+
+    of: Mapping[Key, tuple[str, str]]
+    replayed: dict[Key, None] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Nothing: nothing more is seen."""
+        """Forget what was replayed."""
+        self.replayed.clear()
+
+    @property
+    def told(self) -> str:
+        """What ran, as the case says that says most; first of those in which something lacked."""
+        said = [self.of[key] for key in self.replayed]
+        return max(said, key=lambda one: (bool(one[1]), len(one[0])), default=("", ""))[0]
+
+    @property
+    def lacking(self) -> str:
+        """What was lacking, each thing once."""
+        return ", ".join(dict.fromkeys(filter(None, (self.of[k][1] for k in self.replayed))))
 
 
 @dataclass
@@ -92,6 +107,8 @@ class Replayed:
             if key not in self.held:
                 raise NotOffered("the recording does not hold this case")
             self._trace = self.held[key]()
+            if self.watch is not None:
+                self.watch.replayed[key] = None
             self._left = [call for call in self._trace.calls if call.inputs is not None]
             with numbers_through(self._numbers):
                 return check.run(subject, case)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...reference.functions import Array
-from ..arithmetic import FINER, assuming, chosen_dtypes
+from ..arithmetic import FINER, PackageMissing, assuming, chosen_dtypes
 from ..calling import NotOffered, SubjectCrashed, recording
 from ..case import Case, numbers_through
 from ..check import Mismatch, Undecided
@@ -74,16 +74,33 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     dtypes = chosen_dtypes(subject.dtypes, dtype)
     if not dtypes:
         return {"problem": f"the subject does not compute in {dtype}"}
-    cases = [(id, case.to_json()) for d in dtypes for id, case in chosen(subject, d, seed)]
-    return {"form": vars(form), "dtypes": dtypes, "cases": cases}
+    cases, there = [], []
+    for d in dtypes:
+        try:
+            cases += [(id, case.to_json()) for id, case in chosen(subject, d, seed)]
+        except PackageMissing as missing:
+            if len(dtypes) == 1:
+                return {"problem": str(missing)}
+            continue
+        there.append(d)
+    return {"form": vars(form), "dtypes": there, "cases": cases}
 
 
 def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
-    """Record one case into a file; return its digest and what is known of the device."""
-    digest = write_trace(Path(path), observed(subject, check, Case.from_json(case)))
+    """Record one case into a file; return its digest, the device, what ran, and the flags."""
     watch: Watching | None = getattr(subject, "watch", None)
-    seen = {"ran": watch.told, "lacking": watch.lacking} if watch else {"ran": "", "lacking": ""}
-    return {"sha256": digest, "device": device(), **seen}
+    if watch is not None:
+        watch.begin()
+    asked = Case.from_json(case)
+    digest = write_trace(Path(path), observed(subject, check, asked))
+    flags = getattr(subject, "flags", None)
+    return {
+        "sha256": digest,
+        "device": device(),
+        "ran": watch.told if watch else "",
+        "lacking": watch.lacking if watch else "",
+        "flags": flags(asked) if flags else {},
+    }
 
 
 def device() -> dict[str, str]:
@@ -91,18 +108,13 @@ def device() -> dict[str, str]:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return {}
-    backends = torch.backends
     return {
         "name": torch.cuda.get_device_name(),
         "capability": ".".join(map(str, torch.cuda.get_device_capability())),
         "driver": _driver(),
         "cuda": str(torch.version.cuda),
-        "cudnn": str(backends.cudnn.version()),
-        "cudnn.enabled": str(backends.cudnn.enabled),
-        "cudnn.allow_tf32": str(backends.cudnn.allow_tf32),
-        "cudnn.deterministic": str(backends.cudnn.deterministic),
-        "cudnn.benchmark": str(backends.cudnn.benchmark),
-        "matmul.allow_tf32": str(backends.cuda.matmul.allow_tf32),
+        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn.deterministic": str(torch.backends.cudnn.deterministic),
         "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
     }
 

@@ -1,20 +1,22 @@
 """torch.nn's layers on a GPU, by cuDNN or by PyTorch's own kernels, and under torch.compile.
 
 What a subject is named for has to run, and PyTorch's profiler says whether it did; where it did not
-the verdict is *fallback*. ``cudnn`` has the weights in one piece of memory, as ``nn.LSTM`` makes
-them, ``cudnn-unflattened`` has them apart, ``torch-cuda`` has cuDNN switched off. ``torch-compile``
-is what ``torch.compile`` makes of a layer, which is nothing by default (``allow_rnn`` of PyTorch
-2.13 is off), and of a cell in a Python loop, which is a program for every set of sizes.
+the verdict is *fallback*. ``cudnn`` has the weights as ``nn.LSTM`` makes them, in one piece of
+memory (bfloat16 aside), ``cudnn-unflattened`` has them apart, ``torch-cuda`` has cuDNN switched
+off. ``torch-compile`` is what ``torch.compile`` makes of a layer, which is nothing by default
+(``allow_rnn`` of PyTorch 2.13 is off), and of a cell in a Python loop, which is a program for every
+set of sizes.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from ...reference.functions import Array
@@ -35,14 +37,18 @@ from .torch_layers import (
 from .torch_module import TorchModule, import_torch
 
 CUDNN = Route("cuDNN", ("aten::_cudnn_rnn",), ("aten::_cudnn_rnn_backward",), on_device=True)
+APART = replace(CUDNN, without=("aten::_cudnn_rnn_flatten_weight",))
 OWN_KERNELS = Route("PyTorch's own kernels", without=("aten::_cudnn_rnn",), on_device=True)
 COMPILED = Route("compiled code", ("Torch-Compiled Region",))
 
-LIMITS = ("recompile_limit", "cache_size_limit")
-"""What torch.compile's limit on programs for one function is called, in newer and older PyTorch."""
+LIMITS = (
+    "recompile_limit", "accumulated_recompile_limit",
+    "cache_size_limit", "accumulated_cache_size_limit",
+)  # fmt: skip
+"""What torch.compile's limits on programs for a function are called, in newer and older PyTorch."""
 
-PROGRAMS = 256
-"""The limit, raised: sizes differ from case to case."""
+PROGRAMS = 100_000
+"""The limits, raised: sizes differ from case to case, and one process holds many checks."""
 
 
 def import_torch_with(device: str) -> Any:
@@ -69,7 +75,7 @@ class CudaLayer(TorchLayer):
     @property
     def cudnn(self) -> bool:
         """Whether cuDNN is switched on."""
-        return self.watch.route is CUDNN
+        return self.watch.route in (CUDNN, APART)
 
     def version(self) -> str:
         """Return what computes: PyTorch, CUDA, cuDNN, and the GPU."""
@@ -83,15 +89,20 @@ class CudaLayer(TorchLayer):
         torch = import_torch()
         module = self.module(torch, case).to(self.device)
         if not self.flattened:
-            for name, parameter in list(module.named_parameters()):
-                setattr(module, name, torch.nn.Parameter(parameter.detach().clone()))
+            take_apart(torch, module)
         return TorchModule(
             module, case, call_layer, device=self.device, watch=self.watch,
             setting=partial(cuda_setting, torch, case, cudnn=self.cudnn),
         )  # fmt: skip
 
+    def flags(self, case: Case) -> dict[str, bool]:
+        """Return what PyTorch is set to for a case."""
+        return cuda_flags(case, cudnn=self.cudnn)
+
     def caller(self, case: Case) -> str:
-        """Return source that imports, sets, builds and calls the layer on the device."""
+        """Return source that imports, sets, builds and calls the layer; "" if it is taken apart."""
+        if not self.flattened:
+            return ""
         given = depth_arguments(case) | ({} if case.bias else {"bias": False})
         given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
         tf32 = case.dtype == "tf32"
@@ -104,24 +115,39 @@ class CudaLayer(TorchLayer):
         return torch_caller.source(lines, case, given, takes_dtype=True, device=self.device)
 
 
+def take_apart(torch: Any, module: Any) -> None:
+    """Give every weight memory of its own, and keep the module from putting them together again."""
+    for name, parameter in list(module.named_parameters()):
+        setattr(module, name, torch.nn.Parameter(parameter.detach().clone()))
+    module._flat_weight_refs = [weakref.ref(weight) for weight in module._flat_weights]
+
+
+def cuda_flags(case: Case, *, cudnn: bool) -> dict[str, bool]:
+    """Return what PyTorch is set to: no algorithm is chosen by time, TF32 only if asked for."""
+    tf32 = case.dtype == "tf32"
+    return {
+        "cudnn.enabled": cudnn,
+        "cudnn.benchmark": False,
+        "cudnn.allow_tf32": tf32,
+        "cuda.matmul.allow_tf32": tf32,
+    }
+
+
 @contextmanager
 def cuda_setting(torch: Any, case: Case, *, cudnn: bool) -> Iterator[None]:
-    """Switch cuDNN and TF32 on or off, and let no algorithm be chosen by timing it."""
-    backends, tf32 = torch.backends, case.dtype == "tf32"
-    wanted = (
-        (backends.cudnn, "enabled", cudnn),
-        (backends.cudnn, "benchmark", False),
-        (backends.cudnn, "allow_tf32", tf32),
-        (backends.cuda.matmul, "allow_tf32", tf32),
-    )
-    before = [getattr(place, name) for place, name, _ in wanted]
-    for place, name, value in wanted:
-        setattr(place, name, value)
+    """Set PyTorch's flags while the block runs."""
+    wanted = []
+    for name, value in cuda_flags(case, cudnn=cudnn).items():
+        *path, flag = name.split(".")
+        wanted.append((reduce(getattr, path, torch.backends), flag, value))
+    before = [getattr(place, flag) for place, flag, _ in wanted]
+    for place, flag, value in wanted:
+        setattr(place, flag, value)
     try:
         yield
     finally:
-        for (place, name, _), value in zip(wanted, before, strict=True):
-            setattr(place, name, value)
+        for (place, flag, _), value in zip(wanted, before, strict=True):
+            setattr(place, flag, value)
 
 
 @dataclass(frozen=True)
@@ -184,14 +210,13 @@ class CompiledCell(TorchCell):
 def many_programs(torch: Any) -> Iterator[None]:
     """Let one function have many programs; beyond its limit PyTorch would stop compiling."""
     config = torch._dynamo.config
-    name = next(name for name in LIMITS if hasattr(config, name))
-    with config.patch({name: PROGRAMS}):
+    with config.patch({name: PROGRAMS for name in LIMITS if hasattr(config, name)}):
         yield
 
 
 def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = True) -> CudaLayer:
     options = replace(like.options, algorithms=True)
-    if route is CUDNN:
+    if route in (CUDNN, APART):
         options = replace(options, jvp=False, reasons=(("jvp", "cuDNN has no forward mode"),))
     return CudaLayer(
         f"{family}:{_kind(like)}", like.kind, like.reference, options, like.nonlinearity, DTYPES,
@@ -216,7 +241,7 @@ _CELLS = [subject for subject in ON_CPU if isinstance(subject, TorchCell)]
 
 SUBJECTS = (
     *(_cuda("cudnn", CUDNN, like) for like in _LAYERS),
-    *(_cuda("cudnn-unflattened", CUDNN, like, flattened=False) for like in _LAYERS),
+    *(_cuda("cudnn-unflattened", APART, like, flattened=False) for like in _LAYERS),
     *(_cuda("torch-cuda", OWN_KERNELS, like) for like in _LAYERS),
     *(_compiled(like) for like in (*_LAYERS, *_CELLS)),
     *(_compiled(like, "torch-compile-cuda", device="cuda") for like in _CELLS),
