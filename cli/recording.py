@@ -39,7 +39,7 @@ def record(
     """Record what SUBJECT computes on this machine.
 
     The folder DIR can be verified on any other machine, without the layer, its framework or its
-    GPU: gatewise verify recording:DIR. On a GPU, --memory 0: drivers reserve more than they take.
+    GPU: gatewise verify recording:DIR. A layer on a GPU has no memory limit.
     """
     from ..reports.terminal import progress
     from ..verify.reading import RunFileError
