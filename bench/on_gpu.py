@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 
 LAYERS = ("RNN", "LSTM", "GRU")
-HALVES = "float32,float16,bfloat16"
+TIMED = "float32,float16,bfloat16"
 ENDED = 30.0
 """Seconds that an interrupted command has for writing down where it is."""
 
@@ -61,7 +61,7 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("compiled", "verify torch-compile-cuda:* --budget quick --dtype float32 "
              f"--timeout 60 {held}", 50, needs_gpu=False),
         Step("deepbench", "bench speed cudnn:LSTM cudnn-graph:LSTM torch-cuda:LSTM --pass forward "
-             f"--shapes deepbench --dtype {HALVES} {timed}", 50),
+             f"--shapes deepbench --dtype {TIMED} {timed}", 50),
     )  # fmt: skip
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..reference.functions import Array
-from .arithmetic import BFLOAT16, BFLOAT16_STORED, FLOAT16, FLOAT16_STORED
+from .arithmetic import HALVES
 from .bounded import Bounded
 
 MENTIONED = 6
 """Quantities that a message names beside the worst."""
 
-HALVES = (FLOAT16.name, FLOAT16_STORED.name, BFLOAT16.name, BFLOAT16_STORED.name)
 SHARP = {"float64": 2.0**-25, **dict.fromkeys(HALVES, 0.2)}
 """A comparison counts if its bound is below this share of the largest value; else it is blind.
 
@@ -98,7 +97,7 @@ class Ledger:
         bound = expected.bound
         ratio = in_bounds(got.astype(np.float64), expected.value, bound)
         scale = float(np.max(np.abs(expected.value)))
-        share = self.share or SHARP.get(expected.arithmetic.name, SHARP_ELSEWHERE)
+        share = self.share or SHARP.get(expected.arithmetic.dtype_name, SHARP_ELSEWHERE)
         sharp = share * scale
         telling = (ratio > 1) | (bound <= sharp)
         where = np.unravel_index(int(np.argmax(np.where(telling, ratio, -1.0))), ratio.shape)

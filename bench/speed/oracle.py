@@ -16,7 +16,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ...verify.arithmetic import ARITHMETICS, FINER, Arithmetic
+from ...verify.arithmetic import ARITHMETICS, FINER, HALVES, Arithmetic
 from ...verify.bounded import Bounded
 from ...verify.check import SHARP, SHARP_ELSEWHERE
 from ..plan import UnsupportedError
@@ -29,8 +29,8 @@ FEWEST = 4
 """Steps below which nothing is known of a recurrence."""
 
 
-HALVES = {"float16": 0.5, "bfloat16": 0.5}
-"""Dtypes of 16 bits, and the share of the largest number that their bounds may reach.
+WIDEST = 0.5
+"""The share of the largest number that bounds of halves may reach.
 
 Some dozen roundings to 8 bits leave no more: a wrong formula is still seen, a coarse one is not.
 """
@@ -77,7 +77,7 @@ class Expected:
 
 def share(dtype: str) -> float:
     """Return the share of the largest number that a bound may reach and still mean something."""
-    return HALVES.get(dtype, SHARP.get(dtype, SHARP_ELSEWHERE))
+    return WIDEST if dtype in HALVES else SHARP.get(dtype, SHARP_ELSEWHERE)
 
 
 def _sharp(b: Bounded) -> bool:

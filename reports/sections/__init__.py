@@ -60,4 +60,7 @@ def _fitting(kind: str) -> Iterator[None]:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RunFileError(f"the rows of {kind} do not fit together ({why:.200})") from error
+        raise RunFileError(
+            f"the rows of {kind} do not fit together ({why:.200}); if nobody has changed the run, "
+            "please report it: then gatewise is wrong"
+        ) from error

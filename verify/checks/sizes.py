@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from ..arithmetic import HALVES
 from ..case import SUBNORMAL, Case
 from ..cases import SEEDS, cases, coinciding, flag, integers
 from ..subjects.protocol import Subject
 from .against_reference import BACK, both
-from .subject_check import LONGEST, SubjectCheck
+from .subject_check import SubjectCheck
 
 WIDTHS = (33, 65, 129)
 """Hidden widths just past the tiles of kernels."""
@@ -36,7 +37,7 @@ def wide_cases(subject: Subject, dtype: str) -> Iterator[Case]:
 
     In halves of one step: over more, bounds on sums of so many terms mean nothing.
     """
-    steps = 1 if dtype in LONGEST else 3
+    steps = 1 if dtype in HALVES else 3
     plain = Case(steps, 2, 5, 4, dtype=dtype, state=subject.options.state)
     for number, width in enumerate(WIDTHS):
         yield replace(plain, H=width, seed=number)
@@ -50,7 +51,7 @@ def draw_wide(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     """Draw wide cases of few steps."""
     return st.builds(
         Case,
-        T=st.just(1) if dtype in LONGEST else st.integers(2, 3),
+        T=st.just(1) if dtype in HALVES else st.integers(2, 3),
         B=st.integers(2, 4),
         D=st.integers(1, 40),
         H=integers(20, 140),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ...reference.functions import Array
 from ...reference.layer import Gradient, Layer, Output
 from ...reference.parameters import Parameters
-from ..arithmetic import FINER, assuming
+from ..arithmetic import FINER, HALVES, assuming
 from ..bounded import Bounded
 from ..calling import Called, layer_of
 from ..case import Case
@@ -32,7 +32,7 @@ from ..oracle import (
     reference_parameters,
 )
 from ..subjects.protocol import Inputs, Subject
-from .subject_check import LONGEST, SubjectCheck
+from .subject_check import SubjectCheck
 
 ROWS = 96
 """Rows of one call, each with a mask of its own."""
@@ -207,7 +207,7 @@ def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
     for rate in (0.5, 0.25, 1.0, 0.0):
         state = subject.options.state
         plain = Case(2, ROWS, 2, 3, layers=2, dropout=rate, state=state, dtype=dtype)
-        searched = SEARCHED // 10 if dtype in LONGEST else SEARCHED
+        searched = SEARCHED // 10 if dtype in HALVES else SEARCHED
         seeds = (replace(plain, seed=seed) for seed in range(searched))
         narrow = FINER.get(dtype, (dtype,))[0]
         with assuming(dtype, narrow):
