@@ -9,6 +9,9 @@ from gatewise.verify.runner import Verdict
 
 CASE = '{"T": 3, "B": 1, "D": 2, "H": 2, "scale": "large"}'
 
+HOSTILE = """</style></title><script>alert(1)</script><img src=x onerror=alert(1)>"'&{{7*7}}"""
+"""What must be shown as text, wherever it comes from."""
+
 
 def verdict(subject: str = "torch:LSTM", check: str = "forward", **changes: Any) -> Verdict:
     """A verdict that passed, unless changed."""

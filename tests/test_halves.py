@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wrong_in_training
+from gatewise.cli import common
 from gatewise.reference.functions import sigmoid
+from gatewise.verify import arithmetic
 from gatewise.verify.arithmetic import (
     ARITHMETICS,
     FINER,
@@ -226,6 +228,7 @@ def test_tensors_and_arrays_hold_the_same_bits(dtype):
     for array in (whole, whole[::2, 1::3], np.broadcast_to(whole[:1], (3, 6))):
         tensor = tensor_of(torch, array)
         assert str(tensor.dtype) == f"torch.{dtype}"
+        assert tensor.stride() == tuple(step // array.itemsize for step in array.strides)
         again = array_of(torch, tensor)
         assert again.dtype == array.dtype
         assert again.tobytes() == array.tobytes()
@@ -244,6 +247,11 @@ def test_without_ml_dtypes_bfloat16_is_not_tested(monkeypatch):
     assert verdict.status == "not tested"
     assert verdict.message.endswith("install it with: pip install 'gatewise[bfloat16]'")
     assert held(subject_named("torch:LSTM"), "smoke", "float16").status == "passed"
+
+
+def test_the_commands_know_all_dtypes():
+    """They list them without importing what knows them."""
+    assert common.DTYPES == arithmetic.DTYPES
 
 
 def test_which_dtypes_are_held():

@@ -24,7 +24,7 @@ LOST_IN_HALVES = {"D01", "F12", "F12b", "G19", "J02", "M10"}
 def as_wide_as_allowed(monkeypatch):
     """Let every comparison have the widest bound that counts as sharp."""
     widened(monkeypatch, lambda ledger, expected: ledger.share or checking.SHARP.get(
-        expected.arithmetic.name, checking.SHARP_ELSEWHERE))  # fmt: skip
+        expected.arithmetic.dtype_name, checking.SHARP_ELSEWHERE))  # fmt: skip
 
 
 @pytest.fixture

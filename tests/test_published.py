@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from gatewise.bench.run import BenchRun
+from gatewise.reports import summary, tables
 from gatewise.reports.any_run import read
+from gatewise.reports.benches import as_link
 from gatewise.reports.formats import written
 from gatewise.reports.sections import ORDER
+from gatewise.reports.together import together
+from gatewise.verify.run_files import Run
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "reports" / "published"
@@ -57,9 +61,19 @@ def test_nothing_of_it_names_a_place_on_a_machine(path):
     assert LOCAL.findall(path.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("name", ["badge.json", "junit.xml"])
+@pytest.mark.parametrize("name", ["badge.json", "junit.xml", "report.md"])
 def test_it_was_made_of_these_runs(name):
     assert written([*RUNS.values()], Path(name)) == (PUBLISHED / name).read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_these_runs_say():
+    """Its first line, every result, and the number of each; drawing it all takes too long here."""
+    rows = summary.entries(together([run for run in RUNS.values() if isinstance(run, Run)]))
+    page = (PUBLISHED / "index.html").read_text(encoding="utf-8")
+
+    assert page.count(f"{summary.headline(rows).text}</h1>") == 1
+    assert as_link(tables.as_csv(rows)) in page
+    assert f"All {len(rows)} results (CSV)" in page
 
 
 def test_it_is_modest_in_size():

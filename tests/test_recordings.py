@@ -18,7 +18,7 @@ from gatewise.verify.oracle import draw_inputs
 from gatewise.verify.recordings import files
 from gatewise.verify.recordings.chosen import MASKED, chosen
 from gatewise.verify.recordings.record import record
-from gatewise.verify.recordings.replaying import UNANSWERED
+from gatewise.verify.recordings.replaying import UNANSWERED, Replayed
 from gatewise.verify.recordings.seeing import replayed
 from gatewise.verify.recordings.taking import form_of, observed
 from gatewise.verify.recordings.trace import Store
@@ -220,6 +220,21 @@ def test_numbers_that_safetensors_lacks_are_held_exactly():
     assert store.other == {"y": "bfloat16"}
     assert store.arrays["y"].dtype == np.float32
     assert (store.arrays["y"] == numbers.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32"])
+@pytest.mark.parametrize("check", ["forward", "gradient", "transition"])
+def test_halves_and_tf32_are_replayed(check, dtype):
+    """As they were recorded: through files, which hold bfloat16 as float32."""
+    case = Case(40 if check == "transition" else 1, 2, 3, 4, dtype=dtype)
+    layer = subject_named("torch:GRU")
+    data = files.encoded(observed(layer, check, case))
+    held = {(check, case.to_json()): lambda: files.parse_trace(Path("recorded"), data)}
+    subject = Replayed("recording:x", layer, layer.options, (dtype,), layer.cells, "", held)
+    said = verdict(subject, check, case)
+
+    assert said.status == "passed", said.message
+    assert said.worst_ratio > 0
 
 
 def test_other_seeds_record_other_numbers():

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from gatewise.cli import main
 from gatewise.reports import schemas
 from gatewise.verify.case import Case
+from gatewise.verify.checks import check_named
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.reading import RunFileError
 from gatewise.verify.recordings import files
 from gatewise.verify.recordings.files import Entry, Form, Recording
 from gatewise.verify.recordings.taking import observed
+from gatewise.verify.runner import hold
 from gatewise.verify.subjects import subject_named
 
 CASE = Case(4, 3, 2, 5)
@@ -93,6 +95,19 @@ def test_its_index_is_valid_by_the_schema(right):
     assert holds(index)
     assert not holds(index | {"schema": "gatewise.recording/0"})
     assert not holds(index | {"entries": [{"check": "smoke"}]})
+
+
+def test_what_ran_is_read_case_by_case(folder):
+    """One in which something else ran is no pass; the others are."""
+    said = index(folder)
+    said["entries"][1] |= {"ran": "cuDNN in 0 of 1 profiled calls", "lacking": "no cuDNN"}
+    put(folder, said)
+    subject = files.subject("recording:there", folder)
+    verdicts = {check: hold(subject, check_named(check), "float64") for check in CHECKS}
+
+    assert {check: v.status for check, v in verdicts.items()} == {
+        "smoke": "passed", "forward": "fallback", "gradient": "passed"}  # fmt: skip
+    assert verdicts["forward"].ran == "cuDNN in 0 of 1 profiled calls"
 
 
 def test_one_bit(folder):

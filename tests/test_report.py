@@ -1,33 +1,25 @@
 """The report says what happened, shows foreign text as text, and loads nothing."""
 
-import base64
-import csv
-import io
 import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gatewise.reference.documents import examples
 from gatewise.reference.equation import equations
-from gatewise.reports import conventions, summary, tables, wording
+from gatewise.reports import summary, tables, wording
 from gatewise.reports.page import render
 from gatewise.reports.typeset import mathml
-from gatewise.verify import run_files
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.diagnosis.diagnosis import Diagnosis, Explanation
-from gatewise.verify.reading import RunFileError
 from gatewise.verify.run_files import Planned, Run
 from gatewise.verify.runner import Verdict
 from gatewise.verify.subjects import subject_named
-from made_runs import CASE, Page, failure, run, verdict, words
+from made_runs import CASE, HOSTILE, Page, failure, run, verdict, words
 
 CHECKS = [check.id for check in subject_checks() if check.concerns(subject_named("torch:GRU"))]
-HOSTILE = """</style></title><script>alert(1)</script><img src=x onerror=alert(1)>"'&{{7*7}}"""
 
 
 def first_line(made: Run) -> str:
@@ -279,84 +271,3 @@ def test_parts_of_texts() -> None:
     assert {wording.case_items(text) for text in ("", "[1]", "{", "[" * 10**5)} == {()}
     ids = ("gradient[lstm]", "chain.states", "gradient[gru]")
     assert wording.families(ids) == {"gradient": ("lstm", "gru"), "chain.states": ()}
-
-
-class TestDiagnoses:
-    """What explains failures stands first on the page."""
-
-    DIAGNOSIS = Diagnosis(
-        "torch:LSTM", "float64", "explained", ("forward",),
-        [Explanation((HOSTILE,), (f"Gates are swapped. {HOSTILE}",), ("swap them back",))],
-        tried=10**18, experiments=3, runner_up=4.2e11, runner_up_name="L02",
-    )  # fmt: skip
-
-    def test_are_shown_as_text(self) -> None:
-        html = render(replace(run(verdict()), diagnoses=(self.DIAGNOSIS,)))
-        assert "Gates are swapped. &lt;" in html
-        assert HOSTILE not in html
-        assert "4.2·10¹¹ times that" in html
-
-    def test_without_an_explanation_the_page_says_so(self) -> None:
-        unknown = Diagnosis("torch:LSTM", "float64", "unexplained", message="no known mistake")
-        assert "no known mistake" in render(replace(run(verdict()), diagnoses=(unknown,)))
-
-    def test_that_have_another_form_are_refused(self, tmp_path: Path) -> None:
-        run_files.start(tmp_path / "r", command="c", seed=0, budget="quick", planned=[])
-        (tmp_path / "r" / "diagnoses.jsonl").write_text('{"subject": 3}\n')
-        with pytest.raises(RunFileError, match=r"diagnoses.jsonl:1: subject: expected str"):
-            run_files.read(tmp_path / "r")
-
-
-class TestConventions:
-    """How subjects mean their parameters, as their adapters state it."""
-
-    def test_are_a_table_of_the_subjects_that_state_one(self) -> None:
-        names = ["keras:GRU", "haiku:LSTM (run 2)", "torch:LSTM", "my.py:LSTM"]
-        (section,) = conventions.section(names)
-        rows = {row[0]: row[1:6] for row in section.parts[0].rows}
-        assert rows == {
-            "keras:GRU": ("z r n", "[D, 3H]", "zrn, zrm",
-                          "after the product, z = share of the old kept", ""),
-            "haiku:LSTM (run 2)": ("i g f o", "[D+H, 4H]", "igfo", "", "f + 1"),
-            "torch:LSTM": ("i f g o", "[4H, D]", "ifgo, ifgo", "", ""),
-        }  # fmt: skip
-
-    def test_are_left_out_where_nobody_states_one(self) -> None:
-        assert 'id="conventions"' in render(run(verdict("torch:LSTM")))
-        assert 'id="conventions"' not in render(run(verdict("my.py:LSTM")))
-
-
-class TestLargeRuns:
-    """The table can be filtered, and many results are counted where there is no place for each."""
-
-    def test_columns_are_filtered_by_dtype_and_cell(self) -> None:
-        """No text of a run becomes a name on the page: boxes and columns are numbered."""
-        made = run(verdict("a"), verdict("a", dtype="float32"), verdict("b", cell=HOSTILE))
-        page = Page(render(made))
-        boxes = [a["id"] for tag, a in page.tags if tag == "input"]
-        columns = [a.get("class", "").split() for tag, a in page.tags if tag == "col"][1:]
-
-        assert boxes == ["show-0", "show-1", "show-2", "show-3", "show-passed"]
-        assert columns == [["of-0", "of-2"], ["of-1", "of-2"], ["of-0", "of-3"]]
-
-    def test_every_box_has_its_rule(self) -> None:
-        made = run(*(verdict("a", status=status, check=status) for status in summary.WORST_FIRST))
-        html = render(made)
-        for box in re.findall(r'type="checkbox" id="([^"]*)"', html):
-            assert f"#{box}:not(:checked)" in html
-
-    def test_many_results_are_counted(self) -> None:
-        many = [verdict(f"s{s}", f"c{c}") for s in range(151) for c in range(100)]
-        html = render(run(failure("odd"), *many))
-        page = words(html)
-
-        assert "With 15101 results there is no place for each" in page
-        assert 'class="grid"' not in html
-        assert "4.0·10¹²" in page
-
-    def test_results_are_a_file_without_formulas(self) -> None:
-        html = render(run(verdict("=cmd()", worst="@x")))
-        link = re.search(r'download="results.csv" href="data:text/csv;base64,([^"]*)"', html)
-        assert link is not None
-        (row,) = csv.DictReader(io.StringIO(base64.b64decode(link[1]).decode()))
-        assert (row["subject"], row["worst in"], row["error/bound"]) == ("'=cmd()", "'@x", "0.25")

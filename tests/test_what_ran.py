@@ -7,7 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import cuda
+from gatewise.bench.speed.contender import FallbackError
+from gatewise.bench.speed.problem import Problem
+from gatewise.bench.speed.torch_layers import TorchPrepared, built_for
 from gatewise.reports import summary, tables
 from gatewise.reports.page import render
 from gatewise.verify import run_files
@@ -16,6 +20,7 @@ from gatewise.verify.checks import check_named, sizes
 from gatewise.verify.deviations import KNOWN, Deviation
 from gatewise.verify.oracle import draw_cotangents, draw_inputs
 from gatewise.verify.recordings.replaying import Watched
+from gatewise.verify.recordings.taking import taken
 from gatewise.verify.run_files import Planned
 from gatewise.verify.runner import BUDGETS, hold
 from gatewise.verify.subjects import profiling, subject_named, torch_elsewhere
@@ -168,6 +173,27 @@ def test_a_recording_knows_what_ran_case_by_case():
     assert (watched.told, watched.lacking) == ("no", "x")
 
 
+def test_a_recorded_case_has_its_flags_and_what_ran(tmp_path):
+    """As they were while the layer ran, not as they are afterwards."""
+    for dtype in ("float32", "tf32"):
+        case = Case(2, 2, 3, 4, dtype=dtype)
+        found = taken(here(), "smoke", case.to_json(), str(tmp_path / dtype))
+        assert found["flags"]["cudnn.allow_tf32"] is (dtype == "tf32")
+        assert found["flags"]["cuda.matmul.allow_tf32"] is (dtype == "tf32")
+        assert "oneDNN in 2 of 2" in found["ran"]
+
+
+def test_the_report_names_the_coarsest_arithmetic_that_was_needed(tmp_path):
+    """What explains most results does not explain all."""
+    planned = [Planned("torch:LSTM", check, "float16") for check in ("forward", "gradient")]
+    run_files.start(tmp_path / "run", command="c", seed=0, budget="quick", planned=planned)
+    for one, needed in zip(planned, ("float16, inside float32", "float16"), strict=True):
+        run_files.append(tmp_path / "run", Verdict(
+            "torch:LSTM", "lstm", one.check, "", [], "float16", 0, arithmetic=needed))  # fmt: skip
+    (row,) = tables.ran(summary.entries(run_files.read(tmp_path / "run")))
+    assert row.arithmetic == "float16"
+
+
 def test_all_limits_on_programs_are_raised():
     """Of one function, and of all together."""
     config = torch._dynamo.config
@@ -175,6 +201,20 @@ def test_all_limits_on_programs_are_raised():
     assert len(named) >= 2
     with torch_elsewhere.many_programs(torch):
         assert {getattr(config, name) for name in named} == {torch_elsewhere.PROGRAMS}
+
+
+@needs_onednn
+def test_nothing_is_timed_before_it_has_proven_to_be_what_it_is_named_for():
+    """What the GPU's contenders are held to, here by oneDNN: float32 runs it, float64 does not."""
+    subject, shape = subject_named("torch:LSTM"), Shape(T=3, B=2, D=4, H=5)
+    for dtype in ("float32", "float64"):
+        problem = Problem("lstm", shape, dtype)
+        prepared = TorchPrepared(problem, subject, built_for(problem, subject))
+        if dtype == "float32":
+            cuda.prove(prepared, ONEDNN)
+            continue
+        with pytest.raises(FallbackError, match="something else ran: aten::mkldnn_rnn_layer did"):
+            cuda.prove(prepared, ONEDNN)
 
 
 def test_clocks_that_are_not_told(monkeypatch):
@@ -234,11 +274,11 @@ def test_unflattened_weights_are_apart():
     subject = here(flattened=False)
     module = subject.build(Case(2, 2, 3, 4, dtype="float32")).module
     starts = [p.untyped_storage().data_ptr() for p in module.parameters()]
-    module(torch.zeros(2, 2, 3))
 
     assert len({*starts}) == len(starts)
-    assert starts == [p.untyped_storage().data_ptr() for p in module.parameters()]
     assert not module._weights_have_changed()  # else the next call would flatten them
+    module(torch.zeros(2, 2, 3))
+    assert starts == [p.untyped_storage().data_ptr() for p in module.parameters()]
     assert held(subject, "forward", case=Case(3, 2, 4, 5, dtype="float32")).worst_ratio <= 1
 
 
