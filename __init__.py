@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from .reference.errors import InputError
     from .reference.layer import Layer
     from .reference.parameters import Parameters, Sizes
-    from .verify.bounded import Bounded
-    from .verify.converting import convert
-    from .verify.holding import check
+    from .verify.api import check, convert
+    from .verify.numbers.bounded import Bounded
     from .verify.pytest_plugin import conforms
 
 _HOMES = {
-    "Bounded": ".verify.bounded",
+    "Bounded": ".verify.numbers.bounded",
     "InputError": ".reference.errors",
     "Layer": ".reference.layer",
     "Parameters": ".reference.parameters",
@@ -36,9 +35,9 @@ _HOMES = {
     "cells": ".reference.cells",
     "equations": ".reference.equation",
     "examples": ".reference.documents",
-    "check": ".verify.holding",
+    "check": ".verify.api",
     "conforms": ".verify.pytest_plugin",
-    "convert": ".verify.converting",
+    "convert": ".verify.api",
 }
 
 __all__ = [

@@ -23,8 +23,8 @@ BENCHES = {
 """Each bench, and how it is kept small: all of them end within ten minutes on two cores."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CONFORMANCE = Path("reports/out/conformance")
-DECLARED = Path("reports/conformance/deviations.toml")
-DECLARED_ABOVE_QUICK = Path("reports/conformance/deviations-standard.toml")
+DECLARED = Path("reports/results/conformance/deviations.toml")
+DECLARED_ABOVE_QUICK = Path("reports/results/conformance/deviations-standard.toml")
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def _benched(session: nox.Session, name: str, options: list[str]) -> str:
 def reference_speed(session: nox.Session) -> None:
     """Measure the reference beside torch.nn.LSTM, and gradcheck beside the gradient checks."""
     session.install(*CONSTRAINTS, "-e", ".[torch,test]")
-    session.run("python", "-m", "gatewise.bench.speed_ratio", *session.posargs)
-    session.run("python", "-m", "gatewise.bench.gradcheck_cost")
+    session.run("python", "-m", "gatewise.bench.scores.reference_speed", *session.posargs)
+    session.run("python", "-m", "gatewise.bench.scores.gradcheck")
 
 
 @nox.session
@@ -162,11 +162,11 @@ def publish(session: nox.Session) -> None:
     Wrong layers have the standard budget; right ones, which take every check, the quick one.
     """
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,onnx]")
-    runs, page = Path("reports/out/publish"), Path("reports/published")
+    runs, page = Path("reports/out/publish"), Path("reports/results/published")
     before = set(runs.glob("*/run.json"))
     commands = [
         ["verify", "torch:*", "onnxruntime:*", "--budget", "quick",
-         "--deviations", "reports/conformance/deviations.toml"],
+         "--deviations", "reports/results/conformance/deviations.toml"],
         ["mutants", "--only", "wrong", "--budget", "standard"],
         ["mutants", "--only", "right", "--budget", "quick"],
         ["claims"],
@@ -190,7 +190,7 @@ def gpu(session: nox.Session) -> None:
     names = [name for name in session.posargs if name != "--no-install"]
     if "--no-install" not in session.posargs:
         session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,record,bfloat16]")
-    command = ("python", "-m", "gatewise.bench.on_gpu", "-o", str(out))
+    command = ("python", "-m", "gatewise.cli.gpu", "-o", str(out))
     try:
         session.run(*command, *names, success_codes=[0, 3])
         whole = True
@@ -199,7 +199,7 @@ def gpu(session: nox.Session) -> None:
     page = out / "index.html"
     if runs := sorted(str(path.parent) for path in out.glob("runs/*/run.json")):
         session.run("python", "-P", "-m", "gatewise", "report", *runs, "-o", str(page))
-    session.log(f"report: {page}; what to keep is in {out}, for reports/evidence")
+    session.log(f"report: {page}; what to keep is in {out}, for reports/results/evidence")
     if not whole:
         session.error("some steps are not whole, or could not run; see above")
 
@@ -208,7 +208,7 @@ def gpu(session: nox.Session) -> None:
 def diagnosis(session: nox.Session) -> None:
     """Score the diagnosis: mutants, pairs of them, unknown mistakes; arguments go to it."""
     session.install(*CONSTRAINTS, "-e", ".")
-    session.run("python", "-m", "gatewise.bench.diagnosis_score", *session.posargs)
+    session.run("python", "-m", "gatewise.bench.scores.diagnosis", *session.posargs)
 
 
 @nox.session

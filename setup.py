@@ -1,12 +1,13 @@
-"""Everything is in pyproject.toml; this only keeps the repository's own modules out of the wheel.
+"""What pyproject.toml cannot say: the repository's root is the package, folders its subpackages."""
 
-The repository's root is the package, so setuptools would take noxfile.py for a part of it.
-"""
-
+from pathlib import Path
 from typing import Any
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+ROOMS = ("reference", "verify", "bench", "reports", "cli")
 
 
 class PackageOnly(build_py):
@@ -18,4 +19,13 @@ class PackageOnly(build_py):
         return [module for module in found if module[1] not in ("noxfile", "setup")]
 
 
-setup(cmdclass={"build_py": PackageOnly})
+folders = [
+    path.parent.relative_to(ROOT) for room in ROOMS for path in ROOT.glob(f"{room}/**/__init__.py")
+]
+packages = {"gatewise": ".", **{".".join(("gatewise", *f.parts)): str(f) for f in sorted(folders)}}
+
+setup(
+    packages=list(packages),
+    package_dir=packages,
+    cmdclass={"build_py": PackageOnly},
+)

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..verify import provenance, reading
-from ..verify.reading import RunFileError
-from ..verify.typed import typed
+from ..verify.runs import provenance
+from ..verify.runs import records as reading
+from ..verify.runs.records import RunFileError, typed
 
 SCHEMA = "gatewise.bench/1"
 

@@ -17,7 +17,7 @@ from gatewise.bench.ladder.measuring import PASSES, call
 from gatewise.bench.ladder.plan import SIZES, size_of
 from gatewise.bench.ladder.proof import oracles, prove
 from gatewise.bench.ladder.rungs import RUNGS, Rung
-from gatewise.bench.speed_ratio import (
+from gatewise.bench.scores.reference_speed import (
     CASES,
     ONE_THREAD,
     Case,

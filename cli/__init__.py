@@ -7,19 +7,19 @@ import tempfile
 
 import click
 
-from .auditing import audit
-from .benching import bench
+from .audit import audit
+from .bench import bench
+from .catalogue import cells, checks, equations, examples, subjects
 from .claims import claims
-from .comparing import compare
-from .converting import convert
-from .diagnosing import diagnose
-from .identifying import identify
-from .listing import cells, checks, equations, examples, subjects
-from .mutating import mutants
-from .proving import prove
-from .recording import record
-from .reporting import report
-from .verifying import verify
+from .compare import compare
+from .convert import convert
+from .diagnose import diagnose
+from .identify import identify
+from .mutants import mutants
+from .prove import prove
+from .record import record
+from .report import report
+from .verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

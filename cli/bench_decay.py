@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .bench_common import bench_options, carry
+from .bench import bench_options, carry
 from .common import DIFFERS, DTYPES, or_usage
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def command(
 def _known(name: str) -> None:
     """Raise UnknownSubject for a layer that is none of gatewise's own subjects."""
     from ..verify.subjects import subjects
-    from ..verify.subjects.loading import UnknownSubject
+    from ..verify.subjects.loader import UnknownSubject
 
     if name not in subjects():
         raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .bench_common import bench_options, carry
+from .bench import bench_options, carry
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun

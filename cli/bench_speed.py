@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .bench_common import bench_options, carry
+from .bench import bench_options, carry
 from .common import COULD_NOT_RUN, DIFFERS
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def command(
     Those of one cell take turns, in a process of their own. By default: the reference and PyTorch
     in a few shapes, some four minutes. Exit code 1 if one is WRONG, 3 if nothing could be timed.
     """
-    from ..bench.speed.planning import plan
+    from ..bench.speed.plan import plan
 
     settings = {
         "subjects": list(names),
@@ -98,7 +98,7 @@ def _split(text: str) -> list[str]:
 
 def _tell(run: BenchRun) -> None:
     from ..bench.speed.analysis import analysed
-    from ..bench.speed.planning import Wanted, left_out
+    from ..bench.speed.plan import Wanted, left_out
     from ..reports.terminal import print_rows
 
     found = analysed(run)

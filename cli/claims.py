@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .bench_common import bench_options, carry
+from .bench import bench_options, carry
 from .common import CONFORMS, COULD_NOT_RUN
 
 if TYPE_CHECKING:

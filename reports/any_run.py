@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..bench import run as bench_run
 from ..bench.run import BenchRun
-from ..verify import reading, run_files
-from ..verify.run_files import Run, newest
+from ..verify.runs import records as reading
+from ..verify.runs import run as run_files
+from ..verify.runs.run import Run, newest
 
 __all__ = ["newest", "read"]
 

@@ -11,7 +11,7 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from . import wording
+from . import words as wording
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7A7A7A")
 ON_DARK = ("#3D93DB", "#F0803C", "#2CBF95", "#DD9BC1", "#F0B429", "#93D2F6", "#BB9A5A", "#A6A6A6")

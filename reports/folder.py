@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..bench.run import BenchRun
-from ..verify.run_files import Run
-from ..verify.verdict import STATUSES
-from . import benches, figures, summary, tables, together, wording
+from ..verify.runs.run import Run
+from ..verify.runs.verdict import STATUSES
+from . import benches, figures, summary, tables
+from . import combined as together
+from . import words as wording
 from .formats import written
 from .markdown import MARKS, code, grid, plain
 from .section import Cell, Figure

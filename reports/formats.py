@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..bench.run import BenchRun
-from ..verify.run_files import Run
-from ..verify.verdict import Verdict
-from .comparing import Comparison
+from ..verify.runs.run import Run
+from ..verify.runs.verdict import WRONG, Verdict
+from . import combined as together
+from . import summary
+from .comparison import Comparison
 from .sections.comparison import section, sentence
 from .summary import Headline
 
@@ -30,9 +33,9 @@ def _markdown(runs: Sequence[Run | BenchRun]) -> str:
 
 
 def _junit(runs: Sequence[Run | BenchRun]) -> str:
+    from .combined import together
     from .junit import junit
     from .summary import ENDED
-    from .together import together
 
     whole = together(_held(runs, "JUnit XML"))
     untested = [
@@ -43,8 +46,6 @@ def _junit(runs: Sequence[Run | BenchRun]) -> str:
 
 
 def _badge(runs: Sequence[Run | BenchRun]) -> str:
-    from .badge import badge
-
     return badge(_held(runs, "a badge"))
 
 
@@ -85,3 +86,25 @@ def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
     if not held:
         raise FormatError(f"{form} tells verdicts, and these runs have none")
     return held
+
+
+# A run in one word, in the form that shields.io's endpoint badges read.
+
+
+COLOURS = {"conforms": "brightgreen", "differs": "red", "incomplete": "lightgrey"}
+
+
+def badge(runs: Sequence[Run]) -> str:
+    """Return the badge as JSON (https://shields.io/badges/endpoint-badge, schema version 1)."""
+    rows = summary.entries(together.together(runs))
+    tone = summary.headline(rows).tone
+    passed = sum(row.status == "passed" for row in rows)
+    wrong = sum(row.status in WRONG for row in rows)
+    said = {
+        "conforms": f"conforms, {passed} passed",
+        "differs": f"{wrong} of {len(rows)} fail",
+        "incomplete": f"incomplete, {passed} passed" if passed else "not tested",
+    }[tone]
+    return json.dumps(
+        {"schemaVersion": 1, "label": "gatewise", "message": said, "color": COLOURS[tone]}
+    )

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from ..verify.verdict import OPEN, WRONG, Verdict
-from . import wording
+from ..verify.runs.verdict import OPEN, WRONG, Verdict
+from . import words as wording
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, escaped or not."""

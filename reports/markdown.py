@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..bench.run import BenchRun
-from ..verify.run_files import Run
-from ..verify.verdict import STATUSES, WRONG
-from . import summary, tables, telling, together, wording
+from ..verify.runs.run import Run
+from ..verify.runs.verdict import STATUSES, WRONG
+from . import combined as together
+from . import summary, tables
+from . import terminal as telling
+from . import words as wording
 from .section import Cell, Figure, Section, Table
 from .sections import sections
 

@@ -12,11 +12,13 @@ from markupsafe import Markup
 
 from ..bench.run import BenchRun
 from ..reference.documents import TITLES, examples
-from ..verify.coverage import Coverage, coverage
 from ..verify.proofs import proofs
-from ..verify.run_files import Run
-from ..verify.verdict import WRONG
-from . import benches, conventions, figures, summary, tables, together, wording
+from ..verify.proofs.coverage import Coverage, coverage
+from ..verify.runs.run import Run
+from ..verify.runs.verdict import WRONG
+from . import benches, conventions, figures, summary, tables
+from . import combined as together
+from . import words as wording
 from .benches import as_link
 from .section import Section
 from .typeset import mathml

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.run import BenchRun
-from ..verify import reading
-from ..verify.reading import RunFileError
+from ..verify.runs import records as reading
+from ..verify.runs.records import RunFileError
 
 KIND = "pytest-benchmark"
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..verify.arithmetic import USUAL_DTYPES
 from ..verify.checks import subject_checks
-from ..verify.run_files import Planned, Run
-from ..verify.scope import possible
+from ..verify.checks.location import possible
+from ..verify.numbers.arithmetic import USUAL_DTYPES
+from ..verify.runs.run import Planned, Run
+from ..verify.runs.verdict import WRONG, Verdict
 from ..verify.subjects import family, subjects
-from ..verify.verdict import WRONG, Verdict
-from .together import own_name
+from .combined import own_name
 
 WORST_FIRST = (
     *("failed", "crashed", "timeout", "not tested", "fallback", "blind"),

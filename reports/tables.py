@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..verify.arithmetic import ARITHMETICS
-from ..verify.run_files import Planned
-from ..verify.verdict import Verdict
+from ..verify.numbers.arithmetic import ARITHMETICS
+from ..verify.runs.run import Planned
+from ..verify.runs.verdict import Verdict
 from .summary import Entry, rank
-from .wording import printable
+from .words import printable
 
 
 @dataclass(frozen=True)

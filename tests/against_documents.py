@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from gatewise.reference.cells import cell_named
 from gatewise.reference.equation import equations
-from gatewise.verify.arithmetic import FLOAT64
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.case import Case
-from gatewise.verify.check import Ledger
+from gatewise.verify.cases.case import Case
+from gatewise.verify.numbers.arithmetic import FLOAT64
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.proofs.material import cell_material, forward
 from transcriptions.scalar import mp
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
-from gatewise.verify.run_files import Planned, Run
-from gatewise.verify.runner import Verdict
+from gatewise.verify.execution.judge import Verdict
+from gatewise.verify.runs.run import Planned, Run
 
 CASE = '{"T": 3, "B": 1, "D": 2, "H": 2, "scale": "large"}'
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
-from gatewise.verify.options import Options
+from gatewise.verify.cases.options import Options
 from gatewise.verify.subjects import torch_parameters as packing
 from gatewise.verify.subjects.protocol import Pulled, Result, SubjectUnavailable
 

@@ -5,11 +5,11 @@ from functools import cache
 
 import numpy as np
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import (
     right_subject,
 )
-from gatewise.verify.oracle import draw_cotangents, draw_inputs
+from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 
 RICH = Case(
     4, 3, 2, 5, layers=2, bidirectional=True, lengths=True, zero_length=True, dropout=0.5, seed=1

@@ -6,9 +6,10 @@ import numpy as np
 
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
-from gatewise.verify.conventions import Convention, mapping
-from gatewise.verify.conventions.stored import Stored
-from gatewise.verify.options import Options
+from gatewise.verify.cases.options import Options
+from gatewise.verify.conventions import Convention
+from gatewise.verify.conventions import parameter_map as mapping
+from gatewise.verify.conventions.file_layout import Stored
 from gatewise.verify.subjects.framework import FrameworkSubject, Plain
 from gatewise.verify.subjects.protocol import Result, SubjectUnavailable
 

@@ -7,7 +7,7 @@ another world; Where only the VJP is wrong, nothing can be judged.
 
 import numpy as np
 
-from gatewise.bench.claims import learning
+from gatewise.bench.claims import symptoms as learning
 from gatewise.bench.claims.claim import claim_named
 from gatewise.bench.claims.evidence import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED
 from gatewise.bench.claims.ledger import judge

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatewise.verify.conventions.porting import read, write
+from gatewise.verify.conventions.conversion import read, write
 
 
 def by_torch(kind, case, arrays, x):

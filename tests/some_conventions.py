@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.conventions import Convention, family
-from gatewise.verify.conventions.convention import CHOICES, GATES
-from gatewise.verify.conventions.packed import LAYOUTS
-from gatewise.verify.conventions.translating import stored_shapes
+from gatewise.verify.conventions.convention import CHOICES, GATES, LAYOUTS
+from gatewise.verify.conventions.translation import stored_shapes
 
 SINGLE = [layout for layout in LAYOUTS if layout != "joint"]
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("equinox")
 
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import subject_named
 
 CHECKS = {check.id: check for check in subject_checks()}

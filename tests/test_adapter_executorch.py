@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import hold
-from gatewise.verify.subjects import executorch_layers, subject_named
+from gatewise.verify.execution.judge import hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks import executorch as executorch_layers
 
 pytest.importorskip("torch", reason="pip install torch")
 pytest.importorskip("executorch.runtime", reason="pip install executorch")

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
-from gatewise.verify.subjects import keras_layers, subject_named
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks import keras as keras_layers
 
 # looked for, not imported: Keras takes the backend that is named when it is imported
 for package in ("keras", keras_layers.BACKEND):

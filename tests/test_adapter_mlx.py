@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.oracle import draw_inputs
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.inputs import draw_inputs
 
 mx = pytest.importorskip("mlx.core", reason="pip install 'mlx[cpu]'")
 

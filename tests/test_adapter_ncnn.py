@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import subject_named
 
 pytest.importorskip("ncnn", reason="pip install ncnn")

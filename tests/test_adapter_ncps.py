@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
-from gatewise.verify.subjects import ncps_cells, subject_named
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks import ncps as ncps_cells
 
 pytest.importorskip("torch", reason="pip install torch")
 pytest.importorskip("ncps", reason="pip install ncps")

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.oracle import draw_inputs
-from gatewise.verify.runner import Budget, hold
-from gatewise.verify.subjects import openvino_layers, subject_named
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks import openvino as openvino_layers
+from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.protocol import SubjectUnavailable
 
 pytest.importorskip("openvino")

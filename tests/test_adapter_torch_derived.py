@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
-from gatewise.verify.subjects import subject_named, torch_derived
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks import torch_exported as torch_derived
 
 pytest.importorskip("torch")
 

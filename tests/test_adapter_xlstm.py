@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import subject_named
 
 pytest.importorskip("torch", reason="pip install torch")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from against_documents import CASES, Drawn, transcribed
 from gatewise.reference.cells.lstm_phased import LEAK
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from transcriptions import d0, d1, d2, d3, d4, others, others_skip
 
 

@@ -12,7 +12,7 @@ from gatewise.reference.clipping import clip_by_global_norm, clip_by_value
 from gatewise.reference.layer import Layer
 from gatewise.reference.output import cross_entropy, output_layer, sequence_log_probability, softmax
 from gatewise.reference.tokens import embedding, one_hot, vocabulary
-from gatewise.verify.check import Ledger
+from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.proofs.material import forward
 from transcriptions import d0, d2, d3, d3_bptt, d4, others
 from transcriptions.scalar import mp

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 import plain_torch
 from gatewise.reference.cells import cells
-from gatewise.verify.arithmetic import FLOAT64
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.case import Case
-from gatewise.verify.check import Ledger
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.numbers.arithmetic import FLOAT64
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.proofs.material import cell_material, forward, gradients
-from gatewise.verify.runner import Budget, hold
 from gatewise.verify.subjects import subjects
 
 CASES = st.builds(

@@ -8,8 +8,7 @@ import pytest
 
 from gatewise.bench import run
 from gatewise.bench.plan import Piece, Plan, UnsupportedError, carry_out
-from gatewise.verify.reading import RunFileError
-from gatewise.verify.typed import typed
+from gatewise.verify.runs.records import RunFileError, typed
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gatewise.reference.functions import floor, sigmoid, switch
-from gatewise.verify.arithmetic import BFLOAT16, FLOAT32, FLOAT64
-from gatewise.verify.bounded import Bounded
+from gatewise.verify.numbers.arithmetic import BFLOAT16, FLOAT32, FLOAT64
+from gatewise.verify.numbers.bounded import Bounded
 
 U, N = BFLOAT16.roundoff, 9
 RULES = {  # function, arguments, roundings of a result of positive terms

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import miniatures
-from gatewise.verify.case import LAYOUTS, SCALES, SUBNORMAL, Case
-from gatewise.verify.cases import cases, coinciding, integers
+from gatewise.verify.cases.case import LAYOUTS, SCALES, SUBNORMAL, Case
+from gatewise.verify.cases.options import Options
+from gatewise.verify.cases.strategies import cases, coinciding, for_all, integers
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.drawing import for_all
-from gatewise.verify.options import Options
 
 ALL = Options(zero_length=True, projection=True)
 CHECKS = {check.id: check for check in subject_checks()}

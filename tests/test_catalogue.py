@@ -9,7 +9,7 @@ import pytest
 
 from gatewise.reference.cells import cells
 from gatewise.reference.equation import equations
-from gatewise.verify.coverage import coverage
+from gatewise.verify.proofs.coverage import coverage
 
 IDS = [f"E{n:02d}" for n in range(1, 34) if n != 23] + ["E23a", "E23b"]
 DOCUMENT = re.compile(r"D[0-4]|.*\d{4}|PyTorch, cuDNN, Keras")

@@ -27,9 +27,8 @@ from gatewise.bench.claims.ledger import Row, judge, plan, rows
 from gatewise.bench.plan import carry_out
 from gatewise.cli import main
 from gatewise.reports.section import Figure
-from gatewise.reports.sections.claims import section
-from gatewise.reports.sections.claims_charts import LINES, _labels
-from gatewise.verify.reading import RunFileError
+from gatewise.reports.sections.claims import LINES, _labels, section
+from gatewise.verify.runs.records import RunFileError
 from planted_in_claims import wrong_vjp
 
 CHEAP = ("C05", "C07", "C19", "N1")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gatewise.bench.claims import learning, remembering
+from gatewise.bench.claims import recall as remembering
+from gatewise.bench.claims import symptoms as learning
 from planted_in_claims import LEARNED, PLANTED, VERDICTS, verdict
 
 HERE = [one for one in PLANTED if one[0] in LEARNED]

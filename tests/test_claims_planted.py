@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from gatewise.bench.claims import jacobians, mitigation, speed, vanishing
+from gatewise.bench.claims import jacobians, mitigation, speed
+from gatewise.bench.claims import vanishing_gradient as vanishing
 from gatewise.bench.claims.claim import claim_named, claims
 from gatewise.bench.claims.evidence import HOLDS
 from gatewise.bench.claims.ledger import judge

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify import run_files
+from gatewise.verify.runs import run as run_files
 
 SWAPPED = """
 import sys

@@ -11,11 +11,11 @@ from gatewise.bench import run as bench_run
 from gatewise.bench.run import BenchRun
 from gatewise.cli import main
 from gatewise.reports import pytest_benchmark
-from gatewise.reports.comparing import between, compare, ratio_of_medians
+from gatewise.reports.comparison import between, compare, ratio_of_medians
 from gatewise.reports.sections.comparison import sentence
-from gatewise.verify import run_files
-from gatewise.verify.reading import RunFileError
-from gatewise.verify.run_files import Planned
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.records import RunFileError
+from gatewise.verify.runs.run import Planned
 from made_runs import failure, run, verdict
 
 HELD = run(verdict("a:LSTM"), verdict("a:LSTM", "final"), failure("a:GRU"))

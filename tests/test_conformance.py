@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from gatewise.verify.availability import families
 from gatewise.verify.checks import check_named
-from gatewise.verify.deviations import Deviations
-from gatewise.verify.subjects import subjects, torch_elsewhere
+from gatewise.verify.execution.availability import families
+from gatewise.verify.runs.deviations import Deviations
+from gatewise.verify.subjects import subjects
+from gatewise.verify.subjects.frameworks import torch_backends as torch_elsewhere
 
 
 @pytest.fixture
 def folder(root):
-    return root / "reports" / "conformance"
+    return root / "reports" / "results" / "conformance"
 
 
 @pytest.fixture

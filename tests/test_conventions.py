@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
-from gatewise.verify.arithmetic import ARITHMETICS
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.conventions import Convention, NoHome, family, mapping
-from gatewise.verify.conventions.comparing import compare
+from gatewise.verify.conventions import Convention, NoHome, family
+from gatewise.verify.conventions import parameter_map as mapping
+from gatewise.verify.conventions.comparison import compare
 from gatewise.verify.conventions.convention import CHOICES, GATES
-from gatewise.verify.conventions.translating import stored_shapes, translated
+from gatewise.verify.conventions.translation import stored_shapes, translated
+from gatewise.verify.numbers.arithmetic import ARITHMETICS
+from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.subjects import subject_named
 from some_conventions import arrays, case_of, conventions, losing_pairs, pairs, run
 

@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 import gatewise
 from gatewise.cli import main
-from gatewise.verify.check import Mismatch
+from gatewise.verify.api import NotVerified, converter
 from gatewise.verify.conventions import NoHome
-from gatewise.verify.conventions.porting import End, Unfit, convert, infer, read, write
-from gatewise.verify.converting import NotVerified, converter
+from gatewise.verify.conventions.conversion import End, Unfit, convert, infer, read, write
+from gatewise.verify.execution.tasks import Named
+from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import subject_named
-from gatewise.verify.tasks import Named
 
 
 def arrays_of(module):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewise.verify.case import Case
-from gatewise.verify.conventions.porting import End, infer
-from gatewise.verify.conventions.stored import Stored, Unfit
-from gatewise.verify.conventions.translating import stored_shapes
+from gatewise.verify.cases.case import Case
+from gatewise.verify.conventions.conversion import End, infer
+from gatewise.verify.conventions.file_layout import Stored, Unfit
+from gatewise.verify.conventions.translation import stored_shapes
 from gatewise.verify.subjects import subject_named
 
 WEIGHTS = ("weight_ih", "weight_hh")

@@ -11,17 +11,18 @@ import pytest
 
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
-from gatewise.verify.arithmetic import ARITHMETICS
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.calling import Called
-from gatewise.verify.case import Case
-from gatewise.verify.check import Mismatch
-from gatewise.verify.conventions import NoHome, mapping
-from gatewise.verify.conventions.comparing import compare
-from gatewise.verify.conventions.porting import End, convert, infer, inputs, verify
-from gatewise.verify.conventions.stored import Stored
-from gatewise.verify.conventions.translating import stored_shapes
+from gatewise.verify.cases.case import Case
+from gatewise.verify.conventions import NoHome
+from gatewise.verify.conventions import parameter_map as mapping
+from gatewise.verify.conventions.comparison import compare
+from gatewise.verify.conventions.conversion import End, convert, infer, inputs, verify
+from gatewise.verify.conventions.file_layout import Stored
+from gatewise.verify.conventions.translation import stored_shapes
+from gatewise.verify.numbers.arithmetic import ARITHMETICS
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import subject_named, subjects
+from gatewise.verify.subjects.called import Called
 from gatewise.verify.subjects.protocol import Inputs, SubjectUnavailable
 from real_layers import REAL, by_torch
 

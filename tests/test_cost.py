@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatewise.bench.cost import formulas
-from gatewise.bench.cost.counting import PRODUCT, Counted, Tape
+from gatewise.bench.cost.counted import PRODUCT, Counted, Tape
 from gatewise.bench.cost.layer import Cost
 from gatewise.bench.cost.rows import changes, cost_of, row
 from gatewise.bench.cost.shape import Shape, grid

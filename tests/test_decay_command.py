@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.bench import run
-from gatewise.bench.decay import measuring, plan
+from gatewise.bench.decay import measurement as measuring
+from gatewise.bench.decay import plan
 from gatewise.bench.decay.planted import PLANTED
 from gatewise.bench.decay.problem import Setting
 from gatewise.bench.decay.rows import of_kind

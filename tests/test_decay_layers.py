@@ -17,8 +17,8 @@ from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.decay import section
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.subjects import subject_named
-from gatewise.verify.subjects.profiling import Route, Watch
-from gatewise.verify.subjects.torch_elsewhere import CudaLayer
+from gatewise.verify.subjects.frameworks.torch_backends import CudaLayer
+from gatewise.verify.subjects.profiler import Route, Watch
 
 SETTING = Setting("lstm", 8, 1.0, 1.0)
 STEPS = 60

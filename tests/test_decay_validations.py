@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewise.bench.decay.methods import RIGHT
+from gatewise.bench.decay.measurement import RIGHT
 from gatewise.bench.decay.planted import PLANTED
 from gatewise.bench.decay.validations import Finding, compare, validations, worst
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify.deviations import Deviations
-from gatewise.verify.verdict import Verdict
+from gatewise.verify.runs.deviations import Deviations
+from gatewise.verify.runs.verdict import Verdict
 
 DECLARED = """
 [[deviation]]

@@ -10,23 +10,27 @@ from click.testing import CliRunner
 
 import hand_written
 import plain_numpy
-from gatewise.bench.diagnosis_rows import mutant_row, pair_of
-from gatewise.bench.unknown_mistakes import unknown_mistakes
-from gatewise.bench.where_it_differs import part
+from gatewise.bench.scores.diagnosis import mutant_row, pair_of
+from gatewise.bench.scores.true_location import part
 from gatewise.cli import main
-from gatewise.verify import run_files, session
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis import asking, diagnosing, explaining, replaying
-from gatewise.verify.diagnosis.diagnosing import diagnose
-from gatewise.verify.diagnosis.diagnosis import Diagnosis
-from gatewise.verify.diagnosis.observing import VALUES, Experiment
+from gatewise.verify.diagnosis import examination as diagnosing
+from gatewise.verify.diagnosis import replay as replaying
+from gatewise.verify.diagnosis import search as explaining
+from gatewise.verify.diagnosis.examination import diagnose
+from gatewise.verify.diagnosis.observation import VALUES, Experiment
 from gatewise.verify.diagnosis.truncation import truncation
+from gatewise.verify.execution import diagnosis_tasks as asking
+from gatewise.verify.execution import session
+from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
-from gatewise.verify.runner import BUDGETS, hold
+from gatewise.verify.mutants.held_out import unknown_mistakes
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.diagnosis import Diagnosis
+from gatewise.verify.runs.verdict import WRONG, Verdict
 from gatewise.verify.subjects import adapted
-from gatewise.verify.tasks import Named
-from gatewise.verify.verdict import WRONG, Verdict
 
 SMALL = Case(3, 2, 2, 3)
 MUTANTS = {m.id: m for m in mutants()}

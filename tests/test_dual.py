@@ -6,10 +6,10 @@ import pytest
 from gatewise.reference.cells import cells
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Parameters, Sizes
-from gatewise.verify.arithmetic import FLOAT64
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.complex_step import STEP
-from gatewise.verify.dual import Dual
+from gatewise.verify.numbers.arithmetic import FLOAT64
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.complex_step import STEP
+from gatewise.verify.numbers.dual import Dual
 
 LENGTHS = np.array([4, 1, 3])
 

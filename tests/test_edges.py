@@ -21,7 +21,7 @@ from gatewise.reference.output import (
 from gatewise.reference.parameters import Parameters, Sizes
 from gatewise.reference.sequence import unroll
 from gatewise.reference.tokens import embedding, embedding_vjp, one_hot
-from gatewise.verify.complex_step import derivative
+from gatewise.verify.numbers.complex_step import derivative
 from transcriptions import d1
 
 RNG = np.random.default_rng(0)

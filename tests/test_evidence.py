@@ -7,12 +7,12 @@ import pytest
 from gatewise.reports.any_run import read
 from gatewise.reports.page import render
 from gatewise.verify.checks import subject_checks
+from gatewise.verify.execution.judge import hold
 from gatewise.verify.recordings.files import INDEX
-from gatewise.verify.runner import hold
+from gatewise.verify.runs.verdict import WRONG
 from gatewise.verify.subjects import subject_named
-from gatewise.verify.verdict import WRONG
 
-EVIDENCE = Path(__file__).parent.parent / "reports" / "evidence"
+EVIDENCE = Path(__file__).parent.parent / "reports" / "results" / "evidence"
 RECORDINGS = sorted(path.parent for path in EVIDENCE.glob(f"*/{INDEX}"))
 RUNS = sorted(path.parent for path in EVIDENCE.glob("runs/*/run.json"))
 

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify import run_files, session
+from gatewise.verify.execution import session
+from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
 
 CHECKS = "smoke,forward,gradient,batch-single,final,carry,reweight,padding"
@@ -114,7 +115,11 @@ def test_a_cluster_that_loses_a_worker(request_, local, tmp_path, cluster):
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     deadline, killed = time.monotonic() + 240, False
     while process.poll() is None and not killed and time.monotonic() < deadline:
-        busy = [command for command in cluster.mark.alive() if "gatewise.verify.worker" in command]
+        busy = [
+            command
+            for command in cluster.mark.alive()
+            if "gatewise.verify.execution.worker" in command
+        ]
         written = list(tmp_path.glob("runs/*/verdicts.jsonl"))
         if written and len(busy) == 2:  # both workers are at something
             cluster.workers[0].kill()

@@ -7,11 +7,11 @@ import pytest
 
 import gatewise
 import plain_numpy
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
-from gatewise.verify.subjects.loading import UnknownSubject
+from gatewise.verify.subjects.loader import UnknownSubject
 
 CHECKS = {check.id: check for check in subject_checks()}
 LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly)

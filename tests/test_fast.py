@@ -22,8 +22,8 @@ from gatewise.reference.cells import cell_named
 from gatewise.reference.errors import InputError
 from gatewise.reference.parameters import Parameters, Sizes
 from gatewise.reference.sequence import backpropagate, unroll
-from gatewise.verify.arithmetic import ARITHMETICS
-from gatewise.verify.bounded import Bounded
+from gatewise.verify.numbers.arithmetic import ARITHMETICS
+from gatewise.verify.numbers.bounded import Bounded
 
 LSTM = cell_named("lstm")
 DTYPES = ("float32", "float64")

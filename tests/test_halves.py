@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 import wrong_in_training
 from gatewise.cli import common
 from gatewise.reference.functions import sigmoid
-from gatewise.verify import arithmetic
-from gatewise.verify.arithmetic import (
+from gatewise.verify.api import find
+from gatewise.verify.cases.case import SCALES, Case
+from gatewise.verify.checks import check_named
+from gatewise.verify.execution.diagnosis_tasks import diagnoses
+from gatewise.verify.execution.judge import BUDGETS, Judge, hold
+from gatewise.verify.execution.tasks import Named
+from gatewise.verify.mutants import mutant_named, right_subject
+from gatewise.verify.numbers import arithmetic
+from gatewise.verify.numbers.arithmetic import (
     ARITHMETICS,
     FINER,
     FLOAT16,
@@ -24,18 +31,11 @@ from gatewise.verify.arithmetic import (
     assuming,
     chosen_dtypes,
 )
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.case import SCALES, Case
-from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis.asking import diagnoses
-from gatewise.verify.holding import find
-from gatewise.verify.mutants import mutant_named, right_subject
-from gatewise.verify.oracle import draw_inputs
-from gatewise.verify.runner import BUDGETS, Judge, hold
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import subject_named
-from gatewise.verify.subjects.torch_arrays import array_of, tensor_of
-from gatewise.verify.tasks import Named
-from gatewise.verify.verdict import Verdict
+from gatewise.verify.subjects.inputs import draw_inputs
+from gatewise.verify.subjects.torch_module import array_of, tensor_of
 
 HALVES = ("float16", "bfloat16")
 

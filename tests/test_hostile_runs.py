@@ -19,13 +19,15 @@ from gatewise.bench.run import BenchRun
 from gatewise.reports import figures
 from gatewise.reports.any_run import read
 from gatewise.reports.formats import written
-from gatewise.verify.reading import RunFileError
+from gatewise.verify.runs.records import RunFileError
 from hostile import SCRIPT, TEXTS, everywhere, spoilt
 from junit_rules import broken
 
 EXAMPLES = int(os.environ.get("GATEWISE_FUZZ", "60"))
 PUBLISHED = Path(
-    os.environ.get("GATEWISE_FUZZ_FROM", Path(__file__).parent.parent / "reports/published/runs")
+    os.environ.get(
+        "GATEWISE_FUZZ_FROM", Path(__file__).parent.parent / "reports/results/published/runs"
+    )
 )
 ROWS = {"ladder": 1, "speed": 3, "decay": 8}
 """How many rows of a run are kept, by its kind; of others 12, from everywhere in it."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from gatewise.reference.cells import cell_named
-from gatewise.verify.check import Mismatch
+from gatewise.verify.cases.options import Options
 from gatewise.verify.conventions import Convention, family
-from gatewise.verify.conventions.identify import Identification, differing, identify
-from gatewise.verify.conventions.probing import Unreadable
-from gatewise.verify.options import Options
+from gatewise.verify.identification.identification import Identification, differing, identify
+from gatewise.verify.identification.probe import Unreadable
+from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import adapted, subject_named
 from gatewise.verify.subjects.protocol import Result
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gatewise.cli import main
 from gatewise.reports.junit import junit
-from gatewise.verify.verdict import OPEN, STATUSES, WRONG, Verdict
+from gatewise.verify.runs.verdict import OPEN, STATUSES, WRONG, Verdict
 
 HOSTILE = "]]></failure><!--&\"'<x y='\x00\x0b\ud800\ufffe\U0001f600é\n\t"
 KINDS = {"passed": None, "known deviation": "skipped", "not supported": "skipped"}

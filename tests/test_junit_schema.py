@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gatewise.reports.formats import written
 from gatewise.reports.junit import junit
-from gatewise.verify.run_files import Planned
-from gatewise.verify.verdict import STATUSES
+from gatewise.verify.runs.run import Planned
+from gatewise.verify.runs.verdict import STATUSES
 from junit_rules import broken
 from made_runs import run, verdict
 

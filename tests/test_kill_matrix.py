@@ -5,10 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from gatewise.bench import kill_matrix, run
+from gatewise.bench import run
+from gatewise.bench.scores import kill_matrix
+from gatewise.bench.scores.kill_matrix import Matrix, Row
 from gatewise.cli import main
 from gatewise.reports.sections import sections
-from gatewise.verify.mutation import Matrix, Row
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from gatewise.bench.ladder import in_place, proof
 from gatewise.bench.ladder.counting import counted
 from gatewise.bench.ladder.problem import Size, draw, reference, results
 from gatewise.bench.ladder.rungs import RUNGS
-from gatewise.verify.check import Ledger, Mismatch
+from gatewise.verify.numbers.ledger import Ledger, Mismatch
 from wrong_rungs import WRONG, forgets_dc, wrong
 
 SMALL = Size(5, 2, 3, 4)

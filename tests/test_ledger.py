@@ -5,9 +5,9 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from gatewise.verify.arithmetic import FLOAT64
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.check import Ledger, Mismatch
+from gatewise.verify.numbers.arithmetic import FLOAT64
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.ledger import Ledger, Mismatch
 
 BOUND = 2.0**-26
 """Below what still counts as sharp in float64."""

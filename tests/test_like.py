@@ -6,9 +6,9 @@ import pytest
 
 import hand_written
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
-from gatewise.verify.subjects.loading import UnknownSubject
+from gatewise.verify.subjects.loader import UnknownSubject
 
 CHECKS = {check.id: check for check in subject_checks()}
 

@@ -6,10 +6,11 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify import availability
-from gatewise.verify.session import Request
-from gatewise.verify.subjects import expanded, family, loading, subjects
-from gatewise.verify.subjects.loading import UnknownSubject
+from gatewise.verify.execution import availability
+from gatewise.verify.execution.session import Request
+from gatewise.verify.subjects import expanded, family, subjects
+from gatewise.verify.subjects import loader as loading
+from gatewise.verify.subjects.loader import UnknownSubject
 
 LAYERS = """
 import os
@@ -22,7 +23,7 @@ class Right:
 
     @property
     def options(self):
-        from gatewise.verify.options import Options
+        from gatewise.verify.cases.options import Options
         return Options()
 
     def version(self):

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 import plain_numpy
 from gatewise.cli import main
-from gatewise.verify.subjects import known, loading, subject_named
-from gatewise.verify.subjects.loading import UnknownSubject
+from gatewise.verify.subjects import known, subject_named
+from gatewise.verify.subjects import loader as loading
+from gatewise.verify.subjects.loader import UnknownSubject
 
 LAYERS = """
 import torch

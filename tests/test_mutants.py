@@ -17,7 +17,7 @@ from gatewise.verify.mutants import (
     mutants,
     right_subject,
 )
-from gatewise.verify.subjects.loading import UnknownSubject
+from gatewise.verify.subjects.loader import UnknownSubject
 from mutant_sessions import (
     DEFAULT,
     PLAIN,
@@ -117,9 +117,9 @@ def test_an_equivalence_is_right(mutant, cell, dtype):
 
 ALONE = """
 import resource
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import mutant_named
-from gatewise.verify.oracle import draw_inputs
+from gatewise.verify.checks.oracle import draw_inputs
 subject, case = mutant_named("mutant:{id}"), Case(5, 3, 2, 4)
 built, inputs = subject.build(case), draw_inputs(subject, case)
 pages = int(open("/proc/self/statm").read().split()[0])

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 import simulated
 from gatewise.reference.cells import cells
 from gatewise.reference.functions import midpoint, minimum, relu, switch
-from gatewise.verify.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
-from gatewise.verify.bounded import Bounded
-from gatewise.verify.case import Case
-from gatewise.verify.complex_step import derivative
-from gatewise.verify.enclosure import balls, distance, precision
+from gatewise.verify.cases.case import Case
+from gatewise.verify.numbers.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.complex_step import derivative
+from gatewise.verify.numbers.enclosure import balls, distance, precision
 from gatewise.verify.proofs.cell_gradients import _slope
 from gatewise.verify.proofs.material import cell_material, forward, gradients
 from simulated import rounded

@@ -5,10 +5,10 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
-from gatewise.bench import on_gpu
-from gatewise.bench.on_gpu import Step
+from gatewise.cli import gpu as on_gpu
 from gatewise.cli import main
-from gatewise.verify import run_files
+from gatewise.cli.gpu import Step
+from gatewise.verify.runs import run as run_files
 
 
 @pytest.mark.parametrize("step", on_gpu.steps(on_gpu.Path("there")), ids=lambda step: step.name)

@@ -85,7 +85,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = ("reference", "verify", "bench", "reports", "cli")
     paths = [path.relative_to(root) for top in tops for path in (root / top).rglob("*.py")]
-    beside = ("conformance", "out")  # below reports: scripts, and what runs have left
+    beside = ("results", "out")  # below reports: pages and scripts, and what runs have left
     code = {f"gatewise/{path}" for path in paths if path.parts[1] not in beside}
     assert code <= names
     assert {"gatewise/py.typed", "gatewise/__main__.py"} <= names

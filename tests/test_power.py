@@ -7,12 +7,12 @@ if the effect of every mutant exceeds such a bound, on the check that must see i
 import numpy as np
 import pytest
 
-from gatewise.verify import check as checking
-from gatewise.verify.bounded import Bounded
+from gatewise.verify.checks import check as checking
 from gatewise.verify.checks import check_named
+from gatewise.verify.execution.judge import hold
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
-from gatewise.verify.runner import hold
-from gatewise.verify.verdict import WRONG
+from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.runs.verdict import WRONG
 
 PLANTED = [m for m in mutants() if not m.isolated]
 

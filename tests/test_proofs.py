@@ -3,7 +3,7 @@
 import pytest
 
 from gatewise.verify.proofs import proofs
-from gatewise.verify.proving import attempt
+from gatewise.verify.proofs.runner import attempt
 
 
 @pytest.mark.parametrize("proof", proofs(), ids=lambda proof: proof.id)

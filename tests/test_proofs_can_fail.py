@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from gatewise.reference.cells import cell_named
 from gatewise.reference.cells.lstm import LSTM, candidate, cell_state, cell_state_vjp, tanh_slope
 from gatewise.reference.parameters import Parameters
-from gatewise.verify.case import Case
-from gatewise.verify.check import Check, Mismatch
+from gatewise.verify.cases.case import Case
+from gatewise.verify.checks.check import Check
+from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.proofs.cell_gradients import cell_gradient, equation_vjp
 from gatewise.verify.proofs.enclosures import enclosed
 from gatewise.verify.proofs.material import agree, cell_material, proof, small_cases
-from gatewise.verify.proving import attempt
+from gatewise.verify.proofs.runner import attempt
 
 E = 1 + 1e-9
 

@@ -13,13 +13,13 @@ from gatewise.bench.run import BenchRun
 from gatewise.reports import summary, tables
 from gatewise.reports.any_run import read
 from gatewise.reports.benches import as_link
+from gatewise.reports.combined import together
 from gatewise.reports.formats import written
 from gatewise.reports.sections import ORDER
-from gatewise.reports.together import together
-from gatewise.verify.run_files import Run
+from gatewise.verify.runs.run import Run
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = ROOT / "reports" / "published"
+PUBLISHED = ROOT / "reports" / "results" / "published"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUNS = {path.parent.name: read(path.parent) for path in sorted(PUBLISHED.glob("runs/*/run.json"))}
 TEXTS = sorted(p for p in PUBLISHED.rglob("*") if p.is_file() and p.suffix != ".png")
@@ -34,7 +34,7 @@ def test_it_is_there_with_checks_and_benches():
 
 
 def test_the_readme_shows_two_pictures_of_it():
-    shown = re.findall(r"!\[[^\]]+\]\((reports/published/[^)]+)\)", README)
+    shown = re.findall(r"!\[[^\]]+\]\((reports/results/published/[^)]+)\)", README)
     assert len(shown) == 2
     for name in shown:
         assert "</svg>" in (ROOT / name).read_text(encoding="utf-8")

@@ -148,7 +148,7 @@ def test_what_was_not_tested_fails(run):
 
 
 BLIND = """
-from gatewise.verify.isolation import Isolated
+from gatewise.verify.execution.isolation import Isolated
 
 hold = Isolated.hold
 

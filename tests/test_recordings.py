@@ -11,21 +11,21 @@ from click.testing import CliRunner
 
 import gatewise
 from gatewise.cli import main
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, subject_checks
+from gatewise.verify.execution.judge import hold
+from gatewise.verify.execution.recording_tasks import record
+from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_named, right_subject
-from gatewise.verify.oracle import draw_inputs
 from gatewise.verify.recordings import files
-from gatewise.verify.recordings.chosen import MASKED, chosen
-from gatewise.verify.recordings.record import record
-from gatewise.verify.recordings.replaying import UNANSWERED, Replayed
-from gatewise.verify.recordings.seeing import replayed
-from gatewise.verify.recordings.taking import form_of, observed
+from gatewise.verify.recordings.record import form_of, observed
+from gatewise.verify.recordings.replayed import UNANSWERED, Replayed
+from gatewise.verify.recordings.table import MASKED, chosen
 from gatewise.verify.recordings.trace import Store
-from gatewise.verify.runner import hold
+from gatewise.verify.recordings.visibility import replayed
 from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_like import torch_like
-from gatewise.verify.tasks import Named
 
 SHORT = Case(4, 3, 2, 5)
 LACKING = {*UNANSWERED, "zero-length", "no-steps"}
@@ -199,7 +199,7 @@ def test_coarse_numbers_are_named_when_replayed():
 
         def forward(self, params, x, state):
             layer = gatewise.Layer(gatewise.cell_named("gru"), gatewise.Sizes(D=2, H=5))
-            p = gatewise.verify.subjects.explicit_parameters.to_reference(
+            p = gatewise.verify.subjects.explicit.to_reference(
                 SHORT, "gru", {f"{n}_l0": a.astype(np.float32) for n, a in params.items()}
             )
             start = tuple(s[None].astype(np.float32) for s in state)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from gatewise.cli import main
 from gatewise.reports import schemas
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
+from gatewise.verify.execution.judge import hold
 from gatewise.verify.mutants import right_subject
-from gatewise.verify.reading import RunFileError
 from gatewise.verify.recordings import files
 from gatewise.verify.recordings.files import Entry, Form, Recording
-from gatewise.verify.recordings.taking import observed
-from gatewise.verify.runner import hold
+from gatewise.verify.recordings.record import observed
+from gatewise.verify.runs.records import RunFileError
 from gatewise.verify.subjects import subject_named
 
 CASE = Case(4, 3, 2, 5)

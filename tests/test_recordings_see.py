@@ -7,12 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import equivalences, mutants, right_subject
-from gatewise.verify.recordings import chosen as choosing
-from gatewise.verify.recordings.chosen import chosen
-from gatewise.verify.recordings.replaying import UNANSWERED
-from gatewise.verify.recordings.seeing import ENDS, UNSEEN, sight
+from gatewise.verify.recordings import table as choosing
+from gatewise.verify.recordings.replayed import UNANSWERED
+from gatewise.verify.recordings.table import chosen
+from gatewise.verify.recordings.visibility import ENDS, UNSEEN, sight
 
 SEEN = [m for m in mutants() if m.id not in UNSEEN]
 

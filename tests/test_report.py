@@ -10,12 +10,13 @@ import pytest
 
 from gatewise.reference.documents import examples
 from gatewise.reference.equation import equations
-from gatewise.reports import summary, tables, wording
+from gatewise.reports import summary, tables
+from gatewise.reports import words as wording
 from gatewise.reports.page import render
 from gatewise.reports.typeset import mathml
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.run_files import Planned, Run
-from gatewise.verify.runner import Verdict
+from gatewise.verify.execution.judge import Verdict
+from gatewise.verify.runs.run import Planned, Run
 from gatewise.verify.subjects import subject_named
 from made_runs import CASE, HOSTILE, Page, failure, run, verdict, words
 

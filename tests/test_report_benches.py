@@ -16,7 +16,7 @@ import altair
 from gatewise.bench.run import BenchRun
 from gatewise.reports import benches, figures, page, sections
 from gatewise.reports.section import Figure, Section, Table
-from gatewise.verify.reading import RunFileError
+from gatewise.verify.runs.records import RunFileError
 
 EVIL = "</script><script>alert(1)</script><b>"
 ROWS = [{"lag": lag, "norm": 2.0**-lag, "cell": EVIL} for lag in range(4)]

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from gatewise.bench import run as bench_run
 from gatewise.cli import main
-from gatewise.reports.badge import badge
-from gatewise.reports.formats import written
+from gatewise.reports.formats import badge, written
 from gatewise.reports.markdown import LIMIT, code, markdown, plain
-from gatewise.verify import run_files
-from gatewise.verify.diagnosis.diagnosis import Diagnosis, Explanation
-from gatewise.verify.run_files import Planned
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
+from gatewise.verify.runs.run import Planned
 from made_runs import failure, run, verdict
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,9 +11,9 @@ import pytest
 
 from gatewise.reports import conventions, summary
 from gatewise.reports.page import render
-from gatewise.verify import run_files
-from gatewise.verify.diagnosis.diagnosis import Diagnosis, Explanation
-from gatewise.verify.reading import RunFileError
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
+from gatewise.verify.runs.records import RunFileError
 from made_runs import HOSTILE, Page, failure, run, verdict, words
 
 

@@ -6,10 +6,11 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.reports import summary, together
+from gatewise.reports import combined as together
+from gatewise.reports import summary
 from gatewise.reports.page import render
-from gatewise.verify import run_files
-from gatewise.verify.run_files import Planned
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.run import Planned
 from made_runs import run, verdict, words
 
 FIRST = run(

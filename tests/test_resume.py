@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify import run_files
+from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
 
 pytestmark = needs_proc

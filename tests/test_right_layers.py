@@ -7,12 +7,12 @@ import pytest
 
 from gatewise.reference.cells import cell_named, cells
 from gatewise.reference.layer import Layer
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import (
     gated,
     right_subject,
 )
-from gatewise.verify.oracle import draw_cotangents, draw_inputs
+from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from mutant_sessions import DEFAULT, PLAIN, RICH, close, parts_of
 
 SMALL = (

@@ -5,11 +5,13 @@ import json
 import pytest
 
 import miniatures
-from gatewise.verify import reading, run_files, session
 from gatewise.verify.checks import check_named
-from gatewise.verify.reading import RunFileError
-from gatewise.verify.run_files import Planned
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution import session
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.runs import records as reading
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.records import RunFileError
+from gatewise.verify.runs.run import Planned
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import re
 import pytest
 
 import miniatures
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 
 CHECKS = {check.id: check for check in subject_checks()}
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from gatewise.bench import run as bench_run
 from gatewise.reports import schemas
 from gatewise.reports.page import render
-from gatewise.verify import run_files
-from gatewise.verify.diagnosis.diagnosis import Diagnosis, Explanation
-from gatewise.verify.reading import RunFileError
-from gatewise.verify.run_files import Planned
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
+from gatewise.verify.runs.records import RunFileError
+from gatewise.verify.runs.run import Planned
 from made_runs import failure, verdict
 
 jsonschema = pytest.importorskip("jsonschema")

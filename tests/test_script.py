@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gatewise.verify.checks import check_named
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import subject_named
 
 LAYERS = """

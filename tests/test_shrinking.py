@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import miniatures
-from gatewise.verify import shrinking
-from gatewise.verify.case import Case
+from gatewise.verify.cases import simplification as shrinking
+from gatewise.verify.cases.case import Case
+from gatewise.verify.cases.options import Options
+from gatewise.verify.cases.simplification import simplify
 from gatewise.verify.checks import check_named
-from gatewise.verify.options import Options
-from gatewise.verify.oracle import draw_inputs
-from gatewise.verify.runner import Budget, hold
-from gatewise.verify.shrinking import simplify
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects.inputs import draw_inputs
 
 ALL = Options(zero_length=True, projection=True, batch_first=True, unbatched=True, dropout=True)
 ANY = Case(

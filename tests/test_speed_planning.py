@@ -3,9 +3,10 @@
 import pytest
 
 from gatewise.bench.cost.shape import Shape
-from gatewise.bench.speed import planning, rows
+from gatewise.bench.speed import plan as planning
+from gatewise.bench.speed import rows
 from gatewise.bench.speed.contender import DATA, FORWARD, PASSES, TRAINING
-from gatewise.bench.speed.planning import Wanted, baseline_of, groups, left_out, plan
+from gatewise.bench.speed.plan import Wanted, baseline_of, groups, left_out, plan
 from gatewise.bench.speed.registry import contender_named, expanded, own
 from gatewise.bench.speed.shapes import named, parts
 from gatewise.reference.cells import cells

@@ -7,10 +7,11 @@ from click.testing import CliRunner
 
 from gatewise.bench import run
 from gatewise.bench.cost.shape import Shape
-from gatewise.bench.speed import planning, rows
+from gatewise.bench.speed import plan as planning
+from gatewise.bench.speed import rows
 from gatewise.bench.speed.analysis import analysed
 from gatewise.bench.speed.contender import FORWARD, TRAINING
-from gatewise.bench.speed.measuring import Asked, measured
+from gatewise.bench.speed.measurement import Asked, measured
 from gatewise.bench.speed.process import SpeedProcess
 from gatewise.cli import main
 from gatewise.reports import figures

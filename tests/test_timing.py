@@ -19,13 +19,13 @@ from gatewise.bench.timing import (
     Clock,
     Effort,
     compare,
-    comparing,
     environment,
     false_calls,
     measure,
-    sampling,
 )
-from gatewise.bench.timing.busy import busy
+from gatewise.bench.timing import comparison as comparing
+from gatewise.bench.timing import sample as sampling
+from gatewise.bench.timing.false_calls import busy
 from simulated_machine import CALL, EFFORT, READING, Machine
 
 

@@ -10,11 +10,11 @@ from gatewise.bench.timing import (
     Effort,
     Rounds,
     Timing,
-    comparing,
     corrected,
     measure,
-    resampling,
 )
+from gatewise.bench.timing import comparison as comparing
+from gatewise.bench.timing import significance as resampling
 from simulated_machine import BEATS, CALL, EFFORT, MACHINES, Machine, verdicts
 
 

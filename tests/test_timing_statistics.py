@@ -5,17 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from gatewise.bench.timing import (
-    AMBIGUOUS,
-    FASTER,
-    SAME,
-    SLOWER,
-    comparing,
-    noise_floor,
-    resampling,
-    rounds,
-    significance,
-)
+from gatewise.bench.timing import AMBIGUOUS, FASTER, SAME, SLOWER, noise_floor, rounds, significance
+from gatewise.bench.timing import comparison as comparing
+from gatewise.bench.timing import significance as resampling
 from simulated_machine import CALL, EFFORT, Machine
 
 

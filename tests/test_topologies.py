@@ -6,8 +6,8 @@ import pytest
 from gatewise.reference import topologies as T
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Parameters
-from gatewise.verify.case import Case
-from gatewise.verify.complex_step import derivative
+from gatewise.verify.cases.case import Case
+from gatewise.verify.numbers.complex_step import derivative
 from gatewise.verify.proofs.material import cell_material
 
 LSTM, CASE, LENGTHS = cell_named("lstm"), Case(4, 3, 2, 3, seed=1), np.array([4, 2, 0])

@@ -14,19 +14,21 @@ from gatewise.bench.speed.problem import Problem
 from gatewise.bench.speed.torch_layers import TorchPrepared, built_for
 from gatewise.reports import summary, tables
 from gatewise.reports.page import render
-from gatewise.verify import run_files
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, sizes
-from gatewise.verify.deviations import KNOWN, Deviation
-from gatewise.verify.oracle import draw_cotangents, draw_inputs
-from gatewise.verify.recordings.replaying import Watched
-from gatewise.verify.recordings.taking import taken
-from gatewise.verify.run_files import Planned
-from gatewise.verify.runner import BUDGETS, hold
-from gatewise.verify.subjects import profiling, subject_named, torch_elsewhere
-from gatewise.verify.subjects.profiling import Route, Watch
-from gatewise.verify.subjects.torch_elsewhere import CUDNN, OWN_KERNELS, CudaLayer
-from gatewise.verify.verdict import Verdict
+from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.recordings.record import taken
+from gatewise.verify.recordings.replayed import Watched
+from gatewise.verify.runs import run as run_files
+from gatewise.verify.runs.deviations import KNOWN, Deviation
+from gatewise.verify.runs.run import Planned
+from gatewise.verify.runs.verdict import Verdict
+from gatewise.verify.subjects import profiler as profiling
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks import torch_backends as torch_elsewhere
+from gatewise.verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNELS, CudaLayer
+from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
+from gatewise.verify.subjects.profiler import Route, Watch
 
 ONEDNN = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
 """What PyTorch computes a float32 LSTM by on the CPU, and no other layer or dtype."""

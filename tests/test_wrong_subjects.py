@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import miniatures
-from gatewise.verify.case import Case
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.runner import Budget, hold
+from gatewise.verify.execution.judge import Budget, hold
 
 CHECKS = {c.id: c for c in subject_checks()}
 CASE = Case(12, 3, 2, 3, lengths=True)

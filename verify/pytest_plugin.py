@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .isolation import Isolated
-    from .session import Request
-    from .tasks import Description, Task
-    from .verdict import Verdict
+    from .execution.isolation import Isolated
+    from .execution.session import Request
+    from .execution.tasks import Description, Task
+    from .runs.verdict import Verdict
 
 Verdicts = Callable[["Task"], "Verdict"]
 
@@ -73,8 +73,8 @@ def pytest_make_collect_report(
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     """Ask every subject what it offers; a name that leads nowhere is a usage error."""
-    from .isolation import Isolated
-    from .session import Request
+    from .execution.isolation import Isolated
+    from .execution.session import Request
 
     option = session.config.getoption
     if option("gatewise_seed") < 0:
@@ -247,9 +247,9 @@ def conforms(
     The arguments are those of ``gatewise.check``. The verdict is computed when the test runs. What
     the layer does not offer is skipped; any other verdict is the test's to judge.
     """
-    from .holding import find
-    from .session import Request
-    from .tasks import Description, Named, answer
+    from .api import find
+    from .execution.session import Request
+    from .execution.tasks import Description, Named, answer
 
     found = find(subject, like)
     request = Request.parse([found.name], like=like, checks=checks, dtype=dtype, budget=budget,

@@ -10,7 +10,7 @@ from ...reference import functions
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
-from ...verify.complex_step import derivative
+from ...verify.numbers.complex_step import derivative
 from .claim import claim
 from .evidence import LAW, Evidence
 from .material import FAR, apart, draw

@@ -12,9 +12,9 @@ from ...reference.cells.lstm import candidate, cell_state, forget_gate
 from ...reference.functions import Array, sigmoid, tanh
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import Unrolled, backpropagate, unroll
-from ...verify.arithmetic import FLOAT32, FLOAT64, Arithmetic
-from ...verify.bounded import Bounded
-from ...verify.complex_step import derivative
+from ...verify.numbers.arithmetic import FLOAT32, FLOAT64, Arithmetic
+from ...verify.numbers.bounded import Bounded
+from ...verify.numbers.complex_step import derivative
 from .claim import claim
 from .evidence import LAW, OPEN, Evidence
 from .material import FAR, Drawn, apart, draw

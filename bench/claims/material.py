@@ -11,7 +11,7 @@ from ...reference.cell import Cell, Gates, State
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
-from ...verify.complex_step import derivative
+from ...verify.numbers.complex_step import derivative
 
 FAR = 1000.0
 """A bias that holds a gate: σ(FAR) is 1 and σ(-FAR) is 0, exactly, in every arithmetic here."""

@@ -13,7 +13,7 @@ from .claim import claim
 from .evidence import OPEN, Evidence
 from .material import FAR, with_biases
 from .transport import half_life, log_gradients, lyapunov, rate
-from .vanishing import SIZES, gaussian, torch_default
+from .vanishing_gradient import SIZES, gaussian, torch_default
 
 DRAWS, STEPS, TRANSIENT = 6, 300, 30
 BIASES = (0.0, 1.0, 2.0, 5.0)

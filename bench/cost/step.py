@@ -15,7 +15,7 @@ from functools import cache
 
 from ...reference.cell import Cell
 from ...reference.parameters import Parameters, Sizes
-from .counting import ACTIVATION, POINTWISE, PRODUCT, Counted, Operation, Tape
+from .counted import ACTIVATION, POINTWISE, PRODUCT, Counted, Operation, Tape
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...reference.functions import Array
-from ...verify.arithmetic import PackageMissing
-from ...verify.calling import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
-from ...verify.case import Case
-from ...verify.options import Options
+from ...verify.cases.case import Case
+from ...verify.cases.options import Options
+from ...verify.numbers.arithmetic import PackageMissing
 from ...verify.subjects import subjects
+from ...verify.subjects.called import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
 from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable, Watching
 from ..plan import OK, UnsupportedError
 from .problem import INPUT_WIDTH, Setting, parameters

@@ -8,15 +8,14 @@ from typing import Any
 
 from ...reference.cells import cell_named
 from ...reference.cells import cells as all_cells
-from ...verify.arithmetic import chosen_dtypes
+from ...verify.numbers.arithmetic import chosen_dtypes
 from ...verify.subjects import subjects as all_subjects
 from ..plan import OK, Piece, Plan
+from .clipping import SETTINGS as EXPLODING
+from .clipping import exploded
 from .costs import cost
-from .exploding import SETTINGS as EXPLODING
-from .exploding import exploded
 from .layers import measured as of_layer
-from .measuring import Effort, measured, seeds_of
-from .methods import RIGHT
+from .measurement import RIGHT, Effort, measured, seeds_of
 from .problem import Setting, keeping_gate
 from .rates import or_none
 from .rows import ValidationRow, to_json

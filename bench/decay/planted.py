@@ -20,7 +20,7 @@ from ...reference.functions import Array, sigmoid_slope, tanh_slope
 from ...reference.parameters import Parameters, Sizes
 from .adjoint import Scaled, carried, pulled
 from .jacobian import state_jacobian
-from .methods import RIGHT, Methods
+from .measurement import RIGHT, Methods
 from .trajectory import Trajectory
 from .transition import Bound, Transition
 

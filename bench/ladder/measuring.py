@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ...verify.check import Mismatch
+from ...verify.numbers.ledger import Mismatch
 from ..timing import QUICK, STANDARD, THOROUGH, Effort, Timing, environment, rounds
 from .counting import Counts, counted
 from .problem import Problem, Size, draw

@@ -11,8 +11,8 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import backpropagate, unroll
-from ...verify.arithmetic import ARITHMETICS
-from ...verify.bounded import Bounded
+from ...verify.numbers.arithmetic import ARITHMETICS
+from ...verify.numbers.bounded import Bounded
 from .rungs import Gradient, Rung
 
 LSTM = cell_named("lstm")
@@ -85,7 +85,7 @@ def results(rung: Rung, q: Problem) -> dict[str, Array]:
 def reference(q: Problem) -> dict[str, Bounded]:
     """Return the same of the plain cell, with bounds for the arithmetic of the problem's dtype.
 
-    How bounds come about: ``verify/bounded.py``.
+    How bounds come about: ``verify/numbers/bounded.py``.
     """
     arithmetic = ARITHMETICS[q.x.dtype.name]
     q = q.map(lambda array: Bounded.exact(array, arithmetic))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...verify.bounded import Bounded
-from ...verify.check import Ledger, Mismatch
+from ...verify.numbers.bounded import Bounded
+from ...verify.numbers.ledger import Ledger, Mismatch
 from .problem import Problem, Size, draw, reference, results
 from .rungs import Rung
 

@@ -11,7 +11,7 @@ from ..cost.shape import Shape
 from ..run import BenchRun
 from ..timing import QUICK, STANDARD, Comparison, Rounds, corrected
 from . import rows
-from .planning import baseline_of
+from .plan import baseline_of
 from .rows import Entry, Group
 
 FLAT, LINEAR, STEEP = 0.25, 0.65, 1.4

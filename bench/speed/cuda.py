@@ -18,9 +18,9 @@ from functools import partial
 from typing import Any
 
 from ...verify.subjects import subject_named
-from ...verify.subjects.profiling import Route, seen
+from ...verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNELS
+from ...verify.subjects.profiler import Route, seen
 from ...verify.subjects.protocol import Subject
-from ...verify.subjects.torch_elsewhere import CUDNN, OWN_KERNELS
 from ...verify.subjects.torch_module import import_torch
 from ..plan import UnsupportedError
 from .cliffs import Device, algorithm

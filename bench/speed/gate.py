@@ -9,8 +9,8 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ...verify.bounded import Bounded
-from ...verify.check import Ledger, Mismatch
+from ...verify.numbers.bounded import Bounded
+from ...verify.numbers.ledger import Ledger, Mismatch
 from .contender import DATA, FORWARD, Found, Prepared
 from .oracle import Expected, exact, share
 from .problem import Problem

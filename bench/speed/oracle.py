@@ -16,9 +16,9 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ...verify.arithmetic import ARITHMETICS, FINER, HALVES, Arithmetic
-from ...verify.bounded import Bounded
-from ...verify.check import SHARP, SHARP_ELSEWHERE
+from ...verify.numbers.arithmetic import ARITHMETICS, FINER, HALVES, Arithmetic
+from ...verify.numbers.bounded import Bounded
+from ...verify.numbers.ledger import SHARP, SHARP_ELSEWHERE
 from ..plan import UnsupportedError
 from .problem import Problem
 

@@ -22,7 +22,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.layer import Layer
 from ...reference.parameters import Parameters, Sizes
-from ...verify.case import Case
+from ...verify.cases.case import Case
 from ..cost.shape import Shape
 
 WITNESSES = 4

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from ...verify.isolation import Isolated, ProcessEnded, TimedOut
+from ...verify.execution.isolation import Isolated, ProcessEnded, TimedOut
 from ..plan import UnsupportedError
 from . import rows
-from .measuring import Asked
+from .measurement import Asked
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 

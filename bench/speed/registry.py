@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import numpy as np
 
 from ...reference.errors import InputError
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
 from ...verify.subjects import family, known, subject_named, subjects
+from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
+from ...verify.subjects.torch_module import TorchModule
+from ..plan import UnsupportedError
 from . import cuda, numpy_layers, torch_compiled, torch_layers
-from .adapters import AdaptedContender
-from .contender import Contender
+from .contender import FORWARD, Contender, FallbackError, Found, Prepared
+from .problem import Cotangents, Problem
+from .torch_layers import TorchContender
 
 
 @cache
@@ -48,3 +59,92 @@ def expanded(names: tuple[str, ...]) -> list[str]:
             raise InputError("subject", f"one of {', '.join(families)}", repr(name))
         found |= dict.fromkeys(alike)
     return list(found)
+
+
+# Any other subject of ``verify``: other frameworks, and a user's own class, through its adapter.
+#
+# Adapters take and return NumPy arrays, so that conversions are on the clock; where a framework has
+# its parameters inside its program, comparing them with the last ones is, too.
+
+
+class Adapted(Prepared):
+    """A subject with its NumPy arrays."""
+
+    note = "NumPy arrays in and out, conversions on the clock"
+
+    def __init__(self, problem: Problem, subject: Subject, built: Built) -> None:
+        super().__init__()
+        self.problem, self.subject, self.built = problem, subject, built
+        packed = subject.pack(problem.case, problem.parameters)
+        self.inputs = Inputs(
+            {name: self._typed(array) for name, array in packed.items()},
+            self._typed(problem.x),
+            tuple(map(self._typed, problem.state)),
+            None,
+        )
+
+    def _typed(self, array: Array) -> Array:
+        """Return an array in the problem's dtype; bfloat16's are held in float32 until here."""
+        return np.asarray(array).astype(self.problem.case.number_type)
+
+    def forward(self) -> Any:
+        """Run the layer."""
+        return self.built.forward(self.inputs)
+
+    def training(self, cotangents: Cotangents) -> Any:
+        """Run the layer and pull one pair of cotangents back."""
+        if not self.subject.options.gradient:
+            raise UnsupportedError(self.subject.options.why(("gradient",)))
+        pair = self._typed(cotangents.y), tuple(map(self._typed, cotangents.final))
+        (pulled,) = self.built.gradients(self.inputs, [pair])
+        return pulled
+
+    def found(self, result: Any) -> Found:
+        """Return the arrays, which are NumPy's already."""
+        if not isinstance(result, Pulled):
+            return Found(result.y, result.final)
+        return Found(result.y, result.final, result.parameters, result.x, result.initial)
+
+    def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return the subject's names."""
+        return self.subject.from_reference(self.problem.case, gradient)
+
+
+@dataclass(frozen=True)
+class AdaptedContender:
+    """A subject of ``verify`` by its name."""
+
+    name: str
+    subject: Subject
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the subject's."""
+        return self.subject.cells
+
+    def version(self) -> str:
+        """Return its package's version; SubjectUnavailable where it is not installed."""
+        return self.subject.version()
+
+    def prepare(self, problem: Problem) -> Prepared:
+        """Return the subject ready to be called; a torch module is timed as one."""
+        if problem.dtype not in self.subject.dtypes:
+            raise UnsupportedError(f"it computes in {', '.join(self.subject.dtypes)}")
+        if lacking := self.subject.options.lacking(problem.case):
+            raise UnsupportedError(self.subject.options.why(lacking))
+        built = self.subject.build(problem.case)
+        if (watch := getattr(self.subject, "watch", None)) is not None:
+            return _watched(Adapted(problem, self.subject, built), watch)
+        if isinstance(built, TorchModule) and self.subject.options.gradient:
+            return TorchContender(self.name, self.subject).prepare(problem)
+        return Adapted(problem, self.subject, built)
+
+
+def _watched(prepared: Adapted, watch: Watching) -> Adapted:
+    """Return the layer if what it is named for runs; FallbackError if something else does."""
+    watch.begin()
+    prepared.call(FORWARD, None)
+    prepared.first.clear()  # the profiler was on that clock
+    if watch.lacking:
+        raise FallbackError(f"something else ran: {watch.lacking}")
+    return prepared

@@ -17,7 +17,7 @@ from typing import Any
 from ..run import from_json
 from ..timing import environment
 from . import ceilings
-from .measuring import Asked, measured, noise
+from .measurement import Asked, measured, noise
 
 
 def main() -> None:

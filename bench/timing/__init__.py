@@ -6,7 +6,7 @@ compares a call with itself: nothing smaller is called a difference. ``corrected
 at many comparisons. ``python -m gatewise.bench.timing.false_calls`` counts wrong verdicts.
 """
 
-from .comparing import (
+from .comparison import (
     AMBIGUOUS,
     FASTER,
     SAME,
@@ -15,13 +15,13 @@ from .comparing import (
     Rounds,
     compare,
     corrected,
+    noise_floor,
     rounds,
 )
 from .effort import QUICK, STANDARD, THOROUGH, Effort
 from .environment import environment
-from .measuring import NOISY, OK, Timing, measure
-from .noise import noise_floor
-from .sampling import Call, Clock
+from .measurement import NOISY, OK, Timing, measure
+from .sample import Call, Clock
 
 __all__ = [
     "AMBIGUOUS",

@@ -11,11 +11,14 @@ requirement is missed.
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 import click
@@ -26,13 +29,11 @@ from rich.table import Table
 
 from ...reference.cells import cell_named
 from ...reference.parameters import Sizes
-from ...verify.provenance import machine, versions
-from .busy import busy
-from .comparing import AMBIGUOUS, FASTER, LEVEL, SAME, SLOWER, compare, corrected
+from ...verify.runs.provenance import machine, versions
+from .comparison import AMBIGUOUS, FASTER, LEVEL, SAME, SLOWER, compare, corrected, noise_floor
 from .effort import STANDARD
 from .environment import environment
-from .noise import noise_floor
-from .sampling import Call
+from .sample import Call
 
 STEPS, MORE = 20, 22
 """Steps of the loop, and of one that does 10 % more work."""
@@ -162,3 +163,37 @@ def main(same: int, planted: int, state: str, seed: int, as_json: bool) -> None:
 
 if __name__ == "__main__":
     main()
+
+
+# Keep the machine busy in a way that hurts: work and rest in turns of random length.
+
+
+LONGEST = 0.03
+"""Seconds: turns last up to so long, which is about what a scheduler grants at a time."""
+
+
+@contextmanager
+def busy(processes: int | None = None) -> Iterator[None]:
+    """Run that many disturbing processes, by default one for each core, while the block runs."""
+    context = multiprocessing.get_context("spawn")
+    count = processes or os.cpu_count() or 1
+    disturbers = [context.Process(target=_disturb, args=(k,), daemon=True) for k in range(count)]
+    for one in disturbers:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in disturbers:
+            one.terminate()
+            one.join()
+
+
+def _disturb(seed: int) -> None:
+    """Work and rest until the parent ends."""
+    rng, parent = random.Random(seed), multiprocessing.parent_process()  # noqa: S311  # no secret
+    memory = bytearray(2**22)
+    while parent is not None and parent.is_alive():
+        end = time.perf_counter() + rng.uniform(0, LONGEST)
+        while time.perf_counter() < end:
+            memory = memory[::-1]
+        time.sleep(rng.uniform(0, LONGEST))

@@ -11,19 +11,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ...bench import kill_matrix
 from ...bench import run as bench_run
 from ...bench.claims.ledger import Row as ClaimRow
 from ...bench.decay.rows import KINDS
 from ...bench.ladder.measuring import Row as LadderRow
 from ...bench.memory.plan import Row as MemoryRow
+from ...bench.scores import kill_matrix
+from ...bench.scores.kill_matrix import Row as MutantRow
 from ...bench.speed.rows import Group
-from ...verify import run_files
-from ...verify.diagnosis.diagnosis import Diagnosis
-from ...verify.mutation import Row as MutantRow
 from ...verify.recordings import files as files_of_recordings
-from ...verify.schema import schema
-from ...verify.verdict import STATUSES, Verdict
+from ...verify.runs import run as run_files
+from ...verify.runs.diagnosis import Diagnosis
+from ...verify.runs.records import schema
+from ...verify.runs.verdict import STATUSES, Verdict
 
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...bench.run import BenchRun
-from ...verify.reading import RunFileError
+from ...verify.runs.records import RunFileError
 from ..section import Figure, Section
 
 ORDER = ("claims", "speed", "ladder", "decay", "memory", "mutants")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..comparing import BETTER, WORSE, Comparison
+from ..comparison import BETTER, WORSE, Comparison
 from ..section import Section, Table
 
 ORDER = {WORSE: 0, BETTER: 2}

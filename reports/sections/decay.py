@@ -8,10 +8,10 @@ from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, Valida
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from . import decay_figures as figures
-from . import decay_layers
-from . import decay_sweeps as sweeps
+from . import decay_figures as sweeps
+from . import decay_tables as decay_layers
 from . import decay_tables as tables
-from .decay_choice import chosen
+from .decay_figures import chosen
 
 
 def section(runs: Sequence[BenchRun]) -> Section:

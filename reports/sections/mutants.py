@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ...bench.kill_matrix import rows
 from ...bench.run import BenchRun
-from ...verify.mutation import Row
+from ...bench.scores.kill_matrix import Row, rows
 from ..section import Figure, Section, Table
 
 WORDS = {

@@ -9,8 +9,8 @@ from ...bench.run import BenchRun
 from ...bench.speed import rows
 from ...bench.speed.analysis import Row, analysed, geometric_mean
 from ..section import Cell, Figure, Section, Table
-from . import speed_rows as of_rows
-from . import speed_sizes as of_sizes
+from . import speed_figures as of_rows
+from . import speed_figures as of_sizes
 
 FIGURES = (of_sizes.against_sizes, of_sizes.heat, of_rows.passes, of_rows.errors, of_rows.memory,
            of_sizes.compiling)  # fmt: skip

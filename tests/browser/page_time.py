@@ -16,10 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from gatewise.reports.badge import badge
-from gatewise.reports.formats import written
+from gatewise.reports.formats import badge, written
 from gatewise.reports.page import render
-from gatewise.verify import run_files
+from gatewise.verify.runs import run as run_files
 from made_runs import failure, run, verdict
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

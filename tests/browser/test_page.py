@@ -16,8 +16,8 @@ axe = pytest.importorskip(
 
 from gatewise.bench.run import BenchRun
 from gatewise.reports.page import render
-from gatewise.verify.diagnosis.diagnosis import Diagnosis, Explanation
-from gatewise.verify.run_files import Planned
+from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
+from gatewise.verify.runs.run import Planned
 from made_runs import failure, run, verdict
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

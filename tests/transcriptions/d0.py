@@ -7,7 +7,7 @@ sequence ``xs`` is [T][D], and an initial state is [H].  The returned lists hold
 states of t = 1..T, without the initial one.
 """
 
-from .scalar import (
+from gatewise.tests.transcriptions.scalar import (
     Biases,
     Matrix,
     Scalar,

@@ -8,7 +8,7 @@ printed: on two Python lists ``+`` concatenates, which is what it has to mean.
 
 from collections.abc import Callable
 
-from .scalar import Biases, Scalar, Vector, Weights, dot, sigmoid, tanh
+from gatewise.tests.transcriptions.scalar import Biases, Scalar, Vector, Weights, dot, sigmoid, tanh
 
 Cell = Callable[[Vector, Vector, Vector], tuple[Vector, Vector]]
 

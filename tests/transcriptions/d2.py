@@ -7,7 +7,7 @@ prints no biases; each function takes optional ones, [H] per gate, that default 
 zero.  The returned lists hold the states of t = 1..T, without the initial one.
 """
 
-from .scalar import (
+from gatewise.tests.transcriptions.scalar import (
     Biases,
     Matrix,
     Scalar,

@@ -7,7 +7,7 @@ returned lists hold the values of t = 1..T, without the initial one.  The docume
 backpropagation through time is in ``d3_bptt``.
 """
 
-from .scalar import (
+from gatewise.tests.transcriptions.scalar import (
     Biases,
     Matrix,
     Scalar,

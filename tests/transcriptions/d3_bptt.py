@@ -7,8 +7,8 @@ E_t = -y_t log ŷ_t, with U [H][D], W [H][H], V [C][H], inputs xs = x_1 .. x_T a
 document's, 1..T; in ``s`` (a list [T + 1][H]) index 0 is s_0.
 """
 
-from .d3 import predictions, rnn_s
-from .scalar import Matrix, Scalar, Vector, mpf
+from gatewise.tests.transcriptions.d3 import predictions, rnn_s
+from gatewise.tests.transcriptions.scalar import Matrix, Scalar, Vector, mpf
 
 Tensor3 = list[list[list[Scalar]]]
 

@@ -8,8 +8,8 @@ the output.  The returned lists hold the states of t = 1..T, without the initial
 
 from collections.abc import Callable
 
-from .d3 import softmax
-from .scalar import (
+from gatewise.tests.transcriptions.d3 import softmax
+from gatewise.tests.transcriptions.scalar import (
     Biases,
     Matrix,
     Scalar,

@@ -7,8 +7,19 @@ is [H].  `attention` follows its paper and has columns.  The returned lists hold
 states of t = 1..T, without the initial one.  Skip RNNs are in ``others_skip``.
 """
 
-from .d3 import softmax
-from .scalar import Biases, Matrix, Scalar, Vector, Weights, dot, mp, mpf, sigmoid, tanh
+from gatewise.tests.transcriptions.d3 import softmax
+from gatewise.tests.transcriptions.scalar import (
+    Biases,
+    Matrix,
+    Scalar,
+    Vector,
+    Weights,
+    dot,
+    mp,
+    mpf,
+    sigmoid,
+    tanh,
+)
 
 
 def column(M: Matrix, j: int) -> Vector:

@@ -6,8 +6,8 @@ import importlib
 import pkgutil
 from functools import cache
 
+from .check import SubjectCheck
 from .smoke import SMOKE
-from .subject_check import SubjectCheck
 
 
 @cache

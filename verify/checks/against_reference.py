@@ -6,22 +6,21 @@ from itertools import combinations
 
 from hypothesis.strategies import SearchStrategy
 
-from ..calling import Called, run, run_gradient
-from ..case import Case
-from ..cases import cases, varied
-from ..check import Ledger
-from ..oracle import (
+from ..cases.case import Case
+from ..cases.strategies import cases, varied
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, run, run_gradient
+from ..subjects.inputs import draw_cotangents, draw_inputs
+from ..subjects.protocol import Cotangents, Subject
+from .check import SubjectCheck
+from .oracle import (
     compare_gradients,
     compare_outputs,
-    draw_cotangents,
-    draw_inputs,
     expected,
     expected_gradient,
     expected_gradients,
     state_names,
 )
-from ..subjects.protocol import Cotangents, Subject
-from .subject_check import SubjectCheck
 
 DEPTH = ("sequence.reversed", "bidirectional", "stacked")
 BACK = ("bptt.backpropagate", *DEPTH)

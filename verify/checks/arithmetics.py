@@ -8,16 +8,16 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...reference.functions import Array
-from ..arithmetic import ARITHMETICS
-from ..bounded import Bounded
-from ..calling import layer_of, run
-from ..case import Case
-from ..cases import SEEDS
-from ..check import Ledger, Mismatch, in_bounds
-from ..naming import by_name
-from ..oracle import draw_inputs, state_names
+from ..cases.case import Case
+from ..cases.strategies import SEEDS
+from ..numbers.arithmetic import ARITHMETICS
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Ledger, Mismatch, in_bounds
+from ..subjects.called import layer_of, run
+from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import by_name, state_names
 
 SHARP = {"float64": 2.0**-25, "float32": 2.0**-12}
 """Half the roundoff of the finest coarser one, as a share of the largest value; else as ever."""

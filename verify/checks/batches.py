@@ -9,14 +9,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...reference.functions import Array
-from ..calling import Called, layer_of
-from ..case import Case
-from ..cases import cases, coinciding, varied
-from ..check import Ledger
-from ..oracle import agree, draw_inputs, expected
+from ..cases.case import Case
+from ..cases.strategies import cases, coinciding, varied
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, layer_of
+from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import agree, expected
 
 
 def batch_single(subject: Subject, case: Case) -> Ledger:

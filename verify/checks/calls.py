@@ -7,26 +7,26 @@ from dataclasses import replace
 import numpy as np
 
 from ...reference.functions import Array
-from ..calling import Called, with_care
-from ..case import Case
-from ..cases import cases
-from ..check import Ledger
-from ..naming import by_name, gradients_by_name
-from ..oracle import (
+from ..cases.case import Case
+from ..cases.strategies import cases
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, with_care
+from ..subjects.inputs import draw_cotangents, draw_inputs
+from ..subjects.protocol import Cotangents, Inputs, Result, Subject
+from .against_reference import BACK, DEPTH, short_cases
+from .check import SubjectCheck
+from .oracle import (
     around,
+    by_name,
     compare_gradients,
     compare_outputs,
-    draw_cotangents,
-    draw_inputs,
     expected,
     expected_gradient,
     expected_gradients,
     expected_jvp,
+    gradients_by_name,
     state_names,
 )
-from ..subjects.protocol import Cotangents, Inputs, Result, Subject
-from .against_reference import BACK, DEPTH, short_cases
-from .subject_check import SubjectCheck
 
 
 def purity(subject: Subject, case: Case) -> Ledger:

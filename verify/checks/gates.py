@@ -13,14 +13,15 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.layer import Layer, Output
 from ...reference.parameters import Parameters, Sizes
-from ..calling import Called, layer_of
-from ..case import Case
-from ..cases import cases, varied
-from ..check import Ledger
+from ..cases.case import Case
+from ..cases.strategies import cases, varied
 from ..conventions import NoHome
-from ..oracle import agree, around, draw_inputs, expected
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, layer_of
+from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import agree, around, expected
 
 SATURATING = 60.0
 """A bias beyond which σ is 0 or 1 to rounding whatever ordinary weights add to it."""

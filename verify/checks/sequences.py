@@ -10,23 +10,15 @@ import numpy as np
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import reverse
-from ..calling import Called, layer_of
-from ..case import Case
-from ..cases import cases, varied
-from ..check import Ledger
-from ..oracle import (
-    agree,
-    compare_gradients,
-    compare_outputs,
-    draw_cotangents,
-    draw_inputs,
-    exact,
-    expected,
-    expected_gradient,
-)
+from ..cases.case import Case
+from ..cases.strategies import cases, varied
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, layer_of
+from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import agree, compare_gradients, compare_outputs, exact, expected, expected_gradient
 
 
 def padding(subject: Subject, case: Case) -> Ledger:

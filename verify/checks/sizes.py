@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from ..arithmetic import HALVES
-from ..case import SUBNORMAL, Case
-from ..cases import SEEDS, cases, coinciding, flag, integers
+from ..cases.case import SUBNORMAL, Case
+from ..cases.strategies import SEEDS, cases, coinciding, flag, integers
+from ..numbers.arithmetic import HALVES
 from ..subjects.protocol import Subject
 from .against_reference import BACK, both
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
 
 WIDTHS = (33, 65, 129)
 """Hidden widths just past the tiles of kernels."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from ..calling import Called, SubjectCrashed
-from ..case import Case
-from ..check import Ledger, Mismatch
-from ..oracle import draw_cotangents, draw_inputs
+from ..cases.case import Case
+from ..numbers.ledger import Ledger, Mismatch
+from ..subjects.called import Called, SubjectCrashed
+from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
 
 SMOKE = "smoke"
 """The check without which no other is run."""

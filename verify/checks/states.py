@@ -9,20 +9,15 @@ from hypothesis import strategies as st
 
 from ...reference.cell import State
 from ...reference.functions import Array
-from ..calling import Called, layer_of
-from ..case import Case
-from ..cases import cases, flag, varied
-from ..check import Ledger
-from ..oracle import (
-    agree,
-    draw_cotangents,
-    draw_inputs,
-    expected,
-    expected_gradient,
-)
+from ..cases.case import Case
+from ..cases.strategies import cases, flag, varied
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, layer_of
+from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import agree, expected, expected_gradient
 
 
 def default_state(subject: Subject, case: Case) -> Ledger:

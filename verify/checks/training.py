@@ -17,22 +17,16 @@ from hypothesis import strategies as st
 from ...reference.functions import Array
 from ...reference.layer import Gradient, Layer, Output
 from ...reference.parameters import Parameters
-from ..arithmetic import FINER, HALVES, assuming
-from ..bounded import Bounded
-from ..calling import Called, layer_of
-from ..case import Case
-from ..cases import cases
-from ..check import Ledger, Mismatch, Undecided, in_bounds
-from ..oracle import (
-    compare_outputs,
-    draw_cotangents,
-    draw_inputs,
-    exact,
-    expected,
-    reference_parameters,
-)
+from ..cases.case import Case
+from ..cases.strategies import cases
+from ..numbers.arithmetic import FINER, HALVES, assuming
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Ledger, Mismatch, Undecided, in_bounds
+from ..subjects.called import Called, layer_of
+from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import compare_outputs, exact, expected, reference_parameters
 
 ROWS = 96
 """Rows of one call, each with a mask of its own."""

@@ -17,15 +17,15 @@ from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
-from ..bounded import Bounded
-from ..calling import Called, layer_of, run, run_gradient
-from ..case import Case
-from ..cases import SEEDS, integers
-from ..check import Ledger
-from ..clock import CLOCK
-from ..oracle import draw_cotangents, draw_inputs, exact
+from ..cases.case import Case
+from ..cases.strategies import SEEDS, integers
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Ledger
+from ..subjects.called import CLOCK, Called, layer_of, run, run_gradient
+from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
-from .subject_check import SubjectCheck
+from .check import SubjectCheck
+from .oracle import exact
 
 SAMPLED = 6
 """Steps looked at in one sequence, the first and the last among them."""

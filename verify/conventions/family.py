@@ -14,10 +14,9 @@ import numpy as np
 
 from ...reference.functions import Array, relu, sigmoid, tanh, zeros
 from ...reference.parameters import Shape, Sizes
-from ..arithmetic import ACTIVATION_UNITS
-from ..bounded import OWN_ROUNDING, Bounded
-from .convention import Convention
-from .packed import slice_shape
+from ..numbers.arithmetic import ACTIVATION_UNITS
+from ..numbers.bounded import OWN_ROUNDING, Bounded
+from .convention import Convention, slice_shape
 
 SLOPES = {"hard sigmoid 0.2": 0.2, "hard sigmoid 1/6": 1 / 6}
 """Slopes of the hard sigmoids at 0."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .convention import RECURRENT_BIAS, Convention
-from .packed import BLOCKS, GATE_AXIS
+from .convention import BLOCKS, GATE_AXIS, RECURRENT_BIAS, Convention
 
 TITLES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 COUNTS = {0: "no bias", 1: "one bias", 2: "two biases"}

@@ -15,13 +15,19 @@ from typing import cast
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..case import Case
-from ..conventions import Convention, mapping
+from ..cases.case import Case
+from ..cases.options import Options
+from ..conventions import Convention, formula
+from ..conventions import parameter_map as mapping
+from ..conventions.comparison import differing
+from ..identification.identification import identify
+from ..identification.probe import Unreadable
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.workshop import Workshop
-from ..options import Options
-from ..subjects import explicit_parameters
+from ..numbers.ledger import Mismatch
+from ..subjects import explicit as explicit_parameters
+from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
 
 RIGHT = "right"
@@ -211,3 +217,39 @@ def _reordered(order: Sequence[str]) -> Change:
         reads(layer, read)
 
     return change
+
+
+# Does the layer read its parameters by another convention than the one it claims?
+
+
+def other_convention(subject: Subject) -> Iterator[Hypothesis]:
+    """Yield the conventions by which the subject turns out to compute, where it states another."""
+    stated: Convention | None = getattr(subject, "convention", None)
+    if stated is None:
+        return
+    try:
+        found = identify(subject)
+    except (SubjectCrashed, NotOffered, Mismatch, Unreadable):
+        return
+    for convention in found.fits:
+        fields = differing(convention, stated)
+        if not fields:
+            continue
+        yield Hypothesis(
+            ("convention",),
+            (f"It computes by another convention: {formula.summary(convention)}.",),
+            (),
+            tuple(_field(convention, stated, name) for name in fields),
+            ("forward",),
+            convention=convention,
+        )
+
+
+def _field(found: Convention, stated: Convention, name: str) -> str:
+    words = name.replace("_", " ")
+    return f"{words}: it is {_shown(found, name)}, and should be {_shown(stated, name)}"
+
+
+def _shown(convention: Convention, name: str) -> str:
+    value = getattr(convention, name)
+    return ", ".join(value) or "none" if isinstance(value, tuple) else str(value) or "the same"

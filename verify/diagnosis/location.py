@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from ..case import Case
+from ..cases.case import Case
+from ..cases.simplification import PLAIN
 from ..checks import check_named
-from ..shrinking import PLAIN
+from ..runs.diagnosis import Location
+from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
-from ..verdict import Verdict
-from .observing import OUTPUTS, VALUES, Experiment, Key, Observation, observe, residual, run_check
-from .replaying import signature
+from .observation import OUTPUTS, VALUES, Experiment, Key, Observation, observe, residual, run_check
+from .replay import signature
 
 SMALL = 8
 """A failing case whose sizes could not be made smaller than this is about size."""
@@ -41,31 +42,6 @@ WORDS = {
     "scale": "weights",
 }
 """Options as a location puts them; before the layout's and the scale's stands which."""
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where a layer is wrong.
-
-    ``part``: ``outputs``, ``gradients``, ``tangents`` (derivatives in forward mode), ``training``,
-    ``calls`` (a call alone is right, but not what calls do to each other or to their arguments),
-    ``program`` (it raised, or its process ended).
-    ``needs`` are the options without which the mistake does not show, ``quantities`` what is off,
-    ``place`` the first wrong entry, ``from_size`` from which size on, "" if from the smallest.
-    """
-
-    part: str = ""
-    needs: tuple[str, ...] = ()
-    quantities: tuple[str, ...] = ()
-    place: str = ""
-    from_size: str = ""
-
-    def __str__(self) -> str:
-        needs = f"; only with {', '.join(self.needs)}" if self.needs else ""
-        off = f" ({', '.join(self.quantities)})" if self.quantities else ""
-        place = f"; first: {self.place}" if self.place else ""
-        size = f"; {self.from_size}" if self.from_size else ""
-        return f"{self.part}{off}{needs}{place}{size}"
 
 
 def locate(

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arithmetic import ARITHMETICS
-from ..calling import run
-from ..case import Case
-from ..check import Mismatch
+from ..cases.case import Case
 from ..checks import check_named
 from ..checks.arithmetics import COARSER
-from ..oracle import draw_inputs
+from ..numbers.arithmetic import ARITHMETICS
+from ..numbers.ledger import Mismatch
+from ..runs.diagnosis import Explanation
+from ..runs.verdict import Verdict
+from ..subjects.called import run
+from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Subject
-from ..verdict import Verdict
-from .diagnosis import Explanation
-from .observing import Observation, residual
+from .observation import Observation, residual
 
 CASES = 3
 """Cases each of which a coarser arithmetic must explain."""

@@ -9,11 +9,11 @@ import numpy as np
 from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..calling import Called
-from ..case import Case
+from ..cases.case import Case
 from ..mutants.gradient import after_step_vjp
 from ..mutants.workshop import At, Workshop
-from ..oracle import draw_cotangents, draw_inputs
+from ..subjects.called import Called
+from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
 from .hypotheses import Hypothesis
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..case import Case
-from ..options import Options
-from ..subjects import explicit_parameters as packing
-from ..subjects.loading import UnknownSubject
+from ..cases.case import Case
+from ..cases.options import Options
+from ..subjects import explicit as packing
+from ..subjects.loader import UnknownSubject
 from .workshop import Workshop
 
 Change = Callable[[Workshop], None]

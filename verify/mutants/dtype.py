@@ -10,10 +10,10 @@ from ...reference.cell import State
 from ...reference.cells.lstm import cell_state
 from ...reference.functions import Array, minimum, zeros
 from ...reference.parameters import Parameters
+from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import GRU, LSTM, PLAIN, any_step, changed, lstm_step, pre_activation
-from .tape import instead, plain
 from .workshop import At, Workshop
 
 CLAMP = 8.0

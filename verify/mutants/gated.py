@@ -10,9 +10,9 @@ from ...reference.cells.lstm_phased import LEAK, PhasedLSTM, gated_state, phase,
 from ...reference.cells.skip import Skip, accumulated, increment, skip_state
 from ...reference.functions import Array, binarise, switch, zeros
 from ...reference.parameters import Parameters
+from ..numbers.tape import custom
 from .catalogue import mutant
 from .parts import SKIP, gate
-from .tape import custom
 from .workshop import At, Workshop
 
 PHASED = ("lstm-phased",)

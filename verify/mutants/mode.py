@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ...reference.functions import Array
+from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN
-from .tape import instead, plain
 from .workshop import Workshop
 
 NEEDS = ("layers", "dropout")

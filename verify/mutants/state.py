@@ -11,10 +11,10 @@ from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import choose
+from ..numbers.tape import plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN, changed
-from .tape import plain
 from .workshop import At, Workshop
 
 

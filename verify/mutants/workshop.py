@@ -16,11 +16,11 @@ from ...reference.functions import Array, zeros
 from ...reference.layer import concatenated, in_direction
 from ...reference.parameters import Parameters
 from ...reference.sequence import choose, only
-from ..case import Case
-from ..complex_step import STEP
-from ..subjects import explicit_parameters as packing
+from ..cases.case import Case
+from ..numbers.complex_step import STEP
+from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
+from ..subjects import explicit as packing
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
-from .tape import Pull, Tape, Traced, custom, plain, rows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from ..check import Check
+from ..checks.check import Check
 
 
 @cache

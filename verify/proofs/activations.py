@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...reference.functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
-from ..complex_step import derivative
-from ..enclosure import balls, distance, precision
+from ..numbers.complex_step import derivative
+from ..numbers.enclosure import balls, distance, precision
 from .material import agree, disprove, proof
 
 ULPS = 4

@@ -13,11 +13,11 @@ from ...reference.cell import Cell
 from ...reference.cells import cells
 from ...reference.equation import Equation, equations, vjps
 from ...reference.functions import Array
-from ..arithmetic import FLOAT64
-from ..bounded import Bounded
-from ..case import Case
-from ..check import Check
-from ..complex_step import derivative
+from ..cases.case import Case
+from ..checks.check import Check
+from ..numbers.arithmetic import FLOAT64
+from ..numbers.bounded import Bounded
+from ..numbers.complex_step import derivative
 from .material import (
     Material,
     agree,

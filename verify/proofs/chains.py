@@ -11,8 +11,8 @@ from ...reference.functions import Array
 from ...reference.output import cross_entropy_of_logits, softmax
 from ...reference.parameters import Parameters
 from ...reference.sequence import backpropagate, unroll
-from ..case import Case
-from ..complex_step import derivative
+from ..cases.case import Case
+from ..numbers.complex_step import derivative
 from .material import Material, agree, cell_material, proof, square_cases
 
 RNN = cell_named("rnn")

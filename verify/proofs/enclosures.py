@@ -11,12 +11,12 @@ from ...reference.cell import Cell
 from ...reference.cells import cells
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..arithmetic import ARITHMETICS
-from ..bounded import Bounded
-from ..case import Case
-from ..check import Check
-from ..drawing import aim
-from ..enclosure import balls, distance, precision
+from ..cases.case import Case
+from ..cases.strategies import aim
+from ..checks.check import Check
+from ..numbers.arithmetic import ARITHMETICS
+from ..numbers.bounded import Bounded
+from ..numbers.enclosure import balls, distance, precision
 from .material import Material, cell_material, disprove, forward, gradients, proof, small_cases
 
 DTYPES: dict[str, Any] = {

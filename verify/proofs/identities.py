@@ -12,7 +12,7 @@ from ...reference.cells.lstm_phased import PhasedLSTM, time_gate
 from ...reference.cells.skip import CELLS as SKIP_CELLS
 from ...reference.functions import Array, tanh
 from ...reference.parameters import Parameters
-from ..case import Case
+from ..cases.case import Case
 from .material import Material, agree, cell_material, disprove, forward, proof, small_cases
 
 ORDINARY = small_cases(scales=["unit"]).map(lambda case: replace(case, P=0))

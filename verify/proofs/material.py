@@ -14,9 +14,10 @@ from ...reference.equation import equations
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import backpropagate, unroll
-from ..case import Case
-from ..check import Check, Mismatch
-from ..drawing import for_all
+from ..cases.case import Case
+from ..cases.strategies import for_all
+from ..checks.check import Check
+from ..numbers.ledger import Mismatch
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from ...reference.output import (
     softmax_vjp,
 )
 from ...reference.tokens import embedding, embedding_vjp, one_hot
-from ..complex_step import derivative
-from ..enclosure import balls, distance, precision
+from ..numbers.complex_step import derivative
+from ..numbers.enclosure import balls, distance, precision
 from .material import agree, disprove, proof
 
 SEEDS = st.integers(0, 2**16)

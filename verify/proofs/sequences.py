@@ -15,9 +15,9 @@ from ...reference.cells import cell_named, cells
 from ...reference.functions import Array
 from ...reference.layer import Layer, stacked
 from ...reference.sequence import backpropagate, reverse, unroll
-from ..case import Case
-from ..check import Check
-from ..complex_step import derivative
+from ..cases.case import Case
+from ..checks.check import Check
+from ..numbers.complex_step import derivative
 from .material import (
     Material,
     agree,

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import reading
-from ..arithmetic import DTYPES
-from ..case import Case
-from ..options import Options
-from ..reading import RunFileError
-from ..typed import typed
-from .replaying import ENDS, Replayed, Watched
+from ..cases.case import Case
+from ..cases.options import Options
+from ..numbers.arithmetic import DTYPES
+from ..runs import records as reading
+from ..runs.records import RunFileError, typed
+from .replayed import ENDS, Replayed, Watched
 from .trace import HELD, Index, Trace, named_arrays, restored
 
 SCHEMA = "gatewise.recording/1"

@@ -1,138 +1,134 @@
-"""Record a subject into a folder: one case after another in a process of its own."""
+"""Record a layer: its checks are run in its own process, and every call is kept."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+import sys
 from pathlib import Path
 from typing import Any
 
-from .. import provenance
-from ..case import Case
-from ..checks.smoke import SMOKE
-from ..isolation import MEMORY, Isolated
-from ..reading import RunFileError
-from ..subjects.loading import UnknownSubject
-from ..tasks import Named
-from . import files
-from .files import Entry, Form, Recording
-from .trace import Ended, Trace
-
-PATIENCE = 300.0
-"""Seconds that one case may take."""
-
-
-class NotRecorded(RuntimeError):
-    """Nothing can be recorded; the message says why."""
+from ...reference.functions import Array
+from ..cases.case import Case, numbers_through
+from ..checks import check_named
+from ..numbers.arithmetic import FINER, PackageMissing, assuming, chosen_dtypes
+from ..numbers.ledger import Mismatch, Undecided
+from ..subjects import subjects
+from ..subjects.called import NotOffered, SubjectCrashed, recording
+from ..subjects.explicit import Explicit
+from ..subjects.protocol import Subject, Watching
+from ..subjects.torch_like import TorchLike
+from .files import Form, write_trace
+from .table import chosen
+from .trace import Ended, Store, Trace, drawing, same_bits
 
 
-def record(
-    named: Named,
-    folder: Path,
-    *,
-    command: str,
-    seed: int = 0,
-    dtype: str | None = None,
-    timeout: float = PATIENCE,
-    memory: int = MEMORY,
-    on_plan: Callable[[int], None] = lambda count: None,
-) -> Iterator[Entry]:
-    """Yield each case when it is recorded; the folder is there when all are.
+def observed(subject: Subject, check: str, case: Case) -> Trace:
+    """Run a check on one case; return the numbers drawn for it, its calls, and how it ended."""
+    drawn: dict[str, Array] = {}
+    ended = None
 
-    A recording that stands there is replaced, anything else is not. Raises UnknownSubject,
-    NotRecorded, RunFileError (for the folder) and OSError.
-    """
-    files.require_safetensors()
-    before = _replaceable(folder)
-    part = folder.with_name(f"{folder.name}.part")
-    isolated = Isolated(memory)
-    try:
-        part.mkdir(parents=True)
-        described = isolated.describe(named, timeout)
-        if described.status == "unknown":
-            raise UnknownSubject(described.problem)
-        if described.problem:
-            raise NotRecorded(described.problem)
-        ask = _Asking(isolated, named, timeout)
-        plan = ask(step="plan", dtype=dtype, seed=seed)
-        on_plan(len(plan["cases"]))
-        entries: list[Entry] = []
-        device: dict[str, str] = {}
-        for number, (check, case) in enumerate(plan["cases"]):
-            if Case.from_json(case).dtype in ask.dead:
-                continue
-            name = f"{number:03}-{check}.safetensors"
-            digest, seen = ask.take(check, case, part / name)
-            device = seen.get("device") or device
-            about = {key: seen[key] for key in ("ran", "lacking", "flags") if key in seen}
-            entries.append(Entry(check, json.loads(case), name, digest, **about))
-            yield entries[-1]
-        recording = Recording(
-            schema=files.SCHEMA,
-            subject=named.name,
-            form=Form(**plan["form"]),
-            cells=described.cells,
-            dtypes=tuple(plan["dtypes"]),
-            options={k: v for k, v in asdict(described.options).items() if k != "reasons"},
-            reasons=described.options.reasons,
-            version=described.version,
-            device=device,
-            entries=tuple(entries),
-            **provenance.header(command, seed),
-        )
-        files.write(part, recording)
-        for path in before:
-            path.unlink()
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
-    finally:
-        isolated.close()
-        shutil.rmtree(part, ignore_errors=True)
+    def keep(case: Case, part: str, numbers: Array) -> Array:
+        kept = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
+        if not same_bits(kept, numbers):
+            raise RuntimeError(f"{part} of one case was drawn in two ways")
+        return numbers
 
-
-def _replaceable(folder: Path) -> list[Path]:
-    """Return the files of the recording that stands there; RunFileError if it is anything else."""
-    if not folder.exists():
-        return []
-    if not folder.is_dir() or folder.is_symlink():
-        raise RunFileError(f"{folder}: is no folder; name a new one")
-    there = sorted(folder.iterdir())
-    if not there:
-        return []
-    other = [p for p in there if p.name != files.INDEX and not files.FILE.fullmatch(p.name)]
-    if other or not (folder / files.INDEX).is_file():
-        raise RunFileError(f"{folder}: holds something else than a recording; name a new folder")
-    return there
-
-
-class _Asking:
-    """Questions to the subject's process."""
-
-    def __init__(self, isolated: Isolated, named: Named, timeout: float) -> None:
-        self.isolated, self.named, self.timeout = isolated, named, timeout
-        self.dead: set[str] = set()
-        """Dtypes in which not even the smoke check comes back: of those nothing more is asked."""
-
-    def __call__(self, **asked: Any) -> dict[str, Any]:
-        found = self.isolated.ask("record", self.named, self.timeout, **asked)
-        if "problem" in found:
-            raise NotRecorded(found["problem"])
-        return found
-
-    def take(self, check: str, case: str, path: Path) -> tuple[str, dict[str, Any]]:
-        """Record a case; the end of the process is recorded, too."""
+    narrowest = FINER.get(case.dtype, (case.dtype,))[0]
+    with numbers_through(keep), recording() as calls, assuming(case.dtype, narrowest):
         try:
-            found = self(step="take", check=check, case=case, path=str(path.resolve()))
-        except NotRecorded as problem:
-            if check == SMOKE:
-                self.dead.add(Case.from_json(case).dtype)
-            ended = Ended("SubjectCrashed", str(problem))
-            return files.write_trace(path, Trace(ended=ended)), {}
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != found["sha256"]:
-            raise NotRecorded(f"{path.name}: what stands on the disk is not what was written")
-        return digest, found
+            check_named(check).run(subject, case)
+        except Undecided:
+            ended = None  # the check's judgement, which is made anew
+        except (SubjectCrashed, NotOffered, Mismatch) as end:
+            ended = Ended(type(end).__name__, str(end))
+    store = Store()
+    layers: dict[int, int] = {}
+    made = tuple(
+        store.call(number, layers.setdefault(id(call.layer.built), len(layers)), call)
+        for number, call in enumerate(calls)
+    )
+    if ended and ended.kind == "Mismatch" and calls and calls[-1].results:
+        ended = None  # the check's judgement, which is made anew
+    named = {key: store.keep(f"drawn.{n}", a) for n, (key, a) in enumerate(drawn.items())}
+    return Trace(named, made, ended, store.other, store.arrays)
+
+
+def form_of(subject: Subject) -> Form | None:
+    """Return what tells another machine the meaning of the parameters; None if nothing does."""
+    from ..mutants.catalogue import MutantSubject
+
+    if subjects().get(subject.name) is subject:
+        return Form("named", subject.name)
+    if isinstance(subject, TorchLike):
+        return Form("like", f"torch.nn.{subject.kind}")
+    if isinstance(subject, (Explicit, MutantSubject)):
+        return Form("explicit", subject.cells[0])
+    return None
+
+
+def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
+    """Return what will be recorded of a subject, as JSON values, or ``problem``: why nothing."""
+    form = form_of(subject)
+    if form is None:
+        return {"problem": "only a known subject, a class like torch's or one with explicit gates "
+                "can be recorded: no other machine knows what its parameters mean"}  # fmt: skip
+    dtypes = chosen_dtypes(subject.dtypes, dtype)
+    if not dtypes:
+        return {"problem": f"the subject does not compute in {dtype}"}
+    cases, there = [], []
+    for d in dtypes:
+        try:
+            cases += [(id, case.to_json()) for id, case in chosen(subject, d, seed)]
+        except PackageMissing as missing:
+            if len(dtypes) == 1:
+                return {"problem": str(missing)}
+            continue
+        there.append(d)
+    return {"form": vars(form), "dtypes": there, "cases": cases}
+
+
+def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
+    """Record one case into a file; return its digest, the device, what ran, and the flags."""
+    watch: Watching | None = getattr(subject, "watch", None)
+    if watch is not None:
+        watch.begin()
+    asked = Case.from_json(case)
+    digest = write_trace(Path(path), observed(subject, check, asked))
+    flags = getattr(subject, "flags", None)
+    return {
+        "sha256": digest,
+        "device": device(),
+        "ran": watch.told if watch else "",
+        "lacking": watch.lacking if watch else "",
+        "flags": flags(asked) if flags else {},
+    }
+
+
+def device() -> dict[str, str]:
+    """Return what torch says of the GPU that it has used; nothing where it has used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    return {
+        "name": torch.cuda.get_device_name(),
+        "capability": ".".join(map(str, torch.cuda.get_device_capability())),
+        "driver": _driver(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn.deterministic": str(torch.backends.cudnn.deterministic),
+        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
+    }
+
+
+def _driver() -> str:
+    path = Path("/proc/driver/nvidia/version")
+    if not path.is_file():
+        return "unknown"
+    words = path.read_text(encoding="utf-8", errors="replace").split()
+    return next((w for w in words if w[:1].isdigit() and w.count(".") > 0), "unknown")
+
+
+def answer(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+    """Do in the subject's process what ``record`` asks for."""
+    if asked["step"] == "plan":
+        return planned(subject, asked["dtype"], asked["seed"])
+    return taken(subject, asked["check"], asked["case"], asked["path"])

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ..arithmetic import ARITHMETICS
-from ..calling import Call
-from ..case import Case
+from ..cases.case import Case
+from ..numbers.arithmetic import ARITHMETICS
+from ..subjects.called import Call
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 HELD = ("float64", "float32", "float16", "int64", "int32", "bool")

@@ -1,32 +1,38 @@
-"""Adapters: the implementations that can be held against the reference.
+"""Subjects: the implementations that can be held against the reference, and the ways in.
 
-A SUBJECT is a name of this folder (``torch:LSTM``), a name that an installed package registers,
-``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``; where several are taken,
-``FAMILY:*`` are all of a family (``onnxruntime:*``). See ``protocol`` for what an adapter offers,
-``torch_like`` and ``explicit`` for the two forms that need none.
+A SUBJECT is a name of a file in ``frameworks`` (``torch:LSTM``), a name that an installed package
+registers, ``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``; where several are
+taken, ``FAMILY:*`` are all of a family (``onnxruntime:*``). See ``protocol`` for what an adapter
+offers, ``torch_like`` and ``explicit`` for the two forms that need none.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from . import loading
-from .loading import UnknownSubject
+from . import frameworks
+from . import loader as loading
+from .loader import UnknownSubject
 from .protocol import Subject
+
+SCHEMES: dict[str, Callable[[str], Subject]] = {}
+"""What finds the subject by the word before its colon, where no adapter owns that: ``mutant:G01``.
+
+``execution.schemes`` fills it: no subject knows mutants or recordings.
+"""
 
 LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
 
 @cache
 def subjects() -> dict[str, Subject]:
-    """Return every subject of this folder by name, without importing what it adapts."""
+    """Return every adapter's subjects by name, without importing what they adapt."""
     found: dict[str, Subject] = {}
-    for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
+    for module in pkgutil.iter_modules(frameworks.__path__, prefix=f"{frameworks.__name__}."):
         for subject in getattr(importlib.import_module(module.name), "SUBJECTS", ()):
             found[subject.name] = subject
     return dict(sorted(found.items()))
@@ -38,12 +44,8 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
         return subjects()[name]
-    if name.startswith("mutant:"):
-        from ..mutants import mutant_named
-
-        return mutant_named(name)
-    if name.startswith("recording:"):
-        return _recording(name)
+    if family(name) in SCHEMES:
+        return SCHEMES[family(name)](name)
     if name in loading.registered():
         value = loading.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loading.registered()[name])
@@ -55,16 +57,6 @@ def subject_named(name: str, like: str | None = None) -> Subject:
     loaded = loading.load(name)
     like = like or getattr(loaded.value, "like", None)
     return adapted(loaded.value, name, like, loaded.import_lines)
-
-
-def _recording(name: str) -> Subject:
-    from ..reading import RunFileError
-    from ..recordings import files
-
-    try:
-        return files.subject(name, Path(name.removeprefix("recording:")))
-    except (RunFileError, OSError) as error:
-        raise UnknownSubject(f"subject {name!r}: {error}") from error
 
 
 def known() -> list[str]:

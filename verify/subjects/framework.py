@@ -17,10 +17,11 @@ import numpy as np
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..case import Case
-from ..conventions import Convention, mapping
-from ..conventions.stored import Stored
-from ..options import Options
+from ..cases.case import Case
+from ..cases.options import Options
+from ..conventions import Convention
+from ..conventions import parameter_map as mapping
+from ..conventions.file_layout import Stored
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
 
@@ -152,3 +153,49 @@ def within(y: Array, lengths: Array | None) -> Array:
         return y
     inside = np.arange(y.shape[0])[:, None] < lengths
     return np.where(inside[:, :, None], y, np.zeros((), y.dtype))
+
+
+# Programs that have their parameters inside, and are made anew only for others.
+
+
+class OncePerParameters:
+    """The last program that ``make`` made, as long as it is for the same parameters.
+
+    The inputs' ``form`` is part of what a program is made for: whether it takes a state, lengths.
+    """
+
+    def __init__(self, make: Callable[[Inputs], Any], form: Callable[[Inputs], object]) -> None:
+        self.make, self.form = make, form
+        self.key: object = None
+        self.made: Any = None
+
+    def __call__(self, inputs: Inputs) -> Any:
+        """Return the program for these parameters."""
+        parameters = tuple((name, a.tobytes()) for name, a in sorted(inputs.parameters.items()))
+        key = parameters, self.form(inputs)
+        if key != self.key:
+            self.made = self.make(inputs)
+            self.key = key
+        return self.made
+
+
+def what_is_given(inputs: Inputs) -> object:
+    """Say which of the optional inputs there are."""
+    return inputs.state is None, inputs.lengths is None
+
+
+# NumPy arrays with gaps or repeats in memory, as frameworks with ``as_strided`` take them.
+
+
+def flat(array: Array) -> tuple[Array, list[int]]:
+    """Return a buffer, and the strides in entries by which it is seen as the same array.
+
+    What lies between the entries is 1000, so that whoever reads it is noticed.
+    """
+    strides = [stride // array.itemsize for stride in array.strides]
+    if min(strides, default=0) < 0 or array.size == 0:
+        raise ValueError("expected a non-empty array without negative strides")
+    last = sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True))
+    buffer = np.full(last + 1, 1000, array.dtype)
+    np.lib.stride_tricks.as_strided(buffer, array.shape, array.strides)[...] = array
+    return buffer, strides

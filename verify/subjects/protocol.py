@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..case import Case
-from ..options import Options
+from ..cases.case import Case
+from ..cases.options import Options
 
 Cotangents: TypeAlias = tuple[Array | None, tuple[Array | None, ...]]
 """Cotangents on y and on each final state; None where nothing depends on that output."""
@@ -84,6 +84,20 @@ class Watching(Protocol):
     @property
     def lacking(self) -> str:
         """What should have run and did not, in words; "" if nothing."""
+
+
+@runtime_checkable
+class FixedCases(Protocol):
+    """A subject that answers certain cases alone, as a recording does, and none that is drawn."""
+
+    def cases_for(self, check: str, dtype: str) -> Sequence[Case]:
+        """Return the cases that it answers for the check with this id."""
+
+    def why_not(self, check: str) -> str:
+        """Say why it has no case for the check."""
+
+    def answering(self, check: Any) -> Any:
+        """Return the check, taking its numbers and the results from this subject."""
 
 
 class Subject(Protocol):

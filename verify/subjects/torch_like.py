@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..case import Case
-from ..check import Mismatch
-from ..options import Options
-from . import torch_caller
+from ..cases.case import Case
+from ..cases.options import Options
+from ..numbers.ledger import Mismatch
+from . import torch_module as torch_caller
+from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
 from .protocol import SubjectUnavailable
-from .torch_arrays import torch_dtype
-from .torch_layers import TorchLayer, call_layer, depth_arguments
-from .torch_module import TorchModule, import_torch
+from .torch_module import TorchModule, import_torch, torch_dtype
 
 REFERENCE = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -127,8 +126,8 @@ def _refusal(
     subject: TorchLike, case: Case, *, only_construct: bool = False, jvp: bool = False
 ) -> str:
     """Return what the subject says to a case, "" if it takes it."""
-    from ..calling import with_care
-    from ..oracle import draw_inputs
+    from .called import with_care
+    from .inputs import draw_inputs
 
     def attempt() -> None:
         if only_construct:

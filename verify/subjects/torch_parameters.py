@@ -15,9 +15,10 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.layer import Layer
 from ...reference.parameters import Parameters
-from ..case import Case
-from ..conventions import Convention, mapping
-from ..conventions.mapping import suffixes
+from ..cases.case import Case
+from ..conventions import Convention
+from ..conventions import parameter_map as mapping
+from ..conventions.parameter_map import suffixes
 
 _CALLED = Convention("rnn", "a", ("a", "a"), padding="zeros", empty_row="error",
                      merge="concatenated", states=("h",))  # fmt: skip

@@ -1,0 +1,212 @@
+"""One setting, measured in all ways: over seeds what can be, on the first seed the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from ...reference.cell import Gates, State
+from ...reference.functions import Array
+from ..plan import OK, UnsupportedError
+from . import closed_forms
+from .adjoint import Scaled, carried, log_norms
+from .horizon import DTYPES, Loss, loss
+from .inputs import BLOCK
+from .jacobian import state_jacobian, state_jacobians
+from .lyapunov import exponents
+from .problem import Problem, Setting, draw
+from .products import direct_rate, log_singular_values
+from .rates import Rate, band, half_life, log_of_mean, or_none, rate, slope
+from .rows import DecayRow, Product, Spectrum
+from .trajectory import Step, Trajectory, wander
+from .transition import Binding, Bound, Transition
+
+POINTS = 100
+"""At most so many lags of a curve are kept."""
+
+WARM_UP = 2 * BLOCK
+"""Steps in which the state forgets its start."""
+
+PRODUCT_LAGS = (1, 10, 100)
+REST_STEPS = 80
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: lags, seeds, steps of the exponents, most lags of the dtypes."""
+
+    steps: int
+    seeds: int
+    lyapunov_steps: int
+    horizon_steps: int
+
+    @property
+    def transient(self) -> int:
+        """Lags in which the gradient finds its direction; the rate is measured beyond them."""
+        return self.steps // 5
+
+    @property
+    def lags(self) -> Array:
+        """The lags that are kept, from 0 to the last, evenly spaced."""
+        return np.unique(np.linspace(0, self.steps, min(POINTS, self.steps) + 1).astype(int))
+
+
+def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> DecayRow:
+    """Measure a setting over seeds; ``deep``: products of Jacobians and dtypes as well."""
+    seeds = seeds_of(seed, effort.seeds)
+    problems = [draw(setting, s) for s in seeds]
+    logs, whole = _curves(problems, effort)
+    first, cell = problems[whole[0]], problems[0].cell
+    bound, excess = _bound([problems[k] for k in whole], effort.lags, logs)
+    late = effort.lags >= effort.transient
+    slopes = np.array([
+        [slope(effort.lags[late], curve[late]) for curve in one.T] for one in logs
+    ])  # fmt: skip
+    names = [*cell.states, "joint"]
+    rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
+    last, found = logs[:, -1, -1], rates["joint"].value
+    return DecayRow(
+        id="", status=OK, what="decay", cell=cell.name, title=cell.title,
+        hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
+        steps=effort.steps, seeds=effort.seeds,
+        overflowed=len(problems) - len(whole), vanished=int(np.isneginf(last).sum()),
+        lags=tuple(effort.lags.tolist()),
+        bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},
+        rates=rates,
+        half_life=None if found is None else or_none(half_life(found)),
+        mean_of_logs=or_none(last.mean()), log_of_mean=or_none(log_of_mean(last)),
+        bound=bound, bound_excess=excess, direct=_direct(first, effort),
+        rest=_rest(setting, seeds),
+        rest_theory=closed_forms.rate_at_rest(cell.name, setting.gain, setting.forget_bias),
+        threshold=closed_forms.threshold(cell.name, setting.forget_bias),
+        spectrum=_spectrum(first, effort, slopes[0, -1]),
+        products=_products(first, effort) if deep else (),
+        losses=_losses(first, effort, found) if deep else (),
+    )  # fmt: skip
+
+
+def seeds_of(seed: int, count: int) -> list[int]:
+    """Return the seeds of the problems of a run with ``seed``."""
+    return [1000 * seed + k for k in range(count)]
+
+
+def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, list[int]]:
+    """Return the log-norms (seeds, lags, states + 1) of those problems that it also returns.
+
+    The others, whose state overflows, do not reach back to the last lag.
+    """
+    found = {}
+    for k, problem in enumerate(problems):
+        trajectory = problem.follow(effort.steps, WARM_UP)
+        if not trajectory.overflowed:
+            found[k] = log_norms(trajectory, problem.cotangent, effort.lags.tolist())
+    if not found:
+        raise UnsupportedError("the state overflows, for every seed: take fewer steps")
+    return np.array(list(found.values())), list(found)
+
+
+def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
+    """Return the rate in the zero state without input; None where it does not stay there."""
+    lags, slopes = np.arange(REST_STEPS + 1), []
+    resting = Setting(setting.cell, setting.hidden, setting.gain, setting.forget_bias, at_rest=True)
+    for seed in seeds:
+        problem = draw(resting, seed)
+        trajectory = problem.follow(REST_STEPS, 20)
+        states = [step[1] for step in islice(trajectory.forwards(), 2)]
+        if not all(np.array_equal(a, b) for a, b in zip(*states, strict=True)):
+            return None
+        logs = log_norms(trajectory, problem.cotangent, lags.tolist())[:, -1]
+        slopes.append(slope(lags[REST_STEPS // 4 :], logs[REST_STEPS // 4 :]))
+    return rate(np.array(slopes))
+
+
+def _bound(
+    problems: Sequence[Problem], lags: Array, logs: Array
+) -> tuple[float | None, float | None]:
+    """Return the mean of ln ‖U‖₂, and by how much a log-norm exceeds its own seed's bound at most.
+
+    For cells that are a' = φ(x W + a U + b) with φ' <= 1; for others None.
+    """
+    if any(set(problem.p.names()) != {"W_a", "U_a", "b_a"} for problem in problems):
+        return None, None
+    bounds = np.array([closed_forms.pascanu_bound(problem.p.U_a) for problem in problems])
+    excess = logs[:, 1:, -1] - bounds[:, None] * lags[1:]
+    return float(bounds.mean()), or_none(excess.max())
+
+
+def _direct(problem: Problem, effort: Effort) -> float | None:
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    steps = islice(walk, WARM_UP, WARM_UP + effort.steps)
+    found = direct_rate(problem.cell, problem.transition, steps)
+    return None if found is None else or_none(found)
+
+
+def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
+    steps = effort.lyapunov_steps
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
+    found = exponents(jacobians, steps=steps, transient=effort.transient)
+    return Spectrum(
+        tuple(or_none(value) for value in found.values),
+        tuple(map(float, found.errors)),
+        or_none(found.log_det),
+        or_none(found.residual),
+        steps,
+        or_none(same_seed_rate),
+    )
+
+
+def _products(problem: Problem, effort: Effort) -> tuple[Product, ...]:
+    lags = [lag for lag in PRODUCT_LAGS if lag <= effort.steps]
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
+    return tuple(
+        _product(lag, logs)
+        for lag, logs in zip(lags, log_singular_values(jacobians, lags), strict=True)
+    )
+
+
+def _product(lag: int, logs: Array) -> Product:
+    with np.errstate(invalid="ignore"):
+        condition = float(logs[0] - logs[-1])
+    return Product(
+        lag,
+        tuple(or_none(round(value, 5)) for value in logs.tolist()),
+        or_none(condition),
+        or_none(log_of_mean(2 * logs)),
+    )
+
+
+def _losses(problem: Problem, effort: Effort, found: float | None) -> tuple[Loss, ...]:
+    """Search so many lags as float64 should need at the rate that was found, and 30 % more."""
+    steps = effort.horizon_steps
+    if found:
+        steps = min(steps, math.ceil(1.3 * 745 / abs(found)))
+    trajectory = problem.follow(steps, WARM_UP)
+    return tuple(loss(problem, trajectory, dtype) for dtype in DTYPES)
+
+
+# The measurements as one bundle, so that a validation can be given a wrong one of them.
+
+
+@dataclass(frozen=True)
+class Methods:
+    """How a cell is bound, a Jacobian taken, a cotangent carried; one QR every ``qr_every``."""
+
+    bind: Binding = Bound
+    jacobian: Callable[[Transition, Array, State, Gates, State], Array] = state_jacobian
+    carried: Callable[[Trajectory, State], Iterator[Scaled]] = carried
+    qr_every: int = 1
+
+    def jacobians(self, transition: Transition, steps: Iterable[Step]) -> Iterator[Array]:
+        """Yield the Jacobian of every step."""
+        for step in steps:
+            yield self.jacobian(transition, *step)
+
+
+RIGHT = Methods()
+"""The measurements that the bench makes."""

@@ -1,0 +1,1 @@
+"""How good gatewise itself is: its diagnosis, its checks, its reference's speed."""

@@ -1,0 +1,328 @@
+"""How often the diagnosis names the mistake: alone, two together, and one that nobody knows.
+
+``python -m gatewise.bench.scores.diagnosis [--mutants] [--pairs N] [--unknown]`` diagnoses every
+mutant of the catalogue in each of its cells, N random pairs of them, and the mistakes of
+``unknown_mistakes``, for which the right answer is that nothing known explains them. It prints
+what was missed, and totals. Without any of the three, all are scored, with 100 pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ...verify.cases.case import Case
+from ...verify.cases.simplification import PLAIN
+from ...verify.checks import check_named, subject_checks
+from ...verify.diagnosis.examination import diagnose
+from ...verify.diagnosis.location import WORDS, Location
+from ...verify.execution.diagnosis_tasks import diagnoses
+from ...verify.execution.isolation import Isolated
+from ...verify.execution.judge import BUDGETS, hold
+from ...verify.execution.tasks import Named, Task
+from ...verify.mutants import Mutant, mutant_subject, mutants
+from ...verify.mutants.catalogue import MutantSubject
+from ...verify.mutants.held_out import unknown_mistakes
+from ...verify.mutants.workshop import Workshop
+from ...verify.runs.diagnosis import Diagnosis
+from ...verify.runs.provenance import machine, versions
+from ...verify.runs.verdict import WRONG, Verdict
+from ...verify.subjects.protocol import Subject
+from .true_location import RICH, differs, part
+
+# One diagnosis of something whose mistake is known, and what is right about it.
+
+
+TOP, IN_CLASS, ONE, MISSED = "first", "in the class", "one masks the other", "MISSED"
+
+"""How good an explanation is: for an unknown mistake, none at all is ``TOP``."""
+
+CHECKS = 2
+"""Of the checks that must see a mutant, those that are run before it is diagnosed."""
+
+ALIASES = {"D01": "arithmetic float32", "D02": "arithmetic bfloat16"}
+"""Other names of the same mistake."""
+
+MUST_BE_NAMED = ("lengths", "bidirectional", "layers", "dropout")
+"""Options that a location has to name where a mutant needs them."""
+
+MEMORY, PATIENCE = 1024, 20.0
+"""MiB and seconds for programs that misbehave."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was diagnosed, and how well.
+
+    ``result`` is one of the four above; ``misplaced`` says what is wrong with the location, ""
+    if it is right or there is none to compare with.
+    """
+
+    kind: str
+    name: str
+    result: str
+    explanations: tuple[str, ...]
+    location: str
+    misplaced: str
+    seconds: float
+    message: str = ""
+    story: str = ""
+
+    def __str__(self) -> str:
+        told = ", ".join(self.explanations[:4]) or self.message
+        return f"{self.result} {self.name}: {told} ({self.seconds:.1f} s) {self.misplaced}"
+
+
+def mutant_row(id: str, cell: str) -> Row:
+    """Diagnose one mutant in one cell, in its first dtype."""
+    mutant = {m.id: m for m in mutants()}[id]
+    name, started = f"{id}[{cell}]", time.perf_counter()
+    subject = mutant_subject(mutant, cell)
+    if mutant.isolated:
+        found, failing = _in_a_process(mutant, subject), []
+    else:
+        failing = _failing(subject, mutant.killed_by[:CHECKS], mutant.dtypes[0])
+        found = diagnose(subject, mutant.dtypes[0], failing)
+    seconds = time.perf_counter() - started
+    names = [one.name for one in found.explanations]
+    rank = next((k for k, n in enumerate(names) if n in (id, ALIASES.get(id))), None)
+    result = MISSED if rank is None else IN_CLASS if rank else TOP
+    said = misplaced(mutant, subject, failing, found.location)
+    return _row("mutant", name, result, found, said, seconds)
+
+
+def _row(kind: str, name: str, result: str, found: Diagnosis, said: str, seconds: float) -> Row:
+    names = tuple(one.name for one in found.explanations)
+    place = str(found.location)
+    return Row(kind, name, result, names, place, said, round(seconds, 1), found.message,
+               found.headline)  # fmt: skip
+
+
+def _failing(subject: MutantSubject, checks: Sequence[str], dtype: str) -> list[Verdict]:
+    found = []
+    for check in map(check_named, checks):
+        if not subject.options.missing(check.needs):
+            found.append(hold(subject, check, dtype))
+    return [v for v in found if v.status in WRONG]
+
+
+def _in_a_process(mutant: Mutant, subject: MutantSubject) -> Diagnosis:
+    """Hold a program that misbehaves to its checks in worker processes, and ask about it."""
+    named, isolated = Named(subject.name), Isolated(MEMORY)
+    try:
+        verdicts = [
+            isolated.hold(Task(named, check, mutant.dtypes[0], "standard", 0), PATIENCE)
+            for check in mutant.killed_by
+        ]
+    finally:
+        isolated.close()
+    return next(iter(diagnoses(verdicts, [named], memory=MEMORY)))
+
+
+def misplaced(
+    mutant: Mutant, subject: MutantSubject, failing: Sequence[Verdict], said: Location
+) -> str:
+    """Return what is wrong with a location, "" if nothing is."""
+    if mutant.isolated:
+        return "" if said.part == "program" else f"part {said.part}, should be program"
+    cases = [Case.from_json(text) for v in failing for text in (v.case, v.drawn) if text]
+    found, right = [], part(subject, cases)
+    if said.part != right:
+        found.append(f"part {said.part}, should be {right}")
+    for option in mutant.needs:
+        if option in MUST_BE_NAMED and WORDS[option] not in said.needs:
+            found.append(f"should say: only with {WORDS[option]}")
+    for option, words in WORDS.items():
+        named = any(one.endswith(words) for one in said.needs)
+        if named and _shows_without(subject, option, right, [*cases, RICH]):
+            found.append(f"shows without {words}")
+    return "; ".join(found)
+
+
+def _shows_without(subject: MutantSubject, option: str, right: str, cases: Sequence[Case]) -> bool:
+    """Whether a mutant is wrong in the same part without an option."""
+    plain = (replace(case, **{option: PLAIN[option]}) for case in cases)  # type: ignore[arg-type]
+    return any(differs(subject, c) == right for c in plain if not subject.options.lacking(c))
+
+
+def pairs(count: int, seed: int) -> Iterator[tuple[str, str, str]]:
+    """Yield two mutants and a cell that both are of, drawn at random."""
+    rng, found = random.Random(seed), 0  # noqa: S311 - nothing is secret
+    known = [m for m in mutants() if not m.isolated and m.dtypes[0] == "float64"]
+    while found < count:
+        one, other = rng.sample(known, 2)
+        cells = [cell for cell in one.cells if cell in other.cells]
+        if cells:
+            found += 1
+            yield one.id, other.id, rng.choice(cells)
+
+
+def pair_of(one: Mutant, other: Mutant, cell: str) -> Mutant:
+    """Return two mutants as one."""
+
+    def change(layer: Workshop) -> None:
+        one.change(layer)
+        other.change(layer)
+
+    checks = dict.fromkeys(one.killed_by[:CHECKS] + other.killed_by[:CHECKS])
+    needs = dict.fromkeys(one.needs + other.needs)
+    return replace(
+        one, id=f"{one.id}&{other.id}", change=change, cells=(cell,), killed_by=tuple(checks),
+        needs=tuple(needs),
+    )  # fmt: skip
+
+
+def pair_row(one: str, other: str, cell: str) -> Row:
+    """Diagnose two mutants together.
+
+    Where one alone explains all that was seen, it masks the other, which cannot be told then.
+    """
+    by_id, started = {m.id: m for m in mutants()}, time.perf_counter()
+    both = pair_of(by_id[one], by_id[other], cell)
+    subject = mutant_subject(both, cell)
+    found = diagnose(subject, "float64", _failing(subject, both.killed_by, "float64"))
+    seconds = time.perf_counter() - started
+    names = {v: k for k, v in ALIASES.items()}
+    told = [{names.get(id, id) for id in explained.ids} for explained in found.explanations]
+    result = MISSED
+    if {one, other} in told:
+        result = IN_CLASS if told.index({one, other}) else TOP
+    elif {one} in told or {other} in told:
+        result = ONE
+    return _row("pair", f"{one} + {other} [{cell}]", result, found, "", seconds)
+
+
+def unknown_row(id: str) -> Row:
+    """Diagnose a mistake that is not in the catalogue; right is that nothing explains it."""
+    mistake = {m.id: m for m in unknown_mistakes()}[id]
+    (cell,) = mistake.cells
+    subject, started = mutant_subject(mistake, cell), time.perf_counter()
+    found = diagnose(subject, "float64", failing_checks(subject, "float64"))
+    seconds = time.perf_counter() - started
+    result = TOP if found.status == "unexplained" else MISSED
+    return _row("unknown", f"{id} [{cell}]", result, found, "", seconds)
+
+
+def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
+    """Hold the subject to every check, briefly; only where nothing fails, at length."""
+    concerned = [
+        check for check in subject_checks()
+        if check.concerns(subject) and not subject.options.missing(check.needs)
+    ]  # fmt: skip
+    for budget in ("quick", "standard"):
+        held = (hold(subject, check, dtype, budget=BUDGETS[budget]) for check in concerned)
+        found = [verdict for verdict in held if verdict.status in WRONG and verdict.case]
+        if found:
+            return found
+    return []
+
+
+PAIRS = 100
+
+GOOD = {"mutant": (TOP,), "pair": (TOP, IN_CLASS, ONE), "unknown": (TOP,)}
+"""What counts as right in the totals."""
+
+Work = tuple[Callable[..., Row], tuple[object, ...]]
+
+
+def work(*, all_mutants: bool, count: int, all_unknown: bool, seed: int) -> Iterator[Work]:
+    """Yield what is to be scored, each as a function and its arguments."""
+    if all_mutants:
+        for mutant in mutants():
+            yield from ((mutant_row, (mutant.id, cell)) for cell in mutant.cells)
+    yield from ((pair_row, pair) for pair in pairs(count, seed))
+    if all_unknown:
+        yield from ((unknown_row, (one.id,)) for one in unknown_mistakes())
+
+
+def score(todo: Sequence[Work], jobs: int) -> Iterator[Row]:
+    """Yield rows as they are found."""
+    if jobs == 1:
+        yield from (function(*arguments) for function, arguments in todo)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for done in as_completed(pool.submit(function, *given) for function, given in todo):
+            yield done.result()
+
+
+def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
+    """Return counts and seconds for each kind of row."""
+    found: dict[str, dict[str, object]] = {}
+    kinds = dict.fromkeys(row.kind for row in rows)
+    for kind in kinds:
+        mine = [row for row in rows if row.kind == kind]
+        seconds = [row.seconds for row in mine]
+        right = sum(row.result in GOOD[kind] for row in mine)
+        found[kind] = {
+            "rows": len(mine),
+            "right": right,
+            "percent": round(100 * right / len(mine), 1),
+            **Counter(row.result for row in mine),
+            "located": sum(not row.misplaced for row in mine),
+            "median seconds": round(median(seconds), 1),
+            "longest seconds": round(max(seconds), 1),
+        }
+    return found
+
+
+@click.command()
+@click.option("--mutants", "all_mutants", is_flag=True, help="Every mutant, in each of its cells.")
+@click.option("--pairs", "count", type=click.IntRange(min=1), help="That many random pairs.")
+@click.option("--unknown", "all_unknown", is_flag=True, help="The mistakes that nobody knows.")
+@click.option("--seed", default=0, show_default=True, help="Of the pairs.")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
+              help="Processes at a time.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def main(
+    all_mutants: bool, count: int | None, all_unknown: bool, seed: int, jobs: int, as_json: bool
+) -> None:
+    """Score and print."""
+    if not (all_mutants or count or all_unknown):
+        all_mutants, count, all_unknown = True, PAIRS, True
+    todo = list(work(all_mutants=all_mutants, count=count or 0, all_unknown=all_unknown, seed=seed))
+    rows = []
+    for number, row in enumerate(score(todo, jobs), 1):
+        rows.append(row)
+        click.echo(f"{number}/{len(todo)} {row}", err=True)
+    rows.sort(key=lambda row: (row.kind, row.name))
+    if as_json:
+        told = {"rows": [asdict(row) for row in rows], "totals": totals(rows)}
+        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        return
+    _print(rows)
+
+
+def _print(rows: Sequence[Row]) -> None:
+    """Print what is not as it should be, then the totals."""
+    console = Console(width=160)
+    missed = [row for row in rows if row.result != TOP]
+    table = Table("", "is wrong", "", "explanations", "seconds", title="not named first")
+    for row in missed:
+        told = ", ".join(row.explanations) or row.message
+        table.add_row(row.kind, row.name, row.result, told, f"{row.seconds:.1f}")
+    console.print(table)
+    table = Table("is wrong", "found in", "what is wrong with that", title="in the wrong place")
+    for row in rows:
+        if row.misplaced:
+            table.add_row(row.name, row.location, row.misplaced)
+    console.print(table)
+    for kind, numbers in totals(rows).items():
+        console.print(f"{kind}: " + ", ".join(f"{v} {k}" for k, v in numbers.items()))
+    for row in rows:
+        if row.kind == "unknown" and row.result == MISSED:
+            console.print(f"wrong story of {row.name}: {row.story}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""What ``torch.autograd.gradcheck`` costs beside gatewise's gradient checks, and what it misses.
+
+``python -m gatewise.bench.scores.gradcheck [--json]`` times, in one run on one thread, for a
+``torch.nn.LSTM`` in float64: gradcheck, slow and fast, with all inputs and outputs, and one case
+of the check ``gradient`` at the same sizes. Then it hands gradcheck every gradient mutant of the
+catalogue, once with all inputs and outputs, once as it is mostly used: the gradient of x, for y.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ...verify.cases.case import Case
+from ...verify.checks import check_named
+from ...verify.execution.judge import Budget, hold
+from ...verify.mutants import Mutant, mutant_subject, mutants
+from ...verify.numbers.ledger import Mismatch
+from ...verify.runs.provenance import machine, versions
+from ...verify.subjects import subject_named
+from ...verify.subjects.called import Called, SubjectCrashed
+from ...verify.subjects.inputs import draw_inputs
+from ...verify.subjects.protocol import Inputs
+from ...verify.subjects.torch_module import import_torch
+
+TIMED = Case(10, 2, 8, 32)
+SMALL = Case(5, 3, 2, 4)
+"""Where mutants are looked at: gradcheck's cost grows with the number of entries squared."""
+
+
+@dataclass(frozen=True)
+class Missed:
+    """One gradient mutant, and whether gradcheck sees it."""
+
+    mutant: str
+    statement: str
+    all_seen: bool
+    typical_seen: bool
+    gatewise_seen: bool
+
+
+def costs() -> dict[str, float]:
+    """Return seconds: gradcheck slow and fast, and one case of the check ``gradient``."""
+    import torch
+
+    torch.set_num_threads(1)
+    layer = torch.nn.LSTM(TIMED.D, TIMED.H, dtype=torch.float64)
+    given = [torch.randn(TIMED.T, TIMED.B, TIMED.D), *(torch.randn(1, TIMED.B, TIMED.H),) * 2]
+    leaves = [t.double().clone().requires_grad_() for t in given]
+    names = [name for name, _ in layer.named_parameters()]
+    leaves += [p.detach().clone().requires_grad_() for p in layer.parameters()]
+
+    def run(x: Any, h: Any, c: Any, *parameters: Any) -> Any:
+        own = dict(zip(names, parameters, strict=True))
+        y, (h, c) = torch.func.functional_call(layer, own, (x, (h, c)))
+        return y, h, c
+
+    subject, check = subject_named("torch:LSTM"), check_named("gradient")
+    hold(subject, check, "float64", budget=Budget(2))  # imports and first calls
+    return {
+        "gradcheck, slow": _seconds(lambda: torch.autograd.gradcheck(run, leaves)),
+        "gradcheck, fast": _seconds(lambda: torch.autograd.gradcheck(run, leaves, fast_mode=True)),
+        "gatewise gradient, one case": _seconds(
+            lambda: hold(subject, check, "float64", case=TIMED)
+        ),
+        "gatewise gradient, standard": _seconds(lambda: hold(subject, check, "float64")),
+    }
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def misses() -> list[Missed]:
+    """Return what gradcheck says of every gradient mutant of its first cell."""
+    found = []
+    for mutant in mutants():
+        if mutant.id.startswith("G") and not mutant.isolated:
+            found.append(_judge(mutant))
+    return found
+
+
+def _judge(mutant: Mutant) -> Missed:
+    subject = mutant_subject(mutant, mutant.cells[0])
+    verdicts = (
+        hold(subject, check_named(check), mutant.dtypes[0], shrink=False)
+        for check in mutant.killed_by
+    )
+    return Missed(
+        mutant.id,
+        mutant.statement,
+        _seen(mutant, everything=True),
+        _seen(mutant, everything=False),
+        any(v.status == "failed" for v in verdicts),
+    )
+
+
+def _seen(mutant: Mutant, *, everything: bool) -> bool:
+    """Hand a mutant to gradcheck, behind an autograd Function."""
+    import torch
+
+    subject = mutant_subject(mutant, mutant.cells[0])
+    inputs = draw_inputs(subject, SMALL)
+    arrays = [inputs.x, *(inputs.state or ()), *inputs.parameters.values()]
+    leaves = [torch.tensor(a, requires_grad=everything or k == 0) for k, a in enumerate(arrays)]
+    function = _as_function(Called.on(subject, SMALL), inputs, only_y=not everything)
+    try:
+        return not torch.autograd.gradcheck(function, leaves, raise_exception=False)
+    except (Mismatch, SubjectCrashed):
+        return True
+
+
+def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[..., Any]:
+    """Return a torch function of x, the states and the parameters that runs and pulls back."""
+    torch = import_torch()
+    base: Any = torch.autograd.Function
+    count = len(like.state or ())
+
+    def read(tensors: Any) -> Inputs:
+        x, *rest = (t.detach().numpy() for t in tensors)
+        named = dict(zip(like.parameters, rest[count:], strict=True))
+        return Inputs(named, x, tuple(rest[:count]), None)
+
+    class Layer(base):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            ctx.save_for_backward(*tensors)
+            result = called.forward(read(tensors))
+            return tuple(torch.tensor(np.array(a)) for a in (result.y, *result.final))
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Any) -> Any:
+            dy, *dfinal = (d.numpy() for d in cotangents)
+            pulled = called.gradient(read(ctx.saved_tensors), (dy, tuple(dfinal)))
+            arrays = [pulled.x, *pulled.initial, *(pulled.parameters[n] for n in like.parameters)]
+            return tuple(torch.tensor(np.array(a)) for a in arrays)
+
+    def run(*tensors: Any) -> Any:
+        apply: Callable[..., Any] = Layer.apply
+        outputs = apply(*tensors)
+        return outputs[0] if only_y else outputs
+
+    return run
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def main(as_json: bool) -> None:
+    """Measure and print."""
+    seconds, found = costs(), misses()
+    if as_json:
+        told = {"seconds": seconds, "mutants": [asdict(m) for m in found]}
+        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        return
+    base = seconds["gatewise gradient, one case"]
+    timed = [(name, f"{s:.3f}", f"{s / base:.1f}") for name, s in seconds.items()]
+    _print((f"T={TIMED.T} B={TIMED.B} H={TIMED.H}", "seconds", "ratio"), timed)
+    judged = [
+        (m.mutant, m.statement, _mark(m.typical_seen), _mark(m.all_seen), _mark(m.gatewise_seen))
+        for m in found
+    ]
+    columns = ("mutant", "", "gradcheck, x and y", "gradcheck, everything", "gatewise")
+    _print(columns, judged)
+
+
+def _mark(seen: bool) -> str:
+    return "seen" if seen else "MISSED"
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    main()

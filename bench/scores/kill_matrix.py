@@ -1,0 +1,195 @@
+"""The kill matrix as a run: each mutant's row is on disk when it is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...verify.checks import subject_checks
+from ...verify.execution.executors import Here
+from ...verify.execution.tasks import Named, Task
+from ...verify.mutants import Mutant, equivalences, mutant_subject, mutants
+from ...verify.runs.verdict import WRONG, Verdict
+from .. import run
+from ..run import BenchRun, from_json
+
+KIND = "mutants"
+
+
+def decide(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    jobs: int,
+    command: str,
+    on_plan: Callable[[int], None] = lambda count: None,
+) -> Iterator[Row]:
+    """Yield every row that the folder does not have yet, when it is decided and on disk.
+
+    ``settings``: ``mutants`` (ids; none for all), ``budget``, ``full``. A folder that is a run is
+    gone on with by its own settings; ValueError if it is a run of something else.
+    """
+    if (folder / "run.json").exists():
+        before = _before(folder)
+        settings, seed = before.settings, before.seed
+        done = {row["id"] for row in before.rows}
+    else:
+        before, done = None, set()
+    planned = blank_rows(choose(settings["mutants"]))
+    if before is None:
+        run.start(folder, kind=KIND, command=command, seed=seed, settings=settings,
+                  planned=[row.id for row in planned])  # fmt: skip
+    left = [row for row in planned if row.id not in done]
+    on_plan(len(left))
+    pool = Here(jobs, PATIENT, MEMORY)
+    try:
+        matrix = Matrix(pool, settings["budget"], seed, settings["full"])
+        for row in matrix.decided(left):
+            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
+            yield row
+    finally:
+        pool.close()
+
+
+def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return a run's rows, mutants before equivalent programs; RunFileError for other rows."""
+    read = [from_json(Row, row.get("row"), row["id"]) for row in found]
+    return sorted(read, key=lambda row: (not row.expected, row.id))
+
+
+def _before(folder: Path) -> BenchRun:
+    run.drop_torn_line(folder)
+    before = run.read(folder)
+    if before.kind != KIND:
+        raise ValueError(f"{folder}: a run of {before.kind}, not of {KIND}")
+    return before
+
+
+# The kill matrix: which check fails which mutant, and that equivalent programs pass them all.
+
+
+IMPATIENT, PATIENT = 40.0, 600.0
+"""Seconds for one check of a mutant that may hang, and of the others, on a busy machine, too."""
+
+MEMORY = 1024
+"""MiB that a mutant may take; the one that eats memory shall not eat much."""
+
+
+@dataclass
+class Row:
+    """One mutant of one cell in one dtype, and what each check said until one failed it.
+
+    ``expected`` are the checks that should see it; none for an equivalence, which passes if
+    ``killed_by`` stays empty.
+    """
+
+    mutant: str
+    cell: str
+    dtype: str
+    statement: str
+    models: str
+    expected: list[str]
+    killed_by: list[str] = field(default_factory=list)
+    tried: dict[str, str] = field(default_factory=dict)
+    cases: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is what it should be: killed, or an equivalence and alive."""
+        return bool(self.killed_by) == bool(self.expected)
+
+    @property
+    def id(self) -> str:
+        """What a run calls it."""
+        return f"{self.name} {self.dtype}"
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return f"mutant:{self.mutant}[{self.cell}]"
+
+
+@dataclass
+class Matrix:
+    """How mutants are held to checks: until one fails them, or to all of them."""
+
+    pool: Here
+    budget: str
+    seed: int
+    full: bool = False
+
+    def decided(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Yield each of these rows when it is decided."""
+        waiting: dict[Future[list[Verdict]], tuple[Row, list[str]]] = {}
+
+        def ask(row: Row, checks: list[str]) -> None:
+            task = Task(Named(row.name), checks[0], row.dtype, self.budget, self.seed, shrink=False)
+            seconds = IMPATIENT if _may_hang(row) else PATIENT
+            waiting[self.pool.hold([task], seconds)] = row, checks[1:]
+
+        for row in rows:
+            ask(row, self._order(row))
+        while waiting:
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                row, left = waiting.pop(future)
+                (verdict,) = future.result()
+                _note(row, verdict)
+                if left and (self.full or not row.killed_by):
+                    ask(row, left)
+                else:
+                    yield row
+
+    def _order(self, row: Row) -> list[str]:
+        """Return the checks that should see it first, then all others that concern its cell."""
+        mutant = next(m for m in (*mutants(), *equivalences()) if m.id == row.mutant)
+        subject = mutant_subject(mutant, row.cell)
+        concerned = [
+            c.id for c in subject_checks()
+            if c.concerns(subject) and not subject.options.missing(c.needs)
+        ]  # fmt: skip
+        first = [id for id in mutant.killed_by if id in concerned]
+        return [*first, *(id for id in concerned if id not in first)]
+
+
+def _may_hang(row: Row) -> bool:
+    return any(m.isolated for m in mutants() if m.id == row.mutant)
+
+
+def blank_rows(chosen: Sequence[Mutant]) -> list[Row]:
+    """Return the rows of these mutants, undecided."""
+    return [
+        Row(m.id, cell, dtype, m.statement, m.models, list(m.killed_by))
+        for m in chosen
+        for cell in m.cells
+        for dtype in m.dtypes
+    ]
+
+
+def _note(row: Row, verdict: Verdict) -> None:
+    row.tried[verdict.check] = verdict.status
+    row.seconds = round(row.seconds + verdict.seconds, 3)
+    if verdict.status in WRONG:
+        if not row.killed_by:
+            row.cases, row.message = verdict.cases, verdict.message
+        row.killed_by.append(verdict.check)
+
+
+def ids(which: str) -> tuple[str, ...]:
+    """Return the ids of what is ``wrong``, or of the equivalent programs, which are ``right``."""
+    return tuple(m.id for m in (mutants() if which == "wrong" else equivalences()))
+
+
+def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
+    """Return the mutants and equivalences with these ids, or all; a ValueError lists them."""
+    known = {m.id: m for m in (*mutants(), *equivalences())}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
+    return tuple(known[name] for name in names) or tuple(known.values())

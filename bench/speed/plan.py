@@ -1,0 +1,267 @@
+"""What a run measures: which contenders meet in which shapes, and in what order."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...reference.cells import cell_named, cells
+from ...reference.errors import InputError
+from ...verify.execution import availability
+from ...verify.execution.isolation import Isolated
+from ...verify.execution.tasks import Named
+from ...verify.subjects import family, subjects
+from ...verify.subjects.loader import UnknownSubject
+from ..cost.shape import Shape
+from ..plan import Piece, Plan
+from ..run import from_json
+from . import rows, shapes
+from .contender import BACKWARD, DATA, FORWARD, PASSES, TRAINING
+from .measurement import Asked
+from .problem import STORED
+from .process import SpeedProcess
+from .registry import check_family, expanded, own
+from .torch_compiled import CAP
+
+QUICK_PASSES = (FORWARD, BACKWARD, TRAINING)
+FULL_SETS = ("quick", "cpu-small", "deep", "compile")
+LONGEST = {False: 0.5, True: 5.0}
+"""Seconds that a call may take, by default, in a quick and in a full run."""
+
+BASELINES = ("torch-native", "torch", "cudnn", "numpy")
+"""Families of contenders to compare with, the first that there is."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of ``gatewise bench speed``, as JSON values; empty means: by default."""
+
+    subjects: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    full: bool = False
+    threads: int = 1
+    baseline: str = ""
+    like: str | None = None
+    longest: float | None = None
+    timeout: float = 600.0
+    memory: int = 4096
+
+    @classmethod
+    def checked(cls, **given: Any) -> Wanted:
+        """Return them; an InputError says in one sentence what is impossible."""
+        wanted = from_json(cls, given, "options")
+        for cell in wanted.cells:
+            cell_named(cell)
+        for name, allowed in (("passes", PASSES), ("dtypes", tuple(STORED))):
+            for value in getattr(wanted, name):
+                if value not in allowed:
+                    raise InputError(name, f"one of {', '.join(allowed)}", repr(value))
+        return wanted
+
+    @property
+    def chosen_passes(self) -> tuple[str, ...]:
+        """The passes, in order."""
+        chosen = self.passes or (PASSES if self.full else QUICK_PASSES)
+        return tuple(of for of in PASSES if of in chosen)
+
+    @property
+    def chosen_dtypes(self) -> tuple[str, ...]:
+        """The dtypes, where a set of shapes does not say."""
+        return self.dtypes or (("float32", "float64") if self.full else ("float32",))
+
+    @property
+    def chosen_shapes(self) -> tuple[str, ...]:
+        """The sets and grids."""
+        return self.shapes or (FULL_SETS if self.full else ("quick",))
+
+
+def plan(*, seed: int, **given: Any) -> Plan:
+    """Return the plan of a run; the same options make the same pieces."""
+    wanted = Wanted.checked(**given)
+    asked = list(groups(wanted, seed))
+    if not asked:
+        raise InputError("subjects", "some that compute the cells that are asked for", "none")
+    process = SpeedProcess(wanted.threads, wanted.memory, wanted.timeout)
+    atexit.register(process.close)
+    pieces = [*_first(wanted, process, seed), *(_piece(process, each) for each in asked)]
+    pieces[-1] = _last(pieces[-1], process)
+    return Plan("speed", seed, {name: given[name] for name in given}, pieces)
+
+
+def _first(wanted: Wanted, process: SpeedProcess, seed: int) -> Iterator[Piece]:
+    """Yield what a session measures before anything else: the machine, and its noise."""
+    yield Piece(rows.CEILINGS, lambda: process.plain("machine", dtypes=list(wanted.chosen_dtypes)))
+    alike = ["numpy:lstm", *(["torch-native:LSTM"] if find_spec("torch") else [])]
+    yield Piece(
+        rows.NOISE,
+        lambda: process.plain("noise", subjects=alike, effort=_effort(wanted), seed=seed),
+    )
+
+
+def _piece(process: SpeedProcess, asked: Asked) -> Piece:
+    return Piece(asked.id, partial(process.group, asked))
+
+
+def _last(piece: Piece, process: SpeedProcess) -> Piece:
+    """Return a piece after which the process is no longer needed."""
+
+    def measure() -> Mapping[str, Any]:
+        try:
+            return piece.measure()
+        finally:
+            process.close()
+
+    return Piece(piece.id, measure)
+
+
+def _effort(wanted: Wanted) -> str:
+    return "standard" if wanted.full else "quick"
+
+
+def groups(wanted: Wanted, seed: int) -> Iterator[Asked]:
+    """Yield every group once: a cell, a shape, a dtype, and the contenders that take turns."""
+    computing = contenders(wanted)
+    seen: set[str] = set()
+    for text, cell in itertools.product(wanted.chosen_shapes, wanted.cells or computing):
+        if _lonely(wanted, text, computing.get(cell, ())):
+            continue
+        for part in shapes.parts(text):
+            if part.cells and cell not in part.cells:
+                continue
+            dtypes = wanted.dtypes or part.dtypes or wanted.chosen_dtypes
+            for shape, dtype in itertools.product(part.shapes, dtypes):
+                id = f"{cell} {shape} {dtype}"
+                chosen = _fitting(wanted, computing.get(cell, ()), shape)
+                if chosen and id not in seen:
+                    seen.add(id)
+                    yield _asked(wanted, id, cell, shape, dtype, chosen, seed)
+
+
+def _lonely(wanted: Wanted, text: str, names: Sequence[str]) -> bool:
+    """Whether a full run can do without: cells of the reference alone, beyond the quick shapes."""
+    chosen = wanted.subjects or wanted.cells or wanted.shapes or text == FULL_SETS[0]
+    return not chosen and all(family(n) == "numpy" or n not in own() for n in names)
+
+
+def _asked(
+    wanted: Wanted, id: str, cell: str, shape: Shape, dtype: str, chosen: Sequence[str], seed: int
+) -> Asked:
+    compiled = [name for name in chosen if family(name) == "torch-compile"]
+    light = not (wanted.full or wanted.subjects)
+    return Asked(
+        id=id,
+        cell=cell,
+        shape=shape,
+        dtype=dtype,
+        subjects=tuple(_baseline_last(chosen, wanted.baseline)),
+        passes=wanted.chosen_passes,
+        threads=wanted.threads,
+        effort=_effort(wanted),
+        longest=LONGEST[wanted.full] if wanted.longest is None else wanted.longest,
+        seed=seed,
+        like=wanted.like,
+        only=dict.fromkeys(compiled, (FORWARD,)) if light else {},
+    )
+
+
+def _fitting(wanted: Wanted, names: Sequence[str], shape: Shape) -> list[str]:
+    """Leave out, unless they were asked for, contenders that a shape is not for."""
+    if wanted.subjects:
+        return list(names)
+    single = shape.layers == shape.directions == 1
+    loops = {"torch-compile", *({"numpy-fast"} if not single else set())}
+    tied = [name for name in names if single or not name.endswith("Cell")]
+    return [name for name in tied if family(name) not in loops or (single and shape.T <= CAP)]
+
+
+def _baseline_last(names: Sequence[str], baseline: str) -> list[str]:
+    chosen = baseline_of(names, baseline)
+    return [*(name for name in names if name != chosen), chosen]
+
+
+def baseline_of(names: Sequence[str], baseline: str = "") -> str:
+    """Return with whom contenders are compared: who was named, or the most familiar."""
+    if baseline in names:
+        return baseline
+    ranked = {kind: rank for rank, kind in enumerate(BASELINES)}
+    return min(names, key=lambda name: ranked.get(family(name), len(ranked)))
+
+
+def contenders(wanted: Wanted) -> dict[str, list[str]]:
+    """Return the names of contenders by cell; an InputError or UnknownSubject where there is none.
+
+    By default they are the reference, PyTorch's if it is there, and on a full run every framework
+    that is installed.
+    """
+    names = expanded(wanted.subjects) if wanted.subjects else _default(full=wanted.full)
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for cell in _cells_of(name, wanted.like):
+            found.setdefault(cell, []).append(name)
+    return {cell: found[cell] for cell in cells() if cell in found}
+
+
+def _default(*, full: bool) -> list[str]:
+    families = ["numpy", "numpy-fast"]
+    if find_spec("torch"):
+        families += ["torch-native", "torch-compile"]
+    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        families += ["cudnn", "cudnn-graph", "torch-cuda"]
+    names = [name for name in own() if family(name) in families]
+    if find_spec("torch"):
+        names += ["torch-onednn:LSTM", *(f"torch:{cell}Cell" for cell in ("RNN", "LSTM", "GRU"))]
+    return names + (_installed() if full else [])
+
+
+def _installed() -> list[str]:
+    """Return the subjects of other frameworks that are installed, asked in processes."""
+    told = availability.asked(os.cpu_count() or 1)
+    ours = {family(name) for name in own()}
+    return [d.named.name for d in told if not d.problem and family(d.named.name) not in ours]
+
+
+def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
+    """Return the cells that a contender computes; a user's own is imported in a process."""
+    if name in own():
+        return own()[name].cells
+    if name in subjects():
+        return subjects()[name].cells
+    check_family(name)
+    isolated = Isolated(memory=0, paths=[str(Path.cwd())])
+    try:
+        told = isolated.describe(Named(name, like), availability.TIMEOUT)
+    finally:
+        isolated.close()
+    if told.problem:
+        raise UnknownSubject(
+            f"{name}: {told.problem}" if name not in told.problem else told.problem
+        )
+    return told.cells
+
+
+def left_out(wanted: Wanted) -> list[str]:
+    """Return in sentences what a run of default size leaves out."""
+    if wanted.full:
+        return []
+    said = []
+    if not wanted.shapes:
+        named = ", ".join(name for name in shapes.named() if name != "quick")
+        said.append(f"shapes: {named} (--shapes NAME)")
+    if not wanted.passes:
+        said.append(f"pass: {DATA}, which tells the gradients of data from those of weights")
+    if not wanted.dtypes:
+        said.append("dtypes: float64, float16, bfloat16")
+    if not wanted.subjects:
+        said.append("torch.compile: gradients, and all but one shape; other frameworks' adapters")
+    return said

@@ -1,0 +1,67 @@
+"""``gatewise convert``: a layer's weights from one framework's file to another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import COULD_NOT_RUN, DIFFERS, stop
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("--from", "source", required=True, metavar="SUBJECT",
+              help="What the file belongs to, torch:LSTM for instance.")  # fmt: skip
+@click.option("--to", "target", required=True, metavar="SUBJECT", help="What to write it for.")
+@click.option("-o", "--output", type=_FILE, required=True, help="The new file.")
+@click.option("--unverified", is_flag=True, help="Write it even if a layer cannot be run.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0,
+              show_default=True, metavar="SECONDS", help="For running one layer.")  # fmt: skip
+def convert(
+    file: Path, source: str, target: str, output: Path, unverified: bool, timeout: float
+) -> None:
+    """Convert a safetensors FILE of one layer's weights to another framework's arrays.
+
+    Both layers are then run on random input, and must compute what the equations say. Nothing is
+    written if the target cannot hold the weights or if a layer is off (exit code 1), or if that
+    could not be tried (3; --unverified writes it all the same).
+    """
+    from ..verify.api import NoHome, NotVerified, Unfit, converter
+    from ..verify.conventions import conversion as porting
+    from ..verify.execution.tasks import Named
+    from ..verify.numbers.ledger import Mismatch
+    from ..verify.subjects.loader import UnknownSubject
+
+    if output.resolve() == file.resolve():
+        raise click.UsageError("the new file must be another one")
+    part = output.with_name(f"{output.name}.part")
+    with converter(Named(source), Named(target), timeout=timeout) as made:
+        try:
+            done, result = made.convert(porting.read(file))
+            porting.write(part, result)
+            try:
+                said = made.verify(done, porting.read(part))
+            except NotVerified as problem:
+                if not unverified:
+                    raise
+                said = f"not verified: {problem}"
+            part.replace(output)
+        except NoHome as problem:
+            stop(f"{source} to {target}: cannot be converted: {problem}", DIFFERS)
+        except Mismatch as problem:
+            stop(f"{source} to {target}: {problem}", DIFFERS)
+        except Unfit as problem:
+            stop(str(problem), COULD_NOT_RUN)
+        except NotVerified as problem:
+            stop(f"not verified: {problem}; nothing is written without --unverified",
+                 COULD_NOT_RUN)  # fmt: skip
+        except UnknownSubject as problem:
+            raise click.UsageError(str(problem)) from problem
+        except OSError as error:
+            stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+        finally:
+            part.unlink(missing_ok=True)
+    click.echo(f"{said}\nwritten: {output} ({len(result)} arrays)")

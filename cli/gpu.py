@@ -1,0 +1,145 @@
+"""Everything that needs a GPU, in one go: checks, recordings, times, and gradients against lag.
+
+``python -m gatewise.cli.gpu -o DIR [STEP ...]`` runs gatewise's own commands one after the
+other, each within its time, together some ten minutes on one H200, and ends with the files to keep:
+runs and recordings below DIR. Runs can be gone on with; a recording is whole or not there. Without
+a GPU only the checks are run: their report says *not tested*.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+LAYERS = ("RNN", "LSTM", "GRU")
+TIMED = "float32,float16,bfloat16"
+ENDED = 30.0
+"""Seconds that an interrupted command has for writing down where it is."""
+
+FINE = (0, 1, 3)
+"""Exit codes with which a command has come to its end; 1 and 3 say what it found."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of gatewise, and the seconds that it may take."""
+
+    name: str
+    command: str
+    seconds: float
+    needs_gpu: bool = True
+
+
+def steps(folder: Path) -> tuple[Step, ...]:
+    """Return what is run; runs and recordings go below ``folder``."""
+    runs = f"--runs {shlex.quote(str(folder / 'runs'))}"
+    jobs = max(1, min(8, (os.cpu_count() or 1) // 2))
+    held = f"--memory 0 --jobs {jobs} --no-diagnosis {runs}"
+    timed = f"--memory 0 --longest 5 {runs}"
+    layers = " ".join(f"--subject cudnn:{name}" for name in LAYERS)
+    dtypes = " ".join(f"--dtype {name}" for name in ("float32", "tf32", "float16", "bfloat16"))
+    own = " ".join(f"torch-cuda:{name}" for name in LAYERS)
+    return (
+        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {held}", 130, needs_gpu=False),
+        Step("others", f"verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all {held}",
+             40, needs_gpu=False),
+        *(Step(f"record-{name}", _record(folder, name), 60) for name in LAYERS),
+        Step("sizes", f"bench speed cudnn:* {own} --shapes H=128/129/192/193/256,B=16,T=50 "
+             f"--dtype float32,float16 {timed}", 50),
+        Step("loops", "bench speed cudnn:* cudnn-graph:* torch-cuda:* torch-compile-cuda:* "
+             f"--shapes H=64/256,B=1/16,T=16 {timed}", 50),
+        Step("decay", f"bench decay {layers} {dtypes} --hidden 64 {runs}", 20),
+        Step("compiled", "verify torch-compile-cuda:* --budget quick --dtype float32 "
+             f"--timeout 60 {held}", 50, needs_gpu=False),
+        Step("deepbench", "bench speed cudnn:LSTM cudnn-graph:LSTM torch-cuda:LSTM --pass forward "
+             f"--shapes deepbench --dtype {TIMED} {timed}", 50),
+    )  # fmt: skip
+
+
+def _record(folder: Path, name: str) -> str:
+    place = shlex.quote(str(folder / f"cudnn-{name.lower()}"))
+    return f"record cudnn:{name} -o {place} --dtype all --memory 0"
+
+
+@click.command()
+@click.argument("names", metavar="[STEP]...", nargs=-1)
+@click.option("-o", "--output", "folder", required=True, type=click.Path(path_type=Path),
+              help="Where runs and recordings go.")  # fmt: skip
+def main(names: Sequence[str], folder: Path) -> None:
+    """Run everything that needs a GPU, or the STEPs that are named."""
+    known = steps(folder)
+    if unknown := set(names) - {step.name for step in known}:
+        raise click.UsageError(
+            f"{', '.join(sorted(unknown))}: expected {', '.join(step.name for step in known)}"
+        )
+    there = has_gpu()
+    if not there:
+        click.echo("there is no CUDA device that PyTorch can use: nothing of it is tested here")
+    chosen = [s for s in known if (not names or s.name in names) and (there or not s.needs_gpu)]
+    folder.mkdir(parents=True, exist_ok=True)
+    ended = {step.name: carried_out(step) for step in chosen}
+    _tell(folder, ended)
+    if not there:
+        sys.exit(3)
+    if any(code not in FINE for code in ended.values()):
+        sys.exit(2)
+
+
+def has_gpu() -> bool:
+    """Return whether PyTorch has a CUDA device."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def carried_out(step: Step) -> int | None:
+    """Run a step's command; return its exit code, None if it did not end within its time."""
+    arguments = [sys.executable, "-P", "-m", "gatewise", *shlex.split(step.command)]
+    click.echo(f"\n{step.name}: gatewise {step.command}")
+    started = time.monotonic()
+    process = subprocess.Popen(arguments, start_new_session=True)
+    try:
+        code: int | None = process.wait(step.seconds)
+    except subprocess.TimeoutExpired:
+        code = None
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(ENDED)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    took = time.monotonic() - started
+    said = f"exit code {code}" if code is not None else "stopped, as its time was over"
+    click.echo(f"{step.name}: {said}, {took:.0f} s")
+    return code
+
+
+def _tell(folder: Path, ended: dict[str, int | None]) -> None:
+    late = [name for name, code in ended.items() if code is None]
+    wrong = [name for name, code in ended.items() if code is not None and code not in FINE]
+    if late:
+        click.echo(f"\nnot whole, as their time was over: {', '.join(late)}; what was measured is "
+                   "kept, and --resume goes on")  # fmt: skip
+    if wrong:
+        click.echo(f"\ncould not run: {', '.join(wrong)}")
+    kept = sorted(path for path in folder.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in kept) / 2**20
+    places = sorted({path.parent for path in kept})
+    click.echo(f"\nto keep: {len(kept)} files, {size:.1f} MiB")
+    for place in places:
+        click.echo(f"  {place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""``gatewise identify``: by which convention does a layer compute?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import (
+    CONFORMS,
+    COULD_NOT_RUN,
+    DIFFERS,
+    json_option,
+    like_option,
+    memory_option,
+    or_usage,
+    seed_option,
+)
+
+if TYPE_CHECKING:
+    from ..verify.conventions import Convention
+    from ..verify.identification.identification import Identification
+
+TIMEOUT = 60.0
+"""Seconds that the identification of one subject may take."""
+
+
+@click.command()
+@click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
+@like_option
+@seed_option
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT,
+              show_default=True, metavar="SECONDS", help="For one subject.")  # fmt: skip
+@memory_option
+@json_option
+def identify(
+    names: Sequence[str],
+    like: str | None,
+    seed: int,
+    timeout: float,
+    memory: int,
+    as_json: bool,
+) -> None:
+    """Find out by which convention SUBJECTs compute, from nothing but what they return.
+
+    Gate order, layout, biases, forget offset, reset, update, activations and peepholes are searched
+    for. Exit code 1 if one differs from the convention that its adapter states, 3 if none fits or
+    it could not run.
+    """
+    from ..verify.identification.identification import Identification
+    from ..verify.subjects import expanded
+
+    codes, told = [], []
+    for name in or_usage(lambda: expanded(names)):
+        found = _identified(name, like, seed, timeout, memory)
+        if "problem" in found:
+            codes.append(COULD_NOT_RUN)
+            told.append({"subject": name, **found})
+            if not as_json:
+                click.echo(f"{name}: not identified: {found['problem']}")
+            continue
+        result = Identification.from_json(found)
+        codes.append(_code(result))
+        told.append(_for_programs(name, result, found))
+        if not as_json:
+            _tell(name, result)
+    if as_json:
+        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+    sys.exit(max(codes))
+
+
+def _identified(
+    name: str, like: str | None, seed: int, timeout: float, memory: int
+) -> dict[str, Any]:
+    """Identify one subject in a process of its own."""
+    from ..verify.execution.isolation import Isolated
+    from ..verify.execution.tasks import Named
+    from ..verify.subjects import LIKE
+
+    if like is not None and like not in LIKE:
+        raise click.UsageError(f"--like {like}: expected one of {', '.join(LIKE)}")
+    named, isolated = Named(name, like), Isolated(memory)
+    try:
+        found = isolated.ask("identify", named, timeout, seed=seed)
+        if found.get("unknown"):
+            raise click.UsageError(found["problem"])
+        return found
+    finally:
+        isolated.close()
+
+
+def _code(result: Identification) -> int:
+    if not result.fits:
+        return COULD_NOT_RUN
+    return DIFFERS if result.as_stated is False else CONFORMS
+
+
+def _for_programs(name: str, result: Identification, found: dict[str, Any]) -> dict[str, Any]:
+    from ..verify.conventions import formula
+
+    return {
+        **found,
+        "subject": name,
+        "as_stated": result.as_stated,
+        "undetermined": result.undetermined,
+        "summary": formula.summary(result.nearest),
+        "formula": formula.plain(result.nearest),
+        "latex": formula.latex(result.nearest),
+    }
+
+
+def _tell(name: str, result: Identification) -> None:
+    from ..reports.terminal import print_rows
+    from ..verify.conventions import formula
+
+    verdict = "" if result.fits else "no convention fits; the nearest: "
+    click.echo(f"\n{name}: {verdict}{formula.summary(result.nearest)}")
+    rows = list(_rows(result))
+    if result.stated is None:
+        print_rows(("field", "found"), [row[:2] for row in rows], as_json=False)
+    else:
+        print_rows(("field", "found", "stated"), rows, as_json=False)
+    for line in formula.plain(result.nearest):
+        click.echo(f"  {line}")
+    click.echo(
+        f"largest error {result.residual:.2g}, {result.ratio:.2g} of its bound ({result.dtype}); "
+        f"runner-up {result.runner_up_residual:.2g}, {result.separation:.2g} times as far: "
+        f"{formula.summary(result.runner_up)}"
+    )
+    for line in _notes(result):
+        click.echo(line)
+
+
+def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
+    """Yield every field that means something here: what was found, and what is stated."""
+    from ..verify.conventions.comparison import IDENTIFIED, differing
+
+    fits, stated = result.fits or (result.nearest,), result.stated
+    off = () if stated is None else differing(result.nearest, stated)
+    for name in IDENTIFIED:
+        values = list(dict.fromkeys(_shown(c, name) for c in fits))
+        said = "" if stated is None else _shown(stated, name)
+        if any(values) or name in off:
+            mark = "" if name not in off else "  (differs)"
+            yield name.replace("_", " "), " or ".join(v or "none" for v in values), said + mark
+
+
+def _shown(c: Convention, name: str) -> str:
+    """Return a field's value, "" where it is empty or has no influence."""
+    concerns = {
+        "reset": c.family == "gru",
+        "update": c.family == "gru",
+        "gate": c.family != "rnn",
+        "output": c.family == "lstm",
+        "forget_offset": c.family == "lstm" and not c.coupled,
+        "output_peephole": "o" in c.peepholes,
+        "recurrent_order": c.recurrent_order != c.order,
+        "recurrent_layout": c.recurrent_layout != c.layout,
+        "coupled": c.coupled,
+        "projected": c.projected,
+    }
+    if not concerns.get(name, True):
+        return ""
+    value = getattr(c, name)
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return "yes" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _notes(result: Identification) -> Iterator[str]:
+    if result.undetermined:
+        fields = ", ".join(name.replace("_", " ") for name in result.undetermined)
+        yield f"cannot be told apart: {len(result.fits)} conventions that differ in {fields}"
+    if result.unused:
+        yield f"without influence: {', '.join(result.unused)}"
+    if result.swapped:
+        yield "it takes and returns its states in the order c, h"
+    if result.stated is None:
+        yield "its adapter states no convention"
+    elif result.fits:
+        yield f"it is {'' if result.as_stated else 'NOT '}the convention that its adapter states"

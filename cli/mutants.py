@@ -1,0 +1,188 @@
+"""``gatewise mutants``: do the checks catch what they should?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import (
+    BUDGETS,
+    COULD_NOT_RUN,
+    DIFFERS,
+    command,
+    jobs_option,
+    json_option,
+    or_usage,
+    runs_option,
+    seed_option,
+    stop,
+)
+
+if TYPE_CHECKING:
+    from ..bench.scores.kill_matrix import Row
+
+
+@click.command()
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+              help="How many cases for each check.")  # fmt: skip
+@seed_option
+@click.option("--full", is_flag=True, help="Try every check on every mutant, not only until one "
+              "fails it.")  # fmt: skip
+@click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
+@click.option("--recorded", is_flag=True, help="Record each, and say which recorded check sees "
+              "it; 'gatewise record' takes the same cases.")  # fmt: skip
+@click.option("--only", type=click.Choice(["wrong", "right"]),
+              help="Only wrong layers, or only equivalent programs.")  # fmt: skip
+@jobs_option
+@click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              metavar="RUN", help="Go on with an unfinished run, by its own options.")  # fmt: skip
+@runs_option
+@json_option
+def mutants(
+    names: Sequence[str],
+    budget: str,
+    seed: int,
+    full: bool,
+    only_list: bool,
+    recorded: bool,
+    only: str | None,
+    jobs: int,
+    resume: Path | None,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Hold wrong layers to the checks: each must fail one, and equivalent programs none.
+
+    IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an
+    equivalent program is called wrong.
+    """
+    from ..bench.scores import kill_matrix
+
+    chosen = or_usage(lambda: kill_matrix.choose(names))
+    if only is not None:
+        chosen = tuple(m for m in chosen if m.id in kill_matrix.ids(only))
+        names = [m.id for m in chosen]
+    if only_list:
+        _list(kill_matrix.blank_rows(chosen), as_json=as_json)
+        return
+    if recorded:
+        _see(names, as_json=as_json)
+        return
+    settings = {"mutants": list(names), "budget": budget, "full": full}
+    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants"
+    again = f"what was decided is kept; go on with: gatewise mutants --resume {folder}"
+    try:
+        rows = _rows(folder, settings, seed, jobs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        stop(f"interrupted; {again}", COULD_NOT_RUN)
+    except OSError as error:
+        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        _tell(rows, folder)
+    if not all(row.right for row in rows):
+        sys.exit(DIFFERS)
+
+
+def _rows(folder: Path, settings: dict[str, Any], seed: int, jobs: int) -> list[Row]:
+    """Decide what is not decided yet, under a progress bar; return all rows."""
+    from ..bench import run
+    from ..bench.scores import kill_matrix
+    from ..reports.terminal import progress
+
+    with progress(None, lines=True) as advance:
+        for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs, command=command(),
+                                      on_plan=advance.plan):  # fmt: skip
+            advance(_line(row))
+    return kill_matrix.rows(run.read(folder).rows)
+
+
+def _line(row: Row) -> str:
+    by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
+    return f"{row.name} {row.dtype} {by} {row.seconds:.1f} s"
+
+
+def _list(rows: Sequence[Row], *, as_json: bool) -> None:
+    from ..reports.terminal import print_rows
+
+    columns = ("mutant", "cell", "dtype", "statement", "models", "seen by")
+    listed = [
+        (
+            r.mutant,
+            r.cell,
+            r.dtype,
+            r.statement,
+            r.models,
+            ", ".join(r.expected) or "nothing: right",
+        )
+        for r in rows
+    ]
+    print_rows(columns, listed, as_json=as_json)
+
+
+def _see(names: Sequence[str], *, as_json: bool) -> None:
+    """Print which recorded check sees each mutant; exit code 1 if one is not as foreseen."""
+    from ..reports.terminal import print_rows, progress
+    from ..verify.recordings.visibility import UNSEEN, sights
+
+    found = []
+    with progress(None, lines=True) as advance:
+        for one in sights(lambda mutant: not names or mutant.id in names):
+            found.append(one)
+            advance(f"{one.mutant} {one.cell} {one.dtype}: {one.seen_by or 'not seen'}")
+    told = [
+        (f"mutant:{s.mutant}[{s.cell}]", s.dtype, s.statement,
+         s.seen_by or UNSEEN.get(s.mutant, "passes"), "" if s.right else "NOT AS FORESEEN")
+        for s in found
+    ]  # fmt: skip
+    columns = ("subject", "dtype", "what is wrong with it", "seen by", "")
+    print_rows(columns, told, as_json=as_json)
+    if not as_json:
+        wrong = [s for s in found if s.wrong]
+        seen = sum(bool(s.seen_by) for s in wrong)
+        same = [s for s in found if not s.wrong]
+        click.echo(
+            f"{seen} of {len(wrong)} mutants are seen in recordings, "
+            f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
+        )
+    if not all(s.right for s in found):
+        sys.exit(DIFFERS)
+
+
+def _tell(rows: Sequence[Row], folder: Path) -> None:
+    from ..reports.terminal import print_rows
+
+    told = [
+        (
+            row.name,
+            row.dtype,
+            row.statement,
+            ("killed" if row.killed_by else "SURVIVED") if row.expected
+            else ("CALLED WRONG" if row.killed_by else "passes"),
+            ", ".join(row.killed_by),
+            str(row.cases or ""),
+            f"{row.seconds:.2f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    columns = ("subject", "dtype", "what is wrong with it", "", "by", "cases", "seconds")
+    print_rows(columns, told, as_json=False)
+    planted = [row for row in rows if row.expected]
+    same = [row for row in rows if not row.expected]
+    killed = sum(row.right for row in planted)
+    click.echo(
+        f"{killed} of {len(planted)} mutants killed, {sum(row.right for row in same)} of "
+        f"{len(same)} equivalent programs pass\nrun: {folder}"
+    )

@@ -1,0 +1,70 @@
+"""``gatewise report``: runs as one HTML page, as Markdown, JUnit XML or a badge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from .common import COULD_NOT_RUN, RUNS, probe, runs_option, stop
+
+
+@click.command()
+@click.argument("given", metavar="[RUN]...", type=click.Path(path_type=Path), nargs=-1)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path),
+    default=Path("gatewise-report.html"), show_default=True,
+    help="What it is follows from its ending: .html, .md, .xml (JUnit), .json (badge); or a "
+    "folder, for all of them, the figures and an index.",
+)  # fmt: skip
+@runs_option
+def report(given: Sequence[Path], output: Path, runs: Path) -> None:
+    """Turn a RUN (default: the newest) or several into one self-contained HTML page.
+
+    Or into Markdown for a job's summary or a comment, JUnit XML, or the JSON of a badge.
+    """
+    write_report(given, output, runs=runs)
+
+
+def write_report(
+    given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
+) -> None:
+    """Read runs and write what they say; stop with a sentence where that cannot be done."""
+    from ..reports.any_run import newest, read
+    from ..reports.folder import everything
+    from ..reports.formats import FormatError, written
+    from ..verify.runs.records import RunFileError
+
+    whole = output.suffix == "" or output.is_dir()
+    if whole or output.suffix == ".html":
+        require_page()
+    try:
+        paths = given or [newest(runs)]
+        folders = [path.parent if path.name == "run.json" else path for path in paths]
+        once = {folder.resolve(): folder for folder in folders}
+        found = {folder: read(folder) for folder in once.values()}
+        if whole:
+            files = {output / name: content for name, content in everything(found)}
+        else:
+            files = {output: written([*found.values()], output).encode()}
+    except FormatError as error:
+        raise click.UsageError(str(error)) from error
+    except RunFileError as error:
+        stop(str(error), COULD_NOT_RUN)
+    for path, content in files.items():
+        probe(path)
+        path.write_bytes(content)
+    if not quiet:
+        click.echo(f"report: {(output / 'index.html' if whole else output).resolve()}")
+
+
+def require_page() -> None:
+    """Stop where what makes the HTML page is not installed."""
+    try:
+        from ..reports import page  # noqa: F401
+    except ImportError as missing:
+        message = (
+            f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml"
+        )
+        stop(message, COULD_NOT_RUN)

@@ -1,0 +1,187 @@
+"""What changed from one run to another: states, errors, times, and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..bench.run import BenchRun
+from ..bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER, decide
+from ..bench.timing.significance import medians
+from ..verify.runs.run import Run
+from . import summary
+from . import words as wording
+
+WORSE, BETTER, CHANGED, NEW, GONE = "worse", "better", "changed", "new", "gone"
+
+GROWTH, NOTABLE = 2.0, 0.01
+"""By which factor an error has to grow to be told, and from which share of its bound on."""
+
+FLOOR = 0.05
+"""Difference of times, as a share, that two runs of the same may show: they were made at two
+times, so that nothing pairs their samples."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is not as it was; ``verdict`` is worse, better, changed, new or gone."""
+
+    verdict: str
+    kind: str
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side; ``same`` counts what is as it was, ``open`` what cannot be told."""
+
+    before: str
+    after: str
+    environment: tuple[tuple[str, str, str], ...]
+    changes: tuple[Change, ...]
+    same: int
+    open: int
+
+    @property
+    def regressed(self) -> tuple[Change, ...]:
+        """What is worse."""
+        return tuple(change for change in self.changes if change.verdict == WORSE)
+
+
+def compare(a: Run | BenchRun, b: Run | BenchRun, names: tuple[str, str]) -> Comparison:
+    """Compare two runs of one kind; ValueError where they are of two."""
+    if isinstance(a, Run) and isinstance(b, Run):
+        told = list(_verdicts(a, b))
+    elif isinstance(a, BenchRun) and isinstance(b, BenchRun) and a.kind == b.kind:
+        told = list(_rows(a, b))
+    else:
+        raise ValueError(f"{names[0]} and {names[1]} are runs of different kinds")
+    changes = tuple(each for each in told if isinstance(each, Change))
+    same, open_ = told.count(SAME), told.count(AMBIGUOUS)
+    return Comparison(*names, tuple(_environment(a, b)), changes, same, open_)
+
+
+def between(run: Run | BenchRun, one: str, other: str) -> tuple[Run, Run]:
+    """Return two subjects of a run as two runs; ValueError for one that is not there."""
+    if not isinstance(run, Run):
+        raise ValueError(f"a run of {run.kind} has no subjects; compare two runs of it")
+    there = {planned.subject for planned in run.planned}
+    if missing := {one, other} - there:
+        raise ValueError(
+            f"{sorted(missing)[0]} is not in the run; it has {', '.join(sorted(there))}"
+        )
+    return _only(run, one), _only(run, other)
+
+
+def _only(run: Run, name: str) -> Run:
+    return replace(
+        run,
+        planned=tuple(replace(p, subject="") for p in run.planned if p.subject == name),
+        verdicts=tuple(replace(v, subject="") for v in run.verdicts if v.subject == name),
+        diagnoses=(),
+    )
+
+
+def _environment(a: Run | BenchRun, b: Run | BenchRun) -> Iterator[tuple[str, str, str]]:
+    sides = [
+        {"source": run.source, "seed": str(run.seed), **run.machine, **run.versions}
+        for run in (a, b)
+    ]
+    for name in dict.fromkeys([*sides[0], *sides[1]]):
+        before, after = (side.get(name, "") for side in sides)
+        if before != after:
+            yield name, before, after
+
+
+def _verdicts(a: Run, b: Run) -> Iterator[Change | str]:
+    """Yield what became of every check, ``SAME`` where nothing did."""
+    old, new = ({entry.planned: entry for entry in summary.entries(run)} for run in (a, b))
+    for planned in dict.fromkeys([*old, *new]):
+        what = f"{planned.subject} {planned.check} {planned.dtype}".strip()
+        one, other = old.get(planned), new.get(planned)
+        if one is None or other is None:
+            there = one or other
+            assert there is not None  # noqa: S101 - one of the two has it
+            yield _appeared(one is None, "check", what, there.status)
+        elif one.status != other.status:
+            worse = summary.rank(other.status) < summary.rank(one.status)
+            yield Change(WORSE if worse else BETTER, "check", what, one.status, other.status)
+        else:
+            yield _error(what, one.ratio, other.ratio)
+
+
+def _error(what: str, before: float | None, after: float | None) -> Change | str:
+    """Tell a change of error/bound that is worth telling; it is no failure."""
+    if before is None or after is None or max(before, after) < NOTABLE:
+        return SAME
+    low, high = sorted((before, after))
+    if high <= GROWTH * low:
+        return SAME
+    told = [f"{wording.shown(ratio)} of its bound" for ratio in (before, after)]
+    return Change(CHANGED, "error", what, *told)
+
+
+def _rows(a: BenchRun, b: BenchRun) -> Iterator[Change | str]:
+    old, new = ({row["id"]: row for row in run.rows} for run in (a, b))
+    for id in dict.fromkeys([*old, *new]):
+        if id not in old or id not in new:
+            row = old.get(id) or new[id]
+            yield _appeared(id not in old, "row", id, row["status"])
+            continue
+        one, other = old[id], new[id]
+        for name in ("status", "verdict"):
+            if one.get(name) != other.get(name):
+                worse = name == "status" and one[name] == "OK"
+                said = (str(one.get(name, "")), str(other.get(name, "")))
+                yield Change(WORSE if worse else CHANGED, name, id, *said)
+        yield from _times(id, samples(one), samples(other))
+
+
+def _appeared(new: bool, kind: str, what: str, status: str) -> Change:
+    return Change(NEW, kind, what, "", status) if new else Change(GONE, kind, what, status, "")
+
+
+def samples(row: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Return all samples (seconds) that a row holds, by where it holds them."""
+    found: dict[str, Sequence[float]] = {}
+    for name, value in row.items():
+        if name == "samples" and isinstance(value, list) and value:
+            found[""] = value
+        elif isinstance(value, dict):
+            found |= {f"{name} {inner}".strip(): each for inner, each in samples(value).items()}
+    return found
+
+
+def _times(
+    id: str, old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]]
+) -> Iterator[Change | str]:
+    if not old and not new:
+        yield SAME
+    for name in old.keys() & new.keys():
+        ratio, low, high = ratio_of_medians(new[name], old[name])
+        verdict = decide(low, high, 0.0, FLOOR)
+        if verdict in (SAME, AMBIGUOUS):
+            yield verdict
+            continue
+        before, after = (f"{1e3 * np.median(side[name]):.4g} ms" for side in (old, new))
+        told = f"{after}, {ratio:.3g} times as long ({low:.3g} to {high:.3g})"
+        what = f"{id} {name}".strip()
+        yield Change(WORSE if verdict == SLOWER else BETTER, verdict, what, before, told)
+
+
+def ratio_of_medians(
+    one: Sequence[float], other: Sequence[float], seed: int = 0
+) -> tuple[float, float, float]:
+    """Return median(one)/median(other) with its 95 % interval, by a block bootstrap of each."""
+    rng = np.random.default_rng(seed)
+    logs = [np.log(medians(side, rng)) for side in (one, other)]
+    low, high = np.exp(np.quantile(logs[0] - logs[1], [0.025, 0.975]))
+    return float(np.median(one) / np.median(other)), float(low), float(high)
+
+
+__all__ = ["AMBIGUOUS", "FASTER", "SAME", "SLOWER", "Change", "Comparison", "between", "compare"]

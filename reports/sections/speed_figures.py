@@ -1,0 +1,464 @@
+"""The figures of speed whose points are rows: ceilings, passes, errors, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...bench.speed.analysis import Row
+from ...bench.speed.cliffs import edges
+from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
+from ...verify.subjects import family
+from ..section import Figure
+
+MOST_GROUPS = 5
+"""Groups whose passes are shown."""
+
+
+def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
+    """Rows under what the machine can do at most: the speed of products, and of copies."""
+    forward = [r for r in found if r.entry.of == FORWARD and r.gflops and r.intensity]
+    peaks = _peaks(found, ceilings)
+    bandwidth = ceilings.get("copy GB/s")
+    if not (forward and peaks and bandwidth):
+        return None
+
+    def chart() -> Any:
+        import altair as alt
+
+        least = min(r.intensity or 1.0 for r in forward) / 2
+        most = 2 * max([*(r.intensity or 1.0 for r in forward), max(peaks.values()) / bandwidth])
+        roof = [
+            {"x": x, "y": min(peak, x * bandwidth), "dtype": dtype}
+            for dtype, peak in peaks.items()
+            for x in (least, peak / bandwidth, most)
+        ]
+        x = alt.X("intensity:Q", title="operations for each byte, weights streamed (flop/byte)",
+                  scale=log(alt))  # fmt: skip
+        y = alt.Y("gflops:Q", title="speed (GFLOP/s)", scale=log(alt))
+        named = cells(forward)
+        records = [v | {"mark": named[v["cell"]]} for v in values(forward)]
+        points = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45)
+        line = alt.Chart(alt.Data(values=roof)).mark_line(color="currentColor", strokeWidth=1.5)
+        roofs = line.encode(alt.X("x:Q"), alt.Y("y:Q"), detail="dtype:N")
+        ends = alt.Chart(alt.Data(values=[p for p in roof if p["x"] == most]))
+        names = ends.mark_text(align="right", dy=-7).encode(
+            alt.X("x:Q"), alt.Y("y:Q"), text="dtype:N"
+        )
+        shown = points.encode(
+            x, y, colour(alt, forward), alt.Shape("mark:N", title=None), tooltip=TOOLTIP
+        )
+        return alt.layer(roofs, names, shown)
+
+    return Figure(
+        "speed-roofline",
+        "Under the ceilings of this machine",
+        "Each point is a forward pass. The roof was measured in the same session: the slope is the "
+        "speed of a copy, the flat part the best speed of matrix products. Weights may stay in a "
+        "cache between steps, so that points may lie above the slope.",
+        "Forward passes as points, operations for each byte against speed, under the roof that "
+        "copies and matrix products set.",
+        chart,
+    )
+
+
+def _peaks(found: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, float]:
+    """Return the best speed of matrix products by dtype, of a large one or of any group's."""
+    best = {name.split()[1]: v for name, v in ceilings.items() if name.startswith("product")}
+    for group in {row.group.id: row.group for row in found}.values():
+        for of, seconds in group.ceiling.items():
+            rate = group.work[of]["flop"] / seconds / 1e9
+            best[group.dtype] = max(best.get(group.dtype, rate), rate)
+    return best
+
+
+def passes(found: Sequence[Row]) -> Figure | None:
+    """Forward, gradients of data, gradients of weights, where they can be had apart."""
+    records = [part for rows in _some(_apart(found)) for part in _stacked(rows)]
+    if not records:
+        return None
+
+    def chart() -> Any:
+        import altair as alt
+
+        order = ["forward", "gradients of data", "gradients of weights"]
+        x = alt.X("ms:Q", title="time of a call (ms)")
+        y = alt.Y("contender:N", title=None, axis=alt.Axis(labelLimit=220))
+        part = alt.Color("part:N", title=None, sort=order, scale=alt.Scale(domain=order))
+        bars = alt.Chart().mark_bar().encode(x, y, part, alt.Order("place:O"),
+                                             tooltip=["part:N", "ms:Q"])  # fmt: skip
+        header = alt.Header(labelAngle=0, labelAnchor="start", labelOrient="top")
+        faceted = bars.properties(width=420, height=alt.Step(22)).facet(
+            row=alt.Row("group:N", title=None, header=header, sort=None),
+            data=alt.Data(values=records),
+        )
+        return faceted.resolve_scale(x="independent", y="independent")
+
+    return Figure(
+        "speed-passes",
+        "What a training step is made of",
+        "Gradients of data are measured with parameters that want none; those of weights are the "
+        "whole backward pass less that. The latter are one product over all steps, the others wait "
+        "for the step before.",
+        "Stacked bars of the time of forward pass, gradients of data and gradients of weights.",
+        chart,
+    )
+
+
+def _apart(found: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+    """Return, by group and contender, the rows by pass, where data has been had alone."""
+    by: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in found:
+        if row.entry.timing:
+            by.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
+    needed = {FORWARD, BACKWARD, DATA}
+    return {key: rows for key, rows in by.items() if needed <= rows.keys()}
+
+
+def _some(apart: Mapping[tuple[str, str], dict[str, Row]]) -> list[dict[str, Row]]:
+    """Return those of at most so many groups, spread over how long they take."""
+    longest: dict[str, float] = {}
+    for (group, _), of in apart.items():
+        longest[group] = max(longest.get(group, 0.0), of[BACKWARD].seconds or 0.0)
+    order = sorted(longest, key=lambda group: longest[group])
+    step = max(1, -(-len(order) // MOST_GROUPS))
+    chosen = order[::-1][::step]
+    return [rows for group in chosen for (own, _), rows in apart.items() if own == group]
+
+
+def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+    ahead, data, back = (1e3 * (rows[of].seconds or 0.0) for of in (FORWARD, DATA, BACKWARD))
+    parts = {
+        "forward": ahead,
+        "gradients of data": data,
+        "gradients of weights": max(back - data, 0.0),
+    }
+    about = {"contender": rows[FORWARD].entry.subject, "group": rows[FORWARD].group.id}
+    return [
+        {**about, "part": name, "ms": ms, "place": place}
+        for place, (name, ms) in enumerate(parts.items())
+    ]
+
+
+def errors(found: Sequence[Row]) -> Figure | None:
+    """The error with which a row was let through, against its time."""
+    records = [
+        v | {"error": error}
+        for v, r in zip(values(found), [r for r in found if r.entry.timing], strict=True)
+        if r.entry.gate and (error := max(r.entry.gate.outputs, r.entry.gate.gradients or 0.0)) > 0
+    ]
+    if not records:
+        return None
+
+    def chart() -> Any:
+        import altair as alt
+
+        base = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45, opacity=0.8)
+        return base.encode(
+            alt.X("us:Q", title="µs for each step in time", scale=log(alt)),
+            alt.Y("error:Q", title="largest relative error", scale=log(alt),
+                  axis=alt.Axis(format=".0e")),
+            colour(alt, found),
+            alt.Shape("pass:N", title=None),
+            tooltip=[*TOOLTIP, "error:Q"],
+        )  # fmt: skip
+
+    return Figure(
+        "speed-errors",
+        "Error and time",
+        "Every row was held to the float64 reference in its own shape before it was timed; what "
+        "did not stay within its derived bound has no time. Gradients through a ReLU stand out: "
+        "on which side of 0 a sum falls is decided by its rounding.",
+        "Relative error against time a step, a point for each row.",
+        chart,
+    )
+
+
+def memory(found: Sequence[Row]) -> Figure | None:
+    """Peak memory against the least that a pass must hold."""
+    records: list[dict[str, Any]] = [
+        {
+            "kind": kind(r),
+            "contender": r.entry.subject,
+            "pass": r.entry.of,
+            "shape": str(r.shape),
+            "peak": r.entry.peak / 1e6,
+            "least": r.group.work[r.entry.of]["held_bytes"] / 1e6,
+        }
+        for r in found
+        if r.entry.peak and r.entry.timing and r.entry.of in (FORWARD, TRAINING)
+    ]
+    if not records:
+        return None
+
+    def chart() -> Any:
+        import altair as alt
+
+        ends = [f(v["least"] for v in records) for f in (min, max)]
+        diagonal = alt.Chart(alt.Data(values=[{"x": e} for e in ends])).mark_line(
+            color="currentColor", strokeDash=[4, 4], strokeWidth=1
+        )
+        points = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45, opacity=0.8)
+        shown = points.encode(
+            alt.X("least:Q", title="what must be held (MB)", scale=log(alt)),
+            alt.Y("peak:Q", title="peak of a call (MB)", scale=log(alt)),
+            colour(alt, found),
+            alt.Shape("pass:N", title=None),
+            tooltip=["contender:N", "pass:N", "shape:N", "peak:Q", "least:Q"],
+        )
+        return alt.layer(diagonal.encode(alt.X("x:Q"), alt.Y("x:Q")), shown)
+
+    return Figure(
+        "speed-memory",
+        "Memory, and what the formula says",
+        "What must be held: forward the results; in training what is kept for the gradients (words "
+        "of bench cost) and the gradients. The peak is what the library's allocator handed out "
+        "during one call. Dashed: as much as must be.",
+        "Peak memory of calls against the least that they must hold, on logarithmic axes.",
+        chart,
+    )
+
+
+# What the figures about speed share: names and colours of contenders, records, axes.
+
+
+KINDS = ("numpy", "numpy-fast", "torch-native", "torch-onednn", "torch cells", "torch-compile",
+         "cudnn", "cudnn-graph", "torch-cuda")  # fmt: skip
+"""The families with colours of their own; others follow."""
+
+
+def kind(row: Row) -> str:
+    """Return what a contender is called in figures, whatever its cell."""
+    name = row.entry.subject
+    of = family(name)
+    return "torch cells" if of == "torch" and name.endswith("Cell") else of
+
+
+def colour(alt: Any, found: Iterable[Row]) -> Any:
+    """Return the colour channel of the families that there are."""
+    there = {kind(row) for row in found}
+    order = [name for name in KINDS if name in there] + sorted(there - set(KINDS))
+    return alt.Color("kind:N", title=None, sort=order, scale=alt.Scale(domain=order))
+
+
+def values(found: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return rows as records, in the units of the axes."""
+    return [
+        {
+            "kind": kind(r),
+            "contender": r.entry.subject,
+            "cell": r.group.cell,
+            "dtype": r.group.dtype,
+            "pass": r.entry.of,
+            "shape": str(r.shape),
+            "T": r.shape.T,
+            "B": r.shape.B,
+            "H": r.shape.H,
+            "us": r.us_per_step,
+            "low": 1e6 * r.entry.timing.low / r.shape.T,
+            "high": 1e6 * r.entry.timing.high / r.shape.T,
+            "gflops": r.gflops,
+            "intensity": r.intensity,
+            "share": r.share,
+            "status": r.entry.status,
+        }
+        for r in found
+        if r.entry.timing
+    ]
+
+
+def cells(found: Iterable[Row]) -> dict[str, str]:
+    """Return what each cell is called where shapes tell them apart: those of many, and others."""
+    kinds: dict[str, set[str]] = {}
+    for row in found:
+        kinds.setdefault(row.group.cell, set()).add(kind(row))
+    often = [cell for cell in kinds if len(kinds[cell]) > 1][:MOST_SHAPES]
+    return {cell: cell if cell in often else "other cells" for cell in kinds}
+
+
+def log(alt: Any) -> Any:
+    """Return a logarithmic scale with room at its ends."""
+    return alt.Scale(type="log", nice=False, padding=16)
+
+
+MOST_SHAPES = 6
+"""Marks that can be told apart."""
+
+TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "status:N"]
+
+
+# The figures of speed against sizes: H, B and T, ratios over H and B, compilation over T.
+
+
+def against_sizes(found: Sequence[Row]) -> Figure | None:
+    """Microseconds a step against H, B and T, everything else fixed."""
+    chosen = _of_most_contenders(found, TRAINING)
+    panels = {size: _varied(chosen, size) for size in "HBT"}
+    panels = {size: rows for size, rows in panels.items() if rows}
+    if not panels:
+        return None
+
+    def chart() -> Any:
+        import altair as alt
+
+        shown = colour(alt, [r for rows in panels.values() for r in rows])
+        return alt.hconcat(
+            *(_panel(alt, size, rows, shown, n) for n, (size, rows) in enumerate(panels.items()))
+        )
+
+    cell, dtype = chosen[0].group.cell, chosen[0].group.dtype
+    fixed = {
+        size: ", ".join(f"{n} = {getattr(rows[0].shape, n)}" for n in "HBT" if n != size)
+        for size, rows in panels.items()
+    }
+    said = "; ".join(f"against {size}: {rest}" for size, rest in fixed.items())
+    return Figure(
+        "speed-sizes",
+        f"Time of a training step of {cell}, for each step in time",
+        f"{dtype}; {said}. Bars are 95 % intervals of the median. Dashed lines are the widths at "
+        "which PyTorch asks cuDNN for another algorithm.",
+        f"Microseconds a step of {cell} against its sizes, one line for each contender, on "
+        "logarithmic axes.",
+        chart,
+    )
+
+
+def _panel(alt: Any, size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
+    names = {"H": "units H", "B": "rows B", "T": "steps T"}
+    ticks = sorted({getattr(r.shape, size) for r in rows})
+    x = alt.X(f"{size}:Q", title=names[size], scale=log(alt),
+              axis=alt.Axis(values=ticks, format="d"))  # fmt: skip
+    y = alt.Y("us:Q", title="µs for each step in time" if number == 0 else None, scale=log(alt))
+    base = alt.Chart(alt.Data(values=values(rows)))
+    line = base.mark_line(point=True).encode(x, y, shown, tooltip=TOOLTIP)
+    bars = base.mark_rule().encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), shown)
+    layers = [line, bars]
+    cell = rows[0].group.cell
+    if size == "H" and any(kind(r).startswith("cudnn") for r in rows):
+        at = [{"H": edge} for edge in edges(cell, backward=True) if ticks[0] <= edge <= ticks[-1]]
+        rule = alt.Chart(alt.Data(values=at)).mark_rule(strokeDash=[4, 4])
+        layers.append(rule.encode(alt.X("H:Q")))
+    return alt.layer(*layers).properties(width=200, height=240)
+
+
+def _of_most_contenders(found: Sequence[Row], of: str) -> list[Row]:
+    """Return the timed rows of a pass of the cell and dtype that most contenders compute."""
+    timed = [r for r in found if r.entry.of == of and r.entry.timing]
+    timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
+    if not timed:
+        return []
+
+    def variety(key: tuple[str, str]) -> tuple[int, int]:
+        alike = [r for r in timed if (r.group.cell, r.group.dtype) == key]
+        return len({kind(r) for r in alike}), len(alike)
+
+    best = max(dict.fromkeys((r.group.cell, r.group.dtype) for r in timed), key=variety)
+    return [r for r in timed if (r.group.cell, r.group.dtype) == best]
+
+
+def _varied(found: Sequence[Row], size: str) -> list[Row]:
+    """Return rows in which one size varies and the others are what gives most points."""
+
+    def rest(row: Row) -> tuple[Any, ...]:
+        s = row.shape
+        return (*(getattr(s, n) for n in "HBT" if n != size), s.D == s.H or s.D)
+
+    series: dict[tuple[Any, ...], list[Row]] = {}
+    for row in found:
+        series.setdefault(rest(row), []).append(row)
+    varied = [rows for rows in series.values() if len({getattr(r.shape, size) for r in rows}) > 1]
+    return max(varied, key=lambda rows: (len(rows), rest(rows[0])), default=[])
+
+
+def heat(found: Sequence[Row]) -> Figure | None:
+    """How many times as fast as the baseline, over H and B."""
+    chosen = [r for r in _of_most_contenders(found, TRAINING) if r.comparison]
+    steps = max((r.shape.T for r in chosen), default=0)
+    chosen = [r for r in chosen if r.shape.T == steps]
+    if not chosen:
+        return None
+    records: list[dict[str, Any]] = [
+        {
+            "kind": kind(r),
+            "H": r.shape.H,
+            "B": r.shape.B,
+            "log": -math.log2(r.comparison.ratio),
+            "said": f"{1 / r.comparison.ratio:.2g}{'' if _decided(r) else ' ?'}",
+        }
+        for r in chosen
+        if r.comparison
+    ]
+    baseline = chosen[0].baseline
+
+    def chart() -> Any:
+        import altair as alt
+
+        x = alt.X("H:O", title="units H", axis=alt.Axis(labelAngle=0))
+        y = alt.Y("B:O", title="rows B", sort="descending")
+        reach = max(1.0, *(abs(v["log"]) for v in records))
+        scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], reverse=True)
+        base = alt.Chart().encode(x, y)
+        squares = base.mark_rect().encode(
+            alt.Color("log:Q", title="times as fast (log 2)", scale=scale)
+        )
+        dark = alt.expr.abs(alt.datum.log) > 0.6 * reach
+        text = base.mark_text().encode(
+            text="said:N",
+            color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("black")),
+        )
+        layered = alt.layer(squares, text).properties(width=110, height=110)
+        panels = alt.Facet("kind:N", title=None)
+        return layered.facet(panels, data=alt.Data(values=records), columns=4)
+
+    return Figure(
+        "speed-heat",
+        f"A training step of {chosen[0].group.cell}: how many times as fast as {baseline}",
+        f"T = {steps}, {chosen[0].group.dtype}. A question mark: no verdict, or a difference that "
+        "is smaller than the noise of this session.",
+        f"Ratios of speed to {baseline} over units and rows, one panel for each contender.",
+        chart,
+    )
+
+
+def _decided(row: Row) -> bool:
+    return row.comparison is not None and row.comparison.verdict != "AMBIGUOUS"
+
+
+def compiling(found: Sequence[Row]) -> Figure | None:
+    """The first call of what torch.compile compiles, against T."""
+    compiled = [r for r in found if kind(r) == "torch-compile" and r.entry.first]
+    records: list[dict[str, Any]] = [
+        {
+            "T": r.shape.T,
+            "seconds": r.entry.first,
+            "pass": r.entry.of,
+            "contender": r.entry.subject,
+        }
+        for r in compiled
+        if r.entry.of in (FORWARD, TRAINING)
+    ]
+    if len({v["T"] for v in records}) < 2:
+        return None
+
+    def chart() -> Any:
+        import altair as alt
+
+        ticks = sorted({v["T"] for v in records})
+        base = alt.Chart(alt.Data(values=records)).mark_line(point=True)
+        return base.encode(
+            alt.X("T:Q", title="steps T", scale=log(alt), axis=alt.Axis(values=ticks, format="d")),
+            alt.Y("seconds:Q", title="first call (s)"),
+            alt.Color("contender:N", title=None),
+            alt.StrokeDash("pass:N", title=None),
+            tooltip=["contender:N", "pass:N", "T:Q", "seconds:Q"],
+        )
+
+    return Figure(
+        "speed-compile",
+        "What it takes to compile a loop",
+        "torch.compile unrolls the loop over time: the first call compiles it, and takes longer "
+        "with every step.",
+        "Seconds of the first call of compiled loops against the number of steps.",
+        chart,
+    )

@@ -1,0 +1,201 @@
+"""One input to a layer: sizes, options and a seed; the numbers come from the seed.
+
+A case is a handful of small integers and flags, so it prints as one line and shrinks well. Every
+array is random, non-zero and distinct, because repeated entries cannot tell gates, rows or
+directions apart; only a failing case, once its sizes are small, has its numbers simplified.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Sizes
+from ..numbers.arithmetic import ARITHMETICS, DTYPES, Arithmetic, arithmetic_of
+
+SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 10.0, "saturating": 50.0, "huge": 1e4}
+"""Factors on weights: ordinary, nearly linear, half and fully saturated gates.
+
+In float16 some are nearer to 1, so that weights are normal numbers and do not overflow.
+"""
+
+ROOM = 64
+"""How far weights of any scale stay from what the dtype cannot represent."""
+
+SUBNORMAL = "subnormal"
+"""One more scale: weights an eighth of the smallest normal number of the case's dtype."""
+
+LAYOUTS = ("time-first", "batch-first", "unbatched")
+LARGEST_SIZE = 4096
+GRID = 8
+"""Simplified numbers are multiples of 1/8, which every dtype represents."""
+
+
+_drawn: set[str] = set()
+_through: list[Callable[[Case, str, Array], Array]] = []
+
+
+@contextmanager
+def numbers_through(function: Callable[[Case, str, Array], Array]) -> Iterator[None]:
+    """Pass all numbers that are drawn in the block through a function (case, part, numbers).
+
+    The last bit of a normal number may depend on the machine's logarithm; a recording brings its
+    own.
+    """
+    _through.append(function)
+    try:
+        yield
+    finally:
+        _through.remove(function)
+
+
+def drawn_parts(run: Callable[[], object]) -> list[str]:
+    """Return the names of the parts whose numbers are drawn while ``run`` runs."""
+    _drawn.clear()
+    run()
+    return sorted(_drawn)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input to a layer, complete: the same case is the same numbers everywhere.
+
+    ``T, B, D, H, P``: steps, batch, widths of input, state and projection (0: none).
+    ``lengths`` draws one length a row, ``zero_length`` makes one of them 0; ``state`` passes a
+    random initial state; ``layout`` is how the subject is called; ``dropout`` its rate between
+    layers. ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were
+    simplified after the case had failed.
+    """
+
+    T: int
+    B: int
+    D: int
+    H: int
+    P: int = 0
+    layers: int = 1
+    bidirectional: bool = False
+    bias: bool = True
+    lengths: bool = False
+    zero_length: bool = False
+    state: bool = True
+    layout: str = "time-first"
+    dropout: float = 0.0
+    scale: str = "unit"
+    dtype: str = "float64"
+    seed: int = 0
+    zeroed: str = ""
+    rounded: str = ""
+
+    @property
+    def sizes(self) -> Sizes:
+        """The widths as the reference takes them."""
+        return Sizes(self.D, self.H, self.P or None)
+
+    @property
+    def directions(self) -> int:
+        """1 or 2."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def weight_scale(self) -> float:
+        """The factor on weights."""
+        arithmetic = ARITHMETICS[self.dtype]
+        if self.scale == SUBNORMAL:
+            return arithmetic.tiny / 8
+        return min(max(SCALES[self.scale], ROOM * arithmetic.tiny), arithmetic.largest / ROOM)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What its numbers are computed in: the dtype's own, or the one that is assumed."""
+        return arithmetic_of(self.dtype)
+
+    @property
+    def number_type(self) -> np.dtype[Any]:
+        """NumPy's dtype of its arrays."""
+        return ARITHMETICS[self.dtype].dtype
+
+    def normal(self, part: str, shape: Sequence[int], scale: float = 1.0) -> Array:
+        """Draw N(0, scale²) numbers of the case's dtype; every ``part`` is its own stream."""
+        return self.simplified(part, self.generator(part).standard_normal(tuple(shape)) * scale)
+
+    def simplified(self, part: str, numbers: Array) -> Array:
+        """Return numbers in the case's dtype, as 0 or on a grid where the case says so."""
+        _drawn.add(part)
+        if part in self.zeroed.split(","):
+            numbers = 0 * numbers
+        elif part in self.rounded.split(","):
+            away = np.where(numbers < 0, -1, 1) / GRID  # none becomes 0
+            rounded = np.round(numbers * GRID) / GRID
+            numbers = np.where(rounded == 0, away, rounded)
+        found: Array = np.asarray(numbers).astype(self.number_type)
+        for function in _through:
+            found = function(self, part, found)
+        return found
+
+    def generator(self, part: str) -> np.random.Generator:
+        """Return the random generator of one part of the case."""
+        return np.random.default_rng([self.seed, *part.encode()])
+
+    def row_lengths(self) -> Array | None:
+        """Return lengths (B,): one is T, one is 1, one may be 0, in random rows; None without."""
+        if not self.lengths:
+            return None
+        drawn = self.generator("lengths").integers(1, self.T + 1, self.B)
+        special = [self.T, 1] if not self.zero_length else [self.T, 0, 1]
+        rows = self.generator("rows").permutation(self.B)
+        for row, length in zip(rows, special, strict=False):
+            drawn[row] = length
+        return drawn
+
+    def to_json(self) -> str:
+        """Return the case as one line of JSON, defaults left out."""
+        full = asdict(self)
+        default = asdict(Case(0, 0, 0, 0))
+        kept = {k: v for k, v in full.items() if k in "TBDH" or v != default[k]}
+        return json.dumps(kept)
+
+    @classmethod
+    def from_json(cls, text: str) -> Case:
+        """Read what to_json wrote; a ValueError says what is wrong with other text."""
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"case: expected JSON, got {text!r} ({error})") from error
+        return cls(**_checked(given))
+
+
+def _checked(given: Any) -> dict[str, Any]:
+    types = {f.name: f.type for f in fields(Case)}
+    if not isinstance(given, dict):
+        raise ValueError(f"case: expected an object, got {given!r}")
+    if missing := sorted(set("TBDH") - given.keys()):
+        raise ValueError(f"case: {', '.join(missing)} missing; T, B, D and H are needed")
+    if unknown := sorted(given.keys() - types.keys()):
+        raise ValueError(f"case: {', '.join(unknown)} unknown; there are {', '.join(types)}")
+    for name, value in given.items():
+        if type(value).__name__ != types[name]:
+            raise ValueError(f"case: {name}: expected {types[name]}, got {value!r}")
+    for name, least in {"T": 0, "B": 1, "D": 1, "H": 1, "layers": 1}.items():
+        if not least <= given.get(name, 1) <= LARGEST_SIZE:
+            raise ValueError(f"case: {name}: expected {least} to {LARGEST_SIZE}, got {given[name]}")
+    _check_values(given)
+    return given
+
+
+def _check_values(given: dict[str, Any]) -> None:
+    if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
+        raise ValueError("case: expected 0 <= P < H and seed >= 0")
+    if not 0 <= given.get("dropout", 0.0) <= 1:
+        raise ValueError("case: dropout: expected 0 to 1")
+    if given.get("layout") == "unbatched" and given["B"] != 1:
+        raise ValueError("case: layout: unbatched needs B = 1")
+    choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
+    for name, allowed in choices.items():
+        if given.get(name, allowed[0]) not in allowed:
+            raise ValueError(f"case: {name}: expected one of {', '.join(allowed)}")

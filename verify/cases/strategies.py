@@ -1,0 +1,214 @@
+"""Hypothesis strategies of cases: public, and made to shrink to something readable.
+
+Sizes are mutually different by default, since a layer that mixes up two axes of equal length
+looks right; coinciding sizes are swept on purpose by the checks that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import (
+    HealthCheck,
+    Phase,
+    Verbosity,
+    currently_in_test_context,
+    given,
+    seed,
+    settings,
+    target,
+)
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from .case import Case
+from .options import Options
+
+SMALLEST, LARGEST = 2, 7
+"""T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
+
+PLAIN = 100
+"""Below this, Hypothesis draws nothing but what its own random generator says."""
+
+
+def integers(least: int, most: int) -> st.SearchStrategy[int]:
+    """Draw an integer, of a wide range in parts, so that a seed alone says which.
+
+    Into wide ranges Hypothesis mixes constants of 100 and more from every module that no package
+    installed: the user's layer among them.
+    """
+    parts = -(-(most - least + 1) // PLAIN)
+    if parts == 1:
+        return st.integers(0, most - least).map(lambda n: least + n)
+    width = -(-(most - least + 1) // parts)
+    return st.builds(
+        lambda part, n: min(least + part * width + n, most),
+        integers(0, parts - 1),
+        st.integers(0, width - 1),
+    )
+
+
+SEEDS = integers(0, 2**16 - 1)
+
+
+def cases(
+    options: Options,
+    dtype: str,
+    *,
+    scales: tuple[str, ...] = ("unit", "tiny", "large"),
+    state: bool | None = None,
+    lengths: bool | None = None,
+    depth: bool = True,
+) -> st.SearchStrategy[Case]:
+    """Draw cases of small, mutually different sizes, with the options that a subject offers.
+
+    ``state`` and ``lengths`` fix what is otherwise drawn; ``depth`` allows layers and directions.
+    """
+    drawn = st.builds(
+        _with_sizes,
+        st.lists(st.integers(SMALLEST, LARGEST), min_size=4, max_size=4, unique=True),
+        layers=st.integers(1, 2) if depth and options.layers else st.just(1),
+        bidirectional=flag(depth and options.bidirectional),
+        bias=flag(options.bias, without=True),
+        lengths=flag(options.lengths) if lengths is None else st.just(lengths and options.lengths),
+        zero_length=flag(options.zero_length),
+        state=_states(options, state),
+        scale=st.sampled_from(scales),
+        dtype=st.just(dtype),
+        seed=SEEDS,
+    )
+    if options.projection:
+        return st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
+    return drawn
+
+
+def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:
+    """Draw a flag where the option is offered."""
+    return st.booleans() if offered else st.just(without)
+
+
+def coinciding(options: Options, dtype: str) -> Iterator[Case]:
+    """Yield cases in which sizes coincide, or are 1: where axes mixed up look right or fail."""
+    plain = Case(5, 3, 2, 4, dtype=dtype, state=options.state)
+    depth = {"layers": 2 if options.layers else 1, "bidirectional": options.bidirectional}
+    swept: tuple[dict[str, int], ...] = (
+        {"T": 4, "B": 4, "H": 3},
+        {"D": 4, "H": 4},
+        {"B": 4, "H": 4},
+        {"T": 4, "H": 4},
+        {"T": 4, "B": 4, "D": 4, "H": 4},
+        {"T": 2, "B": 2, "D": 2, "H": 2},
+        {"B": 1},
+        {"T": 1},
+        {"H": 1},
+        {"D": 1},
+        {"T": 1, "B": 1, "D": 1, "H": 1},
+    )
+    for number, sizes in enumerate(swept):
+        coincidence = replace(plain, **sizes, seed=number)  # type: ignore[arg-type]
+        yield coincidence
+        if any(value not in (1, False) for value in depth.values()):
+            yield replace(coincidence, **depth)  # type: ignore[arg-type]
+
+
+def varied(options: Options, dtype: str, **fixed: object) -> Iterator[Case]:
+    """Yield cases in which every two options occur on and off together, and two with all on.
+
+    What Hypothesis draws are variations of few cases, and few of them use several options.
+    """
+    for number, on in enumerate((*ORTHOGONAL, *ALL_ON)):
+        T, B, D, H = DISTINCT[number % len(DISTINCT)]
+        chosen = dict(zip(OPTIONAL, on, strict=True))
+        case = Case(
+            T, B, D, H,
+            P=2 if chosen["projection"] and options.projection else 0,
+            layers=2 if chosen["layers"] and options.layers else 1,
+            bidirectional=chosen["bidirectional"] and options.bidirectional,
+            bias=chosen["bias"] or not options.bias,
+            lengths=chosen["lengths"] and options.lengths,
+            zero_length=chosen["zero_length"] and options.zero_length,
+            state=options.state and (chosen["state"] or not options.default_state),
+            dtype=dtype,
+            seed=number,
+        )  # fmt: skip
+        yield replace(case, **fixed)  # type: ignore[arg-type]
+
+
+OPTIONAL = ("lengths", "bidirectional", "layers", "state", "bias", "projection", "zero_length")
+ORTHOGONAL = tuple(
+    (bool(a), bool(b), bool(a ^ b), bool(c), bool(a ^ c), bool(b ^ c), bool(a ^ b ^ c))
+    for a in (1, 0)
+    for b in (1, 0)
+    for c in (1, 0)
+)
+"""The eight runs of seven two-level factors (Plackett & Burman 1946)."""
+
+ALL_ON = (tuple(name != "zero_length" for name in OPTIONAL), (True,) * len(OPTIONAL))
+"""A mistake may need three options together: PaddlePaddle 3.3.1's gradients are wrong where two
+directions, different lengths and an initial state meet, and right with any two of them."""
+
+DISTINCT = ((5, 3, 2, 4), (3, 4, 5, 6), (4, 2, 6, 3), (6, 5, 3, 4))
+
+
+def _with_sizes(sizes: list[int], **options: object) -> Case:
+    T, B, D, H = sizes
+    return Case(T, B, D, H, **options)  # type: ignore[arg-type]
+
+
+def _states(options: Options, state: bool | None) -> st.SearchStrategy[bool]:
+    if not options.state or not options.default_state:
+        return st.just(options.state)
+    return st.booleans() if state is None else st.just(state)
+
+
+def _with_projection(drawn: tuple[Case, int]) -> Case:
+    case, width = drawn
+    return replace(case, P=width if width < case.H else 0)
+
+
+# One way of letting Hypothesis draw, shared by proofs and by checks of subjects.
+
+
+LARGEST_TARGET = 1e6
+"""Hypothesis steers towards large error/bound; beyond this it makes no difference."""
+
+
+def for_all(
+    function: Callable[[Any], None],
+    strategy: SearchStrategy[Any],
+    *,
+    examples: int,
+    seed_value: int,
+    steer: bool = True,
+    shrink: bool = True,
+) -> None:
+    """Call ``function`` on ``examples`` drawn values; raise what it raises on the shrunk one.
+
+    The same seed draws the same values; with ``steer`` later ones follow what ``aim`` was told.
+    No example database: a run depends on its seed alone.
+    """
+    extra = [Phase.target] * steer + [Phase.shrink] * shrink
+    configured = settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, *extra],
+    )
+
+    def run(value: Any) -> None:
+        function(value)
+
+    seed(seed_value)(configured(given(strategy)(run)))()
+
+
+def aim(ratio: float) -> None:
+    """Let Hypothesis look for a larger error/bound; outside of a drawn run, do nothing."""
+    if currently_in_test_context():
+        target(min(ratio, LARGEST_TARGET), label="error/bound")

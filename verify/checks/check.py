@@ -1,0 +1,80 @@
+"""What a check is, and how a number that is off is put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from hypothesis.strategies import SearchStrategy
+
+from ..cases.case import Case
+from ..cases.options import Options
+from ..numbers.ledger import Ledger
+from ..subjects.protocol import Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """A sentence that must hold: its id, the sentence, the equations it is about, its function.
+
+    ``equations`` are names from the catalogue in code. ``run`` takes what the kind of check takes
+    (a proof: nothing, its own cases included; a check of a subject: the subject and a case).
+    """
+
+    id: str
+    statement: str
+    equations: tuple[str, ...]
+    run: Callable[..., Any]
+
+
+# The form of a check of a subject.
+
+
+LONGEST = {"float16": 3, "bfloat16": 2}
+"""Steps of a whole run in halves; with more, most bounds are too wide to mean anything."""
+
+
+class Offers(Protocol):
+    """What is known of a subject without calling it."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells it computes."""
+
+    @property
+    def options(self) -> Options:
+        """What it can be asked for."""
+
+
+@dataclass(frozen=True)
+class SubjectCheck:
+    """A sentence about any subject: id, statement, extra equations, cases, and the comparison.
+
+    It is about the equations of the subject's cell, and about those named here. ``run`` compares
+    and returns the ledger; it does not judge.
+
+    ``needs`` are options without which the check is not supported; ``concerns`` says whether it
+    means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
+    part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
+    tells as much. ``refuses`` says, for a case that somebody else made, why this check cannot
+    take it; "" if it can. ``whole`` says that whole runs are compared, not single steps.
+    """
+
+    id: str
+    statement: str
+    equations: tuple[str, ...]
+    cases: Callable[[Subject, str], SearchStrategy[Case]]
+    run: Callable[[Subject, Case], Ledger]
+    needs: tuple[str, ...] = ()
+    concerns: Callable[[Offers], bool] = lambda subject: True
+    forced: Callable[[Subject, str], Iterable[Case]] = lambda subject, dtype: ()
+    share: float = 1.0
+    shrinks: bool = True
+    refuses: Callable[[Case], str] = lambda case: ""
+    whole: bool = True
+
+    def reached(self, case: Case) -> Case:
+        """Return the case with no more steps than a bound on a whole run can mean something."""
+        longest = LONGEST.get(case.dtype, case.T) if self.whole else case.T
+        return replace(case, T=min(case.T, longest))

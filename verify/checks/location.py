@@ -1,0 +1,89 @@
+"""Say where in a layer a wrong number stands: step, row, unit, gate, layer, direction."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from ...reference.cells import cell_named
+from ..cases.case import Case
+from ..numbers.ledger import Comparison
+from ..subjects.called import layer_of, state_shapes
+from ..subjects.protocol import Subject
+from .check import SubjectCheck
+
+PASS = re.compile(r"_l(?P<layer>\d+)(?P<reverse>_reverse)?$")
+
+
+def place(subject: Subject, case: Case, comparison: Comparison) -> str:
+    """Return the first wrong entry of a comparison in words; "" where it says nothing."""
+    index = comparison.first
+    if not index:
+        return ""
+    quantity = comparison.quantity.rpartition(": ")[2]
+    if quantity != comparison.quantity and quantity == "gradient of x":
+        index = comparison.where  # on the way back, the first step is not where it went wrong
+    if quantity.startswith("gradient of "):
+        return _in_gradient(subject, case, quantity.removeprefix("gradient of "), index)
+    if quantity == "y" and len(index) == 3:
+        width = state_shapes(layer_of(subject, case), case)[0][2]
+        direction = _direction(case, index[2] // width)
+        return f"step {index[0]}, row {index[1]}, unit {index[2] % width}{direction}"
+    if quantity.startswith("final ") and len(index) == 3:
+        return _in_state(case, index)
+    return ""
+
+
+def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]) -> str:
+    if name == "x":
+        return f"step {index[0]}, row {index[1]}, feature {index[2]}"
+    if name.startswith("initial "):
+        return _in_state(case, index)
+    found = PASS.search(name)
+    if found is None or name not in subject.shapes(case):
+        return ""
+    where = subject.place(case, name, index)
+    return where + _layer(case, int(found["layer"])) + _direction(case, bool(found["reverse"]))
+
+
+def _in_state(case: Case, index: tuple[int, ...]) -> str:
+    layer, direction = divmod(index[0], case.directions)
+    where = f"row {index[1]}, unit {index[2]}"
+    return where + _layer(case, layer) + _direction(case, direction)
+
+
+def _layer(case: Case, layer: int) -> str:
+    return f", layer {layer}" if case.layers > 1 else ""
+
+
+def _direction(case: Case, direction: int) -> str:
+    return f", {'backward' if direction else 'forward'}" if case.bidirectional else ""
+
+
+# Which equations a check of a subject is about: in principle, and in one case.
+
+
+STRUCTURE = {
+    "bidirectional": "bidirectional",
+    "sequence.reversed": "bidirectional",
+    "stacked": "layers",
+}
+"""Equations of depth and direction, and the option that a case must use to touch them."""
+
+
+def possible(subject: Subject, check: SubjectCheck) -> tuple[str, ...]:
+    """Return the equations that some case of this check may touch."""
+    plain = Case(9, 1, 2, 3)
+    taken = [c for c in (plain, replace(plain, P=1)) if not subject.options.lacking(c)]
+    cells = [subject.cell(c) for c in taken if not check.refuses(c)]
+    names = [name for cell in cells for name in cell_named(cell).equations]
+    names += [n for n in check.equations if getattr(subject.options, STRUCTURE.get(n, ""), True)]
+    return tuple(dict.fromkeys(names))
+
+
+def touched(subject: Subject, check: SubjectCheck, case: Case) -> tuple[str, ...]:
+    """Return the equations that this case touches."""
+    used = {"bidirectional": case.bidirectional, "layers": case.layers > 1}
+    names = [*cell_named(subject.cell(case)).equations]
+    names += [n for n in check.equations if used.get(STRUCTURE.get(n, ""), True)]
+    return tuple(names)

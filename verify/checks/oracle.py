@@ -1,0 +1,177 @@
+"""The reference's answer to a case, in the subject's own terms, with a bound on every number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.layer import Layer, Output
+from ...reference.parameters import Parameters
+from ..cases.case import Case
+from ..numbers.bounded import Bounded
+from ..numbers.dual import Dual
+from ..numbers.ledger import Ledger
+from ..subjects.called import CLOCK, layer_of
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Outputs and final states, Bounded."""
+
+    y: Bounded
+    final: tuple[Bounded, ...]
+
+
+@dataclass(frozen=True)
+class ExpectedGradient(Expected):
+    """The same, and the gradients in the subject's parameters, Bounded."""
+
+    parameters: Mapping[str, Bounded]
+    x: Bounded
+    initial: tuple[Bounded, ...]
+
+
+def expected(subject: Subject, case: Case, inputs: Inputs) -> Expected:
+    """Run the reference on Bounded numbers of the case's arithmetic."""
+    with CLOCK.timing("oracle"):
+        _, _, output = _reference_run(subject, case, inputs)
+    return Expected(output.y, output.final)
+
+
+def expected_gradient(
+    subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents
+) -> ExpectedGradient:
+    """Run the reference forward and back on Bounded numbers."""
+    return expected_gradients(subject, case, inputs, [cotangents])[0]
+
+
+def expected_gradients(
+    subject: Subject, case: Case, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[ExpectedGradient]:
+    """Run the reference forward once, and back for each pair of cotangents."""
+    with CLOCK.timing("oracle"):
+        layer, p, output = _reference_run(subject, case, inputs)
+    found = []
+    for dy, dfinal in cotangents:
+        dys = _given(case, dy, output.y)
+        ends = tuple(_given(case, d, s) for d, s in zip(dfinal, output.final, strict=True))
+        with CLOCK.timing("oracle"):
+            gradient = layer.vjp(p, output, dys, ends)
+        packed = subject.from_reference(case, gradient.parameters)
+        initial = gradient.initial if inputs.state is not None else ()
+        found.append(ExpectedGradient(output.y, output.final, packed, gradient.x, initial))
+    return found
+
+
+def expected_jvp(subject: Subject, case: Case, inputs: Inputs, tangents: Inputs) -> Expected:
+    """Run the reference on duals of Bounded numbers: the derivative along ``tangents``."""
+    layer = layer_of(subject, case)
+
+    def dual(array: Array, tangent: Array) -> Dual:
+        return Dual(exact(case, array), exact(case, tangent))
+
+    with CLOCK.timing("oracle"):
+        pairs = {n: dual(a, tangents.parameters[n]) for n, a in inputs.parameters.items()}
+        state = tuple(map(dual, inputs.state or (), tangents.state or ())) or None
+        p = subject.to_reference(case, pairs)
+        output = layer.forward(p, dual(inputs.x, tangents.x), state, inputs.lengths)
+    return Expected(output.y.tangent, tuple(s.tangent for s in output.final))
+
+
+def exact(case: Case, array: Array) -> Bounded:
+    """Return given numbers in the case's arithmetic."""
+    return Bounded.exact(array, case.arithmetic)
+
+
+def around(case: Case, values: Array, bound: Array) -> Bounded:
+    """Return values that another run computed, and how far this one may be from them."""
+    return Bounded(np.asarray(values, dtype=np.float64), bound, case.arithmetic)
+
+
+def agree(
+    ledger: Ledger, case: Case, quantity: str, got: Array, other: Array, want: Bounded
+) -> None:
+    """Compare two results of the subject that must be the same number, rounded differently.
+
+    ``want`` bounds how far either may be from the exact number.
+    """
+    ledger.compare(quantity, got, around(case, other, 2 * want.bound))
+
+
+def _given(case: Case, cotangent: Array | None, output: Bounded) -> Bounded:
+    return exact(case, np.zeros(output.shape) if cotangent is None else cotangent)
+
+
+def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequence[Parameters]:
+    """Return the subject's parameters as the reference's, Bounded."""
+    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
+    return subject.to_reference(case, named)
+
+
+def _reference_run(
+    subject: Subject, case: Case, inputs: Inputs
+) -> tuple[Layer, Sequence[Parameters], Output]:
+    layer = layer_of(subject, case)
+    p = reference_parameters(subject, case, inputs)
+    state = None if inputs.state is None else tuple(exact(case, s) for s in inputs.state)
+    return layer, p, layer.forward(p, exact(case, inputs.x), state, inputs.lengths)
+
+
+def state_names(subject: Subject, case: Case) -> tuple[str, ...]:
+    """Return the names of the cell's states."""
+    return layer_of(subject, case).cell.states
+
+
+def compare_outputs(
+    ledger: Ledger, subject: Subject, case: Case, got: Result, want: Expected
+) -> None:
+    """Compare y and the final states."""
+    states = state_names(subject, case)
+    wanted = by_name(states, Expected(want.y, want.final))
+    named = by_name(states, Result(got.y, got.final))
+    for name, w in wanted.items():
+        ledger.compare(name, named[name], w)
+
+
+def compare_gradients(
+    ledger: Ledger,
+    subject: Subject,
+    case: Case,
+    got: Pulled,
+    want: ExpectedGradient,
+    *,
+    prefix: str = "",
+) -> None:
+    """Compare the gradients of every parameter, of x and of the initial states."""
+    states = state_names(subject, case)
+    named = gradients_by_name(states, got)
+    for name, w in gradients_by_name(states, want).items():
+        ledger.compare(f"{prefix}{name}", named[name], w)
+
+
+# The names under which a run's numbers are compared and told.
+
+
+def by_name(states: Sequence[str], result: Any) -> dict[str, Any]:
+    """Return every number of a result, or of what was expected: outputs, then gradients.
+
+    ``states`` are the names of the cell's states.
+    """
+    named = {"y": result.y}
+    named |= {f"final {s}": a for s, a in zip(states, result.final, strict=True)}
+    if hasattr(result, "parameters"):
+        named |= gradients_by_name(states, result)
+    return named
+
+
+def gradients_by_name(states: Sequence[str], pulled: Any) -> dict[str, Any]:
+    """Return the gradients alone."""
+    named = {f"gradient of {name}": a for name, a in pulled.parameters.items()}
+    named["gradient of x"] = pulled.x
+    pairs = zip(states, pulled.initial, strict=False)  # a default state has no gradient
+    return named | {f"gradient of initial {s}": a for s, a in pairs}

@@ -1,0 +1,128 @@
+"""A stand-alone program that shows a failure: the subject, NumPy and the numbers, no gatewise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..numbers.ledger import Comparison
+from ..subjects.called import Call
+from ..subjects.protocol import Inputs, Subject
+from .check import SubjectCheck
+from .oracle import by_name, state_names
+
+LARGEST = 20_000
+"""Numbers in a script; a larger case is told by its command alone."""
+
+
+def write_script(
+    subject: Subject,
+    check: SubjectCheck,
+    case: Case,
+    failed: Sequence[Comparison],
+    message: str,
+    calls: Sequence[Call],
+) -> str:
+    """Return the program, or "" where the subject offers no plain call or the case is large."""
+    caller = subject.caller(case)
+    if not caller or not calls or any(call.tangents is not None for call in calls):
+        return ""  # no script calls forward mode
+    numbers = Numbers()
+    body = [*_calls(calls, numbers), *_ending(subject, case, failed, message, calls)]
+    if numbers.count > LARGEST:
+        return ""
+    heading = f'"""{check.statement}\n\n{subject.name}, {case.dtype}: {message}\n"""'
+    arrays = [f"{name} = {text}" for name, text in numbers.named.values()]
+    lines = [heading, "import numpy as np", "from numpy import inf, nan", caller, *arrays, *body]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Numbers:
+    """Arrays by content: each is written once and has a name."""
+
+    named: dict[Any, tuple[str, str]] = field(default_factory=dict)
+    count: int = 0
+
+    def __call__(self, array: Array | None) -> str:
+        """Return the name under which an array is written."""
+        if array is None:
+            return "None"
+        array = np.asarray(array)
+        key = (array.shape, str(array.dtype), array.tobytes())
+        if key not in self.named:
+            self.count += array.size
+            name = "float32" if array.dtype.name == "bfloat16" else array.dtype  # the same numbers
+            text = f'np.array({array.tolist()}, dtype="{name}")'
+            if array.size == 0:
+                text = f'np.zeros({array.shape}, dtype="{name}")'
+            self.named[key] = (f"array_{len(self.named) + 1}", text)
+        return self.named[key][0]
+
+
+def _calls(calls: Sequence[Call], numbers: Numbers) -> Iterator[str]:
+    made: dict[int, str] = {}
+    for number, call in enumerate(calls, start=1):
+        if id(call.layer) not in made:
+            made[id(call.layer)] = f"layer_{len(made) + 1}"
+            yield f"{made[id(call.layer)]} = make()"
+        layer = made[id(call.layer)]
+        if call.inputs is None:
+            yield f"{layer}.train({call.training})"
+            continue
+        arguments = ", ".join(_arguments(call.inputs, numbers))
+        for k, (dy, dfinal) in enumerate(call.cotangents or [(None, ())], start=1):
+            given = ""
+            if call.cotangents is not None:
+                ends = ", ".join(numbers(d) for d in dfinal)
+                given = f", dy={numbers(dy)}, dfinal=({ends},)"
+            yield f"result_{number}_{k} = call({layer}, {arguments}{given})"
+
+
+def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
+    named = ", ".join(f'"{name}": {numbers(array)}' for name, array in inputs.parameters.items())
+    yield f"{{{named}}}"
+    yield numbers(inputs.x)
+    if inputs.state is None:
+        yield "None"
+    else:
+        yield f"({', '.join(map(numbers, inputs.state))},)"
+    if inputs.lengths is not None:
+        yield f"lengths={numbers(inputs.lengths)}"
+
+
+def _ending(
+    subject: Subject, case: Case, failed: Sequence[Comparison], message: str, calls: Sequence[Call]
+) -> Iterator[str]:
+    found = _seen(state_names(subject, case), failed[0], calls) if failed else None
+    if found is None:
+        yield f"print({message!r})"
+        return
+    (number, k), quantity, index = found
+    worst = failed[0]
+    yield f"got = result_{number}_{k}[{quantity!r}][{', '.join(map(str, index))}]"
+    yield f"expected, bound = {worst.expected!r}, {worst.bound!r}"
+    yield f'print(f"{quantity}{list(index)} = {{got}}, expected {{expected}} ± {{bound:.2g}}")'
+    yield "assert abs(got - expected) <= bound"
+
+
+def _seen(
+    states: Sequence[str], worst: Comparison, calls: Sequence[Call]
+) -> tuple[tuple[int, int], str, tuple[int, ...]] | None:
+    """Return which call, counted from 1, returned the worst number, and under which name."""
+    quantity = worst.quantity.rpartition(": ")[2]
+    for number in range(len(calls), 0, -1):
+        for k, result in enumerate(calls[number - 1].results, start=1):
+            array = by_name(states, result).get(quantity)
+            if array is None or array.ndim != len(worst.where):
+                continue
+            if all(0 <= i < n for i, n in zip(worst.where, array.shape, strict=True)):
+                entry = float(array[worst.where])
+                if entry == worst.got or (np.isnan(entry) and np.isnan(worst.got)):
+                    return (number, k), quantity, worst.where
+    return None

@@ -1,0 +1,241 @@
+"""Carry a layer's parameters from one framework's arrays to another's, and hold both to it.
+
+Files hold arrays under the framework's own names, see ``stored``. Sizes, layers and directions are
+read from names and shapes; what is missing, too much or of another shape is an error that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.layer import Layer
+from ..cases.case import LARGEST_SIZE, Case
+from ..cases.options import Options
+from ..numbers.arithmetic import ARITHMETICS
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Ledger
+from . import parameter_map as mapping
+from .convention import Convention
+from .file_layout import DEEPEST, Stored, Unfit
+from .parameter_map import NoHome
+from .translation import stored_shapes, translated
+
+LARGEST_FILE = 2**33
+"""Bytes; no layer of at most 4096 units is larger."""
+
+MOST_ARRAYS = 4096
+DTYPES = {"F32": "float32", "F64": "float64"}
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a conversion: what arrays mean there, how files hold them, what it offers.
+
+    ``dtypes`` are those it computes in.
+    """
+
+    name: str
+    convention: Convention
+    stored: Stored = field(default_factory=Stored)
+    options: Options = field(default_factory=Options)
+    dtypes: tuple[str, ...] = ("float64", "float32")
+
+    @property
+    def arrays(self) -> list[str]:
+        """The names of all the arrays that its files may hold for a pass."""
+        projected = [] if self.convention.projected else ["weight_hr"]
+        return [*(packed.name for packed in self.convention.arrays()), *projected]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Parameters at both ends, by the conventions' names, and the case whose sizes they have."""
+
+    case: Case
+    source: Convention
+    target: Convention
+    given: Mapping[str, Array]
+    result: Mapping[str, Array]
+
+
+def convert(source: End, target: End, arrays: Mapping[str, Array]) -> Conversion:
+    """Carry arrays of a file of the source's over; NoHome or Unfit say why it cannot be."""
+    convention, case, given = infer(source, arrays)
+    lacking = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
+        "layers", "bidirectional", "projection")]  # fmt: skip
+    if lacking:
+        raise NoHome(f"{target.name}: {target.options.why(tuple(lacking))}")
+    aim = replace(target.convention, projected=convention.projected)
+    return Conversion(case, convention, aim, given, translated(convention, aim, case, given))
+
+
+def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case, dict[str, Array]]:
+    """Return the convention, a case of the arrays' sizes, and a file's arrays by its names.
+
+    The convention has no biases if the file has none.
+    """
+    found, extra = end.stored.opened(end.arrays, arrays)
+    c = end.convention
+    if "weight_hr_l0" in found and c.family == "lstm":
+        c = replace(c, projected=True)
+    if not any(f"{p.name}_l0" in found for p in c.arrays() if "bias" in p.name):
+        c = replace(c, bias=())
+    case = replace(_case(end, c, found, arrays), bias=c.bias == end.convention.bias)
+    wanted = {}
+    for name, shape in stored_shapes(c, case).items():
+        own = wanted[name] = end.stored.called(name, both=case.bidirectional)
+        if name not in found:
+            raise Unfit(f"{own} {list(shape)} is missing: there are {_some(arrays)}")
+        if found[name].shape != shape:
+            raise Unfit(f"{own}: expected shape {list(shape)}, got {list(found[name].shape)}")
+        if found[name].dtype != case.dtype:
+            raise Unfit(f"{own}: expected {case.dtype} as the others, got {found[name].dtype}")
+        if not np.isfinite(found[name]).all():
+            raise Unfit(f"{own}: holds numbers that are not finite")
+    if extra := extra + [name for name in found if name not in wanted]:
+        expected = _some(wanted.values())
+        raise Unfit(f"{_some(extra)} belong to no array of {end.name}: expected {expected}")
+    return c, case, {name: found[name] for name in wanted}
+
+
+def _case(end: End, c: Convention, found: Mapping[str, Array], arrays: Mapping[str, Array]) -> Case:
+    first = c.arrays()[0]
+    known = [k for k in range(DEEPEST) if f"{first.name}_l{k}" in found]
+    if not known or known[0]:
+        wanted = end.stored.called(f"{first.name}_l0")
+        raise Unfit(f"{wanted} is missing: there are {_some(arrays)}")
+    D, H, P = _sizes(c, first.layout, end, found)
+    for name, size in {"D": D, "H": H}.items():
+        if not 1 <= size <= LARGEST_SIZE:
+            raise Unfit(f"{name} = {size}: expected 1 to {LARGEST_SIZE}")
+    both = f"{first.name}_l0_reverse" in found
+    dtype = str(found[f"{first.name}_l0"].dtype)
+    return Case(3, 2, D, H, P, max(known) + 1, both, dtype=dtype)
+
+
+def _sizes(
+    c: Convention, layout: str, end: End, found: Mapping[str, Array]
+) -> tuple[int, int, int]:
+    """Return D, H and P (0: none) from the shapes of the first layer's arrays."""
+    name = f"{c.arrays()[0].name}_l0"
+    shape, gates = found[name].shape, len(c.order)
+    if len(shape) != (3 if layout.startswith("gates") else 2):
+        own = end.stored.called(name)
+        raise Unfit(f"{own}: expected as many axes as {layout} has, got {list(shape)}")
+    P = 0
+    if c.projected:
+        of_R = found["weight_hr_l0"].shape
+        P = of_R[0] if layout in ("out-in", "interleaved") else of_R[-1]
+    one, other = shape[0], shape[1]
+    sizes = {
+        "out-in": (other, one // gates),
+        "interleaved": (other, one // gates),
+        "in-out": (one, other // gates),
+        "joint": (one - (P or other // gates), other // gates),
+        "stacked in-out": (one // gates, other),
+        "beside out-in": (other // gates, one),
+        "separate out-in": (other, one),
+        "separate in-out": (one, other),
+        "gates": shape[1:],
+        "gates out-in": shape[:0:-1],
+    }
+    D, H = sizes[layout]
+    return D, H, P
+
+
+def _some(names: Any) -> str:
+    shown = sorted(names)[:6]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"
+
+
+Run = Callable[[str, Case, Mapping[str, Array]], Mapping[str, Array]]
+"""(end's name, case, arrays) to outputs by name: ``y``, ``final 0``, ..."""
+
+
+def inputs(case: Case, family: str) -> tuple[Array, tuple[Array, ...]]:
+    """Return the random x (T, B, D) and states on which layers are compared."""
+    x = case.normal("x", (case.T, case.B, case.D))
+    widths = (case.P or case.H, case.H)[: 2 if family == "lstm" else 1]
+    shape = (case.layers * case.directions, case.B)
+    return x, tuple(case.normal(f"state {k}", (*shape, w), 0.5) for k, w in enumerate(widths))
+
+
+def verify(source: str, target: str, done: Conversion, run: Run) -> Ledger:
+    """Run both ends and hold them to the reference with the source's parameters.
+
+    Raises Mismatch where one is off; ValueError if the reference has no cell for the function. The
+    target may round its own parameters, and then itself: its bound is that of both.
+    """
+    case = replace(done.case, state=True)
+    ledger = Ledger(share=1e-2)
+    wanted = _expected(case, done.source, done.given)
+    own = _expected(replace(case, bias=True), done.target, done.result)
+    first = run(source, case, done.given)
+    second = run(target, replace(case, bias=True), done.result)
+    for name, want in wanted.items():
+        ledger.compare(f"{source}: {name}", first[name], want)
+        bound = Bounded(want.value, want.bound + own[name].bound, ARITHMETICS[case.dtype])
+        ledger.compare(f"{target}: {name}", second[name], bound)
+    ledger.assert_within()
+    return ledger
+
+
+def _expected(case: Case, c: Convention, arrays: Mapping[str, Array]) -> dict[str, Bounded]:
+    if c.cell is None:
+        raise ValueError("the reference has no cell for this function")
+
+    def exact(array: Array) -> Bounded:
+        return Bounded.exact(array, ARITHMETICS[case.dtype])
+
+    x, state = inputs(case, c.family)
+    p = mapping.to_reference(c, case, {name: exact(a) for name, a in arrays.items()})
+    layer = Layer(cell_named(c.cell), case.sizes, case.layers, case.bidirectional)
+    output = layer.forward(p, exact(x), tuple(map(exact, state)))
+    return {"y": output.y} | {f"final {k}": s for k, s in enumerate(output.final)}
+
+
+def read(path: Path) -> dict[str, Array]:
+    """Read a safetensors file: plain numbers, nothing of which is run. Unfit says what is wrong."""
+    safetensors = _safetensors()
+    if not path.is_file():
+        raise Unfit(f"{path}: there is no such file")
+    if path.stat().st_size > LARGEST_FILE:
+        raise Unfit(f"{path}: larger than {LARGEST_FILE} bytes")
+    found: dict[str, Array] = {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            if len(names) > MOST_ARRAYS:
+                raise Unfit(f"{path}: more than {MOST_ARRAYS} arrays")
+            for name in names:
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in DTYPES:
+                    raise Unfit(f"{path}: {name} is {dtype}; expected one of {', '.join(DTYPES)}")
+                found[name] = file.get_tensor(name)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise Unfit(f"{path}: is no safetensors file ({error})") from error
+    return found
+
+
+def write(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write a safetensors file."""
+    _safetensors()
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+    except ImportError as error:
+        said = "safetensors is not installed; install it with: pip install 'gatewise[convert]'"
+        raise Unfit(said) from error
+    return safetensors

@@ -1,0 +1,200 @@
+"""Parameters of one convention as those of another: the map of ``comparing``, carried out.
+
+Arrays are only moved, negated, halved or added up; what has no place must be 0, or what the other
+convention has in its place, else NoHome says which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Shape, Sizes
+from ..cases.case import Case
+from . import family
+from .comparison import compare
+from .convention import RECURRENT_BIAS, Convention, slice_shape
+from .parameter_map import NoHome, suffixes
+
+Slices = dict[str, Array]
+
+
+def stored_shapes(convention: Convention, case: Case) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every array of every pass, whether or not the reference has a cell."""
+    return {
+        f"{name}{suffix}": shape
+        for suffix, sizes in passes(convention, case)
+        for name, shape in family.stored_shapes(convention, sizes).items()
+    }
+
+
+def passes(convention: Convention, case: Case) -> Iterator[tuple[str, Sizes]]:
+    """Yield the suffix of each pass's names and its sizes."""
+    width = case.P if convention.projected else case.H
+    for number, suffix in enumerate(suffixes(case)):
+        first = number < case.directions
+        yield suffix, Sizes(case.D if first else width * case.directions, case.H, case.P or None)
+
+
+def translated(
+    a: Convention, b: Convention, case: Case, named: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return arrays by which ``b`` computes what ``a`` computes by ``named``.
+
+    Arrays are those of every pass. NoHome says why there are none.
+    """
+    way = compare(a, b).there
+    if way.never:
+        raise NoHome(way.never)
+    result: dict[str, Array] = {}
+    for suffix, sizes in passes(a, case):
+        stored = {name: named[f"{name}{suffix}"] for name in family.stored_shapes(a, sizes)}
+        try:
+            held = _moved(a, b, sizes, stored)
+        except NoHome as problem:
+            raise NoHome(
+                f"{suffix[1:]}: {problem}; possible only when {_conditions(a, b)}"
+            ) from None
+        result |= {f"{name}{suffix}": array for name, array in held.items()}
+    return result
+
+
+def _conditions(a: Convention, b: Convention) -> str:
+    return " and ".join(compare(a, b).there.conditions)
+
+
+def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> Slices:
+    weights, vectors = _unpacked(a, sizes, stored)
+    like = weights[f"U_{a.order[0]}"]
+    alike = [set(letters) for letters in a.bias] == [set(letters) for letters in b.bias]
+    if not alike:
+        vectors = [_summed(vectors)]
+    if a.family == "gru" and a.update != b.update:
+        for held in (weights, *vectors):
+            held |= {k: -held[k] for k in ("W_z", "U_z", "b_z") if k in held}
+    if a.family == "gru" and a.reset != b.reset:
+        _only_diagonal(weights["U_n"], *(v.get("b_hn") for v in vectors))
+    _couple(a, b, weights, vectors)
+    _shift(a, b, vectors, like, sizes)
+    _check_peepholes(a, b, weights)
+    return _packed(b, sizes, weights, vectors, like, alike=alike)
+
+
+def _unpacked(
+    a: Convention, sizes: Sizes, stored: Mapping[str, Array]
+) -> tuple[Slices, list[Slices]]:
+    """Return the slices of weights and peepholes, and those of each bias array."""
+    wanted = family.shapes(a, sizes)
+    weights: Slices = {}
+    vectors: list[Slices] = [{} for _ in a.bias]
+    for packed in a.arrays():
+        found = packed.split(stored[packed.name], wanted)
+        number = _bias_number(a, packed.name)
+        (weights if number is None else vectors[number]).update(found)
+    return weights, vectors or [{}]
+
+
+def _bias_number(convention: Convention, array: str) -> int | None:
+    """Return which of the biases an array is, or belongs to; None if it is none."""
+    if not array.startswith("bias"):
+        return None
+    names = convention.bias_names
+    own = [k for k, name in enumerate(names) if array == name]
+    return own[0] if own else next(k for k, n in enumerate(names) if array.startswith(f"{n}_"))
+
+
+def _summed(vectors: list[Slices]) -> Slices:
+    total: Slices = {}
+    for held in vectors:
+        for name, value in held.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
+def _only_diagonal(U: Array, *b_hn: Array | None) -> None:
+    """Check that reset commutes with the product: r ⊙ (h U) = (r ⊙ h) U."""
+    if np.any(U - np.diag(np.diag(U)) != 0):
+        raise NoHome("U_n is not diagonal")
+    if any(np.any(b != 0) for b in b_hn if b is not None):
+        raise NoHome("b_hn is not 0")
+
+
+def _couple(a: Convention, b: Convention, weights: Slices, vectors: list[Slices]) -> None:
+    """Write f = 1 - i as a gate of its own, or the gate as 1 - i if it is that."""
+    if a.coupled and not b.coupled:
+        for held in (weights, *vectors):
+            held |= {f"{k}_f": -held[f"{k}_i"] for k in "WUbp" if f"{k}_i" in held}
+    elif b.coupled and not a.coupled:
+        slices = {**weights, **_summed(vectors)}
+        for k in "WUbp":
+            own, other = (slices.get(f"{k}_{g}", np.zeros(())) for g in "fi")
+            offset = a.forget_offset if k == "b" else 0.0
+            if np.any(own != -other - offset):
+                raise NoHome(f"{k}_f is not -{k}_i")
+            weights.pop(f"{k}_f", None)
+        for held in vectors:
+            held.pop("b_f", None)
+
+
+def _shift(a: Convention, b: Convention, vectors: list[Slices], like: Array, sizes: Sizes) -> None:
+    """Add what is added to b_f here and not there."""
+    here = 0.0 if a.coupled else a.forget_offset
+    change = here - b.forget_offset
+    if b.coupled or "f" not in b.letters or not change:
+        return
+    before = vectors[0].get("b_f", np.zeros(sizes.H, dtype=like.dtype))
+    home = next((v for v in vectors if "b_f" in v), vectors[0])
+    home["b_f"] = home.get("b_f", before) + np.asarray(change, dtype=like.dtype)
+
+
+def _check_peepholes(a: Convention, b: Convention, weights: Slices) -> None:
+    both = "o" in a.peepholes and "o" in b.peepholes
+    if both and a.output_peephole != b.output_peephole and np.any(weights["p_o"] != 0):
+        raise NoHome("p_o is not 0, and o sees another c")
+
+
+def _packed(
+    b: Convention,
+    sizes: Sizes,
+    weights: Slices,
+    vectors: list[Slices],
+    like: Array,
+    *,
+    alike: bool,
+) -> dict[str, Array]:
+    """Return ``b``'s arrays; what has no place must be 0."""
+    wanted = family.shapes(b, sizes)
+    letters = "".join(b.bias)
+    if not alike:
+        vectors = [_halved(vectors[0], letters)] * max(len(b.bias), 1)
+    held = set(weights) | {name for v in vectors for name in v}
+    names = {name for packed in b.arrays() for name in packed.slices + packed.below}
+    for name in sorted(held - names):
+        source = weights if name in weights else _summed(vectors)
+        if np.any(source[name] != 0):
+            raise NoHome(f"{name} is not 0, and there is no array for it")
+    result = {}
+    for packed in b.arrays():
+        number = _bias_number(b, packed.name)
+        source = weights if number is None else vectors[number]
+        result[packed.name] = packed.join(
+            {n: source.get(n, _zeros(wanted, n, like)) for n in packed.slices + packed.below}
+        )
+    return result
+
+
+def _halved(total: Slices, letters: str) -> Slices:
+    """Return biases as each of the arrays has them: halves, exactly, of those that stand twice."""
+    counts = {name: letters.count(_letter(name)) for name in total}
+    return {name: value / counts[name] if counts[name] > 1 else value
+            for name, value in total.items()}  # fmt: skip
+
+
+def _letter(name: str) -> str:
+    return RECURRENT_BIAS if name == "b_hn" else name.partition("_")[2]
+
+
+def _zeros(wanted: Mapping[str, Shape], name: str, like: Array) -> Array:
+    return np.zeros(slice_shape(wanted, name), dtype=like.dtype)

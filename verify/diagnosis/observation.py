@@ -1,0 +1,276 @@
+"""What a layer does in an experiment: the calls that a check made of it, and what came back.
+
+An experiment is a check on one case. Its calls can be made again of any other layer, so that what
+the subject did can be compared with what a hypothesis would have done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..checks import check_named
+from ..checks.oracle import by_name, expected, expected_gradients, expected_jvp, state_names
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Mismatch
+from ..subjects.called import Call, Called, NotOffered, SubjectCrashed, recording
+from ..subjects.inputs import draw_cotangents, draw_inputs
+from ..subjects.protocol import Subject
+
+MARGIN = 64.0
+"""Other programs than the right one round differently: bounds are those of the right one, wider
+by this. The gap between explanations that fit and others is many orders of magnitude, and is
+shown."""
+
+NEGLIGIBLE = 2.0**-20
+"""Share of the largest number's roundoff that is not compared: subnormals may be flushed."""
+
+BLIND = {"float64": 2.0**-20, "float32": 2.0**-8}
+"""Numbers whose level is above this share of the largest say nothing, and are not compared."""
+
+Key = tuple[int, int, str]
+"""Which call, which pair of cotangents, which quantity."""
+
+
+VALUES = "values"
+"""In the place of a check: one call, with gradients where there are any."""
+
+OUTPUTS = "outputs"
+"""The same without gradients, for long sequences."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A check, or ``VALUES``, and a case."""
+
+    check: str
+    case: Case
+
+    def __str__(self) -> str:
+        return f"{self.check} {self.case.to_json()}"
+
+
+@dataclass
+class Observation:
+    """What the subject did in one experiment.
+
+    ``calls`` in order; ``levels``, by key, how far a program that computes the same may be off,
+    (nan where nothing can be said); ``right``: what the equations give; ``rounding``: the largest
+    level of each quantity, also where masks are drawn; ``varying``: entries that
+    differ from run to run; ``words``: how the check put a failure that is no number, "" if there
+    is none; ``wrong``: whether the check failed.
+    """
+
+    experiment: Experiment
+    calls: list[Call]
+    words: str = ""
+    wrong: bool = False
+    levels: dict[Key, Array] = field(default_factory=dict)
+    right: dict[Key, Array] = field(default_factory=dict)
+    seen: dict[Key, Array] = field(default_factory=dict)
+    varying: dict[Key, Array] = field(default_factory=dict)
+    rounding: dict[Key, float] = field(default_factory=dict)
+
+    def scale(self, key: Key) -> float:
+        """Return the largest level of a quantity."""
+        return float(np.nanmax(self.levels[key], initial=0.0))
+
+    @property
+    def deviating(self) -> frozenset[Key]:
+        """The numbers that are not those of the equations."""
+        return frozenset(
+            key for key, seen in self.seen.items()
+            if not residual(seen, self.right[key], self.levels[key]) <= 1
+        )  # fmt: skip
+
+
+def observe(subject: Subject, experiment: Experiment) -> Observation:
+    """Run a check on its case, and keep every call that it made."""
+    found = Observation(experiment, [])
+    with recording() as calls:
+        found.wrong, found.words = run_check(subject, experiment)
+    found.calls = calls
+    masked = masked_calls(calls)
+    states = state_names(subject, experiment.case)
+    for number, call in enumerate(calls):
+        for k, (result, want) in enumerate(zip(call.results, _wanted(call), strict=False)):
+            wanted = by_name(states, want)
+            for name, seen in by_name(states, result).items():
+                if name not in wanted:
+                    continue
+                key, bounded = (number, k, name), wanted[name]
+                found.seen[key], found.right[key] = np.asarray(seen), bounded.value
+                level = _level(experiment.case, bounded, np.asarray(seen))
+                found.rounding[key] = float(np.nanmax(level, initial=0.0))
+                found.levels[key] = np.full(level.shape, np.nan) if number in masked else level
+    return found
+
+
+def masked_calls(calls: Sequence[Call]) -> set[int]:
+    """Return the calls in which dropout masks are drawn: no two layers agree on those."""
+    found, training = set(), {}
+    for number, call in enumerate(calls):
+        layer = id(call.layer.built)
+        if call.inputs is None:
+            training[layer] = call.training
+        elif call.layer.case.dropout and training.get(layer, True):
+            found.add(number)
+    return found
+
+
+def run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
+    """Return whether the check fails, and how it puts it if that is no matter of numbers."""
+    if not experiment.case.dropout:
+        return _run_check(subject, experiment)
+    with recording() as calls:
+        wrong, words = _run_check(subject, experiment)
+    shown = (r.y for k in masked_calls(calls) for r in calls[k].results)
+    return wrong, f"{words}; outputs of 0" if any((y == 0).any() for y in shown) else words
+
+
+def _run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
+    try:
+        if experiment.check in (VALUES, OUTPUTS):
+            _call(subject, experiment.case, gradient=experiment.check == VALUES)
+            return False, ""
+        ledger = check_named(experiment.check).run(subject, experiment.case)
+    except (Mismatch, SubjectCrashed, NotOffered) as said:
+        return True, without_numbers(str(said))
+    if experiment.case.dropout:  # masks differ, and so do numbers; say at least which are off
+        return bool(ledger.failed), " ".join(sorted({c.quantity for c in ledger.failed}))
+    return bool(ledger.failed), ""
+
+
+def _call(subject: Subject, case: Case, *, gradient: bool) -> None:
+    called, inputs = Called.on(subject, case), draw_inputs(subject, case)
+    if gradient and subject.options.gradient:
+        dy, dfinal = draw_cotangents(subject, case)
+        nothing = tuple(None for _ in dfinal)
+        only = [
+            tuple(d if k == j else None for k, d in enumerate(dfinal)) for j in range(len(dfinal))
+        ]
+        called.gradients(inputs, [(dy, dfinal), (dy, nothing), *((None, one) for one in only)])
+    else:
+        called.forward(inputs)
+
+
+def without_numbers(text: str) -> str:
+    """Return a sentence without what differs from case to case."""
+    return re.sub(r"\([^)]*line \d+[^)]*\)|(?<!\w)[-+]?(\d[\d.e+-]*|nan|inf)", "#", text)
+
+
+def _wanted(call: Call) -> Iterator[object]:
+    """Yield what the equations give for a call, Bounded."""
+    subject, case = call.layer.subject, call.layer.case
+    if call.inputs is None:
+        return
+    if call.tangents is not None:
+        yield expected_jvp(subject, case, call.inputs, call.tangents)
+    elif call.cotangents is None:
+        yield expected(subject, case, call.inputs)
+    else:
+        yield from expected_gradients(subject, case, call.inputs, call.cotangents)
+
+
+def _level(case: Case, right: Bounded, seen: Array) -> Array:
+    """Return, entry by entry, how far off another program may be; nan: too far to say anything.
+
+    A wrong layer's numbers may be larger than the right ones by orders of magnitude; to those
+    the right ones' relative accuracy applies.
+    """
+    value, bound = right.value, right.bound
+    if seen.shape != value.shape:
+        seen = value
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(value) & np.isfinite(bound)
+        sizes = np.maximum(np.abs(value), np.where(np.isfinite(seen), np.abs(seen), 0.0))
+        scale = float(np.max(sizes, where=finite, initial=0.0))
+        relative = bound[finite & (value != 0)] / np.abs(value[finite & (value != 0)])
+        near = np.maximum(bound, np.median(bound[finite]) if finite.any() else np.nan)
+        if relative.size:
+            near = np.maximum(near, np.median(relative) * sizes)
+        level = MARGIN * near + NEGLIGIBLE * np.finfo(case.dtype).eps * scale
+    if scale == 0:  # what is exactly 0 may be nearly 0 in another program
+        level = np.maximum(level, MARGIN * np.finfo(case.dtype).eps)
+        scale = 1.0
+    return np.where(finite & (level <= BLIND[case.dtype] * scale), level, np.nan)
+
+
+def residual(seen: Array, predicted: Array, level: Array) -> float:
+    """Return the largest difference in units of the level, where there is one; inf for shapes."""
+    if seen.shape != predicted.shape:
+        return float("inf")
+    if level.shape != seen.shape:  # both have the same wrong shape
+        level = np.full(seen.shape, np.nanmax(level, initial=0.0))
+    with np.errstate(all="ignore"):
+        off = np.abs(seen.astype(np.float64) - predicted.astype(np.float64)) / level
+        both = (
+            ~np.isfinite(seen) & ~np.isfinite(predicted) & (np.isnan(seen) == np.isnan(predicted))
+        )
+        off = np.where(np.isnan(level) & np.isfinite(seen), 0.0, np.where(both, 0.0, off))
+        off = np.where(np.isfinite(off), off, np.inf)
+    return float(np.max(off, initial=0.0))
+
+
+# What a subject is asked beside the cases that failed: so that no explanation says too much.
+#
+# A failing case says what is wrong; cases that pass say what is not. Together they must be done
+# justice by an explanation, and they must tell explanations apart.
+
+
+PLAIN = Case(T=4, B=3, D=2, H=5)
+"""Sizes that all differ, so that no axis can be taken for another."""
+
+
+def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
+    """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents."""
+    offered = subject.options
+    plain = replace(PLAIN, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
+    yield Experiment(VALUES, plain)
+    deep = replace(
+        plain,
+        B=4,
+        seed=1,
+        layers=2 if offered.layers else 1,
+        bidirectional=offered.bidirectional,
+        lengths=offered.lengths,
+    )
+    yield Experiment(VALUES, deep)
+    yield Experiment("reweight", replace(plain, T=2, seed=2))
+    if offered.jvp:
+        yield Experiment("jvp", replace(plain, T=3, seed=16))
+
+
+def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
+    """Yield more experiments, by which explanations that still agree may be told apart."""
+    offered = subject.options
+    plain = replace(PLAIN, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
+    wanted = [
+        Experiment(VALUES, replace(plain, H=7, D=3, seed=3)),
+        Experiment(VALUES, replace(plain, T=3, B=3, seed=4)),
+        Experiment(VALUES, replace(plain, D=5, H=5, seed=5)),
+        Experiment(VALUES, replace(plain, state=False, seed=6)),
+        Experiment(VALUES, replace(plain, lengths=True, seed=7)),
+        Experiment(VALUES, replace(plain, bidirectional=True, seed=8)),
+        Experiment(VALUES, replace(plain, layers=3, seed=9)),
+        Experiment(VALUES, replace(plain, bias=False, seed=10)),
+        Experiment(VALUES, replace(plain, scale="large", T=2, seed=11)),
+        Experiment(VALUES, replace(plain, T=2, H=70, D=33, seed=12)),
+        Experiment(VALUES, replace(plain, T=40, B=2, scale="tiny", seed=13)),
+        Experiment(VALUES, replace(plain, T=130, B=1, H=3, scale="tiny", seed=14)),
+        Experiment(VALUES, replace(plain, T=1010, B=1, H=3, scale="tiny", seed=15)),
+    ]
+    yield from (e for e in wanted if not offered.lacking(e.case))
+    if not offered.missing(("dropout", "layers")):
+        yield from (
+            Experiment("dropout", case) for case in check_named("dropout").forced(subject, dtype)
+        )
+
+
+def _projected(subject: Subject) -> bool:
+    return subject.cells[0] == "lstm-projected"

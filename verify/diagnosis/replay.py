@@ -1,0 +1,134 @@
+"""Make the calls of an observation again, of another layer, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..checks.oracle import by_name, state_names
+from ..subjects.called import Call, copied, with_care
+from ..subjects.protocol import Built, Cotangents, Inputs, Result, Subject, SubjectUnavailable
+from .observation import Key, Observation, residual
+
+R = TypeVar("R")
+
+
+class Raised(Exception):
+    """A layer raised in a call that is made again."""
+
+
+def replay(
+    build: Callable[[Case], Built], calls: Sequence[Call]
+) -> Iterator[tuple[int, Sequence[Result]]]:
+    """Make the same calls of another layer; yield each call's number and results.
+
+    Raised where the other layer raises; a call in which the subject raised is not made.
+    """
+    made: dict[int, Built] = {}
+    for number, call in enumerate(calls):
+        key = id(call.layer.built)
+        if key not in made:
+            made[key] = _with_care(lambda call=call: build(call.layer.case))  # type: ignore[misc]
+        layer = made[key]
+        if call.inputs is None:
+            layer.train(call.training)
+            continue
+        yield number, _with_care(lambda call=call, layer=layer: _again(layer, call))  # type: ignore[misc]
+
+
+def _again(layer: Built, call: Call) -> Sequence[Result]:
+    assert call.inputs is not None  # noqa: S101 - replay skips those
+    inputs = _copied_inputs(call.inputs)
+    if call.tangents is not None:
+        return [layer.jvp(inputs, _copied_inputs(call.tangents))]
+    if call.cotangents is None:
+        return [layer.forward(inputs)]
+    return layer.gradients(inputs, [_copied(pair) for pair in call.cotangents])
+
+
+def _copied_inputs(inputs: Inputs) -> Inputs:
+    return replace(
+        copied(inputs),
+        x=_view_copied(inputs.x),
+        state=None if inputs.state is None else tuple(map(_view_copied, inputs.state)),
+    )
+
+
+def _copied(pair: Cotangents) -> Cotangents:
+    """Return other memory with the same strides: a wrong layer may write into it, or read it so."""
+    dy, dfinal = pair
+    ends = tuple(None if d is None else _view_copied(d) for d in dfinal)
+    return None if dy is None else _view_copied(dy), ends
+
+
+def _view_copied(array: Array) -> Array:
+    """Return the same numbers with the same strides in other memory."""
+    if 0 in array.strides:  # broadcast, and not to be written into
+        return array
+    root = array.base if isinstance(array.base, np.ndarray) else array
+    return array.copy() if root is array else _view(array, root)
+
+
+def _view(array: Array, root: Array) -> Array:
+    """Return the same view of a copy of the memory that it is a view of."""
+    memory = root.copy(order="K")
+    offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
+
+
+def _with_care(function: Callable[[], R]) -> R:
+    try:
+        return with_care(function)
+    except SubjectUnavailable:
+        raise
+    except Exception as error:
+        raise Raised(str(error)) from error
+
+
+def predictions(
+    subject: Subject, build: Callable[[Case], Built], observation: Observation
+) -> Iterator[tuple[Key, Array]]:
+    """Yield every number that another layer returns in the calls of an observation."""
+    states = state_names(subject, observation.experiment.case)
+    for number, results in replay(build, observation.calls):
+        for k, result in enumerate(results):
+            for name, array in by_name(states, result).items():
+                yield (number, k, name), np.array(array)  # a later call may write into it
+
+
+def differs(subject: Subject, build: Callable[[Case], Built], observation: Observation) -> float:
+    """Return the largest residual of another layer against what was seen, until one is over 1."""
+    worst, raised = 0.0, bool(observation.words) and not _answered(observation)
+    try:
+        for key, predicted in predictions(subject, build, observation):
+            if key not in observation.seen:
+                return float("inf") if not raised else worst
+            worst = max(worst, residual(observation.seen[key], predicted, observation.levels[key]))
+            if worst > 1:
+                return worst
+    except Raised:
+        return worst if raised else float("inf")
+    return worst
+
+
+def _answered(observation: Observation) -> bool:
+    """Whether every call that was made came back."""
+    return all(call.results for call in observation.calls if call.inputs is not None)
+
+
+def signature(
+    subject: Subject, build: Callable[[Case], Built], observation: Observation
+) -> Mapping[Key, Array]:
+    """Return all numbers of another layer in the calls of an observation; fewer if it raises."""
+    found: dict[Key, Array] = {}
+    try:
+        for key, predicted in predictions(subject, build, observation):
+            found[key] = predicted
+    except Raised:
+        return found
+    return found

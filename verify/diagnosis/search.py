@@ -1,0 +1,259 @@
+"""Search the hypotheses for those that do exactly what the subject did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..subjects.protocol import Built, Subject
+from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses, other_convention
+from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
+from .replay import differs, signature
+
+LONGEST = 90.0
+"""Seconds for the search of pairs."""
+
+ENOUGH = 8
+"""Pairs that fit, beyond which no more are looked for."""
+
+Place = tuple[int, Key]
+"""A number that was seen: in which observation, and which."""
+
+
+@dataclass
+class Search:
+    """Which hypotheses fit everything that was seen, and how far off the nearest other one is.
+
+    ``residual`` of those that fit and ``runner_up`` are in units of what rounding explains;
+    ``complete``: whether all hypotheses were tried, in time.
+    """
+
+    fits: list[Hypothesis] = field(default_factory=list)
+    residual: float = 0.0
+    runner_up: float = float("inf")
+    runner_up_name: str = ""
+    tried: int = 0
+    complete: bool = True
+
+    def note(self, hypothesis: Hypothesis, off: float) -> bool:
+        """Take a hypothesis in, or remember how far off it is; return whether it fits."""
+        self.tried += 1
+        if off <= 1:
+            self.fits.append(hypothesis)
+            self.residual = max(self.residual, off)
+        elif off < self.runner_up:
+            self.runner_up, self.runner_up_name = off, hypothesis.name
+        return off <= 1
+
+
+@dataclass
+class Explainer:
+    """A subject, and everything that it was seen to do in one dtype."""
+
+    subject: Subject
+    dtype: str
+    observations: list[Observation]
+    on_try: Callable[[str], None] = lambda name: None
+
+    def search(self, measured: Hypothesis | None = None, *, two: bool = True) -> Search:
+        """Try every mistake alone, then two together, if that is wanted.
+
+        ``measured`` is one more, that was not known before.
+        """
+        known = [*hypotheses(self.subject, self.dtype), *filter(None, [measured])]
+        found = Search()
+        for one in known:
+            self.on_try(one.name)
+            found.note(one, self.off(one))
+        if not found.fits:
+            for one in other_convention(self.subject):
+                found.note(one, self.off(one))
+        if two and not found.fits:
+            self._pairs(known, found)
+        return found
+
+    def sift(self, search: Search, more: Sequence[Experiment]) -> None:
+        """Ask for more, and keep the hypotheses that fit that as well.
+
+        What refutes the last of them is kept among the observations.
+        """
+        before = self.observations
+        for experiment in more:
+            if not search.fits:
+                break
+            self.observations = list(observations(self.subject, [experiment]))
+            fits, search.fits = search.fits, []
+            for hypothesis in fits:
+                search.note(hypothesis, self.off(hypothesis))
+            if not search.fits:
+                before = [*before, *self.observations]
+        self.observations = before
+
+    def pair(self, search: Search) -> None:
+        """Try two mistakes together, after those that explained enough alone were refuted."""
+        self._pairs(hypotheses(self.subject, self.dtype), search)
+
+    def off(self, hypothesis: Hypothesis) -> float:
+        """Return the largest residual of a hypothesis, or of the first that refutes it."""
+        build, worst = self._builder(hypothesis), 0.0
+        for seen in self.observations:
+            worst = max(worst, differs(self.subject, build, seen))
+            if worst > 1:
+                return worst
+        guess = Guess(self.subject, hypothesis).as_subject
+        for seen in self.observations:
+            if not _varies_alike(self.subject, build, seen):
+                return float("inf")
+            if not _masks_alike(self.subject, build, seen):
+                return float("inf")
+            put = seen.words or seen.experiment.case.dropout
+            if put and run_check(guess, seen.experiment)[1] != seen.words:
+                return float("inf")
+        return worst
+
+    def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
+        return Guess(self.subject, hypothesis).build
+
+    def _pairs(self, known: Sequence[Hypothesis], found: Search) -> None:
+        """Try two mistakes together, those pairs first that the parts suggest."""
+        deadline, right = time.monotonic() + LONGEST, self._signatures(NOTHING_WRONG)
+        alone = []
+        for one in known:
+            if time.monotonic() > deadline:
+                found.complete = False
+                return
+            alone.append(_Alone.of(one, self._signatures(one), right, self.observations))
+        wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
+        tried, fitting = set(), set()
+        for strict in (True, False):
+            for first, second in permutations(alone, 2):
+                both = first.hypothesis + second.hypothesis
+                if both.ids in tried or frozenset(both.ids) in fitting:
+                    continue
+                if not _may_explain(first, second, wrong, strict=strict):
+                    continue
+                if time.monotonic() > deadline:
+                    found.complete = False
+                    return
+                tried.add(both.ids)
+                self.on_try(both.name)
+                if found.note(both, self.off(both)):
+                    fitting.add(frozenset(both.ids))
+                if len(found.fits) >= ENOUGH:
+                    return
+            if found.fits:
+                return
+
+    def _signatures(self, hypothesis: Hypothesis) -> list[Mapping[Key, Array]]:
+        build = self._builder(hypothesis)
+        return [signature(self.subject, build, seen) for seen in self.observations]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """What a hypothesis does by itself: which numbers it changes, and which are as seen."""
+
+    hypothesis: Hypothesis
+    affects: frozenset[Place]
+    matches: frozenset[Place]
+
+    @classmethod
+    def of(
+        cls,
+        hypothesis: Hypothesis,
+        found: Sequence[Mapping[Key, Array]],
+        right: Sequence[Mapping[Key, Array]],
+        observations: Sequence[Observation],
+    ) -> _Alone:
+        affects, matches = set(), set()
+        for k, seen in enumerate(observations):
+            for key, array in seen.seen.items():
+                level, mine = seen.levels[key], found[k].get(key)
+                if mine is None or key not in right[k]:
+                    affects.add((k, key))
+                    continue
+                if not residual(mine, right[k][key], level) <= 1:
+                    affects.add((k, key))
+                if residual(array, mine, level) <= 1:
+                    matches.add((k, key))
+        return cls(hypothesis, frozenset(affects), frozenset(matches))
+
+
+def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, strict: bool) -> bool:
+    """Whether two hypotheses may together do what was seen.
+
+    Between them they change every number that is wrong. Mostly, that is ``strict``, a number that
+    only one of them changes is as this one makes it; but one may bring the other out.
+    """
+    if not wrong <= first.affects | second.affects:
+        return False
+    if not strict:
+        return bool(first.affects and second.affects)
+    alone_first = first.affects - second.affects
+    alone_second = second.affects - first.affects
+    return alone_first <= first.matches and alone_second <= second.matches
+
+
+def _keys(number: int, seen: Observation) -> frozenset[Place]:
+    return frozenset((number, key) for key in seen.deviating)
+
+
+def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
+    """Whether a layer's numbers vary from run to run where the subject's do, and nowhere else."""
+    if not seen.varying:
+        return True
+    runs = [signature(subject, build, seen) for _ in range(2)]
+    for key, varying in seen.varying.items():
+        if key not in runs[0] or key not in runs[1]:
+            return False
+        if not np.array_equal(varies(runs[0][key], runs[1][key], seen.scale(key)), varying):
+            return False
+    return True
+
+
+def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
+    """Whether rows in training, each with a mask of its own, are mostly rows of another layer, too.
+
+    The check of dropout gives all rows the same input, so there are as many rows as masks.
+    """
+    if seen.experiment.check != "dropout":
+        return True
+    other, masked = signature(subject, build, seen), masked_calls(seen.calls)
+    keys = [key for key in seen.seen if key[0] in masked and key[2] == "y"]
+    if not keys or any(key not in other for key in keys):
+        return not keys
+    mine, others = (
+        np.concatenate([a[key].swapaxes(0, 1).reshape(a[key].shape[1], -1) for key in keys])
+        for a in (seen.seen, other)
+    )
+    level = max(seen.rounding[key] for key in keys)
+    apart = varies(mine[:, None], others[None], level)
+    return bool(np.mean((~apart).all(axis=2).any(axis=1)) > 1 / 2)
+
+
+def varies(one: Array, other: Array, level: float) -> Array:
+    """Return which entries of two runs are further apart than rounding explains."""
+    with np.errstate(invalid="ignore"):
+        same = (np.abs(one - other) <= level) | (one == other) | (np.isnan(one) & np.isnan(other))
+    return np.asarray(~same)
+
+
+def observations(subject: Subject, experiments: Sequence[Experiment]) -> Iterator[Observation]:
+    """Run every experiment, and make its calls once more; what differs then is random."""
+    for experiment in experiments:
+        first = observe(subject, experiment)
+        again = signature(subject, subject.build, first)
+        for key, seen in first.seen.items():
+            if key not in again or again[key].shape != seen.shape:
+                continue
+            varying = varies(seen, again[key], first.scale(key))
+            if varying.any():
+                first.varying[key] = varying
+                first.levels[key] = np.where(varying, np.nan, first.levels[key])
+        yield first

@@ -1,0 +1,55 @@
+"""Questions about a subject's convention, answered in its own process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..cases.case import Case
+from ..conventions.conversion import inputs
+from ..conventions.file_layout import Stored
+from ..identification.identification import identify
+from ..identification.probe import Unreadable
+from ..numbers.ledger import Mismatch
+from ..subjects.called import Called, NotOffered, SubjectCrashed
+from ..subjects.protocol import Inputs, Subject, SubjectUnavailable
+
+
+def identified(subject: Subject, seed: int) -> dict[str, Any]:
+    """Return by which convention a subject computes, as JSON values, or ``problem``: why not."""
+    try:
+        subject.version()
+        return identify(subject, seed).to_json()
+    except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch, Unreadable) as error:
+        return {"problem": str(error)}
+
+
+def ported(subject: Subject) -> dict[str, Any]:
+    """Return what a conversion has to know of one end, as JSON values, or ``problem``."""
+    convention = getattr(subject, "convention", None)
+    if convention is None:
+        return {"problem": "its adapter states no convention"}
+    return {
+        "convention": asdict(convention),
+        "stored": getattr(subject, "stored", Stored()).to_json(),
+        "options": asdict(subject.options),
+        "dtypes": subject.dtypes,
+    }
+
+
+def computed(subject: Subject, case: Case, path: str) -> dict[str, Any]:
+    """Run a subject on the arrays of an ``npz`` file; write outputs beside it, or say why not."""
+    try:
+        subject.version()
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        family = subject.cell(case).partition("-")[0]
+        x, state = inputs(case, family)
+        result = Called.on(subject, case).forward(Inputs(arrays, x, state, None))
+    except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch) as error:
+        return {"problem": str(error)}
+    ends = {f"final {k}": s for k, s in enumerate(result.final)}
+    np.savez(f"{path}.out.npz", **{"y": result.y, **ends})
+    return {}

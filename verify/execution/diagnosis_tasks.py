@@ -1,0 +1,101 @@
+"""Diagnoses of subjects in processes of their own, after their checks have failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..diagnosis.examination import diagnose
+from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
+from ..runs.diagnosis import Diagnosis, Explanation, Location
+from ..runs.verdict import WRONG, Verdict
+from ..subjects.protocol import Subject
+from .isolation import Isolated
+from .tasks import Named
+
+PATIENCE = 300.0
+"""Seconds that the diagnosis of one subject in one dtype may take."""
+
+COARSE = (
+    "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
+    "verify it in float64 or float32"
+)
+
+DEBUGGER = "run the script under a debugger: an index or a pointer is outside of its array"
+
+ENDS = (
+    (r"no answer after [\d.]+ s", "P02", "{}: it does not return, or is too slow.",
+     "look for a loop that does not end, or give it longer: --timeout"),
+    (r"the process was ended by (SIGSEGV|SIGBUS)", "P04",
+     "It reads or writes memory that is not its own ({}).", DEBUGGER),
+    (r"the process was ended by SIGKILL", "SIGKILL", "The system ended its process ({}).",
+     "look at the memory that it takes: the system ends what takes too much"),
+    (r"the process was ended by SIG\w+", "signal", "It ends its process ({}).",
+     "look at what it said: a failed assertion or an error in native code"),
+    (r"the process ended itself with exit code \d+", "P03", "It ends its own process ({}).",
+     "raise an exception, do not exit"),
+    (r"\b(MemoryError|_ArrayMemoryError|bad_alloc|not enough memory)\b", "P05",
+     "It takes memory until there is none ({}).",
+     "look for a list or a cache that grows with every step, or give it more: --memory"),
+)  # fmt: skip
+"""What the end of a process says: words of the verdict, id, statement about them, what to do."""
+
+
+def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
+    return diagnose(subject, dtype, [Verdict(**one) for one in failing]).to_json()
+
+
+def diagnoses(
+    verdicts: Sequence[Verdict],
+    named: Sequence[Named],
+    *,
+    memory: int,
+    timeout: float = PATIENCE,
+) -> Iterator[Diagnosis]:
+    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
+    for one in named:
+        wrong = [v for v in verdicts if v.subject == one.name and v.status in WRONG]
+        if not wrong:
+            continue
+        dtype = min((v.dtype for v in wrong), key=DTYPES.index)
+        failing = [v for v in wrong if v.dtype == dtype]
+        yield _of_process(failing) or _asked(one, dtype, failing, memory, timeout)
+
+
+def _asked(
+    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, timeout: float
+) -> Diagnosis:
+    if dtype not in USUAL_DTYPES:
+        return _undecided(named, dtype, failing, COARSE.format(dtype))
+    isolated = Isolated(memory)
+    try:
+        told = [asdict(v) for v in failing]
+        found = isolated.ask("diagnose", named, timeout, dtype=dtype, failing=told)
+    finally:
+        isolated.close()
+    if "problem" not in found:
+        return Diagnosis.from_json(found)
+    said = f"it could not be diagnosed: {found['problem']}"
+    return _undecided(named, dtype, failing, said)
+
+
+def _undecided(named: Named, dtype: str, failing: Sequence[Verdict], said: str) -> Diagnosis:
+    failed = tuple(v.check for v in failing)
+    return Diagnosis(named.name, dtype, "unexplained", failed, message=said)
+
+
+def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:
+    """Return what the end of the subject's process says, if it ended."""
+    for verdict in failing:
+        for words, id, statement, fix in ENDS if verdict.status != "failed" else ():
+            if ended := re.search(words, verdict.message):
+                said = ended[0][0].upper() + ended[0][1:] if statement[0] == "{" else ended[0]
+                found = Diagnosis(verdict.subject, verdict.dtype, "explained")
+                found.failed = tuple(v.check for v in failing)
+                found.explanations = [Explanation((id,), (statement.format(said),), (fix,))]
+                found.location = Location("program", place=f"check {verdict.check}, {verdict.case}")
+                return found
+    return None

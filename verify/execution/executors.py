@@ -1,0 +1,147 @@
+"""Tasks on many workers: threads here, each with a process of its own, or a Dask cluster.
+
+Anything with the ``concurrent.futures.Executor`` interface will do; a batch of tasks is a
+function call with JSON values, so nothing of ours is pickled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from ..runs.verdict import Verdict
+from .isolation import Isolated
+from .tasks import Description, Named, Task
+
+BATCH = 8
+"""Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
+
+
+def hold_batch(
+    tasks: Sequence[dict[str, Any]], timeout: float, memory: int
+) -> list[dict[str, Any]]:
+    """Hold subjects in a process of this batch's own; runs on a cluster's workers."""
+    isolated = Isolated(memory)
+    try:
+        return [vars(isolated.hold(Task.from_json(task), timeout)) for task in tasks]
+    finally:
+        isolated.close()
+
+
+def describe_one(named: dict[str, Any], timeout: float, memory: int) -> dict[str, Any]:
+    """Describe a subject in a process of its own; runs on a cluster's workers."""
+    isolated = Isolated(memory)
+    try:
+        return isolated.describe(Named(**named), timeout).to_json()
+    finally:
+        isolated.close()
+
+
+class Elsewhere:
+    """Tasks handed to an executor whose workers are somewhere else."""
+
+    def __init__(self, executor: Executor, timeout: float, memory: int, batch: int = BATCH) -> None:
+        self.executor, self.timeout, self.memory, self.batch = executor, timeout, memory, batch
+
+    def describe(self, named: Named) -> Future[Description]:
+        """Ask for a description."""
+        asked = self.executor.submit(describe_one, vars(named), self.timeout, self.memory)
+        return _then(asked, Description.from_json)
+
+    def hold(self, tasks: Sequence[Task]) -> Future[list[Verdict]]:
+        """Ask for the verdicts of one batch."""
+        batch = [task.to_json() for task in tasks]
+        asked = self.executor.submit(hold_batch, batch, self.timeout, self.memory)
+        return _then(asked, lambda found: [Verdict(**one) for one in found])
+
+
+class Here:
+    """Tasks on threads, each of which keeps one worker process."""
+
+    batch = 1
+
+    def __init__(self, jobs: int, timeout: float, memory: int) -> None:
+        self.timeout, self.memory = timeout, memory
+        self.threads = ThreadPoolExecutor(jobs)
+        self._own = threading.local()
+        self._all: list[Isolated] = []
+
+    def describe(self, named: Named) -> Future[Description]:
+        """Ask for a description."""
+        return self.threads.submit(lambda: self._isolated().describe(named, self.timeout))
+
+    def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
+        """Ask for the verdicts of one batch."""
+        seconds = timeout or self.timeout
+        return self.threads.submit(lambda: [self._isolated().hold(t, seconds) for t in tasks])
+
+    def close(self) -> None:
+        """End every process; nothing is left behind."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        for isolated in self._all:
+            isolated.close()
+        self.threads.shutdown(wait=True)
+        for isolated in self._all:  # a thread may have started one more in between
+            isolated.close()
+
+    def _isolated(self) -> Isolated:
+        if not hasattr(self._own, "isolated"):
+            self._own.isolated = Isolated(self.memory)
+            self._all.append(self._own.isolated)
+        isolated: Isolated = self._own.isolated
+        return isolated
+
+
+@contextmanager
+def workers(
+    *, jobs: int, timeout: float, memory: int, executor: Executor | str | None = None
+) -> Iterator[Here | Elsewhere]:
+    """Yield what tasks are handed to: processes here, an executor, or a Dask cluster's address."""
+    if executor is None:
+        here = Here(jobs, timeout, memory)
+        try:
+            yield here
+        finally:
+            here.close()
+    elif isinstance(executor, str):
+        with _dask(executor) as client:
+            yield Elsewhere(client.get_executor(pure=False, retries=2), timeout, memory)
+    else:
+        yield Elsewhere(executor, timeout, memory)
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Any]:
+    try:
+        import distributed
+    except ImportError as error:
+        raise ValueError(
+            "--executor needs Dask; install it with: pip install 'dask[distributed]'"
+        ) from error
+    try:
+        connect: Callable[..., Any] = distributed.Client
+        client = connect(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--executor {address}: no scheduler answers there ({error})") from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _then(asked: Future[Any], convert: Callable[[Any], Any]) -> Future[Any]:
+    """Return a future of the converted result."""
+    converted: Future[Any] = Future()
+
+    def finish(done: Future[Any]) -> None:
+        error = done.exception()
+        if error is not None:
+            converted.set_exception(error)
+        else:
+            converted.set_result(convert(done.result()))
+
+    asked.add_done_callback(finish)
+    return converted

@@ -1,0 +1,178 @@
+"""Subjects are untrusted programs: each runs in a process that may crash, hang or eat memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from typing import IO, Any
+
+from ..runs.verdict import Verdict
+from .tasks import Description, Named, Task
+
+MEMORY = 4096
+"""MiB that a subject may take, by default."""
+
+LAST_WORDS = 300
+"""Characters of what a process said before it died."""
+
+
+class ProcessEnded(RuntimeError):
+    """The process ended without an answer; the message says how."""
+
+
+class TimedOut(RuntimeError):
+    """The process gave no answer in time, and was ended."""
+
+
+class Isolated:
+    """One worker process, started when needed and again after it has died.
+
+    ``paths`` are where it looks for modules first.
+    """
+
+    def __init__(self, memory: int = MEMORY, paths: Iterable[str] = ()) -> None:
+        self.memory, self.paths = memory, list(paths)
+        self.last_case = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def describe(self, named: Named, timeout: float) -> Description:
+        """Return what a subject offers, or why it does not run."""
+        asked = {"do": "describe", "named": vars(named)}
+        try:
+            return Description.from_json(self._ask(asked, timeout)["described"])
+        except (ProcessEnded, TimedOut) as end:
+            status = "timeout" if isinstance(end, TimedOut) else "crashed"
+            return Description(named, problem=f"while it was tried out, {end}", status=status)
+
+    def hold(self, task: Task, timeout: float) -> Verdict:
+        """Return the verdict; what the subject's process does becomes one, too."""
+        try:
+            found = self._ask({"do": "hold", "task": task.to_json()}, timeout)["verdict"]
+            return Verdict(**found)
+        except ProcessEnded as end:
+            return task.unanswered("crashed", str(end), self.last_case)
+        except TimedOut as end:
+            return task.unanswered("timeout", str(end), self.last_case)
+
+    def ask(self, do: str, named: Named, timeout: float, **more: Any) -> dict[str, Any]:
+        """Return what ``worker.OTHER`` does with a subject, or under ``problem`` why it did not."""
+        try:
+            asked = {"do": do, "named": vars(named), **more}
+            found: dict[str, Any] = self._ask(asked, timeout)["found"]
+        except (ProcessEnded, TimedOut) as end:
+            return {"problem": str(end)}
+        return found
+
+    def close(self) -> None:
+        """End the process, and whatever it has started."""
+        if self._process is None:
+            return
+        self._kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._process = None
+
+    def _kill(self) -> None:
+        assert self._process is not None  # noqa: S101
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "gatewise.verify.execution.worker", str(self.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                start_new_session=True,  # so that its own children end with it
+                env={"OMP_NUM_THREADS": "1", **os.environ, **self._search_path()},
+            )
+        return self._process
+
+    def _search_path(self) -> dict[str, str]:
+        paths = [*self.paths, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
+
+    def _ask(self, asked: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Send one task and wait for its answer; the clock starts again once it is imported."""
+        process = self._start()
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        self.last_case = ""
+        alarm = _Alarm(timeout, self._kill)
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(asked) + "\n")
+                process.stdin.flush()
+            for line in process.stdout:
+                said: dict[str, Any] = json.loads(line)
+                if "case" in said:
+                    self.last_case = said["case"]
+                elif "ready" in said:
+                    alarm.restart()
+                else:
+                    return said
+        finally:
+            alarm.stop()
+        how = self._how_it_ended(process)
+        self.close()
+        if alarm.rang:
+            raise TimedOut(f"no answer after {timeout:g} s")
+        raise ProcessEnded(how)
+
+    def _how_it_ended(self, process: subprocess.Popen[str]) -> str:
+        code = process.wait()
+        if code < 0:
+            how = f"the process was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"the process ended itself with exit code {code}"
+        words = self._last_words()
+        return f"{how}; it said: {words}" if words else how
+
+    def _last_words(self) -> str:
+        if self._errors is None:
+            return ""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - LAST_WORDS))
+        return " ".join(self._errors.read().decode(errors="replace").split())
+
+
+class _Alarm:
+    """Calls a function unless stopped in time."""
+
+    def __init__(self, seconds: float, ring: Any) -> None:
+        self.seconds, self.ring, self.rang = seconds, ring, False
+        self.timer = self._started()
+
+    def restart(self) -> None:
+        self.timer.cancel()
+        self.timer = self._started()
+
+    def _started(self) -> threading.Timer:
+        timer = threading.Timer(self.seconds, self._ring)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def stop(self) -> None:
+        self.timer.cancel()
+
+    def _ring(self) -> None:
+        self.rang = True
+        self.ring()

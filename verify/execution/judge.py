@@ -1,0 +1,293 @@
+"""Checks become verdicts: cases are drawn, a failing one is simplified, and told."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from hypothesis.errors import Flaky
+
+from ..cases.case import Case
+from ..cases.simplification import simplify
+from ..cases.strategies import aim, for_all
+from ..checks import location as locating
+from ..checks.check import SubjectCheck
+from ..checks.location import possible, touched
+from ..checks.script import write_script
+from ..numbers.arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing, assuming
+from ..numbers.ledger import Ledger, Mismatch, Undecided
+from ..runs.records import RunFileError
+from ..runs.verdict import Verdict
+from ..subjects.called import CLOCK, NotOffered, SubjectCrashed, recording
+from ..subjects.protocol import FixedCases, Subject, SubjectUnavailable, Watching
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many cases each check draws, how many forced ones it runs, whether it steers.
+
+    ``steered`` cases follow the largest error/bound; they depend on how the subject rounds, all
+    others on the seed alone.
+    """
+
+    drawn: int
+    forced: int | None = None
+    steered: int = 0
+
+
+LONGEST_MESSAGE = 500
+
+UNTOLD = (Undecided, NotOffered, PackageMissing)
+"""What a simpler case can end in that says nothing of the failure."""
+
+BUDGETS = {"quick": Budget(4, 2), "standard": Budget(30), "thorough": Budget(200, None, 100)}
+
+
+def hold(
+    subject: Subject,
+    check: SubjectCheck,
+    dtype: str,
+    *,
+    budget: Budget = BUDGETS["standard"],
+    seed_value: int = 0,
+    case: Case | None = None,
+    on_case: Callable[[Case], None] = lambda case: None,
+    shrink: bool = True,
+) -> Verdict:
+    """Hold a subject to one check in one dtype, on drawn cases or on the one given.
+
+    Without ``shrink`` the first failing case is told as it was drawn.
+    """
+    started = time.perf_counter()
+    verdict = blank(subject, check, dtype, seed_value)
+    if isinstance(subject, FixedCases):
+        check, shrink = subject.answering(check), False
+    judge = Judge(subject, check, on_case)
+    CLOCK.reset()
+    watch: Watching | None = getattr(subject, "watch", None)
+    if watch is not None:
+        watch.begin()
+
+    def run() -> None:
+        if case is not None:
+            judge(case)
+        elif isinstance(subject, FixedCases):
+            _hold_recorded(judge, subject.cases_for(check.id, dtype), subject.why_not(check.id))
+        else:
+            _hold_all(judge, dtype, budget, seed_value, shrink and check.shrinks)
+
+    _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
+    _record(verdict, judge)
+    if watch is not None:
+        _say_what_ran(verdict, watch)
+    verdict.seconds = round(time.perf_counter() - started, 3)
+    verdict.subject_seconds = round(CLOCK.subject, 3)
+    verdict.oracle_seconds = round(CLOCK.oracle, 3)
+    return verdict
+
+
+def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bool) -> None:
+    """Judge all cases; say what became of them. A failing one is simplified, unless it is kept."""
+    subject = judge.subject
+    try:
+        verdict.version = subject.version()
+        if lacking := subject.options.missing(judge.check.needs):
+            verdict.status, verdict.message = "not supported", subject.options.why(lacking)
+        else:
+            run()
+    except (SubjectUnavailable, RunFileError, PackageMissing) as missing:
+        verdict.status, verdict.message = "not tested", str(missing)
+    except Undecided as said:
+        verdict.status, verdict.message = "blind", str(said)
+    except NotOffered as said:
+        verdict.status, verdict.message = "not supported", str(said)[:LONGEST_MESSAGE]
+    except Flaky:  # the case failed, and then did not: the subject is not deterministic
+        assert judge.failure is not None  # noqa: S101
+        _tell(verdict, judge, judge.failure, keep=True)
+        verdict.message += "; not every time"
+    except (Mismatch, SubjectCrashed) as failure:
+        _tell(verdict, judge, failure, keep=keep)
+    except Exception as error:  # gatewise's own; the subject's are SubjectCrashed
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        verdict.status = "not tested"
+        verdict.message = (
+            f"gatewise itself failed, please report it: {type(error).__name__}: {error} "
+            f"({last.name}, line {last.lineno}; case {judge.last})"
+        )
+
+
+def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
+    """Say what ran; where it is something else than was asked for, a pass says nothing of that."""
+    verdict.ran, verdict.lacking = watch.told, watch.lacking
+    if watch.lacking and verdict.status in ("passed", "blind"):
+        verdict.status, verdict.message = "fallback", watch.lacking
+
+
+def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink: bool) -> None:
+    check, subject = judge.check, judge.subject
+    for forced in islice(check.forced(subject, dtype), budget.forced):
+        judge(check.reached(forced))
+    strategy = check.cases(subject, dtype).map(check.reached)
+    examples = max(2, round(budget.drawn * check.share))
+    for_all(judge, strategy, examples=examples, seed_value=seed_value, steer=False, shrink=shrink)
+    if budget.steered:
+        steered = max(2, round(budget.steered * check.share))
+        for_all(judge, strategy, examples=steered, seed_value=seed_value + 1, shrink=shrink)
+
+
+def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
+    if not cases:
+        raise NotOffered(otherwise)
+    for case in cases:
+        judge(case)
+
+
+@dataclass
+class Judge:
+    """Holds a subject to a check on one case after another, and keeps count."""
+
+    subject: Subject
+    check: SubjectCheck
+    on_case: Callable[[Case], None] = lambda case: None
+    cases: int = 0
+    blind: int = 0
+    undecided: int = 0
+    worst_ratio: float | None = None
+    worst: str = ""
+    last: Case | None = None
+    first: Case | None = None
+    failing: Case | None = None
+    failure: Exception | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    touched: dict[str, None] = field(default_factory=dict)
+    arithmetics: dict[str, None] = field(default_factory=dict)
+
+    def __call__(self, case: Case) -> None:
+        """Judge one case; raise Mismatch or SubjectCrashed if it does not hold."""
+        self.cases += 1
+        self.last = case
+        self.on_case(case)
+        self.touched |= dict.fromkeys(touched(self.subject, self.check, case))
+        self.ledger = Ledger()
+        try:
+            self.ledger = self._judged(case)
+            self._note()
+            self.ledger.assert_within()
+        except (Mismatch, SubjectCrashed) as failure:
+            self.first = self.first or case
+            self.failing, self.failure = case, failure
+            raise
+
+    def _judged(self, case: Case) -> Ledger:
+        """Judge a case under its dtype's bounds and, where it is within, under narrower ones.
+
+        What fails is wrong, whatever a second call returns. What lies within the bounds of a finer
+        arithmetic is right, whatever it was computed in; halves that only the wide ones hold are
+        undecided where those mean nothing.
+        """
+        finer = FINER.get(case.dtype, ())
+        wide, why = self._wide(case)
+        if wide is None or (finer and not wide.failed):
+            for name in finer:
+                try:
+                    with assuming(case.dtype, name):
+                        narrow = self.check.run(self.subject, case)
+                except (Mismatch, Undecided):
+                    continue
+                if not narrow.failed:
+                    self.arithmetics[name] = None
+                    return narrow
+        if wide is None:
+            raise Undecided(why)
+        self.arithmetics[case.dtype] = None
+        self.undecided += case.dtype in HALVES and not wide.failed and not wide.sharp
+        return wide
+
+    def _wide(self, case: Case) -> tuple[Ledger | None, str]:
+        """Return what holds under the dtype's own bounds; None, and why, where they say nothing."""
+        try:
+            return self.check.run(self.subject, case), ""
+        except Undecided as said:
+            return None, str(said)
+
+    def _note(self) -> None:
+        worst = self.ledger.worst
+        self.blind += not self.ledger.sharp
+        if worst is not None:
+            aim(worst.ratio)
+            if self.worst_ratio is None or worst.ratio >= self.worst_ratio:
+                self.worst_ratio, self.worst = worst.ratio, worst.quantity
+
+
+def blank(subject: Subject, check: SubjectCheck, dtype: str, seed_value: int) -> Verdict:
+    """Return the verdict before anything is known."""
+    names = list(possible(subject, check))
+    cell = subject.cells[0]
+    return Verdict(subject.name, cell, check.id, check.statement, names, dtype, seed_value)
+
+
+def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> None:
+    """Put a failure into words, on the simplest case that fails in the same way."""
+    case = judge.failing
+    assert case is not None  # noqa: S101 - a failure comes from a case
+    counted = judge.cases, judge.blind
+    if not keep:
+        fresh = Judge(judge.subject, judge.check, judge.on_case)
+        kind = type(failure)
+        options = judge.subject.options
+        case = simplify(case, lambda c: _fails_alike(fresh, c, kind), options)
+    with recording() as calls:
+        try:
+            judge(case)
+        except (Mismatch, SubjectCrashed) as again:
+            failure = again
+        except UNTOLD:
+            judge.failing, judge.failure = case, failure
+    judge.cases, judge.blind = counted
+    verdict.status = "crashed" if isinstance(failure, SubjectCrashed) else "failed"
+    verdict.message = str(failure)
+    failed = judge.ledger.failed if verdict.status == "failed" else []
+    if failed:
+        verdict.place = locating.place(judge.subject, case, failed[0])
+    verdict.script = write_script(judge.subject, judge.check, case, failed, verdict.message, calls)
+
+
+def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:
+    if judge.check.refuses(case):
+        return False
+    try:
+        judge(case)
+    except (Mismatch, SubjectCrashed) as failure:
+        return isinstance(failure, kind)
+    except UNTOLD:
+        return False
+    return False
+
+
+def _record(verdict: Verdict, judge: Judge) -> None:
+    verdict.cases, verdict.blind_cases = judge.cases, judge.blind
+    if judge.worst_ratio is not None:
+        verdict.worst_ratio = min(judge.worst_ratio, sys.float_info.max)  # JSON has no infinity
+        verdict.worst = judge.worst
+    if verdict.status == "passed" and judge.blind == judge.cases:
+        verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
+    if verdict.status == "passed" and judge.undecided:
+        verdict.status = "blind"
+        verdict.message = (
+            f"{judge.undecided} of {judge.cases} cases are beyond the bounds of a finer "
+            f"arithmetic, and within those of {verdict.dtype}, which would hold almost anything"
+        )
+    if verdict.status == "passed" and judge.worst_ratio:
+        verdict.arithmetic = next(name for name in ARITHMETICS if name in judge.arithmetics)
+    if judge.cases:
+        verdict.equations = [name for name in verdict.equations if name in judge.touched]
+    if judge.failing is not None:
+        verdict.case = judge.failing.to_json()
+        verdict.drawn = (judge.first or judge.failing).to_json()
+        verdict.reproduce = (
+            f"gatewise verify {verdict.subject} --check {verdict.check} --case '{verdict.case}'"
+        )

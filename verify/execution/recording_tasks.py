@@ -1,0 +1,138 @@
+"""Record a subject into a folder: one case after another in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..cases.case import Case
+from ..checks.smoke import SMOKE
+from ..recordings import files
+from ..recordings.files import Entry, Form, Recording
+from ..recordings.trace import Ended, Trace
+from ..runs import provenance
+from ..runs.records import RunFileError
+from ..subjects.loader import UnknownSubject
+from .isolation import MEMORY, Isolated
+from .tasks import Named
+
+PATIENCE = 300.0
+"""Seconds that one case may take."""
+
+
+class NotRecorded(RuntimeError):
+    """Nothing can be recorded; the message says why."""
+
+
+def record(
+    named: Named,
+    folder: Path,
+    *,
+    command: str,
+    seed: int = 0,
+    dtype: str | None = None,
+    timeout: float = PATIENCE,
+    memory: int = MEMORY,
+    on_plan: Callable[[int], None] = lambda count: None,
+) -> Iterator[Entry]:
+    """Yield each case when it is recorded; the folder is there when all are.
+
+    A recording that stands there is replaced, anything else is not. Raises UnknownSubject,
+    NotRecorded, RunFileError (for the folder) and OSError.
+    """
+    files.require_safetensors()
+    before = _replaceable(folder)
+    part = folder.with_name(f"{folder.name}.part")
+    isolated = Isolated(memory)
+    try:
+        part.mkdir(parents=True)
+        described = isolated.describe(named, timeout)
+        if described.status == "unknown":
+            raise UnknownSubject(described.problem)
+        if described.problem:
+            raise NotRecorded(described.problem)
+        ask = _Asking(isolated, named, timeout)
+        plan = ask(step="plan", dtype=dtype, seed=seed)
+        on_plan(len(plan["cases"]))
+        entries: list[Entry] = []
+        device: dict[str, str] = {}
+        for number, (check, case) in enumerate(plan["cases"]):
+            if Case.from_json(case).dtype in ask.dead:
+                continue
+            name = f"{number:03}-{check}.safetensors"
+            digest, seen = ask.take(check, case, part / name)
+            device = seen.get("device") or device
+            about = {key: seen[key] for key in ("ran", "lacking", "flags") if key in seen}
+            entries.append(Entry(check, json.loads(case), name, digest, **about))
+            yield entries[-1]
+        recording = Recording(
+            schema=files.SCHEMA,
+            subject=named.name,
+            form=Form(**plan["form"]),
+            cells=described.cells,
+            dtypes=tuple(plan["dtypes"]),
+            options={k: v for k, v in asdict(described.options).items() if k != "reasons"},
+            reasons=described.options.reasons,
+            version=described.version,
+            device=device,
+            entries=tuple(entries),
+            **provenance.header(command, seed),
+        )
+        files.write(part, recording)
+        for path in before:
+            path.unlink()
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    finally:
+        isolated.close()
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _replaceable(folder: Path) -> list[Path]:
+    """Return the files of the recording that stands there; RunFileError if it is anything else."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir() or folder.is_symlink():
+        raise RunFileError(f"{folder}: is no folder; name a new one")
+    there = sorted(folder.iterdir())
+    if not there:
+        return []
+    other = [p for p in there if p.name != files.INDEX and not files.FILE.fullmatch(p.name)]
+    if other or not (folder / files.INDEX).is_file():
+        raise RunFileError(f"{folder}: holds something else than a recording; name a new folder")
+    return there
+
+
+class _Asking:
+    """Questions to the subject's process."""
+
+    def __init__(self, isolated: Isolated, named: Named, timeout: float) -> None:
+        self.isolated, self.named, self.timeout = isolated, named, timeout
+        self.dead: set[str] = set()
+        """Dtypes in which not even the smoke check comes back: of those nothing more is asked."""
+
+    def __call__(self, **asked: Any) -> dict[str, Any]:
+        found = self.isolated.ask("record", self.named, self.timeout, **asked)
+        if "problem" in found:
+            raise NotRecorded(found["problem"])
+        return found
+
+    def take(self, check: str, case: str, path: Path) -> tuple[str, dict[str, Any]]:
+        """Record a case; the end of the process is recorded, too."""
+        try:
+            found = self(step="take", check=check, case=case, path=str(path.resolve()))
+        except NotRecorded as problem:
+            if check == SMOKE:
+                self.dead.add(Case.from_json(case).dtype)
+            ended = Ended("SubjectCrashed", str(problem))
+            return files.write_trace(path, Trace(ended=ended)), {}
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != found["sha256"]:
+            raise NotRecorded(f"{path.name}: what stands on the disk is not what was written")
+        return digest, found

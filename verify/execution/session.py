@@ -1,0 +1,282 @@
+"""A verification run: what to hold against what, and each verdict on disk before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..cases.case import Case
+from ..checks import check_named, subject_checks
+from ..checks.check import SubjectCheck
+from ..checks.smoke import SMOKE
+from ..numbers.arithmetic import EVERY, USUAL_DTYPES, chosen_dtypes
+from ..runs import run as run_files
+from ..runs.deviations import Deviations
+from ..runs.run import Planned
+from ..runs.verdict import Verdict
+from ..subjects import LIKE, expanded
+from ..subjects.loader import UnknownSubject
+from .executors import Elsewhere, Here, workers
+from .isolation import MEMORY
+from .judge import BUDGETS
+from .tasks import Description, Named, Task
+
+TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
+"""Seconds that one check of one subject in one dtype may take, by budget."""
+
+
+REMEMBERED: dict[str, tuple[type, ...]] = {
+    "subjects": (list,),
+    "like": (str, type(None)),
+    "checks": (list,),
+    "dtype": (str, type(None)),
+    "case": (str, type(None)),
+    "timeout": (int, float, type(None)),
+    "memory": (int,),
+    "deviations": (str,),
+}
+"""What a run's header keeps of its request, beside seed and budget."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Subjects, checks and dtypes to combine, how hard to try, and in which processes."""
+
+    subjects: tuple[Named, ...]
+    checks: tuple[SubjectCheck, ...] = field(default_factory=subject_checks)
+    dtype: str | None = None
+    budget: str = "standard"
+    seed: int = 0
+    case: Case | None = None
+    timeout: float | None = None
+    memory: int = MEMORY
+    deviations: Deviations = field(default_factory=Deviations)
+
+    @classmethod
+    def parse(
+        cls,
+        names: Sequence[str],
+        *,
+        like: str | None = None,
+        checks: Sequence[str] = (),
+        dtype: str | None = None,
+        budget: str = "standard",
+        seed: int = 0,
+        case: str | None = None,
+        timeout: float | None = None,
+        memory: int = MEMORY,
+        deviations: Path | None = None,
+    ) -> Request:
+        """Look up what can be looked up; a ValueError names what is not there and what is."""
+        given = Case.from_json(case) if case is not None else None
+        if given and dtype not in (None, given.dtype):
+            raise ValueError(f"case: its dtype is {given.dtype}, but {dtype} was asked for")
+        if like is not None and like not in LIKE:
+            raise ValueError(f"--like {like}: expected one of {', '.join(LIKE)}")
+        if budget not in BUDGETS:
+            raise ValueError(f"budget {budget}: expected one of {', '.join(BUDGETS)}")
+        chosen = tuple(check_named(name) for name in dict.fromkeys(checks)) or subject_checks()
+        if given and len(chosen) == 1 and (reason := chosen[0].refuses(given)):
+            raise ValueError(f"case: check {chosen[0].id}: {reason}; name another with --check")
+        if given and len(chosen) > 1:
+            chosen = tuple(c for c in chosen if not c.refuses(given))
+        return cls(
+            tuple(Named(name, like) for name in expanded(names)),
+            chosen,
+            given.dtype if given else dtype,
+            budget,
+            seed,
+            given,
+            timeout,
+            memory,
+            Deviations.read(deviations) if deviations else Deviations(),
+        )
+
+    @classmethod
+    def resumed(cls, folder: Path) -> Request:
+        """Return the request of an unfinished run."""
+        header = run_files.read(folder)
+        asked = header.request
+        if not asked:
+            raise ValueError(f"{folder}: was made by an older version and cannot be gone on with")
+        if asked.keys() != REMEMBERED.keys():
+            raise ValueError(f"{folder}: its request is not one that gatewise wrote")
+        for name, kinds in REMEMBERED.items():
+            if not isinstance(asked[name], kinds):
+                raise ValueError(f"{folder}: request: {name}: got {asked[name]!r:.60}")
+        return cls.parse(
+            asked["subjects"],
+            like=asked["like"],
+            checks=asked["checks"],
+            dtype=asked["dtype"],
+            budget=header.budget,
+            seed=header.seed,
+            case=asked["case"],
+            timeout=asked["timeout"],
+            memory=asked["memory"],
+            deviations=Path(asked["deviations"]) if asked["deviations"] else None,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return what a run's header keeps of it, beside seed and budget."""
+        return {
+            "subjects": [named.name for named in self.subjects],
+            "like": self.subjects[0].like,
+            "checks": [check.id for check in self.checks],
+            "dtype": self.dtype,
+            "case": None if self.case is None else self.case.to_json(),
+            "timeout": self.timeout,
+            "memory": self.memory,
+            "deviations": self.deviations.path,
+        }
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one check may take."""
+        return self.timeout or TIMEOUTS[self.budget]
+
+    def plan(self, described: Sequence[Description]) -> list[Task]:
+        """Return every combination that will be run."""
+        case = None if self.case is None else self.case.to_json()
+        return [
+            Task(one.named, check.id, dtype, self.budget, self.seed, case)
+            for one in described
+            for number, check in enumerate(one.checks(self.checks))
+            for dtype in self._dtypes(one)
+            if dtype in one.dtypes or number == 0  # once: that it does not offer this dtype
+        ]
+
+    def _dtypes(self, one: Description) -> tuple[str, ...]:
+        """Return the dtypes to hold a subject in; one that it lacks is told once."""
+        if self.dtype not in (None, EVERY):
+            return (str(self.dtype),)
+        usual = self.dtype is None and {*USUAL_DTYPES} & {*one.dtypes}
+        return USUAL_DTYPES if usual else chosen_dtypes(one.dtypes, self.dtype)
+
+
+@dataclass
+class Session:
+    """A request on its way: its workers, its plan, its folder."""
+
+    request: Request
+    folder: Path
+    pool: Here | Elsewhere
+    described: dict[Named, Description] = field(default_factory=dict)
+    done: dict[Task, Verdict] = field(default_factory=dict)
+
+    def describe(self) -> list[Task]:
+        """Ask every subject what it offers, and return the plan."""
+        asked = [self.pool.describe(named) for named in self.request.subjects]
+        for future in asked:
+            one = future.result()
+            if one.status == "unknown":
+                raise UnknownSubject(one.problem)
+            if self.request.case and (lacking := one.options.lacking(self.request.case)):
+                raise ValueError(f"case: {one.options.why(lacking)}")
+            self.described[one.named] = one
+        return self.request.plan(list(self.described.values()))
+
+    def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
+        """Yield verdicts as they come: for each subject the smoke check first, then the rest."""
+        for first in (True, False):
+            asked = []
+            for task in plan:
+                if (task.check == SMOKE) is not first or task in self.done:
+                    continue
+                if verdict := self._known_already(task):
+                    yield self._keep(task, verdict)
+                else:
+                    asked.append(task)
+            asked.reverse()  # the long sequences stand last; begun first, they do not end last
+            yield from self._answered(asked)
+
+    def _known_already(self, task: Task) -> Verdict | None:
+        """Return the verdict on a task that no process need be asked about."""
+        one = self.described[task.named]
+        if task.dtype not in one.dtypes:
+            lacking = f"the subject does not compute in {task.dtype}"
+            return self._about(task.unanswered("not supported", lacking))
+        if missing := one.options.missing(check_named(task.check).needs):
+            return self._about(task.unanswered("not supported", one.options.why(missing)))
+        smoke = self.done.get(replace(task, check=SMOKE))
+        if smoke is not None and smoke.status not in ("passed", "failed", "known deviation"):
+            return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
+        return None
+
+    def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
+        waiting: dict[Future[list[Verdict]], Sequence[Task]] = {}
+        for task in tasks:
+            if problem := self.described[task.named].problem:
+                status = self.described[task.named].status
+                yield self._keep(task, task.unanswered(status, problem))
+        askable = [t for t in tasks if t not in self.done]
+        for start in range(0, len(askable), self.pool.batch):
+            batch = askable[start : start + self.pool.batch]
+            waiting[self.pool.hold(batch)] = batch
+        while waiting:
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                asked = waiting.pop(future)
+                for task, verdict in zip(asked, future.result(), strict=True):
+                    yield self._keep(task, self._about(verdict))
+
+    def _about(self, verdict: Verdict) -> Verdict:
+        """Fill in what a process that died could not say."""
+        one = next(d for d in self.described.values() if d.named.name == verdict.subject)
+        verdict.cell = verdict.cell or one.cells[0]
+        verdict.version = verdict.version or one.version
+        return verdict
+
+    def _keep(self, task: Task, verdict: Verdict) -> Verdict:
+        verdict = self.request.deviations.judge(verdict)
+        run_files.append(self.folder, verdict)
+        self.done[task] = verdict
+        return verdict
+
+
+def run(
+    request: Request,
+    folder: Path,
+    *,
+    command: str,
+    jobs: int = 1,
+    executor: Executor | str | None = None,
+    on_plan: Callable[[int], None] = lambda count: None,
+) -> Iterator[Verdict]:
+    """Yield one verdict after another; each is in ``folder`` before it is yielded.
+
+    A folder that holds an unfinished run of the same request is gone on with.
+    """
+    timeout = request.patience
+    with workers(jobs=jobs, timeout=timeout, memory=request.memory, executor=executor) as pool:
+        session = Session(request, folder, pool)
+        plan = session.describe()
+        session.done = _begin(folder, request, plan, command)
+        on_plan(len(plan) - len(session.done))
+        yield from session.run([task for task in plan if task not in session.done])
+
+
+def _begin(folder: Path, request: Request, plan: list[Task], command: str) -> dict[Task, Verdict]:
+    """Write the run's header, or read what an unfinished run has done already."""
+    planned = [Planned(t.named.name, t.check, t.dtype) for t in plan]
+    if not (folder / "run.json").exists():
+        run_files.start(
+            folder,
+            command=command,
+            seed=request.seed,
+            budget=request.budget,
+            planned=planned,
+            request=request.to_json(),
+        )
+        return {}
+    run_files.drop_torn_line(folder)
+    before = run_files.read(folder)
+    if (before.seed, before.budget, before.planned) != (
+        request.seed, request.budget, tuple(planned)
+    ):  # fmt: skip
+        raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
+    found = {Planned(v.subject, v.check, v.dtype): v for v in before.verdicts}
+    keys = {Planned(t.named.name, t.check, t.dtype): t for t in plan}
+    return {keys[key]: verdict for key, verdict in found.items()}

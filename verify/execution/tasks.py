@@ -1,0 +1,137 @@
+"""What a worker is asked: descriptions of subjects, and single verdicts. All of it is JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..cases.case import Case
+from ..cases.options import Options
+from ..checks import check_named
+from ..checks.check import SubjectCheck
+from ..checks.smoke import SMOKE
+from ..runs.verdict import Verdict
+from ..subjects import subject_named
+from ..subjects.protocol import Subject
+from . import schemes  # noqa: F401 - it makes the names of mutants and recordings known
+from .judge import BUDGETS, hold
+
+
+@dataclass(frozen=True)
+class Named:
+    """A subject as users name it; ``like`` is the torch class in whose place it stands."""
+
+    name: str
+    like: str | None = None
+
+    def find(self) -> Subject:
+        """Import the subject."""
+        return subject_named(self.name, self.like)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a subject before it is held to anything.
+
+    ``problem`` says why it cannot be, ``status`` what its verdicts then are.
+    """
+
+    named: Named
+    cells: tuple[str, ...] = ("",)
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    options: Options = field(default_factory=Options)
+    version: str = ""
+    problem: str = ""
+    status: str = "not tested"
+
+    def checks(self, chosen: tuple[SubjectCheck, ...]) -> tuple[SubjectCheck, ...]:
+        """Return those of the checks that mean anything for it, the smoke check first."""
+        if self.problem:
+            return (check_named(SMOKE),)
+        return tuple(c for c in chosen if c.concerns(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Description:
+        """Read what to_json wrote."""
+        options = value["options"]
+        reasons = tuple((a, b) for a, b in options["reasons"])
+        return cls(
+            **value
+            | {
+                "named": Named(**value["named"]),
+                "cells": tuple(value["cells"]),
+                "dtypes": tuple(value["dtypes"]),
+                "options": Options(**options | {"reasons": reasons}),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """One check of one subject in one dtype, and how hard to try."""
+
+    named: Named
+    check: str
+    dtype: str
+    budget: str
+    seed: int
+    case: str | None = None
+    shrink: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Task:
+        """Read what to_json wrote."""
+        return cls(**value | {"named": Named(**value["named"])})
+
+    def unanswered(self, status: str, message: str, case: str = "") -> Verdict:
+        """Return the verdict where the subject's process gave none."""
+        check = check_named(self.check)
+        verdict = Verdict(
+            self.named.name, "", check.id, check.statement, [], self.dtype, self.seed,
+            status=status, message=message, case=case,
+        )  # fmt: skip
+        if case:
+            verdict.reproduce = reproduce(self.named, check.id, case)
+        return verdict
+
+
+def describe(named: Named) -> Description:
+    """Import a subject and ask what it offers."""
+    subject = named.find()
+    version = subject.version()
+    return Description(named, subject.cells, subject.dtypes, subject.options, version)
+
+
+def answer(task: Task, subject: Subject, on_case: Callable[[Case], None]) -> Verdict:
+    """Hold the subject to the task's check."""
+    verdict = hold(
+        subject,
+        check_named(task.check),
+        task.dtype,
+        budget=BUDGETS[task.budget],
+        seed_value=task.seed,
+        case=None if task.case is None else Case.from_json(task.case),
+        on_case=on_case,
+        shrink=task.shrink,
+    )
+    if verdict.reproduce:
+        verdict.reproduce = reproduce(task.named, verdict.check, verdict.case)
+    if task.check == SMOKE and verdict.status in ("crashed", "not supported"):
+        verdict.status = "not tested"
+        verdict.message = f"the layer does not run: {verdict.message}"
+    return verdict
+
+
+def reproduce(named: Named, check: str, case: str) -> str:
+    """Return the command that makes a failure again."""
+    like = f" --like {named.like}" if named.like else ""
+    return f"gatewise verify {named.name}{like} --check {check} --case '{case}'"

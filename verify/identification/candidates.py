@@ -1,0 +1,240 @@
+"""Every convention that could explain a layer's steps, ranked by how far it is from them.
+
+Biases and peepholes are 0 in the first round, so that the gates' order, the layouts and the
+functions are found without them, all orders at a time along two axes; then each array of vectors
+is found by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import permutations, product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..conventions import family
+from ..conventions.convention import CHOICES, GATES, RECURRENT_BIAS, Convention
+from .probe import Reading, Steps
+
+KEPT = 24
+"""Candidates of every round that are looked at more closely; right ones are far ahead."""
+
+RANKED = 1
+"""Rows of H units that are enough for ranking."""
+
+
+Found: TypeAlias = tuple[Array, Callable[[tuple[int, ...]], Convention]]
+"""Residuals for every order of W and of U, and the convention at a place among them."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an array of vectors is: ``bias``, ``peephole`` or ``unused``, and whose slices."""
+
+    kind: str
+    letters: str = ""
+    seen: str = "new"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A convention without biases, the reading of the arrays it goes with, the vectors' roles."""
+
+    reading: Reading
+    base: Convention
+    roles: Mapping[tuple[str, ...], Role]
+
+    @property
+    def convention(self) -> Convention:
+        """The whole convention: biases in the order of the arrays, unused ones left out."""
+        used = [r for r in self.roles.values() if r.kind == "bias"]
+        peephole = next((r for r in self.roles.values() if r.kind == "peephole"), None)
+        c = replace(self.base, bias=tuple(r.letters for r in used))
+        if peephole:
+            c = replace(c, peepholes=peephole.letters, output_peephole=peephole.seen)
+        return c
+
+    def slices(self, named: Mapping[str, Array]) -> dict[str, Array]:
+        """Return every slice by its name, biases added up."""
+        c, (W, U) = self.base, self.reading.weights(named)
+        found = {f"W_{g}": W[k] for k, g in enumerate(c.order)}
+        found |= {f"U_{g}": U[k] for k, g in enumerate(c.recurrent_order or c.order)}
+        if self.reading.R:
+            found["R"] = self.reading.projection(named)
+        for names, role in self.roles.items():
+            kind = "p" if role.kind == "peephole" else "b"
+            for letter, value in zip(role.letters, self.reading.vector(names, named), strict=False):
+                name = "b_hn" if letter == RECURRENT_BIAS else f"{kind}_{letter}"
+                found[name] = found[name] + value if name in found else value
+        for gate in c.letters:
+            found.setdefault(f"b_{gate}", 0.0)
+        if c.forget_offset and not c.coupled:
+            found["b_f"] = found["b_f"] + c.forget_offset
+        return found
+
+    def after(self, named: Mapping[str, Array], x: Array, before: Sequence[Array]) -> Array:
+        """Return the states after the steps, in the number system of the arguments."""
+        return family.step(self.convention, self.slices(named), x, tuple(before))
+
+
+def distance(got: Sequence[Array], want: Sequence[Array]) -> float:
+    """Return the largest difference of any state; inf where it is no number."""
+    worst = max(
+        float(np.max(np.abs(np.asarray(g, dtype=float) - w)))
+        for g, w in zip(got, want, strict=True)
+    )
+    return worst if np.isfinite(worst) else np.inf
+
+
+def structures(
+    cell_family: str, readings: Sequence[Reading], named: Mapping[str, Array], steps: Steps
+) -> list[Candidate]:
+    """Return the likeliest candidates for layers whose vectors are all 0, the best first."""
+    few = Steps(
+        steps.x[-RANKED:].astype(float),
+        tuple(s[-RANKED:].astype(float) for s in steps.before),
+        tuple(s[-RANKED:].astype(float) for s in steps.after),
+    )
+    find = {"lstm": _lstms, "gru": _grus, "rnn": _rnns}[cell_family]
+    plain = {name: np.asarray(array, dtype=float) for name, array in named.items()}
+    tried = [
+        (reading, residuals, conventions)
+        for reading in readings
+        for residuals, conventions in find(reading, plain, few)
+    ]
+    flat = np.stack([residuals for _, residuals, _ in tried])
+    flat[np.isnan(flat)] = np.inf
+    found = []
+    for k in np.argsort(flat, axis=None, kind="stable")[:KEPT]:
+        number, *where = (int(axis) for axis in np.unravel_index(k, flat.shape))
+        reading, _, conventions = tried[number]
+        base = replace(
+            conventions(tuple(where)),
+            layout=reading.layout,
+            recurrent_layout=_unless(reading.recurrent_layout, reading.layout),
+            projected=bool(reading.R),
+        )
+        found.append(Candidate(reading, base, {}))
+    return found
+
+
+def _unless(value: str, usual: str) -> str:
+    return "" if value == usual else value
+
+
+class _Sums:
+    """The gates' products with x and with h, for every order of W (axis 0) and of U (axis 1)."""
+
+    def __init__(
+        self, letters: str, reading: Reading, named: Mapping[str, Array], steps: Steps
+    ) -> None:
+        W, U = reading.weights(named)
+        self.letters, self.orders = letters, list(permutations(range(len(letters))))
+        places = np.array(self.orders)  # for every order, the place of each letter
+        xW = np.stack([steps.x @ block for block in W])
+        hU = np.stack([steps.before[0] @ block for block in U])
+        self.x = {g: xW[places[:, k]][:, None] for k, g in enumerate(letters)}
+        self.h = {g: hU[places[:, k]][None] for k, g in enumerate(letters)}
+        self.U = {g: np.stack(U)[places[:, k]][None] for k, g in enumerate(letters)}
+
+    def at(self, base: Convention, offsets: Array, where: tuple[int, ...]) -> Convention:
+        """Return the convention with the orders and the forget offset of a place."""
+        upper, lower = (self._stored(self.orders[k]) for k in where)
+        offset = float(offsets[where])
+        recurrent = _unless(lower, upper)
+        return replace(base, order=upper, recurrent_order=recurrent, forget_offset=offset)
+
+    def _stored(self, places: Sequence[int]) -> str:
+        return "".join(g for _, g in sorted(zip(places, self.letters, strict=True)))
+
+
+def _worst(got: Array, want: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.abs(got - want).max(axis=(-2, -1))
+
+
+def _fields(names: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
+def _rnns(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
+    sums = _Sums("a", reading, named, steps)
+    for candidate in CHOICES["candidate"]:
+        base = Convention("rnn", "a", candidate=candidate)
+        h = family.activation(candidate)(sums.x["a"] + sums.h["a"])
+        yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros((1, 1)))
+
+
+def _grus(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
+    sums = _Sums("rzn", reading, named, steps)
+    names = ("reset", "update", "gate", "candidate")
+    for values in product(*(CHOICES[name] for name in names)):
+        base = Convention("gru", "rzn", **_fields(names, values))
+        h = family.gru(base, sums.x, sums.h, steps.before[0], None, lambda rh: rh @ sums.U["n"])
+        yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros(h.shape[:2]))
+
+
+def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
+    letters = GATES["lstm"] if reading.gates == len(GATES["lstm"]) else "igo"
+    sums = _Sums(letters, reading, named, steps)
+    whole = {g: sums.x[g] + sums.h[g] for g in letters}
+    names = ("gate", "candidate", "output")
+    for values in product(*(CHOICES[name] for name in names)):
+        base = Convention("lstm", letters, coupled="f" not in letters, **_fields(names, values))
+        shifted, offsets = dict(whole), np.zeros(whole["i"].shape[:2])
+        if "f" in letters:
+            offsets = _offsets(base, whole, steps)
+            shifted["f"] = whole["f"] + offsets[..., None, None]
+        h, c = family.lstm(base, shifted, {}, steps.before[1])
+        h = h @ reading.projection(named) if reading.R else h
+        residuals = np.maximum(_worst(h, steps.after[0]), _worst(c, steps.after[1]))
+
+        yield residuals, partial(sums.at, base, offsets)
+
+
+def _offsets(base: Convention, sums: Mapping[str, Array], steps: Steps) -> Array:
+    """Return, for every candidate, the constant that f's sum lacks: c' = f c + i g solved."""
+    gate = family.activation(base.gate)
+    written = gate(sums["i"]) * family.activation(base.candidate)(sums["g"])
+    with np.errstate(all="ignore"):
+        f = (steps.after[1] - written) / steps.before[1]
+        if base.gate in family.SLOPES:
+            needed = np.where((f > 0) & (f < 1), (f - 0.5) / family.SLOPES[base.gate], np.nan)
+        else:
+            needed = np.log(f / (1 - f))
+        lacking = needed - sums["f"]
+    lacking = np.where(np.isfinite(lacking), lacking, 0.0)
+    return np.median(lacking, axis=(-2, -1))
+
+
+def with_role(candidate: Candidate, names: tuple[str, ...], role: Role) -> Candidate:
+    """Return the candidate in which one array of vectors has that role."""
+    return replace(candidate, roles={**candidate.roles, names: role})
+
+
+def roles(candidate: Candidate, count: int) -> Iterator[Role]:
+    """Yield what an array of ``count`` slices (H,) may be."""
+    c = candidate.base
+    yield Role("unused")
+    for letters in permutations(c.letters + c.recurrent_bias, min(count, 4)):
+        yield Role("bias", "".join(letters))
+    if c.family == "lstm":
+        for letters in permutations("io" if c.coupled else "ifo", count):
+            seen = CHOICES["output_peephole"] if "o" in letters else ("new",)
+            yield from (Role("peephole", "".join(letters), each) for each in seen)
+
+
+def ranked_roles(
+    candidate: Candidate, names: tuple[str, ...], named: Mapping[str, Array], steps: Steps
+) -> list[Candidate]:
+    """Return the candidate with every role of an array, the best first; the others are 0."""
+    count = candidate.reading.vectors[names]
+    found = []
+    for role in roles(candidate, count):
+        tried = with_role(candidate, names, role)
+        found.append((distance(tried.after(named, steps.x, steps.before), steps.after), tried))
+    return [tried for _, tried in sorted(found, key=lambda pair: pair[0])]

@@ -1,0 +1,525 @@
+"""Wrong layers that the catalogue does not have, to see whether the diagnosis says so.
+
+Each is a function that changes a ``Workshop``, as mutants are. None is a mutant, nor two together,
+nor another order of gates, nor an array that is not read: a diagnosis that names one of those is
+a wrong story. Here are equations and parameters; ``unknown_mistakes_around`` has the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference.cell import Gates, State
+from ...reference.cells.gru import state_keeps_old, state_takes_new
+from ...reference.cells.lstm import cell_state, hidden_state
+from ...reference.functions import Array, minimum, sigmoid, switch, tanh
+from ...reference.parameters import Parameters
+from ..numbers.tape import instead, plain, rearranged
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from . import Change, Mutant
+from .gradient import after_step_vjp
+from .parts import Gate, changed, gate, gru_step, pre_activation, reads, with_gates
+from .state import given_states
+from .workshop import At, Workshop
+
+Function = Callable[[Array], Array]
+
+_found: list[Mutant] = []
+
+
+def mistake(cell: str, needs: tuple[str, ...] = ()) -> Callable[[Change], Change]:
+    """Note the decorated change, whose docstring is the statement; its id is its name."""
+
+    def note(change: Change) -> Change:
+        statement = (change.__doc__ or "").strip()
+        _found.append(Mutant(change.__name__, statement, change, (cell,), needs=needs))
+        return change
+
+    return note
+
+
+def affine(p: Parameters, letter: str, x: Array, h: Array) -> Array:
+    """Return x W + h U + b of one gate."""
+    W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
+    return x @ W + h @ U + b
+
+
+def rnn(layer: Workshop, squash: Function, finish: Callable[[Array, Array], Array]) -> None:
+    """Let an RNN squash otherwise, and make its state of what was squashed and the old one."""
+    layer.step = lambda at, p, x, s: (finish(squash(affine(p, "a", x, s[0])), s[0]),)
+
+
+def new_alone(new: Array, old: Array) -> Array:
+    """Return the new state, as an RNN does."""
+    return new
+
+
+def lstm(
+    layer: Workshop,
+    *,
+    gate: Gate = gate,
+    squash: Function = tanh,
+    blend: Callable[[Array, Array, Array, Array], Array] = cell_state,
+    show: Callable[[Array, Array], Array] = hidden_state,
+) -> None:
+    """Put another gate, candidate, cell state or output into an LSTM, with peepholes or without."""
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        h, c = state
+        f, i = gate(p, "f", x, h, c), gate(p, "i", x, h, c)
+        c_new = blend(f, c, i, squash(affine(p, "g", x, h)))
+        return show(gate(p, "o", x, h, c_new), c_new), c_new
+
+    layer.step = step
+
+
+def softly(s: Array) -> Array:
+    """Return s / (1 + |s|)."""
+    return s / (1 + switch(s, -s, s))
+
+
+@mistake("rnn")
+def softsign(layer: Workshop) -> None:
+    """The activation is softsign, s / (1 + |s|), not tanh."""
+    rnn(layer, softly, new_alone)
+
+
+@mistake("rnn")
+def scaled_tanh(layer: Workshop) -> None:
+    """The state is 1.7159 tanh(2 s / 3)."""
+    rnn(layer, lambda s: 1.7159 * tanh(s * (2 / 3)), new_alone)
+
+
+@mistake("rnn")
+def rational_tanh(layer: Workshop) -> None:
+    """The tanh is its rational approximation s (27 + s^2) / (27 + 9 s^2)."""
+    rnn(layer, lambda s: s * (27 + s * s) / (27 + 9 * s * s), new_alone)
+
+
+@mistake("lstm")
+def hard_tanh(layer: Workshop) -> None:
+    """The candidate is clip(s, -1, 1)."""
+    lstm(layer, squash=lambda s: -minimum(-minimum(s, 1 + 0 * s), 1 + 0 * s))
+
+
+@mistake("lstm")
+def flatter_sigmoid(layer: Workshop) -> None:
+    """Gates are sigmoid(0.9 s)."""
+    lstm(layer, gate=lambda p, k, x, h, c: sigmoid(0.9 * pre_activation(p, k, x, h, c)))
+
+
+@mistake("lstm-peephole")
+def sigmoid_of_softsign(layer: Workshop) -> None:
+    """Gates are (1 + softsign(s)) / 2."""
+    lstm(layer, gate=lambda p, k, x, h, c: 0.5 + 0.5 * softly(pre_activation(p, k, x, h, c)))
+
+
+@mistake("lstm")
+def decaying_cell_state(layer: Workshop) -> None:
+    """The cell state decays: c' = f c + i g - 0.01 c."""
+    lstm(layer, blend=lambda f, c, i, g: f * c + i * g - 0.01 * c)
+
+
+@mistake("lstm")
+def no_tanh_at_the_output(layer: Workshop) -> None:
+    """The output is h = o c, without tanh."""
+    lstm(layer, show=lambda o, c: o * c)
+
+
+@mistake("lstm-peephole")
+def tanh_around_the_output(layer: Workshop) -> None:
+    """The output is h = tanh(o c), not o tanh(c)."""
+    lstm(layer, show=lambda o, c: tanh(o * c))
+
+
+@mistake("lstm")
+def forget_gate_reads_the_state_before_last(layer: Workshop) -> None:
+    """The forget gate reads h of two steps ago."""
+    before: dict[tuple[int, int], Array] = {}
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        h, c = state
+        late = before.get((at.level, at.direction), h) if at.t else h
+        before[at.level, at.direction] = h
+        i, o = gate(p, "i", x, h, c), gate(p, "o", x, h, c)
+        c_new = cell_state(gate(p, "f", x, late, c), c, i, tanh(affine(p, "g", x, h)))
+        return hidden_state(o, c_new), c_new
+
+    layer.step = step
+
+
+@mistake("lstm-peephole")
+def peepholes_see_a_squashed_state(layer: Workshop) -> None:
+    """Peepholes read tanh(c)."""
+    lstm(layer, gate=lambda p, k, x, h, c: gate(p, k, x, h, tanh(c)))
+
+
+@mistake("lstm")
+def half_a_forget_bias(layer: Workshop) -> None:
+    """1/2 is added to the bias of the forget gate."""
+    reads(layer, lambda p: with_gates(p, b_f=p.b_f + 0.5))
+
+
+@mistake("rnn")
+def leaky_state(layer: Workshop) -> None:
+    """The state leaks: h' = 0.9 tanh(s) + 0.1 h."""
+    rnn(layer, tanh, lambda new, old: 0.9 * new + 0.1 * old)
+
+
+@mistake("gru")
+def squared_update_gate(layer: Workshop) -> None:
+    """The update gate is squared before it is used."""
+
+    def squared(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        right = gate(p, letter, x, h, c)
+        return right * right if letter == "z" else right
+
+    layer.step = lambda at, p, x, s: gru_step("gru", p, x, s, gate=squared)
+
+
+@mistake("gru")
+def reset_of_everything(layer: Workshop) -> None:
+    """The reset gate multiplies the candidate's input as well: n = tanh(r (x W + h U + b))."""
+    layer.step = lambda at, p, x, s: gru_step(
+        "gru", p, x, s, candidate=lambda p, x, h, r: tanh(r * (affine(p, "n", x, h) + p.b_hn))
+    )
+
+
+@mistake("gru-takes-new")
+def reset_gate_of_the_other_polarity(layer: Workshop) -> None:
+    """1 - r stands for r."""
+    reads(layer, lambda p: with_gates(p, W_r=-p.W_r, U_r=-p.U_r, b_r=-p.b_r))
+
+
+@mistake("gru-keeps-old")
+def update_gate_reads_the_reset_state(layer: Workshop) -> None:
+    """The update gate reads r h, not h."""
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        (h,) = state
+        r = gate(p, "r", x, h, h)
+        return (state_keeps_old(gate(p, "z", x, r * h, h), tanh(affine(p, "n", x, r * h)), h),)
+
+    layer.step = step
+
+
+@mistake("gru-takes-new")
+def update_gate_of_the_mean_unit(layer: Workshop) -> None:
+    """All units share one update gate, the mean over them."""
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        (h,) = state
+        r, z = gate(p, "r", x, h, h), gate(p, "z", x, h, h)
+        mean = z @ np.full((layer.case.H, layer.case.H), 1 / layer.case.H, z.dtype)
+        return (state_takes_new(mean, tanh(affine(p, "n", x, r * h)), h),)
+
+    layer.step = step
+
+
+@mistake("lstm")
+def input_weights_scaled(layer: Workshop) -> None:
+    """W is divided by the square root of H."""
+    reads(layer, lambda p: changed(p, W=p.W * layer.case.H**-0.5))
+
+
+@mistake("rnn")
+def recurrent_weights_symmetrised(layer: Workshop) -> None:
+    """U is replaced by the mean of U and its transpose."""
+    reads(layer, lambda p: changed(p, U=0.5 * p.U + 0.5 * transposed(p.U)))
+
+
+def transposed(U: Array) -> Array:
+    """Return U transposed, gate by gate."""
+    return rearranged(U, lambda a: a.swapaxes(1, 2))
+
+
+@mistake("gru")
+def diagonal_zeroed(layer: Workshop) -> None:
+    """No unit reads its own old state through U: its diagonal counts as 0."""
+    reads(layer, lambda p: changed(p, U=p.U * (1 - np.eye(layer.case.H, dtype=p.U.dtype))))
+
+
+@mistake("rnn")
+def bias_times_step(layer: Workshop) -> None:
+    """At step t the bias is added t + 1 times."""
+    right = layer.step
+    layer.step = lambda at, p, x, s: right(at, changed(p, b=p.b * (at.t + 1)), x, s)
+
+
+@mistake("gru-keeps-old")
+def candidate_weights_transposed(layer: Workshop) -> None:
+    """U of the candidate alone is transposed."""
+    reads(layer, lambda p: with_gates(p, U_n=rearranged(p.U_n, np.transpose)))
+
+
+@mistake("lstm")
+def weights_rounded(layer: Workshop) -> None:
+    """W is rounded to multiples of 1/64."""
+    reads(layer, lambda p: changed(p, W=instead(p.W, np.round(plain(p.W) * 64) / 64)))
+
+
+@mistake("lstm-peephole")
+def peepholes_of_the_next_unit(layer: Workshop) -> None:
+    """Every unit uses the peepholes of the unit before it."""
+    reads(layer, lambda p: changed(p, p=rearranged(p.p, lambda a: np.roll(a, 1, axis=-1))))
+
+
+# Unknown mistakes around the equations: sequences, states, gradients, training, calls.
+
+
+@mistake("rnn")
+def every_third_step_skipped(layer: Workshop) -> None:
+    """Every third step leaves the state as it is."""
+    right = layer.step
+    layer.step = lambda at, p, x, s: s if at.t % 3 == 2 else right(at, p, x, s)
+
+
+@mistake("lstm", needs=("lengths",))
+def rows_end_two_steps_early(layer: Workshop) -> None:
+    """Every row ends two steps before its length."""
+    layer.read_lengths = lambda lengths: None if lengths is None else np.maximum(lengths - 2, 0)
+
+
+@mistake("gru")
+def mean_over_neighbours(layer: Workshop) -> None:
+    """Every step reads the mean of its input and the one before."""
+    _reading(layer, lambda x: np.concatenate([x[:1], 0.5 * x[1:] + 0.5 * x[:-1]]))
+
+
+@mistake("lstm-peephole")
+def inputs_one_step_late(layer: Workshop) -> None:
+    """Every step reads the input of the step before it, the first one zeros."""
+    _reading(layer, lambda x: np.concatenate([0 * x[:1], x[:-1]]))
+
+
+def _reading(layer: Workshop, function: Callable[[Array], Array]) -> None:
+    right = layer.unroll
+    layer.unroll = lambda at, p, x: right(at, p, function(x) if len(x) else x)
+
+
+@mistake("rnn")
+def first_step_twice(layer: Workshop) -> None:
+    """The first step is made twice."""
+    right = layer.step
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        return right(at, p, x, right(at, p, x, state) if at.t == 0 else state)
+
+    layer.step = step
+
+
+@mistake("gru-takes-new")
+def outputs_averaged_in_time(layer: Workshop) -> None:
+    """An output is the mean of the new state and the old one."""
+    right = layer.show
+    layer.show = lambda at, new, old: right(at, (0.5 * new[0] + 0.5 * old[0], *new[1:]), old)
+
+
+@mistake("gru-keeps-old", needs=("layers",))
+def upper_levels_run_backwards(layer: Workshop) -> None:
+    """Every other level reads its input last step first."""
+    right = layer.unroll
+
+    def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        if at.level % 2 == 0:
+            return right(at, p, x)
+        y, final = right(at, p, layer.turn(1, x, at.lengths))
+        return layer.turn_back(1, y, at.lengths), final
+
+    layer.unroll = unroll
+
+
+@mistake("rnn")
+def half_the_initial_state(layer: Workshop) -> None:
+    """The initial state is read times 1/2."""
+    given_states(layer, lambda state: tuple(0.5 * s for s in state))
+
+
+@mistake("lstm")
+def initial_states_exchanged(layer: Workshop) -> None:
+    """The initial h is read as c, and c as h; final states come as they should."""
+    given_states(layer, lambda state: state[::-1])
+
+
+@mistake("gru-keeps-old")
+def default_state_of_tenths(layer: Workshop) -> None:
+    """Without an initial state, every unit starts at 0.1."""
+    right = layer.read_state
+    layer.read_state = lambda state, x: tuple(s + 0.1 * (state is None) for s in right(state, x))
+
+
+@mistake("gru")
+def final_state_averaged(layer: Workshop) -> None:
+    """The final state is the mean over rows' own and the initial one."""
+    write = layer.write
+
+    def averaged(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
+        given = layer.given.state
+        if given is not None:
+            final = tuple(0.5 * f + 0.5 * s for f, s in zip(final, given, strict=True))
+        return write(y, final, lengths)
+
+    layer.write = averaged
+
+
+@mistake("lstm")
+def flat_slope_of_the_sigmoid(layer: Workshop) -> None:
+    """The slope of the sigmoid counts as 1/4 on the way back."""
+
+    def flat(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        s = pre_activation(p, letter, x, h, c)
+        return instead(s, sigmoid(plain(s)), lambda d: d / 4)
+
+    lstm(layer, gate=flat)
+
+
+def _after(layer: Workshop, spoil: Callable[[Pulled], Pulled]) -> None:
+    right = layer.give_gradients
+    layer.give_gradients = lambda pulled, given: right(spoil(pulled), given)
+
+
+@mistake("gru")
+def recurrent_gradient_times_steps(layer: Workshop) -> None:
+    """The gradient of U is multiplied by the number of steps."""
+
+    def spoil(pulled: Pulled) -> Pulled:
+        T = len(pulled.x)
+        named = {k: d * T if k[0] == "U" else d for k, d in pulled.parameters.items()}
+        return replace(pulled, parameters=named)
+
+    _after(layer, spoil)
+
+
+@mistake("rnn")
+def last_input_gradient_doubled(layer: Workshop) -> None:
+    """The gradient of the last step's x is twice what it should be."""
+    _after(layer, lambda p: replace(p, x=np.concatenate([p.x[:-1], 2 * p.x[-1:]])))
+
+
+@mistake("lstm")
+def cotangents_damped(layer: Workshop) -> None:
+    """The cotangents of the states are multiplied by 0.99 at every step back."""
+    after_step_vjp(layer, lambda at, dp, dx, d: (dp, dx, tuple(0.99 * s for s in d)))
+
+
+@mistake("gru-takes-new")
+def no_gradient_of_the_candidates_bias(layer: Workshop) -> None:
+    """The gradient of the candidate's bias is 0."""
+    kept = np.array([1.0, 1.0, 0.0])[:, None]
+    after_step_vjp(layer, lambda at, dp, dx, d: (changed(dp, b=dp.b * kept), dx, d))
+
+
+@mistake("gru-keeps-old")
+def last_row_not_summed(layer: Workshop) -> None:
+    """The gradient of W leaves out the last row of the batch, where there are more."""
+    right = layer.step_vjp
+
+    def vjp(
+        at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
+    ) -> tuple[Parameters, Array, State]:
+        dp, dx, d_old = right(at, p, x, state, gates, new, d)
+        if len(x) == 1:
+            return dp, dx, d_old
+        seen = tuple(np.concatenate([a[:-1], 0 * a[-1:]]) for a in d)
+        fewer, _, _ = right(at, p, x, state, gates, new, seen)
+        return changed(dp, W=fewer.W), dx, d_old
+
+    layer.step_vjp = vjp
+
+
+@mistake("gru")
+def no_gradient_through_the_reset_gate(layer: Workshop) -> None:
+    """No cotangent passes through the reset gate."""
+
+    def closed(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+        right = gate(p, letter, x, h, c)
+        return instead(right, plain(right), lambda d: 0 * d) if letter == "r" else right
+
+    layer.step = lambda at, p, x, s: gru_step("gru", p, x, s, gate=closed)
+
+
+@mistake("lstm-peephole")
+def peephole_gradients_of_the_first_step(layer: Workshop) -> None:
+    """The gradients of the peepholes count the first step alone."""
+    after_step_vjp(layer, lambda at, dp, dx, d: (changed(dp, p=dp.p * (at.t == 0)), dx, d))
+
+
+@mistake("rnn", needs=("layers", "dropout"))
+def dropout_of_the_input(layer: Workshop) -> None:
+    """In training, the input of the lowest level is dropped like that of the others."""
+    right = layer.run
+    layer.run = lambda inputs: right(replace(inputs, x=layer.drop(inputs.x)))
+
+
+@mistake("gru", needs=("layers", "dropout"))
+def kept_scaled_twice(layer: Workshop) -> None:
+    """What is kept in training is divided by (1 - p)^2."""
+    right = layer.mask
+
+    def mask(shape: tuple[int, ...]) -> Array:
+        rate = layer.case.dropout
+        return right(shape) / (1 - rate if rate < 1 else 1)
+
+    layer.mask = mask
+
+
+@mistake("lstm")
+def larger_weights_in_training(layer: Workshop) -> None:
+    """In training, W is one hundredth larger."""
+    right = layer.step
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        return right(at, changed(p, W=p.W * 1.01) if layer.training else p, x, state)
+
+    layer.step = step
+
+
+@mistake("lstm")
+def weights_one_call_late(layer: Workshop) -> None:
+    """Every call uses the weights of the call before it."""
+    right = layer.read_parameters
+    last: dict[str, Array] = {}
+
+    def read(named: Mapping[str, Array]) -> Sequence[Parameters]:
+        late = {name: last.get(name, np.array(plain(a))) for name, a in named.items()}
+        last.update({name: np.array(plain(a)) for name, a in named.items()})
+        return right({name: instead(a, late[name]) for name, a in named.items()})
+
+    layer.read_parameters = read
+
+
+@mistake("rnn")
+def bias_grows_with_calls(layer: Workshop) -> None:
+    """The bias is one thousandth larger at every call."""
+    right = layer.run
+    calls: list[None] = []
+
+    def run(inputs: Inputs) -> Result:
+        calls.append(None)
+        larger = 1 + (len(calls) - 1) / 1000
+        named = {n: a * larger if n[0] == "b" else a for n, a in inputs.parameters.items()}
+        return right(replace(inputs, parameters=named))
+
+    layer.run = run
+
+
+@mistake("gru")
+def gradients_add_up(layer: Workshop) -> None:
+    """The gradients of parameters are added to those of the pull before, which stay."""
+    right = layer.give_gradients
+    sums: dict[str, Array] = {}
+
+    def give(pulled: Pulled, given: Cotangents) -> Pulled:
+        for name, d in pulled.parameters.items():
+            sums[name] = sums[name] + d if name in sums else d
+        return right(replace(pulled, parameters=dict(sums)), given)
+
+    layer.give_gradients = give
+
+
+def unknown_mistakes() -> tuple[Mutant, ...]:
+    """Return all of them."""
+    return tuple(_found)

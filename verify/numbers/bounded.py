@@ -1,0 +1,291 @@
+"""``Bounded``: a number system that carries a rigorous bound of its own rounding error.
+
+A Bounded array is a midpoint (float64) and a bound with this promise: the *exact* result, and
+every result that an implementation may *compute* in the given arithmetic from the same data, lie
+within the bound of the midpoint. It is ball arithmetic, widened after each operation by what that
+operation may round (Wilkinson 1963; Higham 2002, ch. 3), so the equations of the reference, run on
+Bounded numbers, yield the tolerance for comparing anybody's result with the reference's.
+
+Implementations differ in the order in which they add: one product or two, bias first or last,
+FMA or not. A sum therefore stays *open*: it keeps the sum of its terms' magnitudes (``mass``) and
+the number of roundings a term may meet (``roundings``), and further additions join it. It is
+closed, at the cost of γ_n times the mass, when something other than an addition uses it. That
+covers every order of summation (Higham 2002, sec. 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from ...reference import functions
+from ...reference.functions import Array
+from .arithmetic import ACTIVATION_UNITS, FLOAT64_ROUNDOFF, Arithmetic
+
+OWN_ROUNDING = 1 + 1e-10
+"""Covers the rounding of the bound itself: sums of up to 1e5 non-negative float64 terms."""
+
+
+class Bounded(NDArrayOperatorsMixin):
+    """Midpoints, and bounds on how far exact and computed values may lie from them."""
+
+    def __init__(
+        self,
+        value: Array,
+        error: Array,
+        arithmetic: Arithmetic,
+        mass: Array | None = None,
+        roundings: float = 0,
+    ) -> None:
+        """Take midpoints and their settled error; ``mass`` and ``roundings`` describe an open sum.
+
+        A closed value counts as a sum of one term, itself.
+        """
+        self.value = np.asarray(value, dtype=np.float64)
+        self.error = np.broadcast_to(np.asarray(error, dtype=np.float64), self.value.shape)
+        self.arithmetic = arithmetic
+        self.mass = np.abs(self.value) + self.error if mass is None else mass
+        self.roundings = roundings
+
+    @classmethod
+    def exact(cls, value: Array, arithmetic: Arithmetic) -> Bounded:
+        """Return numbers that are given, not computed: their bound is 0."""
+        return cls(value, 0.0, arithmetic)
+
+    @property
+    def bound(self) -> Array:
+        """The bound, float64, of the shape of ``value``; inf where nothing can be said."""
+        rounding = self.arithmetic.gamma(self.roundings)
+        with np.errstate(invalid="ignore", over="ignore"):
+            open_sum = rounding * self.mass + self.roundings * self.arithmetic.tiny
+            bound = (self.error + open_sum) * OWN_ROUNDING
+            representable = self.mass + bound <= self.arithmetic.largest  # every partial sum
+        return np.where(representable, bound, np.inf)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the midpoints."""
+        return self.value.dtype
+
+    @property
+    def T(self) -> Bounded:  # noqa: N802 - as ndarray calls it
+        """The transposed array."""
+        return self._rearranged(np.transpose)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, key: Any) -> Bounded:
+        return self._rearranged(lambda array: array[key])
+
+    def reshape(self, *shape: int) -> Bounded:
+        """Return the same numbers in another shape."""
+        return self._rearranged(lambda array: array.reshape(*shape))
+
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Bounded:
+        """Return the sum, in any order, over an axis or over everything."""
+        count = self.value.size if axis is None else self.value.shape[axis]
+        summed = self._rearranged(lambda array: array.sum(axis=axis, keepdims=keepdims))
+        summed.roundings += max(count - 1, 0)
+        return summed
+
+    def _rearranged(self, function: Callable[[Array], Array]) -> Bounded:
+        parts = (function(np.asarray(a)) for a in (self.value, self.error, self.mass))
+        value, error, mass = parts
+        return Bounded(value, error, self.arithmetic, mass, self.roundings)
+
+    def __repr__(self) -> str:
+        return f"Bounded({self.value!r} ± {self.bound!r}, {self.arithmetic.name})"
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        rule = UFUNCS.get(ufunc)
+        if rule is None or method != "__call__" or kwargs:
+            return NotImplemented  # e.g. np.maximum: unsound on a ball, see functions.switch
+        with np.errstate(all="ignore"):
+            return rule(*(_bounded(x, self.arithmetic) for x in inputs))
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if function in (np.stack, np.concatenate):
+            arrays = [_bounded(x, self.arithmetic) for x in args[0]]
+            return _joined(arrays, lambda parts: function(parts, *args[1:], **kwargs))
+        if function is np.where and len(args) == 3:
+            arrays = [_bounded(x, self.arithmetic) for x in args[1:]]
+            return _joined(arrays, lambda parts: np.where(args[0], *parts))
+        return NotImplemented
+
+
+def _bounded(x: Any, arithmetic: Arithmetic) -> Bounded:
+    return x if isinstance(x, Bounded) else Bounded.exact(x, arithmetic)
+
+
+def _joined(arrays: Sequence[Bounded], function: Callable[[list[Array]], Array]) -> Bounded:
+    parts = [[np.asarray(getattr(a, name)) for a in arrays] for name in ("value", "error", "mass")]
+    value, error, mass = (function(part) for part in parts)
+    return Bounded(value, error, arrays[0].arithmetic, mass, max(a.roundings for a in arrays))
+
+
+def _rounded(value: Array, propagated: Array, arithmetic: Arithmetic) -> Bounded:
+    """Close an operation: one rounding of anything within ``propagated`` of ``value``."""
+    rounding = arithmetic.gamma(1) * (np.abs(value) + propagated) + arithmetic.tiny
+    error = (propagated + rounding) * OWN_ROUNDING
+    return Bounded(value, np.where(np.isnan(error), np.inf, error), arithmetic)
+
+
+def _add(a: Bounded, b: Bounded) -> Bounded:
+    mass = np.add(a.mass, b.mass)
+    roundings = a.roundings + b.roundings + 1
+    return Bounded(a.value + b.value, a.error + b.error, a.arithmetic, mass, roundings)
+
+
+def _negative(a: Bounded) -> Bounded:
+    return Bounded(-a.value, a.error, a.arithmetic, a.mass, a.roundings)
+
+
+def _subtract(a: Bounded, b: Bounded) -> Bounded:
+    return _add(a, _negative(b))
+
+
+def _multiply(a: Bounded, b: Bounded) -> Bounded:
+    a_bound, b_bound = a.bound, b.bound
+    propagated = np.abs(a.value) * b_bound + a_bound * np.abs(b.value) + a_bound * b_bound
+    return _rounded(a.value * b.value, propagated, a.arithmetic)
+
+
+def _divide(a: Bounded, b: Bounded) -> Bounded:
+    value = a.value / b.value
+    least = np.abs(b.value) - b.bound
+    propagated = (a.bound + np.abs(value) * b.bound) / np.where(least > 0, least, np.nan)
+    return _rounded(value, np.where(np.isnan(propagated), np.inf, propagated), a.arithmetic)
+
+
+def _matmul(a: Bounded, b: Bounded) -> Bounded:
+    """An open sum of n products, each rounded once; operands rounded first if so declared."""
+    a_bound, b_bound = a.bound, b.bound
+    a_size, b_size = np.abs(a.value), np.abs(b.value)
+    propagated = a_size @ b_bound + a_bound @ (b_size + b_bound)
+    mass = (a_size + a_bound) @ (b_size + b_bound)
+    first = a.arithmetic.product_roundoff
+    error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
+    roundings = a.arithmetic.roundings(a.value.shape[-1])
+    return Bounded(a.value @ b.value, error, a.arithmetic, mass * OWN_ROUNDING, roundings)
+
+
+def _activation(value: Array, slope: Array, span: float, a: Bounded) -> Bounded:
+    """An activation with values in a span: its slope times the bound, and its own error."""
+    propagated = np.minimum(np.where(slope == 0, 0.0, slope * a.bound), span)
+    own = a.arithmetic.activation + a.arithmetic.tiny
+    if a.arithmetic.inner_roundoff:
+        own = own + a.arithmetic.gamma(1) * (np.abs(value) + propagated + own)
+    return Bounded(value, (propagated + own) * OWN_ROUNDING, a.arithmetic)
+
+
+def _nearest_zero(a: Bounded) -> Array:
+    return np.maximum(np.abs(a.value) - a.bound, 0.0)
+
+
+def _tanh(a: Bounded) -> Bounded:
+    steepest = 1 / np.cosh(np.minimum(_nearest_zero(a), 300.0)) ** 2
+    return _activation(np.tanh(a.value), steepest, 2.0, a)
+
+
+def _sigmoid(a: Bounded) -> Bounded:
+    steepest = 0.25 / np.cosh(np.minimum(_nearest_zero(a), 600.0) / 2) ** 2
+    return _activation(functions.sigmoid(a.value), steepest, 1.0, a)
+
+
+def _arctanh(a: Bounded) -> Bounded:
+    """Enclose every c whose tanh, computed with its own error, may have been ``a``."""
+    error = a.bound + ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF)
+    outermost = np.abs(a.value) + error
+    steepest = 1 / np.where(outermost < 1, 1 - outermost**2, np.nan)
+    value = np.arctanh(np.clip(a.value, -1, 1))
+    propagated = np.where(np.isnan(steepest), np.inf, steepest * error)
+    return _rounded(np.where(np.isfinite(value), value, 0.0), propagated, a.arithmetic)
+
+
+def _exp(a: Bounded) -> Bounded:
+    value = np.exp(a.value)
+    propagated = value * np.expm1(a.bound)
+    own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) * (value + propagated)
+    return Bounded(value, (propagated + own + a.arithmetic.tiny) * OWN_ROUNDING, a.arithmetic)
+
+
+def _log(a: Bounded) -> Bounded:
+    value = np.log(a.value)
+    propagated = -np.log1p(-np.minimum(a.bound / np.abs(a.value), 1.0))
+    return _rounded(value, propagated + ACTIVATION_UNITS * a.arithmetic.gamma(1), a.arithmetic)
+
+
+def _sqrt(a: Bounded) -> Bounded:
+    value = np.sqrt(np.maximum(a.value, 0.0))
+    propagated = np.where(value > 0, a.bound / np.where(value > 0, value, 1), np.sqrt(a.bound))
+    return _rounded(value, propagated, a.arithmetic)
+
+
+UFUNCS: dict[Any, Callable[..., Bounded]] = {
+    np.add: _add,
+    np.subtract: _subtract,
+    np.negative: _negative,
+    np.multiply: _multiply,
+    np.true_divide: _divide,
+    np.matmul: _matmul,
+    np.tanh: _tanh,
+    np.arctanh: _arctanh,
+    np.exp: _exp,
+    np.log: _log,
+    np.sqrt: _sqrt,
+}
+
+
+@functions.sigmoid.register
+def _(s: Bounded) -> Bounded:
+    with np.errstate(all="ignore"):
+        return _sigmoid(s)
+
+
+@functions.midpoint.register
+def _(x: Bounded) -> Array:
+    return x.value
+
+
+@functions.zeros.register
+def _(like: Bounded, shape: tuple[int, ...]) -> Bounded:
+    return Bounded.exact(np.zeros(shape), like.arithmetic)
+
+
+@functions.switch.register
+def _(s: Bounded, below: Array, above: Array) -> Bounded:
+    """Choose a side where the sign of s is certain, else return the hull of both."""
+    with np.errstate(all="ignore"):
+        return _switch(s, _bounded(below, s.arithmetic), _bounded(above, s.arithmetic))
+
+
+def _switch(s: Bounded, low: Bounded, high: Bounded) -> Bounded:
+    negative, certain = s.value < 0, (s.value + s.bound < 0) | (s.value - s.bound >= 0)
+    middle = (low.value + high.value) / 2
+    reach = np.abs(low.value - middle) + low.bound, np.abs(high.value - middle) + high.bound
+    value = np.where(certain, np.where(negative, low.value, high.value), middle)
+    one_side = np.where(negative, low.bound, high.bound)
+    hull = np.maximum(*reach) * OWN_ROUNDING
+    return Bounded(value, np.where(certain, one_side, hull), s.arithmetic)
+
+
+@functions.floor.register
+def _(s: Bounded) -> Bounded:
+    low, high = np.floor(s.value - s.bound), np.floor(s.value + s.bound)
+    return Bounded((low + high) / 2, (high - low) / 2, s.arithmetic)

@@ -1,0 +1,136 @@
+"""``Dual``: a number and its derivative along one direction, both of any number system.
+
+The equations, run on duals of ``Bounded`` numbers, yield the Jacobian-vector product and a bound
+on its rounding error (forward-mode differentiation; Griewank & Walther 2008, ch. 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from ...reference import functions
+from ...reference.functions import Array
+
+
+class Dual(NDArrayOperatorsMixin):
+    """An array ``value`` and its derivative ``tangent``, of the same shape and number system."""
+
+    def __init__(self, value: Array, tangent: Array) -> None:
+        self.value, self.tangent = value, tangent
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        shape: tuple[int, ...] = self.value.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        dtype: np.dtype[Any] = self.value.dtype
+        return dtype
+
+    @property
+    def T(self) -> Dual:  # noqa: N802 - as ndarray calls it
+        """The transposed array."""
+        return Dual(self.value.T, self.tangent.T)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, key: Any) -> Dual:
+        return Dual(self.value[key], self.tangent[key])
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        rule = UFUNCS.get(ufunc)
+        if rule is None or method != "__call__" or kwargs:
+            return NotImplemented
+        return rule(*(x if isinstance(x, Dual) else _constant(x, self) for x in inputs))
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if function in (np.stack, np.concatenate):
+            return _joined(args[0], lambda parts: function(parts, *args[1:], **kwargs))
+        if function is np.where and len(args) == 3:
+            return _joined(args[1:], lambda parts: np.where(args[0], *parts))
+        return NotImplemented
+
+
+def _constant(x: Array, like: Dual) -> Dual:
+    value = np.asarray(x, dtype=np.float64)
+    nothing = functions.zeros(like.tangent, value.shape)
+    return Dual(nothing + value, nothing)
+
+
+def _joined(arrays: Sequence[Any], function: Callable[[list[Array]], Array]) -> Dual:
+    like = next(a for a in arrays if isinstance(a, Dual))
+    duals = [a if isinstance(a, Dual) else _constant(a, like) for a in arrays]
+    return Dual(function([d.value for d in duals]), function([d.tangent for d in duals]))
+
+
+def _tanh(a: Dual) -> Dual:
+    value = functions.tanh(a.value)
+    return Dual(value, functions.tanh_slope(value) * a.tangent)
+
+
+def _divide(a: Dual, b: Dual) -> Dual:
+    value = a.value / b.value
+    return Dual(value, (a.tangent - value * b.tangent) / b.value)
+
+
+UFUNCS: dict[Any, Callable[..., Dual]] = {
+    np.add: lambda a, b: Dual(a.value + b.value, a.tangent + b.tangent),
+    np.subtract: lambda a, b: Dual(a.value - b.value, a.tangent - b.tangent),
+    np.negative: lambda a: Dual(-a.value, -a.tangent),
+    np.multiply: lambda a, b: Dual(a.value * b.value, a.tangent * b.value + a.value * b.tangent),
+    np.matmul: lambda a, b: Dual(a.value @ b.value, a.tangent @ b.value + a.value @ b.tangent),
+    np.true_divide: _divide,
+    np.tanh: _tanh,
+}
+
+
+@functions.sigmoid.register
+def _(s: Dual) -> Dual:
+    value = functions.sigmoid(s.value)
+    return Dual(value, functions.sigmoid_slope(value) * s.tangent)
+
+
+@functions.midpoint.register
+def _(x: Dual) -> Array:
+    return functions.midpoint(x.value)
+
+
+@functions.zeros.register
+def _(like: Dual, shape: tuple[int, ...]) -> Dual:
+    return Dual(functions.zeros(like.value, shape), functions.zeros(like.tangent, shape))
+
+
+@functions.switch.register
+def _(s: Dual, below: Array, above: Array) -> Dual:
+    """Choose by the value; where it is undecided, value and tangent are hulls of both sides."""
+    low, high = (x if isinstance(x, Dual) else _constant(x + 0 * s.value.value, s)
+                 for x in (below, above))  # fmt: skip
+    return Dual(
+        functions.switch(s.value, low.value, high.value),
+        functions.switch(s.value, low.tangent, high.tangent),
+    )
+
+
+@functions.floor.register
+def _(s: Dual) -> Dual:
+    return Dual(functions.floor(s.value), functions.zeros(s.tangent, s.shape))
+
+
+@functions.binarise.register
+def _(u: Dual) -> Dual:
+    return Dual(functions.binarise(u.value), u.tangent)

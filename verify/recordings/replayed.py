@@ -1,0 +1,224 @@
+"""The subject ``recording:DIR``: it computes nothing, it returns what another machine computed.
+
+A check is run as ever: the numbers that it draws are those of the recording, the calls that it
+makes are answered in the recorded order, and the equations are computed here, with their bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..cases.case import Case, numbers_through
+from ..cases.options import Options
+from ..checks.check import SubjectCheck
+from ..numbers.ledger import Ledger, Mismatch
+from ..subjects.called import NotOffered, SubjectCrashed
+from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
+from .trace import Made, Returned, Trace, drawing, same_cotangents, same_inputs
+
+UNANSWERED = {
+    "purity": "it looks at the caller's own arrays after a call, and a recording has none",
+    "parameters": "it looks at what the constructor makes, and a recording has results alone",
+}
+"""Checks that no recording can answer, and why."""
+
+ENDS: dict[str, type[Exception]] = {
+    "SubjectCrashed": SubjectCrashed,
+    "NotOffered": NotOffered,
+    "Mismatch": Mismatch,
+}
+"""What can have come instead of a result, by name."""
+
+Key = tuple[str, str]
+"""A check's id, and a case as JSON."""
+
+
+@dataclass
+class Watched:
+    """What was seen to run when cases were recorded, of those that were replayed since ``begin``.
+
+    ``of`` has, by check and case, what ran and what was lacking.
+    """
+
+    of: Mapping[Key, tuple[str, str]]
+    replayed: dict[Key, None] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Forget what was replayed."""
+        self.replayed.clear()
+
+    @property
+    def told(self) -> str:
+        """What ran, as the case says that says most; first of those in which something lacked."""
+        said = [self.of[key] for key in self.replayed]
+        return max(said, key=lambda one: (bool(one[1]), len(one[0])), default=("", ""))[0]
+
+    @property
+    def lacking(self) -> str:
+        """What was lacking, each thing once."""
+        return ", ".join(dict.fromkeys(filter(None, (self.of[k][1] for k in self.replayed))))
+
+
+@dataclass
+class Replayed:
+    """A recording in the place of the layer that it is of.
+
+    ``base`` is what the recorded parameters mean: an adapter, of which nothing is called that
+    runs a layer. ``traces`` loads what was recorded for a check and a case.
+    """
+
+    name: str
+    base: Subject
+    options: Options
+    dtypes: tuple[str, ...]
+    cells: tuple[str, ...]
+    told: str
+    held: Mapping[Key, Callable[[], Trace]]
+    watch: Watched | None = None
+    _left: list[Made] = field(default_factory=list)
+    _trace: Trace | None = None
+
+    def version(self) -> str:
+        """Return the recorded version, and on which machine it ran."""
+        return self.told
+
+    def cases_for(self, check: str, dtype: str) -> list[Case]:
+        """Return the recorded cases of a check."""
+        found = (Case.from_json(text) for id, text in self.held if id == check)
+        return [case for case in found if case.dtype == dtype]
+
+    def why_not(self, check: str) -> str:
+        """Say why there are no cases of a check."""
+        return f"a recording cannot answer it: {UNANSWERED[check]}" if check in UNANSWERED else (
+            "the recording holds no case of it"
+        )  # fmt: skip
+
+    def answering(self, check: SubjectCheck) -> SubjectCheck:
+        """Return a check that takes its numbers and the results from the recording."""
+
+        def run(subject: Subject, case: Case) -> Ledger:
+            key = (check.id, case.to_json())
+            if key not in self.held:
+                raise NotOffered("the recording does not hold this case")
+            self._trace = self.held[key]()
+            if self.watch is not None:
+                self.watch.replayed[key] = None
+            self._left = [call for call in self._trace.calls if call.inputs is not None]
+            with numbers_through(self._numbers):
+                return check.run(subject, case)
+
+        return replace(check, run=run)
+
+    def _numbers(self, case: Case, part: str, numbers: Array) -> Array:
+        """Return the recorded numbers of a part; what was not recorded is as drawn."""
+        assert self._trace is not None  # noqa: S101
+        name = self._trace.drawn.get(drawing(case, part, numbers.shape))
+        return numbers if name is None else np.array(self._trace.arrays[name])
+
+    def answer(
+        self, inputs: Inputs, pairs: Sequence[Cotangents] | None, tangents: Inputs | None
+    ) -> list[Any]:
+        """Return the results of the next recorded call, which must be this one."""
+        if self._trace is None:
+            raise NotOffered("a recording answers the calls of recorded checks alone")
+        if not self._left or not self._left[0].results:
+            raise self._end()
+        call, trace = self._left.pop(0), self._trace
+        alike = (
+            same_inputs(trace, call.inputs, inputs)
+            and same_cotangents(trace, call.cotangents, pairs)
+            and (call.tangents is None) == (tangents is None)
+            and (tangents is None or same_inputs(trace, call.tangents, tangents))
+        )
+        if not alike:
+            raise NotOffered(
+                "this version of the check calls the layer otherwise than the one that was "
+                "recorded; record it again"
+            )
+        return [_result(trace, one) for one in call.results]
+
+    def _end(self) -> Exception:
+        assert self._trace is not None  # noqa: S101
+        ended = self._trace.ended
+        if ended is None:
+            return NotOffered(
+                "this version of the check makes more calls than were recorded; record it again"
+            )
+        return ENDS[ended.kind](ended.message)
+
+    def build(self, case: Case) -> Built:
+        """Return the layer that was recorded."""
+        return _Layer(self)
+
+    def cell(self, case: Case) -> str:
+        """Return the cell that the recorded layer claims."""
+        return self.base.cell(case)
+
+    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the recorded layer's parameters."""
+        return self.base.shapes(case)
+
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+        """Return the recorded numbers of a parameter."""
+        return self.base.draw(case, name, shape)
+
+    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
+        """Map the recorded layer's parameters to the reference's."""
+        return self.base.to_reference(case, parameters)
+
+    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return the recorded layer's parameters that mean the reference's."""
+        return self.base.pack(case, parameters)
+
+    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Map a gradient to the recorded layer's parameters."""
+        return self.base.from_reference(case, gradient)
+
+    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
+        """Say where an entry of a parameter stands."""
+        return self.base.place(case, name, index)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: another machine's results come from no script here."""
+        return ""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    recording: Replayed
+
+    def forward(self, inputs: Inputs) -> Result:
+        (result,) = self.recording.answer(inputs, None, None)
+        assert isinstance(result, Result)  # noqa: S101
+        return result
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        return self.recording.answer(inputs, cotangents, None)
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        (result,) = self.recording.answer(inputs, None, tangents)
+        assert isinstance(result, Result)  # noqa: S101
+        return result
+
+    def train(self, training: bool) -> None:
+        """Nothing: the calls that follow were recorded in that mode."""
+
+
+def _result(trace: Trace, recorded: Returned) -> Result:
+    def array(name: str) -> Array:
+        if name in trace.other:
+            what = name.partition("results.")[2] or name
+            raise Mismatch(f"{what}: expected a dtype of NumPy, got {trace.other[name]}")
+        return np.array(trace.arrays[name])
+
+    y, final = array(recorded.y), tuple(map(array, recorded.final))
+    if recorded.parameters is None or recorded.x is None:
+        return Result(y, final)
+    named = {name: array(where) for name, where in recorded.parameters.items()}
+    return Pulled(y, final, named, array(recorded.x), tuple(map(array, recorded.initial)))

@@ -1,0 +1,275 @@
+"""Call a subject with care: what it raises is its crash, what it returns is looked at."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ...reference.layer import Layer
+from ..cases.case import Case
+from ..numbers.ledger import Mismatch
+from .protocol import Built, Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a subject: of which layer, with what, and what came back, if anything did.
+
+    ``inputs`` is None where only the mode was switched, to ``training``; ``tangents`` were pushed
+    forward. Layers are told apart by identity, so they are kept.
+    """
+
+    layer: Called
+    inputs: Inputs | None
+    cotangents: Sequence[Cotangents] | None = None
+    results: Sequence[Result] = ()
+    training: bool = False
+    tangents: Inputs | None = None
+
+
+_recorders: list[list[Call]] = []
+
+
+@contextmanager
+def recording() -> Iterator[list[Call]]:
+    """Collect the calls made while the block runs."""
+    calls: list[Call] = []
+    _recorders.append(calls)
+    try:
+        yield calls
+    finally:
+        _recorders.remove(calls)
+
+
+def _record(call: Call) -> None:
+    for calls in _recorders:
+        calls.append(call)
+
+
+class SubjectCrashed(RuntimeError):
+    """The subject raised instead of returning; the cause is chained."""
+
+
+class NotOffered(RuntimeError):
+    """The subject says that it does not implement what it was asked for."""
+
+
+def layer_of(subject: Subject, case: Case) -> Layer:
+    """Return the reference's layer that the subject claims to be."""
+    cell = cell_named(subject.cell(case))
+    return Layer(cell, case.sizes, case.layers, case.bidirectional)
+
+
+def state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:
+    """Return the shape of every state of all layers and directions."""
+    passes = case.layers * case.directions
+    return [(passes, case.B, width) for width in layer.cell.widths(case.sizes)]
+
+
+@dataclass(frozen=True)
+class Called:
+    """A subject made for a case; every call gets copies, and its results are checked."""
+
+    subject: Subject
+    case: Case
+    built: Built
+
+    @classmethod
+    def on(cls, subject: Subject, case: Case) -> Called:
+        """Build the subject for a case."""
+        return cls(subject, case, with_care(lambda: subject.build(case)))
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run the layer."""
+        results: list[Result] = []
+        _record(Call(self, inputs, None, results))  # before it is made: it may raise
+        result = with_care(lambda: self.built.forward(copied(inputs)))
+        results.append(_snapshot(result))
+        self._check_outputs(result)
+        return result
+
+    def gradient(self, inputs: Inputs, cotangents: Cotangents) -> Pulled:
+        """Run the layer and pull one pair of cotangents back."""
+        return self.gradients(inputs, [cotangents])[0]
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        """Run the layer once and pull several pairs of cotangents back."""
+        results: list[Result] = []
+        _record(Call(self, inputs, cotangents, results))
+        pulled = with_care(
+            lambda: self.built.gradients(copied(inputs), [_copied_pair(c) for c in cotangents])
+        )
+        results.extend(map(_snapshot, pulled))
+        for one in pulled:
+            self._check_outputs(one)
+            self._check_gradients(inputs, one)
+        return pulled
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Push tangents forward."""
+        results: list[Result] = []
+        _record(Call(self, inputs, None, results, tangents=tangents))
+        result = with_care(lambda: self.built.jvp(copied(inputs), tangents))
+        results.append(_snapshot(result))
+        self._check_outputs(result)
+        return result
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation."""
+        with_care(lambda: self.built.train(training))
+        _record(Call(self, None, training=training))
+
+    def _check_outputs(self, result: Result) -> None:
+        layer, case = layer_of(self.subject, self.case), self.case
+        shapes = state_shapes(layer, case)
+        self._check_array("y", result.y, (case.T, case.B, shapes[0][2] * case.directions))
+        same_count("final states", len(result.final), len(shapes))
+        finite = "bounded" in layer.cell.traits and case.dropout == 0
+        if finite:
+            _check_finite("y", result.y)
+        for k, (state, shape) in enumerate(zip(result.final, shapes, strict=True)):
+            name = f"final {layer.cell.states[k]}"
+            self._check_array(name, state, shape)
+            if finite:
+                _check_finite(name, state)
+
+    def _check_gradients(self, inputs: Inputs, pulled: Pulled) -> None:
+        self._check_array("gradient of x", pulled.x, inputs.x.shape)
+        for name, given in inputs.parameters.items():
+            if name not in pulled.parameters:
+                raise Mismatch(f"gradient of {name}: expected shape {given.shape}, got none")
+            self._check_array(f"gradient of {name}", pulled.parameters[name], given.shape)
+        names = layer_of(self.subject, self.case).cell.states
+        same_count("gradients of initial states", len(pulled.initial), len(inputs.state or ()))
+        for name, d, s in zip(names, pulled.initial, inputs.state or (), strict=False):
+            self._check_array(f"gradient of initial {name}", d, s.shape)
+
+    def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+        if np.shape(array) != shape:
+            raise Mismatch(f"{name}: expected shape {shape}, got {np.shape(array)}")
+        got, wanted = np.asarray(array).dtype, self.case.number_type
+        if got != wanted:
+            raise Mismatch(f"{name}: expected dtype {wanted}, got {got}")
+
+
+def run(subject: Subject, case: Case, inputs: Inputs) -> Result:
+    """Run a freshly made subject."""
+    return Called.on(subject, case).forward(inputs)
+
+
+def run_gradient(subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents) -> Pulled:
+    """Run a freshly made subject and let it pull cotangents back."""
+    return Called.on(subject, case).gradient(inputs, cotangents)
+
+
+def with_care(function: Callable[[], R]) -> R:
+    """Call the subject: what it raises becomes SubjectCrashed, what it warns of is its own."""
+    try:
+        with CLOCK.timing("subject"), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return function()
+    except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
+        raise
+    except NotImplementedError as error:
+        raise NotOffered(f"the subject does not offer it: {error}") from error
+    except Exception as error:
+        raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
+
+
+def _origin(error: Exception) -> str:
+    """Say where the subject raised: the innermost line of Python, if it is not gatewise's own."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if Path(frame.filename).is_relative_to(Path(__file__).parent):
+        return ""
+    return f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
+
+
+def copied(inputs: Inputs) -> Inputs:
+    """Return the same inputs in other memory, so that nobody else sees what is written there.
+
+    Arrays that are not contiguous are so on purpose, and are handed on as they are.
+    """
+    return Inputs(
+        {name: _copied(array) for name, array in inputs.parameters.items()},
+        _copied(inputs.x),
+        None if inputs.state is None else tuple(_copied(s) for s in inputs.state),
+        None if inputs.lengths is None else np.array(inputs.lengths),
+    )
+
+
+def _snapshot(result: R) -> R:
+    """Return a result in other memory: a later call may write into what an earlier one returned."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(kept, value))
+        if isinstance(value, Mapping):
+            return {name: kept(array) for name, array in value.items()}
+        return np.array(value) if isinstance(value, np.ndarray) else value
+
+    values = {f.name: kept(getattr(result, f.name)) for f in fields(result)}  # type: ignore[arg-type]
+    return replace(result, **values)  # type: ignore[type-var]
+
+
+def _copied_pair(pair: Cotangents) -> Cotangents:
+    dy, dfinal = pair
+    return None if dy is None else _copied(dy), tuple(
+        None if d is None else _copied(d) for d in dfinal
+    )
+
+
+def _copied(array: Array) -> Array:
+    return np.array(array) if array.flags.c_contiguous else array
+
+
+def same_count(what: str, got: int, want: int) -> None:
+    """Raise Mismatch unless there are as many as there should be."""
+    if got != want:
+        raise Mismatch(f"{what}: expected {want}, got {got}")
+
+
+def _check_finite(name: str, array: Array) -> None:
+    """Raise Mismatch for NaN or inf; cells that stay in [-1, 1] have no business with either."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(k) for k in np.argwhere(~finite)[0])
+        raise Mismatch(f"{name}{list(where)} = {array[where]}, expected a finite number")
+
+
+# Where the time of a check goes: to the subject, to the oracle, or to drawing and comparing.
+
+
+@dataclass
+class Clock:
+    """Seconds spent in the subject and in the oracle since the last reset."""
+
+    subject: float = 0.0
+    oracle: float = 0.0
+
+    def reset(self) -> None:
+        """Start again at 0."""
+        self.subject = self.oracle = 0.0
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Add the time of the block to one part."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + time.perf_counter() - started)
+
+
+CLOCK = Clock()

@@ -1,0 +1,246 @@
+"""Keras's ``LSTM``, ``GRU`` and ``SimpleRNN``, on the backend that ``KERAS_BACKEND`` names.
+
+Torch is used where it names none. Input comes with the batch first; lengths are a mask. Beyond a
+row's length the last output is repeated, or 0 in ``Bidirectional``; a row of length 0 keeps its
+initial state. Gradients are those of the backend, torch or JAX.
+
+Only TensorFlow's float64 is one. Elsewhere ``keras.ops.matmul`` of two float64 arrays computes in
+float32, and layers with dtype="float64" return float64 arrays of float32 numbers, without a word
+(keras-team/keras#23704); on torch, LSTM and GRU without a mask have another path, and do not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions import Convention
+from ...conventions.file_layout import Stored
+from ...conventions.parameter_map import suffixes
+from ..framework import Plain, imported, within
+from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from . import jax_arrays
+
+BACKEND = os.environ.get("KERAS_BACKEND", "torch")
+WITH_GRADIENTS = ("torch", "jax")
+DTYPES = ("float64", "float32") if BACKEND == "tensorflow" else ("float32",)
+
+
+@dataclass(frozen=True)
+class KerasLayer(jax_arrays.JaxSubject):
+    """A layer of ``keras.layers``; ``Bidirectional`` around it for two directions."""
+
+    kind: str = ""
+    reset_after: bool | None = None
+
+    @property
+    def install(self) -> str:
+        """What pip is told to install."""
+        return f"keras {BACKEND}"
+
+    def version(self) -> str:
+        """Return the versions of Keras and of its backend."""
+        keras, backend = self._keras(), imported(BACKEND, self.install)
+        return f"keras {keras.__version__} ({BACKEND} {backend.__version__})"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the variables' paths within the layer; those of Keras begin with its name."""
+        names = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
+        layer = "simple_rnn" if self.kind == "SimpleRNN" else self.kind.lower()
+        arrays = (packed.name for packed in self.convention.arrays())
+        keys = ((a, f"{{direction}}{layer}_cell/{names.get(a, 'bias')}") for a in arrays)
+        directions = ("", f"forward_{layer}*/", f"backward_{layer}*/")
+        return Stored(tuple(keys), directions, joined="stacked")
+
+    def build(self, case: Case) -> Built:
+        """Return the layer, ready to be called."""
+        keras = self._keras()
+        if BACKEND == "jax":
+            return super().build(case)
+        function = self.function(case)
+        if BACKEND == "torch":
+            called = _OnTorch(imported("torch", self.install), function)
+            return Plain(called.forward, called.gradients)
+        return Plain(lambda inputs: _forward(keras, function, inputs))
+
+    def function(self, case: Case) -> jax_arrays.Function:
+        """Return the layer as a function, by Keras's ``stateless_call``."""
+        keras = self._keras()
+        layer = self._layer(keras, case)
+        variables = {v.path: v for v in layer.trainable_variables}
+        others = list(layer.non_trainable_variables)
+        own = self._variables(case, layer)
+
+        def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
+            given = {
+                path: _joined(keras, [parameters[name] for name in names], variables[path].shape)
+                for path, names in own.items()
+            }
+            values = [given[path] for path in variables]
+            more: dict[str, Any] = {}
+            if lengths is not None:
+                more["mask"] = keras.ops.arange(x.shape[0]) < lengths[:, None]
+            if state is not None:
+                more["initial_state"] = [s[k] for k in range(case.directions) for s in state]
+            x = keras.ops.swapaxes(x, 0, 1)
+            (y, *final), _ = layer.stateless_call(values, others, x, **more)
+            count = len(final) // case.directions
+            states = [keras.ops.stack(final[k::count]) for k in range(count)]
+            return keras.ops.swapaxes(y, 0, 1), tuple(states)
+
+        return run
+
+    def _keras(self) -> Any:
+        os.environ.setdefault("KERAS_BACKEND", BACKEND)  # Keras reads it when it is imported
+        imported(BACKEND, self.install)
+        keras = imported("keras", self.install)
+        if keras.backend.backend() != BACKEND:
+            raise SubjectUnavailable(
+                f"Keras runs on {keras.backend.backend()}, not on {BACKEND}: it was imported before"
+            )
+        return keras
+
+    def _layer(self, keras: Any, case: Case) -> Any:
+        more = {} if self.reset_after is None else {"reset_after": self.reset_after}
+        layer = getattr(keras.layers, self.kind)(
+            case.H, use_bias=case.bias, dtype=case.dtype, return_sequences=True, return_state=True,
+            kernel_initializer="zeros", recurrent_initializer="zeros", **more,
+        )  # fmt: skip
+        if case.bidirectional:
+            layer = keras.layers.Bidirectional(layer, dtype=case.dtype)
+        layer.build((None, None, case.D))
+        return layer
+
+    def _variables(self, case: Case, layer: Any) -> dict[str, list[str]]:
+        """Return which of the convention's arrays each of the layer's variables holds."""
+        layers = [layer.forward_layer, layer.backward_layer] if case.bidirectional else [layer]
+        found: dict[str, list[str]] = {}
+        for suffix, one in zip(suffixes(case), layers, strict=True):
+            own = {"weight_ih": one.cell.kernel, "weight_hh": one.cell.recurrent_kernel}
+            for packed in self.convention.arrays(bias=case.bias):
+                variable = own.get(packed.name, one.cell.bias)
+                found.setdefault(variable.path, []).append(packed.name + suffix)
+        return found
+
+
+def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
+    """Return one array, or the two biases of a GRU that resets after the product, [2, 3H]."""
+    joined = arrays[0] if len(arrays) == 1 else keras.ops.stack(arrays)
+    if tuple(joined.shape) != tuple(shape):
+        raise ValueError(f"expected shape {tuple(shape)}, got {tuple(joined.shape)}")
+    return joined
+
+
+def _forward(keras: Any, function: Callable[..., Any], inputs: Inputs) -> Result:
+    """Run the layer on a backend of which no more is known."""
+    tensor, array = keras.ops.convert_to_tensor, keras.ops.convert_to_numpy
+    named = {name: tensor(a) for name, a in inputs.parameters.items()}
+    state = None if inputs.state is None else tuple(map(tensor, inputs.state))
+    lengths = None if inputs.lengths is None else tensor(inputs.lengths.astype(np.int32))
+    y, final = function(named, tensor(inputs.x), state, lengths)
+    return Result(within(array(y), inputs.lengths), tuple(map(array, final)))
+
+
+@dataclass(frozen=True)
+class _OnTorch:
+    torch: Any
+    function: jax_arrays.Function
+
+    def forward(self, inputs: Inputs) -> Result:
+        with self.torch.no_grad():
+            return _result(inputs, *self._run(inputs, self._leaves(inputs)))
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+        leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves(inputs).items()}
+        y, final = self._run(inputs, leaves)
+        outputs, pulled = _result(inputs, y, final), []
+        for dy, dfinal in cotangents:
+            inside = None if dy is None else within(dy, inputs.lengths)
+            named = self._pull(leaves, [y, *final], [inside, *dfinal])
+            initial = tuple(named.pop(f"state {k}") for k in range(len(inputs.state or ())))
+            dx = named.pop("x")
+            pulled.append(Pulled(outputs.y, outputs.final, named, dx, initial))
+        return pulled
+
+    def _leaves(self, inputs: Inputs) -> dict[str, Any]:
+        arrays = {**inputs.parameters, "x": inputs.x}
+        arrays |= {f"state {k}": s for k, s in enumerate(inputs.state or ())}
+        return {name: self.torch.tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+    def _run(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))
+        lengths = None if inputs.lengths is None else self.torch.tensor(inputs.lengths)
+        return self.function(leaves, leaves["x"], state or None, lengths)
+
+    def _pull(
+        self, leaves: Mapping[str, Any], outputs: Sequence[Any], cotangents: Sequence[Array | None]
+    ) -> dict[str, Array]:
+        wanted = [
+            (output, self.torch.tensor(np.ascontiguousarray(d)))
+            for output, d in zip(outputs, cotangents, strict=True)
+            if d is not None and output.requires_grad
+        ]
+        heads, given = zip(*wanted, strict=True)
+        found = self.torch.autograd.grad(
+            heads, list(leaves.values()), given, retain_graph=True, allow_unused=True
+        )
+        return {
+            name: (self.torch.zeros_like(leaf) if d is None else d).numpy()
+            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+        }
+
+
+def _result(inputs: Inputs, y: Any, final: Sequence[Any]) -> Result:
+    arrays = tuple(s.detach().cpu().numpy() for s in final)
+    return Result(within(y.detach().cpu().numpy(), inputs.lengths), arrays)
+
+
+_OPTIONS = Options(
+    layers=False,
+    zero_length=True,
+    gradient=BACKEND in WITH_GRADIENTS,
+    jvp=BACKEND == "jax",
+    batch_first=True,
+    reasons=(
+        ("gradient", f"gatewise takes them from {' and '.join(WITH_GRADIENTS)} only"),
+        ("jvp", "gatewise takes them from jax only"),
+    ),
+)
+
+
+def _convention(family: str, order: str, *bias: str, reset: str = "after") -> Convention:
+    return Convention(
+        family, order, bias, layout="in-out", reset=reset, time="second", padding="repeats",
+        states=("h", "c") if family == "lstm" else ("h",), empty_row="initial state",
+        merge="concatenated",
+    )  # fmt: skip
+
+
+SUBJECTS = (
+    KerasLayer("keras:LSTM", _convention("lstm", "ifgo", "ifgo"), _OPTIONS, DTYPES, kind="LSTM"),
+    KerasLayer(
+        "keras:GRU",
+        _convention("gru", "zrn", "zrn", "zrm"),
+        _OPTIONS,
+        DTYPES,
+        kind="GRU",
+        reset_after=True,
+    ),
+    KerasLayer(
+        "keras:GRU-reset-before",
+        _convention("gru", "zrn", "zrn", reset="before"),
+        _OPTIONS,
+        DTYPES,
+        kind="GRU",
+        reset_after=False,
+    ),
+    KerasLayer("keras:RNN", _convention("rnn", "a", "a"), _OPTIONS, DTYPES, kind="SimpleRNN"),
+)

@@ -1,0 +1,174 @@
+"""``mlx.nn.RNN``, ``LSTM`` and ``GRU``, on the CPU.
+
+They take the batch axis first, or none; in the other layout the adapter exchanges the axes of
+MLX's array. They have neither layers, directions nor lengths, and return no final state: it is
+the state of the last step.
+
+In float64, MLX 0.32 computes ``exp`` and ``sigmoid`` to the accuracy of float32 (ml-explore/mlx
+issue 3047 names exp, sin and cos), so of the three layers only RNN really computes in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions import Convention
+from ...conventions.file_layout import Stored
+from ..framework import FrameworkSubject, Plain, imported
+from ..protocol import Built, Cotangents, Inputs, Pulled, Result
+
+INSTALL = "'mlx[cpu]'"
+
+
+@dataclass(frozen=True)
+class MlxLayer(FrameworkSubject):
+    """A layer of mlx.nn; ``attributes`` are MLX's names of the convention's arrays."""
+
+    kind: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    nonlinearity: str = ""
+
+    def version(self) -> str:
+        """Return the version of MLX."""
+        return f"mlx {imported('mlx.core', INSTALL).__version__}, CPU"
+
+    @property
+    def stored(self) -> Stored:
+        """Return MLX's names, as in a layer's ``save_weights``."""
+        return Stored(self.attributes)
+
+    def build(self, case: Case) -> Built:
+        """Return the layer, ready to be called on the CPU."""
+        mx, nn = imported("mlx.core", INSTALL), imported("mlx.nn", INSTALL)
+        given: dict[str, Any] = {"bias": case.bias}
+        if self.nonlinearity:
+            given["nonlinearity"] = getattr(nn, self.nonlinearity)
+        with mx.stream(mx.cpu):
+            layer = _Layer(mx, getattr(nn, self.kind)(case.D, case.H, **given), case, self)
+        return _Built(layer.run, layer.pull, layer.push)
+
+
+@dataclass(frozen=True)
+class _Built(Plain):
+    """A layer that also has a forward mode."""
+
+    push: Callable[[Inputs, Inputs], Result] | None = None
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Push tangents forward by ``mlx.core.jvp``."""
+        if self.push is None:
+            raise NotImplementedError("it has no forward mode")
+        return self.push(inputs, tangents)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    mx: Any
+    module: Any
+    case: Case
+    subject: MlxLayer
+
+    def run(self, inputs: Inputs) -> Result:
+        with self.mx.stream(self.mx.cpu):
+            return self._result(self._outputs(self._leaves(inputs)))
+
+    def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+        """Pull every pair back; MLX runs the layer anew for each, it keeps no record."""
+        with self.mx.stream(self.mx.cpu):
+            leaves = self._leaves(inputs)
+            result = self._result(self._outputs(leaves))
+            return [self._pulled(result, leaves, dy, dfinal) for dy, dfinal in cotangents]
+
+    def push(self, inputs: Inputs, tangents: Inputs) -> Result:
+        with self.mx.stream(self.mx.cpu):
+            leaves, along = self._leaves(inputs), self._leaves(tangents)
+            _, derivative = self.mx.jvp(
+                lambda *arrays: self._outputs(dict(zip(leaves, arrays, strict=True))),
+                list(leaves.values()),
+                list(along.values()),
+            )
+            return self._result(derivative)
+
+    def _array(self, array: Array) -> Any:
+        """Return MLX's array; without the dtype, it would make float32 of float64."""
+        return self.mx.array(array, dtype=getattr(self.mx, str(array.dtype)))
+
+    def _leaves(self, inputs: Inputs) -> dict[str, Any]:
+        """Return everything that gradients are wanted of, by name."""
+        leaves = {name: self._array(array) for name, array in inputs.parameters.items()}
+        leaves["x"] = self._array(inputs.x)
+        for k, s in enumerate(inputs.state or ()):
+            leaves[f"state {k}"] = self._array(s)
+        return leaves
+
+    def _outputs(self, leaves: Mapping[str, Any]) -> list[Any]:
+        """Call the layer, and return y (T, B, H) and the final states (1, B, H)."""
+        for name, attribute in self.subject.attributes:
+            if f"{name}_l0" in leaves:
+                setattr(self.module, attribute, leaves[f"{name}_l0"])
+        alone = self.case.layout == "unbatched"
+        states = [leaves[name] for name in sorted(leaves) if name.startswith("state ")]
+        x = leaves["x"][:, 0] if alone else leaves["x"].swapaxes(0, 1)
+        called = self.module(x, *(s[0, 0] if alone else s[0] for s in states))
+        histories = called if isinstance(called, tuple) else (called,)
+        if alone:
+            histories = tuple(each[None] for each in histories)
+        return [histories[0].swapaxes(0, 1), *(each[:, -1][None] for each in histories)]
+
+    def _result(self, outputs: Sequence[Any]) -> Result:
+        y, *final = (np.array(each) for each in outputs)
+        return Result(y, tuple(final))
+
+    def _pulled(
+        self, result: Result, leaves: Mapping[str, Any], dy: Any, dfinal: Sequence[Any]
+    ) -> Pulled:
+        """Differentiate the outputs that have a cotangent, and those alone."""
+        given = {k: self._array(d) for k, d in enumerate((dy, *dfinal)) if d is not None}
+
+        def function(*arrays: Any) -> list[Any]:
+            outputs = self._outputs(dict(zip(leaves, arrays, strict=True)))
+            return [outputs[k] for k in given]
+
+        found = [self.mx.zeros_like(leaf) for leaf in leaves.values()]
+        if given:
+            _, found = self.mx.vjp(function, list(leaves.values()), list(given.values()))
+        named = {name: np.array(d) for name, d in zip(leaves, found, strict=True)}
+        states = [name for name in sorted(named) if name.startswith("state ")]
+        initial = tuple(named.pop(name) for name in states)
+        return Pulled(result.y, result.final, named, named.pop("x"), initial)
+
+
+_OPTIONS = Options(
+    layers=False,
+    bidirectional=False,
+    lengths=False,
+    batch_first=True,
+    unbatched=True,
+    jvp=True,
+    reasons=(
+        ("lengths", "the layers of mlx.nn take no lengths and no mask"),
+        ("no_steps", "mlx.core.stack of no arrays raises"),
+    ),
+)
+_IN_LSTM = (("weight_ih", "Wx"), ("weight_hh", "Wh"), ("bias", "bias"))
+_IN_GRU = (("weight_ih", "Wx"), ("weight_hh", "Wh"), ("bias", "b"), ("bias_hn", "bhn"))
+_IN_RNN = (("weight_ih", "Wxh"), ("weight_hh", "Whh"), ("bias", "bias"))
+_RNN = Convention("rnn", "a", ("a",), time="second", states=("h",))
+_RELU = Convention("rnn", "a", ("a",), candidate="relu", time="second", states=("h",))
+_LSTM = Convention("lstm", "ifgo", ("ifgo",), time="second", states=("h", "c"))
+_GRU = Convention("gru", "rzn", ("rzn", "m"), time="second", states=("h",))
+_BOTH, _SINGLE = ("float64", "float32"), ("float32",)
+
+SUBJECTS = (
+    MlxLayer("mlx:RNN", _RNN, _OPTIONS, _BOTH, "RNN", _IN_RNN),
+    MlxLayer("mlx:RNN-relu", _RELU, _OPTIONS, _BOTH, "RNN", _IN_RNN, "relu"),
+    MlxLayer("mlx:LSTM", _LSTM, _OPTIONS, _SINGLE, "LSTM", _IN_LSTM),
+    MlxLayer("mlx:GRU", _GRU, _OPTIONS, _SINGLE, "GRU", _IN_GRU),
+)

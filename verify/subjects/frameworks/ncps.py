@@ -1,0 +1,94 @@
+"""ncps's ``LSTMCell`` for torch, the memory of its CfC and LTC layers, in a Python loop over time.
+
+Its gates stand in the order g, i, f, o, and 1 is added to the forget gate's argument at every call
+(``sigmoid(fg + 1.0)``). The package itself calls it in such a loop; a state has to be given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions import Convention
+from ...conventions.file_layout import Stored
+from ..framework import FrameworkSubject, imported
+from ..protocol import Built, SubjectUnavailable
+from ..torch_module import TorchModule, import_torch
+
+PARAMETERS = {
+    "input_map.weight": "weight_ih",
+    "input_map.bias": "bias",
+    "recurrent_map.weight": "weight_hh",
+}
+"""The convention's names of the cell's parameters; only the map of the input has a bias."""
+
+
+@dataclass(frozen=True)
+class NcpsCell(FrameworkSubject):
+    """``ncps.torch.lstm.LSTMCell``."""
+
+    def version(self) -> str:
+        """Return the versions of ncps and of torch."""
+        imported("ncps.torch.lstm", "ncps torch")
+        return f"ncps {version('ncps')} (torch {import_torch().__version__}), CPU"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the names in the cell's ``state_dict``."""
+        return Stored(tuple((array, name) for name, array in PARAMETERS.items()))
+
+    def build(self, case: Case) -> Built:
+        """Return the cell, ready to be called in a loop; its parameters are those expected."""
+        torch = import_torch()
+        cell = imported("ncps.torch.lstm", "ncps torch").LSTMCell(case.D, case.H)
+        found = {name: tuple(p.shape) for name, p in cell.named_parameters()}
+        shapes = self.shapes(case)
+        expected = {name: shapes[f"{array}_l0"] for name, array in PARAMETERS.items()}
+        if found != expected:
+            raise SubjectUnavailable(f"expected the parameters {expected}, got {found}")
+        cell = cell.to(getattr(torch, case.dtype))
+        return TorchModule(cell, case, _call, key=lambda name: f"{PARAMETERS[name]}_l0")
+
+
+def _call(
+    torch: Any, cell: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    now = tuple(s[0] for s in state)
+    outputs = []
+    for x_t in x:
+        now = cell(x_t, now)
+        outputs.append(now[0])
+    return torch.stack(outputs), tuple(s[None] for s in now)
+
+
+_OPTIONS = Options(
+    layers=False,
+    bidirectional=False,
+    bias=False,
+    lengths=False,
+    default_state=False,
+    jvp=True,
+    reasons=(
+        ("bias", "the cell always has one"),
+        ("default_state", "the cell takes a state at every step"),
+    ),
+)
+
+SUBJECTS = (
+    NcpsCell(
+        "ncps:LSTMCell",
+        Convention(
+            "lstm",
+            "gifo",
+            ("gifo",),
+            forget_offset=1.0,
+            time="one step",
+            states=("h", "c"),
+        ),
+        _OPTIONS,
+    ),
+)

@@ -1,0 +1,122 @@
+"""ONNX Runtime's RNN, LSTM and GRU, on its CPU execution provider.
+
+Parameters are initializers of the model, as in every exported file: the engine repacks them when
+the session is made, so other parameters are another session. Its CPU kernels compute in float32
+and float16; for float64 it has none. Clipping (``clip``) is no equation of the reference.
+
+A row of length 0 ends in zeros, whatever its initial state (ONNX leaves this open), and so does
+input of no steps, on which the GRU of version 1.31.1 ends the process; neither is offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions.file_layout import Stored
+from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, what_is_given
+from ..protocol import Inputs, Result, SubjectUnavailable
+from .onnx_operator import Operator, convention
+
+PROVIDER = "CPUExecutionProvider"
+INSTALL = "onnxruntime onnx"
+
+
+@dataclass(frozen=True)
+class OnnxRuntime(FrameworkSubject):
+    """A model of one recurrent operator, run by ONNX Runtime."""
+
+    operator: Operator = field(kw_only=True)
+
+    def version(self) -> str:
+        """Return the version and the provider."""
+        imported("onnx", INSTALL)
+        return f"onnxruntime {import_runtime().__version__}, {PROVIDER}"
+
+    @property
+    def stored(self) -> Stored:
+        """Return the operator's inputs."""
+        return self.operator.stored
+
+    def build(self, case: Case) -> Plain:
+        """Return the operator, ready to be called."""
+        onnx = imported("onnx", INSTALL)
+
+        def make(inputs: Inputs) -> Any:
+            model = self.operator.model(onnx, case, inputs)
+            if [node.op_type for node in model.graph.node] != [self.operator.kind]:
+                raise SubjectUnavailable(f"the model is not one {self.operator.kind}")
+            return session(model.SerializeToString())
+
+        made = OncePerParameters(make, what_is_given)
+
+        def run(inputs: Inputs) -> Result:
+            feeds = self.operator.feeds(case, inputs)
+            return self.operator.result(case, made(inputs).run(self.operator.outputs, feeds))
+
+        return Plain(run)
+
+
+def import_runtime() -> Any:
+    """Return onnxruntime, or say how to install it."""
+    return imported("onnxruntime", INSTALL)
+
+
+def session(model: bytes) -> Any:
+    """Return a session on one thread, and make sure that the CPU alone computes."""
+    runtime = import_runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    made = runtime.InferenceSession(model, options, providers=[PROVIDER])
+    if made.get_providers() != [PROVIDER]:
+        raise SubjectUnavailable(f"expected {PROVIDER} alone, got {made.get_providers()}")
+    return made
+
+
+RULES = {"padding": "zeros", "empty_row": "zeros"}
+OPTIONS = Options(
+    layers=False,
+    gradient=False,
+    reasons=(
+        ("layers", "an operator of ONNX is one layer"),
+        ("zero_length", "it ends in zeros, not in its initial state; ONNX does not say"),
+        ("no_steps", "RNN and LSTM end in zeros, GRU ends the process"),
+        ("gradient", "an inference engine"),
+        ("batch_first", "its CPU kernels refuse layout=1"),
+    ),
+)
+
+
+def _subject(name: str, operator: Operator) -> OnnxRuntime:
+    options, dtypes = OPTIONS, ("float32",)
+    return OnnxRuntime(
+        f"onnxruntime:{name}", operator.convention, options, dtypes, operator=operator
+    )
+
+
+SUBJECTS = (
+    _subject("RNN", Operator("RNN", convention("rnn", **RULES))),
+    _subject(
+        "RNN-relu",
+        Operator("RNN", convention("rnn", candidate="relu", **RULES), activations=("Relu",)),
+    ),
+    _subject("LSTM", Operator("LSTM", convention("lstm", **RULES))),
+    _subject("LSTM-peephole", Operator("LSTM", convention("lstm", peepholes="iof", **RULES))),
+    _subject(
+        "LSTM-coupled",
+        Operator("LSTM", convention("lstm", coupled=True, **RULES), {"input_forget": 1}),
+    ),
+    _subject(
+        "LSTM-sigmoid-candidate",
+        Operator(
+            "LSTM",
+            convention("lstm", candidate="sigmoid", **RULES),
+            activations=("Sigmoid", "Sigmoid", "Tanh"),
+        ),
+    ),
+    _subject("GRU", Operator("GRU", convention("gru", **RULES), {"linear_before_reset": 1})),
+    _subject("GRU-reset-before", Operator("GRU", convention("gru", reset="before", **RULES))),
+)

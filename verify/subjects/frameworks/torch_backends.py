@@ -1,0 +1,249 @@
+"""torch.nn's layers on a GPU, by cuDNN or by PyTorch's own kernels, and under torch.compile.
+
+What a subject is named for has to run, and PyTorch's profiler says whether it did; where it did not
+the verdict is *fallback*. ``cudnn`` has the weights as ``nn.LSTM`` makes them, in one piece of
+memory (bfloat16 aside), ``cudnn-unflattened`` has them apart, ``torch-cuda`` has cuDNN switched
+off. ``torch-compile`` is what ``torch.compile`` makes of a layer, which is nothing by default
+(``allow_rnn`` of PyTorch 2.13 is off), and of a cell in a Python loop, which is a program for every
+set of sizes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from typing import Any
+
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...numbers.arithmetic import DTYPES
+from .. import torch_module as torch_caller
+from ..profiler import Route, Watch
+from ..protocol import SubjectUnavailable
+from ..torch_module import TorchModule, import_torch
+from .torch_layers import SUBJECTS as ON_CPU
+from .torch_layers import (
+    TorchCell,
+    TorchLayer,
+    TorchSubject,
+    call_cell,
+    call_layer,
+    depth_arguments,
+)
+
+CUDNN = Route("cuDNN", ("aten::_cudnn_rnn",), ("aten::_cudnn_rnn_backward",), on_device=True)
+APART = replace(CUDNN, without=("aten::_cudnn_rnn_flatten_weight",))
+OWN_KERNELS = Route("PyTorch's own kernels", without=("aten::_cudnn_rnn",), on_device=True)
+COMPILED = Route("compiled code", ("Torch-Compiled Region",))
+
+LIMITS = (
+    "recompile_limit", "accumulated_recompile_limit",
+    "cache_size_limit", "accumulated_cache_size_limit",
+)  # fmt: skip
+"""What torch.compile's limits on programs for a function are called, in newer and older PyTorch."""
+
+PROGRAMS = 100_000
+"""The limits, raised: sizes differ from case to case, and one process holds many checks."""
+
+
+def import_torch_with(device: str) -> Any:
+    """Return torch, if it can use a device."""
+    torch = import_torch()
+    if device != "cpu" and not torch.cuda.is_available():
+        raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
+    return torch
+
+
+def has_compiler() -> bool:
+    """Return whether there is a C++ compiler where PyTorch looks for one."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+
+
+@dataclass(frozen=True)
+class CudaLayer(TorchLayer):
+    """A layer on the GPU; ``flattened`` says whether its weights are one piece of memory."""
+
+    watch: Watch = field(kw_only=True, compare=False)
+    flattened: bool = field(default=True, kw_only=True)
+    device: str = field(default="cuda", kw_only=True)
+
+    @property
+    def cudnn(self) -> bool:
+        """Whether cuDNN is switched on."""
+        return self.watch.route in (CUDNN, APART)
+
+    def version(self) -> str:
+        """Return what computes: PyTorch, CUDA, cuDNN, and the GPU."""
+        torch = import_torch_with(self.device)
+        cudnn = f", cuDNN {torch.backends.cudnn.version()}" if self.cudnn else ""
+        on = f"CUDA {torch.version.cuda}{cudnn}, {torch.cuda.get_device_name()}"
+        return f"torch {torch.__version__}, {on}"
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the layer on the device, ready to be called."""
+        torch = import_torch()
+        module = self.module(torch, case).to(self.device)
+        if not self.flattened:
+            take_apart(torch, module)
+        return TorchModule(
+            module, case, call_layer, device=self.device, watch=self.watch,
+            setting=partial(cuda_setting, torch, case, cudnn=self.cudnn),
+        )  # fmt: skip
+
+    def flags(self, case: Case) -> dict[str, bool]:
+        """Return what PyTorch is set to for a case."""
+        return cuda_flags(case, cudnn=self.cudnn)
+
+    def caller(self, case: Case) -> str:
+        """Return source that imports, sets, builds and calls the layer; "" if it is taken apart."""
+        if not self.flattened:
+            return ""
+        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
+        tf32 = case.dtype == "tf32"
+        lines = (
+            f"from torch.nn import {self.kind} as Layer\n\n"
+            f"torch.backends.cudnn.enabled = {self.cudnn}\n"
+            f"torch.backends.cudnn.allow_tf32 = {tf32}\n"
+            f"torch.backends.cuda.matmul.allow_tf32 = {tf32}\n"
+        )
+        return torch_caller.source(lines, case, given, takes_dtype=True, device=self.device)
+
+
+def take_apart(torch: Any, module: Any) -> None:
+    """Give every weight memory of its own, and keep the module from putting them together again."""
+    for name, parameter in list(module.named_parameters()):
+        setattr(module, name, torch.nn.Parameter(parameter.detach().clone()))
+    module._flat_weight_refs = [weakref.ref(weight) for weight in module._flat_weights]
+
+
+def cuda_flags(case: Case, *, cudnn: bool) -> dict[str, bool]:
+    """Return what PyTorch is set to: no algorithm is chosen by time, TF32 only if asked for."""
+    tf32 = case.dtype == "tf32"
+    return {
+        "cudnn.enabled": cudnn,
+        "cudnn.benchmark": False,
+        "cudnn.allow_tf32": tf32,
+        "cuda.matmul.allow_tf32": tf32,
+    }
+
+
+@contextmanager
+def cuda_setting(torch: Any, case: Case, *, cudnn: bool) -> Iterator[None]:
+    """Set PyTorch's flags while the block runs."""
+    wanted = []
+    for name, value in cuda_flags(case, cudnn=cudnn).items():
+        *path, flag = name.split(".")
+        wanted.append((reduce(getattr, path, torch.backends), flag, value))
+    before = [getattr(place, flag) for place, flag, _ in wanted]
+    for place, flag, value in wanted:
+        setattr(place, flag, value)
+    try:
+        yield
+    finally:
+        for (place, flag, _), value in zip(wanted, before, strict=True):
+            setattr(place, flag, value)
+
+
+@dataclass(frozen=True)
+class CompiledLayer(TorchLayer):
+    """What ``torch.compile`` makes of a layer."""
+
+    watch: Watch = field(kw_only=True, compare=False)
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the layer, to be compiled at its first call."""
+        torch = import_torch()
+        module = self.module(torch, case)
+        compiled = torch.compile(module)
+
+        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
+            return call_layer(torch, compiled, x, state, lengths)
+
+        return TorchModule(module, case, call, watch=self.watch)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call gatewise's adapter."""
+        return ""
+
+
+@dataclass(frozen=True)
+class CompiledCell(TorchCell):
+    """A cell that ``torch.compile`` has compiled, called in a Python loop over time."""
+
+    watch: Watch = field(kw_only=True, compare=False)
+    device: str = field(default="cpu", kw_only=True)
+
+    def version(self) -> str:
+        """Return the version of PyTorch; without a C++ compiler it compiles nothing for the CPU."""
+        torch = import_torch_with(self.device)
+        if self.device == "cpu" and not has_compiler():
+            raise SubjectUnavailable("torch.compile needs a C++ compiler: g++, clang++ or CXX")
+        return f"torch {torch.__version__}"
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the cell, to be compiled at its first call: as a whole, or it is an error."""
+        torch = import_torch_with(self.device)
+        cell = self.module(torch, case).to(self.device)
+
+        def step(x: Any, hx: Any) -> Any:
+            """Call the cell: a function of its own, as PyTorch may have given up on modules."""
+            return cell(x, hx)
+
+        compiled = torch.compile(step, dynamic=True, fullgraph=True)
+
+        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
+            return call_cell(torch, compiled, x, state, lengths)
+
+        return TorchModule(
+            cell, case, call, key=lambda name: f"{name}_l0", device=self.device, watch=self.watch,
+            setting=partial(many_programs, torch),
+        )  # fmt: skip
+
+
+@contextmanager
+def many_programs(torch: Any) -> Iterator[None]:
+    """Let one function have many programs; beyond its limit PyTorch would stop compiling."""
+    config = torch._dynamo.config
+    with config.patch({name: PROGRAMS for name in LIMITS if hasattr(config, name)}):
+        yield
+
+
+def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = True) -> CudaLayer:
+    options = replace(like.options, algorithms=True)
+    if route in (CUDNN, APART):
+        options = replace(options, jvp=False, reasons=(("jvp", "cuDNN has no forward mode"),))
+    return CudaLayer(
+        f"{family}:{_kind(like)}", like.kind, like.reference, options, like.nonlinearity, DTYPES,
+        watch=Watch(route), flattened=flattened,
+    )  # fmt: skip
+
+
+def _compiled(like: TorchSubject, family: str = "torch-compile", **more: Any) -> TorchSubject:
+    made = CompiledCell if isinstance(like, TorchCell) else CompiledLayer
+    return made(
+        f"{family}:{_kind(like)}", like.kind, like.reference, replace(like.options, jvp=False),
+        like.nonlinearity, watch=Watch(COMPILED), **more,
+    )  # fmt: skip
+
+
+def _kind(like: TorchSubject) -> str:
+    return like.name.partition(":")[2]
+
+
+_LAYERS = [subject for subject in ON_CPU if isinstance(subject, TorchLayer)]
+_CELLS = [subject for subject in ON_CPU if isinstance(subject, TorchCell)]
+
+SUBJECTS = (
+    *(_cuda("cudnn", CUDNN, like) for like in _LAYERS),
+    *(_cuda("cudnn-unflattened", APART, like, flattened=False) for like in _LAYERS),
+    *(_cuda("torch-cuda", OWN_KERNELS, like) for like in _LAYERS),
+    *(_compiled(like) for like in (*_LAYERS, *_CELLS)),
+    *(_compiled(like, "torch-compile-cuda", device="cuda") for like in _CELLS),
+)
+NAMES = tuple(subject.name for subject in SUBJECTS)

@@ -1,0 +1,208 @@
+"""What is made of torch's layers: ``torch.export``'s programs, and ONNX files in ONNX Runtime.
+
+Both have torch's parameters. ``torch-export`` is the program of ``torch.export.export``, which
+holds for the traced numbers of steps and rows alone; others are another program. ``torch-onnx`` is
+the file that the TorchScript exporter writes (``dynamo=False``), with any number of steps and rows.
+
+The default exporter of torch 2.13 (``dynamo=True``) takes a dynamic number of steps without a word
+and writes the traced one into a Reshape of the outputs: other numbers raise, or, where the sizes
+happen to divide, give outputs in the wrong places.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions import Convention
+from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, what_is_given
+from ..protocol import Built, Inputs, Result, SubjectUnavailable
+from ..torch_module import TorchModule, import_torch, one_thread
+from .onnxruntime import import_runtime, session
+from .torch_layers import TorchLayer, depth_arguments
+
+INSTALL, LENGTHS = "torch onnx onnxruntime", "lengths"
+
+
+class ExportedLayer(TorchLayer):
+    """A layer as ``torch.export`` hands it on: its operators, and its parameters."""
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the layer; a program is made of it for every shape that it is called with."""
+        programs: dict[object, Any] = {}
+
+        def call(
+            torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+        ) -> tuple[Any, tuple[Any, ...]]:
+            if x.shape[1 if case.layout == "batch-first" else 0] > LONGEST:
+                raise NotImplementedError(f"programs of more than {LONGEST} steps take too long")
+            arguments = (x,) if state is None else (x, state)
+            key = x.shape, state is None
+            if key not in programs:
+                programs[key] = self._exported(torch, module, arguments)
+            parameters = dict(module.named_parameters())
+            y, *final = torch.func.functional_call(programs[key], parameters, arguments)
+            return y, tuple(final[0]) if isinstance(final[0], tuple | list) else tuple(final)
+
+        return TorchModule(self.module(import_torch(), case), case, call)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call gatewise's adapter."""
+        return ""
+
+    def _exported(self, torch: Any, module: Any, arguments: Any) -> Any:
+        """Return the program's module, and make sure that it is the layer's one operator."""
+        program = torch.export.export(module, arguments)
+        found = [
+            node.target.overloadpacket.__name__
+            for node in program.graph.nodes
+            if isinstance(node.target, torch._ops.OpOverload)
+        ]
+        if found.count(OPERATORS[self.kind]) != 1:  # beside it are zeros, of states left out
+            raise SubjectUnavailable(f"expected one operator {OPERATORS[self.kind]}, got {found}")
+        return program.module()
+
+
+LONGEST = 32
+"""Steps of an exported program: to trace one takes some 8 ms, though one operator holds all."""
+
+OPERATORS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}
+
+
+@dataclass(frozen=True)
+class OnnxLayer(FrameworkSubject):
+    """A layer, ``kind`` of torch.nn, as torch writes it to a file, run by ONNX Runtime."""
+
+    kind: str = field(kw_only=True)
+
+    def version(self) -> str:
+        """Return the versions of both."""
+        imported("onnx", INSTALL)
+        return f"torch {import_torch().__version__}, onnxruntime {import_runtime().__version__}"
+
+    def build(self, case: Case) -> Built:
+        """Return the layer; a file is written for every set of parameters."""
+        torch = import_torch()
+        given = depth_arguments(case) | {"bias": case.bias}
+        layer = getattr(torch.nn, self.kind)(case.D, case.H, **given)
+
+        def make(inputs: Inputs) -> Any:
+            module = _callable(torch, layer, packs=inputs.lengths is not None)
+            with one_thread(torch), torch.no_grad():
+                for name, parameter in layer.named_parameters():
+                    parameter.copy_(torch.from_numpy(inputs.parameters[name]))
+                return self._session(torch, module, case, self._feeds(case, inputs))
+
+        made = OncePerParameters(make, what_is_given)
+
+        def run(inputs: Inputs) -> Result:
+            y, *final = made(inputs).run(None, self._feeds(case, inputs))
+            return Result(y.swapaxes(0, 1) if case.layout == "batch-first" else y, tuple(final))
+
+        return Plain(run)
+
+    def _session(self, torch: Any, module: Any, case: Case, feeds: Mapping[str, Array]) -> Any:
+        """Write the file, and make sure that it has one operator for each layer."""
+        file = io.BytesIO()
+        rows = 0 if case.layout == "batch-first" else 1
+        torch.onnx.export(
+            module,
+            tuple(torch.from_numpy(array) for array in feeds.values()),
+            file,
+            dynamo=False,
+            input_names=list(feeds),
+            dynamic_axes={
+                "x": {rows: "B", 1 - rows: "T"},
+                LENGTHS: {0: "B"},
+                "h": {1: "B"},
+                "c": {1: "B"},
+            },
+        )
+        nodes = imported("onnx", INSTALL).load_from_string(file.getvalue()).graph.node
+        if [node.op_type for node in nodes].count(self.kind) != case.layers:
+            raise SubjectUnavailable(f"expected {case.layers} {self.kind} operators in the file")
+        return session(file.getvalue())
+
+    def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Array]:
+        """Return what the file is given: x, lengths and states, those that there are."""
+        x = inputs.x.swapaxes(0, 1) if case.layout == "batch-first" else inputs.x
+        found = {"x": x} | ({} if inputs.lengths is None else {LENGTHS: inputs.lengths})
+        found |= dict(zip(self.convention.states, inputs.state or (), strict=False))
+        return {name: np.ascontiguousarray(array) for name, array in found.items()}
+
+
+def _callable(torch: Any, layer: Any, *, packs: bool) -> Any:
+    """Return a module that calls the layer with (x, states) or, packed, (x, lengths, states)."""
+    rnn, first = torch.nn.utils.rnn, layer.batch_first
+
+    class Whole(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any, *others: Any) -> Any:
+            given, states = x, others
+            if packs:
+                lengths, states = others[0], others[1:]
+                given = rnn.pack_padded_sequence(
+                    x, lengths, batch_first=first, enforce_sorted=False
+                )
+            state = () if not states else states if len(states) > 1 else states[0]
+            y, final = self.layer(given, *([state] if states else []))
+            if packs:
+                steps = x.shape[int(first)]
+                y, _ = rnn.pad_packed_sequence(y, batch_first=first, total_length=steps)
+            return y, *(final if isinstance(final, tuple) else (final,))
+
+    return Whole().eval()
+
+
+_EXPORT = Options(
+    lengths=False,
+    batch_first=True,
+    unbatched=True,
+    reasons=(("lengths", "torch.export takes no packed sequences"),),
+)
+_ONNX = Options(
+    gradient=False,
+    batch_first=True,
+    reasons=(
+        ("gradient", "an inference engine"),
+        ("projection", "the exporter refuses it"),
+        ("zero_length", "torch does not pack them"),
+        ("unbatched", "the file is written for rows"),
+    ),
+)
+
+
+def _onnx(kind: str, order: str, recurrent_bias: str) -> OnnxLayer:
+    states = ("h", "c") if kind == "LSTM" else ("h",)
+    bias = (order, recurrent_bias)
+    convention = Convention(
+        kind.lower(),
+        order,
+        bias,
+        time="first",
+        states=states,
+        padding="zeros",
+        empty_row="error",
+        merge="concatenated",
+    )
+    return OnnxLayer(f"torch-onnx:{kind}", convention, _ONNX, ("float32",), kind=kind)
+
+
+SUBJECTS = (
+    ExportedLayer("torch-export:RNN", "RNN", "rnn", _EXPORT),
+    ExportedLayer("torch-export:LSTM", "LSTM", "lstm", replace(_EXPORT, projection=True)),
+    ExportedLayer("torch-export:GRU", "GRU", "gru", _EXPORT),
+    _onnx("RNN", "a", "a"),
+    _onnx("LSTM", "ifgo", "ifgo"),
+    _onnx("GRU", "rzn", "rzm"),
+)

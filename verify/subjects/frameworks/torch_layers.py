@@ -1,0 +1,200 @@
+"""``torch.nn.RNN``, ``LSTM``, ``GRU`` and their ``*Cell``s, on the CPU."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions import Convention
+from ...conventions.file_layout import Stored
+from .. import torch_module as torch_caller
+from .. import torch_parameters as packing
+from ..torch_module import TorchModule, import_torch, torch_dtype
+
+
+@dataclass(frozen=True)
+class TorchSubject(ABC):
+    """What the layers and the cells of torch.nn share: names, parameters, autograd."""
+
+    name: str
+    kind: str
+    reference: str
+    options: Options
+    nonlinearity: str | None = None
+    dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the reference's cell, and the projected LSTM where torch offers proj_size."""
+        return (self.reference, *(["lstm-projected"] if self.options.projection else []))
+
+    @property
+    def convention(self) -> Convention:
+        """Return what its parameters mean, without a projection."""
+        return packing.CONVENTIONS[self.reference]
+
+    def version(self) -> str:
+        """Return the version of PyTorch."""
+        return f"torch {import_torch().__version__}"
+
+    def cell(self, case: Case) -> str:
+        """Return the reference's cell; with a projection it is the projected LSTM."""
+        return "lstm-projected" if case.P else self.reference
+
+    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes under torch's names."""
+        return packing.shapes(case, self.cell(case))
+
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw weights of N(0, 1/fan-in) by the case's scale, biases of N(0, 1/4)."""
+        return packing.draw(case, name, shape)
+
+    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
+        """Unpack torch's parameters."""
+        return packing.to_reference(case, self.cell(case), parameters)
+
+    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Pack the reference's parameters under torch's names."""
+        return packing.pack(case, self.cell(case), parameters)
+
+    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Pack a gradient under torch's names."""
+        return packing.from_reference(case, self.cell(case), gradient)
+
+    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
+        """Say which gate and unit an entry belongs to."""
+        return packing.place(case, self.cell(case), name, index)
+
+    def caller(self, case: Case) -> str:
+        """Return source for stand-alone scripts; a loop over cells has none."""
+        return ""
+
+    def module(self, torch: Any, case: Case) -> Any:
+        """Construct the module with the options that the case uses."""
+        given: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
+        if self.nonlinearity:
+            given["nonlinearity"] = self.nonlinearity
+        return getattr(torch.nn, self.kind)(case.D, case.H, **given, **self._depth(case))
+
+    @abstractmethod
+    def build(self, case: Case) -> TorchModule:
+        """Return the module, ready to be called."""
+
+    @abstractmethod
+    def _depth(self, case: Case) -> dict[str, Any]:
+        """Return the constructor's arguments for depth, direction and layout."""
+
+
+class TorchLayer(TorchSubject):
+    """A layer of torch.nn: stacked, bidirectional, packed by lengths."""
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the layer, ready to be called."""
+        return TorchModule(self.module(import_torch(), case), case, call_layer)
+
+    def caller(self, case: Case) -> str:
+        """Return source that imports, builds and calls the layer."""
+        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
+        line = f"from torch.nn import {self.kind} as Layer\n"
+        return torch_caller.source(line, case, given, takes_dtype=True)
+
+    def _depth(self, case: Case) -> dict[str, Any]:
+        return depth_arguments(case)
+
+
+class TorchCell(TorchSubject):
+    """A cell of torch.nn in a Python loop over time."""
+
+    @property
+    def convention(self) -> Convention:
+        """Return what its parameters mean; a cell knows neither lengths nor directions."""
+        return replace(
+            super().convention, time="one step", padding="none", empty_row="none", merge="none"
+        )
+
+    @property
+    def stored(self) -> Stored:
+        """Return torch's own names, which number no layers."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return Stored(tuple((name, name) for name in names))
+
+    def build(self, case: Case) -> TorchModule:
+        """Return the cell, ready to be called in a loop."""
+        module = self.module(import_torch(), case)
+        return TorchModule(module, case, call_cell, key=lambda name: f"{name}_l0")
+
+    def _depth(self, case: Case) -> dict[str, Any]:
+        return {}
+
+
+def depth_arguments(case: Case) -> dict[str, Any]:
+    """Return the arguments by which torch's layers differ from their defaults."""
+    used = {
+        "num_layers": (case.layers, 1),
+        "bidirectional": (case.bidirectional, False),
+        "batch_first": (case.layout == "batch-first", False),
+        "dropout": (case.dropout, 0.0),
+        "proj_size": (case.P, 0),
+    }
+    return {name: value for name, (value, default) in used.items() if value != default}
+
+
+def call_layer(
+    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call a module as torch's layers are called; with lengths, on a packed sequence."""
+    arguments = (x,) if state is None else (x, state)
+    if lengths is None:
+        y, final = module(*arguments)
+    else:
+        rnn, first = torch.nn.utils.rnn, bool(getattr(module, "batch_first", False))
+        ends = torch.from_numpy(lengths)
+        packed = rnn.pack_padded_sequence(x, ends, batch_first=first, enforce_sorted=False)
+        y, final = module(packed, *arguments[1:])
+        y, _ = rnn.pad_packed_sequence(y, batch_first=first, total_length=x.shape[int(first)])
+    return y, final if isinstance(final, tuple) else (final,)
+
+
+def call_cell(
+    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call a module as torch's cells are called, step after step."""
+    hx = tuple(s[0] for s in state) if isinstance(state, tuple) else state
+    hx = hx[0] if hx is not None and not isinstance(hx, tuple) else hx
+    outputs = []
+    for x_t in x:
+        hx = module(x_t, hx)
+        outputs.append(hx[0] if isinstance(hx, tuple) else hx)
+    final = hx if isinstance(hx, tuple) else (hx,)
+    return torch.stack(outputs), tuple(s[None] for s in final)
+
+
+_LAYER = Options(
+    batch_first=True, unbatched=True, dropout=True, jvp=True, named_parameters=True
+)  # fmt: skip
+_LSTM = Options(
+    projection=True,
+    batch_first=True,
+    unbatched=True,
+    dropout=True,
+    jvp=True,
+    named_parameters=True,
+)
+_CELL = Options(layers=False, bidirectional=False, lengths=False, named_parameters=True)
+
+SUBJECTS = (
+    TorchLayer("torch:RNN", "RNN", "rnn", _LAYER),
+    TorchLayer("torch:RNN-relu", "RNN", "rnn-relu", _LAYER, nonlinearity="relu"),
+    TorchLayer("torch:LSTM", "LSTM", "lstm", _LSTM),
+    TorchLayer("torch:GRU", "GRU", "gru", _LAYER),
+    TorchCell("torch:RNNCell", "RNNCell", "rnn", _CELL),
+    TorchCell("torch:LSTMCell", "LSTMCell", "lstm", _CELL),
+    TorchCell("torch:GRUCell", "GRUCell", "gru", _CELL),
+)

@@ -1,0 +1,37 @@
+"""What a subject is called with in a case: parameters, inputs, states and cotangents."""
+
+from __future__ import annotations
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ...reference.layer import Layer
+from ..cases.case import Case
+from .called import layer_of, state_shapes
+from .protocol import Inputs, Subject
+
+
+def draw_inputs(subject: Subject, case: Case) -> Inputs:
+    """Draw everything the subject is called with."""
+    layer = layer_of(subject, case)
+    shapes = subject.shapes(case)
+    parameters = {name: subject.draw(case, name, shape) for name, shape in shapes.items()}
+    state = None
+    if case.state:
+        named = zip(layer.cell.states, state_shapes(layer, case), strict=True)
+        state = tuple(_draw_state(layer, case, name, shape) for name, shape in named)
+    drawn = layer.cell.random_input(case.generator("x"), case.T, case.B, case.sizes)
+    return Inputs(parameters, case.simplified("x", drawn), state, case.row_lengths())
+
+
+def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+    part = f"state {name}"
+    return case.simplified(part, layer.cell.random_state(name, case.generator(part), shape))
+
+
+def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, State]:
+    """Draw cotangents on y and on the final states."""
+    layer = layer_of(subject, case)
+    shapes = state_shapes(layer, case)
+    width = shapes[0][2] * case.directions
+    dfinal = tuple(case.normal(f"dfinal {k}", shape) for k, shape in enumerate(shapes))
+    return case.normal("dy", (case.T, case.B, width)), dfinal
