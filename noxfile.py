@@ -97,7 +97,7 @@ def junit(session: nox.Session) -> None:
     with tarfile.open(source) as archive:
         schema = f"{source.name.removesuffix('.tar.gz')}/testing/example_scripts/junit-10.xsd"
         archive.extract(schema, folder, filter="data")
-    session.run("pytest", "tests/test_junit_schema.py", *session.posargs,
+    session.run("pytest", "tests/reports/test_junit_schema.py", *session.posargs,
                 env={"GATEWISE_JUNIT_XSD": str((folder / schema).resolve())})  # fmt: skip
 
 

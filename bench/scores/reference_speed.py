@@ -152,7 +152,7 @@ class DisagreementError(RuntimeError):
 def check_agreement(ours: Mapping[str, Array], torchs: Mapping[str, Any]) -> None:
     """Raise DisagreementError where results differ by over 1000 roundings of the largest element.
 
-    This guards against timing two different things; the proof is ``tests/test_fast.py``.
+    This guards against timing two different things; the proof is ``tests/reference/test_fast.py``.
     """
     for name, array in ours.items():
         other = torchs[name].detach().numpy()

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
 
 from gatewise.reports.formats import badge, written
 from gatewise.reports.page import render

@@ -56,7 +56,7 @@ def _processor() -> str:
 
 def source_state() -> str:
     """Return the commit of gatewise's own checkout, with a + if it was changed; "" if installed."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""
     commit = _git(root, "rev-parse", "--short=12", "HEAD")

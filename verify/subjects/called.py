@@ -191,7 +191,7 @@ def with_care(function: Callable[[], R]) -> R:
 def _origin(error: Exception) -> str:
     """Say where the subject raised: the innermost line of Python, if it is not gatewise's own."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    if Path(frame.filename).is_relative_to(Path(__file__).parent):
+    if Path(frame.filename).is_relative_to(Path(__file__).parents[1]):
         return ""
     return f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
 

@@ -1,0 +1,216 @@
+"""The command: exit codes, messages without tracebacks, JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+from gatewise.verify.runs import run as run_files
+
+SWAPPED = """
+import sys
+sys.path.insert(0, {tests!r})
+from plain_numpy import LSTM
+
+
+class Swapped(LSTM):
+    def unrolled(self, params, x, state, lengths):
+        order = [1, 0, 2, 3]
+        turned = {{name: array[order] for name, array in params.items()}}
+        return super().unrolled(turned, x, state, lengths)
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+@pytest.fixture
+def plain(root):
+    """A right subject that needs no torch."""
+    return f"{root}/tests/plain_numpy.py:LSTM"
+
+
+def test_verify_passes_and_leaves_a_run(run, tmp_path):
+    """Exit 0, a table, and the run's folder with every planned verdict."""
+    result = run("verify", "torch:RNN", "--budget", "quick", "--check", "smoke,forward",
+                 "--check", "final")  # fmt: skip
+
+    assert result.exit_code == 0
+    assert "torch:RNN" in result.stdout
+    assert "6 passed" in result.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert len((folder / "verdicts.jsonl").read_text().splitlines()) == 6
+
+
+def test_verify_reports_a_wrong_subject(run, tmp_path, root):
+    """Exit 1, the quantity, the place, the equations, the command that makes it again, a script."""
+    (tmp_path / "swapped.py").write_text(SWAPPED.format(tests=str(root / "tests" / "doubles")))
+    result = run("verify", "swapped.py:Swapped", "--check", "forward", "--dtype", "float64")
+
+    assert result.exit_code == 1
+    assert "swapped.py:Swapped forward (float64): failed: " in result.stdout
+    assert "first wrong: " in result.stdout
+    assert "lstm.forget_gate" in result.stdout
+    again = 'again: gatewise verify swapped.py:Swapped --check forward --case \'{"T": 1'
+    assert again in result.stdout
+    assert "the same without gatewise: 1 script in runs" in result.stdout
+    assert len(list(tmp_path.glob("runs/*/scripts/1-forward-float64.py"))) == 1
+
+
+def test_one_case_again(run):
+    """--case runs that case alone, in its dtype."""
+    case = '{"T": 3, "B": 2, "D": 2, "H": 3, "dtype": "float32"}'
+    result = run("verify", "torch:GRU", "--check", "gradient", "--case", case, "--json")
+    (verdict,) = json.loads(result.stdout)
+
+    assert result.exit_code == 0
+    assert (verdict["cases"], verdict["dtype"], verdict["status"]) == (1, "float32", "passed")
+
+
+def test_a_case_that_some_checks_cannot_take(run, plain):
+    """Without --check a case runs all checks that take it."""
+    case = '{"T": 1, "B": 3, "D": 2, "H": 3}'
+    result = run("verify", plain, "--case", case, "--json")
+    verdicts = {verdict["check"]: verdict for verdict in json.loads(result.stdout)}
+
+    assert result.exit_code == 0
+    assert {"forward", "gradient"} < verdicts.keys()
+    assert not {"transition", "carry", "causality"} & verdicts.keys()
+
+
+def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch, plain):
+    """Ctrl-C is exit 3 and one sentence; the report says what is missing, --resume goes on."""
+    real, kept = run_files.append, []
+
+    def interrupted(folder, verdict):
+        if kept:
+            raise KeyboardInterrupt
+        real(folder, verdict)
+        kept.append(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_files, "append", interrupted)
+        result = run("verify", plain, "--budget", "quick", "--check", "forward")
+
+    assert result.exit_code == 3
+    assert f"finished verdicts are kept; go on with: gatewise verify --resume {kept[0]}" in (
+        " ".join(result.output.split())
+    )
+    assert run("report", "-o", "page.html").exit_code == 0
+    assert "1 of 2 checks was not tested" in Path("page.html").read_text(encoding="utf-8")
+    assert "2 passed" in run("verify", "--resume", str(kept[0])).stdout
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["torch:FOO"], "subject 'torch:FOO' is not known; there are torch:GRU"),
+    (["torch-FOO"], "subject 'torch-FOO' is not known; there are cudnn-unflattened:*, "),
+    (["torch:RNN", "--check", "foo"], "check 'foo' is not known; there are smoke, forward"),
+    (["torch:RNN", "--case", "{"], "case: expected JSON"),
+    (["torch:GRUCell", "--case", '{"T":1,"B":1,"D":1,"H":1,"layers":2}'],
+     "does not offer more than one layer"),
+    (["torch:GRU", "--case", '{"T":9,"B":1,"D":1,"H":3,"P":2}'],
+     "does not offer a projected hidden state"),
+    (["torch:GRU", "--check", "transition", "--case", '{"T":1,"B":1,"D":1,"H":1}'],
+     "check transition: expected T > 4"),
+    (["torch:RNN", "--dtype", "float32", "--case", '{"T":1,"B":1,"D":1,"H":1}'],
+     "its dtype is float64, but float32 was asked for"),
+    (["torch:RNN", "--budget", "vast"], "'vast' is not one of"),
+    (["torch:RNN", "--seed", "-1"], "-1 is not in the range"),
+    (["torch:RNN", "--timeout", "0"], "0.0 is not in the range"),
+    (["torch:RNN", "--resume", "."], "leave out SUBJECT"),
+    ([], "name a SUBJECT"),
+])  # fmt: skip
+def test_usage_errors(run, arguments, message):
+    """Exit 2 and one sentence."""
+    result = run("verify", *arguments)
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
+    """Without torch nothing was tested, and that is not success."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "torch.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
+    result = run("verify", "torch:RNN", "--check", "forward")
+
+    assert result.exit_code == 3
+    assert "not tested: PyTorch is not installed" in result.output
+
+
+def test_a_blind_check_is_exit_3(run):
+    """What could not have failed has not been tested."""
+    case = '{"T": 60, "B": 1, "D": 3, "H": 30, "scale": "large", "dtype": "float32", "seed": 1}'
+    result = run("verify", "torch:RNN", "--check", "forward", "--case", case)
+
+    assert result.exit_code == 3
+    assert "blind: no case had a bound sharp enough to fail" in result.output
+
+
+def test_the_profile_says_where_the_time_went(run, plain):
+    """Shares of the subject, the oracle and the rest, in whole percent of all checks."""
+    result = run("verify", plain, "--budget", "quick", "--check", "gradient", "--profile")
+    (line,) = (line for line in result.stdout.splitlines() if "s in checks:" in line)
+    shares = [int(word) for word in line.replace("%", " % ").split()[4:] if word.isdigit()]
+
+    assert len(shares) == 3
+    assert 99 <= sum(shares) <= 101
+
+
+def test_the_newest_run_is_reported(run, tmp_path, root):
+    """Of several runs, ``report`` takes the one made last, and says where the page lies."""
+    for name in ("GRU", "LSTM"):
+        subject = f"{root}/tests/plain_numpy.py:{name}"
+        run("verify", subject, "--budget", "quick", "--check", "forward", "--dtype", "float64")
+    result = run("report", "-o", "out/page.html")
+    page = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+
+    assert result.exit_code == 0
+    assert result.output.strip() == f"report: {tmp_path / 'out' / 'page.html'}"
+    assert "plain_numpy.py:LSTM</bdi>" in page
+    assert "plain_numpy.py:GRU</bdi>" not in page
+
+
+def test_verify_writes_the_report_last(run, tmp_path, plain):
+    """``verify --report`` ends by printing where the page lies."""
+    result = run("verify", plain, "--budget", "quick", "--check", "forward",
+                 "--report", "page.html")  # fmt: skip
+
+    assert result.output.rstrip().endswith(f"report: {tmp_path / 'page.html'}")
+
+
+@pytest.mark.parametrize("what", ["nowhere", "empty"])
+def test_report_without_a_run(run, tmp_path, what):
+    """Exit 3 and one sentence where there is nothing to report."""
+    (tmp_path / "empty").mkdir()
+    result = run("report", what) if what == "nowhere" else run("report", "--runs", "empty")
+
+    assert result.exit_code == 3
+    assert "there is no" in result.output
+
+
+@pytest.mark.parametrize("listing", ["cells", "subjects", "checks", "examples", "equations"])
+def test_listings_are_json_too(run, listing):
+    """Every listing prints text for people and JSON for programs."""
+    text, objects = run(listing), run(listing, "--json")
+
+    assert text.exit_code == objects.exit_code == 0
+    assert len(json.loads(objects.output)) >= 4
+    assert len(text.output.splitlines()) >= 4
+
+
+def test_prove_one_equation(run):
+    """``prove E08`` runs the proofs about E08, and an unknown one is a usage error."""
+    result = run("prove", "E08")
+
+    assert result.exit_code == 0
+    assert "holds  chain.product" in result.output
+    assert run("prove", "E99").exit_code == 2

@@ -1,0 +1,149 @@
+"""The stand-alone script of a failure shows it without gatewise."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gatewise.verify.checks import check_named
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import subject_named
+
+LAYERS = """
+import sys
+
+sys.path.insert(0, {tests!r})
+import hand_written
+import plain_numpy
+import torch
+
+SwapsGates = hand_written.SwapsGates
+DropsTheBackwardState = hand_written.DropsTheBackwardState
+
+
+class HalvesTheGradientOfC(torch.nn.LSTM):
+    def forward(self, x, hx=None):
+        if hx is not None and torch.is_grad_enabled():
+            hx = hx[0], (hx[1] + hx[1].detach()) / 2
+        return super().forward(x, hx)
+
+
+class Remembers(torch.nn.LSTM):
+    last = None
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        if self.last is not None and self.last.shape == final[0].shape:
+            final = (final[0] + 1e-3 * self.last, final[1])
+        self.last = final[0].detach()
+        return y, final
+
+
+class Explicit(plain_numpy.LSTM):
+    def forward(self, params, x, state, lengths=None):
+        ys, (h, c) = super().forward(params, x, state, lengths)
+        return ys, (h, 1.5 * c)
+
+
+class ExplicitGradient(plain_numpy.GRU):
+    def vjp(self, *arguments):
+        dp, dx, (dh,) = super().vjp(*arguments)
+        return dp, dx, (dh / 2,)
+
+
+class Raises(plain_numpy.LSTM):
+    def forward(self, params, x, state, lengths=None):
+        if len(x) > 3:
+            raise RuntimeError("no kernel")
+        return super().forward(params, x, state, lengths)
+"""
+
+WITHOUT = """
+import importlib.abc, runpy, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] == "gatewise":
+            raise ImportError("a script that needs gatewise does not stand alone")
+
+sys.meta_path.insert(0, Refuse())
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def verdict(root, tmp_path):
+    """Hold a layer of the file above to a check."""
+    (tmp_path / "layers.py").write_text(LAYERS.format(tests=str(root / "tests" / "doubles")))
+
+    def verdict(name, check, like, dtype="float64"):
+        subject = subject_named(f"{tmp_path}/layers.py:{name}", like)
+        return hold(subject, check_named(check), dtype, budget=Budget(8, 2), seed_value=4)
+
+    return verdict
+
+
+def run(script, folder):
+    """Run it in a Python that refuses to import gatewise."""
+    (folder / "script.py").write_text(script, encoding="utf-8")
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT, "script.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("name", "check", "like", "dtype"), [
+    ("SwapsGates", "forward", "torch.nn.LSTM", "float64"),
+    ("SwapsGates", "batch-first", "torch.nn.LSTM", "float32"),
+    ("DropsTheBackwardState", "gradient", "torch.nn.LSTM", "float64"),
+    ("HalvesTheGradientOfC", "gradient", "torch.nn.LSTM", "float64"),
+    ("Remembers", "reweight", "torch.nn.LSTM", "float64"),
+    ("Explicit", "forward", None, "float64"),
+    ("Explicit", "padding", None, "float32"),
+    ("ExplicitGradient", "gradient", None, "float64"),
+])  # fmt: skip
+def test_a_script_fails_as_the_check_did(verdict, tmp_path, name, check, like, dtype):
+    """AssertionError, on the number that the message names."""
+    told = verdict(name, check, like, dtype)
+    assert told.status == "failed"
+    done = run(told.script, tmp_path)
+
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr, done.stderr
+    (got,) = re.findall(r"= (\S+), (?:expected|must)", told.message)
+    (shown,) = re.findall(r"= (\S+), expected", done.stdout)
+    assert float(shown) == pytest.approx(float(got), rel=1e-6)
+
+
+def test_a_script_says_what_it_is_about(verdict):
+    """Its first lines are the statement, the subject and the message; it is plain Python."""
+    told = verdict("Explicit", "forward", None)
+    words = ast.get_docstring(ast.parse(told.script))
+
+    assert words.startswith(told.statement)
+    assert "layers.py:Explicit, float64" in words
+    assert told.message in words
+    assert "gatewise" not in told.script.replace("gatewise_subject", "")
+
+
+def test_a_crash_has_a_script_that_raises(verdict, tmp_path):
+    """Building and calling is enough; the subject's own error is at its end."""
+    told = verdict("Raises", "forward", None)
+
+    assert told.status == "crashed"
+    done = run(told.script, tmp_path)
+    assert done.returncode == 1
+    assert "RuntimeError: no kernel" in done.stderr
+
+
+def test_every_layer_is_made_anew(verdict):
+    """A check that makes several layers makes as many in its script."""
+    told = verdict("Explicit", "carry", None)
+
+    assert told.status == "failed"
+    assert told.script.count("= make()") == 3
+
+
+def test_what_passes_has_none(verdict):
+    """There is nothing to show."""
+    assert verdict("Explicit", "smoke", None).script == ""
