@@ -33,7 +33,7 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def plain(root):
     """A right subject that needs no torch."""
-    return f"{root}/tests/plain_numpy.py:LSTM"
+    return f"{root}/tests/doubles/plain_numpy.py:LSTM"
 
 
 def test_verify_passes_and_leaves_a_run(run, tmp_path):
@@ -168,7 +168,7 @@ def test_the_profile_says_where_the_time_went(run, plain):
 def test_the_newest_run_is_reported(run, tmp_path, root):
     """Of several runs, ``report`` takes the one made last, and says where the page lies."""
     for name in ("GRU", "LSTM"):
-        subject = f"{root}/tests/plain_numpy.py:{name}"
+        subject = f"{root}/tests/doubles/plain_numpy.py:{name}"
         run("verify", subject, "--budget", "quick", "--check", "forward", "--dtype", "float64")
     result = run("report", "-o", "out/page.html")
     page = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def other(root):
     """Name a subject of a framework that does not exist."""
-    return lambda name: f"{root}/tests/other_frameworks.py:{name}"
+    return lambda name: f"{root}/tests/doubles/other_frameworks.py:{name}"
 
 
 def test_identify_tells_the_convention(run):
@@ -34,7 +34,7 @@ def test_identify_tells_the_convention(run):
 
 def test_identify_in_json(run, root):
     """Several subjects, one of them without a stated convention."""
-    result = run("identify", "torch:RNN", f"{root}/tests/plain_numpy.py:LSTM", "--json")
+    result = run("identify", "torch:RNN", f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
     first, second = json.loads(result.stdout)
 
     assert result.exit_code == 0

@@ -58,7 +58,7 @@ def test_what_is_asked_for_is_measured_wherever_it_is_right():
 
 def test_a_users_own_class_is_asked_what_it_computes(root):
     """In a process, not here."""
-    name = f"{root}/tests/plain_numpy.py:LSTM"
+    name = f"{root}/tests/doubles/plain_numpy.py:LSTM"
     (group,) = asked(subjects=[name], shapes=["smoke"])
     assert (group.cell, group.subjects) == ("lstm", (name,))
 
@@ -121,7 +121,7 @@ def test_without_torch_there_is_the_reference(monkeypatch):
 def test_like_is_for_a_class_of_ones_own(root):
     """Those beside it are what they are."""
     pytest.importorskip("torch")
-    mine = f"{root}/tests/plain_torch.py:Nothing"
+    mine = f"{root}/tests/doubles/plain_torch.py:Nothing"
     found = expanded(("torch-native:LSTM", mine))
     assert found == ["torch-native:LSTM", mine]
     assert contender_named("torch-native:LSTM", "torch.nn.LSTM").name == "torch-native:LSTM"

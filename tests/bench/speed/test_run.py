@@ -78,7 +78,7 @@ def test_a_wrong_contender_gets_no_time(contenders):
 
 def test_what_raises_is_told(root):
     """And the others are timed."""
-    bad = f"{root}/tests/faulty.py:Raises"
+    bad = f"{root}/tests/doubles/faulty.py:Raises"
     found = measured(group([bad, "numpy:lstm"], passes=(FORWARD,)), lambda doing: None)
     (told, other) = found["entries"]
     assert (told["status"], told["timing"]) == (rows.UNSUPPORTED, None)
@@ -100,7 +100,7 @@ def test_a_call_that_takes_too_long_is_not_timed(contenders):
 ])  # fmt: skip
 def test_what_ends_its_process_is_told_and_the_others_are_timed(root, name, status, said):
     """The group is measured again without it."""
-    bad, good = f"{root}/tests/faulty.py:{name}", "numpy:lstm"
+    bad, good = f"{root}/tests/doubles/faulty.py:{name}", "numpy:lstm"
     process = SpeedProcess(threads=1, memory=1024, timeout=15.0 if name == "Hangs" else 120.0)
     try:
         found = process.group(group([bad, good], passes=(FORWARD,)))

@@ -30,7 +30,7 @@ def torch_arrays(kind="LSTM", dtype=torch.float64, **options):
 @pytest.fixture
 def other(root):
     """Name a subject of a framework that does not exist."""
-    return lambda name: f"{root}/tests/other_frameworks.py:{name}"
+    return lambda name: f"{root}/tests/doubles/other_frameworks.py:{name}"
 
 
 def same(one, other):

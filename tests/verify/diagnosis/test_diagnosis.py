@@ -225,7 +225,7 @@ def test_diagnose_says_what_to_change(tell, tmp_path, root):
 
 
 def test_diagnose_tells_how_a_process_ended(tell, root):
-    result = tell(f"{root}/tests/faulty.py:Segfaults")
+    result = tell(f"{root}/tests/doubles/faulty.py:Segfaults")
 
     assert result.exit_code == 1
     assert "(the process was ended by SIGSEGV). [P04]" in result.stdout
@@ -233,7 +233,7 @@ def test_diagnose_tells_how_a_process_ended(tell, root):
 
 
 def test_diagnose_of_a_right_layer(tell, root):
-    result = tell(f"{root}/tests/plain_numpy.py:LSTM", "--json")
+    result = tell(f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
 
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []

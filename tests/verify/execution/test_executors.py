@@ -31,7 +31,7 @@ def told(folder):
 @pytest.fixture(scope="module")
 def request_(root):
     """A right and a wrong subject."""
-    names = [f"{root}/tests/faulty.py:{name}" for name in ("Slow", "Raises")]
+    names = [f"{root}/tests/doubles/faulty.py:{name}" for name in ("Slow", "Raises")]
     return session.Request.parse(names, checks=CHECKS.split(","), budget="quick", seed=5)
 
 

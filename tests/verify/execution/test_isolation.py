@@ -18,7 +18,7 @@ def verify(root, tmp_path):
 
     def verify(name, *arguments, timeout=240):
         mark = Mark()
-        subject = f"{root}/tests/faulty.py:{name}"
+        subject = f"{root}/tests/doubles/faulty.py:{name}"
         command = [sys.executable, "-m", "gatewise", "verify", subject, "--budget", "quick",
                    "--dtype", "float64", "--json", *arguments]  # fmt: skip
         done = subprocess.run(

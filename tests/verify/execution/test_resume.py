@@ -27,7 +27,9 @@ def command(*arguments):
 
 def asked(root, *more):
     given = ("--check", CHECKS, "--budget", "quick", "--seed", "11", *more)
-    return command(f"{root}/tests/faulty.py:Slow", f"{root}/tests/faulty.py:Raises", *given)
+    return command(
+        f"{root}/tests/doubles/faulty.py:Slow", f"{root}/tests/doubles/faulty.py:Raises", *given
+    )
 
 
 def finish(arguments, cwd):
@@ -137,7 +139,7 @@ def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, mess
 
 def test_two_runs_at_once_do_not_collide(root, tmp_path):
     """Each has a folder of its own, and all of its verdicts."""
-    subject = f"{root}/tests/plain_numpy.py:GRU"
+    subject = f"{root}/tests/doubles/plain_numpy.py:GRU"
     arguments = command(subject, "--check", "smoke,forward", "--budget", "quick")
     both = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL) for _ in range(2)]  # fmt: skip

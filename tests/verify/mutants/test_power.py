@@ -7,10 +7,10 @@ if the effect of every mutant exceeds such a bound, on the check that must see i
 import numpy as np
 import pytest
 
-from gatewise.verify.checks import check as checking
 from gatewise.verify.checks import check_named
 from gatewise.verify.execution.judge import hold
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
+from gatewise.verify.numbers import ledger as checking
 from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.runs.verdict import WRONG
 

@@ -112,7 +112,7 @@ def test_a_file_with_a_mistake_is_refused(read, text, message):
 def test_the_command(root, tmp_path, monkeypatch):
     """A run whose failures are all declared is exit 0; expired ones are exit 1."""
     monkeypatch.chdir(tmp_path)
-    subject = f"{root}/tests/faulty.py:WritesIntoItsInput"
+    subject = f"{root}/tests/doubles/faulty.py:WritesIntoItsInput"
     declared = DECLARED.replace("my.py:LSTM", subject).replace('"padding"', '"purity"')
 
     def verify(expires):

@@ -111,7 +111,7 @@ def test_a_huge_file_is_refused(folder, monkeypatch):
 def test_a_verdict_is_on_disk_before_it_is_told(tmp_path, root):
     """Whoever sees a verdict finds it in the file."""
     folder = tmp_path / "run"
-    request = session.Request.parse([f"{root}/tests/plain_numpy.py:LSTM"], budget="quick",
+    request = session.Request.parse([f"{root}/tests/doubles/plain_numpy.py:LSTM"], budget="quick",
                                     checks=["smoke", "forward"])  # fmt: skip
     for n, _ in enumerate(session.run(request, folder, command="test"), start=1):
         assert (folder / "verdicts.jsonl").read_text().count("\n") == n
