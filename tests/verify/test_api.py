@@ -29,7 +29,7 @@ def test_a_layer_that_does_not_run_says_why_and_where():
     assert not outcome
     assert str(outcome) == repr(outcome)
     assert "the layer does not run: ValueError: no kernel" in str(outcome)
-    assert "test_outcome.py, line" in str(outcome)
+    assert "test_api.py, line" in str(outcome)
     assert str(outcome).count("no kernel") == 1
 
 

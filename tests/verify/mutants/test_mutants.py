@@ -119,7 +119,7 @@ ALONE = """
 import resource
 from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import mutant_named
-from gatewise.verify.checks.oracle import draw_inputs
+from gatewise.verify.subjects.inputs import draw_inputs
 subject, case = mutant_named("mutant:{id}"), Case(5, 3, 2, 4)
 built, inputs = subject.build(case), draw_inputs(subject, case)
 pages = int(open("/proc/self/statm").read().split()[0])

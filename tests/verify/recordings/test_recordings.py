@@ -225,16 +225,20 @@ def test_numbers_that_safetensors_lacks_are_held_exactly():
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32"])
 @pytest.mark.parametrize("check", ["forward", "gradient", "transition"])
 def test_halves_and_tf32_are_replayed(check, dtype):
-    """As they were recorded: through files, which hold bfloat16 as float32."""
+    """As the layer itself is judged: through files, which hold bfloat16 as float32.
+
+    Some processors multiply halves exactly and some do not: only the former's bounds are narrow.
+    """
     case = Case(40 if check == "transition" else 1, 2, 3, 4, dtype=dtype)
     layer = subject_named("torch:GRU")
     data = files.encoded(observed(layer, check, case))
     held = {(check, case.to_json()): lambda: files.parse_trace(Path("recorded"), data)}
     subject = Replayed("recording:x", layer, layer.options, (dtype,), layer.cells, "", held)
-    said = verdict(subject, check, case)
+    replay, live = verdict(subject, check, case), verdict(layer, check, case)
 
-    assert said.status == "passed", said.message
-    assert said.worst_ratio > 0
+    assert (replay.status, replay.worst_ratio) == (live.status, live.worst_ratio)
+    assert replay.status in ("passed", "blind"), replay.message
+    assert replay.worst_ratio > 0
 
 
 def test_other_seeds_record_other_numbers():
