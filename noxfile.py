@@ -1,4 +1,4 @@
-"""The sessions; ``nox -s NAME`` runs one. CI runs the first three."""
+"""The sessions; ``nox -s NAME`` runs one. CI runs the first three, and ``portable`` in part."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from nox.command import CommandFailed
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.error_on_missing_interpreters = True
 CONSTRAINTS = ["-c", "constraints.txt"]
+TESTED = ".[torch,report,figures,test,onnx,convert,bfloat16]"
 SUBJECTS = ["torch:RNN", "torch:LSTM", "torch:GRU"]
 BENCHES = {
     "ladder": [],
@@ -53,9 +54,22 @@ ENVIRONMENTS = {
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, the proofs and the planted errors; arguments go to pytest."""
-    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test,onnx,convert,bfloat16]")
+    session.install(*CONSTRAINTS, "-e", TESTED)
     processes = ("-n", "auto", "--dist", "worksteal")
     session.run("pytest", *processes, *session.posargs, env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+@nox.session
+def portable(session: nox.Session) -> None:
+    """Run the suite under several instruction sets, threads and Pythons; hold verdicts equal.
+
+    ``-- --quick`` takes the tests of numbers and two settings, names choose settings or Pythons.
+    ``-- --no-install`` takes what is there (nox --no-venv).
+    """
+    asked = [name for name in session.posargs if name != "--no-install"]
+    if "--no-install" not in session.posargs:
+        session.install(*CONSTRAINTS, "-e", TESTED)
+    session.run("python", "-P", "tests/portable.py", *asked)
 
 
 @nox.session

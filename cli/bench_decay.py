@@ -15,7 +15,7 @@ from .bench import bench_options, carry
 from .common import DIFFERS, DTYPES, or_usage
 
 if TYPE_CHECKING:
-    from ..bench.decay.rows import DecayRow
+    from ..bench.decay.rows import DecayRow, Spectrum
     from ..bench.run import BenchRun
 
 
@@ -153,12 +153,15 @@ def _row(row: DecayRow) -> tuple[str, ...]:
     rate, spectrum = row.rate, row.spectrum
     interval = "" if rate.low is None else f"{rate.low:.4f} to {rate.high:.4f}"
     first = spectrum.exponents[0] if spectrum else None
-    residual = spectrum.residual if spectrum else None
     return (
         row.id.partition("/")[2], _number(rate.value), interval, _number(row.half_life, 3),
-        row.sense, _number(first), "J singular" if residual is None else f"{residual:.0e}",
+        row.sense, _number(first), _residual(spectrum) if spectrum else "",
         _number(row.rest.value if row.rest else None), _number(row.rest_theory),
     )  # fmt: skip
+
+
+def _residual(spectrum: Spectrum) -> str:
+    return spectrum.unsummed if spectrum.residual is None else f"{spectrum.residual:.0e}"
 
 
 def _tell_losses(run: BenchRun) -> None:

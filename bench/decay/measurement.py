@@ -157,6 +157,7 @@ def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectr
         or_none(found.residual),
         steps,
         or_none(same_seed_rate),
+        found.lost,
     )
 
 

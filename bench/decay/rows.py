@@ -37,7 +37,8 @@ class ValidationRow:
 class Spectrum:
     """Lyapunov exponents per step of one seed, and that seed's slope of the adjoint.
 
-    ``residual``: their sum minus the mean of ln |det J|; None where a Jacobian was singular.
+    ``residual``: their sum minus the mean of ln |det J|; None where a Jacobian was singular, or
+    rounding has left nothing of ``lost`` directions.
     """
 
     exponents: tuple[float | None, ...]
@@ -46,6 +47,14 @@ class Spectrum:
     residual: float | None
     steps: int
     same_seed_rate: float | None
+    lost: int = 0
+
+    @property
+    def unsummed(self) -> str:
+        """Why there is no residual; empty where there is one."""
+        singular = "J is singular" if self.log_det is None else ""
+        lost = f"{self.lost} lost to rounding" if self.lost else ""
+        return ", ".join(filter(None, (singular, lost)))
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
 def _residuals(shown: Sequence[DecayRow]) -> Iterator[tuple[DecayRow, str, Sequence[float | None]]]:
     for row in shown:
         if found := row.spectrum:
-            missed = "J singular" if found.residual is None else f"{found.residual:.0e}"
+            missed = found.unsummed if found.residual is None else f"{found.residual:.0e}"
             yield row, f"{row.cell} ({missed})".replace("e-0", "e-"), found.exponents
 
 

@@ -94,11 +94,12 @@ def spectra(rows: Sequence[DecayRow]) -> Table:
             (row.title, row.hidden, row.gain, row.forget_bias, len(found.exponents),
              found.exponents[0], found.errors[0], _shown(found.exponents[-1]),
              _shown(_total(found.exponents)), _shown(found.log_det),
-             "J is singular" if found.residual is None else found.residual)
+             found.unsummed if found.residual is None else found.residual)
             for row in rows if (found := row.spectrum)
         ),
         "By QR at every step, of the first seed. The exponents must add up to the mean of "
-        "ln |det J|, taken by LU factors. Where units of a ReLU are off, J is singular.",
+        "ln |det J|, taken by LU factors. Where units of a ReLU are off, J is singular. A "
+        "direction is lost where it shrinks beneath the rounding of the first.",
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ SHOWN = {
     "W07": Case(104, 1, 2, 3), "P09": Case(104, 1, 2, 3),
     "F17": replace(PLAIN, T=8, B=30),
     "D04": replace(PLAIN, scale="huge"),
+    "D05": replace(PLAIN, D=8),  # two terms have one sum, unless a processor fuses one product
 }  # fmt: skip
 """Cases for faults that show in particular ones; all others show where what they need is there."""
 

@@ -10,6 +10,7 @@ from gatewise.bench.decay import closed_forms
 from gatewise.bench.decay.lyapunov import exponents
 from gatewise.bench.decay.products import log_singular_values
 from gatewise.bench.decay.rates import band, half_life, log_of_mean, rate, slope
+from gatewise.bench.decay.rows import Spectrum
 
 
 def orthogonal(rng, n):
@@ -88,18 +89,51 @@ def test_singular_jacobians_have_exponents_of_minus_infinity():
     assert (found.values[3:] == -np.inf).all()
     assert math.isnan(found.residual)
     assert found.log_det == -math.inf
+    assert found.lost == 0
 
 
-def test_rare_orthonormalisation_spoils_the_last_exponents_and_only_the_sum_rule_sees_it():
+def test_rare_orthonormalisation_loses_the_last_directions_and_the_sum_rule_misses_them():
     rng = np.random.default_rng(1)
     J = [np.diag(np.exp([0.0, -1.0, -2.0])) @ (np.eye(3) + 0.3 * rng.standard_normal((3, 3)))
          for _ in range(1100)]  # fmt: skip
     often, rarely = (exponents(J, steps=1000, transient=100, qr_every=k) for k in (1, 200))
 
     assert rarely.values[0] == pytest.approx(often.values[0], abs=1e-3)
-    assert rarely.values[-1] > often.values[-1] + 1
+    assert rarely.lost == 2  # what R has of them is no more than how one processor rounds
+    assert (rarely.values[1:] == -np.inf).all()
+    assert (rarely.errors[1:] == 0).all()
+    assert np.isfinite(rarely.log_det)
+    assert rarely.residual == -np.inf
+    assert often.lost == 0
     assert abs(often.residual) < 1e-12
-    assert rarely.residual > 1
+
+
+@pytest.mark.parametrize(("steps", "lost"), [(1, 0), (2, 0), (4, 1)])
+def test_a_direction_is_lost_once_rounding_has_left_nothing_of_it(steps, lost):
+    """Both columns grow as the first direction does; after 4 steps e^-12 is beneath 2 k u."""
+    turn = np.array([[math.cos(0.5), -math.sin(0.5)], [math.sin(0.5), math.cos(0.5)]])
+    J = np.diag(np.exp([0.0, -12.0])) @ turn
+    found = exponents(itertools.repeat(J), steps=20 * steps, transient=steps, qr_every=steps)
+
+    assert found.lost == lost
+    assert np.isneginf(found.values).sum() == lost
+
+
+def test_growth_along_axes_is_not_lost_however_different_it_is():
+    J = np.diag(np.exp([0.0, -50.0]))
+    found = exponents(itertools.repeat(J), steps=100, transient=10)
+
+    assert found.lost == 0
+    np.testing.assert_allclose(found.values, [0.0, -50.0], rtol=1e-14, atol=1e-14)
+    assert abs(found.residual) < 1e-12
+
+
+def test_directions_that_were_lost_are_not_told_as_singular_jacobians():
+    assert Spectrum((0.1, None), (0.0, 0.0), -1.0, None, 40, 0.1, lost=1).unsummed == (
+        "1 lost to rounding"
+    )
+    assert Spectrum((0.1, None), (0.0, 0.0), None, None, 40, 0.1).unsummed == "J is singular"
+    assert Spectrum((0.1, -0.2), (0.0, 0.0), -0.1, 1e-16, 40, 0.1).unsummed == ""
 
 
 def test_slopes_bands_and_intervals():
