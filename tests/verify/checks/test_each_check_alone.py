@@ -111,6 +111,24 @@ def test_bounds_holds_outputs_and_final_states_to_the_interval(subject, scale):
     assert (right.status, right.cases) == ("passed", 1)
 
 
+@pytest.mark.parametrize("part", ["y", "x"])
+def test_results_of_another_dtype_are_refused(part):
+    class Narrow(miniatures.Right):
+        def forward(self, case, inputs):
+            return self.narrowed(super().forward(case, inputs))
+
+        def gradient(self, case, inputs, dy, dfinal):
+            return self.narrowed(super().gradient(case, inputs, dy, dfinal))
+
+        def narrowed(self, result):
+            array = getattr(result, part, None)
+            return result if array is None else replace(result, **{part: array.astype(np.float32)})
+
+    verdict = Victim(Narrow, "").verdict(check_named("smoke"))
+    assert verdict.status == "failed"
+    assert "expected dtype float64, got float32" in verdict.message
+
+
 def test_bounds_lets_a_state_from_outside_decay():
     """Beyond 1 the initial state's largest entry is the limit, and no more than that."""
     case = Case(1, 1, 1, 1)
