@@ -84,7 +84,8 @@ def test_an_error_within_a_bound_that_means_nothing_does_not_count():
 
 
 def test_nothing_promised_nothing_off():
-    assert ledger([7.0], [1.0], [np.inf]).failed == []
+    for got in (7.0, np.inf, np.nan):
+        assert ledger([got], [1.0], [np.inf]).failed == []
 
 
 def test_where_an_error_stands():

@@ -78,9 +78,9 @@ def matmul(n, left, right, computed):
 RULES = [
     # sums
     Rule("sum: roundings", lambda n: summed(n, 9), "roundings += [[max(count - 1, 0)]]"),
-    Rule("γ: n u", chained, "nu = [[n * (self.roundoff + FLOAT64_ROUNDOFF)]]",
+    Rule("gamma: n u", chained, "nu = [[n * (self.roundoff + FLOAT64_ROUNDOFF)]]",
          "arithmetic.py"),
-    Rule("open sum: γ mass", chained, "open_sum = [[rounding * self.mass]] +"),
+    Rule("open sum: mass", chained, "open_sum = [[rounding * self.mass]] +"),
     Rule("open sum: underflow",
          lambda n: (exact(n, 0.0) + exact(n, 0.999 * TINY), 0.0),
          "[[self.roundings * self.arithmetic.tiny]]"),
