@@ -24,6 +24,7 @@ CELLS = "verify/numbers/test_tightness.py::test_an_error_of_a_cell_reaches_its_s
 LEDGER = "verify/numbers/test_ledger.py"
 FORMATS = "verify/numbers/test_arithmetic.py"
 ALONE = "verify/checks/test_each_check_alone.py::test_a_check_refuses_a_wrong_subject_alone"
+PARTS = "verify/checks/test_each_check_alone.py::test_every_part_of_a_check_refuses"
 LOCATION = "verify/checks/test_location.py"
 JUDGE = "verify/execution/test_judge.py"
 SESSION = "verify/execution/test_session.py"
@@ -146,7 +147,7 @@ CHECKS = (
       f"{ALONE}[influence]", "lets it pass"),
     M("gate limits only where nothing is saturated", "verify/checks",
       "distance = np.abs(want.value - limiting) + want.bound",
-      "distance = np.abs(want.value - limiting) + 1e3", f"{ALONE}[gate-limits]", "lets it pass"),
+      "distance = np.abs(want.value - limiting) + 1e3", f"{PARTS}[gate-limits]", "lets it pass"),
     M("purity looks at the outputs alone", "verify/checks",
       "same = np.array_equal(array, after[name], equal_nan=True)", "same = True",
       f"{ALONE}[purity]", "lets it pass"),
@@ -158,7 +159,7 @@ CHECKS = (
       f"{ALONE}[padding]"),
     M("the future stays the same", "verify/checks",
       'x[t:] = case.normal("another future", x[t:].shape)', "x[t:] = inputs.x[t:]",
-      f"{ALONE}[causality]"),
+      f"{PARTS}[causality]"),
     M("rows are exchanged with themselves", "verify/checks",
       "order = np.roll(np.arange(case.B), 1)", "order = np.arange(case.B)",
       f"{ALONE}[batch-permutation]", "lets it pass"),
@@ -179,8 +180,7 @@ CHECKS = (
       "if got != wanted:", "if got.kind != wanted.kind:",
       "verify/checks/test_each_check_alone.py::test_results_of_another_dtype_are_refused"),
     M("NaN in an output is a number", "verify/subjects",
-      "if not finite.all():", "if not finite.any():", f"{JUDGE}::"
-      "test_a_wrong_subject_fails_again_on_its_shrunk_case[ReturnsNaN]"),
+      "if not finite.all():", "if not finite.any():", f"{ALONE}[padding]"),
     M("a step is called a row", "verify/checks",
       'f"step {index[0]}, row {index[1]}, unit', 'f"step {index[1]}, row {index[0]}, unit',
       f"{LOCATION}::test_an_entry"),

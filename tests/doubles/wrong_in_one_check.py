@@ -41,3 +41,11 @@ class LeavesTheIntervalAtTheEnd(miniatures.Right):
         result = super().forward(case, inputs)
         result.final[0][-1, -1, -1] = -1 - 2.0**-47
         return result
+
+
+class SeesTheLastInput(miniatures.Right):
+    """Every output has a little of the last input in it; the gradients have not."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        return replace(result, y=result.y + 1e-6 * inputs.x[-1].mean())

@@ -90,6 +90,21 @@ def test_a_check_refuses_a_wrong_subject_alone(id):
     assert VICTIMS[id].said in verdict.message
 
 
+MORE = [
+    ("gate-limits", Victim("L01[lstm]", "final c")),
+    ("causality", Victim(wrong.SeesTheLastInput, "y[")),
+]
+"""Parts of a check that its own victim does not need."""
+
+
+@pytest.mark.parametrize(("id", "victim"), MORE, ids=[id for id, _ in MORE])
+def test_every_part_of_a_check_refuses(id, victim):
+    verdict = victim.verdict(check_named(id))
+
+    assert verdict.status in WRONG, f"{id} lets it pass: {verdict.status} {verdict.message}"
+    assert victim.said in verdict.message
+
+
 @pytest.mark.parametrize("id", VICTIMS)
 def test_a_check_that_always_passes_is_seen(id):
     """With the same cases and a comparison that always holds, nothing is refused."""
