@@ -226,6 +226,15 @@ def diagnosis(session: nox.Session) -> None:
 
 
 @nox.session
+def guards(session: nox.Session) -> None:
+    """Plant every error of tests/doubles/source_mutants.py: its test must turn red."""
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test]")
+    processes = ("-n", "auto", "--dist", "worksteal")
+    session.run("pytest", "tests/guards", "-rP", *processes, *session.posargs,
+                env={"PYTHONDONTWRITEBYTECODE": "1", "GATEWISE_GUARDS": "1"})  # fmt: skip
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Hold every mutant to the checks: each must fail one; arguments go to the command."""
     session.install(*CONSTRAINTS, "-e", ".")

@@ -51,7 +51,11 @@ def test_what_a_status_is(status):
     """Wrong is a failure, open an error, declared or not offered is skipped."""
     root = parsed([verdict(status, message="y is off", statement="It holds.", place="step 3")])
     (case,) = root.iter("testcase")
+    suite = root.find("testsuite")
+    counted = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 
+    for kind, count in counted.items():
+        assert suite.get(count) == str(int(KINDS[status] == kind)), count
     assert [child.tag for child in case] == ([KINDS[status]] if KINDS[status] else [])
     for child in case:
         assert child.get("message") == f"{status}: y is off"

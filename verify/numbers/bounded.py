@@ -182,7 +182,8 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
     first = a.arithmetic.product_roundoff
     error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
     roundings = a.arithmetic.roundings(a.value.shape[-1])
-    return Bounded(a.value @ b.value, error, a.arithmetic, mass * OWN_ROUNDING, roundings)
+    mass = mass * (1 + first) ** 2 * OWN_ROUNDING  # what is added is made of rounded operands
+    return Bounded(a.value @ b.value, error, a.arithmetic, mass, roundings)
 
 
 def _activation(value: Array, slope: Array, span: float, a: Bounded) -> Bounded:

@@ -106,6 +106,19 @@ def test_a_given_state_that_is_ignored_shows():
     assert held(Ignores(), "forward", CASE).status == "failed"
 
 
+def test_a_wrong_equation_is_no_coarse_arithmetic():
+    """Within the bounds of bfloat16, but off by more than it usually is."""
+
+    class Larger(miniatures.Right):
+        def forward(self, case, inputs):
+            r = super().forward(case, inputs)
+            return replace(r, y=1.02 * r.y)
+
+    verdict = held(Larger(), "dtype", Case(1, 3, 2, 3))
+    assert verdict.status == "failed"
+    assert "no arithmetic explains it, so the equations are others" in verdict.message
+
+
 def test_a_prefix_that_rounds_differently_is_no_witness():
     class Rounds(miniatures.Right):
         def forward(self, case, inputs):

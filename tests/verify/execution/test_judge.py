@@ -1,13 +1,17 @@
 """Verdicts: wrong subjects fail with a shrunk case that fails again, right ones pass."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import miniatures
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
-from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.checks.oracle import around
+from gatewise.verify.execution.judge import Budget, Judge, hold
+from gatewise.verify.numbers.ledger import Ledger
 
 CHECKS = {check.id: check for check in subject_checks()}
 
@@ -154,6 +158,35 @@ def test_the_same_seed_gives_the_same_verdict():
     time = dict.fromkeys(("seconds", "subject_seconds", "oracle_seconds"), 0)
 
     assert one | time == two | time
+
+
+def test_the_largest_ratio_of_all_cases_is_kept():
+    """Whatever the order in which cases come."""
+    ratios = iter([0.2, 0.9, 0.5])
+
+    def run(subject, case):
+        ledger, ratio = Ledger(share=1.0), next(ratios)
+        ledger.compare(f"q{ratio}", np.full(1, 1 + ratio / 10), around(case, np.ones(1), 0.1))
+        return ledger
+
+    judge = Judge(miniatures.Right(), replace(CHECKS["forward"], run=run))
+    for _ in range(3):
+        judge(Case(2, 2, 2, 2))
+
+    assert (judge.cases, judge.blind, judge.worst) == (3, 0, "q0.9")
+    assert judge.worst_ratio == pytest.approx(0.9)
+
+
+def test_a_failure_is_told_with_its_first_case():
+    """What was drawn stands beside what it was simplified to."""
+    verdict = held(miniatures.SwapsInputAndForgetGate(), "forward")
+    assert verdict.drawn != verdict.case
+    assert (
+        held(
+            miniatures.SwapsInputAndForgetGate(), "forward", case=Case.from_json(verdict.drawn)
+        ).status
+        == "failed"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"T": 1}', '{"T":1,"B":1,"D":1,"H":0}',

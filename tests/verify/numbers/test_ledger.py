@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from gatewise.verify.numbers.arithmetic import FLOAT64
+from gatewise.verify.numbers.arithmetic import ARITHMETICS, FLOAT64
 from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.numbers.ledger import Ledger, Mismatch
 
@@ -56,3 +56,43 @@ def test_all_that_is_off_is_named():
         book.compare(name, np.array([got]), Bounded(np.ones(1), 0.1 * np.ones(1), FLOAT64))
     with pytest.raises(Mismatch, match=r"b\[0\] = 3.*also off: a$"):
         book.assert_within()
+
+
+def test_the_worst_is_the_largest_in_units_of_its_bound():
+    book = Ledger(share=1.0)
+    for name, off, bound in (("a", 0.2, 1.0), ("b", 0.09, 0.1), ("c", 0.5, 1.0)):
+        book.compare(name, np.array([100 + off]), Bounded(np.array([100.0]), bound, FLOAT64))
+    assert (book.worst.quantity, round(book.worst.ratio, 6)) == ("b", 0.9)
+
+
+SHARES = {"float64": 2.0**-25, "float32": 1e-2, "tf32": 1e-2, "float16": 0.2, "bfloat16": 0.2}
+
+
+@pytest.mark.parametrize("dtype", SHARES)
+@pytest.mark.parametrize(("part", "sharp"), [(0.99, True), (1.01, False)])
+def test_where_sharp_ends(dtype, part, sharp):
+    """A bound counts up to the stated share of the largest value, and no further."""
+    book, bound = Ledger(), part * SHARES[dtype] * 3
+    book.compare("q", np.full(3, 3.0), Bounded(np.full(3, 3.0), bound, ARITHMETICS[dtype]))
+    assert book.sharp is sharp
+
+
+def test_an_error_within_a_bound_that_means_nothing_does_not_count():
+    book = ledger([1.0, 1.9], [1.0, 1.0], [BOUND, 1.0])
+    assert book.worst.ratio == 0
+    assert ledger([1.0, 2.1], [1.0, 1.0], [BOUND, 1.0]).worst.ratio == pytest.approx(1.1)
+
+
+def test_nothing_promised_nothing_off():
+    for got in (7.0, np.inf, np.nan):
+        assert ledger([got], [1.0], [np.inf]).failed == []
+
+
+def test_where_an_error_stands():
+    book = Ledger()
+    got = np.zeros((3, 2))
+    got[1, 0], got[2, 1] = 0.5, 3.0
+    book.compare("q", got, Bounded(np.zeros((3, 2)), 1e-9, FLOAT64), first=10)
+    (only,) = book.comparisons
+    assert (only.where, only.first) == ((12, 1), (11, 0))
+    assert (only.got, only.expected) == (3.0, 0.0)

@@ -1,0 +1,51 @@
+"""Wrong subjects for the checks that no mutant of the catalogue is made for."""
+
+from dataclasses import replace
+
+import miniatures
+from gatewise.verify.numbers.ledger import Mismatch
+
+
+class WrongAtWidth127(miniatures.Right):
+    """Another algorithm, and a wrong one, from 127 units on."""
+
+    options = replace(miniatures.OPTIONS, algorithms=True)
+
+    def gradient(self, case, inputs, dy, dfinal):
+        result = super().gradient(case, inputs, dy, dfinal)
+        return result if case.H < 127 else replace(result, y=result.y * 1.001)
+
+
+class RefusesTwoLayers(miniatures.Right):
+    """With more than one layer, it has not the parameters that it should have."""
+
+    def build(self, case):
+        if case.layers > 1:
+            raise Mismatch("parameters: expected weight_ih_l1, got none")
+        return super().build(case)
+
+
+class LeavesTheInterval(miniatures.Right):
+    """The largest output is a few dozen roundoffs above 1."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        result.y[-1, -1, -1] = 1 + 2.0**-47
+        return result
+
+
+class LeavesTheIntervalAtTheEnd(miniatures.Right):
+    """The same in the final state alone."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        result.final[0][-1, -1, -1] = -1 - 2.0**-47
+        return result
+
+
+class SeesTheLastInput(miniatures.Right):
+    """Every output has a little of the last input in it; the gradients have not."""
+
+    def forward(self, case, inputs):
+        result = super().forward(case, inputs)
+        return replace(result, y=result.y + 1e-6 * inputs.x[-1].mean())

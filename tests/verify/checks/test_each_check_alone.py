@@ -1,0 +1,165 @@
+"""Every check refuses a wrong subject with no other check's help.
+
+A check that always passes would else be seen by nobody: what it should refuse, others refuse too.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import miniatures
+import wrong_in_one_check as wrong
+from gatewise.verify.cases.case import Case
+from gatewise.verify.checks import check_named, subject_checks
+from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.mutants import mutant_named
+from gatewise.verify.numbers.ledger import Ledger
+from gatewise.verify.runs.verdict import WRONG
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A wrong subject, what is said of it, and in which dtype; ``case`` where few cases show it."""
+
+    subject: object
+    said: str
+    dtype: str = "float64"
+    case: Case | None = None
+
+    def verdict(self, check):
+        """Hold it to one check."""
+        subject = self.subject
+        subject = mutant_named(f"mutant:{subject}") if isinstance(subject, str) else subject()
+        return hold(
+            subject, check, self.dtype, budget=BUDGETS["quick"], case=self.case, shrink=False
+        )
+
+
+VICTIMS = {
+    "smoke": Victim("P01[rnn]", "no kernel for this batch"),
+    "parameters": Victim(wrong.RefusesTwoLayers, "expected weight_ih_l1"),
+    "forward": Victim("C01[gru]", "y["),
+    "gradient": Victim("C02[gru]", "gradient of b_hn_l0"),
+    "cotangents": Victim("G02[rnn]", "cotangents on final h: gradient of x"),
+    "dtype": Victim("D01[rnn]", "float64 is claimed, but it takes float32"),
+    "batch-single": Victim("F15[rnn]", "row 3 alone: y"),
+    "batch-permutation": Victim("F15[rnn]", "y["),
+    "batch-first": Victim("B01[rnn]", "final h"),
+    "unbatched": Victim("B02[rnn]", "y["),
+    "purity": Victim("G12[rnn]", "the gradient wrote into dy"),
+    "repeat": Victim("D05[rnn]", "called again: y: not the same bits as before"),
+    "reweight": Victim("L11[rnn]", "y["),
+    "backward-twice": Victim("G14[lstm]", "the second time: gradient of W_l0"),
+    "vjp-linearity": Victim("G20[rnn]", "gradient of x"),
+    "jvp": Victim("J02[rnn]", "derivative of y", case=Case(3, 2, 2, 3)),
+    "strided": Victim("G13[rnn]", "strided cotangents: gradient of x"),
+    "gate-limits": Victim("C05[gru]", "z = 0 and r = 0 forget it: final h"),
+    "bounds": Victim(wrong.LeavesTheInterval, "y["),
+    "unit-permutation": Victim("C07[gru]", "y["),
+    "influence": Victim("C03[gru]", "b_hn of pass 0: changing it changes nothing"),
+    "padding": Victim("Q01[rnn]", "expected a finite number"),
+    "zero-length": Victim("Q11[rnn]", "final h"),
+    "causality": Victim("Q04[rnn]", "gradient of x"),
+    "direction": Victim("L12[lstm]", "final c"),
+    "shapes": Victim("S13[rnn]", "final h"),
+    "wide": Victim("W02[rnn]", "y["),
+    "algorithms": Victim(wrong.WrongAtWidth127, "y["),
+    "extreme": Victim("D04[lstm]", "expected a finite number"),
+    "default-state": Victim("S14[skip-rnn]", "y["),
+    "carry": Victim("S01[rnn]", "y["),
+    "carry-gradient": Victim("G16[rnn]", "gradient of W_l0"),
+    "final": Victim("Q03[rnn]", "backward direction: final h"),
+    "no-steps": Victim("Q16[rnn]", "gradient of initial h"),
+    "modes": Victim("F12[lstm-phased]", "final c"),
+    "dropout": Victim("G04[rnn]", "gradient of x"),
+    "transition": Victim("D02[rnn]", "y[", "float32"),
+    "gradient-window": Victim("G06[rnn]", "cotangent on y[33]: gradient of x[32"),
+}
+
+
+def test_every_check_has_one():
+    assert VICTIMS.keys() == {check.id for check in subject_checks()}
+
+
+@pytest.mark.parametrize("id", VICTIMS)
+def test_a_check_refuses_a_wrong_subject_alone(id):
+    verdict = VICTIMS[id].verdict(check_named(id))
+
+    assert verdict.status in WRONG, f"{id} lets it pass: {verdict.status} {verdict.message}"
+    assert VICTIMS[id].said in verdict.message
+
+
+MORE = [
+    ("gate-limits", Victim("L01[lstm]", "final c")),
+    ("causality", Victim(wrong.SeesTheLastInput, "y[")),
+]
+"""Parts of a check that its own victim does not need."""
+
+
+@pytest.mark.parametrize(("id", "victim"), MORE, ids=[id for id, _ in MORE])
+def test_every_part_of_a_check_refuses(id, victim):
+    verdict = victim.verdict(check_named(id))
+
+    assert verdict.status in WRONG, f"{id} lets it pass: {verdict.status} {verdict.message}"
+    assert victim.said in verdict.message
+
+
+@pytest.mark.parametrize("id", VICTIMS)
+def test_a_check_that_always_passes_is_seen(id):
+    """With the same cases and a comparison that always holds, nothing is refused."""
+
+    def nothing(subject, case):
+        ledger = Ledger()
+        ledger.require("anything", True, "")
+        return ledger
+
+    assert VICTIMS[id].verdict(replace(check_named(id), run=nothing)).status == "passed"
+
+
+@pytest.mark.parametrize("subject", [wrong.LeavesTheInterval, wrong.LeavesTheIntervalAtTheEnd])
+@pytest.mark.parametrize("scale", ["unit", "large"])
+def test_bounds_holds_outputs_and_final_states_to_the_interval(subject, scale):
+    case = replace(Case(5, 2, 3, 4, scale=scale), state=False)
+    assert Victim(subject, "", case=case).verdict(check_named("bounds")).status == "failed"
+    right = Victim(miniatures.Right, "", case=case).verdict(check_named("bounds"))
+    assert (right.status, right.cases) == ("passed", 1)
+
+
+@pytest.mark.parametrize("part", ["y", "x"])
+def test_results_of_another_dtype_are_refused(part):
+    class Narrow(miniatures.Right):
+        def forward(self, case, inputs):
+            return self.narrowed(super().forward(case, inputs))
+
+        def gradient(self, case, inputs, dy, dfinal):
+            return self.narrowed(super().gradient(case, inputs, dy, dfinal))
+
+        def narrowed(self, result):
+            array = getattr(result, part, None)
+            return result if array is None else replace(result, **{part: array.astype(np.float32)})
+
+    verdict = Victim(Narrow, "").verdict(check_named("smoke"))
+    assert verdict.status == "failed"
+    assert "expected dtype float64, got float32" in verdict.message
+
+
+def test_bounds_lets_a_state_from_outside_decay():
+    """Beyond 1 the initial state's largest entry is the limit, and no more than that."""
+    case = Case(1, 1, 1, 1)
+
+    class Doubles(miniatures.Right):
+        def forward(self, case, inputs):
+            result = super().forward(case, inputs)
+            largest = max(1.0, float(np.abs(inputs.state[0]).max()))
+            result.y[...] = self.share * largest
+            return result
+
+    within, beyond = Doubles(), Doubles()
+    object.__setattr__(within, "share", 1.0)
+    object.__setattr__(beyond, "share", 1 + 2.0**-47)
+    statuses = [
+        hold(s, check_named("bounds"), "float64", case=case, shrink=False).status
+        for s in (within, beyond)
+    ]
+    assert statuses == ["passed", "failed"]
