@@ -198,10 +198,13 @@ def test_report_without_a_run(run, tmp_path, what):
     assert "there is no" in result.output
 
 
-@pytest.mark.parametrize("listing", ["cells", "subjects", "checks", "examples", "equations"])
-def test_listings_are_json_too(run, listing):
-    """Every listing prints text for people and JSON for programs."""
-    text, objects = run(listing), run(listing, "--json")
+@pytest.mark.parametrize(("listing", "plain"), [
+    ("cells", ()), ("subjects", ("--no-versions",)), ("checks", ()), ("examples", ()),
+    ("equations", ()),
+])  # fmt: skip
+def test_listings_are_json_too(run, listing, plain):
+    """Every listing prints text for people and JSON for programs; versions are asked for once."""
+    text, objects = run(listing, *plain), run(listing, "--json")
 
     assert text.exit_code == objects.exit_code == 0
     assert len(json.loads(objects.output)) >= 4
