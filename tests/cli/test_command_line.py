@@ -51,7 +51,8 @@ def test_verify_passes_and_leaves_a_run(run, tmp_path):
 def test_verify_reports_a_wrong_subject(run, tmp_path, root):
     """Exit 1, the quantity, the place, the equations, the command that makes it again, a script."""
     (tmp_path / "swapped.py").write_text(SWAPPED.format(tests=str(root / "tests" / "doubles")))
-    result = run("verify", "swapped.py:Swapped", "--check", "forward", "--dtype", "float64")
+    result = run("verify", "swapped.py:Swapped", "--check", "forward", "--dtype", "float64",
+                 "--no-diagnosis")  # fmt: skip
 
     assert result.exit_code == 1
     assert "swapped.py:Swapped forward (float64): failed: " in result.stdout
@@ -197,10 +198,13 @@ def test_report_without_a_run(run, tmp_path, what):
     assert "there is no" in result.output
 
 
-@pytest.mark.parametrize("listing", ["cells", "subjects", "checks", "examples", "equations"])
-def test_listings_are_json_too(run, listing):
-    """Every listing prints text for people and JSON for programs."""
-    text, objects = run(listing), run(listing, "--json")
+@pytest.mark.parametrize(("listing", "plain"), [
+    ("cells", ()), ("subjects", ("--no-versions",)), ("checks", ()), ("examples", ()),
+    ("equations", ()),
+])  # fmt: skip
+def test_listings_are_json_too(run, listing, plain):
+    """Every listing prints text for people and JSON for programs; versions are asked for once."""
+    text, objects = run(listing, *plain), run(listing, "--json")
 
     assert text.exit_code == objects.exit_code == 0
     assert len(json.loads(objects.output)) >= 4

@@ -1,7 +1,7 @@
 """Errors planted in the reference's source turn red, and the message names the equation.
 
-Each runs in a process of its own, on a copy of the package with one line changed: first the
-proofs, then the documents' transcriptions.
+Each runs in a process of its own, on a copy of the package with one line changed. The proofs of the
+equations to be named must fail, or the documents' transcriptions where only these can see it.
 """
 
 import json
@@ -14,17 +14,28 @@ import pytest
 
 from planted_errors import PLANTED, Planted
 
-PACKAGE = ("__init__.py", "__main__.py", "cli", "reference", "verify", "reports")
+ORIGIN = "import gatewise; print(gatewise.__file__)"
+PROVE = """
+import json, sys
+from gatewise.verify.proofs.runner import attempt, choose
+
+names = sys.argv[1:]
+for proof in choose(names):
+    result = attempt(proof)
+    if not result.holds:
+        print(json.dumps(result.message))
+        if any(name in result.message for name in names):
+            break
+"""
 
 
 def copy_of(root, folder, planted):
     """Copy the package to ``folder/gatewise`` with one error planted in it."""
     package = folder / "gatewise"
     package.mkdir()
-    for name in PACKAGE:
-        source = root / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, package / name)
+    shutil.copy(root / "__init__.py", package)
+    for name in ("reference", "verify"):
+        shutil.copytree(root / name, package / name)
     path = package / "reference" / planted.file
     text = path.read_text(encoding="utf-8")
     assert text.count(planted.old) == planted.times, f"{planted.file} no longer has: {planted.old}"
@@ -33,50 +44,48 @@ def copy_of(root, folder, planted):
 
 
 def run(arguments, folder, root):
-    """Run Python on the changed copy; its source must be the one that is imported."""
+    """Run Python on the changed copy."""
     paths = os.pathsep.join([str(folder), str(root / "tests" / "doubles")])
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    where = "import gatewise; print(gatewise.__file__)"
-    command = [sys.executable, "-P", *arguments]
-    seen = subprocess.run([sys.executable, "-P", "-c", where], env=environment, text=True,
-                          capture_output=True, check=True, cwd=folder).stdout  # fmt: skip
-    assert seen.startswith(str(folder)), f"imported {seen}"
     return subprocess.run(
-        command, env=environment, text=True, capture_output=True, check=False, cwd=folder
-    )
+        [sys.executable, "-P", *arguments], text=True, capture_output=True, check=False, cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
 
 
-def what_turns_red(planted, folder, root):
-    """Return the messages of all failing proofs, or else those of the transcriptions."""
-    proved = run(["-m", "gatewise", "prove", "--json"], folder, root)
-    results = json.loads(proved.stdout)
-    messages = [result["message"] for result in results if not result["holds"]]
-    assert proved.returncode == (1 if messages else 0)
-    if messages and not planted.only_documents:
-        return messages
-    tests = [
-        str(path)
-        for path in sorted((root / "tests" / "reference").glob("test_against_documents*.py"))
-    ]
+def failing_proofs(names, folder, root):
+    """Return the messages of proofs about these equations that fail, up to one that names them."""
+    done = run(["-c", PROVE, *names], folder, root)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def failing_transcriptions(folder, root):
+    """Return what pytest says of the documents' transcriptions that differ."""
+    tests = sorted(map(str, (root / "tests" / "reference").glob("test_against_documents*.py")))
     options = ["-q", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)]
-    compared = run(["-m", "pytest", *options, *tests], folder, root)
-    assert compared.returncode in (0, 1), compared.stdout + compared.stderr
-    red = [line for line in compared.stdout.splitlines() if line.startswith("E  ")]
-    return messages + red
+    done = run(["-m", "pytest", *options, *tests], folder, root)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("E  ")]
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.id)
 def test_planted_error_is_named(planted, root, tmp_path):
     """Something turns red, and it names an equation that the error touches."""
-    messages = what_turns_red(planted, copy_of(root, tmp_path, planted), root)
+    folder = copy_of(root, tmp_path, planted)
+    if planted.only_documents:
+        messages = failing_transcriptions(folder, root)
+    else:
+        messages = failing_proofs(planted.named, folder, root)
 
     assert messages, "nothing turned red"
     assert any(name in message for message in messages for name in planted.named), messages
 
 
 def test_without_a_planted_error_nothing_turns_red(root, tmp_path):
-    """The harness itself is green on an unchanged copy."""
+    """The changed copy is what is imported, and an unchanged one is green."""
     text = (root / "reference" / "cells" / "lstm.py").read_text(encoding="utf-8")
-    unchanged = Planted("none", "cells/lstm.py", text, text, named=(), only_documents=True)
+    folder = copy_of(root, tmp_path, Planted("none", "cells/lstm.py", text, text, named=()))
 
-    assert what_turns_red(unchanged, copy_of(root, tmp_path, unchanged), root) == []
+    assert run(["-c", ORIGIN], folder, root).stdout.startswith(str(folder))
+    assert failing_proofs((), folder, root) == []
+    assert failing_transcriptions(folder, root) == []

@@ -13,7 +13,9 @@ from gatewise.reference.parameters import Parameters, Sizes
 LAYER = Layer(cell_named("lstm"), Sizes(3, 4))
 P = LAYER.random_parameters(np.random.default_rng(0))
 X = np.ones((5, 2, 3))
-STATE = (np.zeros((1, 2, 4)), np.zeros((1, 2, 4)))
+Z = np.zeros((1, 2, 4))
+STATE = (Z, Z)
+PEEPHOLE = cell_named("lstm-peephole").random_parameters(np.random.default_rng(0), Sizes(3, 4))
 
 
 def with_array(name, array):
@@ -62,6 +64,23 @@ BAD = {
     "negative length": (dict(lengths=np.array([-1, 1])), r"lengths: .*got \[-1, 1\]"),
     "one length": (dict(lengths=np.array([5])), r"lengths: expected 2 integers, one a sequence"),
     "float lengths": (dict(lengths=np.array([5.0, 1.0])), r"lengths: expected 2 integers"),
+    "NaN in the state": (dict(state=(Z, Z + np.nan)), r"state\[1\] \(c\): expected finite numbers"),
+    "state of another dtype": (
+        dict(state=(Z, Z.astype("float32"))),
+        r"state\[1\] \(c\): expected the dtype of x",
+    ),
+    "lengths of truth values": (
+        dict(lengths=np.array([True, True])),
+        "lengths: expected 2 integers",
+    ),
+    "another cell's parameters": (
+        dict(parameters=(PEEPHOLE,)),
+        r"parameters\[0\]: expected the names \['U', 'W', 'b'\]",
+    ),
+    "infinity": (
+        dict(x=np.where(np.arange(5)[:, None, None] == 2, np.inf, X)),
+        "x: expected finite numbers, got inf",
+    ),
 }
 
 
@@ -117,6 +136,8 @@ def test_cotangents_are_checked():
         LAYER.vjp(P, output, np.ones((5, 2, 3)), output.final)
     with pytest.raises(InputError, match="dfinal: expected 2 arrays"):
         LAYER.vjp(P, output, output.y, output.final[:1])
+    with pytest.raises(InputError, match=r"dfinal\[1\]: expected an array of shape"):
+        LAYER.vjp(P, output, output.y, (output.final[0], output.final[1][:, :1]))
     with pytest.raises(InputError, match="dy: expected the dtype"):
         LAYER.vjp(P, output, output.y.astype(np.float32), output.final)
     with pytest.raises(InputError, match="dy: expected finite numbers, got nan"):
