@@ -16,7 +16,7 @@ from ...reference.functions import Array
 from ...verify.cases.case import Case
 from ...verify.cases.options import Options
 from ...verify.numbers.arithmetic import PackageMissing
-from ...verify.subjects import subjects
+from ...verify.subjects import subject_named
 from ...verify.subjects.called import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
 from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable, Watching
 from ..plan import OK, UnsupportedError
@@ -38,7 +38,7 @@ class Pulled:
 
 def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequence[int]) -> LayerRow:
     """Measure a layer over seeds; UnsupportedError says why it cannot be."""
-    subject = subjects()[name]
+    subject = subject_named(name)
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()

@@ -30,7 +30,9 @@ from ..torch_parameters import CONVENTIONS
 from .onnx_operator import ProjectingSubject
 from .torch_layers import depth_arguments
 
+FAMILIES = {"executorch": ("executorch", "torch")}
 INSTALL = "executorch torch"
+
 PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
 LONGEST = 12
 """Steps of a program: to make one takes some 0.3 s for each and for each direction."""

@@ -23,7 +23,10 @@ from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch
 
-MODULE, INSTALL = "flashrnn.flashrnn", "flashrnn torch packaging"
+FAMILIES = {"flashrnn": ("flashrnn", "torch", "packaging")}
+INSTALL = "flashrnn torch packaging"
+
+MODULE = "flashrnn.flashrnn"
 BY_HAND = "_rnn_fwbwBackward"
 """What autograd calls the gradient of the backend vanilla_fwbw."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,10 @@ from ..framework import Plain, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 from . import jax_arrays
 
+FAMILIES = {"keras": ("keras",)}
+
 BACKEND = os.environ.get("KERAS_BACKEND", "torch")
+INSTALL = f"keras {BACKEND}"
 WITH_GRADIENTS = ("torch", "jax")
 DTYPES = ("float64", "float32") if BACKEND == "tensorflow" else ("float32",)
 
@@ -40,10 +43,7 @@ class KerasLayer(jax_arrays.JaxSubject):
     kind: str = ""
     reset_after: bool | None = None
 
-    @property
-    def install(self) -> str:
-        """What pip is told to install."""
-        return f"keras {BACKEND}"
+    install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
         """Return the versions of Keras and of its backend."""

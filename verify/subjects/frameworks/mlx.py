@@ -24,6 +24,7 @@ from ...conventions.file_layout import Stored
 from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
+FAMILIES = {"mlx": ("mlx",)}
 INSTALL = "'mlx[cpu]'"
 
 

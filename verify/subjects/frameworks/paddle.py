@@ -30,6 +30,9 @@ from ..framework import Plain, flat, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 from .onnx_operator import ProjectingSubject
 
+FAMILIES = {"paddle": ("paddle",)}
+INSTALL = "paddlepaddle"
+
 
 @dataclass(frozen=True)
 class PaddleLayer(ProjectingSubject):
@@ -183,7 +186,7 @@ def _paddle() -> Any:
     """Return paddle on the CPU; it warns of compilers that are of no use here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        paddle = imported("paddle", "paddlepaddle")
+        paddle = imported("paddle", INSTALL)
     paddle.device.set_device("cpu")
     return paddle
 

@@ -29,6 +29,9 @@ from ...conventions import Convention
 from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
+FAMILIES = {"tensorflow": ("tensorflow",)}
+INSTALL = "tensorflow-cpu"
+
 
 @dataclass(frozen=True)
 class TensorFlowOp(FrameworkSubject):
@@ -164,7 +167,7 @@ def _tensorflow(op: str) -> Any:
     """Return tensorflow if it has the op, without what it logs when it is imported."""
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = before or "3"
-    tf = imported("tensorflow", "tensorflow-cpu")
+    tf = imported("tensorflow", INSTALL)
     if before is None:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     if not hasattr(tf.raw_ops, op):

@@ -17,6 +17,9 @@ from .. import torch_module as torch_caller
 from .. import torch_parameters as packing
 from ..torch_module import TorchModule, import_torch, torch_dtype
 
+FAMILIES = {"torch": ("torch",)}
+INSTALL = "torch"
+
 
 @dataclass(frozen=True)
 class TorchSubject(ABC):

@@ -26,7 +26,10 @@ from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..torch_module import Call, TorchModule, import_torch
 
-MODULE, INSTALL = "xlstm.blocks.slstm.cell", "xlstm torch"
+FAMILIES = {"xlstm": ("xlstm", "torch")}
+INSTALL = "xlstm torch"
+
+MODULE = "xlstm.blocks.slstm.cell"
 
 
 @dataclass(frozen=True)
