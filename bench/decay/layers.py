@@ -71,7 +71,7 @@ def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: in
     _check(subject.options, case)
     packed = {
         name: np.asarray(array).astype(case.number_type)
-        for name, array in subject.pack(case, [p]).items()
+        for name, array in subject.parameter_map(case).pack([p]).items()
     }
     x = rng.standard_normal((steps, 1, INPUT_WIDTH)).astype(case.number_type)
     last = rng.standard_normal(setting.hidden)
@@ -85,7 +85,7 @@ def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: in
     built = with_care(lambda: subject.build(case))
     (own,) = with_care(lambda: built.gradients(inputs, [(dy, (None,) * len(shapes))]))
     fine = {name: array.astype(np.float64) for name, array in packed.items()}
-    named = subject.to_reference(case, fine)
+    named = subject.parameter_map(case).to_reference(fine)
     output = layer.forward(named, x.astype(np.float64), None)
     gradient = layer.vjp(named, output, dy.astype(np.float64))
     return Pulled(own.x[:, 0].astype(np.float64), gradient.x[:, 0])

@@ -75,7 +75,7 @@ class Adapted(Prepared):
     def __init__(self, problem: Problem, subject: Subject, built: Built) -> None:
         super().__init__()
         self.problem, self.subject, self.built = problem, subject, built
-        packed = subject.pack(problem.case, problem.parameters)
+        packed = subject.parameter_map(problem.case).pack(problem.parameters)
         self.inputs = Inputs(
             {name: self._typed(array) for name, array in packed.items()},
             self._typed(problem.x),
@@ -107,7 +107,7 @@ class Adapted(Prepared):
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return the subject's names."""
-        return self.subject.from_reference(self.problem.case, gradient)
+        return self.subject.parameter_map(self.problem.case).from_reference(gradient)
 
 
 @dataclass(frozen=True)

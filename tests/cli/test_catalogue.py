@@ -22,7 +22,7 @@ from gatewise.verify.subjects.protocol import SubjectUnavailable
 
 class Right:
     name, cells, dtypes = "right", ("lstm",), ("float32",)
-    to_reference = None
+    parameter_map = None
 
     @property
     def options(self):

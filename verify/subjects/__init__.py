@@ -106,7 +106,7 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
         from .torch_like import torch_like
 
         return torch_like(value, name, like, import_lines)
-    if hasattr(value, "to_reference"):
+    if hasattr(value, "parameter_map"):
         subject: Subject = value() if isinstance(value, type) else value
         return subject
     if hasattr(value, "cell") and hasattr(value, "forward"):

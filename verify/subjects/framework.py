@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.cells import cell_named
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention
-from ..conventions import parameter_map as mapping
 from ..conventions.file_layout import Stored
+from ..conventions.parameter_map import ConventionMap, suffixes
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
 
@@ -63,32 +61,9 @@ class FrameworkSubject(ABC):
         """Return the cell of the reference that it claims to compute."""
         return self.cells[0]
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the convention's arrays."""
-        return mapping.shapes(self.convention, case)
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
-        vector = name.startswith(("bias", "peephole"))
-        cell = cell_named(self.cell(case))
-        fan_in = cell.input_width(case.sizes) if name.startswith("weight_ih") else case.H
-        return case.normal(name, shape, 0.5 if vector else case.weight_scale / np.sqrt(fan_in))
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Map the convention's arrays to the reference's parameters."""
-        return mapping.to_reference(self.convention, case, parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return arrays that mean the reference's parameters."""
-        return mapping.pack(self.convention, case, parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Map a gradient in the reference's parameters to one in the convention's arrays."""
-        return mapping.from_reference(self.convention, case, gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry of an array belongs to."""
-        return mapping.place(self.convention, case, name, index)
+    def parameter_map(self, case: Case) -> ConventionMap:
+        """Return the convention's map."""
+        return ConventionMap(self.convention, case)
 
     def caller(self, case: Case) -> str:
         """Return nothing: scripts of failures call gatewise's adapter."""
@@ -139,7 +114,7 @@ def imported(module: str, install: str) -> Any:
 def by_pass(case: Case, named: Mapping[str, Array]) -> list[dict[str, Array]]:
     """Return the arrays of every pass under their names without suffix, in the passes' order."""
     found = []
-    for suffix in mapping.suffixes(case):
+    for suffix in suffixes(case):
         end = len(suffix)
         found.append({
             name[:-end]: array for name, array in named.items() if name.endswith(suffix)
