@@ -49,7 +49,7 @@ class NcpsCell(FrameworkSubject):
         torch = import_torch()
         cell = imported("ncps.torch.lstm", INSTALL).LSTMCell(case.D, case.H)
         found = {name: tuple(p.shape) for name, p in cell.named_parameters()}
-        shapes = self.shapes(case)
+        shapes = self.parameter_map(case).shapes()
         expected = {name: shapes[f"{array}_l0"] for name, array in PARAMETERS.items()}
         if found != expected:
             raise SubjectUnavailable(f"expected the parameters {expected}, got {found}")

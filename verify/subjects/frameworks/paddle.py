@@ -73,13 +73,6 @@ class PaddleLayer(ProjectingSubject):
         layer = _Layer(paddle, module, _stored(module), case)
         return _Built(layer.run, layer.pull, module)
 
-    def at(self, case: Case) -> PaddleLayer:
-        """Return the subject with the case's convention: with proj_size Paddle has another loop."""
-        projecting = super().at(case)
-        if not case.P:
-            return projecting
-        return replace(projecting, convention=replace(projecting.convention, padding="runs on"))
-
 
 @dataclass(frozen=True)
 class _Built(Plain):
