@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from ..conventions import Convention
 from ..conventions.file_layout import Stored
 from ..conventions.parameter_map import ConventionMap, suffixes
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+
+PROJECTED = "lstm-projected"
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ class FrameworkSubject(ABC):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return the cell of the reference that the convention stands for."""
+        """Return the reference's cell of the convention, and the projected one where offered."""
         cell = self.convention.cell
         if cell is None:
             raise ValueError(f"{self.name}: the reference has no cell for its convention")
-        return (cell,)
+        return (cell, *([PROJECTED] if self.options.projection else []))
 
     @property
     def stored(self) -> Stored:
@@ -59,11 +61,12 @@ class FrameworkSubject(ABC):
 
     def cell(self, case: Case) -> str:
         """Return the cell of the reference that it claims to compute."""
-        return self.cells[0]
+        return PROJECTED if case.P else self.cells[0]
 
     def parameter_map(self, case: Case) -> ConventionMap:
-        """Return the convention's map."""
-        return ConventionMap(self.convention, case)
+        """Return the convention's map; a projection is one more array."""
+        own = replace(self.convention, projected=True) if case.P else self.convention
+        return ConventionMap(own, case)
 
     def caller(self, case: Case) -> str:
         """Return nothing: scripts of failures call gatewise's adapter."""
@@ -113,13 +116,13 @@ def imported(module: str, install: str) -> Any:
 
 def by_pass(case: Case, named: Mapping[str, Array]) -> list[dict[str, Array]]:
     """Return the arrays of every pass under their names without suffix, in the passes' order."""
-    found = []
-    for suffix in suffixes(case):
-        end = len(suffix)
-        found.append({
-            name[:-end]: array for name, array in named.items() if name.endswith(suffix)
-        })  # fmt: skip
-    return found
+    return [
+        {
+            name.removesuffix(suffix): array
+            for name, array in named.items() if name.endswith(suffix)
+        }
+        for suffix in suffixes(case)
+    ]  # fmt: skip
 
 
 def within(y: Array, lengths: Array | None) -> Array:
@@ -130,11 +133,8 @@ def within(y: Array, lengths: Array | None) -> Array:
     return np.where(inside[:, :, None], y, np.zeros((), y.dtype))
 
 
-# Programs that have their parameters inside, and are made anew only for others.
-
-
 class OncePerParameters:
-    """The last program that ``make`` made, as long as it is for the same parameters.
+    """A program that has its parameters inside: ``make`` is called anew only for others.
 
     The inputs' ``form`` is part of what a program is made for: whether it takes a state, lengths.
     """
@@ -159,13 +159,11 @@ def what_is_given(inputs: Inputs) -> object:
     return inputs.state is None, inputs.lengths is None
 
 
-# NumPy arrays with gaps or repeats in memory, as frameworks with ``as_strided`` take them.
-
-
 def flat(array: Array) -> tuple[Array, list[int]]:
     """Return a buffer, and the strides in entries by which it is seen as the same array.
 
-    What lies between the entries is 1000, so that whoever reads it is noticed.
+    Frameworks with ``as_strided`` take arrays with gaps in memory so. What lies between the entries
+    is 1000, so that whoever reads it is noticed.
     """
     strides = [stride // array.itemsize for stride in array.strides]
     if min(strides, default=0) < 0 or array.size == 0:

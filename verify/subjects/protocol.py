@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from ...reference.cell import State
 from ...reference.functions import Array
@@ -34,6 +34,16 @@ class Inputs:
     state: State | None
     lengths: Array | None
 
+    @property
+    def called_with(self) -> dict[str, Array]:
+        """What a layer is called with beside its parameters, by name: ``x``, ``state 0``, ..."""
+        return {"x": self.x} | {f"state {k}": s for k, s in enumerate(self.state or ())}
+
+    @property
+    def leaves(self) -> dict[str, Array]:
+        """What gradients are wanted of, by name: the parameters, and what it is called with."""
+        return {**self.parameters, **self.called_with}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -53,6 +63,14 @@ class Pulled(Result):
     parameters: Mapping[str, Array]
     x: Array
     initial: State
+
+    @classmethod
+    def of_leaves(cls, result: Result, gradients: Mapping[str, Array]) -> Self:
+        """Return a result with the gradients of ``Inputs.leaves``."""
+        states = sorted(name for name in gradients if name.startswith("state "))
+        named = {n: d for n, d in gradients.items() if n != "x" and n not in states}
+        initial = tuple(gradients[name] for name in states)
+        return cls(result.y, result.final, named, gradients["x"], initial)
 
 
 class Built(Protocol):

@@ -23,11 +23,10 @@ import numpy as np
 from ....reference.functions import Array
 from ...cases.case import Case
 from ...cases.options import Options
-from ..framework import Plain, imported
+from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
-from .onnx_operator import ProjectingSubject
 from .torch_layers import depth_arguments
 
 FAMILIES = {"executorch": ("executorch", "torch")}
@@ -43,7 +42,7 @@ ARITHMETIC = ("addmm", "mul", "add", "sub", "sigmoid", "tanh")
 
 
 @dataclass(frozen=True)
-class ExecutorchLayer(ProjectingSubject):
+class ExecutorchLayer(FrameworkSubject):
     """A layer, ``kind`` of torch.nn: whole on portable kernels, or step by step on a backend."""
 
     kind: str = ""

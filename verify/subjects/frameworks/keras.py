@@ -165,15 +165,12 @@ class _OnTorch:
         for dy, dfinal in cotangents:
             inside = None if dy is None else within(dy, inputs.lengths)
             named = self._pull(leaves, [y, *final], [inside, *dfinal])
-            initial = tuple(named.pop(f"state {k}") for k in range(len(inputs.state or ())))
-            dx = named.pop("x")
-            pulled.append(Pulled(outputs.y, outputs.final, named, dx, initial))
+            pulled.append(Pulled.of_leaves(outputs, named))
         return pulled
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
-        arrays = {**inputs.parameters, "x": inputs.x}
-        arrays |= {f"state {k}": s for k, s in enumerate(inputs.state or ())}
-        return {name: self.torch.tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
+        tensor, contiguous = self.torch.tensor, np.ascontiguousarray
+        return {name: tensor(contiguous(array)) for name, array in inputs.leaves.items()}
 
     def _run(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))

@@ -19,9 +19,8 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import Plain, by_pass, imported
+from ..framework import FrameworkSubject, Plain, by_pass, imported
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
-from .onnx_operator import ProjectingSubject
 
 FAMILIES = {"ncnn": ("ncnn",)}
 INSTALL = "ncnn"
@@ -40,7 +39,7 @@ UNENCODED = np.zeros(1, np.uint32)
 
 
 @dataclass(frozen=True)
-class NcnnLayer(ProjectingSubject):
+class NcnnLayer(FrameworkSubject):
     """A recurrent layer of ncnn."""
 
     kind: str = ""

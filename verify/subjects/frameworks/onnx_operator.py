@@ -6,9 +6,8 @@ reset with the product if ``linear_before_reset`` is 1. Arrays have a leading ax
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from ....reference.functions import Array
 from ...cases.case import Case
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ...conventions.parameter_map import ConventionMap
-from ..framework import FrameworkSubject, by_pass
+from ..framework import by_pass
 from ..protocol import Inputs, Result
 
 OPSET, IR_VERSION = 14, 8
@@ -153,24 +151,3 @@ def _with_forget_gate(array: Array) -> Array:
 
 
 _TYPES = {"float32": "FLOAT", "float64": "DOUBLE"}
-
-
-# Frameworks whose LSTM may project its hidden state: one more array, and another cell.
-
-
-@dataclass(frozen=True)
-class ProjectingSubject(FrameworkSubject, ABC):
-    """A layer whose convention depends on whether the case has a projection."""
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return the cell of the reference, and the projected one where it is offered."""
-        return (*super().cells, *(["lstm-projected"] if self.options.projection else []))
-
-    def cell(self, case: Case) -> str:
-        """Return the reference's cell; with a projection it is the projected LSTM."""
-        return "lstm-projected" if case.P else self.cells[0]
-
-    def parameter_map(self, case: Case) -> ConventionMap:
-        """Return the map of the case's convention."""
-        return ConventionMap(replace(self.convention, projected=case.P > 0), case)
