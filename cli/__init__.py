@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
 
 import click
 
-from .audit import audit
-from .bench import bench
-from .catalogue import cells, checks, equations, examples, subjects
-from .claims import claims
-from .compare import compare
-from .convert import convert
-from .diagnose import diagnose
-from .identify import identify
-from .mutants import mutants
-from .prove import prove
-from .record import record
-from .report import report
-from .verify import verify
+CATALOGUE = ("equations", "examples", "subjects", "cells", "checks")
+COMMANDS = {
+    name: "catalogue" if name in CATALOGUE else name
+    for name in (
+        "verify", "diagnose", "identify", "convert", "mutants", "audit", "prove", "record", "bench",
+        "report", "compare", "claims", *CATALOGUE,
+    )
+}  # fmt: skip
+"""The module of each command."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands whose modules are imported when one is run, or when all are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gatewise")
 def main() -> None:
     """Is this recurrent layer right, and if not, what exactly is wrong with it?"""
@@ -30,28 +43,6 @@ def main() -> None:
     os.environ.setdefault(
         "HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/gatewise-hypothesis"
     )
-
-
-for _command in (
-    verify,
-    diagnose,
-    identify,
-    convert,
-    mutants,
-    audit,
-    prove,
-    record,
-    bench,
-    report,
-    compare,
-    equations,
-    examples,
-    claims,
-    subjects,
-    cells,
-    checks,
-):
-    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -105,10 +105,10 @@ def command(
 
 def _known(name: str) -> None:
     """Raise UnknownSubject for a layer that is none of gatewise's own subjects."""
-    from ..verify.subjects import subjects
+    from ..verify.subjects import adapter
     from ..verify.subjects.loader import UnknownSubject
 
-    if name not in subjects():
+    if adapter(name) is None:
         raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
 
 

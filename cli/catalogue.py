@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import CONFORMS, DIFFERS, json_option
+from .common import CONFORMS, DIFFERS, json_option, or_usage
 
 if TYPE_CHECKING:
     from ..reference.cell import Cell
@@ -58,52 +58,67 @@ def examples(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--no-versions", is_flag=True,
-              help="Only what adapters state: do not import any framework.")  # fmt: skip
+@click.argument("names", metavar="[FAMILY]...", nargs=-1)
+@click.option("--probe", is_flag=True, help="Import every framework; say which of them run here.")
+@click.option("--no-versions", is_flag=True, help="Only what adapters state.")
 @json_option
-def subjects(no_versions: bool, as_json: bool) -> None:
-    """List the implementations that can be held against the reference, and which are installed."""
+def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool) -> None:
+    """List the implementations that can be held against the reference, and which are installed.
+
+    FAMILY is the word before a subject's colon, torch for instance; without one all are listed.
+    Versions are those of the installed packages. Whether a package also runs here, on a GPU that
+    it needs for instance, is found out with --probe.
+    """
     from ..reports.terminal import print_rows
     from ..verify.execution import availability
+    from ..verify.subjects import expanded, family
 
-    found = list(availability.plain()) if no_versions else _with_versions()
-    rows = [
-        (
-            one.named.name,
-            " ".join(one.cells),
-            " ".join(one.dtypes),
-            one.version or ("" if no_versions or as_json else "not available"),
-            availability.convention(one.named.name),
-            one.problem,
+    if probe and no_versions:
+        raise click.UsageError("--probe finds out versions: leave out --no-versions")
+    wanted = tuple(dict.fromkeys(map(family, names)))
+    or_usage(lambda: expanded(f"{name}:*" for name in wanted))
+    if probe:
+        descriptions = _probed(wanted)
+    else:
+        descriptions = list(
+            (availability.stated if no_versions else availability.installed)(*wanted)
         )
-        for one in found
+    rows = [
+        {
+            "subject": one.named.name,
+            "cell": " ".join(one.cells),
+            "dtypes": " ".join(one.dtypes),
+            "version": one.version,
+            "convention": availability.convention(one.named.name),
+            "problem": one.problem,
+            "probed": probe,
+        }
+        for one in descriptions
     ]
-    columns = ("subject", "cell", "dtypes", "version", "convention", "problem")
     if as_json:
-        print_rows(columns, rows, as_json=True)
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    shown = (0, 1, 2, 4) if no_versions else (0, 1, 2, 3, 4)
-    print_rows(
-        [columns[k] for k in shown], [[row[k] for k in shown] for row in rows], as_json=False
-    )
-    _tell_problems(found)
+    columns = ["subject", "cell", "dtypes", *([] if no_versions else ["version"]), "convention"]
+    lines = [row | ({"version": "not available"} if row["problem"] else {}) for row in rows]
+    print_rows(columns, [[str(line[key]) for key in columns] for line in lines], as_json=False)
+    _print_problems(descriptions)
 
 
-def _with_versions() -> list[Description]:
-    """Ask every family in a process of its own; show how far that is."""
+def _probed(families: Sequence[str]) -> list[Description]:
+    """Import every family's framework in a process of its own; show how far that is."""
     from ..reports.terminal import progress
     from ..verify.execution import availability
 
-    with progress(len(availability.families())) as advance:
-        return availability.asked(os.cpu_count() or 1, advance)
+    with progress(len(availability.families(*families))) as advance:
+        return availability.probed(*families, jobs=os.cpu_count() or 1, on_family=advance)
 
 
-def _tell_problems(found: Sequence[Description]) -> None:
-    """Say what keeps subjects away, the families with the same reason together."""
+def _print_problems(descriptions: Sequence[Description]) -> None:
+    """Print what keeps subjects away, once for the families with the same reason."""
     from ..verify.subjects import family
 
     reasons: dict[str, dict[str, None]] = {}
-    for one in found:
+    for one in descriptions:
         if one.problem:
             reasons.setdefault(one.problem, {})[family(one.named.name)] = None
     for reason, names in reasons.items():

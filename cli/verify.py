@@ -190,7 +190,6 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
 def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet: bool) -> None:
     """Look for mistakes that explain the failures; what is found is kept with the run."""
     from ..reports.terminal import progress, tell_diagnosis
-    from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.runs import run as run_files
     from ..verify.runs.verdict import WRONG
 
@@ -202,6 +201,10 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     left = [named for named in request.subjects if named.name in wrong]
     # finding what explains a failure takes calls that no recording holds
     left = [named for named in left if not named.name.startswith("recording:")]
+    if not left:
+        return
+    from ..verify.execution.diagnosis_tasks import diagnoses
+
     try:
         with progress(len(left)) as advance:
             for found in diagnoses(verdicts, left, memory=request.memory):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..verify.conventions import Convention, formula
-from ..verify.subjects import subjects
+from ..verify.subjects import adapter
 from .combined import own_name
 from .section import Cell, Section, Table
 
@@ -26,7 +26,7 @@ def section(names: Iterable[str]) -> Iterator[Section]:
 
 
 def _rows(name: str) -> Iterator[tuple[Cell, ...]]:
-    subject = subjects().get(own_name(name))
+    subject = adapter(own_name(name))
     c = getattr(subject, "convention", None)
     if isinstance(c, Convention):
         shape = formula.weight_shape(c.layout, len(c.order), "D")

@@ -11,7 +11,7 @@ from ..verify.checks.location import possible
 from ..verify.numbers.arithmetic import USUAL_DTYPES
 from ..verify.runs.run import Planned, Run
 from ..verify.runs.verdict import WRONG, Verdict
-from ..verify.subjects import family, subjects
+from ..verify.subjects import adapter, family
 from .combined import own_name
 
 WORST_FIRST = (
@@ -58,7 +58,7 @@ class Entry:
         """Names of the equations that the check of this subject is about."""
         if self.verdict:
             return tuple(dict.fromkeys(self.verdict.equations))
-        subject = subjects().get(own_name(self.planned.subject))
+        subject = adapter(own_name(self.planned.subject))
         check = {check.id: check for check in subject_checks()}.get(self.planned.check)
         if subject is None or check is None:
             return ()
@@ -162,7 +162,7 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
     there = {row.planned for row in rows}
     expected = {*USUAL_DTYPES, *(planned.dtype for planned in there)}
     names = dict.fromkeys(row.planned.subject for row in rows)
-    known = ((name, subjects()[own_name(name)]) for name in names if own_name(name) in subjects())
+    known = ((name, s) for name in names if (s := adapter(own_name(name))))
     possible = (
         Planned(name, c.id, dtype)
         for name, s in known

@@ -16,7 +16,7 @@ from ...reference.functions import Array
 from ...verify.cases.case import Case
 from ...verify.cases.options import Options
 from ...verify.numbers.arithmetic import PackageMissing
-from ...verify.subjects import subjects
+from ...verify.subjects import subject_named
 from ...verify.subjects.called import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
 from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable, Watching
 from ..plan import OK, UnsupportedError
@@ -38,7 +38,7 @@ class Pulled:
 
 def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequence[int]) -> LayerRow:
     """Measure a layer over seeds; UnsupportedError says why it cannot be."""
-    subject = subjects()[name]
+    subject = subject_named(name)
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()
@@ -71,7 +71,7 @@ def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: in
     _check(subject.options, case)
     packed = {
         name: np.asarray(array).astype(case.number_type)
-        for name, array in subject.pack(case, [p]).items()
+        for name, array in subject.parameter_map(case).pack([p]).items()
     }
     x = rng.standard_normal((steps, 1, INPUT_WIDTH)).astype(case.number_type)
     last = rng.standard_normal(setting.hidden)
@@ -85,7 +85,7 @@ def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: in
     built = with_care(lambda: subject.build(case))
     (own,) = with_care(lambda: built.gradients(inputs, [(dy, (None,) * len(shapes))]))
     fine = {name: array.astype(np.float64) for name, array in packed.items()}
-    named = subject.to_reference(case, fine)
+    named = subject.parameter_map(case).to_reference(fine)
     output = layer.forward(named, x.astype(np.float64), None)
     gradient = layer.vjp(named, output, dy.astype(np.float64))
     return Pulled(own.x[:, 0].astype(np.float64), gradient.x[:, 0])

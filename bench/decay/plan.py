@@ -9,7 +9,7 @@ from typing import Any
 from ...reference.cells import cell_named
 from ...reference.cells import cells as all_cells
 from ...verify.numbers.arithmetic import chosen_dtypes
-from ...verify.subjects import subjects as all_subjects
+from ...verify.subjects import subject_named
 from ..plan import OK, Piece, Plan
 from .clipping import SETTINGS as EXPLODING
 from .clipping import exploded
@@ -97,9 +97,9 @@ def plan(
     if subjects:
         widths, effort = tuple(hidden) or size.hidden[:1], Effort(effort.steps, effort.seeds, 0, 0)
         pieces = [
-            _of_layer(name, _usual(all_subjects()[name].cells[0], width), dtype, effort, seed)
+            _of_layer(name, _usual(subject_named(name).cells[0], width), dtype, effort, seed)
             for name in subjects for width in widths
-            for dtype in dtypes or chosen_dtypes(all_subjects()[name].dtypes, None)
+            for dtype in dtypes or chosen_dtypes(subject_named(name).dtypes, None)
         ]  # fmt: skip
     options = dict(
         cells=list(cells), steps=steps, seeds=seeds, hidden=list(hidden), gains=list(gains),

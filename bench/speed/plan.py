@@ -18,7 +18,7 @@ from ...reference.errors import InputError
 from ...verify.execution import availability
 from ...verify.execution.isolation import Isolated
 from ...verify.execution.tasks import Named
-from ...verify.subjects import family, subjects
+from ...verify.subjects import adapter, family
 from ...verify.subjects.loader import UnknownSubject
 from ..cost.shape import Shape
 from ..plan import Piece, Plan
@@ -226,7 +226,7 @@ def _default(*, full: bool) -> list[str]:
 
 def _installed() -> list[str]:
     """Return the subjects of other frameworks that are installed, asked in processes."""
-    told = availability.asked(os.cpu_count() or 1)
+    told = availability.probed(jobs=os.cpu_count() or 1)
     ours = {family(name) for name in own()}
     return [d.named.name for d in told if not d.problem and family(d.named.name) not in ours]
 
@@ -235,8 +235,8 @@ def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
     """Return the cells that a contender computes; a user's own is imported in a process."""
     if name in own():
         return own()[name].cells
-    if name in subjects():
-        return subjects()[name].cells
+    if subject := adapter(name):
+        return subject.cells
     check_family(name)
     isolated = Isolated(memory=0, paths=[str(Path.cwd())])
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ...verify.subjects import family, known, subject_named, subjects
+from ...verify.subjects import adapter, family, known, subject_named
 from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
 from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
@@ -37,13 +37,13 @@ def contender_named(name: str, like: str | None = None) -> Contender:
     if name in own():
         return own()[name]
     check_family(name)
-    return AdaptedContender(name, subject_named(name, None if name in subjects() else like))
+    return AdaptedContender(name, subject_named(name, None if adapter(name) else like))
 
 
 def check_family(name: str) -> None:
     """Raise InputError for a name that is none of a family that is only timed, as torch-native."""
     alike = [one for one in own() if family(one) == family(name)]
-    if alike and name not in alike and family(name) not in map(family, known()):
+    if alike and name not in alike and not known(family(name)):
         raise InputError("subject", f"one of {', '.join(alike)}", repr(name))
 
 
@@ -75,7 +75,7 @@ class Adapted(Prepared):
     def __init__(self, problem: Problem, subject: Subject, built: Built) -> None:
         super().__init__()
         self.problem, self.subject, self.built = problem, subject, built
-        packed = subject.pack(problem.case, problem.parameters)
+        packed = subject.parameter_map(problem.case).pack(problem.parameters)
         self.inputs = Inputs(
             {name: self._typed(array) for name, array in packed.items()},
             self._typed(problem.x),
@@ -107,7 +107,7 @@ class Adapted(Prepared):
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return the subject's names."""
-        return self.subject.from_reference(self.problem.case, gradient)
+        return self.subject.parameter_map(self.problem.case).from_reference(gradient)
 
 
 @dataclass(frozen=True)

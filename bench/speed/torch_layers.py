@@ -56,7 +56,7 @@ class TorchPrepared(Prepared):
         return self.torch.tensor(np.asarray(array)).to(device=self.device, dtype=self._dtype)
 
     def _fill(self, module: Any) -> None:
-        packed = self.subject.pack(self.problem.case, self.problem.parameters)
+        packed = self.subject.parameter_map(self.problem.case).pack(self.problem.parameters)
         with self.torch.no_grad():
             for key, parameter in zip(self.keys, module.parameters(), strict=True):
                 parameter.copy_(self.tensor(packed[key]))
@@ -122,7 +122,7 @@ class TorchPrepared(Prepared):
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return torch's names."""
-        return self.subject.from_reference(self.problem.case, gradient)
+        return self.subject.parameter_map(self.problem.case).from_reference(gradient)
 
     def peak(self, of: str, cotangents: Any) -> int | None:
         """Return the peak of what torch's allocator hands out during a call."""

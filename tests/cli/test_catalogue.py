@@ -1,6 +1,10 @@
 """What ``gatewise subjects`` lists, and what ``FAMILY:*`` stands for."""
 
+import importlib
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -8,8 +12,7 @@ from click.testing import CliRunner
 from gatewise.cli import main
 from gatewise.verify.execution import availability
 from gatewise.verify.execution.session import Request
-from gatewise.verify.subjects import expanded, family, subjects
-from gatewise.verify.subjects import loader as loading
+from gatewise.verify.subjects import expanded, family, frameworks, loader, subjects
 from gatewise.verify.subjects.loader import UnknownSubject
 
 LAYERS = """
@@ -19,7 +22,7 @@ from gatewise.verify.subjects.protocol import SubjectUnavailable
 
 class Right:
     name, cells, dtypes = "right", ("lstm",), ("float32",)
-    to_reference = None
+    parameter_map = None
 
     @property
     def options(self):
@@ -47,33 +50,37 @@ def listed(tmp_path, monkeypatch):
     path = tmp_path / "layers.py"
     path.write_text(LAYERS, encoding="utf-8")
     names = [f"{path}:{name}" for name in ("Right", "Missing", "Dies")]
-    monkeypatch.setattr(availability, "known", lambda: ["mlx:GRU", *names])
-    monkeypatch.setattr(availability, "_describe", described(availability._describe, names))
+    monkeypatch.setattr(availability, "known", lambda *wanted: ["mlx:GRU", *names])
+    monkeypatch.setattr(availability, "_probe", probed(availability._probe, names))
     return lambda *more: CliRunner().invoke(main, ["subjects", *more], catch_exceptions=False)
 
 
-def described(ask, names):
-    """Ask for layers of ours only: whether MLX is installed here is not known."""
+def probed(probe, names):
+    """Probe layers of ours only: whether MLX is installed here is not known."""
     return lambda stated, timeout: (
-        ask([one for one in stated if one.named.name in names], timeout) or [*stated]
+        probe([one for one in stated if one.named.name in names], timeout) or [*stated]
     )
 
 
 def test_versions_and_what_is_missing(listed):
     """One that is missing, and one that ends its process, have a problem; the others a version."""
-    rows = {row["subject"].rpartition(":")[2]: row for row in json.loads(listed("--json").stdout)}
+    rows = {
+        row["subject"].rpartition(":")[2]: row
+        for row in json.loads(listed("--probe", "--json").stdout)
+    }
 
     assert rows["Right"]["version"] == "right 1.2"
     assert rows["Right"]["problem"] == ""
     assert rows["Missing"]["version"] == ""
     assert "pip install nothing" in rows["Missing"]["problem"]
     assert "exit code 7" in rows["Dies"]["problem"]
+    assert rows["Right"]["probed"] is True
     assert rows["GRU"]["convention"].startswith("GRU, gates r z n, [3H, D]")
 
 
 def test_what_is_missing_is_told_once_for_each_reason(listed):
     """Below the table; the exit code is 0 all the same."""
-    result = listed()
+    result = listed("--probe")
 
     assert result.exit_code == 0
     assert "not available" in result.stdout
@@ -90,6 +97,60 @@ def test_the_plain_list_asks_nobody(monkeypatch):
     assert all(row["cell"] and row["dtypes"] for row in rows if row["subject"] in subjects())
     assert not any(row["version"] or row["problem"] for row in rows)
     assert "problem" not in CliRunner().invoke(main, ["subjects", "--no-versions"]).stdout
+
+
+def test_the_list_imports_no_framework():
+    """Versions are those of packages' metadata; what is not installed says how to get it."""
+    program = (
+        "import sys\n"
+        "from gatewise.verify.execution import availability\n"
+        "listed = {one.named.name: one for one in availability.installed()}\n"
+        "print(listed['torch:LSTM'].version, '|', listed['torch:LSTM'].problem)\n"
+        "print(sorted({'torch', 'onnx', 'onnxruntime', 'jax', 'keras'} & sys.modules.keys()))\n"
+    )
+    torch = pytest.importorskip("torch")
+
+    assert _printed(program) == [f"torch {torch.__version__} | ", "[]"]
+
+
+def test_what_is_not_installed(monkeypatch):
+    """The first package that is missing is named, with the command that installs all."""
+    monkeypatch.setattr(availability.importlib.util, "find_spec", lambda name: None)
+    rows = json.loads(CliRunner().invoke(main, ["subjects", "haiku", "torch", "--json"]).stdout)
+
+    assert {row["subject"].partition(":")[0] for row in rows} == {"haiku", "torch"}
+    assert not any(row["version"] or row["probed"] for row in rows)
+    assert rows[0]["problem"] == (
+        "haiku is not installed; install it with: pip install dm-haiku 'jax[cpu]'"
+    )
+
+
+def test_one_name_imports_one_adapter():
+    """Neither a framework nor another family's file is imported to find a subject."""
+    program = (
+        "import sys\n"
+        "from gatewise.verify.subjects import expanded, subject_named\n"
+        "subject_named('torch:LSTM'), expanded(['torch:*'])\n"
+        "prefix = 'gatewise.verify.subjects.frameworks.'\n"
+        "print([name for name in sys.modules if name.startswith(prefix)])\n"
+    )
+
+    assert _printed(program) == ["['gatewise.verify.subjects.frameworks.torch_layers']"]
+
+
+def test_adapters_declare_their_families():
+    """What is read from a file's source is what its subjects are called."""
+    for path in Path(frameworks.__file__).parent.glob("*.py"):
+        adapter = importlib.import_module(f"{frameworks.__name__}.{path.stem}")
+        named = [family(subject.name) for subject in getattr(adapter, "SUBJECTS", ())]
+        declared = [name for name, each in frameworks.families().items() if each.file == path.stem]
+
+        assert sorted(set(named)) == declared, path.name
+
+
+def _printed(program):
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def test_every_family_is_listed_once():
@@ -115,7 +176,7 @@ def test_a_pattern_means_the_whole_family():
 
 def test_a_registered_family(monkeypatch):
     """Subjects that other packages register count as well."""
-    monkeypatch.setattr(loading, "registered", lambda: {"mine:A": None, "mine:B": None})
+    monkeypatch.setattr(loader, "registered", lambda: {"mine:A": None, "mine:B": None})
 
     assert expanded(["mine:*"]) == ["mine:A", "mine:B"]
 

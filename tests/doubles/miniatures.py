@@ -8,8 +8,8 @@ import numpy as np
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.cases.options import Options
-from gatewise.verify.subjects import torch_parameters as packing
 from gatewise.verify.subjects.protocol import Pulled, Result, SubjectUnavailable
+from gatewise.verify.subjects.torch_parameters import CONVENTIONS, TorchMap
 
 OPTIONS = Options(zero_length=True, no_steps=True, named_parameters=True)
 
@@ -45,23 +45,8 @@ class Right:
     def cell(self, case):
         return "lstm"
 
-    def shapes(self, case):
-        return packing.shapes(case, "lstm")
-
-    def to_reference(self, case, parameters):
-        return packing.to_reference(case, "lstm", parameters)
-
-    def from_reference(self, case, gradient):
-        return packing.from_reference(case, "lstm", gradient)
-
-    def draw(self, case, name, shape):
-        return packing.draw(case, name, shape)
-
-    def pack(self, case, parameters):
-        return packing.pack(case, "lstm", parameters)
-
-    def place(self, case, name, index):
-        return packing.place(case, "lstm", name, index)
+    def parameter_map(self, case):
+        return TorchMap(CONVENTIONS["lstm"], case)
 
     def caller(self, case):
         return ""
@@ -76,7 +61,7 @@ class Right:
         )
 
     def parameters(self, case, named):
-        return packing.to_reference(case, "lstm", named)
+        return self.parameter_map(case).to_reference(named)
 
     def run(self, case, inputs):
         layer = Layer(cell_named("lstm"), case.sizes, case.layers, case.bidirectional)
@@ -90,7 +75,7 @@ class Right:
     def gradient(self, case, inputs, dy, dfinal):
         layer, p, output = self.run(case, inputs)
         g = layer.vjp(p, output, dy, dfinal)
-        named = self.from_reference(case, g.parameters)
+        named = self.parameter_map(case).from_reference(g.parameters)
         return Pulled(output.y, output.final, named, g.x, g.initial if case.state else ())
 
 
@@ -133,8 +118,8 @@ class TruncatesBackpropagationAt32(Right):
         rest = layer.forward(p, inputs.x[32:], first.final)
         g1 = layer.vjp(p, first, dy[:32], tuple(0 * d for d in dfinal))
         g2 = layer.vjp(p, rest, dy[32:], dfinal)
-        named = self.from_reference(case, [a + b for a, b in zip(
-            g1.parameters, g2.parameters, strict=True)])  # fmt: skip
+        both = [a + b for a, b in zip(g1.parameters, g2.parameters, strict=True)]
+        named = self.parameter_map(case).from_reference(both)
         dx = np.concatenate([g1.x, g2.x])
         return Pulled(output.y, output.final, named, dx, g1.initial)
 

@@ -8,7 +8,6 @@ from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.cases.options import Options
 from gatewise.verify.conventions import Convention
-from gatewise.verify.conventions import parameter_map as mapping
 from gatewise.verify.conventions.file_layout import Stored
 from gatewise.verify.subjects.framework import FrameworkSubject, Plain
 from gatewise.verify.subjects.protocol import Result, SubjectUnavailable
@@ -30,7 +29,7 @@ class Right(FrameworkSubject):
 
     def build(self, case):
         def run(inputs):
-            p = mapping.to_reference(self.convention, case, self.arrays(inputs.parameters))
+            p = self.parameter_map(case).to_reference(self.arrays(inputs.parameters))
             layer = Layer(cell_named(self.cell(case)), case.sizes, case.layers, case.bidirectional)
             output = layer.forward(p, inputs.x, inputs.state)
             return Result(output.y, output.final)

@@ -87,7 +87,9 @@ def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> 
         return Bounded(value, bound, ARITHMETICS[arithmetic])
 
     layer = layer_of(subject, case)
-    p = subject.to_reference(case, {n: given(a) for n, a in inputs.parameters.items()})
+    p = subject.parameter_map(case).to_reference(
+        {n: given(a) for n, a in inputs.parameters.items()}
+    )
     state = None if inputs.state is None else tuple(given(s) for s in inputs.state)
     output = layer.forward(p, given(inputs.x), state, inputs.lengths)
     return Result(output.y, output.final)

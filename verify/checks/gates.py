@@ -51,14 +51,14 @@ def gate_limits(subject: Subject, case: Case) -> Ledger:
 def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) -> None:
     subject, case = called.subject, called.case
     k = layer_of(subject, case).cell.states.index(limit.state)
-    (p,) = subject.to_reference(case, inputs.parameters)
+    (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
     b = np.array(p["b"])
     for gates, sign in ((limit.opened, 1), (limit.shut, -1)):
         for gate in gates:
             b[p.shapes["b"].gates.index(gate)] += sign * SATURATING
     saturated = Parameters(p.shapes, {**p, "b": b})
     state = tuple(s if j == 0 else FAR * s for j, s in enumerate(inputs.state or ()))
-    given = replace(inputs, parameters=subject.pack(case, [saturated]), state=state)
+    given = replace(inputs, parameters=subject.parameter_map(case).pack([saturated]), state=state)
     want = expected(subject, case, given).final[k]
     got = called.forward(given).final[k]
     what = f"{limit.statement}: final {limit.state}"
@@ -90,11 +90,11 @@ def unit_permutation(subject: Subject, case: Case) -> Ledger:
     order = np.roll(np.arange(case.H), 1)
     axes = _hidden_axes(subject, case)
     shown = layer.cell.widths(_marked(layer.cell))[0] == MARKS.H
-    p = subject.to_reference(case, drawn.parameters)
-    inputs = replace(drawn, parameters=subject.pack(case, p))
+    p = subject.parameter_map(case).to_reference(drawn.parameters)
+    inputs = replace(drawn, parameters=subject.parameter_map(case).pack(p))
     moved = replace(
         drawn,
-        parameters=subject.pack(case, [_permuted(case, k, q, order, axes, shown)
+        parameters=subject.parameter_map(case).pack([_permuted(case, k, q, order, axes, shown)
                                        for k, q in enumerate(p)]),
         state=None if drawn.state is None else _states_permuted(subject, case, drawn.state, order),
     )  # fmt: skip
@@ -152,15 +152,15 @@ def influence(subject: Subject, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     layer = layer_of(subject, case)
     called = Called.on(subject, case)
-    p = [q.map(np.asarray) for q in subject.to_reference(case, inputs.parameters)]
-    before = called.forward(replace(inputs, parameters=subject.pack(case, p)))
+    p = [q.map(np.asarray) for q in subject.parameter_map(case).to_reference(inputs.parameters)]
+    before = called.forward(replace(inputs, parameters=subject.parameter_map(case).pack(p)))
     base = _finely(layer, p, inputs)
     noticed = max(NOTICED, CLEAR * case.arithmetic.roundoff)
     for name, changed in _blocks_changed(p):
         if _difference(_finely(layer, changed, inputs), base) < noticed:
             continue
         try:
-            packed = subject.pack(case, changed)
+            packed = subject.parameter_map(case).pack(changed)
         except NoHome:  # the layer has no array for this block, and claims none
             continue
         after = called.forward(replace(inputs, parameters=packed))

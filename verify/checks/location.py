@@ -40,9 +40,9 @@ def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]
     if name.startswith("initial "):
         return _in_state(case, index)
     found = PASS.search(name)
-    if found is None or name not in subject.shapes(case):
+    if found is None or name not in subject.parameter_map(case).shapes():
         return ""
-    where = subject.place(case, name, index)
+    where = subject.parameter_map(case).place(name, index)
     return where + _layer(case, int(found["layer"])) + _direction(case, bool(found["reverse"]))
 
 

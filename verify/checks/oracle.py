@@ -62,7 +62,7 @@ def expected_gradients(
         ends = tuple(_given(case, d, s) for d, s in zip(dfinal, output.final, strict=True))
         with CLOCK.timing("oracle"):
             gradient = layer.vjp(p, output, dys, ends)
-        packed = subject.from_reference(case, gradient.parameters)
+        packed = subject.parameter_map(case).from_reference(gradient.parameters)
         initial = gradient.initial if inputs.state is not None else ()
         found.append(ExpectedGradient(output.y, output.final, packed, gradient.x, initial))
     return found
@@ -78,7 +78,7 @@ def expected_jvp(subject: Subject, case: Case, inputs: Inputs, tangents: Inputs)
     with CLOCK.timing("oracle"):
         pairs = {n: dual(a, tangents.parameters[n]) for n, a in inputs.parameters.items()}
         state = tuple(map(dual, inputs.state or (), tangents.state or ())) or None
-        p = subject.to_reference(case, pairs)
+        p = subject.parameter_map(case).to_reference(pairs)
         output = layer.forward(p, dual(inputs.x, tangents.x), state, inputs.lengths)
     return Expected(output.y.tangent, tuple(s.tangent for s in output.final))
 
@@ -110,7 +110,7 @@ def _given(case: Case, cotangent: Array | None, output: Bounded) -> Bounded:
 def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequence[Parameters]:
     """Return the subject's parameters as the reference's, Bounded."""
     named = {name: exact(case, array) for name, array in inputs.parameters.items()}
-    return subject.to_reference(case, named)
+    return subject.parameter_map(case).to_reference(named)
 
 
 def _reference_run(

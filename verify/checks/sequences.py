@@ -71,11 +71,11 @@ def causality(subject: Subject, case: Case) -> Ledger:
 def direction(subject: Subject, case: Case) -> Ledger:
     """Reverse the input and exchange the directions: outputs are reversed and exchanged."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
-    p = subject.to_reference(case, drawn.parameters)
-    inputs = replace(drawn, parameters=subject.pack(case, p))
+    p = subject.parameter_map(case).to_reference(drawn.parameters)
+    inputs = replace(drawn, parameters=subject.parameter_map(case).pack(p))
     turned = replace(
         drawn,
-        parameters=subject.pack(case, _exchanged(case, p)),
+        parameters=subject.parameter_map(case).pack(_exchanged(case, p)),
         x=np.ascontiguousarray(reverse(drawn.x, drawn.lengths)),
         state=None if drawn.state is None else tuple(map(_pairs_exchanged, drawn.state)),
     )

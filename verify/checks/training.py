@@ -189,7 +189,7 @@ def _hold_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Array)
     chosen = _explained(case, pulled.y, _answers(subject, case, inputs, masks))
     between = _scaled(case, masks[chosen]).swapaxes(0, 1)
     below, above = _Stack.run(subject, case, inputs, between).gradient(dy)
-    packed = subject.from_reference(case, [*below.parameters, *above.parameters])
+    packed = subject.parameter_map(case).from_reference([*below.parameters, *above.parameters])
     for name, want in packed.items():
         ledger.compare(f"gradient of {name}", pulled.parameters[name], want)
     features = slice(pulled.x.shape[-1] - case.D, None)  # all columns but a time stamp

@@ -167,7 +167,7 @@ def _window_ends(case: Case) -> list[int]:
 
 def _parameters(subject: Subject, case: Case, inputs: Inputs) -> Parameters:
     named = {name: exact(case, array) for name, array in inputs.parameters.items()}
-    (p,) = subject.to_reference(case, named)
+    (p,) = subject.parameter_map(case).to_reference(named)
     return p
 
 

@@ -16,12 +16,6 @@ import numpy as np
 from ...reference.functions import Array
 from ...reference.parameters import Shape
 
-# One stored array: which slices of the reference's parameters it holds, and how they lie in it.
-#
-# A slice is named as in the equations: ``W_i`` (D, H), ``U_f`` (H, H), ``b_o`` (H,), ``b_hn`` (H,),
-# ``p_o`` (H,), ``R`` (H, P).
-
-
 LAYOUTS = {
     "out-in": "[G·H, D]: one row a unit, gate after gate",
     "in-out": "[D, G·H]: one column a unit, gate after gate",
@@ -42,9 +36,11 @@ BLOCKS = ("stacked in-out", "beside out-in")
 
 @dataclass(frozen=True)
 class Packed:
-    """An array's ``name``, its ``slices`` along the packed axis, and the layout of its weights.
+    """A stored array: its name, the slices of parameters along its packed axis, their layout.
 
-    ``below`` are the slices whose rows stand below (layout ``joint``).
+    A slice is named as in the equations: ``W_i`` (D, H), ``U_f`` (H, H), ``b_o`` (H,), ``b_hn``
+    (H,), ``p_o`` (H,), ``R`` (H, P). ``below`` are the slices whose rows stand below (layout
+    ``joint``).
     """
 
     name: str

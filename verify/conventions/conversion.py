@@ -21,10 +21,9 @@ from ..cases.options import Options
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
-from . import parameter_map as mapping
 from .convention import Convention
 from .file_layout import DEEPEST, Stored, Unfit
-from .parameter_map import NoHome
+from .parameter_map import ConventionMap, NoHome
 from .translation import stored_shapes, translated
 
 LARGEST_FILE = 2**33
@@ -195,7 +194,7 @@ def _expected(case: Case, c: Convention, arrays: Mapping[str, Array]) -> dict[st
         return Bounded.exact(array, ARITHMETICS[case.dtype])
 
     x, state = inputs(case, c.family)
-    p = mapping.to_reference(c, case, {name: exact(a) for name, a in arrays.items()})
+    p = ConventionMap(c, case).to_reference({name: exact(a) for name, a in arrays.items()})
     layer = Layer(cell_named(c.cell), case.sizes, case.layers, case.bidirectional)
     output = layer.forward(p, exact(x), tuple(map(exact, state)))
     return {"y": output.y} | {f"final {k}": s for k, s in enumerate(output.final)}

@@ -1,8 +1,10 @@
-"""The map between a convention's arrays and the reference's parameters, and its transpose."""
+"""The maps between a layer's own arrays and the reference's parameters, and their transposes."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +20,34 @@ class NoHome(ValueError):
     """A convention has no array in which a parameter could stand."""
 
 
+class ParameterMap(ABC):
+    """What the arrays of a layer mean, for one case; they are named as the layer names them."""
+
+    @abstractmethod
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shape of every array."""
+
+    @abstractmethod
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw numbers for one array, from the case's stream of that name."""
+
+    @abstractmethod
+    def to_reference(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
+        """Return the reference's parameters of every pass, of any number system."""
+
+    @abstractmethod
+    def pack(self, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return arrays that mean these parameters, exactly."""
+
+    @abstractmethod
+    def from_reference(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return a gradient in the arrays, given one in the parameters (the transposed map)."""
+
+    @abstractmethod
+    def place(self, name: str, index: tuple[int, ...]) -> str:
+        """Say where in the layer an entry of an array stands: gate, unit."""
+
+
 def suffixes(case: Case) -> Iterator[str]:
     """Yield the ending of each pass's names: _l0, _l0_reverse, _l1, ..."""
     for layer in range(case.layers):
@@ -25,110 +55,180 @@ def suffixes(case: Case) -> Iterator[str]:
             yield f"_l{layer}" + ("_reverse" if direction else "")
 
 
-def shapes(convention: Convention, case: Case) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every array of every pass."""
-    return {
-        f"{packed.name}{suffix}": packed.shape(wanted)
-        for suffix, wanted in _passes(convention, case)
-        for packed in convention.arrays(bias=case.bias)
-    }
-
-
-def to_reference(
-    convention: Convention, case: Case, named: Mapping[str, Array]
-) -> tuple[Parameters, ...]:
-    """Return the reference's parameters, of any number system: biases added, order undone."""
-    result = []
-    for suffix, wanted in _passes(convention, case):
-        slices: dict[str, Array] = {}
-        for packed in convention.arrays(bias=case.bias):
-            for name, value in packed.split(named[f"{packed.name}{suffix}"], wanted).items():
-                slices[name] = slices[name] + value if name in slices else value
-        result.append(_parameters(convention, wanted, slices))
-    return tuple(result)
-
-
-def _parameters(
-    convention: Convention, wanted: Mapping[str, Shape], slices: dict[str, Array]
-) -> Parameters:
-    like = slices[f"U_{convention.order[0]}"]
-
-    def one(name: str) -> Array:
-        value = slices.get(name)
-        if value is None:
-            value = zeros(like, slice_shape(wanted, name))
-        if name == "b_f" and convention.forget_offset:
-            value = value + convention.forget_offset
-        return -value if name.partition("_")[2] in _negated(convention) else value
-
-    arrays = {
-        name: np.stack([one(f"{name}_{gate}") for gate in shape.gates]) if shape.gates
-        else one(name)
-        for name, shape in wanted.items()
-    }  # fmt: skip
-    return Parameters(wanted, arrays)
-
-
-def from_reference(
-    convention: Convention, case: Case, gradient: Sequence[Parameters]
-) -> dict[str, Array]:
-    """Return a gradient in the convention's arrays: each of two biases has that of their sum."""
-    named = {}
-    for (suffix, _), d in zip(_passes(convention, case), gradient, strict=True):
-        for packed in convention.arrays(bias=case.bias):
-            slices = {name: _signed(convention, d, name) for name in _names(packed)}
-            named[f"{packed.name}{suffix}"] = packed.join(slices)
-    return named
-
-
-def pack(convention: Convention, case: Case, parameters: Sequence[Parameters]) -> dict[str, Array]:
-    """Return arrays that mean these parameters; a bias that stands in two is halved, exactly.
-
-    NoHome says which parameter is not 0 and has no place.
-    """
-    held = [name for packed in convention.arrays(bias=case.bias) for name in _names(packed)]
-    named = {}
-    for (suffix, _), p in zip(_passes(convention, case), parameters, strict=True):
-        slices = {}
-        for name in _slices(p):
-            value = _signed(convention, p, name)
-            if name == "b_f" and convention.forget_offset:
-                value = value - np.asarray(convention.forget_offset, dtype=value.dtype)
-            if name not in held and np.any(value != 0):
-                raise NoHome(f"{name}{suffix} is not 0, and there is no array for it")
-            slices[name] = value / held.count(name) if held.count(name) > 1 else value
-        for packed in convention.arrays(bias=case.bias):
-            named[f"{packed.name}{suffix}"] = packed.join(slices)
-    return named
-
-
-def place(convention: Convention, case: Case, name: str, index: tuple[int, ...]) -> str:
-    """Say which gate and unit an entry of an array belongs to."""
-    array = name.rpartition("_l")[0]
-    wanted = dict(_passes(convention, case))[name[len(array) :]]
-    packed = next(p for p in convention.arrays(bias=case.bias) if p.name == array)
-    count = 0
-    for part in _names(packed):
-        size = int(np.prod(slice_shape(wanted, part)))
-        count += size
-    numbers = np.arange(count).reshape(packed.shape(wanted))
-    for part, block in packed.split(numbers, wanted).items():
-        if numbers[index] in block:
-            unit = int(np.argwhere(block == numbers[index])[0][-1])
-            if part == "R":
-                return f"projected unit {unit}"
-            gate = part.partition("_")[2]
-            return f"gate {'n, recurrent bias' if part == 'b_hn' else gate}, unit {unit}"
-    raise IndexError(f"{name}{list(index)} is no entry")
-
-
-def _passes(convention: Convention, case: Case) -> Iterator[tuple[str, dict[str, Shape]]]:
+def _passes(cell: str, case: Case) -> Iterator[tuple[str, dict[str, Shape]]]:
     """Yield the suffix of each pass and the shapes of its cell's parameters."""
-    if convention.cell is None:
-        raise ValueError("the reference has no cell for this convention")
-    layer = Layer(cell_named(convention.cell), case.sizes, case.layers, case.bidirectional)
+    layer = Layer(cell_named(cell), case.sizes, case.layers, case.bidirectional)
     for suffix, sizes in zip(suffixes(case), layer.pass_sizes, strict=True):
         yield suffix, layer.cell.shapes(sizes)
+
+
+@dataclass(frozen=True)
+class ExplicitMap(ParameterMap):
+    """The reference's own layout: ``W_l0`` (G, D, H), ``U_l0`` (G, H, H), ``b_l0_reverse``."""
+
+    cell: str
+    case: Case
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes with an explicit gate axis."""
+        return {
+            f"{name}{suffix}": shape.full
+            for suffix, wanted in _passes(self.cell, self.case)
+            for name, shape in wanted.items()
+        }
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw one array as its cell wants it; weights by the case's scale; no bias is 0."""
+        array, cell = name.rpartition("_l")[0], cell_named(self.cell)
+        gates = cell.shapes(self.case.sizes)[array].gates
+        axes = Shape(gates, shape[1:] if gates else shape)
+        drawn = cell.random_parameter(array, self.case.generator(name), axes)
+        if array.startswith("b") and not self.case.bias:
+            drawn = 0 * drawn
+        weight = array in ("W", "U", "R")
+        return self.case.simplified(name, drawn * self.case.weight_scale if weight else drawn)
+
+    def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
+        """Collect the arrays of every pass."""
+        return tuple(
+            Parameters(wanted, {name: named[f"{name}{suffix}"] for name in wanted})
+            for suffix, wanted in _passes(self.cell, self.case)
+        )
+
+    def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
+        """Name the arrays of every pass."""
+        return {
+            f"{name}{suffix}": array
+            for suffix, p in zip(suffixes(self.case), gradient, strict=True)
+            for name, array in p.items()
+        }
+
+    def pack(self, parameters: Sequence[Parameters]) -> dict[str, Array]:
+        """Name the arrays of every pass."""
+        return self.from_reference(parameters)
+
+    def place(self, name: str, index: tuple[int, ...]) -> str:
+        """Say which gate and unit an entry belongs to."""
+        shape = cell_named(self.cell).shapes(self.case.sizes)[name.rpartition("_l")[0]]
+        unit = f"unit {index[-1]}"
+        return f"gate {shape.gates[index[0]]}, {unit}" if shape.gates else unit
+
+
+@dataclass(frozen=True)
+class ConventionMap(ParameterMap):
+    """The arrays of a convention; those of a pass have its suffix, ``weight_ih_l0_reverse``."""
+
+    convention: Convention
+    case: Case
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every array of every pass."""
+        return {
+            f"{packed.name}{suffix}": packed.shape(wanted)
+            for suffix, wanted in self._passes()
+            for packed in self._arrays
+        }
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
+        vector, case = name.startswith(("bias", "peephole")), self.case
+        first = name.startswith("weight_ih")
+        fan_in = cell_named(self._cell).input_width(case.sizes) if first else case.H
+        return case.normal(name, shape, 0.5 if vector else case.weight_scale / np.sqrt(fan_in))
+
+    def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
+        """Return the parameters, of any number system: biases added, order undone."""
+        result = []
+        for suffix, wanted in self._passes():
+            slices: dict[str, Array] = {}
+            for packed in self._arrays:
+                for name, value in packed.split(named[f"{packed.name}{suffix}"], wanted).items():
+                    slices[name] = slices[name] + value if name in slices else value
+            result.append(self._parameters(wanted, slices))
+        return tuple(result)
+
+    def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
+        """Return a gradient in the arrays: each of two biases has that of their sum."""
+        named = {}
+        for (suffix, _), d in zip(self._passes(), gradient, strict=True):
+            for packed in self._arrays:
+                slices = {name: self._signed(d, name) for name in _names(packed)}
+                named[f"{packed.name}{suffix}"] = packed.join(slices)
+        return named
+
+    def pack(self, parameters: Sequence[Parameters]) -> dict[str, Array]:
+        """Return arrays that mean these parameters; a bias in two arrays is halved, exactly.
+
+        NoHome says which parameter is not 0 and has no place.
+        """
+        held = [name for packed in self._arrays for name in _names(packed)]
+        offset, named = self.convention.forget_offset, {}
+        for (suffix, _), p in zip(self._passes(), parameters, strict=True):
+            slices = {}
+            for name in _slices(p):
+                value = self._signed(p, name)
+                if name == "b_f" and offset:
+                    value = value - np.asarray(offset, dtype=value.dtype)
+                if name not in held and np.any(value != 0):
+                    raise NoHome(f"{name}{suffix} is not 0, and there is no array for it")
+                slices[name] = value / held.count(name) if held.count(name) > 1 else value
+            for packed in self._arrays:
+                named[f"{packed.name}{suffix}"] = packed.join(slices)
+        return named
+
+    def place(self, name: str, index: tuple[int, ...]) -> str:
+        """Say which gate and unit an entry of an array belongs to."""
+        array = name.rpartition("_l")[0]
+        wanted = dict(self._passes())[name[len(array) :]]
+        packed = next(p for p in self._arrays if p.name == array)
+        count = sum(int(np.prod(slice_shape(wanted, part))) for part in _names(packed))
+        numbers = np.arange(count).reshape(packed.shape(wanted))
+        for part, block in packed.split(numbers, wanted).items():
+            if numbers[index] in block:
+                unit = int(np.argwhere(block == numbers[index])[0][-1])
+                if part == "R":
+                    return f"projected unit {unit}"
+                gate = part.partition("_")[2]
+                return f"gate {'n, recurrent bias' if part == 'b_hn' else gate}, unit {unit}"
+        raise IndexError(f"{name}{list(index)} is no entry")
+
+    @property
+    def _arrays(self) -> Sequence[Packed]:
+        return self.convention.arrays(bias=self.case.bias)
+
+    @property
+    def _cell(self) -> str:
+        if self.convention.cell is None:
+            raise ValueError("the reference has no cell for this convention")
+        return self.convention.cell
+
+    def _passes(self) -> Iterator[tuple[str, dict[str, Shape]]]:
+        return _passes(self._cell, self.case)
+
+    def _parameters(self, wanted: Mapping[str, Shape], slices: Mapping[str, Array]) -> Parameters:
+        like, offset = slices[f"U_{self.convention.order[0]}"], self.convention.forget_offset
+
+        def value(name: str) -> Array:
+            array = slices.get(name)
+            if array is None:
+                array = zeros(like, slice_shape(wanted, name))
+            if name == "b_f" and offset:
+                array = array + offset
+            return -array if self._negated(name) else array
+
+        arrays = {
+            name: np.stack([value(f"{name}_{gate}") for gate in shape.gates]) if shape.gates
+            else value(name)
+            for name, shape in wanted.items()
+        }  # fmt: skip
+        return Parameters(wanted, arrays)
+
+    def _signed(self, p: Parameters, name: str) -> Array:
+        value = getattr(p, name)
+        return -value if self._negated(name) else value
+
+    def _negated(self, name: str) -> bool:
+        return name.partition("_")[2] in set(self.convention.negated)
 
 
 def _names(packed: Packed) -> tuple[str, ...]:
@@ -138,12 +238,3 @@ def _names(packed: Packed) -> tuple[str, ...]:
 def _slices(p: Parameters) -> Iterator[str]:
     for name, shape in p.shapes.items():
         yield from (f"{name}_{gate}" for gate in shape.gates) if shape.gates else (name,)
-
-
-def _signed(convention: Convention, p: Parameters, name: str) -> Array:
-    value = getattr(p, name)
-    return -value if name.partition("_")[2] in _negated(convention) else value
-
-
-def _negated(convention: Convention) -> set[str]:
-    return set(convention.negated)

@@ -18,15 +18,14 @@ from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention, formula
-from ..conventions import parameter_map as mapping
 from ..conventions.comparison import differing
+from ..conventions.parameter_map import ConventionMap, ExplicitMap, ParameterMap
 from ..identification.identification import identify
 from ..identification.probe import Unreadable
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.workshop import Workshop
 from ..numbers.ledger import Mismatch
-from ..subjects import explicit as explicit_parameters
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
 
@@ -125,22 +124,26 @@ class _Translated:
     def _inputs(self, inputs: Inputs) -> Inputs:
         return replace(inputs, parameters=self._explicit(inputs.parameters))
 
+    @property
+    def _outer(self) -> ParameterMap:
+        convention = self.hypothesis.convention
+        return (
+            ConventionMap(convention, self.case)
+            if convention
+            else self.subject.parameter_map(self.case)
+        )
+
+    @property
+    def _inner(self) -> ExplicitMap:
+        return ExplicitMap(self.workshop.cell.name, self.case)
+
     def _explicit(self, named: Mapping[str, Array]) -> dict[str, Array]:
-        ignored, convention = self.hypothesis.ignored, self.hypothesis.convention
+        ignored = self.hypothesis.ignored
         read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
-        if convention is None:
-            p = self.subject.to_reference(self.case, read)
-        else:
-            p = mapping.to_reference(convention, self.case, read)
-        return explicit_parameters.from_reference(self.case, p)
+        return self._inner.from_reference(self._outer.to_reference(read))
 
     def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
-        cell, convention = self.workshop.cell.name, self.hypothesis.convention
-        p = explicit_parameters.to_reference(self.case, cell, named)
-        if convention is None:
-            found = self.subject.from_reference(self.case, p)
-        else:
-            found = mapping.from_reference(convention, self.case, p)
+        found = self._outer.from_reference(self._inner.to_reference(named))
         return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in found.items()}
 
     def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
@@ -182,7 +185,7 @@ def base(name: str) -> str:
 
 def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
     """Yield that one of the subject's arrays is not read."""
-    shapes = subject.shapes(Case(2, 2, 3, 4, dtype=dtype))
+    shapes = subject.parameter_map(Case(2, 2, 3, 4, dtype=dtype)).shapes()
     for name in dict.fromkeys(map(base, shapes)):
         yield Hypothesis(
             (f"{name} not read",), (f"{name} is not read.",), (), (f"add {name}",), ("forward",),

@@ -1,14 +1,17 @@
-"""Which known subjects can be held here: their versions, or why not; asked for in processes."""
+"""Which known subjects can be held here: by what is installed, or by importing it in processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import metadata
 from itertools import groupby
 
 from ..conventions import formula
-from ..subjects import family, known, subjects
+from ..subjects import adapter, family, known, loader
+from ..subjects.frameworks import families as adapted
 from .isolation import Isolated
 from .tasks import Description, Named
 
@@ -16,53 +19,89 @@ TIMEOUT = 120.0
 """Seconds that importing one framework may take."""
 
 
-def families() -> dict[str, list[str]]:
-    """Return the names of all known subjects by family, each in order."""
-    return {name: list(each) for name, each in groupby(sorted(known(), key=family), key=family)}
+def families(*wanted: str) -> dict[str, list[str]]:
+    """Return the names of all known subjects, or of these families', each in order."""
+    names = sorted(known(*wanted), key=family)
+    return {name: list(each) for name, each in groupby(names, key=family)}
 
 
-def plain() -> Iterator[Description]:
-    """Yield every known subject as its adapter states it, without asking for its package.
+def stated(*wanted: str) -> Iterator[Description]:
+    """Yield the known subjects as their adapters state them, without asking for their packages.
 
     What another package registers is not imported, so its cells and dtypes are left open.
     """
-    for name in (name for each in families().values() for name in each):
-        if name in subjects():
-            adapter = subjects()[name]
-            yield Description(Named(name), adapter.cells, adapter.dtypes, adapter.options)
+    for name in (name for each in families(*wanted).values() for name in each):
+        if subject := adapter(name):
+            yield Description(Named(name), subject.cells, subject.dtypes, subject.options)
         else:
             yield Description(Named(name), dtypes=())
 
 
-def asked(
-    jobs: int, on_family: Callable[[str], None] = lambda name: None, timeout: float = TIMEOUT
-) -> list[Description]:
-    """Return every known subject with its version, or with the ``problem`` that keeps it away."""
-    stated = {one.named.name: one for one in plain()}
+def installed(*wanted: str) -> Iterator[Description]:
+    """Yield the known subjects with the versions of their installed packages; nothing is imported.
 
-    def ask(name: str) -> list[Description]:
-        found = _describe([stated[one] for one in families()[name]], timeout)
+    Whether a package runs here, on a device that it needs for instance, is left open.
+    """
+    distributions = metadata.packages_distributions()
+    for subject in stated(*wanted):
+        name = subject.named.name
+        if family(name) not in adapted():
+            source = loader.registered()[name].dist
+            yield replace(subject, version=f"{source.name} {source.version}" if source else "")
+            continue
+        packages = adapted()[family(name)].packages
+        missing = [package for package in packages if not importlib.util.find_spec(package)]
+        if missing:
+            pip = adapted()[family(name)].adapter.INSTALL
+            problem = f"{missing[0]} is not installed; install it with: pip install {pip}"
+            yield replace(subject, problem=problem)
+        else:
+            versions = (_version(package, distributions) for package in packages)
+            yield replace(subject, version=", ".join(versions))
+
+
+def _version(package: str, distributions: Mapping[str, Sequence[str]]) -> str:
+    """Return a package's name with the version of what it was installed from, if that says one."""
+    origins = distributions.get(package, ())
+    return f"{package} {metadata.version(origins[0])}" if origins else package
+
+
+def probed(
+    *wanted: str,
+    jobs: int,
+    on_family: Callable[[str], None] = lambda name: None,
+    timeout: float = TIMEOUT,
+) -> list[Description]:
+    """Return the known subjects with their versions, or with the ``problem`` that keeps them away.
+
+    Each family's packages are imported, in a process of its own.
+    """
+    descriptions = {one.named.name: one for one in stated(*wanted)}
+    members = families(*wanted)
+
+    def probe(name: str) -> list[Description]:
+        answers = _probe([descriptions[one] for one in members[name]], timeout)
         on_family(name)
-        return found
+        return answers
 
     with ThreadPoolExecutor(jobs) as threads:
-        return [one for each in threads.map(ask, families()) for one in each]
+        return [one for each in threads.map(probe, members) for one in each]
 
 
-def _describe(stated: Sequence[Description], timeout: float) -> list[Description]:
-    """Ask for one family in one process, so that its framework is imported once, and no other."""
+def _probe(descriptions: Sequence[Description], timeout: float) -> list[Description]:
+    """Import one family in one process, so that its framework is imported once, and no other."""
     isolated = Isolated(memory=0)
     try:
-        found = []
-        for one in stated:
-            told = isolated.describe(one.named, timeout)
-            found.append(replace(one, problem=told.problem) if told.problem else told)
-        return found
+        answers = []
+        for subject in descriptions:
+            answer = isolated.describe(subject.named, timeout)
+            answers.append(replace(subject, problem=answer.problem) if answer.problem else answer)
+        return answers
     finally:
         isolated.close()
 
 
 def convention(name: str) -> str:
     """Return in one line by which convention a subject computes, "" if its adapter states none."""
-    stated = getattr(subjects().get(name), "convention", None)
-    return "" if stated is None else formula.summary(stated)
+    own = getattr(adapter(name), "convention", None)
+    return "" if own is None else formula.summary(own)

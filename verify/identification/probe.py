@@ -202,7 +202,7 @@ class Probe:
         self.case = Case(1, ROWS, self.sizes.D, self.sizes.H, self.sizes.P or 0, dtype=dtype,
                          state=options.state, seed=seed)  # fmt: skip
         self.two = replace(self.case, T=2)
-        self.shapes = dict(subject.shapes(self.case))
+        self.shapes = dict(subject.parameter_map(self.case).shapes())
         self._subject = subject
         self._built: dict[int, Called] = {}
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...reference.cells import cell_named
-from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
-from ..subjects import explicit as packing
+from ..conventions.parameter_map import ExplicitMap
 from ..subjects.loader import UnknownSubject
 from .workshop import Workshop
 
@@ -138,29 +136,9 @@ class MutantSubject:
         """Return the cell it claims."""
         return self.cell_name
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the explicit layout."""
-        return packing.shapes(case, self.cell_name)
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw one parameter as its cell wants it."""
-        return packing.draw(case, self.cell_name, name, shape)
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Collect the arrays; they are the reference's."""
-        return packing.to_reference(case, self.cell_name, parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Name the reference's arrays."""
-        return packing.from_reference(case, parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Name the reference's arrays."""
-        return packing.from_reference(case, gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry belongs to."""
-        return packing.place(case, self.cell_name, name, index)
+    def parameter_map(self, case: Case) -> ExplicitMap:
+        """Return the map of the reference's own layout."""
+        return ExplicitMap(self.cell_name, case)
 
     def caller(self, case: Case) -> str:
         """Return nothing: a mutant is not to be called without the catalogue."""

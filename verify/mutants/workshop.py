@@ -17,9 +17,9 @@ from ...reference.layer import concatenated, in_direction
 from ...reference.parameters import Parameters
 from ...reference.sequence import choose, only
 from ..cases.case import Case
+from ..conventions.parameter_map import ExplicitMap
 from ..numbers.complex_step import STEP
 from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
-from ..subjects import explicit as packing
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 
@@ -132,7 +132,7 @@ class Workshop:
         return Result(*self.write(y, final, lengths))
 
     def _read(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        return packing.to_reference(self.case, self.cell.name, named)
+        return ExplicitMap(self.cell.name, self.case).to_reference(named)
 
     def _read_state(self, state: State | None, x: Array) -> State:
         """The given state, or the cell's own at every level and in every direction."""

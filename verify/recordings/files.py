@@ -227,13 +227,13 @@ def subject(name: str, folder: Path) -> Replayed:
 
 def base(where: Path, recording: Recording, options: Options) -> Any:
     """Return what knows the meaning of the recorded parameters, without importing any layer."""
-    from ..subjects import LIKE, subjects
+    from ..subjects import LIKE, adapter
     from ..subjects.explicit import Explicit
     from ..subjects.torch_like import REFERENCE, TorchLike
 
     form = recording.form
-    if form.kind == "named" and form.name in subjects():
-        return subjects()[form.name]
+    if form.kind == "named" and (subject := adapter(form.name)):
+        return subject
     if form.kind == "like" and form.name in LIKE:
         kind = form.name.rpartition(".")[2]
         return TorchLike(recording.subject, kind, REFERENCE[kind], options)

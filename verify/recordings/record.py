@@ -11,7 +11,7 @@ from ..cases.case import Case, numbers_through
 from ..checks import check_named
 from ..numbers.arithmetic import FINER, PackageMissing, assuming, chosen_dtypes
 from ..numbers.ledger import Mismatch, Undecided
-from ..subjects import subjects
+from ..subjects import adapter
 from ..subjects.called import NotOffered, SubjectCrashed, recording
 from ..subjects.explicit import Explicit
 from ..subjects.protocol import Subject, Watching
@@ -56,7 +56,7 @@ def form_of(subject: Subject) -> Form | None:
     """Return what tells another machine the meaning of the parameters; None if nothing does."""
     from ..mutants.catalogue import MutantSubject
 
-    if subjects().get(subject.name) is subject:
+    if adapter(subject.name) is subject:
         return Form("named", subject.name)
     if isinstance(subject, TorchLike):
         return Form("like", f"torch.nn.{subject.kind}")

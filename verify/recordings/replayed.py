@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case, numbers_through
 from ..cases.options import Options
 from ..checks.check import SubjectCheck
+from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
@@ -160,29 +160,9 @@ class Replayed:
         """Return the cell that the recorded layer claims."""
         return self.base.cell(case)
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the recorded layer's parameters."""
-        return self.base.shapes(case)
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Return the recorded numbers of a parameter."""
-        return self.base.draw(case, name, shape)
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Map the recorded layer's parameters to the reference's."""
-        return self.base.to_reference(case, parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return the recorded layer's parameters that mean the reference's."""
-        return self.base.pack(case, parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Map a gradient to the recorded layer's parameters."""
-        return self.base.from_reference(case, gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say where an entry of a parameter stands."""
-        return self.base.place(case, name, index)
+    def parameter_map(self, case: Case) -> ParameterMap:
+        """Return the recorded layer's map."""
+        return self.base.parameter_map(case)
 
     def caller(self, case: Case) -> str:
         """Return nothing: another machine's results come from no script here."""

@@ -8,14 +8,12 @@ offers, ``torch_like`` and ``explicit`` for the two forms that need none.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from . import frameworks
-from . import loader as loading
+from . import loader
+from .frameworks import families
 from .loader import UnknownSubject
 from .protocol import Subject
 
@@ -29,39 +27,50 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
 
 @cache
+def adapters(family: str) -> dict[str, Subject]:
+    """Return the adapters' subjects of a family by name; {} if there is none such."""
+    if family not in families():
+        return {}
+    return dict(sorted((subject.name, subject) for subject in families()[family].subjects()))
+
+
+def adapter(name: str) -> Subject | None:
+    """Return the adapters' subject of this name, if there is one; imports its family's file."""
+    return adapters(family(name)).get(name)
+
+
 def subjects() -> dict[str, Subject]:
     """Return every adapter's subjects by name, without importing what they adapt."""
-    found: dict[str, Subject] = {}
-    for module in pkgutil.iter_modules(frameworks.__path__, prefix=f"{frameworks.__name__}."):
-        for subject in getattr(importlib.import_module(module.name), "SUBJECTS", ()):
-            found[subject.name] = subject
-    return dict(sorted(found.items()))
+    every = (subject for family in families() for subject in adapters(family).items())
+    return dict(sorted(every))
 
 
 def subject_named(name: str, like: str | None = None) -> Subject:
     """Return the subject that ``name`` stands for; UnknownSubject says why there is none."""
-    if name in subjects():
+    if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
-        return subjects()[name]
+        return subject
     if family(name) in SCHEMES:
         return SCHEMES[family(name)](name)
-    if name in loading.registered():
-        value = loading.registered()[name].load()
-        lines = "from {0.module} import {0.attr} as Layer\n".format(loading.registered()[name])
+    if name in loader.registered():
+        value = loader.registered()[name].load()
+        lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
         return adapted(value, name, like or getattr(value, "like", None), lines)
     if name.endswith(".py"):
         raise UnknownSubject(f"subject {name!r}: name a class in it, as {name}:MyLSTM")
-    if ":" not in name or family(name) in map(family, subjects()):
+    if ":" not in name or family(name) in families():
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
-    loaded = loading.load(name)
+    loaded = loader.load(name)
     like = like or getattr(loaded.value, "like", None)
     return adapted(loaded.value, name, like, loaded.import_lines)
 
 
-def known() -> list[str]:
-    """Return the names that need no path."""
-    return [*subjects(), *sorted(loading.registered())]
+def known(*wanted: str) -> list[str]:
+    """Return the names that need no path, of these families or of all."""
+    names = [name for each in wanted or families() for name in adapters(each)]
+    others = (name for name in loader.registered() if not wanted or family(name) in wanted)
+    return [*sorted(names), *sorted(others)]
 
 
 def family(name: str) -> str:
@@ -71,20 +80,22 @@ def family(name: str) -> str:
 
 def expanded(names: Iterable[str]) -> list[str]:
     """Return the names, each once, with ``FAMILY:*`` replaced by all known subjects of a family."""
-    found: dict[str, None] = {}
+    every: dict[str, None] = {}
     for name in names:
-        of = family(name)
-        alike = [one for one in known() if family(one) == of] if name == f"{of}:*" else [name]
-        if not alike:
-            raise UnknownSubject(f"{name}: there is no family {of!r}; there are {_there(name)}")
-        found |= dict.fromkeys(alike)
-    return list(found)
+        members = known(family(name)) if name == f"{family(name)}:*" else [name]
+        if not members:
+            raise UnknownSubject(
+                f"{name}: there is no family {family(name)!r}; there are {_there(name)}"
+            )
+        every |= dict.fromkeys(members)
+    return list(every)
 
 
 def _there(name: str) -> str:
     """Return the subjects of the name's family, or all families where there is none such."""
-    alike = [one for one in known() if family(one) == family(name) != name]
-    return ", ".join(alike or dict.fromkeys(f"{family(one)}:*" for one in known()))
+    members = known(family(name)) if ":" in name else []
+    every = dict.fromkeys([*families(), *map(family, sorted(loader.registered()))])
+    return ", ".join(members or (f"{each}:*" for each in every))
 
 
 def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> Subject:
@@ -95,7 +106,7 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
         from .torch_like import torch_like
 
         return torch_like(value, name, like, import_lines)
-    if hasattr(value, "to_reference"):
+    if hasattr(value, "parameter_map"):
         subject: Subject = value() if isinstance(value, type) else value
         return subject
     if hasattr(value, "cell") and hasattr(value, "forward"):

@@ -19,7 +19,7 @@ A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,12 +30,12 @@ from ...reference.cell import State
 from ...reference.cells import cell_named
 from ...reference.errors import InputError
 from ...reference.functions import Array
-from ...reference.parameters import Parameters, Shape
+from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
+from ..conventions.parameter_map import ExplicitMap
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
-from .torch_parameters import reference_layer, suffixes
 
 PLAIN = Case(2, 2, 2, 3)
 CALL = '''
@@ -99,29 +99,9 @@ class Explicit:
         """Return the cell it claims."""
         return self.cells[0]
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the explicit layout."""
-        return shapes(case, self.cells[0])
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw one parameter as its cell wants it."""
-        return draw(case, self.cells[0], name, shape)
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Collect the arrays; they are the reference's."""
-        return to_reference(case, self.cells[0], parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Name the reference's arrays."""
-        return from_reference(case, parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Name the reference's arrays."""
-        return from_reference(case, gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry belongs to."""
-        return place(case, self.cells[0], name, index)
+    def parameter_map(self, case: Case) -> ExplicitMap:
+        """Return the map of the reference's own layout."""
+        return ExplicitMap(self.cells[0], case)
 
     def caller(self, case: Case) -> str:
         """Return source that imports and calls it."""
@@ -172,7 +152,7 @@ class _Built:
         raise NotImplementedError("explicit layers have no modes")
 
     def _arguments(self, inputs: Inputs) -> tuple[Parameters, Array, State | None]:
-        (p,) = self.subject.to_reference(self.case, inputs.parameters)
+        (p,) = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
         state = None if inputs.state is None else tuple(s[0] for s in inputs.state)
         return p, inputs.x, state
 
@@ -229,59 +209,3 @@ def _tried(subject: Explicit) -> Explicit:
             offered[option], reasons[option] = False, str(error)[:200]
     options = replace(subject.options, **offered, reasons=tuple(reasons.items()))
     return replace(subject, options=options)
-
-
-# Parameters in the reference's own layout: an explicit gate axis, one set a layer and direction.
-#
-# Names are the array's and the pass's: ``W_l0`` (G, D, H), ``U_l0`` (G, H, H), ``b_l0_reverse``.
-
-
-def shapes(case: Case, cell: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter."""
-    layer = reference_layer(case, cell)
-    return {
-        f"{name}{suffix}": shape.full
-        for suffix, sizes in zip(suffixes(case), layer.pass_sizes, strict=True)
-        for name, shape in layer.cell.shapes(sizes).items()
-    }
-
-
-def draw(case: Case, cell: str, name: str, shape: tuple[int, ...]) -> Array:
-    """Draw one parameter as its cell wants it; weights by the case's scale; no bias is 0."""
-    array = name.rpartition("_l")[0]
-    gates = cell_named(cell).shapes(case.sizes)[array].gates
-    axes = Shape(gates, shape[1:] if gates else shape)
-    drawn = cell_named(cell).random_parameter(array, case.generator(name), axes)
-    if array.startswith("b") and not case.bias:
-        drawn = 0 * drawn
-    weight = array in ("W", "U", "R")
-    return case.simplified(name, drawn * case.weight_scale if weight else drawn)
-
-
-def to_reference(case: Case, cell: str, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
-    """Collect the arrays of every pass."""
-    layer = reference_layer(case, cell)
-    return tuple(
-        Parameters(
-            layer.cell.shapes(sizes),
-            {name: named[f"{name}{suffix}"] for name in layer.cell.shapes(sizes)},
-        )
-        for suffix, sizes in zip(suffixes(case), layer.pass_sizes, strict=True)
-    )
-
-
-def from_reference(case: Case, parameters: Sequence[Parameters]) -> dict[str, Array]:
-    """Name the arrays of every pass."""
-    return {
-        f"{name}{suffix}": array
-        for suffix, p in zip(suffixes(case), parameters, strict=True)
-        for name, array in p.items()
-    }
-
-
-def place(case: Case, cell: str, name: str, index: tuple[int, ...]) -> str:
-    """Say which gate and unit an entry belongs to."""
-    array = name.rpartition("_l")[0]
-    shape = reference_layer(case, cell).cell.shapes(case.sizes)[array]
-    unit = f"unit {index[-1]}"
-    return f"gate {shape.gates[index[0]]}, {unit}" if shape.gates else unit

@@ -9,20 +9,20 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...reference.cells import cell_named
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention
-from ..conventions import parameter_map as mapping
 from ..conventions.file_layout import Stored
+from ..conventions.parameter_map import ConventionMap, suffixes
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+
+PROJECTED = "lstm-projected"
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class FrameworkSubject(ABC):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return the cell of the reference that the convention stands for."""
+        """Return the reference's cell of the convention, and the projected one where offered."""
         cell = self.convention.cell
         if cell is None:
             raise ValueError(f"{self.name}: the reference has no cell for its convention")
-        return (cell,)
+        return (cell, *([PROJECTED] if self.options.projection else []))
 
     @property
     def stored(self) -> Stored:
@@ -61,34 +61,12 @@ class FrameworkSubject(ABC):
 
     def cell(self, case: Case) -> str:
         """Return the cell of the reference that it claims to compute."""
-        return self.cells[0]
+        return PROJECTED if case.P else self.cells[0]
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the convention's arrays."""
-        return mapping.shapes(self.convention, case)
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
-        vector = name.startswith(("bias", "peephole"))
-        cell = cell_named(self.cell(case))
-        fan_in = cell.input_width(case.sizes) if name.startswith("weight_ih") else case.H
-        return case.normal(name, shape, 0.5 if vector else case.weight_scale / np.sqrt(fan_in))
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Map the convention's arrays to the reference's parameters."""
-        return mapping.to_reference(self.convention, case, parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return arrays that mean the reference's parameters."""
-        return mapping.pack(self.convention, case, parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Map a gradient in the reference's parameters to one in the convention's arrays."""
-        return mapping.from_reference(self.convention, case, gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry of an array belongs to."""
-        return mapping.place(self.convention, case, name, index)
+    def parameter_map(self, case: Case) -> ConventionMap:
+        """Return the convention's map; a projection is one more array."""
+        own = replace(self.convention, projected=True) if case.P else self.convention
+        return ConventionMap(own, case)
 
     def caller(self, case: Case) -> str:
         """Return nothing: scripts of failures call gatewise's adapter."""
@@ -138,13 +116,13 @@ def imported(module: str, install: str) -> Any:
 
 def by_pass(case: Case, named: Mapping[str, Array]) -> list[dict[str, Array]]:
     """Return the arrays of every pass under their names without suffix, in the passes' order."""
-    found = []
-    for suffix in mapping.suffixes(case):
-        end = len(suffix)
-        found.append({
-            name[:-end]: array for name, array in named.items() if name.endswith(suffix)
-        })  # fmt: skip
-    return found
+    return [
+        {
+            name.removesuffix(suffix): array
+            for name, array in named.items() if name.endswith(suffix)
+        }
+        for suffix in suffixes(case)
+    ]  # fmt: skip
 
 
 def within(y: Array, lengths: Array | None) -> Array:
@@ -155,11 +133,8 @@ def within(y: Array, lengths: Array | None) -> Array:
     return np.where(inside[:, :, None], y, np.zeros((), y.dtype))
 
 
-# Programs that have their parameters inside, and are made anew only for others.
-
-
 class OncePerParameters:
-    """The last program that ``make`` made, as long as it is for the same parameters.
+    """A program that has its parameters inside: ``make`` is called anew only for others.
 
     The inputs' ``form`` is part of what a program is made for: whether it takes a state, lengths.
     """
@@ -184,13 +159,11 @@ def what_is_given(inputs: Inputs) -> object:
     return inputs.state is None, inputs.lengths is None
 
 
-# NumPy arrays with gaps or repeats in memory, as frameworks with ``as_strided`` take them.
-
-
 def flat(array: Array) -> tuple[Array, list[int]]:
     """Return a buffer, and the strides in entries by which it is seen as the same array.
 
-    What lies between the entries is 1000, so that whoever reads it is noticed.
+    Frameworks with ``as_strided`` take arrays with gaps in memory so. What lies between the entries
+    is 1000, so that whoever reads it is noticed.
     """
     strides = [stride // array.itemsize for stride in array.strides]
     if min(strides, default=0) < 0 or array.size == 0:

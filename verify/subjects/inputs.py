@@ -13,8 +13,8 @@ from .protocol import Inputs, Subject
 def draw_inputs(subject: Subject, case: Case) -> Inputs:
     """Draw everything the subject is called with."""
     layer = layer_of(subject, case)
-    shapes = subject.shapes(case)
-    parameters = {name: subject.draw(case, name, shape) for name, shape in shapes.items()}
+    own = subject.parameter_map(case)
+    parameters = {name: own.draw(name, shape) for name, shape in own.shapes().items()}
     state = None
     if case.state:
         named = zip(layer.cell.states, state_shapes(layer, case), strict=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from ...reference.cell import State
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
+from ..conventions.parameter_map import ParameterMap
 
 Cotangents: TypeAlias = tuple[Array | None, tuple[Array | None, ...]]
 """Cotangents on y and on each final state; None where nothing depends on that output."""
@@ -34,6 +34,16 @@ class Inputs:
     state: State | None
     lengths: Array | None
 
+    @property
+    def called_with(self) -> dict[str, Array]:
+        """What a layer is called with beside its parameters, by name: ``x``, ``state 0``, ..."""
+        return {"x": self.x} | {f"state {k}": s for k, s in enumerate(self.state or ())}
+
+    @property
+    def leaves(self) -> dict[str, Array]:
+        """What gradients are wanted of, by name: the parameters, and what it is called with."""
+        return {**self.parameters, **self.called_with}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -53,6 +63,14 @@ class Pulled(Result):
     parameters: Mapping[str, Array]
     x: Array
     initial: State
+
+    @classmethod
+    def of_leaves(cls, result: Result, gradients: Mapping[str, Array]) -> Self:
+        """Return a result with the gradients of ``Inputs.leaves``."""
+        states = sorted(name for name in gradients if name.startswith("state "))
+        named = {n: d for n, d in gradients.items() if n != "x" and n not in states}
+        initial = tuple(gradients[name] for name in states)
+        return cls(result.y, result.final, named, gradients["x"], initial)
 
 
 class Built(Protocol):
@@ -125,23 +143,8 @@ class Subject(Protocol):
     def cell(self, case: Case) -> str:
         """Return the name of the reference's cell that it claims to compute."""
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shape of every parameter, by its own name."""
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw numbers for one of its parameters, from the case's stream of that name."""
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Map its parameters, of any number system, to the reference's."""
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return parameters of its own that mean the reference's, exactly."""
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Map a gradient in the reference's parameters to one in its own (the transposed map)."""
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say where in the layer an entry of a parameter stands: gate, unit."""
+    def parameter_map(self, case: Case) -> ParameterMap:
+        """Return what its parameters mean: the map between them and the reference's."""
 
     def caller(self, case: Case) -> str:
         """Return source that defines ``make()`` and ``call(...)``, for stand-alone scripts.

@@ -55,7 +55,7 @@ class TorchLike(TorchLayer):
         """Return the layer; parameters under other names, or of other shapes, are an error."""
         module = self.module(import_torch(), case)
         found = {name: tuple(p.shape) for name, p in module.named_parameters()}
-        wanted = dict(self.shapes(case))
+        wanted = dict(self.parameter_map(case).shapes())
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise Mismatch(

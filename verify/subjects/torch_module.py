@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.cell import State
 from ...reference.functions import Array
 from ..cases.case import Case
 from .profiler import Watch
@@ -80,7 +79,7 @@ class TorchModule:
             for number, (dy, dfinal) in enumerate(cotangents, start=1):
                 more = number < len(cotangents)
                 named = self._pull(torch, leaves, [y, *final], [dy, *dfinal], more)
-                pulled.append(_named(outputs, named))
+                pulled.append(Pulled.of_leaves(outputs, named))
             _give_back(torch, inputs, leaves)
         return pulled
 
@@ -122,12 +121,9 @@ class TorchModule:
                 parameter.copy_(tensor_of(torch, given))
             parameter.requires_grad_(record)
             leaves[self.key(name)] = parameter
-        leaves["x"] = self._as_called(tensor_of(torch, inputs.x, self.device), states=False)
-        for k, s in enumerate(inputs.state or ()):
-            moved = tensor_of(torch, s, self.device)
-            leaves[f"state {k}"] = self._as_called(moved, states=True)
-        for name in leaves.keys() - inputs.parameters.keys():
-            leaves[name].requires_grad_(record)
+        for name, array in inputs.called_with.items():
+            moved = tensor_of(torch, array, self.device)
+            leaves[name] = self._as_called(moved, states=name != "x").requires_grad_(record)
         return leaves
 
     def _as_called(self, tensor: Any, *, states: bool) -> Any:
@@ -193,20 +189,10 @@ def _result(torch: Any, y: Any, final: Sequence[Any]) -> Result:
 
 def _give_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
     """Write what the layer changed in its arguments into the caller's arrays."""
-    given = {"x": inputs.x} | {f"state {k}": s for k, s in enumerate(inputs.state or ())}
-    for name, array in given.items():
+    for name, array in inputs.called_with.items():
         now = array_of(torch, leaves[name])
         if now.shape == array.shape and not np.array_equal(now, array, equal_nan=True):
             array[...] = now
-
-
-def _named(outputs: Result, named: dict[str, Array]) -> Pulled:
-    states: State = tuple(named.pop(n) for n in sorted(n for n in named if n[:6] == "state "))
-    dx = named.pop("x")
-    return Pulled(outputs.y, outputs.final, named, dx, states)
-
-
-# Between NumPy's arrays and torch's tensors, on any device; bfloat16 is that of ml_dtypes.
 
 
 def torch_dtype(torch: Any, case: Case) -> Any:
@@ -242,9 +228,6 @@ def _same_memory(torch: Any, array: Array) -> Any:
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
-
-
-# The plain torch code that stand-alone scripts use to build and call a layer.
 
 
 CALL = '''
@@ -298,6 +281,7 @@ def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None):
     return result
 
 '''
+"""The plain torch code by which stand-alone scripts call a layer."""
 
 FORMS = {
     "time-first": ("x", "state", "y, final"),

@@ -138,7 +138,7 @@ def test_a_failing_subject_is_told_on_the_simplest_case():
     assert not case.bias
     assert verdict.place == "step 2, row 1, unit 0"
     named = {*case.zeroed.split(","), *case.rounded.split(",")}
-    assert {"x", *subject.shapes(case)} <= named
+    assert {"x", *subject.parameter_map(case).shapes()} <= named
     inputs = draw_inputs(subject, case)
     for array in (inputs.x, *inputs.parameters.values()):
         assert np.array_equal(array * 8, np.round(array * 8))

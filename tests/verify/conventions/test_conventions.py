@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.conventions import Convention, NoHome, family
-from gatewise.verify.conventions import parameter_map as mapping
 from gatewise.verify.conventions.comparison import compare
 from gatewise.verify.conventions.convention import CHOICES, GATES
+from gatewise.verify.conventions.parameter_map import ConventionMap
 from gatewise.verify.conventions.translation import stored_shapes, translated
 from gatewise.verify.numbers.arithmetic import ARITHMETICS
 from gatewise.verify.numbers.bounded import Bounded
@@ -31,14 +31,14 @@ def test_the_family_computes_what_the_reference_does(convention, seed):
     event(str(convention.cell))
     assume(convention.cell)
     case = case_of(convention)
-    assert stored_shapes(convention, case) == mapping.shapes(convention, case)
+    assert stored_shapes(convention, case) == ConventionMap(convention, case).shapes()
     assert family.shapes(convention, case.sizes) == cell_named(convention.cell).shapes(case.sizes)
     named = arrays(convention, case, np.random.default_rng(seed))
     layer = Layer(cell_named(convention.cell), case.sizes)
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((case.T, case.B, case.D))
     state = tuple(rng.standard_normal((1, case.B, w)) for w in layer.cell.widths(case.sizes))
-    want = layer.forward(mapping.to_reference(convention, case, named), x, state)
+    want = layer.forward(ConventionMap(convention, case).to_reference(named), x, state)
     stored = {name.removesuffix("_l0"): array for name, array in named.items()}
     y, final = family.forward(convention, case.sizes, stored, x, tuple(s[0] for s in state))
 
@@ -158,13 +158,14 @@ def meeting(conditions, convention, case, named):
 @given(pairs(), st.integers(0, 99))
 @settings(max_examples=150)
 def test_the_map_is_the_one_through_the_reference(pair, seed):
-    """mapping.to_reference of one and mapping.pack of the other, where both have the same cell."""
+    """From one to the reference and from there to the other, where both have the same cell."""
     one, other, case, named = random_pair(pair, seed)
     assume(one.cell and one.cell == other.cell and compare(one, other).there.always)
     result = translated(one, other, case, named)
-    via = mapping.pack(other, case, mapping.to_reference(one, case, named))
+    there = ConventionMap(other, case)
+    via = there.pack(ConventionMap(one, case).to_reference(named))
 
-    sums = [mapping.to_reference(other, case, arrays)[0] for arrays in (result, via)]
+    sums = [there.to_reference(arrays)[0] for arrays in (result, via)]
     for name in sums[0]:
         np.testing.assert_allclose(sums[0][name], sums[1][name], rtol=0, atol=UNITS)
 

@@ -13,10 +13,10 @@ from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.cases.case import Case
 from gatewise.verify.conventions import NoHome
-from gatewise.verify.conventions import parameter_map as mapping
 from gatewise.verify.conventions.comparison import compare
 from gatewise.verify.conventions.conversion import End, convert, infer, inputs, verify
 from gatewise.verify.conventions.file_layout import Stored
+from gatewise.verify.conventions.parameter_map import ConventionMap
 from gatewise.verify.conventions.translation import stored_shapes
 from gatewise.verify.numbers.arithmetic import ARITHMETICS
 from gatewise.verify.numbers.bounded import Bounded
@@ -146,8 +146,8 @@ def outputs(name, case, arrays, x):
     """Return the reference's outputs from zero states, with what rounding may make of them."""
     arithmetic = ARITHMETICS[case.dtype]
     convention, case, named = infer(end(name), arrays)
-    p = mapping.to_reference(
-        convention, case, {n: Bounded.exact(a, arithmetic) for n, a in named.items()}
+    p = ConventionMap(convention, case).to_reference(
+        {n: Bounded.exact(a, arithmetic) for n, a in named.items()}
     )
     layer = Layer(cell_named(convention.cell), case.sizes, case.layers, case.bidirectional)
     return layer.forward(p, Bounded.exact(x, arithmetic)).y

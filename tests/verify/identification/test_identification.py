@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import permutations, product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,9 +55,10 @@ class Layer:
     def cell(self, case):
         return self.cells[0]
 
-    def shapes(self, case):
+    def parameter_map(self, case):
         own = family.stored_shapes(self.convention, case.sizes)
-        return {f"{n}_l0": shape for n, shape in own.items()} | dict(self.extra)
+        shapes = {f"{n}_l0": shape for n, shape in own.items()} | dict(self.extra)
+        return SimpleNamespace(shapes=lambda: shapes)
 
     def build(self, case):
         return Built(case, self)

@@ -35,10 +35,10 @@ def test_unchanged_it_is_the_references_layer(cell, dtype):
         case = replace(small, dtype=dtype, P=small.H // 2 if cell == "lstm-projected" else 0)
         inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
         layer = Layer(cell_named(cell), case.sizes, case.layers, case.bidirectional)
-        p = subject.to_reference(case, inputs.parameters)
+        p = subject.parameter_map(case).to_reference(inputs.parameters)
         output = layer.forward(p, inputs.x, inputs.state, inputs.lengths)
         gradient = layer.vjp(p, output, dy, dfinal)
-        named = subject.from_reference(case, gradient.parameters)
+        named = subject.parameter_map(case).from_reference(gradient.parameters)
         built = subject.build(case)
         result, pulled = built.forward(inputs), built.gradients(inputs, [(dy, dfinal)])[0]
         close([pulled.y, *pulled.final], [output.y, *output.final], dtype)
@@ -82,7 +82,7 @@ def test_dropout_is_a_mask_between_the_levels(rate):
 
     layer = Layer(cell_named("lstm"), case.sizes, 2)
     low, high = (Layer(layer.cell, sizes) for sizes in layer.pass_sizes)
-    p = subject.to_reference(case, inputs.parameters)
+    p = subject.parameter_map(case).to_reference(inputs.parameters)
     states = [tuple(s[k : k + 1] for s in inputs.state) for k in range(2)]
     below = low.forward(p[:1], inputs.x, states[0])
     above = high.forward(p[1:], below.y * mask, states[1])

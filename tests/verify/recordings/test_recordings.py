@@ -13,6 +13,7 @@ import gatewise
 from gatewise.cli import main
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, subject_checks
+from gatewise.verify.conventions.parameter_map import ExplicitMap
 from gatewise.verify.execution.judge import hold
 from gatewise.verify.execution.recording_tasks import record
 from gatewise.verify.execution.tasks import Named
@@ -192,7 +193,7 @@ def test_a_class_like_torchs_is_replayed_without_it():
     assert form_of(subject) == files.Form("like", "torch.nn.GRU")
     header = {"subject": "gone.py:GRU", "form": form_of(subject), "cells": ("gru",)}
     base = files.base(Path("x"), type("R", (), {**header, "dtypes": ("float64",)}), subject.options)
-    assert base.shapes(SHORT) == subject.shapes(SHORT)
+    assert base.parameter_map(SHORT).shapes() == subject.parameter_map(SHORT).shapes()
 
 
 def test_coarse_numbers_are_named_when_replayed():
@@ -203,8 +204,8 @@ def test_coarse_numbers_are_named_when_replayed():
 
         def forward(self, params, x, state):
             layer = gatewise.Layer(gatewise.cell_named("gru"), gatewise.Sizes(D=2, H=5))
-            p = gatewise.verify.subjects.explicit.to_reference(
-                SHORT, "gru", {f"{n}_l0": a.astype(np.float32) for n, a in params.items()}
+            p = ExplicitMap("gru", SHORT).to_reference(
+                {f"{n}_l0": a.astype(np.float32) for n, a in params.items()}
             )
             start = tuple(s[None].astype(np.float32) for s in state)
             out = layer.forward(p, x.astype(np.float32), start)

@@ -29,6 +29,7 @@ from gatewise.verify.subjects.frameworks import torch_backends as torch_elsewher
 from gatewise.verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNELS, CudaLayer
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.profiler import Route, Watch
+from gatewise.verify.subjects.torch_parameters import TorchMap
 
 ONEDNN = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
 """What PyTorch computes a float32 LSTM by on the CPU, and no other layer or dtype."""
@@ -82,10 +83,13 @@ def test_something_else_is_a_fallback():
 def test_wrong_numbers_stay_wrong():
     """A fallback hides no failure."""
 
+    class Swapped(TorchMap):
+        def to_reference(self, named):
+            return super().to_reference(named | {"weight_hh_l0": named["weight_hh_l0"][::-1]})
+
     class Off(Here):
-        def to_reference(self, case, parameters):
-            swapped = parameters | {"weight_hh_l0": parameters["weight_hh_l0"][::-1]}
-            return super().to_reference(case, swapped)
+        def parameter_map(self, case):
+            return Swapped(self.convention, case)
 
     like = here()
     off = Off(**{f: getattr(like, f) for f in like.__dataclass_fields__})
@@ -256,12 +260,14 @@ def test_settings_are_put_back():
 def test_algorithms_are_tried_on_both_sides(wrong):
     """A layer that is wrong past 128 units alone is seen there, and elsewhere not."""
 
+    class Scaled(TorchMap):
+        def to_reference(self, named):
+            factor = 1.01 if wrong and self.case.H > 128 else 1
+            return super().to_reference(named | {"weight_hh_l0": named["weight_hh_l0"] * factor})
+
     class Wrong(Here):
-        def to_reference(self, case, parameters):
-            weights = parameters["weight_hh_l0"]
-            if wrong and case.H > 128:
-                parameters = parameters | {"weight_hh_l0": weights * 1.01}
-            return super().to_reference(case, parameters)
+        def parameter_map(self, case):
+            return Scaled(self.convention, case)
 
     like = here()
     subject = Wrong(**{f: getattr(like, f) for f in like.__dataclass_fields__})

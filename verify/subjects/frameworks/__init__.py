@@ -1,1 +1,53 @@
-"""Adapters of frameworks, one file each; a new file with ``SUBJECTS`` is found by itself."""
+"""Adapters of frameworks, one file each; a new file is found by itself.
+
+It has ``SUBJECTS``, ``FAMILIES``, the words before their colons with the modules that each needs,
+and ``INSTALL``, what pip is given for those. ``FAMILIES`` is a literal, read from the source: to
+find one subject no other family's adapter is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from ast import literal_eval
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..protocol import Subject
+
+_FAMILIES = re.compile(r"^FAMILIES = (\{.*?\})$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The subjects with one word before the colon, the file they are in, and what that imports."""
+
+    name: str
+    file: str
+    packages: tuple[str, ...]
+
+    @property
+    def adapter(self) -> Any:
+        """The file's module; to import it imports no framework."""
+        return importlib.import_module(f"{__name__}.{self.file}")
+
+    def subjects(self) -> Iterator[Subject]:
+        """Yield its subjects."""
+        for subject in self.adapter.SUBJECTS:
+            if subject.name.partition(":")[0] == self.name:
+                yield subject
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Return the families by name, without importing an adapter."""
+    declared = {
+        name: Family(name, path.stem, packages)
+        for path in Path(__file__).parent.glob("*.py")
+        if (literal := _FAMILIES.search(path.read_text(encoding="utf-8")))
+        for name, packages in literal_eval(literal[1]).items()
+    }
+    return dict(sorted(declared.items()))

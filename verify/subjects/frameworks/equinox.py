@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...cases.case import Case
 from ...cases.options import Options
@@ -17,6 +17,9 @@ from ...conventions.file_layout import Stored
 from ..framework import imported
 from .jax_arrays import Function, JaxSubject
 
+FAMILIES = {"equinox": ("equinox", "jax")}
+INSTALL = "equinox"
+
 
 @dataclass(frozen=True)
 class EquinoxCell(JaxSubject):
@@ -24,10 +27,7 @@ class EquinoxCell(JaxSubject):
 
     kind: str = ""
 
-    @property
-    def install(self) -> str:
-        """What pip is told to install."""
-        return "equinox"
+    install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
         """Return the versions of Equinox and of JAX, and what it runs on."""

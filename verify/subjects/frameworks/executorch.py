@@ -23,14 +23,15 @@ import numpy as np
 from ....reference.functions import Array
 from ...cases.case import Case
 from ...cases.options import Options
-from ..framework import Plain, imported
+from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
-from .onnx_operator import ProjectingSubject
 from .torch_layers import depth_arguments
 
+FAMILIES = {"executorch": ("executorch", "torch")}
 INSTALL = "executorch torch"
+
 PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
 LONGEST = 12
 """Steps of a program: to make one takes some 0.3 s for each and for each direction."""
@@ -41,7 +42,7 @@ ARITHMETIC = ("addmm", "mul", "add", "sub", "sigmoid", "tanh")
 
 
 @dataclass(frozen=True)
-class ExecutorchLayer(ProjectingSubject):
+class ExecutorchLayer(FrameworkSubject):
     """A layer, ``kind`` of torch.nn: whole on portable kernels, or step by step on a backend."""
 
     kind: str = ""

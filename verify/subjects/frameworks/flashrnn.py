@@ -23,7 +23,10 @@ from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch
 
-MODULE, INSTALL = "flashrnn.flashrnn", "flashrnn torch packaging"
+FAMILIES = {"flashrnn": ("flashrnn", "torch", "packaging")}
+INSTALL = "flashrnn torch packaging"
+
+MODULE = "flashrnn.flashrnn"
 BY_HAND = "_rnn_fwbwBackward"
 """What autograd calls the gradient of the backend vanilla_fwbw."""
 
@@ -66,7 +69,7 @@ class FlashRNN(FrameworkSubject):
             y = states[0, :, :, 0]
             return y if second else y.transpose(0, 1), tuple(s[None, :, 0, 0] for s in last)
 
-        shapes, dtype = self.shapes(case), getattr(torch, case.dtype)
+        shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
         empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
         return TorchModule(torch.nn.ParameterDict(empty), case, call)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...cases.case import Case
 from ...cases.options import Options
@@ -20,6 +20,9 @@ from ...conventions.file_layout import Stored
 from ...conventions.parameter_map import suffixes
 from ..framework import imported
 from .jax_arrays import Function, JaxSubject, as_drawn, laid_out, one_layer_states, stacked
+
+FAMILIES = {"flax-linen": ("flax", "jax"), "flax-nnx": ("flax", "jax")}
+INSTALL = "flax"
 
 Path = tuple[str, ...]
 
@@ -30,10 +33,7 @@ class FlaxLayer(JaxSubject):
 
     kind: str = ""
 
-    @property
-    def install(self) -> str:
-        """What pip is told to install."""
-        return "flax"
+    install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
         """Return the versions of Flax and of JAX, and what it runs on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...cases.case import Case
 from ...cases.options import Options
@@ -18,6 +18,9 @@ from ...conventions import Convention
 from ...conventions.file_layout import Stored
 from ..framework import imported
 from .jax_arrays import Function, JaxSubject, as_drawn, laid_out, one_layer_states, stacked
+
+FAMILIES = {"haiku": ("haiku", "jax")}
+INSTALL = "dm-haiku 'jax[cpu]'"
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,7 @@ class HaikuCore(JaxSubject):
     kind: str = ""
     module: str = ""
 
-    @property
-    def install(self) -> str:
-        """What pip is told to install."""
-        return "dm-haiku 'jax[cpu]'"
+    install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
         """Return the versions of Haiku and of JAX, and what it runs on."""

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -31,10 +31,8 @@ KEPT = 64
 class JaxSubject(FrameworkSubject):
     """A layer that is a pure function of JAX arrays."""
 
-    @property
-    @abstractmethod
-    def install(self) -> str:
-        """What pip is told to install."""
+    install: ClassVar[str]
+    """What pip is given."""
 
     @abstractmethod
     def function(self, case: Case) -> Function:

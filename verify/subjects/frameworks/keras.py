@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,10 @@ from ..framework import Plain, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 from . import jax_arrays
 
+FAMILIES = {"keras": ("keras",)}
+
 BACKEND = os.environ.get("KERAS_BACKEND", "torch")
+INSTALL = f"keras {BACKEND}"
 WITH_GRADIENTS = ("torch", "jax")
 DTYPES = ("float64", "float32") if BACKEND == "tensorflow" else ("float32",)
 
@@ -40,10 +43,7 @@ class KerasLayer(jax_arrays.JaxSubject):
     kind: str = ""
     reset_after: bool | None = None
 
-    @property
-    def install(self) -> str:
-        """What pip is told to install."""
-        return f"keras {BACKEND}"
+    install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
         """Return the versions of Keras and of its backend."""
@@ -165,15 +165,12 @@ class _OnTorch:
         for dy, dfinal in cotangents:
             inside = None if dy is None else within(dy, inputs.lengths)
             named = self._pull(leaves, [y, *final], [inside, *dfinal])
-            initial = tuple(named.pop(f"state {k}") for k in range(len(inputs.state or ())))
-            dx = named.pop("x")
-            pulled.append(Pulled(outputs.y, outputs.final, named, dx, initial))
+            pulled.append(Pulled.of_leaves(outputs, named))
         return pulled
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
-        arrays = {**inputs.parameters, "x": inputs.x}
-        arrays |= {f"state {k}": s for k, s in enumerate(inputs.state or ())}
-        return {name: self.torch.tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
+        tensor, contiguous = self.torch.tensor, np.ascontiguousarray
+        return {name: tensor(contiguous(array)) for name, array in inputs.leaves.items()}
 
     def _run(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))

@@ -24,6 +24,7 @@ from ...conventions.file_layout import Stored
 from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
+FAMILIES = {"mlx": ("mlx",)}
 INSTALL = "'mlx[cpu]'"
 
 
@@ -102,11 +103,7 @@ class _Layer:
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
         """Return everything that gradients are wanted of, by name."""
-        leaves = {name: self._array(array) for name, array in inputs.parameters.items()}
-        leaves["x"] = self._array(inputs.x)
-        for k, s in enumerate(inputs.state or ()):
-            leaves[f"state {k}"] = self._array(s)
-        return leaves
+        return {name: self._array(array) for name, array in inputs.leaves.items()}
 
     def _outputs(self, leaves: Mapping[str, Any]) -> list[Any]:
         """Call the layer, and return y (T, B, H) and the final states (1, B, H)."""
@@ -140,9 +137,7 @@ class _Layer:
         if given:
             _, found = self.mx.vjp(function, list(leaves.values()), list(given.values()))
         named = {name: np.array(d) for name, d in zip(leaves, found, strict=True)}
-        states = [name for name in sorted(named) if name.startswith("state ")]
-        initial = tuple(named.pop(name) for name in states)
-        return Pulled(result.y, result.final, named, named.pop("x"), initial)
+        return Pulled.of_leaves(result, named)
 
 
 _OPTIONS = Options(

@@ -19,9 +19,11 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import Plain, by_pass, imported
+from ..framework import FrameworkSubject, Plain, by_pass, imported
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
-from .onnx_operator import ProjectingSubject
+
+FAMILIES = {"ncnn": ("ncnn",)}
+INSTALL = "ncnn"
 
 REDUCED = (
     "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage",
@@ -37,14 +39,14 @@ UNENCODED = np.zeros(1, np.uint32)
 
 
 @dataclass(frozen=True)
-class NcnnLayer(ProjectingSubject):
+class NcnnLayer(FrameworkSubject):
     """A recurrent layer of ncnn."""
 
     kind: str = ""
 
     def version(self) -> str:
         """Return the version of ncnn."""
-        return f"ncnn {imported('ncnn', 'ncnn').__version__}, CPU, float32 storage and arithmetic"
+        return f"ncnn {imported('ncnn', INSTALL).__version__}, CPU, float32 storage and arithmetic"
 
     @property
     def stored(self) -> Stored:
@@ -55,7 +57,7 @@ class NcnnLayer(ProjectingSubject):
 
     def build(self, case: Case) -> Built:
         """Return a function that builds a network of the one layer, and runs it row by row."""
-        ncnn = imported("ncnn", "ncnn")
+        ncnn = imported("ncnn", INSTALL)
 
         def run(inputs: Inputs) -> Result:
             net = self._net(ncnn, case, inputs)

@@ -19,6 +19,9 @@ from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch
 
+FAMILIES = {"ncps": ("ncps", "torch")}
+INSTALL = "ncps torch"
+
 PARAMETERS = {
     "input_map.weight": "weight_ih",
     "input_map.bias": "bias",
@@ -33,7 +36,7 @@ class NcpsCell(FrameworkSubject):
 
     def version(self) -> str:
         """Return the versions of ncps and of torch."""
-        imported("ncps.torch.lstm", "ncps torch")
+        imported("ncps.torch.lstm", INSTALL)
         return f"ncps {version('ncps')} (torch {import_torch().__version__}), CPU"
 
     @property
@@ -44,9 +47,9 @@ class NcpsCell(FrameworkSubject):
     def build(self, case: Case) -> Built:
         """Return the cell, ready to be called in a loop; its parameters are those expected."""
         torch = import_torch()
-        cell = imported("ncps.torch.lstm", "ncps torch").LSTMCell(case.D, case.H)
+        cell = imported("ncps.torch.lstm", INSTALL).LSTMCell(case.D, case.H)
         found = {name: tuple(p.shape) for name, p in cell.named_parameters()}
-        shapes = self.shapes(case)
+        shapes = self.parameter_map(case).shapes()
         expected = {name: shapes[f"{array}_l0"] for name, array in PARAMETERS.items()}
         if found != expected:
             raise SubjectUnavailable(f"expected the parameters {expected}, got {found}")

@@ -6,19 +6,17 @@ reset with the product if ``linear_before_reset`` is 1. Arrays have a leading ax
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ....reference.functions import Array
-from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, by_pass
+from ..framework import by_pass
 from ..protocol import Inputs, Result
 
 OPSET, IR_VERSION = 14, 8
@@ -153,44 +151,3 @@ def _with_forget_gate(array: Array) -> Array:
 
 
 _TYPES = {"float32": "FLOAT", "float64": "DOUBLE"}
-
-
-# Frameworks whose LSTM may project its hidden state: one more array, and another cell.
-
-
-@dataclass(frozen=True)
-class ProjectingSubject(FrameworkSubject, ABC):
-    """A layer whose convention depends on whether the case has a projection."""
-
-    def at(self, case: Case) -> Self:
-        """Return the subject with the case's convention."""
-        return replace(self, convention=replace(self.convention, projected=case.P > 0))
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return the cell of the reference, and the projected one where it is offered."""
-        return (*super().cells, *(["lstm-projected"] if self.options.projection else []))
-
-    def cell(self, case: Case) -> str:
-        """Return the reference's cell; with a projection it is the projected LSTM."""
-        return "lstm-projected" if case.P else self.cells[0]
-
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the convention's arrays."""
-        return FrameworkSubject.shapes(self.at(case), case)
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Map the convention's arrays to the reference's parameters."""
-        return FrameworkSubject.to_reference(self.at(case), case, parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return arrays that mean the reference's parameters."""
-        return FrameworkSubject.pack(self.at(case), case, parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Map a gradient in the reference's parameters to one in the convention's arrays."""
-        return FrameworkSubject.from_reference(self.at(case), case, gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry of an array belongs to."""
-        return FrameworkSubject.place(self.at(case), case, name, index)

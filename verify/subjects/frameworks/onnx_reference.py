@@ -17,6 +17,9 @@ from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Inputs, Result, SubjectUnavailable
 from .onnx_operator import Operator, convention
 
+FAMILIES = {"onnx-reference": ("onnx",)}
+INSTALL = "onnx"
+
 
 @dataclass(frozen=True)
 class OnnxReference(FrameworkSubject):
@@ -26,7 +29,7 @@ class OnnxReference(FrameworkSubject):
 
     def version(self) -> str:
         """Return the version of onnx."""
-        return f"onnx {imported('onnx', 'onnx').__version__}"
+        return f"onnx {imported('onnx', INSTALL).__version__}"
 
     @property
     def stored(self) -> Stored:
@@ -35,7 +38,7 @@ class OnnxReference(FrameworkSubject):
 
     def build(self, case: Case) -> Plain:
         """Return the operator, ready to be called."""
-        onnx, reference = imported("onnx", "onnx"), imported("onnx.reference", "onnx")
+        onnx, reference = imported("onnx", INSTALL), imported("onnx.reference", INSTALL)
 
         def run(inputs: Inputs) -> Result:
             evaluator = reference.ReferenceEvaluator(self.operator.model(onnx, case, inputs))

@@ -20,8 +20,10 @@ from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, wh
 from ..protocol import Inputs, Result, SubjectUnavailable
 from .onnx_operator import Operator, convention
 
-PROVIDER = "CPUExecutionProvider"
+FAMILIES = {"onnxruntime": ("onnxruntime", "onnx")}
 INSTALL = "onnxruntime onnx"
+
+PROVIDER = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True)

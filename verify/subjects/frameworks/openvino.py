@@ -26,6 +26,9 @@ from ...conventions.file_layout import Stored
 from ..framework import FrameworkSubject, OncePerParameters, Plain, by_pass, imported
 from ..protocol import Inputs, Result, SubjectUnavailable
 
+FAMILIES = {"openvino": ("openvino",)}
+INSTALL = "openvino"
+
 PRECISION = "f32"
 SETTINGS = {
     "INFERENCE_PRECISION_HINT": PRECISION,
@@ -78,7 +81,7 @@ class OpenVino(FrameworkSubject):
         return Plain(run)
 
     def _model(self, case: Case, inputs: Inputs) -> Any:
-        openvino, ops = import_openvino(), imported("openvino.opset8", "openvino")
+        openvino, ops = import_openvino(), imported("openvino.opset8", INSTALL)
         steps, rows = (-1, -1) if inputs.lengths is None else inputs.x.shape[:2]
         x = ops.parameter([rows, steps, case.D], np.float32)
         states = [
@@ -100,7 +103,7 @@ class OpenVino(FrameworkSubject):
 
 def import_openvino() -> Any:
     """Return openvino, or say how to install it."""
-    return imported("openvino", "openvino")
+    return imported("openvino", INSTALL)
 
 
 def _weights(case: Case, parameters: Mapping[str, Array]) -> list[Array]:

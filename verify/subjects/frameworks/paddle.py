@@ -26,13 +26,15 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import Plain, flat, imported, within
+from ..framework import FrameworkSubject, Plain, flat, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
-from .onnx_operator import ProjectingSubject
+
+FAMILIES = {"paddle": ("paddle",)}
+INSTALL = "paddlepaddle"
 
 
 @dataclass(frozen=True)
-class PaddleLayer(ProjectingSubject):
+class PaddleLayer(FrameworkSubject):
     """A layer of paddle.nn: stacked, bidirectional, with sequence_length."""
 
     kind: str = ""
@@ -69,13 +71,6 @@ class PaddleLayer(ProjectingSubject):
             paddle.set_default_dtype(before)
         layer = _Layer(paddle, module, _stored(module), case)
         return _Built(layer.run, layer.pull, module)
-
-    def at(self, case: Case) -> PaddleLayer:
-        """Return the subject with the case's convention: with proj_size Paddle has another loop."""
-        projecting = super().at(case)
-        if not case.P:
-            return projecting
-        return replace(projecting, convention=replace(projecting.convention, padding="runs on"))
 
 
 @dataclass(frozen=True)
@@ -129,10 +124,10 @@ class _Layer:
         """Set the parameters, and return everything that gradients are wanted of, by name."""
         for name, array in inputs.parameters.items():
             self.stored[name].set_value(array.T if "weight_hr" in name else array)
-        leaves = {name: self.stored[name] for name in inputs.parameters}
-        leaves["x"] = self._tensor(inputs.x)
-        for k, s in enumerate(inputs.state or ()):
-            leaves[f"state {k}"] = self._tensor(s)
+        leaves = {
+            name: self.stored[name] if name in inputs.parameters else self._tensor(array)
+            for name, array in inputs.leaves.items()
+        }
         for leaf in leaves.values():
             leaf.stop_gradient = False
         return leaves
@@ -174,16 +169,14 @@ class _Layer:
             for (name, leaf), d in zip(leaves.items(), found, strict=True)
         }
         named |= {name: d.T for name, d in named.items() if "weight_hr" in name}
-        initial = tuple(named.pop(f"state {k}") for k in range(len(result.final))
-                        if f"state {k}" in named)  # fmt: skip
-        return Pulled(result.y, result.final, named, named.pop("x"), initial)
+        return Pulled.of_leaves(result, named)
 
 
 def _paddle() -> Any:
     """Return paddle on the CPU; it warns of compilers that are of no use here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        paddle = imported("paddle", "paddlepaddle")
+        paddle = imported("paddle", INSTALL)
     paddle.device.set_device("cpu")
     return paddle
 

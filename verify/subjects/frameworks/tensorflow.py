@@ -29,6 +29,9 @@ from ...conventions import Convention
 from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
+FAMILIES = {"tensorflow": ("tensorflow",)}
+INSTALL = "tensorflow-cpu"
+
 
 @dataclass(frozen=True)
 class TensorFlowOp(FrameworkSubject):
@@ -71,9 +74,7 @@ class _Layer:
         """Return everything that gradients are wanted of, by name."""
         if inputs.state is None:
             raise NotImplementedError("the ops need an initial state")
-        named = {**inputs.parameters, "x": inputs.x}
-        named |= {f"state {k}": s for k, s in enumerate(inputs.state)}
-        return {name: self.tf.constant(array) for name, array in named.items()}
+        return {name: self.tf.constant(array) for name, array in inputs.leaves.items()}
 
     def _pulled(
         self,
@@ -95,8 +96,7 @@ class _Layer:
             name: np.zeros(leaf.shape, np.float32) if d is None else np.array(d)
             for (name, leaf), d in zip(leaves.items(), found, strict=True)
         }
-        initial = tuple(named.pop(f"state {k}") for k in range(len(result.final)))
-        return Pulled(result.y, result.final, named, named.pop("x"), initial)
+        return Pulled.of_leaves(result, named)
 
 
 def _result(outputs: Sequence[Any]) -> Result:
@@ -164,7 +164,7 @@ def _tensorflow(op: str) -> Any:
     """Return tensorflow if it has the op, without what it logs when it is imported."""
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = before or "3"
-    tf = imported("tensorflow", "tensorflow-cpu")
+    tf = imported("tensorflow", INSTALL)
     if before is None:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     if not hasattr(tf.raw_ops, op):

@@ -36,6 +36,15 @@ from .torch_layers import (
     depth_arguments,
 )
 
+FAMILIES = {
+    "cudnn": ("torch",),
+    "cudnn-unflattened": ("torch",),
+    "torch-cuda": ("torch",),
+    "torch-compile": ("torch",),
+    "torch-compile-cuda": ("torch",),
+}
+INSTALL = "torch"
+
 CUDNN = Route("cuDNN", ("aten::_cudnn_rnn",), ("aten::_cudnn_rnn_backward",), on_device=True)
 APART = replace(CUDNN, without=("aten::_cudnn_rnn_flatten_weight",))
 OWN_KERNELS = Route("PyTorch's own kernels", without=("aten::_cudnn_rnn",), on_device=True)

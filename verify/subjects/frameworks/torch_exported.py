@@ -28,7 +28,10 @@ from ..torch_module import TorchModule, import_torch, one_thread
 from .onnxruntime import import_runtime, session
 from .torch_layers import TorchLayer, depth_arguments
 
-INSTALL, LENGTHS = "torch onnx onnxruntime", "lengths"
+FAMILIES = {"torch-export": ("torch",), "torch-onnx": ("torch", "onnx", "onnxruntime")}
+INSTALL = "torch onnx onnxruntime"
+
+LENGTHS = "lengths"
 
 
 class ExportedLayer(TorchLayer):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ....reference.functions import Array
-from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
 from .. import torch_module as torch_caller
-from .. import torch_parameters as packing
 from ..torch_module import TorchModule, import_torch, torch_dtype
+from ..torch_parameters import CONVENTIONS, TorchMap
+
+FAMILIES = {"torch": ("torch",)}
+INSTALL = "torch"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TorchSubject(ABC):
     @property
     def convention(self) -> Convention:
         """Return what its parameters mean, without a projection."""
-        return packing.CONVENTIONS[self.reference]
+        return CONVENTIONS[self.reference]
 
     def version(self) -> str:
         """Return the version of PyTorch."""
@@ -47,29 +48,9 @@ class TorchSubject(ABC):
         """Return the reference's cell; with a projection it is the projected LSTM."""
         return "lstm-projected" if case.P else self.reference
 
-    def shapes(self, case: Case) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes under torch's names."""
-        return packing.shapes(case, self.cell(case))
-
-    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw weights of N(0, 1/fan-in) by the case's scale, biases of N(0, 1/4)."""
-        return packing.draw(case, name, shape)
-
-    def to_reference(self, case: Case, parameters: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Unpack torch's parameters."""
-        return packing.to_reference(case, self.cell(case), parameters)
-
-    def pack(self, case: Case, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Pack the reference's parameters under torch's names."""
-        return packing.pack(case, self.cell(case), parameters)
-
-    def from_reference(self, case: Case, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Pack a gradient under torch's names."""
-        return packing.from_reference(case, self.cell(case), gradient)
-
-    def place(self, case: Case, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry belongs to."""
-        return packing.place(case, self.cell(case), name, index)
+    def parameter_map(self, case: Case) -> TorchMap:
+        """Return the map of torch's parameters."""
+        return TorchMap(CONVENTIONS[self.cell(case)], case)
 
     def caller(self, case: Case) -> str:
         """Return source for stand-alone scripts; a loop over cells has none."""

@@ -26,7 +26,10 @@ from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..torch_module import Call, TorchModule, import_torch
 
-MODULE, INSTALL = "xlstm.blocks.slstm.cell", "xlstm torch"
+FAMILIES = {"xlstm": ("xlstm", "torch")}
+INSTALL = "xlstm torch"
+
+MODULE = "xlstm.blocks.slstm.cell"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class XlstmCell(FrameworkSubject):
         plain = slstm.slstm_pointwise_function_registry["lstm"]
         if type(cell) is not slstm.sLSTMCell_vanilla or cell.pointwise is not plain:
             raise SubjectUnavailable(f"xlstm made another cell than asked for: {cell!r}")
-        shapes, dtype = self.shapes(case), getattr(torch, case.dtype)
+        shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
         empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
         return TorchModule(torch.nn.ParameterDict(empty), case, _of(cell.to(dtype)))
 

@@ -1,0 +1,496 @@
+"""Adapters of frameworks: their layers pass, under a wrong convention they do not.
+
+What is particular to a framework follows the two tables; what is not installed is skipped.
+"""
+
+import importlib.util
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from gatewise.verify.cases.case import Case
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import family, frameworks, subject_named
+from gatewise.verify.subjects.frameworks import (
+    executorch,
+    flashrnn,
+    keras,
+    ncps,
+    onnx_reference,
+    onnxruntime,
+    openvino,
+    torch_exported,
+)
+from gatewise.verify.subjects.inputs import draw_inputs
+from gatewise.verify.subjects.protocol import SubjectUnavailable
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")  # executorch
+
+CHECKS = {check.id: check for check in subject_checks()}
+BOTH = ("float64", "float32")
+PLAIN = Case(4, 3, 2, 5)
+SMALL = Case(2, 2, 3, 4)
+ROWS = replace(PLAIN, bidirectional=True, lengths=True, dtype="float32")
+REFERENCE = [subject.name for subject in onnx_reference.SUBJECTS]
+RUNTIME = [subject.name for subject in onnxruntime.SUBJECTS]
+
+BUDGETS = {
+    "equinox": Budget(2, 1),
+    "flax-linen": Budget(2, 1),
+    "flax-nnx": Budget(2, 1),
+    "haiku": Budget(2, 1),
+    "keras": Budget(2, 1),
+    "torch-export": Budget(3, 1),
+    "torch-onnx": Budget(3, 1),
+    "executorch": Budget(3, 2),
+    "flashrnn": Budget(3, 2),
+    "ncps": Budget(3, 2),
+    "xlstm": Budget(3, 2),
+    "onnx-reference": Budget(4, 2),
+    "onnxruntime": Budget(4, 2),
+    "openvino": Budget(4, 2),
+    "mlx": Budget(6, 3),
+    "ncnn": Budget(6, 3),
+    "paddle": Budget(6, 3),
+    "tensorflow": Budget(6, 3),
+}
+
+PASSES = [
+    # subjects, checks, dtypes
+    (["equinox:LSTM", "equinox:GRU"], ["forward", "gradient"], ["float64"]),
+    (["flashrnn:RNN", "flashrnn:LSTM", "flashrnn:LSTM-fwbw", "flashrnn:GRU"],
+     ["smoke", "forward", "gradient", "batch-first", "dtype"], BOTH),
+    ([f"{api}:{kind}" for api in ("flax-linen", "flax-nnx")
+      for kind in ("LSTM", "OptimizedLSTM", "GRU", "RNN")], ["forward"], ["float64"]),
+    # float32 too, where arrays made without a dtype must not become float64
+    (["flax-nnx:GRU"], ["gradient", "jvp", "unbatched", "batch-first", "no-steps"], ["float32"]),
+    (["haiku:LSTM", "haiku:GRU", "haiku:RNN"], ["forward", "gradient"], ["float64"]),
+    # the state that the core makes must not be float64
+    (["haiku:LSTM"], ["default-state", "no-steps", "batch-first", "jvp"], ["float32"]),
+    (["keras:LSTM", "keras:GRU", "keras:GRU-reset-before", "keras:RNN"],
+     ["forward", "gradient", "zero-length"], ["float32"]),
+    (["mlx:LSTM", "mlx:GRU"],
+     ["forward", "gradient", "jvp", "unbatched", "strided", "dtype"], ["float32"]),
+    (["mlx:RNN"], ["forward", "gradient", "dtype"], ["float64"]),  # its tanh is one of float64
+    (["ncnn:RNN", "ncnn:LSTM", "ncnn:GRU"],
+     ["forward", "direction", "dtype", "default-state"], ["float32"]),
+    (["ncps:LSTMCell"], ["smoke", "forward", "gradient", "jvp", "carry", "dtype"], BOTH),
+    (REFERENCE, ["smoke", "forward", "direction", "batch-first", "extreme", "shapes"], BOTH),
+    (RUNTIME, ["smoke", "forward", "padding", "direction", "extreme", "shapes"], ["float32"]),
+    ([subject.name for subject in openvino.SUBJECTS],
+     ["smoke", "forward", "padding", "direction", "repeat"], ["float32"]),
+    (["paddle:RNN", "paddle:LSTM", "paddle:GRU"],
+     ["forward", "direction", "batch-first", "strided", "dropout"], BOTH),
+    (["tensorflow:BlockLSTM", "tensorflow:BlockLSTM-peephole", "tensorflow:GRUBlockCell"],
+     ["forward", "gradient", "backward-twice", "extreme"], ["float32"]),
+    # its gates lie in another order than the first version's, which its gradient forgets
+    (["tensorflow:BlockLSTMV2", "tensorflow:BlockLSTMV2-peephole"], ["forward"], ["float32"]),
+    (["torch-export:RNN", "torch-export:LSTM", "torch-export:GRU"],
+     ["smoke", "forward", "gradient"], BOTH),
+    (["torch-onnx:RNN", "torch-onnx:LSTM", "torch-onnx:GRU"],
+     ["smoke", "forward", "padding", "batch-first", "repeat"], ["float32"]),
+    (["xlstm:LSTM"],
+     ["smoke", "forward", "gradient", "jvp", "batch-first", "default-state", "dtype"], BOTH),
+]  # fmt: skip
+
+WRONG = [
+    ("equinox:LSTM", {"order": "igfo"}),
+    ("equinox:GRU", {"order": "zrn"}),
+    ("executorch:LSTM", {"order": "iofg"}),
+    ("executorch:GRU-xnnpack", {"order": "zrn"}),
+    ("flashrnn:LSTM", {"order": "igfo"}),
+    ("flashrnn:LSTM", {"bias": ("igfo",)}),
+    ("flashrnn:GRU", {"recurrent_order": ""}),
+    ("flashrnn:GRU", {"bias": ("nrzm",)}),
+    ("flashrnn:RNN", {"recurrent_layout": "gates"}),
+    ("flax-linen:LSTM", {"forget_offset": 1.0}),
+    ("flax-nnx:OptimizedLSTM", {"order": "igfo"}),
+    ("flax-nnx:GRU", {"order": "zrn"}),
+    ("haiku:LSTM", {"order": "ifgo"}),
+    ("haiku:LSTM", {"forget_offset": 0.0}),
+    ("haiku:GRU", {"update": "keep"}),
+    ("haiku:GRU", {"reset": "after"}),
+    ("haiku:RNN", {"candidate": "tanh"}),
+    ("keras:LSTM", {"order": "igfo"}),
+    ("keras:GRU", {"order": "rzn"}),
+    ("keras:GRU-reset-before", {"update": "take"}),
+    ("mlx:LSTM", {"order": "figo"}),
+    ("mlx:GRU", {"update": "take", "reset": "before", "bias": ("rzn",)}),
+    ("mlx:GRU", {"order": "zrn"}),
+    ("ncnn:LSTM", {"order": "ifgo", "bias": ("ifgo",)}),
+    ("ncnn:LSTM", {"bias": ("ifgo",)}),
+    ("ncnn:GRU", {"bias": ("rzmn",)}),
+    ("ncps:LSTMCell", {"order": "igfo"}),
+    ("ncps:LSTMCell", {"order": "gifo", "bias": ("igfo",)}),
+    ("ncps:LSTMCell", {"forget_offset": 0.0}),
+    ("onnx-reference:LSTM", {"order": "ifgo"}),
+    ("onnx-reference:LSTM-peephole", {"output_peephole": "old"}),
+    ("onnx-reference:GRU", {"bias": ("zrm", "zrn")}),
+    ("onnx-reference:GRU-reset-before", {"reset": "after"}),
+    ("onnx-reference:RNN", {"candidate": "relu"}),
+    ("onnxruntime:LSTM", {"order": "ifgo"}),
+    ("onnxruntime:LSTM", {"recurrent_order": "iogf"}),
+    ("onnxruntime:LSTM", {"forget_offset": 1.0}),
+    ("onnxruntime:LSTM-peephole", {"peepholes": "ifo"}),
+    ("onnxruntime:LSTM-peephole", {"output_peephole": "old"}),
+    ("onnxruntime:LSTM-coupled", {"order": "ogi"}),
+    ("onnxruntime:LSTM-sigmoid-candidate", {"candidate": "tanh"}),
+    ("onnxruntime:GRU", {"order": "rzn"}),
+    ("onnxruntime:GRU", {"bias": ("zrm", "zrn")}),
+    ("onnxruntime:GRU-reset-before", {"update": "take"}),
+    ("onnxruntime:RNN", {"candidate": "relu"}),
+    ("onnxruntime:RNN-relu", {"candidate": "tanh"}),
+    ("openvino:LSTM", {"order": "iofg"}),
+    ("openvino:GRU", {"bias": ("zrmn",)}),
+    ("openvino:GRU-reset-before", {"update": "take"}),
+    ("openvino:RNN", {"candidate": "relu"}),
+    ("paddle:LSTM", {"order": "igfo", "bias": ("igfo", "igfo")}),
+    ("paddle:GRU", {"order": "zrn", "bias": ("zrn", "zrm")}),
+    ("paddle:GRU", {"bias": ("rzn", "rzn"), "reset": "before"}),
+    ("tensorflow:BlockLSTM", {"order": "ifgo", "bias": ("ifgo",)}),
+    ("tensorflow:BlockLSTM-peephole", {"peepholes": "fio"}),
+    ("tensorflow:BlockLSTM-peephole", {"output_peephole": "old"}),
+    ("tensorflow:GRUBlockCell", {"update": "take"}),
+    ("tensorflow:GRUBlockCell", {"reset": "after"}),
+    ("torch-onnx:LSTM", {"order": "iofg"}),
+    ("xlstm:LSTM", {"order": "figo"}),
+    ("xlstm:LSTM", {"bias": ("figo",)}),
+    ("xlstm:LSTM", {"forget_offset": 1.0}),
+]
+
+ONE_CASE = {"executorch": SMALL} | dict.fromkeys(
+    ("onnx-reference", "onnxruntime", "openvino", "torch-onnx"), PLAIN
+)
+"""The case that shows a wrong convention, where none is drawn."""
+
+
+def installed(name):
+    """Return the subject; skip where a package that it needs is not installed."""
+    entry = frameworks.families()[family(name)]
+    packages = (*entry.packages, *([keras.BACKEND] if name.startswith("keras:") else []))
+    for package in packages:  # looked for, not imported: Keras takes the backend that is named then
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install {entry.adapter.INSTALL}")
+    return subject_named(name)
+
+
+def held(subject, check, dtype=None, case=None):
+    """Hold a subject to a check; where no dtype is given, in its finest, or in float32."""
+    of = family(subject.name)
+    dtype = dtype or ("float32" if of in ("executorch", "keras") else subject.dtypes[0])
+    case = case and replace(case, dtype=dtype)
+    return hold(
+        subject, CHECKS[check], dtype, budget=BUDGETS[of], seed_value=5, case=case, shrink=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "dtype"), [row for rows in PASSES for row in product(*rows)]
+)
+def test_it_passes(name, check, dtype):
+    """All options that it offers, in the forced case and the drawn ones."""
+    verdict = held(installed(name), check, dtype)
+
+    expected = "passed"
+    if name.startswith("keras:") and check == "gradient":
+        expected = "passed" if keras.BACKEND in keras.WITH_GRADIENTS else "not supported"
+    assert verdict.status == expected, verdict.message
+
+
+@pytest.mark.parametrize(("name", "fields"), WRONG, ids=str)
+def test_a_wrong_convention_fails(name, fields):
+    """What the adapter states is what the layer does: each field is one that the outputs show."""
+    right = installed(name)
+    wrong = replace(right, convention=replace(right.convention, **fields))
+
+    assert held(wrong, "forward", case=ONE_CASE.get(family(name))).status == "failed"
+
+
+def test_every_family_is_in_the_tables():
+    """Those of PyTorch itself are held in tests of their own."""
+    tried = {family(name) for rows in PASSES for name in rows[0]} | {"executorch"}
+    wrong = {family(name) for name, _ in WRONG} | {"torch-export"}
+    own = {name for name, each in frameworks.families().items()
+           if each.file in ("torch_layers", "torch_backends")}  # fmt: skip
+
+    assert tried == wrong == BUDGETS.keys() == frameworks.families().keys() - own
+
+
+def test_equinox_cells_have_no_lengths():
+    """What the framework does not offer is neither passed nor failed."""
+    assert held(installed("equinox:LSTM"), "padding").status == "not supported"
+
+
+@pytest.mark.parametrize(("name", "options", "dtype"), [
+    ("executorch:RNN", {"bidirectional": True, "bias": False}, "float64"),
+    ("executorch:LSTM", {"bidirectional": True, "P": 3}, "float64"),
+    ("executorch:LSTM", {"layout": "batch-first", "state": False}, "float32"),
+    ("executorch:GRU", {"bidirectional": True}, "float32"),
+    ("executorch:RNN-xnnpack", {}, "float32"),
+    ("executorch:LSTM-xnnpack", {"T": 20}, "float32"),
+    ("executorch:GRU-xnnpack", {"bias": False}, "float32"),
+])  # fmt: skip
+def test_executorch_passes(name, options, dtype):
+    """Whole layers on portable kernels, single steps on XNNPACK."""
+    verdict = held(installed(name), "forward", dtype, replace(SMALL, **options))
+
+    assert verdict.status == "passed", verdict.message
+
+
+@pytest.mark.parametrize(("name", "arithmetic"), [
+    ("executorch:LSTM", ("conv",)),
+    ("executorch:LSTM-xnnpack", ("split_with_sizes_copy",)),
+])  # fmt: skip
+def test_executorch_with_arithmetic_elsewhere_is_not_tested(name, arithmetic, monkeypatch):
+    """A program that computes in other kernels than were asked for is no proof of these."""
+    monkeypatch.setattr(executorch, "ARITHMETIC", arithmetic)
+    verdict = held(installed(name), "forward", case=SMALL)
+
+    assert verdict.status == "not tested"
+    assert verdict.message.startswith("delegates ")
+
+
+def test_long_programs_of_executorch_are_not_offered():
+    """They take too long to make; steps on XNNPACK have no such limit."""
+    verdict = held(installed("executorch:RNN"), "forward", case=replace(SMALL, T=13))
+
+    assert verdict.status == "not supported"
+    assert "more than 12 steps" in verdict.message
+
+
+@pytest.mark.parametrize("name", ["flashrnn:LSTM", "flashrnn:LSTM-fwbw"])
+def test_a_gradient_of_flashrnns_other_backend_is_not_tested(name, monkeypatch):
+    """Autograd's name of the gradient tells which one it is."""
+    other = {"flashrnn:LSTM": "PermuteBackward0", "flashrnn:LSTM-fwbw": "another"}[name]
+    monkeypatch.setattr(flashrnn, "BY_HAND", other)
+    verdict = held(installed(name), "gradient", "float64", Case(3, 2, 3, 4))
+
+    assert verdict.status == "not tested"
+    assert "the gradient is that of" in verdict.message
+
+
+def test_a_backend_of_flashrnns_own_choice_is_not_tested():
+    """FlashRNN takes the backend cuda where cuda_fused is asked for with a GRU."""
+    other = replace(installed("flashrnn:GRU"), backend="cuda_fused")
+    verdict = held(other, "forward", "float64", Case(3, 2, 3, 4))
+
+    assert verdict.status == "not tested"
+    assert verdict.message == "flashrnn chose gru, cuda"
+
+
+def test_the_two_grus_of_flax_are_not_the_same():
+    """The one of linen has b_hn, the one of nnx does not."""
+    assert subject_named("flax-linen:GRU").convention.bias == ("rzn", "m")
+    assert subject_named("flax-nnx:GRU").convention.bias == ("rzn",)
+
+
+def test_what_lies_in_flaxs_padding_reaches_the_gradients():
+    """Numbers do not, but NaN does: the layer runs on, and 0 times NaN goes back."""
+    verdict = held(installed("flax-linen:LSTM"), "padding", "float64")
+
+    assert verdict.status == "failed"
+    assert "gradient of" in verdict.message
+    assert "nan" in verdict.message
+
+
+def test_keras_names_its_backend():
+    """What is held is Keras on that backend."""
+    assert f"({keras.BACKEND} " in installed("keras:LSTM").version()
+
+
+@pytest.mark.skipif(keras.BACKEND == "tensorflow", reason="TensorFlow's float64 is one")
+def test_keras_offers_no_float64_where_it_computes_in_float32():
+    """The layers would return float64 arrays of float32 numbers."""
+    right = installed("keras:RNN")
+
+    assert right.dtypes == ("float32",)
+    assert held(right, "forward", "float64").status == "failed"
+
+
+def test_mlxs_gated_layers_do_not_compute_in_float64():
+    """MLX's sigmoid has the accuracy of float32, which the claim of float64 would hide."""
+    lstm = installed("mlx:LSTM")
+
+    assert lstm.dtypes == ("float32",)
+    assert held(replace(lstm, dtypes=BOTH), "forward", "float64").status == "failed"
+
+
+def test_float64_arrays_stay_float64_in_mlx():
+    """MLX makes float32 of NumPy's float64 arrays unless it is told not to."""
+    subject, case = installed("mlx:RNN"), Case(3, 2, 2, 4)
+    mx = pytest.importorskip("mlx.core")
+    result = subject.build(case).forward(draw_inputs(subject, case))
+
+    assert result.y.dtype == np.float64
+    assert mx.array(result.y).dtype == mx.float32
+
+
+def test_an_ncps_cell_with_other_parameters_is_not_tested(monkeypatch):
+    """What is held to the equations is a cell with these parameters, or none."""
+    exchanged = {"input_map.weight": "weight_hh", "recurrent_map.weight": "weight_ih"}
+    monkeypatch.setattr(ncps, "PARAMETERS", exchanged)
+    verdict = held(installed("ncps:LSTMCell"), "forward", "float64", SMALL)
+
+    assert verdict.status == "not tested"
+    assert verdict.message.startswith("expected the parameters")
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_onnx_reference_ignores_lengths(name):
+    """That is why they are not offered; if this fails, offer them."""
+    subject, case = installed(name), replace(PLAIN, lengths=True)
+    inputs = draw_inputs(subject, case)
+    built = subject.build(case)
+
+    with_lengths, without = built.forward(inputs), built.forward(replace(inputs, lengths=None))
+    np.testing.assert_array_equal(with_lengths.y, without.y)
+
+
+def test_the_onnx_reference_ignores_input_forget():
+    """So there is no coupled LSTM here: the forget gate's unused weights are read."""
+    coupled, plain = subject_named("onnxruntime:LSTM-coupled"), installed("onnx-reference:LSTM")
+    subject = replace(plain, convention=coupled.convention, operator=coupled.operator)
+
+    assert held(subject, "forward", "float64", PLAIN).status == "failed"
+
+
+@pytest.mark.parametrize("check", [name for name in CHECKS if name != "parameters"])
+@pytest.mark.parametrize("name", ["onnxruntime:LSTM"])
+def test_onnxruntimes_lstm_passes_what_it_offers(name, check):
+    """All other checks are not supported, and say why."""
+    subject = installed(name)
+    verdict = held(subject, check)
+    missing = subject.options.missing(CHECKS[check].needs)
+
+    assert verdict.status == ("not supported" if missing else "passed"), verdict.message
+    assert verdict.message == (subject.options.why(missing) if missing else "")
+
+
+def test_an_ignored_input_forget_shows():
+    """The weights of the forget gate that nobody should read are ones."""
+    subject = installed("onnxruntime:LSTM-coupled")
+    ignoring = replace(subject, operator=replace(subject.operator, attributes={}))
+
+    assert held(ignoring, "forward", case=PLAIN).status == "failed"
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_onnxruntimes_model_is_one_operator(name):
+    """What is tested is the kernel, and nothing around it."""
+    subject, onnx = installed(name), pytest.importorskip("onnx")
+    model = subject.operator.model(onnx, ROWS, draw_inputs(subject, ROWS))
+
+    assert [node.op_type for node in model.graph.node] == [subject.operator.kind]
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(model))
+    session = onnxruntime.session(model.SerializeToString())
+    assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_onnxruntime_has_no_kernels_for_float64(name):
+    """The one dtype that it states is the one that there is; if this fails, offer both."""
+    verdict = held(replace(installed(name), dtypes=BOTH), "smoke", "float64")
+
+    assert verdict.status == "crashed"
+    assert "double" in verdict.message or "NOT_IMPLEMENTED" in verdict.message
+
+
+@pytest.mark.parametrize("name", ["onnxruntime:RNN", "onnxruntime:LSTM", "onnxruntime:GRU"])
+def test_a_row_of_length_0_ends_in_zeros_in_onnxruntime(name):
+    """That is why such rows are not offered; if this fails, offer them."""
+    subject, case = installed(name), replace(ROWS, zero_length=True)
+    inputs = draw_inputs(subject, case)
+    empty = inputs.lengths == 0
+
+    for state in subject.build(case).forward(inputs).final:
+        assert np.all(state[:, empty] == 0)
+        assert np.any(state[:, ~empty] != 0)
+
+
+def test_another_precision_is_no_float32_of_openvino(monkeypatch):
+    """A hint that was not taken, or not given, is not tested under the wrong name."""
+    other = openvino.SETTINGS | {"INFERENCE_PRECISION_HINT": "f16"}
+    monkeypatch.setattr(openvino, "SETTINGS", other)
+    subject, case = installed("openvino:LSTM"), Case(3, 2, 4, 5, dtype="float32")
+
+    with pytest.raises(SubjectUnavailable, match="expected precision f32"):
+        subject.build(case).forward(draw_inputs(subject, case))
+
+
+@pytest.mark.parametrize("name", ["paddle:RNN", "paddle:LSTM", "paddle:GRU"])
+@pytest.mark.parametrize("options", [
+    {"layers": 2, "bidirectional": True},
+    {"layers": 2, "lengths": True, "zero_length": True},
+    {"bidirectional": True, "lengths": True, "state": False},
+], ids=str)  # fmt: skip
+def test_paddles_gradients_pass_but_in_one_case(name, options):
+    """Directions, lengths and initial states each; all three together are wrong in Paddle 3.3.1."""
+    verdict = held(installed(name), "gradient", "float64", Case(5, 3, 2, 4, **options))
+
+    assert verdict.status == "passed", verdict.message
+
+
+def test_paddles_projected_layer_passes_with_all_options():
+    """With proj_size Paddle loops in Python, and that loop's gradients are right."""
+    case = Case(5, 3, 2, 4, P=3, layers=2, bidirectional=True, lengths=True)
+    verdict = held(installed("paddle:LSTM"), "gradient", "float64", case)
+
+    assert verdict.status == "passed", verdict.message
+
+
+def test_what_ends_paddles_process_is_not_offered():
+    """Leaving out the bias and input of no steps; both with the reason."""
+    options = subject_named("paddle:GRU").options
+
+    assert not options.bias
+    assert not options.no_steps
+    assert {"bias", "no_steps"} <= dict(options.reasons).keys()
+
+
+def test_ncnn_has_no_gradients():
+    """It is for inference, and runs one sequence."""
+    verdict = held(installed("ncnn:LSTM"), "gradient")
+
+    assert verdict.status == "not supported"
+    assert "ncnn is for inference" in verdict.message
+
+
+def test_an_exported_rnn_is_no_other():
+    """The equations that it is held against are its own."""
+    wrong = replace(installed("torch-export:RNN"), reference="rnn-relu")
+
+    assert held(wrong, "forward", "float32", PLAIN).status == "failed"
+
+
+def test_a_program_without_the_operator_is_not_tested(monkeypatch):
+    """A layer that is taken apart is another program, and no proof of this one."""
+    monkeypatch.setattr(torch_exported, "OPERATORS", {"GRU": "lstm"})
+    verdict = held(installed("torch-export:GRU"), "forward", "float32", PLAIN)
+
+    assert verdict.status == "not tested"
+    assert verdict.message == "expected one operator lstm, got ['gru']"
+
+
+def test_exponential_gates_are_no_lstm_of_xlstm(monkeypatch):
+    """Were the other function run in its place, the adapter would say so."""
+    subject = installed("xlstm:LSTM")
+    cell = pytest.importorskip("xlstm.blocks.slstm.cell")
+    plain = cell.sLSTMCellConfig
+    monkeypatch.setattr(
+        cell, "sLSTMCellConfig", lambda **given: plain(**given | {"function": "slstm"})
+    )
+    verdict = held(subject, "forward", "float64", Case(3, 2, 3, 4))
+
+    assert verdict.status == "not tested"
+    assert verdict.message.startswith("xlstm made another cell than asked for")
+
+
+def test_xlstm_ignores_lengths():
+    """They are not offered: the cell takes them and ignores them."""
+    verdict = held(installed("xlstm:LSTM"), "padding", "float64")
+
+    assert verdict.status == "not supported"
+    assert "ignores them" in verdict.message
