@@ -26,7 +26,7 @@ from ...verify.mutants import Mutant, mutant_subject, mutants
 from ...verify.numbers.ledger import Mismatch
 from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import subject_named
-from ...verify.subjects.called import Called, SubjectCrashed
+from ...verify.subjects.called import Called, SubjectCrashed, under_test
 from ...verify.subjects.inputs import draw_inputs
 from ...verify.subjects.protocol import Inputs
 from ...verify.subjects.torch_module import import_torch
@@ -113,7 +113,7 @@ def _seen(mutant: Mutant, *, everything: bool) -> bool:
     inputs = draw_inputs(subject, SMALL)
     arrays = [inputs.x, *(inputs.state or ()), *inputs.parameters.values()]
     leaves = [torch.tensor(a, requires_grad=everything or k == 0) for k, a in enumerate(arrays)]
-    function = _as_function(Called.on(subject, SMALL), inputs, only_y=not everything)
+    function = _as_function(under_test(subject).build(SMALL), inputs, only_y=not everything)
     try:
         return not torch.autograd.gradcheck(function, leaves, raise_exception=False)
     except (Mismatch, SubjectCrashed):

@@ -8,16 +8,15 @@ directions apart; only a failing case, once its sizes are small, has its numbers
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Sizes
-from ..numbers.arithmetic import ARITHMETICS, DTYPES, Arithmetic, arithmetic_of
+from ..numbers.arithmetic import ARITHMETICS, DTYPES, Arithmetic
 
 SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 10.0, "saturating": 50.0, "huge": 1e4}
 """Factors on weights: ordinary, nearly linear, half and fully saturated gates.
@@ -36,30 +35,8 @@ LARGEST_SIZE = 4096
 GRID = 8
 """Simplified numbers are multiples of 1/8, which every dtype represents."""
 
-
-_drawn: set[str] = set()
-_through: list[Callable[[Case, str, Array], Array]] = []
-
-
-@contextmanager
-def numbers_through(function: Callable[[Case, str, Array], Array]) -> Iterator[None]:
-    """Pass all numbers that are drawn in the block through a function (case, part, numbers).
-
-    The last bit of a normal number may depend on the machine's logarithm; a recording brings its
-    own.
-    """
-    _through.append(function)
-    try:
-        yield
-    finally:
-        _through.remove(function)
-
-
-def drawn_parts(run: Callable[[], object]) -> list[str]:
-    """Return the names of the parts whose numbers are drawn while ``run`` runs."""
-    _drawn.clear()
-    run()
-    return sorted(_drawn)
+Source: TypeAlias = "Callable[[Case, str, Array], Array]"
+"""Takes a case, the name of a part and the numbers drawn for it; returns the part's numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +48,11 @@ class Case:
     random initial state; ``layout`` is how the subject is called; ``dropout`` its rate between
     layers. ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were
     simplified after the case had failed.
+
+    Two fields are about how the case is judged, not about which it is; they stay out of its JSON
+    and of comparisons. ``assumed`` names the arithmetic whose bounds hold, if it is not the
+    dtype's own. ``source`` replaces the numbers that are drawn: the last bit of a normal number
+    may depend on the machine's logarithm, and a recording brings its own.
     """
 
     T: int
@@ -91,6 +73,8 @@ class Case:
     seed: int = 0
     zeroed: str = ""
     rounded: str = ""
+    assumed: str = field(default="", compare=False)
+    source: Source | None = field(default=None, compare=False, repr=False)
 
     @property
     def sizes(self) -> Sizes:
@@ -113,7 +97,7 @@ class Case:
     @property
     def arithmetic(self) -> Arithmetic:
         """What its numbers are computed in: the dtype's own, or the one that is assumed."""
-        return arithmetic_of(self.dtype)
+        return ARITHMETICS[self.assumed or self.dtype]
 
     @property
     def number_type(self) -> np.dtype[Any]:
@@ -126,17 +110,14 @@ class Case:
 
     def simplified(self, part: str, numbers: Array) -> Array:
         """Return numbers in the case's dtype, as 0 or on a grid where the case says so."""
-        _drawn.add(part)
         if part in self.zeroed.split(","):
             numbers = 0 * numbers
         elif part in self.rounded.split(","):
             away = np.where(numbers < 0, -1, 1) / GRID  # none becomes 0
             rounded = np.round(numbers * GRID) / GRID
             numbers = np.where(rounded == 0, away, rounded)
-        found: Array = np.asarray(numbers).astype(self.number_type)
-        for function in _through:
-            found = function(self, part, found)
-        return found
+        numbers = np.asarray(numbers).astype(self.number_type)
+        return numbers if self.source is None else self.source(self, part, numbers)
 
     def generator(self, part: str) -> np.random.Generator:
         """Return the random generator of one part of the case."""
@@ -155,10 +136,9 @@ class Case:
 
     def to_json(self) -> str:
         """Return the case as one line of JSON, defaults left out."""
-        full = asdict(self)
-        default = asdict(Case(0, 0, 0, 0))
-        kept = {k: v for k, v in full.items() if k in "TBDH" or v != default[k]}
-        return json.dumps(kept)
+        values = {f.name: (getattr(self, f.name), f.default) for f in _FIELDS}
+        return json.dumps({name: value for name, (value, default) in values.items()
+                           if value != default})  # fmt: skip
 
     @classmethod
     def from_json(cls, text: str) -> Case:
@@ -170,8 +150,11 @@ class Case:
         return cls(**_checked(given))
 
 
+_FIELDS = tuple(f for f in fields(Case) if f.compare)
+
+
 def _checked(given: Any) -> dict[str, Any]:
-    types = {f.name: f.type for f in fields(Case)}
+    types = {f.name: f.type for f in _FIELDS}
     if not isinstance(given, dict):
         raise ValueError(f"case: expected an object, got {given!r}")
     if missing := sorted(set("TBDH") - given.keys()):

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from .case import Case, drawn_parts
+from ...reference.functions import Array
+from .case import Case
 from .options import Options
 
 PLAIN = {
@@ -34,17 +35,23 @@ LONGEST = 5.0
 def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Case:
     """Return a case that fails and none of whose simplifications does, or what time allowed."""
     deadline = time.monotonic() + LONGEST
-    found = True
-    while found and time.monotonic() < deadline:
-        found = False
+    simpler = True
+    while simpler and time.monotonic() < deadline:
+        simpler = False
         for candidate in (*_plainer(case), *_smaller(case)):
             if not options.lacking(candidate) and fails(candidate):
-                case, found = candidate, True
+                case, simpler = candidate, True
                 break
             if time.monotonic() > deadline:
                 return case
-    parts = drawn_parts(lambda: fails(case))
-    return _with_simple_numbers(case, fails, parts, deadline)
+    parts: set[str] = set()
+
+    def noted(case: Case, part: str, numbers: Array) -> Array:
+        parts.add(part)
+        return numbers
+
+    fails(replace(case, source=noted))
+    return _with_simple_numbers(case, fails, sorted(parts), deadline)
 
 
 def _plainer(case: Case) -> Iterator[Case]:

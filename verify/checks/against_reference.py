@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy
 from ..cases.case import Case
 from ..cases.strategies import cases, varied
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, run, run_gradient
+from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Cotangents, Subject
 from .check import SubjectCheck
@@ -31,44 +31,44 @@ def short_cases(subject: Subject, dtype: str) -> SearchStrategy[Case]:
     return cases(subject.options, dtype)
 
 
-def forward(subject: Subject, case: Case) -> Ledger:
+def forward(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare y and the final states of one run."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
-    compare_outputs(ledger, subject, case, run(subject, case, inputs), want)
+    compare_outputs(ledger, subject, case, subject.build(case).forward(inputs), want)
     return ledger
 
 
-def gradient(subject: Subject, case: Case) -> Ledger:
+def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare all gradients under random cotangents on y and on the final states."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, cotangents)
-    got = run_gradient(subject, case, inputs, cotangents)
+    got = subject.build(case).gradient(inputs, cotangents)
     compare_gradients(ledger, subject, case, got, want)
     return ledger
 
 
-def both(subject: Subject, case: Case) -> Ledger:
+def both(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare outputs, and gradients where the subject offers them, of one run."""
     if not subject.options.gradient:
         return forward(subject, case)
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, cotangents)
-    got = run_gradient(subject, case, inputs, cotangents)
+    got = subject.build(case).gradient(inputs, cotangents)
     compare_outputs(ledger, subject, case, got, want)
     compare_gradients(ledger, subject, case, got, want)
     return ledger
 
 
-def cotangent_subsets(subject: Subject, case: Case) -> Ledger:
+def cotangent_subsets(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare all gradients for cotangents on some of the outputs and nothing on the others."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     subsets = _subsets(*draw_cotangents(subject, case))
     wants = expected_gradients(subject, case, inputs, subsets)
     for subset, want in zip(subsets, wants, strict=True):
-        got = Called.on(subject, case).gradient(inputs, subset)
+        got = subject.build(case).gradient(inputs, subset)
         prefix = f"cotangents on {_named(subject, case, subset)}: "
         compare_gradients(ledger, subject, case, got, want, prefix=prefix)
     return ledger

@@ -13,7 +13,7 @@ from ..cases.strategies import SEEDS
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch, in_bounds
-from ..subjects.called import layer_of, run
+from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck
@@ -41,11 +41,11 @@ MANY = 4096
 """Products in a sum so long that the errors of adding in float16 exceed those of storing it."""
 
 
-def honest_dtype(subject: Subject, case: Case) -> Ledger:
+def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Hold outputs to the arithmetic of their dtype; say which coarser one explains them."""
     ledger, inputs = Ledger(share=SHARP.get(case.dtype)), draw_inputs(subject, case)
     states = state_names(subject, case)
-    found = by_name(states, run(subject, case, inputs))
+    found = by_name(states, subject.build(case).forward(inputs))
 
     def wanted(arithmetic: str) -> Mapping[str, Bounded]:
         return by_name(states, _expected(subject, case, inputs, arithmetic))

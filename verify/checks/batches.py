@@ -12,7 +12,7 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.strategies import cases, coinciding, varied
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, layer_of
+from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
@@ -20,18 +20,18 @@ from .check import SubjectCheck
 from .oracle import agree, expected
 
 
-def batch_single(subject: Subject, case: Case) -> Ledger:
+def batch_single(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare every row of a batch with that row alone, without its padding."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
-    together = Called.on(subject, case).forward(inputs)
+    together = subject.build(case).forward(inputs)
     for b in range(case.B):
         steps = case.T if inputs.lengths is None else int(inputs.lengths[b])
         if steps == 0:
             continue
         row = _rows(inputs, [b], steps)
         alone = replace(case, B=1, T=steps, lengths=False, zero_length=False)
-        single = Called.on(subject, alone).forward(row)
+        single = subject.build(alone).forward(row)
         what = f"row {b} alone"
         agree(ledger, case, f"{what}: y", single.y[:, 0], together.y[:steps, b], want.y[:steps, b])
         names = layer_of(subject, case).cell.states
@@ -41,12 +41,12 @@ def batch_single(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def batch_permutation(subject: Subject, case: Case) -> Ledger:
+def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Put the rows in another order, one that is not its own inverse."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     order = np.roll(np.arange(case.B), 1)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     straight = called.forward(inputs)
     moved = called.forward(_rows(inputs, order, case.T))
     agree(ledger, case, "y", moved.y, straight.y[:, order], want.y[:, order])

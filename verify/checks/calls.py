@@ -10,7 +10,7 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.strategies import cases
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, with_care
+from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Cotangents, Inputs, Result, Subject
 from .against_reference import BACK, DEPTH, short_cases
@@ -29,12 +29,12 @@ from .oracle import (
 )
 
 
-def purity(subject: Subject, case: Case) -> Ledger:
+def purity(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Call with arrays of our own and look at them afterwards; look at old results again, too."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     before = _snapshot(inputs)
-    result = with_care(lambda: called.built.forward(inputs))
+    result = called.attempt(lambda: called.built.forward(inputs))
     kept = {
         name: np.array(array) for name, array in by_name(state_names(subject, case), result).items()
     }
@@ -42,7 +42,7 @@ def purity(subject: Subject, case: Case) -> Ledger:
     if subject.options.gradient:
         cotangents = draw_cotangents(subject, case)
         given = _snapshot(inputs) | _cotangents_by_name(cotangents)
-        with_care(lambda: called.built.gradients(inputs, [cotangents]))
+        called.attempt(lambda: called.built.gradients(inputs, [cotangents]))
         now = {**_snapshot(inputs), **_cotangents_by_name(cotangents, copy=False)}
         _unchanged(ledger, given, now, "the gradient wrote into")
     other = draw_inputs(subject, replace(case, seed=case.seed + 1))
@@ -74,10 +74,10 @@ def _unchanged(
         ledger.require(name, same, f"{otherwise} {name}")
 
 
-def repeat(subject: Subject, case: Case) -> Ledger:
+def repeat(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Call twice, call with other shapes in between, call again: the same bits."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     first = called.forward(inputs)
     _same_bits(ledger, subject, case, called.forward(inputs), first, "called again")
     for T, B in ((case.T + 3, case.B + 2), (max(case.T - 1, 1), max(case.B - 1, 1))):
@@ -101,12 +101,12 @@ def _same_bits(
         ledger.require(f"{when}: {name}", same, "not the same bits as before")
 
 
-def reweight(subject: Subject, case: Case) -> Ledger:
+def reweight(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Call one layer with other parameters than before: the results are those of the new ones."""
     ledger, first = Ledger(), draw_inputs(subject, case)
     other = draw_inputs(subject, replace(case, seed=case.seed + 1)).parameters
     second = replace(first, parameters=other)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     called.forward(first)
     if not subject.options.gradient:
         want = expected(subject, case, second)
@@ -121,19 +121,19 @@ def reweight(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def backward_twice(subject: Subject, case: Case) -> Ledger:
+def backward_twice(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Pull the same cotangents back twice through one run, others in between."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
     other = draw_cotangents(subject, replace(case, seed=case.seed + 1))
     want = expected_gradient(subject, case, inputs, cotangents)
-    pulled = Called.on(subject, case).gradients(inputs, [cotangents, other, cotangents])
+    pulled = subject.build(case).gradients(inputs, [cotangents, other, cotangents])
     compare_gradients(ledger, subject, case, pulled[0], want)
     compare_gradients(ledger, subject, case, pulled[2], want, prefix="the second time: ")
     return ledger
 
 
-def vjp_linearity(subject: Subject, case: Case) -> Ledger:
+def vjp_linearity(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Pull cotangents on y and on the final states back apart and together: gradients add up."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     dy, dfinal = draw_cotangents(subject, case)
@@ -143,7 +143,7 @@ def vjp_linearity(subject: Subject, case: Case) -> Ledger:
         (dy, dfinal),
     ]
     wants = expected_gradients(subject, case, inputs, pairs)
-    called, states = Called.on(subject, case), state_names(subject, case)
+    called, states = subject.build(case), state_names(subject, case)
     first, second, both = (
         gradients_by_name(states, called.gradient(inputs, pair)) for pair in pairs
     )
@@ -155,13 +155,13 @@ def vjp_linearity(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def forward_mode(subject: Subject, case: Case) -> Ledger:
+def forward_mode(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Push tangents of everything forward; with the VJP they are adjoint, both being right."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     tangents = draw_inputs(subject, replace(case, seed=case.seed + 1))
     tangents = replace(tangents, lengths=inputs.lengths)
     want = expected_jvp(subject, case, inputs, tangents)
-    got = Called.on(subject, case).jvp(inputs, tangents)
+    got = subject.build(case).jvp(inputs, tangents)
     states = state_names(subject, case)
     found = by_name(states, got)
     for name, tangent in by_name(states, want).items():
@@ -169,7 +169,7 @@ def forward_mode(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def strided(subject: Subject, case: Case) -> Ledger:
+def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Pass input and states with gaps in memory, and a cotangent that is one row, broadcast."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     inputs = replace(
@@ -179,11 +179,11 @@ def strided(subject: Subject, case: Case) -> Ledger:
     )
     if not subject.options.gradient:
         want = expected(subject, case, inputs)
-        compare_outputs(ledger, subject, case, Called.on(subject, case).forward(inputs), want)
+        compare_outputs(ledger, subject, case, subject.build(case).forward(inputs), want)
         return ledger
     dy, dfinal = draw_cotangents(subject, case)
     ends = tuple(_transposed(d) for d in dfinal)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     for what, cotangent in (
         ("strided cotangents", _gapped(dy)),
         ("a broadcast cotangent", np.broadcast_to(dy[:1, :1], dy.shape)),

@@ -11,6 +11,7 @@ from hypothesis.strategies import SearchStrategy
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.ledger import Ledger
+from ..subjects.called import SubjectUnderTest
 from ..subjects.protocol import Subject
 
 
@@ -28,11 +29,8 @@ class Check:
     run: Callable[..., Any]
 
 
-# The form of a check of a subject.
-
-
-LONGEST = {"float16": 3, "bfloat16": 2}
-"""Steps of a whole run in halves; with more, most bounds are too wide to mean anything."""
+STEPS = {"float16": 3, "bfloat16": 2}
+"""Most steps of a whole run in halves; with more, most bounds are too wide to mean anything."""
 
 
 class Offers(Protocol):
@@ -65,7 +63,7 @@ class SubjectCheck:
     statement: str
     equations: tuple[str, ...]
     cases: Callable[[Subject, str], SearchStrategy[Case]]
-    run: Callable[[Subject, Case], Ledger]
+    run: Callable[[SubjectUnderTest, Case], Ledger]
     needs: tuple[str, ...] = ()
     concerns: Callable[[Offers], bool] = lambda subject: True
     forced: Callable[[Subject, str], Iterable[Case]] = lambda subject, dtype: ()
@@ -76,5 +74,5 @@ class SubjectCheck:
 
     def reached(self, case: Case) -> Case:
         """Return the case with no more steps than a bound on a whole run can mean something."""
-        longest = LONGEST.get(case.dtype, case.T) if self.whole else case.T
-        return replace(case, T=min(case.T, longest))
+        most = STEPS.get(case.dtype, case.T) if self.whole else case.T
+        return replace(case, T=min(case.T, most))

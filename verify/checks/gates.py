@@ -17,7 +17,7 @@ from ..cases.case import Case
 from ..cases.strategies import cases, varied
 from ..conventions import NoHome
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, layer_of
+from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck
@@ -39,10 +39,10 @@ CLEAR = 8
 """Units of roundoff that such a change has at least."""
 
 
-def gate_limits(subject: Subject, case: Case) -> Ledger:
+def gate_limits(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Saturate gates by their biases: states stay, vanish, or forget, as the limits say."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     for limit in layer_of(subject, case).cell.limits:
         _hold_limit(ledger, called, inputs, limit)
     return ledger
@@ -71,10 +71,10 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
     ledger.compare(what, got, around(case, limiting, distance))
 
 
-def bounds(subject: Subject, case: Case) -> Ledger:
+def bounds(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Hold outputs to [-1, 1], or to the initial state's largest entry where it lies beyond."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    got = Called.on(subject, case).forward(inputs)
+    got = subject.build(case).forward(inputs)
     starts = [1.0] + [float(np.max(np.abs(s))) for s in (inputs.state or ())[:1]]
     rounding = 16 * case.arithmetic.roundoff * max(starts)
     for name, array in (("y", got.y), ("final h", got.final[0])):
@@ -83,7 +83,7 @@ def bounds(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def unit_permutation(subject: Subject, case: Case) -> Ledger:
+def unit_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Put the hidden units in another order, in parameters and states: so are the outputs."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     layer = layer_of(subject, case)
@@ -99,7 +99,7 @@ def unit_permutation(subject: Subject, case: Case) -> Ledger:
         state=None if drawn.state is None else _states_permuted(subject, case, drawn.state, order),
     )  # fmt: skip
     want = expected(subject, case, inputs)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     straight, permuted = called.forward(inputs), called.forward(moved)
     units = np.concatenate([order + d * case.H for d in range(case.directions)])
     units = units if shown else np.arange(straight.y.shape[2])
@@ -147,11 +147,11 @@ def _states_permuted(
     return tuple(s[:, :, order] if w == MARKS.H else s for s, w in zip(states, widths, strict=True))
 
 
-def influence(subject: Subject, case: Case) -> Ledger:
+def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Change one block of parameters at a time: where the reference notices, so must the layer."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     layer = layer_of(subject, case)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     p = [q.map(np.asarray) for q in subject.parameter_map(case).to_reference(inputs.parameters)]
     before = called.forward(replace(inputs, parameters=subject.parameter_map(case).pack(p)))
     base = _finely(layer, p, inputs)

@@ -15,7 +15,7 @@ from ..cases.case import Case
 from ..numbers.bounded import Bounded
 from ..numbers.dual import Dual
 from ..numbers.ledger import Ledger
-from ..subjects.called import CLOCK, layer_of
+from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 
 
@@ -36,46 +36,48 @@ class ExpectedGradient(Expected):
     initial: tuple[Bounded, ...]
 
 
-def expected(subject: Subject, case: Case, inputs: Inputs) -> Expected:
+def expected(subject: SubjectUnderTest, case: Case, inputs: Inputs) -> Expected:
     """Run the reference on Bounded numbers of the case's arithmetic."""
-    with CLOCK.timing("oracle"):
+    with subject.clock.timing("oracle"):
         _, _, output = _reference_run(subject, case, inputs)
     return Expected(output.y, output.final)
 
 
 def expected_gradient(
-    subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents
 ) -> ExpectedGradient:
     """Run the reference forward and back on Bounded numbers."""
     return expected_gradients(subject, case, inputs, [cotangents])[0]
 
 
 def expected_gradients(
-    subject: Subject, case: Case, inputs: Inputs, cotangents: Sequence[Cotangents]
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Sequence[Cotangents]
 ) -> list[ExpectedGradient]:
     """Run the reference forward once, and back for each pair of cotangents."""
-    with CLOCK.timing("oracle"):
+    with subject.clock.timing("oracle"):
         layer, p, output = _reference_run(subject, case, inputs)
-    found = []
+    gradients = []
     for dy, dfinal in cotangents:
         dys = _given(case, dy, output.y)
         ends = tuple(_given(case, d, s) for d, s in zip(dfinal, output.final, strict=True))
-        with CLOCK.timing("oracle"):
+        with subject.clock.timing("oracle"):
             gradient = layer.vjp(p, output, dys, ends)
         packed = subject.parameter_map(case).from_reference(gradient.parameters)
         initial = gradient.initial if inputs.state is not None else ()
-        found.append(ExpectedGradient(output.y, output.final, packed, gradient.x, initial))
-    return found
+        gradients.append(ExpectedGradient(output.y, output.final, packed, gradient.x, initial))
+    return gradients
 
 
-def expected_jvp(subject: Subject, case: Case, inputs: Inputs, tangents: Inputs) -> Expected:
+def expected_jvp(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, tangents: Inputs
+) -> Expected:
     """Run the reference on duals of Bounded numbers: the derivative along ``tangents``."""
     layer = layer_of(subject, case)
 
     def dual(array: Array, tangent: Array) -> Dual:
         return Dual(exact(case, array), exact(case, tangent))
 
-    with CLOCK.timing("oracle"):
+    with subject.clock.timing("oracle"):
         pairs = {n: dual(a, tangents.parameters[n]) for n, a in inputs.parameters.items()}
         state = tuple(map(dual, inputs.state or (), tangents.state or ())) or None
         p = subject.parameter_map(case).to_reference(pairs)
@@ -152,9 +154,6 @@ def compare_gradients(
     named = gradients_by_name(states, got)
     for name, w in gradients_by_name(states, want).items():
         ledger.compare(f"{prefix}{name}", named[name], w)
-
-
-# The names under which a run's numbers are compared and told.
 
 
 def by_name(states: Sequence[str], result: Any) -> dict[str, Any]:

@@ -13,21 +13,21 @@ from ...reference.sequence import reverse
 from ..cases.case import Case
 from ..cases.strategies import cases, varied
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, layer_of
+from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Inputs, Subject
+from ..subjects.protocol import Inputs
 from .against_reference import BACK, both
 from .check import SubjectCheck
 from .oracle import agree, compare_gradients, compare_outputs, exact, expected, expected_gradient
 
 
-def padding(subject: Subject, case: Case) -> Ledger:
+def padding(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Fill the padding with NaN, and its cotangents with noise; nothing else may change."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     beyond = _beyond(case, inputs)
     x = np.where(beyond, np.nan, inputs.x).astype(case.number_type)
     spoilt = replace(inputs, x=x)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     if not subject.options.gradient:
         want = expected(subject, case, inputs)
         got = called.forward(spoilt)
@@ -49,14 +49,14 @@ def _beyond(case: Case, inputs: Inputs) -> Array:
     return (np.arange(case.T)[:, None] >= lengths)[:, :, None]
 
 
-def causality(subject: Subject, case: Case) -> Ledger:
+def causality(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Change every input after a step: no output up to it changes; its gradients there are 0."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     t = int(case.generator("present").integers(1, case.T))
     x = inputs.x.copy()
     x[t:] = case.normal("another future", x[t:].shape)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     before, after = called.forward(inputs), called.forward(replace(inputs, x=x))
     agree(ledger, case, "y", after.y[:t], before.y[:t], want.y[:t])
     if subject.options.gradient:
@@ -68,7 +68,7 @@ def causality(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def direction(subject: Subject, case: Case) -> Ledger:
+def direction(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Reverse the input and exchange the directions: outputs are reversed and exchanged."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     p = subject.parameter_map(case).to_reference(drawn.parameters)
@@ -80,7 +80,7 @@ def direction(subject: Subject, case: Case) -> Ledger:
         state=None if drawn.state is None else tuple(map(_pairs_exchanged, drawn.state)),
     )
     want = expected(subject, case, inputs)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     straight, mirrored = called.forward(inputs), called.forward(turned)
     y = _halves_exchanged(reverse(mirrored.y, drawn.lengths), axis=2)
     agree(ledger, case, "y", y, straight.y, want.y)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ..cases.case import Case
 from ..numbers.ledger import Ledger, Mismatch
-from ..subjects.called import Called, SubjectCrashed
+from ..subjects.called import SubjectCrashed, SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
 from .check import SubjectCheck
@@ -23,11 +23,11 @@ def plain_case(subject: Subject, dtype: str) -> Case:
     return Case(3, 2, 4, 5, state=not subject.options.default_state, dtype=dtype)
 
 
-def smoke(subject: Subject, case: Case) -> Ledger:
+def smoke(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Build, call and, where offered, differentiate the layer once; look at shapes and dtypes."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     try:
-        called = Called.on(subject, case)
+        called = subject.build(case)
     except Mismatch as other_parameters:
         raise SubjectCrashed(str(other_parameters)) from other_parameters
     called.forward(inputs)
@@ -37,10 +37,10 @@ def smoke(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def parameters(subject: Subject, case: Case) -> Ledger:
+def parameters(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Build the layer with an option; the adapter refuses other parameters than torch's."""
     ledger = Ledger()
-    Called.on(subject, case)
+    subject.build(case)
     ledger.require("parameters", True, "")
     return ledger
 

@@ -12,7 +12,7 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.strategies import cases, flag, varied
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, layer_of
+from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
@@ -20,15 +20,15 @@ from .check import SubjectCheck
 from .oracle import agree, expected, expected_gradient
 
 
-def default_state(subject: Subject, case: Case) -> Ledger:
+def default_state(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a run without an initial state to one from the state that the cell starts in."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     layer = layer_of(subject, case)
     start = layer.initial_state(inputs.x, case.B)
     given = replace(inputs, state=start)
     want = expected(subject, case, given)
-    without = Called.on(subject, case).forward(inputs)
-    explicit = Called.on(subject, replace(case, state=True)).forward(given)
+    without = subject.build(case).forward(inputs)
+    explicit = subject.build(replace(case, state=True)).forward(given)
     agree(ledger, case, "y", without.y, explicit.y, want.y)
     triples = zip(without.final, explicit.final, want.final, strict=True)
     for name, (got, other, w) in zip(layer.cell.states, triples, strict=True):
@@ -36,15 +36,15 @@ def default_state(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def carry(subject: Subject, case: Case) -> Ledger:
+def carry(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare one run with two that follow each other, the second from the first's final state."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     k = _split(case)
-    whole = Called.on(subject, case).forward(inputs)
-    first = Called.on(subject, replace(case, T=k)).forward(_part(inputs, None, k))
+    whole = subject.build(case).forward(inputs)
+    first = subject.build(replace(case, T=k)).forward(_part(inputs, None, k))
     rest = _part(inputs, k, None, first.final)
-    second = Called.on(subject, replace(case, T=case.T - k, state=True)).forward(rest)
+    second = subject.build(replace(case, T=case.T - k, state=True)).forward(rest)
     y = np.concatenate([first.y, second.y])
     agree(ledger, case, "y", y, whole.y, want.y)
     triples = zip(second.final, whole.final, want.final, strict=True)
@@ -53,20 +53,18 @@ def carry(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def carry_gradient(subject: Subject, case: Case) -> Ledger:
+def carry_gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the gradient of one run with that of two, chained through the state in between."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     dy, dfinal = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, (dy, dfinal))
     k = _split(case)
-    whole = Called.on(subject, case).gradient(inputs, (dy, dfinal))
+    whole = subject.build(case).gradient(inputs, (dy, dfinal))
     early, late = replace(case, T=k), replace(case, T=case.T - k)
     first_part = _part(inputs, None, k)
-    first = Called.on(subject, early).forward(first_part)
-    second = Called.on(subject, late).gradient(
-        _part(inputs, k, None, first.final), (dy[k:], dfinal)
-    )
-    before = Called.on(subject, early).gradient(first_part, (dy[:k], second.initial))
+    first = subject.build(early).forward(first_part)
+    second = subject.build(late).gradient(_part(inputs, k, None, first.final), (dy[k:], dfinal))
+    before = subject.build(early).gradient(first_part, (dy[:k], second.initial))
     dx = np.concatenate([before.x, second.x])
     agree(ledger, case, "gradient of x", dx, whole.x, want.x)
     for name, w in want.parameters.items():
@@ -79,11 +77,11 @@ def carry_gradient(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def final_state(subject: Subject, case: Case) -> Ledger:
+def final_state(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the top layer's final h with y where each row and direction ends."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
-    got = Called.on(subject, case).forward(inputs)
+    got = subject.build(case).forward(inputs)
     width = got.final[0].shape[2]
     ends = np.full(case.B, case.T) if inputs.lengths is None else inputs.lengths
     rows = np.flatnonzero(ends > 0)

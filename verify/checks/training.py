@@ -19,10 +19,10 @@ from ...reference.layer import Gradient, Layer, Output
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.strategies import cases
-from ..numbers.arithmetic import FINER, HALVES, assuming
+from ..numbers.arithmetic import FINER, HALVES
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch, Undecided, in_bounds
-from ..subjects.called import Called, layer_of
+from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck
@@ -38,12 +38,12 @@ FALSE_ALARM = 1e-9
 """Probability with which a right layer's masks look wrong."""
 
 
-def modes(subject: Subject, case: Case) -> Ledger:
+def modes(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Evaluate and train in turn, beginning with either: evaluation is always without a mask."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     for first in (False, True):
-        called = Called.on(subject, case)
+        called = subject.build(case)
         for training in (first, not first, first, not first):
             called.train(training)
             got = called.forward(inputs)
@@ -52,10 +52,10 @@ def modes(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def dropout(subject: Subject, case: Case) -> Ledger:
+def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Explain every row of a training run by a mask, and hold the masks to their rate."""
     ledger, inputs = Ledger(), _one_row_repeated(subject, case)
-    called = Called.on(subject, case)
+    called = subject.build(case)
     called.train(True)
     masks = _all_masks(case)
     answers = _answers(subject, case, inputs, masks)
@@ -204,9 +204,9 @@ def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
         searched = SEARCHED // 10 if dtype in HALVES else SEARCHED
         seeds = (replace(plain, seed=seed) for seed in range(searched))
         narrow = FINER.get(dtype, (dtype,))[0]
-        with assuming(dtype, narrow):
-            found = next((case for case in seeds if _told_apart(subject, case)), plain)
-        yield found
+        yield next(
+            (case for case in seeds if _told_apart(subject, replace(case, assumed=narrow))), plain
+        )
 
 
 def _told_apart(subject: Subject, case: Case) -> bool:

@@ -21,7 +21,7 @@ from ..cases.case import Case
 from ..cases.strategies import SEEDS, integers
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
-from ..subjects.called import CLOCK, Called, layer_of, run, run_gradient
+from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
 from .check import SubjectCheck
@@ -68,10 +68,10 @@ def not_long(case: Case) -> str:
     return f"expected T > {WINDOW}, one layer in one direction, a state, no lengths, no projection"
 
 
-def forward_transitions(subject: Subject, case: Case) -> Ledger:
+def forward_transitions(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare sampled steps of one long run with one step of the reference."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    whole = run(subject, case, inputs)
+    whole = subject.build(case).forward(inputs)
     for t in _sampled(case, whole):
         before = _state_before(subject, case, inputs, whole, t)
         if before is None:
@@ -85,7 +85,7 @@ def forward_transitions(subject: Subject, case: Case) -> Ledger:
     return ledger
 
 
-def gradient_windows(subject: Subject, case: Case) -> Ledger:
+def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Follow the cotangent of one output at a time a few steps back, and nowhere else.
 
     With a cotangent on y[t] alone, the gradient of x[t - 3] ... x[t] depends on nothing but the
@@ -95,7 +95,7 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
     ends = _window_ends(case)
     nothing = tuple(np.zeros_like(d) for d in draw_cotangents(subject, case)[1])
     cotangents = [(_at(case, t, nothing[0].shape[1:]), nothing) for t in ends]
-    runs = Called.on(subject, case).gradients(inputs, cotangents)
+    runs = subject.build(case).gradients(inputs, cotangents)
     for t, (dy, _), whole in zip(ends, cotangents, runs, strict=True):
         what, after = f"cotangent on y[{t}]: gradient of x", whole.x[t + 1 :]
         ledger.compare(what, after, exact(case, np.zeros(after.shape)), first=t + 1)
@@ -106,7 +106,7 @@ def gradient_windows(subject: Subject, case: Case) -> Ledger:
         p, window = _window(subject, case, inputs, before, start, t + 1)
         pulled = tuple(exact(case, d[0]) for d in nothing)
         cell = layer_of(subject, case).cell
-        with CLOCK.timing("oracle"):
+        with subject.clock.timing("oracle"):
             _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), pulled)
         ledger.compare(what, whole.x[start : t + 1], dx, first=start)
     return ledger
@@ -120,7 +120,7 @@ def _at(case: Case, t: int, shape: tuple[int, ...]) -> Array:
 
 
 def _state_before(
-    subject: Subject, case: Case, inputs: Inputs, whole: Result, t: int
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result, t: int
 ) -> tuple[Bounded, ...] | None:
     """Return the state in which the whole run was before step t; None after an overflow.
 
@@ -142,12 +142,12 @@ def _state_before(
     return layer_of(subject, case).cell.state_from_outputs(p, *arrays)
 
 
-def _prefix(subject: Subject, case: Case, inputs: Inputs, whole: Result, t: int) -> Result:
+def _prefix(subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result, t: int) -> Result:
     case, first = replace(case, T=t), Inputs(inputs.parameters, inputs.x[:t], inputs.state, None)
     if not isinstance(whole, Pulled):
-        return run(subject, case, first)
+        return subject.build(case).forward(first)
     nothing = np.zeros_like(whole.y[:t]), tuple(np.zeros_like(s) for s in whole.final)
-    return run_gradient(subject, case, first, nothing)
+    return subject.build(case).gradient(first, nothing)
 
 
 def _sampled(case: Case, whole: Result) -> list[int]:
@@ -172,12 +172,12 @@ def _parameters(subject: Subject, case: Case, inputs: Inputs) -> Parameters:
 
 
 def _window(
-    subject: Subject, case: Case, inputs: Inputs, before: State, start: int, stop: int
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, before: State, start: int, stop: int
 ) -> tuple[Parameters, Unrolled]:
     """Run the reference over steps start ... stop - 1, from the subject's state before them."""
     p = _parameters(subject, case, inputs)
     cell = layer_of(subject, case).cell
-    with CLOCK.timing("oracle"):
+    with subject.clock.timing("oracle"):
         return p, unroll(cell, p, exact(case, inputs.x[start:stop]), before)
 
 

@@ -12,6 +12,7 @@ from ..cases.simplification import PLAIN
 from ..checks import check_named
 from ..runs.diagnosis import Location
 from ..runs.verdict import Verdict
+from ..subjects.called import under_test
 from ..subjects.protocol import Subject
 from .observation import OUTPUTS, VALUES, Experiment, Key, Observation, observe, residual, run_check
 from .replay import signature
@@ -137,7 +138,7 @@ def _passes_without(subject: Subject, asked: Sequence[tuple[str, Case]], name: s
     plain = [(c, replace(case, **{name: PLAIN[name]})) for c, case in asked]  # type: ignore[arg-type]
     held = [(c, case) for c, case in plain if not subject.options.lacking(case)]
     able = [Experiment(c, case) for c, case in held if not check_named(c).refuses(case)]
-    if not held or any(run_check(subject, one)[0] for one in able):
+    if not held or any(run_check(under_test(subject), one)[0] for one in able):
         return False
     return not any(_wrong(subject, case) for _, case in held)
 

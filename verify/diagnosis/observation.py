@@ -18,7 +18,13 @@ from ..checks import check_named
 from ..checks.oracle import by_name, expected, expected_gradients, expected_jvp, state_names
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
-from ..subjects.called import Call, Called, NotOffered, SubjectCrashed, recording
+from ..subjects.called import (
+    Call,
+    NotOffered,
+    SubjectCrashed,
+    SubjectUnderTest,
+    under_test,
+)
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
 
@@ -91,49 +97,48 @@ class Observation:
 
 def observe(subject: Subject, experiment: Experiment) -> Observation:
     """Run a check on its case, and keep every call that it made."""
-    found = Observation(experiment, [])
-    with recording() as calls:
-        found.wrong, found.words = run_check(subject, experiment)
-    found.calls = calls
+    tested = under_test(subject)
+    wrong, words = run_check(tested, experiment)
+    calls = tested.calls
+    seen = Observation(experiment, calls, words, wrong)
     masked = masked_calls(calls)
     states = state_names(subject, experiment.case)
     for number, call in enumerate(calls):
         for k, (result, want) in enumerate(zip(call.results, _wanted(call), strict=False)):
             wanted = by_name(states, want)
-            for name, seen in by_name(states, result).items():
+            for name, array in by_name(states, result).items():
                 if name not in wanted:
                     continue
                 key, bounded = (number, k, name), wanted[name]
-                found.seen[key], found.right[key] = np.asarray(seen), bounded.value
-                level = _level(experiment.case, bounded, np.asarray(seen))
-                found.rounding[key] = float(np.nanmax(level, initial=0.0))
-                found.levels[key] = np.full(level.shape, np.nan) if number in masked else level
-    return found
+                seen.seen[key], seen.right[key] = np.asarray(array), bounded.value
+                level = _level(experiment.case, bounded, np.asarray(array))
+                seen.rounding[key] = float(np.nanmax(level, initial=0.0))
+                seen.levels[key] = np.full(level.shape, np.nan) if number in masked else level
+    return seen
 
 
 def masked_calls(calls: Sequence[Call]) -> set[int]:
     """Return the calls in which dropout masks are drawn: no two layers agree on those."""
-    found, training = set(), {}
+    masked, training = set(), {}
     for number, call in enumerate(calls):
         layer = id(call.layer.built)
         if call.inputs is None:
             training[layer] = call.training
         elif call.layer.case.dropout and training.get(layer, True):
-            found.add(number)
-    return found
+            masked.add(number)
+    return masked
 
 
-def run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
+def run_check(subject: SubjectUnderTest, experiment: Experiment) -> tuple[bool, str]:
     """Return whether the check fails, and how it puts it if that is no matter of numbers."""
+    wrong, words = _run_check(subject, experiment)
     if not experiment.case.dropout:
-        return _run_check(subject, experiment)
-    with recording() as calls:
-        wrong, words = _run_check(subject, experiment)
-    shown = (r.y for k in masked_calls(calls) for r in calls[k].results)
+        return wrong, words
+    shown = (r.y for k in masked_calls(subject.calls) for r in subject.calls[k].results)
     return wrong, f"{words}; outputs of 0" if any((y == 0).any() for y in shown) else words
 
 
-def _run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
+def _run_check(subject: SubjectUnderTest, experiment: Experiment) -> tuple[bool, str]:
     try:
         if experiment.check in (VALUES, OUTPUTS):
             _call(subject, experiment.case, gradient=experiment.check == VALUES)
@@ -146,8 +151,8 @@ def _run_check(subject: Subject, experiment: Experiment) -> tuple[bool, str]:
     return bool(ledger.failed), ""
 
 
-def _call(subject: Subject, case: Case, *, gradient: bool) -> None:
-    called, inputs = Called.on(subject, case), draw_inputs(subject, case)
+def _call(subject: SubjectUnderTest, case: Case, *, gradient: bool) -> None:
+    called, inputs = subject.build(case), draw_inputs(subject, case)
     if gradient and subject.options.gradient:
         dy, dfinal = draw_cotangents(subject, case)
         nothing = tuple(None for _ in dfinal)
@@ -217,18 +222,16 @@ def residual(seen: Array, predicted: Array, level: Array) -> float:
     return float(np.max(off, initial=0.0))
 
 
-# What a subject is asked beside the cases that failed: so that no explanation says too much.
-#
-# A failing case says what is wrong; cases that pass say what is not. Together they must be done
-# justice by an explanation, and they must tell explanations apart.
-
-
 PLAIN = Case(T=4, B=3, D=2, H=5)
 """Sizes that all differ, so that no axis can be taken for another."""
 
 
 def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
-    """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents."""
+    """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents.
+
+    A failing case says what is wrong; cases that pass say what is not, so that no explanation
+    says too much.
+    """
     offered = subject.options
     plain = replace(PLAIN, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
     yield Experiment(VALUES, plain)

@@ -15,7 +15,7 @@ from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.ledger import Mismatch
 from ..runs.diagnosis import Explanation
 from ..runs.verdict import Verdict
-from ..subjects.called import run
+from ..subjects.called import under_test
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Subject
 from .observation import Observation, residual
@@ -83,15 +83,16 @@ def _notices(subject: Subject, case: Case) -> bool:
     """
     inputs = draw_inputs(subject, case)
     nudge = inputs.x.dtype.type(1 + NUDGE * np.finfo(case.dtype).eps)
-    y = run(subject, case, inputs).y
-    moved = run(subject, case, replace(inputs, x=inputs.x * nudge)).y
+    layer = under_test(subject)
+    y = layer.build(case).forward(inputs).y
+    moved = layer.build(case).forward(replace(inputs, x=inputs.x * nudge)).y
     return bool(np.mean(y != moved) > 1 / 2)
 
 
 def _coarser(subject: Subject, case: Case) -> str | None:
     """Return the arithmetic that the check names for one case, None if it names none."""
     try:
-        check_named("dtype").run(subject, case)
+        check_named("dtype").run(under_test(subject), case)
     except Mismatch as said:
         found = re.search(r"it takes (\w+) or coarser", str(said))
         return found[1] if found else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
+from ..subjects.called import under_test
 from ..subjects.protocol import Built, Subject
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses, other_convention
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
@@ -113,7 +114,7 @@ class Explainer:
             if not _masks_alike(self.subject, build, seen):
                 return float("inf")
             put = seen.words or seen.experiment.case.dropout
-            if put and run_check(guess, seen.experiment)[1] != seen.words:
+            if put and run_check(under_test(guess), seen.experiment)[1] != seen.words:
                 return float("inf")
         return worst
 

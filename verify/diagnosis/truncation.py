@@ -12,7 +12,7 @@ from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..mutants.gradient import after_step_vjp
 from ..mutants.workshop import At, Workshop
-from ..subjects.called import Called
+from ..subjects.called import under_test
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
 from .hypotheses import Hypothesis
@@ -77,6 +77,7 @@ def _first_step_reached(subject: Subject, T: int, dtype: str) -> int:
     inputs = draw_inputs(subject, case)
     dy, dfinal = draw_cotangents(subject, case)
     dy[:-1] = 0
-    pulled = Called.on(subject, case).gradient(inputs, (dy, tuple(None for _ in dfinal)))
+    layer = under_test(subject).build(case)
+    pulled = layer.gradient(inputs, (dy, tuple(None for _ in dfinal)))
     reached = np.asarray(pulled.x).reshape(T, -1).any(axis=1)
     return int(reached.argmax()) if reached.any() else T

@@ -13,7 +13,7 @@ from ..conventions.file_layout import Stored
 from ..identification.identification import identify
 from ..identification.probe import Unreadable
 from ..numbers.ledger import Mismatch
-from ..subjects.called import Called, NotOffered, SubjectCrashed
+from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.protocol import Inputs, Subject, SubjectUnavailable
 
 
@@ -47,7 +47,7 @@ def computed(subject: Subject, case: Case, path: str) -> dict[str, Any]:
             arrays = {name: file[name] for name in file.files}
         family = subject.cell(case).partition("-")[0]
         x, state = inputs(case, family)
-        result = Called.on(subject, case).forward(Inputs(arrays, x, state, None))
+        result = under_test(subject).build(case).forward(Inputs(arrays, x, state, None))
     except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch) as error:
         return {"problem": str(error)}
     ends = {f"final {k}": s for k, s in enumerate(result.final)}

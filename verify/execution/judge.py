@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from hypothesis.errors import Flaky
@@ -18,11 +18,11 @@ from ..checks import location as locating
 from ..checks.check import SubjectCheck
 from ..checks.location import possible, touched
 from ..checks.script import write_script
-from ..numbers.arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing, assuming
+from ..numbers.arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing
 from ..numbers.ledger import Ledger, Mismatch, Undecided
 from ..runs.records import RunFileError
 from ..runs.verdict import Verdict
-from ..subjects.called import CLOCK, NotOffered, SubjectCrashed, recording
+from ..subjects.called import Call, Clock, NotOffered, SubjectCrashed, under_test
 from ..subjects.protocol import FixedCases, Subject, SubjectUnavailable, Watching
 
 
@@ -64,10 +64,8 @@ def hold(
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
-    if isinstance(subject, FixedCases):
-        check, shrink = subject.answering(check), False
+    shrink = shrink and not isinstance(subject, FixedCases)
     judge = Judge(subject, check, on_case)
-    CLOCK.reset()
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()
@@ -85,8 +83,8 @@ def hold(
     if watch is not None:
         _say_what_ran(verdict, watch)
     verdict.seconds = round(time.perf_counter() - started, 3)
-    verdict.subject_seconds = round(CLOCK.subject, 3)
-    verdict.oracle_seconds = round(CLOCK.oracle, 3)
+    verdict.subject_seconds = round(judge.clock.subject, 3)
+    verdict.oracle_seconds = round(judge.clock.oracle, 3)
     return verdict
 
 
@@ -148,11 +146,16 @@ def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
 
 @dataclass
 class Judge:
-    """Holds a subject to a check on one case after another, and keeps count."""
+    """Holds a subject to a check on one case after another, and keeps count.
+
+    ``calls`` are those that the check made of the subject in the last case.
+    """
 
     subject: Subject
     check: SubjectCheck
     on_case: Callable[[Case], None] = lambda case: None
+    clock: Clock = field(default_factory=Clock)
+    calls: list[Call] = field(default_factory=list)
     cases: int = 0
     blind: int = 0
     undecided: int = 0
@@ -173,6 +176,7 @@ class Judge:
         self.on_case(case)
         self.touched |= dict.fromkeys(touched(self.subject, self.check, case))
         self.ledger = Ledger()
+        self.calls.clear()
         try:
             self.ledger = self._judged(case)
             self._note()
@@ -194,8 +198,7 @@ class Judge:
         if wide is None or (finer and not wide.failed):
             for name in finer:
                 try:
-                    with assuming(case.dtype, name):
-                        narrow = self.check.run(self.subject, case)
+                    narrow = self._run(replace(case, assumed=name))
                 except (Mismatch, Undecided):
                     continue
                 if not narrow.failed:
@@ -210,9 +213,15 @@ class Judge:
     def _wide(self, case: Case) -> tuple[Ledger | None, str]:
         """Return what holds under the dtype's own bounds; None, and why, where they say nothing."""
         try:
-            return self.check.run(self.subject, case), ""
+            return self._run(case), ""
         except Undecided as said:
             return None, str(said)
+
+    def _run(self, case: Case) -> Ledger:
+        subject = self.subject
+        if isinstance(subject, FixedCases):
+            subject, case = subject.recorded(self.check.id, case)
+        return self.check.run(under_test(subject, self.calls, self.clock), case)
 
     def _note(self) -> None:
         worst = self.ledger.worst
@@ -236,24 +245,25 @@ def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> 
     assert case is not None  # noqa: S101 - a failure comes from a case
     counted = judge.cases, judge.blind
     if not keep:
-        fresh = Judge(judge.subject, judge.check, judge.on_case)
+        fresh = Judge(judge.subject, judge.check, judge.on_case, judge.clock)
         kind = type(failure)
         options = judge.subject.options
         case = simplify(case, lambda c: _fails_alike(fresh, c, kind), options)
-    with recording() as calls:
-        try:
-            judge(case)
-        except (Mismatch, SubjectCrashed) as again:
-            failure = again
-        except UNTOLD:
-            judge.failing, judge.failure = case, failure
+    try:
+        judge(case)
+    except (Mismatch, SubjectCrashed) as again:
+        failure = again
+    except UNTOLD:
+        judge.failing, judge.failure = case, failure
     judge.cases, judge.blind = counted
     verdict.status = "crashed" if isinstance(failure, SubjectCrashed) else "failed"
     verdict.message = str(failure)
     failed = judge.ledger.failed if verdict.status == "failed" else []
     if failed:
         verdict.place = locating.place(judge.subject, case, failed[0])
-    verdict.script = write_script(judge.subject, judge.check, case, failed, verdict.message, calls)
+    verdict.script = write_script(
+        judge.subject, judge.check, case, failed, verdict.message, judge.calls
+    )
 
 
 def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:

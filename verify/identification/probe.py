@@ -15,7 +15,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Shape, Sizes
 from ..cases.case import Case
 from ..conventions.convention import CELLS, GATES, LAYOUTS, Packed
-from ..subjects.called import Called
+from ..subjects.called import Called, under_test
 from ..subjects.protocol import Inputs, Subject
 
 SIZES = Sizes(D=11, H=6)
@@ -203,7 +203,7 @@ class Probe:
                          state=options.state, seed=seed)  # fmt: skip
         self.two = replace(self.case, T=2)
         self.shapes = dict(subject.parameter_map(self.case).shapes())
-        self._subject = subject
+        self._subject = under_test(subject)
         self._built: dict[int, Called] = {}
 
     def draw(self, round_: str) -> dict[str, Array]:
@@ -241,6 +241,6 @@ class Probe:
     def _run(self, steps: int, inputs: Inputs) -> tuple[Array, ...]:
         """Return the final states (B, width); the first is the last output."""
         if steps not in self._built:
-            self._built[steps] = Called.on(self._subject, self.case if steps == 1 else self.two)
+            self._built[steps] = self._subject.build(self.case if steps == 1 else self.two)
         result = self._built[steps].forward(inputs)
         return tuple(s[0] for s in result.final)

@@ -6,8 +6,7 @@ operation returns (exact)(1 + δ) with |δ| <= u (Higham 2002, ch. 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,21 +141,3 @@ FINER = {
 
 Results within those are right; others must be within the wide ones.
 """
-
-_assumed: dict[str, str] = {}
-
-
-@contextmanager
-def assuming(dtype: str, name: str) -> Iterator[None]:
-    """Take ``name`` for the arithmetic of a dtype while the block runs."""
-    before = _assumed.get(dtype, dtype)
-    _assumed[dtype] = name
-    try:
-        yield
-    finally:
-        _assumed[dtype] = before
-
-
-def arithmetic_of(dtype: str) -> Arithmetic:
-    """Return the arithmetic of a dtype: its own, or the one assumed."""
-    return ARITHMETICS[_assumed.get(dtype, dtype)]

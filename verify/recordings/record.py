@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...reference.functions import Array
-from ..cases.case import Case, numbers_through
+from ..cases.case import Case
 from ..checks import check_named
-from ..numbers.arithmetic import FINER, PackageMissing, assuming, chosen_dtypes
+from ..numbers.arithmetic import FINER, PackageMissing, chosen_dtypes
 from ..numbers.ledger import Mismatch, Undecided
 from ..subjects import adapter
-from ..subjects.called import NotOffered, SubjectCrashed, recording
+from ..subjects.called import Call, NotOffered, SubjectCrashed, under_test
 from ..subjects.explicit import Explicit
 from ..subjects.protocol import Subject, Watching
 from ..subjects.torch_like import TorchLike
@@ -33,13 +34,15 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
         return numbers
 
     narrowest = FINER.get(case.dtype, (case.dtype,))[0]
-    with numbers_through(keep), recording() as calls, assuming(case.dtype, narrowest):
-        try:
-            check_named(check).run(subject, case)
-        except Undecided:
-            ended = None  # the check's judgement, which is made anew
-        except (SubjectCrashed, NotOffered, Mismatch) as end:
-            ended = Ended(type(end).__name__, str(end))
+    calls: list[Call] = []
+    try:
+        check_named(check).run(
+            under_test(subject, calls), replace(case, assumed=narrowest, source=keep)
+        )
+    except Undecided:
+        ended = None  # the check's judgement, which is made anew
+    except (SubjectCrashed, NotOffered, Mismatch) as end:
+        ended = Ended(type(end).__name__, str(end))
     store = Store()
     layers: dict[int, int] = {}
     made = tuple(

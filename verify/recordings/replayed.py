@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from ...reference.functions import Array
-from ..cases.case import Case, numbers_through
+from ..cases.case import Case
 from ..cases.options import Options
-from ..checks.check import SubjectCheck
 from ..conventions.parameter_map import ParameterMap
-from ..numbers.ledger import Ledger, Mismatch
+from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
-from .trace import Made, Returned, Trace, drawing, same_cotangents, same_inputs
+from .trace import Returned, Trace, drawing, same_cotangents, same_inputs
 
 UNANSWERED = {
     "purity": "it looks at the caller's own arrays after a call, and a recording has none",
@@ -65,12 +64,13 @@ class Watched:
         return ", ".join(dict.fromkeys(filter(None, (self.of[k][1] for k in self.replayed))))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Replayed:
     """A recording in the place of the layer that it is of.
 
     ``base`` is what the recorded parameters mean: an adapter, of which nothing is called that
-    runs a layer. ``traces`` loads what was recorded for a check and a case.
+    runs a layer. ``held`` loads what was recorded for a check and a case; ``playback`` is that of
+    the one case that is answered, if there is one.
     """
 
     name: str
@@ -81,8 +81,7 @@ class Replayed:
     told: str
     held: Mapping[Key, Callable[[], Trace]]
     watch: Watched | None = None
-    _left: list[Made] = field(default_factory=list)
-    _trace: Trace | None = None
+    playback: Playback | None = None
 
     def version(self) -> str:
         """Return the recorded version, and on which machine it ran."""
@@ -90,8 +89,8 @@ class Replayed:
 
     def cases_for(self, check: str, dtype: str) -> list[Case]:
         """Return the recorded cases of a check."""
-        found = (Case.from_json(text) for id, text in self.held if id == check)
-        return [case for case in found if case.dtype == dtype]
+        cases = (Case.from_json(text) for id, text in self.held if id == check)
+        return [case for case in cases if case.dtype == dtype]
 
     def why_not(self, check: str) -> str:
         """Say why there are no cases of a check."""
@@ -99,62 +98,24 @@ class Replayed:
             "the recording holds no case of it"
         )  # fmt: skip
 
-    def answering(self, check: SubjectCheck) -> SubjectCheck:
-        """Return a check that takes its numbers and the results from the recording."""
+    def recorded(self, check: str, case: Case) -> tuple[Replayed, Case]:
+        """Return the layer that answers one case of a check, and the case with its numbers.
 
-        def run(subject: Subject, case: Case) -> Ledger:
-            key = (check.id, case.to_json())
-            if key not in self.held:
-                raise NotOffered("the recording does not hold this case")
-            self._trace = self.held[key]()
-            if self.watch is not None:
-                self.watch.replayed[key] = None
-            self._left = [call for call in self._trace.calls if call.inputs is not None]
-            with numbers_through(self._numbers):
-                return check.run(subject, case)
-
-        return replace(check, run=run)
-
-    def _numbers(self, case: Case, part: str, numbers: Array) -> Array:
-        """Return the recorded numbers of a part; what was not recorded is as drawn."""
-        assert self._trace is not None  # noqa: S101
-        name = self._trace.drawn.get(drawing(case, part, numbers.shape))
-        return numbers if name is None else np.array(self._trace.arrays[name])
-
-    def answer(
-        self, inputs: Inputs, pairs: Sequence[Cotangents] | None, tangents: Inputs | None
-    ) -> list[Any]:
-        """Return the results of the next recorded call, which must be this one."""
-        if self._trace is None:
-            raise NotOffered("a recording answers the calls of recorded checks alone")
-        if not self._left or not self._left[0].results:
-            raise self._end()
-        call, trace = self._left.pop(0), self._trace
-        alike = (
-            same_inputs(trace, call.inputs, inputs)
-            and same_cotangents(trace, call.cotangents, pairs)
-            and (call.tangents is None) == (tangents is None)
-            and (tangents is None or same_inputs(trace, call.tangents, tangents))
-        )
-        if not alike:
-            raise NotOffered(
-                "this version of the check calls the layer otherwise than the one that was "
-                "recorded; record it again"
-            )
-        return [_result(trace, one) for one in call.results]
-
-    def _end(self) -> Exception:
-        assert self._trace is not None  # noqa: S101
-        ended = self._trace.ended
-        if ended is None:
-            return NotOffered(
-                "this version of the check makes more calls than were recorded; record it again"
-            )
-        return ENDS[ended.kind](ended.message)
+        Raises NotOffered where the case was not recorded, RunFileError for a file that is none.
+        """
+        key = (check, case.to_json())
+        if key not in self.held:
+            raise NotOffered("the recording does not hold this case")
+        playback = Playback(self.held[key]())
+        if self.watch is not None:
+            self.watch.replayed[key] = None
+        return replace(self, playback=playback), replace(case, source=playback.numbers)
 
     def build(self, case: Case) -> Built:
         """Return the layer that was recorded."""
-        return _Layer(self)
+        if self.playback is None:
+            raise NotOffered("a recording answers the calls of recorded checks alone")
+        return self.playback
 
     def cell(self, case: Case) -> str:
         """Return the cell that the recorded layer claims."""
@@ -169,25 +130,62 @@ class Replayed:
         return ""
 
 
-@dataclass(frozen=True)
-class _Layer:
-    recording: Replayed
+class Playback:
+    """The layer of one recorded case: it answers the calls in the order in which they were made."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._calls = iter([call for call in trace.calls if call.inputs is not None])
+
+    def numbers(self, case: Case, part: str, numbers: Array) -> Array:
+        """Return the recorded numbers of a part; what was not recorded is as drawn."""
+        name = self.trace.drawn.get(drawing(case, part, numbers.shape))
+        return numbers if name is None else np.array(self.trace.arrays[name])
 
     def forward(self, inputs: Inputs) -> Result:
-        (result,) = self.recording.answer(inputs, None, None)
-        assert isinstance(result, Result)  # noqa: S101
+        """Return the outputs of the next call."""
+        (result,) = self._answer(inputs, None, None)
         return result
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        return self.recording.answer(inputs, cotangents, None)
+        """Return the gradients of the next call."""
+        return cast("Sequence[Pulled]", self._answer(inputs, cotangents, None))
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        (result,) = self.recording.answer(inputs, None, tangents)
-        assert isinstance(result, Result)  # noqa: S101
+        """Return the derivative of the next call."""
+        (result,) = self._answer(inputs, None, tangents)
         return result
 
     def train(self, training: bool) -> None:
         """Nothing: the calls that follow were recorded in that mode."""
+
+    def _answer(
+        self, inputs: Inputs, pairs: Sequence[Cotangents] | None, tangents: Inputs | None
+    ) -> list[Result]:
+        """Return the results of the next recorded call, which must be this one."""
+        call, trace = next(self._calls, None), self.trace
+        if call is None or not call.results:
+            raise self._end()
+        alike = (
+            same_inputs(trace, call.inputs, inputs)
+            and same_cotangents(trace, call.cotangents, pairs)
+            and (call.tangents is None) == (tangents is None)
+            and (tangents is None or same_inputs(trace, call.tangents, tangents))
+        )
+        if not alike:
+            raise NotOffered(
+                "this version of the check calls the layer otherwise than the one that was "
+                "recorded; record it again"
+            )
+        return [_result(trace, result) for result in call.results]
+
+    def _end(self) -> Exception:
+        ended = self.trace.ended
+        if ended is None:
+            return NotOffered(
+                "this version of the check makes more calls than were recorded; record it again"
+            )
+        return ENDS[ended.kind](ended.message)
 
 
 def _result(trace: Trace, recorded: Returned) -> Result:

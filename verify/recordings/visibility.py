@@ -10,7 +10,7 @@ from pathlib import Path
 from ..checks import check_named
 from ..mutants import Mutant, equivalences, mutant_subject, mutants
 from ..numbers.ledger import Mismatch
-from ..subjects.called import NotOffered, SubjectCrashed
+from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.explicit import Explicit
 from ..subjects.protocol import Subject
 from .files import Claim, encoded, parse_trace
@@ -87,10 +87,10 @@ def _ordered(mutant: Mutant, choices: list[Choice]) -> list[Choice]:
 def fails_replayed(subject: Subject, choice: Choice) -> bool:
     """Record one case as a file would hold it, replay it, and return whether the check fails."""
     id, case = choice
-    recorded = replayed(subject, {choice: encoded(observed(subject, id, case))})
-    check = recorded.answering(check_named(id))
+    recording = replayed(subject, {choice: encoded(observed(subject, id, case))})
+    layer, case = recording.recorded(id, case)
     try:
-        return bool(check.run(recorded, case).failed)
+        return bool(check_named(id).run(under_test(layer), case).failed)
     except (Mismatch, SubjectCrashed):
         return True
     except NotOffered:

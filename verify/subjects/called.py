@@ -1,4 +1,7 @@
-"""Call a subject with care: what it raises is its crash, what it returns is looked at."""
+"""A subject under test: its calls are recorded and timed, and what it returns is looked at.
+
+What it raises is its crash.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -39,23 +42,57 @@ class Call:
     tangents: Inputs | None = None
 
 
-_recorders: list[list[Call]] = []
+@dataclass
+class Clock:
+    """Seconds spent in the subject and in the oracle; the rest is drawing and comparing."""
+
+    subject: float = 0.0
+    oracle: float = 0.0
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Add the time of the block to one part."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + time.perf_counter() - started)
 
 
-@contextmanager
-def recording() -> Iterator[list[Call]]:
-    """Collect the calls made while the block runs."""
-    calls: list[Call] = []
-    _recorders.append(calls)
-    try:
-        yield calls
-    finally:
-        _recorders.remove(calls)
+class SubjectUnderTest(Subject, Protocol):
+    """A subject, the calls that were made of it, and where the time went.
+
+    It stands in the subject's place: a check calls it and asks it, and nothing else remembers.
+    """
+
+    calls: list[Call]
+    clock: Clock
+
+    def build(self, case: Case) -> Called:
+        """Return the layer, ready to be called with care."""
 
 
-def _record(call: Call) -> None:
-    for calls in _recorders:
-        calls.append(call)
+def under_test(
+    subject: Subject, calls: list[Call] | None = None, clock: Clock | None = None
+) -> SubjectUnderTest:
+    """Return a subject whose calls are recorded, in these lists where there are any already."""
+    record = _UnderTest(subject, [] if calls is None else calls, clock or Clock())
+    return cast("SubjectUnderTest", record)
+
+
+@dataclass(frozen=True)
+class _UnderTest:
+    subject: Subject
+    calls: list[Call]
+    clock: Clock
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.subject, name)
+
+    def build(self, case: Case) -> Called:
+        with self.clock.timing("subject"):
+            built = with_care(lambda: self.subject.build(case))
+        return Called(cast("SubjectUnderTest", self), case, built)
 
 
 class SubjectCrashed(RuntimeError):
@@ -82,20 +119,20 @@ def state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:
 class Called:
     """A subject made for a case; every call gets copies, and its results are checked."""
 
-    subject: Subject
+    subject: SubjectUnderTest
     case: Case
     built: Built
 
-    @classmethod
-    def on(cls, subject: Subject, case: Case) -> Called:
-        """Build the subject for a case."""
-        return cls(subject, case, with_care(lambda: subject.build(case)))
+    def attempt(self, function: Callable[[], R]) -> R:
+        """Call the subject with care, and count the time as its own."""
+        with self.subject.clock.timing("subject"):
+            return with_care(function)
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
         results: list[Result] = []
-        _record(Call(self, inputs, None, results))  # before it is made: it may raise
-        result = with_care(lambda: self.built.forward(copied(inputs)))
+        self._record(Call(self, inputs, None, results))  # before it is made: it may raise
+        result = self.attempt(lambda: self.built.forward(copied(inputs)))
         results.append(_snapshot(result))
         self._check_outputs(result)
         return result
@@ -107,29 +144,32 @@ class Called:
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
         """Run the layer once and pull several pairs of cotangents back."""
         results: list[Result] = []
-        _record(Call(self, inputs, cotangents, results))
-        pulled = with_care(
+        self._record(Call(self, inputs, cotangents, results))
+        pulled = self.attempt(
             lambda: self.built.gradients(copied(inputs), [_copied_pair(c) for c in cotangents])
         )
         results.extend(map(_snapshot, pulled))
-        for one in pulled:
-            self._check_outputs(one)
-            self._check_gradients(inputs, one)
+        for result in pulled:
+            self._check_outputs(result)
+            self._check_gradients(inputs, result)
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward."""
         results: list[Result] = []
-        _record(Call(self, inputs, None, results, tangents=tangents))
-        result = with_care(lambda: self.built.jvp(copied(inputs), tangents))
+        self._record(Call(self, inputs, None, results, tangents=tangents))
+        result = self.attempt(lambda: self.built.jvp(copied(inputs), tangents))
         results.append(_snapshot(result))
         self._check_outputs(result)
         return result
 
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
-        with_care(lambda: self.built.train(training))
-        _record(Call(self, None, training=training))
+        self.attempt(lambda: self.built.train(training))
+        self._record(Call(self, None, training=training))
+
+    def _record(self, call: Call) -> None:
+        self.subject.calls.append(call)
 
     def _check_outputs(self, result: Result) -> None:
         layer, case = layer_of(self.subject, self.case), self.case
@@ -164,20 +204,10 @@ class Called:
             raise Mismatch(f"{name}: expected dtype {wanted}, got {got}")
 
 
-def run(subject: Subject, case: Case, inputs: Inputs) -> Result:
-    """Run a freshly made subject."""
-    return Called.on(subject, case).forward(inputs)
-
-
-def run_gradient(subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents) -> Pulled:
-    """Run a freshly made subject and let it pull cotangents back."""
-    return Called.on(subject, case).gradient(inputs, cotangents)
-
-
 def with_care(function: Callable[[], R]) -> R:
     """Call the subject: what it raises becomes SubjectCrashed, what it warns of is its own."""
     try:
-        with CLOCK.timing("subject"), warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return function()
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
@@ -246,30 +276,3 @@ def _check_finite(name: str, array: Array) -> None:
     if not finite.all():
         where = tuple(int(k) for k in np.argwhere(~finite)[0])
         raise Mismatch(f"{name}{list(where)} = {array[where]}, expected a finite number")
-
-
-# Where the time of a check goes: to the subject, to the oracle, or to drawing and comparing.
-
-
-@dataclass
-class Clock:
-    """Seconds spent in the subject and in the oracle since the last reset."""
-
-    subject: float = 0.0
-    oracle: float = 0.0
-
-    def reset(self) -> None:
-        """Start again at 0."""
-        self.subject = self.oracle = 0.0
-
-    @contextmanager
-    def timing(self, part: str) -> Iterator[None]:
-        """Add the time of the block to one part."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            setattr(self, part, getattr(self, part) + time.perf_counter() - started)
-
-
-CLOCK = Clock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from ...reference.cell import State
 from ...reference.functions import Array
@@ -114,8 +114,8 @@ class FixedCases(Protocol):
     def why_not(self, check: str) -> str:
         """Say why it has no case for the check."""
 
-    def answering(self, check: Any) -> Any:
-        """Return the check, taking its numbers and the results from this subject."""
+    def recorded(self, check: str, case: Case) -> tuple[Subject, Case]:
+        """Return a layer that answers one case of a check, and the case with its numbers."""
 
 
 class Subject(Protocol):

@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,3 +152,20 @@ def test_simplified_numbers():
     assert (rounded != 0).all()
     assert rounded.dtype == np.float32
     assert len(np.unique(case.normal("weights", (5, 5)))) == 25
+
+
+def test_a_source_is_the_case_s_own():
+    """It goes to every case made of it, is asked for every part, and no other case has it."""
+    asked = []
+
+    def doubled(case, part, numbers):
+        asked.append((case.T, part))
+        return 2 * numbers
+
+    case = Case(4, 3, 2, 5)
+    other = replace(case, source=doubled)
+
+    assert np.array_equal(replace(other, T=1).normal("x", (2,)), 2 * case.normal("x", (2,)))
+    assert np.array_equal(case.normal("dy", (2,)), Case(4, 3, 2, 5).normal("dy", (2,)))
+    assert asked == [(1, "x")]
+    assert (other, other.to_json()) == (case, case.to_json())

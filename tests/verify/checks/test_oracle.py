@@ -8,6 +8,7 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.checks.oracle import agree, around, expected, expected_gradient
 from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.numbers.ledger import Ledger
+from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 
 CASE = Case(3, 2, 2, 3)
@@ -26,7 +27,8 @@ def test_around_is_as_wide_as_it_says():
 
 
 def test_given_numbers_are_exact_and_answers_are_not():
-    subject, inputs = miniatures.Right(), draw_inputs(miniatures.Right(), CASE)
+    subject = under_test(miniatures.Right())
+    inputs = draw_inputs(subject, CASE)
     want = expected(subject, CASE, inputs)
     seen = subject.forward(CASE, inputs)
     assert (np.abs(seen.y - want.y.value) <= want.y.bound).all()

@@ -9,7 +9,10 @@ import pytest
 import miniatures
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
+from gatewise.verify.checks.oracle import expected
 from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects.called import under_test
+from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 
 CHECKS = {c.id: c for c in subject_checks()}
 CASE = Case(12, 3, 2, 3, lengths=True)
@@ -165,3 +168,21 @@ def test_lengths_differ_and_scales_do():
     steps = [_sampled(c, SimpleNamespace(y=np.zeros((c.T, 1, 1)))) for c in long]
     assert any(len(s) > 3 for s in steps)
     assert all(s[-1] == c.T - 1 for s, c in zip(steps, long, strict=True))
+
+
+def test_two_subjects_under_test_know_nothing_of_each_other():
+    """Each has the calls made of itself, in order, and its own clock, though they take turns."""
+    case = Case(3, 2, 4, 5)
+    inputs = draw_inputs(miniatures.Right(), case)
+    first, second = under_test(miniatures.Right()), under_test(miniatures.Right())
+    layer, other = first.build(case), second.build(case)
+    layer.forward(inputs)
+    other.gradient(inputs, draw_cotangents(second, case))
+    expected(first, case, inputs)
+    layer.forward(inputs)
+
+    assert [(c.layer, c.cotangents) for c in first.calls] == [(layer, None)] * 2
+    assert [c.layer for c in second.calls] == [other]
+    assert second.calls[0].cotangents is not None
+    assert first.clock.oracle > 0 == second.clock.oracle
+    assert first.clock.subject > 0 < second.clock.subject

@@ -22,7 +22,7 @@ from gatewise.verify.numbers.arithmetic import ARITHMETICS
 from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import subject_named, subjects
-from gatewise.verify.subjects.called import Called
+from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.protocol import Inputs, SubjectUnavailable
 from real_layers import REAL, by_torch
 
@@ -79,7 +79,7 @@ def run(name, case, arrays):
     """Run an adapter, as a worker does."""
     subject = subject_named(name)
     x, state = inputs(case, subject.convention.family)
-    result = Called.on(subject, case).forward(Inputs(arrays, x, state, None))
+    result = under_test(subject).build(case).forward(Inputs(arrays, x, state, None))
     return {"y": result.y} | {f"final {k}": s for k, s in enumerate(result.final)}
 
 

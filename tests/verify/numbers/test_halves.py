@@ -27,8 +27,6 @@ from gatewise.verify.numbers.arithmetic import (
     FLOAT16,
     FLOAT16_STORED,
     USUAL_DTYPES,
-    arithmetic_of,
-    assuming,
     chosen_dtypes,
 )
 from gatewise.verify.numbers.bounded import Bounded
@@ -196,17 +194,17 @@ def test_sums_kept_in_float32_lie_within_the_narrow_bound(seed, n):
     assert n < 3 or (narrow.bound < wide.bound).all()
 
 
-def test_an_assumption_ends_with_its_block():
-    """Also when the block raises."""
+def test_a_case_carries_the_arithmetic_that_is_assumed():
+    """Every case made of it does, it stays the same case, and no other case is changed by it."""
+    case = Case(1, 2, 3, 4, dtype="float16")
+    narrow = replace(case, assumed=FLOAT16_STORED.name)
 
-    def raising():
-        with assuming("float16", FLOAT16_STORED.name):
-            assert arithmetic_of("float16") is FLOAT16_STORED
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        raising()
-    assert arithmetic_of("float16") is FLOAT16
+    assert replace(narrow, T=2).arithmetic is FLOAT16_STORED
+    assert case.arithmetic is FLOAT16
+    assert narrow == case
+    assert narrow.to_json() == case.to_json()
+    with pytest.raises(ValueError, match="assumed unknown"):
+        Case.from_json('{"T": 1, "B": 1, "D": 1, "H": 1, "assumed": "float32"}')
 
 
 @pytest.mark.parametrize("dtype", HALVES)
