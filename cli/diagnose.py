@@ -64,7 +64,6 @@ def diagnose(
     from ..reports.terminal import tell_diagnosis
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.execution.session import Request
-    from ..verify.runs.verdict import WRONG
 
     request = or_usage(
         lambda: Request.parse(
@@ -80,7 +79,7 @@ def diagnose(
         tell_diagnosis(one)
     for named in request.subjects:
         mine = [v for v in verdicts if v.subject == named.name]
-        if any(v.status in WRONG for v in mine):
+        if any(v.wrong for v in mine):
             continue
         passed = sum(v.status == "passed" for v in mine)
         open_ = [v for v in mine if v.status == "not tested"]

@@ -16,7 +16,6 @@ import click
 from .common import (
     BUDGETS,
     COULD_NOT_RUN,
-    DIFFERS,
     command,
     dtype_option,
     jobs_option,
@@ -97,6 +96,7 @@ def verify(
     FAMILY:* stands for all subjects of a family, 'onnxruntime:*'.
     """
     from ..verify.execution.session import Request
+    from ..verify.runs.status import exit_code
 
     if names and resume:
         raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
@@ -137,7 +137,7 @@ def verify(
         click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
-    _exit(verdicts)
+    sys.exit(exit_code(v.status for v in verdicts))
 
 
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:
@@ -192,13 +192,12 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     from ..reports.terminal import progress, tell_diagnosis
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.runs import run as run_files
-    from ..verify.runs.verdict import WRONG
 
     before = run_files.read(folder).diagnoses
     told = {one.subject for one in before}
     for one in before if not quiet else ():
         tell_diagnosis(one)
-    wrong = {v.subject for v in verdicts if v.status in WRONG} - told
+    wrong = {v.subject for v in verdicts if v.wrong} - told
     left = [named for named in request.subjects if named.name in wrong]
     # finding what explains a failure takes calls that no recording holds
     left = [named for named in left if not named.name.startswith("recording:")]
@@ -232,13 +231,3 @@ def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:
     if failed:
         count = "1 script" if len(failed) == 1 else f"{len(failed)} scripts"
         click.echo(f"the same without gatewise: {count} in {folder / 'scripts'}")
-
-
-def _exit(verdicts: list[Verdict]) -> None:
-    from ..verify.runs.verdict import OPEN, WRONG
-
-    if any(v.status in WRONG for v in verdicts):
-        sys.exit(DIFFERS)
-    passed = any(v.status in ("passed", "known deviation") for v in verdicts)
-    if not passed or any(v.status in OPEN for v in verdicts):
-        sys.exit(COULD_NOT_RUN)

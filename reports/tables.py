@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from ..verify.numbers.arithmetic import ARITHMETICS
 from ..verify.runs.run import Planned
+from ..verify.runs.status import rank
 from ..verify.runs.verdict import Verdict
-from .summary import Entry, rank
+from .summary import Entry
 from .words import printable
 
 

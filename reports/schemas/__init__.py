@@ -23,7 +23,8 @@ from ...verify.recordings import files as files_of_recordings
 from ...verify.runs import run as run_files
 from ...verify.runs.diagnosis import Diagnosis
 from ...verify.runs.records import schema
-from ...verify.runs.verdict import STATUSES, Verdict
+from ...verify.runs.status import STATUSES
+from ...verify.runs.verdict import Verdict
 
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),

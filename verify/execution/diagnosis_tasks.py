@@ -10,7 +10,7 @@ from typing import Any
 from ..diagnosis.examination import diagnose
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
-from ..runs.verdict import WRONG, Verdict
+from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from .isolation import Isolated
 from .tasks import Named
@@ -57,7 +57,7 @@ def diagnoses(
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
     for one in named:
-        wrong = [v for v in verdicts if v.subject == one.name and v.status in WRONG]
+        wrong = [v for v in verdicts if v.subject == one.name and v.wrong]
         if not wrong:
             continue
         dtype = min((v.dtype for v in wrong), key=DTYPES.index)

@@ -201,7 +201,7 @@ class Session:
         if missing := one.options.missing(check_named(task.check).needs):
             return self._about(task.unanswered("not supported", one.options.why(missing)))
         smoke = self.done.get(replace(task, check=SMOKE))
-        if smoke is not None and smoke.status not in ("passed", "failed", "known deviation"):
+        if smoke is not None and not smoke.compared:
             return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
         return None
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from . import provenance
 from . import records as reading
 from .records import RunFileError, typed
-from .verdict import STATUSES, Verdict
+from .status import STATUSES
+from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis

@@ -29,7 +29,7 @@ from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.mutants.held_out import unknown_mistakes
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis
-from gatewise.verify.runs.verdict import WRONG, Verdict
+from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import adapted
 
 SMALL = Case(3, 2, 2, 3)
@@ -39,7 +39,7 @@ UNKNOWN = {m.id: m for m in unknown_mistakes()}
 
 def failing(subject, *checks, dtype="float64"):
     verdicts = [hold(subject, check_named(c), dtype, budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in verdicts if v.status in WRONG]
+    return [v for v in verdicts if v.wrong]
 
 
 @pytest.fixture
