@@ -157,7 +157,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
                 on_plan=advance.plan,
             ):
                 advance(verdict_line(verdict))
-        whole = run_files.read(folder)
+        whole = run_files.read_checks(folder)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
@@ -168,10 +168,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
     if whole.untested:
         stop(f"{folder}: {len(whole.untested)} planned checks have no verdict", COULD_NOT_RUN)
     order = {planned: place for place, planned in enumerate(whole.planned)}
-    return sorted(
-        whole.verdicts,
-        key=lambda v: order[run_files.Planned(v.subject, v.check, v.dtype)],
-    )
+    return sorted(whole.verdicts, key=lambda verdict: order[verdict.planned])
 
 
 def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool) -> None:
@@ -193,18 +190,18 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.runs import run as run_files
 
-    before = run_files.read(folder).diagnoses
+    before = run_files.read_checks(folder).diagnoses
     told = {one.subject for one in before}
     for one in before if not quiet else ():
         tell_diagnosis(one)
     wrong = {v.subject for v in verdicts if v.wrong} - told
-    left = [named for named in request.subjects if named.name in wrong]
+    left = [named for named in request.named if named.name in wrong]
     # finding what explains a failure takes calls that no recording holds
     left = [named for named in left if not named.name.startswith("recording:")]
     try:
         with progress(len(left)) as advance:
             for found in diagnoses(verdicts, left, memory=request.memory):
-                run_files.keep_diagnosis(folder, found.to_json())
+                run_files.append(folder, found)
                 advance(found.subject)
                 if not quiet:
                     tell_diagnosis(found)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ..verify.checks import subject_checks
 from ..verify.checks.location import possible
 from ..verify.numbers.arithmetic import USUAL_DTYPES
-from ..verify.runs.run import Planned, Run
+from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, Outcome, rank
-from ..verify.runs.verdict import Verdict
+from ..verify.runs.verdict import Planned, Verdict
 from ..verify.subjects import family, subjects
 from .combined import own_name
 
@@ -68,7 +68,7 @@ def entries(run: Run) -> tuple[Entry, ...]:
     """Return everything planned or judged, in that order; of several verdicts the worst."""
     found: dict[Planned, Verdict | None] = dict.fromkeys(run.planned)
     for verdict in run.verdicts:
-        key = Planned(verdict.subject, verdict.check, verdict.dtype)
+        key = verdict.planned
         before = found.get(key)
         if before is None or rank(verdict.status) < rank(before.status):
             found[key] = verdict

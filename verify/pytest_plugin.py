@@ -95,7 +95,7 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
 
 
 def _described(request: Request, isolated: Isolated) -> list[Description]:
-    described = [isolated.describe(named, request.patience) for named in request.subjects]
+    described = [isolated.describe(named, request.patience) for named in request.named]
     for one in described:
         if one.status == "unknown":
             raise pytest.UsageError(f"gatewise: {one.problem}")

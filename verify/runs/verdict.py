@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 from .status import STATUSES, Outcome
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One check of one subject in one dtype."""
+
+    subject: str
+    check: str
+    dtype: str
 
 
 @dataclass
@@ -31,7 +43,7 @@ class Verdict:
     status: str = "passed"
     cases: int = 0
     blind_cases: int = 0
-    worst_ratio: float | None = None
+    worst_ratio: Annotated[float, msgspec.Meta(ge=0)] | None = None
     worst: str = ""
     message: str = ""
     place: str = ""
@@ -39,13 +51,18 @@ class Verdict:
     drawn: str = ""
     reproduce: str = ""
     script: str = ""
-    seconds: float = 0.0
-    subject_seconds: float = 0.0
-    oracle_seconds: float = 0.0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    subject_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    oracle_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     version: str = ""
     arithmetic: str = ""
     ran: str = ""
     lacking: str = ""
+
+    @property
+    def planned(self) -> Planned:
+        """What it is about."""
+        return Planned(self.subject, self.check, self.dtype)
 
     @property
     def wrong(self) -> bool:

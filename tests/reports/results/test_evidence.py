@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gatewise.reports.any_run import read
 from gatewise.reports.page import render
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import hold
 from gatewise.verify.recordings.files import INDEX
+from gatewise.verify.runs.run import read
 from gatewise.verify.subjects import subject_named
 
 EVIDENCE = Path(__file__).parents[3] / "reports" / "results" / "evidence"
