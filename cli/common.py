@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-CONFORMS, DIFFERS, COULD_NOT_RUN = 0, 1, 3
+from ..verify.runs import status
+
+CONFORMS, DIFFERS, COULD_NOT_RUN = status.CONFORMS, status.DIFFERS, status.COULD_NOT_RUN
 RUNS = Path("runs")
 BUDGETS = ("quick", "standard", "thorough")
 

@@ -69,8 +69,8 @@ def compare(
 
 def _read(path: Path) -> Run | BenchRun:
     from ..reports import pytest_benchmark
-    from ..reports.any_run import read
     from ..verify.runs.records import RunFileError
+    from ..verify.runs.run import read
 
     try:
         if path.is_file() and path.name != "run.json":

@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,6 @@ def diagnose(
     from ..reports.terminal import tell_diagnosis
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.execution.session import Request
-    from ..verify.runs.verdict import WRONG
 
     request = or_usage(
         lambda: Request.parse(
@@ -73,14 +73,14 @@ def diagnose(
         )
     )  # fmt: skip
     verdicts = _checked(request, jobs)
-    found = list(diagnoses(verdicts, request.subjects, memory=memory))
+    found = list(diagnoses(verdicts, request.named, memory=memory))
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in found], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
     for one in found if not as_json else []:
         tell_diagnosis(one)
-    for named in request.subjects:
+    for named in request.named:
         mine = [v for v in verdicts if v.subject == named.name]
-        if any(v.status in WRONG for v in mine):
+        if any(v.wrong for v in mine):
             continue
         passed = sum(v.status == "passed" for v in mine)
         open_ = [v for v in mine if v.status == "not tested"]

@@ -169,8 +169,7 @@ def _tell(rows: Sequence[Row], folder: Path) -> None:
             row.name,
             row.dtype,
             row.statement,
-            ("killed" if row.killed_by else "SURVIVED") if row.expected
-            else ("CALLED WRONG" if row.killed_by else "passes"),
+            row.verdict,
             ", ".join(row.killed_by),
             str(row.cases or ""),
             f"{row.seconds:.2f}",

@@ -31,10 +31,10 @@ def write_report(
     given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
 ) -> None:
     """Read runs and write what they say; stop with a sentence where that cannot be done."""
-    from ..reports.any_run import newest, read
     from ..reports.folder import everything
     from ..reports.formats import FormatError, written
     from ..verify.runs.records import RunFileError
+    from ..verify.runs.run import newest, read
 
     whole = output.suffix == "" or output.is_dir()
     if whole or output.suffix == ".html":

@@ -16,7 +16,6 @@ import click
 from .common import (
     BUDGETS,
     COULD_NOT_RUN,
-    DIFFERS,
     command,
     dtype_option,
     jobs_option,
@@ -97,6 +96,7 @@ def verify(
     FAMILY:* stands for all subjects of a family, 'onnxruntime:*'.
     """
     from ..verify.execution.session import Request
+    from ..verify.runs.status import exit_code
 
     if names and resume:
         raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
@@ -137,7 +137,7 @@ def verify(
         click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
-    _exit(verdicts)
+    sys.exit(exit_code(v.status for v in verdicts))
 
 
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:
@@ -157,7 +157,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
                 on_plan=advance.plan,
             ):
                 advance(verdict_line(verdict))
-        whole = run_files.read(folder)
+        whole = run_files.read_checks(folder)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
@@ -168,10 +168,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
     if whole.untested:
         stop(f"{folder}: {len(whole.untested)} planned checks have no verdict", COULD_NOT_RUN)
     order = {planned: place for place, planned in enumerate(whole.planned)}
-    return sorted(
-        whole.verdicts,
-        key=lambda v: order[run_files.Planned(v.subject, v.check, v.dtype)],
-    )
+    return sorted(whole.verdicts, key=lambda verdict: order[verdict.planned])
 
 
 def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool) -> None:
@@ -191,14 +188,13 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     """Look for mistakes that explain the failures; what is found is kept with the run."""
     from ..reports.terminal import progress, tell_diagnosis
     from ..verify.runs import run as run_files
-    from ..verify.runs.verdict import WRONG
 
-    before = run_files.read(folder).diagnoses
+    before = run_files.read_checks(folder).diagnoses
     told = {one.subject for one in before}
     for one in before if not quiet else ():
         tell_diagnosis(one)
-    wrong = {v.subject for v in verdicts if v.status in WRONG} - told
-    left = [named for named in request.subjects if named.name in wrong]
+    wrong = {v.subject for v in verdicts if v.wrong} - told
+    left = [named for named in request.named if named.name in wrong]
     # finding what explains a failure takes calls that no recording holds
     left = [named for named in left if not named.name.startswith("recording:")]
     if not left:
@@ -208,7 +204,7 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     try:
         with progress(len(left)) as advance:
             for found in diagnoses(verdicts, left, memory=request.memory):
-                run_files.keep_diagnosis(folder, found.to_json())
+                run_files.append(folder, found)
                 advance(found.subject)
                 if not quiet:
                     tell_diagnosis(found)
@@ -235,13 +231,3 @@ def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:
     if failed:
         count = "1 script" if len(failed) == 1 else f"{len(failed)} scripts"
         click.echo(f"the same without gatewise: {count} in {folder / 'scripts'}")
-
-
-def _exit(verdicts: list[Verdict]) -> None:
-    from ..verify.runs.verdict import OPEN, WRONG
-
-    if any(v.status in WRONG for v in verdicts):
-        sys.exit(DIFFERS)
-    passed = any(v.status in ("passed", "known deviation") for v in verdicts)
-    if not passed or any(v.status in OPEN for v in verdicts):
-        sys.exit(COULD_NOT_RUN)

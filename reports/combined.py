@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..verify.runs.run import Planned, Run
+from ..verify.runs.run import Run
+from ..verify.runs.verdict import Planned
 
 _MARK = re.compile(r" \(run \d+\)$")
 

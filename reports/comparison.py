@@ -12,6 +12,7 @@ from ..bench.run import BenchRun
 from ..bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER, decide
 from ..bench.timing.significance import medians
 from ..verify.runs.run import Run
+from ..verify.runs.status import rank
 from . import summary
 from . import words as wording
 
@@ -109,7 +110,7 @@ def _verdicts(a: Run, b: Run) -> Iterator[Change | str]:
             assert there is not None  # noqa: S101 - one of the two has it
             yield _appeared(one is None, "check", what, there.status)
         elif one.status != other.status:
-            worse = summary.rank(other.status) < summary.rank(one.status)
+            worse = rank(other.status) < rank(one.status)
             yield Change(WORSE if worse else BETTER, "check", what, one.status, other.status)
         else:
             yield _error(what, one.ratio, other.ratio)

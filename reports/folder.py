@@ -7,13 +7,12 @@ from pathlib import Path
 
 from ..bench.run import BenchRun
 from ..verify.runs.run import Run
-from ..verify.runs.verdict import STATUSES
-from . import benches, figures, summary, tables
+from . import benches, figures, summary
 from . import combined as together
 from . import words as wording
 from .formats import written
-from .markdown import MARKS, code, grid, plain
-from .section import Cell, Figure
+from .markdown import code, plain, tallies
+from .section import Figure
 from .sections import sections
 
 FORMS = {
@@ -94,13 +93,7 @@ def _found(held: Sequence[Run]) -> Iterator[str]:
         return
     rows = summary.entries(together.together(held))
     yield f"# {plain(summary.headline(rows).text)}"
-    counted = tables.tallies(rows)
-    there = [s for s in STATUSES if any(s in each.count for each in counted)]
-    body: list[tuple[Cell, ...]] = [
-        (each.name, each.version, *(each.count.get(s, 0) for s in there)) for each in counted
-    ]
-    headings = ("subject", "version", *(f"{MARKS[s]} {s}" for s in there))
-    yield grid(headings, body, range(2, len(headings)))
+    yield tallies(rows)
 
 
 def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:

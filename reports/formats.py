@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..bench.run import BenchRun
 from ..verify.runs.run import Run
-from ..verify.runs.verdict import WRONG, Verdict
+from ..verify.runs.status import TONES
+from ..verify.runs.verdict import Verdict
 from . import combined as together
 from . import summary
 from .comparison import Comparison
@@ -91,20 +92,17 @@ def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
 # A run in one word, in the form that shields.io's endpoint badges read.
 
 
-COLOURS = {"conforms": "brightgreen", "differs": "red", "incomplete": "lightgrey"}
-
-
 def badge(runs: Sequence[Run]) -> str:
     """Return the badge as JSON (https://shields.io/badges/endpoint-badge, schema version 1)."""
     rows = summary.entries(together.together(runs))
     tone = summary.headline(rows).tone
     passed = sum(row.status == "passed" for row in rows)
-    wrong = sum(row.status in WRONG for row in rows)
+    wrong = sum(row.wrong for row in rows)
     said = {
         "conforms": f"conforms, {passed} passed",
         "differs": f"{wrong} of {len(rows)} fail",
         "incomplete": f"incomplete, {passed} passed" if passed else "not tested",
     }[tone]
     return json.dumps(
-        {"schemaVersion": 1, "label": "gatewise", "message": said, "color": COLOURS[tone]}
+        {"schemaVersion": 1, "label": "gatewise", "message": said, "color": TONES[tone].colour}
     )

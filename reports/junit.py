@@ -8,11 +8,13 @@ suites need what no verdict has: a host name, output and errors.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from ..verify.runs.verdict import OPEN, WRONG, Verdict
+from ..verify.runs.status import STATUSES, Outcome
+from ..verify.runs.verdict import Verdict
 from . import words as wording
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -61,14 +63,12 @@ def _time(created: str) -> dict[str, str]:
 
 
 def _counts(own: Sequence[Verdict]) -> dict[str, str]:
-    failures = sum(v.status in WRONG for v in own)
-    errors = sum(v.status in OPEN for v in own)
-    skipped = len(own) - failures - errors - sum(v.status == "passed" for v in own)
+    count = Counter(STATUSES[v.status].outcome for v in own)
     return {
         "tests": str(len(own)),
-        "failures": str(failures),
-        "errors": str(errors),
-        "skipped": str(skipped),
+        "failures": str(count[Outcome.WRONG]),
+        "errors": str(count[Outcome.OPEN]),
+        "skipped": str(count[Outcome.ACCEPTED]),
         "time": _seconds(sum(v.seconds for v in own)),
     }
 
@@ -88,11 +88,11 @@ def _add(suite: ET.Element, v: Verdict) -> None:
         name=_text(f"{v.check}[{v.dtype}]"),
         time=_seconds(v.seconds),
     )
-    if v.status == "passed":
+    outcome = STATUSES[v.status].outcome
+    if outcome is Outcome.RIGHT:
         return
-    kind = "failure" if v.status in WRONG else "error" if v.status in OPEN else "skipped"
-    entry = ET.SubElement(case, kind, message=_text(f"{v.status}: {v.message}"))
-    if kind != "skipped":  # in Ant's format that has a message alone
+    entry = ET.SubElement(case, outcome.value, message=_text(f"{v.status}: {v.message}"))
+    if outcome is not Outcome.ACCEPTED:  # in Ant's format that has a message alone
         entry.set("type", v.status)
         entry.text = _text("\n".join(filter(None, (v.statement, v.place, v.reproduce))))
 

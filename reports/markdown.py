@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..bench.run import BenchRun
 from ..verify.runs.run import Run
-from ..verify.runs.verdict import STATUSES, WRONG
+from ..verify.runs.status import STATUSES, TONES, shown
 from . import combined as together
 from . import summary, tables
 from . import terminal as telling
@@ -20,11 +20,6 @@ LIMIT = 60_000
 
 FAILURES = 20
 """Failures that are told; the others are counted."""
-
-MARKS = {"passed": "✅", "known deviation": "☑️", "not supported": "➖", "fallback": "↩️",
-         "blind": "🕶️",
-         "not tested": "⚪", "failed": "❌", "crashed": "💥", "timeout": "⌛"}  # fmt: skip
-TONES = {"conforms": "✅", "differs": "❌", "incomplete": "⚪"}
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^(?:[#+\-=]|\d+(?=[.)]))")
 """What begins emphasis, code, a link, a cell or mathematics; and, first on a line, a block."""
@@ -94,34 +89,36 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
     run = together.together(runs)
     rows = summary.entries(run)
     headline = summary.headline(rows)
-    yield f"# {TONES[headline.tone]} gatewise: {plain(headline.text)}"
+    yield f"# {TONES[headline.tone].emoji} gatewise: {plain(headline.text)}"
     for found in run.diagnoses:
         yield code("\n".join(telling.lines(found)).strip("\n"))
-    failures = [row for row in rows if row.status in WRONG]
+    failures = [row for row in rows if row.wrong]
     for row in failures[:FAILURES]:
         yield _failure(row)
     if len(failures) > FAILURES:
         yield f"_And {len(failures) - FAILURES} more failures._"
-    yield _tallies(rows)
+    yield tallies(rows)
 
 
 def _failure(row: summary.Entry) -> str:
     p, verdict = row.planned, row.verdict
     assert verdict is not None  # noqa: S101 - it failed
     size = f", {wording.shown(row.ratio)} times its bound" if row.ratio else ""
-    lines = [f"**{MARKS[row.status]} {plain(p.subject)} {plain(p.check)} {plain(p.dtype)}**: "
-             f"{row.status}{size}", "", plain(verdict.message)]  # fmt: skip
+    place = f"{plain(p.subject)} {plain(p.check)} {plain(p.dtype)}"
+    emoji = STATUSES[row.status].emoji
+    lines = [f"**{emoji} {place}**: {row.status}{size}", "", plain(verdict.message)]
     if verdict.reproduce:
         lines += ["", code(verdict.reproduce)]
     return "\n".join(lines)
 
 
-def _tallies(rows: Sequence[summary.Entry]) -> str:
-    found = tables.tallies(rows)
-    there = [s for s in STATUSES if any(s in each.count for each in found)]
-    headings = ("subject", "version", *(f"{MARKS[s]} {s}" for s in there))
+def tallies(rows: Sequence[summary.Entry]) -> str:
+    """Return a table of each subject's statuses, counted."""
+    counted = tables.tallies(rows)
+    there = shown(name for each in counted for name in each.count)
+    headings = ("subject", "version", *(f"{s.emoji} {s.name}" for s in there))
     body: list[tuple[Cell, ...]] = [
-        (t.name, t.version, *(t.count.get(s, 0) for s in there)) for t in found
+        (t.name, t.version, *(t.count.get(s.name, 0) for s in there)) for t in counted
     ]
     return grid(headings, body, range(2, len(headings)))
 

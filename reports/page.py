@@ -15,7 +15,7 @@ from ..reference.documents import TITLES, examples
 from ..verify.proofs import proofs
 from ..verify.proofs.coverage import Coverage, coverage
 from ..verify.runs.run import Run
-from ..verify.runs.verdict import WRONG
+from ..verify.runs.status import STATUSES, TONES, Outcome, Status, shown
 from . import benches, conventions, figures, summary, tables
 from . import combined as together
 from . import words as wording
@@ -23,24 +23,11 @@ from .benches import as_link
 from .section import Section
 from .typeset import mathml
 
-MARKS = {
-    "passed": "✓",
-    "failed": "✕",
-    "crashed": "‼",
-    "timeout": "◔",
-    "not tested": "○",
-    "fallback": "↩",
-    "blind": "◌",
-    "known deviation": "≈",
-    "not supported": "–",
-}
 CHOICES = 24
 """Dtypes and cells by which the table can be filtered."""
 
 LISTED = 3000
 """Results up to which a page lists them in numbers; it has all of them as a file, anyway."""
-
-TONES = {"conforms": "✓", "differs": "✕", "incomplete": "○", "measured": "◷"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +98,7 @@ def _shared(
         "all_runs": runs,
         "benches": parts,
         "interactive": benches.interactive(parts),
-        "marks": MARKS,
+        "statuses": STATUSES,
         "tones": TONES,
         "colours": wording.COLOURS,
     }
@@ -119,9 +106,7 @@ def _shared(
 
 def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
     """Return what a page without verdicts says."""
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("failures", "untested", "fallback", "blind", "not_planned", "ran"), ()
-    )
+    nothing: dict[str, Any] = dict.fromkeys(("failures", "open", "accepted", "not_planned"), ())
     return {"run": None, "headline": headline, **nothing}
 
 
@@ -139,16 +124,13 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "headline": summary.headline(rows),
         "subjects": summary.names(rows),
         "closest": summary.closest(rows),
-        "failures": [row for row in rows if row.status in WRONG],
-        "deviations": summary.gaps(rows, "known deviation"),
-        "unsupported": summary.gaps(rows, "not supported"),
-        "untested": summary.gaps(rows, "not tested"),
-        "fallback": summary.gaps(rows, "fallback"),
-        "blind": summary.gaps(rows, "blind"),
+        "failures": [row for row in rows if row.wrong],
+        "open": _gaps(rows, Outcome.OPEN),
+        "accepted": _gaps(rows, Outcome.ACCEPTED),
         "not_planned": summary.not_planned(rows),
         "grid": grid,
         "choices": [*filter(None, dict.fromkeys([*dtypes, *cells]))],
-        "states": [s for s in MARKS if any(row.status == s for row in rows)],
+        "states": shown(row.status for row in rows),
         "tallies": tables.tallies(rows),
         "ran": tables.ran(rows),
         "by_check": tables.by_check(rows),
@@ -162,6 +144,14 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "examples": examples(),
         "titles": TITLES,
     }
+
+
+def _gaps(
+    rows: Sequence[summary.Entry], outcome: Outcome
+) -> list[tuple[Status, tuple[summary.Gap, ...]]]:
+    """Return the statuses with this outcome that are there, each with what has it."""
+    there = [s for s in STATUSES.values() if s.outcome is outcome]
+    return [(s, gaps) for s in there if (gaps := summary.gaps(rows, s.name))]
 
 
 def _equation_rows(rows: tuple[summary.Entry, ...]) -> tuple[EquationRow, ...]:
@@ -179,10 +169,17 @@ def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
 
 
 def _css() -> str:
-    """Return the style, with rules for checkboxes that hide columns, and for colours of data."""
+    """Return the style, with rules for checkboxes that hide, and for colours of data."""
     text = files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8")
     hidden = "#conformance:has(#show-{0}:not(:checked)) .of-{0} {{ visibility: collapse; }}"
+    for outcome in Outcome:
+        slugs = ", ".join(f".{s.slug}" for s in STATUSES.values() if s.outcome is outcome)
+        text = text.replace(f".grid .{outcome.name.lower()} ", f".grid :is({slugs}) ")
     columns = (hidden.format(number) for number in range(CHOICES))
+    cells = (
+        f"#conformance:has(#show-{s.slug}:not(:checked)) .grid .{s.slug} {{ visibility: hidden; }}"
+        for s in STATUSES.values()
+    )
     pairs = zip(figures.PALETTE, figures.ON_DARK, strict=True)
     dark = (
         f'  .chart [{what}="{light}"] {{ {what}: {lighter}; }}'
@@ -190,4 +187,4 @@ def _css() -> str:
         for what in ("fill", "stroke")
     )
     scheme = "@media screen and (prefers-color-scheme: dark) {"
-    return "\n".join([text, *columns, scheme, *dark, "}"])
+    return "\n".join([text, *cells, *columns, scheme, *dark, "}"])

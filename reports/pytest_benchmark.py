@@ -18,6 +18,7 @@ def read(path: Path) -> BenchRun:
     rows = tuple(_row(path, each) for each in reading.field(path, value, "benchmarks", list))
     about = reading.field(path, value, "machine_info", dict)
     return BenchRun(
+        schema="",
         kind=KIND,
         command=f"pytest --benchmark-json={path.name}",
         created=reading.field(path, value, "datetime", str),

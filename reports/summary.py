@@ -9,17 +9,11 @@ from dataclasses import dataclass
 from ..verify.checks import subject_checks
 from ..verify.checks.location import possible
 from ..verify.numbers.arithmetic import USUAL_DTYPES
-from ..verify.runs.run import Planned, Run
-from ..verify.runs.verdict import WRONG, Verdict
+from ..verify.runs.run import Run
+from ..verify.runs.status import STATUSES, Outcome, rank
+from ..verify.runs.verdict import Planned, Verdict
 from ..verify.subjects import adapter, family
 from .combined import own_name
-
-WORST_FIRST = (
-    *("failed", "crashed", "timeout", "not tested", "fallback", "blind"),
-    *("known deviation", "not supported", "passed"),
-)
-FINE = ("passed", "known deviation", "not supported")
-"""What a conforming run may consist of."""
 
 FEW = 8
 """How many subjects a headline names one by one."""
@@ -39,6 +33,11 @@ class Entry:
     def status(self) -> str:
         """The verdict's status; without a verdict it is not tested."""
         return self.verdict.status if self.verdict else "not tested"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the subject does not conform by it."""
+        return self.verdict is not None and self.verdict.wrong
 
     @property
     def ratio(self) -> float | None:
@@ -69,7 +68,7 @@ def entries(run: Run) -> tuple[Entry, ...]:
     """Return everything planned or judged, in that order; of several verdicts the worst."""
     found: dict[Planned, Verdict | None] = dict.fromkeys(run.planned)
     for verdict in run.verdicts:
-        key = Planned(verdict.subject, verdict.check, verdict.dtype)
+        key = verdict.planned
         before = found.get(key)
         if before is None or rank(verdict.status) < rank(before.status):
             found[key] = verdict
@@ -85,11 +84,6 @@ def names(rows: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(f"{of} ({count})" for of, count in Counter(map(family, found)).items())
 
 
-def rank(status: str) -> int:
-    """Return a status's place, the worst first."""
-    return WORST_FIRST.index(status)
-
-
 @dataclass(frozen=True)
 class Headline:
     """The verdict in one line; ``tone`` is conforms, differs, incomplete or measured."""
@@ -101,35 +95,26 @@ class Headline:
 def headline(rows: Sequence[Entry]) -> Headline:
     """Say what passed, what failed and what was not tested, all in one line."""
     count = Counter(row.status for row in rows)
+    there = [status for name, status in STATUSES.items() if count[name]]
     total, passed, beyond = len(rows), count["passed"], len(left_out(rows))
     checks = "1 check" if total == 1 else f"{total} checks"
     if count["not tested"] == total:
         plan = f"{checks} planned, none run" if total else "the run planned nothing"
         return Headline("incomplete", f"Nothing was tested: {plan}.")
-    unplanned = _phrase(beyond, "not planned", "more ")
-    fine = [_phrase(count[status], status) for status in FINE[1:] if count[status]]
-    if passed and all(status in FINE for status in count):
+    unplanned = f"{beyond} more {'was' if beyond == 1 else 'were'} not planned"
+    accepted = [s.counted(count[s.name]) for s in there if s.outcome is Outcome.ACCEPTED]
+    odd = [s for s in there if s.outcome in (Outcome.WRONG, Outcome.OPEN)]
+    if passed and not odd:
         rest = unplanned if beyond else "nothing planned was left untested"
-        return Headline("conforms", f"{'; '.join([f'{passed} of {checks} pass', *fine, rest])}.")
-    odd = [s for s in WORST_FIRST if s not in FINE and count[s]]
+        parts = [f"{passed} of {checks} pass", *accepted, rest]
+        return Headline("conforms", f"{'; '.join(parts)}.")
     if not odd:
-        return Headline("incomplete", f"Nothing was tested: {_listed(fine)} of {checks}.")
-    parts = [_phrase(count[status], status) for status in odd]
+        return Headline("incomplete", f"Nothing was tested: {_listed(accepted)} of {checks}.")
+    parts = [status.counted(count[status.name]) for status in odd]
     parts[0] = parts[0].replace(" ", f" of {checks} ", 1)
-    tone = "differs" if any(count[status] for status in WRONG) else "incomplete"
-    endings = [f"{passed} passed", *fine, *([unplanned] if beyond else [])]
+    tone = "differs" if any(s.outcome is Outcome.WRONG for s in odd) else "incomplete"
+    endings = [f"{passed} passed", *accepted, *([unplanned] if beyond else [])]
     return Headline(tone, f"{_listed(parts)}; {', '.join(endings)}.")
-
-
-def _phrase(count: int, status: str, noun: str = "") -> str:
-    if status == "timeout":
-        return f"{count} {noun}timed out"
-    if status == "known deviation":
-        return f"{count} {noun}known deviation{'s' if count != 1 else ''}"
-    if status == "fallback":
-        return f"{count} {noun}ran something else"
-    verb = "" if status in WRONG else "was " if count == 1 else "were "
-    return f"{count} {noun}{verb}{status}"
 
 
 def _listed(words: Sequence[str]) -> str:

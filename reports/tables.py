@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..verify.numbers.arithmetic import ARITHMETICS
-from ..verify.runs.run import Planned
-from ..verify.runs.verdict import Verdict
-from .summary import Entry, rank
+from ..verify.runs.status import rank
+from ..verify.runs.verdict import Planned, Verdict
+from .summary import Entry
 from .words import printable
 
 

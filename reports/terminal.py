@@ -22,19 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..verify.runs.diagnosis import Diagnosis, Explanation
+from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import Verdict
-
-STYLES = {
-    "passed": "green",
-    "failed": "bold red",
-    "crashed": "bold red",
-    "timeout": "bold red",
-    "fallback": "bold yellow",
-    "blind": "yellow",
-    "known deviation": "yellow",
-    "not supported": "dim",
-    "not tested": "bold yellow",
-}
 
 FEW = 4
 """Checks that are listed where all have the same reason."""
@@ -106,9 +95,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 def _cell(v: Verdict | None) -> Text:
     if v is None:
         return Text("")
-    if v.status == "passed":
-        return Text("ok" if not v.worst_ratio else f"{v.worst_ratio:.2g}", style="green")
-    return Text(v.status, style=STYLES[v.status])
+    status = STATUSES[v.status]
+    words = f"{v.worst_ratio:.2g}" if v.worst_ratio else "ok"
+    return Text(words if status.outcome is Outcome.RIGHT else v.status, style=status.style)
 
 
 def _long_table(verdicts: Sequence[Verdict]) -> Table:
@@ -119,7 +108,7 @@ def _long_table(verdicts: Sequence[Verdict]) -> Table:
     for v in verdicts:
         ratio = "" if v.worst_ratio is None else f"{v.worst_ratio:.3g}"
         sharp = f"{v.cases - v.blind_cases} of {v.cases}"
-        status = Text(v.status, style=STYLES[v.status])
+        status = Text(v.status, style=STATUSES[v.status].style)
         table.add_row(Text(v.subject), v.check, v.dtype, status, sharp, ratio, Text(v.worst))
     return table
 
@@ -127,7 +116,7 @@ def _long_table(verdicts: Sequence[Verdict]) -> Table:
 def counts(verdicts: Sequence[Verdict]) -> str:
     """Return how many verdicts there are of each status, the passed first."""
     found = Counter(v.status for v in verdicts)
-    return ", ".join(f"{found[status]} {status}" for status in STYLES if found[status])
+    return ", ".join(f"{found[status.name]} {status.name}" for status in shown(found))
 
 
 def profile(verdicts: Sequence[Verdict]) -> str:
@@ -149,7 +138,7 @@ def tell_failures(verdicts: Sequence[Verdict]) -> None:
     for subject in dict.fromkeys(v.subject for v in verdicts):
         told: dict[tuple[str, str], list[Verdict]] = {}
         for v in verdicts:
-            if v.subject == subject and v.status not in ("passed", "not supported"):
+            if v.subject == subject and STATUSES[v.status].explained:
                 key = v.message if v.status == "not tested" else v.check
                 told.setdefault((v.status, key), []).append(v)
         for number, alike in enumerate(told.values()):

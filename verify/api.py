@@ -28,12 +28,11 @@ from .execution.isolation import MEMORY, Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
-from .runs.verdict import WRONG, Verdict
+from .runs.status import CONFORMS, exit_code
+from .runs.verdict import Verdict
 from .subjects import adapted, subject_named
 from .subjects.loader import UnknownSubject
 from .subjects.protocol import Subject
-
-FINE = ("passed", "not supported")
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,8 +42,7 @@ class Outcome:
     verdicts: tuple[Verdict, ...]
 
     def __bool__(self) -> bool:
-        statuses = {v.status for v in self.verdicts}
-        return "passed" in statuses and statuses <= set(FINE)
+        return exit_code(v.status for v in self.verdicts) == CONFORMS
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -52,12 +50,12 @@ class Outcome:
     @property
     def wrong(self) -> tuple[Verdict, ...]:
         """The verdicts by which the subject does not conform."""
-        return tuple(v for v in self.verdicts if v.status in WRONG)
+        return tuple(v for v in self.verdicts if v.wrong)
 
     def __str__(self) -> str:
         told: dict[str, Verdict] = {}  # a layer that does not run says so once
         for v in self.verdicts:
-            if v.status not in FINE:
+            if v.wrong or v.open:
                 key = v.status if v.status == "not tested" else f"{v.check} {v.dtype}: {v.status}"
                 told.setdefault(key, v)
         lines = [f"{key}: {v.message}" for key, v in told.items()]

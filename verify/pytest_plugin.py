@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .runs.status import STATUSES, Outcome
+
 if TYPE_CHECKING:
     from .execution.isolation import Isolated
     from .execution.session import Request
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from .runs.verdict import Verdict
 
 Verdicts = Callable[["Task"], "Verdict"]
-
-RUNS = ("passed", "failed", "known deviation")
-"""What a smoke check says of a layer that can be held to the other checks."""
 
 UNABLE = "the layer does not run: "
 
@@ -96,7 +95,7 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
 
 
 def _described(request: Request, isolated: Isolated) -> list[Description]:
-    described = [isolated.describe(named, request.patience) for named in request.subjects]
+    described = [isolated.describe(named, request.patience) for named in request.named]
     for one in described:
         if one.status == "unknown":
             raise pytest.UsageError(f"gatewise: {one.problem}")
@@ -126,7 +125,7 @@ def _lazily(hold: Verdicts) -> Verdicts:
         if task.check == SMOKE:
             return hold(task)
         smoke = verdict(replace(task, check=SMOKE))
-        if smoke.status not in RUNS:
+        if not smoke.compared:
             why = smoke.message.removeprefix(UNABLE)
             return task.unanswered("not tested", f"{UNABLE}{why}")
         return hold(task)
@@ -176,9 +175,10 @@ class CheckItem(pytest.Item):
         verdict = self.parent.verdict(self.task)
         if verdict.worst_ratio is not None:
             self.user_properties.append(("error/bound", verdict.worst_ratio))
-        if verdict.status == "not supported":
+        outcome = STATUSES[verdict.status].outcome
+        if outcome is Outcome.ACCEPTED:
             raise pytest.skip.Exception(verdict.message, _use_item_location=True)
-        if verdict.status != "passed":
+        if outcome is not Outcome.RIGHT:
             raise NotShown(verdict)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -286,6 +286,6 @@ class Pending:
         """Return the verdict; skip the test that asks for what the layer does not offer."""
         __tracebackhide__ = True
         verdict = self.verdicts(self.task)
-        if verdict.status == "not supported":
+        if STATUSES[verdict.status].outcome is Outcome.ACCEPTED:
             raise pytest.skip.Exception(verdict.message, _use_item_location=True)
         return verdict

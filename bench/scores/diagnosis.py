@@ -26,7 +26,7 @@ from ...verify.cases.case import Case
 from ...verify.cases.simplification import PLAIN
 from ...verify.checks import check_named, subject_checks
 from ...verify.diagnosis.examination import diagnose
-from ...verify.diagnosis.location import WORDS, Location
+from ...verify.diagnosis.location import WORDS
 from ...verify.execution.diagnosis_tasks import diagnoses
 from ...verify.execution.isolation import Isolated
 from ...verify.execution.judge import BUDGETS, hold
@@ -35,9 +35,9 @@ from ...verify.mutants import Mutant, mutant_subject, mutants
 from ...verify.mutants.catalogue import MutantSubject
 from ...verify.mutants.held_out import unknown_mistakes
 from ...verify.mutants.workshop import Workshop
-from ...verify.runs.diagnosis import Diagnosis
+from ...verify.runs.diagnosis import Diagnosis, Location
 from ...verify.runs.provenance import machine, versions
-from ...verify.runs.verdict import WRONG, Verdict
+from ...verify.runs.verdict import Verdict
 from ...verify.subjects.protocol import Subject
 from .true_location import RICH, differs, part
 
@@ -114,7 +114,7 @@ def _failing(subject: MutantSubject, checks: Sequence[str], dtype: str) -> list[
     for check in map(check_named, checks):
         if not subject.options.missing(check.needs):
             found.append(hold(subject, check, dtype))
-    return [v for v in found if v.status in WRONG]
+    return [v for v in found if v.wrong]
 
 
 def _in_a_process(mutant: Mutant, subject: MutantSubject) -> Diagnosis:
@@ -222,7 +222,7 @@ def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
     ]  # fmt: skip
     for budget in ("quick", "standard"):
         held = (hold(subject, check, dtype, budget=BUDGETS[budget]) for check in concerned)
-        found = [verdict for verdict in held if verdict.status in WRONG and verdict.case]
+        found = [verdict for verdict in held if verdict.wrong and verdict.case]
         if found:
             return found
     return []

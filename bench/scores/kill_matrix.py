@@ -12,7 +12,7 @@ from ...verify.checks import subject_checks
 from ...verify.execution.executors import Here
 from ...verify.execution.tasks import Named, Task
 from ...verify.mutants import Mutant, equivalences, mutant_subject, mutants
-from ...verify.runs.verdict import WRONG, Verdict
+from ...verify.runs.verdict import Verdict
 from .. import run
 from ..run import BenchRun, from_json
 
@@ -105,6 +105,13 @@ class Row:
         return bool(self.killed_by) == bool(self.expected)
 
     @property
+    def verdict(self) -> str:
+        """The same in a word; in capitals where it is not as it should be."""
+        if self.expected:
+            return "killed" if self.right else "SURVIVED"
+        return "passes" if self.right else "CALLED WRONG"
+
+    @property
     def id(self) -> str:
         """What a run calls it."""
         return f"{self.name} {self.dtype}"
@@ -175,7 +182,7 @@ def blank_rows(chosen: Sequence[Mutant]) -> list[Row]:
 def _note(row: Row, verdict: Verdict) -> None:
     row.tried[verdict.check] = verdict.status
     row.seconds = round(row.seconds + verdict.seconds, 3)
-    if verdict.status in WRONG:
+    if verdict.wrong:
         if not row.killed_by:
             row.cases, row.message = verdict.cases, verdict.message
         row.killed_by.append(verdict.check)

@@ -11,7 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ...bench import run as bench_run
 from ...bench.claims.ledger import Row as ClaimRow
 from ...bench.decay.rows import KINDS
 from ...bench.ladder.measuring import Row as LadderRow
@@ -23,7 +22,8 @@ from ...verify.recordings import files as files_of_recordings
 from ...verify.runs import run as run_files
 from ...verify.runs.diagnosis import Diagnosis
 from ...verify.runs.records import schema
-from ...verify.runs.verdict import STATUSES, Verdict
+from ...verify.runs.status import STATUSES
+from ...verify.runs.verdict import Verdict
 
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),
@@ -43,14 +43,14 @@ def made() -> dict[str, dict[str, Any]]:
     verdict["properties"]["status"] = {"enum": list(STATUSES)}
     verdict["required"] = list(verdict["properties"])
     found = {
-        "run": _header(run_files.Header, run_files.SCHEMA),
+        "run": _header(run_files.CheckHeader, run_files.SCHEMA),
         "verdict": verdict,
         "diagnosis": schema(Diagnosis),
         "recording": _header(files_of_recordings.Recording, files_of_recordings.SCHEMA),
-        "bench": _header(bench_run.Header, bench_run.SCHEMA),
+        "bench": _header(run_files.BenchHeader, run_files.BENCH_SCHEMA),
         "row": _row({}),
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
-        **{f"row-{kind}": {"anyOf": [schema(row) for row in rows]} for kind, rows in ROWS.items()},
+        **{f"row-{kind}": schema(*rows) for kind, rows in ROWS.items()},
     }
     return {name: {"$schema": DRAFT, **one} for name, one in found.items()}
 

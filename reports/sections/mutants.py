@@ -10,12 +10,6 @@ from ...bench.run import BenchRun
 from ...bench.scores.kill_matrix import Row, rows
 from ..section import Figure, Section, Table
 
-WORDS = {
-    (True, True): "killed", (True, False): "SURVIVED",
-    (False, False): "passes", (False, True): "CALLED WRONG",
-}  # fmt: skip
-"""By whether it is wrong, and whether a check failed it."""
-
 
 def section(runs: Sequence[BenchRun]) -> Section:
     """Return how many planted errors were caught, by what, and every one that was not."""
@@ -69,7 +63,7 @@ def _table(title: str, found: Sequence[Row]) -> Table:
         title,
         ("layer", "dtype", "what is wrong with it", "", "by", "cases", "seconds", "as in"),
         tuple(
-            (row.name, row.dtype, row.statement, WORDS[bool(row.expected), bool(row.killed_by)],
+            (row.name, row.dtype, row.statement, row.verdict,
              ", ".join(row.killed_by), row.cases or None, row.seconds, row.models)
             for row in found
         ),

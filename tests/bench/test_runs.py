@@ -81,10 +81,10 @@ def test_another_plan_is_not_gone_on_with(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": "gatewise.bench/9"}, "expected schema gatewise.bench/1"),
+        ({"schema": "gatewise.bench/9"}, "expected schema .* gatewise.bench/1"),
         ({"planned": [1]}, r"planned\[0\]: expected str"),
-        ({"settings": 3}, "settings: expected dict"),
-        ({"machine": {"cores": 2}}, "machine.cores: expected str"),
+        ({"settings": 3}, "settings: expected object, got int"),
+        ({"machine": {"cores": 2}}, r"machine\[...\]: expected str, got int"),
     ],
 )
 def test_a_header_that_is_not_one_is_refused(tmp_path, change, words):
@@ -127,11 +127,11 @@ def test_rows_are_typed():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"samples": [1, "2"]}, r"samples\[1\]: expected float, got '2'"),
+        ({"samples": [1, "2"]}, r"samples\[1\]: expected float, got str"),
         ({"samples": 3}, "samples: expected"),
-        ({"inner": {"name": "x"}}, "inner: size is missing"),
-        ({"inner": {"name": "x", "size": True}}, "inner: size: expected float, got True"),
-        ({"rate": 1e999}, "rate: expected float, got inf"),
+        ({"inner": {"name": "x"}}, "inner: object missing required field size"),
+        ({"inner": {"name": "x", "size": True}}, "inner.size: expected float, got bool"),
+        ({"rate": 1e999}, "rate: expected a finite number, got inf"),
         ({"more": 1}, "unknown fields: more"),
     ],
 )

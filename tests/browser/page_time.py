@@ -6,6 +6,7 @@ machine's own. ``nox -s browser`` runs it after the tests.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -98,7 +99,7 @@ def main() -> None:
         print("100 000 verdicts")
         many, kept = big(500, 67), Path(folder) / "run"
         run_files.start(kept, command="c", seed=0, budget="quick", planned=list(many.planned))
-        lines = (run_files.json.dumps(vars(v)) + "\n" for v in many.verdicts)
+        lines = (json.dumps(vars(v)) + "\n" for v in many.verdicts)
         (kept / "verdicts.jsonl").write_text("".join(lines), encoding="utf-8")
         many = took("read", lambda: run_files.read(kept))
     page = took("HTML", lambda: render(many))

@@ -14,11 +14,10 @@ axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
 )
 
-from gatewise.bench.run import BenchRun
 from gatewise.reports.page import render
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 from gatewise.verify.runs.run import Planned
-from made_runs import failure, run, verdict
+from made_runs import bench_run, failure, run, verdict
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = os.environ.get("GATEWISE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -41,10 +40,7 @@ def memory_run():
          "seconds": 1.0}
         for cell in ("rnn", "lstm") for lag in (8, 24, 64)
     )  # fmt: skip
-    return BenchRun(
-        "memory", "gatewise bench memory", "2026-01-02T03:04:05Z", 0, {"gatewise": "0.1"},
-        {"cores": "2"}, "", {"lags": [8, 24, 64]}, tuple(row["id"] for row in rows), rows,
-    )  # fmt: skip
+    return bench_run("memory", *rows, lags=[8, 24, 64])
 
 
 def held_run():

@@ -191,8 +191,7 @@ def test_a_request_has_all_of_a_family():
     """Verify and diagnose read names in the same way; a run keeps the names, not the pattern."""
     request = Request.parse(["haiku:*"], budget="quick")
 
-    assert [named.name for named in request.subjects] == ["haiku:GRU", "haiku:LSTM", "haiku:RNN"]
-    assert request.to_json()["subjects"] == ["haiku:GRU", "haiku:LSTM", "haiku:RNN"]
+    assert request.subjects == ("haiku:GRU", "haiku:LSTM", "haiku:RNN")
 
 
 @pytest.mark.parametrize("command", ["verify", "diagnose"])

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from gatewise.verify.execution.judge import Verdict
-from gatewise.verify.runs.run import Planned, Run
+from gatewise.verify.runs.run import BENCH_SCHEMA, SCHEMA, BenchRun, Planned, Run
 
 CASE = '{"T": 3, "B": 1, "D": 2, "H": 2, "scale": "large"}'
 
@@ -36,10 +36,19 @@ def run(*verdicts: Verdict, unheard: tuple[Planned, ...] = (), **changes: Any) -
     """A run of these verdicts, all planned, and of plans that were not heard of again."""
     planned = (*(Planned(v.subject, v.check, v.dtype) for v in verdicts), *unheard)
     made = Run(
-        "gatewise verify torch:LSTM", "2026-01-02T03:04:05Z", 7, "quick", {"gatewise": "0.1.0"},
-        {"cores": "8"}, "0123456789ab+", planned, verdicts,
+        schema=SCHEMA, command="gatewise verify torch:LSTM", created="2026-01-02T03:04:05Z", seed=7,
+        budget="quick", versions={"gatewise": "0.1.0"}, machine={"cores": "8"},
+        source="0123456789ab+", planned=planned, verdicts=verdicts,
     )  # fmt: skip
     return replace(made, **changes)
+
+
+def bench_run(kind: str, *rows: dict[str, Any], **settings: Any) -> BenchRun:
+    """A bench's run of these rows, all planned."""
+    return BenchRun(
+        schema=BENCH_SCHEMA, kind=kind, command="c", created="", seed=0, versions={}, machine={},
+        source="", settings=settings, planned=tuple(row["id"] for row in rows), rows=rows,
+    )  # fmt: skip
 
 
 class Page(HTMLParser):

@@ -96,8 +96,9 @@ def timed(scale=1.0, seed=0, **changed):
         {"id": "gru H64", "status": "OK", "forward": {"samples": samples(2e-3)}},
     )
     said = {
-        "kind": "speed", "command": "c", "created": "", "seed": 0, "versions": {}, "machine": {},
-        "source": "", "settings": {}, "planned": ("lstm H64", "gru H64"), "rows": rows,
+        "schema": "", "kind": "speed", "command": "c", "created": "", "seed": 0, "versions": {},
+        "machine": {}, "source": "", "settings": {}, "planned": ("lstm H64", "gru H64"),
+        "rows": rows,
     }  # fmt: skip
     return BenchRun(**{**said, **changed})
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gatewise.reports.formats import written
 from gatewise.reports.junit import junit
 from gatewise.verify.runs.run import Planned
-from gatewise.verify.runs.verdict import STATUSES
+from gatewise.verify.runs.status import STATUSES
 from junit_rules import broken
 from made_runs import run, verdict
 

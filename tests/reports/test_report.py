@@ -17,6 +17,7 @@ from gatewise.reports.typeset import mathml
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Verdict
 from gatewise.verify.runs.run import Planned, Run
+from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.subjects import subject_named
 from made_runs import CASE, HOSTILE, Page, failure, run, verdict, words
 
@@ -40,7 +41,7 @@ class TestForeignText:
                 verdict(status=status, equations=[text], cases=k),
                 **{name: text if name != "check" else f"{k} {text}" for name in names},
             )
-            for k, status in enumerate(summary.WORST_FIRST)
+            for k, status in enumerate(STATUSES)
         ]
         spoiled[0].case = json.dumps({text: text})
         made = run(

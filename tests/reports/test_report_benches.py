@@ -34,9 +34,9 @@ SECTION = Section("decay", "Gradient decay", (EVIL,), (FIGURE, TABLE))
 
 def run(kind="decay", **changes):
     said = {
-        "kind": kind, "command": "gatewise bench decay", "created": "2026-01-01T00:00:00Z",
-        "seed": 0, "versions": {}, "machine": {}, "source": "", "settings": {"hidden": EVIL},
-        "planned": ("a",), "rows": (),
+        "schema": "", "kind": kind, "command": "gatewise bench decay",
+        "created": "2026-01-01T00:00:00Z", "seed": 0, "versions": {}, "machine": {}, "source": "",
+        "settings": {"hidden": EVIL}, "planned": ("a",), "rows": (),
     }  # fmt: skip
     return BenchRun(**{**said, **changes})
 

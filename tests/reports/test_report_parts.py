@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gatewise.reports import conventions, summary
+from gatewise.reports import conventions
 from gatewise.reports.page import render
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 from gatewise.verify.runs.records import RunFileError
+from gatewise.verify.runs.status import STATUSES
 from made_runs import HOSTILE, Page, failure, run, verdict, words
 
 
@@ -76,7 +77,7 @@ class TestLargeRuns:
         assert columns == [["of-0", "of-2"], ["of-1", "of-2"], ["of-0", "of-3"]]
 
     def test_every_box_has_its_rule(self) -> None:
-        made = run(*(verdict("a", status=status, check=status) for status in summary.WORST_FIRST))
+        made = run(*(verdict("a", status=status, check=status) for status in STATUSES))
         html = render(made)
         for box in re.findall(r'type="checkbox" id="([^"]*)"', html):
             assert f"#{box}:not(:checked)" in html

@@ -38,7 +38,7 @@ def test_what_is_written_is_valid(tmp_path):
                     planned=[Planned("a", "b", "c")])  # fmt: skip
     run_files.append(tmp_path / "r", failure())
     found = Diagnosis("a", "float64", "explained", ("b",), [Explanation(("L01",), ("x",), ())])
-    run_files.keep_diagnosis(tmp_path / "r", found.to_json())
+    run_files.append(tmp_path / "r", found)
     bench_run.start(tmp_path / "b", kind="decay", command="c", seed=0, settings={}, planned=["a"])
     bench_run.append(tmp_path / "b", {"id": "a", "status": "OK", "more": [1]})
 

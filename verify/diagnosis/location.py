@@ -76,7 +76,7 @@ def _part(
     anything = tuple(next(filter(None, off), ()))
     if checks <= set(TRAINING):
         return "training", anything
-    if any(v.status in ("crashed", "timeout") for v in failing):
+    if not all(v.compared for v in failing):
         return "program", anything
     wrong: dict[str, dict[str, None]] = {}
     for number, seen in enumerate(observations):

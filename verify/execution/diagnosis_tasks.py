@@ -10,7 +10,8 @@ from typing import Any
 from ..diagnosis.examination import diagnose
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
-from ..runs.verdict import WRONG, Verdict
+from ..runs.records import typed
+from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from .isolation import Isolated
 from .tasks import Named
@@ -45,7 +46,7 @@ ENDS = (
 
 def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
-    return diagnose(subject, dtype, [Verdict(**one) for one in failing]).to_json()
+    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing]))
 
 
 def diagnoses(
@@ -57,7 +58,7 @@ def diagnoses(
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
     for one in named:
-        wrong = [v for v in verdicts if v.subject == one.name and v.status in WRONG]
+        wrong = [v for v in verdicts if v.subject == one.name and v.wrong]
         if not wrong:
             continue
         dtype = min((v.dtype for v in wrong), key=DTYPES.index)
@@ -77,7 +78,7 @@ def _asked(
     finally:
         isolated.close()
     if "problem" not in found:
-        return Diagnosis.from_json(found)
+        return typed(Diagnosis, found)
     said = f"it could not be diagnosed: {found['problem']}"
     return _undecided(named, dtype, failing, said)
 

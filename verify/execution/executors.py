@@ -10,7 +10,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from ..runs.verdict import Verdict
 from .isolation import Isolated
@@ -26,7 +29,7 @@ def hold_batch(
     """Hold subjects in a process of this batch's own; runs on a cluster's workers."""
     isolated = Isolated(memory)
     try:
-        return [vars(isolated.hold(Task.from_json(task), timeout)) for task in tasks]
+        return [vars(isolated.hold(msgspec.convert(task, Task), timeout)) for task in tasks]
     finally:
         isolated.close()
 
@@ -35,7 +38,7 @@ def describe_one(named: dict[str, Any], timeout: float, memory: int) -> dict[str
     """Describe a subject in a process of its own; runs on a cluster's workers."""
     isolated = Isolated(memory)
     try:
-        return isolated.describe(Named(**named), timeout).to_json()
+        return asdict(isolated.describe(Named(**named), timeout))
     finally:
         isolated.close()
 
@@ -49,11 +52,11 @@ class Elsewhere:
     def describe(self, named: Named) -> Future[Description]:
         """Ask for a description."""
         asked = self.executor.submit(describe_one, vars(named), self.timeout, self.memory)
-        return _then(asked, Description.from_json)
+        return _then(asked, lambda one: msgspec.convert(one, Description))
 
     def hold(self, tasks: Sequence[Task]) -> Future[list[Verdict]]:
         """Ask for the verdicts of one batch."""
-        batch = [task.to_json() for task in tasks]
+        batch = [asdict(task) for task in tasks]
         asked = self.executor.submit(hold_batch, batch, self.timeout, self.memory)
         return _then(asked, lambda found: [Verdict(**one) for one in found])
 

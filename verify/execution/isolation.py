@@ -11,7 +11,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import IO, Any
+
+import msgspec
 
 from ..runs.verdict import Verdict
 from .tasks import Description, Named, Task
@@ -47,7 +50,7 @@ class Isolated:
         """Return what a subject offers, or why it does not run."""
         asked = {"do": "describe", "named": vars(named)}
         try:
-            return Description.from_json(self._ask(asked, timeout)["described"])
+            return msgspec.convert(self._ask(asked, timeout)["described"], Description)
         except (ProcessEnded, TimedOut) as end:
             status = "timeout" if isinstance(end, TimedOut) else "crashed"
             return Description(named, problem=f"while it was tried out, {end}", status=status)
@@ -55,7 +58,7 @@ class Isolated:
     def hold(self, task: Task, timeout: float) -> Verdict:
         """Return the verdict; what the subject's process does becomes one, too."""
         try:
-            found = self._ask({"do": "hold", "task": task.to_json()}, timeout)["verdict"]
+            found = self._ask({"do": "hold", "task": asdict(task)}, timeout)["verdict"]
             return Verdict(**found)
         except ProcessEnded as end:
             return task.unanswered("crashed", str(end), self.last_case)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..cases.case import Case
 from ..checks import check_named, subject_checks
-from ..checks.check import SubjectCheck
 from ..checks.smoke import SMOKE
 from ..numbers.arithmetic import EVERY, USUAL_DTYPES, chosen_dtypes
 from ..runs import run as run_files
 from ..runs.deviations import Deviations
-from ..runs.run import Planned
+from ..runs.records import typed
 from ..runs.verdict import Verdict
 from ..subjects import LIKE, expanded
 from ..subjects.loader import UnknownSubject
@@ -27,110 +28,67 @@ TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
 
 
-REMEMBERED: dict[str, tuple[type, ...]] = {
-    "subjects": (list,),
-    "like": (str, type(None)),
-    "checks": (list,),
-    "dtype": (str, type(None)),
-    "case": (str, type(None)),
-    "timeout": (int, float, type(None)),
-    "memory": (int,),
-    "deviations": (str,),
-}
-"""What a run's header keeps of its request, beside seed and budget."""
-
-
 @dataclass(frozen=True)
 class Request:
-    """Subjects, checks and dtypes to combine, how hard to try, and in which processes."""
+    """Subjects, checks and dtypes to combine, how hard to try, and in which processes.
 
-    subjects: tuple[Named, ...]
-    checks: tuple[SubjectCheck, ...] = field(default_factory=subject_checks)
+    A run's header keeps it. ``case`` is its JSON, ``deviations`` the path of a file, "" for none.
+    """
+
+    subjects: tuple[str, ...]
+    like: str | None = None
+    checks: tuple[str, ...] = ()
     dtype: str | None = None
     budget: str = "standard"
     seed: int = 0
-    case: Case | None = None
+    case: str | None = None
     timeout: float | None = None
     memory: int = MEMORY
-    deviations: Deviations = field(default_factory=Deviations)
+    deviations: str = ""
 
     @classmethod
-    def parse(
-        cls,
-        names: Sequence[str],
-        *,
-        like: str | None = None,
-        checks: Sequence[str] = (),
-        dtype: str | None = None,
-        budget: str = "standard",
-        seed: int = 0,
-        case: str | None = None,
-        timeout: float | None = None,
-        memory: int = MEMORY,
-        deviations: Path | None = None,
-    ) -> Request:
-        """Look up what can be looked up; a ValueError names what is not there and what is."""
-        given = Case.from_json(case) if case is not None else None
-        if given and dtype not in (None, given.dtype):
-            raise ValueError(f"case: its dtype is {given.dtype}, but {dtype} was asked for")
-        if like is not None and like not in LIKE:
-            raise ValueError(f"--like {like}: expected one of {', '.join(LIKE)}")
-        if budget not in BUDGETS:
-            raise ValueError(f"budget {budget}: expected one of {', '.join(BUDGETS)}")
-        chosen = tuple(check_named(name) for name in dict.fromkeys(checks)) or subject_checks()
-        if given and len(chosen) == 1 and (reason := chosen[0].refuses(given)):
+    def parse(cls, names: Sequence[str], **options: Any) -> Request:
+        """Look up what can be looked up; a ValueError names what is not there and what is.
+
+        ``options`` are the fields; of those that are None or empty the defaults are taken.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        case = Case.from_json(given["case"]) if "case" in given else None
+        if case and given.setdefault("dtype", case.dtype) != case.dtype:
+            raise ValueError(f"case: its dtype is {case.dtype}, but {given['dtype']} was asked for")
+        checks = tuple(dict.fromkeys(given.get("checks", ())))
+        chosen = tuple(map(check_named, checks)) or subject_checks()
+        if case and len(chosen) == 1 and (reason := chosen[0].refuses(case)):
             raise ValueError(f"case: check {chosen[0].id}: {reason}; name another with --check")
-        if given and len(chosen) > 1:
-            chosen = tuple(c for c in chosen if not c.refuses(given))
-        return cls(
-            tuple(Named(name, like) for name in expanded(names)),
-            chosen,
-            given.dtype if given else dtype,
-            budget,
-            seed,
-            given,
-            timeout,
-            memory,
-            Deviations.read(deviations) if deviations else Deviations(),
-        )
+        given["checks"] = tuple(c.id for c in chosen if not (case and c.refuses(case)))
+        given["deviations"] = str(given.get("deviations", ""))
+        request = cls(tuple(expanded(names)), **given)
+        if request.like is not None and request.like not in LIKE:
+            raise ValueError(f"--like {request.like}: expected one of {', '.join(LIKE)}")
+        if request.budget not in BUDGETS:
+            raise ValueError(f"budget {request.budget}: expected one of {', '.join(BUDGETS)}")
+        _ = request.known  # so that a file that cannot be read is refused now
+        return request
 
     @classmethod
     def resumed(cls, folder: Path) -> Request:
         """Return the request of an unfinished run."""
-        header = run_files.read(folder)
-        asked = header.request
-        if not asked:
+        header = run_files.read_checks(folder)
+        if not header.request:
             raise ValueError(f"{folder}: was made by an older version and cannot be gone on with")
-        if asked.keys() != REMEMBERED.keys():
-            raise ValueError(f"{folder}: its request is not one that gatewise wrote")
-        for name, kinds in REMEMBERED.items():
-            if not isinstance(asked[name], kinds):
-                raise ValueError(f"{folder}: request: {name}: got {asked[name]!r:.60}")
-        return cls.parse(
-            asked["subjects"],
-            like=asked["like"],
-            checks=asked["checks"],
-            dtype=asked["dtype"],
-            budget=header.budget,
-            seed=header.seed,
-            case=asked["case"],
-            timeout=asked["timeout"],
-            memory=asked["memory"],
-            deviations=Path(asked["deviations"]) if asked["deviations"] else None,
-        )
+        kept = {"budget": header.budget, "seed": header.seed, **header.request}
+        options = dict(vars(typed(cls, kept, f"{folder}: request")))
+        return cls.parse(options.pop("subjects"), **options)
 
-    def to_json(self) -> dict[str, object]:
-        """Return what a run's header keeps of it, beside seed and budget."""
-        return {
-            "subjects": [named.name for named in self.subjects],
-            "like": self.subjects[0].like,
-            "checks": [check.id for check in self.checks],
-            "dtype": self.dtype,
-            "case": None if self.case is None else self.case.to_json(),
-            "timeout": self.timeout,
-            "memory": self.memory,
-            "deviations": self.deviations.path,
-        }
+    @property
+    def named(self) -> tuple[Named, ...]:
+        """The subjects."""
+        return tuple(Named(name, self.like) for name in self.subjects)
+
+    @cached_property
+    def known(self) -> Deviations:
+        """The deviations that are known and accepted."""
+        return Deviations.read(Path(self.deviations)) if self.deviations else Deviations()
 
     @property
     def patience(self) -> float:
@@ -139,11 +97,11 @@ class Request:
 
     def plan(self, described: Sequence[Description]) -> list[Task]:
         """Return every combination that will be run."""
-        case = None if self.case is None else self.case.to_json()
+        checks = tuple(map(check_named, self.checks))
         return [
-            Task(one.named, check.id, dtype, self.budget, self.seed, case)
+            Task(one.named, check.id, dtype, self.budget, self.seed, self.case)
             for one in described
-            for number, check in enumerate(one.checks(self.checks))
+            for number, check in enumerate(one.checks(checks))
             for dtype in self._dtypes(one)
             if dtype in one.dtypes or number == 0  # once: that it does not offer this dtype
         ]
@@ -168,12 +126,13 @@ class Session:
 
     def describe(self) -> list[Task]:
         """Ask every subject what it offers, and return the plan."""
-        asked = [self.pool.describe(named) for named in self.request.subjects]
+        case = Case.from_json(self.request.case) if self.request.case else None
+        asked = [self.pool.describe(named) for named in self.request.named]
         for future in asked:
             one = future.result()
             if one.status == "unknown":
                 raise UnknownSubject(one.problem)
-            if self.request.case and (lacking := one.options.lacking(self.request.case)):
+            if case and (lacking := one.options.lacking(case)):
                 raise ValueError(f"case: {one.options.why(lacking)}")
             self.described[one.named] = one
         return self.request.plan(list(self.described.values()))
@@ -201,7 +160,7 @@ class Session:
         if missing := one.options.missing(check_named(task.check).needs):
             return self._about(task.unanswered("not supported", one.options.why(missing)))
         smoke = self.done.get(replace(task, check=SMOKE))
-        if smoke is not None and smoke.status not in ("passed", "failed", "known deviation"):
+        if smoke is not None and not smoke.compared:
             return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
         return None
 
@@ -230,7 +189,7 @@ class Session:
         return verdict
 
     def _keep(self, task: Task, verdict: Verdict) -> Verdict:
-        verdict = self.request.deviations.judge(verdict)
+        verdict = self.request.known.judge(verdict)
         run_files.append(self.folder, verdict)
         self.done[task] = verdict
         return verdict
@@ -260,23 +219,15 @@ def run(
 
 def _begin(folder: Path, request: Request, plan: list[Task], command: str) -> dict[Task, Verdict]:
     """Write the run's header, or read what an unfinished run has done already."""
-    planned = [Planned(t.named.name, t.check, t.dtype) for t in plan]
+    tasks = {task.planned: task for task in plan}
     if not (folder / "run.json").exists():
-        run_files.start(
-            folder,
-            command=command,
-            seed=request.seed,
-            budget=request.budget,
-            planned=planned,
-            request=request.to_json(),
-        )
+        run_files.start(folder, command=command, seed=request.seed, budget=request.budget,
+                        planned=list(tasks), request=asdict(request))  # fmt: skip
         return {}
     run_files.drop_torn_line(folder)
-    before = run_files.read(folder)
+    before = run_files.read_checks(folder)
     if (before.seed, before.budget, before.planned) != (
-        request.seed, request.budget, tuple(planned)
+        request.seed, request.budget, tuple(tasks)
     ):  # fmt: skip
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
-    found = {Planned(v.subject, v.check, v.dtype): v for v in before.verdicts}
-    keys = {Planned(t.named.name, t.check, t.dtype): t for t in plan}
-    return {keys[key]: verdict for key, verdict in found.items()}
+    return {tasks[verdict.planned]: verdict for verdict in before.verdicts}

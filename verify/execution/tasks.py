@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from ..cases.case import Case
 from ..cases.options import Options
 from ..checks import check_named
 from ..checks.check import SubjectCheck
 from ..checks.smoke import SMOKE
-from ..runs.verdict import Verdict
+from ..runs.verdict import Planned, Verdict
 from ..subjects import subject_named
 from ..subjects.protocol import Subject
 from . import schemes  # noqa: F401 - it makes the names of mutants and recordings known
@@ -51,25 +50,6 @@ class Description:
             return (check_named(SMOKE),)
         return tuple(c for c in chosen if c.concerns(self))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Description:
-        """Read what to_json wrote."""
-        options = value["options"]
-        reasons = tuple((a, b) for a, b in options["reasons"])
-        return cls(
-            **value
-            | {
-                "named": Named(**value["named"]),
-                "cells": tuple(value["cells"]),
-                "dtypes": tuple(value["dtypes"]),
-                "options": Options(**options | {"reasons": reasons}),
-            }
-        )
-
 
 @dataclass(frozen=True)
 class Task:
@@ -83,14 +63,10 @@ class Task:
     case: str | None = None
     shrink: bool = True
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Task:
-        """Read what to_json wrote."""
-        return cls(**value | {"named": Named(**value["named"])})
+    @property
+    def planned(self) -> Planned:
+        """What its verdict will be about."""
+        return Planned(self.named.name, self.check, self.dtype)
 
     def unanswered(self, status: str, message: str, case: str = "") -> Verdict:
         """Return the verdict where the subject's process gave none."""

@@ -13,7 +13,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import IO, Any
+
+import msgspec
 
 from ..cases.case import Case
 from ..subjects.loader import UnknownSubject
@@ -103,12 +106,12 @@ class _Worker:
     def do(self, asked: dict[str, Any]) -> None:
         """Do one task."""
         if asked["do"] == "describe":
-            self.say({"described": self.description(Named(**asked["named"])).to_json()})
+            self.say({"described": asdict(self.description(Named(**asked["named"])))})
             return
         if asked["do"] in OTHER:
             self.say({"found": self.other(Named(**asked["named"]), asked)})
             return
-        task = Task.from_json(asked["task"])
+        task = msgspec.convert(asked["task"], Task)
         subject = self.subject(task.named)
         self.say({"ready": True})
         verdict = answer(task, subject, self.say_case)

@@ -17,6 +17,7 @@ from ..cases.options import Options
 from ..numbers.arithmetic import DTYPES
 from ..runs import records as reading
 from ..runs.records import RunFileError, typed
+from ..runs.run import Header
 from .replayed import ENDS, Replayed, Watched
 from .trace import HELD, Index, Trace, named_arrays, restored
 
@@ -63,11 +64,10 @@ class Entry:
         return Case.from_json(json.dumps(self.case)).to_json()
 
 
-@dataclass(frozen=True)
-class Recording:
+@dataclass(frozen=True, kw_only=True)
+class Recording(Header):
     """What ``recording.json`` holds; ``device`` is about the GPU, where there is one."""
 
-    schema: str
     subject: str
     form: Form
     cells: tuple[str, ...]
@@ -75,12 +75,6 @@ class Recording:
     options: dict[str, bool]
     reasons: tuple[tuple[str, str], ...]
     version: str
-    command: str
-    created: str
-    seed: int
-    versions: dict[str, str]
-    machine: dict[str, str]
-    source: str
     device: dict[str, str]
     entries: tuple[Entry, ...]
 
@@ -109,8 +103,7 @@ def encoded(trace: Trace) -> bytes:
 
 def write(folder: Path, recording: Recording) -> None:
     """Write the index."""
-    said = json.dumps(asdict(recording), indent=1, allow_nan=False)
-    (folder / INDEX).write_text(said + "\n", encoding="utf-8")
+    reading.write(folder / INDEX, recording)
 
 
 def read(folder: Path) -> Recording:

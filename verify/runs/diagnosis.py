@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-
-from .records import typed
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -83,12 +78,3 @@ class Diagnosis:
         if self.explanations:
             return " ".join(self.explanations[0].statements)
         return self.message
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any], where: Path | str = "diagnosis") -> Diagnosis:
-        """Read what to_json wrote; RunFileError where it is something else."""
-        return typed(cls, value, where)

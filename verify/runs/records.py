@@ -1,19 +1,18 @@
-"""Files of a run, read as untrusted input: one sentence refuses what is not as it should be.
-
-``verify.run_files`` reads what checks wrote, ``bench.run`` what benches did.
-"""
+"""Files of records, read as untrusted input: one sentence refuses what is not as it should be."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
-import sys
-import types
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 LONGEST = 550
 """Characters of a message."""
@@ -73,8 +72,15 @@ def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield where, parsed(where, line)
 
 
-def append(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one line; it is on disk when this returns."""
+def write(path: Path, record: Any) -> None:
+    """Write a record as a file of its own."""
+    said = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
+    path.write_text(f"{said}\n", encoding="utf-8")
+
+
+def append(path: Path, record: Any) -> None:
+    """Add a record as one line; it is on disk when this returns."""
+    value = record if isinstance(record, dict) else dataclasses.asdict(record)
     line = json.dumps(value, allow_nan=False)
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
@@ -102,128 +108,55 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-# JSON values as frozen dataclasses, each field checked against its annotation.
-
-
-T = TypeVar("T")
-PLAIN = (str, bool, int)
-"""What needs no look inside; a float may be infinite."""
+# JSON values as dataclasses, each field held to its annotation; and the schemas of those.
 
 
 def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
     """Return ``value`` as a dataclass; RunFileError says which field is not what it should be.
 
-    Fields may be str, bool, int, float (finite), None, other dataclasses, and tuples, lists and
-    dictionaries (by name) of those. Fields that the class does not have are refused; those with a
-    default may be missing.
+    Fields that the class does not have are refused, and numbers that a float does not hold; fields
+    with a default may be missing.
     """
-    if not isinstance(value, Mapping):
-        raise RunFileError(f"{where}: expected an object, got {value!r:.60}")
-    hints, known = _fields(kind)  # type: ignore[arg-type]
-    if odd := sorted(value.keys() - hints.keys()):
-        raise RunFileError(f"{where}: unknown fields: {', '.join(odd):.200}")
-    found = {}
-    for f in known:
-        if f.name in value:
-            hint, given = hints[f.name], value[f.name]
-            if type(given) is hint and hint in PLAIN:  # most are; a run has a million of them
-                found[f.name] = given
-            else:
-                found[f.name] = _value(hint, given, f"{where}: {f.name}")
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise RunFileError(f"{where}: {f.name} is missing")
-    return kind(**found)
+    try:
+        record = msgspec.convert(value, kind)
+        odd = _oddity(record, value)
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).replace("`", "").partition(" - at $")
+        said = said[0].lower() + said[1:]
+        raise RunFileError(f"{where}: {place.lstrip('.')}{': ' if place else ''}{said}") from error
+    except (UnicodeEncodeError, OverflowError, RecursionError) as error:
+        raise RunFileError(f"{where}: {error}") from error
+    if odd:
+        raise RunFileError(f"{where}: {odd}")
+    return record
 
 
-@lru_cache
-def _fields(kind: Any) -> tuple[dict[str, Any], tuple[dataclasses.Field[Any], ...]]:
-    """Return the annotations of a class's fields, and its fields; a run has thousands of rows."""
-    hints, known = get_type_hints(kind), dataclasses.fields(kind)
-    return {f.name: hints[f.name] for f in known}, known
+def _oddity(record: Any, value: Any) -> str:
+    """Return what of a value its record does not have, or not as a number; "" for nothing."""
+    if isinstance(record, float):
+        return "" if math.isfinite(record) else f"expected a finite number, got {record}"
+    if record is value:
+        return ""
+    if dataclasses.is_dataclass(record):
+        if unknown := sorted(value.keys() - record.__dataclass_fields__.keys()):
+            return f"unknown fields: {', '.join(unknown):.200}"
+        pairs = ((name, getattr(record, name), each) for name, each in value.items())
+    elif isinstance(record, dict):
+        pairs = ((name, each, value[name]) for name, each in record.items())
+    elif isinstance(record, list | tuple):
+        pairs = ((f"[{n}]", *pair) for n, pair in enumerate(zip(record, value, strict=True)))
+    else:
+        return ""
+    return next((f"{name}: {odd}" for name, *pair in pairs if (odd := _oddity(*pair))), "")
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return _one_of(inner, value, where)
-    if origin in (tuple, list) and type(value) is list:
-        return _sequence(origin, inner, value, where)
-    if origin is dict and type(value) is dict:
-        return {name: _value(inner[1], each, f"{where}.{name}") for name, each in value.items()}
-    if dataclasses.is_dataclass(hint) and type(value) is dict:
-        return typed(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)  # no NaN, no infinity, and no integer beyond what a float holds
-    if hint is Any or (hint in PLAIN and type(value) is hint):
-        return value
-    raise RunFileError(f"{where}: expected {_named(hint)}, got {value!r:.60}")
-
-
-def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    (kind,) = (k for k in kinds if k is not type(None))
-    return _value(kind, value, where)
-
-
-def _sequence(origin: Any, inner: tuple[Any, ...], value: list[Any], where: str) -> Any:
-    kinds = [inner[0]] * len(value) if origin is list or inner[-1] is ... else list(inner)
-    if len(kinds) != len(value):
-        raise RunFileError(f"{where}: expected {len(kinds)} entries, got {len(value)}")
-    return origin(
-        _value(k, v, f"{where}[{n}]") for n, (k, v) in enumerate(zip(kinds, value, strict=True))
-    )
-
-
-def _named(hint: Any) -> str:
-    return getattr(hint, "__name__", None) or str(hint)
-
-
-# JSON Schema of what a dataclass looks like in a file (draft 2020-12).
-#
-# ``typed`` reads by the same annotations, so that what a schema says is what is accepted.
-
-
-SIMPLE: dict[Any, dict[str, str]] = {
-    str: {"type": "string"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    type(None): {"type": "null"},
-    Any: {},
-}
-
-
-def schema(kind: Any) -> dict[str, Any]:
-    """Return the schema of a type: a dataclass, or what its fields may be."""
-    if kind in SIMPLE:
-        return dict(SIMPLE[kind])
-    if dataclasses.is_dataclass(kind):
-        return _object(kind)
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [schema(each) for each in inner]}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": schema(inner[1])}
-    if origin is list or (origin is tuple and inner[-1] is ...):
-        return {"type": "array", "items": schema(inner[0])}
-    if origin is tuple:
-        places = [schema(each) for each in inner]
-        return {"type": "array", "prefixItems": places, "items": False, "minItems": len(places)}
-    raise TypeError(f"{kind}: a file has nothing like this")
-
-
-def _object(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {
-        "title": kind.__name__,
-        "description": (kind.__doc__ or "").partition("\n")[0],
-        "type": "object",
-        "properties": {f.name: schema(hints[f.name]) for f in dataclasses.fields(kind)},
-        "required": [f.name for f in dataclasses.fields(kind) if _has_no_default(f)],
-        "additionalProperties": False,
-    }
-
-
-def _has_no_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def schema(*kinds: type[Any]) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of what ``typed`` reads as one of these classes."""
+    places, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for part in parts.values():
+        part["description"] = part.get("description", "").partition("\n")[0]
+        part["additionalProperties"] = False
+    if len(kinds) > 1:
+        return {"anyOf": list(places), "$defs": parts}
+    own = parts.pop(places[0]["$ref"].rpartition("/")[2])
+    return {**own, "$defs": parts} if parts else own

@@ -1,27 +1,25 @@
-"""Runs are files: a folder with ``run.json`` (the plan) and ``verdicts.jsonl`` (append-only).
+"""Runs are files: a folder with ``run.json`` (the plan) and lines that are only ever added.
 
-Every verdict is on disk before the next check starts, so a killed run loses none of them; what
-was planned and has no verdict is *not tested*. Reading trusts nothing: what does not have the
-expected form is refused in one sentence.
+``verdicts.jsonl`` and ``diagnoses.jsonl`` are what checks leave, ``rows.jsonl`` what a bench
+does. Every line is on disk before the next piece starts, so a killed run loses none of them; what
+was planned and has no line is *not tested*. Reading trusts nothing: what does not have the expected
+form is refused in one sentence.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import provenance
-from . import records as reading
+from . import provenance, records
+from .diagnosis import Diagnosis
 from .records import RunFileError, typed
-from .verdict import STATUSES, Verdict
+from .status import STATUSES
+from .verdict import Planned, Verdict
 
-if TYPE_CHECKING:
-    from .diagnosis import Diagnosis
-
-SCHEMA = "gatewise.run/4"
+SCHEMA, BENCH_SCHEMA = "gatewise.run/4", "gatewise.bench/1"
 SINCE: dict[int, dict[str, Any]] = {
     2: {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0},
     3: {"drawn": ""},
@@ -30,23 +28,15 @@ SINCE: dict[int, dict[str, Any]] = {
 """Fields of verdicts that earlier schemas did not have, by the version that brought them."""
 
 READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3, 4)}
+FILES: dict[type, str] = {
+    Verdict: "verdicts.jsonl", Diagnosis: "diagnoses.jsonl", dict: "rows.jsonl"
+}  # fmt: skip
+"""Where each kind of record is kept."""
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One check of one subject in one dtype."""
-
-    subject: str
-    check: str
-    dtype: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
-    """What ``run.json`` holds: how, when, with what and where a run was made, and what it is to be.
-
-    ``request`` is what was asked for, from which an unfinished run is gone on with.
-    """
+    """What every file says first: how, when, with what and where it was made."""
 
     schema: str
     command: str
@@ -55,32 +45,58 @@ class Header:
     versions: dict[str, str]
     machine: dict[str, str]
     source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckHeader(Header):
+    """What ``run.json`` of checks holds.
+
+    ``request`` is what was asked for, from which an unfinished run is gone on with.
+    """
+
     budget: str
     planned: tuple[Planned, ...]
     request: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run as read: header, plan, verdicts, and what explains those that failed."""
+@dataclass(frozen=True, kw_only=True)
+class Run(CheckHeader):
+    """A run of checks as read: verdicts, and what explains those that failed."""
 
-    command: str
-    created: str
-    seed: int
-    budget: str
-    versions: dict[str, str]
-    machine: dict[str, str]
-    source: str
-    planned: tuple[Planned, ...]
     verdicts: tuple[Verdict, ...]
-    request: dict[str, Any] = field(default_factory=dict)
     diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def untested(self) -> tuple[Planned, ...]:
         """What was planned and has no verdict."""
-        done = {Planned(v.subject, v.check, v.dtype) for v in self.verdicts}
+        done = {v.planned for v in self.verdicts}
         return tuple(p for p in self.planned if p not in done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchHeader(Header):
+    """What ``run.json`` of a bench holds; ``settings`` are what the plan was made from."""
+
+    kind: str
+    settings: dict[str, Any]
+    planned: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRun(BenchHeader):
+    """A bench's run as read: the rows that were finished.
+
+    A row is a JSON object with ``id`` (one of ``planned``) and ``status``; what else it holds is
+    the bench's own, who reads it with ``typed``.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """What was planned and has no row."""
+        done = {row["id"] for row in self.rows}
+        return tuple(id for id in self.planned if id not in done)
 
 
 def start(
@@ -89,76 +105,108 @@ def start(
     command: str,
     seed: int,
     budget: str,
-    planned: list[Planned],
+    planned: Sequence[Planned],
     request: Mapping[str, Any] | None = None,
 ) -> None:
-    """Create a run's folder and write its header."""
+    """Create the folder of a run of checks, and write its header."""
     folder.mkdir(parents=True)
-    header = Header(SCHEMA, **provenance.header(command, seed), budget=budget,
-                    planned=tuple(planned), request=dict(request or {}))  # fmt: skip
-    said = json.dumps(asdict(header), indent=1, allow_nan=False)
-    (folder / "run.json").write_text(said + "\n", encoding="utf-8")
+    about = provenance.header(command, seed)
+    records.write(folder / "run.json", CheckHeader(
+        schema=SCHEMA, budget=budget, planned=tuple(planned), request=dict(request or {}), **about
+    ))  # fmt: skip
 
 
-def append(folder: Path, verdict: Verdict) -> None:
-    """Add a verdict; it is on disk when this returns."""
-    reading.append(folder / "verdicts.jsonl", asdict(verdict))
+def start_bench(
+    folder: Path,
+    *,
+    kind: str,
+    command: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    planned: Sequence[str],
+) -> None:
+    """Create the folder of a bench's run, and write its header."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = provenance.header(command, seed)
+    records.write(folder / "run.json", BenchHeader(
+        schema=BENCH_SCHEMA, kind=kind, settings=dict(settings), planned=tuple(planned), **about
+    ))  # fmt: skip
 
 
-def keep_diagnosis(folder: Path, diagnosis: Mapping[str, Any]) -> None:
-    """Add what explains a subject's failures; it is on disk when this returns."""
-    reading.append(folder / "diagnoses.jsonl", diagnosis)
+def append(folder: Path, record: Verdict | Diagnosis | dict[str, Any]) -> None:
+    """Add a verdict, a diagnosis or a bench's row; it is on disk when this returns."""
+    records.append(folder / FILES[type(record)], record)
 
 
 def drop_torn_line(folder: Path) -> None:
     """Cut off what a killed run had begun to write, so that more can be appended."""
-    for name in ("verdicts.jsonl", "diagnoses.jsonl"):
-        reading.drop_torn_line(folder / name)
+    for name in FILES.values():
+        records.drop_torn_line(folder / name)
 
 
-def read(folder: Path) -> Run:
-    """Read a run; RunFileError says what is wrong with one that is not as it should be."""
+def read(folder: Path) -> Run | BenchRun:
+    """Read a run of any kind; RunFileError says what is wrong with one."""
     where = folder / "run.json"
-    said = reading.parsed(where, reading.text(where))
-    if str(said.get("schema")) not in READABLE:
-        raise RunFileError(f"{folder}: expected schema {SCHEMA}, got {said.get('schema')!r:.60}")
-    header = typed(Header, said, where)
-    version = READABLE[header.schema]
-    added = {n: v for since, new in SINCE.items() if since > version for n, v in new.items()}
-    verdicts = reading.lines(folder / "verdicts.jsonl")
-    return Run(
-        **{f.name: getattr(header, f.name) for f in fields(Header) if f.name != "schema"},
-        verdicts=tuple(_verdict(place, {**added, **value}) for place, value in verdicts),
-        diagnoses=tuple(_diagnoses(folder / "diagnoses.jsonl")),
-    )
+    value = records.parsed(where, records.text(where))
+    schema = str(value.get("schema"))
+    if schema == BENCH_SCHEMA:
+        return _bench(folder, typed(BenchHeader, value, where))
+    if schema in READABLE:
+        return _checks(folder, typed(CheckHeader, value, where))
+    raise RunFileError(f"{folder}: expected schema {SCHEMA} or {BENCH_SCHEMA}, got {schema!r:.60}")
+
+
+def read_checks(folder: Path) -> Run:
+    """Read a run of checks; RunFileError says what is wrong with one, or that it is none."""
+    run = read(folder)
+    if not isinstance(run, Run):
+        raise RunFileError(f"{folder}: expected a run of checks, got one of {run.kind}")
+    return run
+
+
+def read_bench(folder: Path) -> BenchRun:
+    """Read a bench's run; RunFileError says what is wrong with one, or that it is none."""
+    run = read(folder)
+    if not isinstance(run, BenchRun):
+        raise RunFileError(f"{folder}: expected a bench's run, got one of checks")
+    return run
 
 
 def newest(runs: Path) -> Path:
     """Return the run folder made last below ``runs``."""
-    found = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    there = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not there:
         raise RunFileError(
             f"{runs}: there is no run yet; make one with: gatewise verify torch:LSTM"
         )
-    return found[-1].parent
+    return there[-1].parent
 
 
-def _diagnoses(path: Path) -> Iterator[Diagnosis]:
-    for where, value in reading.lines(path):
-        from .diagnosis import Diagnosis  # a slow import, and few runs have any
-
-        yield Diagnosis.from_json(value, where)
+def _checks(folder: Path, header: CheckHeader) -> Run:
+    version = READABLE[header.schema]
+    added = {n: v for since, new in SINCE.items() if since > version for n, v in new.items()}
+    lines = records.lines(folder / FILES[Verdict])
+    verdicts = tuple(_verdict(where, {**added, **value}) for where, value in lines)
+    lines = records.lines(folder / FILES[Diagnosis])
+    diagnoses = tuple(typed(Diagnosis, value, where) for where, value in lines)
+    return Run(**vars(header), verdicts=verdicts, diagnoses=diagnoses)
 
 
 def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
-    names = {f.name for f in fields(Verdict)}
-    if value.keys() != names:
-        odd = ", ".join(sorted(value.keys() ^ names))
-        raise RunFileError(f"{where}: fields missing or unknown: {odd:.200}")
+    if odd := sorted(value.keys() ^ {f.name for f in fields(Verdict)}):
+        raise RunFileError(f"{where}: fields missing or unknown: {', '.join(odd):.200}")
     verdict = typed(Verdict, value, where)
     if verdict.status not in STATUSES:
         raise RunFileError(f"{where}: status: expected one of {', '.join(STATUSES)}")
-    for name in ("worst_ratio", "seconds", "subject_seconds", "oracle_seconds"):
-        if (getattr(verdict, name) or 0) < 0:
-            raise RunFileError(f"{where}: {name}: expected a number of at least 0")
     return verdict
+
+
+def _bench(folder: Path, header: BenchHeader) -> BenchRun:
+    rows = tuple(_row(*line) for line in records.lines(folder / FILES[dict]))
+    return BenchRun(**vars(header), rows=rows)
+
+
+def _row(where: Path, row: dict[str, Any]) -> dict[str, Any]:
+    for name in ("id", "status"):
+        records.field(where, row, name, str)
+    return row

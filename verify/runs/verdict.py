@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-STATUSES = (
-    "passed",
-    "failed",
-    "crashed",
-    "timeout",
-    "fallback",
-    "blind",
-    "known deviation",
-    "not supported",
-    "not tested",
-)
-"""What a verdict can be; only the first says that a check holds."""
+import msgspec
 
-WRONG = ("failed", "crashed", "timeout")
-"""The subject does not conform."""
+from .status import STATUSES, Outcome
 
-OPEN = ("fallback", "blind", "not tested")
-"""Nothing was found wrong, but a run with these is not green either."""
+
+@dataclass(frozen=True)
+class Planned:
+    """One check of one subject in one dtype."""
+
+    subject: str
+    check: str
+    dtype: str
 
 
 @dataclass
 class Verdict:
     """One check of one subject in one dtype.
 
-    ``status``: ``passed``, ``failed``, ``crashed`` (the subject raised, or its process ended),
-    ``timeout``, ``fallback`` (something else ran than was asked for), ``blind`` (no case had a
-    bound that means something), ``known deviation`` (it failed as declared), ``not supported`` (the
-    subject does not offer what the check needs), ``not tested`` (the subject does not run, or is
-    not installed). ``worst_ratio`` is the largest error in units of its bound over all cases;
+    ``status`` is one of ``STATUSES``; only ``passed`` says that the check holds.
+    ``worst_ratio`` is the largest error in units of its bound over all cases;
     ``equations`` are those that the drawn cases touched, or, where none was drawn, those that they
     might have; ``place`` is the first wrong entry in words; ``case`` is the failing case,
     simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
@@ -51,7 +43,7 @@ class Verdict:
     status: str = "passed"
     cases: int = 0
     blind_cases: int = 0
-    worst_ratio: float | None = None
+    worst_ratio: Annotated[float, msgspec.Meta(ge=0)] | None = None
     worst: str = ""
     message: str = ""
     place: str = ""
@@ -59,10 +51,30 @@ class Verdict:
     drawn: str = ""
     reproduce: str = ""
     script: str = ""
-    seconds: float = 0.0
-    subject_seconds: float = 0.0
-    oracle_seconds: float = 0.0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    subject_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    oracle_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     version: str = ""
     arithmetic: str = ""
     ran: str = ""
     lacking: str = ""
+
+    @property
+    def planned(self) -> Planned:
+        """What it is about."""
+        return Planned(self.subject, self.check, self.dtype)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the subject does not conform by it."""
+        return STATUSES[self.status].outcome is Outcome.WRONG
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing is wrong and nothing was shown."""
+        return STATUSES[self.status].outcome is Outcome.OPEN
+
+    @property
+    def compared(self) -> bool:
+        """Whether the subject ran, and what it computed was compared."""
+        return STATUSES[self.status].compared

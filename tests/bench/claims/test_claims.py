@@ -29,6 +29,7 @@ from gatewise.cli import main
 from gatewise.reports.section import Figure
 from gatewise.reports.sections.claims import LINES, _labels, section
 from gatewise.verify.runs.records import RunFileError
+from made_runs import bench_run
 from planted_in_claims import wrong_vjp
 
 CHEAP = ("C05", "C07", "C19", "N1")
@@ -241,7 +242,7 @@ def test_figures_are_drawn_from_curves(tmp_path):
 
 def made_run(row):
     value = json.loads(json.dumps(ledger._as_json(row)))
-    return run.BenchRun("claims", "", "", 0, {}, {}, "", {}, (row.id,), ({"id": row.id, **value},))
+    return bench_run("claims", {"id": row.id, **value})
 
 
 def test_labels_at_the_end_of_lines_keep_apart():

@@ -10,6 +10,7 @@ from gatewise.bench.scores import kill_matrix
 from gatewise.bench.scores.kill_matrix import Matrix, Row
 from gatewise.cli import main
 from gatewise.reports.sections import sections
+from made_runs import bench_run
 
 
 @pytest.fixture
@@ -100,8 +101,7 @@ def test_the_report_says_at_which_budget_each_was_held():
     made = []
     for budget, checks in (("standard", ["forward"]), ("quick", [])):
         row = vars(Row("L01", "gru", "float64", "s", "", checks, checks))
-        made.append(run.BenchRun("mutants", "c", "", 0, {}, {}, "", {"budget": budget}, ("a",),
-                                 ({"id": "a", "status": "OK", "row": row},)))  # fmt: skip
+        made.append(bench_run("mutants", {"id": "a", "status": "OK", "row": row}, budget=budget))
     (told,) = sections(made)
     assert "1 of 1 wrong layers fail a check (budget: standard)" in told.intro[0]
     assert "otherwise, fail none (budget: quick)." in told.intro[0]

@@ -41,7 +41,7 @@ def group(entries, cell="lstm", **sizes):
 def run(*found, floor=0.0, **settings):
     noise = {"id": rows.NOISE, "status": "OK", "floor": floor, "by": {}}
     return BenchRun(
-        kind="speed", command="", created="", seed=0, versions={}, machine={}, source="",
+        schema="", kind="speed", command="", created="", seed=0, versions={}, machine={}, source="",
         settings=settings, planned=(), rows=(noise, *found),
     )  # fmt: skip
 

@@ -11,12 +11,11 @@ import pytest
 
 from gatewise.bench.run import BenchRun
 from gatewise.reports import summary, tables
-from gatewise.reports.any_run import read
 from gatewise.reports.benches import as_link
 from gatewise.reports.combined import together
 from gatewise.reports.formats import written
 from gatewise.reports.sections import ORDER
-from gatewise.verify.runs.run import Run
+from gatewise.verify.runs.run import Run, read
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "reports" / "results" / "published"

@@ -1,7 +1,7 @@
 """Wrong layers are diagnosed: the mistake, its place, and nothing where nothing is known."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,8 @@ from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.mutants.held_out import unknown_mistakes
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis
-from gatewise.verify.runs.verdict import WRONG, Verdict
+from gatewise.verify.runs.records import typed
+from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import adapted
 
 SMALL = Case(3, 2, 2, 3)
@@ -39,7 +40,7 @@ UNKNOWN = {m.id: m for m in unknown_mistakes()}
 
 def failing(subject, *checks, dtype="float64"):
     verdicts = [hold(subject, check_named(c), dtype, budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in verdicts if v.status in WRONG]
+    return [v for v in verdicts if v.wrong]
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_a_coarser_arithmetic_is_named():
 
     assert [e.name for e in found.explanations] == ["arithmetic float32"]
     assert found.location.part == "outputs"
-    assert Diagnosis.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert typed(Diagnosis, json.loads(json.dumps(asdict(found)))) == found
 
 
 class Truncated(hand_written.LSTM):

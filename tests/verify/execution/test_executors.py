@@ -108,9 +108,9 @@ def cluster(tmp_path):
 def test_a_cluster_that_loses_a_worker(request_, local, tmp_path, cluster):
     """A worker is killed in the middle; the run ends with the verdicts of a local one."""
     address = json.loads(cluster.file.read_text())["address"]
-    names = [named.name for named in request_.subjects]
-    command = [sys.executable, "-m", "gatewise", "verify", *names, "--check", CHECKS, "--budget",
-               "quick", "--seed", "5", "--no-diagnosis", "--executor", address]  # fmt: skip
+    command = [sys.executable, "-m", "gatewise", "verify", *request_.subjects, "--check", CHECKS,
+               "--budget", "quick", "--seed", "5", "--no-diagnosis",
+               "--executor", address]  # fmt: skip
     process = subprocess.Popen(command, cwd=tmp_path, env=cluster.mark.environment,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     deadline, killed = time.monotonic() + 240, False

@@ -12,7 +12,6 @@ from gatewise.verify.execution.judge import hold
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.numbers import ledger as checking
 from gatewise.verify.numbers.bounded import Bounded
-from gatewise.verify.runs.verdict import WRONG
 
 PLANTED = [m for m in mutants() if not m.isolated]
 
@@ -58,7 +57,7 @@ def test_a_mutant_fails_under_the_widest_bound_that_counts(mutant, as_wide_as_al
         mutant.dtypes[0],
         shrink=False,
     )
-    assert verdict.status in WRONG
+    assert verdict.wrong
 
 
 def test_a_right_layer_passes_under_it(as_wide_as_allowed):
@@ -72,7 +71,7 @@ def test_a_mutant_fails_under_the_widest_bound_of_halves(mutant, as_wide_as_in_h
     """All but a few; README.md says how many."""
     wrong = any(
         hold(mutant_subject(mutant, mutant.cells[0]), check_named(check), mutant.dtypes[-1],
-             shrink=False).status in WRONG
+             shrink=False).wrong
         for check in mutant.killed_by
     )  # fmt: skip
     assert wrong is (mutant.id not in LOST_IN_HALVES)

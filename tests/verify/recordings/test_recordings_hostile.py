@@ -38,9 +38,10 @@ def write(folder):
         digest = files.write_trace(folder / name, observed(subject, check, CASE))
         entries.append(Entry(check, json.loads(CASE.to_json()), name, digest))
     files.write(folder, Recording(
-        files.SCHEMA, subject.name, Form("explicit", "gru"), ("gru",), ("float64",), options, (),
-        "right", "gatewise record", "2026-01-01T00:00:00Z", 0, {}, {"processor": "a"}, "", {},
-        tuple(entries),
+        schema=files.SCHEMA, subject=subject.name, form=Form("explicit", "gru"), cells=("gru",),
+        dtypes=("float64",), options=options, reasons=(), version="right", device={},
+        command="gatewise record", created="2026-01-01T00:00:00Z", seed=0, versions={},
+        machine={"processor": "a"}, source="", entries=tuple(entries),
     ))  # fmt: skip
     return folder
 

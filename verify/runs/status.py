@@ -1,0 +1,149 @@
+"""What a verdict can say, and what each status is everywhere: mark, rank, sentences, exit code.
+
+A status is one entry of ``STATUSES``: tables, pages, JUnit XML and exit codes follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+CONFORMS, DIFFERS, COULD_NOT_RUN = 0, 1, 3
+"""Exit codes; 2 is a usage error."""
+
+
+class Outcome(Enum):
+    """What a status says of the subject; the value is what JUnit calls that."""
+
+    RIGHT = ""
+    WRONG = "failure"
+    OPEN = "error"
+    """Nothing was found wrong, but a run with these is not green either."""
+    ACCEPTED = "skipped"
+
+
+@dataclass(frozen=True)
+class Status:
+    """One status.
+
+    ``mark`` stands on pages, ``emoji`` in Markdown, ``style`` is rich's on a terminal;
+    ``meaning`` explains it in a legend; ``one`` and ``many`` follow a number of checks; ``title``
+    and ``intro`` stand above a page's list of them. ``compared``: the subject ran, and what it
+    computed was compared.
+    """
+
+    name: str
+    outcome: Outcome
+    mark: str
+    emoji: str
+    style: str
+    meaning: str
+    one: str
+    many: str
+    title: str = ""
+    intro: str = ""
+    compared: bool = False
+
+    @property
+    def slug(self) -> str:
+        """Its name in addresses and classes."""
+        return self.name.replace(" ", "-")
+
+    @property
+    def explained(self) -> bool:
+        """Whether a terminal says why: what a subject does not offer is no news."""
+        if self.outcome is Outcome.ACCEPTED:
+            return self.compared
+        return self.outcome is not Outcome.RIGHT
+
+    def counted(self, number: int) -> str:
+        """Return how many there are, in words."""
+        return f"{number} {self.one if number == 1 else self.many}"
+
+
+_ALL = (
+    Status(
+        "failed", Outcome.WRONG, "✕", "❌", "bold red", "error above its bound",
+        "failed", "failed", compared=True,
+    ),
+    Status(
+        "crashed", Outcome.WRONG, "‼", "💥", "bold red",
+        "the subject raised, or its process ended", "crashed", "crashed",
+    ),
+    Status(
+        "timeout", Outcome.WRONG, "◔", "⌛", "bold red", "no answer in time",
+        "timed out", "timed out",
+    ),
+    Status(
+        "not tested", Outcome.OPEN, "○", "⚪", "bold yellow", "planned, no result",
+        "was not tested", "were not tested", "What was not tested",
+        "These were planned, and this run says nothing about them.",
+    ),
+    Status(
+        "fallback", Outcome.OPEN, "↩", "↩️", "bold yellow", "something else ran than was asked for",
+        "ran something else", "ran something else", "What ran something else",
+        "The profiler did not see what the subject is named for: PyTorch took another way without "
+        "a word. Results are those of that other way.",
+    ),
+    Status(
+        "blind", Outcome.OPEN, "◌", "🕶️", "yellow", "no bound was sharp enough to fail",
+        "was blind", "were blind", "What could not have failed",
+        "These ran, but rounding alone would have allowed almost any result: no case had a bound "
+        "sharp enough to mean something.",
+    ),
+    Status(
+        "known deviation", Outcome.ACCEPTED, "≈", "☑️", "yellow", "failed as declared",
+        "known deviation", "known deviations", "Known deviations",
+        "These failed, as was declared and accepted beforehand.", compared=True,
+    ),
+    Status(
+        "not supported", Outcome.ACCEPTED, "–", "➖", "dim", "the subject does not offer it",
+        "was not supported", "were not supported", "What is not supported",
+        "The subjects do not offer what these checks need. They are neither right nor wrong there.",
+    ),
+    Status("passed", Outcome.RIGHT, "✓", "✅", "green", "", "passed", "passed", compared=True),
+)  # fmt: skip
+
+STATUSES = {status.name: status for status in _ALL}
+"""All of them by name, the worst first."""
+
+
+def rank(status: str) -> int:
+    """Return a status's place, the worst first."""
+    return list(STATUSES).index(status)
+
+
+def shown(there: Iterable[str]) -> list[Status]:
+    """Return those statuses that are there as tables show them: passed, then the worst first."""
+    names = set(there)
+    known = [status for status in STATUSES.values() if status.name in names]
+    return sorted(known, key=lambda status: status.outcome is not Outcome.RIGHT)
+
+
+def exit_code(statuses: Iterable[str]) -> int:
+    """Return what a command ends with: where nothing ran, nothing was shown."""
+    there = [STATUSES[status] for status in set(statuses)]
+    outcomes = {status.outcome for status in there}
+    if Outcome.WRONG in outcomes:
+        return DIFFERS
+    compared = any(status.compared for status in there)
+    return CONFORMS if compared and Outcome.OPEN not in outcomes else COULD_NOT_RUN
+
+
+@dataclass(frozen=True)
+class Tone:
+    """What a whole run says: its mark on a page, in Markdown, and the colour of its badge."""
+
+    mark: str
+    emoji: str
+    colour: str
+
+
+TONES = {
+    "conforms": Tone("✓", "✅", "brightgreen"),
+    "differs": Tone("✕", "❌", "red"),
+    "incomplete": Tone("○", "⚪", "lightgrey"),
+    "measured": Tone("◷", "", ""),
+}
+"""The tones of a headline; what was measured is neither right nor wrong, and has no badge."""
