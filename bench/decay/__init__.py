@@ -1,7 +1,7 @@
 """How far back gradients reach: decay with lag, Jacobian products, Lyapunov exponents.
 
 ========================  ======================================================================
-``transition``            a step of a cell, or of two layers, as a map of its whole state; its pull-back
+``transition``            one step of anything as a map of its whole state, and its pull-back
 ``problem``               a cell of random weights, its inputs, and where it starts
 ``trajectory``            states kept every √T steps; what lies between is computed again
 ``jacobian``              the Jacobian of a step in the *whole* state, (h, c) of an LSTM

@@ -16,7 +16,7 @@ from ...verify.subjects import family, known, subject_named, subjects
 from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
 from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
-from . import cuda, ladder, numpy_layers, torch_compiled, torch_layers
+from . import cuda, ladder, numpy_layers, torch_layers
 from .contender import FORWARD, Contender, FallbackError, Found, Prepared
 from .problem import Cotangents, Problem
 from .torch_layers import TorchContender
@@ -25,7 +25,7 @@ from .torch_layers import TorchContender
 @cache
 def own() -> dict[str, Contender]:
     """Return the contenders that are timed natively, by name."""
-    modules = (numpy_layers, ladder, torch_layers, torch_compiled, cuda)
+    modules = (numpy_layers, ladder, torch_layers, cuda)
     return {c.name: c for module in modules for c in module.CONTENDERS}
 
 
