@@ -61,14 +61,12 @@ def expanded(names: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
-# Any other subject of ``verify``: other frameworks, and a user's own class, through its adapter.
-#
-# Adapters take and return NumPy arrays, so that conversions are on the clock; where a framework has
-# its parameters inside its program, comparing them with the last ones is, too.
-
-
 class Adapted(Prepared):
-    """A subject with its NumPy arrays."""
+    """Any other subject of ``verify``, a user's own class too, with its NumPy arrays.
+
+    Conversions are on the clock; where a framework has its parameters inside its program, comparing
+    them with the last ones is, too.
+    """
 
     note = "NumPy arrays in and out, conversions on the clock"
 
