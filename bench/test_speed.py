@@ -12,11 +12,6 @@ from typing import Any
 
 import pytest
 
-from gatewise.bench.ladder import problem as ladder
-from gatewise.bench.ladder.measuring import PASSES, call
-from gatewise.bench.ladder.plan import SIZES, size_of
-from gatewise.bench.ladder.proof import oracles, prove
-from gatewise.bench.ladder.rungs import RUNGS, Rung
 from gatewise.bench.scores.reference_speed import (
     CASES,
     ONE_THREAD,
@@ -26,6 +21,12 @@ from gatewise.bench.scores.reference_speed import (
     gatewise_side,
     torch_side,
 )
+from gatewise.bench.speed import shapes
+from gatewise.bench.speed.contender import FORWARD, TRAINING
+from gatewise.bench.speed.gate import passed
+from gatewise.bench.speed.ladder import RUNGS, Rung
+from gatewise.bench.speed.oracle import expected
+from gatewise.bench.speed.problem import Problem
 
 pytest.importorskip("pytest_benchmark")
 
@@ -45,18 +46,18 @@ def test_forward_and_backward(benchmark: Any, case: Case, side: str) -> None:
     benchmark(SIDES[side](problem))
 
 
-@pytest.mark.parametrize("of", PASSES)
-@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name.replace(" ", "-"))
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_rung(benchmark: Any, size: str, rung: Rung, of: str) -> None:
+@pytest.mark.parametrize("of", [FORWARD, TRAINING])
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+@pytest.mark.parametrize("part", shapes.parts("ladder")[:2], ids=lambda part: part.grid)
+def test_rung(benchmark: Any, part: shapes.Part, rung: Rung, of: str) -> None:
     """A rung is timed after it has proven right."""
-    asked = size_of(size, "float64")
-    problem = ladder.draw(asked, seed=0)
-    proof = prove(rung, None, oracles(asked, problem))
+    problem = Problem("lstm", part.shapes[0], "float64")
+    prepared = rung.prepare(problem)
+    gate = passed(of, prepared, problem, expected(problem))
 
-    benchmark.group = f"{asked} {of}"
-    benchmark.extra_info |= {"error/bound": proof.error, **_about("float64")}
-    benchmark(call(rung, problem, of))
+    benchmark.group = f"{problem.shape} {of}"
+    benchmark.extra_info |= {"error/bound": gate.ratio, **_about("float64")}
+    benchmark(prepared.call, of, problem.cotangents())
 
 
 def _about(dtype: str) -> dict[str, Any]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 BENCHES = {
     "cost": "Operations, bytes, parameters and what is kept for the gradient, as formulas say.",
     "decay": "How gradients decay or explode with lag.",
-    "ladder": "How an LSTM is made fast, one step after the other.",
     "memory": "Long-range tasks: success against lag.",
     "speed": "How fast layers run, once they have proven right.",
 }

@@ -68,6 +68,8 @@ def command(
 
     SUBJECTs are numpy:CELL, numpy-fast:lstm, torch-native:LSTM, torch-onednn:LSTM,
     torch-compile:LSTMCell, cudnn:LSTM, or any of: gatewise subjects; FAMILY:* are all of a family.
+    ladder:* are six ways to compute an LSTM in NumPy, each one step faster than the one before;
+    --shapes ladder has sizes that tell them apart.
     Those of one cell take turns, in a process of their own. By default: the reference and PyTorch
     in a few shapes, some four minutes. Exit code 1 if one is WRONG, 3 if nothing could be timed.
     """
@@ -99,6 +101,7 @@ def _split(text: str) -> list[str]:
 def _tell(run: BenchRun) -> None:
     from ..bench.speed.analysis import analysed
     from ..bench.speed.plan import Wanted, left_out
+    from ..reports.sections import ladder
     from ..reports.terminal import print_rows
 
     found = analysed(run)
@@ -110,6 +113,10 @@ def _tell(run: BenchRun) -> None:
         click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
         if timed:
             print_rows(COLUMNS, timed, as_json=False)
+    if rungs := ladder.table(found):
+        click.echo("\nThe ladder, counts of one call")
+        print_rows(rungs.headings, [[str(cell) for cell in row] for row in rungs.rows],
+                   as_json=False)  # fmt: skip
     for message, names in _messages(found).items():
         click.echo(f"{', '.join(names)}: {message}")
     statuses = Counter(r.entry.status for r in found)

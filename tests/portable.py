@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from gatewise.bench.timing.environment import THREADS
-from gatewise.reports.any_run import read
 from gatewise.reports.comparison import Change, compare
+from gatewise.verify.runs.run import read
 
 OUT = Path("reports/out/portable")
 SUBJECTS = ("torch:RNN", "torch:LSTM", "torch:GRU")
@@ -64,7 +64,7 @@ PYTHONS = ("python3.12", "python3.13")
 
 EXPOSED = (
     "bench/decay/test_decay.py", "bench/decay/test_horizon.py", "bench/decay/test_theory.py",
-    "bench/ladder", "reference/test_against_documents.py",
+    "bench/speed/test_ladder.py", "reference/test_against_documents.py",
     "reference/test_against_documents_around.py", "reference/test_documents.py",
     "reference/test_edges.py", "reference/test_fast.py", "reference/test_topologies.py",
     "reference/test_validation.py", "verify/numbers/test_bounded_rules.py",
@@ -73,9 +73,7 @@ EXPOSED = (
 """The quick half: tests of numbers, most exposed to how a machine rounds."""
 
 WITHOUT_TORCH = (
-    *EXPOSED, "reference/test_catalogue.py", "reference/test_transcriptions_themselves.py",
-    "reference/test_transcriptions_themselves_d3_d4.py",
-    "reference/test_transcriptions_themselves_others.py", "reference/test_validation_of_states.py",
+    *EXPOSED, "reference/test_catalogue.py", "reference/test_transcriptions.py",
     "reports/test_schemas.py", "verify/cases", "verify/conventions/test_formula.py",
     "verify/numbers/test_ledger.py", "verify/proofs",
 )  # fmt: skip

@@ -3,23 +3,22 @@
 A claim is one function that measures quantities and says of them what would have to be so. The
 verdict follows (``evidence.verdict``). Adding a module with ``@claim`` functions adds claims.
 
-==================  ============================================================================
-``claim``           what a claim is; the registry of all
-``evidence``        numbers, what they say, and the verdict that follows
-``material``        parameters and states to measure on, gates held open or shut
-``activations``     C04-C06, C22: σ, tanh and what stands where
-``jacobians``       C02, C03, C07, C13: one step backwards
-``gates``           C01, C18, C19, C21: gates at their limits
-``transport``       gradients against lag, measured by ``bench.decay``
-``vanishing``       C08, C09, C24: gradients against lag in a plain RNN
-``mitigation``      C14, C23: the same with gates; how long an initial state matters
-``training``        a small recall task and how it is trained
-``learning``        C10-C12: what is seen while layers learn
-``remembering``     C15: who learns to remember, against lag
-``identities``      C17, C25-C27: counts and identities
-``counting``        C20: what an LSTM can count and a GRU cannot
-``speed``           C16: the time of a step
-``numbers``         N1-N4, P1-P4: the printed numbers and listings
-``ledger``          all of them as a plan; a row of a run, typed
-==================  ============================================================================
+======================  ========================================================================
+``claim``               what a claim is; the registry of all
+``evidence``            numbers, what they say, and the verdict that follows
+``material``            parameters and states to measure on, gates held open or shut
+``activations``         C04-C06, C22: σ, tanh and what stands where
+``jacobians``           C02, C03, C07, C13: one step backwards
+``gates``               C01, C18, C19, C21: gates at their limits
+``transport``           gradients against lag, measured by ``bench.decay``
+``vanishing_gradient``  C08, C09, C24: gradients against lag in a plain RNN
+``mitigation``          C14, C23: the same with gates; how long an initial state matters
+``symptoms``            C10-C12: what is seen while layers learn
+``recall``              C15: a small recall task, and who learns it, against lag
+``identities``          C17, C25-C27: counts and identities
+``counter``             C20: what an LSTM can count and a GRU cannot
+``speed``               C16: the time of a step
+``numbers``             N1-N4, P1-P4: the printed numbers and listings
+``ledger``              all of them as a plan; a row of a run, typed
+======================  ========================================================================
 """

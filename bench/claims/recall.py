@@ -1,17 +1,171 @@
-"""C15: which layers still remember after a given lag."""
+"""C15: which layers still remember after a given lag, in a small recall task that they learn.
+
+NumPy alone, gradients by the reference. The first input of a sequence holds a sign; noise follows.
+After ``lag`` steps the layer says which sign it was: two classes, so guessing has a loss of ln 2
+and is right half of the time. With ``near`` it says the last input's sign as well: four classes, of
+which the near half can be learned without any memory.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import numpy as np
 
+from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.clipping import clip_by_global_norm
-from ...reference.parameters import Sizes
+from ...reference.functions import Array
+from ...reference.output import (
+    cross_entropy_of_logits,
+    cross_entropy_vjp,
+    output_layer_vjp,
+)
+from ...reference.parameters import Parameters, Sizes
+from ...reference.sequence import backpropagate, unroll
+from ..timing.significance import wilson
 from .claim import claim
 from .evidence import OPEN, Evidence
 from .material import with_biases
-from .recall_task import Model, Recall, adam
 from .vanishing_gradient import torch_default
+
+Gradients: TypeAlias = dict[str, Array]
+Changed: TypeAlias = Callable[[Gradients], Mapping[str, Array]]
+"""What is done to gradients before they are used: clipping, enlarging, or nothing."""
+
+NOISE = 0.5
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The task: sequences of ``lag`` + 1 steps, D = 2 (value, and a mark at the first step)."""
+
+    lag: int
+    near: bool = False
+
+    @property
+    def classes(self) -> int:
+        """2, or 4 with the near sign."""
+        return 4 if self.near else 2
+
+    def draw(self, rng: np.random.Generator, batch: int) -> tuple[Array, Array]:
+        """Return x (lag + 1, B, 2) and one-hot targets (B, classes)."""
+        x = np.zeros((self.lag + 1, batch, 2))
+        x[..., 0] = NOISE * rng.standard_normal((self.lag + 1, batch))
+        signs = rng.integers(2, size=(2, batch))
+        x[0, :, 0], x[0, :, 1] = 2 * signs[0] - 1, 1.0
+        label = signs[0]
+        if self.near:
+            x[-1, :, 0] = 2 * signs[1] - 1
+            label = 2 * signs[0] + signs[1]
+        return x, np.eye(self.classes)[label]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A cell with its parameters, and an output layer V (H, classes), b (classes,)."""
+
+    cell: Cell
+    p: Parameters
+    V: Array
+    b: Array
+
+    @classmethod
+    def start(cls, cell: Cell, p: Parameters, classes: int, rng: np.random.Generator) -> Model:
+        """Draw the output layer from N(0, 1/H)."""
+        H = p["U"].shape[-1]
+        V = rng.standard_normal((H, classes)) / np.sqrt(H)
+        return cls(cell, p, V, np.zeros(classes))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return everything that is learned, by name."""
+        return {**self.p, "V": self.V, "b_z": self.b}
+
+    def changed(self, arrays: Mapping[str, Array]) -> Model:
+        """Return the model with other numbers."""
+        p = Parameters(self.p.shapes, {name: arrays[name] for name in self.p})
+        return Model(self.cell, p, arrays["V"], arrays["b_z"])
+
+    def logits(self, x: Array) -> Array:
+        """Return the logits (B, classes) after the last step."""
+        state = tuple(np.zeros((x.shape[1], self.V.shape[0]), x.dtype) for _ in self.cell.states)
+        return unroll(self.cell, self.p, x, state).y[-1] @ self.V + self.b
+
+    def loss(self, x: Array, y: Array) -> tuple[float, Gradients]:
+        """Return the mean cross-entropy (E06) and the gradients of everything that is learned."""
+        state = tuple(np.zeros((x.shape[1], self.V.shape[0]), x.dtype) for _ in self.cell.states)
+        run = unroll(self.cell, self.p, x, state)
+        s = run.y[-1] @ self.V + self.b
+        dE = np.full(x.shape[1], 1 / x.shape[1], x.dtype)
+        dh, dV, db = output_layer_vjp(run.y[-1], self.V, cross_entropy_vjp(s, y, dE))
+        dy = np.zeros_like(run.y)
+        dy[-1] = dh
+        dp, _, _ = backpropagate(self.cell, self.p, run, dy, tuple(0 * s for s in run.final))
+        return float(cross_entropy_of_logits(s, y).mean()), {**dp, "V": dV, "b_z": db}
+
+    def accuracy(self, task: Recall, rng: np.random.Generator, batch: int = 1000) -> float:
+        """Return the share of new sequences whose class is the one with the largest logit."""
+        x, y = task.draw(rng, batch)
+        return float(np.mean(self.logits(x).argmax(axis=1) == y.argmax(axis=1)))
+
+
+def descend(
+    model: Model,
+    task: Recall,
+    rng: np.random.Generator,
+    *,
+    steps: int,
+    rate: float,
+    batch: int = 32,
+    change: Changed = dict,
+) -> tuple[Model, Array]:
+    """Learn by plain gradient descent; return the model and the losses (steps,).
+
+    It stops where the loss is no longer finite; the losses beyond are NaN.
+    """
+    losses = np.full(steps, np.nan)
+    with np.errstate(all="ignore"):  # overflow is what is looked for
+        for k in range(steps):
+            losses[k], gradient = model.loss(*task.draw(rng, batch))
+            if not np.isfinite(losses[k]):
+                break
+            step = change(gradient)
+            arrays = {name: a - rate * step[name] for name, a in model.arrays().items()}
+            model = model.changed(arrays)
+    return model, losses
+
+
+def adam(
+    model: Model,
+    task: Recall,
+    rng: np.random.Generator,
+    *,
+    steps: int,
+    rate: float,
+    batch: int = 32,
+    change: Changed = dict,
+    enough: float = 0.0,
+) -> tuple[Model, Array]:
+    """Learn by Adam (Kingma & Ba 2015), until the mean of 20 losses is below ``enough``."""
+    losses: list[float] = []
+    mean = {name: 0 * a for name, a in model.arrays().items()}
+    square = {name: 0 * a for name, a in model.arrays().items()}
+    for k in range(1, steps + 1):
+        loss, gradient = model.loss(*task.draw(rng, batch))
+        losses.append(loss)
+        arrays = model.arrays()
+        for name, g in change(gradient).items():
+            mean[name] = 0.9 * mean[name] + 0.1 * g
+            square[name] = 0.999 * square[name] + 0.001 * g * g
+            corrected = mean[name] / (1 - 0.9**k), square[name] / (1 - 0.999**k)
+            arrays[name] = arrays[name] - rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
+        model = model.changed(arrays)
+        if np.mean(losses[-20:]) < enough and k >= 20:
+            break
+    return model, np.array(losses)
+
 
 LAGS = (5, 15, 40)
 SEEDS, STEPS, HIDDEN = 8, 150, 16
@@ -64,10 +218,3 @@ def _remembers(name: str, lag: int, seed: int) -> bool:
     end, _ = adam(start, task, rng, steps=STEPS, rate=0.01, enough=0.1,
                   change=lambda gradient: clip_by_global_norm(gradient, 1.0))  # fmt: skip
     return end.accuracy(task, rng) >= LEARNED
-
-
-def wilson(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a share ``count`` / ``n`` (Wilson 1927)."""
-    middle = (count + z * z / 2) / (n + z * z)
-    half = z * np.sqrt(count * (n - count) / n + z * z / 4) / (n + z * z)
-    return float(middle - half), float(middle + half)

@@ -16,7 +16,7 @@ from ...reference.sequence import unroll
 from .claim import claim
 from .evidence import OPEN, Evidence
 from .material import with_recurrent
-from .recall_task import Changed, Gradients, Model, Recall, descend
+from .recall import Changed, Gradients, Model, Recall, descend
 
 HIDDEN, SEEDS, STEPS, LAG = 16, 6, 80, 50
 GUESSING = float(np.log(2))

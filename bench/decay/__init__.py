@@ -12,12 +12,9 @@
 ``horizon``               the lag at which float16, float32 and float64 lose the gradient
 ``clipping``              what clipping does where gradients explode
 ``closed_forms``          what theory says: half-lives, thresholds, eigenvalues, mean field
-``stack``                 two layers as one transition
-``methods``               the measurements as one bundle, so that a wrong one can be put in
 ``validations``           measured against theory; run with every bench
-``planted``               the mistakes of published code, which the validations must catch
-``cost``                  what the adjoint costs beside a plain step, and what memory it needs
-``measuring``             one setting, measured in all of these ways
+``costs``                 what the adjoint costs beside a plain step, and what memory it needs
+``measurement``           one setting, measured in all of these ways
 ``rows``, ``plan``        what a run holds, and what is measured by default
 ========================  ======================================================================
 """

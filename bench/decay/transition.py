@@ -1,8 +1,8 @@
 """One step as a map of the whole state, and its pull-back, for every cell alike.
 
 All that is measured here needs a step and the pull-back of a cotangent on its new state. A cell
-bound to its parameters is one such transition; two layers are another (``stack``), and so is a
-cell with an error planted in it (``planted``).
+bound to its parameters is one such transition; two layers are another, and so is a cell with
+an error planted in it, as the tests have it.
 """
 
 from __future__ import annotations

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import product
-from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
 from ..plan import OK, Piece, Plan, UnsupportedError
 from ..run import from_json
+from ..timing.significance import wilson
 from .tasks import TASKS
 from .training import GATES, Effort, train
 
@@ -94,14 +93,6 @@ def summaries(found: Iterable[Row]) -> list[Summary]:
     for row in found:
         grouped.setdefault((row.task, row.cell, row.lag), []).append(row.success)
     return [_summary(*key, sorted(shares)) for key, shares in grouped.items()]
-
-
-def wilson(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a rate (Wilson 1927), which holds for few and for extreme counts."""
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    middle = (hits + z * z / 2) / (count + z * z)
-    half = z / (count + z * z) * sqrt(hits * (count - hits) / count + z * z / 4)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _summary(task: str, cell: str, lag: int, shares: Sequence[float]) -> Summary:

@@ -10,7 +10,7 @@ from typing import Any
 from ..cost.shape import Shape
 from ..run import BenchRun
 from ..timing import QUICK, STANDARD, Comparison, Rounds, corrected
-from . import rows
+from . import ladder, rows
 from .plan import baseline_of
 from .rows import Entry, Group
 
@@ -31,7 +31,8 @@ class Row:
     those of the input. ``share`` is the time of the same products alone over the row's time;
     ``memory`` the peak over what must be held. ``by_rows`` and ``by_width`` are the slopes
     d log t / d log B and d log t / d log H to neighbours in the grid, ``regime`` what they say.
-    ``comparison`` is with ``baseline``.
+    ``comparison`` is with ``baseline``; of a rung of the ladder, ``gain`` is with ``below``, the
+    next lower rung that has a time.
     """
 
     group: Group
@@ -48,6 +49,8 @@ class Row:
     regime: str = ""
     baseline: str = ""
     comparison: Comparison | None = None
+    below: str = ""
+    gain: Comparison | None = None
 
     @property
     def shape(self) -> Shape:
@@ -134,23 +137,26 @@ def _with_regime(row: Row, found: Sequence[Row]) -> Row:
 
 
 def _with_comparisons(run: BenchRun, found: list[Row]) -> list[Row]:
-    """Compare each row with its group's baseline, above the session's noise floor."""
+    """Compare each row with its baseline, and a rung with the one below, above the noise floor."""
     floor, wanted = rows.floor(run), str(run.settings.get("baseline", ""))
     effort = STANDARD if run.settings.get("full") else QUICK
-    compared: list[tuple[int, str, Comparison]] = []
+    compared: list[tuple[int, str, str, str, Comparison]] = []
     for number, row in enumerate(found):
         peers = {e.subject: e.timing for e in row.group.entries
                  if e.of == row.entry.of and e.timing is not None}  # fmt: skip
-        if row.entry.subject not in peers or len(peers) < 2:
+        own = row.entry.subject
+        if own not in peers or len(peers) < 2:
             continue
-        baseline = baseline_of(list(peers), wanted)
-        if baseline != row.entry.subject:
-            turns = Rounds(peers, effort, run.seed)
-            compared.append((number, baseline, turns.compare(row.entry.subject, baseline, floor)))
-    told = corrected([comparison for _, _, comparison in compared])
+        turns, baseline = Rounds(peers, effort, run.seed), baseline_of([*peers][::-1], wanted)
+        if baseline != own:
+            with_baseline = turns.compare(own, baseline, floor)
+            compared.append((number, "baseline", baseline, "comparison", with_baseline))
+        if below := ladder.below(own, peers):
+            compared.append((number, "below", below, "gain", turns.compare(own, below, floor)))
+    verdicts = corrected([comparison for *_, comparison in compared])
     result = list(found)
-    for (number, baseline, _), comparison in zip(compared, told, strict=True):
-        result[number] = replace(found[number], baseline=baseline, comparison=comparison)
+    for (number, role, other, name, _), comparison in zip(compared, verdicts, strict=True):
+        result[number] = replace(result[number], **{role: other, name: comparison})
     return result
 
 

@@ -84,6 +84,10 @@ class Prepared(ABC):
         """Return the most bytes that one call of a pass holds beyond what there was before."""
         return None
 
+    def counts(self, of: str, cotangents: Any) -> Mapping[str, int] | None:
+        """Return what one call of a pass does, where that can be counted (``rows.Entry``)."""
+        return None
+
     def call(self, of: str, cotangents: Any) -> Any:
         """Make one call of a pass; the first is timed."""
         started = time.perf_counter()

@@ -11,49 +11,31 @@ written (cold), outside the events. Wall above device time is what launching cos
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ...verify.subjects import subject_named
-from ...verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNELS
-from ...verify.subjects.profiler import Route, seen
+from ...verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNELS, cuda_setting
+from ...verify.subjects.profiler import Route, Watch, seen
 from ...verify.subjects.protocol import Subject
-from ...verify.subjects.torch_module import import_torch
+from ...verify.subjects.torch_module import TorchModule, import_torch
 from ..plan import UnsupportedError
 from .cliffs import Device, algorithm
 from .contender import FORWARD, TRAINING, FallbackError, Prepared
 from .problem import Problem
-from .torch_compiled import CAP, compile_now, compiled
-from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for
+from .torch_layers import CAP, CELLS, LAYERS, TorchPrepared, built_for, compile_now, compiled
 
 COMPILED = "torch-compile-cuda"
 EVENTS = 20
 """Samples of device time."""
 
 
-@contextmanager
-def without_tf32(*, cudnn: bool) -> Iterator[None]:
-    """Run CUDA layers by cuDNN, or on PyTorch's own kernels; float32 is float32."""
-    torch = import_torch()
-    with torch.backends.cudnn.flags(enabled=cudnn, allow_tf32=False):
-        yield
-
-
 class CudaPrepared(TorchPrepared):
     """A layer on the device; every call waits for it. ``cudnn`` may compute it."""
 
     cudnn = False
-
-    def __init__(
-        self,
-        problem: Problem,
-        subject: Subject,
-        backend: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        super().__init__(problem, subject, built_for(problem, subject), backend, "cuda")
 
     def call(self, of: str, cotangents: Any) -> Any:
         """Make one call and wait for the device."""
@@ -121,13 +103,8 @@ class CompiledPrepared(CudaPrepared):
 
     algorithm = "inductor"
 
-    def __init__(
-        self,
-        problem: Problem,
-        subject: Subject,
-        backend: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        super().__init__(problem, subject, backend)
+    def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
+        super().__init__(problem, subject, built)
         self.built = compiled(self.torch, self.built)
         compile_now(self)
 
@@ -137,13 +114,8 @@ class GraphPrepared(CudaPrepared):
 
     algorithm = "CUDA graph"
 
-    def __init__(
-        self,
-        problem: Problem,
-        subject: Subject,
-        backend: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        super().__init__(problem, subject, backend)
+    def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
+        super().__init__(problem, subject, built)
         self._captured: dict[str, tuple[Any, Any]] = {}
         self._given: Any = None
 
@@ -213,18 +185,24 @@ class CudaContender:
 
     def prepare(self, problem: Problem) -> Prepared:
         """Return the layer on the device; UnsupportedError where there is none."""
-        if not import_torch().cuda.is_available():
+        torch, case = import_torch(), problem.case
+        if not torch.cuda.is_available():
             raise UnsupportedError("there is no CUDA device that PyTorch can use")
         if self.kind == COMPILED and problem.shape.T > CAP:
             raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
         made = {"cudnn-graph": GraphPrepared, COMPILED: CompiledPrepared}.get(
             self.kind, CudaPrepared
         )
-        backend = partial(without_tf32, cudnn=self.kind.startswith("cudnn"))
+        cudnn = self.kind.startswith("cudnn")
+        setting = partial(cuda_setting, torch, case, cudnn=cudnn)
+
+        def built() -> TorchModule:
+            return replace(built_for(problem, self.subject), device="cuda", setting=setting)
+
         if self.kind in ROUTES:
-            prove(CudaPrepared(problem, self.subject, backend), ROUTES[self.kind])
-        prepared = made(problem, self.subject, backend)
-        prepared.cudnn = self.kind.startswith("cudnn")
+            prove(CudaPrepared(problem, self.subject, built()), ROUTES[self.kind])
+        prepared = made(problem, self.subject, built())
+        prepared.cudnn = cudnn
         return prepared
 
 
@@ -234,13 +212,11 @@ ROUTES = {"cudnn": CUDNN, "cudnn-graph": CUDNN, "torch-cuda": OWN_KERNELS}
 
 def prove(prepared: TorchPrepared, route: Route) -> None:
     """Look at a training step; FallbackError if something else runs than should."""
-    from torch.profiler import ProfilerActivity, profile
-
-    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if route.on_device else [])]
-    with profile(activities=kinds) as p:
-        prepared.call(TRAINING, prepared.own(prepared.problem.cotangents()))
-    if lacking := route.lacks(*seen(p.events()), backward=True):
-        raise FallbackError(f"something else ran: {lacking}")
+    watch, problem = Watch(route), prepared.problem
+    with watch.looking(prepared.torch, problem.case, packed=False, backward=True):
+        prepared.call(TRAINING, prepared.own(problem.cotangents()))
+    if watch.lacking:
+        raise FallbackError(f"something else ran: {watch.lacking}")
 
 
 def described(torch: Any) -> Device:

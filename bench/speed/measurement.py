@@ -135,10 +135,12 @@ class _Group:
             took = time.perf_counter() - started
             peak = prepared.peak(entry.of, dense)
             device = getattr(prepared, "device_side", lambda of, d: None)(entry.of, dense)
+            counts = prepared.counts(entry.of, dense)
         except Exception as error:
             status, message = judged(error)
             return replace(entry, status=status, message=message)
-        entry = replace(entry, gate=gate, first=prepared.first[entry.of], peak=peak, device=device)
+        first = prepared.first[entry.of]
+        entry = replace(entry, gate=gate, first=first, peak=peak, device=device, counts=counts)
         if took > self.asked.longest:
             long = f"one call takes {took:.2g} s, more than {self.asked.longest:g} s"
             return replace(entry, status=rows.TIMEOUT, message=long)

@@ -1,8 +1,9 @@
-"""The reference itself, on NumPy: every cell as its equations are written, and the fast LSTM."""
+"""The reference itself, on NumPy: every cell as its equations are written."""
 
 from __future__ import annotations
 
 import tracemalloc
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ...reference.cells import cells
-from ...reference.fast import lstm_backward, lstm_forward
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..plan import UnsupportedError
@@ -20,13 +20,33 @@ from .problem import Cotangents, Problem, by_name
 DTYPES = ("float64", "float32")
 
 
-def _check_dtype(problem: Problem) -> None:
+def check_dtype(problem: Problem) -> None:
+    """Raise UnsupportedError for what NumPy computes slowly."""
     if problem.dtype not in DTYPES:
         raise UnsupportedError(f"NumPy has no fast {problem.dtype}")
 
 
-class _Traced(Prepared):
-    """NumPy reports its memory to ``tracemalloc``."""
+class NumPyPrepared(Prepared):
+    """What runs on NumPy, which reports its memory to ``tracemalloc``."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
+        self.run: Any = None
+
+    @abstractmethod
+    def pulled(self, run: Any, cotangents: Cotangents) -> Any:
+        """Return a run and its gradients."""
+
+    def training(self, cotangents: Cotangents) -> Any:
+        """Run the layer and pull back."""
+        return self.pulled(self.forward(), cotangents)
+
+    def backward(self, cotangents: Cotangents) -> Any:
+        """Pull back through a run that was made before."""
+        if self.run is None:
+            self.run = self.forward()
+        return self.pulled(self.run, cotangents)
 
     def peak(self, of: str, cotangents: Any) -> int | None:
         """Return the peak of what NumPy and Python allocate during a call."""
@@ -43,26 +63,14 @@ class _Traced(Prepared):
         return by_name(gradient)
 
 
-class _Layer(_Traced):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        self.layer, self.p = problem.layer, problem.parameters
-        self.x, self.state = problem.x, problem.state
-        self.run: Any = None
-
+class _Layer(NumPyPrepared):
     def forward(self) -> Any:
-        return self.layer.forward(self.p, self.x, self.state)
+        problem = self.problem
+        return problem.layer.forward(problem.parameters, problem.x, problem.state)
 
-    def training(self, cotangents: Cotangents) -> Any:
-        return self._pulled(self.forward(), cotangents)
-
-    def backward(self, cotangents: Cotangents) -> Any:
-        if self.run is None:
-            self.run = self.forward()
-        return self._pulled(self.run, cotangents)
-
-    def _pulled(self, run: Any, d: Cotangents) -> Any:
-        return run, self.layer.vjp(self.p, run, d.y, d.final)
+    def pulled(self, run: Any, cotangents: Cotangents) -> Any:
+        layer, p = self.problem.layer, self.problem.parameters
+        return run, layer.vjp(p, run, cotangents.y, cotangents.final)
 
     def found(self, result: Any) -> Found:
         if not isinstance(result, tuple):
@@ -70,37 +78,6 @@ class _Layer(_Traced):
         run, gradient = result
         named = by_name(gradient.parameters)
         return Found(run.y, run.final, named, gradient.x, gradient.initial)
-
-
-class _Fast(_Traced):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        (self.p,) = problem.parameters
-        self.x, (self.h, self.c) = problem.x, (s[0] for s in problem.state)
-        self.run: Any = None
-
-    def forward(self) -> Any:
-        return lstm_forward(self.p, self.x, self.h, self.c)
-
-    def training(self, cotangents: Cotangents) -> Any:
-        return self._pulled(self.forward(), cotangents)
-
-    def backward(self, cotangents: Cotangents) -> Any:
-        if self.run is None:
-            self.run = self.forward()
-        return self._pulled(self.run, cotangents)
-
-    def _pulled(self, run: Any, d: Cotangents) -> Any:
-        dh, dc = (end[0] for end in d.final)
-        return run, lstm_backward(self.p, run, d.y, dh, dc)
-
-    def found(self, result: Any) -> Found:
-        run, gradient = result if isinstance(result, tuple) else (result, None)
-        final = run.h[None], run.c[None]
-        if gradient is None:
-            return Found(run.y, final)
-        dp, dx, dh, dc = gradient
-        return Found(run.y, final, by_name([dp]), dx, (dh[None], dc[None]))
 
 
 @dataclass(frozen=True)
@@ -125,27 +102,8 @@ class NumPyLayer:
 
     def prepare(self, problem: Problem) -> Prepared:
         """Return the layer with its arrays."""
-        _check_dtype(problem)
+        check_dtype(problem)
         return _Layer(problem)
 
 
-@dataclass(frozen=True)
-class FastLSTM:
-    """``reference.fast``: one layer in one direction."""
-
-    name: str = "numpy-fast:lstm"
-    cells: tuple[str, ...] = ("lstm",)
-
-    def version(self) -> str:
-        """Return NumPy's version."""
-        return f"numpy {np.__version__}"
-
-    def prepare(self, problem: Problem) -> Prepared:
-        """Return the functions with their arrays."""
-        _check_dtype(problem)
-        if problem.shape.layers > 1 or problem.shape.directions > 1:
-            raise UnsupportedError("it is one layer in one direction")
-        return _Fast(problem)
-
-
-CONTENDERS = (*(NumPyLayer(name) for name in cells()), FastLSTM())
+CONTENDERS = tuple(NumPyLayer(name) for name in cells())

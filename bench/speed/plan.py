@@ -29,7 +29,7 @@ from .measurement import Asked
 from .problem import STORED
 from .process import SpeedProcess
 from .registry import check_family, expanded, own
-from .torch_compiled import CAP
+from .torch_layers import CAP
 
 QUICK_PASSES = (FORWARD, BACKWARD, TRAINING)
 FULL_SETS = ("quick", "cpu-small", "deep", "compile")

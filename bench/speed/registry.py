@@ -16,7 +16,7 @@ from ...verify.subjects import adapter, family, known, subject_named
 from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
 from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
-from . import cuda, numpy_layers, torch_compiled, torch_layers
+from . import cuda, ladder, numpy_layers, torch_layers
 from .contender import FORWARD, Contender, FallbackError, Found, Prepared
 from .problem import Cotangents, Problem
 from .torch_layers import TorchContender
@@ -25,7 +25,7 @@ from .torch_layers import TorchContender
 @cache
 def own() -> dict[str, Contender]:
     """Return the contenders that are timed natively, by name."""
-    modules = (numpy_layers, torch_layers, torch_compiled, cuda)
+    modules = (numpy_layers, ladder, torch_layers, cuda)
     return {c.name: c for module in modules for c in module.CONTENDERS}
 
 
@@ -61,14 +61,12 @@ def expanded(names: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
-# Any other subject of ``verify``: other frameworks, and a user's own class, through its adapter.
-#
-# Adapters take and return NumPy arrays, so that conversions are on the clock; where a framework has
-# its parameters inside its program, comparing them with the last ones is, too.
-
-
 class Adapted(Prepared):
-    """A subject with its NumPy arrays."""
+    """Any other subject of ``verify``, a user's own class too, with its NumPy arrays.
+
+    Conversions are on the clock; where a framework has its parameters inside its program, comparing
+    them with the last ones is, too.
+    """
 
     note = "NumPy arrays in and out, conversions on the clock"
 

@@ -27,7 +27,10 @@ class Entry:
 
     ``gate`` says with what errors it was let through; ``first`` is the first call's time in
     seconds, compilation included; ``timing`` holds all samples, taken in turns with those of the
-    group's other contenders; ``peak`` are bytes; ``device`` is what a GPU adds.
+    group's other contenders; ``peak`` are bytes; ``device`` is what a GPU adds. ``counts`` are, of
+    a call of a rung of the ladder, its matrix ``products`` (of stacked matrices as many), their
+    ``flop``, all ``calls`` of NumPy, the arrays ``made`` for results with the bytes ``written`` to
+    them, and the bytes ``kept`` when a forward pass has returned.
     """
 
     subject: str
@@ -42,6 +45,7 @@ class Entry:
     timing: Timing | None = None
     peak: int | None = None
     device: dict[str, Any] | None = None
+    counts: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ inputs become tensors once, and calls are made as users make them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,21 +28,14 @@ ONE, ONEDNN = "oneDNN", "mkldnn_rnn_layer"
 
 
 class TorchPrepared(Prepared):
-    """A torch module with tensors; ``backend`` is the context in which it is called."""
+    """A torch module with tensors, on its device and in its setting."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        subject: Subject,
-        built: TorchModule,
-        backend: Callable[[], AbstractContextManager[None]] = nullcontext,
-        device: str = "cpu",
-    ) -> None:
+    def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
         super().__init__()
         self.torch, self.problem, self.subject = import_torch(), problem, subject
-        self.built, self.backend, self.device = built, backend, device
+        self.built = built
         self.keys = [built.key(name) for name, _ in built.module.named_parameters()]
-        self._fill(built.module.to(device=device, dtype=self._dtype))
+        self._fill(built.module.to(device=built.device, dtype=self._dtype))
         self.x = self.tensor(problem.x).requires_grad_()
         self.state = tuple(self.tensor(s).requires_grad_() for s in problem.state)
         self._recorded: dict[bool, Any] = {}
@@ -53,7 +46,7 @@ class TorchPrepared(Prepared):
 
     def tensor(self, array: Array) -> Any:
         """Return an array's numbers in the problem's dtype, on the device."""
-        return self.torch.tensor(np.asarray(array)).to(device=self.device, dtype=self._dtype)
+        return self.torch.tensor(np.asarray(array)).to(device=self.built.device, dtype=self._dtype)
 
     def _fill(self, module: Any) -> None:
         packed = self.subject.parameter_map(self.problem.case).pack(self.problem.parameters)
@@ -69,12 +62,12 @@ class TorchPrepared(Prepared):
 
     def forward(self) -> Any:
         """Run without recording."""
-        with self.backend(), self.torch.no_grad():
+        with self.built.setting(), self.torch.no_grad():
             return self.run()
 
     def training(self, cotangents: Any) -> Any:
         """Run, recording, and return the gradients of everything."""
-        with self.backend():
+        with self.built.setting():
             outputs = self.run()
             return outputs, self.torch.autograd.grad(outputs, self._leaves(), cotangents)
 
@@ -91,14 +84,14 @@ class TorchPrepared(Prepared):
     def _pulled(self, cotangents: Any, *, weights: bool) -> Any:
         outputs = self._record(weights=weights)
         leaves = self._leaves() if weights else [self.x, *self.state]
-        with self.backend():
+        with self.built.setting():
             found = self.torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
         return outputs, found
 
     def _record(self, *, weights: bool) -> Any:
         if weights not in self._recorded:
             self.built.module.requires_grad_(weights)
-            with self.backend():
+            with self.built.setting():
                 self._recorded[weights] = self.run()
             self.built.module.requires_grad_(True)
         return self._recorded[weights]
@@ -153,7 +146,8 @@ def _array(tensor: Any) -> Array:
 class TorchContender:
     """A subject of ``verify`` that is a torch module, timed as a module.
 
-    ``path`` is "" for what torch chooses, or ``native`` or ``onednn`` to demand one.
+    ``path`` is "" for what torch chooses, ``native`` or ``onednn`` to demand one, or ``compile``
+    for a cell whose loop is compiled; the first call of each pass compiles it.
     """
 
     name: str
@@ -172,9 +166,11 @@ class TorchContender:
     def prepare(self, problem: Problem) -> Prepared:
         """Return the module with its tensors; FallbackError if another path runs than asked for."""
         built = built_for(problem, self.subject)
-        prepared = TorchPrepared(
-            problem, self.subject, built, native if self.path == "native" else nullcontext
-        )
+        if self.path == "compile":
+            return _compiled(problem, self.subject, built)
+        if self.path == "native":
+            built = replace(built, setting=native)
+        prepared = TorchPrepared(problem, self.subject, built)
         prepared.call(FORWARD, None)
         onednn = ONEDNN in prepared.operators()
         prepared.algorithm = ONE if onednn else "native"
@@ -193,13 +189,68 @@ def built_for(problem: Problem, subject: Subject) -> TorchModule:
     return built
 
 
+# torch.compile of a loop over a cell: it is unrolled, so that compiling takes longer with T. What
+# nn.LSTM would need to be compiled (allow_rnn) is off by default in PyTorch.
+
+
+CAP = 32
+"""Steps beyond which nothing is compiled: with gradients, 16 take most of a minute."""
+
+
+def _compiled(problem: Problem, subject: Subject, built: TorchModule) -> TorchPrepared:
+    if problem.shape.T > CAP:
+        raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
+    prepared = TorchPrepared(problem, subject, compiled(import_torch(), built))
+    prepared.algorithm = "inductor"
+    compile_now(prepared)
+    return prepared
+
+
+def compiled(torch: Any, built: TorchModule) -> TorchModule:
+    """Return a cell whose loop, as ``verify``'s adapter writes it, is compiled as a whole."""
+    torch._dynamo.reset()
+    torch._functorch.config.donated_buffer = False  # so that a graph can be kept
+
+    def whole(x: Any, state: Any) -> tuple[Any, tuple[Any, ...]]:
+        state = tuple(s[0] for s in state) if isinstance(state, tuple) else state[0]
+        outputs = []
+        for x_t in x:
+            state = built.module(x_t, state)
+            outputs.append(state[0] if isinstance(state, tuple) else state)
+        final = state if isinstance(state, tuple) else (state,)
+        return torch.stack(outputs), tuple(s[None] for s in final)
+
+    made = torch.compile(whole, fullgraph=True, dynamic=False)
+    return replace(built, call=lambda torch, module, x, state, lengths: made(x, state))
+
+
+def compile_now(prepared: TorchPrepared) -> None:
+    """Make the first call, which compiles; say in one sentence why it cannot be."""
+    try:
+        _import_compiler()
+        prepared.call(FORWARD, None)
+    except Exception as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            first = str(error).strip().partition("\n")[0]
+            raise UnsupportedError(f"torch.compile does not work here: {first}") from error
+        raise
+    if not prepared.torch._dynamo.utils.counters["stats"]["unique_graphs"]:
+        raise FallbackError("torch.compile compiled nothing, and the loop ran in Python")
+
+
+@cache
+def _import_compiler() -> None:
+    """Compile next to nothing: the first time, that takes longer than anything else."""
+    torch = import_torch()
+    torch.compile(lambda x: x + 1)(torch.ones(1))
+
+
 LAYERS, CELLS = ("RNN", "RNN-relu", "LSTM", "GRU"), ("RNNCell", "LSTMCell", "GRUCell")
 
-CONTENDERS = (
-    *(TorchContender(f"torch:{kind}", subject_named(f"torch:{kind}")) for kind in LAYERS + CELLS),
-    *(
-        TorchContender(f"torch-{path}:{kind}", subject_named(f"torch:{kind}"), path)
-        for path in ("native", "onednn")
-        for kind in LAYERS
-    ),
-)
+CONTENDERS = tuple(
+    TorchContender(f"torch{path and '-'}{path}:{kind}", subject_named(f"torch:{kind}"), path)
+    for path, kinds in {
+        "": LAYERS + CELLS, "native": LAYERS, "onednn": LAYERS, "compile": CELLS
+    }.items()
+    for kind in kinds
+)  # fmt: skip

@@ -18,10 +18,8 @@ from .comparison import (
     noise_floor,
     rounds,
 )
-from .effort import QUICK, STANDARD, THOROUGH, Effort
 from .environment import environment
-from .measurement import NOISY, OK, Timing, measure
-from .sample import Call, Clock
+from .measurement import NOISY, OK, QUICK, STANDARD, THOROUGH, Call, Clock, Effort, Timing, measure
 
 __all__ = [
     "AMBIGUOUS",

@@ -14,9 +14,20 @@ from itertools import pairwise
 import numpy as np
 
 from ...reference.functions import Array
-from .effort import STANDARD, Effort
-from .measurement import NOISY, OK, Timing, Warmed, timing, warmed
-from .sample import WALL, Call, Clock, Sample
+from .measurement import (
+    NOISY,
+    OK,
+    STANDARD,
+    WALL,
+    Call,
+    Clock,
+    Effort,
+    Sample,
+    Timing,
+    Warmed,
+    timing,
+    warmed,
+)
 from .significance import holm, interval, p_value
 
 FASTER, SLOWER, SAME, AMBIGUOUS = "FASTER", "SLOWER", "SAME", "AMBIGUOUS"

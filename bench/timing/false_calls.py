@@ -31,9 +31,8 @@ from ...reference.cells import cell_named
 from ...reference.parameters import Sizes
 from ...verify.runs.provenance import machine, versions
 from .comparison import AMBIGUOUS, FASTER, LEVEL, SAME, SLOWER, compare, corrected, noise_floor
-from .effort import STANDARD
 from .environment import environment
-from .sample import Call
+from .measurement import STANDARD, Call
 
 STEPS, MORE = 20, 22
 """Steps of the loop, and of one that does 10 % more work."""

@@ -42,12 +42,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-# The interval of a median, where samples depend on those before them.
-#
-# The samples of a busy machine are autocorrelated: what disturbs one disturbs its neighbours. An
-# interval that takes them for independent is too narrow. The circular block bootstrap (Politis &
-# Romano 1992) draws runs of neighbours instead of single samples. How long runs have to be is found
-# from the samples (Politis & White 2004, with the correction of Patton, Politis & White 2009).
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927), which holds for extreme counts, too."""
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, count).proportion_ci(LEVEL, method="wilson")
+    return float(found.low), float(found.high)
 
 
 RESAMPLES = 1000
@@ -55,7 +55,12 @@ LEVEL = 0.95
 
 
 def interval(samples: Sequence[float] | Array, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the median of ``samples`` (n,), in their order."""
+    """Return the 95 % percentile interval of the median of ``samples`` (n,), in their order.
+
+    The samples of a busy machine are autocorrelated: what disturbs one disturbs its neighbours, and
+    an interval that takes them for independent is too narrow. The circular block bootstrap (Politis
+    & Romano 1992) draws runs of neighbours instead of single samples.
+    """
     low, high = np.quantile(medians(samples, rng), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -75,7 +80,8 @@ def block_length(series: Array) -> int:
     """Return the length of blocks for the median of a series (n,): 1 if nothing is correlated.
 
     The variance of a median depends on the autocorrelation of the signs of the samples about it, so
-    these are what the rule of Politis & White is given. It is at most n / 4: a bootstrap needs
+    these are what the rule of Politis & White (2004; corrected by Patton, Politis & White 2009) is
+    given. It is at most n / 4: a bootstrap needs
     several blocks.
     """
     n = len(series)

@@ -13,7 +13,6 @@ from typing import Any
 
 from ...bench.claims.ledger import Row as ClaimRow
 from ...bench.decay.rows import KINDS
-from ...bench.ladder.measuring import Row as LadderRow
 from ...bench.memory.plan import Row as MemoryRow
 from ...bench.scores import kill_matrix
 from ...bench.scores.kill_matrix import Row as MutantRow
@@ -28,7 +27,6 @@ from ...verify.runs.verdict import Verdict
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),
     "decay": tuple(KINDS.values()),
-    "ladder": (LadderRow,),
     "memory": (MemoryRow,),
     "speed": (Group,),
 }

@@ -9,11 +9,11 @@ from ...bench.run import BenchRun
 from ...bench.speed import rows
 from ...bench.speed.analysis import Row, analysed, geometric_mean
 from ..section import Cell, Figure, Section, Table
-from . import speed_figures as of_rows
-from . import speed_figures as of_sizes
+from . import ladder
+from . import speed_figures as figures
 
-FIGURES = (of_sizes.against_sizes, of_sizes.heat, of_rows.passes, of_rows.errors, of_rows.memory,
-           of_sizes.compiling)  # fmt: skip
+FIGURES = (figures.against_sizes, figures.heat, figures.passes, figures.errors, figures.memory,
+           figures.compiling, ladder.figure)  # fmt: skip
 
 VERDICTS = ("cell", "dtype", "pass", "contender", "against", "times as fast", "least", "most",
             "shapes", "FASTER", "SLOWER", "SAME", "AMBIGUOUS")  # fmt: skip
@@ -30,9 +30,11 @@ def section(runs: Sequence[BenchRun]) -> Section:
     parts: list[Figure | Table] = []
     if verdicts := _verdicts(found):
         parts.append(verdicts)
-    if roof := of_rows.roofline(found, ceilings):
+    if roof := figures.roofline(found, ceilings):
         parts.append(roof)
     parts += [figure for draw in FIGURES if (figure := draw(found))]
+    if rungs := ladder.table(found):
+        parts.append(rungs)
     if timed := [row for row in found if row.entry.timing]:
         parts.append(_main(timed))
     if missing := _missing(found):

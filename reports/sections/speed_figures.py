@@ -232,6 +232,8 @@ def kind(row: Row) -> str:
     """Return what a contender is called in figures, whatever its cell."""
     name = row.entry.subject
     of = family(name)
+    if of == "ladder":
+        return name
     return "torch cells" if of == "torch" and name.endswith("Cell") else of
 
 

@@ -3,9 +3,7 @@
 import pytest
 
 from gatewise.cli import common
-from gatewise.cli.verify import _exit
-from gatewise.verify.runs.verdict import STATUSES
-from made_runs import verdict
+from gatewise.verify.runs.status import STATUSES, exit_code
 
 ALONE = {
     "passed": 0, "known deviation": 0, "failed": 1, "crashed": 1, "timeout": 1,
@@ -13,22 +11,14 @@ ALONE = {
 }  # fmt: skip
 
 
-def code(*statuses):
-    try:
-        _exit([verdict(status=status) for status in statuses])
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
 @pytest.mark.parametrize("status", STATUSES)
 def test_verify(status):
-    assert code(status) == ALONE[status]
+    assert exit_code([status]) == ALONE[status]
     beside = 0 if status == "not supported" else ALONE[status]
-    assert code("passed", status) == code(status, "passed") == beside
-    assert code("failed", status) == code(status, "failed") == 1
+    assert exit_code(["passed", status]) == exit_code([status, "passed"]) == beside
+    assert exit_code(["failed", status]) == exit_code([status, "failed"]) == 1
 
 
 def test_nothing_is_not_success():
-    assert code() == 3
+    assert exit_code([]) == 3
     assert (common.CONFORMS, common.DIFFERS, common.COULD_NOT_RUN) == (0, 1, 3)

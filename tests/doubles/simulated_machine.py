@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.bench.timing import Clock, Effort, compare
-from gatewise.bench.timing.sample import Scheduled
+from gatewise.bench.timing.measurement import Scheduled
 
 READING = 5e-8
 """Seconds that reading the clock takes."""

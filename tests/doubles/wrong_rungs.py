@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gatewise.bench.ladder.rungs import RUNGS
+from gatewise.bench.speed.ladder import RUNGS
 
 
 def wrong(place=0, forward=None, backward=None):

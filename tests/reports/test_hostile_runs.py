@@ -29,7 +29,7 @@ PUBLISHED = Path(
         "GATEWISE_FUZZ_FROM", Path(__file__).parents[2] / "reports/results/published/runs"
     )
 )
-ROWS = {"ladder": 1, "speed": 3, "decay": 8}
+ROWS = {"speed": 3, "decay": 8}
 """How many rows of a run are kept, by its kind; of others 12, from everywhere in it."""
 
 
@@ -89,7 +89,7 @@ def harmless(forms, said):
 
 
 FREE = {
-    "checks": "message", "claims": "statement", "decay": "title", "ladder": "name",
+    "checks": "message", "claims": "statement", "decay": "title",
     "memory": "cell", "mutants": "statement", "speed": "subject",
 }  # fmt: skip
 """A text of each kind that may be anything, and that a report shows."""

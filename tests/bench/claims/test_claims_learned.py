@@ -4,6 +4,7 @@ import pytest
 
 from gatewise.bench.claims import recall as remembering
 from gatewise.bench.claims import symptoms as learning
+from gatewise.bench.timing.significance import wilson
 from planted_in_claims import LEARNED, PLANTED, VERDICTS, verdict
 
 HERE = [one for one in PLANTED if one[0] in LEARNED]
@@ -41,4 +42,4 @@ def test_a_planted_error_changes_the_verdict(id, planted, becomes, monkeypatch):
 )
 def test_wilson_interval(count, n, low, high):
     """Values of the closed form for z = 1.96, as tables of it print them."""
-    assert remembering.wilson(count, n) == pytest.approx((low, high), abs=1e-4)
+    assert wilson(count, n) == pytest.approx((low, high), abs=1e-4)

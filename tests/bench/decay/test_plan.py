@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from gatewise.bench import run
 from gatewise.bench.decay import measurement as measuring
 from gatewise.bench.decay import plan
-from gatewise.bench.decay.planted import PLANTED
 from gatewise.bench.decay.problem import Setting
 from gatewise.bench.decay.rows import of_kind
 from gatewise.bench.decay.validations import validations
@@ -22,6 +21,7 @@ from gatewise.reference.cells import cells
 from gatewise.reference.parameters import Parameters
 from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.decay import section
+from planted_in_decay import PLANTED
 
 TINY = replace(
     plan.DEFAULT, steps=40, seeds=3, hidden=(6, 4), gains=(0.5, 1, 3), forget_biases=(0, 1),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gatewise.bench.decay.measurement import RIGHT
-from gatewise.bench.decay.planted import PLANTED
 from gatewise.bench.decay.validations import Finding, compare, validations, worst
+from planted_in_decay import PLANTED
 
 BY_ID = {validation.id: validation for validation in validations()}
 

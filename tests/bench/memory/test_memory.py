@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from scipy.stats import binomtest
 
 from gatewise.bench.memory import plan as memory
 from gatewise.bench.memory.tasks import STRING, SYMBOLS, TASKS, TOLERANCE, right
@@ -144,13 +143,6 @@ def test_a_loss_that_is_no_number_ends_the_training():
     found = train(TASKS["copy"], "rnn", 2, 0, Effort(updates=3), wrap=Broken)
     assert found.diverged
     assert found.loss is None
-
-
-@pytest.mark.parametrize(("hits", "count"), [(0, 10), (5, 10), (10, 10), (1, 3)])
-def test_intervals_of_rates(hits, count):
-    """Against SciPy's."""
-    expected = binomtest(hits, count).proportion_ci(0.95, method="wilson")
-    assert memory.wilson(hits, count) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_command_trains_tells_and_reports(tmp_path, monkeypatch):

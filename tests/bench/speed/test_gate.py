@@ -9,7 +9,8 @@ from gatewise.bench.cost.shape import Shape, grid
 from gatewise.bench.plan import UnsupportedError
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from gatewise.bench.speed.gate import WrongError, passed
-from gatewise.bench.speed.numpy_layers import FastLSTM, NumPyLayer
+from gatewise.bench.speed.ladder import FAST
+from gatewise.bench.speed.numpy_layers import NumPyLayer
 from gatewise.bench.speed.oracle import FEWEST, expected
 from gatewise.bench.speed.problem import Problem
 from gatewise.reference.cells import cells
@@ -47,7 +48,7 @@ def test_many_steps_stay_sharp():
     want = expected(problem)
     assert want.steps == 100
     assert want.blind == ()
-    assert passed(TRAINING, FastLSTM().prepare(problem), problem, want).gradients < 1e-5
+    assert passed(TRAINING, FAST.prepare(problem), problem, want).gradients < 1e-5
 
 
 def test_what_is_too_much_work_is_proven_on_the_first_steps():

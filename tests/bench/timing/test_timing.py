@@ -24,7 +24,7 @@ from gatewise.bench.timing import (
     measure,
 )
 from gatewise.bench.timing import comparison as comparing
-from gatewise.bench.timing import sample as sampling
+from gatewise.bench.timing import measurement as sampling
 from gatewise.bench.timing.false_calls import busy
 from simulated_machine import CALL, EFFORT, READING, Machine
 

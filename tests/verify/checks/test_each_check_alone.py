@@ -15,7 +15,7 @@ from gatewise.verify.checks import check_named, subject_checks
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import mutant_named
 from gatewise.verify.numbers.ledger import Ledger
-from gatewise.verify.runs.verdict import WRONG
+from gatewise.verify.runs.status import STATUSES, Outcome
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def test_every_check_has_one():
 def test_a_check_refuses_a_wrong_subject_alone(id):
     verdict = VICTIMS[id].verdict(check_named(id))
 
-    assert verdict.status in WRONG, f"{id} lets it pass: {verdict.status} {verdict.message}"
+    assert STATUSES[verdict.status].outcome is Outcome.WRONG, (
+        f"{id} lets it pass: {verdict.status} {verdict.message}"
+    )
     assert VICTIMS[id].said in verdict.message
 
 
@@ -101,7 +103,9 @@ MORE = [
 def test_every_part_of_a_check_refuses(id, victim):
     verdict = victim.verdict(check_named(id))
 
-    assert verdict.status in WRONG, f"{id} lets it pass: {verdict.status} {verdict.message}"
+    assert STATUSES[verdict.status].outcome is Outcome.WRONG, (
+        f"{id} lets it pass: {verdict.status} {verdict.message}"
+    )
     assert victim.said in verdict.message
 
 

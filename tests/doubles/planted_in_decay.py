@@ -1,6 +1,6 @@
 """The mistakes of published code and of first drafts, each as ``Methods`` with one thing wrong.
 
-The validations must catch every one of them; ``tests/test_decay_planted.py`` sees that they do.
+The validations must catch every one of them.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference.cell import Cell, Gates, State
-from ...reference.cells import cell_named
-from ...reference.cells.lstm import LSTM, candidate, hidden_state_vjp
-from ...reference.cells.lstm_phased import LEAK, PhasedLSTM
-from ...reference.cells.rnn import RNN, state
-from ...reference.cells.skip import Skip
-from ...reference.functions import Array, sigmoid_slope, tanh_slope
-from ...reference.parameters import Parameters, Sizes
-from .adjoint import Scaled, carried, pulled
-from .jacobian import state_jacobian
-from .measurement import RIGHT, Methods
-from .trajectory import Trajectory
-from .transition import Bound, Transition
+from gatewise.bench.decay.adjoint import Scaled, carried, pulled
+from gatewise.bench.decay.jacobian import state_jacobian
+from gatewise.bench.decay.measurement import RIGHT, Methods
+from gatewise.bench.decay.trajectory import Trajectory
+from gatewise.bench.decay.transition import Bound, Transition
+from gatewise.reference.cell import Cell, Gates, State
+from gatewise.reference.cells import cell_named
+from gatewise.reference.cells.lstm import LSTM, candidate, hidden_state_vjp
+from gatewise.reference.cells.lstm_phased import LEAK, PhasedLSTM
+from gatewise.reference.cells.rnn import RNN, state
+from gatewise.reference.cells.skip import Skip
+from gatewise.reference.functions import Array, sigmoid_slope, tanh_slope
+from gatewise.reference.parameters import Parameters, Sizes
 
 
 @dataclass(frozen=True)
