@@ -14,6 +14,7 @@ from .claims import claims
 from .compare import compare
 from .convert import convert
 from .diagnose import diagnose
+from .evidence import evidence
 from .identify import identify
 from .mutants import mutants
 from .prove import prove
@@ -47,6 +48,7 @@ for _command in (
     equations,
     examples,
     claims,
+    evidence,
     subjects,
     cells,
     checks,
