@@ -13,6 +13,8 @@ from typing import Any
 
 from ...bench.claims.ledger import Row as ClaimRow
 from ...bench.decay.rows import KINDS
+from ...bench.evidence.plan import LayerRow
+from ...bench.evidence.plan import MutantRow as SumsOfMutantRow
 from ...bench.memory.plan import Row as MemoryRow
 from ...bench.scores import kill_matrix
 from ...bench.scores.kill_matrix import Row as MutantRow
@@ -27,6 +29,7 @@ from ...verify.runs.verdict import Verdict
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),
     "decay": tuple(KINDS.values()),
+    "evidence": (LayerRow, SumsOfMutantRow),
     "memory": (MemoryRow,),
     "speed": (Group,),
 }

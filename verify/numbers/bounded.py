@@ -56,8 +56,17 @@ class Bounded(NDArrayOperatorsMixin):
         return cls(value, 0.0, arithmetic)
 
     @property
+    def given(self) -> bool:
+        """Whether these are numbers that were given, as ``exact`` has them, or a part of such."""
+        # A broadcast 0 has no strides; to look at its entries would cost as much as to use them.
+        error = self.error
+        return not (self.roundings or any(error.strides) or (error.size and error.item(0)))
+
+    @property
     def bound(self) -> Array:
         """The bound, float64, of the shape of ``value``; inf where nothing can be said."""
+        if self.given:
+            return np.where(self.mass <= self.arithmetic.largest, 0.0, np.inf)
         rounding = self.arithmetic.gamma(self.roundings)
         with np.errstate(invalid="ignore", over="ignore"):
             open_sum = rounding * self.mass + self.roundings * self.arithmetic.tiny
@@ -175,15 +184,27 @@ def _divide(a: Bounded, b: Bounded) -> Bounded:
 
 def _matmul(a: Bounded, b: Bounded) -> Bounded:
     """An open sum of n products, each rounded once; operands rounded first if so declared."""
-    a_bound, b_bound = a.bound, b.bound
-    a_size, b_size = np.abs(a.value), np.abs(b.value)
-    propagated = a_size @ b_bound + a_bound @ (b_size + b_bound)
-    mass = (a_size + a_bound) @ (b_size + b_bound)
+    (a_size, a_bound), (b_size, b_bound) = _sizes(a), _sizes(b)
+    a_most = a_size if a_bound is None else a_size + a_bound
+    b_most = b_size if b_bound is None else b_size + b_bound
+    mass = a_most @ b_most
+    propagated = np.zeros_like(mass)
+    if b_bound is not None:
+        propagated += a_size @ b_bound
+    if a_bound is not None:
+        propagated += a_bound @ b_most
     first = a.arithmetic.product_roundoff
     error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
     roundings = a.arithmetic.roundings(a.value.shape[-1])
     mass = mass * (1 + first) ** 2 * OWN_ROUNDING  # what is added is made of rounded operands
     return Bounded(a.value @ b.value, error, a.arithmetic, mass, roundings)
+
+
+def _sizes(a: Bounded) -> tuple[Array, Array | None]:
+    """Return magnitudes, and the bounds if there are any: none for given numbers in range."""
+    if a.given and (not a.mass.size or a.mass.max() <= a.arithmetic.largest):
+        return a.mass, None
+    return np.abs(a.value), a.bound
 
 
 def _activation(value: Array, slope: Array, span: float, a: Bounded) -> Bounded:

@@ -1,0 +1,1 @@
+"""What other people's libraries returned and published, held to the equations."""

@@ -1,0 +1,80 @@
+"""Published sums of cuDNN's results: printed, computed from the equations, and what they reject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...bench.evidence.plan import LayerRow, MutantRow, layer_rows, mutant_rows
+from ...bench.run import BenchRun
+from ..section import Section, Table
+
+
+def section(runs: Sequence[BenchRun]) -> Section:
+    """Return the sums; where runs have computed the same layer, the last one counts."""
+    layers = {row.id: row for run in runs for row in layer_rows(run.rows)}
+    mistakes = {row.id: row for run in runs for row in mutant_rows(run.rows)}
+    untested = [id for run in runs for id in run.untested if id not in layers | mistakes]
+    parts = [_sums([*layers.values()])]
+    if mistakes:
+        parts += [_counts([*layers.values()], [*mistakes.values()]), _matrix([*mistakes.values()])]
+    title = "What cuDNN returned, as it was published"
+    return Section("evidence", title, _intro([*layers.values()], untested), tuple(parts))
+
+
+def _intro(layers: Sequence[LayerRow], untested: Sequence[str]) -> tuple[str, ...]:
+    sums = sum(len(row.sums) for row in layers)
+    beyond = [f"{row.group}, {row.cell}: {name}" for row in layers for name in row.beyond]
+    verdict = (
+        f"All {sums} published sums are within their derived bounds."
+        if not beyond
+        else f"{len(beyond)} of {sums} published sums are beyond their bounds: {'; '.join(beyond)}."
+    )
+    intro = [
+        verdict,
+        "Programs that ran cuDNN on a GPU printed the sum of all elements of each result, for "
+        "constant inputs: NVIDIA's RNN sample for one direction, a test of soumith/cudnn.torch for "
+        "two. The equations give the same sums; they may differ by what float32 can round, in any "
+        "order of summation, and by half a unit of the last printed digit.",
+        "A sum says less than a comparison of all elements. With constant weights it cannot show "
+        "an order of the gates i, f and o, nor a transposed matrix. No cuDNN ran for this report.",
+    ]
+    if untested:
+        intro.append(f"Planned and not tested: {', '.join(untested)}.")
+    return tuple(intro)
+
+
+def _sums(layers: Sequence[LayerRow]) -> Table:
+    rows = tuple(
+        (row.group, row.cell, s.quantity, s.printed, f"{s.value:.7E}", f"{s.allowed:.1E}", s.ratio)
+        for row in layers
+        for s in row.sums
+    )
+    headings = ("group", "cell", "sum of", "printed", "by the equations", "allowed",
+                "difference / allowed")  # fmt: skip
+    return Table("Published sums", headings, rows, "Beyond 1 a sum refutes the equations.")
+
+
+def _counts(layers: Sequence[LayerRow], mistakes: Sequence[MutantRow]) -> Table:
+    def count(layer: LayerRow, quantity: str) -> int:
+        return sum(quantity in m.rejected_by for m in mistakes
+                   if (m.group, m.cell) == (layer.group, layer.cell))  # fmt: skip
+
+    tried = {(m.group, m.cell) for m in mistakes}
+    rows = tuple(
+        (layer.group, layer.cell, s.quantity, count(layer, s.quantity))
+        for layer in layers
+        if (layer.group, layer.cell) in tried
+        for s in layer.sums
+    )
+    return Table("How many known mistakes each sum rejects", ("group", "cell", "sum of", "rejects"),
+                 rows)  # fmt: skip
+
+
+def _matrix(mistakes: Sequence[MutantRow]) -> Table:
+    rows = tuple(
+        (m.mutant, m.cell, m.group, m.statement,
+         "it raises" if m.raised else ", ".join(m.rejected_by) or "no sum")
+        for m in sorted(mistakes, key=lambda m: (m.mutant, m.cell, m.group))
+    )  # fmt: skip
+    headings = ("id", "cell", "group", "mistake", "rejected by")
+    return Table("Which sums reject which known mistakes", headings, rows)
