@@ -11,8 +11,7 @@
 ``claims``     what the documents claim, with verdicts computed from measurements
 =============  ==================================================================================
 
-``kill_matrix`` keeps what becomes of planted errors. ``speed_ratio`` measures the reference's fast
-LSTM against ``torch.nn.LSTM``, ``test_speed`` hands the same two and the ladder's rungs to
-pytest-benchmark, ``gradcheck_cost`` says what autograd's own check costs and misses,
-``diagnosis_score`` how often a diagnosis names the mistake.
+``evidence`` holds published sums of cuDNN's results to the equations, ``scores/`` says how good
+gatewise itself is, and ``test_speed`` hands the reference's fast LSTM, ``torch.nn.LSTM`` and the
+ladder to pytest-benchmark.
 """

@@ -1,26 +1,21 @@
-"""How we know: number systems, proofs of the reference, checks of subjects, and their runner.
+"""How we know: what holds the reference, and any layer, to the equations.
 
-====================  ==========================================================================
-``arithmetic``        float32, TF32, bfloat16, ...: what a rounding is
-``bounded``           a number system that carries a rigorous bound of its rounding error
-``dual``              a number system that carries a derivative
-``enclosure``         balls of arbitrary precision (Arb): the exact value, enclosed
-``complex_step``      derivatives exact to rounding, by a step into the complex plane
-``case``, ``cases``   one input, as a line of JSON; what Hypothesis draws
-``options``           what a subject can be asked for
-``subjects/``         adapters: what can be held against the reference
-``calling``           a subject, called with care
-``oracle``            the reference's answer to a case, with its bound
-``check``             what a check is, and the mismatch that fails it
-``checks/``           checks of any subject
-``proofs/``           checks of the reference itself
-``runner``            a check of a subject becomes a verdict; ``shrinking``, ``locating`` and
-                      ``script`` make a failure easier to read
-``worker``            the process in which subjects run; ``isolation`` starts and ends it
-``executing``         many of them, here or on a cluster
-``session``           a run: what is planned, asked, kept and gone on with
-``mutants/``          wrong layers, to try the checks; ``mutation`` is their kill matrix
-``audit/``            the same for somebody else's test suite
-``holding``           ``gatewise.check``; ``pytest_plugin`` is the same in pytest
-====================  ==========================================================================
+==================  ============================================================================
+``numbers/``        number systems: float32, TF32, ..., Bounded, Dual, balls, complex steps
+``runs/``           what is on disk: header, verdicts, diagnoses, deviations; statuses
+``cases/``          one input: sizes, options, seed; how it is drawn, and made simpler
+``conventions/``    what a layer's parameters mean, and the maps from one meaning to another
+``subjects/``       what can be held: torch's layers, adapters of frameworks, anybody's code
+``checks/``         what must hold of any subject, and the oracle that says by how much
+``mutants/``        wrong layers, to try the checks: the one catalogue of mistakes
+``proofs/``         what must hold of the reference itself
+``identification/`` by which convention a layer computes
+``diagnosis/``      from a failure to a sentence that says what to change
+``recordings/``     what a layer computed on another machine
+``execution/``      who runs what, where: session, judge, workers, isolation
+``audit/``          the catalogue of mistakes in front of somebody else's tests
+``api``             ``gatewise.check`` and ``gatewise.convert``; ``pytest_plugin`` is in pytest
+==================  ============================================================================
+
+Each imports from those above it alone; the lint session holds them to that.
 """

@@ -1,0 +1,41 @@
+"""CONTRIBUTING's cell is whole: as a file of the reference it is found and proven."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+PROVE = """
+import gatewise.reference.cells as cells
+cells.__path__.append({folder!r})
+from gatewise.cli import main
+main(["prove", "gradient[mgu]"])
+"""
+
+
+@pytest.fixture
+def proven(root, tmp_path):
+    """Put the cell of CONTRIBUTING, changed or not, beside the reference's; prove its gradient."""
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+    def prove(old="", new=""):
+        assert old in code
+        (tmp_path / "mgu.py").write_text(code.replace(old, new, 1) if old else code)
+        return subprocess.run([sys.executable, "-P", "-c", PROVE.format(folder=str(tmp_path))],
+                              capture_output=True, text=True, check=False)  # fmt: skip
+
+    return prove
+
+
+def test_it_is_proven(proven):
+    done = proven()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mgu" in done.stdout
+
+
+def test_an_error_in_its_vjp_is_seen(proven):
+    done = proven("dh_new * (1 - f) + dfh * f", "dh_new * (1 - f) + dfh")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "gradient[mgu]" in done.stdout
