@@ -38,7 +38,7 @@ M = SourceMutant
 NUMBERS = (
     M("σ's slope four times too large", "verify/numbers",
       "steepest = 0.25 / np.cosh", "steepest = 1.0 / np.cosh",
-      f"{TIGHT}[sigmoid: slope at the nearest to 0]"),
+      f"{TIGHT}[sigmoid: slope at the nearest to 0]", "too wide"),
     M("tanh's slope without its square", "verify/numbers",
       "steepest = 1 / np.cosh(np.minimum(_nearest_zero(a), 300.0)) ** 2",
       "steepest = 1 / np.cosh(np.minimum(_nearest_zero(a), 300.0))",
@@ -48,7 +48,7 @@ NUMBERS = (
       "verify/numbers/test_bounded_rules.py::test_rule"),
     M("a product's propagation three times too large", "verify/numbers",
       "propagated = a_size @ b_bound", "propagated = 3 * a_size @ b_bound",
-      f"{TIGHT}[matmul: second propagated]"),
+      f"{TIGHT}[matmul: second propagated]", "too wide"),
     M("operands of TF32 rounded twice as coarsely", "verify/numbers",
       "product_roundoff=2.0**-11", "product_roundoff=2.0**-10",
       f"{FORMATS}::test_coarser_products_and_finer_sums"),
@@ -386,7 +386,7 @@ REPORTS = (
 
 COMMANDS = (
     M("exit code 0 where something is wrong", "cli/verify.py",
-      "if any(v.status in WRONG for v in verdicts):", "if all(v.status in WRONG for v in []):",
+      "if any(v.status in WRONG for v in verdicts):", "if any(v.status in WRONG for v in []):",
       "cli/test_exit_codes.py::test_verify"),
     M("exit code 0 where something is open", "cli/verify.py",
       "if not passed or any(v.status in OPEN for v in verdicts):", "if not passed:",
