@@ -3,6 +3,8 @@
 import pytest
 
 import gatewise
+from gatewise.verify.api import Outcome
+from gatewise.verify.runs.verdict import STATUSES, Verdict
 
 
 class Raises:
@@ -68,3 +70,14 @@ def test_mistakes_are_sentences(arguments, message):
     """ValueError, naming what there is."""
     with pytest.raises(ValueError, match=message):
         gatewise.check(Forgets, **arguments)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_what_is_fine(status):
+    """Something passed, and beside it nothing but what is not offered."""
+    verdicts = [Verdict("s", "lstm", "forward", "", [], "float64", 0, status=s)
+                for s in ("passed", status)]  # fmt: skip
+    outcome = Outcome(tuple(verdicts))
+
+    assert bool(outcome) is (status in ("passed", "not supported"))
+    assert bool(outcome.wrong) is (status in ("failed", "crashed", "timeout"))

@@ -93,13 +93,32 @@ def test_a_check_refuses_a_wrong_subject_alone(id):
 
 
 MORE = [
-    ("gate-limits", Victim("L01[lstm]", "final c")),
+    ("gate-limits", Victim("L01[lstm]", "f = 1 and i = 0 keep the cell state")),
+    ("gate-limits", Victim("F01[lstm]", "f = 0 and i = 0 clear the cell state")),
     ("causality", Victim(wrong.SeesTheLastInput, "y[")),
+    ("purity", Victim("S09[rnn]", "forward wrote into x")),
+    ("purity", Victim("P10[rnn]", "a later call changed an earlier result, y")),
+    ("repeat", Victim("D06[rnn]", "after other shapes: y: not the same bits as before")),
+    ("dropout", Victim("M02[rnn]", "the second call has those of the first")),
+    ("dropout", Victim("M05[rnn]", "two entries always have the same, or opposite, one")),
+    ("dropout", Victim("M03[rnn]", "explained by none of 64 masks")),
+    ("final", Victim("Q06[rnn]", "forward direction: final h")),
+    ("padding", Victim("Q14[rnn]", "gradient of initial h")),
+    ("padding", Victim("Q09[rnn]", "y[")),
+    ("batch-single", Victim("Q01[rnn]", "final h")),
+    ("carry", Victim("S01b[lstm]", "final c")),
+    ("direction", Victim("Q03[rnn]", "y[")),
+    ("modes", Victim("M10[rnn]", "final h")),
+    ("cotangents", Victim("G01[lstm]", "cotangents on final c")),
+    ("transition", Victim("W01[rnn]", "y[32")),
+    ("transition", Victim("W04[rnn]", "y[1009")),
+    ("gradient-window", Victim("W07[rnn]", "cotangent on y[3]")),
+    ("gradient-window", Victim("W03[rnn]", "cotangent on y[33]")),
 ]
 """Parts of a check that its own victim does not need."""
 
 
-@pytest.mark.parametrize(("id", "victim"), MORE, ids=[id for id, _ in MORE])
+@pytest.mark.parametrize(("id", "victim"), MORE, ids=[f"{id} {victim.said}" for id, victim in MORE])
 def test_every_part_of_a_check_refuses(id, victim):
     verdict = victim.verdict(check_named(id))
 

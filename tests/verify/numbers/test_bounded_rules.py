@@ -36,7 +36,8 @@ def test_rule(rule, radius):
         for _ in range(8):
             at = [m + radius * rng.choice([-1.0, 1.0, 0.3], m.shape) for m in mids]
             for rounded in ((1 + U) ** roundings, (1 - U) ** roundings):
-                assert (np.abs(function(*at) * rounded - ball.value) <= ball.bound).all()
+                off = np.abs(function(*at) * rounded - ball.value)
+                assert (off <= ball.bound).all(), f"{rule}: the bound is too narrow"
         if radius == 0 and rule not in ("tanh", "sigmoid", "log", "exp"):
             assert (ball.bound <= 3 * (roundings + 1) * U * (np.abs(ball.value) + 4)).all()
 

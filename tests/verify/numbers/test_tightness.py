@@ -235,7 +235,9 @@ def share(pair):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_an_error_reaches_the_bound(rule):
     """What is computed is within the bound, and nearly as far off as it allows."""
-    assert STATED <= share(rule.reach(numbers())) <= 1
+    reached = share(rule.reach(numbers()))
+    assert reached >= STATED, f"{rule.id}: too wide, an error reaches {reached:.3g} of the bound"
+    assert reached <= 1, f"{rule.id}: too narrow, an error is {reached:.3g} times the bound"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
@@ -330,8 +332,8 @@ def test_an_error_of_a_cell_reaches_its_share(point):
     """No bound on an output or a gradient is so wide that no rounding could reach a part of it."""
     _longdouble_is_finer(point)
     reached = shares(point, numbers())
-    assert max(reached.values()) <= 1, reached
-    assert min(reached.values()) >= CELL_SHARES[point.dtype], reached
+    assert max(reached.values()) <= 1, f"bounds are too narrow: {reached}"
+    assert min(reached.values()) >= CELL_SHARES[point.dtype], f"bounds are too wide: {reached}"
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point.cell}-{point.dtype}")

@@ -99,6 +99,17 @@ def test_a_proof_draws_as_many_as_asked_and_follows_its_seed():
     assert seen[0] != seen[1]
 
 
+def test_a_proof_draws_as_many_as_its_budget():
+    asked = []
+
+    def run(examples, seed):
+        asked.append((examples, seed))
+
+    for budget in ("quick", "standard", "thorough"):
+        assert attempt(Check("a", "b", ("sigmoid",), run), budget=budget, seed=4).holds
+    assert asked == [(8, 4), (30, 4), (200, 4)]
+
+
 def test_material_is_not_zero_and_cases_vary():
     drawn = []
     given(small_cases())(lambda case: drawn.append(case))()

@@ -58,6 +58,16 @@ def test_what_is_no_longer_as_declared_fails(read, given, today, message):
     assert message in found.message
 
 
+def test_a_declared_failure_of_something_else_is_not_covered(read):
+    """Where another implementation ran than was asked for, its failure is not the declared one."""
+    other = verdict()
+    other.lacking = "cuDNN did not run"
+    found = read(DECLARED).judge(other, BEFORE)
+
+    assert found.status == "failed"
+    assert "something else ran (cuDNN did not run): y is off" in found.message
+
+
 def test_what_passes_is_not_to_be_declared(read):
     """Else the declaration would cover the next failure that comes along."""
     found = read(DECLARED).judge(verdict("passed"), BEFORE)
