@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import miniatures
-from gatewise.verify.cases import simplification as shrinking
+from gatewise.verify.cases import simplification
 from gatewise.verify.cases.case import Case
 from gatewise.verify.cases.options import Options
 from gatewise.verify.cases.simplification import simplify
@@ -101,7 +101,7 @@ def test_numbers_become_0_or_round(needed, zeroed, rounded):
 
 def test_a_slow_subject_keeps_a_larger_case(monkeypatch):
     """Within the time there is; what is returned has failed."""
-    monkeypatch.setattr(shrinking, "LONGEST", 0.2)
+    monkeypatch.setattr(simplification, "TIME_LIMIT", 0.2)
     started = time.monotonic()
 
     def fails(case):
