@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...verify.cases.case import Case
-from ...verify.cases.simplification import PLAIN
+from ...verify.cases.simplification import NO_OPTIONS
 from ...verify.checks import check_named, subject_checks
 from ...verify.diagnosis.examination import diagnose
 from ...verify.diagnosis.location import WORDS
@@ -152,7 +152,7 @@ def misplaced(
 
 def _shows_without(subject: MutantSubject, option: str, right: str, cases: Sequence[Case]) -> bool:
     """Whether a mutant is wrong in the same part without an option."""
-    plain = (replace(case, **{option: PLAIN[option]}) for case in cases)  # type: ignore[arg-type]
+    plain = (replace(case, **{option: NO_OPTIONS[option]}) for case in cases)  # type: ignore[arg-type]
     return any(differs(subject, c) == right for c in plain if not subject.options.lacking(c))
 
 

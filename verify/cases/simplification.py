@@ -14,7 +14,7 @@ from ...reference.functions import Array
 from .case import Case
 from .options import Options
 
-PLAIN = {
+NO_OPTIONS = {
     "dropout": 0.0,
     "P": 0,
     "layers": 1,
@@ -28,13 +28,13 @@ PLAIN = {
 }
 """What a case is without its options, the larger simplifications first."""
 
-LONGEST = 5.0
+TIME_LIMIT = 5.0
 """Seconds; a slow subject keeps a larger case."""
 
 
 def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Case:
     """Return a case that fails and none of whose simplifications does, or what time allowed."""
-    deadline = time.monotonic() + LONGEST
+    deadline = time.monotonic() + TIME_LIMIT
     simpler = True
     while simpler and time.monotonic() < deadline:
         simpler = False
@@ -55,7 +55,7 @@ def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Cas
 
 
 def _plainer(case: Case) -> Iterator[Case]:
-    for name, value in PLAIN.items():
+    for name, value in NO_OPTIONS.items():
         if getattr(case, name) != value:
             yield replace(case, **{name: value})  # type: ignore[arg-type]
 

@@ -29,7 +29,7 @@ from .options import Options
 SMALLEST, LARGEST = 2, 7
 """T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
 
-PLAIN = 100
+SHORT_RANGE = 100
 """Below this, Hypothesis draws nothing but what its own random generator says."""
 
 
@@ -39,7 +39,7 @@ def integers(least: int, most: int) -> st.SearchStrategy[int]:
     Into wide ranges Hypothesis mixes constants of 100 and more from every module that no package
     installed: the user's layer among them.
     """
-    parts = -(-(most - least + 1) // PLAIN)
+    parts = -(-(most - least + 1) // SHORT_RANGE)
     if parts == 1:
         return st.integers(0, most - least).map(lambda n: least + n)
     width = -(-(most - least + 1) // parts)
@@ -168,9 +168,6 @@ def _with_projection(drawn: tuple[Case, int]) -> Case:
     return replace(case, P=width if width < case.H else 0)
 
 
-# One way of letting Hypothesis draw, shared by proofs and by checks of subjects.
-
-
 LARGEST_TARGET = 1e6
 """Hypothesis steers towards large error/bound; beyond this it makes no difference."""
 
@@ -186,7 +183,7 @@ def for_all(
 ) -> None:
     """Call ``function`` on ``examples`` drawn values; raise what it raises on the shrunk one.
 
-    The same seed draws the same values; with ``steer`` later ones follow what ``aim`` was told.
+    The same seed draws the same values; with ``steer`` later ones follow what ``aim`` reports.
     No example database: a run depends on its seed alone.
     """
     extra = [Phase.target] * steer + [Phase.shrink] * shrink

@@ -13,10 +13,10 @@ from .smoke import SMOKE
 @cache
 def subject_checks() -> tuple[SubjectCheck, ...]:
     """Return every check of subjects, the smoke check first, then module by module."""
-    found: list[SubjectCheck] = []
+    checks: list[SubjectCheck] = []
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        found += getattr(importlib.import_module(module.name), "CHECKS", ())
-    return tuple(sorted(found, key=lambda check: check.id != SMOKE))
+        checks += getattr(importlib.import_module(module.name), "CHECKS", ())
+    return tuple(sorted(checks, key=lambda check: check.id != SMOKE))
 
 
 def check_named(name: str) -> SubjectCheck:

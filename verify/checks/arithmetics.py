@@ -45,19 +45,19 @@ def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Hold outputs to the arithmetic of their dtype; say which coarser one explains them."""
     ledger, inputs = Ledger(share=SHARP.get(case.dtype)), draw_inputs(subject, case)
     states = state_names(subject, case)
-    found = by_name(states, subject.build(case).forward(inputs))
+    outputs = by_name(states, subject.build(case).forward(inputs))
 
     def wanted(arithmetic: str) -> Mapping[str, Bounded]:
         return by_name(states, _expected(subject, case, inputs, arithmetic))
 
     for name, want in wanted(case.arithmetic.name).items():
-        ledger.compare(name, found[name], want)
+        ledger.compare(name, outputs[name], want)
     if ledger.failed:
         worst = ledger.failed[0]
         off = f"{worst.quantity} is {worst.ratio:.3g} times the bound of {case.dtype} off"
         for arithmetic in COARSER[case.dtype]:
             coarse = wanted(arithmetic)
-            if all(_explains(arithmetic, found[name], want) for name, want in coarse.items()):
+            if all(_explains(arithmetic, outputs[name], want) for name, want in coarse.items()):
                 claim = f"{case.dtype} is claimed, but it takes {arithmetic} or coarser to explain"
                 raise Mismatch(f"{claim} it: {off}")
         raise Mismatch(f"no arithmetic explains it, so the equations are others: {off}")

@@ -163,9 +163,9 @@ def forward_mode(subject: SubjectUnderTest, case: Case) -> Ledger:
     want = expected_jvp(subject, case, inputs, tangents)
     got = subject.build(case).jvp(inputs, tangents)
     states = state_names(subject, case)
-    found = by_name(states, got)
+    derivatives = by_name(states, got)
     for name, tangent in by_name(states, want).items():
-        ledger.compare(f"derivative of {name}", found[name], tangent)
+        ledger.compare(f"derivative of {name}", derivatives[name], tangent)
     return ledger
 
 

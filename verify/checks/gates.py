@@ -190,8 +190,8 @@ def _blocks_changed(p: Sequence[Parameters]) -> Iterator[tuple[str, list[Paramet
                 yield f"{label} of pass {k}", [*p[:k], changed, *p[k + 1 :]]
 
 
-def _difference(one: Any, other: Any) -> float:
-    pairs = [(one.y, other.y), *zip(one.final, other.final, strict=True)]
+def _difference(first: Any, second: Any) -> float:
+    pairs = [(first.y, second.y), *zip(first.final, second.final, strict=True)]
     return max(float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0)) for a, b in pairs)
 
 

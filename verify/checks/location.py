@@ -1,4 +1,4 @@
-"""Say where in a layer a wrong number stands: step, row, unit, gate, layer, direction."""
+"""Where in a layer a wrong number stands, and which equations a check is about."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]
         return f"step {index[0]}, row {index[1]}, feature {index[2]}"
     if name.startswith("initial "):
         return _in_state(case, index)
-    found = PASS.search(name)
-    if found is None or name not in subject.parameter_map(case).shapes():
+    suffix, parameters = PASS.search(name), subject.parameter_map(case)
+    if suffix is None or name not in parameters.shapes():
         return ""
-    where = subject.parameter_map(case).place(name, index)
-    return where + _layer(case, int(found["layer"])) + _direction(case, bool(found["reverse"]))
+    where = parameters.place(name, index)
+    return where + _layer(case, int(suffix["layer"])) + _direction(case, bool(suffix["reverse"]))
 
 
 def _in_state(case: Case, index: tuple[int, ...]) -> str:
@@ -58,9 +58,6 @@ def _layer(case: Case, layer: int) -> str:
 
 def _direction(case: Case, direction: int) -> str:
     return f", {'backward' if direction else 'forward'}" if case.bidirectional else ""
-
-
-# Which equations a check of a subject is about: in principle, and in one case.
 
 
 STRUCTURE = {

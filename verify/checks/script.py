@@ -99,11 +99,11 @@ def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
 def _ending(
     subject: Subject, case: Case, failed: Sequence[Comparison], message: str, calls: Sequence[Call]
 ) -> Iterator[str]:
-    found = _seen(state_names(subject, case), failed[0], calls) if failed else None
-    if found is None:
+    place = _seen(state_names(subject, case), failed[0], calls) if failed else None
+    if place is None:
         yield f"print({message!r})"
         return
-    (number, k), quantity, index = found
+    (number, k), quantity, index = place
     worst = failed[0]
     yield f"got = result_{number}_{k}[{quantity!r}][{', '.join(map(str, index))}]"
     yield f"expected, bound = {worst.expected!r}, {worst.bound!r}"

@@ -94,11 +94,11 @@ def _exchanged(case: Case, p: Sequence[Parameters]) -> list[Parameters]:
     """Return the parameters with the two directions of every layer exchanged."""
     result = []
     for k in range(0, len(p), 2):
-        for one in (p[k + 1], p[k]):
-            arrays = dict(one)
+        for q in (p[k + 1], p[k]):
+            arrays = dict(q)
             if k > 0:  # an upper layer reads both halves of the layer below
                 arrays["W"] = _halves_exchanged(arrays["W"], axis=1)
-            result.append(Parameters(one.shapes, arrays))
+            result.append(Parameters(q.shapes, arrays))
     return result
 
 

@@ -176,8 +176,8 @@ def _hold_rate(ledger: Ledger, case: Case, seen: Array) -> None:
 def _hold_independence(ledger: Ledger, seen: Array) -> None:
     """Hold steps and units to masks of their own: no two are always, or never, the same."""
     flat = seen.reshape(len(seen), -1)
-    for one, other in combinations(range(flat.shape[1]), 2):
-        same = float((flat[:, one] == flat[:, other]).mean())
+    for first, second in combinations(range(flat.shape[1]), 2):
+        same = float((flat[:, first] == flat[:, second]).mean())
         ledger.require("masks", 0 < same < 1, "two entries always have the same, or opposite, one")
 
 

@@ -31,46 +31,47 @@ def diagnose(
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
     """Find out what is wrong with a subject, given the checks that it failed in one dtype."""
-    found = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
-    told = [v for v in failing if v.case]
-    told = [v for v in told if v.status == "failed"] or told  # what raised says little of values
-    if not told:
-        found.status = "unexplained" if failing else "conforms"
-        found.message = failing[0].message if failing else "no check failed"
-        return found
-    first = representative(told)
-    asked = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in first]
-    asked += basic(subject, dtype)
-    explainer = Explainer(subject, dtype, list(observations(subject, asked)), on_step)
-    found.location = locate(subject, told, explainer.observations)
+    diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
+    failures = [v for v in failing if v.case]
+    values = [v for v in failures if v.status == "failed"]
+    failures = values or failures  # what raised says little of values
+    if not failures:
+        diagnosis.status = "unexplained" if failing else "conforms"
+        diagnosis.message = failing[0].message if failing else "no check failed"
+        return diagnosis
+    first = representative(failures)
+    experiments = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in first]
+    experiments += basic(subject, dtype)
+    explainer = Explainer(subject, dtype, list(observations(subject, experiments)), on_step)
+    diagnosis.location = locate(subject, failures, explainer.observations)
     measured = Truncation()
-    if found.location.part == "gradients":
+    if diagnosis.location.part == "gradients":
         measured = truncation(subject, dtype)
-    found.reach = measured.words
-    found.experiments = len(explainer.observations)
-    arithmetic = precision.explanation(subject, dtype, told)
+    diagnosis.reach = measured.words
+    diagnosis.experiments = len(explainer.observations)
+    arithmetic = precision.explanation(subject, dtype, failures)
     whole = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
     if arithmetic and whole and arithmetic.certain:
-        found.status, found.explanations = "explained", [arithmetic.explanation]
-        return found
+        diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
+        return diagnosis
     search = explainer.search(measured.hypothesis, two=not whole)
-    rest = [v for v in told if v not in first and _size(v) <= LARGEST]
+    rest = [v for v in failures if v not in first and _size(v) <= LARGEST]
     more = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest]
-    alone = any(len(one.ids) == 1 for one in search.fits)
+    alone = any(len(hypothesis.ids) == 1 for hypothesis in search.fits)
     explainer.sift(search, more)
     if len(search.fits) > 1:
         explainer.sift(search, list(thorough(subject, dtype)))
     if alone and not search.fits and not whole:
         explainer.pair(search)
         explainer.sift(search, more)
-    found.explanations = [_explanation(h) for h in ranked(search.fits, told)]
-    if arithmetic and whole and not found.explanations:
-        found.explanations = [arithmetic.explanation]
-    found.experiments += len(rest)
-    _conclude(found, search)
-    if arithmetic and not found.explanations:
-        found.message += f"; it computes in {arithmetic.name} at best, and that is not all"
-    return found
+    diagnosis.explanations = [_explanation(h) for h in ranked(search.fits, failures)]
+    if arithmetic and whole and not diagnosis.explanations:
+        diagnosis.explanations = [arithmetic.explanation]
+    diagnosis.experiments += len(rest)
+    _conclude(diagnosis, search)
+    if arithmetic and not diagnosis.explanations:
+        diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
+    return diagnosis
 
 
 def _explanation(hypothesis: Hypothesis) -> Explanation:

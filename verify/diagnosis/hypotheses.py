@@ -112,7 +112,7 @@ class _Translated:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         pulled = self.workshop.gradients(self._inputs(inputs), cotangents)
-        return [replace(one, parameters=self._back(one.parameters)) for one in pulled]
+        return [replace(result, parameters=self._back(result.parameters)) for result in pulled]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         named = self._along(inputs, tangents)
@@ -143,8 +143,8 @@ class _Translated:
         return self._inner.from_reference(self._outer.to_reference(read))
 
     def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
-        found = self._outer.from_reference(self._inner.to_reference(named))
-        return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in found.items()}
+        arrays = self._outer.from_reference(self._inner.to_reference(named))
+        return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in arrays.items()}
 
     def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
         """Return the parameters' tangents; the map is affine, so an offset falls out."""
@@ -161,9 +161,9 @@ def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
         if applies(m, cell) and not m.isolated and not offered.missing(m.needs)
         and dtype in (*m.dtypes, "float32")
     ]  # fmt: skip
-    told = {m.same_as for m in known}
-    others = (one for one in (*_orders(cell), *_ignored(subject, dtype)) if one.name not in told)
-    return (*map(of_mutant, known), *others)
+    named = {m.same_as for m in known}
+    others = (*_orders(cell), *_ignored(subject, dtype))
+    return (*map(of_mutant, known), *(h for h in others if h.name not in named))
 
 
 def applies(mutant: Mutant, cell: str) -> bool:
@@ -222,19 +222,16 @@ def _reordered(order: Sequence[str]) -> Change:
     return change
 
 
-# Does the layer read its parameters by another convention than the one it claims?
-
-
 def other_convention(subject: Subject) -> Iterator[Hypothesis]:
     """Yield the conventions by which the subject turns out to compute, where it states another."""
     stated: Convention | None = getattr(subject, "convention", None)
     if stated is None:
         return
     try:
-        found = identify(subject)
+        identified = identify(subject)
     except (SubjectCrashed, NotOffered, Mismatch, Unreadable):
         return
-    for convention in found.fits:
+    for convention in identified.fits:
         fields = differing(convention, stated)
         if not fields:
             continue
@@ -248,9 +245,9 @@ def other_convention(subject: Subject) -> Iterator[Hypothesis]:
         )
 
 
-def _field(found: Convention, stated: Convention, name: str) -> str:
+def _field(identified: Convention, stated: Convention, name: str) -> str:
     words = name.replace("_", " ")
-    return f"{words}: it is {_shown(found, name)}, and should be {_shown(stated, name)}"
+    return f"{words}: it is {_shown(identified, name)}, and should be {_shown(stated, name)}"
 
 
 def _shown(convention: Convention, name: str) -> str:

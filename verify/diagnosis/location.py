@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..cases.case import Case
-from ..cases.simplification import PLAIN
+from ..cases.simplification import NO_OPTIONS
 from ..checks import check_named
 from ..runs.diagnosis import Location
 from ..runs.verdict import Verdict
@@ -23,7 +23,7 @@ SMALL = 8
 SHORT = 64
 """Steps of cases that are run again without their options."""
 
-LONGEST, WIDEST = 1100, 140
+MOST_STEPS, MOST_UNITS = 1100, 140
 """Steps and units up to which a threshold is looked for."""
 
 TRAINING = ("dropout", "modes")
@@ -63,7 +63,7 @@ def locate(
 
 def _complexity(verdict: Verdict) -> tuple[int, int]:
     case = Case.from_json(verdict.case)
-    options = sum(getattr(case, name) != value for name, value in PLAIN.items())
+    options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
     return options, case.T * case.B * case.H * case.D
 
 
@@ -84,8 +84,8 @@ def _part(
             wrong.setdefault(part, {})[f"{number} {name}"] = None
     for part in ("outputs", "gradients", "tangents"):
         if part in wrong:
-            found = [name.split(" ", 1) for name in wrong[part]]
-            return part, tuple(name for number, name in found if number == found[0][0])
+            names = [name.split(" ", 1) for name in wrong[part]]
+            return part, tuple(name for number, name in names if number == names[0][0])
     for check, part in LONG.items():
         if check in checks:
             return part, anything
@@ -120,25 +120,25 @@ def _needs(subject: Subject, failing: Sequence[Verdict]) -> Iterator[str]:
 
     Nothing is said of long cases: to run them again without each option would take too long.
     """
-    told = [
+    cases = [
         (v.check, Case.from_json(text))
         for v in sorted(failing, key=_complexity)
         for text in dict.fromkeys((v.case, v.drawn or v.case))
     ]
-    asked = [(check, case) for check, case in told if case.T <= SHORT]
-    for name, words in WORDS.items() if asked else ():
-        given = getattr(asked[0][1], name)
-        needed = all(getattr(case, name) != PLAIN[name] for _, case in told)
-        if needed and _passes_without(subject, asked, name):
+    short = [(check, case) for check, case in cases if case.T <= SHORT]
+    for name, words in WORDS.items() if short else ():
+        given = getattr(short[0][1], name)
+        needed = all(getattr(case, name) != NO_OPTIONS[name] for _, case in cases)
+        if needed and _passes_without(subject, short, name):
             yield f"{given} {words}" if name in ("layout", "scale") else words
 
 
-def _passes_without(subject: Subject, asked: Sequence[tuple[str, Case]], name: str) -> bool:
+def _passes_without(subject: Subject, short: Sequence[tuple[str, Case]], name: str) -> bool:
     """Whether values are right without an option, and the checks that can do without it pass."""
-    plain = [(c, replace(case, **{name: PLAIN[name]})) for c, case in asked]  # type: ignore[arg-type]
+    plain = [(c, replace(case, **{name: NO_OPTIONS[name]})) for c, case in short]  # type: ignore[arg-type]
     held = [(c, case) for c, case in plain if not subject.options.lacking(case)]
     able = [Experiment(c, case) for c, case in held if not check_named(c).refuses(case)]
-    if not held or any(run_check(under_test(subject), one)[0] for one in able):
+    if not held or any(run_check(under_test(subject), experiment)[0] for experiment in able):
         return False
     return not any(_wrong(subject, case) for _, case in held)
 
@@ -148,12 +148,12 @@ def from_size(subject: Subject, case: Case, part: str) -> str:
     plain = Case(T=2, B=1, D=2, H=3, state=subject.options.state, dtype=case.dtype, scale="tiny")
     if case.H > SMALL:
         wide = replace(plain, scale="unit")
-        H = _threshold(lambda n: _wrong(subject, replace(wide, H=n)), WIDEST)
+        H = _threshold(lambda n: _wrong(subject, replace(wide, H=n)), MOST_UNITS)
         if H is not None and H > 1:
             return f"right up to {H - 1} hidden units, wrong from {H}"
     if case.T > SMALL:
         what = VALUES if part == "gradients" else OUTPUTS
-        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n), what), LONGEST)
+        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n), what), MOST_STEPS)
         if T is not None and T > 1:
             return f"right up to {T - 1} steps, wrong from {T}"
     return ""

@@ -159,7 +159,7 @@ def _call(subject: SubjectUnderTest, case: Case, *, gradient: bool) -> None:
         only = [
             tuple(d if k == j else None for k, d in enumerate(dfinal)) for j in range(len(dfinal))
         ]
-        called.gradients(inputs, [(dy, dfinal), (dy, nothing), *((None, one) for one in only)])
+        called.gradients(inputs, [(dy, dfinal), (dy, nothing), *((None, ends) for ends in only)])
     else:
         called.forward(inputs)
 
@@ -222,7 +222,7 @@ def residual(seen: Array, predicted: Array, level: Array) -> float:
     return float(np.max(off, initial=0.0))
 
 
-PLAIN = Case(T=4, B=3, D=2, H=5)
+DISTINCT = Case(T=4, B=3, D=2, H=5)
 """Sizes that all differ, so that no axis can be taken for another."""
 
 
@@ -233,7 +233,7 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     says too much.
     """
     offered = subject.options
-    plain = replace(PLAIN, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
+    plain = replace(DISTINCT, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
     yield Experiment(VALUES, plain)
     deep = replace(
         plain,
@@ -252,7 +252,7 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
 def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
     """Yield more experiments, by which explanations that still agree may be told apart."""
     offered = subject.options
-    plain = replace(PLAIN, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
+    plain = replace(DISTINCT, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
     wanted = [
         Experiment(VALUES, replace(plain, H=7, D=3, seed=3)),
         Experiment(VALUES, replace(plain, T=3, B=3, seed=4)),

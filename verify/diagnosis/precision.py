@@ -45,17 +45,17 @@ def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coa
     """
     if all(verdict.check != "dtype" for verdict in failing):
         return None
-    told = [_coarser(subject, _plain(subject, dtype, seed)) for seed in range(CASES)]
-    named = sorted(filter(None, told), key=COARSER[dtype].index)
+    coarser = [_coarser(subject, _plain(subject, dtype, seed)) for seed in range(CASES)]
+    named = sorted(filter(None, coarser), key=COARSER[dtype].index)
     if len(named) < CASES or _notices(subject, _plain(subject, dtype, 0)):
         return None
     arithmetic = named[CASES // 2]
-    found = Explanation(
+    sentence = Explanation(
         (f"arithmetic {arithmetic}",),
         (f"It computes in {arithmetic} or coarser, and claims {dtype}; the equations are right.",),
         (f"keep {dtype} throughout: look for a cast, a default dtype or a fast-math setting",),
     )
-    return Coarser(arithmetic, found, len(set(named)) == 1)
+    return Coarser(arithmetic, sentence, len(set(named)) == 1)
 
 
 def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) -> bool:
@@ -94,6 +94,6 @@ def _coarser(subject: Subject, case: Case) -> str | None:
     try:
         check_named("dtype").run(under_test(subject), case)
     except Mismatch as said:
-        found = re.search(r"it takes (\w+) or coarser", str(said))
-        return found[1] if found else None
+        words = re.search(r"it takes (\w+) or coarser", str(said))
+        return words[1] if words else None
     return None

@@ -125,10 +125,10 @@ def signature(
     subject: Subject, build: Callable[[Case], Built], observation: Observation
 ) -> Mapping[Key, Array]:
     """Return all numbers of another layer in the calls of an observation; fewer if it raises."""
-    found: dict[Key, Array] = {}
+    arrays: dict[Key, Array] = {}
     try:
         for key, predicted in predictions(subject, build, observation):
-            found[key] = predicted
+            arrays[key] = predicted
     except Raised:
-        return found
-    return found
+        return arrays
+    return arrays

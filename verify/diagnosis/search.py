@@ -17,7 +17,7 @@ from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses, other_conv
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
 from .replay import differs, signature
 
-LONGEST = 90.0
+TIME_LIMIT = 90.0
 """Seconds for the search of pairs."""
 
 ENOUGH = 8
@@ -68,16 +68,16 @@ class Explainer:
         ``measured`` is one more, that was not known before.
         """
         known = [*hypotheses(self.subject, self.dtype), *filter(None, [measured])]
-        found = Search()
-        for one in known:
-            self.on_try(one.name)
-            found.note(one, self.off(one))
-        if not found.fits:
-            for one in other_convention(self.subject):
-                found.note(one, self.off(one))
-        if two and not found.fits:
-            self._pairs(known, found)
-        return found
+        search = Search()
+        for hypothesis in known:
+            self.on_try(hypothesis.name)
+            search.note(hypothesis, self.off(hypothesis))
+        if not search.fits:
+            for hypothesis in other_convention(self.subject):
+                search.note(hypothesis, self.off(hypothesis))
+        if two and not search.fits:
+            self._pairs(known, search)
+        return search
 
     def sift(self, search: Search, more: Sequence[Experiment]) -> None:
         """Ask for more, and keep the hypotheses that fit that as well.
@@ -121,15 +121,17 @@ class Explainer:
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
         return Guess(self.subject, hypothesis).build
 
-    def _pairs(self, known: Sequence[Hypothesis], found: Search) -> None:
+    def _pairs(self, known: Sequence[Hypothesis], search: Search) -> None:
         """Try two mistakes together, those pairs first that the parts suggest."""
-        deadline, right = time.monotonic() + LONGEST, self._signatures(NOTHING_WRONG)
+        deadline, right = time.monotonic() + TIME_LIMIT, self._signatures(NOTHING_WRONG)
         alone = []
-        for one in known:
+        for hypothesis in known:
             if time.monotonic() > deadline:
-                found.complete = False
+                search.complete = False
                 return
-            alone.append(_Alone.of(one, self._signatures(one), right, self.observations))
+            alone.append(
+                _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
+            )
         wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
         tried, fitting = set(), set()
         for strict in (True, False):
@@ -140,15 +142,15 @@ class Explainer:
                 if not _may_explain(first, second, wrong, strict=strict):
                     continue
                 if time.monotonic() > deadline:
-                    found.complete = False
+                    search.complete = False
                     return
                 tried.add(both.ids)
                 self.on_try(both.name)
-                if found.note(both, self.off(both)):
+                if search.note(both, self.off(both)):
                     fitting.add(frozenset(both.ids))
-                if len(found.fits) >= ENOUGH:
+                if len(search.fits) >= ENOUGH:
                     return
-            if found.fits:
+            if search.fits:
                 return
 
     def _signatures(self, hypothesis: Hypothesis) -> list[Mapping[Key, Array]]:
@@ -168,14 +170,14 @@ class _Alone:
     def of(
         cls,
         hypothesis: Hypothesis,
-        found: Sequence[Mapping[Key, Array]],
+        signatures: Sequence[Mapping[Key, Array]],
         right: Sequence[Mapping[Key, Array]],
         observations: Sequence[Observation],
     ) -> _Alone:
         affects, matches = set(), set()
         for k, seen in enumerate(observations):
             for key, array in seen.seen.items():
-                level, mine = seen.levels[key], found[k].get(key)
+                level, mine = seen.levels[key], signatures[k].get(key)
                 if mine is None or key not in right[k]:
                     affects.add((k, key))
                     continue
@@ -238,10 +240,11 @@ def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observa
     return bool(np.mean((~apart).all(axis=2).any(axis=1)) > 1 / 2)
 
 
-def varies(one: Array, other: Array, level: float) -> Array:
+def varies(first: Array, second: Array, level: float) -> Array:
     """Return which entries of two runs are further apart than rounding explains."""
     with np.errstate(invalid="ignore"):
-        same = (np.abs(one - other) <= level) | (one == other) | (np.isnan(one) & np.isnan(other))
+        near = (np.abs(first - second) <= level) | (first == second)
+        same = near | (np.isnan(first) & np.isnan(second))
     return np.asarray(~same)
 
 

@@ -59,17 +59,17 @@ def truncation(subject: Subject, dtype: str) -> Truncation:
     """Measure how far back gradients reach, on sequences of several lengths."""
     if not subject.options.gradient:
         return Truncation()
-    found = {T: _first_step_reached(subject, T, dtype) for T in LENGTHS[dtype]}
-    if not any(found.values()):
+    reached = {T: _first_step_reached(subject, T, dtype) for T in LENGTHS[dtype]}
+    if not any(reached.values()):
         return Truncation()
-    window = {T - first for T, first in found.items() if first}
+    window = {T - first for T, first in reached.items() if first}
     if len(window) == 1:
         return Truncation(f"no cotangent reaches further back than {window.pop()} steps")
-    longest = max(found)
+    longest = max(reached)
     for period in range(2, longest):
-        if all(first == (T - 1) // period * period for T, first in found.items()):
+        if all(first == (T - 1) // period * period for T, first in reached.items()):
             return Truncation(f"no cotangent passes a multiple of {period} steps", period)
-    return Truncation(f"of {longest} steps, the first {found[longest]} get no gradient")
+    return Truncation(f"of {longest} steps, the first {reached[longest]} get no gradient")
 
 
 def _first_step_reached(subject: Subject, T: int, dtype: str) -> int:

@@ -117,22 +117,22 @@ class _Asking:
         self.dead: set[str] = set()
         """Dtypes in which not even the smoke check comes back: of those nothing more is asked."""
 
-    def __call__(self, **asked: Any) -> dict[str, Any]:
-        found = self.isolated.ask("record", self.named, self.timeout, **asked)
-        if "problem" in found:
-            raise NotRecorded(found["problem"])
-        return found
+    def __call__(self, **request: Any) -> dict[str, Any]:
+        reply = self.isolated.ask("record", self.named, self.timeout, **request)
+        if "problem" in reply:
+            raise NotRecorded(reply["problem"])
+        return reply
 
     def take(self, check: str, case: str, path: Path) -> tuple[str, dict[str, Any]]:
         """Record a case; the end of the process is recorded, too."""
         try:
-            found = self(step="take", check=check, case=case, path=str(path.resolve()))
+            reply = self(step="take", check=check, case=case, path=str(path.resolve()))
         except NotRecorded as problem:
             if check == SMOKE:
                 self.dead.add(Case.from_json(case).dtype)
             ended = Ended("SubjectCrashed", str(problem))
             return files.write_trace(path, Trace(ended=ended)), {}
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != found["sha256"]:
+        if digest != reply["sha256"]:
             raise NotRecorded(f"{path.name}: what stands on the disk is not what was written")
-        return digest, found
+        return digest, reply

@@ -61,20 +61,20 @@ class Candidate:
     def slices(self, named: Mapping[str, Array]) -> dict[str, Array]:
         """Return every slice by its name, biases added up."""
         c, (W, U) = self.base, self.reading.weights(named)
-        found = {f"W_{g}": W[k] for k, g in enumerate(c.order)}
-        found |= {f"U_{g}": U[k] for k, g in enumerate(c.recurrent_order or c.order)}
+        slices = {f"W_{g}": W[k] for k, g in enumerate(c.order)}
+        slices |= {f"U_{g}": U[k] for k, g in enumerate(c.recurrent_order or c.order)}
         if self.reading.R:
-            found["R"] = self.reading.projection(named)
+            slices["R"] = self.reading.projection(named)
         for names, role in self.roles.items():
             kind = "p" if role.kind == "peephole" else "b"
             for letter, value in zip(role.letters, self.reading.vector(names, named), strict=False):
                 name = "b_hn" if letter == RECURRENT_BIAS else f"{kind}_{letter}"
-                found[name] = found[name] + value if name in found else value
+                slices[name] = slices[name] + value if name in slices else value
         for gate in c.letters:
-            found.setdefault(f"b_{gate}", 0.0)
+            slices.setdefault(f"b_{gate}", 0.0)
         if c.forget_offset and not c.coupled:
-            found["b_f"] = found["b_f"] + c.forget_offset
-        return found
+            slices["b_f"] = slices["b_f"] + c.forget_offset
+        return slices
 
     def after(self, named: Mapping[str, Array], x: Array, before: Sequence[Array]) -> Array:
         """Return the states after the steps, in the number system of the arguments."""
@@ -108,7 +108,7 @@ def structures(
     ]
     flat = np.stack([residuals for _, residuals, _ in tried])
     flat[np.isnan(flat)] = np.inf
-    found = []
+    candidates = []
     for k in np.argsort(flat, axis=None, kind="stable")[:KEPT]:
         number, *where = (int(axis) for axis in np.unravel_index(k, flat.shape))
         reading, _, conventions = tried[number]
@@ -118,8 +118,8 @@ def structures(
             recurrent_layout=_unless(reading.recurrent_layout, reading.layout),
             projected=bool(reading.R),
         )
-        found.append(Candidate(reading, base, {}))
-    return found
+        candidates.append(Candidate(reading, base, {}))
+    return candidates
 
 
 def _unless(value: str, usual: str) -> str:
@@ -233,8 +233,8 @@ def ranked_roles(
 ) -> list[Candidate]:
     """Return the candidate with every role of an array, the best first; the others are 0."""
     count = candidate.reading.vectors[names]
-    found = []
+    ranking = []
     for role in roles(candidate, count):
         tried = with_role(candidate, names, role)
-        found.append((distance(tried.after(named, steps.x, steps.before), steps.after), tried))
-    return [tried for _, tried in sorted(found, key=lambda pair: pair[0])]
+        ranking.append((distance(tried.after(named, steps.x, steps.before), steps.after), tried))
+    return [tried for _, tried in sorted(ranking, key=lambda pair: pair[0])]

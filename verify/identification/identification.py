@@ -160,8 +160,8 @@ class _Search:
     def _structures(self, steps: Steps) -> list[_Look]:
         """Look closely at the likeliest, until some do not fit."""
         looks: list[_Look] = []
-        for one in structures(self.probe.family, self.ways, self.first, steps):
-            looks.append(_snapped(one, self.first, steps, self.dtype))
+        for candidate in structures(self.probe.family, self.ways, self.first, steps):
+            looks.append(_snapped(candidate, self.first, steps, self.dtype))
             if sum(look.ratio > 1 for look in looks) >= NEIGHBOURS:
                 break
         return sorted(looks, key=lambda look: (look.ratio > 1, look.residual))
@@ -171,14 +171,14 @@ class _Search:
         drawn = self.probe.draw("vector")
         named = {**self.first, **{name: drawn[name] for name in names}}
         steps = self._steps(named, f"vector {names[0]}")
-        found = []
+        roles = []
         for candidate in likely:
             ranked = ranked_roles(candidate, names, named, steps)
             fits = [h for h in ranked[:4] if _look(h, named, steps, self.dtype).ratio <= 1]
-            found += fits or ranked[:1]
+            roles += fits or ranked[:1]
             others = [h for h in ranked[:5] if h not in fits[:4]]
             self.others.setdefault(names, others[0] if fits else others[1])
-        return found
+        return roles
 
     def conclude(self, subject: Subject, likely: Sequence[Candidate]) -> Identification:
         """Hold what is likely, and its neighbours, to arrays that are all random."""
@@ -221,12 +221,12 @@ def _swapped(steps: Steps) -> Steps:
     return Steps(steps.x, steps.before[::-1], steps.after[::-1])
 
 
-def _with_roles_of(one: Candidate, other: Candidate) -> Candidate:
+def _with_roles_of(candidate: Candidate, other: Candidate) -> Candidate:
     """Return ``other`` with the vectors' roles of ``one``; b_hn is b_n where there is none."""
     if other.base.recurrent_bias:
-        return replace(other, roles=one.roles)
+        return replace(other, roles=candidate.roles)
     plain = {
         names: replace(role, letters=role.letters.replace(RECURRENT_BIAS, "n"))
-        for names, role in one.roles.items()
+        for names, role in candidate.roles.items()
     }
     return replace(other, roles=plain)

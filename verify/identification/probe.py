@@ -81,11 +81,11 @@ class Reading:
 def readings(family: str, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[Reading]:
     """Return every way to read arrays of these shapes; Unreadable if there is none."""
     for gates in COUNTS[family]:
-        found = list(_readings(gates, _grouped(shapes, sizes), shapes, sizes))
-        if found:
-            return found
-    told = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-    raise Unreadable(f"its arrays are none that a convention of the {family} has: {told}")
+        ways = list(_readings(gates, _grouped(shapes, sizes), shapes, sizes))
+        if ways:
+            return ways
+    listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+    raise Unreadable(f"its arrays are none that a convention of the {family} has: {listed}")
 
 
 def _readings(
@@ -117,8 +117,8 @@ def _grouped(shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[tuple[
     groups: dict[str, list[str]] = {}
     for name, shape in shapes.items():
         stem, _, letter = name.removesuffix("_l0").rpartition("_")
-        one = len(letter) == 1 and stem and sizes.H in shape and set(shape) <= widths
-        groups.setdefault(f"{stem}_*" if one else name, []).append(name)
+        single = len(letter) == 1 and stem and sizes.H in shape and set(shape) <= widths
+        groups.setdefault(f"{stem}_*" if single else name, []).append(name)
     return [tuple(names) for names in groups.values()]
 
 

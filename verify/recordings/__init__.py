@@ -5,6 +5,6 @@ cases; each case has one safetensors file with every call that a check made of t
 parameters, states and cotangents, and the outputs, final states and gradients that came back, in
 the layer's own dtype. Nothing in a recording is executed.
 
-``chosen`` says which cases are recorded, ``taking`` records them, ``files`` writes and reads,
-``replaying`` is the subject ``recording:DIR``, ``seeing`` tries which mutants recordings show.
+``table`` says which cases are recorded, ``record`` records them, ``files`` writes and reads,
+``replayed`` is the subject ``recording:DIR``, ``visibility`` tries which mutants recordings show.
 """

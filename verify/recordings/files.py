@@ -79,7 +79,7 @@ class Recording(Header):
     entries: tuple[Entry, ...]
 
     @property
-    def told(self) -> str:
+    def origin(self) -> str:
         """The version that verdicts carry."""
         where = self.device.get("name") or self.machine.get("processor", "another machine")
         return f"{self.version} on {where}, recorded {self.created[:10]}"
@@ -212,7 +212,7 @@ def subject(name: str, folder: Path) -> Replayed:
         options,
         recording.dtypes,
         recording.cells,
-        recording.told,
+        recording.origin,
         {(e.check, e.text): partial(read_trace, folder, e) for e in recording.entries},
         Watched({(e.check, e.text): (e.ran, e.lacking) for e in recording.entries}),
     )

@@ -77,7 +77,7 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     dtypes = chosen_dtypes(subject.dtypes, dtype)
     if not dtypes:
         return {"problem": f"the subject does not compute in {dtype}"}
-    cases, there = [], []
+    cases, computed = [], []
     for d in dtypes:
         try:
             cases += [(id, case.to_json()) for id, case in chosen(subject, d, seed)]
@@ -85,8 +85,8 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
             if len(dtypes) == 1:
                 return {"problem": str(missing)}
             continue
-        there.append(d)
-    return {"form": vars(form), "dtypes": there, "cases": cases}
+        computed.append(d)
+    return {"form": vars(form), "dtypes": computed, "cases": cases}
 
 
 def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
@@ -94,15 +94,15 @@ def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()
-    asked = Case.from_json(case)
-    digest = write_trace(Path(path), observed(subject, check, asked))
+    recorded = Case.from_json(case)
+    digest = write_trace(Path(path), observed(subject, check, recorded))
     flags = getattr(subject, "flags", None)
     return {
         "sha256": digest,
         "device": device(),
         "ran": watch.told if watch else "",
         "lacking": watch.lacking if watch else "",
-        "flags": flags(asked) if flags else {},
+        "flags": flags(recorded) if flags else {},
     }
 
 
@@ -130,8 +130,8 @@ def _driver() -> str:
     return next((w for w in words if w[:1].isdigit() and w.count(".") > 0), "unknown")
 
 
-def answer(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
+def answer(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
     """Do in the subject's process what ``record`` asks for."""
-    if asked["step"] == "plan":
-        return planned(subject, asked["dtype"], asked["seed"])
-    return taken(subject, asked["check"], asked["case"], asked["path"])
+    if request["step"] == "plan":
+        return planned(subject, request["dtype"], request["seed"])
+    return taken(subject, request["check"], request["case"], request["path"])

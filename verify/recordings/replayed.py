@@ -56,7 +56,7 @@ class Watched:
     def told(self) -> str:
         """What ran, as the case says that says most; first of those in which something lacked."""
         said = [self.of[key] for key in self.replayed]
-        return max(said, key=lambda one: (bool(one[1]), len(one[0])), default=("", ""))[0]
+        return max(said, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
 
     @property
     def lacking(self) -> str:
@@ -78,14 +78,14 @@ class Replayed:
     options: Options
     dtypes: tuple[str, ...]
     cells: tuple[str, ...]
-    told: str
+    origin: str
     held: Mapping[Key, Callable[[], Trace]]
     watch: Watched | None = None
     playback: Playback | None = None
 
     def version(self) -> str:
         """Return the recorded version, and on which machine it ran."""
-        return self.told
+        return self.origin
 
     def cases_for(self, check: str, dtype: str) -> list[Case]:
         """Return the recorded cases of a check."""

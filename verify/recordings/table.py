@@ -12,118 +12,78 @@ from ..checks import subject_checks
 from ..subjects.protocol import Subject
 from .replayed import UNANSWERED
 
-CHOSEN: tuple[tuple[str, Case], ...] = (
-    ("smoke", Case(3, 2, 4, 5, state=False)),
+CASES: tuple[tuple[Case, str], ...] = (
+    (Case(3, 2, 4, 5, state=False), "smoke"),
     (
-        "forward",
         Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
+        "forward batch-permutation repeat reweight backward-twice vjp-linearity strided",
     ),
-    ("forward", Case(6, 5, 3, 4, layers=2, lengths=True, zero_length=True, state=False, seed=3)),
-    ("gradient", Case(5, 3, 2, 4, bidirectional=True, bias=False, lengths=True, zero_length=True)),
+    (Case(6, 5, 3, 4, layers=2, lengths=True, zero_length=True, state=False, seed=3), "forward"),
     (
-        "gradient",
+        Case(5, 3, 2, 4, bidirectional=True, bias=False, lengths=True, zero_length=True),
+        "gradient final",
+    ),
+    (
         Case(3, 6, 5, 2, layers=2, bidirectional=True, zero_length=True, scale="large", seed=45828),
+        "gradient repeat reweight",
     ),
-    ("gradient", Case(5, 3, 2, 4, layers=2, bidirectional=True, lengths=True, seed=8)),
-    ("forward", Case(5, 3, 2, 6, P=4, layers=2, bidirectional=True, lengths=True, seed=11)),
-    ("gradient", Case(6, 3, 2, 5, P=3, lengths=True, seed=12)),
-    ("gradient", Case(3, 4, 2, 7, P=5, layers=2, bidirectional=True, lengths=True, seed=13)),
+    (Case(5, 3, 2, 4, layers=2, bidirectional=True, lengths=True, seed=8), "gradient batch-single"),
+    (Case(5, 3, 2, 6, P=4, layers=2, bidirectional=True, lengths=True, seed=11), "forward"),
+    (Case(6, 3, 2, 5, P=3, lengths=True, seed=12), "gradient"),
+    (Case(3, 4, 2, 7, P=5, layers=2, bidirectional=True, lengths=True, seed=13), "gradient"),
     (
-        "cotangents",
         Case(3, 4, 5, 6, layers=2, bidirectional=True, lengths=True, zero_length=True, seed=9),
+        "cotangents",
     ),
-    ("dtype", Case(6, 3, 3, 3, seed=19981)),
-    ("batch-single", Case(5, 3, 2, 4, layers=2, bidirectional=True, lengths=True, seed=8)),
+    (Case(6, 3, 3, 3, seed=19981), "dtype"),
+    (Case(4, 3, 2, 4, layout="batch-first", seed=3), "batch-first"),
     (
-        "batch-permutation",
-        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
-    ),
-    ("batch-first", Case(4, 3, 2, 4, layout="batch-first", seed=3)),
-    (
-        "batch-first",
         Case(6, 3, 7, 4, lengths=True, zero_length=True, layout="batch-first", seed=42705),
+        "batch-first",
     ),
-    ("unbatched", Case(2, 1, 2, 2, layout="unbatched", seed=5)),
-    ("unbatched", Case(4, 1, 2, 4, layout="unbatched", seed=3)),
+    (Case(2, 1, 2, 2, layout="unbatched", seed=5), "unbatched"),
+    (Case(4, 1, 2, 4, layout="unbatched", seed=3), "unbatched"),
+    (Case(2, 6, 4, 7, layers=2, state=False, scale="large", seed=28764), "repeat"),
+    (Case(6, 4, 3, 2, zero_length=True, state=False, seed=42987), "jvp causality"),
+    (Case(5, 3, 2, 4, layers=2, bidirectional=True, seed=14), "jvp"),
+    (Case(4, 6, 5, 2, seed=37066), "gate-limits"),
+    (Case(4, 3, 6, 5, seed=19975), "gate-limits"),
+    (Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, seed=64541), "bounds"),
+    (Case(4, 2, 6, 3, zero_length=True, seed=6), "unit-permutation"),
+    (Case(4, 2, 6, 7, lengths=True, zero_length=True, seed=49387), "influence"),
+    (Case(6, 4, 3, 2, lengths=True, zero_length=True, state=False, seed=42987), "padding"),
+    (Case(4, 2, 6, 3, lengths=True, zero_length=True, seed=6), "padding zero-length"),
+    (Case(4, 2, 6, 3, bidirectional=True, zero_length=True, seed=6), "direction"),
+    (Case(2, 2, 2, 2, seed=5), "shapes"),
+    (Case(4, 4, 2, 3), "shapes"),
+    (Case(4, 140, 2, 4, seed=11), "wide"),
+    (Case(3, 2, 5, 33), "wide"),
+    (Case(3, 2, 5, 65, seed=1), "wide"),
+    (Case(3, 2, 5, 129, seed=2), "wide"),
+    (Case(4, 2, 3, 5, scale="saturating"), "extreme"),
+    (Case(4, 2, 3, 5, scale="huge", seed=1), "extreme"),
+    (Case(4, 2, 3, 5, scale="subnormal", seed=2), "extreme"),
+    (Case(6, 4, 3, 2, lengths=True, state=False, seed=42987), "default-state"),
+    (Case(5, 7, 3, 2, layers=2, scale="tiny", seed=42931), "carry carry-gradient"),
+    (Case(0, 1, 2, 2), "no-steps"),
+    (Case(0, 2, 1, 3), "no-steps"),
+    (Case(4, 6, 5, 2, layers=2, seed=45338), "modes"),
     (
-        "repeat",
-        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
-    ),
-    (
-        "repeat",
-        Case(3, 6, 5, 2, layers=2, bidirectional=True, zero_length=True, scale="large", seed=45828),
-    ),
-    ("repeat", Case(2, 6, 4, 7, layers=2, state=False, scale="large", seed=28764)),
-    (
-        "reweight",
-        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
-    ),
-    (
-        "reweight",
-        Case(3, 6, 5, 2, layers=2, bidirectional=True, zero_length=True, scale="large", seed=45828),
-    ),
-    (
-        "backward-twice",
-        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
-    ),
-    (
-        "vjp-linearity",
-        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
-    ),
-    ("jvp", Case(6, 4, 3, 2, zero_length=True, state=False, seed=42987)),
-    ("jvp", Case(5, 3, 2, 4, layers=2, bidirectional=True, seed=14)),
-    (
-        "strided",
-        Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, scale="tiny", seed=64541),
-    ),
-    ("gate-limits", Case(4, 6, 5, 2, seed=37066)),
-    ("gate-limits", Case(4, 3, 6, 5, seed=19975)),
-    ("bounds", Case(6, 3, 2, 4, lengths=True, zero_length=True, state=False, seed=64541)),
-    ("unit-permutation", Case(4, 2, 6, 3, zero_length=True, seed=6)),
-    ("influence", Case(4, 2, 6, 7, lengths=True, zero_length=True, seed=49387)),
-    ("padding", Case(6, 4, 3, 2, lengths=True, zero_length=True, state=False, seed=42987)),
-    ("padding", Case(4, 2, 6, 3, lengths=True, zero_length=True, seed=6)),
-    ("zero-length", Case(4, 2, 6, 3, lengths=True, zero_length=True, seed=6)),
-    ("causality", Case(6, 4, 3, 2, zero_length=True, state=False, seed=42987)),
-    ("direction", Case(4, 2, 6, 3, bidirectional=True, zero_length=True, seed=6)),
-    ("shapes", Case(2, 2, 2, 2, seed=5)),
-    ("shapes", Case(4, 4, 2, 3)),
-    ("wide", Case(4, 140, 2, 4, seed=11)),
-    ("wide", Case(3, 2, 5, 33)),
-    ("wide", Case(3, 2, 5, 65, seed=1)),
-    ("wide", Case(3, 2, 5, 129, seed=2)),
-    ("extreme", Case(4, 2, 3, 5, scale="saturating")),
-    ("extreme", Case(4, 2, 3, 5, scale="huge", seed=1)),
-    ("extreme", Case(4, 2, 3, 5, scale="subnormal", seed=2)),
-    ("default-state", Case(6, 4, 3, 2, lengths=True, state=False, seed=42987)),
-    ("carry", Case(5, 7, 3, 2, layers=2, scale="tiny", seed=42931)),
-    ("carry-gradient", Case(5, 7, 3, 2, layers=2, scale="tiny", seed=42931)),
-    ("final", Case(5, 3, 2, 4, bidirectional=True, bias=False, lengths=True, zero_length=True)),
-    ("no-steps", Case(0, 1, 2, 2)),
-    ("no-steps", Case(0, 2, 1, 3)),
-    ("modes", Case(4, 6, 5, 2, layers=2, seed=45338)),
-    (
-        "modes",
         Case(
             5, 4, 2, 7, layers=2, lengths=True, state=False, dropout=0.5, scale="tiny", seed=59111
         ),
+        "modes",
     ),
-    ("transition", Case(40, 2, 3, 5, seed=1)),
-    ("transition", Case(1010, 2, 3, 4, seed=2)),
-    ("gradient-window", Case(40, 2, 3, 5, seed=1)),
-    ("gradient-window", Case(1010, 1, 3, 4, seed=2)),
-    ("gradient-window", Case(133, 1, 3, 66, scale="large", seed=3)),
+    (Case(40, 2, 3, 5, seed=1), "transition gradient-window"),
+    (Case(1010, 2, 3, 4, seed=2), "transition"),
+    (Case(1010, 1, 3, 4, seed=2), "gradient-window"),
+    (Case(133, 1, 3, 66, scale="large", seed=3), "gradient-window"),
 )
-"""Checks and cases; options that a subject does not offer are left out."""
+"""Cases, and the checks that are recorded on each, the same in every dtype: few and small.
 
-
-# Which cases are recorded: few and small, yet wrong layers show in them.
-#
-# At least one case for each check but ``algorithms``, whose cases are too large (``wide`` has
-# widths
-# of 33, 65 and 129), and for the sharpest checks more; the choice is by greedy cover
-# over the mutants (``seeing``), cheapest first. The same cases in every dtype.
-
+Options that a subject does not offer are left out. Every check has one, but for ``algorithms``,
+whose cases are too large (``wide`` has widths of 33, 65 and 129); the sharpest checks have more.
+"""
 
 Choice = tuple[str, Case]
 
@@ -139,12 +99,12 @@ APART = 1000
 
 def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
     """Yield the checks and cases to record of a subject in one dtype, the smoke check first."""
-    found: dict[tuple[str, str], Choice] = {}
+    choices: dict[tuple[str, str], Choice] = {}
     for check in subject_checks():
         offered = check.concerns(subject) and not subject.options.missing(check.needs)
         if not offered or check.id in UNANSWERED:
             continue
-        cases = [case for id, case in CHOSEN if id == check.id]
+        cases = [case for case, checks in CASES if check.id in checks.split()]
         if check.id in FROM_THE_SUBJECT:
             cases = list(islice(check.forced(subject, dtype), MASKED))
         for case in cases:
@@ -152,8 +112,8 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
             if check.id not in FROM_THE_SUBJECT:
                 moved = replace(moved, seed=moved.seed + APART * seed)
             if not check.refuses(moved) and not subject.options.lacking(moved):
-                found.setdefault((check.id, moved.to_json()), (check.id, moved))
-    yield from found.values()
+                choices.setdefault((check.id, moved.to_json()), (check.id, moved))
+    yield from choices.values()
 
 
 def fitted(case: Case, options: Options) -> Case:

@@ -144,7 +144,7 @@ class Store:
             ),
             self._given(f"{number}.tangents", call.tangents),
             tuple(
-                self._returned(f"{number}.results.{k}", one) for k, one in enumerate(call.results)
+                self._returned(f"{number}.results.{k}", r) for k, r in enumerate(call.results)
             ),
             call.training,
         )  # fmt: skip
@@ -190,26 +190,26 @@ class Store:
 def restored(arrays: Mapping[str, Array], other: Mapping[str, str]) -> dict[str, Array]:
     """Return the arrays of a file, those of bfloat16 in bfloat16; the numbers are the same."""
     half = ARITHMETICS["bfloat16"]
-    found = dict(arrays)
+    again = dict(arrays)
     for name, dtype in other.items():
         if dtype == half.name:
-            found[name] = arrays[name].astype(half.dtype)
-    return found
+            again[name] = arrays[name].astype(half.dtype)
+    return again
 
 
 def named_arrays(index: Index) -> list[str]:
     """Return the name of every array that an index speaks of."""
-    found = [*index.drawn.values(), *index.other]
+    names = [*index.drawn.values(), *index.other]
     for call in index.calls:
         for given in filter(None, (call.inputs, call.tangents)):
-            found += [*given.parameters.values(), given.x, *(given.state or ())]
-            found += [given.lengths] if given.lengths else []
+            names += [*given.parameters.values(), given.x, *(given.state or ())]
+            names += [given.lengths] if given.lengths else []
         for pair in call.cotangents or ():
-            found += [name for name in (pair.dy, *pair.dfinal) if name is not None]
-        for one in call.results:
-            found += [one.y, *one.final, *(one.parameters or {}).values(), *one.initial]
-            found += [one.x] if one.x else []
-    return found
+            names += [name for name in (pair.dy, *pair.dfinal) if name is not None]
+        for result in call.results:
+            names += [result.y, *result.final, *(result.parameters or {}).values(), *result.initial]
+            names += [result.x] if result.x else []
+    return names
 
 
 def same_inputs(trace: Trace, recorded: Given | None, inputs: Inputs) -> bool:
@@ -238,10 +238,10 @@ def same_cotangents(
         return recorded is None and given is None
     if len(recorded) != len(given):
         return False
-    for one, (dy, dfinal) in zip(recorded, given, strict=True):
-        if len(one.dfinal) != len(dfinal):
+    for pulling, (dy, dfinal) in zip(recorded, given, strict=True):
+        if len(pulling.dfinal) != len(dfinal):
             return False
-        for name, array in zip((one.dy, *one.dfinal), (dy, *dfinal), strict=True):
+        for name, array in zip((pulling.dy, *pulling.dfinal), (dy, *dfinal), strict=True):
             if (name is None) != (array is None):
                 return False
             if name is not None and not same_bits(trace.arrays[name], array):
@@ -249,8 +249,8 @@ def same_cotangents(
     return True
 
 
-def same_bits(one: Array, other: Array) -> bool:
+def same_bits(first: Array, second: Array) -> bool:
     """Return whether two arrays hold the same bits."""
-    other = np.asarray(other)
-    alike = one.shape == other.shape and one.dtype == other.dtype
-    return bool(alike and one.tobytes() == other.tobytes())
+    second = np.asarray(second)
+    alike = first.shape == second.shape and first.dtype == second.dtype
+    return bool(alike and first.tobytes() == second.tobytes())

@@ -69,14 +69,14 @@ def sight(mutant: Mutant, cell: str, dtype: str) -> Sight:
     subject = mutant_subject(mutant, cell)
     wrong = bool(mutant.killed_by)
     expected = wrong and mutant.id not in UNSEEN
-    seen, tried = "", 0
+    seen_by, tried = "", 0
     if not mutant.isolated:  # what ends the process cannot be tried in this one
         for check, case in _ordered(mutant, list(chosen(subject, dtype))):
             tried += 1
             if fails_replayed(subject, (check, case)):
-                seen = check
+                seen_by = check
                 break
-    return Sight(mutant.id, cell, dtype, mutant.statement, wrong, expected, seen, tried)
+    return Sight(mutant.id, cell, dtype, mutant.statement, wrong, expected, seen_by, tried)
 
 
 def _ordered(mutant: Mutant, choices: list[Choice]) -> list[Choice]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import miniatures
-from gatewise.verify.cases import simplification as shrinking
+from gatewise.verify.cases import simplification
 from gatewise.verify.cases.case import Case
 from gatewise.verify.cases.options import Options
 from gatewise.verify.cases.simplification import simplify
@@ -103,14 +103,14 @@ def test_a_slow_subject_keeps_a_larger_case(monkeypatch):
     """Within the time there is; what is returned has failed."""
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
-    monkeypatch.setattr(shrinking, "time", clock)
+    monkeypatch.setattr(simplification, "time", clock)
 
     def fails(case):
         clock.now += 2.0
         return case.H > 2
 
     found = simplify(ANY, fails, ALL)
-    assert clock.now < shrinking.LONGEST + 3 * 2.0  # its parts are drawn once more at the end
+    assert clock.now < simplification.TIME_LIMIT + 3 * 2.0  # its parts are drawn once more at the end
     assert found.H > 2
     assert found != ANY
 

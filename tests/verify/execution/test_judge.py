@@ -87,7 +87,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
 def test_a_wrong_subject_fails_again_on_its_shrunk_case(wrong, monkeypatch):
     """The verdict names the quantity; its case, read back, fails with the same message."""
-    monkeypatch.setattr(simplification, "LONGEST", 300.0)  # a busy machine simplifies as far
+    monkeypatch.setattr(simplification, "TIME_LIMIT", 300.0)  # a busy machine simplifies as far
     check, dtype, message = WRONG[wrong]
     verdict = held(wrong(), check, dtype)
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from gatewise.cli import main
 from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import equivalences, mutants, right_subject
-from gatewise.verify.recordings import table as choosing
+from gatewise.verify.recordings import table
 from gatewise.verify.recordings.replayed import UNANSWERED
 from gatewise.verify.recordings.table import chosen
 from gatewise.verify.recordings.visibility import ENDS, UNSEEN, sight
@@ -48,20 +48,19 @@ def test_an_equivalent_program_passes(program):
 
 def test_without_its_cases_a_mutant_is_not_seen(monkeypatch):
     """What no recorded case touches, a recording does not show, and the matrix says so."""
-    plain = [("smoke", Case(3, 2, 4, 5)), ("forward", Case(3, 2, 4, 5))]
-    monkeypatch.setattr(choosing, "CHOSEN", plain)
-    monkeypatch.setattr(choosing, "MASKED", 0)
+    monkeypatch.setattr(table, "CASES", [(Case(3, 2, 4, 5), "smoke forward")])
+    monkeypatch.setattr(table, "MASKED", 0)
     gradients = next(m for m in mutants() if m.killed_by[0] == "gradient")
     found = sight(gradients, gradients.cells[0], "float64")
     assert (found.seen_by, found.right) == ("", False)
 
 
 def test_cases_are_of_mutually_different_sizes():
-    sizes = [(c.T, c.B, c.D, c.H) for check, c in choosing.CHOSEN if check != "shapes"]
+    sizes = [(c.T, c.B, c.D, c.H) for c, checks in table.CASES if checks != "shapes"]
     different = [len(set(s)) == 4 for s in sizes]
     assert sum(different) > 0.8 * len(different)
-    assert max(c.H for _, c in choosing.CHOSEN) > 128
-    assert max(c.T for _, c in choosing.CHOSEN) > 1000
+    assert max(c.H for c, _ in table.CASES) > 128
+    assert max(c.T for c, _ in table.CASES) > 1000
 
 
 def test_options_that_are_not_offered_are_left_out():
