@@ -110,7 +110,8 @@ def test_a_slow_subject_keeps_a_larger_case(monkeypatch):
         return case.H > 2
 
     found = simplify(ANY, fails, ALL)
-    assert clock.now < simplification.TIME_LIMIT + 3 * 2.0  # its parts are drawn once more at the end
+    at_the_end = 3 * 2.0  # its parts are drawn once more
+    assert clock.now < simplification.TIME_LIMIT + at_the_end
     assert found.H > 2
     assert found != ANY
 
