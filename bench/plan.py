@@ -62,9 +62,8 @@ def _measured(piece: Piece) -> Mapping[str, Any]:
 
 
 def _done(plan: Plan, folder: Path, planned: Sequence[str]) -> set[str]:
-    run.drop_torn_line(folder)
-    before = run.read(folder)
-    if (before.kind, before.seed, before.planned) != (plan.kind, plan.seed, tuple(planned)):
+    before = run.unfinished(folder, plan.kind)
+    if (before.seed, before.planned) != (plan.seed, tuple(planned)):
         raise ValueError(f"{folder}: the run is of another plan; give the options that it has: "
                          f"{before.command}")  # fmt: skip
     return {row["id"] for row in before.rows}

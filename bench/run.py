@@ -1,8 +1,21 @@
 """A bench's run: a folder with ``run.json`` (what was planned) and ``rows.jsonl``."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from ..verify.runs.records import typed as from_json
 from ..verify.runs.run import BenchRun, append, drop_torn_line
 from ..verify.runs.run import read_bench as read
 from ..verify.runs.run import start_bench as start
 
-__all__ = ["BenchRun", "append", "drop_torn_line", "from_json", "read", "start"]
+__all__ = ["BenchRun", "append", "drop_torn_line", "from_json", "read", "start", "unfinished"]
+
+
+def unfinished(folder: Path, kind: str) -> BenchRun:
+    """Return a run that is to be gone on with, its torn line cut off; ValueError for another."""
+    run = read(folder)
+    if run.kind != kind:
+        raise ValueError(f"{folder}: a run of {run.kind}, not of {kind}")
+    drop_torn_line(folder)
+    return run

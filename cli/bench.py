@@ -51,9 +51,6 @@ def bench() -> None:
     """Measure layers: speed, cost, memory, and how far back gradients reach."""
 
 
-# What the benches' commands share: their options, and how a plan is carried out.
-
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
@@ -95,9 +92,7 @@ def carry(
     from ..verify.runs.records import RunFileError
 
     if resume is not None:
-        before = or_usage(lambda: run.read(resume))
-        if before.kind != kind:
-            raise click.UsageError(f"{resume}: a run of {before.kind}, not of {kind}")
+        before = or_usage(lambda: run.unfinished(resume, kind))
         settings, seed = before.settings, before.seed
     plan = or_usage(lambda: make(seed=seed, **settings))
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-{kind}"

@@ -40,8 +40,7 @@ def compare(
 
     A RUN is a folder made by gatewise, or a JSON file of pytest-benchmark.
     """
-    from ..reports.comparison import between
-    from ..reports.sections.comparison import sentence
+    from ..reports.comparison import between, sentence
 
     runs = [_read(path) for path in given]
     names = _names(given)
@@ -52,18 +51,21 @@ def compare(
         names = list(subjects)
     elif len(runs) < 2:
         raise click.UsageError("give two runs, or one with --subject NAME --subject NAME")
-    found = [_compared(runs, names, k) for k in range(1, len(runs))]
+    comparisons = [_compared(runs, names, k) for k in range(1, len(runs))]
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([asdict(each) for each in comparisons], indent=1, ensure_ascii=False))
     else:
-        for each in found:
+        for each in comparisons:
             _tell(each)
     if output is not None:
-        _write(found, output)
-    regressed, changed = (any(e.regressed for e in found), any(e.changes for e in found))
+        _write(comparisons, output)
+    regressed, changed = (
+        any(e.regressed for e in comparisons),
+        any(e.changes for e in comparisons),
+    )
     if (fail_on == "regress" and regressed) or (fail_on == "change" and changed):
         if not as_json:
-            click.echo(f"--fail-on {fail_on}: {'; '.join(map(sentence, found))}", err=True)
+            click.echo(f"--fail-on {fail_on}: {'; '.join(map(sentence, comparisons))}", err=True)
         sys.exit(DIFFERS)
 
 
@@ -89,26 +91,26 @@ def _names(given: Sequence[Path]) -> list[str]:
 def _compared(runs: Sequence[Run | BenchRun], names: Sequence[str], k: int) -> Comparison:
     from ..reports.comparison import compare as compared
 
-    found: Comparison = or_usage(lambda: compared(runs[0], runs[k], (names[0], names[k])))
-    return found
+    comparison: Comparison = or_usage(lambda: compared(runs[0], runs[k], (names[0], names[k])))
+    return comparison
 
 
-def _tell(found: Comparison) -> None:
-    from ..reports.sections.comparison import sentence, tables
+def _tell(comparison: Comparison) -> None:
+    from ..reports.comparison import sentence, tables
     from ..reports.terminal import print_rows
 
-    click.echo(f"{found.before} and {found.after}: {sentence(found)}")
-    for table in tables(found):
+    click.echo(f"{comparison.before} and {comparison.after}: {sentence(comparison)}")
+    for table in tables(comparison):
         click.echo(f"\n{table.title}")
         rows = [[str(cell) for cell in row] for row in table.rows]
         print_rows(table.headings, rows, as_json=False)
 
 
-def _write(found: Sequence[Comparison], output: Path) -> None:
+def _write(comparisons: Sequence[Comparison], output: Path) -> None:
     from ..reports.formats import FormatError, compared
 
     try:
-        text = compared(found, output)
+        text = compared(comparisons, output)
     except FormatError as error:
         raise click.UsageError(str(error)) from error
     probe(output)

@@ -2,20 +2,18 @@
 
 ====================  ==========================================================================
 ``terminal``          tables and progress on a terminal
-``summary``           what passed, what did not, what was not tested; the headline
+``summary``           several runs as one; what passed, what did not; the headline
 ``tables``            subjects against checks, subjects against equations
-``wording``           numbers, and text from elsewhere, as a page shows them
+``words``             numbers, and text from elsewhere, as a page shows them
 ``typeset``           LaTeX to MathML, tidied for browsers
-``together``          several runs in one report
 ``conventions``       how subjects mean their parameters
 ``section``           what a bench has to tell: text, figures, tables
 ``sections``          one file for each kind of bench
-``figures``           charts in one theme, drawn without a browser
-``benches``           those sections as the page shows them
+``figures``           charts in one theme, drawn without a browser, with their data
 ``markdown``          runs for a job's summary or a comment
-``junit``, ``badge``  what CI systems and README files show
-``comparing``         what changed from one run to another
-``formats``           which of these a file's name asks for
+``junit``             what CI systems show
+``comparison``        what changed from one run to another
+``formats``           which of these a file's name asks for; the badge
 ``page``              the page: ``templates`` filled in
 ====================  ==========================================================================
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..bench.run import BenchRun
-from ..bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER, decide
+from ..bench.timing.comparison import AMBIGUOUS, SAME, SLOWER, decide
 from ..bench.timing.significance import medians
 from ..verify.runs.run import Run
 from ..verify.runs.status import rank
-from . import summary
-from . import words as wording
+from . import summary, words
+from .section import Section, Table
 
 WORSE, BETTER, CHANGED, NEW, GONE = "worse", "better", "changed", "new", "gone"
 
@@ -57,13 +57,13 @@ class Comparison:
 def compare(a: Run | BenchRun, b: Run | BenchRun, names: tuple[str, str]) -> Comparison:
     """Compare two runs of one kind; ValueError where they are of two."""
     if isinstance(a, Run) and isinstance(b, Run):
-        told = list(_verdicts(a, b))
+        differences = list(_verdicts(a, b))
     elif isinstance(a, BenchRun) and isinstance(b, BenchRun) and a.kind == b.kind:
-        told = list(_rows(a, b))
+        differences = list(_rows(a, b))
     else:
         raise ValueError(f"{names[0]} and {names[1]} are runs of different kinds")
-    changes = tuple(each for each in told if isinstance(each, Change))
-    same, open_ = told.count(SAME), told.count(AMBIGUOUS)
+    changes = tuple(each for each in differences if isinstance(each, Change))
+    same, open_ = differences.count(SAME), differences.count(AMBIGUOUS)
     return Comparison(*names, tuple(_environment(a, b)), changes, same, open_)
 
 
@@ -123,8 +123,8 @@ def _error(what: str, before: float | None, after: float | None) -> Change | str
     low, high = sorted((before, after))
     if high <= GROWTH * low:
         return SAME
-    told = [f"{wording.shown(ratio)} of its bound" for ratio in (before, after)]
-    return Change(CHANGED, "error", what, *told)
+    sizes = [f"{words.shown(ratio)} of its bound" for ratio in (before, after)]
+    return Change(CHANGED, "error", what, *sizes)
 
 
 def _rows(a: BenchRun, b: BenchRun) -> Iterator[Change | str]:
@@ -185,4 +185,37 @@ def ratio_of_medians(
     return float(np.median(one) / np.median(other)), float(low), float(high)
 
 
-__all__ = ["AMBIGUOUS", "FASTER", "SAME", "SLOWER", "Change", "Comparison", "between", "compare"]
+ORDER = {WORSE: 0, BETTER: 2}
+
+
+def section(comparison: Comparison, number: int = 1) -> Section:
+    """Return what a comparison says."""
+    title = f"{comparison.before} and {comparison.after}"
+    return Section(f"comparison-{number}", title, (sentence(comparison),), tables(comparison))
+
+
+def tables(comparison: Comparison) -> tuple[Table, ...]:
+    """Return the environment's differences, if there are any, and the changes, if there are."""
+    changes = sorted(comparison.changes, key=lambda change: ORDER.get(change.verdict, 1))
+    parts = []
+    if comparison.environment:
+        parts.append(Table("The environments differ", ("what", comparison.before, comparison.after),
+                           comparison.environment,
+                           "Differences below may be theirs."))  # fmt: skip
+    if changes:
+        rows = tuple((c.verdict, c.kind, c.what, c.before, c.after) for c in changes)
+        headings = ("it is", "in", "what", comparison.before, comparison.after)
+        parts.append(Table("What changed", headings, rows))
+    return tuple(parts)
+
+
+def sentence(comparison: Comparison) -> str:
+    """Return the comparison in one line."""
+    worse = len(comparison.regressed)
+    better = sum(change.verdict == BETTER for change in comparison.changes)
+    other = len(comparison.changes) - worse - better
+    open_ = f", {comparison.open} cannot be told" if comparison.open else ""
+    if not comparison.changes:
+        return f"Nothing changed: {comparison.same} the same{open_}."
+    rest = f"{other} changed otherwise, {comparison.same} the same{open_}"
+    return f"{worse} worse, {better} better, {rest}."

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from ..verify.conventions import Convention, formula
 from ..verify.subjects import adapter
-from .combined import own_name
 from .section import Cell, Section, Table
+from .summary import own_name
 
 HEADINGS = ("subject", "gates", "W", "biases", "GRU: reset, z", "what else it computes",
             "states", "time axis", "padding", "directions")  # fmt: skip

@@ -7,11 +7,20 @@ stay apart for the colour-blind.
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
+import io
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
 
-from . import words as wording
+from . import words
+from .section import Figure, Section, Table
+from .tables import inert
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7A7A7A")
 ON_DARK = ("#3D93DB", "#F0803C", "#2CBF95", "#DD9BC1", "#F0B429", "#93D2F6", "#BB9A5A", "#A6A6A6")
@@ -71,10 +80,10 @@ def specification(chart: Any) -> dict[str, Any]:
 def _printable(value: Any) -> Any:
     """Return a JSON value whose texts can be shown: names in it may be a run's."""
     if isinstance(value, dict):
-        return {wording.printable(name): _printable(each) for name, each in value.items()}
+        return {words.printable(name): _printable(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_printable(each) for each in value]
-    return wording.printable(value) if isinstance(value, str) else value
+    return words.printable(value) if isinstance(value, str) else value
 
 
 def svg(chart: Any, *, standing_alone: bool = False) -> str:
@@ -105,3 +114,90 @@ def library() -> str:
 
     bundled: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundled
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the page: its SVG, its Vega-Lite, and its data as a link to a CSV file."""
+
+    figure: Figure
+    svg: str
+    specification: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A section on the page; ``parts`` are tables, and figures drawn or (without Altair) not."""
+
+    section: Section
+    parts: tuple[Table | Figure | Drawn, ...]
+
+
+@dataclass(frozen=True)
+class Interactive:
+    """The scripts of a page with figures, and what its security policy must say of them."""
+
+    library: str
+    start: str
+
+    @property
+    def policy(self) -> str:
+        """Return the hashes of the scripts: nothing else may run."""
+        return " ".join(f"'sha256-{_hash(text)}'" for text in (self.library, self.start))
+
+
+def drawn(section: Section) -> Shown:
+    """Return a section with its figures drawn, if that can be done here."""
+    return Shown(section, tuple(map(_drawn, section.parts)))
+
+
+def interactive(parts: Sequence[Shown]) -> Interactive | None:
+    """Return the scripts, None where there is no figure."""
+    if not any(isinstance(part, Drawn) for each in parts for part in each.parts):
+        return None
+    start = files(__package__ or "").joinpath("templates/figures.js").read_text(encoding="utf-8")
+    return Interactive(library().replace("</script", "<\\/script"), start)
+
+
+def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
+    if isinstance(part, Table) or not available():
+        return part
+    chart = part.chart()
+    spec = specification(chart)
+    said = json.dumps(spec, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )  # so that no text can end the script element
+    return Drawn(part, svg(chart), said, as_link(data(spec)))
+
+
+def _records(spec: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of all data that a specification holds."""
+    if isinstance(spec, dict):
+        yield from (row for rows in spec.get("datasets", {}).values() for row in rows)
+        yield from spec.get("data", {}).get("values", ()) if "data" in spec else ()
+        for name, value in spec.items():
+            if name not in ("data", "datasets", "config"):
+                yield from _records(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from _records(value)
+
+
+def data(specification: Any) -> str:
+    """Return the rows behind a specification as comma-separated values."""
+    rows = list(_records(specification))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
+    writer.writeheader()
+    writer.writerows({name: inert(each) for name, each in row.items()} for row in rows)
+    return file.getvalue()
+
+
+def as_link(text: str) -> str:
+    """Return comma-separated values as a link that holds them."""
+    return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from ..bench.run import BenchRun
 from ..verify.runs.run import Run
-from . import benches, figures, summary
-from . import combined as together
-from . import words as wording
+from . import figures, summary, words
 from .formats import written
 from .markdown import code, plain, tallies
 from .section import Figure
@@ -34,15 +32,15 @@ def everything(runs: Mapping[Path, Run | BenchRun]) -> Iterator[tuple[str, bytes
     as CSV; the runs themselves stand below ``runs``, so that others can be compared with them.
     README.md is the index.
     """
-    told = [*runs.values()]
-    held = [run for run in told if isinstance(run, Run)]
+    every = [*runs.values()]
+    held = [run for run in every if isinstance(run, Run)]
     sizes: dict[str, int] = {}
-    drawn = _figures(told) if figures.available() else {}
-    files = _forms(told, held), _drawn(drawn), _data(runs)
+    drawn = _figures(every) if figures.available() else {}
+    files = _forms(every, held), _drawn(drawn), _data(runs)
     for name, content in (file for group in files for file in group):
         sizes[name] = len(content)
         yield name, content
-    yield "README.md", _index(told, held, drawn, sizes).encode()
+    yield "README.md", _index(every, held, drawn, sizes).encode()
 
 
 def _forms(runs: Sequence[Run | BenchRun], held: Sequence[Run]) -> Iterator[tuple[str, bytes]]:
@@ -56,12 +54,12 @@ def _figures(runs: Sequence[Run | BenchRun]) -> dict[str, Figure]:
     return {part.id: part for each in found for part in each.parts if isinstance(part, Figure)}
 
 
-def _drawn(found: Mapping[str, Figure]) -> Iterator[tuple[str, bytes]]:
-    for id, figure in found.items():
+def _drawn(shown: Mapping[str, Figure]) -> Iterator[tuple[str, bytes]]:
+    for id, figure in shown.items():
         chart = figure.chart()
         yield f"figures/{id}.svg", figures.svg(chart, standing_alone=True).encode()
         yield f"figures/{id}.png", figures.png(chart, scale=1.0)
-        yield f"figures/{id}.csv", benches.data(figures.specification(chart)).encode()
+        yield f"figures/{id}.csv", figures.data(figures.specification(chart)).encode()
 
 
 def _data(runs: Mapping[Path, Run | BenchRun]) -> Iterator[tuple[str, bytes]]:
@@ -91,7 +89,7 @@ def _found(held: Sequence[Run]) -> Iterator[str]:
     if not held:
         yield "# Report"
         return
-    rows = summary.entries(together.together(held))
+    rows = summary.entries(summary.combined(held))
     yield f"# {plain(summary.headline(rows).text)}"
     yield tallies(rows)
 
@@ -99,8 +97,8 @@ def _found(held: Sequence[Run]) -> Iterator[str]:
 def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     """Yield when, where and with what; of runs that differ, every answer."""
     said = {
-        "Made": [together.created([run.created for run in runs])],
-        "Machine": [wording.machine(run.machine) for run in runs],
+        "Made": [summary.created([run.created for run in runs])],
+        "Machine": [words.machine(run.machine) for run in runs],
         "Versions": [", ".join(f"{name} {v}" for name, v in run.versions.items()) for run in runs],
         "Source": [f"commit {run.source}" if run.source else "" for run in runs],
     }

@@ -10,10 +10,10 @@ from ..bench.run import BenchRun
 from ..verify.runs.run import Run
 from ..verify.runs.status import TONES
 from ..verify.runs.verdict import Verdict
-from . import combined as together
 from . import summary
-from .comparison import Comparison
-from .sections.comparison import section, sentence
+from .comparison import Comparison, section, sentence
+from .junit import junit
+from .markdown import markdown, sections_as_markdown
 from .summary import Headline
 
 
@@ -27,34 +27,20 @@ def _html(runs: Sequence[Run | BenchRun]) -> str:
     return render(*runs)
 
 
-def _markdown(runs: Sequence[Run | BenchRun]) -> str:
-    from .markdown import markdown
-
-    return markdown(*runs)
-
-
 def _junit(runs: Sequence[Run | BenchRun]) -> str:
-    from .combined import together
-    from .junit import junit
-    from .summary import ENDED
-
-    whole = together(_held(runs, "JUnit XML"))
+    whole = summary.combined(_held(runs, "JUnit XML"))
     untested = [
-        Verdict(p.subject, "", p.check, "", [], p.dtype, 0, status="not tested", message=ENDED)
+        Verdict(p.subject, "", p.check, "", [], p.dtype, 0, "not tested", message=summary.ENDED)
         for p in whole.untested
     ]
     return junit([*whole.verdicts, *untested], created=whole.created)
 
 
-def _badge(runs: Sequence[Run | BenchRun]) -> str:
-    return badge(_held(runs, "a badge"))
-
-
 FORMATS: dict[str, Callable[[Sequence[Run | BenchRun]], str]] = {
     ".html": _html,
-    ".md": _markdown,
+    ".md": lambda runs: markdown(*runs),
     ".xml": _junit,
-    ".json": _badge,
+    ".json": lambda runs: badge(_held(runs, "a badge")),
 }
 """HTML page, Markdown, JUnit XML, badge (of shields.io)."""
 
@@ -66,19 +52,17 @@ def written(runs: Sequence[Run | BenchRun], output: Path) -> str:
     return FORMATS[output.suffix](runs)
 
 
-def compared(found: Sequence[Comparison], output: Path) -> str:
+def compared(comparisons: Sequence[Comparison], output: Path) -> str:
     """Return comparisons as HTML or Markdown; FormatError where the file's ending says neither."""
-    told = [section(each, number) for number, each in enumerate(found, start=1)]
+    sections = [section(each, number) for number, each in enumerate(comparisons, start=1)]
     if output.suffix == ".md":
-        from .markdown import sections_as_markdown
-
-        return sections_as_markdown(told)
+        return sections_as_markdown(sections)
     if output.suffix == ".html":
         from .page import render_sections
 
-        worse = any(each.regressed for each in found)
-        headline = "; ".join(map(sentence, found))
-        return render_sections(told, Headline("differs" if worse else "measured", headline))
+        worse = any(each.regressed for each in comparisons)
+        headline = "; ".join(map(sentence, comparisons))
+        return render_sections(sections, Headline("differs" if worse else "measured", headline))
     raise FormatError(f"{output}: expected a name that ends in .html or .md")
 
 
@@ -89,12 +73,9 @@ def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
     return held
 
 
-# A run in one word, in the form that shields.io's endpoint badges read.
-
-
 def badge(runs: Sequence[Run]) -> str:
     """Return the badge as JSON (https://shields.io/badges/endpoint-badge, schema version 1)."""
-    rows = summary.entries(together.together(runs))
+    rows = summary.entries(summary.combined(runs))
     tone = summary.headline(rows).tone
     passed = sum(row.status == "passed" for row in rows)
     wrong = sum(row.wrong for row in rows)

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from ..verify.runs.status import STATUSES, Outcome
 from ..verify.runs.verdict import Verdict
-from . import words as wording
+from . import words
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, escaped or not."""
@@ -36,8 +36,8 @@ def junit(verdicts: Sequence[Verdict], *, created: str = "") -> str:
     for verdict in verdicts:
         by_subject.setdefault(verdict.subject, []).append(verdict)
     for number, (subject, own) in enumerate(by_subject.items()):
-        told = {**_named(subject, number), **_time(created), **_counts(own)}
-        suite = ET.SubElement(root, "testsuite", told)
+        attributes = {**_named(subject, number), **_time(created), **_counts(own)}
+        suite = ET.SubElement(root, "testsuite", attributes)
         _properties(suite, own)
         for verdict in own:
             _add(suite, verdict)
@@ -102,4 +102,4 @@ def _seconds(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    return FORBIDDEN.sub("\ufffd", wording.cut(text))
+    return FORBIDDEN.sub("\ufffd", words.cut(text))

@@ -8,18 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..bench.run import BenchRun
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, shown
-from . import combined as together
-from . import summary, tables
-from . import terminal as telling
-from . import words as wording
+from . import summary, tables, words
 from .section import Cell, Figure, Section, Table
 from .sections import sections
+from .terminal import diagnosis_lines
 
 LIMIT = 60_000
 """Characters: a comment on GitHub may have 65 536, the summary of a job has room for more."""
 
 FAILURES = 20
-"""Failures that are told; the others are counted."""
+"""Failures that are shown; the others are counted."""
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^(?:[#+\-=]|\d+(?=[.)]))")
 """What begins emphasis, code, a link, a cell or mathematics; and, first on a line, a block."""
@@ -37,9 +35,9 @@ def markdown(*runs: Run | BenchRun, limit: int = LIMIT) -> str:
     return fitted(blocks, limit)
 
 
-def sections_as_markdown(told: Iterable[Section], limit: int = LIMIT) -> str:
+def sections_as_markdown(contents: Iterable[Section], limit: int = LIMIT) -> str:
     """Return sections alone in at most ``limit`` characters."""
-    return fitted([block for section in told for block in _section(section)], limit)
+    return fitted([block for section in contents for block in _section(section)], limit)
 
 
 def fitted(blocks: Sequence[str], limit: int) -> str:
@@ -58,19 +56,19 @@ def fitted(blocks: Sequence[str], limit: int) -> str:
 
 def plain(text: str) -> str:
     """Return foreign text on one line, so that nothing in it is markup, a link or a mention."""
-    text = " ".join(wording.printable(text).split())
-    text = re.sub("[&<>@]", lambda found: _ENTITIES[found[0]], text)
+    text = " ".join(words.printable(text).split())
+    text = re.sub("[&<>@]", lambda match: _ENTITIES[match[0]], text)
     return _SPECIAL.sub(_escaped, text.replace("://", ":&#8203;//"))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"&#8203;{found[0]}" if found[0].isdigit() else f"\\{found[0]}"
+def _escaped(match: re.Match[str]) -> str:
+    return f"&#8203;{match[0]}" if match[0].isdigit() else f"\\{match[0]}"
 
 
 def code(text: str) -> str:
     """Return foreign text as a block of code whose fence it cannot close."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}text\n{wording.printable(text)}\n{fence}"
+    return f"{fence}text\n{words.printable(text)}\n{fence}"
 
 
 def grid(headings: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Iterable[int]) -> str:
@@ -82,16 +80,16 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Itera
 
 
 def _cell(value: Cell) -> str:
-    return plain(value) if isinstance(value, str) else wording.cell(value)
+    return plain(value) if isinstance(value, str) else words.cell(value)
 
 
 def _conformance(runs: Sequence[Run]) -> Iterator[str]:
-    run = together.together(runs)
+    run = summary.combined(runs)
     rows = summary.entries(run)
     headline = summary.headline(rows)
     yield f"# {TONES[headline.tone].emoji} gatewise: {plain(headline.text)}"
-    for found in run.diagnoses:
-        yield code("\n".join(telling.lines(found)).strip("\n"))
+    for diagnosis in run.diagnoses:
+        yield code("\n".join(diagnosis_lines(diagnosis)).strip("\n"))
     failures = [row for row in rows if row.wrong]
     for row in failures[:FAILURES]:
         yield _failure(row)
@@ -103,7 +101,7 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
 def _failure(row: summary.Entry) -> str:
     p, verdict = row.planned, row.verdict
     assert verdict is not None  # noqa: S101 - it failed
-    size = f", {wording.shown(row.ratio)} times its bound" if row.ratio else ""
+    size = f", {words.shown(row.ratio)} times its bound" if row.ratio else ""
     place = f"{plain(p.subject)} {plain(p.check)} {plain(p.dtype)}"
     emoji = STATUSES[row.status].emoji
     lines = [f"**{emoji} {place}**: {row.status}{size}", "", plain(verdict.message)]
@@ -138,5 +136,5 @@ def _section(section: Section) -> Iterator[str]:
 def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     for run in runs:
         versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
-        made = f"{run.created}; seed {run.seed}; {versions}; {wording.machine(run.machine)}"
+        made = f"{run.created}; seed {run.seed}; {versions}; {words.machine(run.machine)}"
         yield f"{code(run.command)}\n\n{plain(made)}"

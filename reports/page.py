@@ -16,11 +16,10 @@ from ..verify.proofs import proofs
 from ..verify.proofs.coverage import Coverage, coverage
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, Outcome, Status, shown
-from . import benches, conventions, figures, summary, tables
-from . import combined as together
-from . import words as wording
-from .benches import as_link
+from . import conventions, figures, summary, tables, words
+from .figures import as_link
 from .section import Section
+from .sections import sections
 from .typeset import mathml
 
 CHOICES = 24
@@ -44,9 +43,9 @@ def render(*runs: Run | BenchRun) -> str:
     return _environment().get_template("page.html").render(_context(runs))
 
 
-def render_sections(told: Sequence[Section], headline: summary.Headline) -> str:
+def render_sections(contents: Sequence[Section], headline: summary.Headline) -> str:
     """Return a page of sections alone: of comparisons, which are no runs."""
-    parts = tuple(map(benches.drawn, told))
+    parts = tuple(map(figures.drawn, contents))
     return (
         _environment()
         .get_template("page.html")
@@ -64,7 +63,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     for function in (
-        wording.shown, wording.heat, wording.case_items, wording.families, wording.cell,
+        words.shown, words.heat, words.case_items, words.families, words.cell,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment
@@ -72,24 +71,24 @@ def _environment() -> jinja2.Environment:
 
 def _printable(value: Any) -> Any:
     foreign = isinstance(value, str) and not isinstance(value, Markup)
-    return wording.printable(value) if foreign else value
+    return words.printable(value) if foreign else value
 
 
 def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
     held = [run for run in runs if isinstance(run, Run)]
     names = dict.fromkeys(planned.subject for run in held for planned in run.planned)
     parts = (
-        *map(benches.drawn, conventions.section(names)),
-        *benches.shown([run for run in runs if isinstance(run, BenchRun)]),
+        *map(figures.drawn, conventions.section(names)),
+        *map(figures.drawn, sections(run for run in runs if isinstance(run, BenchRun))),
     )
     measured = "; ".join(each.section.title for each in parts)
-    created = together.created([run.created for run in runs])
+    created = summary.created([run.created for run in runs])
     about = _conformance(held) if held else _nothing_held(summary.Headline("measured", measured))
     return {**_shared(runs, parts, created), **about}
 
 
 def _shared(
-    runs: Sequence[Run | BenchRun], parts: Sequence[benches.Shown], created: str
+    runs: Sequence[Run | BenchRun], parts: Sequence[figures.Shown], created: str
 ) -> dict[str, Any]:
     """Return what every page has."""
     return {
@@ -97,10 +96,10 @@ def _shared(
         "created": created,
         "all_runs": runs,
         "benches": parts,
-        "interactive": benches.interactive(parts),
+        "interactive": figures.interactive(parts),
         "statuses": STATUSES,
         "tones": TONES,
-        "colours": wording.COLOURS,
+        "colours": words.COLOURS,
     }
 
 
@@ -111,7 +110,7 @@ def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
 
 
 def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
-    run = together.together(runs)
+    run = summary.combined(runs)
     rows = summary.entries(run)
     equations = _equation_rows(rows)
     grid = tables.grid(rows) if len(rows) <= tables.MOST else tables.Grid((), {}, ())
@@ -119,7 +118,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     cells = (column.cell for column in grid.subjects)
     return {
         "run": run,
-        "header": together.header(runs),
+        "header": summary.header(runs),
         "rows": rows,
         "headline": summary.headline(rows),
         "subjects": summary.names(rows),

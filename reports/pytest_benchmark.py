@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.run import BenchRun
-from ..verify.runs import records as reading
+from ..verify.runs import records
 from ..verify.runs.records import RunFileError
 
 KIND = "pytest-benchmark"
@@ -14,14 +14,14 @@ KIND = "pytest-benchmark"
 
 def read(path: Path) -> BenchRun:
     """Read what ``pytest --benchmark-json`` wrote; RunFileError where it is something else."""
-    value = reading.parsed(path, reading.text(path))
-    rows = tuple(_row(path, each) for each in reading.field(path, value, "benchmarks", list))
-    about = reading.field(path, value, "machine_info", dict)
+    value = records.parsed(path, records.text(path))
+    rows = tuple(_row(path, each) for each in records.field(path, value, "benchmarks", list))
+    about = records.field(path, value, "machine_info", dict)
     return BenchRun(
         schema="",
         kind=KIND,
         command=f"pytest --benchmark-json={path.name}",
-        created=reading.field(path, value, "datetime", str),
+        created=records.field(path, value, "datetime", str),
         seed=0,
         versions={"python": str(about.get("python_version", ""))},
         machine={name: str(about.get(name, "")) for name in ("system", "release", "processor")},
@@ -35,8 +35,8 @@ def read(path: Path) -> BenchRun:
 def _row(path: Path, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunFileError(f"{path}: benchmarks: expected objects, got {value!r:.60}")
-    stats = reading.field(path, value, "stats", dict)
-    data = stats.get("data") or [reading.field(path, stats, "median", float)]
+    stats = records.field(path, value, "stats", dict)
+    data = stats.get("data") or [records.field(path, stats, "median", float)]
     if not all(type(each) in (int, float) and 0 < each < float("inf") for each in data):
         raise RunFileError(f"{path}: stats.data: expected times in seconds")
-    return {"id": reading.field(path, value, "fullname", str), "status": "OK", "samples": data}
+    return {"id": records.field(path, value, "fullname", str), "status": "OK", "samples": data}

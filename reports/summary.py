@@ -1,10 +1,11 @@
-"""A run in a report's words: what passed, what did not, and what was not tested."""
+"""Runs in a report's words: several as one, what passed, what did not, what was not tested."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..verify.checks import subject_checks
 from ..verify.checks.location import possible
@@ -13,12 +14,85 @@ from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, Outcome, rank
 from ..verify.runs.verdict import Planned, Verdict
 from ..verify.subjects import adapter, family
-from .combined import own_name
 
 FEW = 8
 """How many subjects a headline names one by one."""
 
 ENDED = "the run ended before it"
+_MARK = re.compile(r" \(run \d+\)$")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands above a report: that of one run, or what all of them have."""
+
+    created: str
+    budget: str
+    seed: str
+    gatewise: str
+
+
+def header(runs: Sequence[Run]) -> Header:
+    """Return what the runs say of themselves; where they differ, every answer."""
+    return Header(
+        created([run.created for run in runs]),
+        _each(run.budget for run in runs),
+        _each(str(run.seed) for run in runs),
+        _each(run.versions.get("gatewise", "of unknown version") for run in runs),
+    )
+
+
+def created(times: Sequence[str]) -> str:
+    """Return when runs were made."""
+    if len(times) == 1:
+        return times[0]
+    first, last = min(times), max(times)
+    return f"{len(times)} runs, {first if first == last else f'{first} to {last}'}"
+
+
+def combined(runs: Sequence[Run]) -> Run:
+    """Return one run with the plans and verdicts of all.
+
+    A subject that several runs are about appears once for each, as ``NAME (run 2)``: the same name
+    may stand for another version or another backend there.
+    """
+    times = Counter(name for run in runs for name in {*_subjects(run)})
+    several = {name for name, count in times.items() if count > 1}
+    if not several and len(runs) == 1:
+        return runs[0]
+    marked = [_marked(run, f" (run {number})", several) for number, run in enumerate(runs, 1)]
+    return replace(
+        runs[0],
+        planned=tuple(planned for run in marked for planned in run.planned),
+        verdicts=tuple(verdict for run in marked for verdict in run.verdicts),
+        diagnoses=tuple(each for run in marked for each in run.diagnoses),
+    )
+
+
+def own_name(subject: str) -> str:
+    """Return a subject's name without the mark of its run."""
+    return _MARK.sub("", subject)
+
+
+def _marked(run: Run, mark: str, several: set[str]) -> Run:
+    def name(subject: str) -> str:
+        return subject + mark if subject in several else subject
+
+    return replace(
+        run,
+        planned=tuple(Planned(name(p.subject), p.check, p.dtype) for p in run.planned),
+        verdicts=tuple(replace(v, subject=name(v.subject)) for v in run.verdicts),
+        diagnoses=tuple(replace(d, subject=name(d.subject)) for d in run.diagnoses),
+    )
+
+
+def _subjects(run: Run) -> Iterable[str]:
+    yield from (planned.subject for planned in run.planned)
+    yield from (verdict.subject for verdict in run.verdicts)
+
+
+def _each(answers: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(answers))
 
 
 @dataclass(frozen=True)
@@ -66,22 +140,22 @@ class Entry:
 
 def entries(run: Run) -> tuple[Entry, ...]:
     """Return everything planned or judged, in that order; of several verdicts the worst."""
-    found: dict[Planned, Verdict | None] = dict.fromkeys(run.planned)
+    verdicts: dict[Planned, Verdict | None] = dict.fromkeys(run.planned)
     for verdict in run.verdicts:
         key = verdict.planned
-        before = found.get(key)
+        before = verdicts.get(key)
         if before is None or rank(verdict.status) < rank(before.status):
-            found[key] = verdict
-    pairs = enumerate(found.items(), start=1)
+            verdicts[key] = verdict
+    pairs = enumerate(verdicts.items(), start=1)
     return tuple(Entry(number, planned, verdict) for number, (planned, verdict) in pairs)
 
 
 def names(rows: Sequence[Entry]) -> tuple[str, ...]:
     """Return the subjects' names; of many, the families with how many there are of each."""
-    found = dict.fromkeys(row.planned.subject for row in rows)
-    if len(found) <= FEW:
-        return tuple(found)
-    return tuple(f"{of} ({count})" for of, count in Counter(map(family, found)).items())
+    unique = dict.fromkeys(row.planned.subject for row in rows)
+    if len(unique) <= FEW:
+        return tuple(unique)
+    return tuple(f"{of} ({count})" for of, count in Counter(map(family, unique)).items())
 
 
 @dataclass(frozen=True)
@@ -164,9 +238,9 @@ def not_planned(rows: Sequence[Entry]) -> tuple[Gap, ...]:
     return _grouped((planned, "") for planned in left_out(rows))
 
 
-def _grouped(found: Iterable[tuple[Planned, str]]) -> tuple[Gap, ...]:
+def _grouped(reasons: Iterable[tuple[Planned, str]]) -> tuple[Gap, ...]:
     checks: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for planned, reason in found:
+    for planned, reason in reasons:
         dtypes = checks.setdefault((planned.subject, reason), {})
         dtypes.setdefault(planned.check, []).append(planned.dtype)
     alike: dict[tuple[tuple[str, ...], str], list[str]] = {}

@@ -84,10 +84,10 @@ def by_check(rows: Sequence[Entry]) -> tuple[Tally, ...]:
 
 
 def _counted(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for row in rows:
-        found.setdefault(key(row), Counter())[row.status] += 1
-    return found
+        counts.setdefault(key(row), Counter())[row.status] += 1
+    return counts
 
 
 def _own(rows: Sequence[Entry], field: str) -> dict[str, str]:
@@ -118,10 +118,10 @@ def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
 
     Of several arithmetics it is the coarsest: that holds all results.
     """
-    found: dict[tuple[str, str], list[Verdict]] = {}
+    verdicts: dict[tuple[str, str], list[Verdict]] = {}
     for row in rows:
         if row.verdict and (row.verdict.arithmetic or row.verdict.ran):
-            found.setdefault((row.planned.subject, row.planned.dtype), []).append(row.verdict)
+            verdicts.setdefault((row.planned.subject, row.planned.dtype), []).append(row.verdict)
     return tuple(
         Ran(
             *key,
@@ -129,7 +129,7 @@ def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
                 key=COARSEST_FIRST.index, default=""),
             max(own, key=lambda v: (bool(v.lacking), len(v.ran))).ran,
         )
-        for key, own in found.items()
+        for key, own in verdicts.items()
     )  # fmt: skip
 
 
@@ -156,10 +156,10 @@ def inert(value: object) -> object:
 
 def statements(rows: Sequence[Entry]) -> dict[str, str]:
     """Return what each check states, as the first entry that knows has it."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for row in rows:
-        found[row.planned.check] = found.get(row.planned.check) or row.statement
-    return found
+        texts[row.planned.check] = texts.get(row.planned.check) or row.statement
+    return texts
 
 
 @dataclass(frozen=True)
@@ -174,14 +174,14 @@ class Standing:
 
 def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
     """Return, for every equation that the run is about, each subject's standing."""
-    found: dict[str, dict[str, list[str]]] = {}
+    statuses: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         for name in row.equations:
-            found.setdefault(name, {}).setdefault(row.planned.subject, []).append(row.status)
+            statuses.setdefault(name, {}).setdefault(row.planned.subject, []).append(row.status)
     return {
         name: tuple(
             Standing(subject, min(each, key=rank), each.count("passed"), len(each))
             for subject, each in by_subject.items()
         )
-        for name, by_subject in found.items()
+        for name, by_subject in statuses.items()
     }

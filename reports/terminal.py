@@ -85,9 +85,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     table.add_column("check")
     for subject, dtype in columns:
         table.add_column(Text(f"{subject}\n{dtype}"), overflow="fold")
-    found = {(v.check, v.subject, v.dtype): v for v in verdicts}
+    by_place = {(v.check, v.subject, v.dtype): v for v in verdicts}
     for check in dict.fromkeys(v.check for v in verdicts):
-        cells = [_cell(found.get((check, *column))) for column in columns]
+        cells = [_cell(by_place.get((check, *column))) for column in columns]
         table.add_row(check, *cells)
     return table
 
@@ -115,8 +115,8 @@ def _long_table(verdicts: Sequence[Verdict]) -> Table:
 
 def counts(verdicts: Sequence[Verdict]) -> str:
     """Return how many verdicts there are of each status, the passed first."""
-    found = Counter(v.status for v in verdicts)
-    return ", ".join(f"{found[status.name]} {status.name}" for status in shown(found))
+    count = Counter(v.status for v in verdicts)
+    return ", ".join(f"{count[status.name]} {status.name}" for status in shown(count))
 
 
 def profile(verdicts: Sequence[Verdict]) -> str:
@@ -136,12 +136,12 @@ def profile(verdicts: Sequence[Verdict]) -> str:
 def tell_failures(verdicts: Sequence[Verdict]) -> None:
     """Print what is wrong: the first check that failed in full, the others in a line each."""
     for subject in dict.fromkeys(v.subject for v in verdicts):
-        told: dict[tuple[str, str], list[Verdict]] = {}
+        groups: dict[tuple[str, str], list[Verdict]] = {}
         for v in verdicts:
             if v.subject == subject and STATUSES[v.status].explained:
                 key = v.message if v.status == "not tested" else v.check
-                told.setdefault((v.status, key), []).append(v)
-        for number, alike in enumerate(told.values()):
+                groups.setdefault((v.status, key), []).append(v)
+        for number, alike in enumerate(groups.values()):
             _tell_one(alike, whole=number == 0)
     click.echo()
 
@@ -183,20 +183,17 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-# A diagnosis in words, on a terminal.
-
-
 SHOWN = 6
 """Explanations that are listed where several compute the same."""
 
 
 def tell_diagnosis(diagnosis: Diagnosis) -> None:
     """Print what is wrong with a subject, where, and what to do."""
-    for line in lines(diagnosis):
+    for line in diagnosis_lines(diagnosis):
         click.echo(line)
 
 
-def lines(diagnosis: Diagnosis) -> Iterator[str]:
+def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield the lines of a diagnosis."""
     yield f"\ndiagnosis of {diagnosis.subject} ({diagnosis.dtype})"
     if not diagnosis.explanations:

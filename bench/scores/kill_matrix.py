@@ -14,62 +14,9 @@ from ...verify.execution.tasks import Named, Task
 from ...verify.mutants import Mutant, equivalences, mutant_subject, mutants
 from ...verify.runs.verdict import Verdict
 from .. import run
-from ..run import BenchRun, from_json
+from ..run import from_json
 
 KIND = "mutants"
-
-
-def decide(
-    folder: Path,
-    settings: Mapping[str, Any],
-    *,
-    seed: int,
-    jobs: int,
-    command: str,
-    on_plan: Callable[[int], None] = lambda count: None,
-) -> Iterator[Row]:
-    """Yield every row that the folder does not have yet, when it is decided and on disk.
-
-    ``settings``: ``mutants`` (ids; none for all), ``budget``, ``full``. A folder that is a run is
-    gone on with by its own settings; ValueError if it is a run of something else.
-    """
-    if (folder / "run.json").exists():
-        before = _before(folder)
-        settings, seed = before.settings, before.seed
-        done = {row["id"] for row in before.rows}
-    else:
-        before, done = None, set()
-    planned = blank_rows(choose(settings["mutants"]))
-    if before is None:
-        run.start(folder, kind=KIND, command=command, seed=seed, settings=settings,
-                  planned=[row.id for row in planned])  # fmt: skip
-    left = [row for row in planned if row.id not in done]
-    on_plan(len(left))
-    pool = Here(jobs, PATIENT, MEMORY)
-    try:
-        matrix = Matrix(pool, settings["budget"], seed, settings["full"])
-        for row in matrix.decided(left):
-            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
-            yield row
-    finally:
-        pool.close()
-
-
-def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return a run's rows, mutants before equivalent programs; RunFileError for other rows."""
-    read = [from_json(Row, row.get("row"), row["id"]) for row in found]
-    return sorted(read, key=lambda row: (not row.expected, row.id))
-
-
-def _before(folder: Path) -> BenchRun:
-    run.drop_torn_line(folder)
-    before = run.read(folder)
-    if before.kind != KIND:
-        raise ValueError(f"{folder}: a run of {before.kind}, not of {KIND}")
-    return before
-
-
-# The kill matrix: which check fails which mutant, and that equivalent programs pass them all.
 
 
 IMPATIENT, PATIENT = 40.0, 600.0
@@ -200,3 +147,45 @@ def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
         if name not in known:
             raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
     return tuple(known[name] for name in names) or tuple(known.values())
+
+
+def decide(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    jobs: int,
+    command: str,
+    on_plan: Callable[[int], None] = lambda count: None,
+) -> Iterator[Row]:
+    """Yield every row that the folder does not have yet, when it is decided and on disk.
+
+    ``settings``: ``mutants`` (ids; none for all), ``budget``, ``full``. A folder that is a run is
+    gone on with by its own settings; ValueError if it is a run of something else.
+    """
+    if (folder / "run.json").exists():
+        before = run.unfinished(folder, KIND)
+        settings, seed = before.settings, before.seed
+        done = {row["id"] for row in before.rows}
+    else:
+        before, done = None, set()
+    planned = blank_rows(choose(settings["mutants"]))
+    if before is None:
+        run.start(folder, kind=KIND, command=command, seed=seed, settings=settings,
+                  planned=[row.id for row in planned])  # fmt: skip
+    left = [row for row in planned if row.id not in done]
+    on_plan(len(left))
+    pool = Here(jobs, PATIENT, MEMORY)
+    try:
+        matrix = Matrix(pool, settings["budget"], seed, settings["full"])
+        for row in matrix.decided(left):
+            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
+            yield row
+    finally:
+        pool.close()
+
+
+def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return a run's rows, mutants before equivalent programs; RunFileError for other rows."""
+    read = [from_json(Row, row.get("row"), row["id"]) for row in found]
+    return sorted(read, key=lambda row: (not row.expected, row.id))

@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.reports import combined as together
 from gatewise.reports import summary
 from gatewise.reports.page import render
 from gatewise.verify.runs import run as run_files
@@ -42,14 +41,14 @@ def kept(tmp_path):
 
 def test_one_run_is_what_it_was():
     """Nothing is marked, and the header is the run's own."""
-    assert together.together([FIRST]) == FIRST
-    assert together.header([FIRST]) == together.Header(FIRST.created, "quick", "7", "0.1.0")
+    assert summary.combined([FIRST]) == FIRST
+    assert summary.header([FIRST]) == summary.Header(FIRST.created, "quick", "7", "0.1.0")
 
 
 def test_plans_and_verdicts_follow_each_other():
     """What was planned in either and not tested stays not tested."""
     left = Planned("mlx:LSTM", "gradient", "float32")
-    whole = together.together([FIRST, replace(SECOND, planned=(*SECOND.planned, left))])
+    whole = summary.combined([FIRST, replace(SECOND, planned=(*SECOND.planned, left))])
 
     assert [entry.planned.subject for entry in summary.entries(whole)] == [
         "onnxruntime:LSTM", "mlx:LSTM", "mlx:LSTM",
@@ -73,13 +72,13 @@ def test_headers_that_differ_are_all_shown():
 def test_a_subject_of_two_runs_stands_twice():
     """A failure in one run does not hide what passed in the other, or the other way round."""
     again = run(verdict("mlx:LSTM", status="failed", message="off", version="mlx 3.5"))
-    whole = together.together([SECOND, again])
+    whole = summary.combined([SECOND, again])
     rows = summary.entries(whole)
 
     assert [(row.planned.subject, row.status) for row in rows] == [
         ("mlx:LSTM (run 1)", "passed"), ("mlx:LSTM (run 2)", "failed"),
     ]  # fmt: skip
-    assert together.own_name("mlx:LSTM (run 2)") == "mlx:LSTM"
+    assert summary.own_name("mlx:LSTM (run 2)") == "mlx:LSTM"
     left = {planned.subject for planned in summary.left_out(rows)}
     assert left == {"mlx:LSTM (run 1)", "mlx:LSTM (run 2)"}
 

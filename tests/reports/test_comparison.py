@@ -11,8 +11,7 @@ from gatewise.bench import run as bench_run
 from gatewise.bench.run import BenchRun
 from gatewise.cli import main
 from gatewise.reports import pytest_benchmark
-from gatewise.reports.comparison import between, compare, ratio_of_medians
-from gatewise.reports.sections.comparison import sentence
+from gatewise.reports.comparison import between, compare, ratio_of_medians, sentence
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.records import RunFileError
 from gatewise.verify.runs.run import Planned

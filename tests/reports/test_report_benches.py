@@ -14,7 +14,7 @@ pytest.importorskip("vl_convert", reason="figures need vl-convert-python")
 import altair
 
 from gatewise.bench.run import BenchRun
-from gatewise.reports import benches, figures, page, sections
+from gatewise.reports import figures, page, sections
 from gatewise.reports.section import Figure, Section, Table
 from gatewise.verify.runs.records import RunFileError
 
@@ -92,4 +92,4 @@ def test_figures_take_the_colour_of_text_from_the_page():
 
 def test_a_run_of_an_unknown_kind_is_refused():
     with pytest.raises(RunFileError, match="unknown kind: 'odd'"):
-        benches.shown([run("odd")])
+        sections.sections([run("odd")])

@@ -108,9 +108,6 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-# JSON values as dataclasses, each field held to its annotation; and the schemas of those.
-
-
 def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
     """Return ``value`` as a dataclass; RunFileError says which field is not what it should be.
 

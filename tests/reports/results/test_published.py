@@ -11,8 +11,7 @@ import pytest
 
 from gatewise.bench.run import BenchRun
 from gatewise.reports import summary, tables
-from gatewise.reports.benches import as_link
-from gatewise.reports.combined import together
+from gatewise.reports.figures import as_link
 from gatewise.reports.formats import written
 from gatewise.reports.sections import ORDER
 from gatewise.verify.runs.run import Run, read
@@ -67,7 +66,7 @@ def test_it_was_made_of_these_runs(name):
 
 def test_the_page_says_what_these_runs_say():
     """Its first line, every result, and the number of each; drawing it all takes too long here."""
-    rows = summary.entries(together([run for run in RUNS.values() if isinstance(run, Run)]))
+    rows = summary.entries(summary.combined([run for run in RUNS.values() if isinstance(run, Run)]))
     page = (PUBLISHED / "index.html").read_text(encoding="utf-8")
 
     assert page.count(f"{summary.headline(rows).text}</h1>") == 1
