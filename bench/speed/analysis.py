@@ -66,8 +66,7 @@ class Row:
 def analysed(run: BenchRun) -> list[Row]:
     """Return every row of a run; comparisons are corrected for how many there are."""
     found = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
-    found = [_with_regime(row, found) for row in found]
-    return _with_comparisons(run, found)
+    return _with_comparisons(run, [_with_regime(row, found) for row in found])
 
 
 def _row(group: Group, entry: Entry) -> Row:
@@ -140,7 +139,7 @@ def _with_comparisons(run: BenchRun, found: list[Row]) -> list[Row]:
     """Compare each row with its baseline, and a rung with the one below, above the noise floor."""
     floor, wanted = rows.floor(run), str(run.settings.get("baseline", ""))
     effort = STANDARD if run.settings.get("full") else QUICK
-    compared: list[tuple[int, str, str, str, Comparison]] = []
+    compared: list[tuple[int, str, Comparison]] = []
     for number, row in enumerate(found):
         peers = {e.subject: e.timing for e in row.group.entries
                  if e.of == row.entry.of and e.timing is not None}  # fmt: skip
@@ -149,15 +148,18 @@ def _with_comparisons(run: BenchRun, found: list[Row]) -> list[Row]:
             continue
         turns, baseline = Rounds(peers, effort, run.seed), baseline_of([*peers][::-1], wanted)
         if baseline != own:
-            with_baseline = turns.compare(own, baseline, floor)
-            compared.append((number, "baseline", baseline, "comparison", with_baseline))
+            found[number] = replace(found[number], baseline=baseline)
+            compared.append((number, "baseline", turns.compare(own, baseline, floor)))
         if below := ladder.below(own, peers):
-            compared.append((number, "below", below, "gain", turns.compare(own, below, floor)))
+            found[number] = replace(found[number], below=below)
+            compared.append((number, "below", turns.compare(own, below, floor)))
     verdicts = corrected([comparison for *_, comparison in compared])
-    result = list(found)
-    for (number, role, other, name, _), comparison in zip(compared, verdicts, strict=True):
-        result[number] = replace(result[number], **{role: other, name: comparison})
-    return result
+    for (number, with_whom, _), verdict in zip(compared, verdicts, strict=True):
+        if with_whom == "baseline":
+            found[number] = replace(found[number], comparison=verdict)
+        else:
+            found[number] = replace(found[number], gain=verdict)
+    return found
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:

@@ -84,7 +84,7 @@ class Prepared(ABC):
         """Return the most bytes that one call of a pass holds beyond what there was before."""
         return None
 
-    def counts(self, of: str, cotangents: Any) -> Mapping[str, int] | None:
+    def counts(self, of: str, cotangents: Any) -> dict[str, int] | None:
         """Return what one call of a pass does, where that can be counted (``rows.Entry``)."""
         return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -345,7 +345,7 @@ class RungPrepared(NumPyPrepared):
         dp, dx, dh, dc = gradient
         return Found(run.y, final, by_name([dp]), dx, (dh[None], dc[None]))
 
-    def counts(self, of: str, cotangents: Cotangents) -> Mapping[str, int]:
+    def counts(self, of: str, cotangents: Cotangents) -> dict[str, int]:
         """Count what one call of a pass does, with arrays that note what is done with them."""
         counts: Counter[str] = Counter()
         with _noting(counts) as noting:
@@ -423,9 +423,6 @@ def below(name: str, others: Collection[str]) -> str:
     names = [rung.name for rung in RUNGS]
     lower = names[: names.index(name)] if name in names else []
     return next((other for other in reversed(lower) if other in others), "")
-
-
-# Counting.
 
 
 class _Noting(np.ndarray):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -13,43 +11,30 @@ from typing import Any
 
 from ...verify.execution.isolation import Isolated, ProcessEnded, TimedOut
 from ..plan import UnsupportedError
+from ..timing.environment import THREADS
 from . import rows
 from .measurement import Asked
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 class SpeedProcess(Isolated):
     """A worker process of this bench, with a fixed number of threads."""
+
+    WORKER = "gatewise.bench.speed.worker"
 
     def __init__(self, threads: int, memory: int, timeout: float) -> None:
         super().__init__(memory, [os.getcwd()])  # where a user's own module may be
         self.threads, self.timeout = threads, timeout
         self.cache = ""
 
-    def _start(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            self.cache = tempfile.mkdtemp(prefix="gatewise-")
-            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gatewise.bench.speed.worker", str(self.memory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                encoding="utf-8",
-                start_new_session=True,  # so that compilers that it has started end with it
-                env=os.environ | self._own_environment() | self._search_path(),
-            )
-        return self._process
-
-    def _own_environment(self) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """Return threads for every library, and compilers whose work is not remembered."""
+        self.cache = tempfile.mkdtemp(prefix="gatewise-")
         compiling = {
             "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
             "TORCHINDUCTOR_CACHE_DIR": self.cache,
         }
-        return dict.fromkeys(THREADS, str(self.threads)) | compiling
+        return os.environ | dict.fromkeys(THREADS, str(self.threads)) | compiling
 
     def close(self) -> None:
         """End the process, and remove what its compilers have written."""

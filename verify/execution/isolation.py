@@ -37,8 +37,10 @@ class TimedOut(RuntimeError):
 class Isolated:
     """One worker process, started when needed and again after it has died.
 
-    ``paths`` are where it looks for modules first.
+    ``paths`` are where it looks for modules first. ``WORKER`` is the module that it runs.
     """
+
+    WORKER = "gatewise.verify.execution.worker"
 
     def __init__(self, memory: int = MEMORY, paths: Iterable[str] = ()) -> None:
         self.memory, self.paths = memory, list(paths)
@@ -98,15 +100,18 @@ class Isolated:
         if self._process is None:
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gatewise.verify.execution.worker", str(self.memory)],
+                [sys.executable, "-P", "-m", self.WORKER, str(self.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 encoding="utf-8",
                 start_new_session=True,  # so that its own children end with it
-                env={"OMP_NUM_THREADS": "1", **os.environ, **self._search_path()},
+                env=self._environment() | self._search_path(),
             )
         return self._process
+
+    def _environment(self) -> dict[str, str]:
+        return {"OMP_NUM_THREADS": "1", **os.environ}
 
     def _search_path(self) -> dict[str, str]:
         paths = [*self.paths, *filter(None, [os.environ.get("PYTHONPATH")])]

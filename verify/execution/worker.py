@@ -12,8 +12,9 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from queue import SimpleQueue
 from typing import IO, Any
 
 import msgspec
@@ -73,29 +74,38 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = _Worker(answers, memory)
-    for line in _lines():
+    for line in lines():
         worker.do(json.loads(line))
 
 
-def _lines() -> Any:
-    """Yield tasks; end the process with its parent, also while a subject is busy."""
-    waiting: list[str] = []
-    ready = threading.Condition()
+def lines() -> Iterator[str]:
+    """Yield lines of standard input; end the process with its parent, also while it is busy."""
+    waiting: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
-            with ready:
-                waiting.append(line)
-                ready.notify()
+            waiting.put(line)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        with ready:
-            while not waiting:
-                ready.wait()
-            line = waiting.pop(0)
-        yield line
+        yield waiting.get()
+
+
+def limit(memory: int) -> None:
+    """Allow so many MiB of addresses more, where the system can; 0 is no limit.
+
+    It has no measure of memory alone.
+    """
+    if not memory:
+        return
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    with open("/proc/self/statm", encoding="ascii") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory * 2**20, resource.RLIM_INFINITY))
 
 
 class _Worker:
@@ -143,21 +153,8 @@ class _Worker:
         if named not in self.subjects:
             self.subjects[named] = named.find()
             if getattr(self.subjects[named], "device", "cpu") == "cpu":
-                self.limit()  # drivers of devices reserve far more addresses than they use
+                limit(self.memory)  # drivers of devices reserve far more addresses than they use
         return self.subjects[named]
-
-    def limit(self) -> None:
-        """Limit the address space, where the system can (it has no measure of memory alone)."""
-        if not self.memory:
-            return
-        try:
-            import resource
-        except ImportError:  # Windows
-            return
-        with open("/proc/self/statm", encoding="ascii") as file:
-            used = int(file.read().split()[0]) * resource.getpagesize()
-        most = used + self.memory * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
     def say_case(self, case: Case) -> None:
         self.say({"case": case.to_json()})
