@@ -138,7 +138,7 @@ def reads_past_the_end_of_scratch(layer: Workshop) -> None:
         if scratch.size <= x.size:
             scratch = np.concatenate([scratch, np.zeros(x.size + 1 - scratch.size)])
         behind = float(scratch[x.size])
-        scratch[: x.size] = np.nan_to_num(x.ravel())
+        scratch[: x.size] = np.nan_to_num(x.real.ravel())
         return behind
 
     def run(inputs: Inputs) -> Result:
