@@ -24,6 +24,8 @@ from .workshop import At, Workshop
 
 @mutant(
     "C01",
+    statement="The reset gate acts on the wrong side of the product with U_n: before it instead "
+    "of after it, or the other way round.",
     cells=GRU,
     models="pytorch/pytorch#8153",
     killed_by=("forward",),
@@ -43,6 +45,8 @@ def reset_on_the_other_side_of_the_product(layer: Workshop) -> None:
 
 @mutant(
     "C02",
+    statement="The recurrent bias of the candidate is merged into its input bias, so the reset "
+    "gate no longer scales it.",
     cells=("gru",),
     models="apple/coremltools#1124",
     killed_by=("forward", "gradient"),
@@ -59,6 +63,7 @@ def biases_of_the_candidate_merged(layer: Workshop) -> None:
 
 @mutant(
     "C03",
+    statement="The recurrent bias of the candidate is never added.",
     cells=("gru",),
     models="google/flax#5594",
     killed_by=("influence", "forward"),
@@ -72,6 +77,7 @@ def recurrent_bias_dropped(layer: Workshop) -> None:
 
 @mutant(
     "C03b",
+    statement="The bias is never added.",
     cells=("rnn", "lstm", "gru-keeps-old"),
     killed_by=("influence", "forward"),
     fix="add the bias before every activation: x W + h U + b, where b is the sum if there are two",
@@ -84,6 +90,7 @@ def bias_dropped(layer: Workshop) -> None:
 
 @mutant(
     "C04",
+    statement="The bias is added twice.",
     cells=("rnn", *LSTM, *GRU),
     models="kelvinxu/arctic-captions#7",
     killed_by=("forward",),
@@ -96,6 +103,7 @@ def bias_added_twice(layer: Workshop) -> None:
 
 @mutant(
     "C05",
+    statement="The update gate has the wrong polarity: 1 − z is used where z belongs.",
     cells=GRU,
     models="pytorch/pytorch#60645",
     killed_by=("gate-limits", "forward"),
@@ -119,6 +127,7 @@ def hard_sigmoid(slope: float) -> Gate:
 
 @mutant(
     "C06",
+    statement="The gates use a hard sigmoid, clip(0.2 s + 0.5, 0, 1), instead of the sigmoid.",
     cells=(*LSTM, *GRU),
     models="minimaxir/textgenrnn#153",
     killed_by=("forward", "gradient"),
@@ -133,6 +142,7 @@ def hard_sigmoid_of_slope_a_fifth(layer: Workshop) -> None:
 
 @mutant(
     "C06b",
+    statement="The gates use a hard sigmoid, clip(s / 6 + 0.5, 0, 1), instead of the sigmoid.",
     cells=("lstm", "gru"),
     killed_by=("forward", "gradient"),
     fix="use the sigmoid 1 / (1 + exp(-s)) for the gates, not the hard one, clip(s / 6 + 0.5, "
@@ -146,6 +156,7 @@ def hard_sigmoid_of_slope_a_sixth(layer: Workshop) -> None:
 
 @mutant(
     "C07",
+    statement="Every unit's candidate uses the reset gate of unit 0 instead of its own.",
     cells=GRU,
     models="ooples/AiDotNet#722",
     killed_by=("unit-permutation", "forward"),
@@ -169,6 +180,7 @@ def reset_gate_of_the_first_unit_for_all(layer: Workshop) -> None:
 
 @mutant(
     "C08",
+    statement="Every gate adds the bias of the first gate instead of its own.",
     cells=("lstm", "gru"),
     models="tensorflow/tfjs#2442",
     killed_by=("influence", "forward"),

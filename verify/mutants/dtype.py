@@ -21,6 +21,7 @@ CLAMP = 8.0
 
 @mutant(
     "D01",
+    statement="The layer accepts and returns float64 but computes in float32.",
     cells=PLAIN,
     models="tensorflow/tensorflow#32369",
     killed_by=("dtype", "forward", "gradient"),
@@ -45,6 +46,7 @@ def computes_in_float32(layer: Workshop) -> None:
 
 @mutant(
     "D02",
+    statement="The state is rounded to bfloat16 after every step.",
     cells=PLAIN,
     models="fla-org/flash-linear-attention#37",
     killed_by=("dtype", "forward", "transition"),
@@ -68,6 +70,7 @@ def to_bfloat16(a: Array) -> Array:
 
 @mutant(
     "D03",
+    statement="The cell state is clamped to the range from −8 to 8.",
     cells=LSTM,
     models="mlcommons/inference#689",
     killed_by=("gate-limits", "transition"),
@@ -85,6 +88,8 @@ def cell_state_clamped(layer: Workshop) -> None:
 
 @mutant(
     "D04",
+    statement="The sigmoid is computed as exp(s) / (1 + exp(s)), which overflows to NaN for "
+    "large s.",
     cells=(*LSTM, *GRU),
     models="muditbhargava66/PyxLSTM#15",
     killed_by=("extreme",),
@@ -104,6 +109,8 @@ def sigmoid_overflows(layer: Workshop) -> None:
 
 @mutant(
     "D05",
+    statement="The order of summation in the product with W changes from call to call, so "
+    "results are not reproducible.",
     cells=PLAIN,
     models="pytorch/pytorch#35661",
     killed_by=("repeat",),
@@ -123,6 +130,8 @@ def sums_in_random_order(layer: Workshop) -> None:
 
 @mutant(
     "D06",
+    statement="The last row reads one number past the end of a scratch buffer, which may hold "
+    "what a larger call left there.",
     cells=PLAIN,
     models="microsoft/onnxruntime#28052",
     killed_by=("repeat",),

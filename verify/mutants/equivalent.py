@@ -35,7 +35,13 @@ from .workshop import At, Workshop
 BOTH = ("float64", "float32")
 
 
-@mutant("R01", cells=("rnn", *LSTM, *GRU), dtypes=BOTH)
+@mutant(
+    "R01",
+    statement="The units are computed in another order, and states and outputs are put back into "
+    "the caller's order.",
+    cells=("rnn", *LSTM, *GRU),
+    dtypes=BOTH,
+)
 def units_in_another_order(layer: Workshop) -> None:
     """The units have another order inside; states and outputs are put into the caller's."""
     H = layer.case.H
@@ -52,7 +58,12 @@ def units_in_another_order(layer: Workshop) -> None:
     layer.unroll = unroll
 
 
-@mutant("R02", cells=GRU, dtypes=BOTH)
+@mutant(
+    "R02",
+    statement="The update gate has the other polarity, and its parameters are negated to match.",
+    cells=GRU,
+    dtypes=BOTH,
+)
 def update_gate_negated_twice(layer: Workshop) -> None:
     """Z has the other polarity, and so have its parameters: σ(-s) = 1 - σ(s)."""
     other = "gru-keeps-old" if layer.cell.name == "gru-takes-new" else "gru-takes-new"
@@ -63,7 +74,12 @@ def update_gate_negated_twice(layer: Workshop) -> None:
     layer.step = step
 
 
-@mutant("R03", cells=("lstm",), dtypes=BOTH)
+@mutant(
+    "R03",
+    statement="One product of [x, h] with all weights together computes every gate.",
+    cells=("lstm",),
+    dtypes=BOTH,
+)
 def all_gates_in_one_product(layer: Workshop) -> None:
     """[x, h] is multiplied once with all weights, side by side and one above the other."""
 
@@ -83,7 +99,12 @@ def _with_gate(layer: Workshop, gate: Gate) -> None:
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
 
-@mutant("R04", cells=(*LSTM, *GRU), dtypes=BOTH)
+@mutant(
+    "R04",
+    statement="The sigmoid is computed as (1 + tanh(s / 2)) / 2.",
+    cells=(*LSTM, *GRU),
+    dtypes=BOTH,
+)
 def sigmoid_by_tanh(layer: Workshop) -> None:
     """σ(s) is computed as (1 + tanh(s / 2)) / 2."""
 
@@ -93,7 +114,12 @@ def sigmoid_by_tanh(layer: Workshop) -> None:
     _with_gate(layer, by_tanh)
 
 
-@mutant("R05", cells=("gru", "gru-keeps-old"), dtypes=BOTH)
+@mutant(
+    "R05",
+    statement="The new state is computed as h + (1 − z)(n − h).",
+    cells=("gru", "gru-keeps-old"),
+    dtypes=BOTH,
+)
 def state_by_its_difference(layer: Workshop) -> None:
     """H' is computed as h + (1 - z) (n - h)."""
 
@@ -111,7 +137,12 @@ def _without_update(p: Parameters, letter: str, x: Array, h: Array, c: Array) ->
     return zeros(h, h.shape) if letter == "z" else gate(p, letter, x, h, c)
 
 
-@mutant("R06", cells=("lstm-peephole",), dtypes=BOTH)
+@mutant(
+    "R06",
+    statement="The terms of a gate are added in the order bias, peephole, recurrence, input.",
+    cells=("lstm-peephole",),
+    dtypes=BOTH,
+)
 def peepholes_added_first(layer: Workshop) -> None:
     """The terms of a gate are added in the order bias, peephole, recurrence, input."""
 
@@ -122,7 +153,12 @@ def peepholes_added_first(layer: Workshop) -> None:
     _with_gate(layer, first)
 
 
-@mutant("R07", cells=(*LSTM, *GRU), dtypes=BOTH)
+@mutant(
+    "R07",
+    statement="The sums over inputs and units run from the last term to the first.",
+    cells=(*LSTM, *GRU),
+    dtypes=BOTH,
+)
 def sums_from_the_other_end(layer: Workshop) -> None:
     """The gates' sums over inputs and units run from the last to the first."""
 
@@ -134,7 +170,13 @@ def sums_from_the_other_end(layer: Workshop) -> None:
     _with_gate(layer, backwards)
 
 
-@mutant("R08", cells=(*LSTM, *GRU), dtypes=BOTH)
+@mutant(
+    "R08",
+    statement="A quarter of each gate's bias is added to the input's product and the rest to the "
+    "recurrent product.",
+    cells=(*LSTM, *GRU),
+    dtypes=BOTH,
+)
 def bias_in_two_parts(layer: Workshop) -> None:
     """A quarter of each gate's bias is added to the input's product, the rest to the other."""
 
@@ -146,7 +188,13 @@ def bias_in_two_parts(layer: Workshop) -> None:
     _with_gate(layer, parts)
 
 
-@mutant("R09", cells=LSTM, dtypes=BOTH)
+@mutant(
+    "R09",
+    statement="The forget gate's bias is stored without its offset of 1, which is added before "
+    "the sigmoid.",
+    cells=LSTM,
+    dtypes=BOTH,
+)
 def forget_bias_apart(layer: Workshop) -> None:
     """b_f is kept without the forget bias 1, which is added to what the sigmoid is applied to."""
 
@@ -158,7 +206,12 @@ def forget_bias_apart(layer: Workshop) -> None:
     _with_gate(layer, apart)
 
 
-@mutant("R10", cells=LSTM, dtypes=BOTH)
+@mutant(
+    "R10",
+    statement="The cell state is clipped at a million, which it never reaches.",
+    cells=LSTM,
+    dtypes=BOTH,
+)
 def clip_that_never_clips(layer: Workshop) -> None:
     """The cell state is clipped to a million, which it does not reach."""
 
@@ -169,7 +222,7 @@ def clip_that_never_clips(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=clipped)
 
 
-@mutant("R11", cells=PLAIN, dtypes=BOTH)
+@mutant("R11", statement="Each row of the batch is computed on its own.", cells=PLAIN, dtypes=BOTH)
 def row_by_row(layer: Workshop) -> None:
     """Every row is run on its own."""
     right = layer.unroll
@@ -188,7 +241,12 @@ def row_by_row(layer: Workshop) -> None:
     layer.unroll = unroll
 
 
-@mutant("R12", cells=PLAIN, dtypes=("float32",))
+@mutant(
+    "R12",
+    statement="The layer accepts and returns float32 but computes in float64.",
+    cells=PLAIN,
+    dtypes=("float32",),
+)
 def computes_in_float64(layer: Workshop) -> None:
     """float32 comes in and goes out; in between there is float64."""
     right = layer.run
@@ -206,7 +264,12 @@ def computes_in_float64(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("R13", cells=PLAIN, dtypes=BOTH)
+@mutant(
+    "R13",
+    statement="The bias is stored as the weight of an additional input that is always 1.",
+    cells=PLAIN,
+    dtypes=BOTH,
+)
 def bias_as_a_row_of_the_weights(layer: Workshop) -> None:
     """The bias is the weight of an input that is always 1."""
     right = layer.step
@@ -221,7 +284,13 @@ def bias_as_a_row_of_the_weights(layer: Workshop) -> None:
     layer.step = step
 
 
-@mutant("R14", cells=PLAIN, dtypes=BOTH)
+@mutant(
+    "R14",
+    statement="The sequence is computed in chunks of four steps, each starting from the state in "
+    "which the previous one ended.",
+    cells=PLAIN,
+    dtypes=BOTH,
+)
 def in_chunks_of_four(layer: Workshop) -> None:
     """The sequence is run in chunks of 4 steps, each from the state where the last one ended."""
     right = layer.unroll

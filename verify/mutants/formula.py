@@ -18,6 +18,8 @@ PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
 
 @mutant(
     "F01",
+    statement="A forget bias of 1 is added after the sigmoid instead of before it, so the forget "
+    "gate exceeds 1.",
     cells=LSTM,
     models="apache/tvm#3410",
     killed_by=("gate-limits", "forward"),
@@ -36,6 +38,7 @@ def forget_bias_after_the_sigmoid(layer: Workshop) -> None:
 
 @mutant(
     "F02",
+    statement="The peephole term is added to the gate after the sigmoid instead of before it.",
     cells=("lstm-peephole",),
     models="Lasagne/Lasagne#448",
     killed_by=("forward",),
@@ -53,6 +56,8 @@ def peephole_after_the_sigmoid(layer: Workshop) -> None:
 
 @mutant(
     "F03",
+    statement="The peephole of the output gate reads the wrong cell state: the old one instead "
+    "of the new one, or the other way round.",
     cells=("lstm-peephole", "lstm-peephole-old"),
     models="MartinuzziFrancesco/RecurrentLayers.jl#134",
     killed_by=("forward",),
@@ -68,6 +73,7 @@ def output_peephole_of_the_other_reading(layer: Workshop) -> None:
 
 @mutant(
     "F04",
+    statement="The peephole weights are read in the order i, o, f instead of i, f, o.",
     cells=PEEPHOLES,
     killed_by=("forward",),
     fix="read the rows of the peepholes in the order i, f, o: p_i, p_f, p_o",
@@ -79,6 +85,7 @@ def peepholes_in_another_order(layer: Workshop) -> None:
 
 @mutant(
     "F04b",
+    statement="The gates ignore the cell state: the peepholes are never added.",
     cells=PEEPHOLES,
     killed_by=("influence", "forward"),
     fix="add the peepholes inside the sigmoids: p_i c to i, p_f c to f, p_o c' to o (p_o c if "
@@ -92,6 +99,7 @@ def no_peepholes(layer: Workshop) -> None:
 
 @mutant(
     "F05",
+    statement="The input gate is added to the candidate instead of being multiplied with it.",
     cells=LSTM,
     models="MartinuzziFrancesco/torchrecurrent#22",
     killed_by=("forward",),
@@ -108,6 +116,7 @@ def input_gate_added_to_the_candidate(layer: Workshop) -> None:
 
 @mutant(
     "F06",
+    statement="The forget gate is 1 − i instead of a gate of its own.",
     cells=LSTM,
     models="glample/tagger#25",
     killed_by=("influence", "forward"),
@@ -125,6 +134,7 @@ def forget_gate_coupled(layer: Workshop) -> None:
 
 @mutant(
     "F07",
+    statement="The reset gate is computed but the candidate does not use it.",
     cells=GRU,
     models="Maluuba/gensen#5",
     killed_by=("influence", "forward"),
@@ -143,6 +153,7 @@ def reset_gate_not_used(layer: Workshop) -> None:
 
 @mutant(
     "F08",
+    statement="The second gate uses the recurrent weights of the first gate instead of its own.",
     cells=(*LSTM, "gru"),
     models="stanfordnlp/stanza#88",
     killed_by=("influence", "forward"),
@@ -158,6 +169,7 @@ def recurrent_weights_of_another_gate(layer: Workshop) -> None:
 
 @mutant(
     "F08b",
+    statement="The second gate uses the bias of the first gate instead of its own.",
     cells=("lstm", "gru"),
     models="ddbourgin/numpy-ml#42",
     killed_by=("forward",),
@@ -173,6 +185,8 @@ def bias_of_another_gate(layer: Workshop) -> None:
 
 @mutant(
     "F09",
+    statement="The hidden state is overwritten in place: the second half of the units reads "
+    "values that the first half has already replaced.",
     cells=PLAIN,
     models="onnx/onnx-mlir#367",
     killed_by=("unit-permutation", "forward"),
@@ -198,6 +212,8 @@ def state_overwritten_while_it_is_read(layer: Workshop) -> None:
 
 @mutant(
     "F19",
+    statement="The candidate is added in full, whatever share of the old state the update gate "
+    "keeps.",
     cells=GRU,
     killed_by=("bounds", "gate-limits", "forward"),
     fix="multiply the candidate by its share: h' = z h + (1 - z) n (z n + (1 - z) h where z "
@@ -226,6 +242,7 @@ LARGE_BATCH = 512
 
 @mutant(
     "F14",
+    statement="The bias is skipped when the number of steps times the number of rows exceeds 512.",
     cells=PLAIN,
     models="ROCm/rocm-libraries#10551",
     killed_by=("transition",),
@@ -243,6 +260,8 @@ def no_bias_in_large_inputs(layer: Workshop) -> None:
 
 @mutant(
     "F15",
+    statement="A scratch buffer is not cleared between rows, so row b also contains what row b − "
+    "2 left there.",
     cells=PLAIN,
     models="microsoft/onnxruntime#3893",
     killed_by=("batch-single", "batch-permutation", "forward"),

@@ -20,6 +20,7 @@ PHASED = ("lstm-phased",)
 
 @mutant(
     "F11",
+    statement="The time gate closes at half of its open time, because r_on / 2 is tested twice.",
     cells=PHASED,
     models="fferroni/PhasedLSTM-Keras#7",
     killed_by=("forward",),
@@ -37,6 +38,7 @@ def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
 
 @mutant(
     "F12",
+    statement="The closed time gate leaks in training but not in evaluation.",
     cells=PHASED,
     models="philipperemy/tensorflow-phased-lstm#10",
     killed_by=("modes",),
@@ -54,6 +56,7 @@ def leak_depends_on_the_mode(layer: Workshop) -> None:
 
 @mutant(
     "F12b",
+    statement="The closed time gate never leaks.",
     cells=PHASED,
     killed_by=("forward",),
     fix="let the closed time gate leak: k = alpha phi, with alpha = 0.001, where phi >= r_on",
@@ -65,6 +68,8 @@ def time_gate_without_leak(layer: Workshop) -> None:
 
 @mutant(
     "F13",
+    statement="The proposed hidden state is computed from the gated cell state instead of the "
+    "proposed one.",
     cells=PHASED,
     models="Enny1991/PLSTM#1",
     killed_by=("forward",),
@@ -101,6 +106,8 @@ def phased_step(
 
 @mutant(
     "G17",
+    statement="The rounded update gate passes no gradient back, so the layer cannot learn when "
+    "to skip.",
     cells=SKIP,
     models="gitabcworld/skiprnn_pytorch#5",
     killed_by=("gradient",),
@@ -113,6 +120,7 @@ def binariser_without_gradient(layer: Workshop) -> None:
 
 @mutant(
     "F16",
+    statement="The share of an update keeps adding up after an update instead of starting again.",
     cells=SKIP,
     killed_by=("forward",),
     fix="restart the sum after an update: ũ' = u Δũ + (1 - u) (ũ + min(Δũ, 1 - ũ))",
@@ -128,6 +136,7 @@ def skipping_never_restarts(layer: Workshop) -> None:
 
 @mutant(
     "F17",
+    statement="The share of an update can grow past 1.",
     cells=SKIP,
     killed_by=("gradient",),
     fix="keep ũ at most 1: a skipped step adds min(Δũ, 1 - ũ), not Δũ",
@@ -143,6 +152,8 @@ def share_of_an_update_without_limit(layer: Workshop) -> None:
 
 @mutant(
     "F18",
+    statement="The increment of the share of an update is computed from the cell state instead "
+    "of the hidden state.",
     cells=("skip-lstm",),
     killed_by=("forward",),
     fix="compute the increment from the new hidden state: Δũ = sigmoid(h w_p + b_p), not from c",
@@ -154,6 +165,8 @@ def share_of_an_update_from_the_cell_state(layer: Workshop) -> None:
 
 @mutant(
     "S14",
+    statement="Without an initial state, the share of an update starts at 0, so the first step "
+    "is skipped.",
     cells=SKIP,
     killed_by=("default-state",),
     fix="start ũ at 1 when no initial state is given, so that the first step always updates",

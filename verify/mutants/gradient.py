@@ -35,6 +35,8 @@ def after_step_vjp(
 
 @mutant(
     "G03",
+    statement="The backward pass uses the steps' Jacobians in forward order instead of last step "
+    "first.",
     cells=PLAIN,
     models="elixir-nx/axon#646",
     killed_by=("gradient",),
@@ -86,6 +88,7 @@ def _step_pulled(
 
 @mutant(
     "G06",
+    statement="No gradient flows through the hidden state from one step to the step before.",
     cells=RECURRENT,
     models="ooples/AiDotNet#722",
     killed_by=("gradient-window", "gradient"),
@@ -102,6 +105,8 @@ def no_cotangent_between_steps(layer: Workshop) -> None:
 
 @mutant(
     "G07",
+    statement="The backward pass multiplies the gradient of the input gate by i instead of by "
+    "the candidate g.",
     cells=("lstm",),
     models="wvabrinskas/Neuron#181",
     killed_by=("gradient",),
@@ -117,6 +122,8 @@ def input_gate_times_itself(layer: Workshop) -> None:
 
 @mutant(
     "G07b",
+    statement="The backward pass takes the slope of tanh at an output that has already been "
+    "through tanh.",
     cells=("rnn", "lstm"),
     models="wvabrinskas/Neuron#181",
     killed_by=("gradient",),
@@ -132,6 +139,8 @@ def slope_of_tanh_taken_twice(layer: Workshop) -> None:
 
 @mutant(
     "G08",
+    statement="The gradient of U is computed with the new hidden state instead of the previous "
+    "one.",
     cells=("rnn", "lstm"),
     models="wvabrinskas/Neuron#181",
     killed_by=("gradient",),
@@ -153,6 +162,8 @@ def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
 
 @mutant(
     "G09",
+    statement="The biases of the input and output gates receive the gradient of the forget "
+    "gate's bias.",
     cells=("lstm",),
     models="hanbt/learn_dl#53",
     killed_by=("gradient",),
@@ -170,6 +181,8 @@ def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
 
 @mutant(
     "G14",
+    statement="The backward pass destroys the saved gates, so a second backward pass through the "
+    "same run is wrong.",
     cells=("lstm", "gru"),
     models="pytorch/pytorch#1532",
     killed_by=("backward-twice",),
@@ -193,6 +206,8 @@ def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
 
 @mutant(
     "G15",
+    statement="The gradient of the peepholes counts the first row only instead of the sum over "
+    "the batch.",
     cells=("lstm-peephole", "lstm-peephole-old", "lstm-phased"),
     models="tensorflow/tensorflow#34171",
     killed_by=("gradient",),
@@ -219,6 +234,7 @@ def peephole_gradient_of_one_row(layer: Workshop) -> None:
 
 @mutant(
     "G18",
+    statement="The gradient of U leaves out the first step, as if the initial state were 0.",
     cells=RECURRENT,
     killed_by=("gradient",),
     fix="count the first step in dU, too: its h_{t-1} is the initial state, which need not be 0",
@@ -234,6 +250,8 @@ def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
 
 @mutant(
     "G20",
+    statement="The backward pass clips gradients between steps to the range from −1 to 1, "
+    "although nobody asked for it.",
     cells=PLAIN,
     killed_by=("vjp-linearity", "gradient"),
     fix="remove the clipping of gradients between steps; leave it to the optimiser",
@@ -252,6 +270,7 @@ def gradients_clipped(layer: Workshop) -> None:
 
 @mutant(
     "G01",
+    statement="The backward pass ignores the gradient that arrives at the final cell state.",
     cells=("lstm", "lstm-peephole"),
     models="deeplearning4j/deeplearning4j#8838",
     killed_by=("cotangents", "gradient"),
@@ -264,6 +283,7 @@ def cotangent_on_the_final_cell_state_dropped(layer: Workshop) -> None:
 
 @mutant(
     "G02",
+    statement="The backward pass ignores the gradient that arrives at the final hidden state.",
     cells=RECURRENT,
     models="chainer/chainer#2505",
     killed_by=("cotangents", "gradient"),
@@ -276,6 +296,8 @@ def cotangent_on_the_final_hidden_state_dropped(layer: Workshop) -> None:
 
 @mutant(
     "G02b",
+    statement="The backward pass ignores gradients at the final states when no gradient arrives "
+    "at the outputs.",
     cells=PLAIN,
     killed_by=("cotangents",),
     fix="take a missing cotangent on y as zeros, and read those on the final states all the same",
@@ -289,6 +311,7 @@ def final_states_count_only_beside_outputs(layer: Workshop) -> None:
 
 @mutant(
     "G10",
+    statement="The biases of all layers above the lowest have a gradient of 0.",
     cells=PLAIN,
     models="apache/mxnet#17872",
     killed_by=("gradient",),
@@ -311,6 +334,7 @@ def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
 
 @mutant(
     "G11",
+    statement="The gradients of the biases are averaged over the batch instead of summed.",
     cells=PLAIN,
     killed_by=("gradient",),
     fix="sum the gradients of biases over the batch; do not take the mean (no division by B)",
@@ -329,6 +353,8 @@ def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
 
 @mutant(
     "G12",
+    statement="The backward pass writes the gradient of x over the caller's gradient of the "
+    "outputs.",
     cells=PLAIN,
     models="apache/mxnet#18203",
     killed_by=("purity",),
@@ -349,6 +375,8 @@ def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
 
 @mutant(
     "G13",
+    statement="The backward pass reads the gradient of the outputs as if it were contiguous, "
+    "whatever its strides.",
     cells=PLAIN,
     models="pytorch/pytorch#619",
     killed_by=("strided",),
@@ -387,6 +415,7 @@ def _address(a: Array) -> int:
 
 @mutant(
     "G16",
+    statement="The gradients of the initial states are 0.",
     cells=RECURRENT,
     models="fla-org/flash-linear-attention#1140",
     killed_by=("carry-gradient", "gradient"),
@@ -403,6 +432,7 @@ def gradients_of_initial_states_dropped(layer: Workshop) -> None:
 
 @mutant(
     "G19",
+    statement="A thousandth of each step's gradient of x leaks into the gradient of the next step.",
     cells=PLAIN,
     killed_by=("gradient",),
     fix="compute dx_t from step t alone, dx_t = dz_t W^T; look for a buffer that keeps step t "
@@ -424,6 +454,7 @@ def gradient_of_x_leaks_forward(layer: Workshop) -> None:
 
 @mutant(
     "J01",
+    statement="Forward-mode differentiation ignores the tangents of the initial states.",
     cells=PLAIN,
     killed_by=("jvp",),
     needs=("jvp",),
@@ -441,6 +472,7 @@ def tangent_of_the_state_dropped(layer: Workshop) -> None:
 
 @mutant(
     "J02",
+    statement="Forward-mode differentiation ignores the tangents of the biases.",
     cells=PLAIN,
     killed_by=("jvp",),
     needs=("jvp",),

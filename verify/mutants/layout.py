@@ -27,6 +27,7 @@ def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")
 
 @mutant(
     "L01",
+    statement="The input and forget gates are exchanged in W, U and b.",
     cells=LSTM,
     models="NX-AI/xlstm#98",
     killed_by=("gate-limits", "forward"),
@@ -40,6 +41,7 @@ def input_and_forget_gate_swapped(layer: Workshop) -> None:
 
 @mutant(
     "L02",
+    statement="The candidate and the output gate are exchanged in W, U and b.",
     cells=LSTM,
     models="apple/coremltools#93",
     killed_by=("forward",),
@@ -53,6 +55,8 @@ def candidate_and_output_gate_swapped(layer: Workshop) -> None:
 
 @mutant(
     "L03",
+    statement="The gates are read in the order i, g, f, o of another library, and 1 is added to "
+    "the forget gate's bias.",
     cells=("lstm",),
     models="tensorflow/tensorflow#29622",
     killed_by=("forward",),
@@ -70,6 +74,8 @@ def order_and_forget_bias_of_another_library(layer: Workshop) -> None:
 
 @mutant(
     "L04",
+    statement="W is read with its first two gates exchanged, while U and b are read in the right "
+    "order.",
     cells=("lstm", "gru"),
     models="magenta/magenta#1015",
     killed_by=("forward",),
@@ -83,6 +89,7 @@ def only_the_input_weights_reordered(layer: Workshop) -> None:
 
 @mutant(
     "L05",
+    statement="The recurrent weights U are transposed, gate by gate.",
     cells=SQUARE,
     models="keras-team/keras#8720",
     killed_by=("forward", "gradient"),
@@ -105,6 +112,7 @@ def packed(array: Array, gates: int, read: Callable[[Array], Array]) -> Array:
 
 @mutant(
     "L06",
+    statement="The packed weights are read unit by unit instead of gate by gate.",
     cells=("lstm", "gru"),
     models="huggingface/candle#2351",
     killed_by=("unit-permutation", "forward"),
@@ -123,6 +131,7 @@ def gates_interleaved(layer: Workshop) -> None:
 
 @mutant(
     "L07",
+    statement="W is stored by columns but read by rows, without being transposed.",
     cells=PLAIN,
     models="tracel-ai/burn#5383",
     killed_by=("unit-permutation", "forward"),
@@ -139,6 +148,7 @@ def stored_by_columns_read_by_rows(layer: Workshop) -> None:
 
 @mutant(
     "L08",
+    statement="Each gate's slice of the packed weights starts one column too late.",
     cells=("lstm", "gru"),
     killed_by=("unit-permutation", "forward"),
     fix="begin the slice of gate k at k H, not at k H + 1: packed[k * H : (k + 1) * H]",
@@ -156,6 +166,8 @@ def gates_sliced_off_by_one(layer: Workshop) -> None:
 
 @mutant(
     "L09",
+    statement="The flat buffer of all weights is read direction by direction instead of layer by "
+    "layer.",
     cells=PLAIN,
     models="pytorch/pytorch#22493",
     killed_by=("forward",),
@@ -190,6 +202,7 @@ def directions_outside_layers(layer: Workshop) -> None:
 
 @mutant(
     "L10",
+    statement="The layer above receives zeros instead of the outputs of the backward direction.",
     cells=PLAIN,
     models="pytorch/pytorch#89357",
     killed_by=("forward",),
@@ -211,6 +224,8 @@ def upper_layer_reads_one_direction(layer: Workshop) -> None:
 
 @mutant(
     "L11",
+    statement="The weights of the first call are kept, so later changes of the weights have no "
+    "effect.",
     cells=PLAIN,
     models="apache/mxnet#16037",
     killed_by=("reweight",),
@@ -231,6 +246,7 @@ def weights_of_the_first_call(layer: Workshop) -> None:
 
 @mutant(
     "L12",
+    statement="The first two gates are exchanged in the backward direction only.",
     cells=("lstm", "gru"),
     models="jax-ml/jax#36572",
     killed_by=("direction", "forward"),
@@ -250,6 +266,7 @@ def backward_direction_has_another_order(layer: Workshop) -> None:
 
 @mutant(
     "L13",
+    statement="The reset and update gates are exchanged in W, U and b.",
     cells=GRU,
     killed_by=("gate-limits", "forward"),
     fix="exchange the blocks of r and z: the order is r, z, n",
@@ -268,6 +285,8 @@ def reset_and_update_gate_swapped(layer: Workshop) -> None:
 
 @mutant(
     "B01",
+    statement="Batch-first input is reshaped to time-first instead of being transposed, and so "
+    "are the outputs.",
     cells=PLAIN,
     killed_by=("batch-first",),
     needs=("batch_first",),
@@ -299,6 +318,7 @@ def _reshaped_back(y: Array) -> Array:
 
 @mutant(
     "B02",
+    statement="The initial state is ignored when the input has no batch axis.",
     cells=PLAIN,
     killed_by=("unbatched",),
     needs=("unbatched",),

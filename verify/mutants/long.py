@@ -22,6 +22,7 @@ LATE = 1000
 
 @mutant(
     "W01",
+    statement="The hidden state is reset to 0 at step 32.",
     cells=PLAIN,
     killed_by=("transition",),
     fix="carry h across step 32 as across any other: look for chunks of 32 steps that start "
@@ -39,6 +40,7 @@ def recurrence_restarts(layer: Workshop) -> None:
 
 @mutant(
     "W02",
+    statement="Units from number 64 on do not take part in the recurrence.",
     cells=PLAIN,
     killed_by=("wide",),
     fix="sum h U over all units: look for a tile or block size of 64 that cuts the state off",
@@ -55,6 +57,7 @@ def wide_states_cut_off(layer: Workshop) -> None:
 
 @mutant(
     "W03",
+    statement="No gradient passes a step whose number is a multiple of 32.",
     cells=PLAIN,
     killed_by=("gradient-window",),
     fix="carry dh (and dc) across multiples of 32 steps: look for a detach or chunks on the "
@@ -71,6 +74,7 @@ def backpropagation_truncated(layer: Workshop) -> None:
 
 @mutant(
     "W04",
+    statement="The bias is no longer added from step 1000 on.",
     cells=PLAIN,
     killed_by=("transition",),
     fix="add the bias at every step: look for a branch, counter or table that ends at step 1000",
@@ -85,6 +89,7 @@ def wrong_from_step_1000(layer: Workshop) -> None:
 
 @mutant(
     "W05",
+    statement="The gradient of U is 0 from unit 64 on.",
     cells=PLAIN,
     killed_by=("wide",),
     fix="compute the gradient of U for all units: look for a tile or launch size that ends at "
@@ -107,6 +112,8 @@ def gradient_of_wide_weights_cut_off(layer: Workshop) -> None:
 
 @mutant(
     "W06",
+    statement="In layers of more than 32 units, the units after the last complete tile of 32 "
+    "ignore the input.",
     cells=PLAIN,
     killed_by=("wide",),
     fix="handle the remainder of H by 32: units after the last whole tile need x W, too",
@@ -124,6 +131,7 @@ def remainder_of_a_tile_not_computed(layer: Workshop) -> None:
 
 @mutant(
     "W07",
+    statement="In sequences of more than 100 steps, the gradient of x at the first step is 0.",
     cells=PLAIN,
     killed_by=("gradient-window",),
     fix="compute dx of the first step in long sequences, too: look for a loop that ends at t = 1",

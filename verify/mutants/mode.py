@@ -16,6 +16,8 @@ NEEDS = ("layers", "dropout")
 
 @mutant(
     "M01",
+    statement="The layer keeps the mode of its first call with a given shape, even after train() "
+    "or eval() changes it.",
     cells=PLAIN,
     models="pytorch/pytorch#180744",
     killed_by=("modes",),
@@ -39,6 +41,7 @@ def mode_of_the_first_call(layer: Workshop) -> None:
 
 @mutant(
     "M02",
+    statement="Every call in training drops the same entries.",
     cells=PLAIN,
     models="pytorch/pytorch#185351",
     killed_by=("dropout",),
@@ -58,6 +61,7 @@ def masks_never_drawn_again(layer: Workshop) -> None:
 
 @mutant(
     "M03",
+    statement="Dropout never drops anything, because the layer tests a rate that is always 0.",
     cells=PLAIN,
     models="keras-team/keras#19397",
     killed_by=("dropout",),
@@ -71,6 +75,7 @@ def rate_that_is_tested_is_another(layer: Workshop) -> None:
 
 @mutant(
     "M04",
+    statement="A dropout rate of 1 divides by 0 instead of returning zeros.",
     cells=PLAIN,
     models="pytorch/pytorch#190057",
     killed_by=("dropout",),
@@ -90,6 +95,7 @@ def division_by_nothing_kept(layer: Workshop) -> None:
 
 @mutant(
     "M05",
+    statement="All steps of a call drop the same entries.",
     cells=PLAIN,
     models="keras-team/keras#20656",
     killed_by=("dropout",),
@@ -109,6 +115,8 @@ def one_mask_for_all_steps(layer: Workshop) -> None:
 
 @mutant(
     "M06",
+    statement="The dropout rate is used as the probability of keeping an entry instead of "
+    "dropping it.",
     cells=PLAIN,
     killed_by=("dropout",),
     needs=NEEDS,
@@ -127,6 +135,7 @@ def rate_of_keeping(layer: Workshop) -> None:
 
 @mutant(
     "M07",
+    statement="The entries that dropout keeps are not scaled by 1 / (1 − p).",
     cells=PLAIN,
     killed_by=("dropout",),
     needs=NEEDS,
@@ -140,6 +149,7 @@ def what_is_kept_is_not_scaled(layer: Workshop) -> None:
 
 @mutant(
     "M08",
+    statement="Evaluation applies dropout as training does.",
     cells=PLAIN,
     killed_by=("modes",),
     needs=NEEDS,
@@ -152,6 +162,7 @@ def dropout_in_evaluation(layer: Workshop) -> None:
 
 @mutant(
     "M09",
+    statement="Dropout is also applied to the outputs of the last layer.",
     cells=PLAIN,
     killed_by=("dropout",),
     needs=("dropout",),
@@ -165,6 +176,8 @@ def dropout_after_the_last_level(layer: Workshop) -> None:
 
 @mutant(
     "M10",
+    statement="Evaluation computes with weights rounded to half precision, while training does "
+    "not.",
     cells=PLAIN,
     killed_by=("modes",),
     fix="compute evaluation in the precision of training: look for half-precision weights",
@@ -200,6 +213,7 @@ def _different_masks(layer: Workshop, backward: str) -> None:
 
 @mutant(
     "G04",
+    statement="The backward pass applies the dropout mask of the first step to every step.",
     cells=PLAIN,
     models="lmnt-com/haste#43",
     killed_by=("dropout",),
@@ -213,6 +227,7 @@ def mask_of_the_first_step_on_the_way_back(layer: Workshop) -> None:
 
 @mutant(
     "G05",
+    statement="The backward pass does not apply the dropout mask that the forward pass applied.",
     cells=PLAIN,
     models="pytorch/pytorch#190056",
     killed_by=("dropout",),

@@ -20,6 +20,7 @@ ANY = ("smoke", "forward")
 
 @mutant(
     "P01",
+    statement="The layer raises an error for more than one row.",
     cells=PLAIN,
     killed_by=ANY,
     fix="accept any number of rows: look for what raises when B > 1",
@@ -38,6 +39,7 @@ def raises_for_batches(layer: Workshop) -> None:
 
 @mutant(
     "P02",
+    statement="The layer never returns from a sequence of more than four steps.",
     cells=PLAIN,
     killed_by=("forward",),
     isolated=True,
@@ -57,6 +59,7 @@ def hangs(layer: Workshop) -> None:
 
 @mutant(
     "P03",
+    statement="The layer ends its process with status 0.",
     cells=PLAIN,
     killed_by=ANY,
     isolated=True,
@@ -73,6 +76,7 @@ def exits(layer: Workshop) -> None:
 
 @mutant(
     "P04",
+    statement="The layer reads address 0, and its process crashes.",
     cells=PLAIN,
     killed_by=ANY,
     isolated=True,
@@ -92,6 +96,7 @@ def segmentation_fault(layer: Workshop) -> None:
 
 @mutant(
     "P05",
+    statement="The layer allocates memory until none is left.",
     cells=PLAIN,
     killed_by=ANY,
     isolated=True,
@@ -111,6 +116,7 @@ def eats_memory(layer: Workshop) -> None:
 
 @mutant(
     "P07",
+    statement="The outputs are returned with the batch axis first instead of the time axis.",
     cells=PLAIN,
     killed_by=("smoke", "forward"),
     fix="return y as (T, B, width), time first, unless batch-first was asked for",
@@ -123,6 +129,7 @@ def outputs_with_the_batch_first(layer: Workshop) -> None:
 
 @mutant(
     "P08",
+    statement="The outputs are returned in float64, whatever the dtype of the input.",
     cells=PLAIN,
     killed_by=("smoke", "forward"),
     dtypes=("float32",),
@@ -136,6 +143,7 @@ def outputs_of_another_dtype(layer: Workshop) -> None:
 
 @mutant(
     "P09",
+    statement="The outputs are NaN from step 100 on.",
     cells=PLAIN,
     killed_by=("transition",),
     fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
@@ -154,6 +162,7 @@ def nan_from_step_100(layer: Workshop) -> None:
 
 @mutant(
     "P10",
+    statement="The outputs are a view of a buffer that the next call overwrites.",
     cells=PLAIN,
     killed_by=("purity",),
     fix="return a new y from every call, not a view of a buffer that the next call writes into",

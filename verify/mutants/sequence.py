@@ -20,6 +20,7 @@ from .workshop import At, Workshop
 
 @mutant(
     "Q01",
+    statement="The lengths are ignored: every row runs through its padding to the end.",
     cells=PLAIN,
     models="jax-ml/jax#15183",
     killed_by=("padding", "batch-single", "forward"),
@@ -33,6 +34,7 @@ def lengths_ignored(layer: Workshop) -> None:
 
 @mutant(
     "Q02",
+    statement="The backward direction reads a row's padding before the row itself.",
     cells=PLAIN,
     models="keras-team/keras#4192",
     killed_by=("padding", "forward"),
@@ -63,6 +65,8 @@ def masked(y: Array, lengths: Array | None) -> Array:
 
 @mutant(
     "Q03",
+    statement="The outputs of the backward direction are returned in the order of computation "
+    "instead of the order of the input.",
     cells=PLAIN,
     models="d2l-ai/d2l-en#2306",
     killed_by=("direction", "final", "forward"),
@@ -76,6 +80,7 @@ def backward_outputs_not_turned_back(layer: Workshop) -> None:
 
 @mutant(
     "Q04",
+    statement="The outputs of the whole layer are returned in reverse order of time.",
     cells=PLAIN,
     models="microsoft/onnxruntime#4187",
     killed_by=("causality", "forward"),
@@ -93,6 +98,7 @@ def outputs_reversed(layer: Workshop) -> None:
 
 @mutant(
     "Q05",
+    statement="The backward direction reverses the batch instead of time.",
     cells=PLAIN,
     models="tensorflow/tensorflow#39635",
     killed_by=("direction", "batch-single", "forward"),
@@ -110,6 +116,8 @@ def batch_axis_reversed(layer: Workshop) -> None:
 
 @mutant(
     "Q06",
+    statement="The final hidden state of the forward direction is taken from the last step of "
+    "the batch, even where a row ends earlier.",
     cells=PLAIN,
     models="pytorch/pytorch#3587",
     killed_by=("final", "forward"),
@@ -123,6 +131,8 @@ def final_state_from_the_last_step(layer: Workshop) -> None:
 
 @mutant(
     "Q07",
+    statement="The final hidden state of the backward direction is taken from its output at the "
+    "last step instead of the first.",
     cells=PLAIN,
     models="pytorch/pytorch#3587",
     killed_by=("final", "direction", "forward"),
@@ -157,6 +167,8 @@ def _final_from(
 
 @mutant(
     "Q10",
+    statement="Rows sorted by length are put back with the permutation itself instead of its "
+    "inverse.",
     cells=PLAIN,
     models="mead-ml/mead-baseline#677",
     killed_by=("batch-permutation", "batch-single", "forward"),
@@ -180,6 +192,7 @@ def sorted_twice(layer: Workshop) -> None:
 
 @mutant(
     "Q11",
+    statement="A row of length 0 ends in zeros instead of its initial state.",
     cells=PLAIN,
     models="onnx/onnx#1674",
     killed_by=("zero-length",),
@@ -200,6 +213,7 @@ def empty_row_ends_in_zero(layer: Workshop) -> None:
 
 @mutant(
     "Q15",
+    statement="Each step's input contains a thousandth of the next step's input.",
     cells=PLAIN,
     killed_by=("causality", "forward"),
     fix="read x[t] alone at step t: look for an index or a window that reaches x[t + 1]",
@@ -218,6 +232,7 @@ def sees_the_next_input(layer: Workshop) -> None:
 
 @mutant(
     "Q16",
+    statement="A sequence of no steps ends in zeros instead of its initial state.",
     cells=PLAIN,
     killed_by=("no-steps",),
     fix="return the initial state as the final state when T = 0, not zeros",
@@ -237,6 +252,8 @@ def no_steps_end_in_zero(layer: Workshop) -> None:
 
 @mutant(
     "Q08",
+    statement="Beyond the end of a row, the outputs repeat the row's last output instead of "
+    "being 0.",
     cells=PLAIN,
     models="microsoft/onnxruntime#12492",
     killed_by=("padding", "forward"),
@@ -250,6 +267,7 @@ def last_output_repeated_in_the_padding(layer: Workshop) -> None:
 
 @mutant(
     "Q09",
+    statement="Beyond the end of a row, the outputs hold uninitialised memory instead of zeros.",
     cells=PLAIN,
     models="microsoft/onnxruntime#1193",
     killed_by=("padding", "repeat", "forward"),
@@ -269,6 +287,7 @@ def padding_not_written(layer: Workshop) -> None:
 
 @mutant(
     "Q12",
+    statement="The outputs stop at the end of a row, but its state goes on through the padding.",
     cells=PLAIN,
     models="keras-team/keras#17596",
     killed_by=("padding", "final", "forward"),
@@ -283,6 +302,7 @@ def state_runs_on_in_the_padding(layer: Workshop) -> None:
 
 @mutant(
     "Q13",
+    statement="The padding is multiplied by 0, so a NaN in the padding reaches the state.",
     cells=PLAIN,
     killed_by=("padding",),
     needs=("lengths",),
@@ -305,6 +325,7 @@ def padding_multiplied_by_zero(layer: Workshop) -> None:
 
 @mutant(
     "Q14",
+    statement="Gradients that arrive at outputs in the padding reach the row's last state.",
     cells=PLAIN,
     killed_by=("padding", "gradient"),
     needs=("lengths",),

@@ -30,6 +30,7 @@ def given_states(layer: Workshop, function: Callable[[State], State]) -> None:
 
 @mutant(
     "S01",
+    statement="The initial hidden state is ignored.",
     cells=PLAIN,
     models="opencv/opencv#23475",
     killed_by=("carry", "forward"),
@@ -42,6 +43,7 @@ def initial_hidden_state_ignored(layer: Workshop) -> None:
 
 @mutant(
     "S01b",
+    statement="The initial cell state is ignored.",
     cells=("lstm", "lstm-peephole"),
     killed_by=("carry", "forward"),
     fix="start c from the initial cell state that was given, not from zeros",
@@ -53,6 +55,7 @@ def initial_cell_state_ignored(layer: Workshop) -> None:
 
 @mutant(
     "S02",
+    statement="Every step reads the initial hidden state instead of the previous one.",
     cells=PLAIN,
     models="tracel-ai/burn#2701",
     killed_by=("carry", "forward"),
@@ -66,6 +69,8 @@ def initial_hidden_state_at_every_step(layer: Workshop) -> None:
 
 @mutant(
     "S03",
+    statement="Without an initial state, the first step leaves out the recurrent bias together "
+    "with the recurrent product.",
     cells=("gru",),
     models="ml-explore/mlx#3249",
     killed_by=("default-state",),
@@ -84,6 +89,7 @@ def no_recurrent_bias_without_a_state(layer: Workshop) -> None:
 
 @mutant(
     "S04",
+    statement="The backward direction starts from the forward direction's initial state.",
     cells=PLAIN,
     models="PaddlePaddle/Paddle#27644",
     killed_by=("direction", "forward"),
@@ -99,6 +105,7 @@ def one_state_for_both_directions(layer: Workshop) -> None:
 
 @mutant(
     "S05",
+    statement="Every layer starts from the initial state of the lowest layer.",
     cells=PLAIN,
     models="pytorch/pytorch#95137",
     killed_by=("forward",),
@@ -115,6 +122,7 @@ def one_state_for_all_levels(layer: Workshop) -> None:
 
 @mutant(
     "S06",
+    statement="Every row starts from the initial state of row 0.",
     cells=PLAIN,
     models="llvm/torch-mlir#4741",
     killed_by=("batch-permutation", "batch-single", "forward"),
@@ -127,6 +135,7 @@ def one_state_for_all_rows(layer: Workshop) -> None:
 
 @mutant(
     "S07",
+    statement="Each row starts from the final state of the row before it.",
     cells=PLAIN,
     models="alibaba/MNN#1573",
     killed_by=("batch-single", "batch-permutation", "forward"),
@@ -152,6 +161,7 @@ def row_starts_where_the_one_before_ended(layer: Workshop) -> None:
 
 @mutant(
     "S08",
+    statement="Without an initial state, a call starts from the final state of the previous call.",
     cells=PLAIN,
     models="tensorflow/tensorflow#46620",
     killed_by=("repeat",),
@@ -175,6 +185,8 @@ def state_kept_between_calls(layer: Workshop) -> None:
 
 @mutant(
     "S09",
+    statement="The final state overwrites the caller's initial state; without an initial state, "
+    "x is changed in place.",
     cells=PLAIN,
     models="keras-team/keras#23464",
     killed_by=("purity",),
@@ -202,6 +214,7 @@ def _write(target: Array, numbers: Array) -> None:
 
 @mutant(
     "S10",
+    statement="The final states are returned as (c, h) instead of (h, c).",
     cells=("lstm", "lstm-peephole"),
     models="microsoft/nni#2842",
     killed_by=("final", "carry", "forward"),
@@ -214,6 +227,8 @@ def cell_state_returned_first(layer: Workshop) -> None:
 
 @mutant(
     "S11",
+    statement="The forward direction's final state is also returned as that of the backward "
+    "direction.",
     cells=PLAIN,
     models="tflearn/tflearn#522",
     killed_by=("final", "forward"),
@@ -230,6 +245,7 @@ def forward_state_returned_twice(layer: Workshop) -> None:
 
 @mutant(
     "S12",
+    statement="A row's state takes one step more than its outputs before it stops.",
     cells=PLAIN,
     models="apache/mxnet#18669",
     killed_by=("final", "forward"),
@@ -248,6 +264,8 @@ def state_masked_one_step_late(layer: Workshop) -> None:
 
 @mutant(
     "S13",
+    statement="Input with as many steps as rows is taken for batch-first, and the outputs are "
+    "returned so.",
     cells=PLAIN,
     models="pytorch/pytorch#19675",
     killed_by=("shapes",),
@@ -274,6 +292,7 @@ def swapped(x: Array) -> Array:
 
 @mutant(
     "S15",
+    statement="Without an initial state, a call starts from random numbers instead of zeros.",
     cells=PLAIN,
     killed_by=("default-state", "repeat"),
     fix="start from zeros when no initial state is given: look for random or uninitialised memory",
