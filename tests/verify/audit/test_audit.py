@@ -332,6 +332,17 @@ def test_options_that_the_layer_has(options):
     assert set(met) == {"called", "substituted"}
 
 
+@pytest.mark.parametrize("strided", [False, True])
+def test_strides_are_those_of_the_callers_layout(strided):
+    """With the batch first, contiguous cotangents are no reason to misread strides."""
+    substitute, met = noted("LSTM", choose(["G13"])[0])
+    with substitute:
+        y, _ = Plain(2, 4, batch_first=True)(torch.randn(5, 3, 2))
+        given = torch.randn(4, 3, 5).permute(2, 1, 0)
+        y.backward(given if strided else given.contiguous())
+    assert ("shown" in met) is strided
+
+
 def test_a_refusal_stays_a_refusal():
     """Where the layer raises, it raises with a mistake in it, too; tests may be waiting for it."""
     with noted("LSTM", choose(["L01"])[0])[0], pytest.raises(RuntimeError, match="input_size"):
