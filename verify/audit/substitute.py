@@ -34,7 +34,7 @@ from ..cases.case import Case
 from ..mutants import Mutant
 from ..mutants.catalogue import MutantSubject
 from ..mutants.parts import PLAIN
-from ..mutants.workshop import Recorded, Workshop
+from ..mutants.replaceable_layer import Recorded, ReplaceableLayer
 from ..subjects import explicit, torch_parameters
 from ..subjects.protocol import Inputs, Result
 from .parameters import GATES, Held, NotReadable, case_of, cell_of, parameters, to_reference
@@ -145,7 +145,9 @@ class Call:
             dy = np.ascontiguousarray(dy) if contiguous else dy
         return dy, tuple(None if d is None else self._state(d) for d in dfinal)
 
-    def gradients(self, named: Mapping[str, Array], x: Array, initial: Sequence[Array]) -> Any:
+    def gradients(
+        self, named: Mapping[str, Array], x: Array, initial: Sequence[Array]
+    ) -> list[Array]:
         """Return a layer's gradients in the order of ``tensors``."""
         passes = explicit.to_reference(self.case, self.cell, named)
         packed = torch_parameters.from_reference(self.case, self.cell, passes)
@@ -170,6 +172,8 @@ def read_call(
         if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
+    x: Any
+    state: Any
     x, state = (given.get(name) for name in (*names, "", "")[:2])
     packed = isinstance(x, torch.nn.utils.rnn.PackedSequence)
     data = x.data if packed else x
@@ -214,7 +218,12 @@ class Run:
     """One call computed by a layer, beside the right one until ``show`` has been called."""
 
     def __init__(
-        self, call: Call, layers: Sequence[Workshop], show: Callable[[], None], *, record: bool
+        self,
+        call: Call,
+        layers: Sequence[ReplaceableLayer],
+        show: Callable[[], None],
+        *,
+        record: bool,
     ) -> None:
         self.call, self.layers, self.show, self.record = call, layers, show, record
         self.runs: list[Recorded] = []
@@ -227,7 +236,7 @@ class Run:
         given = arrays[: 1 + len(self.call.state)]
         before = [np.array(a) for a in given]
         self.inputs = self.call.inputs(arrays)
-        results = []
+        results: list[Result] = []
         for layer in reversed(self.layers):  # the right one first, on untouched arguments
             results.insert(0, self._result(layer))
         self._compare(*([r.y, *r.final] for r in results))
@@ -238,7 +247,7 @@ class Run:
         usual = [dtype if str(a.dtype) == self.call.case.dtype else None for a in arrays]
         return tuple(_tensor(a, tensors[0], d) for a, d in zip(arrays, usual, strict=True))
 
-    def _result(self, layer: Workshop) -> Result:
+    def _result(self, layer: ReplaceableLayer) -> Result:
         try:
             if not self.record:
                 return layer.forward(self.inputs)
@@ -252,7 +261,7 @@ class Run:
         """Return the gradients of all tensors of the call."""
         arrays = [None if d is None else _numpy(d) for d in cotangents]
         before = [None if a is None else np.array(a) for a in arrays]
-        found = []
+        found: list[list[Array]] = []
         for run in reversed(self.runs):
             dy, dfinal = self.call.cotangents(arrays)
             pulled = run.pull((dy, dfinal))
@@ -319,6 +328,8 @@ def _function() -> Any:
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
             pass
 
+    once: Any = Once.apply
+
     class Substituted(torch.autograd.Function):
         @staticmethod
         def forward(run: Run, *tensors: Any) -> tuple[Any, ...]:
@@ -331,11 +342,11 @@ def _function() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
-            return (None, *Once.apply(ctx.run.pull, *cotangents))
+            return (None, *once(ctx.run.pull, *cotangents))
 
         @staticmethod
         def jvp(ctx: Any, _: None, *tangents: Any) -> tuple[Any, ...]:
-            return tuple(Once.apply(ctx.run.push, *tangents))
+            return tuple(once(ctx.run.push, *tangents))
 
     return Substituted
 
@@ -351,7 +362,9 @@ class Substitute:
         self.kind, self.note, self.mutant = kind, note, mutant
         self.shown = False
         self.last: tuple[Any, Call] | None = None
-        self._layers: WeakKeyDictionary[Any, dict[Case, list[Workshop]]] = WeakKeyDictionary()
+        self._layers: WeakKeyDictionary[Any, dict[Case, list[ReplaceableLayer]]] = (
+            WeakKeyDictionary()
+        )
         self._returned: tuple[Array, Array] | None = None
         self._inside: list[Any] = []
         self._original: Any = forward
@@ -421,7 +434,7 @@ class Substitute:
             tuple(final) if self.kind == "LSTM" else final[0],
         )
 
-    def _built(self, module: Any, call: Call) -> list[Workshop]:
+    def _built(self, module: Any, call: Call) -> list[ReplaceableLayer]:
         """Return the module's layer, kept from call to call, and the right one beside it."""
         import torch
 

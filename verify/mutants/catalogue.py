@@ -14,9 +14,9 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..subjects import explicit as packing
 from ..subjects.loader import UnknownSubject
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
-Change = Callable[[Workshop], None]
+Change = Callable[[ReplaceableLayer], None]
 """Replace parts of a right layer."""
 
 
@@ -166,9 +166,9 @@ class MutantSubject:
         """Return nothing: a mutant is not to be called without the catalogue."""
         return ""
 
-    def build(self, case: Case) -> Workshop:
+    def build(self, case: Case) -> ReplaceableLayer:
         """Return the layer, ready to be called, with its one fault."""
-        layer = Workshop(case, cell_named(self.cell_name))
+        layer = ReplaceableLayer(case, cell_named(self.cell_name))
         if self.mutant:
             self.mutant.change(layer)
         return layer

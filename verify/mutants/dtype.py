@@ -14,7 +14,7 @@ from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import GRU, LSTM, PLAIN, any_step, changed, lstm_step, pre_activation
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 CLAMP = 8.0
 
@@ -27,7 +27,7 @@ CLAMP = 8.0
     killed_by=("dtype", "forward", "gradient"),
     fix="keep float64 throughout: look for a cast or a default dtype",
 )
-def computes_in_float32(layer: Workshop) -> None:
+def computes_in_float32(layer: ReplaceableLayer) -> None:
     """float64 comes in and goes out; in between there is float32."""
     right = layer.run
 
@@ -53,7 +53,7 @@ def computes_in_float32(layer: Workshop) -> None:
     dtypes=("float32",),
     fix="keep the state in the dtype of x between steps: look for a cast to bfloat16, or autocast",
 )
-def state_kept_in_bfloat16(layer: Workshop) -> None:
+def state_kept_in_bfloat16(layer: ReplaceableLayer) -> None:
     """The state is rounded to bfloat16 after every step."""
     right = layer.step
     layer.step = lambda at, p, x, state: tuple(
@@ -76,7 +76,7 @@ def to_bfloat16(a: Array) -> Array:
     killed_by=("gate-limits", "transition"),
     fix="remove the clamp on the cell state: c' = f c + i g has no bounds",
 )
-def cell_state_clamped(layer: Workshop) -> None:
+def cell_state_clamped(layer: ReplaceableLayer) -> None:
     """The cell state never leaves [-8, 8]."""
 
     def clamped(f: Array, c: Array, i: Array, g: Array) -> Array:
@@ -97,7 +97,7 @@ def cell_state_clamped(layer: Workshop) -> None:
     fix="compute the sigmoid without overflow: 1 / (1 + exp(-s)) where s >= 0, exp(s) / (1 + "
     "exp(s)) where s < 0",
 )
-def sigmoid_overflows(layer: Workshop) -> None:
+def sigmoid_overflows(layer: ReplaceableLayer) -> None:
     """The sigmoid is computed as exp(s) / (1 + exp(s)), which is inf / inf for large s."""
 
     def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -117,7 +117,7 @@ def sigmoid_overflows(layer: Workshop) -> None:
     fix="add terms in the same order at every call: look for atomic additions or a shuffled "
     "or unordered loop",
 )
-def sums_in_random_order(layer: Workshop) -> None:
+def sums_in_random_order(layer: ReplaceableLayer) -> None:
     """Products with W add their terms in an order that changes from call to call."""
     rng, right = np.random.default_rng(), layer.step
 
@@ -137,7 +137,7 @@ def sums_in_random_order(layer: Workshop) -> None:
     killed_by=("repeat",),
     fix="read no more of a scratch buffer than this call wrote: check the last row's bounds",
 )
-def reads_past_the_end_of_scratch(layer: Workshop) -> None:
+def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
     """The last row reads one number past the end of scratch: 0, or what a larger call left."""
     right, scratch = layer.run, np.zeros(0)
 

@@ -30,7 +30,7 @@ from .parts import (
     pre_activation,
     with_gates,
 )
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 BOTH = ("float64", "float32")
 
@@ -42,7 +42,7 @@ BOTH = ("float64", "float32")
     cells=("rnn", *LSTM, *GRU),
     dtypes=BOTH,
 )
-def units_in_another_order(layer: Workshop) -> None:
+def units_in_another_order(layer: ReplaceableLayer) -> None:
     """The units have another order inside; states and outputs are put into the caller's."""
     H = layer.case.H
     order = layer.case.generator("order of units").permutation(H)
@@ -64,7 +64,7 @@ def units_in_another_order(layer: Workshop) -> None:
     cells=GRU,
     dtypes=BOTH,
 )
-def update_gate_negated_twice(layer: Workshop) -> None:
+def update_gate_negated_twice(layer: ReplaceableLayer) -> None:
     """Z has the other polarity, and so have its parameters: σ(-s) = 1 - σ(s)."""
     other = "gru-keeps-old" if layer.cell.name == "gru-takes-new" else "gru-takes-new"
 
@@ -80,7 +80,7 @@ def update_gate_negated_twice(layer: Workshop) -> None:
     cells=("lstm",),
     dtypes=BOTH,
 )
-def all_gates_in_one_product(layer: Workshop) -> None:
+def all_gates_in_one_product(layer: ReplaceableLayer) -> None:
     """[x, h] is multiplied once with all weights, side by side and one above the other."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -95,7 +95,7 @@ def all_gates_in_one_product(layer: Workshop) -> None:
     layer.step = step
 
 
-def _with_gate(layer: Workshop, gate: Gate) -> None:
+def _with_gate(layer: ReplaceableLayer, gate: Gate) -> None:
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
 
@@ -105,7 +105,7 @@ def _with_gate(layer: Workshop, gate: Gate) -> None:
     cells=(*LSTM, *GRU),
     dtypes=BOTH,
 )
-def sigmoid_by_tanh(layer: Workshop) -> None:
+def sigmoid_by_tanh(layer: ReplaceableLayer) -> None:
     """σ(s) is computed as (1 + tanh(s / 2)) / 2."""
 
     def by_tanh(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -120,7 +120,7 @@ def sigmoid_by_tanh(layer: Workshop) -> None:
     cells=("gru", "gru-keeps-old"),
     dtypes=BOTH,
 )
-def state_by_its_difference(layer: Workshop) -> None:
+def state_by_its_difference(layer: ReplaceableLayer) -> None:
     """H' is computed as h + (1 - z) (n - h)."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -143,7 +143,7 @@ def _without_update(p: Parameters, letter: str, x: Array, h: Array, c: Array) ->
     cells=("lstm-peephole",),
     dtypes=BOTH,
 )
-def peepholes_added_first(layer: Workshop) -> None:
+def peepholes_added_first(layer: ReplaceableLayer) -> None:
     """The terms of a gate are added in the order bias, peephole, recurrence, input."""
 
     def first(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -159,7 +159,7 @@ def peepholes_added_first(layer: Workshop) -> None:
     cells=(*LSTM, *GRU),
     dtypes=BOTH,
 )
-def sums_from_the_other_end(layer: Workshop) -> None:
+def sums_from_the_other_end(layer: ReplaceableLayer) -> None:
     """The gates' sums over inputs and units run from the last to the first."""
 
     def backwards(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -177,7 +177,7 @@ def sums_from_the_other_end(layer: Workshop) -> None:
     cells=(*LSTM, *GRU),
     dtypes=BOTH,
 )
-def bias_in_two_parts(layer: Workshop) -> None:
+def bias_in_two_parts(layer: ReplaceableLayer) -> None:
     """A quarter of each gate's bias is added to the input's product, the rest to the other."""
 
     def parts(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -195,7 +195,7 @@ def bias_in_two_parts(layer: Workshop) -> None:
     cells=LSTM,
     dtypes=BOTH,
 )
-def forget_bias_apart(layer: Workshop) -> None:
+def forget_bias_apart(layer: ReplaceableLayer) -> None:
     """b_f is kept without the forget bias 1, which is added to what the sigmoid is applied to."""
 
     def apart(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -212,7 +212,7 @@ def forget_bias_apart(layer: Workshop) -> None:
     cells=LSTM,
     dtypes=BOTH,
 )
-def clip_that_never_clips(layer: Workshop) -> None:
+def clip_that_never_clips(layer: ReplaceableLayer) -> None:
     """The cell state is clipped to a million, which it does not reach."""
 
     def clipped(f: Array, c: Array, i: Array, g: Array) -> Array:
@@ -223,7 +223,7 @@ def clip_that_never_clips(layer: Workshop) -> None:
 
 
 @mutant("R11", statement="Each row of the batch is computed on its own.", cells=PLAIN, dtypes=BOTH)
-def row_by_row(layer: Workshop) -> None:
+def row_by_row(layer: ReplaceableLayer) -> None:
     """Every row is run on its own."""
     right = layer.unroll
 
@@ -247,7 +247,7 @@ def row_by_row(layer: Workshop) -> None:
     cells=PLAIN,
     dtypes=("float32",),
 )
-def computes_in_float64(layer: Workshop) -> None:
+def computes_in_float64(layer: ReplaceableLayer) -> None:
     """float32 comes in and goes out; in between there is float64."""
     right = layer.run
 
@@ -270,7 +270,7 @@ def computes_in_float64(layer: Workshop) -> None:
     cells=PLAIN,
     dtypes=BOTH,
 )
-def bias_as_a_row_of_the_weights(layer: Workshop) -> None:
+def bias_as_a_row_of_the_weights(layer: ReplaceableLayer) -> None:
     """The bias is the weight of an input that is always 1."""
     right = layer.step
 
@@ -291,7 +291,7 @@ def bias_as_a_row_of_the_weights(layer: Workshop) -> None:
     cells=PLAIN,
     dtypes=BOTH,
 )
-def in_chunks_of_four(layer: Workshop) -> None:
+def in_chunks_of_four(layer: ReplaceableLayer) -> None:
     """The sequence is run in chunks of 4 steps, each from the state where the last one ended."""
     right = layer.unroll
 

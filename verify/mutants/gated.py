@@ -13,7 +13,7 @@ from ...reference.parameters import Parameters
 from ..numbers.tape import custom
 from .catalogue import mutant
 from .parts import SKIP, gate
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 PHASED = ("lstm-phased",)
 
@@ -27,7 +27,7 @@ PHASED = ("lstm-phased",)
     fix="close the time gate after r_on, not r_on / 2: k = 2 - 2 phi / r_on where r_on / 2 <= "
     "phi < r_on",
 )
-def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
+def time_gate_closes_at_half_its_time(layer: ReplaceableLayer) -> None:
     """The time gate opens and then counts as closed: it tests r_on / 2 twice."""
 
     def half(p: Parameters, phi: Array) -> Array:
@@ -44,7 +44,7 @@ def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
     killed_by=("modes",),
     fix="use the same leak in evaluation as in training: k = alpha phi where phi >= r_on",
 )
-def leak_depends_on_the_mode(layer: Workshop) -> None:
+def leak_depends_on_the_mode(layer: ReplaceableLayer) -> None:
     """In evaluation the closed gate does not leak, though it is one and the same layer."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -61,7 +61,7 @@ def leak_depends_on_the_mode(layer: Workshop) -> None:
     killed_by=("forward",),
     fix="let the closed time gate leak: k = alpha phi, with alpha = 0.001, where phi >= r_on",
 )
-def time_gate_without_leak(layer: Workshop) -> None:
+def time_gate_without_leak(layer: ReplaceableLayer) -> None:
     """The closed gate never leaks."""
     layer.cell = PhasedLSTM(0.0)
 
@@ -76,7 +76,7 @@ def time_gate_without_leak(layer: Workshop) -> None:
     fix="take the proposed h from the proposed c, o tanh(c_proposed), and gate both with k "
     "only then",
 )
-def output_of_the_gated_cell_state(layer: Workshop) -> None:
+def output_of_the_gated_cell_state(layer: ReplaceableLayer) -> None:
     """The proposed h is taken from the gated cell state, not from the proposed one."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -113,7 +113,7 @@ def phased_step(
     killed_by=("gradient",),
     fix="give the rounding derivative 1 (straight-through): hand the cotangent on u to ũ unchanged",
 )
-def binariser_without_gradient(layer: Workshop) -> None:
+def binariser_without_gradient(layer: ReplaceableLayer) -> None:
     """The rounded update gate passes no cotangent on, so nothing learns when to skip."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, rounded=binarise)
 
@@ -125,7 +125,7 @@ def binariser_without_gradient(layer: Workshop) -> None:
     killed_by=("forward",),
     fix="restart the sum after an update: ũ' = u Δũ + (1 - u) (ũ + min(Δũ, 1 - ũ))",
 )
-def skipping_never_restarts(layer: Workshop) -> None:
+def skipping_never_restarts(layer: ReplaceableLayer) -> None:
     """The share of an update adds up after an update, too."""
 
     def always(u: Array, u_tilde: Array, delta: Array) -> Array:
@@ -141,7 +141,7 @@ def skipping_never_restarts(layer: Workshop) -> None:
     killed_by=("gradient",),
     fix="keep ũ at most 1: a skipped step adds min(Δũ, 1 - ũ), not Δũ",
 )
-def share_of_an_update_without_limit(layer: Workshop) -> None:
+def share_of_an_update_without_limit(layer: ReplaceableLayer) -> None:
     """The share of an update grows past 1."""
 
     def unlimited(u: Array, u_tilde: Array, delta: Array) -> Array:
@@ -158,7 +158,7 @@ def share_of_an_update_without_limit(layer: Workshop) -> None:
     killed_by=("forward",),
     fix="compute the increment from the new hidden state: Δũ = sigmoid(h w_p + b_p), not from c",
 )
-def share_of_an_update_from_the_cell_state(layer: Workshop) -> None:
+def share_of_an_update_from_the_cell_state(layer: ReplaceableLayer) -> None:
     """The increment reads the cell state, not the hidden state."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, read=1)
 
@@ -171,7 +171,7 @@ def share_of_an_update_from_the_cell_state(layer: Workshop) -> None:
     killed_by=("default-state",),
     fix="start ũ at 1 when no initial state is given, so that the first step always updates",
 )
-def first_step_may_be_skipped(layer: Workshop) -> None:
+def first_step_may_be_skipped(layer: ReplaceableLayer) -> None:
     """Without an initial state, ũ begins at 0, so the first step is skipped."""
     right = layer.read_state
 
@@ -188,7 +188,7 @@ def straight_through(u_tilde: Array) -> Array:
 
 
 def skip_step(
-    layer: Workshop,
+    layer: ReplaceableLayer,
     p: Parameters,
     x: Array,
     state: State,

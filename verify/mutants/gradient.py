@@ -15,11 +15,11 @@ from ..numbers.tape import Pull, custom
 from ..subjects.protocol import Cotangents, Inputs, Pulled
 from .catalogue import mutant
 from .parts import PLAIN, RECURRENT, changed
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 
 def after_step_vjp(
-    layer: Workshop,
+    layer: ReplaceableLayer,
     spoil: Callable[[At, Parameters, Array, State], tuple[Parameters, Array, State]],
 ) -> None:
     """Let every step's gradients (dp, dx, dold) be a function of the right ones."""
@@ -43,7 +43,7 @@ def after_step_vjp(
     fix="go back through the steps last first: for t = T - 1, ..., 0, use the Jacobian of "
     "step t itself",
 )
-def jacobians_in_forward_order(layer: Workshop) -> None:
+def jacobians_in_forward_order(layer: ReplaceableLayer) -> None:
     """On the way back, the Jacobians of the steps are met in the order of time."""
 
     def unrolled(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
@@ -65,7 +65,7 @@ def jacobians_in_forward_order(layer: Workshop) -> None:
 
 
 def _mirrored(
-    layer: Workshop, p: Parameters, run: Unrolled, dy: Array, dfinal: State
+    layer: ReplaceableLayer, p: Parameters, run: Unrolled, dy: Array, dfinal: State
 ) -> tuple[Parameters, Array, State]:
     """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
     dp, dx, d = p.map(np.zeros_like), np.zeros_like(run.x), dfinal
@@ -81,7 +81,7 @@ def _mirrored(
 
 
 def _step_pulled(
-    layer: Workshop, p: Parameters, step: Step, d: State
+    layer: ReplaceableLayer, p: Parameters, step: Step, d: State
 ) -> tuple[Parameters, Array, State]:
     return layer.cell.vjp(p, step.x, step.state, step.gates, step.new, d)
 
@@ -94,7 +94,7 @@ def _step_pulled(
     killed_by=("gradient-window", "gradient"),
     fix="carry dh from every step to the one before it, and add that step's dy: look for a detach",
 )
-def no_cotangent_between_steps(layer: Workshop) -> None:
+def no_cotangent_between_steps(layer: ReplaceableLayer) -> None:
     """No step hands a cotangent on the hidden state to the step before it."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -112,7 +112,7 @@ def no_cotangent_between_steps(layer: Workshop) -> None:
     killed_by=("gradient",),
     fix="use g, not i, where g belongs: di = dc g, and dz_g = dc i (1 - g^2)",
 )
-def input_gate_times_itself(layer: Workshop) -> None:
+def input_gate_times_itself(layer: ReplaceableLayer) -> None:
     """The cotangent of i is multiplied by i where g belongs."""
     right = layer.step_vjp
     layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
@@ -129,7 +129,7 @@ def input_gate_times_itself(layer: Workshop) -> None:
     killed_by=("gradient",),
     fix="apply tanh once in its slope: 1 - h^2 in a tanh RNN, 1 - tanh(c)^2 in an LSTM",
 )
-def slope_of_tanh_taken_twice(layer: Workshop) -> None:
+def slope_of_tanh_taken_twice(layer: ReplaceableLayer) -> None:
     """The slope of tanh is taken of a value that is activated already."""
     right = layer.step_vjp
     layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
@@ -146,7 +146,7 @@ def slope_of_tanh_taken_twice(layer: Workshop) -> None:
     killed_by=("gradient",),
     fix="use the old state in the gradient of U: dU = sum of h_{t-1}^T dz_t, not of h_t^T dz_t",
 )
-def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
+def gradient_of_u_with_the_new_state(layer: ReplaceableLayer) -> None:
     """The gradient of U takes h_t in the place of h_{t-1}."""
     right = layer.step_vjp
 
@@ -170,7 +170,7 @@ def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
     fix="give every gate its own bias gradient: db_i = sum of dz_i, db_o = sum of dz_o, not "
     "of dz_f",
 )
-def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
+def bias_gradients_all_of_the_forget_gate(layer: ReplaceableLayer) -> None:
     """The gradients of b_i and b_o are that of b_f."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -189,7 +189,7 @@ def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
     fix="leave the saved gates as they are on the way back: write gradients into arrays of "
     "their own",
 )
-def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
+def saved_gates_destroyed_on_the_way_back(layer: ReplaceableLayer) -> None:
     """The way back writes over the gates it saved; a second one through the same run is wrong."""
     right = layer.step_vjp
 
@@ -214,7 +214,7 @@ def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
     fix="sum the peepholes' gradients over the batch (dp_i = sum over rows of dz_i c), not "
     "row 0 alone",
 )
-def peephole_gradient_of_one_row(layer: Workshop) -> None:
+def peephole_gradient_of_one_row(layer: ReplaceableLayer) -> None:
     """The gradient of the peepholes is that of row 0, not the sum over the batch."""
     right = layer.step_vjp
 
@@ -239,7 +239,7 @@ def peephole_gradient_of_one_row(layer: Workshop) -> None:
     killed_by=("gradient",),
     fix="count the first step in dU, too: its h_{t-1} is the initial state, which need not be 0",
 )
-def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
+def gradient_of_u_without_the_first_step(layer: ReplaceableLayer) -> None:
     """The first step adds nothing to the gradient of U, as if the initial state were 0."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -256,7 +256,7 @@ def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
     killed_by=("vjp-linearity", "gradient"),
     fix="remove the clipping of gradients between steps; leave it to the optimiser",
 )
-def gradients_clipped(layer: Workshop) -> None:
+def gradients_clipped(layer: ReplaceableLayer) -> None:
     """Cotangents between steps are clipped to [-1, 1] without anybody having asked."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -276,7 +276,7 @@ def gradients_clipped(layer: Workshop) -> None:
     killed_by=("cotangents", "gradient"),
     fix="add the cotangent on the final c to dc at each row's last step",
 )
-def cotangent_on_the_final_cell_state_dropped(layer: Workshop) -> None:
+def cotangent_on_the_final_cell_state_dropped(layer: ReplaceableLayer) -> None:
     """The cotangent on the final cell state is not read."""
     layer.read_cotangents = lambda given: (given[0], (given[1][0], None))
 
@@ -289,7 +289,7 @@ def cotangent_on_the_final_cell_state_dropped(layer: Workshop) -> None:
     killed_by=("cotangents", "gradient"),
     fix="add the cotangent on the final h to dh at each row's last step",
 )
-def cotangent_on_the_final_hidden_state_dropped(layer: Workshop) -> None:
+def cotangent_on_the_final_hidden_state_dropped(layer: ReplaceableLayer) -> None:
     """The cotangent on the final hidden state is not read."""
     layer.read_cotangents = lambda given: (given[0], (None, *given[1][1:]))
 
@@ -302,7 +302,7 @@ def cotangent_on_the_final_hidden_state_dropped(layer: Workshop) -> None:
     killed_by=("cotangents",),
     fix="take a missing cotangent on y as zeros, and read those on the final states all the same",
 )
-def final_states_count_only_beside_outputs(layer: Workshop) -> None:
+def final_states_count_only_beside_outputs(layer: ReplaceableLayer) -> None:
     """Where nothing depends on y, the cotangents on the final states are not read either."""
     layer.read_cotangents = lambda given: (
         given if given[0] is not None else (None, tuple(None for _ in given[1]))
@@ -318,7 +318,7 @@ def final_states_count_only_beside_outputs(layer: Workshop) -> None:
     needs=("layers",),
     fix="compute the bias gradients of every layer, not of the lowest alone",
 )
-def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
+def bias_gradient_of_the_lowest_level_only(layer: ReplaceableLayer) -> None:
     """The biases of upper levels have gradient 0."""
     right = layer.give_gradients
 
@@ -339,7 +339,7 @@ def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
     killed_by=("gradient",),
     fix="sum the gradients of biases over the batch; do not take the mean (no division by B)",
 )
-def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
+def bias_gradient_averaged_over_the_batch(layer: ReplaceableLayer) -> None:
     """The gradients of biases are divided by B."""
     right = layer.give_gradients
 
@@ -360,7 +360,7 @@ def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
     killed_by=("purity",),
     fix="write the gradient of x into an array of its own, not into the cotangent on y",
 )
-def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
+def gradient_of_x_over_the_cotangent(layer: ReplaceableLayer) -> None:
     """The gradient of x is written into the caller's cotangent on y, as far as it fits."""
     right = layer.give_gradients
 
@@ -382,7 +382,7 @@ def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
     killed_by=("strided",),
     fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
 )
-def cotangent_read_without_its_strides(layer: Workshop) -> None:
+def cotangent_read_without_its_strides(layer: ReplaceableLayer) -> None:
     """The cotangent on y is read as if it were contiguous, whatever its strides."""
     right = layer.read_cotangents
 
@@ -422,7 +422,7 @@ def _address(a: Array) -> int:
     fix="return what the first step passes back (dh, and dc if there is one) as the initial "
     "states' gradients",
 )
-def gradients_of_initial_states_dropped(layer: Workshop) -> None:
+def gradients_of_initial_states_dropped(layer: ReplaceableLayer) -> None:
     """The gradients of the initial states are 0."""
     right = layer.give_gradients
     layer.give_gradients = lambda pulled, given: right(
@@ -438,7 +438,7 @@ def gradients_of_initial_states_dropped(layer: Workshop) -> None:
     fix="compute dx_t from step t alone, dx_t = dz_t W^T; look for a buffer that keeps step t "
     "- 1's",
 )
-def gradient_of_x_leaks_forward(layer: Workshop) -> None:
+def gradient_of_x_leaks_forward(layer: ReplaceableLayer) -> None:
     """A thousandth of every step's gradient of x is added to the next step's."""
     right = layer.give_gradients
 
@@ -460,7 +460,7 @@ def gradient_of_x_leaks_forward(layer: Workshop) -> None:
     needs=("jvp",),
     fix="start from the tangents of the initial states, not from zeros, in forward mode",
 )
-def tangent_of_the_state_dropped(layer: Workshop) -> None:
+def tangent_of_the_state_dropped(layer: ReplaceableLayer) -> None:
     """The tangents of the initial states are not read."""
 
     def read(tangents: Inputs) -> Inputs:
@@ -478,7 +478,7 @@ def tangent_of_the_state_dropped(layer: Workshop) -> None:
     needs=("jvp",),
     fix="add the tangents of the biases in forward mode: d(x W + b) = dx W + x dW + db",
 )
-def tangent_of_the_biases_dropped(layer: Workshop) -> None:
+def tangent_of_the_biases_dropped(layer: ReplaceableLayer) -> None:
     """The tangents of the biases are not read."""
     layer.read_tangents = lambda tangents: replace(
         tangents,

@@ -13,7 +13,7 @@ from ...reference.functions import Array
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
 ANY = ("smoke", "forward")
 
@@ -25,7 +25,7 @@ ANY = ("smoke", "forward")
     killed_by=ANY,
     fix="accept any number of rows: look for what raises when B > 1",
 )
-def raises_for_batches(layer: Workshop) -> None:
+def raises_for_batches(layer: ReplaceableLayer) -> None:
     """It raises for more than one row."""
     right = layer.run
 
@@ -45,7 +45,7 @@ def raises_for_batches(layer: Workshop) -> None:
     isolated=True,
     fix="end the loop over time after T steps: look for a condition that stays true, or a lock",
 )
-def hangs(layer: Workshop) -> None:
+def hangs(layer: ReplaceableLayer) -> None:
     """It never returns from more than four steps."""
     right = layer.run
 
@@ -65,7 +65,7 @@ def hangs(layer: Workshop) -> None:
     isolated=True,
     fix="return, or raise an exception: do not end the process with exit() or os._exit()",
 )
-def exits(layer: Workshop) -> None:
+def exits(layer: ReplaceableLayer) -> None:
     """It ends its process, with status 0."""
 
     def run(inputs: Inputs) -> Result:
@@ -83,7 +83,7 @@ def exits(layer: Workshop) -> None:
     fix="check pointers, sizes and strides before native code reads memory: look for a null "
     "pointer",
 )
-def segmentation_fault(layer: Workshop) -> None:
+def segmentation_fault(layer: ReplaceableLayer) -> None:
     """It reads address 0."""
     right = layer.run
 
@@ -103,7 +103,7 @@ def segmentation_fault(layer: Workshop) -> None:
     fix="allocate what T, B and H need and no more: look for a list or buffer that grows "
     "without end",
 )
-def eats_memory(layer: Workshop) -> None:
+def eats_memory(layer: ReplaceableLayer) -> None:
     """It takes memory until there is none."""
 
     def run(inputs: Inputs) -> Result:
@@ -121,7 +121,7 @@ def eats_memory(layer: Workshop) -> None:
     killed_by=("smoke", "forward"),
     fix="return y as (T, B, width), time first, unless batch-first was asked for",
 )
-def outputs_with_the_batch_first(layer: Workshop) -> None:
+def outputs_with_the_batch_first(layer: ReplaceableLayer) -> None:
     """Y comes as (B, T, width)."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.swapaxes(0, 1)))
@@ -135,7 +135,7 @@ def outputs_with_the_batch_first(layer: Workshop) -> None:
     dtypes=("float32",),
     fix="return y in the dtype of x: look for a float64 array that promotes it",
 )
-def outputs_of_another_dtype(layer: Workshop) -> None:
+def outputs_of_another_dtype(layer: ReplaceableLayer) -> None:
     """Y comes in float64, whatever went in."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.astype("float64")))
@@ -148,7 +148,7 @@ def outputs_of_another_dtype(layer: Workshop) -> None:
     killed_by=("transition",),
     fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
 )
-def nan_from_step_100(layer: Workshop) -> None:
+def nan_from_step_100(layer: ReplaceableLayer) -> None:
     """From step 100 on, y is NaN."""
     right = layer.give_outputs
 
@@ -167,7 +167,7 @@ def nan_from_step_100(layer: Workshop) -> None:
     killed_by=("purity",),
     fix="return a new y from every call, not a view of a buffer that the next call writes into",
 )
-def outputs_overwritten_by_the_next_call(layer: Workshop) -> None:
+def outputs_overwritten_by_the_next_call(layer: ReplaceableLayer) -> None:
     """Y is a view of a buffer that the next call writes into."""
     right = layer.give_outputs
     buffers: dict[tuple[int, ...], Array] = {}

@@ -15,7 +15,7 @@ from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 
 @mutant(
@@ -27,7 +27,7 @@ from .workshop import At, Workshop
     needs=("lengths",),
     fix="hold the state and write zeros to y where t >= length",
 )
-def lengths_ignored(layer: Workshop) -> None:
+def lengths_ignored(layer: ReplaceableLayer) -> None:
     """Every row runs to the end, through its padding."""
     layer.read_lengths = lambda lengths: None
 
@@ -42,7 +42,7 @@ def lengths_ignored(layer: Workshop) -> None:
     fix="reverse each row within its length: step k reads x[length - 1 - k], and the padding "
     "stays last",
 )
-def backward_direction_starts_in_the_padding(layer: Workshop) -> None:
+def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
     """The backward direction reads the padding first, then the row."""
     turn, unroll = layer.turn, layer.unroll
     layer.turn = lambda direction, x, lengths: turn(direction, x, None)
@@ -73,7 +73,7 @@ def masked(y: Array, lengths: Array | None) -> Array:
     needs=("bidirectional",),
     fix="put the backward outputs back in input order: y[length - 1 - k] is the output of step k",
 )
-def backward_outputs_not_turned_back(layer: Workshop) -> None:
+def backward_outputs_not_turned_back(layer: ReplaceableLayer) -> None:
     """The outputs of the backward direction stand in the order in which they were computed."""
     layer.turn_back = lambda direction, y, lengths: y
 
@@ -86,7 +86,7 @@ def backward_outputs_not_turned_back(layer: Workshop) -> None:
     killed_by=("causality", "forward"),
     fix="return outputs in the order of the input, y[t] for x[t]: remove a flip along time",
 )
-def outputs_reversed(layer: Workshop) -> None:
+def outputs_reversed(layer: ReplaceableLayer) -> None:
     """All outputs of the layer come last step first."""
     write = layer.write
 
@@ -105,7 +105,7 @@ def outputs_reversed(layer: Workshop) -> None:
     needs=("bidirectional",),
     fix="reverse time, not the batch, for the backward direction: axis 0 of (T, B, D)",
 )
-def batch_axis_reversed(layer: Workshop) -> None:
+def batch_axis_reversed(layer: ReplaceableLayer) -> None:
     """The backward direction reverses the batch in the place of time."""
 
     def turn(direction: int, x: Array, lengths: Array | None) -> Array:
@@ -124,7 +124,7 @@ def batch_axis_reversed(layer: Workshop) -> None:
     needs=("lengths",),
     fix="take each row's final h from its last valid step, length - 1, not from T - 1",
 )
-def final_state_from_the_last_step(layer: Workshop) -> None:
+def final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
     """The final hidden state of the forward direction is the output at T - 1, end or not."""
     _final_from(layer, 0, lambda y, lengths: y[-1])
 
@@ -139,7 +139,7 @@ def final_state_from_the_last_step(layer: Workshop) -> None:
     needs=("bidirectional",),
     fix="take the backward direction's final h from after it has read x[0]: its output at t = 0",
 )
-def backward_final_state_from_the_last_step(layer: Workshop) -> None:
+def backward_final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
     """The final hidden state of the backward direction is its output at the last valid step."""
 
     def at_the_end(y: Array, lengths: Array | None) -> Array:
@@ -151,7 +151,7 @@ def backward_final_state_from_the_last_step(layer: Workshop) -> None:
 
 
 def _final_from(
-    layer: Workshop, direction: int, read: Callable[[Array, Array | None], Array]
+    layer: ReplaceableLayer, direction: int, read: Callable[[Array, Array | None], Array]
 ) -> None:
     """Let the final h of one direction be read from that pass's outputs in input order."""
     right = layer.unroll
@@ -175,7 +175,7 @@ def _final_from(
     needs=("lengths",),
     fix="put sorted rows back with the inverse permutation: argsort(order), not order",
 )
-def sorted_twice(layer: Workshop) -> None:
+def sorted_twice(layer: ReplaceableLayer) -> None:
     """Rows sorted by length are put back with the permutation in the place of its inverse."""
     right = layer.run
 
@@ -199,7 +199,7 @@ def sorted_twice(layer: Workshop) -> None:
     needs=("lengths", "zero_length"),
     fix="return the initial state as the final state of a row of length 0, not zeros",
 )
-def empty_row_ends_in_zero(layer: Workshop) -> None:
+def empty_row_ends_in_zero(layer: ReplaceableLayer) -> None:
     """A row of length 0 ends in zeros, not in its initial state."""
     write = layer.write
 
@@ -218,7 +218,7 @@ def empty_row_ends_in_zero(layer: Workshop) -> None:
     killed_by=("causality", "forward"),
     fix="read x[t] alone at step t: look for an index or a window that reaches x[t + 1]",
 )
-def sees_the_next_input(layer: Workshop) -> None:
+def sees_the_next_input(layer: ReplaceableLayer) -> None:
     """Every step's input has a thousandth of the next one's added."""
     right = layer.unroll
 
@@ -237,7 +237,7 @@ def sees_the_next_input(layer: Workshop) -> None:
     killed_by=("no-steps",),
     fix="return the initial state as the final state when T = 0, not zeros",
 )
-def no_steps_end_in_zero(layer: Workshop) -> None:
+def no_steps_end_in_zero(layer: ReplaceableLayer) -> None:
     """A sequence of no steps ends in zeros, not in its initial state."""
     write = layer.write
 
@@ -260,7 +260,7 @@ def no_steps_end_in_zero(layer: Workshop) -> None:
     needs=("lengths",),
     fix="write zeros to y beyond the end of a row; hold only the state there",
 )
-def last_output_repeated_in_the_padding(layer: Workshop) -> None:
+def last_output_repeated_in_the_padding(layer: ReplaceableLayer) -> None:
     """Beyond the end of a row, y repeats the row's last output."""
     layer.show = lambda at, new, old: choose(at.active, new[0], old[0])
 
@@ -274,7 +274,7 @@ def last_output_repeated_in_the_padding(layer: Workshop) -> None:
     needs=("lengths",),
     fix="fill y with zeros before the loop, or beyond each row's end: look for an empty() buffer",
 )
-def padding_not_written(layer: Workshop) -> None:
+def padding_not_written(layer: ReplaceableLayer) -> None:
     """Beyond the end of a row, y holds whatever stood there before."""
     rng = np.random.default_rng()
 
@@ -294,7 +294,7 @@ def padding_not_written(layer: Workshop) -> None:
     needs=("lengths",),
     fix="hold h (and c) where t >= length, not y alone: h = where(t < length, h_new, h_old)",
 )
-def state_runs_on_in_the_padding(layer: Workshop) -> None:
+def state_runs_on_in_the_padding(layer: ReplaceableLayer) -> None:
     """Outputs are masked, the state is not: it goes on through the padding."""
     layer.see = lambda at, x: x
     layer.carry = lambda at, new, old: new
@@ -308,7 +308,7 @@ def state_runs_on_in_the_padding(layer: Workshop) -> None:
     needs=("lengths",),
     fix="select with where(t < length, new, old), not by multiplying with a mask: 0 * NaN is NaN",
 )
-def padding_multiplied_by_zero(layer: Workshop) -> None:
+def padding_multiplied_by_zero(layer: ReplaceableLayer) -> None:
     """The padding is multiplied by 0, which leaves NaN what it is, and so it reaches the state."""
 
     def see(at: At, x: Array) -> Array:
@@ -331,7 +331,7 @@ def padding_multiplied_by_zero(layer: Workshop) -> None:
     needs=("lengths",),
     fix="ignore cotangents on y where t >= length: set dy to 0 there before the way back",
 )
-def cotangents_of_the_padding_count(layer: Workshop) -> None:
+def cotangents_of_the_padding_count(layer: ReplaceableLayer) -> None:
     """Outputs in the padding are 0, but their cotangents reach the row's last state."""
 
     def show(at: At, new: State, old: State) -> Array:

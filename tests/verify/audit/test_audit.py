@@ -13,7 +13,7 @@ from gatewise.verify.audit.substitute import NoTarget, Substitute, guess, not_ap
 from gatewise.verify.audit.suite import Ran, Row, choose, judged
 from gatewise.verify.audit.trial import shows
 from gatewise.verify.mutants import mutants
-from gatewise.verify.mutants.workshop import Workshop
+from gatewise.verify.mutants.replaceable_layer import ReplaceableLayer
 from gatewise.verify.subjects.torch_module import one_thread
 from thorough_suite import everything
 
@@ -353,7 +353,7 @@ def test_an_error_of_the_substitute_is_no_kill(monkeypatch):
     """What only the substitute does not manage is told, and the right numbers are returned."""
     layer, x = Plain(2, 3), torch.ones(4, 1, 2)
     expected = layer(x)[0]
-    monkeypatch.setattr(Workshop, "record", lambda layer, inputs: {}["ours"])
+    monkeypatch.setattr(ReplaceableLayer, "record", lambda layer, inputs: {}["ours"])
     substitute, met = noted("LSTM", choose(["L01"])[0])
     with substitute:
         assert torch.equal(layer(x)[0], expected)

@@ -42,7 +42,7 @@ class At:
         return None if self.lengths is None else (self.t < self.lengths)[:, None]
 
 
-class Workshop:
+class ReplaceableLayer:
     """One layer for one case; ``Built`` of the protocol.
 
     The order of the parts is the order of a call: what is read from the inputs, one pass, one
@@ -199,7 +199,7 @@ class Workshop:
 class Recorded:
     """One run of a layer: what it returned, and the way back through it, as often as asked."""
 
-    layer: Workshop
+    layer: ReplaceableLayer
     tape: Tape
     leaves: Inputs
     traced: Result
