@@ -26,7 +26,7 @@ from ...verify.cases.case import Case
 from ...verify.cases.simplification import PLAIN
 from ...verify.checks import check_named, subject_checks
 from ...verify.diagnosis.examination import diagnose
-from ...verify.diagnosis.location import WORDS, Location
+from ...verify.diagnosis.location import WORDS
 from ...verify.execution.diagnosis_tasks import diagnoses
 from ...verify.execution.isolation import Isolated
 from ...verify.execution.judge import BUDGETS, hold
@@ -35,7 +35,7 @@ from ...verify.mutants import Mutant, mutant_subject, mutants
 from ...verify.mutants.catalogue import MutantSubject
 from ...verify.mutants.held_out import unknown_mistakes
 from ...verify.mutants.replaceable_layer import ReplaceableLayer
-from ...verify.runs.diagnosis import Diagnosis
+from ...verify.runs.diagnosis import Diagnosis, Location
 from ...verify.runs.provenance import machine, versions
 from ...verify.runs.verdict import WRONG, Verdict
 from ...verify.subjects.protocol import Subject
