@@ -16,8 +16,8 @@ import click
 from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, stop
 
 if TYPE_CHECKING:
-    from ..verify.audit.catalogue import Fault
-    from ..verify.audit.running import Baseline, Row, Suite
+    from ..verify.audit.suite import Baseline, Row, Suite
+    from ..verify.mutants import Mutant
 
 LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
@@ -49,49 +49,45 @@ def audit(
 ) -> None:
     """Plant mutants in somebody's layer and run their tests: which do they miss?
 
-    Their pytest suite runs once without a mutant, and once with each. The layer has the call of
+    Their pytest suite runs once without a mutant, once with a right layer in the place of the
+    class, and once with each mutant there. The class has the call and the parameters of
     torch.nn.LSTM, GRU or RNN. Exit code 1 if a mutant survives. A suite that draws at random
     wants a seed, as in --pytest-args --hypothesis-seed=0.
     """
-    from ..verify.audit import catalogue
-    from ..verify.audit.running import Suite
+    from ..verify.audit.suite import Suite, choose
 
     where, colon, attribute = target.rpartition(":")
     if not (where and colon and attribute):
         raise click.UsageError(f"--target {target!r}: expected MODULE:CLASS or path/file.py:Class")
-    chosen = or_usage(lambda: catalogue.choose([n for some in names for n in some.split(",")]))
+    chosen = or_usage(lambda: choose([n for some in names for n in some.split(",")]))
     arguments = or_usage(lambda: tuple(shlex.split(pytest_args)))
     kind = (like or "").rpartition(".")[2]
     suite = Suite(tuple(tests), target, kind, arguments, timeout or 0.0)
     try:
-        base, rows = _run(suite, chosen, jobs, asked_for=bool(names))
+        base, rows = _run(suite, chosen, jobs)
     except KeyboardInterrupt:
         stop("interrupted; nothing is kept of an unfinished audit", COULD_NOT_RUN)
     if as_json:
         _print_json(suite, base, rows)
     else:
-        _tell(rows)
+        _print(rows)
     _exit(rows)
 
 
-def _run(
-    suite: Suite, chosen: Sequence[Fault], jobs: int, *, asked_for: bool
-) -> tuple[Baseline, list[Row]]:
+def _run(suite: Suite, chosen: Sequence[Mutant], jobs: int) -> tuple[Baseline, list[Row]]:
     """Run their suite without a mutant and with each, under a progress bar."""
     from ..reports.terminal import progress
-    from ..verify.audit.running import Auditor, CouldNotRun, WrongTarget
+    from ..verify.audit.suite import Auditor, CouldNotRun, WrongTarget
 
     auditor = Auditor(suite, jobs)
     rows = []
     try:
         with progress(None, lines=True) as advance:
             base = auditor.baseline()
-            # what is named is answered for; of all mutants, only those of its kind are meant
-            mine = [f for f in chosen if asked_for or base.kind in f.kinds]
-            advance.plan(len(mine))
-            for row in auditor.rows(mine, base):
+            advance.plan(len(chosen))
+            for row in auditor.rows(chosen, base):
                 rows.append(row)
-                advance(f"{row.mutant:5} {row.result:12} {row.seconds:5.1f} s")
+                advance(f"{row.mutant:5} {row.result:14} {row.seconds:5.1f} s")
     except WrongTarget as error:
         raise click.UsageError(f"--target {suite.target}: {error}") from error
     except CouldNotRun as error:
@@ -103,9 +99,9 @@ def _run(
 
 def _counted(rows: Sequence[Row]) -> tuple[int, int]:
     """Return how many mutants were killed, and how many planted."""
-    found = Counter(row.result for row in rows)
-    killed = found["killed"] + found["timed out"]
-    return killed, killed + found["survived"]
+    results = Counter(row.result for row in rows)
+    killed = results["killed"] + results["timed out"]
+    return killed, killed + results["survived"]
 
 
 def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
@@ -122,10 +118,12 @@ def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
     click.echo(json.dumps(document, indent=1, ensure_ascii=False))
 
 
-def _tell(rows: Sequence[Row]) -> None:
+def _print(rows: Sequence[Row]) -> None:
+    """Print what became of each mutant, what would catch the survivors, and the score."""
     from ..reports.terminal import print_rows
 
-    told = [
+    meant = [row for row in rows if row.result != "not applicable"]
+    cells = [
         (
             row.mutant,
             row.statement,
@@ -133,17 +131,24 @@ def _tell(rows: Sequence[Row]) -> None:
             "SURVIVED" if row.result == "survived" else row.result,
             ", ".join(row.by) or row.why,
         )
-        for row in rows
+        for row in meant
     ]
     columns = ("mutant", "what is wrong with it", "models", "", "by which test, or why")
-    print_rows(columns, told, as_json=False)
-    for row in rows:
+    print_rows(columns, cells, as_json=False)
+    for row in meant:
         if row.result == "survived":
-            click.echo(f"{row.mutant} would be caught by {row.caught_by}")
+            click.echo(f"{row.mutant} survived: {row.statement}")
+            click.echo(f"  A test would catch it that sees to this: {row.caught_by}")
+            click.echo(f"  A layer that has it: {row.fix}.")
+    reasons = dict.fromkeys(row.why for row in rows if row.result == "not applicable")
+    for why in reasons:
+        ids = ", ".join(row.mutant for row in rows if row.why == why)
+        click.echo(f"{ids} not applicable: {why}")
     killed, planted = _counted(rows)
     share = f" ({100 * killed / planted:.0f} %)" if planted else ""
-    apart = f", {len(rows) - planted} not planted" if planted < len(rows) else ""
-    click.echo(f"{killed} of {planted} mutants killed{share}{apart}")
+    apart = f", {len(meant) - planted} not planted" if planted < len(meant) else ""
+    outside = f", {len(rows) - len(meant)} not applicable" if len(meant) < len(rows) else ""
+    click.echo(f"{killed} of {planted} mutants killed{share}{apart}{outside}")
 
 
 def _exit(rows: Sequence[Row]) -> None:

@@ -34,7 +34,7 @@ from ...verify.execution.tasks import Named, Task
 from ...verify.mutants import Mutant, mutant_subject, mutants
 from ...verify.mutants.catalogue import MutantSubject
 from ...verify.mutants.held_out import unknown_mistakes
-from ...verify.mutants.workshop import Workshop
+from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.runs.diagnosis import Diagnosis, Location
 from ...verify.runs.provenance import machine, versions
 from ...verify.runs.verdict import Verdict
@@ -171,7 +171,7 @@ def pairs(count: int, seed: int) -> Iterator[tuple[str, str, str]]:
 def pair_of(one: Mutant, other: Mutant, cell: str) -> Mutant:
     """Return two mutants as one."""
 
-    def change(layer: Workshop) -> None:
+    def change(layer: ReplaceableLayer) -> None:
         one.change(layer)
         other.change(layer)
 

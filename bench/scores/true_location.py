@@ -17,7 +17,7 @@ from ...reference.functions import Array
 from ...verify.cases.case import Case
 from ...verify.mutants import right_subject
 from ...verify.mutants.catalogue import MutantSubject
-from ...verify.mutants.workshop import Workshop
+from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
 from ...verify.subjects.protocol import Inputs
 
@@ -136,7 +136,7 @@ def _calls(subject: MutantSubject, case: Case) -> Iterator[Array]:
     yield _bits(layer, inputs)
 
 
-def _bits(layer: Workshop, inputs: Inputs) -> Array:
+def _bits(layer: ReplaceableLayer, inputs: Inputs) -> Array:
     """Return whether many calls give the same bits: sums in another order may."""
     runs = [layer.forward(inputs) for _ in range(8)]
     return np.array([np.array_equal(runs[0].y, run.y, equal_nan=True) for run in runs])

@@ -1,4 +1,7 @@
-"""What a suite would look at that misses no fault: the numbers of many calls of a layer."""
+"""What a suite would look at that misses no mistake: the numbers of many calls of a layer."""
+
+import contextlib
+import warnings
 
 import torch
 
@@ -6,24 +9,37 @@ import torch
 def everything(layer, kind):
     """Yield the numbers that a very thorough suite would look at."""
     torch.manual_seed(0)
-    for options in ({}, {"num_layers": 2, "bidirectional": True}, {"bidirectional": True}):
-        module = layer(2, 3, **options).double()
-        passes = module.num_layers * (1 + module.bidirectional)
-        for T, B, given in ((3, 3, True), (3, 2, False), (4, 3, "packed")):
-            yield from called(module, kind, T, B, given, passes)
-    yield from called(layer(2, 3).double(), kind, 105, 5, False, 1)
     yield from dropped(layer)
+    torch.manual_seed(1)  # masks are drawn otherwise by every layer
+    yield from pushed(layer(2, 3).double(), kind)
+    for options in ({}, {"num_layers": 2, "bidirectional": True}, {"bidirectional": True}):
+        module = layer(2, 4, **options).double()
+        passes = module.num_layers * (1 + module.bidirectional)
+        for T, B, given in ((3, 3, True), (3, 2, False), (4, 3, "packed"), (3, 3, None)):
+            yield from called(module, kind, T, B, given, passes)
+    for options, T, B in (({"batch_first": True}, 4, 3), ({}, 4, None)):
+        yield from called(layer(2, 4, **options).double(), kind, T, B, True, 1)
+    yield from called(layer(2, 4).double(), kind, 105, 5, False, 1)
+    yield layer(2, 3).double()(torch.randn(1002, 1, 2).double())[0]
+    yield from called(layer(2, 70).double(), kind, 3, 2, False, 1)
+    yield from called(layer(2, 40), kind, 3, 2, False, 1)
     module = layer(2, 3)
     for scale in (1, 1000):
         y, _ = module(scale * torch.ones(3, 2, 2))
         yield from (y, y.dtype)
+    with contextlib.suppress(RuntimeError):  # as torch's own layers
+        yield from module(torch.zeros(0, 2, 2))
 
 
 def called(module, kind, T, B, given, passes):
     """Yield outputs, arguments and gradients of two calls with a change of weights between."""
-    states = 2 if kind == "LSTM" else 1
-    x = torch.randn(T, B, 2).double().requires_grad_()
-    state = [torch.randn(passes, B, 3).double().requires_grad_() for _ in range(states)]
+    states, H, dtype = 2 if kind == "LSTM" else 1, module.hidden_size, module.weight_ih_l0.dtype
+    batch = () if B is None else (B,)
+    shape = (B, T) if module.batch_first else (T, *batch)
+    x = torch.randn(*shape, 2).to(dtype).requires_grad_()
+    state = [torch.randn(passes, *batch, H).to(dtype) * 3 for _ in range(states)]
+    state = [s.requires_grad_() for s in state]
+    before = []
     for _ in range(2):
         fed = x
         if given == "packed":
@@ -32,24 +48,51 @@ def called(module, kind, T, B, given, passes):
         y, final = module(fed, started) if given else module(fed)
         final = final if kind == "LSTM" else (final,)
         y = y.data if given == "packed" else y
-        yield from (t.detach().clone() for t in (y, *final, x, *state))
+        yield from (t.detach().clone() for t in (y, *final, x, *state, *before))
+        before.append(y)
         backwards = [tuple(range(t.ndim))[::-1] for t in (y, *final)]
         cotangents = [
-            torch.randn(*t.shape[::-1]).double().permute(*axes)  # so that they have odd strides
+            torch.randn(*t.shape[::-1]).to(t.dtype).permute(*axes)  # so that strides are odd
             for t, axes in zip((y, *final), backwards, strict=True)
         ]
         wanted = [x, *(state if given else ()), *module.parameters()]
-        for again in (True, False):
+        for again in (True, True):
             yield from torch.autograd.grad((y, *final), wanted, cotangents, retain_graph=again)
+            yield cotangents[0].clone()
+        alone = torch.autograd.grad(final, wanted, cotangents[1:])
+        yield from alone
         with torch.no_grad():
             for p in module.parameters():
                 p.mul_(1.1)
+    module.eval()
+    yield module(x.detach())[0]
+    module.train()
 
 
 def dropped(layer):
-    """Yield outputs in training, twice, and in evaluation, of a layer with dropout."""
-    module = layer(2, 3, num_layers=2, dropout=0.5)
-    x = torch.randn(5, 2, 2)
-    yield from (module(x)[0], module(x)[0])
-    module.eval()
-    yield from (module(x)[0], module(x)[0])
+    """Yield outputs in training, twice, and in evaluation, of layers with dropout."""
+    for rate in (0.25, 1.0):
+        module = layer(2, 3, num_layers=2, dropout=rate)
+        x = torch.randn(5, 2, 2, requires_grad=True)
+        for _ in range(2):
+            y = module(x)[0]
+            yield y
+            yield torch.autograd.grad(y.sum(), x)[0]
+        module.eval()
+        yield from (module(x)[0], module(x)[0])
+
+
+def pushed(module, kind):
+    """Yield forward-mode derivatives along everything."""
+    x = torch.randn(3, 2, 2).double()
+    state = torch.randn(1, 2, 3).double()
+    named = {name: p.detach() for name, p in module.named_parameters()}
+
+    def function(parameters, x, state):
+        started = (state, state) if kind == "LSTM" else state
+        return torch.func.functional_call(module, parameters, (x, started))[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # within torch itself
+        both = torch.func.jvp(function, (named, x, state), (named, x, state))
+    yield from both

@@ -1,25 +1,14 @@
-"""The suite audit: what do somebody's own tests of a recurrent layer see?
+"""The suite audit: which of the catalogue's mistakes do somebody's own tests of a layer see?
 
-Mutants are planted in their class from outside, one at a time, and their pytest suite is run on
-each. Nothing here imports torch before their tests do.
+While their pytest suite runs, their class's ``forward`` computes with a layer of ``mutants``, one
+mistake a run. Before any mistake, their suite has to pass with the right layer in that place.
+Nothing here imports torch before their tests do.
 
-==================  ============================================================================
-``catalogue``       what a fault is, and where all of them are found
-``call``            one call of a layer, taken apart so that a fault can meddle with it
-``anatomy``         which parameter is what, by its name or by its shape
-``substitution``    other numbers in the place of parameters, for one call
-``layout``          faults of the order and orientation of weights
-``convention``      faults of the formula that other weights amount to
-``state``           faults of initial and final states
-``sequence``        faults of time, direction and lengths
-``gradient``        faults of the way back
-``mode``            faults of dropout
-``dtype``           faults of numbers
-``planting``        the class's ``forward``, replaced
-``watching``        the moment at which their tests import the class
-``probing``         what the class offers, found out by trying
-``plugin``          the part that runs inside their pytest
-``notes``           what the plugin tells the audit
-``running``         their suite in processes of its own, and what became of each mutant
-==================  ============================================================================
+================  ============================================================================
+``parameters``    which parameter of a class is what, by its name or by its shape
+``substitute``    the class's ``forward``, replaced by a layer of the catalogue
+``trial``         calls of our own, to find out whether the class offers what shows a mistake
+``plugin``        the part that runs inside their pytest
+``suite``         their suite in processes of its own, and what became of each mutant
+================  ============================================================================
 """

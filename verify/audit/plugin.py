@@ -1,35 +1,119 @@
-"""The part that runs inside their pytest: plant the mutant when the class is imported."""
+"""The part that runs inside their pytest: put the substitute in when the class is imported.
+
+What the plugin sees it writes down at once, as lines of JSON in a file of the audit's own, so that
+a suite that hangs or crashes leaves it as well. The environment's variable ``ORDER`` holds what the
+run is to do: target, like, mutant ("" for none) and the file of notes.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from .catalogue import faults
-from .notes import ENVIRONMENT, Notes
-from .planting import NoTarget, Planting, guess, untouched
-from .watching import Watcher
+ORDER = "GATEWISE_AUDIT"
+
+
+class Notes:
+    """A file that several processes may write; each writes a note once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: set[tuple[str, str]] = set()
+
+    def __call__(self, what: str, about: str = "") -> None:
+        """Write a note, if it is new."""
+        if (what, about) not in self._written:
+            self._written.add((what, about))
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([what, about]) + "\n")
+
+
+def read_notes(path: Path) -> dict[str, list[str]]:
+    """Return what was noted, and about what."""
+    notes: dict[str, list[str]] = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            what, about = json.loads(line)
+            notes.setdefault(what, []).append(about)
+    return notes
+
+
+class Watcher(MetaPathFinder):
+    """Calls ``imported`` with a module, named or made from a file, once it has been executed."""
+
+    def __init__(self, where: str, imported: Callable[[ModuleType], None]) -> None:
+        is_file = where.endswith(".py") or "/" in where
+        self.path = Path(where).expanduser().resolve() if is_file else None
+        self.name, self.imported = where, imported
+        self._searching = False
+
+    def start(self) -> None:
+        """Watch imports from now on; what is imported already counts at once."""
+        for name, module in list(sys.modules.items()):
+            # whatever else stands there, and modules that load themselves when used, are not ours
+            own = vars(module) if isinstance(module, ModuleType) else {}
+            if self._is_wanted(name, own.get("__file__")):
+                self.imported(module)
+        sys.meta_path.insert(0, self)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Let the others find the module, and have its execution end with ``imported``."""
+        if self._searching or (self.path is None and name != self.name):
+            return None
+        self._searching = True
+        try:
+            others = (f for f in sys.meta_path if f is not self and hasattr(f, "find_spec"))
+            spec = next((s for f in others if (s := f.find_spec(name, path, target))), None)
+        finally:
+            self._searching = False
+        if spec is not None and spec.loader and self._is_wanted(name, spec.origin):
+            self._extend(spec.loader, name)
+        return spec
+
+    def _is_wanted(self, name: str, file: str | None) -> bool:
+        if self.path is None:
+            return name == self.name
+        own = Path(file) if file else None
+        return own is not None and own.name == self.path.name and own.resolve() == self.path
+
+    def _extend(self, loader: Any, name: str) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            if module.__name__ == name:  # pytest's loader of tests serves many modules
+                self.imported(module)
+
+        loader.exec_module = exec_module
 
 
 class Audit:
-    """One run of their suite, with one mutant or with the wrapping alone."""
+    """One run of their suite, with one mutant or with the right layer."""
 
     def __init__(self, order: dict[str, str]) -> None:
         self.order = order
         self.note = Notes(Path(order["notes"]))
         self.where, _, self.attribute = order["target"].rpartition(":")
-        self.planting: Planting | None = None
-        self.watcher = Watcher(self.where, self.found)
+        self.substitute: Any = None
+        self.watcher = Watcher(self.where, self.imported)
 
-    def found(self, module: ModuleType) -> None:
-        """Plant the mutant into the class that a module holds."""
-        if self.planting is not None:  # the same file under another name is another class
+    def imported(self, module: ModuleType) -> None:
+        """Put the substitute into the class that a module holds."""
+        from .substitute import NoTarget
+
+        if self.substitute is not None:  # the same file under another name is another class
             self.note("twice", module.__name__)
         target: Any = module
         for part in self.attribute.split("."):
@@ -38,32 +122,33 @@ class Audit:
                 return
             target = getattr(target, part)
         try:
-            self.planting = self._planted(target)
+            self.substitute = self._substituted(target)
         except NoTarget as error:
             self.note("refused", str(error))
 
-    def _planted(self, target: Any) -> Planting:
+    def _substituted(self, target: Any) -> Any:
+        from ..mutants import mutants
+        from .substitute import NoTarget, Substitute, guess
+
         kind = self.order["like"] or (guess(target) if isinstance(target, type) else "")
-        planting = Planting(target, kind or "LSTM", self.note)
+        mutant = next((m for m in mutants() if m.id == self.order["mutant"]), None)
+        substitute = Substitute(target, kind or "LSTM", self.note, mutant)
         if not kind:
             raise NoTarget("its name does not say whether it is an LSTM, a GRU or an RNN")
         self.note("kind", kind)
-        planting.way = self.order["way"]
-        if id := self.order["mutant"]:
-            fault = next(f for f in faults() if f.id == id)
-            planting.plant, planting.needs = fault.plant, fault.needs
-        return planting.__enter__()
+        return substitute.__enter__()
 
     def finish(self) -> None:
-        """Say what the class offers, once nothing can be disturbed any more."""
-        if self.planting is None:
+        """Say whether the class offers what shows the mutant, when nothing can be disturbed."""
+        if self.substitute is None:
             self._say_why_not()
-        elif self.planting.plant is untouched and self.planting.last is not None:
-            from .probing import offers, way
+        elif self.substitute.mutant and self.substitute.last and not self.substitute.shown:
+            from .trial import shows
 
-            self.note("way", way(self.planting))
-            for need in sorted(offers(self.planting)):
-                self.note("offers", need)
+            self.note("ended", "")
+            self.substitute.note = lambda what, about: None
+            if shows(self.substitute):
+                self.note("offered", "")
 
     def _say_why_not(self) -> None:
         """Tell a module that no test imports from one that is not there."""
@@ -84,7 +169,7 @@ _audits: list[Audit] = []
 
 def pytest_load_initial_conftests() -> None:
     """Watch for the class before any of their files is imported."""
-    audit = Audit(json.loads(os.environ[ENVIRONMENT]))
+    audit = Audit(json.loads(os.environ[ORDER]))
     _audits.append(audit)
     audit.watcher.start()
 

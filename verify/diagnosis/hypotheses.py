@@ -24,7 +24,7 @@ from ..identification.identification import identify
 from ..identification.probe import Unreadable
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
-from ..mutants.workshop import Workshop
+from ..mutants.replaceable_layer import ReplaceableLayer
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
@@ -92,34 +92,34 @@ class Guess:
         """Return the layer with the mistake."""
         convention = self.hypothesis.convention
         cell = (convention and convention.cell) or self.subject.cell(case)
-        workshop = Workshop(case, cell_named(cell))
+        layer = ReplaceableLayer(case, cell_named(cell))
         for change in self.hypothesis.changes:
-            change(workshop)
-        return _Translated(self.subject, case, workshop, self.hypothesis)
+            change(layer)
+        return _Translated(self.subject, case, layer, self.hypothesis)
 
 
 @dataclass(frozen=True)
 class _Translated:
-    """A workshop that takes and returns the subject's arrays."""
+    """A replaceable layer that takes and returns the subject's arrays."""
 
     subject: Subject
     case: Case
-    workshop: Workshop
+    layer: ReplaceableLayer
     hypothesis: Hypothesis
 
     def forward(self, inputs: Inputs) -> Result:
-        return self.workshop.forward(self._inputs(inputs))
+        return self.layer.forward(self._inputs(inputs))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        pulled = self.workshop.gradients(self._inputs(inputs), cotangents)
+        pulled = self.layer.gradients(self._inputs(inputs), cotangents)
         return [replace(result, parameters=self._back(result.parameters)) for result in pulled]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         named = self._along(inputs, tangents)
-        return self.workshop.jvp(self._inputs(inputs), replace(tangents, parameters=named))
+        return self.layer.jvp(self._inputs(inputs), replace(tangents, parameters=named))
 
     def train(self, training: bool) -> None:
-        self.workshop.train(training)
+        self.layer.train(training)
 
     def _inputs(self, inputs: Inputs) -> Inputs:
         return replace(inputs, parameters=self._explicit(inputs.parameters))
@@ -135,7 +135,7 @@ class _Translated:
 
     @property
     def _inner(self) -> ExplicitMap:
-        return ExplicitMap(self.workshop.cell.name, self.case)
+        return ExplicitMap(self.layer.cell.name, self.case)
 
     def _explicit(self, named: Mapping[str, Array]) -> dict[str, Array]:
         ignored = self.hypothesis.ignored
@@ -211,7 +211,7 @@ def _orders(cell: str) -> Iterator[Hypothesis]:
 
 
 def _reordered(order: Sequence[str]) -> Change:
-    def change(layer: Workshop) -> None:
+    def change(layer: ReplaceableLayer) -> None:
         def read(p: Parameters) -> Parameters:
             gates = p.shapes["W"].gates
             index = [gates.index(letter) for letter in order]

@@ -11,7 +11,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..mutants.gradient import after_step_vjp
-from ..mutants.workshop import At, Workshop
+from ..mutants.replaceable_layer import At, ReplaceableLayer
 from ..subjects.called import under_test
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
@@ -43,7 +43,7 @@ class Truncation:
             cut = at.t and at.t % self.period == 0
             return dp, dx, tuple(0 * d for d in d_old) if cut else d_old
 
-        def change(layer: Workshop) -> None:
+        def change(layer: ReplaceableLayer) -> None:
             after_step_vjp(layer, spoil)
 
         return Hypothesis(

@@ -12,9 +12,9 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap
 from ..subjects.loader import UnknownSubject
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
-Change = Callable[[Workshop], None]
+Change = Callable[[ReplaceableLayer], None]
 """Replace parts of a right layer."""
 
 
@@ -22,12 +22,12 @@ Change = Callable[[Workshop], None]
 class Mutant:
     """A way to be wrong: id, one sentence, the real defect it is modelled on.
 
-    ``fix`` is what to do instead, where that is not plain from the statement. ``cells`` it makes
-    sense for, ``dtypes`` in which it shows. ``killed_by`` are the checks that
-    must see it, the most specific first; none for an equivalence, which must survive. ``needs``
-    are options without which it does not show; ``isolated``: only ever run it in a process of
-    its own. ``same_as`` is what a diagnosis would call it if it were no mutant: an order of the
-    gates, or an array that is not read.
+    The ``statement`` is what users read; ``fix`` is what to do instead, where that is not plain
+    from it. ``cells`` it makes sense for, ``dtypes`` in which it shows. ``killed_by`` are the
+    checks that must see it, the most specific first; none for an equivalence, which must survive.
+    ``needs`` are options without which it does not show; ``isolated``: only ever run it in a
+    process of its own. ``same_as`` is what a diagnosis would call it if it were no mutant: an
+    order of the gates, or an array that is not read.
     """
 
     id: str
@@ -52,6 +52,7 @@ LEFT_OUT = {"F10": "a clip left out or misplaced: no cell of the reference clips
 def mutant(
     id: str,
     *,
+    statement: str,
     cells: tuple[str, ...],
     killed_by: tuple[str, ...] = (),
     models: str = "",
@@ -61,12 +62,11 @@ def mutant(
     fix: str = "",
     same_as: str = "",
 ) -> Callable[[Change], Change]:
-    """Register the decorated change, whose docstring is the statement."""
+    """Register the decorated change; its docstring says in formulas what the statement says."""
 
     def register(change: Change) -> Change:
         if id in _found:
             raise ValueError(f"mutant {id} is registered twice")
-        statement = (change.__doc__ or "").strip()
         _found[id] = Mutant(
             id, statement, change, cells, killed_by, models, dtypes, needs, isolated, fix, same_as
         )
@@ -144,9 +144,9 @@ class MutantSubject:
         """Return nothing: a mutant is not to be called without the catalogue."""
         return ""
 
-    def build(self, case: Case) -> Workshop:
+    def build(self, case: Case) -> ReplaceableLayer:
         """Return the layer, ready to be called, with its one fault."""
-        layer = Workshop(case, cell_named(self.cell_name))
+        layer = ReplaceableLayer(case, cell_named(self.cell_name))
         if self.mutant:
             self.mutant.change(layer)
         return layer

@@ -19,18 +19,20 @@ from .parts import (
     reads,
     with_gates,
 )
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 
 @mutant(
     "C01",
+    statement="The reset gate acts on the wrong side of the product with U_n: before it instead "
+    "of after it, or the other way round.",
     cells=GRU,
     models="pytorch/pytorch#8153",
     killed_by=("forward",),
     fix="move r across the product: r ⊙ (h U_n + b_hn) if the layer resets after it, as "
     "PyTorch's GRU, else (r ⊙ h) U_n",
 )
-def reset_on_the_other_side_of_the_product(layer: Workshop) -> None:
+def reset_on_the_other_side_of_the_product(layer: ReplaceableLayer) -> None:
     """The reset acts before U_n where it should act after it, and after where before."""
 
     def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
@@ -43,12 +45,14 @@ def reset_on_the_other_side_of_the_product(layer: Workshop) -> None:
 
 @mutant(
     "C02",
+    statement="The recurrent bias of the candidate is merged into its input bias, so the reset "
+    "gate no longer scales it.",
     cells=("gru",),
     models="apple/coremltools#1124",
     killed_by=("forward", "gradient"),
     fix="keep b_n and b_hn apart, and add b_hn inside the reset: x W_n + b_n + r ⊙ (h U_n + b_hn)",
 )
-def biases_of_the_candidate_merged(layer: Workshop) -> None:
+def biases_of_the_candidate_merged(layer: ReplaceableLayer) -> None:
     """b_hn is added to b_n, outside the reset, as if the two biases were one."""
 
     def merged(p: Parameters) -> Parameters:
@@ -59,50 +63,54 @@ def biases_of_the_candidate_merged(layer: Workshop) -> None:
 
 @mutant(
     "C03",
+    statement="The recurrent bias of the candidate is never added.",
     cells=("gru",),
     models="google/flax#5594",
     killed_by=("influence", "forward"),
     fix="add b_hn inside the reset: r ⊙ (h U_n + b_hn)",
     same_as="b_hn not read",
 )
-def recurrent_bias_dropped(layer: Workshop) -> None:
+def recurrent_bias_dropped(layer: ReplaceableLayer) -> None:
     """The recurrent bias b_hn is not added."""
     reads(layer, lambda p: changed(p, b_hn=0 * p.b_hn))
 
 
 @mutant(
     "C03b",
+    statement="The bias is never added.",
     cells=("rnn", "lstm", "gru-keeps-old"),
     killed_by=("influence", "forward"),
     fix="add the bias before every activation: x W + h U + b, where b is the sum if there are two",
     same_as="b not read",
 )
-def bias_dropped(layer: Workshop) -> None:
+def bias_dropped(layer: ReplaceableLayer) -> None:
     """No bias is added."""
     reads(layer, lambda p: changed(p, b=0 * p.b))
 
 
 @mutant(
     "C04",
+    statement="The bias is added twice.",
     cells=("rnn", *LSTM, *GRU),
     models="kelvinxu/arctic-captions#7",
     killed_by=("forward",),
     fix="add each bias once: x W + b + h U, not (x W + b) + (h U + b)",
 )
-def bias_added_twice(layer: Workshop) -> None:
+def bias_added_twice(layer: ReplaceableLayer) -> None:
     """The bias is added twice."""
     reads(layer, lambda p: changed(p, b=2 * p.b))
 
 
 @mutant(
     "C05",
+    statement="The update gate has the wrong polarity: 1 − z is used where z belongs.",
     cells=GRU,
     models="pytorch/pytorch#60645",
     killed_by=("gate-limits", "forward"),
     fix="exchange z and 1 - z: h' = z h + (1 - z) n, as in PyTorch (z n + (1 - z) h where z "
     "is the share of the new)",
 )
-def update_gate_of_the_other_polarity(layer: Workshop) -> None:
+def update_gate_of_the_other_polarity(layer: ReplaceableLayer) -> None:
     """Z is the share of the other one: 1 - z stands for z."""
     reads(layer, lambda p: with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z))
 
@@ -119,13 +127,14 @@ def hard_sigmoid(slope: float) -> Gate:
 
 @mutant(
     "C06",
+    statement="The gates use a hard sigmoid, clip(0.2 s + 0.5, 0, 1), instead of the sigmoid.",
     cells=(*LSTM, *GRU),
     models="minimaxir/textgenrnn#153",
     killed_by=("forward", "gradient"),
     fix="use the sigmoid 1 / (1 + exp(-s)) for the gates, not the hard one, clip(0.2 s + 0.5, "
     "0, 1)",
 )
-def hard_sigmoid_of_slope_a_fifth(layer: Workshop) -> None:
+def hard_sigmoid_of_slope_a_fifth(layer: ReplaceableLayer) -> None:
     """Gates are clip(0.2 s + 0.5, 0, 1) in the place of the sigmoid."""
     gate = hard_sigmoid(0.2)
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
@@ -133,12 +142,13 @@ def hard_sigmoid_of_slope_a_fifth(layer: Workshop) -> None:
 
 @mutant(
     "C06b",
+    statement="The gates use a hard sigmoid, clip(s / 6 + 0.5, 0, 1), instead of the sigmoid.",
     cells=("lstm", "gru"),
     killed_by=("forward", "gradient"),
     fix="use the sigmoid 1 / (1 + exp(-s)) for the gates, not the hard one, clip(s / 6 + 0.5, "
     "0, 1)",
 )
-def hard_sigmoid_of_slope_a_sixth(layer: Workshop) -> None:
+def hard_sigmoid_of_slope_a_sixth(layer: ReplaceableLayer) -> None:
     """Gates are clip(s / 6 + 0.5, 0, 1) in the place of the sigmoid."""
     gate = hard_sigmoid(1 / 6)
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
@@ -146,12 +156,13 @@ def hard_sigmoid_of_slope_a_sixth(layer: Workshop) -> None:
 
 @mutant(
     "C07",
+    statement="Every unit's candidate uses the reset gate of unit 0 instead of its own.",
     cells=GRU,
     models="ooples/AiDotNet#722",
     killed_by=("unit-permutation", "forward"),
     fix="multiply by the reset gates of all units: r of shape (B, H), not r[:, :1]",
 )
-def reset_gate_of_the_first_unit_for_all(layer: Workshop) -> None:
+def reset_gate_of_the_first_unit_for_all(layer: ReplaceableLayer) -> None:
     """The candidate of every unit sees the reset gate of unit 0."""
     cell = layer.cell.name
 
@@ -169,12 +180,13 @@ def reset_gate_of_the_first_unit_for_all(layer: Workshop) -> None:
 
 @mutant(
     "C08",
+    statement="Every gate adds the bias of the first gate instead of its own.",
     cells=("lstm", "gru"),
     models="tensorflow/tfjs#2442",
     killed_by=("influence", "forward"),
     fix="give every gate its own bias: b_i, b_f, b_g, b_o (b_r, b_z, b_n in a GRU), not the "
     "first for all",
 )
-def bias_of_the_first_gate_for_all(layer: Workshop) -> None:
+def bias_of_the_first_gate_for_all(layer: ReplaceableLayer) -> None:
     """Every gate adds the first row of the bias; the others are not read."""
     reads(layer, lambda p: changed(p, b=np.stack([p.b[0]] * len(p.b))))

@@ -14,19 +14,20 @@ from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import GRU, LSTM, PLAIN, any_step, changed, lstm_step, pre_activation
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 CLAMP = 8.0
 
 
 @mutant(
     "D01",
+    statement="The layer accepts and returns float64 but computes in float32.",
     cells=PLAIN,
     models="tensorflow/tensorflow#32369",
     killed_by=("dtype", "forward", "gradient"),
     fix="keep float64 throughout: look for a cast or a default dtype",
 )
-def computes_in_float32(layer: Workshop) -> None:
+def computes_in_float32(layer: ReplaceableLayer) -> None:
     """float64 comes in and goes out; in between there is float32."""
     right = layer.run
 
@@ -45,13 +46,14 @@ def computes_in_float32(layer: Workshop) -> None:
 
 @mutant(
     "D02",
+    statement="The state is rounded to bfloat16 after every step.",
     cells=PLAIN,
     models="fla-org/flash-linear-attention#37",
     killed_by=("dtype", "forward", "transition"),
     dtypes=("float32",),
     fix="keep the state in the dtype of x between steps: look for a cast to bfloat16, or autocast",
 )
-def state_kept_in_bfloat16(layer: Workshop) -> None:
+def state_kept_in_bfloat16(layer: ReplaceableLayer) -> None:
     """The state is rounded to bfloat16 after every step."""
     right = layer.step
     layer.step = lambda at, p, x, state: tuple(
@@ -68,12 +70,13 @@ def to_bfloat16(a: Array) -> Array:
 
 @mutant(
     "D03",
+    statement="The cell state is clamped to the range from −8 to 8.",
     cells=LSTM,
     models="mlcommons/inference#689",
     killed_by=("gate-limits", "transition"),
     fix="remove the clamp on the cell state: c' = f c + i g has no bounds",
 )
-def cell_state_clamped(layer: Workshop) -> None:
+def cell_state_clamped(layer: ReplaceableLayer) -> None:
     """The cell state never leaves [-8, 8]."""
 
     def clamped(f: Array, c: Array, i: Array, g: Array) -> Array:
@@ -85,6 +88,8 @@ def cell_state_clamped(layer: Workshop) -> None:
 
 @mutant(
     "D04",
+    statement="The sigmoid is computed as exp(s) / (1 + exp(s)), which overflows to NaN for "
+    "large s.",
     cells=(*LSTM, *GRU),
     models="muditbhargava66/PyxLSTM#15",
     killed_by=("extreme",),
@@ -92,7 +97,7 @@ def cell_state_clamped(layer: Workshop) -> None:
     fix="compute the sigmoid without overflow: 1 / (1 + exp(-s)) where s >= 0, exp(s) / (1 + "
     "exp(s)) where s < 0",
 )
-def sigmoid_overflows(layer: Workshop) -> None:
+def sigmoid_overflows(layer: ReplaceableLayer) -> None:
     """The sigmoid is computed as exp(s) / (1 + exp(s)), which is inf / inf for large s."""
 
     def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -104,13 +109,15 @@ def sigmoid_overflows(layer: Workshop) -> None:
 
 @mutant(
     "D05",
+    statement="The order of summation in the product with W changes from call to call, so "
+    "results are not reproducible.",
     cells=PLAIN,
     models="pytorch/pytorch#35661",
     killed_by=("repeat",),
     fix="add terms in the same order at every call: look for atomic additions or a shuffled "
     "or unordered loop",
 )
-def sums_in_random_order(layer: Workshop) -> None:
+def sums_in_random_order(layer: ReplaceableLayer) -> None:
     """Products with W add their terms in an order that changes from call to call."""
     rng, right = np.random.default_rng(), layer.step
 
@@ -123,12 +130,14 @@ def sums_in_random_order(layer: Workshop) -> None:
 
 @mutant(
     "D06",
+    statement="The last row reads one number past the end of a scratch buffer, which may hold "
+    "what a larger call left there.",
     cells=PLAIN,
     models="microsoft/onnxruntime#28052",
     killed_by=("repeat",),
     fix="read no more of a scratch buffer than this call wrote: check the last row's bounds",
 )
-def reads_past_the_end_of_scratch(layer: Workshop) -> None:
+def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
     """The last row reads one number past the end of scratch: 0, or what a larger call left."""
     right, scratch = layer.run, np.zeros(0)
 
@@ -138,7 +147,7 @@ def reads_past_the_end_of_scratch(layer: Workshop) -> None:
         if scratch.size <= x.size:
             scratch = np.concatenate([scratch, np.zeros(x.size + 1 - scratch.size)])
         behind = float(scratch[x.size])
-        scratch[: x.size] = np.nan_to_num(x.ravel())
+        scratch[: x.size] = np.nan_to_num(x.real.ravel())
         return behind
 
     def run(inputs: Inputs) -> Result:

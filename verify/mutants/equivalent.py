@@ -30,13 +30,19 @@ from .parts import (
     pre_activation,
     with_gates,
 )
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 BOTH = ("float64", "float32")
 
 
-@mutant("R01", cells=("rnn", *LSTM, *GRU), dtypes=BOTH)
-def units_in_another_order(layer: Workshop) -> None:
+@mutant(
+    "R01",
+    statement="The units are computed in another order, and states and outputs are put back into "
+    "the caller's order.",
+    cells=("rnn", *LSTM, *GRU),
+    dtypes=BOTH,
+)
+def units_in_another_order(layer: ReplaceableLayer) -> None:
     """The units have another order inside; states and outputs are put into the caller's."""
     H = layer.case.H
     order = layer.case.generator("order of units").permutation(H)
@@ -52,8 +58,13 @@ def units_in_another_order(layer: Workshop) -> None:
     layer.unroll = unroll
 
 
-@mutant("R02", cells=GRU, dtypes=BOTH)
-def update_gate_negated_twice(layer: Workshop) -> None:
+@mutant(
+    "R02",
+    statement="The update gate has the other polarity, and its parameters are negated to match.",
+    cells=GRU,
+    dtypes=BOTH,
+)
+def update_gate_negated_twice(layer: ReplaceableLayer) -> None:
     """Z has the other polarity, and so have its parameters: σ(-s) = 1 - σ(s)."""
     other = "gru-keeps-old" if layer.cell.name == "gru-takes-new" else "gru-takes-new"
 
@@ -63,8 +74,13 @@ def update_gate_negated_twice(layer: Workshop) -> None:
     layer.step = step
 
 
-@mutant("R03", cells=("lstm",), dtypes=BOTH)
-def all_gates_in_one_product(layer: Workshop) -> None:
+@mutant(
+    "R03",
+    statement="One product of [x, h] with all weights together computes every gate.",
+    cells=("lstm",),
+    dtypes=BOTH,
+)
+def all_gates_in_one_product(layer: ReplaceableLayer) -> None:
     """[x, h] is multiplied once with all weights, side by side and one above the other."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -79,12 +95,17 @@ def all_gates_in_one_product(layer: Workshop) -> None:
     layer.step = step
 
 
-def _with_gate(layer: Workshop, gate: Gate) -> None:
+def _with_gate(layer: ReplaceableLayer, gate: Gate) -> None:
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
 
-@mutant("R04", cells=(*LSTM, *GRU), dtypes=BOTH)
-def sigmoid_by_tanh(layer: Workshop) -> None:
+@mutant(
+    "R04",
+    statement="The sigmoid is computed as (1 + tanh(s / 2)) / 2.",
+    cells=(*LSTM, *GRU),
+    dtypes=BOTH,
+)
+def sigmoid_by_tanh(layer: ReplaceableLayer) -> None:
     """σ(s) is computed as (1 + tanh(s / 2)) / 2."""
 
     def by_tanh(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -93,8 +114,13 @@ def sigmoid_by_tanh(layer: Workshop) -> None:
     _with_gate(layer, by_tanh)
 
 
-@mutant("R05", cells=("gru", "gru-keeps-old"), dtypes=BOTH)
-def state_by_its_difference(layer: Workshop) -> None:
+@mutant(
+    "R05",
+    statement="The new state is computed as h + (1 − z)(n − h).",
+    cells=("gru", "gru-keeps-old"),
+    dtypes=BOTH,
+)
+def state_by_its_difference(layer: ReplaceableLayer) -> None:
     """H' is computed as h + (1 - z) (n - h)."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -111,8 +137,13 @@ def _without_update(p: Parameters, letter: str, x: Array, h: Array, c: Array) ->
     return zeros(h, h.shape) if letter == "z" else gate(p, letter, x, h, c)
 
 
-@mutant("R06", cells=("lstm-peephole",), dtypes=BOTH)
-def peepholes_added_first(layer: Workshop) -> None:
+@mutant(
+    "R06",
+    statement="The terms of a gate are added in the order bias, peephole, recurrence, input.",
+    cells=("lstm-peephole",),
+    dtypes=BOTH,
+)
+def peepholes_added_first(layer: ReplaceableLayer) -> None:
     """The terms of a gate are added in the order bias, peephole, recurrence, input."""
 
     def first(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -122,8 +153,13 @@ def peepholes_added_first(layer: Workshop) -> None:
     _with_gate(layer, first)
 
 
-@mutant("R07", cells=(*LSTM, *GRU), dtypes=BOTH)
-def sums_from_the_other_end(layer: Workshop) -> None:
+@mutant(
+    "R07",
+    statement="The sums over inputs and units run from the last term to the first.",
+    cells=(*LSTM, *GRU),
+    dtypes=BOTH,
+)
+def sums_from_the_other_end(layer: ReplaceableLayer) -> None:
     """The gates' sums over inputs and units run from the last to the first."""
 
     def backwards(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -134,8 +170,14 @@ def sums_from_the_other_end(layer: Workshop) -> None:
     _with_gate(layer, backwards)
 
 
-@mutant("R08", cells=(*LSTM, *GRU), dtypes=BOTH)
-def bias_in_two_parts(layer: Workshop) -> None:
+@mutant(
+    "R08",
+    statement="A quarter of each gate's bias is added to the input's product and the rest to the "
+    "recurrent product.",
+    cells=(*LSTM, *GRU),
+    dtypes=BOTH,
+)
+def bias_in_two_parts(layer: ReplaceableLayer) -> None:
     """A quarter of each gate's bias is added to the input's product, the rest to the other."""
 
     def parts(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -146,8 +188,14 @@ def bias_in_two_parts(layer: Workshop) -> None:
     _with_gate(layer, parts)
 
 
-@mutant("R09", cells=LSTM, dtypes=BOTH)
-def forget_bias_apart(layer: Workshop) -> None:
+@mutant(
+    "R09",
+    statement="The forget gate's bias is stored without its offset of 1, which is added before "
+    "the sigmoid.",
+    cells=LSTM,
+    dtypes=BOTH,
+)
+def forget_bias_apart(layer: ReplaceableLayer) -> None:
     """b_f is kept without the forget bias 1, which is added to what the sigmoid is applied to."""
 
     def apart(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -158,8 +206,13 @@ def forget_bias_apart(layer: Workshop) -> None:
     _with_gate(layer, apart)
 
 
-@mutant("R10", cells=LSTM, dtypes=BOTH)
-def clip_that_never_clips(layer: Workshop) -> None:
+@mutant(
+    "R10",
+    statement="The cell state is clipped at a million, which it never reaches.",
+    cells=LSTM,
+    dtypes=BOTH,
+)
+def clip_that_never_clips(layer: ReplaceableLayer) -> None:
     """The cell state is clipped to a million, which it does not reach."""
 
     def clipped(f: Array, c: Array, i: Array, g: Array) -> Array:
@@ -169,8 +222,8 @@ def clip_that_never_clips(layer: Workshop) -> None:
     layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=clipped)
 
 
-@mutant("R11", cells=PLAIN, dtypes=BOTH)
-def row_by_row(layer: Workshop) -> None:
+@mutant("R11", statement="Each row of the batch is computed on its own.", cells=PLAIN, dtypes=BOTH)
+def row_by_row(layer: ReplaceableLayer) -> None:
     """Every row is run on its own."""
     right = layer.unroll
 
@@ -188,8 +241,13 @@ def row_by_row(layer: Workshop) -> None:
     layer.unroll = unroll
 
 
-@mutant("R12", cells=PLAIN, dtypes=("float32",))
-def computes_in_float64(layer: Workshop) -> None:
+@mutant(
+    "R12",
+    statement="The layer accepts and returns float32 but computes in float64.",
+    cells=PLAIN,
+    dtypes=("float32",),
+)
+def computes_in_float64(layer: ReplaceableLayer) -> None:
     """float32 comes in and goes out; in between there is float64."""
     right = layer.run
 
@@ -206,8 +264,13 @@ def computes_in_float64(layer: Workshop) -> None:
     layer.run = run
 
 
-@mutant("R13", cells=PLAIN, dtypes=BOTH)
-def bias_as_a_row_of_the_weights(layer: Workshop) -> None:
+@mutant(
+    "R13",
+    statement="The bias is stored as the weight of an additional input that is always 1.",
+    cells=PLAIN,
+    dtypes=BOTH,
+)
+def bias_as_a_row_of_the_weights(layer: ReplaceableLayer) -> None:
     """The bias is the weight of an input that is always 1."""
     right = layer.step
 
@@ -221,8 +284,14 @@ def bias_as_a_row_of_the_weights(layer: Workshop) -> None:
     layer.step = step
 
 
-@mutant("R14", cells=PLAIN, dtypes=BOTH)
-def in_chunks_of_four(layer: Workshop) -> None:
+@mutant(
+    "R14",
+    statement="The sequence is computed in chunks of four steps, each starting from the state in "
+    "which the previous one ended.",
+    cells=PLAIN,
+    dtypes=BOTH,
+)
+def in_chunks_of_four(layer: ReplaceableLayer) -> None:
     """The sequence is run in chunks of 4 steps, each from the state where the last one ended."""
     right = layer.unroll
 

@@ -11,20 +11,22 @@ from ...reference.functions import Array, tanh, zeros
 from ...reference.parameters import Parameters
 from .catalogue import mutant
 from .parts import GRU, LSTM, PLAIN, changed, gate, gru_step, lstm_step, reads, with_gates
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
 
 
 @mutant(
     "F01",
+    statement="A forget bias of 1 is added after the sigmoid instead of before it, so the forget "
+    "gate exceeds 1.",
     cells=LSTM,
     models="apache/tvm#3410",
     killed_by=("gate-limits", "forward"),
     fix="remove the 1 added to f; a forget bias belongs in b_f, inside the sigmoid: f = "
     "sigmoid(... + b_f)",
 )
-def forget_bias_after_the_sigmoid(layer: Workshop) -> None:
+def forget_bias_after_the_sigmoid(layer: ReplaceableLayer) -> None:
     """F is the sigmoid plus 1, so more than everything is kept."""
 
     def more(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -36,13 +38,14 @@ def forget_bias_after_the_sigmoid(layer: Workshop) -> None:
 
 @mutant(
     "F02",
+    statement="The peephole term is added to the gate after the sigmoid instead of before it.",
     cells=("lstm-peephole",),
     models="Lasagne/Lasagne#448",
     killed_by=("forward",),
     fix="add the peephole inside the sigmoid: i = sigmoid(x W_i + h U_i + p_i c + b_i); "
     "f likewise, and o with the new c",
 )
-def peephole_after_the_sigmoid(layer: Workshop) -> None:
+def peephole_after_the_sigmoid(layer: ReplaceableLayer) -> None:
     """The peephole's share is added to the gate, not to what its sigmoid is applied to."""
 
     def after(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -53,13 +56,15 @@ def peephole_after_the_sigmoid(layer: Workshop) -> None:
 
 @mutant(
     "F03",
+    statement="The peephole of the output gate reads the wrong cell state: the old one instead "
+    "of the new one, or the other way round.",
     cells=("lstm-peephole", "lstm-peephole-old"),
     models="MartinuzziFrancesco/RecurrentLayers.jl#134",
     killed_by=("forward",),
     fix="give o's peephole the other cell state: the new c, as usual, or the old c where the "
     "layer claims that",
 )
-def output_peephole_of_the_other_reading(layer: Workshop) -> None:
+def output_peephole_of_the_other_reading(layer: ReplaceableLayer) -> None:
     """The peephole of o reads c_{t-1} where it should read c_t, and the other way round."""
     other = {"lstm-peephole": "lstm-peephole-old", "lstm-peephole-old": "lstm-peephole"}
     cell = cell_named(other[layer.cell.name])
@@ -68,36 +73,39 @@ def output_peephole_of_the_other_reading(layer: Workshop) -> None:
 
 @mutant(
     "F04",
+    statement="The peephole weights are read in the order i, o, f instead of i, f, o.",
     cells=PEEPHOLES,
     killed_by=("forward",),
     fix="read the rows of the peepholes in the order i, f, o: p_i, p_f, p_o",
 )
-def peepholes_in_another_order(layer: Workshop) -> None:
+def peepholes_in_another_order(layer: ReplaceableLayer) -> None:
     """The peepholes, which stand in the order i, f, o, are read as i, o, f."""
     reads(layer, lambda p: changed(p, p=p.p[[0, 2, 1]]))
 
 
 @mutant(
     "F04b",
+    statement="The gates ignore the cell state: the peepholes are never added.",
     cells=PEEPHOLES,
     killed_by=("influence", "forward"),
     fix="add the peepholes inside the sigmoids: p_i c to i, p_f c to f, p_o c' to o (p_o c if "
     "so claimed)",
     same_as="p not read",
 )
-def no_peepholes(layer: Workshop) -> None:
+def no_peepholes(layer: ReplaceableLayer) -> None:
     """The gates do not see the cell state."""
     reads(layer, lambda p: changed(p, p=0 * p.p))
 
 
 @mutant(
     "F05",
+    statement="The input gate is added to the candidate instead of being multiplied with it.",
     cells=LSTM,
     models="MartinuzziFrancesco/torchrecurrent#22",
     killed_by=("forward",),
     fix="multiply the candidate by the input gate: c' = f c + i g, not f c + (i + g)",
 )
-def input_gate_added_to_the_candidate(layer: Workshop) -> None:
+def input_gate_added_to_the_candidate(layer: ReplaceableLayer) -> None:
     """The cell state takes i + g in the place of i g."""
 
     def added(f: Array, c: Array, i: Array, g: Array) -> Array:
@@ -108,13 +116,14 @@ def input_gate_added_to_the_candidate(layer: Workshop) -> None:
 
 @mutant(
     "F06",
+    statement="The forget gate is 1 − i instead of a gate of its own.",
     cells=LSTM,
     models="glample/tagger#25",
     killed_by=("influence", "forward"),
     fix="compute f from its own weights: f = sigmoid(x W_f + h U_f + b_f), with p_f c if it "
     "has peepholes; not 1 - i",
 )
-def forget_gate_coupled(layer: Workshop) -> None:
+def forget_gate_coupled(layer: ReplaceableLayer) -> None:
     """F is 1 - i; its own weights are not used."""
 
     def coupled(f: Array, c: Array, i: Array, g: Array) -> Array:
@@ -125,13 +134,14 @@ def forget_gate_coupled(layer: Workshop) -> None:
 
 @mutant(
     "F07",
+    statement="The reset gate is computed but the candidate does not use it.",
     cells=GRU,
     models="Maluuba/gensen#5",
     killed_by=("influence", "forward"),
     fix="use r in the candidate: r ⊙ (h U_n + b_hn), as in PyTorch, or (r ⊙ h) U_n if it "
     "resets before the product",
 )
-def reset_gate_not_used(layer: Workshop) -> None:
+def reset_gate_not_used(layer: ReplaceableLayer) -> None:
     """The reset gate is computed, and the candidate does without it."""
 
     def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
@@ -143,12 +153,13 @@ def reset_gate_not_used(layer: Workshop) -> None:
 
 @mutant(
     "F08",
+    statement="The second gate uses the recurrent weights of the first gate instead of its own.",
     cells=(*LSTM, "gru"),
     models="stanfordnlp/stanza#88",
     killed_by=("influence", "forward"),
     fix="use U_f for f, not U_i (in a GRU U_z for z, not U_r)",
 )
-def recurrent_weights_of_another_gate(layer: Workshop) -> None:
+def recurrent_weights_of_another_gate(layer: ReplaceableLayer) -> None:
     """The second gate uses the recurrent weights of the first."""
     first, second, *_ = layer.cell.gates
     reads(
@@ -158,12 +169,13 @@ def recurrent_weights_of_another_gate(layer: Workshop) -> None:
 
 @mutant(
     "F08b",
+    statement="The second gate uses the bias of the first gate instead of its own.",
     cells=("lstm", "gru"),
     models="ddbourgin/numpy-ml#42",
     killed_by=("forward",),
     fix="use b_f for f, not b_i (in a GRU b_z for z, not b_r)",
 )
-def bias_of_another_gate(layer: Workshop) -> None:
+def bias_of_another_gate(layer: ReplaceableLayer) -> None:
     """The second gate uses the bias of the first."""
     first, second, *_ = layer.cell.gates
     reads(
@@ -173,13 +185,15 @@ def bias_of_another_gate(layer: Workshop) -> None:
 
 @mutant(
     "F09",
+    statement="The hidden state is overwritten in place: the second half of the units reads "
+    "values that the first half has already replaced.",
     cells=PLAIN,
     models="onnx/onnx-mlir#367",
     killed_by=("unit-permutation", "forward"),
     fix="keep the old h until every unit of the step is computed: write the new h into "
     "another array",
 )
-def state_overwritten_while_it_is_read(layer: Workshop) -> None:
+def state_overwritten_while_it_is_read(layer: ReplaceableLayer) -> None:
     """The first half of the units is written before the second half reads the old state."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -198,12 +212,14 @@ def state_overwritten_while_it_is_read(layer: Workshop) -> None:
 
 @mutant(
     "F19",
+    statement="The candidate is added in full, whatever share of the old state the update gate "
+    "keeps.",
     cells=GRU,
     killed_by=("bounds", "gate-limits", "forward"),
     fix="multiply the candidate by its share: h' = z h + (1 - z) n (z n + (1 - z) h where z "
     "is the share of the new)",
 )
-def shares_add_up_to_more_than_one(layer: Workshop) -> None:
+def shares_add_up_to_more_than_one(layer: ReplaceableLayer) -> None:
     """The candidate is added in full, whatever the update gate leaves of the old state."""
     takes_new = layer.cell.name == "gru-takes-new"
 
@@ -226,12 +242,13 @@ LARGE_BATCH = 512
 
 @mutant(
     "F14",
+    statement="The bias is skipped when the number of steps times the number of rows exceeds 512.",
     cells=PLAIN,
     models="ROCm/rocm-libraries#10551",
     killed_by=("transition",),
     fix="add the bias whatever the size of the input: look for a branch or kernel for T * B > 512",
 )
-def no_bias_in_large_inputs(layer: Workshop) -> None:
+def no_bias_in_large_inputs(layer: ReplaceableLayer) -> None:
     """The bias is skipped when T times B is above 512."""
 
     def read(p: Parameters) -> Parameters:
@@ -243,12 +260,14 @@ def no_bias_in_large_inputs(layer: Workshop) -> None:
 
 @mutant(
     "F15",
+    statement="A scratch buffer is not cleared between rows, so row b also contains what row b − "
+    "2 left there.",
     cells=PLAIN,
     models="microsoft/onnxruntime#3893",
     killed_by=("batch-single", "batch-permutation", "forward"),
     fix="clear scratch before every row, or give each row its own: look for buffers used in turns",
 )
-def scratch_not_cleared_between_rows(layer: Workshop) -> None:
+def scratch_not_cleared_between_rows(layer: ReplaceableLayer) -> None:
     """Two scratch buffers serve the rows in turns; row b also holds what row b - 2 left there."""
     right = layer.see
 

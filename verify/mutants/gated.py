@@ -13,20 +13,21 @@ from ...reference.parameters import Parameters
 from ..numbers.tape import custom
 from .catalogue import mutant
 from .parts import SKIP, gate
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 PHASED = ("lstm-phased",)
 
 
 @mutant(
     "F11",
+    statement="The time gate closes at half of its open time, because r_on / 2 is tested twice.",
     cells=PHASED,
     models="fferroni/PhasedLSTM-Keras#7",
     killed_by=("forward",),
     fix="close the time gate after r_on, not r_on / 2: k = 2 - 2 phi / r_on where r_on / 2 <= "
     "phi < r_on",
 )
-def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
+def time_gate_closes_at_half_its_time(layer: ReplaceableLayer) -> None:
     """The time gate opens and then counts as closed: it tests r_on / 2 twice."""
 
     def half(p: Parameters, phi: Array) -> Array:
@@ -37,12 +38,13 @@ def time_gate_closes_at_half_its_time(layer: Workshop) -> None:
 
 @mutant(
     "F12",
+    statement="The closed time gate leaks in training but not in evaluation.",
     cells=PHASED,
     models="philipperemy/tensorflow-phased-lstm#10",
     killed_by=("modes",),
     fix="use the same leak in evaluation as in training: k = alpha phi where phi >= r_on",
 )
-def leak_depends_on_the_mode(layer: Workshop) -> None:
+def leak_depends_on_the_mode(layer: ReplaceableLayer) -> None:
     """In evaluation the closed gate does not leak, though it is one and the same layer."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -54,24 +56,27 @@ def leak_depends_on_the_mode(layer: Workshop) -> None:
 
 @mutant(
     "F12b",
+    statement="The closed time gate never leaks.",
     cells=PHASED,
     killed_by=("forward",),
     fix="let the closed time gate leak: k = alpha phi, with alpha = 0.001, where phi >= r_on",
 )
-def time_gate_without_leak(layer: Workshop) -> None:
+def time_gate_without_leak(layer: ReplaceableLayer) -> None:
     """The closed gate never leaks."""
     layer.cell = PhasedLSTM(0.0)
 
 
 @mutant(
     "F13",
+    statement="The proposed hidden state is computed from the gated cell state instead of the "
+    "proposed one.",
     cells=PHASED,
     models="Enny1991/PLSTM#1",
     killed_by=("forward",),
     fix="take the proposed h from the proposed c, o tanh(c_proposed), and gate both with k "
     "only then",
 )
-def output_of_the_gated_cell_state(layer: Workshop) -> None:
+def output_of_the_gated_cell_state(layer: ReplaceableLayer) -> None:
     """The proposed h is taken from the gated cell state, not from the proposed one."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -101,23 +106,26 @@ def phased_step(
 
 @mutant(
     "G17",
+    statement="The rounded update gate passes no gradient back, so the layer cannot learn when "
+    "to skip.",
     cells=SKIP,
     models="gitabcworld/skiprnn_pytorch#5",
     killed_by=("gradient",),
     fix="give the rounding derivative 1 (straight-through): hand the cotangent on u to ũ unchanged",
 )
-def binariser_without_gradient(layer: Workshop) -> None:
+def binariser_without_gradient(layer: ReplaceableLayer) -> None:
     """The rounded update gate passes no cotangent on, so nothing learns when to skip."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, rounded=binarise)
 
 
 @mutant(
     "F16",
+    statement="The share of an update keeps adding up after an update instead of starting again.",
     cells=SKIP,
     killed_by=("forward",),
     fix="restart the sum after an update: ũ' = u Δũ + (1 - u) (ũ + min(Δũ, 1 - ũ))",
 )
-def skipping_never_restarts(layer: Workshop) -> None:
+def skipping_never_restarts(layer: ReplaceableLayer) -> None:
     """The share of an update adds up after an update, too."""
 
     def always(u: Array, u_tilde: Array, delta: Array) -> Array:
@@ -128,11 +136,12 @@ def skipping_never_restarts(layer: Workshop) -> None:
 
 @mutant(
     "F17",
+    statement="The share of an update can grow past 1.",
     cells=SKIP,
     killed_by=("gradient",),
     fix="keep ũ at most 1: a skipped step adds min(Δũ, 1 - ũ), not Δũ",
 )
-def share_of_an_update_without_limit(layer: Workshop) -> None:
+def share_of_an_update_without_limit(layer: ReplaceableLayer) -> None:
     """The share of an update grows past 1."""
 
     def unlimited(u: Array, u_tilde: Array, delta: Array) -> Array:
@@ -143,22 +152,26 @@ def share_of_an_update_without_limit(layer: Workshop) -> None:
 
 @mutant(
     "F18",
+    statement="The increment of the share of an update is computed from the cell state instead "
+    "of the hidden state.",
     cells=("skip-lstm",),
     killed_by=("forward",),
     fix="compute the increment from the new hidden state: Δũ = sigmoid(h w_p + b_p), not from c",
 )
-def share_of_an_update_from_the_cell_state(layer: Workshop) -> None:
+def share_of_an_update_from_the_cell_state(layer: ReplaceableLayer) -> None:
     """The increment reads the cell state, not the hidden state."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, read=1)
 
 
 @mutant(
     "S14",
+    statement="Without an initial state, the share of an update starts at 0, so the first step "
+    "is skipped.",
     cells=SKIP,
     killed_by=("default-state",),
     fix="start ũ at 1 when no initial state is given, so that the first step always updates",
 )
-def first_step_may_be_skipped(layer: Workshop) -> None:
+def first_step_may_be_skipped(layer: ReplaceableLayer) -> None:
     """Without an initial state, ũ begins at 0, so the first step is skipped."""
     right = layer.read_state
 
@@ -175,7 +188,7 @@ def straight_through(u_tilde: Array) -> Array:
 
 
 def skip_step(
-    layer: Workshop,
+    layer: ReplaceableLayer,
     p: Parameters,
     x: Array,
     state: State,

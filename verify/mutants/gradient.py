@@ -15,11 +15,11 @@ from ..numbers.tape import Pull, custom
 from ..subjects.protocol import Cotangents, Inputs, Pulled
 from .catalogue import mutant
 from .parts import PLAIN, RECURRENT, changed
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 
 def after_step_vjp(
-    layer: Workshop,
+    layer: ReplaceableLayer,
     spoil: Callable[[At, Parameters, Array, State], tuple[Parameters, Array, State]],
 ) -> None:
     """Let every step's gradients (dp, dx, dold) be a function of the right ones."""
@@ -35,13 +35,15 @@ def after_step_vjp(
 
 @mutant(
     "G03",
+    statement="The backward pass uses the steps' Jacobians in forward order instead of last step "
+    "first.",
     cells=PLAIN,
     models="elixir-nx/axon#646",
     killed_by=("gradient",),
     fix="go back through the steps last first: for t = T - 1, ..., 0, use the Jacobian of "
     "step t itself",
 )
-def jacobians_in_forward_order(layer: Workshop) -> None:
+def jacobians_in_forward_order(layer: ReplaceableLayer) -> None:
     """On the way back, the Jacobians of the steps are met in the order of time."""
 
     def unrolled(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
@@ -63,7 +65,7 @@ def jacobians_in_forward_order(layer: Workshop) -> None:
 
 
 def _mirrored(
-    layer: Workshop, p: Parameters, run: Unrolled, dy: Array, dfinal: State
+    layer: ReplaceableLayer, p: Parameters, run: Unrolled, dy: Array, dfinal: State
 ) -> tuple[Parameters, Array, State]:
     """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
     dp, dx, d = p.map(np.zeros_like), np.zeros_like(run.x), dfinal
@@ -79,19 +81,20 @@ def _mirrored(
 
 
 def _step_pulled(
-    layer: Workshop, p: Parameters, step: Step, d: State
+    layer: ReplaceableLayer, p: Parameters, step: Step, d: State
 ) -> tuple[Parameters, Array, State]:
     return layer.cell.vjp(p, step.x, step.state, step.gates, step.new, d)
 
 
 @mutant(
     "G06",
+    statement="No gradient flows through the hidden state from one step to the step before.",
     cells=RECURRENT,
     models="ooples/AiDotNet#722",
     killed_by=("gradient-window", "gradient"),
     fix="carry dh from every step to the one before it, and add that step's dy: look for a detach",
 )
-def no_cotangent_between_steps(layer: Workshop) -> None:
+def no_cotangent_between_steps(layer: ReplaceableLayer) -> None:
     """No step hands a cotangent on the hidden state to the step before it."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -102,12 +105,14 @@ def no_cotangent_between_steps(layer: Workshop) -> None:
 
 @mutant(
     "G07",
+    statement="The backward pass multiplies the gradient of the input gate by i instead of by "
+    "the candidate g.",
     cells=("lstm",),
     models="wvabrinskas/Neuron#181",
     killed_by=("gradient",),
     fix="use g, not i, where g belongs: di = dc g, and dz_g = dc i (1 - g^2)",
 )
-def input_gate_times_itself(layer: Workshop) -> None:
+def input_gate_times_itself(layer: ReplaceableLayer) -> None:
     """The cotangent of i is multiplied by i where g belongs."""
     right = layer.step_vjp
     layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
@@ -117,12 +122,14 @@ def input_gate_times_itself(layer: Workshop) -> None:
 
 @mutant(
     "G07b",
+    statement="The backward pass takes the slope of tanh at an output that has already been "
+    "through tanh.",
     cells=("rnn", "lstm"),
     models="wvabrinskas/Neuron#181",
     killed_by=("gradient",),
     fix="apply tanh once in its slope: 1 - h^2 in a tanh RNN, 1 - tanh(c)^2 in an LSTM",
 )
-def slope_of_tanh_taken_twice(layer: Workshop) -> None:
+def slope_of_tanh_taken_twice(layer: ReplaceableLayer) -> None:
     """The slope of tanh is taken of a value that is activated already."""
     right = layer.step_vjp
     layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
@@ -132,12 +139,14 @@ def slope_of_tanh_taken_twice(layer: Workshop) -> None:
 
 @mutant(
     "G08",
+    statement="The gradient of U is computed with the new hidden state instead of the previous "
+    "one.",
     cells=("rnn", "lstm"),
     models="wvabrinskas/Neuron#181",
     killed_by=("gradient",),
     fix="use the old state in the gradient of U: dU = sum of h_{t-1}^T dz_t, not of h_t^T dz_t",
 )
-def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
+def gradient_of_u_with_the_new_state(layer: ReplaceableLayer) -> None:
     """The gradient of U takes h_t in the place of h_{t-1}."""
     right = layer.step_vjp
 
@@ -153,13 +162,15 @@ def gradient_of_u_with_the_new_state(layer: Workshop) -> None:
 
 @mutant(
     "G09",
+    statement="The biases of the input and output gates receive the gradient of the forget "
+    "gate's bias.",
     cells=("lstm",),
     models="hanbt/learn_dl#53",
     killed_by=("gradient",),
     fix="give every gate its own bias gradient: db_i = sum of dz_i, db_o = sum of dz_o, not "
     "of dz_f",
 )
-def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
+def bias_gradients_all_of_the_forget_gate(layer: ReplaceableLayer) -> None:
     """The gradients of b_i and b_o are that of b_f."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -170,13 +181,15 @@ def bias_gradients_all_of_the_forget_gate(layer: Workshop) -> None:
 
 @mutant(
     "G14",
+    statement="The backward pass destroys the saved gates, so a second backward pass through the "
+    "same run is wrong.",
     cells=("lstm", "gru"),
     models="pytorch/pytorch#1532",
     killed_by=("backward-twice",),
     fix="leave the saved gates as they are on the way back: write gradients into arrays of "
     "their own",
 )
-def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
+def saved_gates_destroyed_on_the_way_back(layer: ReplaceableLayer) -> None:
     """The way back writes over the gates it saved; a second one through the same run is wrong."""
     right = layer.step_vjp
 
@@ -193,13 +206,15 @@ def saved_gates_destroyed_on_the_way_back(layer: Workshop) -> None:
 
 @mutant(
     "G15",
+    statement="The gradient of the peepholes counts the first row only instead of the sum over "
+    "the batch.",
     cells=("lstm-peephole", "lstm-peephole-old", "lstm-phased"),
     models="tensorflow/tensorflow#34171",
     killed_by=("gradient",),
     fix="sum the peepholes' gradients over the batch (dp_i = sum over rows of dz_i c), not "
     "row 0 alone",
 )
-def peephole_gradient_of_one_row(layer: Workshop) -> None:
+def peephole_gradient_of_one_row(layer: ReplaceableLayer) -> None:
     """The gradient of the peepholes is that of row 0, not the sum over the batch."""
     right = layer.step_vjp
 
@@ -219,11 +234,12 @@ def peephole_gradient_of_one_row(layer: Workshop) -> None:
 
 @mutant(
     "G18",
+    statement="The gradient of U leaves out the first step, as if the initial state were 0.",
     cells=RECURRENT,
     killed_by=("gradient",),
     fix="count the first step in dU, too: its h_{t-1} is the initial state, which need not be 0",
 )
-def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
+def gradient_of_u_without_the_first_step(layer: ReplaceableLayer) -> None:
     """The first step adds nothing to the gradient of U, as if the initial state were 0."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -234,11 +250,13 @@ def gradient_of_u_without_the_first_step(layer: Workshop) -> None:
 
 @mutant(
     "G20",
+    statement="The backward pass clips gradients between steps to the range from −1 to 1, "
+    "although nobody asked for it.",
     cells=PLAIN,
     killed_by=("vjp-linearity", "gradient"),
     fix="remove the clipping of gradients between steps; leave it to the optimiser",
 )
-def gradients_clipped(layer: Workshop) -> None:
+def gradients_clipped(layer: ReplaceableLayer) -> None:
     """Cotangents between steps are clipped to [-1, 1] without anybody having asked."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -252,35 +270,39 @@ def gradients_clipped(layer: Workshop) -> None:
 
 @mutant(
     "G01",
+    statement="The backward pass ignores the gradient that arrives at the final cell state.",
     cells=("lstm", "lstm-peephole"),
     models="deeplearning4j/deeplearning4j#8838",
     killed_by=("cotangents", "gradient"),
     fix="add the cotangent on the final c to dc at each row's last step",
 )
-def cotangent_on_the_final_cell_state_dropped(layer: Workshop) -> None:
+def cotangent_on_the_final_cell_state_dropped(layer: ReplaceableLayer) -> None:
     """The cotangent on the final cell state is not read."""
     layer.read_cotangents = lambda given: (given[0], (given[1][0], None))
 
 
 @mutant(
     "G02",
+    statement="The backward pass ignores the gradient that arrives at the final hidden state.",
     cells=RECURRENT,
     models="chainer/chainer#2505",
     killed_by=("cotangents", "gradient"),
     fix="add the cotangent on the final h to dh at each row's last step",
 )
-def cotangent_on_the_final_hidden_state_dropped(layer: Workshop) -> None:
+def cotangent_on_the_final_hidden_state_dropped(layer: ReplaceableLayer) -> None:
     """The cotangent on the final hidden state is not read."""
     layer.read_cotangents = lambda given: (given[0], (None, *given[1][1:]))
 
 
 @mutant(
     "G02b",
+    statement="The backward pass ignores gradients at the final states when no gradient arrives "
+    "at the outputs.",
     cells=PLAIN,
     killed_by=("cotangents",),
     fix="take a missing cotangent on y as zeros, and read those on the final states all the same",
 )
-def final_states_count_only_beside_outputs(layer: Workshop) -> None:
+def final_states_count_only_beside_outputs(layer: ReplaceableLayer) -> None:
     """Where nothing depends on y, the cotangents on the final states are not read either."""
     layer.read_cotangents = lambda given: (
         given if given[0] is not None else (None, tuple(None for _ in given[1]))
@@ -289,13 +311,14 @@ def final_states_count_only_beside_outputs(layer: Workshop) -> None:
 
 @mutant(
     "G10",
+    statement="The biases of all layers above the lowest have a gradient of 0.",
     cells=PLAIN,
     models="apache/mxnet#17872",
     killed_by=("gradient",),
     needs=("layers",),
     fix="compute the bias gradients of every layer, not of the lowest alone",
 )
-def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
+def bias_gradient_of_the_lowest_level_only(layer: ReplaceableLayer) -> None:
     """The biases of upper levels have gradient 0."""
     right = layer.give_gradients
 
@@ -311,11 +334,12 @@ def bias_gradient_of_the_lowest_level_only(layer: Workshop) -> None:
 
 @mutant(
     "G11",
+    statement="The gradients of the biases are averaged over the batch instead of summed.",
     cells=PLAIN,
     killed_by=("gradient",),
     fix="sum the gradients of biases over the batch; do not take the mean (no division by B)",
 )
-def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
+def bias_gradient_averaged_over_the_batch(layer: ReplaceableLayer) -> None:
     """The gradients of biases are divided by B."""
     right = layer.give_gradients
 
@@ -329,12 +353,14 @@ def bias_gradient_averaged_over_the_batch(layer: Workshop) -> None:
 
 @mutant(
     "G12",
+    statement="The backward pass writes the gradient of x over the caller's gradient of the "
+    "outputs.",
     cells=PLAIN,
     models="apache/mxnet#18203",
     killed_by=("purity",),
     fix="write the gradient of x into an array of its own, not into the cotangent on y",
 )
-def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
+def gradient_of_x_over_the_cotangent(layer: ReplaceableLayer) -> None:
     """The gradient of x is written into the caller's cotangent on y, as far as it fits."""
     right = layer.give_gradients
 
@@ -349,12 +375,14 @@ def gradient_of_x_over_the_cotangent(layer: Workshop) -> None:
 
 @mutant(
     "G13",
+    statement="The backward pass reads the gradient of the outputs as if it were contiguous, "
+    "whatever its strides.",
     cells=PLAIN,
     models="pytorch/pytorch#619",
     killed_by=("strided",),
     fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
 )
-def cotangent_read_without_its_strides(layer: Workshop) -> None:
+def cotangent_read_without_its_strides(layer: ReplaceableLayer) -> None:
     """The cotangent on y is read as if it were contiguous, whatever its strides."""
     right = layer.read_cotangents
 
@@ -387,13 +415,14 @@ def _address(a: Array) -> int:
 
 @mutant(
     "G16",
+    statement="The gradients of the initial states are 0.",
     cells=RECURRENT,
     models="fla-org/flash-linear-attention#1140",
     killed_by=("carry-gradient", "gradient"),
     fix="return what the first step passes back (dh, and dc if there is one) as the initial "
     "states' gradients",
 )
-def gradients_of_initial_states_dropped(layer: Workshop) -> None:
+def gradients_of_initial_states_dropped(layer: ReplaceableLayer) -> None:
     """The gradients of the initial states are 0."""
     right = layer.give_gradients
     layer.give_gradients = lambda pulled, given: right(
@@ -403,12 +432,13 @@ def gradients_of_initial_states_dropped(layer: Workshop) -> None:
 
 @mutant(
     "G19",
+    statement="A thousandth of each step's gradient of x leaks into the gradient of the next step.",
     cells=PLAIN,
     killed_by=("gradient",),
     fix="compute dx_t from step t alone, dx_t = dz_t W^T; look for a buffer that keeps step t "
     "- 1's",
 )
-def gradient_of_x_leaks_forward(layer: Workshop) -> None:
+def gradient_of_x_leaks_forward(layer: ReplaceableLayer) -> None:
     """A thousandth of every step's gradient of x is added to the next step's."""
     right = layer.give_gradients
 
@@ -424,12 +454,13 @@ def gradient_of_x_leaks_forward(layer: Workshop) -> None:
 
 @mutant(
     "J01",
+    statement="Forward-mode differentiation ignores the tangents of the initial states.",
     cells=PLAIN,
     killed_by=("jvp",),
     needs=("jvp",),
     fix="start from the tangents of the initial states, not from zeros, in forward mode",
 )
-def tangent_of_the_state_dropped(layer: Workshop) -> None:
+def tangent_of_the_state_dropped(layer: ReplaceableLayer) -> None:
     """The tangents of the initial states are not read."""
 
     def read(tangents: Inputs) -> Inputs:
@@ -441,12 +472,13 @@ def tangent_of_the_state_dropped(layer: Workshop) -> None:
 
 @mutant(
     "J02",
+    statement="Forward-mode differentiation ignores the tangents of the biases.",
     cells=PLAIN,
     killed_by=("jvp",),
     needs=("jvp",),
     fix="add the tangents of the biases in forward mode: d(x W + b) = dx W + x dW + db",
 )
-def tangent_of_the_biases_dropped(layer: Workshop) -> None:
+def tangent_of_the_biases_dropped(layer: ReplaceableLayer) -> None:
     """The tangents of the biases are not read."""
     layer.read_tangents = lambda tangents: replace(
         tangents,

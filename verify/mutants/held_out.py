@@ -1,8 +1,8 @@
 """Wrong layers that the catalogue does not have, to see whether the diagnosis says so.
 
-Each is a function that changes a ``Workshop``, as mutants are. None is a mutant, nor two together,
-nor another order of gates, nor an array that is not read: a diagnosis that names one of those is
-a wrong story. Here are equations and parameters; ``unknown_mistakes_around`` has the rest.
+Each is a function that changes a ``ReplaceableLayer``, as mutants are. None is a mutant, nor two
+together, nor another order of gates, nor an array that is not read: a diagnosis that names one of
+those is a wrong story.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from . import Change, Mutant
 from .gradient import after_step_vjp
 from .parts import Gate, changed, gate, gru_step, pre_activation, reads, with_gates
+from .replaceable_layer import At, ReplaceableLayer
 from .state import given_states
-from .workshop import At, Workshop
 
 Function = Callable[[Array], Array]
 
@@ -47,7 +47,7 @@ def affine(p: Parameters, letter: str, x: Array, h: Array) -> Array:
     return x @ W + h @ U + b
 
 
-def rnn(layer: Workshop, squash: Function, finish: Callable[[Array, Array], Array]) -> None:
+def rnn(layer: ReplaceableLayer, squash: Function, finish: Callable[[Array, Array], Array]) -> None:
     """Let an RNN squash otherwise, and make its state of what was squashed and the old one."""
     layer.step = lambda at, p, x, s: (finish(squash(affine(p, "a", x, s[0])), s[0]),)
 
@@ -58,7 +58,7 @@ def new_alone(new: Array, old: Array) -> Array:
 
 
 def lstm(
-    layer: Workshop,
+    layer: ReplaceableLayer,
     *,
     gate: Gate = gate,
     squash: Function = tanh,
@@ -82,61 +82,61 @@ def softly(s: Array) -> Array:
 
 
 @mistake("rnn")
-def softsign(layer: Workshop) -> None:
+def softsign(layer: ReplaceableLayer) -> None:
     """The activation is softsign, s / (1 + |s|), not tanh."""
     rnn(layer, softly, new_alone)
 
 
 @mistake("rnn")
-def scaled_tanh(layer: Workshop) -> None:
+def scaled_tanh(layer: ReplaceableLayer) -> None:
     """The state is 1.7159 tanh(2 s / 3)."""
     rnn(layer, lambda s: 1.7159 * tanh(s * (2 / 3)), new_alone)
 
 
 @mistake("rnn")
-def rational_tanh(layer: Workshop) -> None:
+def rational_tanh(layer: ReplaceableLayer) -> None:
     """The tanh is its rational approximation s (27 + s^2) / (27 + 9 s^2)."""
     rnn(layer, lambda s: s * (27 + s * s) / (27 + 9 * s * s), new_alone)
 
 
 @mistake("lstm")
-def hard_tanh(layer: Workshop) -> None:
+def hard_tanh(layer: ReplaceableLayer) -> None:
     """The candidate is clip(s, -1, 1)."""
     lstm(layer, squash=lambda s: -minimum(-minimum(s, 1 + 0 * s), 1 + 0 * s))
 
 
 @mistake("lstm")
-def flatter_sigmoid(layer: Workshop) -> None:
+def flatter_sigmoid(layer: ReplaceableLayer) -> None:
     """Gates are sigmoid(0.9 s)."""
     lstm(layer, gate=lambda p, k, x, h, c: sigmoid(0.9 * pre_activation(p, k, x, h, c)))
 
 
 @mistake("lstm-peephole")
-def sigmoid_of_softsign(layer: Workshop) -> None:
+def sigmoid_of_softsign(layer: ReplaceableLayer) -> None:
     """Gates are (1 + softsign(s)) / 2."""
     lstm(layer, gate=lambda p, k, x, h, c: 0.5 + 0.5 * softly(pre_activation(p, k, x, h, c)))
 
 
 @mistake("lstm")
-def decaying_cell_state(layer: Workshop) -> None:
+def decaying_cell_state(layer: ReplaceableLayer) -> None:
     """The cell state decays: c' = f c + i g - 0.01 c."""
     lstm(layer, blend=lambda f, c, i, g: f * c + i * g - 0.01 * c)
 
 
 @mistake("lstm")
-def no_tanh_at_the_output(layer: Workshop) -> None:
+def no_tanh_at_the_output(layer: ReplaceableLayer) -> None:
     """The output is h = o c, without tanh."""
     lstm(layer, show=lambda o, c: o * c)
 
 
 @mistake("lstm-peephole")
-def tanh_around_the_output(layer: Workshop) -> None:
+def tanh_around_the_output(layer: ReplaceableLayer) -> None:
     """The output is h = tanh(o c), not o tanh(c)."""
     lstm(layer, show=lambda o, c: tanh(o * c))
 
 
 @mistake("lstm")
-def forget_gate_reads_the_state_before_last(layer: Workshop) -> None:
+def forget_gate_reads_the_state_before_last(layer: ReplaceableLayer) -> None:
     """The forget gate reads h of two steps ago."""
     before: dict[tuple[int, int], Array] = {}
 
@@ -152,25 +152,25 @@ def forget_gate_reads_the_state_before_last(layer: Workshop) -> None:
 
 
 @mistake("lstm-peephole")
-def peepholes_see_a_squashed_state(layer: Workshop) -> None:
+def peepholes_see_a_squashed_state(layer: ReplaceableLayer) -> None:
     """Peepholes read tanh(c)."""
     lstm(layer, gate=lambda p, k, x, h, c: gate(p, k, x, h, tanh(c)))
 
 
 @mistake("lstm")
-def half_a_forget_bias(layer: Workshop) -> None:
+def half_a_forget_bias(layer: ReplaceableLayer) -> None:
     """1/2 is added to the bias of the forget gate."""
     reads(layer, lambda p: with_gates(p, b_f=p.b_f + 0.5))
 
 
 @mistake("rnn")
-def leaky_state(layer: Workshop) -> None:
+def leaky_state(layer: ReplaceableLayer) -> None:
     """The state leaks: h' = 0.9 tanh(s) + 0.1 h."""
     rnn(layer, tanh, lambda new, old: 0.9 * new + 0.1 * old)
 
 
 @mistake("gru")
-def squared_update_gate(layer: Workshop) -> None:
+def squared_update_gate(layer: ReplaceableLayer) -> None:
     """The update gate is squared before it is used."""
 
     def squared(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -181,7 +181,7 @@ def squared_update_gate(layer: Workshop) -> None:
 
 
 @mistake("gru")
-def reset_of_everything(layer: Workshop) -> None:
+def reset_of_everything(layer: ReplaceableLayer) -> None:
     """The reset gate multiplies the candidate's input as well: n = tanh(r (x W + h U + b))."""
     layer.step = lambda at, p, x, s: gru_step(
         "gru", p, x, s, candidate=lambda p, x, h, r: tanh(r * (affine(p, "n", x, h) + p.b_hn))
@@ -189,13 +189,13 @@ def reset_of_everything(layer: Workshop) -> None:
 
 
 @mistake("gru-takes-new")
-def reset_gate_of_the_other_polarity(layer: Workshop) -> None:
+def reset_gate_of_the_other_polarity(layer: ReplaceableLayer) -> None:
     """1 - r stands for r."""
     reads(layer, lambda p: with_gates(p, W_r=-p.W_r, U_r=-p.U_r, b_r=-p.b_r))
 
 
 @mistake("gru-keeps-old")
-def update_gate_reads_the_reset_state(layer: Workshop) -> None:
+def update_gate_reads_the_reset_state(layer: ReplaceableLayer) -> None:
     """The update gate reads r h, not h."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -207,7 +207,7 @@ def update_gate_reads_the_reset_state(layer: Workshop) -> None:
 
 
 @mistake("gru-takes-new")
-def update_gate_of_the_mean_unit(layer: Workshop) -> None:
+def update_gate_of_the_mean_unit(layer: ReplaceableLayer) -> None:
     """All units share one update gate, the mean over them."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -220,13 +220,13 @@ def update_gate_of_the_mean_unit(layer: Workshop) -> None:
 
 
 @mistake("lstm")
-def input_weights_scaled(layer: Workshop) -> None:
+def input_weights_scaled(layer: ReplaceableLayer) -> None:
     """W is divided by the square root of H."""
     reads(layer, lambda p: changed(p, W=p.W * layer.case.H**-0.5))
 
 
 @mistake("rnn")
-def recurrent_weights_symmetrised(layer: Workshop) -> None:
+def recurrent_weights_symmetrised(layer: ReplaceableLayer) -> None:
     """U is replaced by the mean of U and its transpose."""
     reads(layer, lambda p: changed(p, U=0.5 * p.U + 0.5 * transposed(p.U)))
 
@@ -237,32 +237,32 @@ def transposed(U: Array) -> Array:
 
 
 @mistake("gru")
-def diagonal_zeroed(layer: Workshop) -> None:
+def diagonal_zeroed(layer: ReplaceableLayer) -> None:
     """No unit reads its own old state through U: its diagonal counts as 0."""
     reads(layer, lambda p: changed(p, U=p.U * (1 - np.eye(layer.case.H, dtype=p.U.dtype))))
 
 
 @mistake("rnn")
-def bias_times_step(layer: Workshop) -> None:
+def bias_times_step(layer: ReplaceableLayer) -> None:
     """At step t the bias is added t + 1 times."""
     right = layer.step
     layer.step = lambda at, p, x, s: right(at, changed(p, b=p.b * (at.t + 1)), x, s)
 
 
 @mistake("gru-keeps-old")
-def candidate_weights_transposed(layer: Workshop) -> None:
+def candidate_weights_transposed(layer: ReplaceableLayer) -> None:
     """U of the candidate alone is transposed."""
     reads(layer, lambda p: with_gates(p, U_n=rearranged(p.U_n, np.transpose)))
 
 
 @mistake("lstm")
-def weights_rounded(layer: Workshop) -> None:
+def weights_rounded(layer: ReplaceableLayer) -> None:
     """W is rounded to multiples of 1/64."""
     reads(layer, lambda p: changed(p, W=instead(p.W, np.round(plain(p.W) * 64) / 64)))
 
 
 @mistake("lstm-peephole")
-def peepholes_of_the_next_unit(layer: Workshop) -> None:
+def peepholes_of_the_next_unit(layer: ReplaceableLayer) -> None:
     """Every unit uses the peepholes of the unit before it."""
     reads(layer, lambda p: changed(p, p=rearranged(p.p, lambda a: np.roll(a, 1, axis=-1))))
 
@@ -271,37 +271,37 @@ def peepholes_of_the_next_unit(layer: Workshop) -> None:
 
 
 @mistake("rnn")
-def every_third_step_skipped(layer: Workshop) -> None:
+def every_third_step_skipped(layer: ReplaceableLayer) -> None:
     """Every third step leaves the state as it is."""
     right = layer.step
     layer.step = lambda at, p, x, s: s if at.t % 3 == 2 else right(at, p, x, s)
 
 
 @mistake("lstm", needs=("lengths",))
-def rows_end_two_steps_early(layer: Workshop) -> None:
+def rows_end_two_steps_early(layer: ReplaceableLayer) -> None:
     """Every row ends two steps before its length."""
     layer.read_lengths = lambda lengths: None if lengths is None else np.maximum(lengths - 2, 0)
 
 
 @mistake("gru")
-def mean_over_neighbours(layer: Workshop) -> None:
+def mean_over_neighbours(layer: ReplaceableLayer) -> None:
     """Every step reads the mean of its input and the one before."""
     _reading(layer, lambda x: np.concatenate([x[:1], 0.5 * x[1:] + 0.5 * x[:-1]]))
 
 
 @mistake("lstm-peephole")
-def inputs_one_step_late(layer: Workshop) -> None:
+def inputs_one_step_late(layer: ReplaceableLayer) -> None:
     """Every step reads the input of the step before it, the first one zeros."""
     _reading(layer, lambda x: np.concatenate([0 * x[:1], x[:-1]]))
 
 
-def _reading(layer: Workshop, function: Callable[[Array], Array]) -> None:
+def _reading(layer: ReplaceableLayer, function: Callable[[Array], Array]) -> None:
     right = layer.unroll
     layer.unroll = lambda at, p, x: right(at, p, function(x) if len(x) else x)
 
 
 @mistake("rnn")
-def first_step_twice(layer: Workshop) -> None:
+def first_step_twice(layer: ReplaceableLayer) -> None:
     """The first step is made twice."""
     right = layer.step
 
@@ -312,14 +312,14 @@ def first_step_twice(layer: Workshop) -> None:
 
 
 @mistake("gru-takes-new")
-def outputs_averaged_in_time(layer: Workshop) -> None:
+def outputs_averaged_in_time(layer: ReplaceableLayer) -> None:
     """An output is the mean of the new state and the old one."""
     right = layer.show
     layer.show = lambda at, new, old: right(at, (0.5 * new[0] + 0.5 * old[0], *new[1:]), old)
 
 
 @mistake("gru-keeps-old", needs=("layers",))
-def upper_levels_run_backwards(layer: Workshop) -> None:
+def upper_levels_run_backwards(layer: ReplaceableLayer) -> None:
     """Every other level reads its input last step first."""
     right = layer.unroll
 
@@ -333,26 +333,26 @@ def upper_levels_run_backwards(layer: Workshop) -> None:
 
 
 @mistake("rnn")
-def half_the_initial_state(layer: Workshop) -> None:
+def half_the_initial_state(layer: ReplaceableLayer) -> None:
     """The initial state is read times 1/2."""
     given_states(layer, lambda state: tuple(0.5 * s for s in state))
 
 
 @mistake("lstm")
-def initial_states_exchanged(layer: Workshop) -> None:
+def initial_states_exchanged(layer: ReplaceableLayer) -> None:
     """The initial h is read as c, and c as h; final states come as they should."""
     given_states(layer, lambda state: state[::-1])
 
 
 @mistake("gru-keeps-old")
-def default_state_of_tenths(layer: Workshop) -> None:
+def default_state_of_tenths(layer: ReplaceableLayer) -> None:
     """Without an initial state, every unit starts at 0.1."""
     right = layer.read_state
     layer.read_state = lambda state, x: tuple(s + 0.1 * (state is None) for s in right(state, x))
 
 
 @mistake("gru")
-def final_state_averaged(layer: Workshop) -> None:
+def final_state_averaged(layer: ReplaceableLayer) -> None:
     """The final state is the mean over rows' own and the initial one."""
     write = layer.write
 
@@ -366,7 +366,7 @@ def final_state_averaged(layer: Workshop) -> None:
 
 
 @mistake("lstm")
-def flat_slope_of_the_sigmoid(layer: Workshop) -> None:
+def flat_slope_of_the_sigmoid(layer: ReplaceableLayer) -> None:
     """The slope of the sigmoid counts as 1/4 on the way back."""
 
     def flat(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -376,13 +376,13 @@ def flat_slope_of_the_sigmoid(layer: Workshop) -> None:
     lstm(layer, gate=flat)
 
 
-def _after(layer: Workshop, spoil: Callable[[Pulled], Pulled]) -> None:
+def _after(layer: ReplaceableLayer, spoil: Callable[[Pulled], Pulled]) -> None:
     right = layer.give_gradients
     layer.give_gradients = lambda pulled, given: right(spoil(pulled), given)
 
 
 @mistake("gru")
-def recurrent_gradient_times_steps(layer: Workshop) -> None:
+def recurrent_gradient_times_steps(layer: ReplaceableLayer) -> None:
     """The gradient of U is multiplied by the number of steps."""
 
     def spoil(pulled: Pulled) -> Pulled:
@@ -394,26 +394,26 @@ def recurrent_gradient_times_steps(layer: Workshop) -> None:
 
 
 @mistake("rnn")
-def last_input_gradient_doubled(layer: Workshop) -> None:
+def last_input_gradient_doubled(layer: ReplaceableLayer) -> None:
     """The gradient of the last step's x is twice what it should be."""
     _after(layer, lambda p: replace(p, x=np.concatenate([p.x[:-1], 2 * p.x[-1:]])))
 
 
 @mistake("lstm")
-def cotangents_damped(layer: Workshop) -> None:
+def cotangents_damped(layer: ReplaceableLayer) -> None:
     """The cotangents of the states are multiplied by 0.99 at every step back."""
     after_step_vjp(layer, lambda at, dp, dx, d: (dp, dx, tuple(0.99 * s for s in d)))
 
 
 @mistake("gru-takes-new")
-def no_gradient_of_the_candidates_bias(layer: Workshop) -> None:
+def no_gradient_of_the_candidates_bias(layer: ReplaceableLayer) -> None:
     """The gradient of the candidate's bias is 0."""
     kept = np.array([1.0, 1.0, 0.0])[:, None]
     after_step_vjp(layer, lambda at, dp, dx, d: (changed(dp, b=dp.b * kept), dx, d))
 
 
 @mistake("gru-keeps-old")
-def last_row_not_summed(layer: Workshop) -> None:
+def last_row_not_summed(layer: ReplaceableLayer) -> None:
     """The gradient of W leaves out the last row of the batch, where there are more."""
     right = layer.step_vjp
 
@@ -431,7 +431,7 @@ def last_row_not_summed(layer: Workshop) -> None:
 
 
 @mistake("gru")
-def no_gradient_through_the_reset_gate(layer: Workshop) -> None:
+def no_gradient_through_the_reset_gate(layer: ReplaceableLayer) -> None:
     """No cotangent passes through the reset gate."""
 
     def closed(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -442,20 +442,20 @@ def no_gradient_through_the_reset_gate(layer: Workshop) -> None:
 
 
 @mistake("lstm-peephole")
-def peephole_gradients_of_the_first_step(layer: Workshop) -> None:
+def peephole_gradients_of_the_first_step(layer: ReplaceableLayer) -> None:
     """The gradients of the peepholes count the first step alone."""
     after_step_vjp(layer, lambda at, dp, dx, d: (changed(dp, p=dp.p * (at.t == 0)), dx, d))
 
 
 @mistake("rnn", needs=("layers", "dropout"))
-def dropout_of_the_input(layer: Workshop) -> None:
+def dropout_of_the_input(layer: ReplaceableLayer) -> None:
     """In training, the input of the lowest level is dropped like that of the others."""
     right = layer.run
     layer.run = lambda inputs: right(replace(inputs, x=layer.drop(inputs.x)))
 
 
 @mistake("gru", needs=("layers", "dropout"))
-def kept_scaled_twice(layer: Workshop) -> None:
+def kept_scaled_twice(layer: ReplaceableLayer) -> None:
     """What is kept in training is divided by (1 - p)^2."""
     right = layer.mask
 
@@ -467,7 +467,7 @@ def kept_scaled_twice(layer: Workshop) -> None:
 
 
 @mistake("lstm")
-def larger_weights_in_training(layer: Workshop) -> None:
+def larger_weights_in_training(layer: ReplaceableLayer) -> None:
     """In training, W is one hundredth larger."""
     right = layer.step
 
@@ -478,7 +478,7 @@ def larger_weights_in_training(layer: Workshop) -> None:
 
 
 @mistake("lstm")
-def weights_one_call_late(layer: Workshop) -> None:
+def weights_one_call_late(layer: ReplaceableLayer) -> None:
     """Every call uses the weights of the call before it."""
     right = layer.read_parameters
     last: dict[str, Array] = {}
@@ -492,7 +492,7 @@ def weights_one_call_late(layer: Workshop) -> None:
 
 
 @mistake("rnn")
-def bias_grows_with_calls(layer: Workshop) -> None:
+def bias_grows_with_calls(layer: ReplaceableLayer) -> None:
     """The bias is one thousandth larger at every call."""
     right = layer.run
     calls: list[None] = []
@@ -507,7 +507,7 @@ def bias_grows_with_calls(layer: Workshop) -> None:
 
 
 @mistake("gru")
-def gradients_add_up(layer: Workshop) -> None:
+def gradients_add_up(layer: ReplaceableLayer) -> None:
     """The gradients of parameters are added to those of the pull before, which stay."""
     right = layer.give_gradients
     sums: dict[str, Array] = {}

@@ -14,7 +14,7 @@ from ..numbers.tape import instead, plain, rearranged
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import GRU, LSTM, PLAIN, changed, reads, with_gates
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
 SQUARE = ("rnn", "lstm", "lstm-peephole", *GRU)
 
@@ -27,38 +27,42 @@ def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")
 
 @mutant(
     "L01",
+    statement="The input and forget gates are exchanged in W, U and b.",
     cells=LSTM,
     models="NX-AI/xlstm#98",
     killed_by=("gate-limits", "forward"),
     fix="exchange the blocks of i and f: the order is i, f, g, o",
     same_as="order figo",
 )
-def input_and_forget_gate_swapped(layer: Workshop) -> None:
+def input_and_forget_gate_swapped(layer: ReplaceableLayer) -> None:
     """The blocks of i and f are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "figo"))
 
 
 @mutant(
     "L02",
+    statement="The candidate and the output gate are exchanged in W, U and b.",
     cells=LSTM,
     models="apple/coremltools#93",
     killed_by=("forward",),
     fix="exchange the blocks of g and o: the order is i, f, g, o",
     same_as="order ifog",
 )
-def candidate_and_output_gate_swapped(layer: Workshop) -> None:
+def candidate_and_output_gate_swapped(layer: ReplaceableLayer) -> None:
     """The blocks of g and o are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "ifog"))
 
 
 @mutant(
     "L03",
+    statement="The gates are read in the order i, g, f, o of another library, and 1 is added to "
+    "the forget gate's bias.",
     cells=("lstm",),
     models="tensorflow/tensorflow#29622",
     killed_by=("forward",),
     fix="read the blocks in the order i, f, g, o, not i, g, f, o, and do not add 1 to b_f",
 )
-def order_and_forget_bias_of_another_library(layer: Workshop) -> None:
+def order_and_forget_bias_of_another_library(layer: ReplaceableLayer) -> None:
     """Blocks are read in the order i, g, f, o, and 1 is added to the bias of f."""
 
     def read(p: Parameters) -> Parameters:
@@ -70,12 +74,14 @@ def order_and_forget_bias_of_another_library(layer: Workshop) -> None:
 
 @mutant(
     "L04",
+    statement="W is read with its first two gates exchanged, while U and b are read in the right "
+    "order.",
     cells=("lstm", "gru"),
     models="magenta/magenta#1015",
     killed_by=("forward",),
     fix="read W in the order of gates that U and b have: i, f, g, o (r, z, n in a GRU)",
 )
-def only_the_input_weights_reordered(layer: Workshop) -> None:
+def only_the_input_weights_reordered(layer: ReplaceableLayer) -> None:
     """W is read in another order of gates than U and b."""
     letters = "".join(layer.cell.gates)
     reads(layer, lambda p: reordered(p, letters[1] + letters[0] + letters[2:], ["W"]))
@@ -83,12 +89,13 @@ def only_the_input_weights_reordered(layer: Workshop) -> None:
 
 @mutant(
     "L05",
+    statement="The recurrent weights U are transposed, gate by gate.",
     cells=SQUARE,
     models="keras-team/keras#8720",
     killed_by=("forward", "gradient"),
     fix="transpose U, gate by gate: the product is h @ U, or h @ weight_hh.T in PyTorch's layout",
 )
-def recurrent_weights_transposed(layer: Workshop) -> None:
+def recurrent_weights_transposed(layer: ReplaceableLayer) -> None:
     """U is transposed, gate by gate."""
     reads(layer, lambda p: changed(p, U=rearranged(p.U, lambda U: U.swapaxes(1, 2))))
 
@@ -105,13 +112,14 @@ def packed(array: Array, gates: int, read: Callable[[Array], Array]) -> Array:
 
 @mutant(
     "L06",
+    statement="The packed weights are read unit by unit instead of gate by gate.",
     cells=("lstm", "gru"),
     models="huggingface/candle#2351",
     killed_by=("unit-permutation", "forward"),
     fix="read the packed axis gate after gate: unit j of gate k stands at k H + j, not at j G "
     "+ k (G gates)",
 )
-def gates_interleaved(layer: Workshop) -> None:
+def gates_interleaved(layer: ReplaceableLayer) -> None:
     """Packed columns are read as gate after gate in each unit, not unit after unit in each gate."""
     gates = len(layer.cell.gates)
 
@@ -123,12 +131,13 @@ def gates_interleaved(layer: Workshop) -> None:
 
 @mutant(
     "L07",
+    statement="W is stored by columns but read by rows, without being transposed.",
     cells=PLAIN,
     models="tracel-ai/burn#5383",
     killed_by=("unit-permutation", "forward"),
     fix="transpose W where it is read in the wrong storage order: use .T, not reshape",
 )
-def stored_by_columns_read_by_rows(layer: Workshop) -> None:
+def stored_by_columns_read_by_rows(layer: ReplaceableLayer) -> None:
     """Every W is stored by columns and read by rows, without transposition."""
 
     def by_rows(W: Array) -> Array:
@@ -139,11 +148,12 @@ def stored_by_columns_read_by_rows(layer: Workshop) -> None:
 
 @mutant(
     "L08",
+    statement="Each gate's slice of the packed weights starts one column too late.",
     cells=("lstm", "gru"),
     killed_by=("unit-permutation", "forward"),
     fix="begin the slice of gate k at k H, not at k H + 1: packed[k * H : (k + 1) * H]",
 )
-def gates_sliced_off_by_one(layer: Workshop) -> None:
+def gates_sliced_off_by_one(layer: ReplaceableLayer) -> None:
     """Every gate's slice of the packed columns begins one column late."""
     gates = len(layer.cell.gates)
 
@@ -156,6 +166,8 @@ def gates_sliced_off_by_one(layer: Workshop) -> None:
 
 @mutant(
     "L09",
+    statement="The flat buffer of all weights is read direction by direction instead of layer by "
+    "layer.",
     cells=PLAIN,
     models="pytorch/pytorch#22493",
     killed_by=("forward",),
@@ -163,7 +175,7 @@ def gates_sliced_off_by_one(layer: Workshop) -> None:
     fix="read the flat buffer layer by layer, both directions in each: pass = 2 * layer + "
     "direction",
 )
-def directions_outside_layers(layer: Workshop) -> None:
+def directions_outside_layers(layer: ReplaceableLayer) -> None:
     """The flat buffer of all weights is read direction by direction, not level by level."""
     right, case = layer.read_parameters, layer.case
     order = [
@@ -190,13 +202,14 @@ def directions_outside_layers(layer: Workshop) -> None:
 
 @mutant(
     "L10",
+    statement="The layer above receives zeros instead of the outputs of the backward direction.",
     cells=PLAIN,
     models="pytorch/pytorch#89357",
     killed_by=("forward",),
     needs=("layers", "bidirectional"),
     fix="feed the layer above the outputs of both directions: concatenate forward and backward",
 )
-def upper_layer_reads_one_direction(layer: Workshop) -> None:
+def upper_layer_reads_one_direction(layer: ReplaceableLayer) -> None:
     """The layer above sees zeros in the place of the backward outputs."""
     right = layer.drop
 
@@ -211,12 +224,14 @@ def upper_layer_reads_one_direction(layer: Workshop) -> None:
 
 @mutant(
     "L11",
+    statement="The weights of the first call are kept, so later changes of the weights have no "
+    "effect.",
     cells=PLAIN,
     models="apache/mxnet#16037",
     killed_by=("reweight",),
     fix="read the weights at every call: look for a packed or cached copy that is never renewed",
 )
-def weights_of_the_first_call(layer: Workshop) -> None:
+def weights_of_the_first_call(layer: ReplaceableLayer) -> None:
     """Weights are packed at the first call; later ones are not looked at."""
     right = layer.read_parameters
     first: dict[str, Array] = {}
@@ -231,6 +246,7 @@ def weights_of_the_first_call(layer: Workshop) -> None:
 
 @mutant(
     "L12",
+    statement="The first two gates are exchanged in the backward direction only.",
     cells=("lstm", "gru"),
     models="jax-ml/jax#36572",
     killed_by=("direction", "forward"),
@@ -238,7 +254,7 @@ def weights_of_the_first_call(layer: Workshop) -> None:
     fix="read the backward direction's gates in the forward one's order: i, f, g, o (r, z, n "
     "in a GRU)",
 )
-def backward_direction_has_another_order(layer: Workshop) -> None:
+def backward_direction_has_another_order(layer: ReplaceableLayer) -> None:
     """The first two gates are exchanged in the backward direction alone."""
     right, directions = layer.read_parameters, layer.case.directions
     letters = "".join(layer.cell.gates)
@@ -250,12 +266,13 @@ def backward_direction_has_another_order(layer: Workshop) -> None:
 
 @mutant(
     "L13",
+    statement="The reset and update gates are exchanged in W, U and b.",
     cells=GRU,
     killed_by=("gate-limits", "forward"),
     fix="exchange the blocks of r and z: the order is r, z, n",
     same_as="order zrn",
 )
-def reset_and_update_gate_swapped(layer: Workshop) -> None:
+def reset_and_update_gate_swapped(layer: ReplaceableLayer) -> None:
     """The blocks of r and z are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "zrn"))
 
@@ -268,12 +285,14 @@ def reset_and_update_gate_swapped(layer: Workshop) -> None:
 
 @mutant(
     "B01",
+    statement="Batch-first input is reshaped to time-first instead of being transposed, and so "
+    "are the outputs.",
     cells=PLAIN,
     killed_by=("batch-first",),
     needs=("batch_first",),
     fix="transpose batch-first input and outputs (exchange axes 0 and 1); do not reshape them",
 )
-def reshaped_instead_of_transposed(layer: Workshop) -> None:
+def reshaped_instead_of_transposed(layer: ReplaceableLayer) -> None:
     """Batch-first input is reshaped to (T, B, D), not transposed, and so are the outputs."""
     right = layer.run
 
@@ -299,13 +318,14 @@ def _reshaped_back(y: Array) -> Array:
 
 @mutant(
     "B02",
+    statement="The initial state is ignored when the input has no batch axis.",
     cells=PLAIN,
     killed_by=("unbatched",),
     needs=("unbatched",),
     fix="read the initial state without a batch axis, too: give it an axis of size 1, as x "
     "gets one",
 )
-def state_ignored_without_a_batch(layer: Workshop) -> None:
+def state_ignored_without_a_batch(layer: ReplaceableLayer) -> None:
     """Without a batch axis the initial state is not read."""
     right = layer.read_state
 

@@ -13,7 +13,7 @@ from ..subjects.protocol import Cotangents, Pulled
 from .catalogue import mutant
 from .gradient import after_step_vjp
 from .parts import PLAIN, changed, reads
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 TILE = 32
 WIDE = 64
@@ -22,12 +22,13 @@ LATE = 1000
 
 @mutant(
     "W01",
+    statement="The hidden state is reset to 0 at step 32.",
     cells=PLAIN,
     killed_by=("transition",),
     fix="carry h across step 32 as across any other: look for chunks of 32 steps that start "
     "from zeros",
 )
-def recurrence_restarts(layer: Workshop) -> None:
+def recurrence_restarts(layer: ReplaceableLayer) -> None:
     """At step 32 the hidden state is 0 again."""
     right = layer.step
 
@@ -39,11 +40,12 @@ def recurrence_restarts(layer: Workshop) -> None:
 
 @mutant(
     "W02",
+    statement="Units from number 64 on do not take part in the recurrence.",
     cells=PLAIN,
     killed_by=("wide",),
     fix="sum h U over all units: look for a tile or block size of 64 that cuts the state off",
 )
-def wide_states_cut_off(layer: Workshop) -> None:
+def wide_states_cut_off(layer: ReplaceableLayer) -> None:
     """Units from 64 on do not take part in the recurrence."""
 
     def cut(p: Parameters) -> Parameters:
@@ -55,12 +57,13 @@ def wide_states_cut_off(layer: Workshop) -> None:
 
 @mutant(
     "W03",
+    statement="No gradient passes a step whose number is a multiple of 32.",
     cells=PLAIN,
     killed_by=("gradient-window",),
     fix="carry dh (and dc) across multiples of 32 steps: look for a detach or chunks on the "
     "way back",
 )
-def backpropagation_truncated(layer: Workshop) -> None:
+def backpropagation_truncated(layer: ReplaceableLayer) -> None:
     """No cotangent passes a multiple of 32 steps."""
 
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
@@ -71,11 +74,12 @@ def backpropagation_truncated(layer: Workshop) -> None:
 
 @mutant(
     "W04",
+    statement="The bias is no longer added from step 1000 on.",
     cells=PLAIN,
     killed_by=("transition",),
     fix="add the bias at every step: look for a branch, counter or table that ends at step 1000",
 )
-def wrong_from_step_1000(layer: Workshop) -> None:
+def wrong_from_step_1000(layer: ReplaceableLayer) -> None:
     """From step 1000 on the bias is not added."""
     right = layer.step
     layer.step = lambda at, p, x, state: right(
@@ -85,12 +89,13 @@ def wrong_from_step_1000(layer: Workshop) -> None:
 
 @mutant(
     "W05",
+    statement="The gradient of U is 0 from unit 64 on.",
     cells=PLAIN,
     killed_by=("wide",),
     fix="compute the gradient of U for all units: look for a tile or launch size that ends at "
     "unit 64",
 )
-def gradient_of_wide_weights_cut_off(layer: Workshop) -> None:
+def gradient_of_wide_weights_cut_off(layer: ReplaceableLayer) -> None:
     """The gradients of U are 0 from unit 64 on."""
     right = layer.give_gradients
 
@@ -107,11 +112,13 @@ def gradient_of_wide_weights_cut_off(layer: Workshop) -> None:
 
 @mutant(
     "W06",
+    statement="In layers of more than 32 units, the units after the last complete tile of 32 "
+    "ignore the input.",
     cells=PLAIN,
     killed_by=("wide",),
     fix="handle the remainder of H by 32: units after the last whole tile need x W, too",
 )
-def remainder_of_a_tile_not_computed(layer: Workshop) -> None:
+def remainder_of_a_tile_not_computed(layer: ReplaceableLayer) -> None:
     """Beyond 32 units, those that fill no whole tile of 32 see no input."""
 
     def cut(p: Parameters) -> Parameters:
@@ -124,11 +131,12 @@ def remainder_of_a_tile_not_computed(layer: Workshop) -> None:
 
 @mutant(
     "W07",
+    statement="In sequences of more than 100 steps, the gradient of x at the first step is 0.",
     cells=PLAIN,
     killed_by=("gradient-window",),
     fix="compute dx of the first step in long sequences, too: look for a loop that ends at t = 1",
 )
-def gradients_of_x_lost_early(layer: Workshop) -> None:
+def gradients_of_x_lost_early(layer: ReplaceableLayer) -> None:
     """In sequences of more than 100 steps, the gradient of the first step's x is 0."""
     right = layer.give_gradients
 

@@ -9,20 +9,22 @@ from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
 NEEDS = ("layers", "dropout")
 
 
 @mutant(
     "M01",
+    statement="The layer keeps the mode of its first call with a given shape, even after train() "
+    "or eval() changes it.",
     cells=PLAIN,
     models="pytorch/pytorch#180744",
     killed_by=("modes",),
     needs=NEEDS,
     fix="read the mode at every call: look for it in what is traced, compiled or cached by shape",
 )
-def mode_of_the_first_call(layer: Workshop) -> None:
+def mode_of_the_first_call(layer: ReplaceableLayer) -> None:
     """The mode of the first call of a shape is kept, whatever train() says later."""
     right = layer.run
     compiled: dict[tuple[int, ...], bool] = {}
@@ -39,13 +41,14 @@ def mode_of_the_first_call(layer: Workshop) -> None:
 
 @mutant(
     "M02",
+    statement="Every call in training drops the same entries.",
     cells=PLAIN,
     models="pytorch/pytorch#185351",
     killed_by=("dropout",),
     needs=NEEDS,
     fix="draw a new mask at every call: do not seed the generator again",
 )
-def masks_never_drawn_again(layer: Workshop) -> None:
+def masks_never_drawn_again(layer: ReplaceableLayer) -> None:
     """Every call in training drops the same entries."""
     right = layer.mask
 
@@ -58,26 +61,28 @@ def masks_never_drawn_again(layer: Workshop) -> None:
 
 @mutant(
     "M03",
+    statement="Dropout never drops anything, because the layer tests a rate that is always 0.",
     cells=PLAIN,
     models="keras-team/keras#19397",
     killed_by=("dropout",),
     needs=NEEDS,
     fix="use the dropout rate that the caller gave: look for an attribute of another name, still 0",
 )
-def rate_that_is_tested_is_another(layer: Workshop) -> None:
+def rate_that_is_tested_is_another(layer: ReplaceableLayer) -> None:
     """The rate that is tested is another one, which is 0, so nothing is ever dropped."""
     layer.drop = lambda y: y
 
 
 @mutant(
     "M04",
+    statement="A dropout rate of 1 divides by 0 instead of returning zeros.",
     cells=PLAIN,
     models="pytorch/pytorch#190057",
     killed_by=("dropout",),
     needs=NEEDS,
     fix="write zeros where the rate is 1: do not divide by 1 - p = 0",
 )
-def division_by_nothing_kept(layer: Workshop) -> None:
+def division_by_nothing_kept(layer: ReplaceableLayer) -> None:
     """With rate 1, what was dropped is scaled by 1 / 0."""
     right = layer.mask
 
@@ -90,13 +95,14 @@ def division_by_nothing_kept(layer: Workshop) -> None:
 
 @mutant(
     "M05",
+    statement="All steps of a call drop the same entries.",
     cells=PLAIN,
     models="keras-team/keras#20656",
     killed_by=("dropout",),
     needs=NEEDS,
     fix="draw a mask for every step: its shape is that of all outputs, with T steps, not 1",
 )
-def one_mask_for_all_steps(layer: Workshop) -> None:
+def one_mask_for_all_steps(layer: ReplaceableLayer) -> None:
     """All steps of a call drop the same entries."""
     right = layer.mask
 
@@ -109,12 +115,14 @@ def one_mask_for_all_steps(layer: Workshop) -> None:
 
 @mutant(
     "M06",
+    statement="The dropout rate is used as the probability of keeping an entry instead of "
+    "dropping it.",
     cells=PLAIN,
     killed_by=("dropout",),
     needs=NEEDS,
     fix="drop with probability p and keep with 1 - p: mask = (random >= p) / (1 - p)",
 )
-def rate_of_keeping(layer: Workshop) -> None:
+def rate_of_keeping(layer: ReplaceableLayer) -> None:
     """The rate of dropping is taken for the rate of keeping."""
 
     def mask(shape: tuple[int, ...]) -> Array:
@@ -127,12 +135,13 @@ def rate_of_keeping(layer: Workshop) -> None:
 
 @mutant(
     "M07",
+    statement="The entries that dropout keeps are not scaled by 1 / (1 − p).",
     cells=PLAIN,
     killed_by=("dropout",),
     needs=NEEDS,
     fix="divide what is kept in training by 1 - p",
 )
-def what_is_kept_is_not_scaled(layer: Workshop) -> None:
+def what_is_kept_is_not_scaled(layer: ReplaceableLayer) -> None:
     """What is kept in training is not divided by 1 - p."""
     right = layer.mask
     layer.mask = lambda shape: np.sign(right(shape))
@@ -140,24 +149,26 @@ def what_is_kept_is_not_scaled(layer: Workshop) -> None:
 
 @mutant(
     "M08",
+    statement="Evaluation applies dropout as training does.",
     cells=PLAIN,
     killed_by=("modes",),
     needs=NEEDS,
     fix="apply dropout in training only: test the mode before a mask is drawn",
 )
-def dropout_in_evaluation(layer: Workshop) -> None:
+def dropout_in_evaluation(layer: ReplaceableLayer) -> None:
     """Evaluation drops entries like training."""
     layer.drop = lambda y: y * layer.mask(y.shape) if layer.case.dropout else y
 
 
 @mutant(
     "M09",
+    statement="Dropout is also applied to the outputs of the last layer.",
     cells=PLAIN,
     killed_by=("dropout",),
     needs=("dropout",),
     fix="apply dropout between layers only, not to the outputs of the last one",
 )
-def dropout_after_the_last_level(layer: Workshop) -> None:
+def dropout_after_the_last_level(layer: ReplaceableLayer) -> None:
     """The outputs of the last level are dropped as well."""
     write = layer.write
     layer.write = lambda y, final, lengths: write(layer.drop(y), final, lengths)
@@ -165,11 +176,13 @@ def dropout_after_the_last_level(layer: Workshop) -> None:
 
 @mutant(
     "M10",
+    statement="Evaluation computes with weights rounded to half precision, while training does "
+    "not.",
     cells=PLAIN,
     killed_by=("modes",),
     fix="compute evaluation in the precision of training: look for half-precision weights",
 )
-def evaluation_rounds(layer: Workshop) -> None:
+def evaluation_rounds(layer: ReplaceableLayer) -> None:
     """Evaluation runs on numbers rounded to half precision; training does not."""
     right = layer.run
 
@@ -185,7 +198,7 @@ def evaluation_rounds(layer: Workshop) -> None:
     layer.run = run
 
 
-def _different_masks(layer: Workshop, backward: str) -> None:
+def _different_masks(layer: ReplaceableLayer, backward: str) -> None:
     """Let the cotangent meet another mask than the outputs did."""
 
     def drop(y: Array) -> Array:
@@ -200,25 +213,27 @@ def _different_masks(layer: Workshop, backward: str) -> None:
 
 @mutant(
     "G04",
+    statement="The backward pass applies the dropout mask of the first step to every step.",
     cells=PLAIN,
     models="lmnt-com/haste#43",
     killed_by=("dropout",),
     needs=NEEDS,
     fix="multiply the cotangents of every step by that step's own mask: save all T of them",
 )
-def mask_of_the_first_step_on_the_way_back(layer: Workshop) -> None:
+def mask_of_the_first_step_on_the_way_back(layer: ReplaceableLayer) -> None:
     """The cotangents of all steps meet the mask of step 0."""
     _different_masks(layer, "first step")
 
 
 @mutant(
     "G05",
+    statement="The backward pass does not apply the dropout mask that the forward pass applied.",
     cells=PLAIN,
     models="pytorch/pytorch#190056",
     killed_by=("dropout",),
     needs=NEEDS,
     fix="multiply the cotangents by the mask that the outputs met, 1 / (1 - p) included",
 )
-def mask_not_met_on_the_way_back(layer: Workshop) -> None:
+def mask_not_met_on_the_way_back(layer: ReplaceableLayer) -> None:
     """The outputs are masked, their cotangents are not."""
     _different_masks(layer, "none")

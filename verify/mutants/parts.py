@@ -18,7 +18,7 @@ from ...reference.cells.lstm import candidate as lstm_candidate
 from ...reference.cells.lstm import cell_state, hidden_state
 from ...reference.functions import Array, sigmoid
 from ...reference.parameters import Parameters
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
 Gate: TypeAlias = Callable[[Parameters, str, Array, Array, Array], Array]
 """(parameters, letter, x, h, c) to the activated gate; c is 0 where there is none."""
@@ -32,7 +32,7 @@ PLAIN = ("rnn", "lstm", "gru")
 """One cell of each family, for faults that have nothing to do with the cell."""
 
 
-def reads(layer: Workshop, function: Callable[[Parameters], Parameters]) -> None:
+def reads(layer: ReplaceableLayer, function: Callable[[Parameters], Parameters]) -> None:
     """Let the layer understand the parameters of every pass otherwise."""
     right = layer.read_parameters
     layer.read_parameters = lambda named: [function(p) for p in right(named)]

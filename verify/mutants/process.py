@@ -13,18 +13,19 @@ from ...reference.functions import Array
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN
-from .workshop import Workshop
+from .replaceable_layer import ReplaceableLayer
 
 ANY = ("smoke", "forward")
 
 
 @mutant(
     "P01",
+    statement="The layer raises an error for more than one row.",
     cells=PLAIN,
     killed_by=ANY,
     fix="accept any number of rows: look for what raises when B > 1",
 )
-def raises_for_batches(layer: Workshop) -> None:
+def raises_for_batches(layer: ReplaceableLayer) -> None:
     """It raises for more than one row."""
     right = layer.run
 
@@ -38,12 +39,13 @@ def raises_for_batches(layer: Workshop) -> None:
 
 @mutant(
     "P02",
+    statement="The layer never returns from a sequence of more than four steps.",
     cells=PLAIN,
     killed_by=("forward",),
     isolated=True,
     fix="end the loop over time after T steps: look for a condition that stays true, or a lock",
 )
-def hangs(layer: Workshop) -> None:
+def hangs(layer: ReplaceableLayer) -> None:
     """It never returns from more than four steps."""
     right = layer.run
 
@@ -57,12 +59,13 @@ def hangs(layer: Workshop) -> None:
 
 @mutant(
     "P03",
+    statement="The layer ends its process with status 0.",
     cells=PLAIN,
     killed_by=ANY,
     isolated=True,
     fix="return, or raise an exception: do not end the process with exit() or os._exit()",
 )
-def exits(layer: Workshop) -> None:
+def exits(layer: ReplaceableLayer) -> None:
     """It ends its process, with status 0."""
 
     def run(inputs: Inputs) -> Result:
@@ -73,13 +76,14 @@ def exits(layer: Workshop) -> None:
 
 @mutant(
     "P04",
+    statement="The layer reads address 0, and its process crashes.",
     cells=PLAIN,
     killed_by=ANY,
     isolated=True,
     fix="check pointers, sizes and strides before native code reads memory: look for a null "
     "pointer",
 )
-def segmentation_fault(layer: Workshop) -> None:
+def segmentation_fault(layer: ReplaceableLayer) -> None:
     """It reads address 0."""
     right = layer.run
 
@@ -92,13 +96,14 @@ def segmentation_fault(layer: Workshop) -> None:
 
 @mutant(
     "P05",
+    statement="The layer allocates memory until none is left.",
     cells=PLAIN,
     killed_by=ANY,
     isolated=True,
     fix="allocate what T, B and H need and no more: look for a list or buffer that grows "
     "without end",
 )
-def eats_memory(layer: Workshop) -> None:
+def eats_memory(layer: ReplaceableLayer) -> None:
     """It takes memory until there is none."""
 
     def run(inputs: Inputs) -> Result:
@@ -111,11 +116,12 @@ def eats_memory(layer: Workshop) -> None:
 
 @mutant(
     "P07",
+    statement="The outputs are returned with the batch axis first instead of the time axis.",
     cells=PLAIN,
     killed_by=("smoke", "forward"),
     fix="return y as (T, B, width), time first, unless batch-first was asked for",
 )
-def outputs_with_the_batch_first(layer: Workshop) -> None:
+def outputs_with_the_batch_first(layer: ReplaceableLayer) -> None:
     """Y comes as (B, T, width)."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.swapaxes(0, 1)))
@@ -123,12 +129,13 @@ def outputs_with_the_batch_first(layer: Workshop) -> None:
 
 @mutant(
     "P08",
+    statement="The outputs are returned in float64, whatever the dtype of the input.",
     cells=PLAIN,
     killed_by=("smoke", "forward"),
     dtypes=("float32",),
     fix="return y in the dtype of x: look for a float64 array that promotes it",
 )
-def outputs_of_another_dtype(layer: Workshop) -> None:
+def outputs_of_another_dtype(layer: ReplaceableLayer) -> None:
     """Y comes in float64, whatever went in."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.astype("float64")))
@@ -136,11 +143,12 @@ def outputs_of_another_dtype(layer: Workshop) -> None:
 
 @mutant(
     "P09",
+    statement="The outputs are NaN from step 100 on.",
     cells=PLAIN,
     killed_by=("transition",),
     fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
 )
-def nan_from_step_100(layer: Workshop) -> None:
+def nan_from_step_100(layer: ReplaceableLayer) -> None:
     """From step 100 on, y is NaN."""
     right = layer.give_outputs
 
@@ -154,11 +162,12 @@ def nan_from_step_100(layer: Workshop) -> None:
 
 @mutant(
     "P10",
+    statement="The outputs are a view of a buffer that the next call overwrites.",
     cells=PLAIN,
     killed_by=("purity",),
     fix="return a new y from every call, not a view of a buffer that the next call writes into",
 )
-def outputs_overwritten_by_the_next_call(layer: Workshop) -> None:
+def outputs_overwritten_by_the_next_call(layer: ReplaceableLayer) -> None:
     """Y is a view of a buffer that the next call writes into."""
     right = layer.give_outputs
     buffers: dict[tuple[int, ...], Array] = {}

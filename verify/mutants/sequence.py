@@ -15,24 +15,26 @@ from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 
 @mutant(
     "Q01",
+    statement="The lengths are ignored: every row runs through its padding to the end.",
     cells=PLAIN,
     models="jax-ml/jax#15183",
     killed_by=("padding", "batch-single", "forward"),
     needs=("lengths",),
     fix="hold the state and write zeros to y where t >= length",
 )
-def lengths_ignored(layer: Workshop) -> None:
+def lengths_ignored(layer: ReplaceableLayer) -> None:
     """Every row runs to the end, through its padding."""
     layer.read_lengths = lambda lengths: None
 
 
 @mutant(
     "Q02",
+    statement="The backward direction reads a row's padding before the row itself.",
     cells=PLAIN,
     models="keras-team/keras#4192",
     killed_by=("padding", "forward"),
@@ -40,7 +42,7 @@ def lengths_ignored(layer: Workshop) -> None:
     fix="reverse each row within its length: step k reads x[length - 1 - k], and the padding "
     "stays last",
 )
-def backward_direction_starts_in_the_padding(layer: Workshop) -> None:
+def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
     """The backward direction reads the padding first, then the row."""
     turn, unroll = layer.turn, layer.unroll
     layer.turn = lambda direction, x, lengths: turn(direction, x, None)
@@ -63,25 +65,28 @@ def masked(y: Array, lengths: Array | None) -> Array:
 
 @mutant(
     "Q03",
+    statement="The outputs of the backward direction are returned in the order of computation "
+    "instead of the order of the input.",
     cells=PLAIN,
     models="d2l-ai/d2l-en#2306",
     killed_by=("direction", "final", "forward"),
     needs=("bidirectional",),
     fix="put the backward outputs back in input order: y[length - 1 - k] is the output of step k",
 )
-def backward_outputs_not_turned_back(layer: Workshop) -> None:
+def backward_outputs_not_turned_back(layer: ReplaceableLayer) -> None:
     """The outputs of the backward direction stand in the order in which they were computed."""
     layer.turn_back = lambda direction, y, lengths: y
 
 
 @mutant(
     "Q04",
+    statement="The outputs of the whole layer are returned in reverse order of time.",
     cells=PLAIN,
     models="microsoft/onnxruntime#4187",
     killed_by=("causality", "forward"),
     fix="return outputs in the order of the input, y[t] for x[t]: remove a flip along time",
 )
-def outputs_reversed(layer: Workshop) -> None:
+def outputs_reversed(layer: ReplaceableLayer) -> None:
     """All outputs of the layer come last step first."""
     write = layer.write
 
@@ -93,13 +98,14 @@ def outputs_reversed(layer: Workshop) -> None:
 
 @mutant(
     "Q05",
+    statement="The backward direction reverses the batch instead of time.",
     cells=PLAIN,
     models="tensorflow/tensorflow#39635",
     killed_by=("direction", "batch-single", "forward"),
     needs=("bidirectional",),
     fix="reverse time, not the batch, for the backward direction: axis 0 of (T, B, D)",
 )
-def batch_axis_reversed(layer: Workshop) -> None:
+def batch_axis_reversed(layer: ReplaceableLayer) -> None:
     """The backward direction reverses the batch in the place of time."""
 
     def turn(direction: int, x: Array, lengths: Array | None) -> Array:
@@ -110,26 +116,30 @@ def batch_axis_reversed(layer: Workshop) -> None:
 
 @mutant(
     "Q06",
+    statement="The final hidden state of the forward direction is taken from the last step of "
+    "the batch, even where a row ends earlier.",
     cells=PLAIN,
     models="pytorch/pytorch#3587",
     killed_by=("final", "forward"),
     needs=("lengths",),
     fix="take each row's final h from its last valid step, length - 1, not from T - 1",
 )
-def final_state_from_the_last_step(layer: Workshop) -> None:
+def final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
     """The final hidden state of the forward direction is the output at T - 1, end or not."""
     _final_from(layer, 0, lambda y, lengths: y[-1])
 
 
 @mutant(
     "Q07",
+    statement="The final hidden state of the backward direction is taken from its output at the "
+    "last step instead of the first.",
     cells=PLAIN,
     models="pytorch/pytorch#3587",
     killed_by=("final", "direction", "forward"),
     needs=("bidirectional",),
     fix="take the backward direction's final h from after it has read x[0]: its output at t = 0",
 )
-def backward_final_state_from_the_last_step(layer: Workshop) -> None:
+def backward_final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
     """The final hidden state of the backward direction is its output at the last valid step."""
 
     def at_the_end(y: Array, lengths: Array | None) -> Array:
@@ -141,7 +151,7 @@ def backward_final_state_from_the_last_step(layer: Workshop) -> None:
 
 
 def _final_from(
-    layer: Workshop, direction: int, read: Callable[[Array, Array | None], Array]
+    layer: ReplaceableLayer, direction: int, read: Callable[[Array, Array | None], Array]
 ) -> None:
     """Let the final h of one direction be read from that pass's outputs in input order."""
     right = layer.unroll
@@ -157,13 +167,15 @@ def _final_from(
 
 @mutant(
     "Q10",
+    statement="Rows sorted by length are put back with the permutation itself instead of its "
+    "inverse.",
     cells=PLAIN,
     models="mead-ml/mead-baseline#677",
     killed_by=("batch-permutation", "batch-single", "forward"),
     needs=("lengths",),
     fix="put sorted rows back with the inverse permutation: argsort(order), not order",
 )
-def sorted_twice(layer: Workshop) -> None:
+def sorted_twice(layer: ReplaceableLayer) -> None:
     """Rows sorted by length are put back with the permutation in the place of its inverse."""
     right = layer.run
 
@@ -180,13 +192,14 @@ def sorted_twice(layer: Workshop) -> None:
 
 @mutant(
     "Q11",
+    statement="A row of length 0 ends in zeros instead of its initial state.",
     cells=PLAIN,
     models="onnx/onnx#1674",
     killed_by=("zero-length",),
     needs=("lengths", "zero_length"),
     fix="return the initial state as the final state of a row of length 0, not zeros",
 )
-def empty_row_ends_in_zero(layer: Workshop) -> None:
+def empty_row_ends_in_zero(layer: ReplaceableLayer) -> None:
     """A row of length 0 ends in zeros, not in its initial state."""
     write = layer.write
 
@@ -200,11 +213,12 @@ def empty_row_ends_in_zero(layer: Workshop) -> None:
 
 @mutant(
     "Q15",
+    statement="Each step's input contains a thousandth of the next step's input.",
     cells=PLAIN,
     killed_by=("causality", "forward"),
     fix="read x[t] alone at step t: look for an index or a window that reaches x[t + 1]",
 )
-def sees_the_next_input(layer: Workshop) -> None:
+def sees_the_next_input(layer: ReplaceableLayer) -> None:
     """Every step's input has a thousandth of the next one's added."""
     right = layer.unroll
 
@@ -218,11 +232,12 @@ def sees_the_next_input(layer: Workshop) -> None:
 
 @mutant(
     "Q16",
+    statement="A sequence of no steps ends in zeros instead of its initial state.",
     cells=PLAIN,
     killed_by=("no-steps",),
     fix="return the initial state as the final state when T = 0, not zeros",
 )
-def no_steps_end_in_zero(layer: Workshop) -> None:
+def no_steps_end_in_zero(layer: ReplaceableLayer) -> None:
     """A sequence of no steps ends in zeros, not in its initial state."""
     write = layer.write
 
@@ -237,26 +252,29 @@ def no_steps_end_in_zero(layer: Workshop) -> None:
 
 @mutant(
     "Q08",
+    statement="Beyond the end of a row, the outputs repeat the row's last output instead of "
+    "being 0.",
     cells=PLAIN,
     models="microsoft/onnxruntime#12492",
     killed_by=("padding", "forward"),
     needs=("lengths",),
     fix="write zeros to y beyond the end of a row; hold only the state there",
 )
-def last_output_repeated_in_the_padding(layer: Workshop) -> None:
+def last_output_repeated_in_the_padding(layer: ReplaceableLayer) -> None:
     """Beyond the end of a row, y repeats the row's last output."""
     layer.show = lambda at, new, old: choose(at.active, new[0], old[0])
 
 
 @mutant(
     "Q09",
+    statement="Beyond the end of a row, the outputs hold uninitialised memory instead of zeros.",
     cells=PLAIN,
     models="microsoft/onnxruntime#1193",
     killed_by=("padding", "repeat", "forward"),
     needs=("lengths",),
     fix="fill y with zeros before the loop, or beyond each row's end: look for an empty() buffer",
 )
-def padding_not_written(layer: Workshop) -> None:
+def padding_not_written(layer: ReplaceableLayer) -> None:
     """Beyond the end of a row, y holds whatever stood there before."""
     rng = np.random.default_rng()
 
@@ -269,13 +287,14 @@ def padding_not_written(layer: Workshop) -> None:
 
 @mutant(
     "Q12",
+    statement="The outputs stop at the end of a row, but its state goes on through the padding.",
     cells=PLAIN,
     models="keras-team/keras#17596",
     killed_by=("padding", "final", "forward"),
     needs=("lengths",),
     fix="hold h (and c) where t >= length, not y alone: h = where(t < length, h_new, h_old)",
 )
-def state_runs_on_in_the_padding(layer: Workshop) -> None:
+def state_runs_on_in_the_padding(layer: ReplaceableLayer) -> None:
     """Outputs are masked, the state is not: it goes on through the padding."""
     layer.see = lambda at, x: x
     layer.carry = lambda at, new, old: new
@@ -283,12 +302,13 @@ def state_runs_on_in_the_padding(layer: Workshop) -> None:
 
 @mutant(
     "Q13",
+    statement="The padding is multiplied by 0, so a NaN in the padding reaches the state.",
     cells=PLAIN,
     killed_by=("padding",),
     needs=("lengths",),
     fix="select with where(t < length, new, old), not by multiplying with a mask: 0 * NaN is NaN",
 )
-def padding_multiplied_by_zero(layer: Workshop) -> None:
+def padding_multiplied_by_zero(layer: ReplaceableLayer) -> None:
     """The padding is multiplied by 0, which leaves NaN what it is, and so it reaches the state."""
 
     def see(at: At, x: Array) -> Array:
@@ -305,12 +325,13 @@ def padding_multiplied_by_zero(layer: Workshop) -> None:
 
 @mutant(
     "Q14",
+    statement="Gradients that arrive at outputs in the padding reach the row's last state.",
     cells=PLAIN,
     killed_by=("padding", "gradient"),
     needs=("lengths",),
     fix="ignore cotangents on y where t >= length: set dy to 0 there before the way back",
 )
-def cotangents_of_the_padding_count(layer: Workshop) -> None:
+def cotangents_of_the_padding_count(layer: ReplaceableLayer) -> None:
     """Outputs in the padding are 0, but their cotangents reach the row's last state."""
 
     def show(at: At, new: State, old: State) -> Array:

@@ -15,10 +15,10 @@ from ..numbers.tape import plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import PLAIN, changed
-from .workshop import At, Workshop
+from .replaceable_layer import At, ReplaceableLayer
 
 
-def given_states(layer: Workshop, function: Callable[[State], State]) -> None:
+def given_states(layer: ReplaceableLayer, function: Callable[[State], State]) -> None:
     """Let the layer start from a function of the state that it is given."""
     right = layer.read_state
 
@@ -30,35 +30,38 @@ def given_states(layer: Workshop, function: Callable[[State], State]) -> None:
 
 @mutant(
     "S01",
+    statement="The initial hidden state is ignored.",
     cells=PLAIN,
     models="opencv/opencv#23475",
     killed_by=("carry", "forward"),
     fix="start h from the initial state that was given, not from zeros",
 )
-def initial_hidden_state_ignored(layer: Workshop) -> None:
+def initial_hidden_state_ignored(layer: ReplaceableLayer) -> None:
     """The initial hidden state is not read."""
     given_states(layer, lambda state: (0 * state[0], *state[1:]))
 
 
 @mutant(
     "S01b",
+    statement="The initial cell state is ignored.",
     cells=("lstm", "lstm-peephole"),
     killed_by=("carry", "forward"),
     fix="start c from the initial cell state that was given, not from zeros",
 )
-def initial_cell_state_ignored(layer: Workshop) -> None:
+def initial_cell_state_ignored(layer: ReplaceableLayer) -> None:
     """The initial cell state is not read."""
     given_states(layer, lambda state: (state[0], 0 * state[1]))
 
 
 @mutant(
     "S02",
+    statement="Every step reads the initial hidden state instead of the previous one.",
     cells=PLAIN,
     models="tracel-ai/burn#2701",
     killed_by=("carry", "forward"),
     fix="read h_{t-1} at step t, not h_0: assign the new h at the end of every step",
 )
-def initial_hidden_state_at_every_step(layer: Workshop) -> None:
+def initial_hidden_state_at_every_step(layer: ReplaceableLayer) -> None:
     """Every step reads the initial hidden state, not the previous one."""
     right = layer.step
     layer.step = lambda at, p, x, state: right(at, p, x, (at.start[0], *state[1:]))
@@ -66,12 +69,14 @@ def initial_hidden_state_at_every_step(layer: Workshop) -> None:
 
 @mutant(
     "S03",
+    statement="Without an initial state, the first step leaves out the recurrent bias together "
+    "with the recurrent product.",
     cells=("gru",),
     models="ml-explore/mlx#3249",
     killed_by=("default-state",),
     fix="add b_hn in the first step without an initial state, too: r ⊙ (0 U_n + b_hn) is not 0",
 )
-def no_recurrent_bias_without_a_state(layer: Workshop) -> None:
+def no_recurrent_bias_without_a_state(layer: ReplaceableLayer) -> None:
     """Without an initial state, the first step leaves out U h and b_hn together."""
     right = layer.step
 
@@ -84,13 +89,14 @@ def no_recurrent_bias_without_a_state(layer: Workshop) -> None:
 
 @mutant(
     "S04",
+    statement="The backward direction starts from the forward direction's initial state.",
     cells=PLAIN,
     models="PaddlePaddle/Paddle#27644",
     killed_by=("direction", "forward"),
     needs=("bidirectional",),
     fix="start the backward direction from its own state: entry 2 * layer + 1 of h_0 (and c_0)",
 )
-def one_state_for_both_directions(layer: Workshop) -> None:
+def one_state_for_both_directions(layer: ReplaceableLayer) -> None:
     """The backward direction starts from the forward direction's state."""
     directions = layer.case.directions
     index = [k - k % directions for k in range(layer.case.layers * directions)]
@@ -99,6 +105,7 @@ def one_state_for_both_directions(layer: Workshop) -> None:
 
 @mutant(
     "S05",
+    statement="Every layer starts from the initial state of the lowest layer.",
     cells=PLAIN,
     models="pytorch/pytorch#95137",
     killed_by=("forward",),
@@ -106,7 +113,7 @@ def one_state_for_both_directions(layer: Workshop) -> None:
     fix="start every layer from its own state: entry layer * directions + direction of h_0 "
     "(and c_0)",
 )
-def one_state_for_all_levels(layer: Workshop) -> None:
+def one_state_for_all_levels(layer: ReplaceableLayer) -> None:
     """Every level starts from the state of the lowest."""
     directions = layer.case.directions
     index = [k % directions for k in range(layer.case.layers * directions)]
@@ -115,25 +122,27 @@ def one_state_for_all_levels(layer: Workshop) -> None:
 
 @mutant(
     "S06",
+    statement="Every row starts from the initial state of row 0.",
     cells=PLAIN,
     models="llvm/torch-mlir#4741",
     killed_by=("batch-permutation", "batch-single", "forward"),
     fix="start every row from its own state: h_0[:, b] for row b, not h_0[:, 0] for all",
 )
-def one_state_for_all_rows(layer: Workshop) -> None:
+def one_state_for_all_rows(layer: ReplaceableLayer) -> None:
     """Every row starts from the state of row 0."""
     given_states(layer, lambda state: tuple(s[:, [0] * s.shape[1]] for s in state))
 
 
 @mutant(
     "S07",
+    statement="Each row starts from the final state of the row before it.",
     cells=PLAIN,
     models="alibaba/MNN#1573",
     killed_by=("batch-single", "batch-permutation", "forward"),
     fix="start row b from its own initial state, not from where row b - 1 ended: reset it for "
     "every row",
 )
-def row_starts_where_the_one_before_ended(layer: Workshop) -> None:
+def row_starts_where_the_one_before_ended(layer: ReplaceableLayer) -> None:
     """Row b starts from the final state of row b - 1."""
     right = layer.unroll
 
@@ -152,12 +161,13 @@ def row_starts_where_the_one_before_ended(layer: Workshop) -> None:
 
 @mutant(
     "S08",
+    statement="Without an initial state, a call starts from the final state of the previous call.",
     cells=PLAIN,
     models="tensorflow/tensorflow#46620",
     killed_by=("repeat",),
     fix="start from zeros when no initial state is given: keep nothing of the call before",
 )
-def state_kept_between_calls(layer: Workshop) -> None:
+def state_kept_between_calls(layer: ReplaceableLayer) -> None:
     """Without an initial state, a call starts where the one before it ended."""
     read, write = layer.read_state, layer.write
     last: list[State] = []
@@ -175,12 +185,14 @@ def state_kept_between_calls(layer: Workshop) -> None:
 
 @mutant(
     "S09",
+    statement="The final state overwrites the caller's initial state; without an initial state, "
+    "x is changed in place.",
     cells=PLAIN,
     models="keras-team/keras#23464",
     killed_by=("purity",),
     fix="copy the caller's arrays (initial state, x) before writing into them",
 )
-def writes_into_the_callers_arrays(layer: Workshop) -> None:
+def writes_into_the_callers_arrays(layer: ReplaceableLayer) -> None:
     """The final state is written over the initial state; without one, x is scaled in place."""
     right = layer.give_outputs
 
@@ -202,18 +214,21 @@ def _write(target: Array, numbers: Array) -> None:
 
 @mutant(
     "S10",
+    statement="The final states are returned as (c, h) instead of (h, c).",
     cells=("lstm", "lstm-peephole"),
     models="microsoft/nni#2842",
     killed_by=("final", "carry", "forward"),
     fix="return the final states as (h, c), not (c, h)",
 )
-def cell_state_returned_first(layer: Workshop) -> None:
+def cell_state_returned_first(layer: ReplaceableLayer) -> None:
     """The final states come as (c, h)."""
     layer.write = lambda y, final, lengths: (y, final[::-1])
 
 
 @mutant(
     "S11",
+    statement="The forward direction's final state is also returned as that of the backward "
+    "direction.",
     cells=PLAIN,
     models="tflearn/tflearn#522",
     killed_by=("final", "forward"),
@@ -221,7 +236,7 @@ def cell_state_returned_first(layer: Workshop) -> None:
     fix="return the backward direction's own final state as entry 2 * layer + 1, not the "
     "forward one's",
 )
-def forward_state_returned_twice(layer: Workshop) -> None:
+def forward_state_returned_twice(layer: ReplaceableLayer) -> None:
     """The final state of the forward direction is returned for the backward one as well."""
     directions = layer.case.directions
     index = [k - k % directions for k in range(layer.case.layers * directions)]
@@ -230,13 +245,14 @@ def forward_state_returned_twice(layer: Workshop) -> None:
 
 @mutant(
     "S12",
+    statement="A row's state takes one step more than its outputs before it stops.",
     cells=PLAIN,
     models="apache/mxnet#18669",
     killed_by=("final", "forward"),
     needs=("lengths",),
     fix="stop the state with its row: update it where t < length, not where t <= length",
 )
-def state_masked_one_step_late(layer: Workshop) -> None:
+def state_masked_one_step_late(layer: ReplaceableLayer) -> None:
     """Outputs end with their row; the state takes one step more."""
 
     def carry(at: At, new: State, old: State) -> State:
@@ -248,12 +264,14 @@ def state_masked_one_step_late(layer: Workshop) -> None:
 
 @mutant(
     "S13",
+    statement="Input with as many steps as rows is taken for batch-first, and the outputs are "
+    "returned so.",
     cells=PLAIN,
     models="pytorch/pytorch#19675",
     killed_by=("shapes",),
     fix="take the layout from the option (batch_first), not from the sizes: look for T == B",
 )
-def time_and_batch_swapped_where_equal(layer: Workshop) -> None:
+def time_and_batch_swapped_where_equal(layer: ReplaceableLayer) -> None:
     """When T equals B, x is taken for batch-first, and y is returned so."""
     right = layer.run
 
@@ -274,11 +292,12 @@ def swapped(x: Array) -> Array:
 
 @mutant(
     "S15",
+    statement="Without an initial state, a call starts from random numbers instead of zeros.",
     cells=PLAIN,
     killed_by=("default-state", "repeat"),
     fix="start from zeros when no initial state is given: look for random or uninitialised memory",
 )
-def default_state_drawn_at_random(layer: Workshop) -> None:
+def default_state_drawn_at_random(layer: ReplaceableLayer) -> None:
     """Without an initial state, a call starts from random numbers."""
     right, rng = layer.read_state, np.random.default_rng()
 

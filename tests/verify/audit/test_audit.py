@@ -8,12 +8,12 @@ import torch
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify.audit import catalogue
-from gatewise.verify.audit.anatomy import parts
-from gatewise.verify.audit.call import Call, NotExpressible
-from gatewise.verify.audit.planting import NoTarget, Planting, guess
-from gatewise.verify.audit.probing import offers, way
-from gatewise.verify.audit.running import Ran, Row, judged
+from gatewise.verify.audit.parameters import NotReadable, parameters
+from gatewise.verify.audit.substitute import NoTarget, Substitute, guess, not_applicable
+from gatewise.verify.audit.suite import Ran, Row, choose, judged
+from gatewise.verify.audit.trial import shows
+from gatewise.verify.mutants import mutants
+from gatewise.verify.mutants.replaceable_layer import ReplaceableLayer
 from gatewise.verify.subjects.torch_module import one_thread
 from thorough_suite import everything
 
@@ -85,28 +85,67 @@ def run(tmp_path, monkeypatch):
 def test_a_weak_suite_misses_what_a_strong_one_sees(run, tmp_path):
     """Exit 1 and what would catch the mutants; with a test that compares numbers, exit 0."""
     weak = run(
-        *("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10,C03"),
+        *("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10,L12,J01"),
         mine=LAYER,
         test_weak=WEAK,
     )
     both = run(
-        *("--tests", ".", "--target", "mine.py:MyLSTM", "--mutants", "S10,L01,C03,C02", "--json"),
+        *("--tests", ".", "--target", "mine.py:MyLSTM", "--mutants", "S10,L01,L12,C02", "--json"),
         test_strong=STRONG,
     )
-    found = json.loads(both.stdout)
-    rows = {row["mutant"]: row for row in found["mutants"]}
+    document = json.loads(both.stdout)
+    rows = {row["mutant"]: row for row in document["mutants"]}
 
     assert weak.exit_code == 1
-    assert "0 of 1 mutants killed (0 %), 1 not planted" in weak.output
-    assert "S10 would be caught by the final state" in weak.output
+    assert "0 of 2 mutants killed (0 %), 1 not planted" in weak.output
+    assert "S10 survived" in weak.output
+    assert "sees to this: The final hidden state is the output" in weak.output
+    assert "return the final states as (h, c), not (c, h)." in weak.output
+    assert "never reached: no call has forward-mode derivatives" in " ".join(weak.output.split())
     assert both.exit_code == 0
-    assert (found["killed"], found["planted"], found["like"]) == (2, 2, "torch.nn.LSTM")
+    assert (document["killed"], document["planted"]) == (2, 2)
+    assert document["like"] == "torch.nn.LSTM"
     assert rows["L01"]["by"] == ["test_strong.py::test_as_torch"]
-    assert rows["C02"]["why"] == "it is one of GRU"
-    assert rows["C03"]["result"] == "not planted"
-    assert "does not offer an input bias and a recurrent bias" in rows["C03"]["why"]
+    assert rows["C02"]["result"] == "not applicable"
+    assert rows["C02"]["why"] == "it is a mistake of gru, not of lstm"
+    assert rows["L12"]["result"] == "not planted"
+    assert rows["L12"]["why"] == "the class does not offer two directions"
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["mine.py", "test_strong.py", "test_weak.py"]  # and nothing was left behind
+
+
+def test_a_class_that_computes_something_else_is_no_target(run):
+    """The right layer has to be able to stand in its place: weak tests would not notice."""
+    result = run(
+        *("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10"),
+        mine=LAYER.replace("i, f, g, o", "f, i, g, o"),
+        test_weak=WEAK,
+    )
+
+    assert result.exit_code == 3
+    said = " ".join(result.output.split())
+    assert "mine:MyLSTM does not compute what torch.nn.LSTM computes with its parameters" in said
+    assert "y differs by" in said
+
+
+def test_tests_that_the_right_layer_fails_are_no_suite(run):
+    """What only the class itself can pass, as a second derivative, is told before any mutant."""
+    result = run(
+        *("--tests", "test_second.py", "--target", "mine:MyLSTM", "--mutants", "S10"),
+        mine=LAYER,
+        test_second="""
+            import torch
+            from mine import MyLSTM
+
+            def test_second_derivative():
+                x = torch.randn(5, 2, 3, requires_grad=True)
+                d, = torch.autograd.grad(MyLSTM(3, 4)(x)[0].sum(), x, create_graph=True)
+                torch.autograd.grad(d.sum(), x)
+        """,
+    )
+
+    assert result.exit_code == 3
+    assert "not with a right layer in the place of the class" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(("arguments", "message", "code"), [
@@ -149,6 +188,9 @@ class PlainRNN(torch.nn.RNN):
     """The same for RNN."""
 
 
+MASKED = 12
+"""So many numbers of a thorough suite, the first, depend on masks."""
+
 CLASSES = {"LSTM": Plain, "GRU": PlainGRU, "RNN": PlainRNN}
 
 
@@ -166,52 +208,77 @@ def right():
 
 
 def same(left, right):
-    """Whether numbers are equal to a list, bit for bit; no more are asked for than it takes."""
+    """Whether numbers are equal to a list, bit for bit; no more are computed than it takes."""
     return all(
-        torch.equal(a, b) if torch.is_tensor(a) else a == b
+        (a.dtype == b.dtype and torch.equal(a.nan_to_num(7), b.nan_to_num(7)))
+        if torch.is_tensor(a) else a == b
         for a, b in zip(left, right, strict=True)
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_the_wrapping_changes_nothing(kind, right):
-    """Without a fault all numbers are as before, and afterwards the class is what it was."""
-    met = []
-    with Planting(CLASSES[kind], kind, lambda what, about: met.append(what)) as planting:
-        told = list(everything(CLASSES[kind], kind))
-        assert way(planting) == "tensors"
-        assert offers(planting) == set(catalogue.NEEDS)
-
-    assert same(told, right[kind])
-    assert "forward" not in vars(CLASSES[kind])
-    assert set(met) == {"called", "seen", "planted"}
-
-
-@pytest.mark.parametrize("fault", catalogue.faults(), ids=lambda fault: fault.id)
-def test_every_fault_can_be_seen(fault, right):
-    """A suite that looks at everything sees it; a fault that nothing shows is none."""
-    kind = fault.kinds[0]
+def noted(kind, mutant=None):
+    """Return a substitute in the class of a kind, and what it notes."""
     met = {}
-    with Planting(
-        CLASSES[kind],
-        kind,
-        lambda what, about: met.setdefault(what, []).append(about),
-        plant=fault.plant,
-        needs=fault.needs,
-    ):
-        seen = not same(everything(CLASSES[kind], kind), right[kind])
-
-    assert "planted" in met
-    assert not [why for why in met.get("not expressible", []) if "Error" in why]
-    assert seen
+    note = lambda what, about: met.setdefault(what, []).append(about)  # noqa: E731
+    return Substitute(CLASSES[kind], kind, note, mutant), met
 
 
-def test_every_fault_is_documented():
-    """Who reads the table learns what is wrong, and what to do about it."""
-    for fault in catalogue.faults():
-        assert fault.statement.endswith("."), fault.id
-        assert fault.caught_by, fault.id
-        assert not fault.models or fault.models.count("#") == 1
+@pytest.fixture(scope="module")
+def substituted():
+    """What right layers show through the substitute."""
+    numbers = {}
+    for kind, layer in CLASSES.items():
+        with noted(kind)[0]:
+            numbers[kind] = list(everything(layer, kind))
+    return numbers
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_the_right_layer_stands_in_the_place_of_the_class(kind, right):
+    """Values, gradients and tangents agree, except for masks; then the class is what it was."""
+    substitute, met = noted(kind)
+    with substitute:
+        numbers = list(everything(CLASSES[kind], kind))
+
+    assert len(numbers) == len(right[kind])
+    for a, b in zip(numbers[MASKED:], right[kind][MASKED:], strict=True):
+        if torch.is_tensor(a):
+            torch.testing.assert_close(a, b)
+        else:
+            assert a == b
+    assert "forward" not in vars(CLASSES[kind])
+    assert set(met) == {"called", "substituted"}
+
+
+PLANTED = [
+    (m, next(kind for kind in CLASSES if not not_applicable(m, kind)))
+    for m in mutants()
+    if any(not not_applicable(m, kind) for kind in CLASSES)
+]
+REFUSED = {"Q16": "torch.nn's layers refuse input of no steps"}
+
+
+@pytest.mark.parametrize(("mutant", "kind"), PLANTED, ids=lambda value: getattr(value, "id", value))
+def test_a_thorough_suite_sees_every_mutant(mutant, kind, substituted):
+    """A suite that looks at everything kills all that are planted, but for what torch refuses."""
+    substitute, met = noted(kind, mutant)
+    with substitute:
+        try:
+            seen = not same(everything(CLASSES[kind], kind), substituted[kind])
+        except RuntimeError as error:
+            seen = mutant.id == "P01" and str(error) == "no kernel for this batch"
+
+    assert seen is (mutant.id not in REFUSED)
+    assert ("shown" in met) is seen
+    assert substitute.shown is seen
+
+
+@pytest.mark.parametrize(("kind", "count"), [("LSTM", 102), ("GRU", 96), ("RNN", 79)])
+def test_how_many_are_planted(kind, count):
+    """All of the catalogue but what means nothing in such a class, which says why."""
+    reasons = [not_applicable(m, kind) for m in mutants()]
+    assert reasons.count("") == count
+    assert len(PLANTED) - len(REFUSED) >= 110
 
 
 def test_parameters_are_told_by_shape():
@@ -219,73 +286,113 @@ def test_parameters_are_told_by_shape():
     namespace = {}
     exec(textwrap.dedent(LAYER), namespace)
     layer = namespace["MyLSTM"](3, 4)
-    found = [(part.role, part.axis, part.hidden) for part in parts(layer, "LSTM")]
+    held = {name: (p.transposed, p.shape) for name, p in parameters(layer, "LSTM").items()}
 
-    assert found == [("W", 1, 4), ("U", 1, 4), ("b", 0, 4)]
-    assert parts(layer, "GRU") == ()
-    assert parts(torch.nn.Linear(3, 4), "LSTM") == ()
+    assert held == {
+        "weight_ih_l0": (True, (16, 3)),
+        "weight_hh_l0": (True, (16, 4)),
+        "bias_ih_l0": (False, (16,)),
+    }
+    for kind, other in (("GRU", layer), ("LSTM", torch.nn.Linear(3, 4))):
+        with pytest.raises(NotReadable, match="neither the names nor the shapes"):
+            parameters(other, kind)
 
 
-def test_a_class_offers_what_it_takes():
-    """What no test has used is tried; what the class refuses, a mutant cannot ask for."""
+@pytest.mark.parametrize(("id", "offered"), [("S10", True), ("L12", False), ("Q16", False)])
+def test_a_class_offers_what_it_takes(id, offered):
+    """What no test has used is tried; what the class refuses, a mutant cannot be blamed for."""
     namespace = {}
     exec(textwrap.dedent(LAYER), namespace)
     layer = namespace["MyLSTM"]
-    with Planting(layer, guess(layer), lambda what, about: None) as planting:
-        layer(3, 4)(torch.randn(5, 2, 3))
-        offered = offers(planting)
+    (mutant,) = choose([id])
+    with Substitute(layer, guess(layer), lambda what, about: None, mutant) as substitute:
+        layer(3, 4)
+        assert shows(substitute) is offered
 
-    assert offered == {"parameters", "bias", "state", "no state", "float64", "gradients"}
+
+@pytest.mark.parametrize("options", [
+    {"proj_size": 2}, {"bias": False}, {"num_layers": 2, "batch_first": True},
+])  # fmt: skip
+def test_options_that_the_layer_has(options):
+    """Projections, no bias, more levels and the batch first go through the substitute."""
+    layer = Plain(3, 4, **options).double()
+    x = torch.randn(5, 2, 3).double().requires_grad_()
+    wanted = [x, *layer.parameters()]
+    numbers = []
+    for held in (False, True):
+        substitute, met = noted("LSTM")
+        if held:
+            substitute.__enter__()
+        y, (h, c) = layer(x)
+        numbers.append([y, h, c, *torch.autograd.grad((y.sin().sum() + c.sum()), wanted)])
+        if held:
+            substitute.__exit__(None, None, None)
+    for a, b in zip(*numbers, strict=True):
+        torch.testing.assert_close(a, b)
+    assert set(met) == {"called", "substituted"}
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_strides_are_those_of_the_callers_layout(strided):
+    """With the batch first, contiguous cotangents are no reason to misread strides."""
+    substitute, met = noted("LSTM", choose(["G13"])[0])
+    with substitute:
+        y, _ = Plain(2, 4, batch_first=True)(torch.randn(5, 3, 2))
+        given = torch.randn(4, 3, 5).permute(2, 1, 0)
+        y.backward(given if strided else given.contiguous())
+    assert ("shown" in met) is strided
 
 
 def test_a_refusal_stays_a_refusal():
-    """Where the layer raises, it raises with a fault in it, too; tests may be waiting for that."""
-    fault = next(f for f in catalogue.faults() if f.id == "L01")
-    with (
-        Planting(Plain, "LSTM", lambda what, about: None, plant=fault.plant),
-        pytest.raises(RuntimeError, match="input_size"),
-    ):
+    """Where the layer raises, it raises with a mistake in it, too; tests may be waiting for it."""
+    with noted("LSTM", choose(["L01"])[0])[0], pytest.raises(RuntimeError, match="input_size"):
         Plain(2, 3)(torch.zeros(4, 1, 7))
 
 
-def test_an_error_of_the_planting_is_no_kill():
-    """What only the planting does not manage is told, and the right numbers are returned."""
-    met = []
-
-    def broken(call):
-        raise KeyError("ours")
-
+def test_an_error_of_the_substitute_is_no_kill(monkeypatch):
+    """What only the substitute does not manage is told, and the right numbers are returned."""
     layer, x = Plain(2, 3), torch.ones(4, 1, 2)
     expected = layer(x)[0]
-    with Planting(Plain, "LSTM", lambda *note: met.append(note), plant=broken):
+    monkeypatch.setattr(ReplaceableLayer, "record", lambda layer, inputs: {}["ours"])
+    substitute, met = noted("LSTM", choose(["L01"])[0])
+    with substitute:
         assert torch.equal(layer(x)[0], expected)
-    assert ("not expressible", "KeyError: 'ours'") in met
+    assert met["not readable"] == ["KeyError: 'ours'"]
+    assert "shown" not in met
 
 
 def test_targets_that_are_none():
-    """No class, or one that nobody calls."""
+    """No class, or one whose call is another."""
     with pytest.raises(NoTarget, match="no class with a method forward"):
-        Planting(len, "LSTM", lambda what, about: None)
+        Substitute(len, "LSTM", lambda what, about: None)
     assert guess(Plain) == "LSTM"
     assert guess(int) == ""
-    with pytest.raises(NotExpressible, match="does not return"):
-        Call("LSTM", None, lambda module, x: x, (torch.zeros(1, 1, 1),), {}).run()
+
+    class Other(torch.nn.LSTM):
+        def forward(self, x):
+            return x
+
+    met = {}
+    with Substitute(Other, "LSTM", lambda what, about: met.setdefault(what, about)):
+        Other(2, 3)(torch.zeros(1, 1, 2))
+    assert met["not readable"] == "its call does not return (outputs, final state)"
 
 
 @pytest.mark.parametrize(("code", "notes", "result", "why"), [
-    (1, {"planted": [""], "failed": ["a", "a", "b"]}, "killed", ""),
-    (0, {"planted": [""]}, "survived", ""),
-    (None, {"planted": [""]}, "timed out", "counts as killed"),
-    (-11, {"planted": [""]}, "killed", "SIGSEGV"),
-    (0, {"not reached": ["never so"]}, "survived", "never reached: never so"),
-    (0, {"not expressible": ["odd"]}, "not planted", "odd"),
-    (0, {}, "not planted", "not called this time"),
-    (1, {"failed": ["a"]}, "not planted", "now and then"),
+    (1, {"shown": [""], "failed": ["a", "a", "b"]}, "killed", ""),
+    (0, {"shown": [""]}, "survived", ""),
+    (None, {"called": [""]}, "timed out", "counts as killed"),
+    (-11, {"shown": [""]}, "killed", "SIGSEGV"),
+    (0, {"substituted": [""], "offered": [""]}, "survived", "never reached: no call has dropout"),
+    (0, {"substituted": [""]}, "not planted", "does not offer dropout"),
+    (0, {"not readable": ["odd"]}, "not planted", "odd"),
+    (0, {}, "not planted", "was not called"),
+    (1, {"substituted": [""], "failed": ["a"]}, "not planted", "now and then"),
 ])  # fmt: skip
 def test_what_becomes_of_a_mutant(code, notes, result, why):
-    """Only a mutant that was met can be killed."""
-    row = judged(Row("L01", "", "", ""), Ran(code, "", 1.0, notes))
+    """Only a mutant that was shown can be killed."""
+    row = judged(Row("L01", "", "", "", ""), ("dropout",), Ran(code, "", 1.0, notes))
 
     assert row.result == result
     assert why in row.why
-    assert row.by == (["a", "b"] if code == 1 and "planted" in notes else [])
+    assert row.by == (["a", "b"] if code == 1 and "shown" in notes else [])

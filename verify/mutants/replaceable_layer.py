@@ -42,7 +42,7 @@ class At:
         return None if self.lengths is None else (self.t < self.lengths)[:, None]
 
 
-class Workshop:
+class ReplaceableLayer:
     """One layer for one case; ``Built`` of the protocol.
 
     The order of the parts is the order of a call: what is read from the inputs, one pass, one
@@ -88,13 +88,18 @@ class Workshop:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run the layer once, and pull each pair of cotangents back through that one run."""
+        recorded = self.record(inputs)
+        return [recorded.pull(pair) for pair in cotangents]
+
+    def record(self, inputs: Inputs) -> Recorded:
+        """Run the layer so that cotangents can be pulled back through that run."""
         self.given = inputs
         with np.errstate(all="ignore"):
             tape = Tape()
             leaves = _leaves(inputs, tape)
             traced = self.run(leaves)
             outputs = self.give_outputs(Result(plain(traced.y), _plain(traced.final)))
-            return [self._pull(tape, leaves, traced, outputs, pair) for pair in cotangents]
+        return Recorded(self, tape, leaves, traced, outputs)
 
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
@@ -189,17 +194,29 @@ class Workshop:
         kept = (self.rng.random(shape) >= rate).astype(self.case.dtype)
         return kept if rate == 1 else kept / (1 - rate)
 
-    def _pull(
-        self, tape: Tape, leaves: Inputs, traced: Result, outputs: Result, given: Cotangents
-    ) -> Pulled:
-        dy, dfinal = self.read_cotangents(given)
-        initial = () if leaves.state is None else leaves.state
-        wanted = [*leaves.parameters.values(), leaves.x, *initial]
-        found = tape.pull([traced.y, *traced.final], [dy, *dfinal], wanted)
-        named = dict(zip(leaves.parameters, found, strict=False))
-        dx, *dinitial = found[len(named) :]
-        pulled = Pulled(outputs.y, outputs.final, named, dx, tuple(dinitial))
-        return self.give_gradients(pulled, given)
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run of a layer: what it returned, and the way back through it, as often as asked."""
+
+    layer: ReplaceableLayer
+    tape: Tape
+    leaves: Inputs
+    traced: Result
+    outputs: Result
+
+    def pull(self, given: Cotangents) -> Pulled:
+        """Pull a pair of cotangents back through the run."""
+        leaves, outputs = self.leaves, self.outputs
+        with np.errstate(all="ignore"):
+            dy, dfinal = self.layer.read_cotangents(given)
+            initial = () if leaves.state is None else leaves.state
+            wanted = [*leaves.parameters.values(), leaves.x, *initial]
+            pulled = self.tape.pull([self.traced.y, *self.traced.final], [dy, *dfinal], wanted)
+            named = dict(zip(leaves.parameters, pulled, strict=False))
+            dx, *dinitial = pulled[len(named) :]
+            gradients = Pulled(outputs.y, outputs.final, named, dx, tuple(dinitial))
+            return self.layer.give_gradients(gradients, given)
 
 
 def _leaves(inputs: Inputs, tape: Tape) -> Inputs:

@@ -16,12 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .catalogue import NEEDS, Fault
-from .notes import ENVIRONMENT, read
+from ..cases.options import WORDS
+from ..checks import check_named
+from ..mutants import Mutant, mutants
+from .plugin import ORDER, read_notes
+from .substitute import not_applicable
 
 PATIENCE, SLOWER = 60.0, 10.0
 """A mutant may take this many seconds, or so many times as long as no mutant, before it hangs."""
@@ -67,27 +70,43 @@ class Ran:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the run with the wrapping alone has shown."""
+    """What the run with the right layer has shown: the kind of class, and how long it takes."""
 
     kind: str
-    way: str
-    seen: frozenset[str]
-    offered: frozenset[str]
     seconds: float
 
 
 @dataclass
 class Row:
-    """One mutant: killed, timed out, survived or not planted; by which tests, and why."""
+    """One mutant: killed, timed out, survived, not planted or not applicable; by what, and why.
+
+    ``caught_by`` is what a test has to look at to see it, ``fix`` what to do about such a mistake.
+    """
 
     mutant: str
     statement: str
     models: str
     caught_by: str
+    fix: str
     result: str = ""
     by: list[str] = field(default_factory=list)
     why: str = ""
     seconds: float = 0.0
+
+
+def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
+    """Return the mutants with these ids, or all; a ValueError lists them."""
+    known = {m.id: m for m in mutants()}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names)) or tuple(known.values())
+
+
+def row_of(mutant: Mutant) -> Row:
+    """Return the row of a mutant that is not decided."""
+    seen_by = check_named(mutant.killed_by[0]).statement
+    return Row(mutant.id, mutant.statement, mutant.models, seen_by, mutant.fix)
 
 
 class Auditor:
@@ -106,57 +125,51 @@ class Auditor:
         self._threads.shutdown(wait=True)
 
     def baseline(self) -> Baseline:
-        """Run the suite as it is, and with the wrapping alone: both have to pass."""
+        """Run the suite as it is, and with the right layer in the class: both have to pass."""
         if importlib.util.find_spec("pytest") is None:
             raise CouldNotRun("pytest is not installed; install it with: pip install pytest")
-        plain = self._threads.submit(self._run, None, "", self.suite.timeout or FIRST)
-        wrapped = self._threads.submit(self._run, "", "tensors", self.suite.timeout or FIRST)
+        plain = self._threads.submit(self._run, None, self.suite.timeout or FIRST)
+        right = self._threads.submit(self._run, "", self.suite.timeout or FIRST)
         _must_pass(plain.result(), "their tests do not pass without a mutant")
-        ran = wrapped.result()
-        notes = ran.notes
+        ran = right.result()
+        notes, target = ran.notes, self.suite.target
         if "refused" in notes:
             raise WrongTarget(notes["refused"][0])
-        _must_pass(ran, "their tests pass, but not with the class wrapped and nothing planted")
+        if "differs" in notes:
+            raise CouldNotRun(
+                f"{target} does not compute what torch.nn.{notes['kind'][0]} computes with its "
+                f"parameters ({notes['differs'][0]}), so that no layer can stand in its place"
+            )
+        _must_pass(ran, "their tests pass, but not with a right layer in the place of the class")
         if "called" not in notes:
-            raise CouldNotRun(f"their tests pass, and never call {self.suite.target}")
-        if "planted" not in notes:
-            why = notes.get("not expressible", ["no call of it could be taken apart"])[0]
-            raise CouldNotRun(f"{self.suite.target}: {why}")
-        way = notes.get("way", [""])[0]
-        unreachable = frozenset() if way else frozenset({"parameters"})
-        seen = frozenset(notes.get("seen", ())) - unreachable
-        offered = (seen | frozenset(notes.get("offers", ()))) - unreachable
-        return Baseline(notes["kind"][0], way, seen, offered, ran.seconds)
+            raise CouldNotRun(f"their tests pass, and never call {target}")
+        if "substituted" not in notes:
+            why = notes.get("not readable", ["no call of it could be read"])[0]
+            raise CouldNotRun(f"{target}: {why}")
+        return Baseline(notes["kind"][0], ran.seconds)
 
-    def rows(self, faults: Sequence[Fault], base: Baseline) -> Iterator[Row]:
-        """Yield each mutant when it is decided; those that cannot be reached need no run."""
+    def rows(self, chosen: Sequence[Mutant], base: Baseline) -> Iterator[Row]:
+        """Yield each mutant when it is decided; those that mean nothing here need no run."""
         limit = self.suite.timeout or max(PATIENCE, SLOWER * base.seconds)
-        asked: dict[Future[Ran], Row] = {}
-        for fault in faults:
-            row = Row(fault.id, fault.statement, fault.models, fault.caught_by)
-            if base.kind not in fault.kinds:
-                row.result, row.why = "not planted", f"it is one of {' and '.join(fault.kinds)}"
-                yield row
-            elif lacking := [need for need in fault.needs if need not in base.offered]:
-                row.result, row.why = "not planted", f"the class does not offer {NEEDS[lacking[0]]}"
-                yield row
-            elif unseen := [need for need in fault.needs if need not in base.seen]:
-                row.result, row.why = "survived", f"never reached: never {NEEDS[unseen[0]]}"
+        running = {}
+        for mutant in chosen:
+            row = row_of(mutant)
+            if why := not_applicable(mutant, base.kind):
+                row.result, row.why = "not applicable", why
                 yield row
             else:
-                asked[self._threads.submit(self._run, fault.id, base.way, limit)] = row
-        for done in as_completed(asked):
-            yield judged(asked[done], done.result())
+                running[self._threads.submit(self._run, mutant.id, limit)] = row, mutant.needs
+        for done in as_completed(running):
+            yield judged(*running[done], done.result())
 
-    def _run(self, mutant: str | None, way: str, limit: float) -> Ran:
-        """Run the suite; ``mutant`` "" is the wrapping alone, None their tests as they are."""
+    def _run(self, mutant: str | None, limit: float) -> Ran:
+        """Run the suite; ``mutant`` "" is the right layer, None their tests as they are."""
         with tempfile.TemporaryDirectory(prefix="gatewise-audit-") as folder:
             notes = Path(folder, "notes")
             order = {
                 "target": self.suite.target,
                 "like": self.suite.like,
                 "mutant": mutant or "",
-                "way": way,
                 "notes": str(notes),
             }
             command = [sys.executable, "-m", "pytest", *self.suite.tests, "-q", "-x", "--tb=short"]
@@ -171,13 +184,13 @@ class Auditor:
                     stdout=said,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # so that its own children end with it
-                    env=_environment(folder) | {ENVIRONMENT: json.dumps(order)},
+                    env=_environment(folder) | {ORDER: json.dumps(order)},
                 )
                 code = self._waited(process, limit)
                 said.seek(0)
                 words = said.read().decode(errors="replace").strip().splitlines()
             seconds = time.monotonic() - started
-            return Ran(code, "\n".join(words[-LAST_WORDS:]), seconds, read(notes))
+            return Ran(code, "\n".join(words[-LAST_WORDS:]), seconds, read_notes(notes))
 
     def _waited(self, process: subprocess.Popen[bytes], limit: float) -> int | None:
         self._running.add(process)
@@ -221,30 +234,30 @@ def _must_pass(ran: Ran, otherwise: str) -> None:
         raise CouldNotRun(f"{otherwise}; pytest said:\n{ran.words}")
 
 
-def judged(row: Row, ran: Ran) -> Row:
-    """Say what became of a mutant."""
+def judged(row: Row, needs: Sequence[str], ran: Ran) -> Row:
+    """Say what became of a mutant; only one that their tests were shown can be killed."""
     notes = ran.notes
     row.seconds = round(ran.seconds, 2)
-    if "planted" not in notes:
-        row.result, row.why = _unplanted(ran)
-    elif ran.exit_code is None:
+    if ran.exit_code is None and "called" in notes and "ended" not in notes:
         row.result, row.why = "timed out", f"no end after {ran.seconds:.0f} s; counts as killed"
+    elif "shown" not in notes:
+        row.result, row.why = _unseen(ran, needs)
     elif ran.exit_code == 0:
         row.result = "survived"
     else:
         row.result, row.by = "killed", list(dict.fromkeys(notes.get("failed", [])))
-        if ran.exit_code < 0:
+        if ran.exit_code is not None and ran.exit_code < 0:
             row.why = f"pytest was ended by {signal.Signals(-ran.exit_code).name}"
     return row
 
 
-def _unplanted(ran: Ran) -> tuple[str, str]:
-    """Return result and reason of a mutant that no call came across."""
-    if ran.exit_code != 0:
+def _unseen(ran: Ran, needs: Sequence[str]) -> tuple[str, str]:
+    """Return result and reason of a mutant that changed nothing in any call."""
+    if "failed" in ran.notes:
         return "not planted", "their tests fail now and then, without the mutant as well"
-    if "not expressible" in ran.notes:
-        return "not planted", ran.notes["not expressible"][0]
-    for note in ("not reached", "lacking"):  # what only some calls lack says less
-        if note in ran.notes:
-            return "survived", f"never reached: {ran.notes[note][0]}"
-    return "not planted", "the class was not called this time"
+    if "substituted" not in ran.notes:
+        return "not planted", ran.notes.get("not readable", ["the class was not called"])[0]
+    what = " and ".join(WORDS[need] for need in needs) or "what would show it"
+    if "offered" in ran.notes:
+        return "survived", f"never reached: no call has {what}"
+    return "not planted", f"the class does not offer {what}"
