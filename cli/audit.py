@@ -138,8 +138,8 @@ def _print(rows: Sequence[Row]) -> None:
     for row in meant:
         if row.result == "survived":
             click.echo(f"{row.mutant} survived: {row.statement}")
-            click.echo(f"  A test would catch it that sees to this: {row.caught_by}")
-            click.echo(f"  A layer that has it: {row.fix}.")
+            click.echo(f"  A test catches it that looks at this: {row.caught_by}")
+            click.echo(f"  To mend a layer that has it: {row.fix}.")
     reasons = dict.fromkeys(row.why for row in rows if row.result == "not applicable")
     for why in reasons:
         ids = ", ".join(row.mutant for row in rows if row.why == why)

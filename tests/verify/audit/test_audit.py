@@ -99,7 +99,7 @@ def test_a_weak_suite_misses_what_a_strong_one_sees(run, tmp_path):
     assert weak.exit_code == 1
     assert "0 of 2 mutants killed (0 %), 1 not planted" in weak.output
     assert "S10 survived" in weak.output
-    assert "sees to this: The final hidden state is the output" in weak.output
+    assert "looks at this: The final hidden state is the output" in weak.output
     assert "return the final states as (h, c), not (c, h)." in weak.output
     assert "never reached: no call has forward-mode derivatives" in " ".join(weak.output.split())
     assert both.exit_code == 0
