@@ -10,7 +10,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gatewise.bench.cost.shape import Shape
-from gatewise.bench.run import BenchRun
 from gatewise.bench.speed import analysis, ladder, registry
 from gatewise.bench.speed.contender import BACKWARD, FORWARD, PASSES, TRAINING
 from gatewise.bench.speed.gate import WrongError, passed
@@ -26,6 +25,7 @@ from gatewise.reports.sections.speed import section
 from gatewise.verify.numbers.arithmetic import ARITHMETICS
 from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.numbers.ledger import Ledger
+from made_runs import bench_run
 from wrong_rungs import WRONG
 
 LSTM = cell_named("lstm")
@@ -188,9 +188,7 @@ def run():
              (*names[1:], names[0]), (FORWARD, TRAINING)), lambda doing: None)}
             for shape in (SMALL, replace(SMALL, T=3))
         ]  # fmt: skip
-    rows = json.loads(json.dumps(rows))
-    planned = tuple(row["id"] for row in rows)
-    return BenchRun("speed", "", "", 0, {}, {}, "", {}, planned, tuple(rows))
+    return bench_run("speed", *json.loads(json.dumps(rows)))
 
 
 class TestTheRun:
