@@ -184,6 +184,7 @@ def publish(session: nox.Session) -> None:
          "--deviations", "reports/results/conformance/deviations.toml"],
         ["mutants", "--only", "wrong", "--budget", "standard"],
         ["mutants", "--only", "right", "--budget", "quick"],
+        ["evidence", "--mutants"],
         ["claims"],
         *(["bench", *small] for small in BENCHES.values()),
     ]  # fmt: skip
