@@ -59,8 +59,9 @@ def test_what_a_status_is(status):
     counted = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 
     for kind, count in counted.items():
-        assert suite.get(count) == str(int(KINDS[status] == kind)), count
-    assert [child.tag for child in case] == ([KINDS[status]] if KINDS[status] else [])
+        assert suite.get(count) == str(int(KINDS[status] == kind)), f"{count} of {status}"
+    expected = [KINDS[status]] if KINDS[status] else []
+    assert [child.tag for child in case] == expected, f"what {status} is"
     for child in case:
         assert child.get("message") == f"{status}: y is off"
         if child.tag != "skipped":
@@ -73,7 +74,9 @@ def test_counts():
     first = [verdict(status) for status in STATUSES]
     second = [verdict(subject="other:GRU", dtype="float32")]
     one, other = parsed([*first, *second]).findall("testsuite")
+    counts = {kind: one.get(kind) for kind in ("failures", "errors", "skipped")}
 
+    assert counts == {"failures": "3", "errors": "3", "skipped": "2"}, f"of 9 statuses: {counts}"
     assert one.attrib == {
         "name": "my:LSTM", "package": "gatewise", "id": "0", "hostname": "localhost",
         "timestamp": "2026-01-02T03:04:05", "tests": "9", "failures": "3", "errors": "3",

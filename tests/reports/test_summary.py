@@ -45,4 +45,4 @@ def test_a_run_conforms_only_where_nothing_is_wrong_or_open(status):
     rows = entries(verdict("my:layer", "a"), verdict("my:layer", "b", status=status))
     tone = summary.headline(rows).tone
     expected = "differs" if status in WRONG else "incomplete" if status in OPEN else "conforms"
-    assert tone == expected
+    assert tone == expected, f"passed and {status}"
