@@ -295,7 +295,7 @@ TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "st
 
 def against_sizes(found: Sequence[Row]) -> Figure | None:
     """Microseconds a step against H, B and T, everything else fixed."""
-    chosen = _of_most_contenders(found, TRAINING)
+    chosen = _of_most_rows(found, TRAINING)
     panels = {size: _varied(chosen, size) for size in "HBT"}
     panels = {size: rows for size, rows in panels.items() if rows}
     if not panels:
@@ -344,8 +344,11 @@ def _panel(alt: Any, size: str, rows: Sequence[Row], shown: Any, number: int) ->
     return alt.layer(*layers).properties(width=200, height=240)
 
 
-def _of_most_contenders(found: Sequence[Row], of: str) -> list[Row]:
-    """Return the timed rows of a pass of the cell and dtype that most contenders compute."""
+def _of_most_rows(found: Sequence[Row], of: str) -> list[Row]:
+    """Return the timed rows of a pass, of the cell and dtype that have most of them.
+
+    A run of the ladder beside others has many contenders, at one shape.
+    """
     timed = [r for r in found if r.entry.of == of and r.entry.timing]
     timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
     if not timed:
@@ -353,7 +356,7 @@ def _of_most_contenders(found: Sequence[Row], of: str) -> list[Row]:
 
     def variety(key: tuple[str, str]) -> tuple[int, int]:
         alike = [r for r in timed if (r.group.cell, r.group.dtype) == key]
-        return len({kind(r) for r in alike}), len(alike)
+        return len(alike), len({kind(r) for r in alike})
 
     best = max(dict.fromkeys((r.group.cell, r.group.dtype) for r in timed), key=variety)
     return [r for r in timed if (r.group.cell, r.group.dtype) == best]
@@ -375,7 +378,7 @@ def _varied(found: Sequence[Row], size: str) -> list[Row]:
 
 def heat(found: Sequence[Row]) -> Figure | None:
     """How many times as fast as the baseline, over H and B."""
-    chosen = [r for r in _of_most_contenders(found, TRAINING) if r.comparison]
+    chosen = [r for r in _of_most_rows(found, TRAINING) if r.comparison]
     steps = max((r.shape.T for r in chosen), default=0)
     chosen = [r for r in chosen if r.shape.T == steps]
     if not chosen:
