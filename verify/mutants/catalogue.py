@@ -62,7 +62,7 @@ def mutant(
     fix: str = "",
     same_as: str = "",
 ) -> Callable[[Change], Change]:
-    """Register the decorated change; its docstring says in formulas what the statement says."""
+    """Register the decorated change: what it does is said by ``statement``."""
 
     def register(change: Change) -> Change:
         if id in _found:

@@ -33,8 +33,6 @@ from .replaceable_layer import At, ReplaceableLayer
     "PyTorch's GRU, else (r ⊙ h) U_n",
 )
 def reset_on_the_other_side_of_the_product(layer: ReplaceableLayer) -> None:
-    """The reset acts before U_n where it should act after it, and after where before."""
-
     def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
         if "b_hn" in p:
             return tanh(x @ p.W_n + p.b_n + (r * h) @ p.U_n + p.b_hn)
@@ -53,8 +51,6 @@ def reset_on_the_other_side_of_the_product(layer: ReplaceableLayer) -> None:
     fix="keep b_n and b_hn apart, and add b_hn inside the reset: x W_n + b_n + r ⊙ (h U_n + b_hn)",
 )
 def biases_of_the_candidate_merged(layer: ReplaceableLayer) -> None:
-    """b_hn is added to b_n, outside the reset, as if the two biases were one."""
-
     def merged(p: Parameters) -> Parameters:
         return changed(with_gates(p, b_n=p.b_n + p.b_hn), b_hn=0 * p.b_hn)
 
@@ -71,7 +67,6 @@ def biases_of_the_candidate_merged(layer: ReplaceableLayer) -> None:
     same_as="b_hn not read",
 )
 def recurrent_bias_dropped(layer: ReplaceableLayer) -> None:
-    """The recurrent bias b_hn is not added."""
     reads(layer, lambda p: changed(p, b_hn=0 * p.b_hn))
 
 
@@ -84,7 +79,6 @@ def recurrent_bias_dropped(layer: ReplaceableLayer) -> None:
     same_as="b not read",
 )
 def bias_dropped(layer: ReplaceableLayer) -> None:
-    """No bias is added."""
     reads(layer, lambda p: changed(p, b=0 * p.b))
 
 
@@ -97,7 +91,6 @@ def bias_dropped(layer: ReplaceableLayer) -> None:
     fix="add each bias once: x W + b + h U, not (x W + b) + (h U + b)",
 )
 def bias_added_twice(layer: ReplaceableLayer) -> None:
-    """The bias is added twice."""
     reads(layer, lambda p: changed(p, b=2 * p.b))
 
 
@@ -111,7 +104,6 @@ def bias_added_twice(layer: ReplaceableLayer) -> None:
     "is the share of the new)",
 )
 def update_gate_of_the_other_polarity(layer: ReplaceableLayer) -> None:
-    """Z is the share of the other one: 1 - z stands for z."""
     reads(layer, lambda p: with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z))
 
 
@@ -135,7 +127,6 @@ def hard_sigmoid(slope: float) -> Gate:
     "0, 1)",
 )
 def hard_sigmoid_of_slope_a_fifth(layer: ReplaceableLayer) -> None:
-    """Gates are clip(0.2 s + 0.5, 0, 1) in the place of the sigmoid."""
     gate = hard_sigmoid(0.2)
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
@@ -149,7 +140,6 @@ def hard_sigmoid_of_slope_a_fifth(layer: ReplaceableLayer) -> None:
     "0, 1)",
 )
 def hard_sigmoid_of_slope_a_sixth(layer: ReplaceableLayer) -> None:
-    """Gates are clip(s / 6 + 0.5, 0, 1) in the place of the sigmoid."""
     gate = hard_sigmoid(1 / 6)
     layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
@@ -163,7 +153,6 @@ def hard_sigmoid_of_slope_a_sixth(layer: ReplaceableLayer) -> None:
     fix="multiply by the reset gates of all units: r of shape (B, H), not r[:, :1]",
 )
 def reset_gate_of_the_first_unit_for_all(layer: ReplaceableLayer) -> None:
-    """The candidate of every unit sees the reset gate of unit 0."""
     cell = layer.cell.name
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -188,5 +177,4 @@ def reset_gate_of_the_first_unit_for_all(layer: ReplaceableLayer) -> None:
     "first for all",
 )
 def bias_of_the_first_gate_for_all(layer: ReplaceableLayer) -> None:
-    """Every gate adds the first row of the bias; the others are not read."""
     reads(layer, lambda p: changed(p, b=np.stack([p.b[0]] * len(p.b))))

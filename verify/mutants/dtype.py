@@ -28,7 +28,6 @@ CLAMP = 8.0
     fix="keep float64 throughout: look for a cast or a default dtype",
 )
 def computes_in_float32(layer: ReplaceableLayer) -> None:
-    """float64 comes in and goes out; in between there is float32."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -54,7 +53,6 @@ def computes_in_float32(layer: ReplaceableLayer) -> None:
     fix="keep the state in the dtype of x between steps: look for a cast to bfloat16, or autocast",
 )
 def state_kept_in_bfloat16(layer: ReplaceableLayer) -> None:
-    """The state is rounded to bfloat16 after every step."""
     right = layer.step
     layer.step = lambda at, p, x, state: tuple(
         instead(s, to_bfloat16(plain(s))) for s in right(at, p, x, state)
@@ -77,8 +75,6 @@ def to_bfloat16(a: Array) -> Array:
     fix="remove the clamp on the cell state: c' = f c + i g has no bounds",
 )
 def cell_state_clamped(layer: ReplaceableLayer) -> None:
-    """The cell state never leaves [-8, 8]."""
-
     def clamped(f: Array, c: Array, i: Array, g: Array) -> Array:
         limit = CLAMP + zeros(c, c.shape)
         return -minimum(-minimum(cell_state(f, c, i, g), limit), limit)
@@ -98,8 +94,6 @@ def cell_state_clamped(layer: ReplaceableLayer) -> None:
     "exp(s)) where s < 0",
 )
 def sigmoid_overflows(layer: ReplaceableLayer) -> None:
-    """The sigmoid is computed as exp(s) / (1 + exp(s)), which is inf / inf for large s."""
-
     def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         e = np.exp(pre_activation(p, letter, x, h, c))
         return e / (1 + e)
@@ -118,7 +112,6 @@ def sigmoid_overflows(layer: ReplaceableLayer) -> None:
     "or unordered loop",
 )
 def sums_in_random_order(layer: ReplaceableLayer) -> None:
-    """Products with W add their terms in an order that changes from call to call."""
     rng, right = np.random.default_rng(), layer.step
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -138,7 +131,6 @@ def sums_in_random_order(layer: ReplaceableLayer) -> None:
     fix="read no more of a scratch buffer than this call wrote: check the last row's bounds",
 )
 def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
-    """The last row reads one number past the end of scratch: 0, or what a larger call left."""
     right, scratch = layer.run, np.zeros(0)
 
     def past_the_end(x: Array) -> float:

@@ -43,7 +43,6 @@ BOTH = ("float64", "float32")
     dtypes=BOTH,
 )
 def units_in_another_order(layer: ReplaceableLayer) -> None:
-    """The units have another order inside; states and outputs are put into the caller's."""
     H = layer.case.H
     order = layer.case.generator("order of units").permutation(H)
     back, right = np.argsort(order), layer.unroll
@@ -65,7 +64,6 @@ def units_in_another_order(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def update_gate_negated_twice(layer: ReplaceableLayer) -> None:
-    """Z has the other polarity, and so have its parameters: σ(-s) = 1 - σ(s)."""
     other = "gru-keeps-old" if layer.cell.name == "gru-takes-new" else "gru-takes-new"
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -81,8 +79,6 @@ def update_gate_negated_twice(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def all_gates_in_one_product(layer: ReplaceableLayer) -> None:
-    """[x, h] is multiplied once with all weights, side by side and one above the other."""
-
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         h, c = state
         H = h.shape[1]
@@ -106,8 +102,6 @@ def _with_gate(layer: ReplaceableLayer, gate: Gate) -> None:
     dtypes=BOTH,
 )
 def sigmoid_by_tanh(layer: ReplaceableLayer) -> None:
-    """σ(s) is computed as (1 + tanh(s / 2)) / 2."""
-
     def by_tanh(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         return (1 + tanh(pre_activation(p, letter, x, h, c) / 2)) / 2
 
@@ -121,8 +115,6 @@ def sigmoid_by_tanh(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def state_by_its_difference(layer: ReplaceableLayer) -> None:
-    """H' is computed as h + (1 - z) (n - h)."""
-
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         (h,) = state
         # With its update gate shut, the step returns n.
@@ -144,8 +136,6 @@ def _without_update(p: Parameters, letter: str, x: Array, h: Array, c: Array) ->
     dtypes=BOTH,
 )
 def peepholes_added_first(layer: ReplaceableLayer) -> None:
-    """The terms of a gate are added in the order bias, peephole, recurrence, input."""
-
     def first(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         W, U, b, peephole = (getattr(p, f"{array}_{letter}") for array in "WUbp")
         return sigmoid(((b + peephole * c) + h @ U) + x @ W)
@@ -160,8 +150,6 @@ def peepholes_added_first(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def sums_from_the_other_end(layer: ReplaceableLayer) -> None:
-    """The gates' sums over inputs and units run from the last to the first."""
-
     def backwards(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
         peephole = getattr(p, f"p_{letter}") * c if "p" in p else 0
@@ -178,8 +166,6 @@ def sums_from_the_other_end(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def bias_in_two_parts(layer: ReplaceableLayer) -> None:
-    """A quarter of each gate's bias is added to the input's product, the rest to the other."""
-
     def parts(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
         peephole = getattr(p, f"p_{letter}") * c if "p" in p else 0
@@ -196,8 +182,6 @@ def bias_in_two_parts(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def forget_bias_apart(layer: ReplaceableLayer) -> None:
-    """b_f is kept without the forget bias 1, which is added to what the sigmoid is applied to."""
-
     def apart(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         if letter != "f":
             return gate(p, letter, x, h, c)
@@ -213,8 +197,6 @@ def forget_bias_apart(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def clip_that_never_clips(layer: ReplaceableLayer) -> None:
-    """The cell state is clipped to a million, which it does not reach."""
-
     def clipped(f: Array, c: Array, i: Array, g: Array) -> Array:
         limit = 1e6 + zeros(c, c.shape)
         return -minimum(-minimum(cell_state(f, c, i, g), limit), limit)
@@ -224,7 +206,6 @@ def clip_that_never_clips(layer: ReplaceableLayer) -> None:
 
 @mutant("R11", statement="Each row of the batch is computed on its own.", cells=PLAIN, dtypes=BOTH)
 def row_by_row(layer: ReplaceableLayer) -> None:
-    """Every row is run on its own."""
     right = layer.unroll
 
     def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
@@ -248,7 +229,6 @@ def row_by_row(layer: ReplaceableLayer) -> None:
     dtypes=("float32",),
 )
 def computes_in_float64(layer: ReplaceableLayer) -> None:
-    """float32 comes in and goes out; in between there is float64."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -271,7 +251,6 @@ def computes_in_float64(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def bias_as_a_row_of_the_weights(layer: ReplaceableLayer) -> None:
-    """The bias is the weight of an input that is always 1."""
     right = layer.step
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -292,7 +271,6 @@ def bias_as_a_row_of_the_weights(layer: ReplaceableLayer) -> None:
     dtypes=BOTH,
 )
 def in_chunks_of_four(layer: ReplaceableLayer) -> None:
-    """The sequence is run in chunks of 4 steps, each from the state where the last one ended."""
     right = layer.unroll
 
     def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:

@@ -27,8 +27,6 @@ PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
     "sigmoid(... + b_f)",
 )
 def forget_bias_after_the_sigmoid(layer: ReplaceableLayer) -> None:
-    """F is the sigmoid plus 1, so more than everything is kept."""
-
     def more(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         right = gate(p, letter, x, h, c)
         return right + 1 if letter == "f" else right
@@ -46,8 +44,6 @@ def forget_bias_after_the_sigmoid(layer: ReplaceableLayer) -> None:
     "f likewise, and o with the new c",
 )
 def peephole_after_the_sigmoid(layer: ReplaceableLayer) -> None:
-    """The peephole's share is added to the gate, not to what its sigmoid is applied to."""
-
     def after(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         return gate(p, letter, x, h, 0 * c) + getattr(p, f"p_{letter}") * c
 
@@ -65,7 +61,6 @@ def peephole_after_the_sigmoid(layer: ReplaceableLayer) -> None:
     "layer claims that",
 )
 def output_peephole_of_the_other_reading(layer: ReplaceableLayer) -> None:
-    """The peephole of o reads c_{t-1} where it should read c_t, and the other way round."""
     other = {"lstm-peephole": "lstm-peephole-old", "lstm-peephole-old": "lstm-peephole"}
     cell = cell_named(other[layer.cell.name])
     layer.step = lambda at, p, x, s: cell.step(p, x, s)[0]
@@ -79,7 +74,6 @@ def output_peephole_of_the_other_reading(layer: ReplaceableLayer) -> None:
     fix="read the rows of the peepholes in the order i, f, o: p_i, p_f, p_o",
 )
 def peepholes_in_another_order(layer: ReplaceableLayer) -> None:
-    """The peepholes, which stand in the order i, f, o, are read as i, o, f."""
     reads(layer, lambda p: changed(p, p=p.p[[0, 2, 1]]))
 
 
@@ -93,7 +87,6 @@ def peepholes_in_another_order(layer: ReplaceableLayer) -> None:
     same_as="p not read",
 )
 def no_peepholes(layer: ReplaceableLayer) -> None:
-    """The gates do not see the cell state."""
     reads(layer, lambda p: changed(p, p=0 * p.p))
 
 
@@ -106,8 +99,6 @@ def no_peepholes(layer: ReplaceableLayer) -> None:
     fix="multiply the candidate by the input gate: c' = f c + i g, not f c + (i + g)",
 )
 def input_gate_added_to_the_candidate(layer: ReplaceableLayer) -> None:
-    """The cell state takes i + g in the place of i g."""
-
     def added(f: Array, c: Array, i: Array, g: Array) -> Array:
         return f * c + (i + g)
 
@@ -124,8 +115,6 @@ def input_gate_added_to_the_candidate(layer: ReplaceableLayer) -> None:
     "has peepholes; not 1 - i",
 )
 def forget_gate_coupled(layer: ReplaceableLayer) -> None:
-    """F is 1 - i; its own weights are not used."""
-
     def coupled(f: Array, c: Array, i: Array, g: Array) -> Array:
         return cell_state(1 - i, c, i, g)
 
@@ -142,8 +131,6 @@ def forget_gate_coupled(layer: ReplaceableLayer) -> None:
     "resets before the product",
 )
 def reset_gate_not_used(layer: ReplaceableLayer) -> None:
-    """The reset gate is computed, and the candidate does without it."""
-
     def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
         recurrent = h @ p.U_n + (p.b_hn if "b_hn" in p else 0)
         return tanh(x @ p.W_n + p.b_n + recurrent)
@@ -160,7 +147,6 @@ def reset_gate_not_used(layer: ReplaceableLayer) -> None:
     fix="use U_f for f, not U_i (in a GRU U_z for z, not U_r)",
 )
 def recurrent_weights_of_another_gate(layer: ReplaceableLayer) -> None:
-    """The second gate uses the recurrent weights of the first."""
     first, second, *_ = layer.cell.gates
     reads(
         layer, lambda p: with_gates(p, **{f"U_{second}": getattr(p, f"U_{first}")})
@@ -176,7 +162,6 @@ def recurrent_weights_of_another_gate(layer: ReplaceableLayer) -> None:
     fix="use b_f for f, not b_i (in a GRU b_z for z, not b_r)",
 )
 def bias_of_another_gate(layer: ReplaceableLayer) -> None:
-    """The second gate uses the bias of the first."""
     first, second, *_ = layer.cell.gates
     reads(
         layer, lambda p: with_gates(p, **{f"b_{second}": getattr(p, f"b_{first}")})
@@ -194,8 +179,6 @@ def bias_of_another_gate(layer: ReplaceableLayer) -> None:
     "another array",
 )
 def state_overwritten_while_it_is_read(layer: ReplaceableLayer) -> None:
-    """The first half of the units is written before the second half reads the old state."""
-
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         half = layer.case.H // 2
         early, _ = layer.cell.step(p, x, state)
@@ -220,7 +203,6 @@ def state_overwritten_while_it_is_read(layer: ReplaceableLayer) -> None:
     "is the share of the new)",
 )
 def shares_add_up_to_more_than_one(layer: ReplaceableLayer) -> None:
-    """The candidate is added in full, whatever the update gate leaves of the old state."""
     takes_new = layer.cell.name == "gru-takes-new"
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -249,8 +231,6 @@ LARGE_BATCH = 512
     fix="add the bias whatever the size of the input: look for a branch or kernel for T * B > 512",
 )
 def no_bias_in_large_inputs(layer: ReplaceableLayer) -> None:
-    """The bias is skipped when T times B is above 512."""
-
     def read(p: Parameters) -> Parameters:
         T, B, _ = layer.given.x.shape
         return changed(p, b=0 * p.b) if T * B > LARGE_BATCH else p
@@ -268,7 +248,6 @@ def no_bias_in_large_inputs(layer: ReplaceableLayer) -> None:
     fix="clear scratch before every row, or give each row its own: look for buffers used in turns",
 )
 def scratch_not_cleared_between_rows(layer: ReplaceableLayer) -> None:
-    """Two scratch buffers serve the rows in turns; row b also holds what row b - 2 left there."""
     right = layer.see
 
     def see(at: At, x: Array) -> Array:

@@ -28,8 +28,6 @@ PHASED = ("lstm-phased",)
     "phi < r_on",
 )
 def time_gate_closes_at_half_its_time(layer: ReplaceableLayer) -> None:
-    """The time gate opens and then counts as closed: it tests r_on / 2 twice."""
-
     def half(p: Parameters, phi: Array) -> Array:
         return switch(phi - p.r_on / 2, 2 * phi / p.r_on, LEAK * phi)
 
@@ -45,8 +43,6 @@ def time_gate_closes_at_half_its_time(layer: ReplaceableLayer) -> None:
     fix="use the same leak in evaluation as in training: k = alpha phi where phi >= r_on",
 )
 def leak_depends_on_the_mode(layer: ReplaceableLayer) -> None:
-    """In evaluation the closed gate does not leak, though it is one and the same layer."""
-
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         layer.cell = PhasedLSTM(LEAK if layer.training else 0.0)
         return right(at, p, x, state)
@@ -62,7 +58,6 @@ def leak_depends_on_the_mode(layer: ReplaceableLayer) -> None:
     fix="let the closed time gate leak: k = alpha phi, with alpha = 0.001, where phi >= r_on",
 )
 def time_gate_without_leak(layer: ReplaceableLayer) -> None:
-    """The closed gate never leaks."""
     layer.cell = PhasedLSTM(0.0)
 
 
@@ -77,8 +72,6 @@ def time_gate_without_leak(layer: ReplaceableLayer) -> None:
     "only then",
 )
 def output_of_the_gated_cell_state(layer: ReplaceableLayer) -> None:
-    """The proposed h is taken from the gated cell state, not from the proposed one."""
-
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         return phased_step(p, x, state, lambda p, phi: time_gate(p, phi, LEAK), gated_c=True)
 
@@ -114,7 +107,6 @@ def phased_step(
     fix="give the rounding derivative 1 (straight-through): hand the cotangent on u to ũ unchanged",
 )
 def binariser_without_gradient(layer: ReplaceableLayer) -> None:
-    """The rounded update gate passes no cotangent on, so nothing learns when to skip."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, rounded=binarise)
 
 
@@ -126,8 +118,6 @@ def binariser_without_gradient(layer: ReplaceableLayer) -> None:
     fix="restart the sum after an update: ũ' = u Δũ + (1 - u) (ũ + min(Δũ, 1 - ũ))",
 )
 def skipping_never_restarts(layer: ReplaceableLayer) -> None:
-    """The share of an update adds up after an update, too."""
-
     def always(u: Array, u_tilde: Array, delta: Array) -> Array:
         return accumulated(0 * u, u_tilde, delta)
 
@@ -142,8 +132,6 @@ def skipping_never_restarts(layer: ReplaceableLayer) -> None:
     fix="keep ũ at most 1: a skipped step adds min(Δũ, 1 - ũ), not Δũ",
 )
 def share_of_an_update_without_limit(layer: ReplaceableLayer) -> None:
-    """The share of an update grows past 1."""
-
     def unlimited(u: Array, u_tilde: Array, delta: Array) -> Array:
         return u * delta + (1 - u) * (u_tilde + delta)
 
@@ -159,7 +147,6 @@ def share_of_an_update_without_limit(layer: ReplaceableLayer) -> None:
     fix="compute the increment from the new hidden state: Δũ = sigmoid(h w_p + b_p), not from c",
 )
 def share_of_an_update_from_the_cell_state(layer: ReplaceableLayer) -> None:
-    """The increment reads the cell state, not the hidden state."""
     layer.step = lambda at, p, x, s: skip_step(layer, p, x, s, read=1)
 
 
@@ -172,7 +159,6 @@ def share_of_an_update_from_the_cell_state(layer: ReplaceableLayer) -> None:
     fix="start ũ at 1 when no initial state is given, so that the first step always updates",
 )
 def first_step_may_be_skipped(layer: ReplaceableLayer) -> None:
-    """Without an initial state, ũ begins at 0, so the first step is skipped."""
     right = layer.read_state
 
     def read(state: State | None, x: Array) -> State:

@@ -44,8 +44,6 @@ def after_step_vjp(
     "step t itself",
 )
 def jacobians_in_forward_order(layer: ReplaceableLayer) -> None:
-    """On the way back, the Jacobians of the steps are met in the order of time."""
-
     def unrolled(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
             q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
@@ -95,8 +93,6 @@ def _step_pulled(
     fix="carry dh from every step to the one before it, and add that step's dy: look for a detach",
 )
 def no_cotangent_between_steps(layer: ReplaceableLayer) -> None:
-    """No step hands a cotangent on the hidden state to the step before it."""
-
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
         return dp, dx, (0 * d_old[0], *d_old[1:]) if at.t else d_old
 
@@ -113,7 +109,6 @@ def no_cotangent_between_steps(layer: ReplaceableLayer) -> None:
     fix="use g, not i, where g belongs: di = dc g, and dz_g = dc i (1 - g^2)",
 )
 def input_gate_times_itself(layer: ReplaceableLayer) -> None:
-    """The cotangent of i is multiplied by i where g belongs."""
     right = layer.step_vjp
     layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
         at, p, x, state, {**gates, "g": gates["i"]}, new, d
@@ -130,7 +125,6 @@ def input_gate_times_itself(layer: ReplaceableLayer) -> None:
     fix="apply tanh once in its slope: 1 - h^2 in a tanh RNN, 1 - tanh(c)^2 in an LSTM",
 )
 def slope_of_tanh_taken_twice(layer: ReplaceableLayer) -> None:
-    """The slope of tanh is taken of a value that is activated already."""
     right = layer.step_vjp
     layer.step_vjp = lambda at, p, x, state, gates, new, d: right(
         at, p, x, state, gates, (*new[:-1], tanh(new[-1])), d
@@ -147,7 +141,6 @@ def slope_of_tanh_taken_twice(layer: ReplaceableLayer) -> None:
     fix="use the old state in the gradient of U: dU = sum of h_{t-1}^T dz_t, not of h_t^T dz_t",
 )
 def gradient_of_u_with_the_new_state(layer: ReplaceableLayer) -> None:
-    """The gradient of U takes h_t in the place of h_{t-1}."""
     right = layer.step_vjp
 
     def vjp(
@@ -171,8 +164,6 @@ def gradient_of_u_with_the_new_state(layer: ReplaceableLayer) -> None:
     "of dz_f",
 )
 def bias_gradients_all_of_the_forget_gate(layer: ReplaceableLayer) -> None:
-    """The gradients of b_i and b_o are that of b_f."""
-
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
         return changed(dp, b=np.stack([dp.b_f, dp.b_f, dp.b_g, dp.b_f])), dx, d_old
 
@@ -190,7 +181,6 @@ def bias_gradients_all_of_the_forget_gate(layer: ReplaceableLayer) -> None:
     "their own",
 )
 def saved_gates_destroyed_on_the_way_back(layer: ReplaceableLayer) -> None:
-    """The way back writes over the gates it saved; a second one through the same run is wrong."""
     right = layer.step_vjp
 
     def vjp(
@@ -215,7 +205,6 @@ def saved_gates_destroyed_on_the_way_back(layer: ReplaceableLayer) -> None:
     "row 0 alone",
 )
 def peephole_gradient_of_one_row(layer: ReplaceableLayer) -> None:
-    """The gradient of the peepholes is that of row 0, not the sum over the batch."""
     right = layer.step_vjp
 
     def vjp(
@@ -240,8 +229,6 @@ def peephole_gradient_of_one_row(layer: ReplaceableLayer) -> None:
     fix="count the first step in dU, too: its h_{t-1} is the initial state, which need not be 0",
 )
 def gradient_of_u_without_the_first_step(layer: ReplaceableLayer) -> None:
-    """The first step adds nothing to the gradient of U, as if the initial state were 0."""
-
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
         return dp if at.t else changed(dp, U=0 * dp.U), dx, d_old
 
@@ -257,8 +244,6 @@ def gradient_of_u_without_the_first_step(layer: ReplaceableLayer) -> None:
     fix="remove the clipping of gradients between steps; leave it to the optimiser",
 )
 def gradients_clipped(layer: ReplaceableLayer) -> None:
-    """Cotangents between steps are clipped to [-1, 1] without anybody having asked."""
-
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
         return dp, dx, tuple(np.clip(d, -1, 1) for d in d_old)
 
@@ -277,7 +262,6 @@ def gradients_clipped(layer: ReplaceableLayer) -> None:
     fix="add the cotangent on the final c to dc at each row's last step",
 )
 def cotangent_on_the_final_cell_state_dropped(layer: ReplaceableLayer) -> None:
-    """The cotangent on the final cell state is not read."""
     layer.read_cotangents = lambda given: (given[0], (given[1][0], None))
 
 
@@ -290,7 +274,6 @@ def cotangent_on_the_final_cell_state_dropped(layer: ReplaceableLayer) -> None:
     fix="add the cotangent on the final h to dh at each row's last step",
 )
 def cotangent_on_the_final_hidden_state_dropped(layer: ReplaceableLayer) -> None:
-    """The cotangent on the final hidden state is not read."""
     layer.read_cotangents = lambda given: (given[0], (None, *given[1][1:]))
 
 
@@ -303,7 +286,6 @@ def cotangent_on_the_final_hidden_state_dropped(layer: ReplaceableLayer) -> None
     fix="take a missing cotangent on y as zeros, and read those on the final states all the same",
 )
 def final_states_count_only_beside_outputs(layer: ReplaceableLayer) -> None:
-    """Where nothing depends on y, the cotangents on the final states are not read either."""
     layer.read_cotangents = lambda given: (
         given if given[0] is not None else (None, tuple(None for _ in given[1]))
     )
@@ -319,7 +301,6 @@ def final_states_count_only_beside_outputs(layer: ReplaceableLayer) -> None:
     fix="compute the bias gradients of every layer, not of the lowest alone",
 )
 def bias_gradient_of_the_lowest_level_only(layer: ReplaceableLayer) -> None:
-    """The biases of upper levels have gradient 0."""
     right = layer.give_gradients
 
     def give(pulled: Pulled, given: Cotangents) -> Pulled:
@@ -340,7 +321,6 @@ def bias_gradient_of_the_lowest_level_only(layer: ReplaceableLayer) -> None:
     fix="sum the gradients of biases over the batch; do not take the mean (no division by B)",
 )
 def bias_gradient_averaged_over_the_batch(layer: ReplaceableLayer) -> None:
-    """The gradients of biases are divided by B."""
     right = layer.give_gradients
 
     def give(pulled: Pulled, given: Cotangents) -> Pulled:
@@ -361,7 +341,6 @@ def bias_gradient_averaged_over_the_batch(layer: ReplaceableLayer) -> None:
     fix="write the gradient of x into an array of its own, not into the cotangent on y",
 )
 def gradient_of_x_over_the_cotangent(layer: ReplaceableLayer) -> None:
-    """The gradient of x is written into the caller's cotangent on y, as far as it fits."""
     right = layer.give_gradients
 
     def give(pulled: Pulled, given: Cotangents) -> Pulled:
@@ -383,7 +362,6 @@ def gradient_of_x_over_the_cotangent(layer: ReplaceableLayer) -> None:
     fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
 )
 def cotangent_read_without_its_strides(layer: ReplaceableLayer) -> None:
-    """The cotangent on y is read as if it were contiguous, whatever its strides."""
     right = layer.read_cotangents
 
     def read(given: Cotangents) -> Cotangents:
@@ -423,7 +401,6 @@ def _address(a: Array) -> int:
     "states' gradients",
 )
 def gradients_of_initial_states_dropped(layer: ReplaceableLayer) -> None:
-    """The gradients of the initial states are 0."""
     right = layer.give_gradients
     layer.give_gradients = lambda pulled, given: right(
         replace(pulled, initial=tuple(0 * d for d in pulled.initial)), given
@@ -439,7 +416,6 @@ def gradients_of_initial_states_dropped(layer: ReplaceableLayer) -> None:
     "- 1's",
 )
 def gradient_of_x_leaks_forward(layer: ReplaceableLayer) -> None:
-    """A thousandth of every step's gradient of x is added to the next step's."""
     right = layer.give_gradients
 
     def give(pulled: Pulled, given: Cotangents) -> Pulled:
@@ -461,8 +437,6 @@ def gradient_of_x_leaks_forward(layer: ReplaceableLayer) -> None:
     fix="start from the tangents of the initial states, not from zeros, in forward mode",
 )
 def tangent_of_the_state_dropped(layer: ReplaceableLayer) -> None:
-    """The tangents of the initial states are not read."""
-
     def read(tangents: Inputs) -> Inputs:
         still = None if tangents.state is None else tuple(0 * s for s in tangents.state)
         return replace(tangents, state=still)
@@ -479,7 +453,6 @@ def tangent_of_the_state_dropped(layer: ReplaceableLayer) -> None:
     fix="add the tangents of the biases in forward mode: d(x W + b) = dx W + x dW + db",
 )
 def tangent_of_the_biases_dropped(layer: ReplaceableLayer) -> None:
-    """The tangents of the biases are not read."""
     layer.read_tangents = lambda tangents: replace(
         tangents,
         parameters={n: 0 * t if n[0] == "b" else t for n, t in tangents.parameters.items()},

@@ -35,7 +35,6 @@ def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")
     same_as="order figo",
 )
 def input_and_forget_gate_swapped(layer: ReplaceableLayer) -> None:
-    """The blocks of i and f are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "figo"))
 
 
@@ -49,7 +48,6 @@ def input_and_forget_gate_swapped(layer: ReplaceableLayer) -> None:
     same_as="order ifog",
 )
 def candidate_and_output_gate_swapped(layer: ReplaceableLayer) -> None:
-    """The blocks of g and o are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "ifog"))
 
 
@@ -63,8 +61,6 @@ def candidate_and_output_gate_swapped(layer: ReplaceableLayer) -> None:
     fix="read the blocks in the order i, f, g, o, not i, g, f, o, and do not add 1 to b_f",
 )
 def order_and_forget_bias_of_another_library(layer: ReplaceableLayer) -> None:
-    """Blocks are read in the order i, g, f, o, and 1 is added to the bias of f."""
-
     def read(p: Parameters) -> Parameters:
         p = reordered(p, "igfo")
         return with_gates(p, b_f=p.b_f + 1)
@@ -82,7 +78,6 @@ def order_and_forget_bias_of_another_library(layer: ReplaceableLayer) -> None:
     fix="read W in the order of gates that U and b have: i, f, g, o (r, z, n in a GRU)",
 )
 def only_the_input_weights_reordered(layer: ReplaceableLayer) -> None:
-    """W is read in another order of gates than U and b."""
     letters = "".join(layer.cell.gates)
     reads(layer, lambda p: reordered(p, letters[1] + letters[0] + letters[2:], ["W"]))
 
@@ -96,7 +91,6 @@ def only_the_input_weights_reordered(layer: ReplaceableLayer) -> None:
     fix="transpose U, gate by gate: the product is h @ U, or h @ weight_hh.T in PyTorch's layout",
 )
 def recurrent_weights_transposed(layer: ReplaceableLayer) -> None:
-    """U is transposed, gate by gate."""
     reads(layer, lambda p: changed(p, U=rearranged(p.U, lambda U: U.swapaxes(1, 2))))
 
 
@@ -120,7 +114,6 @@ def packed(array: Array, gates: int, read: Callable[[Array], Array]) -> Array:
     "+ k (G gates)",
 )
 def gates_interleaved(layer: ReplaceableLayer) -> None:
-    """Packed columns are read as gate after gate in each unit, not unit after unit in each gate."""
     gates = len(layer.cell.gates)
 
     def read(columns: Array) -> Array:
@@ -138,8 +131,6 @@ def gates_interleaved(layer: ReplaceableLayer) -> None:
     fix="transpose W where it is read in the wrong storage order: use .T, not reshape",
 )
 def stored_by_columns_read_by_rows(layer: ReplaceableLayer) -> None:
-    """Every W is stored by columns and read by rows, without transposition."""
-
     def by_rows(W: Array) -> Array:
         return np.stack([w.ravel("F").reshape(w.shape) for w in W])
 
@@ -154,7 +145,6 @@ def stored_by_columns_read_by_rows(layer: ReplaceableLayer) -> None:
     fix="begin the slice of gate k at k H, not at k H + 1: packed[k * H : (k + 1) * H]",
 )
 def gates_sliced_off_by_one(layer: ReplaceableLayer) -> None:
-    """Every gate's slice of the packed columns begins one column late."""
     gates = len(layer.cell.gates)
 
     def late(p: Parameters) -> Parameters:
@@ -176,7 +166,6 @@ def gates_sliced_off_by_one(layer: ReplaceableLayer) -> None:
     "direction",
 )
 def directions_outside_layers(layer: ReplaceableLayer) -> None:
-    """The flat buffer of all weights is read direction by direction, not level by level."""
     right, case = layer.read_parameters, layer.case
     order = [
         level * case.directions + direction
@@ -210,7 +199,6 @@ def directions_outside_layers(layer: ReplaceableLayer) -> None:
     fix="feed the layer above the outputs of both directions: concatenate forward and backward",
 )
 def upper_layer_reads_one_direction(layer: ReplaceableLayer) -> None:
-    """The layer above sees zeros in the place of the backward outputs."""
     right = layer.drop
 
     def forward_half(y: Array) -> Array:
@@ -232,7 +220,6 @@ def upper_layer_reads_one_direction(layer: ReplaceableLayer) -> None:
     fix="read the weights at every call: look for a packed or cached copy that is never renewed",
 )
 def weights_of_the_first_call(layer: ReplaceableLayer) -> None:
-    """Weights are packed at the first call; later ones are not looked at."""
     right = layer.read_parameters
     first: dict[str, Array] = {}
 
@@ -255,7 +242,6 @@ def weights_of_the_first_call(layer: ReplaceableLayer) -> None:
     "in a GRU)",
 )
 def backward_direction_has_another_order(layer: ReplaceableLayer) -> None:
-    """The first two gates are exchanged in the backward direction alone."""
     right, directions = layer.read_parameters, layer.case.directions
     letters = "".join(layer.cell.gates)
     order = letters[1] + letters[0] + letters[2:]
@@ -273,7 +259,6 @@ def backward_direction_has_another_order(layer: ReplaceableLayer) -> None:
     same_as="order zrn",
 )
 def reset_and_update_gate_swapped(layer: ReplaceableLayer) -> None:
-    """The blocks of r and z are exchanged in W, U and b."""
     reads(layer, lambda p: reordered(p, "zrn"))
 
 
@@ -293,7 +278,6 @@ def reset_and_update_gate_swapped(layer: ReplaceableLayer) -> None:
     fix="transpose batch-first input and outputs (exchange axes 0 and 1); do not reshape them",
 )
 def reshaped_instead_of_transposed(layer: ReplaceableLayer) -> None:
-    """Batch-first input is reshaped to (T, B, D), not transposed, and so are the outputs."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -326,7 +310,6 @@ def _reshaped_back(y: Array) -> Array:
     "gets one",
 )
 def state_ignored_without_a_batch(layer: ReplaceableLayer) -> None:
-    """Without a batch axis the initial state is not read."""
     right = layer.read_state
 
     def read(state: State | None, x: Array) -> State:

@@ -29,7 +29,6 @@ LATE = 1000
     "from zeros",
 )
 def recurrence_restarts(layer: ReplaceableLayer) -> None:
-    """At step 32 the hidden state is 0 again."""
     right = layer.step
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -46,8 +45,6 @@ def recurrence_restarts(layer: ReplaceableLayer) -> None:
     fix="sum h U over all units: look for a tile or block size of 64 that cuts the state off",
 )
 def wide_states_cut_off(layer: ReplaceableLayer) -> None:
-    """Units from 64 on do not take part in the recurrence."""
-
     def cut(p: Parameters) -> Parameters:
         kept = (np.arange(p.U.shape[1]) < WIDE).astype(p.U.dtype)
         return changed(p, U=p.U * kept[None, :, None])
@@ -64,8 +61,6 @@ def wide_states_cut_off(layer: ReplaceableLayer) -> None:
     "way back",
 )
 def backpropagation_truncated(layer: ReplaceableLayer) -> None:
-    """No cotangent passes a multiple of 32 steps."""
-
     def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
         return dp, dx, tuple(0 * d for d in d_old) if at.t and at.t % TILE == 0 else d_old
 
@@ -80,7 +75,6 @@ def backpropagation_truncated(layer: ReplaceableLayer) -> None:
     fix="add the bias at every step: look for a branch, counter or table that ends at step 1000",
 )
 def wrong_from_step_1000(layer: ReplaceableLayer) -> None:
-    """From step 1000 on the bias is not added."""
     right = layer.step
     layer.step = lambda at, p, x, state: right(
         at, changed(p, b=0 * p.b) if at.t >= LATE else p, x, state
@@ -96,7 +90,6 @@ def wrong_from_step_1000(layer: ReplaceableLayer) -> None:
     "unit 64",
 )
 def gradient_of_wide_weights_cut_off(layer: ReplaceableLayer) -> None:
-    """The gradients of U are 0 from unit 64 on."""
     right = layer.give_gradients
 
     def give(pulled: Pulled, given: Cotangents) -> Pulled:
@@ -119,8 +112,6 @@ def gradient_of_wide_weights_cut_off(layer: ReplaceableLayer) -> None:
     fix="handle the remainder of H by 32: units after the last whole tile need x W, too",
 )
 def remainder_of_a_tile_not_computed(layer: ReplaceableLayer) -> None:
-    """Beyond 32 units, those that fill no whole tile of 32 see no input."""
-
     def cut(p: Parameters) -> Parameters:
         H = p.W.shape[2]
         whole = H - H % TILE if H > TILE else H
@@ -137,7 +128,6 @@ def remainder_of_a_tile_not_computed(layer: ReplaceableLayer) -> None:
     fix="compute dx of the first step in long sequences, too: look for a loop that ends at t = 1",
 )
 def gradients_of_x_lost_early(layer: ReplaceableLayer) -> None:
-    """In sequences of more than 100 steps, the gradient of the first step's x is 0."""
     right = layer.give_gradients
 
     def give(pulled: Pulled, given: Cotangents) -> Pulled:

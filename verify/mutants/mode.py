@@ -25,7 +25,6 @@ NEEDS = ("layers", "dropout")
     fix="read the mode at every call: look for it in what is traced, compiled or cached by shape",
 )
 def mode_of_the_first_call(layer: ReplaceableLayer) -> None:
-    """The mode of the first call of a shape is kept, whatever train() says later."""
     right = layer.run
     compiled: dict[tuple[int, ...], bool] = {}
 
@@ -49,7 +48,6 @@ def mode_of_the_first_call(layer: ReplaceableLayer) -> None:
     fix="draw a new mask at every call: do not seed the generator again",
 )
 def masks_never_drawn_again(layer: ReplaceableLayer) -> None:
-    """Every call in training drops the same entries."""
     right = layer.mask
 
     def mask(shape: tuple[int, ...]) -> Array:
@@ -69,7 +67,6 @@ def masks_never_drawn_again(layer: ReplaceableLayer) -> None:
     fix="use the dropout rate that the caller gave: look for an attribute of another name, still 0",
 )
 def rate_that_is_tested_is_another(layer: ReplaceableLayer) -> None:
-    """The rate that is tested is another one, which is 0, so nothing is ever dropped."""
     layer.drop = lambda y: y
 
 
@@ -83,7 +80,6 @@ def rate_that_is_tested_is_another(layer: ReplaceableLayer) -> None:
     fix="write zeros where the rate is 1: do not divide by 1 - p = 0",
 )
 def division_by_nothing_kept(layer: ReplaceableLayer) -> None:
-    """With rate 1, what was dropped is scaled by 1 / 0."""
     right = layer.mask
 
     def mask(shape: tuple[int, ...]) -> Array:
@@ -103,7 +99,6 @@ def division_by_nothing_kept(layer: ReplaceableLayer) -> None:
     fix="draw a mask for every step: its shape is that of all outputs, with T steps, not 1",
 )
 def one_mask_for_all_steps(layer: ReplaceableLayer) -> None:
-    """All steps of a call drop the same entries."""
     right = layer.mask
 
     def mask(shape: tuple[int, ...]) -> Array:
@@ -123,8 +118,6 @@ def one_mask_for_all_steps(layer: ReplaceableLayer) -> None:
     fix="drop with probability p and keep with 1 - p: mask = (random >= p) / (1 - p)",
 )
 def rate_of_keeping(layer: ReplaceableLayer) -> None:
-    """The rate of dropping is taken for the rate of keeping."""
-
     def mask(shape: tuple[int, ...]) -> Array:
         rate = layer.case.dropout
         kept = (layer.rng.random(shape) < rate).astype(layer.case.dtype)
@@ -142,7 +135,6 @@ def rate_of_keeping(layer: ReplaceableLayer) -> None:
     fix="divide what is kept in training by 1 - p",
 )
 def what_is_kept_is_not_scaled(layer: ReplaceableLayer) -> None:
-    """What is kept in training is not divided by 1 - p."""
     right = layer.mask
     layer.mask = lambda shape: np.sign(right(shape))
 
@@ -156,7 +148,6 @@ def what_is_kept_is_not_scaled(layer: ReplaceableLayer) -> None:
     fix="apply dropout in training only: test the mode before a mask is drawn",
 )
 def dropout_in_evaluation(layer: ReplaceableLayer) -> None:
-    """Evaluation drops entries like training."""
     layer.drop = lambda y: y * layer.mask(y.shape) if layer.case.dropout else y
 
 
@@ -169,7 +160,6 @@ def dropout_in_evaluation(layer: ReplaceableLayer) -> None:
     fix="apply dropout between layers only, not to the outputs of the last one",
 )
 def dropout_after_the_last_level(layer: ReplaceableLayer) -> None:
-    """The outputs of the last level are dropped as well."""
     write = layer.write
     layer.write = lambda y, final, lengths: write(layer.drop(y), final, lengths)
 
@@ -183,7 +173,6 @@ def dropout_after_the_last_level(layer: ReplaceableLayer) -> None:
     fix="compute evaluation in the precision of training: look for half-precision weights",
 )
 def evaluation_rounds(layer: ReplaceableLayer) -> None:
-    """Evaluation runs on numbers rounded to half precision; training does not."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -221,7 +210,6 @@ def _different_masks(layer: ReplaceableLayer, backward: str) -> None:
     fix="multiply the cotangents of every step by that step's own mask: save all T of them",
 )
 def mask_of_the_first_step_on_the_way_back(layer: ReplaceableLayer) -> None:
-    """The cotangents of all steps meet the mask of step 0."""
     _different_masks(layer, "first step")
 
 
@@ -235,5 +223,4 @@ def mask_of_the_first_step_on_the_way_back(layer: ReplaceableLayer) -> None:
     fix="multiply the cotangents by the mask that the outputs met, 1 / (1 - p) included",
 )
 def mask_not_met_on_the_way_back(layer: ReplaceableLayer) -> None:
-    """The outputs are masked, their cotangents are not."""
     _different_masks(layer, "none")

@@ -26,7 +26,6 @@ ANY = ("smoke", "forward")
     fix="accept any number of rows: look for what raises when B > 1",
 )
 def raises_for_batches(layer: ReplaceableLayer) -> None:
-    """It raises for more than one row."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -46,7 +45,6 @@ def raises_for_batches(layer: ReplaceableLayer) -> None:
     fix="end the loop over time after T steps: look for a condition that stays true, or a lock",
 )
 def hangs(layer: ReplaceableLayer) -> None:
-    """It never returns from more than four steps."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -66,8 +64,6 @@ def hangs(layer: ReplaceableLayer) -> None:
     fix="return, or raise an exception: do not end the process with exit() or os._exit()",
 )
 def exits(layer: ReplaceableLayer) -> None:
-    """It ends its process, with status 0."""
-
     def run(inputs: Inputs) -> Result:
         os._exit(0)
 
@@ -84,7 +80,6 @@ def exits(layer: ReplaceableLayer) -> None:
     "pointer",
 )
 def segmentation_fault(layer: ReplaceableLayer) -> None:
-    """It reads address 0."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -104,8 +99,6 @@ def segmentation_fault(layer: ReplaceableLayer) -> None:
     "without end",
 )
 def eats_memory(layer: ReplaceableLayer) -> None:
-    """It takes memory until there is none."""
-
     def run(inputs: Inputs) -> Result:
         taken: list[Array] = []
         while True:
@@ -122,7 +115,6 @@ def eats_memory(layer: ReplaceableLayer) -> None:
     fix="return y as (T, B, width), time first, unless batch-first was asked for",
 )
 def outputs_with_the_batch_first(layer: ReplaceableLayer) -> None:
-    """Y comes as (B, T, width)."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.swapaxes(0, 1)))
 
@@ -136,7 +128,6 @@ def outputs_with_the_batch_first(layer: ReplaceableLayer) -> None:
     fix="return y in the dtype of x: look for a float64 array that promotes it",
 )
 def outputs_of_another_dtype(layer: ReplaceableLayer) -> None:
-    """Y comes in float64, whatever went in."""
     right = layer.give_outputs
     layer.give_outputs = lambda result: right(replace(result, y=result.y.astype("float64")))
 
@@ -149,7 +140,6 @@ def outputs_of_another_dtype(layer: ReplaceableLayer) -> None:
     fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
 )
 def nan_from_step_100(layer: ReplaceableLayer) -> None:
-    """From step 100 on, y is NaN."""
     right = layer.give_outputs
 
     def give(result: Result) -> Result:
@@ -168,7 +158,6 @@ def nan_from_step_100(layer: ReplaceableLayer) -> None:
     fix="return a new y from every call, not a view of a buffer that the next call writes into",
 )
 def outputs_overwritten_by_the_next_call(layer: ReplaceableLayer) -> None:
-    """Y is a view of a buffer that the next call writes into."""
     right = layer.give_outputs
     buffers: dict[tuple[int, ...], Array] = {}
 

@@ -28,7 +28,6 @@ from .replaceable_layer import At, ReplaceableLayer
     fix="hold the state and write zeros to y where t >= length",
 )
 def lengths_ignored(layer: ReplaceableLayer) -> None:
-    """Every row runs to the end, through its padding."""
     layer.read_lengths = lambda lengths: None
 
 
@@ -43,7 +42,6 @@ def lengths_ignored(layer: ReplaceableLayer) -> None:
     "stays last",
 )
 def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
-    """The backward direction reads the padding first, then the row."""
     turn, unroll = layer.turn, layer.unroll
     layer.turn = lambda direction, x, lengths: turn(direction, x, None)
 
@@ -74,7 +72,6 @@ def masked(y: Array, lengths: Array | None) -> Array:
     fix="put the backward outputs back in input order: y[length - 1 - k] is the output of step k",
 )
 def backward_outputs_not_turned_back(layer: ReplaceableLayer) -> None:
-    """The outputs of the backward direction stand in the order in which they were computed."""
     layer.turn_back = lambda direction, y, lengths: y
 
 
@@ -87,7 +84,6 @@ def backward_outputs_not_turned_back(layer: ReplaceableLayer) -> None:
     fix="return outputs in the order of the input, y[t] for x[t]: remove a flip along time",
 )
 def outputs_reversed(layer: ReplaceableLayer) -> None:
-    """All outputs of the layer come last step first."""
     write = layer.write
 
     def reversed_in_time(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
@@ -106,8 +102,6 @@ def outputs_reversed(layer: ReplaceableLayer) -> None:
     fix="reverse time, not the batch, for the backward direction: axis 0 of (T, B, D)",
 )
 def batch_axis_reversed(layer: ReplaceableLayer) -> None:
-    """The backward direction reverses the batch in the place of time."""
-
     def turn(direction: int, x: Array, lengths: Array | None) -> Array:
         return x[:, ::-1] if direction else x
 
@@ -125,7 +119,6 @@ def batch_axis_reversed(layer: ReplaceableLayer) -> None:
     fix="take each row's final h from its last valid step, length - 1, not from T - 1",
 )
 def final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
-    """The final hidden state of the forward direction is the output at T - 1, end or not."""
     _final_from(layer, 0, lambda y, lengths: y[-1])
 
 
@@ -140,8 +133,6 @@ def final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
     fix="take the backward direction's final h from after it has read x[0]: its output at t = 0",
 )
 def backward_final_state_from_the_last_step(layer: ReplaceableLayer) -> None:
-    """The final hidden state of the backward direction is its output at the last valid step."""
-
     def at_the_end(y: Array, lengths: Array | None) -> Array:
         T, B = y.shape[:2]
         ends = np.full(B, T) if lengths is None else lengths
@@ -176,7 +167,6 @@ def _final_from(
     fix="put sorted rows back with the inverse permutation: argsort(order), not order",
 )
 def sorted_twice(layer: ReplaceableLayer) -> None:
-    """Rows sorted by length are put back with the permutation in the place of its inverse."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -200,7 +190,6 @@ def sorted_twice(layer: ReplaceableLayer) -> None:
     fix="return the initial state as the final state of a row of length 0, not zeros",
 )
 def empty_row_ends_in_zero(layer: ReplaceableLayer) -> None:
-    """A row of length 0 ends in zeros, not in its initial state."""
     write = layer.write
 
     def cleared(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
@@ -219,7 +208,6 @@ def empty_row_ends_in_zero(layer: ReplaceableLayer) -> None:
     fix="read x[t] alone at step t: look for an index or a window that reaches x[t + 1]",
 )
 def sees_the_next_input(layer: ReplaceableLayer) -> None:
-    """Every step's input has a thousandth of the next one's added."""
     right = layer.unroll
 
     def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
@@ -238,7 +226,6 @@ def sees_the_next_input(layer: ReplaceableLayer) -> None:
     fix="return the initial state as the final state when T = 0, not zeros",
 )
 def no_steps_end_in_zero(layer: ReplaceableLayer) -> None:
-    """A sequence of no steps ends in zeros, not in its initial state."""
     write = layer.write
 
     def cleared(y: Array, final: State, lengths: Array | None) -> tuple[Array, State]:
@@ -261,7 +248,6 @@ def no_steps_end_in_zero(layer: ReplaceableLayer) -> None:
     fix="write zeros to y beyond the end of a row; hold only the state there",
 )
 def last_output_repeated_in_the_padding(layer: ReplaceableLayer) -> None:
-    """Beyond the end of a row, y repeats the row's last output."""
     layer.show = lambda at, new, old: choose(at.active, new[0], old[0])
 
 
@@ -275,7 +261,6 @@ def last_output_repeated_in_the_padding(layer: ReplaceableLayer) -> None:
     fix="fill y with zeros before the loop, or beyond each row's end: look for an empty() buffer",
 )
 def padding_not_written(layer: ReplaceableLayer) -> None:
-    """Beyond the end of a row, y holds whatever stood there before."""
     rng = np.random.default_rng()
 
     def show(at: At, new: State, old: State) -> Array:
@@ -295,7 +280,6 @@ def padding_not_written(layer: ReplaceableLayer) -> None:
     fix="hold h (and c) where t >= length, not y alone: h = where(t < length, h_new, h_old)",
 )
 def state_runs_on_in_the_padding(layer: ReplaceableLayer) -> None:
-    """Outputs are masked, the state is not: it goes on through the padding."""
     layer.see = lambda at, x: x
     layer.carry = lambda at, new, old: new
 
@@ -309,8 +293,6 @@ def state_runs_on_in_the_padding(layer: ReplaceableLayer) -> None:
     fix="select with where(t < length, new, old), not by multiplying with a mask: 0 * NaN is NaN",
 )
 def padding_multiplied_by_zero(layer: ReplaceableLayer) -> None:
-    """The padding is multiplied by 0, which leaves NaN what it is, and so it reaches the state."""
-
     def see(at: At, x: Array) -> Array:
         return x if at.active is None else x * at.active.astype(x.dtype)
 
@@ -332,8 +314,6 @@ def padding_multiplied_by_zero(layer: ReplaceableLayer) -> None:
     fix="ignore cotangents on y where t >= length: set dy to 0 there before the way back",
 )
 def cotangents_of_the_padding_count(layer: ReplaceableLayer) -> None:
-    """Outputs in the padding are 0, but their cotangents reach the row's last state."""
-
     def show(at: At, new: State, old: State) -> Array:
         shown = choose(at.active, new[0], old[0])
         return instead(shown, plain(only(at.active, new[0])))

@@ -37,7 +37,6 @@ def given_states(layer: ReplaceableLayer, function: Callable[[State], State]) ->
     fix="start h from the initial state that was given, not from zeros",
 )
 def initial_hidden_state_ignored(layer: ReplaceableLayer) -> None:
-    """The initial hidden state is not read."""
     given_states(layer, lambda state: (0 * state[0], *state[1:]))
 
 
@@ -49,7 +48,6 @@ def initial_hidden_state_ignored(layer: ReplaceableLayer) -> None:
     fix="start c from the initial cell state that was given, not from zeros",
 )
 def initial_cell_state_ignored(layer: ReplaceableLayer) -> None:
-    """The initial cell state is not read."""
     given_states(layer, lambda state: (state[0], 0 * state[1]))
 
 
@@ -62,7 +60,6 @@ def initial_cell_state_ignored(layer: ReplaceableLayer) -> None:
     fix="read h_{t-1} at step t, not h_0: assign the new h at the end of every step",
 )
 def initial_hidden_state_at_every_step(layer: ReplaceableLayer) -> None:
-    """Every step reads the initial hidden state, not the previous one."""
     right = layer.step
     layer.step = lambda at, p, x, state: right(at, p, x, (at.start[0], *state[1:]))
 
@@ -77,7 +74,6 @@ def initial_hidden_state_at_every_step(layer: ReplaceableLayer) -> None:
     fix="add b_hn in the first step without an initial state, too: r ⊙ (0 U_n + b_hn) is not 0",
 )
 def no_recurrent_bias_without_a_state(layer: ReplaceableLayer) -> None:
-    """Without an initial state, the first step leaves out U h and b_hn together."""
     right = layer.step
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
@@ -97,7 +93,6 @@ def no_recurrent_bias_without_a_state(layer: ReplaceableLayer) -> None:
     fix="start the backward direction from its own state: entry 2 * layer + 1 of h_0 (and c_0)",
 )
 def one_state_for_both_directions(layer: ReplaceableLayer) -> None:
-    """The backward direction starts from the forward direction's state."""
     directions = layer.case.directions
     index = [k - k % directions for k in range(layer.case.layers * directions)]
     given_states(layer, lambda state: tuple(s[index] for s in state))
@@ -114,7 +109,6 @@ def one_state_for_both_directions(layer: ReplaceableLayer) -> None:
     "(and c_0)",
 )
 def one_state_for_all_levels(layer: ReplaceableLayer) -> None:
-    """Every level starts from the state of the lowest."""
     directions = layer.case.directions
     index = [k % directions for k in range(layer.case.layers * directions)]
     given_states(layer, lambda state: tuple(s[index] for s in state))
@@ -129,7 +123,6 @@ def one_state_for_all_levels(layer: ReplaceableLayer) -> None:
     fix="start every row from its own state: h_0[:, b] for row b, not h_0[:, 0] for all",
 )
 def one_state_for_all_rows(layer: ReplaceableLayer) -> None:
-    """Every row starts from the state of row 0."""
     given_states(layer, lambda state: tuple(s[:, [0] * s.shape[1]] for s in state))
 
 
@@ -143,7 +136,6 @@ def one_state_for_all_rows(layer: ReplaceableLayer) -> None:
     "every row",
 )
 def row_starts_where_the_one_before_ended(layer: ReplaceableLayer) -> None:
-    """Row b starts from the final state of row b - 1."""
     right = layer.unroll
 
     def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
@@ -168,7 +160,6 @@ def row_starts_where_the_one_before_ended(layer: ReplaceableLayer) -> None:
     fix="start from zeros when no initial state is given: keep nothing of the call before",
 )
 def state_kept_between_calls(layer: ReplaceableLayer) -> None:
-    """Without an initial state, a call starts where the one before it ended."""
     read, write = layer.read_state, layer.write
     last: list[State] = []
 
@@ -193,7 +184,6 @@ def state_kept_between_calls(layer: ReplaceableLayer) -> None:
     fix="copy the caller's arrays (initial state, x) before writing into them",
 )
 def writes_into_the_callers_arrays(layer: ReplaceableLayer) -> None:
-    """The final state is written over the initial state; without one, x is scaled in place."""
     right = layer.give_outputs
 
     def give(result: Result) -> Result:
@@ -221,7 +211,6 @@ def _write(target: Array, numbers: Array) -> None:
     fix="return the final states as (h, c), not (c, h)",
 )
 def cell_state_returned_first(layer: ReplaceableLayer) -> None:
-    """The final states come as (c, h)."""
     layer.write = lambda y, final, lengths: (y, final[::-1])
 
 
@@ -237,7 +226,6 @@ def cell_state_returned_first(layer: ReplaceableLayer) -> None:
     "forward one's",
 )
 def forward_state_returned_twice(layer: ReplaceableLayer) -> None:
-    """The final state of the forward direction is returned for the backward one as well."""
     directions = layer.case.directions
     index = [k - k % directions for k in range(layer.case.layers * directions)]
     layer.write = lambda y, final, lengths: (y, tuple(s[index] for s in final))
@@ -253,8 +241,6 @@ def forward_state_returned_twice(layer: ReplaceableLayer) -> None:
     fix="stop the state with its row: update it where t < length, not where t <= length",
 )
 def state_masked_one_step_late(layer: ReplaceableLayer) -> None:
-    """Outputs end with their row; the state takes one step more."""
-
     def carry(at: At, new: State, old: State) -> State:
         active = None if at.lengths is None else (at.t < at.lengths + 1)[:, None]
         return tuple(choose(active, n, o) for n, o in zip(new, old, strict=True))
@@ -272,7 +258,6 @@ def state_masked_one_step_late(layer: ReplaceableLayer) -> None:
     fix="take the layout from the option (batch_first), not from the sizes: look for T == B",
 )
 def time_and_batch_swapped_where_equal(layer: ReplaceableLayer) -> None:
-    """When T equals B, x is taken for batch-first, and y is returned so."""
     right = layer.run
 
     def run(inputs: Inputs) -> Result:
@@ -298,7 +283,6 @@ def swapped(x: Array) -> Array:
     fix="start from zeros when no initial state is given: look for random or uninitialised memory",
 )
 def default_state_drawn_at_random(layer: ReplaceableLayer) -> None:
-    """Without an initial state, a call starts from random numbers."""
     right, rng = layer.read_state, np.random.default_rng()
 
     def read(state: State | None, x: Array) -> State:
