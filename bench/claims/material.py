@@ -16,7 +16,6 @@ from ...verify.numbers.complex_step import derivative
 FAR = 1000.0
 """A bias that holds a gate: σ(FAR) is 1 and σ(-FAR) is 0, exactly, in every arithmetic here."""
 
-LSTMS = ("lstm", "lstm-sigmoid-candidate")
 GRUS = ("gru-takes-new", "gru-keeps-old", "gru")
 
 

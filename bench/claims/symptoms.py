@@ -19,7 +19,7 @@ from .material import with_recurrent
 from .recall import Changed, Gradients, Model, Recall, descend
 
 HIDDEN, SEEDS, STEPS, LAG = 16, 6, 80, 50
-GUESSING = float(np.log(2))
+
 FLAT = 0.05
 """A loss that has not fallen by so much has not decreased: the noise of 20 batches is 0.01."""
 

@@ -142,12 +142,6 @@ class Cost:
         """Words kept for the backward pass, beyond x and the parameters."""
         return sum(step.saved * self.T for _, step in self._passes())
 
-    @property
-    def saved_per_unit(self) -> float:
-        """Words kept for each step, row and hidden unit of a pass."""
-        units = self.T * self.B * self.layer.sizes.H * len(self.layer.pass_sizes)
-        return self.saved / units if units else 0.0
-
     def held(self, of: str) -> int:
         """Return the words that a call of a pass must hold at once, beyond what it is given.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...bench.evidence.plan import LayerRow, MutantRow, layer_rows, mutant_rows
+from ...bench.evidence.plan import PUBLISHED, LayerRow, MutantRow, layer_rows, mutant_rows
+from ...bench.evidence.sums import publication
 from ...bench.run import BenchRun
 from ..section import Section, Table
 
@@ -14,7 +15,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     layers = {row.id: row for run in runs for row in layer_rows(run.rows)}
     mistakes = {row.id: row for run in runs for row in mutant_rows(run.rows)}
     untested = [id for run in runs for id in run.untested if id not in layers | mistakes]
-    parts = [_sums([*layers.values()])]
+    parts = [_sources(runs), _sums([*layers.values()])]
     if mistakes:
         parts += [_counts([*layers.values()], [*mistakes.values()]), _matrix([*mistakes.values()])]
     title = "What cuDNN returned, as it was published"
@@ -41,6 +42,20 @@ def _intro(layers: Sequence[LayerRow], untested: Sequence[str]) -> tuple[str, ..
     if untested:
         intro.append(f"Planned and not tested: {', '.join(untested)}.")
     return tuple(intro)
+
+
+def _sources(runs: Sequence[BenchRun]) -> Table:
+    """Where gatewise's own sums come from; a run of other sums says where those lie."""
+    others = [str(path) for run in runs if (path := run.settings.get("path"))]
+    groups = publication(PUBLISHED).groups if len(others) < len(runs) else ()
+    rows = [
+        (group.name, what, said)
+        for group in groups
+        for what, said in (("source", group.source), ("device", group.device),
+                           ("parameters", group.weights), ("its tolerance", group.their_tolerance))
+    ]  # fmt: skip
+    rows += [("the user's own", "source", path) for path in others]
+    return Table("Where the sums come from", ("group", "what", "as published"), tuple(rows))
 
 
 def _sums(layers: Sequence[LayerRow]) -> Table:
