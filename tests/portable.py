@@ -162,10 +162,12 @@ def tested(name: str, python: str, paths: Sequence[str], variables: Mapping[str,
     print(f"\n{name}: {' '.join(f'{k}={v}' for k, v in variables.items())}", flush=True)
     found, started = OUT / f"{name}.xml", time.monotonic()
     chosen = [f"tests/{path}" for path in paths]
+    compiled = str((OUT / f"{name}-compiled").resolve())  # another setting's does not fit this one
     done = subprocess.run(
         [python, "-P", "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal",
          f"--junit-xml={found}", *chosen],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables}, check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TORCHINDUCTOR_CACHE_DIR": compiled,
+             **variables}, check=False,
     )  # fmt: skip
     row = Row(name, seconds=time.monotonic() - started, red=done.returncode != 0)
     if not found.exists():
