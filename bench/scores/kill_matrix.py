@@ -146,7 +146,12 @@ def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
     for name in names:
         if name not in known:
             raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
-    return tuple(known[name] for name in names) or tuple(known.values())
+    chosen = tuple(known[name] for name in names) or tuple(known.values())
+    checks = {check.id for check in subject_checks()}
+    for m in chosen:
+        if odd := [id for id in m.killed_by if id not in checks]:
+            raise ValueError(f"mutant {m.id}: killed_by: no check is called {', '.join(odd)}")
+    return chosen
 
 
 def decide(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from types import ModuleType
 
 from ..cell import Cell
 from ..equation import registered
@@ -19,11 +20,20 @@ def cells() -> dict[str, Cell]:
     """Return every cell by name."""
     found: dict[str, Cell] = {}
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        for cell in getattr(importlib.import_module(module.name), "CELLS", ()):
+        for cell in _members(importlib.import_module(module.name)):
+            if cell.name in found:
+                raise ValueError(f"{module.name}: there is a cell {cell.name} already")
             if unknown := set(cell.equations) - registered():
                 raise ValueError(f"cell {cell.name}: no equation is called {', '.join(unknown)}")
             found[cell.name] = cell
     return dict(sorted(found.items()))
+
+
+def _members(module: ModuleType) -> tuple[Cell, ...]:
+    found: object = getattr(module, "CELLS", None)
+    if not isinstance(found, tuple) or not all(isinstance(cell, Cell) for cell in found):
+        raise ValueError(f"{module.__name__}: expected CELLS, a tuple of cells, got {found!r}")
+    return found
 
 
 def cell_named(name: str) -> Cell:

@@ -16,6 +16,9 @@ def subject_checks() -> tuple[SubjectCheck, ...]:
     checks: list[SubjectCheck] = []
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         checks += getattr(importlib.import_module(module.name), "CHECKS", ())
+    ids = [check.id for check in checks]
+    if twice := {id for id in ids if ids.count(id) > 1}:
+        raise ValueError(f"two checks have the id {', '.join(sorted(twice))}")
     return tuple(sorted(checks, key=lambda check: check.id != SMOKE))
 
 

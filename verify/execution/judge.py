@@ -221,7 +221,10 @@ class Judge:
         subject = self.subject
         if isinstance(subject, FixedCases):
             subject, case = subject.recorded(self.check.id, case)
-        return self.check.run(under_test(subject, self.calls, self.clock), case)
+        ledger: object = self.check.run(under_test(subject, self.calls, self.clock), case)
+        if not isinstance(ledger, Ledger):
+            raise TypeError(f"check {self.check.id}: expected its ledger, got {ledger!r}")
+        return ledger
 
     def _note(self) -> None:
         worst = self.ledger.worst

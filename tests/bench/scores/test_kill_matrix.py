@@ -1,6 +1,7 @@
 """The kill matrix as a run: rows on disk when decided, gone on with, and told in a report."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +29,16 @@ def decided(monkeypatch):
 
     monkeypatch.setattr(Matrix, "decided", decide)
     return decide, seen
+
+
+def test_a_check_that_a_mutant_invents_is_refused(monkeypatch):
+    """Another check would kill it, and nobody would see that the one it names does not."""
+    invented = replace(kill_matrix.mutants()[0], killed_by=("forwrd", "forward"))
+    monkeypatch.setattr(kill_matrix, "mutants", lambda: (invented,))
+    done = CliRunner().invoke(main, ["mutants", invented.id])
+
+    assert done.exit_code == 2
+    assert f"mutant {invented.id}: killed_by: no check is called forwrd\n" in done.output
 
 
 def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypatch):

@@ -31,6 +31,15 @@ NOT_OFFERED = {
 }
 
 
+def test_a_check_without_its_ledger_is_gatewises_own_fault():
+    """A forgotten return is no narrow bound."""
+    check = replace(CHECKS["forward"], run=lambda subject, case: None)
+    verdict = hold(miniatures.Right(), check, "float64", budget=Budget(4, 2))
+
+    assert verdict.status == "not tested"
+    assert "check forward: expected its ledger, got None" in verdict.message
+
+
 @pytest.mark.parametrize("check", [name for name in CHECKS if name not in NOT_OFFERED])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_right_subject_passes(check, dtype):

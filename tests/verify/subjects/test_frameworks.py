@@ -219,6 +219,34 @@ def test_every_family_is_in_the_tables():
     assert tried == wrong == BUDGETS.keys() == frameworks.families().keys() - own
 
 
+@pytest.mark.parametrize(("source", "found"), [
+    ('FAMILIES = {"toy": ("numpy",)}\n', {"toy": ("numpy",)}),
+    ('FAMILIES: dict[str, tuple[str, ...]] = {\n    "toy": ("numpy",),\n}\n', {"toy": ("numpy",)}),
+    ("INSTALL = 'a helper'\n", {}),
+])  # fmt: skip
+def test_families_are_read_from_the_source(source, found, tmp_path, monkeypatch):
+    (tmp_path / "toy.py").write_text(source)
+    monkeypatch.setattr(frameworks, "__file__", str(tmp_path / "__init__.py"))
+
+    families = frameworks.families.__wrapped__()
+    assert {name: each.packages for name, each in families.items()} == found
+
+
+@pytest.mark.parametrize("literal", ['{NAME: ("numpy",)}', '{"toy": "numpy"}', '{"toy"}'])
+def test_families_that_are_no_literal_are_told_with_their_file(literal, tmp_path, monkeypatch):
+    (tmp_path / "toy.py").write_text(f"FAMILIES = {literal}\n")
+    monkeypatch.setattr(frameworks, "__file__", str(tmp_path / "__init__.py"))
+
+    with pytest.raises(ValueError, match=r"toy\.py: FAMILIES: expected a literal"):
+        frameworks.families.__wrapped__()
+
+
+def test_a_family_without_subjects_is_told_with_its_file():
+    """Subjects of another family's name would else be known to nobody."""
+    with pytest.raises(ValueError, match=r"ncps\.py: FAMILIES has 'toy', SUBJECTS none of it"):
+        list(frameworks.Family("toy", "ncps", ("numpy",)).subjects())
+
+
 def test_equinox_cells_have_no_lengths():
     """What the framework does not offer is neither passed nor failed."""
     assert held(installed("equinox:LSTM"), "padding").status == "not supported"

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..protocol import Subject
 
-_FAMILIES = re.compile(r"^FAMILIES = (\{.*?\})$", re.MULTILINE | re.DOTALL)
+_FAMILIES = re.compile(r"^FAMILIES\b[^=\n]*= (\{.*?\})$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ class Family:
         return importlib.import_module(f"{__name__}.{self.file}")
 
     def subjects(self) -> Iterator[Subject]:
-        """Yield its subjects."""
-        for subject in self.adapter.SUBJECTS:
-            if subject.name.partition(":")[0] == self.name:
-                yield subject
+        """Yield its subjects; ValueError if the adapter has none of this family."""
+        own = [s for s in self.adapter.SUBJECTS if s.name.partition(":")[0] == self.name]
+        if not own:
+            raise ValueError(f"{self.file}.py: FAMILIES has {self.name!r}, SUBJECTS none of it")
+        yield from own
 
 
 @cache
@@ -47,7 +48,23 @@ def families() -> dict[str, Family]:
     declared = {
         name: Family(name, path.stem, packages)
         for path in Path(__file__).parent.glob("*.py")
-        if (literal := _FAMILIES.search(path.read_text(encoding="utf-8")))
-        for name, packages in literal_eval(literal[1]).items()
+        for name, packages in _declared(path).items()
     }
     return dict(sorted(declared.items()))
+
+
+def _declared(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return an adapter's ``FAMILIES`` as its source has them; {} for a helper, which has none."""
+    literal = _FAMILIES.search(path.read_text(encoding="utf-8"))
+    if literal is None:
+        return {}
+    try:
+        found = literal_eval(literal[1])
+    except (SyntaxError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(p, tuple) for p in found.values()):
+        raise ValueError(
+            f"{path.name}: FAMILIES: expected a literal, each family with a tuple of packages, "
+            f"got {literal[1]}"
+        )
+    return found
