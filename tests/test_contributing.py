@@ -39,3 +39,24 @@ def test_an_error_in_its_vjp_is_seen(proven):
     done = proven("dh_new * (1 - f) + dfh * f", "dh_new * (1 - f) + dfh")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "gradient[mgu]" in done.stdout
+
+
+def test_its_equations_name_their_paper(root):
+    """As ``test_catalogue.py`` asks of every equation."""
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    documents = re.findall(r"documents=(\(.*?\)),?\n", text)
+    assert len(documents) == 2
+    assert all(re.fullmatch(r'\(".* \d{4}",\)', each) for each in documents)
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("(MGU(),)", "(MGU())", "mgu: expected CELLS, a tuple of cells, got <cell mgu>"),
+    ("CELLS =", "ALL =", "mgu: expected CELLS, a tuple of cells, got None"),
+    ('name, title = "mgu"', 'name, title = "gru"', "mgu: there is a cell gru already"),
+    ('equations = ("mgu.gate"', 'equations = ("mgu.gat"', "no equation is called mgu.gat"),
+])  # fmt: skip
+def test_a_slip_is_told_in_a_sentence(proven, old, new, said):
+    done = proven(old, new)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

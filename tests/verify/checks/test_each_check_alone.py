@@ -10,8 +10,10 @@ import pytest
 
 import miniatures
 import wrong_in_one_check as wrong
+from gatewise.reference.equation import equations
 from gatewise.verify.cases.case import Case
-from gatewise.verify.checks import check_named, subject_checks
+from gatewise.verify.cases.options import WORDS
+from gatewise.verify.checks import batches, check_named, subject_checks
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import mutant_named
 from gatewise.verify.numbers.ledger import Ledger
@@ -80,6 +82,28 @@ VICTIMS = {
 
 def test_every_check_has_one():
     assert VICTIMS.keys() == {check.id for check in subject_checks()}
+
+
+def test_what_a_check_says_of_itself():
+    known = {equation.name for equation in equations()}
+    for check in subject_checks():
+        assert check.statement.endswith("."), check.id
+        assert set(check.equations) <= known, check.id
+        assert set(check.needs) <= WORDS.keys(), check.id
+
+
+def test_the_readme_lists_every_check(root):
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for check in subject_checks():
+        assert f"| `{check.id}` | {check.statement} |\n" in readme, check.id
+
+
+def test_two_checks_of_one_id_are_refused(monkeypatch):
+    """The second would else stand in the place of the first, without a word."""
+    again = replace(batches.CHECKS[0], id="forward")
+    monkeypatch.setattr(batches, "CHECKS", (again, *batches.CHECKS[1:]))
+    with pytest.raises(ValueError, match="two checks have the id forward"):
+        subject_checks.__wrapped__()
 
 
 @pytest.mark.parametrize("id", VICTIMS)
