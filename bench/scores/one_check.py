@@ -46,13 +46,19 @@ class Trace:
 
 
 def files(codes: set[CodeType]) -> dict[str, list[str]]:
-    """Return the names of gatewise's functions by file; comprehensions are part of a function."""
+    """Return the names of gatewise's functions by file; comprehensions are part of a function.
+
+    An environment inside the checkout (``.venv``, ``.nox``) holds the code of others.
+    """
     named: dict[str, set[str]] = {}
     for code in codes:
         path = Path(code.co_filename)
         inner = code.co_name.startswith("<") and code.co_name not in ("<lambda>", "<module>")
-        if path.is_relative_to(PACKAGE) and path != Path(__file__) and not inner:
-            named.setdefault(str(path.relative_to(PACKAGE)), set()).add(code.co_qualname)
+        if not path.is_relative_to(PACKAGE) or path == Path(__file__) or inner:
+            continue
+        file = path.relative_to(PACKAGE)
+        if not any(folder.startswith(".") for folder in file.parts):
+            named.setdefault(str(file), set()).add(code.co_qualname)
     return {file: sorted(names) for file, names in sorted(named.items())}
 
 

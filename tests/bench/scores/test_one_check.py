@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from gatewise.bench.scores import one_check
+
 MOST_FILES = 36
 """Files in which ``forward`` of ``torch:LSTM`` runs; 31 when this was written, 80 once."""
 
@@ -35,6 +37,14 @@ def test_one_check_stays_within_few_files(counted):
     assert {"reference/cells/lstm.py", "verify/numbers/bounded.py"} <= called.keys()
     assert "TorchModule.forward" in called["verify/subjects/torch_module.py"]
     assert len(called) <= MOST_FILES, sorted(called)
+
+
+def test_an_environment_in_the_checkout_is_the_code_of_others():
+    """``.nox/tests/lib/.../numpy`` lies below gatewise's folder and is not gatewise's."""
+    paths = ("verify/api.py", ".nox/tests/lib/python3.11/site-packages/numpy/linalg.py")
+    codes = {compile("0", str(one_check.PACKAGE / path), "exec") for path in paths}
+
+    assert list(one_check.files(codes)) == ["verify/api.py"]
 
 
 def test_what_runs_at_imports_is_counted_apart(counted):
