@@ -176,6 +176,8 @@ def _notes(result: Identification) -> Iterator[str]:
         yield f"cannot be told apart: {len(result.fits)} conventions that differ in {fields}"
     if result.unused:
         yield f"without influence: {', '.join(result.unused)}"
+    if result.without_state:
+        yield "without an initial state alone: one that is given is not read as it should be"
     if result.swapped:
         yield "it takes and returns its states in the order c, h"
     if result.stated is None:

@@ -16,10 +16,13 @@ from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
+from .conventions import other_conventions
 from .deadline import Deadline
-from .hypotheses import Hypothesis, hypotheses, other_convention
+from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
+from .passes import passes
+from .places import places
 from .search import Explainer, Search, observations
 from .training import dropout_notes
 from .truncation import Truncation, truncation
@@ -44,11 +47,33 @@ Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 
 
 def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield every mistake of the catalogue, and the convention by which the layer computes."""
+    """Yield every mistake of the catalogue, and what was measured."""
     yield from hypotheses(explainer.subject, explainer.dtype)
     if explainer.measured:
         yield explainer.measured
-    yield from other_convention(explainer.subject)
+
+
+def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield the convention by which the layer computes, alone and with every other mistake.
+
+    From here on it stands before whatever else is tried: single steps show it.
+    """
+    explainer.bases = tuple(other_conventions(explainer.subject))
+    yield from explainer.bases
+    if not search.fits:
+        yield from explainer.beyond(singles(explainer, search))
+
+
+def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield right numbers in the wrong place, and parameters read from the wrong place."""
+    gradients = not explainer.outputs_deviate
+    candidates = [
+        *places(explainer.subject, gradients=gradients),
+        *passes(explainer.subject, gradients=gradients),
+    ]
+    yield from filter(explainer.possible, candidates)
+    if not search.fits:
+        yield from explainer.beyond(candidates)
 
 
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -57,7 +82,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, pairs)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, pairs)
 REMARKS: tuple[Remark, ...] = ()
 
 
@@ -131,14 +156,14 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
 
 def searched(explainer: Explainer, rest: Sequence[Experiment], stages: Sequence[Stage]) -> Search:
     """Return what the first stage that explains everything finds; ``rest`` must be met, too."""
-    search = Search()
+    search, more = Search(), list(thorough(explainer.subject, explainer.dtype))
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
+        if len(search.fits) > 1:
+            explainer.sift(search, more, until=1)
         if search.fits or not search.complete:
             break
-    if len(search.fits) > 1:
-        explainer.sift(search, list(thorough(explainer.subject, explainer.dtype)))
     return search
 
 
