@@ -8,7 +8,6 @@ nothing explains.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from ..cases.case import Case
@@ -32,6 +31,13 @@ MOST = 4
 
 LARGEST = 200_000
 """Steps times rows times units of a case that is looked at beside those."""
+
+NEAR = 10.0
+"""Levels of rounding up to which a mistake that does not fit is worth a mention.
+
+What fits is off by less than 1, with a margin for other programs' rounding in it; what does not is
+off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
+"""
 
 SECONDS = 300.0
 """Seconds for a diagnosis, unless others are given."""
@@ -58,7 +64,6 @@ def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
     From here on it stands before whatever else is tried: single steps show it.
     """
-    explainer.bases = tuple(other_conventions(explainer.subject))
     yield from explainer.bases
     if not search.fits:
         yield from explainer.beyond(singles(explainer, search))
@@ -126,10 +131,13 @@ def diagnose(
     if arithmetic and whole and arithmetic.certain:
         diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
         return diagnosis
+    if explainer.outputs_deviate:
+        explainer.bases = tuple(other_conventions(subject))
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
-    diagnosis.explanations = [_explanation(h) for h in ranked(search.fits, failures)]
+    fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
+    diagnosis.explanations = [_explanation(h) for h in fits]
     if arithmetic and whole and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
@@ -181,7 +189,7 @@ def _conclude(diagnosis: Diagnosis, search: Search, deadline: Deadline) -> None:
     diagnosis.status = "explained" if diagnosis.explanations else "unexplained"
     diagnosis.residual, diagnosis.tried = search.residual, search.tried
     diagnosis.complete = search.complete
-    if search.runner_up < sys.float_info.max:
+    if search.runner_up < NEAR:
         diagnosis.runner_up, diagnosis.runner_up_name = search.runner_up, search.runner_up_name
     if not diagnosis.explanations:
         time = "" if search.complete else f"; {deadline.words}"

@@ -46,9 +46,9 @@ class Reading(Protocol):
 class Hypothesis:
     """A way to be wrong: the changes that make it of a right layer, one after the other.
 
-    ``ignored`` are arrays of the subject's own that it does not read, ``reading`` is another convention by which it
-    reads them; ``sources`` say from where else entries of them are taken, ``returns`` the same of
-    their gradients. ``needs`` are options without which it does nothing.
+    ``ignored`` are arrays of the subject's own that it does not read, ``reading`` is another
+    convention by which it reads them; ``sources`` say from where else entries of them are taken,
+    ``returns`` the same of their gradients. ``needs`` are options without which it does nothing.
     """
 
     ids: tuple[str, ...]

@@ -240,7 +240,6 @@ def _blocks(subject: Subject, weights: Sequence[str], *, returned: bool) -> Iter
     if len(subject.parameter_map(_case(subject)).shapes()[f"{weights[0]}_l0"]) == 2:
         axes = ("gates", "units", "inputs")
     for words, group in groups.items():
-        square = square_blocks_transposed(group, gates)
         told = words
         if returned:
             plural = words.endswith("are")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def permuted(
     itself, and orders in which they stay together are those of the array's own axes.
     """
     for order in permutations(range(len(axes))):
-        together = (apart, apart + 1) in zip(order, order[1:], strict=False)
+        together = (apart, apart + 1) in pairwise(order)
         if order == tuple(range(len(axes))) or together:
             continue
         other = [axes[k] for k in order]

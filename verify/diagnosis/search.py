@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import numpy as np
@@ -50,7 +50,7 @@ class Search:
             self.fits.append(hypothesis)
             self.residual = max(self.residual, off)
         elif off < self.runner_up:
-            self.runner_up, self.runner_up_name = off, hypothesis.name
+            self.runner_up, self.runner_up_name = off, " ".join(hypothesis.statements)
         return off <= 1
 
 
@@ -121,6 +121,18 @@ class Explainer:
             if put and run_check(under_test(guess), seen.experiment)[1] != seen.words:
                 return float("inf")
         return worst
+
+    def in_words_of_convention(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return a mistake of the catalogue, in the words of the convention that is the same.
+
+        These say which order, constant or function it is, where the catalogue's are of a kind.
+        """
+        if hypothesis.reading or len(hypothesis.ids) != 1:
+            return hypothesis
+        for base in self.bases:
+            if self.off(base) <= 1:
+                return replace(hypothesis, statements=base.statements, fixes=base.fixes)
+        return hypothesis
 
     def possible(self, hypothesis: Hypothesis) -> bool:
         """Whether a hypothesis by itself may do something wherever something is wrong."""
