@@ -39,6 +39,11 @@ What fits is off by less than 1, with a margin for other programs' rounding in i
 off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
 """
 
+FEW = 2
+"""Explanations of the outputs alone that something is sought beside."""
+
+GRADIENT_CHECKS = frozenset(("gradient", "cotangents", "backward-twice", "gradient-window"))
+
 SECONDS = 300.0
 """Seconds for a diagnosis, unless others are given."""
 
@@ -81,13 +86,36 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         yield from explainer.beyond(candidates)
 
 
+def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what explains the outputs alone, together with everything that spoils gradients.
+
+    Who writes the way back by hand may have gone wrong on both ways.
+    """
+    if not (explainer.outputs_deviate and explainer.subject.options.gradient):
+        return
+    outputs, partly = explainer.of_outputs(), Search()
+    for stage in (singles, conventions, misplaced):
+        outputs.consider(stage(outputs, partly), partly)
+        if partly.fits or not partly.complete:
+            break
+    few = partly.fits[:FEW]
+    explainer.of_outputs_alone = [outputs.in_words_of_convention(fit) for fit in few]
+    spoiling = [
+        *(h for h in singles(explainer, search) if set(h.killed_by) & GRADIENT_CHECKS),
+        *places(explainer.subject, gradients=True),
+        *passes(explainer.subject, gradients=True),
+    ]
+    for way in explainer.of_outputs_alone:
+        yield from (way + back for back in spoiling)
+
+
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield two mistakes together, those first that the numbers suggest."""
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, pairs)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, outputs_first, pairs)
 REMARKS: tuple[Remark, ...] = ()
 
 
@@ -145,9 +173,17 @@ def diagnose(
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
     if not diagnosis.explanations:
+        notes += of_outputs(explainer)
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def of_outputs(explainer: Explainer) -> Iterator[str]:
+    """Yield what explains the outputs where nothing explains the gradients, too."""
+    for way in explainer.of_outputs_alone[:1]:
+        yield f"The outputs are explained: {' '.join(way.statements)}"
+        yield "The gradients are wrong beyond that."
 
 
 def judged(failing: Sequence[Verdict]) -> list[Verdict]:
@@ -165,6 +201,8 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
 def searched(explainer: Explainer, rest: Sequence[Experiment], stages: Sequence[Stage]) -> Search:
     """Return what the first stage that explains everything finds; ``rest`` must be met, too."""
     search, more = Search(), list(thorough(explainer.subject, explainer.dtype))
+    if not any(e.case.dropout for e in rest) and explainer.deviates:
+        more = [e for e in more if not e.case.dropout]  # dropout is judged apart
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
