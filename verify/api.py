@@ -28,18 +28,24 @@ from .execution.isolation import MEMORY, Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
+from .runs.diagnosis import Diagnosis
+from .runs.findings import Finding
 from .runs.status import CONFORMS, exit_code
 from .runs.verdict import Verdict
 from .subjects import adapted, subject_named
 from .subjects.loader import UnknownSubject
-from .subjects.protocol import Subject
+from .subjects.protocol import FixedCases, Subject
 
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """All verdicts on one subject; true if something passed, and nothing is wrong or open."""
+    """All verdicts on one subject, and what explains its failures.
+
+    It is true if what was asked for was compared, nothing of it is wrong and nothing is open.
+    """
 
     verdicts: tuple[Verdict, ...]
+    diagnosis: Diagnosis | None = None
 
     def __bool__(self) -> bool:
         return exit_code(v.status for v in self.verdicts) == CONFORMS
@@ -53,14 +59,8 @@ class Outcome:
         return tuple(v for v in self.verdicts if v.wrong)
 
     def __str__(self) -> str:
-        told: dict[str, Verdict] = {}  # a layer that does not run says so once
-        for v in self.verdicts:
-            if v.wrong or v.open:
-                key = v.status if v.status == "not tested" else f"{v.check} {v.dtype}: {v.status}"
-                told.setdefault(key, v)
-        lines = [f"{key}: {v.message}" for key, v in told.items()]
-        passed = sum(v.status == "passed" for v in self.verdicts)
-        return "\n".join(lines) or f"{passed} of {len(self.verdicts)} checks passed, none failed"
+        subject = self.verdicts[0].subject if self.verdicts else "nothing"
+        return str(Finding(subject, self.verdicts, self.diagnosis))
 
     __repr__ = __str__  # pytest shows the repr of what an assert was about
 
@@ -73,8 +73,11 @@ def check(
     dtype: str | None = None,
     budget: str = "standard",
     seed: int = 0,
+    explain: bool = True,
 ) -> Outcome:
     """Hold a layer to the checks, in this process: what it does to the process, it does to you.
+
+    Where it fails, what explains that is looked for, 20 seconds at most; not without ``explain``.
 
     ``subject`` is a class or object (with ``like`` one with the constructor, parameters and call
     of ``torch.nn.LSTM``, ``GRU`` or ``RNN``; else one with ``cell`` and ``forward``), an adapter,
@@ -88,7 +91,15 @@ def check(
     chosen = [check_named(name) for name in checks] or list(subject_checks())
     dtypes = chosen_dtypes(found.dtypes, dtype)
     verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
-    return Outcome(tuple(verdicts))
+    return Outcome(tuple(verdicts), _explained(found, verdicts) if explain else None)
+
+
+def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:
+    if isinstance(subject, FixedCases) or not any(v.wrong for v in verdicts):
+        return None  # what explains a failure takes calls that no recording holds
+    from .execution.diagnosis_tasks import examined  # what passes has no use for it
+
+    return examined(subject, verdicts)
 
 
 def find(subject: Any, like: str | None = None) -> Subject:
