@@ -197,13 +197,22 @@ def _others(root: Verdict, wrong: Sequence[Verdict]) -> Iterator[Line]:
         yield Line(f"also {status}", ", ".join(names) + why)
 
 
+OFFER = "the subject does not offer "
+
+
 def _reasons(status: str, verdicts: Sequence[Verdict]) -> Iterator[Line]:
-    """Yield the reasons for a status, and the checks that each of them concerns."""
+    """Yield the checks with a status and why, what is not offered in one paragraph."""
     reasons: dict[str, dict[str, None]] = {}
     for v in verdicts:
         if v.status == status:
             reasons.setdefault(v.message, {})[v.check] = None
+    lacking = []
     for message, checks in reasons.items():
         rest = len({v.check for v in verdicts}) - 1  # the smoke check says why
         names = "all checks" if rest > 1 and len(checks) >= rest else ", ".join(checks)
-        yield Line(status, f"{names}: {message}" if message else names)
+        if message.startswith(OFFER):
+            lacking.append(f"{message.removeprefix(OFFER)} ({names})")
+        else:
+            yield Line(status, f"{names}: {message}" if message else names)
+    if lacking:
+        yield Line(status, "; ".join(lacking))
