@@ -277,11 +277,11 @@ def conforms(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Hand a test, for every check and dtype, its ``verdict`` on a layer.
 
-    .. code-block:: python
-
-        @gatewise.conforms(MyLSTM, like="torch.nn.LSTM", budget="quick")
-        def test_my_lstm(verdict):
-            assert verdict.status == "passed", verdict.message
+    ```python
+    @gatewise.conforms(MyLSTM, like="torch.nn.LSTM", budget="quick")
+    def test_my_lstm(verdict):
+        assert verdict.status == "passed", verdict.message
+    ```
 
     The arguments are those of ``gatewise.check``. The verdict is computed when the test runs. What
     the layer does not offer is skipped; any other verdict is the test's to judge.
