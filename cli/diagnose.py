@@ -74,7 +74,7 @@ def diagnose(
         )
     )  # fmt: skip
     verdicts = _checked(request, jobs)
-    found = list(diagnoses(verdicts, request.named, memory=memory))
+    found = list(diagnoses(verdicts, request.named, memory=memory, jobs=jobs))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -67,6 +68,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
 )
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option(
+    "-o",
+    "--output",
+    "grades",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="Also write a line for each subject: verdict, passed, what is wrong.",
+)
 @click.option("--no-diagnosis", is_flag=True, help="Do not look for what explains a failure.")
 @click.option("--profile", is_flag=True, help="Say where the time went.")
 @json_option
@@ -87,6 +96,7 @@ def verify(
     runs: Path,
     page: Path | None,
     junit: Path | None,
+    grades: Path | None,
     no_diagnosis: bool,
     profile: bool,
     as_json: bool,
@@ -94,7 +104,9 @@ def verify(
     """Hold SUBJECTs against the equations.
 
     A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name;
-    FAMILY:* stands for all subjects of a family, 'onnxruntime:*'.
+    FAMILY:* stands for all subjects of a family, 'onnxruntime:*', and a folder or a path with
+    wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
+    taken.
     """
     from ..verify.execution.session import Request
     from ..verify.runs.status import exit_code
@@ -121,7 +133,7 @@ def verify(
             )
         )
     )
-    for path in filter(None, (page, junit)):  # before the run, not after it
+    for path in filter(None, (page, junit, grades)):  # before the run, not after it
         probe(path)
     if page is not None:
         require_page()
@@ -130,9 +142,11 @@ def verify(
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
         _write_junit(junit, folder, verdicts)
     if not no_diagnosis:
-        _diagnose(request, verdicts, folder)
+        _diagnose(request, verdicts, folder, jobs)
     if junit is not None:
         _write_junit(junit, folder, verdicts)
+    if grades is not None:
+        _write_grades(grades, folder, verdicts)
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     if page is not None:
         write_report([folder], page, quiet=as_json)
@@ -182,14 +196,18 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
     each = findings(verdicts, run_files.read_checks(folder).diagnoses)
     terminal.print_findings(each)
     click.echo()
-    for path in _write_scripts(each, folder):
+    scripts = [*_write_scripts(each, folder)]
+    for path in scripts if len(each) <= terminal.FEW else ():
         click.echo(f"the first failure without gatewise: {path}")
+    if len(each) > terminal.FEW and scripts:
+        click.echo(f"the first failures without gatewise: {folder / 'scripts'}")
+        click.echo("in full, with the first failures: gatewise verify SUBJECT, for one of them")
     if profile:
         click.echo(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
 
 
-def _diagnose(request: Request, verdicts: list[Verdict], folder: Path) -> None:
+def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, jobs: int) -> None:
     """Look for mistakes that explain the failures; what is found is kept with the run."""
     from ..reports.terminal import progress
     from ..verify.runs import run as run_files
@@ -208,7 +226,7 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path) -> None:
     try:
         with progress(len(named)) as advance:
             advance.about("looking for what explains the failures")
-            for diagnosis in diagnoses(verdicts, named, memory=request.memory):
+            for diagnosis in diagnoses(verdicts, named, memory=request.memory, jobs=jobs):
                 run_files.append(folder, diagnosis)
                 advance(diagnosis.subject)
     except KeyboardInterrupt:
@@ -223,6 +241,26 @@ def _write_junit(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
     run = run_files.read_checks(folder)
     text = junit(verdicts, run.diagnoses, created=run.created)
     path.write_text(text, encoding="utf-8")
+
+
+def _write_grades(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
+    """Write one line a subject, for spreadsheets."""
+    from ..verify.runs import run as run_files
+    from ..verify.runs.findings import findings
+
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
+        for each in findings(verdicts, run_files.read_checks(folder).diagnoses):
+            passed = sum(v.status == "passed" for v in each.verdicts)
+            row = (each.subject, each.verdict, passed, len(each.wrong), len(each.verdicts))
+            table.writerow((*map(_cell, row), _cell(each.cause)))
+
+
+def _cell(value: object) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:

@@ -22,11 +22,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..verify.runs.findings import WIDTH, Finding, laid_out
-from ..verify.runs.status import STATUSES, Outcome, rank, shown
+from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import Verdict
 
 FEW = 3
-"""Subjects that are told one after the other; of more there is a table first."""
+"""Subjects that are told one after the other; of more there is a table."""
 
 STYLES = {True: "bold red", False: "bold"}
 """The style of a headline, by whether something is wrong."""
@@ -106,13 +106,24 @@ def subject_table(findings: Sequence[Finding]) -> Table:
     for column in ("subject", "verdict", "passed", "what is wrong"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        statuses = Counter(v.status for v in finding.verdicts)
-        worst = min(statuses, key=rank)
-        verdict = "conforms" if finding.conforms else worst
-        style = STATUSES[worst].style if not finding.conforms else "green"
-        passed = f"{statuses['passed']} of {len(finding.verdicts)}"
-        table.add_row(Text(finding.name), Text(verdict, style=style), passed, Text(finding.cause))
+        passed = sum(v.status == "passed" for v in finding.verdicts)
+        style = "green" if finding.conforms else STATUSES[finding.verdict].style
+        table.add_row(
+            Text(finding.name), Text(finding.verdict, style=style),
+            f"{passed} of {len(finding.verdicts)}", Text(finding.cause),
+        )  # fmt: skip
     return table
+
+
+def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield what is wrong with several subjects at once, the most frequent first."""
+    causes: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.diagnosis is not None and finding.diagnosis.explanations:
+            causes.setdefault(finding.cause, []).append(finding.name)
+    for cause, names in sorted(causes.items(), key=lambda each: -len(each[1])):
+        if len(names) > 1:
+            yield f"{len(names)} times: {cause} ({', '.join(names)})"
 
 
 def counts(verdicts: Sequence[Verdict]) -> str:
@@ -136,15 +147,15 @@ def profile(verdicts: Sequence[Verdict]) -> str:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the finding on each subject, what is wrong first; of many, a table first."""
+    """Print the finding on each subject, what is wrong first; of many, a table alone."""
     console = Console()
     width = console.width if console.is_terminal else WIDTH
-    many = len(findings) > FEW
-    if many:
-        print_table(subject_table(findings))
+    if len(findings) > FEW:
+        console.print(subject_table(findings), width=width)
+        for text in common_causes(findings):
+            console.print(text, markup=False, highlight=False)
+        return
     for finding in findings:
-        if many and finding.conforms:
-            continue
         style = STYLES[bool(finding.wrong)]
         console.print(Text(f"\n{finding.headline}", style=style), soft_wrap=True)
         for text in laid_out(finding.lines(), width):

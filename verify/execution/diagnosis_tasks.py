@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -71,12 +72,22 @@ def diagnoses(
     *,
     memory: int,
     timeout: float = PATIENCE,
+    jobs: int = 1,
 ) -> Iterator[Diagnosis]:
-    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
-    for one in named:
-        failing = _failing([v for v in verdicts if v.subject == one.name])
-        if failing:
-            yield _of_process(failing) or _asked(one, failing[0].dtype, failing, memory, timeout)
+    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
+
+    ``jobs`` of them are looked for at a time, each in a process of its own.
+    """
+
+    def diagnosis(subject: Named) -> Diagnosis | None:
+        failing = _failing([v for v in verdicts if v.subject == subject.name])
+        if not failing:
+            return None
+        ended = _of_process(failing)
+        return ended or _asked(subject, failing[0].dtype, failing, memory, timeout)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from filter(None, pool.map(diagnosis, named))
 
 
 def _asked(

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from .diagnosis import Diagnosis
-from .status import CONFORMS, STATUSES, Outcome, exit_code
+from .status import CONFORMS, STATUSES, Outcome, exit_code, rank
 from .verdict import Verdict
 
 WIDTH = 80
@@ -59,6 +59,11 @@ class Finding:
         return exit_code(v.status for v in self.verdicts) == CONFORMS
 
     @property
+    def verdict(self) -> str:
+        """``conforms``, or the worst status."""
+        return "conforms" if self.conforms else min((v.status for v in self.verdicts), key=rank)
+
+    @property
     def name(self) -> str:
         """The subject's name; of a long path the last part."""
         if len(self.subject) <= WIDTH // 2 or ":" not in self.subject:
@@ -71,8 +76,8 @@ class Finding:
         """What is wrong, or why nothing was shown, in a sentence or two; "" if all is well."""
         if self.diagnosis is not None and self.wrong:
             return self.diagnosis.headline
-        odd = [self.root] if self.root else [v for v in self.verdicts if v.open]
-        return f"{odd[0].check}: {odd[0].message}" if odd and odd[0] else ""
+        root = self.root or next((v for v in self.verdicts if v.open), None)
+        return f"{root.check}: {root.message}" if root else ""
 
     @property
     def headline(self) -> str:
