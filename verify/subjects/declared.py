@@ -210,7 +210,7 @@ class _Call:
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with arrays of the code's own kind; return y (T, B, H) and states (B, H)."""
-        weights = {n.removesuffix("_l0"): a for n, a in leaves.items() if n in inputs.parameters}
+        weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
         x, stack = leaves["x"], self.arrays.stack
         states = sorted(name for name in leaves if name.startswith("state "))
         state = tuple(leaves[name][0] for name in states) or None
