@@ -96,7 +96,7 @@ def verify(
     FAMILY:* stands for all subjects of a family, 'onnxruntime:*'.
     """
     from ..verify.execution.session import Request
-    from ..verify.runs.status import exit_code
+    from ..verify.runs.conclusion import conclusion
 
     if names and resume:
         raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
@@ -131,13 +131,16 @@ def verify(
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     if not no_diagnosis:
         _diagnose(request, verdicts, folder, quiet=as_json)
+    ending = conclusion(verdicts, request.chosen)
     if not as_json:
         from ..reports import terminal
 
         click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+        if not ending.conforms:
+            click.echo(f"exit code {ending.code}: {ending.reason}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
-    sys.exit(exit_code(v.status for v in verdicts))
+    sys.exit(ending.code)
 
 
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:

@@ -28,7 +28,7 @@ from .execution.isolation import MEMORY, Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
-from .runs.status import CONFORMS, exit_code
+from .runs.conclusion import conclusion
 from .runs.verdict import Verdict
 from .subjects import adapted, subject_named
 from .subjects.loader import UnknownSubject
@@ -37,12 +37,16 @@ from .subjects.protocol import Subject
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """All verdicts on one subject; true if something passed, and nothing is wrong or open."""
+    """All verdicts on one subject; true if nothing is wrong or open, and what had to pass did.
+
+    ``chosen`` are the checks that were asked for by name, if any.
+    """
 
     verdicts: tuple[Verdict, ...]
+    chosen: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return exit_code(v.status for v in self.verdicts) == CONFORMS
+        return conclusion(self.verdicts, self.chosen).conforms
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -60,6 +64,8 @@ class Outcome:
                 told.setdefault(key, v)
         lines = [f"{key}: {v.message}" for key, v in told.items()]
         passed = sum(v.status == "passed" for v in self.verdicts)
+        if not lines and (reason := conclusion(self.verdicts, self.chosen).reason):
+            return reason
         return "\n".join(lines) or f"{passed} of {len(self.verdicts)} checks passed, none failed"
 
     __repr__ = __str__  # pytest shows the repr of what an assert was about
@@ -88,7 +94,7 @@ def check(
     chosen = [check_named(name) for name in checks] or list(subject_checks())
     dtypes = chosen_dtypes(found.dtypes, dtype)
     verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
-    return Outcome(tuple(verdicts))
+    return Outcome(tuple(verdicts), tuple(checks))
 
 
 def find(subject: Any, like: str | None = None) -> Subject:

@@ -82,3 +82,11 @@ def test_what_is_fine(status):
     fine = status in ("passed", "known deviation", "not supported")
     assert bool(outcome) is fine, f"passed and {status}: expected {fine}"
     assert bool(outcome.wrong) is (status in ("failed", "crashed", "timeout"))
+
+
+def test_a_layer_that_refuses_everything_is_not_fine():
+    """Not judged is not right."""
+    outcome = gatewise.check(OffersNothing, checks="forward,final", budget="quick")
+
+    assert not outcome
+    assert "forward was not judged: the subject does not offer it: later" in str(outcome)
