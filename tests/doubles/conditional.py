@@ -72,7 +72,6 @@ class OneRowAndSwapped(hand_written.SwapsGates):
 class OneRowBackward(plain_numpy.LSTM):
     """Its backward loses the axis of rows where there is one row."""
 
-    def vjp(self, params, x, state, dy, dstate):
-        T, B, D = x.shape
-        np.einsum("tbd,tbh->dh", np.squeeze(x) if B == 1 else x, dy)
-        return super().vjp(params, x, state, dy, dstate)
+    def vjp(self, params, x, state, dy, dstate, lengths=None):
+        np.einsum("tbd,tbh->dh", np.squeeze(x) if x.shape[1] == 1 else x, dy)
+        return super().vjp(params, x, state, dy, dstate, lengths)

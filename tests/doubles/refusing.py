@@ -43,7 +43,7 @@ class Trips(Deep):
     """It takes two directions, and indexes past the end of them."""
 
     def refuse(self, x, hx):
-        return self.all_weights[2] if self.bidirectional else None
+        return self.all_weights[9] if self.bidirectional else None
 
 
 class TripsOverLengths(Deep):

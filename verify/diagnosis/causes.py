@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
-from .observation import Observation, basic, observe
+from .observation import Key, Observation, basic, observe, residual
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,18 @@ def hidden(subject: Subject, dtype: str, cause: Cause) -> Iterator[Verdict]:
                 return
 
 
-def _deviating(seen: Observation) -> Iterator[tuple[int, int, str]]:
-    """Yield the numbers that are off, where shape and dtype are right."""
+def _deviating(seen: Observation) -> Iterator[Key]:
+    """Yield the numbers that are off, where the shape is right.
+
+    Where something comes back in a coarser dtype, what follows from it is rounded so.
+    """
+    dtypes = {array.dtype for array in seen.seen.values() if array.dtype.kind == "f"}
+    roundoff = float(np.finfo(seen.experiment.case.dtype).eps)
+    coarser = max((float(np.finfo(d).eps) for d in dtypes), default=roundoff) / roundoff
     for key in seen.deviating:
         array, right = seen.seen[key], seen.right[key]
-        if array.dtype == seen.experiment.case.number_type and array.shape == right.shape:
+        level = seen.levels[key] * max(coarser, 1.0)
+        if array.shape == right.shape and not residual(array, right, level) <= 1:
             yield key
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,7 +22,7 @@ from ..runs.diagnosis import Explanation, Location
 from ..runs.verdict import Verdict, cause
 from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Subject
+from ..subjects.protocol import Subject, SubjectUnavailable
 from .causes import Cause
 from .observation import OUTPUTS, VALUES
 
@@ -41,9 +41,9 @@ SIZES = {
 """A size of 1 in words, and what is counted."""
 
 OPTIONS = {
-    "layout": ("with {} input", "with time-first input", ("time-first", "batch-first")),
-    "dropout": ("with dropout", "without dropout", (0.0, 0.5)),
-    "P": ("with a projection", "without a projection", (0, 2)),
+    "layout": ("with {} input", "", ("time-first", "batch-first")),
+    "dropout": ("with dropout", "", (0.0, 0.5)),
+    "P": ("with a projection", "", (0, 2)),
     "layers": ("with more than one layer", "with one layer", (1, 2)),
     "bidirectional": ("in two directions", "in one direction", (False, True)),
     "lengths": ("with lengths (packed input)", "without lengths", (False, True)),
@@ -53,6 +53,9 @@ OPTIONS = {
     "scale": ("with {} weights", "", ("unit", "large")),
 }
 """An option that a case has, in words, one that it lacks, and its values, the plain one first."""
+
+HANDED_ON = ("carry", "carry-gradient")
+"""Checks that call a layer with what it returned."""
 
 CALLS = {
     "jvp": "in forward-mode derivatives",
@@ -74,21 +77,78 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
     for verdict in failing:
         if verdict.case and verdict.cause:
             groups.setdefault(verdict.cause, []).append(verdict)
-    for name, verdicts in groups.items():
-        verdict = min(verdicts, key=_complexity)
-        trial = Trial.of(subject, name, verdict)
+    if failing:
+        for verdict in hidden(subject, dtype, failing[0]):
+            groups.setdefault(verdict.cause, [verdict])
+    for name, verdicts in _roots(groups).items():
+        trial, verdict = Trial.of(subject, name, verdicts)
         where = tuple(trial.conditions())
         if verdict.status == "crashed":
             statement = f"It raises {' '.join(verdict.message.split())}"
         else:
             statement = _returned(name, verdict, trial)
+            if "stands first" in statement:
+                where = tuple(each for each in where if "more than one" not in each)
         explanation = Explanation(
             (_id(name, statement, where),),
-            (f"{statement}{_only(where)}.",),
+            (f"{statement}{only(where)}.",),
             (_fix(verdict, where),),
         )
         part = "program" if verdict.status == "crashed" else "outputs"
-        yield Cause(explanation, tuple(verdicts), Location(part))
+        told = tuple(v for v in verdicts if any(v is each for each in failing))
+        yield Cause(explanation, told, Location(part))
+
+
+def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
+    """Yield a verdict for every plain call that raises: wrong numbers elsewhere may hide it.
+
+    A check tells one failure: the first that it meets.
+    """
+    state = subject.options.state
+    plain = Case(**ROOMY, state=state, dtype=dtype, P=2 if _projected(subject) else 0)
+    cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
+    cases += [
+        replace(plain, **{option: value})  # type: ignore[arg-type]
+        for option, (_, _, values) in OPTIONS.items()
+        for value in values
+        if option in ("layers", "bidirectional", "lengths", "bias", "state")
+    ]
+    cases += [replace(plain, dtype=d) for d in USUAL_DTYPES if d in subject.dtypes and d != dtype]
+    called = VALUES if subject.options.gradient else OUTPUTS
+    for case in cases:
+        if not impossible(subject, called, case):
+            with suppress(Mismatch, NotOffered, SubjectUnavailable):
+                try:
+                    run(subject, called, case)
+                except SubjectCrashed as said:
+                    yield replace(like, status="crashed", message=str(said), case=case.to_json())
+
+
+def _projected(subject: Subject) -> bool:
+    return subject.cells[0] == "lstm-projected"
+
+
+def run(subject: Subject, check: str, case: Case) -> None:
+    """Make the calls of a check, or one call; raise what it raises."""
+    tested = under_test(subject)
+    if check not in (OUTPUTS, VALUES):
+        check_named(check).run(tested, case)
+        return
+    called, inputs = tested.build(case), draw_inputs(tested, case)
+    if check == OUTPUTS:
+        called.forward(inputs)
+    else:
+        called.gradient(inputs, draw_cotangents(tested, case))
+
+
+def _roots(groups: Mapping[str, list[Verdict]]) -> dict[str, list[Verdict]]:
+    """Return the causes; what raises when a state of a wrong shape is handed on is none."""
+    shapes = [name for name in groups if name.startswith("final") and "another shape" in name]
+    roots: dict[str, list[Verdict]] = {}
+    for name, verdicts in groups.items():
+        handed_on = all(v.status == "crashed" and v.check in HANDED_ON for v in verdicts)
+        roots.setdefault(shapes[0] if shapes and handed_on else name, []).extend(verdicts)
+    return roots
 
 
 @dataclass(frozen=True)
@@ -105,23 +165,26 @@ class Trial:
     deadline: float
 
     @classmethod
-    def of(cls, subject: Subject, name: str, verdict: Verdict) -> Trial:
-        """Return the plainest call that fails as the verdict says."""
-        case, deadline = Case.from_json(verdict.case), time.monotonic() + SECONDS
+    def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
+        """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
+        deadline = time.monotonic() + SECONDS
+        ordered = sorted(verdicts, key=_complexity)
         for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
-            trial = cls(subject, name, check, case, deadline)
-            if trial.fails(case):
-                return trial
-        return cls(subject, name, verdict.check, case, deadline)
+            for verdict in ordered:
+                trial = cls(subject, name, check, Case.from_json(verdict.case), deadline)
+                if trial.fails(trial.case):
+                    return trial, verdict
+        first = ordered[0]
+        return cls(subject, name, first.check, Case.from_json(first.case), deadline), first
 
     def fails(self, case: Case) -> bool | None:
         """Whether a case fails for the same cause; None if it cannot be said."""
-        if time.monotonic() > self.deadline or _impossible(self.subject, self.check, case):
+        if time.monotonic() > self.deadline or impossible(self.subject, self.check, case):
             return None
         try:
-            self._run(case)
+            run(self.subject, self.check, case)
         except (Mismatch, SubjectCrashed) as said:
-            return cause(str(said)) == self.cause
+            return cause(str(said)) == self.cause or None  # None: it fails for another cause
         except Exception:  # it does not offer the case, or the check cannot take it
             return None
         return False
@@ -129,7 +192,7 @@ class Trial:
     def message(self) -> str:
         """Return what is said of a case with sizes that all differ, "" if they cannot."""
         try:
-            self._run(self._roomy()[0])
+            run(self.subject, self.check, self._roomy()[0])
         except (Mismatch, SubjectCrashed) as said:
             return str(said)
         return ""
@@ -225,6 +288,8 @@ class Trial:
         """Say whether an option has to be as it is; "" if not."""
         on, off, (plain, other) = OPTIONS[option]
         value = getattr(case, option)
+        if value == plain and not off:
+            return ""
         changed = replace(case, **{option: other if value == plain else plain})  # type: ignore[arg-type]
         if option == "lengths" and value:
             changed = replace(changed, zero_length=False)
@@ -232,19 +297,8 @@ class Trial:
             return ""
         return off if value == plain else on.format(value)
 
-    def _run(self, case: Case) -> None:
-        subject = under_test(self.subject)
-        if self.check not in (OUTPUTS, VALUES):
-            check_named(self.check).run(subject, case)
-            return
-        called, inputs = subject.build(case), draw_inputs(subject, case)
-        if self.check == OUTPUTS:
-            called.forward(inputs)
-        else:
-            called.gradient(inputs, draw_cotangents(subject, case))
 
-
-def _impossible(subject: Subject, check: str, case: Case) -> bool:
+def impossible(subject: Subject, check: str, case: Case) -> bool:
     """Whether a case is none that may be asked of a subject."""
     if case.P >= case.H or subject.options.lacking(case):
         return True
@@ -294,16 +348,20 @@ def _id(name: str, statement: str, where: tuple[str, ...]) -> str:
     for (words, conditions), id in CATALOGUE.items():
         if re.match(words, statement) and where == conditions:
             return id
-    return name.partition(" at ")[0] if statement.startswith("It raises") else "returned"
+    raised = re.match(r"\w+", name) if statement.startswith("It raises") else None
+    return raised[0] if raised else "returned"
 
 
-def _only(where: Sequence[str]) -> str:
+def only(where: Sequence[str]) -> str:
+    """Return the words that follow a statement and say under which conditions it holds."""
     if where == ("not every time",):
         return ", but not every time"
     return f", only {', '.join(where)}" if where else ""
 
 
 FIXES = (
+    (r"comes back in another shape", "return it in the shape that it should have: look for a "
+     "transpose, squeeze, stack or reshape over the wrong axis"),
     (r"modified by an inplace operation", "do not write into what the backward pass needs: "
      "replace operations in place (mul_, +=, out=) by ones that return a new array"),
     (r"comes back in \w+ for", "give the array that is made there the dtype of the input: "

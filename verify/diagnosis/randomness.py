@@ -7,7 +7,8 @@ accepted only if every unit of every call is among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -17,7 +18,7 @@ from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
-from ..checks.oracle import expected
+from ..checks.oracle import Expected, expected
 from ..conventions.parameter_map import ExplicitMap
 from ..mutants.parts import changed
 from ..mutants.replaceable_layer import At, ReplaceableLayer
@@ -28,10 +29,15 @@ from ..subjects.called import Called, NotOffered, SubjectCrashed, layer_of, unde
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
 from .causes import Cause
-from .observation import MARGIN
+from .crash import SECONDS, Trial, impossible, only
+from .location import TRAINING
+from .observation import MARGIN, OUTPUTS
 
 UNITS, ROWS, CALLS = 24, 2, 3
 """Sizes of the layer with diagonal weights, and how often it is called."""
+
+SURE = 16
+"""Calls after which two results would have been seen; small layers have few masks."""
 
 RATES = tuple(sorted({n / 100 for n in range(1, 100)} | {n / 16 for n in range(1, 16)} | {1 / 3}))
 """Rates that are looked for."""
@@ -113,6 +119,8 @@ KNOWN = (BETWEEN, AFTER_ALL)
 
 PLACES = (
     BETWEEN,
+    Place("recurrent weights ({hh})", _on_weights("U"), weights=True),
+    Place("input weights ({ih})", _on_weights("W"), weights=True),
     Place("the input of the first layer", _on_inputs, lower=True),
     Place("the input of every layer", _on_inputs),
     AFTER_ALL,
@@ -121,8 +129,6 @@ PLACES = (
     Place("the state that recurs, in the last layer too", _on_new_state),
     Place("the state that recurs, in all layers but the last", _on_new_state, lower=True),
     Place("the cell state that recurs (c)", _on_state(1)),
-    Place("recurrent weights ({hh})", _on_weights("U"), weights=True),
-    Place("input weights ({ih})", _on_weights("W"), weights=True),
 )
 """Where masks are looked for, the documented place first."""
 
@@ -173,7 +179,7 @@ class Probe:
         own = subject.parameter_map(case).pack(explicit.to_reference(probe.parameters))
         probe.inputs = replace(draw_inputs(subject, case), parameters=own)
         want = expected(tested, case, probe.inputs)
-        probe.level = MARGIN * max(float(np.max(a.bound)) for a in (want.y, *want.final))
+        probe.level = MARGIN * _largest_bound(want)
         for _ in range(CALLS):  # of layers made anew: nothing is left of an earlier call
             called = tested.build(case)
             _switch(called, training)
@@ -187,7 +193,11 @@ class Probe:
 
     def rates(self, place: Place) -> Sequence[float]:
         """Return the rates by which a mask in a place may explain all calls; 0: not scaled."""
-        return [p for p in self._known_rates() if self.explained_by(place, p, every_step=True)]
+        rates = self._known_rates()
+        return [
+            p for p in rates
+            if self.case.T > 1 or self.explained_by(place, p, every_step=True)
+        ]  # fmt: skip
 
     def explained_by(self, place: Place, rate: float, *, every_step: bool) -> Mask | None:
         """Return the mask of a rate in a place that explains all calls, if there is one."""
@@ -241,6 +251,9 @@ class Probe:
         return near.all(axis=(0, 1) if place.weights else 0)
 
 
+MOST, LARGEST = 4, 2000
+"""Failing cases that are looked at, and numbers of one."""
+
 MOST_BITS = 8
 """Entries of one unit's mask: all its values are tried."""
 
@@ -252,8 +265,9 @@ def _columns(result: Result) -> Array:
 
 
 def _apart(first: Result, second: Result, level: float) -> bool:
+    pairs = zip((first.y, *first.final), (second.y, *second.final), strict=True)
     with np.errstate(all="ignore"):
-        return bool((np.abs(_columns(first) - _columns(second)) > level).any())
+        return any((np.abs(np.subtract(a, b, dtype=np.float64)) > level).any() for a, b in pairs)
 
 
 def _switch(called: Called, training: bool | None) -> None:
@@ -295,55 +309,126 @@ def _modes(subject: Subject, case: Case) -> bool:
 def _masks(probes: Sequence[Probe], training: bool | None) -> Mask | None:
     """Return the one mask that explains every probe; one step says at which rate."""
     short = [Probe.of(p.subject, replace(p.case, T=1), training) for p in probes]
-    for place in PLACES:
+    short = [probe for probe in short if probe.random]
+    deadline = time.monotonic() + SECONDS
+    for place in PLACES if probes else ():
         if "(c)" in place.words and len(probes[0].results[0].final) < 2:
             continue
-        rates = set.intersection(*(set(probe.rates(place)) for probe in short))
+        rates = set.intersection(*(set(probe.rates(place)) for probe in short or probes))
         for rate, every_step in product(sorted(rates), (False, True)):
+            if time.monotonic() > deadline:
+                return None
             masks = [probe.explained_by(place, rate, every_step=every_step) for probe in probes]
             if all(masks):
                 return masks[0]
     return None
 
 
+@dataclass(frozen=True)
+class Twice(Trial):
+    """Whether two layers made for a case, called in one mode, return two results."""
+
+    training: bool | None = None
+
+    def fails(self, case: Case) -> bool | None:
+        """Whether the results differ; None if it cannot be said."""
+        if time.monotonic() > self.deadline or impossible(self.subject, OUTPUTS, case):
+            return None
+        try:
+            return differs(self.subject, case, self.training, calls=SURE)
+        except (Mismatch, SubjectCrashed, NotOffered):
+            return None
+
+    @classmethod
+    def found(cls, subject: Subject, cases: Sequence[Case], training: bool | None) -> Twice | None:
+        """Return the first case that is random."""
+        deadline = time.monotonic() + SECONDS
+        trials = (cls(subject, "", OUTPUTS, case, deadline, training) for case in cases)
+        return next((trial for trial in trials if trial.fails(trial.case)), None)
+
+
+def differs(
+    subject: Subject,
+    case: Case,
+    training: bool | None,
+    inputs: Inputs | None = None,
+    *,
+    calls: int = CALLS,
+) -> bool:
+    """Whether layers made anew, called with the same inputs, return different results."""
+    tested, given = under_test(subject), inputs or draw_inputs(subject, case)
+    level = MARGIN * _largest_bound(expected(tested, case, given))
+
+    def result() -> Result:  # nothing is left of an earlier call
+        layer = tested.build(case)
+        _switch(layer, training)
+        return layer.forward(given)
+
+    first = result()
+    return any(_apart(first, result(), level) for _ in range(calls - 1))
+
+
+def _largest_bound(want: Expected) -> float:
+    bounds = np.concatenate([np.ravel(a.bound) for a in (want.y, *want.final)])
+    return float(np.max(bounds[np.isfinite(bounds)], initial=0.0))
+
+
+def _cases(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Case]:
+    """Return a plain case, and those in which checks failed."""
+    told = [
+        Case.from_json(v.drawn or v.case) for v in failing if v.case and v.check not in TRAINING
+    ]
+    small = [case for case in told if case.T * case.B * case.H <= LARGEST]
+    return [_plain(subject, dtype), *small[:MOST]]
+
+
 def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
-    case = _plain(subject, dtype)
-    mode = False if _modes(subject, case) else None
-    probe = Probe.of(subject, case, mode)
-    same = (
-        "In evaluation the same call gives two results"
-        if mode is False
-        else ("The same call gives two results")
-    )
-    if not probe.random:
-        if not subject.options.default_state or not case.state:
-            return None
-        without = Probe.of(subject, replace(case, state=False), mode)
-        if not without.random:
-            return None
+    mode = False if _modes(subject, _plain(subject, dtype)) else None
+    trial = Twice.found(subject, _cases(subject, dtype, failing), mode)
+    if trial is None:
+        return None
+    where = tuple(trial.conditions())
+    same = "the same call gives two results"
+    same = f"In evaluation {same}" if mode is False else same[0].upper() + same[1:]
+    if where == ("when no state is given",):
         said = f"{same}: the state that it starts from, when none is given, is drawn at random."
         return _cause("random state", said, "start from zeros when no state is given", failing)
-    mask = _masks([probe], mode)
+    probes = [probe for case in _probed(trial) if (probe := _probe(subject, case, mode))]
+    mask = _masks(probes[:1], mode)
+    if mask is None:
+        told = _vanishing(subject, trial.case, mode)
+        said = f"{same}{only(where)}{told}."
+        return _cause("random", said, "look for what is drawn at random", failing)
     gradient = "; a gradient belongs to another mask than the outputs"
     gradient = gradient if subject.options.gradient else ""
-    if mask is None:
-        told = _vanishing(subject, case, mode)
-        return _cause("random", f"{same}{told}.", "look for what is drawn at random", failing)
-    said = f"{same}: dropout acts on {mask.words(subject)} (rate about {mask.rate:.2g}){gradient}."
+    said = (
+        f"{same}{only(where)}: dropout acts on {mask.words(subject)} (rate about {mask.rate:.2g})"
+        f"{gradient}."
+    )
     fix = "drop in training alone: test self.training, and pass it on to functional.dropout"
     return _cause("dropout in evaluation", said, fix, failing)
+
+
+def _probed(trial: Twice) -> Iterator[Case]:
+    """Yield cases with diagonal weights: of few steps, and of as many as it takes to be random."""
+    plain = _plain(trial.subject, trial.case.dtype)
+    yield plain
+    options = {name: getattr(trial.case, name) for name in ("state", "layers", "bias")}
+    yield replace(plain, T=min(trial.case.T, MOST_BITS), B=trial.case.B, **options)
+
+
+def _probe(subject: Subject, case: Case, training: bool | None) -> Probe | None:
+    probe = Probe.of(subject, case, training)
+    return probe if probe.random else None
 
 
 def _in_training(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
     """Look for masks in training without dropout: they are the layer's own."""
     case = _plain(subject, dtype)
     own = [v for v in failing if v.check in ("modes", "dropout")]
-    if not own or not _modes(subject, case):
+    if not own or not _modes(subject, case) or not differs(subject, case, True):
         return None
-    probe = Probe.of(subject, case, True)
-    if not probe.random:
-        return None
-    mask = _masks([probe], True)
+    mask = _masks([Probe.of(subject, case, True)], True)
     right = " In evaluation it does not, and what was checked there is right."
     right = right if len(own) == len(failing) else " In evaluation it does not."
     if mask is None:
@@ -389,25 +474,16 @@ def _cause(id: str, statement: str, fix: str, failing: Sequence[Verdict]) -> Cau
 
 def _vanishing(subject: Subject, case: Case, training: bool | None) -> str:
     """Say, in words, which arrays have to be there for two calls to differ."""
-    tested, inputs = under_test(subject), draw_inputs(subject, case)
+    inputs = draw_inputs(subject, case)
 
-    def differs(parameters: Mapping[str, Array], x: Array, state: State | None) -> bool:
-        given = replace(inputs, parameters=parameters, x=x, state=state)
-        layers = [tested.build(case) for _ in range(2)]
-        for layer in layers:
-            _switch(layer, training)
-        first, second = (layer.forward(given) for layer in layers)
-        return _apart(first, second, 2**10 * float(np.finfo(case.dtype).eps))
+    def same(**arrays: object) -> bool:
+        return not differs(subject, case, training, replace(inputs, **arrays))  # type: ignore[arg-type]
 
     needed = []
     for base in dict.fromkeys(name.rpartition("_l")[0] or name for name in inputs.parameters):
         without = {n: 0 * a if n.startswith(base) else a for n, a in inputs.parameters.items()}
-        if not differs(without, inputs.x, inputs.state):
-            needed.append(base)
-    if not differs(inputs.parameters, 0 * inputs.x, inputs.state):
-        needed.append("x")
-    if inputs.state and not differs(
-        inputs.parameters, inputs.x, tuple(0 * s for s in inputs.state)
-    ):
+        needed += [base] if same(parameters=without) else []
+    needed += ["x"] if same(x=0 * inputs.x) else []
+    if inputs.state and same(state=tuple(0 * s for s in inputs.state)):
         needed.append("the initial state")
     return f"; they are the same where {' or '.join(needed)} is 0" if needed else ""

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.ledger import Mismatch
@@ -62,6 +65,9 @@ NAMES = {
 
 LONGEST_REASON = 200
 
+SAME = 2.0**-30
+"""Two results that differ by less than this in float64 are rounded differently, not random."""
+
 
 @dataclass(frozen=True)
 class TorchLike(TorchLayer):
@@ -69,6 +75,8 @@ class TorchLike(TorchLayer):
 
     layer: Callable[..., Any] = field(default=lambda: None)
     import_lines: str = ""
+    evaluated: bool = False
+    """Whether it is held in evaluation, since in training it is random without dropout, too."""
 
     def version(self) -> str:
         """Return the version of PyTorch; the class itself has none."""
@@ -92,13 +100,15 @@ class TorchLike(TorchLayer):
                     f"parameter {name}: expected {wanted.get(name, 'none')} as torch.nn."
                     f"{self.kind}, got {found.get(name, 'none')}"
                 )
-        return TorchModule(module, case, call_layer)
+        return TorchModule(module.eval() if self.evaluated else module, case, call_layer)
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the class."""
         given = depth_arguments(case) | ({} if case.bias else {"bias": False})
         takes = self._names("dtype")
-        return torch_caller.source(self.import_lines, case, given, takes_dtype=takes)
+        return torch_caller.source(
+            self.import_lines, case, given, takes_dtype=takes, evaluated=self.evaluated
+        )
 
     def _names(self, argument: str) -> bool:
         """Whether the constructor names it; **arguments may lead to one that does not."""
@@ -152,7 +162,31 @@ def _tried(subject: TorchLike) -> TorchLike:
     dtypes = [
         d for d in DTYPES if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
     ]
-    return replace(subject, options=options, dtypes=tuple(dtypes) or DTYPES)
+    evaluated = _random(subject, plain, training=True) and not _random(
+        subject, plain, training=False
+    )
+    dtypes = dtypes or list(DTYPES)
+    return replace(subject, options=options, dtypes=tuple(dtypes), evaluated=evaluated)
+
+
+def _random(subject: TorchLike, case: Case, *, training: bool) -> bool:
+    """Whether two layers made anew return two results for the same input."""
+
+    def run() -> list[Array]:
+        results, inputs = [], draw_inputs(subject, case)
+        for _ in range(2):
+            built = subject.build(case)
+            built.train(training)
+            results.append(built.forward(inputs).y)
+        return results
+
+    try:
+        first, second = with_care(run)
+        return not np.allclose(first, second, rtol=SAME, atol=SAME, equal_nan=True)
+    except SubjectUnavailable:
+        raise
+    except Exception:
+        return False
 
 
 def _run(subject: TorchLike, case: Case, *, jvp: bool = False, gradient: bool = False) -> None:
