@@ -138,7 +138,7 @@ def cells(as_json: bool) -> None:
             c.title,
             " ".join(c.gates),
             " ".join(c.states),
-            _parameters(c),
+            parameters_of(c),
             ", ".join(c.equations),
         )
         for c in all_cells().values()
@@ -147,7 +147,7 @@ def cells(as_json: bool) -> None:
     print_rows(columns, rows, as_json=as_json)
 
 
-def _parameters(cell: Cell) -> str:
+def parameters_of(cell: Cell) -> str:
     """Return every parameter with its shape, the gates' axis first."""
     from ..reference.parameters import Sizes
 

@@ -33,7 +33,7 @@ def _junit(runs: Sequence[Run | BenchRun]) -> str:
         Verdict(p.subject, "", p.check, "", [], p.dtype, 0, "not tested", message=summary.ENDED)
         for p in whole.untested
     ]
-    return junit([*whole.verdicts, *untested], created=whole.created)
+    return junit([*whole.verdicts, *untested], whole.diagnoses, created=whole.created)
 
 
 FORMATS: dict[str, Callable[[Sequence[Run | BenchRun]], str]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -14,6 +14,7 @@ from ..bench.run import BenchRun
 from ..reference.documents import TITLES, examples
 from ..verify.proofs import proofs
 from ..verify.proofs.coverage import Coverage, coverage
+from ..verify.runs.findings import Finding, diagnosis_lines, findings
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, Outcome, Status, shown
 from . import conventions, figures, summary, tables, words
@@ -63,7 +64,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     for function in (
-        words.shown, words.heat, words.case_items, words.families, words.cell,
+        words.shown, words.heat, words.case_items, words.families, words.cell, diagnosis_lines,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment
@@ -123,7 +124,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "headline": summary.headline(rows),
         "subjects": summary.names(rows),
         "closest": summary.closest(rows),
-        "failures": [row for row in rows if row.wrong],
+        "failures": tuple(_failures(run, rows)),
         "open": _gaps(rows, Outcome.OPEN),
         "accepted": _gaps(rows, Outcome.ACCEPTED),
         "not_planned": summary.not_planned(rows),
@@ -143,6 +144,18 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "examples": examples(),
         "titles": TITLES,
     }
+
+
+def _failures(
+    run: Run, rows: Sequence[summary.Entry]
+) -> Iterator[tuple[Finding, summary.Entry, list[summary.Entry]]]:
+    """Yield the finding on each subject that does not conform, its first failure, the others."""
+    judged = [row.verdict for row in rows if row.verdict]
+    for finding in findings(judged, run.diagnoses):
+        wrong = [row for row in rows if row.wrong and row.planned.subject == finding.subject]
+        if wrong:
+            root = next(row for row in wrong if row.verdict is finding.root)
+            yield finding, root, [row for row in wrong if row is not root]
 
 
 def _gaps(

@@ -383,7 +383,7 @@ REPORTS = (
       'Tone("○", "⚪", "lightgrey")', 'Tone("○", "⚪", "brightgreen")',
       "reports/test_formats.py::test_a_badge_is_green_only_where_all_conforms"),
     M("a report leaves out what was not run", "reports",
-      "return junit([*whole.verdicts, *untested], created", "return junit(whole.verdicts, created",
+      "return junit([*whole.verdicts, *untested]", "return junit(whole.verdicts",
       "reports/test_formats.py::test_junit_has_every_verdict_once_and_counts_them"),
 )  # fmt: skip
 

@@ -184,8 +184,8 @@ def _window(
 CHECKS = (
     SubjectCheck(
         "transition",
-        "In a long sequence, every sampled step is one step of the equations from the state "
-        "that the subject itself was in.",
+        "In a long sequence, every sampled step follows the equations from the state that the "
+        "layer itself was in.",
         (),
         long_cases,
         forward_transitions,

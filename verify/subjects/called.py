@@ -215,7 +215,7 @@ def with_care(function: Callable[[], R]) -> R:
         raise
     except NotImplementedError as error:
         said = str(error) or "NotImplementedError"
-        raise NotOffered(f"the subject does not offer it: {said}{_origin(error)}") from error
+        raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
         raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
 

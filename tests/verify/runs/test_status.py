@@ -38,7 +38,7 @@ def test_a_new_status_is_shown_everywhere(new):
     html, shown = Page(page), words(page)
     (suite, _) = ET.fromstring(written([made], Path("a.xml")))
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
-    console.print(terminal.verdict_table(made.verdicts))
+    console.print(terminal.check_table(made.verdicts))
 
     assert "1 is in doubt" in shown or "1 of 2 checks is in doubt" in shown
     assert "nobody knows" in shown
@@ -46,7 +46,7 @@ def test_a_new_status_is_shown_everywhere(new):
     assert "#show-in-doubt:not(:checked)) .grid .in-doubt" in page
     assert "show-in-doubt" in html.having("id")
     assert ("Ask an owl." in shown) is (new.outcome is not Outcome.WRONG)
-    assert ("What failed" in shown) is (new.outcome is Outcome.WRONG)
+    assert ("What is wrong" in shown) is (new.outcome is Outcome.WRONG)
     assert "🦉 in doubt" in markdown(made)
     assert "\x1b[1;35m" in console.file.getvalue()
     assert terminal.counts(made.verdicts) == "1 passed, 1 in doubt"

@@ -139,7 +139,7 @@ def test_a_refused_case_does_not_hide_the_others():
     verdict = hold(like(refusing.OneRow), CHECKS["shapes"], "float64", budget=every, seed_value=5)
 
     assert verdict.status == "passed"
-    assert "cases were not judged: the subject does not offer it: a state for" in verdict.message
+    assert "cases were not judged: refused: a state for" in verdict.message
     assert held(refusing.OneRow, "forward").status == "passed"
 
 
