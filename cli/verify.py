@@ -109,7 +109,7 @@ def verify(
     taken.
     """
     from ..verify.execution.session import Request
-    from ..verify.runs.status import exit_code
+    from ..verify.runs.conclusion import conclusion
 
     if names and resume:
         raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
@@ -148,9 +148,12 @@ def verify(
     if grades is not None:
         _write_grades(grades, folder, verdicts)
     _tell(verdicts, folder, as_json=as_json, profile=profile)
+    ending = conclusion(verdicts, request.chosen)
+    if not as_json and not ending.conforms:
+        click.echo(f"exit code {ending.code}: {ending.reason}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
-    sys.exit(exit_code(v.status for v in verdicts))
+    sys.exit(ending.code)
 
 
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:

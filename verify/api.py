@@ -28,9 +28,9 @@ from .execution.isolation import MEMORY, Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
+from .runs.conclusion import conclusion
 from .runs.diagnosis import Diagnosis
 from .runs.findings import Finding
-from .runs.status import CONFORMS, exit_code
 from .runs.verdict import Verdict
 from .subjects import adapted, subject_named
 from .subjects.loader import UnknownSubject
@@ -41,14 +41,16 @@ from .subjects.protocol import FixedCases, Subject
 class Outcome:
     """All verdicts on one subject, and what explains its failures.
 
-    It is true if what was asked for was compared, nothing of it is wrong and nothing is open.
+    It is true if nothing is wrong or open, and what had to pass did: the checks that were asked
+    for by name, which are ``chosen``, or else those of outputs and gradients.
     """
 
     verdicts: tuple[Verdict, ...]
     diagnosis: Diagnosis | None = None
+    chosen: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return exit_code(v.status for v in self.verdicts) == CONFORMS
+        return conclusion(self.verdicts, self.chosen).conforms
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -60,7 +62,7 @@ class Outcome:
 
     def __str__(self) -> str:
         subject = self.verdicts[0].subject if self.verdicts else "nothing"
-        return str(Finding(subject, self.verdicts, self.diagnosis))
+        return str(Finding(subject, self.verdicts, self.diagnosis, self.chosen))
 
     __repr__ = __str__  # pytest shows the repr of what an assert was about
 
@@ -91,7 +93,8 @@ def check(
     chosen = [check_named(name) for name in checks] or list(subject_checks())
     dtypes = chosen_dtypes(found.dtypes, dtype)
     verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
-    return Outcome(tuple(verdicts), _explained(found, verdicts) if explain else None)
+    diagnosis = _explained(found, verdicts) if explain else None
+    return Outcome(tuple(verdicts), diagnosis, tuple(checks))
 
 
 def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:

@@ -10,9 +10,12 @@ from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
+from .causes import hidden, unexplained, with_causes
+from .crash import crashes
 from .hypotheses import Hypothesis
 from .location import locate
 from .observation import Experiment, basic, thorough
+from .randomness import randomness
 from .search import Explainer, Search, observations
 from .truncation import Truncation, truncation
 
@@ -31,6 +34,20 @@ def diagnose(
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
     """Find out what is wrong with a subject, given the checks that it failed in one dtype."""
+    causes = [*crashes(subject, dtype, failing)]
+    causes += randomness(subject, dtype, unexplained(failing, causes))
+    rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
+    return with_causes(_of_values(subject, dtype, rest, on_step=on_step), causes, failing)
+
+
+def _of_values(
+    subject: Subject,
+    dtype: str,
+    failing: Sequence[Verdict],
+    *,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Find out what is wrong with the numbers of a subject."""
     diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
     failures = [v for v in failing if v.case]
     values = [v for v in failures if v.status == "failed"]

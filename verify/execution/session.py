@@ -85,6 +85,13 @@ class Request:
         """The subjects."""
         return tuple(Named(name, self.like) for name in self.subjects)
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The checks that were asked for by name; none if all were taken that take the case."""
+        case = Case.from_json(self.case) if self.case else None
+        every = {c.id for c in subject_checks() if not (case and c.refuses(case))}
+        return () if every == {*self.checks} else self.checks
+
     @cached_property
     def known(self) -> Deviations:
         """The deviations that are known and accepted."""

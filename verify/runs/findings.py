@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import NamedTuple
 
+from .conclusion import conclusion
 from .diagnosis import Diagnosis
-from .status import CONFORMS, STATUSES, Outcome, exit_code, rank
+from .status import STATUSES, Outcome, rank
 from .verdict import Verdict
 
 WIDTH = 80
@@ -35,11 +36,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a run has to say of one subject: all verdicts on it, in order, and its diagnosis."""
+    """What a run has to say of one subject: all verdicts on it, in order, and its diagnosis.
+
+    ``chosen`` are the checks that the user named, if any.
+    """
 
     subject: str
     verdicts: tuple[Verdict, ...]
     diagnosis: Diagnosis | None = None
+    chosen: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:
@@ -56,7 +61,7 @@ class Finding:
     @property
     def conforms(self) -> bool:
         """Whether nothing is wrong, and everything that was asked was answered."""
-        return exit_code(v.status for v in self.verdicts) == CONFORMS
+        return conclusion(self.verdicts, self.chosen).conforms
 
     @property
     def verdict(self) -> str:
@@ -197,7 +202,7 @@ def _others(root: Verdict, wrong: Sequence[Verdict]) -> Iterator[Line]:
             name if len(dtypes) == everywhere else f"{name} ({', '.join(dtypes)})"
             for name, dtypes in checks.items()
         ]
-        reasons = {v.message for v in wrong if v.status == status and v.check in checks}
+        reasons = {v.cause or v.message for v in wrong if v.status == status and v.check in checks}
         why = f": {reasons.pop()}" if len(reasons) == 1 else ""
         yield Line(f"also {status}", ", ".join(names) + why)
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from gatewise.reports import summary, terminal
 from gatewise.reports.formats import badge, written
 from gatewise.reports.markdown import markdown
-from gatewise.verify.runs.status import STATUSES, Outcome, Status, exit_code
+from gatewise.verify.runs.conclusion import conclusion
+from gatewise.verify.runs.status import STATUSES, Outcome, Status
 from made_runs import Page, run, verdict, words
 
 CODES = {Outcome.RIGHT: 0, Outcome.WRONG: 1, Outcome.OPEN: 3, Outcome.ACCEPTED: 3}
@@ -53,9 +54,7 @@ def test_a_new_status_is_shown_everywhere(new):
     assert json.loads(badge([made]))["color"] == {
         Outcome.WRONG: "red", Outcome.OPEN: "lightgrey", Outcome.ACCEPTED: "brightgreen",
     }[new.outcome]  # fmt: skip
-    assert exit_code(["passed", "in doubt"]) == {Outcome.ACCEPTED: 0}.get(
-        new.outcome, CODES[new.outcome]
-    )
+    assert conclusion(made.verdicts).code == CODES[new.outcome]
 
 
 def test_the_worst_of_two_verdicts_stands(new):
@@ -78,16 +77,3 @@ def test_every_status_is_complete(name):
     listed = status.outcome in (Outcome.OPEN, Outcome.ACCEPTED)
     assert bool(status.title) == bool(status.intro) == listed
     assert bool(status.meaning) == (name != "passed")
-
-
-@pytest.mark.parametrize(
-    ("statuses", "code"),
-    [
-        (["passed"], 0), (["passed", "not supported"], 0), (["known deviation"], 0), ([], 3),
-        (["not supported"], 3), (["passed", "blind"], 3), (["passed", "not tested"], 3),
-        (["passed", "fallback"], 3), (["blind", "failed"], 1), (["passed", "crashed"], 1),
-        (["timeout"], 1),
-    ],
-)  # fmt: skip
-def test_exit_codes(statuses, code):
-    assert exit_code(statuses) == code
