@@ -59,12 +59,8 @@ class CostRow:
 
 
 def cost_of(cell: Cell, shape: Shape) -> Cost:
-    """Return the cost of a cell in a shape; a projection is half as wide as the state."""
-    P = max(shape.H // 2, 1) if "projected" in cell.traits else None
-    return Cost.of(
-        cell, T=shape.T, B=shape.B, D=shape.D, H=shape.H, P=P,
-        layers=shape.layers, directions=shape.directions,
-    )  # fmt: skip
+    """Return the cost of a cell in a shape."""
+    return Cost(shape.layer(cell), shape.T, shape.B)
 
 
 def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:

@@ -6,7 +6,8 @@ inputs become tensors once, and calls are made as users make them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -18,7 +19,6 @@ from ...reference.parameters import Parameters
 from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Subject
 from ...verify.subjects.torch_module import TorchModule, import_torch
-from ..cost.torch_counters import native
 from ..plan import UnsupportedError
 from .contender import FORWARD, FallbackError, Found, Prepared
 from .problem import Cotangents, Problem
@@ -135,6 +135,19 @@ class TorchPrepared(Prepared):
         del kept
         events = p.profiler.kineto_results.events()
         return sorted(events, key=lambda event: int(event.start_ns()))
+
+
+@contextmanager
+def native() -> Iterator[None]:
+    """Run CPU layers on PyTorch's own operators, not on oneDNN's."""
+    import torch
+
+    backend: Any = torch.backends.mkldnn
+    before, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = before
 
 
 def _array(tensor: Any) -> Array:
