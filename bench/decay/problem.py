@@ -34,6 +34,11 @@ class Setting:
     input_scale: float = 1.0
     at_rest: bool = False
 
+    def __str__(self) -> str:
+        """Return lstm/H32/g1/b1, without the bias where there is none."""
+        bias = "" if self.forget_bias is None else f"/b{self.forget_bias:g}"
+        return f"{self.cell}/H{self.hidden}/g{self.gain:g}{bias}"
+
     @property
     def sizes(self) -> Sizes:
         """D = 8, H, and half of H for the projected state where the cell has one."""
