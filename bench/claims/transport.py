@@ -15,13 +15,11 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import log_norms
-from ..decay.inputs import Inputs
-from ..decay.jacobian import state_jacobians
 from ..decay.lyapunov import Exponents, exponents
 from ..decay.problem import Problem
 from ..decay.rates import slope
-from ..decay.trajectory import wander
-from ..decay.transition import Bound, random_unit_cotangent
+from ..decay.trajectory import Inputs, wander
+from ..decay.transition import Bound, random_unit_cotangent, state_jacobians
 
 
 def problem(

@@ -10,8 +10,8 @@ from ...reference.bptt import state_jacobian
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
+from ..decay.adjoint import loss
 from ..decay.closed_forms import counterexample
-from ..decay.horizon import loss
 from .claim import claim
 from .evidence import OPEN, POSSIBLE, Evidence
 from .material import with_biases, with_recurrent

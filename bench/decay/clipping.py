@@ -20,12 +20,13 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..plan import OK
-from .horizon import DTYPES, loss, rounded
+from .adjoint import DTYPES, loss, rounded
 from .measurement import WARM_UP, seeds_of
 from .problem import Problem, Setting, draw
 from .rates import or_none
 from .rows import ClippingRow
-from .trajectory import Step, Trajectory
+from .trajectory import Trajectory
+from .transition import Step
 
 THRESHOLD = 1.0
 

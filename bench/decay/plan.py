@@ -15,13 +15,12 @@ from ...verify.subjects.protocol import Subject
 from ..plan import OK, Piece, Plan
 from .clipping import SETTINGS as EXPLODING
 from .clipping import exploded
-from .costs import cost
 from .layers import measured as of_layer
-from .measurement import RIGHT, Effort, measured, seeds_of
+from .measurement import RIGHT, Effort, cost, measured, seeds_of
 from .problem import Setting, keeping_gate
 from .rates import or_none
-from .rows import ValidationRow, to_json
-from .validations import Validation, validations
+from .rows import Row, ValidationRow, to_json
+from .validations import LAWS, Validation
 
 KIND = "decay"
 GAIN, BIAS = 1.0, 1.0
@@ -105,7 +104,7 @@ def plan(
         values = (widths, tuple(gains) or size.gains, tuple(forget_biases) or size.forget_biases)
         settings |= dict.fromkeys(_varied(_usual(name, widths[0]), *values))
     pieces = [
-        *(_piece(f"validation/{each.id}", _validated, each) for each in validations()),
+        *(_piece(f"validation/{each.id}", _validated, each) for each in LAWS),
         *(_piece(f"decay/{setting}", measured, setting, effort, seed, deep=setting in usual)
           for setting in settings),
         *(_piece(f"clipping/{setting}", exploded, setting, 3 * effort.steps, seed)
@@ -139,7 +138,7 @@ def _varied(
         yield Setting(base.cell, width, base.gain, base.forget_bias)
 
 
-def _piece(id: str, measure: Callable[..., object], *given: Any, **options: Any) -> Piece:
+def _piece(id: str, measure: Callable[..., Row], *given: Any, **options: Any) -> Piece:
     """Return what measures a row, as JSON has it."""
     return Piece(id, lambda: to_json(measure(*given, **options)))
 

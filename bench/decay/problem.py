@@ -10,8 +10,7 @@ from ...reference.cell import Cell, State
 from ...reference.cells import cell_named
 from ...reference.parameters import Parameters, Sizes
 from ..plan import UnsupportedError
-from .inputs import Inputs
-from .trajectory import Trajectory, follow
+from .trajectory import Inputs, Trajectory, follow
 from .transition import Binding, Bound, Transition, random_unit_cotangent
 
 INPUT_WIDTH = 8

@@ -19,8 +19,7 @@ from ...reference.cell import Cell
 from ...reference.functions import Array
 from .adjoint import LN2
 from .problem import keeping_gate
-from .trajectory import Step
-from .transition import Transition
+from .transition import Step, Transition
 
 MOST_SWEEPS = 40
 FAR = 1000

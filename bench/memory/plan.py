@@ -23,7 +23,7 @@ SOLVED = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Trained):
-    """One training, and of what."""
+    """One training; ``success`` is the share of held-out rows answered right."""
 
     id: str
     status: str
