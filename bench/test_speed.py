@@ -23,9 +23,8 @@ from gatewise.bench.scores.reference_speed import (
 )
 from gatewise.bench.speed import shapes
 from gatewise.bench.speed.contender import FORWARD, TRAINING
-from gatewise.bench.speed.gate import passed
+from gatewise.bench.speed.gate import expected, passed
 from gatewise.bench.speed.ladder import RUNGS, Rung
-from gatewise.bench.speed.oracle import expected
 from gatewise.bench.speed.problem import Problem
 
 pytest.importorskip("pytest_benchmark")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import tracemalloc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from ...reference.cell import Gates, State
 from ...reference.functions import Array
 from ..plan import OK, UnsupportedError
+from ..timing.measurement import traced_bytes
 from . import closed_forms
 from .adjoint import DTYPES, Loss, Scaled, carried, log_norms, loss
 from .lyapunov import Exponents, exponents
@@ -221,8 +221,8 @@ def cost(
         id="", status=OK, what="cost", hidden=hidden, steps=steps,
         plain_step=plain_step, adjoint_step=adjoint_step, ratio=adjoint_step / plain_step,
         log10_norm=float(last.log_norms()[-1]) / math.log(10),
-        adjoint_peaks={str(n): _peak(_adjoint(seed, n)) for n in adjoint},
-        lyapunov_peaks={str(n): _peak(_exponents(seed, n)) for n in lyapunov},
+        adjoint_peaks={str(n): traced_bytes(_adjoint(seed, n))[1] for n in adjoint},
+        lyapunov_peaks={str(n): traced_bytes(_exponents(seed, n))[1] for n in lyapunov},
     )  # fmt: skip
 
 
@@ -264,16 +264,6 @@ def _exponents(seed: int, steps: int) -> Callable[[], object]:
     walk = wander(problem.transition, problem.inputs, problem.start)
     jacobians = state_jacobians(problem.transition, walk)
     return lambda: exponents(jacobians, steps=steps, transient=100)
-
-
-def _peak(run: Callable[[], object]) -> int:
-    """Return the most bytes that Python held during ``run``, beyond those before it."""
-    tracemalloc.start()
-    try:
-        run()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 # The measurements as one bundle, so that a validation can be given a wrong one of them.

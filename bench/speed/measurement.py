@@ -15,8 +15,7 @@ from ..plan import UnsupportedError
 from ..timing import QUICK, STANDARD, Timing, measure, noise_floor, rounds
 from . import ceilings, rows
 from .contender import FORWARD, TRAINING, FallbackError, Prepared
-from .gate import Gate, WrongError, passed
-from .oracle import Expected, expected
+from .gate import Expected, Gate, WrongError, expected, passed
 from .problem import Problem
 from .registry import contender_named
 from .rows import Entry
@@ -55,6 +54,12 @@ class Asked:
     like: str | None = None
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What its row says of it."""
+        shape = asdict(self.shape)
+        return {"cell": self.cell, "shape": shape, "dtype": self.dtype, "threads": self.threads}
+
     def passes_of(self, subject: str) -> tuple[str, ...]:
         """Return the passes that are asked of a contender."""
         wanted = self.only.get(subject, self.passes)
@@ -74,10 +79,7 @@ def measured(asked: Asked, say: Say) -> dict[str, Any]:
     say("the ceilings of this group")
     return {
         "status": rows.OK if timed else entries[0].status if entries else rows.UNSUPPORTED,
-        "cell": asked.cell,
-        "shape": asdict(asked.shape),
-        "dtype": asked.dtype,
-        "threads": asked.threads,
+        **asked.about,
         "entries": [_json(entry) for entry in entries],
         "ceiling": ceilings.seconds(problem, timed),
         "work": ceilings.work(problem),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -304,3 +305,16 @@ def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) ->
         status=OK if narrow and enough else NOISY,
         away=tuple(one.away for one in taken) if any(one.away for one in taken) else (),
     )
+
+
+def traced_bytes(call: Call) -> tuple[int, int]:
+    """Return the bytes that NumPy and Python hold for a call's result, and at most during it."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        result = call()
+        kept, most = tracemalloc.get_traced_memory()
+        del result
+        return kept - before, most - before
+    finally:
+        tracemalloc.stop()
