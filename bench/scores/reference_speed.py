@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -25,19 +25,27 @@ from rich.table import Table
 from ...reference.parameters import Parameters
 from ...verify.checks.oracle import by_name
 from ...verify.runs.provenance import machine, versions
+from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Pulled
 from ...verify.subjects.torch_module import import_torch
 from ..cost.shape import Shape
-from ..speed.contender import TRAINING
+from ..speed.contender import TRAINING, Prepared
+from ..speed.ladder import FAST
 from ..speed.problem import Problem
-from ..speed.registry import contender_named
+from ..speed.torch_layers import TorchPrepared, built_for
 from ..timing import Call, Effort, environment, rounds
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """What NumPy's and torch's libraries read once, when they are loaded."""
 
-SIDES = {"torch": "torch:LSTM", "gatewise": "numpy-fast:lstm"}
-"""The contenders of ``bench speed`` that are compared."""
+
+def torch_side(problem: Problem) -> Prepared:
+    """Return ``torch.nn.LSTM``, as a contender of ``bench speed``."""
+    subject = subject_named("torch:LSTM")
+    return TorchPrepared(problem, subject, built_for(problem, subject))
+
+
+SIDES: dict[str, Callable[[Problem], Prepared]] = {"torch": torch_side, "gatewise": FAST.prepare}
 
 PAIRS = (15, 1000)
 """How many there are at least and at most."""
@@ -100,7 +108,7 @@ class DisagreementError(RuntimeError):
 
 def calls(problem: Problem) -> dict[str, Call]:
     """Return a call of each side, forward and backward, once they agree."""
-    ready = {side: contender_named(name).prepare(problem) for side, name in SIDES.items()}
+    ready = {side: prepare(problem) for side, prepare in SIDES.items()}
     own = {side: each.own(problem.cotangents()) for side, each in ready.items()}
     theirs, ours = (each.arrays(each.call(TRAINING, own[side])) for side, each in ready.items())
     assert isinstance(theirs, Pulled)  # noqa: S101

@@ -35,7 +35,8 @@ class Prepared(ABC):
     algorithm = ""
     note = ""
 
-    def __init__(self) -> None:
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
         self.first: dict[str, float] = {}
 
     @abstractmethod

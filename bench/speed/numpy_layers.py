@@ -35,8 +35,7 @@ class NumPyPrepared(Prepared):
     """What runs on NumPy, which reports its memory to ``tracemalloc``."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        self.problem = problem
+        super().__init__(problem)
         self.run: Any = None
 
     @abstractmethod
@@ -79,10 +78,11 @@ class _Layer(NumPyPrepared):
         return Pulled(run.y, run.final, named, gradient.x, gradient.initial)
 
 
-def _prepare(problem: Problem) -> Prepared:
+def prepare(problem: Problem) -> Prepared:
+    """Return the layer with its arrays."""
     check_dtype(problem)
     return _Layer(problem)
 
 
-CONTENDERS = tuple(Contender(f"numpy:{name}", (name,), version, _prepare) for name in cells())
+CONTENDERS = tuple(Contender(f"numpy:{name}", (name,), version, prepare) for name in cells())
 """``reference.Layer`` of every cell."""

@@ -70,8 +70,8 @@ class Adapted(Prepared):
     note = "NumPy arrays in and out, conversions on the clock"
 
     def __init__(self, problem: Problem, subject: Subject, built: Built) -> None:
-        super().__init__()
-        self.problem, self.subject, self.built = problem, subject, built
+        super().__init__(problem)
+        self.subject, self.built = subject, built
         packed = subject.parameter_map(problem.case).pack(problem.parameters)
         self.inputs = Inputs(
             {name: self._typed(array) for name, array in packed.items()},

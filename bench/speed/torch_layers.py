@@ -31,9 +31,8 @@ class TorchPrepared(Prepared):
     """A torch module with tensors, on its device and in its setting."""
 
     def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
-        super().__init__()
-        self.torch, self.problem, self.subject = import_torch(), problem, subject
-        self.built = built
+        super().__init__(problem)
+        self.torch, self.subject, self.built = import_torch(), subject, built
         self.keys = [built.key(name) for name, _ in built.module.named_parameters()]
         self._fill(built.module.to(device=built.device, dtype=self._dtype))
         self.x = self.tensor(problem.x).requires_grad_()
