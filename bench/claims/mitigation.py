@@ -8,6 +8,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import unroll
+from ..cost.layer import parameters
 from ..decay.closed_forms import half_life as direct_half_life
 from .claim import claim
 from .evidence import OPEN, Evidence
@@ -82,8 +83,7 @@ def _as_many_parameters(name: str) -> int:
     """Return the H at which a cell has about as many parameters as the RNN."""
 
     def count(name: str, H: int) -> int:
-        shapes = cell_named(name).shapes(Sizes(SIZES.D, H)).values()
-        return sum(int(np.prod(shape.full)) for shape in shapes)
+        return parameters(cell_named(name), Sizes(SIZES.D, H))
 
     return min(range(1, SIZES.H), key=lambda H: abs(count(name, H) - count("rnn", SIZES.H)))
 

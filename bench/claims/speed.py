@@ -19,7 +19,8 @@ from ..speed.cuda import prepare_on_device
 from ..speed.numpy_layers import prepare
 from ..speed.problem import Problem
 from ..speed.torch_layers import TorchPrepared, built_for, native
-from ..timing import FASTER, SLOWER, Effort, rounds
+from ..timing.comparison import FASTER, SLOWER, rounds
+from ..timing.measurement import Effort
 from .claim import claim
 from .evidence import OPEN, Evidence
 

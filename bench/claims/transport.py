@@ -45,15 +45,13 @@ def log_gradients(
     L is a random unit projection of the last output; each row has inputs of its own. -inf where a
     gradient is exactly 0, and for all lags where the states themselves overflow.
     """
-    found = []
-    for _ in range(rows):
+    curves = np.full((rows, steps + 1), -np.inf)
+    for curve in curves:
         one = problem(name, p, rng, inputs=inputs, start=start)
         trajectory = one.follow(steps, 0)
-        if trajectory.overflowed:
-            found.append(np.full(steps + 1, -np.inf))
-        else:
-            found.append(log_norms(trajectory, one.cotangent, range(steps + 1))[:, -1])
-    return np.stack(found, axis=1)
+        if not trajectory.overflowed:
+            curve[:] = log_norms(trajectory, one.cotangent, range(steps + 1))[:, -1]
+    return curves.T
 
 
 def lyapunov(

@@ -81,9 +81,8 @@ def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:
         )
     scale = 0.0 if setting.at_rest else setting.input_scale
     inputs = Inputs(cell, sizes, (seed, 1), scale)
-    return Problem(
-        cell, sizes, p, transition, inputs, start, random_unit_cotangent(transition, rng)
-    )
+    cotangent = random_unit_cotangent(transition, rng)
+    return Problem(cell, sizes, p, transition, inputs, start, cotangent)
 
 
 def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:

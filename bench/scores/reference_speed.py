@@ -33,7 +33,9 @@ from ..speed.contender import TRAINING, Prepared
 from ..speed.ladder import FAST
 from ..speed.problem import Problem
 from ..speed.torch_layers import TorchPrepared, built_for
-from ..timing import Call, Effort, environment, rounds
+from ..timing.comparison import rounds
+from ..timing.environment import environment
+from ..timing.measurement import Call, Effort
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """What NumPy's and torch's libraries read once, when they are loaded."""

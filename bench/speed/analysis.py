@@ -9,7 +9,8 @@ from typing import Any
 
 from ..cost.shape import Shape
 from ..run import BenchRun
-from ..timing import QUICK, STANDARD, Comparison, Rounds, corrected
+from ..timing.comparison import Comparison, Rounds, corrected
+from ..timing.measurement import QUICK, STANDARD
 from . import ladder, rows
 from .plan import baseline_of
 from .rows import Entry, Group

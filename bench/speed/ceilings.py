@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cost.layer import Cost
 from ..cost.step import count_step
-from ..timing import Effort, measure
+from ..timing.measurement import Effort, measure
 from .contender import BACKWARD, DATA, FORWARD, TRAINING
 from .problem import STORED, Problem
 

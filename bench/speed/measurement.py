@@ -12,7 +12,8 @@ from ...verify.subjects.called import NotOffered
 from ...verify.subjects.protocol import SubjectUnavailable
 from ..cost.shape import Shape
 from ..plan import UnsupportedError
-from ..timing import QUICK, STANDARD, Timing, measure, noise_floor, rounds
+from ..timing.comparison import noise_floor, rounds
+from ..timing.measurement import QUICK, STANDARD, Timing, measure
 from . import ceilings, rows
 from .contender import FORWARD, TRAINING, FallbackError, Prepared
 from .gate import Expected, Gate, WrongError, expected, passed

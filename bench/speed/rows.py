@@ -8,7 +8,7 @@ from typing import Any
 
 from ..cost.shape import Shape
 from ..run import BenchRun, from_json
-from ..timing import Timing
+from ..timing.measurement import Timing
 from .gate import Gate
 
 OK, NOISY, OOM, TIMEOUT = "OK", "NOISY", "OOM", "TIMEOUT"

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...verify.execution.worker import limit, lines
 from ..run import from_json
-from ..timing import environment
+from ..timing.environment import environment
 from . import ceilings
 from .measurement import Asked, measured, noise
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...bench.speed.analysis import Row
 from ...bench.speed.contender import PASSES
 from ...bench.speed.ladder import RUNGS
-from ...bench.timing import Comparison
+from ...bench.timing.comparison import Comparison
 from ..section import Figure, Table
 
 HEADINGS = ("shape", "pass", "rung", "µs/step", "times as fast as below", "verdict",
