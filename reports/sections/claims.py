@@ -10,6 +10,7 @@ from ...bench.claims.ledger import Row, rows
 from ...bench.run import BenchRun
 from ...reference.documents import TITLES
 from ..section import Figure, Section, Table
+from .charts import alt, plot
 
 CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
          NOT_TESTED: "– not tested"}  # fmt: skip
@@ -154,22 +155,20 @@ def lines(curves: Sequence[Curve]) -> Callable[[], Any]:
     """Return a chart of log gradients against lag, every line with its name at its end."""
 
     def chart() -> Any:
-        import altair as alt
-
         names = [curve.series for curve in curves]
         points = [point for curve in curves for point in _points(curve)]
         lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=10))
         y = alt.Y("value:Q", title="share of the gradient left (log10)")
         colour = alt.Color("series:N", legend=None, sort=names)
         dashes = alt.Scale(domain=names, range=[DASHES[k % len(DASHES)] for k in range(len(names))])
-        base = alt.Chart(alt.Data(values=points))
+        base = plot(points)
         line = base.mark_line().encode(
             lag, y, colour, alt.StrokeDash("series:N", legend=None, scale=dashes),
             tooltip=["series:N", "lag:Q", "value:Q"],
         )  # fmt: skip
-        name = alt.Chart(alt.Data(values=_labels(curves))).mark_text(align="left", dx=6)
+        name = plot(_labels(curves)).mark_text(align="left", dx=6)
         labels = name.encode(lag, alt.Y("value:Q"), colour, alt.Text("series:N"))
-        rule = alt.Chart(alt.Data(values=[{"lag": 20}])).mark_rule(strokeDash=[4, 4])
+        rule = plot([{"lag": 20}]).mark_rule(strokeDash=[4, 4])
         layers = [line, labels, rule.encode(alt.X("lag:Q"))]
         if any(curve.low for curve in curves):
             band = base.mark_area(opacity=0.15)
@@ -183,11 +182,9 @@ def bars(curves: Sequence[Curve]) -> Callable[[], Any]:
     """Return a chart of shares: a group of bars for every lag, with intervals."""
 
     def chart() -> Any:
-        import altair as alt
-
         names = [curve.series for curve in curves]
         points = [point for curve in curves for point in _points(curve)]
-        base = alt.Chart(alt.Data(values=points))
+        base = plot(points)
         lag = alt.X("lag:O", title="lag (steps)", axis=alt.Axis(labelAngle=0))
         offset = alt.XOffset("series:N", sort=names)
         y = alt.Y("value:Q", title="runs that learn it", axis=alt.Axis(format="%"),

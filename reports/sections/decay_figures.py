@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ...bench.decay import closed_forms
 from ...bench.decay.rows import ClippingRow, DecayRow
 from ..section import Figure
+from .charts import alt, panels, plot
 
 LOG10 = 1 / math.log(10)
 SMALLEST = {"float16": -24, "float32": -149, "float64": -1074}
@@ -92,15 +93,13 @@ def clipping(rows: Sequence[ClippingRow]) -> Figure:
 
 
 def _lags(shown: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [value for row in shown for value in _curve(row, "joint")]
     least = min((v["low"] for v in values if v["low"] is not None), default=-1.0)
     bottom = min(10 * math.floor(least / 10), -10)
     scale = alt.Scale(domain=[bottom, TOP], nice=False)
     names = [row.cell for row in shown]
     lag = alt.X("lag:Q", title="lag k (steps)", scale=alt.Scale(nice=False))
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     colour = alt.Color("cell:N", sort=names, legend=None)
     norm = alt.Y("median:Q", title=NORM, scale=scale, axis=alt.Axis(tickCount=8))
     band = base.mark_area(opacity=0.16, clip=True).encode(
@@ -110,13 +109,13 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
         lag, norm, colour, alt.StrokeDash("cell:N", sort=names, legend=None),
         tooltip=["cell:N", "lag:Q", "low:Q", "median:Q", "high:Q"],
     )  # fmt: skip
-    ends = alt.Chart(alt.Data(values=_apart(values, (TOP - bottom) / 22)))
+    ends = plot(_apart(values, (TOP - bottom) / 22))
     labels = ends.mark_text(align="left", dx=6, fontSize=12).encode(
         lag, alt.Y("median:Q", scale=scale), colour, text="cell:N"
     )
     layers = [band, line, labels, *_dtypes(SMALLEST, (bottom, TOP), scale)]
     if drawn := [value for row in shown for value in _bound(row)]:
-        bound = alt.Chart(alt.Data(values=drawn)).mark_line(
+        bound = plot(drawn).mark_line(
             strokeDash=[6, 4], color="currentColor", strokeWidth=1.2, clip=True
         )
         layers.append(bound.encode(lag, alt.Y("median:Q", scale=scale)))
@@ -124,10 +123,8 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
 
 
 def _states(rows: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [v for row in rows for name in row.bands if name != "joint" for v in _curve(row, name)]
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=3))
     state = {"sort": ["h", "c"], "title": "gradient on"}
     colour = alt.Color("state:N", legend=alt.Legend(orient="top", symbolOpacity=1), **state)
@@ -139,12 +136,10 @@ def _states(rows: Sequence[DecayRow]) -> Any:
     )
     panel = alt.layer(band, line).properties(width=128, height=96)
     names = [row.cell for row in rows]
-    return panel.facet(alt.Facet("cell:N", title=None, sort=names), columns=4)
+    return panels(panel, "cell:N", 4, names)
 
 
 def _spectra(shown: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [
         {"cell": name, "place": (k + 0.5) / len(exponents), "exponent": value}
         for row, name, exponents in _residuals(shown)
@@ -154,8 +149,8 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
     names = [name for _, name, _ in _residuals(shown)]
     cell = {"sort": names, "title": "cell (residual of the sum rule)"}
     legend = alt.Legend(labelLimit=320)
-    line = alt.Chart(alt.Data(values=values)).mark_line(point=alt.OverlayMarkDef(size=14))
-    zero = alt.Chart(alt.Data(values=[{"exponent": 0}])).mark_rule(strokeWidth=1)
+    line = plot(values).mark_line(point=alt.OverlayMarkDef(size=14))
+    zero = plot([{"exponent": 0}]).mark_rule(strokeWidth=1)
     return alt.layer(
         line.encode(
             alt.X("place:Q", title="place among all exponents", axis=alt.Axis(format="%")),
@@ -176,8 +171,6 @@ def _residuals(shown: Sequence[DecayRow]) -> Iterator[tuple[DecayRow, str, Seque
 
 
 def _products(shown: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [
         {"cell": row.cell, "lag": str(product.lag), "place": k + 1, "size": value * LOG10}
         for row in shown
@@ -186,7 +179,7 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         if value is not None
     ]
     lags = sorted({value["lag"] for value in values}, key=lambda lag: int(str(lag)))
-    line = alt.Chart(alt.Data(values=values)).mark_line(point=alt.OverlayMarkDef(size=10))
+    line = plot(values).mark_line(point=alt.OverlayMarkDef(size=10))
     panel = line.encode(
         alt.X("place:Q", title="number of the singular value"),
         alt.Y("size:Q", title="singular value (log10)"),
@@ -195,14 +188,10 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         tooltip=["cell:N", "lag:N", "place:Q", "size:Q"],
     ).properties(width=230, height=170)
     names = [row.cell for row in shown]
-    return panel.facet(alt.Facet("cell:N", title=None, sort=names), columns=2).resolve_scale(
-        x="independent"
-    )
+    return panels(panel, "cell:N", 2, names).resolve_scale(x="independent")
 
 
 def _clipping(rows: Sequence[ClippingRow]) -> Any:
-    import altair as alt
-
     curves = {
         "state, not clipped": "carried",
         "state, clipped at every step": "carried_clipped",
@@ -218,7 +207,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
     ]
     what = {"sort": list(curves), "title": "gradient of the"}
     legend = alt.Legend(orient="top", columns=2, labelLimit=320)
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     line = base.mark_line().encode(
         alt.X("lag:Q", title="lag (steps)"),
         alt.Y("norm:Q", title=NORM),
@@ -230,7 +219,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
         alt.YDatum(LARGEST["float32"] * math.log10(2))
     )
     panel = alt.layer(line, end).properties(width=170, height=200)
-    return panel.facet(alt.Facet("cell:N", title=None), columns=3)
+    return panels(panel, "cell:N", 3)
 
 
 def _curve(row: DecayRow, state: str) -> Iterator[dict[str, Any]]:
@@ -258,14 +247,12 @@ def _apart(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any
 
 def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> list[Any]:
     """Return a dotted line, with its name, where each dtype ends, of those that are in the span."""
-    import altair as alt
-
     values = [
         {"name": f"{name} ends", "size": power * math.log10(2)}
         for name, power in powers.items()
         if span[0] < power * math.log10(2) < span[1]
     ]
-    base = alt.Chart(alt.Data(values=values)).encode(alt.Y("size:Q", scale=scale))
+    base = plot(values).encode(alt.Y("size:Q", scale=scale))
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1)
     text = base.mark_text(align="left", baseline="bottom", dx=5, dy=-2, fontSize=11)
     return [rule, text.encode(alt.XDatum(0), text="name:N")] if values else []
@@ -362,8 +349,6 @@ def by_gain(rows: Sequence[DecayRow]) -> Figure | None:
 
 
 def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
-    import altair as alt
-
     rows = [row for of_cell in found.values() for row in of_cell]
     values = [value for row in rows for value in _half_lives(row)]
     least, most = (f(row.forget_bias for row in rows if row.forget_bias is not None)
@@ -375,11 +360,11 @@ def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
     ticks = [k * 10**power for power in range(-1, 5) for k in (1, 2, 5)]
     steps = alt.Y("steps:Q", title="half-life (steps)", axis=alt.Axis(values=ticks, format="~g"),
                   scale=alt.Scale(type="log", nice=False, padding=12))  # fmt: skip
-    curve = alt.Chart(alt.Data(values=formula)).mark_line(color="currentColor", strokeWidth=1.5)
-    end = alt.Chart(alt.Data(values=formula[-1:])).mark_text(
+    curve = plot(formula).mark_line(color="currentColor", strokeWidth=1.5)
+    end = plot(formula[-1:]).mark_text(
         align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
     )
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     colour = alt.Color("cell:N", title="cell", sort=list(found))
     points = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         bias, steps, colour, alt.Shape("path:N", title="measured on"),
@@ -408,8 +393,6 @@ def _half_lives(row: DecayRow) -> list[dict[str, Any]]:
 
 
 def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
-    import altair as alt
-
     rows = [row for of_cell in found.values() for row in of_cell]
     points = [
         {"cell": row.cell, "g": row.gain, "what": what, "rate": rate.value,
@@ -433,7 +416,7 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
     ]
     # One table for all layers, so that they can be drawn in panels: each layer takes its own rows.
     values = [*points, *theory, *crossings, *({"cell": name, "zero": 0} for name in found)]
-    base, gain = alt.Chart(alt.Data(values=values)), alt.X("g:Q", title="gain g")
+    base, gain = plot(values), alt.X("g:Q", title="gain g")
     kinds = ["driven", "at rest"]
     colour = alt.Color("what:N", title=None, sort=kinds, legend=alt.Legend(orient="top"))
     measured = base.transform_filter("isValid(datum.what)")

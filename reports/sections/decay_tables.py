@@ -8,6 +8,7 @@ from typing import Any
 
 from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, ValidationRow
 from ..section import Figure, Table
+from .charts import alt, panels, plot
 from .decay_figures import LOG10, NORM
 
 
@@ -207,8 +208,6 @@ def table(rows: Sequence[LayerRow]) -> Table:
 
 
 def _layers(rows: Sequence[LayerRow]) -> Any:
-    import altair as alt
-
     firsts = {row.subject: row for row in reversed(rows)}
     drawn = [(row.subject, row.dtype, row.lags, row.curve) for row in rows]
     drawn += [(row.subject, EQUATIONS, row.lags, row.right) for row in firsts.values()]
@@ -219,7 +218,7 @@ def _layers(rows: Sequence[LayerRow]) -> Any:
         if norm is not None
     ]
     names = list(dict.fromkeys(row.dtype for row in rows))
-    data = alt.Chart(alt.Data(values=values))
+    data = plot(values)
     lag = alt.X("lag:Q", title="lag k (steps)", axis=alt.Axis(tickCount=4))
     norm = alt.Y("norm:Q", title=NORM)
     equations = data.transform_filter(alt.datum.by == EQUATIONS).mark_line(
@@ -233,4 +232,4 @@ def _layers(rows: Sequence[LayerRow]) -> Any:
     )  # fmt: skip
     panel = alt.layer(equations.encode(lag, norm), line).properties(width=250, height=190)
     order = list(dict.fromkeys(row.subject for row in rows))
-    return panel.facet(alt.Facet("layer:N", title=None, sort=order), columns=2)
+    return panels(panel, "layer:N", 2, order)

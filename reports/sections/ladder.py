@@ -10,6 +10,7 @@ from ...bench.speed.contender import PASSES
 from ...bench.speed.ladder import RUNGS
 from ...bench.timing.comparison import Comparison
 from ..section import Figure, Table
+from .charts import alt, plot
 
 HEADINGS = ("shape", "pass", "rung", "µs/step", "times as fast as below", "verdict",
             "times as fast as the baseline", "products/step", "Mflop", "calls/step", "arrays/step",
@@ -84,9 +85,7 @@ def figure(found: Sequence[Row]) -> Figure | None:
 
 
 def _chart(records: Sequence[dict[str, Any]]) -> Any:
-    import altair as alt
-
-    base = alt.Chart(alt.Data(values=records))
+    base = plot(records)
     colour = alt.Color("shape:N", title=None, legend=alt.Legend(orient="top", columns=3))
     speed = alt.Y("speedup:Q", title="times as fast as the first rung", scale=alt.Scale(zero=False))
     x = alt.X("rung:N", title=None, axis=alt.Axis(labelAngle=-40))

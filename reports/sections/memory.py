@@ -10,6 +10,7 @@ from ...bench.memory.tasks import TASKS
 from ...bench.memory.training import HELD_OUT
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
+from .charts import alt, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -49,8 +50,6 @@ def _table(found: Sequence[Summary]) -> Table:
 
 
 def _chart(found: Sequence[Summary]) -> Any:
-    import altair as alt
-
     values = [
         {"task": s.task, "cell": s.cell, "lag": s.lag, "median": s.median, "least": s.least,
          "most": s.most, "guessing": TASKS[s.task].guessing}
@@ -61,7 +60,7 @@ def _chart(found: Sequence[Summary]) -> Any:
     lag = lag.scale(type="log", base=2, nice=False)
     colour = alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1))
     share = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     band = base.mark_area(opacity=0.15).encode(
         lag, alt.Y("least:Q", title="right answers", **share), alt.Y2("most:Q"),
         colour,

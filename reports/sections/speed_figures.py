@@ -11,6 +11,7 @@ from ...bench.speed.cliffs import edges
 from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from ...verify.subjects import family
 from ..section import Figure
+from .charts import alt, log, plot
 
 MOST_GROUPS = 5
 """Groups whose passes are shown."""
@@ -25,8 +26,6 @@ def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | No
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         least = min(r.intensity or 1.0 for r in forward) / 2
         most = 2 * max([*(r.intensity or 1.0 for r in forward), max(peaks.values()) / bandwidth])
         roof = [
@@ -35,19 +34,19 @@ def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | No
             for x in (least, peak / bandwidth, most)
         ]
         x = alt.X("intensity:Q", title="operations for each byte, weights streamed (flop/byte)",
-                  scale=log(alt))  # fmt: skip
-        y = alt.Y("gflops:Q", title="speed (GFLOP/s)", scale=log(alt))
+                  scale=log())  # fmt: skip
+        y = alt.Y("gflops:Q", title="speed (GFLOP/s)", scale=log())
         named = cells(forward)
         records = [v | {"mark": named[v["cell"]]} for v in values(forward)]
-        points = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45)
-        line = alt.Chart(alt.Data(values=roof)).mark_line(color="currentColor", strokeWidth=1.5)
+        points = plot(records).mark_point(filled=True, size=45)
+        line = plot(roof).mark_line(color="currentColor", strokeWidth=1.5)
         roofs = line.encode(alt.X("x:Q"), alt.Y("y:Q"), detail="dtype:N")
-        ends = alt.Chart(alt.Data(values=[p for p in roof if p["x"] == most]))
+        ends = plot([p for p in roof if p["x"] == most])
         names = ends.mark_text(align="right", dy=-7).encode(
             alt.X("x:Q"), alt.Y("y:Q"), text="dtype:N"
         )
         shown = points.encode(
-            x, y, colour(alt, forward), alt.Shape("mark:N", title=None), tooltip=TOOLTIP
+            x, y, colour(forward), alt.Shape("mark:N", title=None), tooltip=TOOLTIP
         )
         return alt.layer(roofs, names, shown)
 
@@ -80,8 +79,6 @@ def passes(found: Sequence[Row]) -> Figure | None:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         order = ["forward", "gradients of data", "gradients of weights"]
         x = alt.X("ms:Q", title="time of a call (ms)")
         y = alt.Y("contender:N", title=None, axis=alt.Axis(labelLimit=220))
@@ -152,14 +149,12 @@ def errors(found: Sequence[Row]) -> Figure | None:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
-        base = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45, opacity=0.8)
+        base = plot(records).mark_point(filled=True, size=45, opacity=0.8)
         return base.encode(
-            alt.X("us:Q", title="µs for each step in time", scale=log(alt)),
-            alt.Y("error:Q", title="largest relative error", scale=log(alt),
+            alt.X("us:Q", title="µs for each step in time", scale=log()),
+            alt.Y("error:Q", title="largest relative error", scale=log(),
                   axis=alt.Axis(format=".0e")),
-            colour(alt, found),
+            colour(found),
             alt.Shape("pass:N", title=None),
             tooltip=[*TOOLTIP, "error:Q"],
         )  # fmt: skip
@@ -193,17 +188,15 @@ def memory(found: Sequence[Row]) -> Figure | None:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         ends = [f(v["least"] for v in records) for f in (min, max)]
-        diagonal = alt.Chart(alt.Data(values=[{"x": e} for e in ends])).mark_line(
+        diagonal = plot([{"x": e} for e in ends]).mark_line(
             color="currentColor", strokeDash=[4, 4], strokeWidth=1
         )
-        points = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45, opacity=0.8)
+        points = plot(records).mark_point(filled=True, size=45, opacity=0.8)
         shown = points.encode(
-            alt.X("least:Q", title="what must be held (MB)", scale=log(alt)),
-            alt.Y("peak:Q", title="peak of a call (MB)", scale=log(alt)),
-            colour(alt, found),
+            alt.X("least:Q", title="what must be held (MB)", scale=log()),
+            alt.Y("peak:Q", title="peak of a call (MB)", scale=log()),
+            colour(found),
             alt.Shape("pass:N", title=None),
             tooltip=["contender:N", "pass:N", "shape:N", "peak:Q", "least:Q"],
         )
@@ -237,7 +230,7 @@ def kind(row: Row) -> str:
     return "torch cells" if of == "torch" and name.endswith("Cell") else of
 
 
-def colour(alt: Any, found: Iterable[Row]) -> Any:
+def colour(found: Iterable[Row]) -> Any:
     """Return the colour channel of the families that there are."""
     there = {kind(row) for row in found}
     order = [name for name in KINDS if name in there] + sorted(there - set(KINDS))
@@ -279,11 +272,6 @@ def cells(found: Iterable[Row]) -> dict[str, str]:
     return {cell: cell if cell in often else "other cells" for cell in kinds}
 
 
-def log(alt: Any) -> Any:
-    """Return a logarithmic scale with room at its ends."""
-    return alt.Scale(type="log", nice=False, padding=16)
-
-
 MOST_SHAPES = 6
 """Marks that can be told apart."""
 
@@ -302,11 +290,9 @@ def against_sizes(found: Sequence[Row]) -> Figure | None:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
-        shown = colour(alt, [r for rows in panels.values() for r in rows])
+        shown = colour([r for rows in panels.values() for r in rows])
         return alt.hconcat(
-            *(_panel(alt, size, rows, shown, n) for n, (size, rows) in enumerate(panels.items()))
+            *(_panel(size, rows, shown, n) for n, (size, rows) in enumerate(panels.items()))
         )
 
     cell, dtype = chosen[0].group.cell, chosen[0].group.dtype
@@ -326,20 +312,20 @@ def against_sizes(found: Sequence[Row]) -> Figure | None:
     )
 
 
-def _panel(alt: Any, size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
+def _panel(size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
     names = {"H": "units H", "B": "rows B", "T": "steps T"}
     ticks = sorted({getattr(r.shape, size) for r in rows})
-    x = alt.X(f"{size}:Q", title=names[size], scale=log(alt),
+    x = alt.X(f"{size}:Q", title=names[size], scale=log(),
               axis=alt.Axis(values=ticks, format="d"))  # fmt: skip
-    y = alt.Y("us:Q", title="µs for each step in time" if number == 0 else None, scale=log(alt))
-    base = alt.Chart(alt.Data(values=values(rows)))
+    y = alt.Y("us:Q", title="µs for each step in time" if number == 0 else None, scale=log())
+    base = plot(values(rows))
     line = base.mark_line(point=True).encode(x, y, shown, tooltip=TOOLTIP)
     bars = base.mark_rule().encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), shown)
     layers = [line, bars]
     cell = rows[0].group.cell
     if size == "H" and any(kind(r).startswith("cudnn") for r in rows):
         at = [{"H": edge} for edge in edges(cell, backward=True) if ticks[0] <= edge <= ticks[-1]]
-        rule = alt.Chart(alt.Data(values=at)).mark_rule(strokeDash=[4, 4])
+        rule = plot(at).mark_rule(strokeDash=[4, 4])
         layers.append(rule.encode(alt.X("H:Q")))
     return alt.layer(*layers).properties(width=200, height=240)
 
@@ -397,8 +383,6 @@ def heat(found: Sequence[Row]) -> Figure | None:
     baseline = chosen[0].baseline
 
     def chart() -> Any:
-        import altair as alt
-
         x = alt.X("H:O", title="units H", axis=alt.Axis(labelAngle=0))
         y = alt.Y("B:O", title="rows B", sort="descending")
         reach = max(1.0, *(abs(v["log"]) for v in records))
@@ -447,12 +431,10 @@ def compiling(found: Sequence[Row]) -> Figure | None:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         ticks = sorted({v["T"] for v in records})
-        base = alt.Chart(alt.Data(values=records)).mark_line(point=True)
+        base = plot(records).mark_line(point=True)
         return base.encode(
-            alt.X("T:Q", title="steps T", scale=log(alt), axis=alt.Axis(values=ticks, format="d")),
+            alt.X("T:Q", title="steps T", scale=log(), axis=alt.Axis(values=ticks, format="d")),
             alt.Y("seconds:Q", title="first call (s)"),
             alt.Color("contender:N", title=None),
             alt.StrokeDash("pass:N", title=None),
