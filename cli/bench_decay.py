@@ -24,13 +24,13 @@ def _numbers(
 
     def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float]:
         try:
-            found = [kind(part) for part in text.split(",")] if text else []
+            numbers = [kind(part) for part in text.split(",")] if text else []
         except ValueError:
-            found = [math.nan]
-        if not all(least <= number < math.inf for number in found):
+            numbers = [math.nan]
+        if not all(least <= number < math.inf for number in numbers):
             raise click.BadParameter(f"{text!r}: expected numbers of at least {least:g}, "
                                      "with commas between them")  # fmt: skip
-        return list(found)
+        return list(numbers)
 
     return read
 
@@ -127,7 +127,7 @@ def _residual(spectrum: Spectrum) -> str:
 def _tell_losses(run: BenchRun) -> None:
     from ..bench.decay.rows import of_kind
 
-    found = [
+    lags = [
         (row.id.partition("/")[2], loss.dtype,
          *map(loss.said, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
         for row in (*of_kind(run.rows, "decay"), *of_kind(run.rows, "clipping"))
@@ -135,7 +135,7 @@ def _tell_losses(run: BenchRun) -> None:
     ]  # fmt: skip
     headings = ("first lag at which the gradient", "dtype", "is subnormal", "is half wrong",
                 "is zero", "overflows")  # fmt: skip
-    _print(headings, found)
+    _print(headings, lags)
 
 
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

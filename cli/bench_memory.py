@@ -40,14 +40,14 @@ def _tell(run: BenchRun) -> None:
     from ..bench.memory.tasks import TASKS
     from ..reports.terminal import print_rows
 
-    found = [
+    shares = [
         (s.task, s.cell, str(s.lag), f"{s.median:.0%}", f"{s.least:.0%} to {s.most:.0%}",
          f"{s.solved:.0%} ({s.low:.0%} to {s.high:.0%})", f"{TASKS[s.task].guessing:.0%}")
         for s in summaries(rows(run.rows))
     ]  # fmt: skip
     headings = ("task", "cell", "lag", "right, median", "over seeds", "seeds that learned it",
                 "by guessing")  # fmt: skip
-    print_rows(headings, found, as_json=False)
+    print_rows(headings, shares, as_json=False)
     left = [row for row in run.rows if row["status"] != "OK"]
     if left:
         click.echo(f"not tested: {len(left)} of {len(run.planned)}: {left[0].get('message', '')}")

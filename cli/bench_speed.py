@@ -76,22 +76,22 @@ def _tell(run: BenchRun) -> None:
     from ..reports.sections import ladder
     from ..reports.terminal import print_rows
 
-    found = analysed(run)
+    analyses = analysed(run)
     _tell_machine(run)
-    for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in found):
-        alike = [r for r in found if (r.group.cell, r.group.dtype) == (cell, dtype)]
+    for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in analyses):
+        alike = [r for r in analyses if (r.group.cell, r.group.dtype) == (cell, dtype)]
         timed = [_told(r) for r in alike if r.entry.timing]
         against = " and ".join(sorted({r.baseline for r in alike if r.baseline}))
         click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
         if timed:
             print_rows(COLUMNS, timed, as_json=False)
-    if rungs := ladder.table(found):
+    if rungs := ladder.table(analyses):
         click.echo("\nThe ladder, counts of one call")
-        told = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
-        print_rows(rungs.headings[:-1], told, as_json=False)
-    for message, names in _messages(found).items():
+        counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
+        print_rows(rungs.headings[:-1], counts, as_json=False)
+    for message, names in _messages(analyses).items():
         click.echo(f"{', '.join(names)}: {message}")
-    statuses = Counter(r.entry.status for r in found)
+    statuses = Counter(r.entry.status for r in analyses)
     click.echo(", ".join(f"{count} {status}" for status, count in statuses.items()))
     for said in left_out(Wanted.checked(**run.settings)):
         click.echo(f"left out: {said}; --full measures more")
@@ -138,8 +138,8 @@ def _told(r: Row) -> tuple[str, ...]:
 def _name(entry: Entry) -> str:
     """Return the contender, and what ran where its name leaves that open."""
     of = entry.algorithm
-    told = not of or of.lower() in entry.subject or entry.subject.endswith("Cell")
-    return entry.subject if told else f"{entry.subject} ({of})"
+    plain = not of or of.lower() in entry.subject or entry.subject.endswith("Cell")
+    return entry.subject if plain else f"{entry.subject} ({of})"
 
 
 def _number(value: float | None) -> str:
@@ -153,10 +153,10 @@ def _against(r: Row) -> str:
     return f"{c.verdict} {1 / c.ratio:.2f} [{1 / c.high:.2f}, {1 / c.low:.2f}]"
 
 
-def _messages(found: Sequence[Row]) -> dict[str, dict[str, None]]:
+def _messages(analyses: Sequence[Row]) -> dict[str, dict[str, None]]:
     """Return who has no time, by the reason."""
     said: dict[str, dict[str, None]] = {}
-    for r in found:
+    for r in analyses:
         if r.entry.message:
             said.setdefault(f"{r.entry.status}: {r.entry.message}", {})[r.entry.subject] = None
     return said

@@ -48,10 +48,10 @@ def _tell(run: BenchRun, *, evidence: bool) -> None:
     from ..bench.claims.evidence import VERDICTS
     from ..bench.claims.ledger import rows
 
-    found = rows(run.rows)
-    for row in found:
+    ledger = rows(run.rows)
+    for row in ledger:
         _tell_row(row, evidence=evidence)
-    counts = (f"{sum(row.verdict == v for row in found)} {v}" for v in VERDICTS)
+    counts = (f"{sum(row.verdict == v for row in ledger)} {v}" for v in VERDICTS)
     click.echo(", ".join(counts))
 
 

@@ -55,14 +55,14 @@ def time_of_a_step(e: Evidence, rng: np.random.Generator) -> None:
            beyond=not (all(slower.values()) and all(faster.values())))  # fmt: skip
 
 
-def _where(found: dict[str, bool]) -> str:
-    if all(found.values()):
+def _where(modes: dict[str, bool]) -> str:
+    if all(modes.values()):
         return "everywhere"
-    return "with " + (", ".join(mode for mode, does in found.items() if does) or "nothing")
+    return "with " + (", ".join(mode for mode, does in modes.items() if does) or "nothing")
 
 
-def _not(what: str, found: dict[str, bool]) -> str:
-    return f"not {what} beyond doubt: {', '.join(mode for mode, does in found.items() if not does)}"
+def _not(what: str, modes: dict[str, bool]) -> str:
+    return f"not {what} beyond doubt: {', '.join(mode for mode, does in modes.items() if not does)}"
 
 
 Backend: TypeAlias = Callable[[np.random.Generator], Iterator[tuple[str, Calls]]]

@@ -67,8 +67,8 @@ def lyapunov(
 def rate(logs: Array, transient: int) -> float:
     """Return the growth of the median log gradient a step, beyond a transient; -inf if it is 0."""
     median = np.median(logs, axis=1)[transient:]
-    found = slope(np.arange(len(median)), median)
-    return -np.inf if np.isnan(found) else found
+    growth = slope(np.arange(len(median)), median)
+    return -np.inf if np.isnan(growth) else growth
 
 
 def half_life(rate: float) -> float:

@@ -93,10 +93,12 @@ def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
 def changes(before: Sequence[Mapping[str, Any]], now: Iterable[CostRow]) -> list[str]:
     """Return a sentence for every count that is not what it was; what is new is no change."""
     known = {(r["cell"], r["shape"], r["dtype"]): r for r in before}
-    found = []
+    sentences = []
     for current in now:
         counts = asdict(current)
         old = known.get((current.cell, current.shape, current.dtype), counts)
         for name in [name for name, count in counts.items() if old.get(name, count) != count]:
-            found.append(f"{current.cell} {current.shape}: {name} {old[name]} -> {counts[name]}")
-    return found
+            sentences.append(
+                f"{current.cell} {current.shape}: {name} {old[name]} -> {counts[name]}"
+            )
+    return sentences

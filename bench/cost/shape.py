@@ -46,12 +46,12 @@ def grid(text: str) -> list[Shape]:
     sizes = dict(_sizes(part, text) for part in text.split(","))
     if missing := [letter for letter in "HBT" if letter not in sizes]:
         raise InputError("shapes", f"{EXPECTED}; {', '.join(missing)} missing", repr(text))
-    found = []
+    shapes = []
     for chosen in itertools.product(*sizes.values()):
         given = dict(zip(sizes, chosen, strict=True))
         given.setdefault("D", given["H"])
-        found.append(Shape(**{LETTERS[letter]: size for letter, size in given.items()}))
-    return sorted(set(found))
+        shapes.append(Shape(**{LETTERS[letter]: size for letter, size in given.items()}))
+    return sorted(set(shapes))
 
 
 def _sizes(part: str, text: str) -> tuple[str, list[int]]:

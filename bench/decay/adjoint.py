@@ -70,15 +70,15 @@ def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> 
 
     ``lags`` ascend; what is not asked for is not kept.
     """
-    wanted, found = iter(lags), []
+    wanted, norms = iter(lags), []
     next_one = next(wanted, None)
     for lag, scaled in enumerate(carried(trajectory, cotangent)):
         if lag == next_one:
-            found.append(scaled.log_norms())
+            norms.append(scaled.log_norms())
             next_one = next(wanted, None)
             if next_one is None:
                 break
-    return np.array(found)
+    return np.array(norms)
 
 
 def _shift(cotangent: State) -> int:
@@ -126,7 +126,7 @@ class Loss:
 
 def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
     """Carry the problem's cotangent back along ``trajectory`` until nothing of it is left."""
-    found: dict[str, int] = {}
+    firsts: dict[str, int] = {}
     lag, tiny = 0, np.finfo(dtype).tiny
     for lag, (vector, true) in enumerate(_both(problem, trajectory, dtype)):
         sizes = np.abs(vector)
@@ -137,12 +137,12 @@ def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
             "zero": not sizes.any(),
             "overflow": not np.isfinite(sizes).all(),
         }
-        found |= {name: lag for name, is_so in seen.items() if is_so and name not in found}
+        firsts |= {name: lag for name, is_so in seen.items() if is_so and name not in firsts}
         if seen["zero"] or seen["overflow"]:
             break
     return Loss(
-        dtype, found.get("subnormal"), found.get("all_subnormal"), found.get("wrong"),
-        found.get("zero"), found.get("overflow"), lag,
+        dtype, firsts.get("subnormal"), firsts.get("all_subnormal"), firsts.get("wrong"),
+        firsts.get("zero"), firsts.get("overflow"), lag,
     )  # fmt: skip
 
 

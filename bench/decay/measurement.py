@@ -68,7 +68,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
     ])  # fmt: skip
     names = [*cell.states, "joint"]
     rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
-    last, found = logs[:, -1, -1], rates["joint"].value
+    last, slope_of_all = logs[:, -1, -1], rates["joint"].value
     return DecayRow(
         id="", status=OK, what="decay", cell=cell.name, title=cell.title,
         hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
@@ -77,7 +77,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         lags=tuple(effort.lags.tolist()),
         bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},
         rates=rates,
-        half_life=None if found is None else or_none(half_life(found)),
+        half_life=None if slope_of_all is None else or_none(half_life(slope_of_all)),
         mean_of_logs=or_none(last.mean()), log_of_mean=or_none(log_of_mean(last)),
         bound=bound, bound_excess=excess, direct=_direct(first, effort),
         rest=_rest(setting, seeds),
@@ -85,7 +85,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         threshold=closed_forms.threshold(cell.name, setting.forget_bias),
         spectrum=_spectrum(first, effort, slopes[0, -1]),
         products=_products(first, effort) if deep else (),
-        losses=_losses(first, effort, found) if deep else (),
+        losses=_losses(first, effort, slope_of_all) if deep else (),
     )  # fmt: skip
 
 
@@ -99,14 +99,14 @@ def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, list[in
 
     The others, whose state overflows, do not reach back to the last lag.
     """
-    found = {}
+    curves = {}
     for k, problem in enumerate(problems):
         trajectory = problem.follow(effort.steps, WARM_UP)
         if not trajectory.overflowed:
-            found[k] = log_norms(trajectory, problem.cotangent, effort.lags.tolist())
-    if not found:
+            curves[k] = log_norms(trajectory, problem.cotangent, effort.lags.tolist())
+    if not curves:
         raise UnsupportedError("the state overflows, for every seed: take fewer steps")
-    return np.array(list(found.values())), list(found)
+    return np.array(list(curves.values())), list(curves)
 
 
 def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
@@ -141,23 +141,23 @@ def _bound(
 def _direct(problem: Problem, effort: Effort) -> float | None:
     walk = wander(problem.transition, problem.inputs, problem.start)
     steps = islice(walk, WARM_UP, WARM_UP + effort.steps)
-    found = direct_rate(problem.cell, problem.transition, steps)
-    return None if found is None else or_none(found)
+    kept = direct_rate(problem.cell, problem.transition, steps)
+    return None if kept is None else or_none(kept)
 
 
 def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
     steps = effort.lyapunov_steps
     walk = wander(problem.transition, problem.inputs, problem.start)
     jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
-    found = exponents(jacobians, steps=steps, transient=effort.transient)
+    spectrum = exponents(jacobians, steps=steps, transient=effort.transient)
     return Spectrum(
-        tuple(or_none(value) for value in found.values),
-        tuple(map(float, found.errors)),
-        or_none(found.log_det),
-        or_none(found.residual),
+        tuple(or_none(value) for value in spectrum.values),
+        tuple(map(float, spectrum.errors)),
+        or_none(spectrum.log_det),
+        or_none(spectrum.residual),
         steps,
         or_none(same_seed_rate),
-        found.lost,
+        spectrum.lost,
     )
 
 
@@ -182,11 +182,11 @@ def _product(lag: int, logs: Array) -> Product:
     )
 
 
-def _losses(problem: Problem, effort: Effort, found: float | None) -> tuple[Loss, ...]:
+def _losses(problem: Problem, effort: Effort, rate: float | None) -> tuple[Loss, ...]:
     """Search so many lags as float64 should need at the rate that was found, and 30 % more."""
     steps = effort.horizon_steps
-    if found:
-        steps = min(steps, math.ceil(1.3 * 745 / abs(found)))
+    if rate:
+        steps = min(steps, math.ceil(1.3 * 745 / abs(rate)))
     trajectory = problem.follow(steps, WARM_UP)
     return tuple(loss(problem, trajectory, dtype) for dtype in DTYPES)
 
@@ -235,17 +235,17 @@ class _Interrupted(Inputs):
         self.seconds, self.steps, self._blocks = 0.0, 0, 0
 
     def block(self, k: int) -> Array:
-        found = super().block(k)
+        inputs = super().block(k)
         self._blocks += 1
         if self._blocks % EVERY != 1:
-            return found
+            return inputs
         cell, p, state = self._problem.cell, self._problem.p, self._state
         begin = time.perf_counter()
-        for x in found:
+        for x in inputs:
             state, _ = cell.step(p, x, state)
         self.seconds += time.perf_counter() - begin
-        self._state, self.steps = state, self.steps + len(found)
-        return found
+        self._state, self.steps = state, self.steps + len(inputs)
+        return inputs
 
 
 def _carried_to_the_end(problem: Problem, inputs: Inputs, steps: int) -> Scaled:

@@ -98,10 +98,10 @@ def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
         if name.startswith("b"):
             drawn[name] = np.zeros(shapes[name].full)
     if setting.forget_bias is not None:
-        found = keeping_gate(cell)
-        if found is None:
+        keeping = keeping_gate(cell)
+        if keeping is None:
             raise UnsupportedError(f"{cell.name}: no gate keeps its state, hence no forget bias")
-        gate, sign = found
+        gate, sign = keeping
         drawn["b"][shapes["b"].gates.index(gate)] = sign * setting.forget_bias
     return Parameters(shapes, drawn)
 

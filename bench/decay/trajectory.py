@@ -79,13 +79,13 @@ class Trajectory:
 
     def segment(self, k: int) -> list[Step]:
         """Compute the steps from checkpoint ``k`` to the next again."""
-        state, found = self.checkpoints[k], []
+        state, steps = self.checkpoints[k], []
         first, last = k * self.every, min((k + 1) * self.every, self.steps)
         for x in _inputs(self.inputs, self.skipped, first, last):
             new, gates = self.transition.step(x, state)
-            found.append((x, state, gates, new))
+            steps.append((x, state, gates, new))
             state = new
-        return found
+        return steps
 
     def forwards(self) -> Iterator[Step]:
         """Yield every step."""

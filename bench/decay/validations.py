@@ -165,9 +165,9 @@ def _lstm_at_rest(methods: Methods) -> Finding:
     H, f = 8, closed_forms.keep(BIAS)
     transition, p, x, state = _at_rest(methods, "lstm", H)
     expected = closed_forms.lstm_at_rest(p.U_g, f)
-    found = np.linalg.eigvals(_at(methods, transition, x, state))
-    found = found[np.argsort(-np.abs(found))][:H]
-    nearest = found[np.abs(expected[:, None] - found[None, :]).argmin(axis=1)]
+    eigenvalues = np.linalg.eigvals(_at(methods, transition, x, state))
+    eigenvalues = eigenvalues[np.argsort(-np.abs(eigenvalues))][:H]
+    nearest = eigenvalues[np.abs(expected[:, None] - eigenvalues[None, :]).argmin(axis=1)]
     return _compare_complex(expected, nearest, 20 * EPS * _sensitivity(p.U_g, f))
 
 
@@ -243,9 +243,9 @@ def _bounds(methods: Methods) -> Iterator[Finding]:
         setting = Setting("rnn", H, float(gain), None, 0.1)
         problem = draw(setting, seed, methods.bind)
         steps = problem.follow(lags[-1], 20).forwards()
-        found = log_singular_values(methods.jacobians(problem.transition, steps), lags)
+        products = log_singular_values(methods.jacobians(problem.transition, steps), lags)
         bound = closed_forms.pascanu_bound(problem.p.U_a)
-        for lag, logs in zip(lags, found, strict=True):
+        for lag, logs in zip(lags, products, strict=True):
             over, allowed = float(logs[0]) - lag * bound, lag * H * EPS
             yield Finding(lag * bound, float(logs[0]), max(0.0, over), allowed, f"lag {lag}", True)
 
@@ -267,9 +267,9 @@ def _counterexample(methods: Methods) -> Finding:
         steps.append((x, state, gates, new))
         state = new
     lags = range(1, last + 1)
-    found = list(log_singular_values(methods.jacobians(transition, steps), lags))
+    products = list(log_singular_values(methods.jacobians(transition, steps), lags))
     expected = math.log(10 * math.sqrt(2)) + np.arange(last) * math.log(2)
-    measured = np.array([logs[0] for logs in found])
+    measured = np.array([logs[0] for logs in products])
     return compare(expected, measured, 100 * 2**last * EPS, scale=1.0)
 
 
@@ -328,8 +328,8 @@ def _direct_e_fold(methods: Methods, b: float, steps: int) -> float:
     cotangent = np.full((1, 4), 0.5), np.zeros((1, 4))
     logs = np.array([s.log_norms()[1] for s in methods.carried(trajectory, cotangent)])
     lags = np.arange(steps + 1)
-    found = slope(lags[1:], logs[1:])
-    return -1 / found if found else math.inf
+    rate = slope(lags[1:], logs[1:])
+    return -1 / rate if rate else math.inf
 
 
 @law(
@@ -342,10 +342,10 @@ def _sum_rule(methods: Methods, name: str) -> Finding:
     steps, transient = 400, 100
     problem = _drawn(methods, name, 16, 1.0, seed=0)
     walk = islice(wander(problem.transition, problem.inputs, problem.start), steps + transient)
-    found = list(methods.jacobians(problem.transition, walk))
-    measured = methods.exponents(found, steps=steps, transient=transient)
-    condition = max(float(np.linalg.cond(J)) for J in found)
-    allowed = len(found[0]) ** 2 * EPS * condition
+    jacobians = list(methods.jacobians(problem.transition, walk))
+    measured = methods.exponents(jacobians, steps=steps, transient=transient)
+    condition = max(float(np.linalg.cond(J)) for J in jacobians)
+    allowed = len(jacobians[0]) ** 2 * EPS * condition
     return compare(measured.log_det, measured.values.sum(), allowed, name, scale=1.0)
 
 
@@ -379,9 +379,9 @@ def _symmetric(methods: Methods) -> Finding:
     arrays = {"W": np.zeros((1, 1, H)), "U": U[None], "b": np.zeros((1, H))}
     transition = methods.bind(cell, Parameters(cell.shapes(sizes), arrays), sizes)
     walk = wander(transition, Inputs(cell, sizes, (0,), 1.0), (np.zeros((1, H)),))
-    found = methods.exponents(methods.jacobians(transition, walk), steps=100, transient=200)
+    spectrum = methods.exponents(methods.jacobians(transition, walk), steps=100, transient=200)
     condition = float(eigenvalues[0] / eigenvalues[-1])
-    return compare(np.log(eigenvalues), found.values, 10 * H * EPS * condition, scale=1.0)
+    return compare(np.log(eigenvalues), spectrum.values, 10 * H * EPS * condition, scale=1.0)
 
 
 @law(
@@ -453,11 +453,11 @@ def _stack(methods: Methods) -> Finding:
         [methods.jacobian(above, new[0], s[1:], {}, new[1:]) for _, s, _, new in walk],
     ]
 
-    def found(jacobians: list[Array]) -> Array:
+    def exponents(jacobians: list[Array]) -> Array:
         return methods.exponents(jacobians, steps=steps, transient=transient).values
 
-    together = found(list(methods.jacobians(both, walk)))
-    union = -np.sort(-np.concatenate([found(jacobians) for jacobians in apart]))
+    together = exponents(list(methods.jacobians(both, walk)))
+    union = -np.sort(-np.concatenate([exponents(jacobians) for jacobians in apart]))
     return compare(union, together, 40 / steps, scale=1.0)
 
 
@@ -468,11 +468,11 @@ def _stack(methods: Methods) -> Finding:
 )
 def _mean_field(methods: Methods) -> Finding:
     H, gain, steps, seeds = 200, 1.5, 40, 6
-    found = []
+    sizes = []
     for seed in range(seeds):
         problem = draw(Setting("rnn", H, gain, None, 0.0), seed, methods.bind)
         walk = problem.follow(steps, 200).forwards()
         jacobians = methods.jacobians(problem.transition, islice(walk, 0, steps, 5))
-        found.append(np.mean([np.linalg.norm(J) ** 2 / H for J in jacobians]))
+        sizes.append(np.mean([np.linalg.norm(J) ** 2 / H for J in jacobians]))
     expected = closed_forms.tanh_chi(gain, 0.0)
-    return compare(expected, np.mean(found), 3 / math.sqrt(H * seeds))
+    return compare(expected, np.mean(sizes), 3 / math.sqrt(H * seeds))

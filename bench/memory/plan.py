@@ -78,15 +78,15 @@ def plan(
     return Plan(KIND, seed, settings, pieces)
 
 
-def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
+def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return the trainings of a run; RunFileError where one is something else."""
-    return [from_json(Row, row) for row in found if row["status"] == OK]
+    return [from_json(Row, row) for row in values if row["status"] == OK]
 
 
-def summaries(found: Iterable[Row]) -> list[Summary]:
+def summaries(trainings: Iterable[Row]) -> list[Summary]:
     """Return what all seeds together say."""
     grouped: dict[tuple[str, str, int], list[float]] = {}
-    for row in found:
+    for row in trainings:
         grouped.setdefault((row.task, row.cell, row.lag), []).append(row.success)
     return [_summary(*key, sorted(shares)) for key, shares in grouped.items()]
 

@@ -53,7 +53,7 @@ class CudaPrepared(TorchPrepared):
 
     def device_side(self, of: str, cotangents: Any) -> dict[str, Any]:
         """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
-        found = {
+        device = {
             "hot": self._timed(of, cotangents, cold=False),
             "cold": self._timed(of, cotangents, cold=True),
             "clock_mhz": clock(),
@@ -62,12 +62,12 @@ class CudaPrepared(TorchPrepared):
             "cudnn": self.torch.backends.cudnn.version(),
         }
         if not self.cudnn:
-            return found
+            return device
         predicted = algorithm(
             self.problem.cell, self.problem.shape, self.problem.dtype, described(self.torch),
             backward=of != FORWARD,
         )  # fmt: skip
-        return found | {"predicted": predicted}
+        return device | {"predicted": predicted}
 
     def _timed(self, of: str, cotangents: Any, *, cold: bool) -> list[float]:
         cuda = self.torch.cuda

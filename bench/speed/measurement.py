@@ -107,11 +107,11 @@ class _Group:
                 for of in self.asked.passes_of(name)
             ]
         ready: dict[str, Prepared] = {}
-        found: list[Entry] = []
+        proven: list[Entry] = []
         for name in self.asked.subjects:
             self.say(name)
-            found += self._proven(name, want, ready)
-        return self._timed(found, ready)
+            proven += self._proven(name, want, ready)
+        return self._timed(proven, ready)
 
     def _proven(self, name: str, want: Expected, ready: dict[str, Prepared]) -> list[Entry]:
         """Prepare a contender and hold every pass to the reference."""
@@ -208,13 +208,13 @@ def _json(entry: Entry) -> dict[str, Any]:
 def noise(subjects: Sequence[str], effort: str, seed: int, say: Say) -> dict[str, Any]:
     """Return the noise floor of the session: how much contenders differ from themselves."""
     problem = Problem("lstm", Shape(T=20, B=4, D=64, H=64), "float32", seed)
-    found = {}
+    floors = {}
     for name in subjects:
         say(name)
         prepared = contender_named(name).prepare(problem)
         for of in (FORWARD, TRAINING):
             dense = prepared.own(problem.cotangents())
-            found[f"{name} {of}"] = noise_floor(
+            floors[f"{name} {of}"] = noise_floor(
                 _call(prepared, of, dense), EFFORTS[effort], seed=seed
             )
-    return {"floor": max(found.values()), "by": found}
+    return {"floor": max(floors.values()), "by": floors}

@@ -86,15 +86,15 @@ class Problem:
     @cached_property
     def parameters(self) -> tuple[Parameters, ...]:
         """Parameters of every pass."""
-        layer, found = self.layer, []
+        layer, passes = self.layer, []
         for k, sizes in enumerate(layer.pass_sizes):
             drawn = layer.cell.random_parameters(self._stream(f"parameters {k}"), sizes)
             arrays = {
                 name: self.rounded(a * self._shrunk(drawn, name, upper=k >= layer.directions))
                 for name, a in drawn.items()
             }
-            found.append(Parameters(drawn.shapes, arrays))
-        return tuple(found)
+            passes.append(Parameters(drawn.shapes, arrays))
+        return tuple(passes)
 
     def _shrunk(self, drawn: Parameters, name: str, *, upper: bool) -> float:
         """Return the factor by which what multiplies states, peepholes too, is made to contract."""

@@ -50,7 +50,7 @@ class SpeedProcess(Isolated):
             raise UnsupportedError(f"{self.last_case}: {end}") from end
 
     def _answer(self, do: str, **asked: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["found"]
+        answer: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["answer"]
         return answer
 
     def group(self, asked: Asked) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def check_family(name: str) -> None:
 
 def expanded(names: tuple[str, ...]) -> list[str]:
     """Return names, each once, with FAMILY:* replaced by all of a family."""
-    found: dict[str, None] = {}
+    members: dict[str, None] = {}
     everyone = list(dict.fromkeys([*own(), *known()]))
     for name in names:
         of = family(name)
@@ -56,8 +56,8 @@ def expanded(names: tuple[str, ...]) -> list[str]:
         if not alike:
             families = dict.fromkeys(f"{family(one)}:*" for one in everyone)
             raise InputError("subject", f"one of {', '.join(families)}", repr(name))
-        found |= dict.fromkeys(alike)
-    return list(found)
+        members |= dict.fromkeys(alike)
+    return list(members)
 
 
 class Adapted(Prepared):

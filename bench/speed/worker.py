@@ -36,7 +36,7 @@ def main() -> None:
     limit(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     say({"ready": True})
     for line in questions:
-        say({"found": _answer(json.loads(line), lambda doing: say({"case": doing}))})
+        say({"answer": _answer(json.loads(line), lambda doing: say({"case": doing}))})
 
 
 def _answer(asked: dict[str, Any], say: Any) -> dict[str, Any]:

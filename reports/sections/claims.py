@@ -22,9 +22,9 @@ ROLES = {"says": "the claim says", "when": "it holds when", "instead": "what is 
 
 def section(runs: Sequence[BenchRun]) -> Section:
     """Return the ledger; where runs have judged the same claim, the last one counts."""
-    found = {row.id: row for run in runs for row in rows(run.rows)}
-    judged = [found[id] for id in sorted(found)]
-    left = [id for run in runs for id in run.untested if id not in found]
+    ledger = {row.id: row for run in runs for row in rows(run.rows)}
+    judged = [ledger[id] for id in sorted(ledger)]
+    left = [id for run in runs for id in run.untested if id not in ledger]
     claims = [row for row in judged if row.id.startswith("C")]
     printed = [row for row in judged if not row.id.startswith("C")]
     parts: list[Figure | Table] = [
@@ -35,8 +35,8 @@ def section(runs: Sequence[BenchRun]) -> Section:
         _findings(claims),
         _numbers(claims),
     ]
-    told = tuple(part for part in parts if isinstance(part, Figure) or part.rows)
-    return Section("claims", "What the documents claim", _intro(judged, left), told)
+    shown = tuple(part for part in parts if isinstance(part, Figure) or part.rows)
+    return Section("claims", "What the documents claim", _intro(judged, left), shown)
 
 
 def _intro(judged: Sequence[Row], left: Sequence[str]) -> tuple[str, ...]:
@@ -77,8 +77,8 @@ def _reasons(judged: Sequence[Row]) -> Table:
             ("error", row.message),
         )
     )
-    told = tuple(reason for reason in reasons if reason[2])
-    return Table("When they hold, and what speaks against them", ("id", "", ""), told)
+    given = tuple(reason for reason in reasons if reason[2])
+    return Table("When they hold, and what speaks against them", ("id", "", ""), given)
 
 
 def _findings(judged: Sequence[Row]) -> Table:

@@ -165,9 +165,9 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
 
 def _residuals(shown: Sequence[DecayRow]) -> Iterator[tuple[DecayRow, str, Sequence[float | None]]]:
     for row in shown:
-        if found := row.spectrum:
-            missed = found.unsummed if found.residual is None else f"{found.residual:.0e}"
-            yield row, f"{row.cell} ({missed})".replace("e-0", "e-"), found.exponents
+        if spectrum := row.spectrum:
+            missed = spectrum.unsummed if spectrum.residual is None else f"{spectrum.residual:.0e}"
+            yield row, f"{row.cell} ({missed})".replace("e-0", "e-"), spectrum.exponents
 
 
 def _products(shown: Sequence[DecayRow]) -> Any:
@@ -277,16 +277,16 @@ def chosen(rows: Sequence[DecayRow]) -> list[DecayRow]:
 
     Those of ``FAMILY`` come first, in its order.
     """
-    found: dict[str, DecayRow] = {}
+    usual: dict[str, DecayRow] = {}
     for row in rows:
-        found.setdefault(row.cell, row)
-    return sorted(found.values(), key=lambda r: (*FAMILY, r.cell).index(r.cell))
+        usual.setdefault(row.cell, row)
+    return sorted(usual.values(), key=lambda r: (*FAMILY, r.cell).index(r.cell))
 
 
 def family(rows: Sequence[DecayRow]) -> list[DecayRow]:
     """Return those of ``chosen`` in ``FAMILY``, or the first six where there are fewer than two."""
-    found = [row for row in rows if row.cell in FAMILY]
-    return found if len(found) > 1 else list(rows)[: len(FAMILY)]
+    members = [row for row in rows if row.cell in FAMILY]
+    return members if len(members) > 1 else list(rows)[: len(FAMILY)]
 
 
 def varied(
@@ -296,13 +296,13 @@ def varied(
 
     Cells of which there are fewer than two such rows are left out.
     """
-    found = {}
+    by_cell = {}
     for usual in chosen(rows):
         same = [r for r in rows if r.cell == usual.cell and rest(r) == rest(usual)]
         distinct = {value(r): r for r in reversed(same) if value(r) is not None}
         if len(distinct) > 1:
-            found[usual.cell] = [distinct[key] for key in sorted(distinct)]
-    return found
+            by_cell[usual.cell] = [distinct[key] for key in sorted(distinct)]
+    return by_cell
 
 
 # Figures of what a decay bench varies: forget bias and gain, with what theory has for them.
@@ -314,12 +314,12 @@ POINTS = 60
 
 def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
     """Return half-lives against forget bias, with the formula's curve; None if none was varied."""
-    found = varied(rows, lambda r: r.forget_bias, lambda r: (r.gain, r.hidden))
-    if not found:
+    by_cell = varied(rows, lambda r: r.forget_bias, lambda r: (r.gain, r.hidden))
+    if not by_cell:
         return None
     left = [
         f"{row.cell} at b = {row.forget_bias:g}"
-        for of_cell in found.values() for row in of_cell if row.sense != "vanishes"
+        for of_cell in by_cell.values() for row in of_cell if row.sense != "vanishes"
     ]  # fmt: skip
     return Figure(
         "decay-bias", "How long the gradient lasts, by forget bias",
@@ -328,14 +328,14 @@ def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
         "and the mean of ln f is below the ln of the mean; other paths add to the direct one."
         + (f" Without half-life, as it does not vanish: {', '.join(left)}." if left else ""),
         "Half-lives grow with the bias along the formula's curve; with all paths they are longer.",
-        lambda: _by_bias(found),
+        lambda: _by_bias(by_cell),
     )  # fmt: skip
 
 
 def by_gain(rows: Sequence[DecayRow]) -> Figure | None:
     """Return rates against gain, with thresholds; None if it was not varied."""
-    found = varied(rows, lambda r: r.gain, lambda r: (r.forget_bias, r.hidden))
-    if not found:
+    by_cell = varied(rows, lambda r: r.gain, lambda r: (r.forget_bias, r.hidden))
+    if not by_cell:
         return None
     return Figure(
         "decay-gain", "When gradients explode, by gain",
@@ -344,12 +344,12 @@ def by_gain(rows: Sequence[DecayRow]) -> Figure | None:
         "gain from which it explodes there (dashed). Inputs drive gates and tanh away from their "
         "steepest point, and so put it off.",
         "Rates rise with the gain; at rest they cross 0 at the predicted threshold, driven later.",
-        lambda: _by_gain(found),
+        lambda: _by_gain(by_cell),
     )  # fmt: skip
 
 
-def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
-    rows = [row for of_cell in found.values() for row in of_cell]
+def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
+    rows = [row for of_cell in by_cell.values() for row in of_cell]
     values = [value for row in rows for value in _half_lives(row)]
     least, most = (f(row.forget_bias for row in rows if row.forget_bias is not None)
                    for f in (min, max))  # fmt: skip
@@ -365,7 +365,7 @@ def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
         align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
     )
     base = plot(values)
-    colour = alt.Color("cell:N", title="cell", sort=list(found))
+    colour = alt.Color("cell:N", title="cell", sort=list(by_cell))
     points = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         bias, steps, colour, alt.Shape("path:N", title="measured on"),
         tooltip=["cell:N", "path:N", "b:Q", "steps:Q", "low:Q", "high:Q"],
@@ -377,23 +377,23 @@ def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
 
 
 def _half_lives(row: DecayRow) -> list[dict[str, Any]]:
-    rate, found = row.rate, []
+    rate, points = row.rate, []
     if row.sense == "vanishes" and row.half_life and rate.low and rate.high:
-        found.append({
+        points.append({
             "cell": row.cell, "path": "all paths", "b": row.forget_bias, "steps": row.half_life,
             "low": math.log(2) / -rate.low, "high": math.log(2) / -rate.high,
         })  # fmt: skip
     if row.direct is not None and row.direct < 0:
         steps = math.log(2) / -row.direct
-        found.append({
+        points.append({
             "cell": row.cell, "path": "direct path", "b": row.forget_bias, "steps": steps,
             "low": steps, "high": steps,
         })  # fmt: skip
-    return found
+    return points
 
 
-def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
-    rows = [row for of_cell in found.values() for row in of_cell]
+def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
+    rows = [row for of_cell in by_cell.values() for row in of_cell]
     points = [
         {"cell": row.cell, "g": row.gain, "what": what, "rate": rate.value,
          "low": rate.low if rate.low is not None else rate.value,
@@ -404,18 +404,18 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
     ]  # fmt: skip
     theory = [
         {"cell": name, "g": g, "rate": value}
-        for name, of_cell in found.items()
+        for name, of_cell in by_cell.items()
         for g in _between(of_cell[0].gain, of_cell[-1].gain)
         if g > 0
         and (value := closed_forms.rate_at_rest(name, g, of_cell[0].forget_bias)) is not None
     ]
     crossings = [
         {"cell": name, "threshold": of_cell[0].threshold}
-        for name, of_cell in found.items()
+        for name, of_cell in by_cell.items()
         if of_cell[0].threshold is not None
     ]
     # One table for all layers, so that they can be drawn in panels: each layer takes its own rows.
-    values = [*points, *theory, *crossings, *({"cell": name, "zero": 0} for name in found)]
+    values = [*points, *theory, *crossings, *({"cell": name, "zero": 0} for name in by_cell)]
     base, gain = plot(values), alt.X("g:Q", title="gain g")
     kinds = ["driven", "at rest"]
     colour = alt.Color("what:N", title=None, sort=kinds, legend=alt.Legend(orient="top"))
@@ -437,7 +437,7 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
         ),
     ]  # fmt: skip
     panel = alt.layer(*layers).properties(width=180, height=210)
-    return panel.facet(alt.Facet("cell:N", title=None, sort=list(found)), columns=3)
+    return panel.facet(alt.Facet("cell:N", title=None, sort=list(by_cell)), columns=3)
 
 
 def _between(least: float, most: float) -> list[float]:

@@ -92,11 +92,11 @@ def spectra(rows: Sequence[DecayRow]) -> Table:
         ("cell", "H", "gain g", "bias b", "exponents", "λ₁ (1/step)", "± standard error",
          "last λ (1/step)", "sum of all", "mean of ln |det J|", "residual"),
         tuple(
-            (row.title, row.hidden, row.gain, row.forget_bias, len(found.exponents),
-             found.exponents[0], found.errors[0], _shown(found.exponents[-1]),
-             _shown(_total(found.exponents)), _shown(found.log_det),
-             found.unsummed if found.residual is None else found.residual)
-            for row in rows if (found := row.spectrum)
+            (row.title, row.hidden, row.gain, row.forget_bias, len(spectrum.exponents),
+             spectrum.exponents[0], spectrum.errors[0], _shown(spectrum.exponents[-1]),
+             _shown(_total(spectrum.exponents)), _shown(spectrum.log_det),
+             spectrum.unsummed if spectrum.residual is None else spectrum.residual)
+            for row in rows if (spectrum := row.spectrum)
         ),
         "By QR at every step, of the first seed. The exponents must add up to the mean of "
         "ln |det J|, taken by LU factors. Where units of a ReLU are off, J is singular. A "
@@ -125,9 +125,9 @@ def clipping(rows: Sequence[ClippingRow]) -> Table:
 
 def costs(rows: Sequence[CostRow]) -> Table:
     """Return time and memory of the adjoint."""
-    found: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
     for row in rows:
-        found += [
+        lines += [
             (f"one plain step of the LSTM, H = {row.hidden}, B = 1",
              f"{1e6 * row.plain_step:.0f} µs"),
             (f"one step of its adjoint over {row.steps:,} steps, forward passes included",
@@ -141,7 +141,7 @@ def costs(rows: Sequence[CostRow]) -> Table:
     return Table(
         "What it costs",
         ("", "measured"),
-        tuple(found),
+        tuple(lines),
         "Plain steps and steps of the adjoint were taken in turns. The adjoint keeps every √T-th "
         "state and computes the others again; the exponents keep none.",
     )

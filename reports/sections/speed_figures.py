@@ -17,10 +17,10 @@ MOST_GROUPS = 5
 """Groups whose passes are shown."""
 
 
-def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
+def roofline(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
     """Rows under what the machine can do at most: the speed of products, and of copies."""
-    forward = [r for r in found if r.entry.of == FORWARD and r.gflops and r.intensity]
-    peaks = _peaks(found, ceilings)
+    forward = [r for r in analyses if r.entry.of == FORWARD and r.gflops and r.intensity]
+    peaks = _peaks(analyses, ceilings)
     bandwidth = ceilings.get("copy GB/s")
     if not (forward and peaks and bandwidth):
         return None
@@ -62,19 +62,19 @@ def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | No
     )
 
 
-def _peaks(found: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, float]:
+def _peaks(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, float]:
     """Return the best speed of matrix products by dtype, of a large one or of any group's."""
     best = {name.split()[1]: v for name, v in ceilings.items() if name.startswith("product")}
-    for group in {row.group.id: row.group for row in found}.values():
+    for group in {row.group.id: row.group for row in analyses}.values():
         for of, seconds in group.ceiling.items():
             rate = group.work[of]["flop"] / seconds / 1e9
             best[group.dtype] = max(best.get(group.dtype, rate), rate)
     return best
 
 
-def passes(found: Sequence[Row]) -> Figure | None:
+def passes(analyses: Sequence[Row]) -> Figure | None:
     """Forward, gradients of data, gradients of weights, where they can be had apart."""
-    records = [part for rows in _some(_apart(found)) for part in _stacked(rows)]
+    records = [part for rows in _some(_apart(analyses)) for part in _stacked(rows)]
     if not records:
         return None
 
@@ -103,10 +103,10 @@ def passes(found: Sequence[Row]) -> Figure | None:
     )
 
 
-def _apart(found: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+def _apart(analyses: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     """Return, by group and contender, the rows by pass, where data has been had alone."""
     by: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in found:
+    for row in analyses:
         if row.entry.timing:
             by.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
     needed = {FORWARD, BACKWARD, DATA}
@@ -138,11 +138,11 @@ def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
     ]
 
 
-def errors(found: Sequence[Row]) -> Figure | None:
+def errors(analyses: Sequence[Row]) -> Figure | None:
     """The error with which a row was let through, against its time."""
     records = [
         v | {"error": error}
-        for v, r in zip(values(found), [r for r in found if r.entry.timing], strict=True)
+        for v, r in zip(values(analyses), [r for r in analyses if r.entry.timing], strict=True)
         if r.entry.gate and (error := max(r.entry.gate.outputs, r.entry.gate.gradients or 0.0)) > 0
     ]
     if not records:
@@ -154,7 +154,7 @@ def errors(found: Sequence[Row]) -> Figure | None:
             alt.X("us:Q", title="µs for each step in time", scale=log()),
             alt.Y("error:Q", title="largest relative error", scale=log(),
                   axis=alt.Axis(format=".0e")),
-            colour(found),
+            colour(analyses),
             alt.Shape("pass:N", title=None),
             tooltip=[*TOOLTIP, "error:Q"],
         )  # fmt: skip
@@ -170,7 +170,7 @@ def errors(found: Sequence[Row]) -> Figure | None:
     )
 
 
-def memory(found: Sequence[Row]) -> Figure | None:
+def memory(analyses: Sequence[Row]) -> Figure | None:
     """Peak memory against the least that a pass must hold."""
     records: list[dict[str, Any]] = [
         {
@@ -181,7 +181,7 @@ def memory(found: Sequence[Row]) -> Figure | None:
             "peak": r.entry.peak / 1e6,
             "least": r.group.work[r.entry.of]["held_bytes"] / 1e6,
         }
-        for r in found
+        for r in analyses
         if r.entry.peak and r.entry.timing and r.entry.of in (FORWARD, TRAINING)
     ]
     if not records:
@@ -196,7 +196,7 @@ def memory(found: Sequence[Row]) -> Figure | None:
         shown = points.encode(
             alt.X("least:Q", title="what must be held (MB)", scale=log()),
             alt.Y("peak:Q", title="peak of a call (MB)", scale=log()),
-            colour(found),
+            colour(analyses),
             alt.Shape("pass:N", title=None),
             tooltip=["contender:N", "pass:N", "shape:N", "peak:Q", "least:Q"],
         )
@@ -230,14 +230,14 @@ def kind(row: Row) -> str:
     return "torch cells" if of == "torch" and name.endswith("Cell") else of
 
 
-def colour(found: Iterable[Row]) -> Any:
+def colour(analyses: Iterable[Row]) -> Any:
     """Return the colour channel of the families that there are."""
-    there = {kind(row) for row in found}
+    there = {kind(row) for row in analyses}
     order = [name for name in KINDS if name in there] + sorted(there - set(KINDS))
     return alt.Color("kind:N", title=None, sort=order, scale=alt.Scale(domain=order))
 
 
-def values(found: Iterable[Row]) -> list[dict[str, Any]]:
+def values(analyses: Iterable[Row]) -> list[dict[str, Any]]:
     """Return rows as records, in the units of the axes."""
     return [
         {
@@ -258,15 +258,15 @@ def values(found: Iterable[Row]) -> list[dict[str, Any]]:
             "share": r.share,
             "status": r.entry.status,
         }
-        for r in found
+        for r in analyses
         if r.entry.timing
     ]
 
 
-def cells(found: Iterable[Row]) -> dict[str, str]:
+def cells(analyses: Iterable[Row]) -> dict[str, str]:
     """Return what each cell is called where shapes tell them apart: those of many, and others."""
     kinds: dict[str, set[str]] = {}
-    for row in found:
+    for row in analyses:
         kinds.setdefault(row.group.cell, set()).add(kind(row))
     often = [cell for cell in kinds if len(kinds[cell]) > 1][:MOST_SHAPES]
     return {cell: cell if cell in often else "other cells" for cell in kinds}
@@ -281,9 +281,9 @@ TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "st
 # The figures of speed against sizes: H, B and T, ratios over H and B, compilation over T.
 
 
-def against_sizes(found: Sequence[Row]) -> Figure | None:
+def against_sizes(analyses: Sequence[Row]) -> Figure | None:
     """Microseconds a step against H, B and T, everything else fixed."""
-    chosen = _of_most_rows(found, TRAINING)
+    chosen = _of_most_rows(analyses, TRAINING)
     panels = {size: _varied(chosen, size) for size in "HBT"}
     panels = {size: rows for size, rows in panels.items() if rows}
     if not panels:
@@ -330,12 +330,12 @@ def _panel(size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
     return alt.layer(*layers).properties(width=200, height=240)
 
 
-def _of_most_rows(found: Sequence[Row], of: str) -> list[Row]:
+def _of_most_rows(analyses: Sequence[Row], of: str) -> list[Row]:
     """Return the timed rows of a pass, of the cell and dtype that have most of them.
 
     A run of the ladder beside others has many contenders, at one shape.
     """
-    timed = [r for r in found if r.entry.of == of and r.entry.timing]
+    timed = [r for r in analyses if r.entry.of == of and r.entry.timing]
     timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
     if not timed:
         return []
@@ -348,7 +348,7 @@ def _of_most_rows(found: Sequence[Row], of: str) -> list[Row]:
     return [r for r in timed if (r.group.cell, r.group.dtype) == best]
 
 
-def _varied(found: Sequence[Row], size: str) -> list[Row]:
+def _varied(analyses: Sequence[Row], size: str) -> list[Row]:
     """Return rows in which one size varies and the others are what gives most points."""
 
     def rest(row: Row) -> tuple[Any, ...]:
@@ -356,15 +356,15 @@ def _varied(found: Sequence[Row], size: str) -> list[Row]:
         return (*(getattr(s, n) for n in "HBT" if n != size), s.D == s.H or s.D)
 
     series: dict[tuple[Any, ...], list[Row]] = {}
-    for row in found:
+    for row in analyses:
         series.setdefault(rest(row), []).append(row)
     varied = [rows for rows in series.values() if len({getattr(r.shape, size) for r in rows}) > 1]
     return max(varied, key=lambda rows: (len(rows), rest(rows[0])), default=[])
 
 
-def heat(found: Sequence[Row]) -> Figure | None:
+def heat(analyses: Sequence[Row]) -> Figure | None:
     """How many times as fast as the baseline, over H and B."""
-    chosen = [r for r in _of_most_rows(found, TRAINING) if r.comparison]
+    chosen = [r for r in _of_most_rows(analyses, TRAINING) if r.comparison]
     steps = max((r.shape.T for r in chosen), default=0)
     chosen = [r for r in chosen if r.shape.T == steps]
     if not chosen:
@@ -414,9 +414,9 @@ def _decided(row: Row) -> bool:
     return row.comparison is not None and row.comparison.verdict != "AMBIGUOUS"
 
 
-def compiling(found: Sequence[Row]) -> Figure | None:
+def compiling(analyses: Sequence[Row]) -> Figure | None:
     """The first call of what torch.compile compiles, against T."""
-    compiled = [r for r in found if kind(r) == "torch-compile" and r.entry.first]
+    compiled = [r for r in analyses if kind(r) == "torch-compile" and r.entry.first]
     records: list[dict[str, Any]] = [
         {
             "T": r.shape.T,
