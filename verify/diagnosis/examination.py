@@ -10,6 +10,7 @@ from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
+from .character import Character, character
 from .hypotheses import Hypothesis
 from .location import locate
 from .observation import Experiment, basic, thorough
@@ -54,7 +55,16 @@ def diagnose(
     if arithmetic and whole and arithmetic.certain:
         diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
         return diagnosis
-    search = explainer.search(measured.hypothesis, two=not whole)
+    search = explainer.search(measured.hypothesis, two=False)
+    other = Character()
+    if not search.fits and not whole:
+        if diagnosis.location.part != "gradients":
+            other = character(explainer)
+        if other.explanations:
+            diagnosis.status, diagnosis.explanations = "explained", other.explanations
+            diagnosis.notes = other.notes
+            return diagnosis
+        explainer.pair(search)
     rest = [v for v in failures if v not in first and _size(v) <= LARGEST]
     more = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest]
     alone = any(len(hypothesis.ids) == 1 for hypothesis in search.fits)
@@ -69,6 +79,8 @@ def diagnose(
         diagnosis.explanations = [arithmetic.explanation]
     diagnosis.experiments += len(rest)
     _conclude(diagnosis, search)
+    if not diagnosis.explanations:
+        diagnosis.notes, diagnosis.message = other.notes, other.message or diagnosis.message
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     return diagnosis
