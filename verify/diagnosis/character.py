@@ -8,7 +8,7 @@ beyond that are notes, each with its number.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..subjects.protocol import Subject
 from . import mixture as mixtures
 from . import normalisation
 from .facts import facts, right, scale_effect
+from .finding import Finding
 from .hypotheses import Hypothesis
 from .observation import DISTINCT, VALUES, Experiment, basic
 from .pre_activations import rescaled
@@ -30,23 +31,7 @@ DEVIATIONS = 5
 """Standard deviations by which a share of random entries may be off its rate."""
 
 
-@dataclass
-class Character:
-    """Explanations that compute the same as the layer, and what else was measured of it."""
-
-    explanations: list[Explanation] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
-    likeness: str = ""
-
-    @property
-    def message(self) -> str:
-        """What to say where nothing explains the layer, "" if it is like no other cell."""
-        if not self.likeness:
-            return ""
-        return f"No known mistake computes this; it looks like another cell: {self.likeness}"
-
-
-def character(explainer: Explainer) -> Character:
+def character(explainer: Explainer) -> Finding:
     """Find out what a layer is by experiments on it; ``explainer`` is what it was seen to do."""
     subject = explainer.subject
     random = any(seen.varying for seen in explainer.observations)
@@ -55,15 +40,15 @@ def character(explainer: Explainer) -> Character:
         experiment = StepExperiment(examined, explainer.dtype)
         step = experiment.run()
         if random and not _repeats(step, experiment.run()):
-            return Character()
+            return Finding()
     except REFUSALS:
-        return Character()
+        return Finding()
     judge = _in_evaluation(examined, explainer) if random else explainer
     for relation in _measured(experiment, step):
         if _accepted(relation.hypothesis, judge):
             return _explained(subject, experiment, relation, random=random)
     likeness, notes = facts(experiment, step)
-    return Character([], notes, likeness)
+    return Finding([], notes, likeness)
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,7 @@ class Relation:
 
 def _explained(
     subject: Subject, experiment: StepExperiment, relation: Relation, *, random: bool
-) -> Character:
+) -> Finding:
     hypothesis, variant, notes = relation.hypothesis, relation.variant, []
     if random and relation.mixture:
         agrees, notes = _in_training(subject, experiment, relation.mixture)
@@ -85,7 +70,7 @@ def _explained(
     if variant:
         notes = [*notes, "It is consistent in itself: another cell than the claimed, and right."]
     explanation = Explanation(hypothesis.ids, hypothesis.statements, hypothesis.fixes, variant)
-    return Character([explanation], tuple(notes))
+    return Finding([explanation], tuple(notes))
 
 
 def _repeats(first: Step, second: Step) -> bool:

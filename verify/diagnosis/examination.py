@@ -10,7 +10,9 @@ from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
-from .character import Character, character
+from .character import character
+from .finding import Finding
+from .grid import on_a_grid
 from .hypotheses import Hypothesis
 from .location import locate
 from .observation import Experiment, basic, thorough
@@ -55,15 +57,15 @@ def diagnose(
     if arithmetic and whole and arithmetic.certain:
         diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
         return diagnosis
+    if (coarse := on_a_grid(explainer)).explanations:
+        return _explained(diagnosis, coarse)
     search = explainer.search(measured.hypothesis, two=False)
-    other = Character()
+    other = Finding()
     if not search.fits and not whole:
         if diagnosis.location.part != "gradients":
             other = character(explainer)
         if other.explanations:
-            diagnosis.status, diagnosis.explanations = "explained", other.explanations
-            diagnosis.notes = other.notes
-            return diagnosis
+            return _explained(diagnosis, other)
         explainer.pair(search)
     rest = [v for v in failures if v not in first and _size(v) <= LARGEST]
     more = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest]
@@ -80,9 +82,16 @@ def diagnose(
     diagnosis.experiments += len(rest)
     _conclude(diagnosis, search)
     if not diagnosis.explanations:
-        diagnosis.notes, diagnosis.message = other.notes, other.message or diagnosis.message
+        diagnosis.notes = (*coarse.notes, *other.notes)
+        diagnosis.message = other.message or diagnosis.message
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
+    return diagnosis
+
+
+def _explained(diagnosis: Diagnosis, finding: Finding) -> Diagnosis:
+    diagnosis.status, diagnosis.explanations = "explained", finding.explanations
+    diagnosis.notes = finding.notes
     return diagnosis
 
 

@@ -20,7 +20,7 @@ from .step import REFUSALS, StepExperiment
 
 Inverse = Callable[[Array], Array]
 
-SATURATED = 40.0
+SATURATED = 200.0
 """A bias that makes a sigmoid 1 and a tanh 1 to rounding."""
 
 STEEP = 4.0

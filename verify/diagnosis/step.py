@@ -93,9 +93,9 @@ class StepExperiment:
         self, p: Parameters | None = None, x: Array | None = None, old: State | None = None
     ) -> Step:
         """Run one step; REFUSALS where the subject does not take it."""
-        p, x, old = p or self.p, self.x if x is None else x, old or self.old
-        arrays = self.map.pack([p])
-        given = {name: np.asarray(a, x.dtype) for name, a in arrays.items()}
+        x, old = self.x if x is None else x, old or self.old
+        given = self._arrays(p or self.p)
+        (p,) = self.map.to_reference(given)
         state = tuple(s[None] for s in old) if self.case.state else None
         result = self._layer().forward(Inputs(given, x[None], state, None))
         return Step(p, x, old, tuple(np.asarray(s[0]) for s in result.final), result.y[0])
@@ -104,14 +104,15 @@ class StepExperiment:
         self, p: Parameters | None = None, x: Array | None = None, old: State | None = None
     ) -> State:
         """Return the new states by the equations."""
-        return self.cell.step(p or self.p, self.x if x is None else x, old or self.old)[0]
+        (p,) = self.map.to_reference(self._arrays(p or self.p))
+        return self.cell.step(p, self.x if x is None else x, old or self.old)[0]
 
     def sequence(self, x: Array, old: State | None = None) -> Result:
         """Run x (T, B, D) from a state."""
         case = replace(self.case, T=len(x))
         built = under_test(self.subject).build(case)
         state = tuple(s[None] for s in old or self.old) if case.state else None
-        return built.forward(Inputs(self.map.pack([self.p]), x, state, None))
+        return built.forward(Inputs(self._arrays(self.p), x, state, None))
 
     def steps(self, count: int) -> Array:
         """Return ``x`` and further inputs, (count, B, D)."""
@@ -125,6 +126,10 @@ class StepExperiment:
         p = self.subject.parameter_map(case).to_reference(inputs.parameters)
         output = layer.forward(p, inputs.x, inputs.state, inputs.lengths)
         return Result(output.y, output.final)
+
+    def _arrays(self, p: Parameters) -> dict[str, Array]:
+        packed = self.map.pack([p])
+        return {name: np.asarray(a, self.x.dtype) for name, a in packed.items()}
 
     def _layer(self) -> Built:
         return under_test(self.subject).build(self.case)
