@@ -73,3 +73,125 @@ class GRU(Layer):
         return parts
 
     u = a
+
+
+def mixed(rate_h, rate_c=0.0, *, output="carried"):
+    """Return an LSTM with zoneout in evaluation, whose output is ``carried`` or ``new``."""
+
+    class Zoneout(Layer):
+        def carry(self, new, old):
+            rates = (rate_h, rate_c)
+            return tuple(r * o + (1 - r) * n for r, o, n in zip(rates, old, new, strict=True))
+
+        def show(self, new, old, x):
+            return new[0] if output == "new" else self.carry(new, old)[0]
+
+    return Zoneout
+
+
+class ZoneoutGRU(GRU):
+    def carry(self, new, old):
+        return (0.05 * old[0] + 0.95 * new[0],)
+
+
+class ResidualRNN(RNN):
+    def show(self, new, old, x):
+        return new[0] + x if x.shape == new[0].shape else new[0]
+
+
+class HalvedGRU(GRU):
+    def show(self, new, old, x):
+        return new[0] / 2
+
+
+class NoTanh(Layer):
+    def blend(self, z, state):
+        i, f, g, o = z
+        c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * c, c
+
+
+class Clipped(Layer):
+    def blend(self, z, state):
+        i, f, g, o = z
+        c = np.clip(sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g), -3, 3)
+        return sigmoid(o) * np.tanh(c), c
+
+
+class Cooled(Layer):
+    def pre(self, p, x, h):
+        i, f, g, o = super().pre(p, x, h)
+        return i / 2, f / 2, g, o - 2
+
+
+class NormalisedLSTM(Layer):
+    """All gates together, W x and U h in one sum; and the cell state where it is shown."""
+
+    def pre(self, p, x, h):
+        a = norm(np.concatenate([x @ W + h @ U for W, U in zip(p["W"], p["U"], strict=True)], -1))
+        return [z + b for z, b in zip(np.split(a, 4, -1), p["b"], strict=True)]
+
+    def blend(self, z, state):
+        i, f, g, o = z
+        c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(norm(c, 1e-3)), c
+
+
+class NormalisedRNN(RNN):
+    def pre(self, p, x, h):
+        W, U, b = (p[n][0] for n in ("W", "U", "b"))
+        return [norm(x @ W + h @ U, 1e-6, centred=False) + b]
+
+
+class NormalisedGRU(GRU):
+    def a(self, parts):
+        return [*np.split(norm(np.concatenate(parts[:2], -1)), 2, -1), norm(parts[2])]
+
+    u = a
+
+
+class GainedLSTM(Layer):
+    gain = np.linspace(0.5, 2, 200)
+
+    def pre(self, p, x, h):
+        g = self.gain[: h.shape[-1]]
+        return [g * norm(x @ W) + g * norm(h @ U) + b
+                for W, U, b in zip(p["W"], p["U"], p["b"], strict=True)]  # fmt: skip
+
+
+class TenthLSTM(GainedLSTM):
+    gain = np.full(200, 0.1)
+
+
+class Attentive(Layer):
+    def step(self, p, x, state):
+        return super().step(p, x + 0.1 * x.mean(axis=0), state)
+
+
+class TwoBack(Layer):
+    def forward(self, p, x, state=None):
+        self.before = None
+        return super().forward(p, x, state)
+
+    def step(self, p, x, state):
+        h, c = state
+        seen = h if self.before is None else h + self.before / 2
+        self.before = h
+        return super().step(p, x, (seen, c))
+
+
+class Foreseeing(Layer):
+    def forward(self, p, x, state=None):
+        return super().forward(p, x + 0.3 * np.concatenate([x[1:], 0 * x[:1]]), state)
+
+
+class DoubledForget(Layer):
+    def blend(self, z, state):
+        i, f, g, o = z
+        c = 2 * sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+
+
+class Affine(RNN):
+    def blend(self, z, state):
+        return (z[0],)

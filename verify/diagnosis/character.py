@@ -16,16 +16,21 @@ from ..runs.diagnosis import Explanation
 from ..subjects.protocol import Subject
 from . import mixture as mixtures
 from . import normalisation
+from .clip import clipped
 from .facts import facts, right, scale_effect
 from .finding import Finding
-from .hypotheses import Hypothesis
-from .observation import DISTINCT, VALUES, Experiment, basic
+from .hypotheses import NOTHING_WRONG, Hypothesis
+from .observation import DISTINCT, OUTPUTS, VALUES, Experiment, basic
 from .pre_activations import rescaled
 from .search import Explainer, observations
 from .step import REFUSALS, Evaluated, Step, StepExperiment
 
 SAMPLES = 256
 """Rows of a step in training whose entries are counted."""
+
+ONE_RATE = "in training keep each entry of the old state at the rate by which evaluation mixes it"
+EVALUATION = "It is random in training; what follows was measured in evaluation."
+EVALUATION_RIGHT = "In evaluation plain runs are right; in training it is random."
 
 DEVIATIONS = 5
 """Standard deviations by which a share of random entries may be off its rate."""
@@ -44,11 +49,19 @@ def character(explainer: Explainer) -> Finding:
     except REFUSALS:
         return Finding()
     judge = _in_evaluation(examined, explainer) if random else explainer
+    partial: list[str] = []
     for relation in _measured(experiment, step):
         if _accepted(relation.hypothesis, judge):
             return _explained(subject, experiment, relation, random=random)
+        sentence = " ".join(relation.hypothesis.statements)
+        if examined.options.gradient and _fits_outputs(relation.hypothesis, judge):
+            partial.append(f"This explains all outputs, but not all gradients: {sentence}")
+        else:
+            partial.append(f"This fits one step, but not all that was seen: {sentence}")
     likeness, notes = facts(experiment, step)
-    return Finding([], notes, likeness)
+    if random:
+        partial.append(EVALUATION_RIGHT if judge.off(NOTHING_WRONG) <= 1 else EVALUATION)
+    return Finding([], (*partial, *notes), likeness)
 
 
 @dataclass(frozen=True)
@@ -58,15 +71,18 @@ class Relation:
     hypothesis: Hypothesis
     variant: bool = False
     mixture: mixtures.Mixture | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _explained(
     subject: Subject, experiment: StepExperiment, relation: Relation, *, random: bool
 ) -> Finding:
-    hypothesis, variant, notes = relation.hypothesis, relation.variant, []
+    hypothesis, variant, notes = relation.hypothesis, relation.variant, [*relation.notes]
     if random and relation.mixture:
-        agrees, notes = _in_training(subject, experiment, relation.mixture)
-        variant = variant and agrees
+        agrees, counted = _in_training(subject, experiment, relation.mixture)
+        variant, notes = variant and agrees, [*notes, *counted]
+        if not agrees:
+            hypothesis = replace(hypothesis, fixes=(ONE_RATE, *hypothesis.fixes))
     if variant:
         notes = [*notes, "It is consistent in itself: another cell than the claimed, and right."]
     explanation = Explanation(hypothesis.ids, hypothesis.statements, hypothesis.fixes, variant)
@@ -86,6 +102,8 @@ def _in_evaluation(examined: Subject, explainer: Explainer) -> Explainer:
 def _measured(experiment: StepExperiment, step: Step) -> Iterator[Relation]:
     """Yield what one step turns out to be, where it is not that of the equations."""
     cell = experiment.cell
+    if clip := clipped(experiment):
+        yield from map(Relation, clip)
     if right(experiment, step):
         return
     if mixed := mixtures.mixture(experiment, step):
@@ -93,7 +111,8 @@ def _measured(experiment: StepExperiment, step: Step) -> Iterator[Relation]:
         yield Relation(mixtures.hypothesis(mixed, cell), consistent, mixed)
     if normalised := normalisation.structure(experiment, step):
         effect = scale_effect(experiment, step)
-        yield Relation(normalisation.hypothesis(normalised, cell.name, effect), variant=True)
+        hypothesis = normalisation.hypothesis(normalised, cell.name)
+        yield Relation(hypothesis, variant=True, notes=tuple(filter(None, [effect])))
     yield from map(Relation, rescaled(experiment))
 
 
@@ -105,6 +124,14 @@ def _accepted(hypothesis: Hypothesis, judge: Explainer) -> bool:
     case = replace(DISTINCT, D=4, H=4, state=state, dtype=judge.dtype, seed=17)
     seen = list(observations(judge.subject, [Experiment(VALUES, case)]))
     return Explainer(judge.subject, judge.dtype, seen).off(hypothesis) <= 1
+
+
+def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
+    """Whether a hypothesis holds for outputs, whatever the gradients are."""
+    plain = [s.experiment for s in judge.observations if s.experiment.check == VALUES]
+    outputs = [replace(experiment, check=OUTPUTS) for experiment in plain]
+    seen = list(observations(judge.subject, outputs))
+    return bool(seen) and Explainer(judge.subject, judge.dtype, seen).off(hypothesis) <= 1
 
 
 def _in_training(

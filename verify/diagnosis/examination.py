@@ -57,13 +57,10 @@ def diagnose(
     if arithmetic and whole and arithmetic.certain:
         diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
         return diagnosis
-    if (coarse := on_a_grid(explainer)).explanations:
-        return _explained(diagnosis, coarse)
     search = explainer.search(measured.hypothesis, two=False)
     other = Finding()
     if not search.fits and not whole:
-        if diagnosis.location.part != "gradients":
-            other = character(explainer)
+        other = _measured(explainer, diagnosis)
         if other.explanations:
             return _explained(diagnosis, other)
         explainer.pair(search)
@@ -82,11 +79,21 @@ def diagnose(
     diagnosis.experiments += len(rest)
     _conclude(diagnosis, search)
     if not diagnosis.explanations:
-        diagnosis.notes = (*coarse.notes, *other.notes)
+        diagnosis.notes = other.notes
         diagnosis.message = other.message or diagnosis.message
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     return diagnosis
+
+
+def _measured(explainer: Explainer, diagnosis: Diagnosis) -> Finding:
+    """Return what experiments on the layer itself say: a grid, another cell."""
+    coarse = on_a_grid(explainer)
+    if coarse.explanations or diagnosis.location.part == "gradients":
+        return coarse
+    other = character(explainer)
+    other.notes = (*coarse.notes, *other.notes)
+    return other
 
 
 def _explained(diagnosis: Diagnosis, finding: Finding) -> Diagnosis:

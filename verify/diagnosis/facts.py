@@ -16,6 +16,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..subjects.called import under_test
 from ..subjects.inputs import draw_inputs
+from .normalisation import gains
 from .pre_activations import activated, expected, measured
 from .step import REFUSALS, Step, StepExperiment, distance, scaled
 
@@ -51,8 +52,10 @@ def facts(experiment: StepExperiment, step: Step) -> tuple[str, tuple[str, ...]]
             known.extend(source(experiment, step))
         except REFUSALS:
             continue
-    others = [fact.sentence for fact in known if fact.other]
-    return " ".join(others), tuple(fact.sentence for fact in known if not fact.other)
+    others = [fact.sentence.rstrip(".") for fact in known if fact.other]
+    return "; ".join(others) + "." * bool(others), tuple(
+        fact.sentence for fact in known if not fact.other
+    )
 
 
 def right(experiment: StepExperiment, step: Step) -> bool:
@@ -139,6 +142,8 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
                 f"{words} by {FACTOR:g} changes {_nothing(change)}.",
                 other=True,
             )
+            if gained := gains(e):
+                yield Fact(gained.words)
             break
     shifted = Parameters(step.p.shapes, {n: a + 1 if n == "b" else a for n, a in step.p.items()})
     if "b" in step.p and e.case.bias and _change(step, e.run(p=shifted)) <= UNCHANGED:
@@ -150,7 +155,7 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
     """Yield in what the new states are affine: of an LSTM c' is in c, and nothing else is."""
-    if not e.case.state:
+    if not e.case.state or e.cell.name not in ("rnn", "lstm", "gru"):
         return
     names = ("x", *e.cell.states)
     for k, new in enumerate(e.cell.states):
@@ -161,8 +166,8 @@ def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
             if slope <= e.exact:
                 continue
             straight = bend <= 64 * e.exact * max(1.0, slope)
-            wanted = (new, name) == ("c", "c") and "c" in e.cell.states
-            if straight and not wanted and e.cell.name != "rnn-relu":
+            wanted = (new, name) == ("c", "c")
+            if straight and not wanted:
                 yield Fact(f"The new {new} is affine in {name}: no activation is between.")
             if not straight and wanted:
                 yield Fact(
@@ -181,8 +186,8 @@ def _moved(step: Step, which: int, way: float) -> dict[str, Array | State]:
 def _gates(e: StepExperiment, step: Step) -> Iterator[Fact]:
     """Yield gates whose values do not lie in (0, 1)."""
     for gate, value in activated(e).items():
-        if gate in ("g", "n", "a") or not np.isfinite(value).all():
-            continue
+        if gate not in ("f", "i", "z") or not np.isfinite(value).all():
+            continue  # o is measured through the cell state's activation
         low, high = float(value.min()), float(value.max())
         if low < -e.exact or high > 1 + e.exact:
             yield Fact(
@@ -229,11 +234,11 @@ def _sequence(e: StepExperiment, step: Step) -> Iterator[Fact]:
     if own:
         apart = [t for t in range(STEPS) if distance(whole.y[t], own[t]) > e.exact]
         if apart and not any(chain(_rows(e, step), _future(e, step))):
-            yield Fact(
-                f"its steps carry more than its states: from step {apart[0]} on, a sequence "
-                "differs from the same steps in calls of their own.",
-                other=True,
-            )
+            differs = f"from step {apart[0]} on, a sequence differs from the same steps in calls"
+            if right(e, step):
+                yield Fact(f"its steps carry more than its states: {differs} of their own.", True)
+            else:
+                yield Fact(f"F{differs[1:]} of their own.")
     if right(e, step):
         yield from _first_wrong(e)
 

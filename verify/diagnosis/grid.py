@@ -22,6 +22,7 @@ from ..subjects.protocol import Inputs, Subject
 from .character import character
 from .finding import Finding
 from .fixed_point import fixed_point
+from .hypotheses import NOTHING_WRONG
 from .rounded import MATRICES, Rounded
 from .search import Explainer, observations
 from .step import REFUSALS
@@ -44,6 +45,11 @@ AGREE = 3e-5
 
 MOST_LEVELS = 2**17
 """Levels beyond which a grid is no other than that of a dtype."""
+
+GRADIENTS = (
+    "; outputs are right for the rounded weights, but derivatives are neither those that pass the "
+    "rounding straight through nor 0"
+)
 
 FLOATS = {10: "float16", 7: "bfloat16"}
 """Dtypes by the bits of their fraction: their steps are proportional to the weight itself."""
@@ -333,10 +339,13 @@ def rounded_weights(explainer: Explainer) -> Finding:
     for way, straight in product(agreeing, (True, False)):
         if _right(Rounded(subject, way.rounded, straight).as_subject, explainer):
             return Finding([_explanation(way, dtype)])
+    told = f"Its weights are rounded to {ways[0].words}" if ways else ""
     for way in agreeing or ways:
         if found := _wrong_too(way, explainer):
             return found
-    return Finding(notes=(f"Its weights are rounded to {grids[0].words}.",) if grids else ())
+    if agreeing:
+        told = f"Its weights are rounded to {agreeing[0].words}{GRADIENTS}"
+    return Finding(notes=(f"{told}.",) if told else ())
 
 
 def _wrong_too(way: Grid, explainer: Explainer) -> Finding | None:
@@ -345,6 +354,8 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Finding | None:
     experiments = [s.experiment for s in explainer.observations if s.experiment.check != "jvp"]
     seen = list(observations(read, experiments))
     judge = Explainer(read, explainer.dtype, seen, explainer.on_try)
+    if judge.off(NOTHING_WRONG) <= 1:  # what is off are derivatives in forward mode
+        return None
     fits = judge.search(two=False).fits
     explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     other = Finding(explanations) if fits else character(judge)

@@ -7,7 +7,7 @@ with constant factors is what was seen are the relation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -228,7 +228,7 @@ def _output_statements(output: Sum) -> Iterator[str]:
         ((NEW.format("h"), 1.0), ("x", 1.0)),
         ((RIGHT.format("h"), 1.0), ("x", 1.0)),
     )
-    residual = " (a residual connection)" if skip else ""
+    residual = " (a residual connection, where both are of one width)" if skip else ""
     yield f"The output is {output.words}{residual}."
 
 
@@ -241,12 +241,11 @@ def consistent(mixture: Mixture, states: Sequence[str]) -> bool:
 def hypothesis(mixture: Mixture, cell: Cell) -> Hypothesis:
     """Return the mixture as a hypothesis."""
     zoneout = None not in rates(mixture, cell.states)
-    fixes: Callable[[], Iterator[str]] = lambda: _fixes(mixture, cell, zoneout=zoneout)  # noqa: E731
     return Hypothesis(
         ("zoneout" if zoneout and any(rates(mixture, cell.states)) else "mixture",),
         tuple(statements(mixture, cell)),
         (mixture.change,),
-        tuple(fixes()),
+        tuple(_fixes(mixture, cell, zoneout=zoneout)),
         ("forward",),
     )
 

@@ -7,7 +7,7 @@ divide by the root mean square without taking the mean away (Zhang & Sennrich 20
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -20,6 +20,7 @@ from ...reference.parameters import Parameters
 from ..mutants.replaceable_layer import At, ReplaceableLayer
 from ..numbers.tape import Pull, custom
 from .hypotheses import Hypothesis
+from .pre_activations import measured
 from .step import Step, StepExperiment, distance
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -30,6 +31,7 @@ PLACES = {
     "apart": "W x and U h are normalised apart, and biases are added after",
     "apart, bias in W x": "W x with the biases, and U h, are normalised apart",
     "apart, bias in U h": "W x, and U h with the biases, are normalised apart",
+    "apart, a bias in each": "W x and U h, each with its own bias, are normalised apart",
     "sum": "W x + U h is normalised, and biases are added after",
     "all": "W x + U h + b is normalised",
     "input": "W x alone is normalised",
@@ -53,16 +55,21 @@ class Norm:
     """How numbers are normalised along the last axis.
 
     ``kind``: ``variance`` (mean 0, variance 1), ``deviation`` (the same by n - 1, with ε outside
-    of the root), ``square`` (root mean square 1).
+    of the root), ``square`` (root mean square 1); then multiplied by ``gain``.
     """
 
     kind: str = "variance"
     epsilon: float = 1e-5
+    gain: float = 1.0
 
     @property
     def words(self) -> str:
         """What comes out, in words."""
         eps = f"ε = {self.epsilon:g}" if self.epsilon else "no ε"
+        gain = f", times {self.gain:g}" if self.gain != 1 else ""
+        return self._kind(eps) + gain
+
+    def _kind(self, eps: str) -> str:
         return {
             "variance": f"to mean 0 and variance 1 ({eps})",
             "deviation": f"to mean 0 and standard deviation 1, by n − 1 ({eps} outside the root)",
@@ -89,6 +96,7 @@ class Norm:
             else:
                 s = 1 / np.sqrt(mean_square + self.epsilon)
                 falls = s**3 / n
+            s, falls = self.gain * s, self.gain * falls
             value = (d * s).astype(a.dtype)
 
         def pull(dy: Array) -> Sequence[Array]:
@@ -106,6 +114,7 @@ class Structure:
     span: str
     cell: str
     norm: Norm
+    cell_norm: Norm = Norm()
 
     def step(self, cell: Cell, p: Parameters, x: Array, old: State) -> State:
         """Return the new states."""
@@ -113,21 +122,21 @@ class Structure:
             return self._lstm(p, x, old)
         if "n" in cell.gates:
             return self._gru(cell.name, p, x, old[0])
-        z = self._sum(self._inputs(p, x), self._recurrence(p, old[0]), p)["a"]
+        z = self._sum(self.inputs(p, x), self.recurrence(p, old[0]), p)["a"]
         return (relu(z) if "relu" in cell.name else tanh(z),)
 
     def _lstm(self, p: Parameters, x: Array, old: State) -> State:
         h, c = old
-        z = self._sum(self._inputs(p, x), self._recurrence(p, h), p)
+        z = self._sum(self.inputs(p, x), self.recurrence(p, h), p)
         c_new = sigmoid(z["f"]) * c + sigmoid(z["i"]) * tanh(z["g"])
         if self.cell == "carried":
-            c_new = self.norm(c_new)
-        shown = self.norm(c_new) if self.cell == "shown" else c_new
+            c_new = self.cell_norm(c_new)
+        shown = self.cell_norm(c_new) if self.cell == "shown" else c_new
         return sigmoid(z["o"]) * tanh(shown), c_new
 
     def _gru(self, name: str, p: Parameters, x: Array, h: Array) -> State:
-        a, after = self._inputs(p, x), "b_hn" in p
-        u = self._recurrence(p, h)
+        a, after = self.inputs(p, x), "b_hn" in p
+        u = self.recurrence(p, h)
         letters = ("r", "z", "n") if self.span == "pass" and after else ("r", "z")
         gates = self._sum(_only(a, letters), _only(u, letters), p, late=("n",))
         r, z = sigmoid(gates["r"]), sigmoid(gates["z"])
@@ -142,8 +151,8 @@ class Structure:
         self, a: Mapping[str, Array], u: Mapping[str, Array], p: Parameters
     ) -> tuple[Array, Array]:
         """Return W x and U h of the candidate, each normalised with those of the gates."""
-        into = a if self.place == "recurrence" else self._over(a)
-        back = u if self.place == "input" else self._over(u)
+        into = a if self.place == "recurrence" else self.over(a)
+        back = u if self.place == "input" else self.over(u)
         return into["n"], back["n"]
 
     def _candidate(
@@ -155,6 +164,7 @@ class Structure:
                 "apart": lambda: norm(a) + b + r * (norm(u) + p.b_hn),
                 "apart, bias in W x": lambda: norm(a + b) + r * norm(u + p.b_hn),
                 "apart, bias in U h": lambda: norm(a) + b + r * norm(u + p.b_hn),
+                "apart, a bias in each": lambda: norm(a + b) + r * norm(u + p.b_hn),
                 "sum": lambda: norm(a + r * u) + b + r * p.b_hn,
                 "all": lambda: norm(a + b + r * (u + p.b_hn)),
                 "input": lambda: norm(a) + b + r * (u + p.b_hn),
@@ -166,6 +176,7 @@ class Structure:
             "apart": lambda: norm(a) + norm(before) + b,
             "apart, bias in W x": lambda: norm(a + b) + norm(before),
             "apart, bias in U h": lambda: norm(a) + norm(before + b),
+            "apart, a bias in each": lambda: norm(a + b / 2) + norm(before + b / 2),
             "sum": lambda: norm(a + before) + b,
             "all": lambda: norm(a + before + b),
             "input": lambda: norm(a) + before + b,
@@ -174,10 +185,12 @@ class Structure:
         }
         return outer[self.place]()
 
-    def _inputs(self, p: Parameters, x: Array) -> dict[str, Array]:
+    def inputs(self, p: Parameters, x: Array) -> dict[str, Array]:
+        """Return W x of every gate."""
         return {k: x @ getattr(p, f"W_{k}") for k in p.shapes["W"].gates}
 
-    def _recurrence(self, p: Parameters, h: Array) -> dict[str, Array]:
+    def recurrence(self, p: Parameters, h: Array) -> dict[str, Array]:
+        """Return U h of every gate."""
         return {k: h @ getattr(p, f"U_{k}") for k in p.shapes["U"].gates}
 
     def _sum(
@@ -189,11 +202,12 @@ class Structure:
     ) -> dict[str, Array]:
         """Return the pre-activations of gates from W x, U h and the biases."""
         b = {k: getattr(p, f"b_{k}") for k in a}
-        over = self._over
+        over, half = self.over, {k: bias / 2 for k, bias in b.items()}
         rules: dict[str, Callable[[], Mapping[str, Array]]] = {
             "apart": lambda: _add(over(a), over(u), b),
             "apart, bias in W x": lambda: _add(over(_add(a, b)), over(u)),
             "apart, bias in U h": lambda: _add(over(a), over(_add(u, b))),
+            "apart, a bias in each": lambda: _add(over(_add(a, half)), over(_add(u, half))),
             "sum": lambda: _add(over(_add(a, u)), b),
             "all": lambda: over(_add(a, u, b)),
             "input": lambda: _add(over(a), u, b),
@@ -202,7 +216,7 @@ class Structure:
         }
         return dict(rules[self.place]())
 
-    def _over(self, parts: Mapping[str, Array]) -> dict[str, Array]:
+    def over(self, parts: Mapping[str, Array]) -> dict[str, Array]:
         """Normalise each gate's numbers, or those of all gates together."""
         if self.span == "gate":
             return {k: self.norm(z) for k, z in parts.items()}
@@ -225,7 +239,7 @@ class Structure:
         if self.place:
             parts.append(f"{PLACES[self.place]}, {SPANS[self.span]}, {self.norm.words}")
         if self.cell:
-            parts.append(CELLS[self.cell] + ("" if self.place else f", {self.norm.words}"))
+            parts.append(f"{CELLS[self.cell]}, {self.cell_norm.words}")
         return f"It is {article} {title} with layer norm: {'; '.join(parts)}."
 
 
@@ -249,7 +263,7 @@ def _structures(cell: Cell) -> Iterator[Structure]:
         PLACES, spans, cells, ("variance", "deviation", "square")
     ):
         if (place or where) and (place or span == "gate"):
-            yield Structure(place, span, where, Norm(kind))
+            yield Structure(place, span, where, Norm(kind), Norm(kind))
 
 
 def structure(experiment: StepExperiment, step: Step) -> Structure | None:
@@ -257,15 +271,34 @@ def structure(experiment: StepExperiment, step: Step) -> Structure | None:
     cell = experiment.cell
     if cell.name not in KNOWN:
         return None
+    if (gained := gains(experiment)) and gained.single:
+        norm = replace(gained.structure.norm, gain=gained.single)
+        exact = replace(gained.structure, norm=norm)
+        if _off(exact, cell, step) <= experiment.exact:
+            return exact
     for near in _structures(cell):
         if _off(near, cell, step) > NEAR:
             continue
-        for epsilon in EPSILONS:
-            exact = Structure(near.place, near.span, near.cell, Norm(near.norm.kind, epsilon))
+        for norm, cell_norm in _norms(near):
+            exact = replace(near, norm=norm, cell_norm=cell_norm)
             if _off(exact, cell, step) <= experiment.exact:
                 return exact
     return None
 
+
+def _norms(near: Structure) -> Iterator[tuple[Norm, Norm]]:
+    """Yield norms with every ε; that of the cell state may be another."""
+    kind = near.norm.kind
+    for one, other in product(EPSILONS if near.place else EPSILONS[:1],
+                              EPSILONS if near.cell else EPSILONS[:1]):  # fmt: skip
+        yield Norm(kind, one), Norm(kind, other)
+
+
+GAINED = ("apart", "sum", "input", "recurrence")
+"""Places in which a gain of each unit can be measured: biases are added after."""
+
+SAME = 1e-6
+"""Relative spread of gains that are all one number."""
 
 KNOWN = ("rnn", "rnn-relu", "lstm", "gru", "gru-takes-new", "gru-keeps-old")
 
@@ -275,14 +308,88 @@ def _off(structure: Structure, cell: Cell, step: Step) -> float:
     return max(distance(a, b) for a, b in zip(step.new, new, strict=True))
 
 
-def hypothesis(structure: Structure, cell: str, effect: str) -> Hypothesis:
-    """Return the normalisation as a hypothesis; ``effect`` is what was measured of it."""
+@dataclass(frozen=True)
+class Gains:
+    """A normalisation, and the factor of every unit of the gates whose pre-activations it fits."""
+
+    structure: Structure
+    factors: Mapping[str, Array]
+
+    @property
+    def single(self) -> float | None:
+        """The factor of all units, if there is one that is not 1."""
+        every = np.concatenate([np.ravel(a) for a in self.factors.values()])
+        mean = float(f"{np.median(every):.4g}")
+        same = np.ptp(every) <= SAME * max(abs(mean), 1e-6) and mean not in (0.0, 1.0)
+        return mean if same else None
+
+    @property
+    def words(self) -> str:
+        """What was found, in a sentence."""
+        every = np.concatenate([np.ravel(a) for a in self.factors.values()])
+        inner = self.structure
+        return (
+            f"{PLACES[inner.place]}, {SPANS[inner.span]}, {inner.norm.words}, with gains from "
+            f"{every.min():.3g} to {every.max():.3g}: that fits the pre-activations of "
+            f"{', '.join(self.factors)} of a step."
+        )
+
+
+def gains(experiment: StepExperiment) -> Gains | None:
+    """Return the normalisation with a gain for each unit that fits measured pre-activations."""
+    seen = {k: s for k, s in measured(experiment).items() if k != "n"}
+    if not seen or "n" in experiment.cell.gates:
+        return None
+    for near in _structures(experiment.cell):
+        if near.cell or near.place not in GAINED:
+            continue
+        if _gains(near, seen, experiment, NEAR / 10) is None:
+            continue
+        for epsilon in EPSILONS:
+            exact = replace(near, norm=Norm(near.norm.kind, epsilon))
+            factors = _gains(exact, seen, experiment, 64 * experiment.exact)
+            if factors is not None:
+                return Gains(exact, factors)
+    return None
+
+
+def _gains(
+    structure: Structure, seen: Mapping[str, Array], e: StepExperiment, slack: float
+) -> dict[str, Array] | None:
+    """Return the gains with which a normalisation is as near to pre-activations as ``slack``."""
+    a, u = structure.inputs(e.p, e.x), structure.recurrence(e.p, e.old[0])
+    over = structure.over
+    terms = {
+        "apart": lambda: [over(a), over(u)],
+        "sum": lambda: [over(_add(a, u))],
+        "input": lambda: [over(a), u],
+        "recurrence": lambda: [over(u), a],
+    }[structure.place]()
+    factors = {}
+    for gate, s in seen.items():
+        columns = [term[gate] for term in terms]
+        units = []
+        for unit in range(s.shape[1]):
+            known = np.isfinite(s[:, unit])
+            if known.sum() <= len(columns) + 2:
+                return None
+            matrix = np.stack([*(c[known, unit] for c in columns), np.ones(known.sum())], axis=1)
+            fitted = np.linalg.lstsq(matrix, s[known, unit], rcond=None)[0]
+            if not np.abs(matrix @ fitted - s[known, unit]).max() <= slack:
+                return None
+            units.append(fitted[: 2 if structure.place == "apart" else 1])
+        factors[gate] = np.array(units)
+    return factors
+
+
+def hypothesis(structure: Structure, cell: str) -> Hypothesis:
+    """Return the normalisation as a hypothesis."""
     title = cell_named(cell).title
     fix = (f"nothing, if layer norm is meant; a plain {title} adds W x, U h and the biases as "
            "they are")  # fmt: skip
     return Hypothesis(
         ("layer norm",),
-        tuple(filter(None, (structure.statement(title), effect))),
+        (structure.statement(title),),
         (structure.change,),
         (fix,),
         ("forward",),

@@ -50,9 +50,8 @@ def _logit(a: Array) -> Array:
 
 
 def _activated(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
-    gates = set(e.cell.gates)
     try:
-        if e.cell.states == ("h", "c") and gates == {"i", "f", "g", "o"}:
+        if e.cell.name == "lstm":
             yield from _of_lstm(e)
         elif e.cell.name in ("gru", "gru-keeps-old", "gru-takes-new"):
             yield from _of_gru(e)
