@@ -50,7 +50,7 @@ def character(explainer: Explainer) -> Finding:
         return Finding()
     judge = _in_evaluation(examined, explainer) if random else explainer
     partial: list[str] = []
-    for relation in _measured(experiment, step):
+    for relation in _measured(experiment, step, random=random):
         if _accepted(relation.hypothesis, judge):
             return _explained(subject, experiment, relation, random=random)
         sentence = " ".join(relation.hypothesis.statements)
@@ -99,7 +99,7 @@ def _in_evaluation(examined: Subject, explainer: Explainer) -> Explainer:
     return Explainer(examined, explainer.dtype, seen)
 
 
-def _measured(experiment: StepExperiment, step: Step) -> Iterator[Relation]:
+def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterator[Relation]:
     """Yield what one step turns out to be, where it is not that of the equations."""
     cell = experiment.cell
     if clip := clipped(experiment):
@@ -108,7 +108,7 @@ def _measured(experiment: StepExperiment, step: Step) -> Iterator[Relation]:
         return
     if mixed := mixtures.mixture(experiment, step):
         consistent = mixtures.consistent(mixed, cell.states)
-        yield Relation(mixtures.hypothesis(mixed, cell), consistent, mixed)
+        yield Relation(mixtures.hypothesis(mixed, cell, random=random), consistent, mixed)
     if normalised := normalisation.structure(experiment, step):
         effect = scale_effect(experiment, step)
         hypothesis = normalisation.hypothesis(normalised, cell.name)

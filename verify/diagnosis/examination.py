@@ -89,7 +89,7 @@ def diagnose(
 def _measured(explainer: Explainer, diagnosis: Diagnosis) -> Finding:
     """Return what experiments on the layer itself say: a grid, another cell."""
     coarse = on_a_grid(explainer)
-    if coarse.explanations or diagnosis.location.part == "gradients":
+    if coarse.explanations or diagnosis.location.part != "outputs":
         return coarse
     other = character(explainer)
     other.notes = (*coarse.notes, *other.notes)

@@ -35,19 +35,23 @@ STEPS = 5
 
 @dataclass(frozen=True)
 class Fact:
-    """A sentence; ``other``: no cell of this kind does that, so it is another one."""
+    """A sentence; ``other``: no cell of this kind does that, so it is another one.
+
+    ``handover``: states that calls are given, or return, are not those that steps carry.
+    """
 
     sentence: str
     other: bool = False
+    handover: bool = False
 
 
 def facts(experiment: StepExperiment, step: Step) -> tuple[str, tuple[str, ...]]:
     """Return what makes it another cell, "" if nothing does, and all facts in sentences."""
-    sources: Sequence[Callable[[StepExperiment, Step], Iterator[Fact]]] = (
-        _rows, _future, _unread, _normalised, _affine, _gates, _departure, _sequence, _limits,
-    )  # fmt: skip
+    sources: list[Callable[[StepExperiment, Step], Iterator[Fact]]] = [_sequence, _rows, _future]
     known: list[Fact] = []
-    for source in sources:
+    for source in (*sources, _unread, _normalised, _affine, _gates, _departure, _limits):
+        if source in OF_STATES and any(fact.handover for fact in known):
+            continue  # what is given or returned is not the state that a step reads
         try:
             known.extend(source(experiment, step))
         except REFUSALS:
@@ -135,6 +139,8 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
     }
     for names, words in arrays.items():
         used = [n for n in names if n in step.p]
+        if not _read(e, step, used):
+            continue
         change = _change(step, e.run(p=scaled(step.p, FACTOR, used)))
         if change <= UNCHANGED:
             yield Fact(
@@ -151,6 +157,13 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
             "a constant that is added to the pre-activations of all units is taken away again.",
             other=True,
         )
+
+
+def _read(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:
+    """Whether other numbers in each of these arrays make another step."""
+    reversed_ = ({n: a[..., ::-1] if n == name else a for n, a in step.p.items()} for name in names)
+    others = (Parameters(step.p.shapes, arrays) for arrays in reversed_)
+    return all(_change(step, e.run(p=p)) > UNCHANGED for p in others)
 
 
 def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
@@ -236,9 +249,11 @@ def _sequence(e: StepExperiment, step: Step) -> Iterator[Fact]:
         if apart and not any(chain(_rows(e, step), _future(e, step))):
             differs = f"from step {apart[0]} on, a sequence differs from the same steps in calls"
             if right(e, step):
-                yield Fact(f"its steps carry more than its states: {differs} of their own.", True)
+                yield Fact(
+                    f"its steps carry more than its states: {differs} of their own.", other=True
+                )
             else:
-                yield Fact(f"F{differs[1:]} of their own.")
+                yield Fact(f"F{differs[1:]} of their own.", handover=True)
     if right(e, step):
         yield from _first_wrong(e)
 
@@ -266,6 +281,9 @@ def _first_wrong(e: StepExperiment) -> Iterator[Fact]:
         if any(finals):
             yield Fact(f"With {words} outputs are right, and final states are not.")
             return
+
+
+OF_STATES = (_normalised, _affine, _gates, _departure)
 
 
 def _limits(e: StepExperiment, step: Step) -> Iterator[Fact]:

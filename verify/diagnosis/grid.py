@@ -43,6 +43,9 @@ LEAST = 2.0**-12
 AGREE = 3e-5
 """Relative accuracy to which measured steps agree."""
 
+MOST_PLACES = 3
+"""Weights of an array that are changed slightly to see whether it is rounded."""
+
 MOST_LEVELS = 2**17
 """Levels beyond which a grid is no other than that of a dtype."""
 
@@ -50,6 +53,9 @@ GRADIENTS = (
     "; outputs are right for the rounded weights, but derivatives are neither those that pass the "
     "rounding straight through nor 0"
 )
+
+INPUT_OF = {"W": "x", "U": "h", "R": "the projection"}
+"""What each matrix is multiplied with."""
 
 FLOATS = {10: "float16", 7: "bfloat16"}
 """Dtypes by the bits of their fraction: their steps are proportional to the weight itself."""
@@ -141,7 +147,7 @@ class Grid:
 
     ``kind``: ``scale`` (multiples of the largest magnitude of a ``group`` by ``levels``), ``range``
     (the group's from smallest to largest in so many levels), ``step`` (multiples of ``step``),
-    ``float`` (``levels`` bits of a fraction).
+    ``float`` (``levels`` bits of a fraction). ``arrays`` are those that are rounded.
     """
 
     kind: str
@@ -149,10 +155,22 @@ class Grid:
     levels: int = 0
     step: float = 0.0
     rule: str = "nearest"
+    arrays: tuple[str, ...] = MATRICES
 
     @property
     def words(self) -> str:
         """The grid in words."""
+        names = " and ".join(INPUT_OF.get(name, name) for name in self.arrays)
+        alone = f", those of {names} alone" if self.partial else ""
+        return f"{self._words}{alone}"
+
+    @property
+    def partial(self) -> bool:
+        """Whether some arrays are rounded and others are not."""
+        return self.arrays != MATRICES
+
+    @property
+    def _words(self) -> str:
         if self.kind == "step":
             exponent = float(np.log2(self.step))
             whole = abs(exponent - round(exponent)) < AGREE
@@ -187,7 +205,7 @@ class Grid:
         """Round the weights of all passes."""
         return [
             Parameters(p.shapes, {
-                n: self._array(passes, k, n, a) if n in MATRICES else a for n, a in p.items()
+                n: self._array(passes, k, n, a) if n in self.arrays else a for n, a in p.items()
             })
             for k, p in enumerate(passes)
         ]  # fmt: skip
@@ -261,6 +279,11 @@ class Staircase:
                     index = np.unravel_index(int(size[part].argmin()), size[part].shape)
                     yield Place(number, name, (part, *map(int, index)))
 
+    def rounds(self, name: str, places: Sequence[Place], base: Array) -> bool:
+        """Whether small changes of most of the weights of an array change nothing."""
+        some = [place for place in places if place.array == name][:MOST_PLACES]
+        return sum(self.flat(place, base) for place in some) > len(some) // 2
+
     def flat(self, place: Place, base: Array) -> bool:
         """Whether a small change of a weight changes nothing."""
         weight = self.passes[place.number][place.array][place.index]
@@ -327,14 +350,17 @@ def rounded_weights(explainer: Explainer) -> Finding:
     if not stairs.same(base, stairs.outputs()):
         return Finding()
     places = list(stairs.places())
-    some = places[:: max(1, len(places) // 6)]
-    if sum(stairs.flat(place, base) for place in some) <= len(some) // 2:
+    there = [n for n in MATRICES if any(n in p for p in stairs.passes)]
+    arrays = tuple(n for n in there if stairs.rounds(n, places, base))
+    if not arrays:
         return Finding()
+    places = [place for place in places if place.array in arrays]
     steps = {place: step for place in places if (step := stairs.step(place)) is not None}
     if len(steps) <= len(places) // 2:
         return Finding()
-    grids = list(candidates(stairs, {place: width for place, (_, width) in steps.items()}))
-    ways = [replace(g, rule=r) for g in grids for r in rules(g)]
+    grids = candidates(stairs, {place: width for place, (_, width) in steps.items()})
+    of = MATRICES if len(arrays) == len(there) else arrays
+    ways = [replace(g, rule=r, arrays=of) for g in grids for r in rules(g)]
     agreeing = [way for way in ways if stairs.agree(way, base)]
     for way, straight in product(agreeing, (True, False)):
         if _right(Rounded(subject, way.rounded, straight).as_subject, explainer):
@@ -432,5 +458,5 @@ def _explanation(grid: Grid, dtype: str) -> Explanation:
         ("rounded weights",),
         (f"It is right for weights rounded to {grid.words}: its equations are not wrong.",),
         ("nothing, if rounded weights are meant",),
-        variant=True,
+        variant=not grid.partial,
     )

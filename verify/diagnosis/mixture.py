@@ -196,8 +196,8 @@ def rates(mixture: Mixture, states: Sequence[str]) -> tuple[float | None, ...]:
     return tuple(shares)
 
 
-def statements(mixture: Mixture, cell: Cell) -> Iterator[str]:
-    """Yield what is mixed, in sentences."""
+def statements(mixture: Mixture, cell: Cell, *, random: bool) -> Iterator[str]:
+    """Yield what is mixed, in sentences; ``random``: whether training is."""
     shares = rates(mixture, cell.states)
     family = cell.title
     yield from _output_statements(mixture.output)
@@ -208,13 +208,15 @@ def statements(mixture: Mixture, cell: Cell) -> Iterator[str]:
         ]  # fmt: skip
         kept = [s for s, z in zip(cell.states, shares, strict=True) if not z]
         rest = f"; {', '.join(kept)} is not mixed" if kept else ""
-        yield (
-            f"It is a{'n' if family[0] in 'LR' else ''} {family} with zoneout: in evaluation the "
-            f"carried {', '.join(parts)}{rest}."
-        )
+        shown = f"{', '.join(parts)}{rest}"
+        if random:
+            article = "an" if family[0] in "LR" else "a"
+            yield f"It is {article} {family} with zoneout: in evaluation the carried {shown}."
+        else:
+            yield f"The carried {shown}: zoneout as evaluation has it, or a leaky state."
     else:
         for name, total in zip(cell.states, mixture.states, strict=True):
-            if total.factors != ((RIGHT.format(name), 1.0),):
+            if total.factors not in (((RIGHT.format(name), 1.0),), (("o tanh(c')", 1.0),)):
                 yield f"The new {name} is {total.words}."
 
 
@@ -238,12 +240,12 @@ def consistent(mixture: Mixture, states: Sequence[str]) -> bool:
     return None not in shares and mixture.output.factors == ((NEW.format("h"), 1.0),)
 
 
-def hypothesis(mixture: Mixture, cell: Cell) -> Hypothesis:
-    """Return the mixture as a hypothesis."""
+def hypothesis(mixture: Mixture, cell: Cell, *, random: bool) -> Hypothesis:
+    """Return the mixture as a hypothesis; ``random``: whether training is."""
     zoneout = None not in rates(mixture, cell.states)
     return Hypothesis(
         ("zoneout" if zoneout and any(rates(mixture, cell.states)) else "mixture",),
-        tuple(statements(mixture, cell)),
+        tuple(statements(mixture, cell, random=random)),
         (mixture.change,),
         tuple(_fixes(mixture, cell, zoneout=zoneout)),
         ("forward",),

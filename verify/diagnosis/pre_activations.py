@@ -8,6 +8,7 @@ is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -105,55 +106,77 @@ def expected(experiment: StepExperiment) -> dict[str, Array]:
             for k in gates}  # fmt: skip
 
 
+TERMS = ("W x", "U h", "the bias")
+"""What a pre-activation is the sum of."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Factors of W x, U h and the bias in a pre-activation, and a constant that is added."""
+
+    factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    constant: float = 0.0
+
+    def sentence(self, gate: str) -> str:
+        """Say how the pre-activation of a gate is another one."""
+        name = "The candidate" if gate in ("g", "n", "a") else f"Gate {gate}"
+        parts = []
+        if len(set(self.factors)) == 1:
+            if self.factors[0] != 1:
+                parts.append(f"its pre-activation is multiplied by {self.factors[0]:.4g}")
+        else:
+            off = zip(TERMS, self.factors, strict=True)
+            parts += [f"{term} is multiplied by {f:.4g}" for term, f in off if f != 1]
+        if self.constant:
+            parts.append(f"its pre-activation has {self.constant:.4g} added to it")
+        return f"{name}: {', and '.join(parts)}."
+
+
 def rescaled(experiment: StepExperiment) -> Iterator[Hypothesis]:
-    """Yield that pre-activations are multiplied by a constant, or have a constant added."""
-    seen, wanted = measured(experiment), expected(experiment)
-    lines: dict[str, tuple[float, float]] = {}
-    for gate in seen.keys() & wanted.keys():
-        line = _line(wanted[gate], seen[gate], experiment.exact)
+    """Yield that parts of pre-activations are multiplied by a constant, or have one added."""
+    seen, lines = measured(experiment), dict[str, Line]()
+    for gate in (k for k in experiment.cell.gates if k in seen and k != "n"):
+        line = _line(experiment, gate, seen[gate])
         if line is None:
             return
-        if line != (1.0, 0.0):
+        if line != Line():
             lines[gate] = line
     if not lines:
         return
-    statements = tuple(_sentence(gate, *line) for gate, line in sorted(lines.items()))
 
     def change(layer: ReplaceableLayer) -> None:
         def read(p: Parameters) -> Parameters:
-            arrays = {name: list(p[name]) for name in ("W", "U", "b")}
-            for k, gate in enumerate(p.shapes["W"].gates):
-                factor, constant = lines.get(gate, (1.0, 0.0))
-                arrays = {name: [factor * a if j == k else a for j, a in enumerate(parts)]
-                          for name, parts in arrays.items()}  # fmt: skip
-                arrays["b"][k] = arrays["b"][k] + constant
-            return changed(p, **{name: np.stack(parts) for name, parts in arrays.items()})
+            arrays = {}
+            for j, name in enumerate(("W", "U", "b")):
+                parts = list(p[name])
+                for k, gate in enumerate(p.shapes["W"].gates):
+                    line = lines.get(gate, Line())
+                    parts[k] = line.factors[j] * parts[k]
+                    if name == "b":
+                        parts[k] = parts[k] + line.constant
+                arrays[name] = np.stack(parts)
+            return changed(p, **arrays)
 
         reads(layer, read)
 
     fixes = ("add W x, U h and the bias as they are: look for a temperature or a constant bias",)
+    statements = tuple(line.sentence(gate) for gate, line in sorted(lines.items()))
     yield Hypothesis(("scaled pre-activation",), statements, (change,), fixes, ("forward",))
 
 
-def _line(wanted: Array, seen: Array, exact: float) -> tuple[float, float] | None:
-    """Return factor and constant of seen = factor wanted + constant, None if that is not so."""
-    known = np.isfinite(seen)
-    wanted, seen = wanted[known], seen[known]
-    matrix = np.stack([wanted, np.ones(wanted.size)], axis=1)
-    (factor, constant), *_ = np.linalg.lstsq(matrix, seen, rcond=None)
-    slack = 64 * exact * max(1.0, float(np.abs(seen).max()))
-    if not np.abs(matrix @ (factor, constant) - seen).max() <= slack:
+def _line(e: StepExperiment, gate: str, seen: Array) -> Line | None:
+    """Return the factors and the constant that make a pre-activation, None if none do."""
+    p, known = e.p, np.isfinite(seen)
+    b = np.broadcast_to(getattr(p, f"b_{gate}"), seen.shape)
+    terms = (e.x @ getattr(p, f"W_{gate}"), e.old[0] @ getattr(p, f"U_{gate}"), b)
+    matrix = np.stack([*(t[known] for t in terms), np.ones(known.sum())], axis=1)
+    numbers = np.linalg.lstsq(matrix, seen[known], rcond=None)[0]
+    slack = 64 * e.exact * max(1.0, float(np.abs(seen[known]).max()))
+    if not np.abs(matrix @ numbers - seen[known]).max() <= slack:
         return None
-    rounded = (float(f"{factor:.4g}"), float(f"{constant:.4g}") if abs(constant) > slack else 0.0)
-    fits = np.abs(matrix @ rounded - seen).max() <= slack
-    return rounded if fits else (float(factor), float(constant))
-
-
-def _sentence(gate: str, factor: float, constant: float) -> str:
-    name = "The candidate" if gate in ("g", "n", "a") else f"Gate {gate}"
-    parts = []
-    if factor != 1:
-        parts.append(f"is multiplied by {factor:.4g}")
-    if constant:
-        parts.append(f"has {constant:.4g} added to it")
-    return f"{name}: its pre-activation {' and '.join(parts)}."
+    plain = np.array([float(f"{number:.4g}") for number in numbers])
+    plain[np.abs(plain) <= 64 * slack] = 0.0
+    if np.abs(matrix @ plain - seen[known]).max() <= 64 * slack:
+        numbers = plain
+    *factors, constant = map(float, numbers)
+    return Line((factors[0], factors[1], factors[2]), constant)

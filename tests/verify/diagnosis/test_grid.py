@@ -12,13 +12,19 @@ from gatewise.verify.diagnosis import grid as grids
 from gatewise.verify.diagnosis.grid import Grid, Staircase, candidates, on_a_grid
 from gatewise.verify.diagnosis.observation import basic
 from gatewise.verify.diagnosis.search import Explainer, observations
-from gatewise.verify.mutants import right_subject
+from gatewise.verify.mutants import Mutant, mutant_subject, right_subject
+from gatewise.verify.mutants.held_out import unknown_mistakes
 from gatewise.verify.subjects.explicit import explicit
 
 LSTM, GRU = other_cells.Layer, other_cells.GRU
 
 
+UNKNOWN = {m.id: m for m in unknown_mistakes()}
+
+
 def examined(layer, dtype="float64"):
+    if isinstance(layer, Mutant):
+        return on_a_grid(explainer(mutant_subject(layer, layer.cells[0]), dtype))
     return on_a_grid(explainer(explicit(layer, "coarse"), dtype))
 
 
@@ -55,6 +61,7 @@ def test_what_is_right_for_its_arithmetic_is_no_mistake(layer, words):
 
 
 MISTAKES = [
+    (UNKNOWN["weights_rounded"], "multiples of 2^-6, those of x alone"),
     (coarse.rounding(LSTM, coarse.half), "Its weights are rounded to float16"),
     (coarse.storing(GRU), "Every output is rounded to float16"),
     (coarse.storing(LSTM, state=True), "State h and state c are rounded to float16"),
