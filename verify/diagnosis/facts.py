@@ -11,8 +11,6 @@ from itertools import chain
 
 import numpy as np
 
-from ...reference.cell import State
-from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..subjects.called import under_test
 from ..subjects.inputs import draw_inputs
@@ -173,7 +171,7 @@ def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
     names = ("x", *e.cell.states)
     for k, new in enumerate(e.cell.states):
         for j, name in enumerate(names):
-            ends = [e.run(**_moved(step, j, way)).new[k] for way in (-1.0, 1.0)]
+            ends = [_moved(e, step, j, way).new[k] for way in (-1.0, 1.0)]
             bend = float(np.abs(ends[0] + ends[1] - 2 * step.new[k]).max())
             slope = float(np.abs(ends[1] - ends[0]).max())
             if slope <= e.exact:
@@ -190,10 +188,11 @@ def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
                 )
 
 
-def _moved(step: Step, which: int, way: float) -> dict[str, Array | State]:
+def _moved(e: StepExperiment, step: Step, which: int, way: float) -> Step:
+    """Run the step with something added to the input (0), or to one of the old states."""
     if which == 0:
-        return {"x": step.x + way}
-    return {"old": tuple(s + way if k == which - 1 else s for k, s in enumerate(step.old))}
+        return e.run(x=step.x + way)
+    return e.run(old=tuple(s + way if k == which - 1 else s for k, s in enumerate(step.old)))
 
 
 def _gates(e: StepExperiment, step: Step) -> Iterator[Fact]:

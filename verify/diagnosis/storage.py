@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def storage(seen: Sequence[Observation], dtype: str) -> Storage | None:
                 arrays.setdefault(name, []).append(array.ravel())
     every = {name: np.concatenate(parts) for name, parts in arrays.items()}
     for coarser in COARSER.get(dtype, ()):
-        fits = [name for name, a in every.items() if _holds(a, lambda a, d=coarser: rounded(a, d))]
+        fits = [name for name, a in every.items() if _holds(a, partial(rounded, dtype=coarser))]
         states = tuple(n.removeprefix("final ") for n in fits if n != "y")
         if fits:
             return Storage(coarser, states, "y" in fits)
