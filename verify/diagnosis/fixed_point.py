@@ -21,10 +21,10 @@ from ..runs.diagnosis import Explanation
 from ..subjects.called import layer_of
 from ..subjects.protocol import Inputs, Result, Subject
 from .finding import Finding
-from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
+from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
 from .observation import OUTPUTS, Experiment, Key, Observation
 from .replay import signature
-from .search import Explainer, observations
+from .search import Explainer, Search, observations
 from .step import REFUSALS, StepExperiment
 
 FEWEST, MOST = 2, {"float64": 30, "float32": 14}
@@ -116,16 +116,23 @@ def fixed_point(explainer: Explainer) -> Finding:
         return Finding()
     if not _telling(seen[0]):
         return Finding(notes=(f"Its outputs are multiples of 2^-{bits}: {BLIND}.",))
-    judge = Explainer(subject, explainer.dtype, seen, explainer.on_try)
+    judge = Explainer(subject, explainer.dtype, seen, explainer.on_try, explainer.deadline)
     notes = (GRADIENTS,) if subject.options.gradient else ()
     if judge.off(NOTHING_WRONG) <= 1:
         return Finding([_right(form)], notes)
-    fits = _best(judge, judge.search(two=False).fits)
+    fits = _best(judge, known_mistakes(judge))
     explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
     if not fits:
         coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
     return Finding(explanations, (coarse, *notes))
+
+
+def known_mistakes(judge: Explainer) -> list[Hypothesis]:
+    """Return the known mistakes that explain everything that was seen."""
+    search = Search()
+    judge.consider(hypotheses(judge.subject, judge.dtype), search)
+    return search.fits
 
 
 def _telling(seen: Observation) -> bool:

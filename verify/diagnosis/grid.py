@@ -21,7 +21,7 @@ from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .character import character
 from .finding import Finding
-from .fixed_point import fixed_point
+from .fixed_point import fixed_point, known_mistakes
 from .hypotheses import NOTHING_WRONG
 from .rounded import MATRICES, Rounded
 from .search import Explainer, observations
@@ -379,10 +379,10 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Finding | None:
     read = Rounded(explainer.subject, way.rounded).as_subject
     experiments = [s.experiment for s in explainer.observations if s.experiment.check != "jvp"]
     seen = list(observations(read, experiments))
-    judge = Explainer(read, explainer.dtype, seen, explainer.on_try)
+    judge = Explainer(read, explainer.dtype, seen, explainer.on_try, explainer.deadline)
     if judge.off(NOTHING_WRONG) <= 1:  # what is off are derivatives in forward mode
         return None
-    fits = judge.search(two=False).fits
+    fits = known_mistakes(judge)
     explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     other = Finding(explanations) if fits else character(judge)
     note = f"Its weights are rounded to {way.words}, too; that is not what is wrong."

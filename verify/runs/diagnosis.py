@@ -56,8 +56,8 @@ class Diagnosis:
     ``status``: ``conforms``, ``explained`` or ``unexplained``. All ``explanations`` compute the
     same in every experiment. ``residual`` is how far off they are, ``runner_up`` how far off the
     nearest of the ``tried`` others is (at least: the search stops at the first number that
-    refutes one), both in units of what rounding explains. ``notes`` are sentences to be shown after
-    the explanation, or in its place.
+    refutes one), both in units of what rounding explains. ``notes`` are further sentences, shown
+    after the explanation; ``complete``: the search was not stopped for time.
     """
 
     subject: str

@@ -10,7 +10,6 @@ import other_cells
 from gatewise.reference.cells import cells
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import character as characters
-from gatewise.verify.diagnosis import search
 from gatewise.verify.diagnosis.character import character
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.diagnosis.mixture import fitted
@@ -125,11 +124,10 @@ def test_right_layers_get_no_story(cell):
     assert found.notes == ("One step of the lowest layer is right.",)
 
 
-def test_the_diagnosis_tells_it(monkeypatch):
-    monkeypatch.setattr(search, "TIME_LIMIT", 0.1)
+def test_the_diagnosis_tells_it():
     subject = explicit(other_cells.Attentive, "other")
     failing = [hold(subject, check_named("forward"), "float64", budget=BUDGETS["quick"])]
-    told = diagnose(subject, "float64", failing)
+    told = diagnose(subject, "float64", failing, seconds=20)
 
     assert told.status == "unexplained"
     assert "rows of the batch have influence on each other" in told.headline
