@@ -2,13 +2,15 @@
 
 A layer is taken apart from the general to the special. ``CONCLUSIONS`` need no search: they look
 at what the checks reported and at the layer itself. ``STAGES`` yield hypotheses; a later stage
-runs only if no earlier one explained everything. ``REMARKS`` say what can be said of a layer that
+runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before the
+``LAST_STAGES``, which take long. ``REMARKS`` say what can be said of a layer that
 nothing explains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ..cases.case import Case
 from ..runs.diagnosis import Diagnosis, Explanation
@@ -16,9 +18,12 @@ from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
 from .causes import hidden, unexplained, with_causes
+from .character import character
 from .conventions import other_conventions
 from .crash import crashes
 from .deadline import Deadline
+from .finding import Finding
+from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
@@ -50,6 +55,9 @@ Conclusion = Callable[[Subject, str, Sequence[Verdict]], Explanation | None]
 
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
 """Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
+
+Examination = Callable[[Explainer], Finding]
+"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison."""
 
 Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 """Yield sentences about a layer that no hypothesis explains."""
@@ -90,7 +98,9 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, pairs)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced)
+EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
+LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = ()
 
 
@@ -155,6 +165,13 @@ def _of_values(
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
+    finding = Finding() if search.fits or whole else examined(explainer)
+    if finding.explanations:
+        diagnosis.status, diagnosis.explanations = "explained", finding.explanations
+        diagnosis.notes, diagnosis.tried = finding.notes, search.tried
+        return diagnosis
+    if not search.fits and not whole:
+        search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
     diagnosis.explanations = [_explanation(h) for h in fits]
     if arithmetic and whole and not diagnosis.explanations:
@@ -164,6 +181,8 @@ def _of_values(
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
     if not diagnosis.explanations:
+        diagnosis.message = finding.message or diagnosis.message
+        notes += finding.notes
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
@@ -181,9 +200,28 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
     return [v for v in failures if v.check not in TRAINING] or failures
 
 
-def searched(explainer: Explainer, rest: Sequence[Experiment], stages: Sequence[Stage]) -> Search:
-    """Return what the first stage that explains everything finds; ``rest`` must be met, too."""
-    search, more = Search(), list(thorough(explainer.subject, explainer.dtype))
+def examined(explainer: Explainer) -> Finding:
+    """Return what the first examination finds that explains everything, or all notes."""
+    notes: tuple[str, ...] = ()
+    for examination in EXAMINATIONS if explainer.outputs_deviate else ():
+        finding = examination(explainer)
+        notes = (*notes, *finding.notes)
+        if finding.explanations or examination is EXAMINATIONS[-1]:
+            return replace(finding, notes=notes)
+    return Finding()
+
+
+def searched(
+    explainer: Explainer,
+    rest: Sequence[Experiment],
+    stages: Sequence[Stage],
+    before: Search | None = None,
+) -> Search:
+    """Return what the first stage that explains everything finds; ``rest`` must be met, too.
+
+    ``before`` is what earlier stages tried.
+    """
+    search, more = before or Search(), list(thorough(explainer.subject, explainer.dtype))
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
