@@ -1,0 +1,166 @@
+"""What a layer computes in small runs, by the names of its cell's program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ....reference.cell import Cell, State
+from ....reference.cells import cell_named
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...cases.case import Case
+from ...subjects.called import under_test
+from ...subjects.inputs import draw_cotangents, draw_inputs
+from ...subjects.protocol import Pulled, Subject
+from .program import Program, Run, named, program_of
+
+NEAR = {"float64": 1e-8, "float32": 2e-4}
+"""Share of an array's largest entry below which differences do not count here."""
+
+STEPS = (1, 2, 3)
+"""Lengths of the small runs."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One call of a layer: what it was given, and all results by name; nan: not known."""
+
+    case: Case
+    cell_name: str
+    p: Parameters
+    x: Array
+    state: State
+    dy: Array
+    dfinal: State
+    outputs: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+
+    def run(self, program: Program) -> Run:
+        """Run a program on the same inputs."""
+        return program.run(named(self.p), self.x, self.state)
+
+    @cached_property
+    def right(self) -> Run:
+        """The run of the right program."""
+        program = program_of(self.cell.name)
+        assert program  # noqa: S101 - who measures has one
+        return self.run(program)
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell that the layer claims to be."""
+        return cell_named(self.cell_name)
+
+    @cached_property
+    def wrong_outputs(self) -> frozenset[str]:
+        """The outputs that are not those of the equations."""
+        return self.differing(outputs_of(self.right, self.cell), self.outputs)
+
+    @cached_property
+    def wrong_gradients(self) -> frozenset[str]:
+        """The gradients that are not those of the equations."""
+        return self.differing(self.right.pull(self.dy, self.dfinal), self.gradients)
+
+    def differing(
+        self, computed: Mapping[str, Array], measured: Mapping[str, Array]
+    ) -> frozenset[str]:
+        """Return the names whose arrays are not as measured."""
+        return frozenset(n for n, a in measured.items() if not self.same(a, computed.get(n)))
+
+    def same(self, measured: Array, computed: Array | None) -> bool:
+        """Whether an array is as measured, wherever that is known."""
+        if computed is None:
+            computed = np.zeros_like(measured)
+        if np.shape(computed) not in ((), measured.shape):
+            return False
+        return near(measured, computed, NEAR[self.case.dtype])
+
+
+def near(measured: Array, computed: Array, share: float) -> bool:
+    """Whether two arrays agree to a share of the largest entry; nan is not compared."""
+    off = np.abs(measured - computed)
+    size = np.abs(measured)
+    known = ~np.isnan(size)
+    if not known.all():
+        off, size = off[known], size[known]
+    return bool(off.size == 0 or off.max() <= share * max(float(size.max()), 1e-30))
+
+
+def outputs_of(run: Run, cell: Cell) -> dict[str, Array]:
+    """Return what a run gives out, by name."""
+    return {"y": run.y} | {f"final {s}": a for s, a in zip(cell.states, run.final, strict=True)}
+
+
+def measurements(subject: Subject, dtype: str) -> list[Measurement]:
+    """Run a layer on sequences of 1, 2 and 3 steps."""
+    return [measured(subject, small_case(subject, dtype, T)) for T in STEPS]
+
+
+def small_case(subject: Subject, dtype: str, T: int) -> Case:
+    """Return a case of T steps whose other sizes all differ."""
+    projected = subject.cells[0] == "lstm-projected"
+    return Case(
+        T=T, B=2, D=5, H=4, P=3 if projected else 0, dtype=dtype, seed=T,
+        state=subject.options.state,
+    )  # fmt: skip
+
+
+def measured(subject: Subject, case: Case) -> Measurement:
+    """Call a layer once and sort what comes back."""
+    inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
+    layer = under_test(subject).build(case)
+    cell = cell_named(subject.cell(case))
+    (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
+    if subject.options.gradient:
+        pulled = layer.gradient(inputs, (dy, dfinal))
+        gradients = _gradients(subject, case, pulled, p, cell)
+        result = pulled
+    else:
+        gradients, result = {}, layer.forward(inputs)  # type: ignore[assignment]
+    outputs = {"y": result.y}
+    outputs |= {f"final {s}": a[0] for s, a in zip(cell.states, result.final, strict=True)}
+    given = inputs.state
+    state = (
+        cell.initial_state(inputs.x, case.B, case.sizes) if given is None
+        else tuple(s[0] for s in given)
+    )  # fmt: skip
+    ends = tuple(d[0] for d in dfinal)
+    return Measurement(case, cell.name, p, inputs.x, state, dy, ends, outputs, gradients)
+
+
+def _gradients(
+    subject: Subject, case: Case, pulled: Pulled, p: Parameters, cell: Cell
+) -> dict[str, Array]:
+    """Return gradients by the program's names: dW_i, ..., dx, d0_h."""
+    found = {f"d{name}": array for name, array in slices(subject, case, pulled.parameters, p)}
+    found["dx"] = np.asarray(pulled.x)
+    initial = zip(cell.states, pulled.initial, strict=False)
+    return found | {f"d0_{s}": np.asarray(a[0]) for s, a in initial}
+
+
+def slices(
+    subject: Subject, case: Case, arrays: Mapping[str, Array], p: Parameters
+) -> Iterator[tuple[str, Array]]:
+    """Yield the reference's slices of a gradient in the layer's own arrays; nan: in no array.
+
+    The map from the reference's gradient to the layer's says where each number stands.
+    """
+    count, numbered = 0, {}
+    for name, array in p.items():
+        size = int(np.prod(array.shape))
+        numbered[name] = (count + 1.0 + np.arange(size)).reshape(array.shape)
+        count += size
+    flat = np.full(count + 1, np.nan)
+    numbers = subject.parameter_map(case).from_reference([Parameters(p.shapes, numbered)])
+    for name, places in numbers.items():
+        if name in arrays and np.shape(places) == np.shape(arrays[name]):
+            at = np.abs(places).astype(int)
+            flat[at.ravel()] = (np.sign(places) * arrays[name]).ravel()
+    whole = Parameters(p.shapes, {n: flat[a.astype(int)] for n, a in numbered.items()})
+    for name in p.names():
+        yield name, getattr(whole, name)
+
