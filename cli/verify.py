@@ -199,11 +199,11 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet:
     left = [named for named in left if not named.name.startswith("recording:")]
     if not left:
         return
-    from ..verify.execution.diagnosis_tasks import diagnoses
+    from ..verify.execution.diagnosis_tasks import BRIEFLY, diagnoses
 
     try:
         with progress(len(left)) as advance:
-            for found in diagnoses(verdicts, left, memory=request.memory):
+            for found in diagnoses(verdicts, left, memory=request.memory, seconds=BRIEFLY):
                 run_files.append(folder, found)
                 advance(found.subject)
                 if not quiet:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 
@@ -13,12 +13,10 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..subjects.called import under_test
 from ..subjects.protocol import Built, Subject
-from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses, other_convention
+from .deadline import Deadline
+from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
 from .replay import differs, signature
-
-TIME_LIMIT = 90.0
-"""Seconds for the search of pairs."""
 
 ENOUGH = 8
 """Pairs that fit, beyond which no more are looked for."""
@@ -61,23 +59,18 @@ class Explainer:
     dtype: str
     observations: list[Observation]
     on_try: Callable[[str], None] = lambda name: None
+    deadline: Deadline = field(default_factory=lambda: Deadline(math.inf))
+    measured: Hypothesis | None = None
+    """A mistake whose measure was read off this subject."""
 
-    def search(self, measured: Hypothesis | None = None, *, two: bool = True) -> Search:
-        """Try every mistake alone, then two together, if that is wanted.
-
-        ``measured`` is one more, that was not known before.
-        """
-        known = [*hypotheses(self.subject, self.dtype), *filter(None, [measured])]
-        search = Search()
-        for hypothesis in known:
+    def consider(self, candidates: Iterable[Hypothesis], search: Search) -> None:
+        """Try hypotheses until the time is over, or enough of them fit."""
+        for hypothesis in candidates:
+            if self.deadline.passed:
+                search.complete = False
+                return
             self.on_try(hypothesis.name)
             search.note(hypothesis, self.off(hypothesis))
-        if not search.fits:
-            for hypothesis in other_convention(self.subject):
-                search.note(hypothesis, self.off(hypothesis))
-        if two and not search.fits:
-            self._pairs(known, search)
-        return search
 
     def sift(self, search: Search, more: Sequence[Experiment]) -> None:
         """Ask for more, and keep the hypotheses that fit that as well.
@@ -95,10 +88,6 @@ class Explainer:
             if not search.fits:
                 before = [*before, *self.observations]
         self.observations = before
-
-    def pair(self, search: Search) -> None:
-        """Try two mistakes together, after those that explained enough alone were refuted."""
-        self._pairs(hypotheses(self.subject, self.dtype), search)
 
     def off(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or of the first that refutes it."""
@@ -121,17 +110,13 @@ class Explainer:
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
         return Guess(self.subject, hypothesis).build
 
-    def _pairs(self, known: Sequence[Hypothesis], search: Search) -> None:
-        """Try two mistakes together, those pairs first that the parts suggest."""
-        deadline, right = time.monotonic() + TIME_LIMIT, self._signatures(NOTHING_WRONG)
-        alone = []
-        for hypothesis in known:
-            if time.monotonic() > deadline:
-                search.complete = False
-                return
-            alone.append(
-                _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
-            )
+    def pairs(self, known: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
+        """Yield two mistakes together, those pairs first that the parts suggest, until some fit."""
+        right = self._signatures(NOTHING_WRONG)
+        alone = [
+            _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
+            for hypothesis in known if not self.deadline.passed
+        ]  # fmt: skip
         wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
         tried, fitting = set(), set()
         for strict in (True, False):
@@ -141,12 +126,9 @@ class Explainer:
                     continue
                 if not _may_explain(first, second, wrong, strict=strict):
                     continue
-                if time.monotonic() > deadline:
-                    search.complete = False
-                    return
                 tried.add(both.ids)
-                self.on_try(both.name)
-                if search.note(both, self.off(both)):
+                yield both
+                if both in search.fits:
                     fitting.add(frozenset(both.ids))
                 if len(search.fits) >= ENOUGH:
                     return

@@ -16,8 +16,11 @@ from ..subjects.protocol import Subject
 from .isolation import Isolated
 from .tasks import Named
 
-PATIENCE = 300.0
-"""Seconds that the diagnosis of one subject in one dtype may take."""
+BRIEFLY, AT_LENGTH = 20.0, 300.0
+"""Seconds for the diagnosis of one subject in one dtype: beside its checks, and by itself."""
+
+GRACE = 60.0
+"""Seconds more after which a diagnosis that does not come back is given up."""
 
 COARSE = (
     "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
@@ -44,9 +47,11 @@ ENDS = (
 """What the end of a process says: words of the verdict, id, statement about them, what to do."""
 
 
-def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def diagnosed(
+    subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
-    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing]))
+    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
 
 
 def diagnoses(
@@ -54,27 +59,32 @@ def diagnoses(
     named: Sequence[Named],
     *,
     memory: int,
-    timeout: float = PATIENCE,
+    seconds: float = AT_LENGTH,
 ) -> Iterator[Diagnosis]:
-    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
+    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
+
+    The search for each ends after ``seconds``.
+    """
     for one in named:
         wrong = [v for v in verdicts if v.subject == one.name and v.wrong]
         if not wrong:
             continue
         dtype = min((v.dtype for v in wrong), key=DTYPES.index)
         failing = [v for v in wrong if v.dtype == dtype]
-        yield _of_process(failing) or _asked(one, dtype, failing, memory, timeout)
+        yield _of_process(failing) or _asked(one, dtype, failing, memory, seconds)
 
 
 def _asked(
-    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, timeout: float
+    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, seconds: float
 ) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
         return _undecided(named, dtype, failing, COARSE.format(dtype))
     isolated = Isolated(memory)
     try:
         told = [asdict(v) for v in failing]
-        found = isolated.ask("diagnose", named, timeout, dtype=dtype, failing=told)
+        found = isolated.ask(
+            "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
+        )
     finally:
         isolated.close()
     if "problem" not in found:
