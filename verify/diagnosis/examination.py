@@ -17,6 +17,8 @@ from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
 from .deadline import Deadline
+from .formulas.departure import departures
+from .formulas.relations import relations
 from .hypotheses import Hypothesis, hypotheses, other_convention
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
@@ -57,8 +59,8 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, pairs)
-REMARKS: tuple[Remark, ...] = ()
+STAGES: tuple[Stage, ...] = (singles, relations, pairs)
+REMARKS: tuple[Remark, ...] = (departures,)
 
 
 def diagnose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -12,10 +12,10 @@ import numpy as np
 
 from ....reference.cells import cell_named
 from ....reference.parameters import Sizes
-from .expression import Scope, factors, name, product, renamed, terms, total, variants
+from .expression import SHIFTS, Scope, factors, name, product, renamed, terms, total, variants
 from .program import Order, Program, Statement, expression, last_first, named, program_of, rebuilt
 from .texts import TEXTS
-from .wording import shown, subject_of
+from .wording import Words, beyond, gate, said, shown, subject_of
 
 Place = tuple[str, int]
 """Section and number of a statement."""
@@ -29,7 +29,7 @@ class Edit:
     """An edit of a program: the new statements, or the new order; what it is in words."""
 
     where: str
-    words: str
+    words: Words
     rank: int
     changed: tuple[tuple[Place, Statement], ...] = ()
     order: Order | None = None
@@ -54,7 +54,9 @@ class Edit:
         """Return the first changed statement as it is, and as it should be."""
         if not self.changed:
             return "", ""
-        (section, k), new = self.changed[0]
+        aside = spare(program)
+        read = [c for c in self.changed if c[1].target not in aside]
+        (section, k), new = (read or self.changed)[0]
         return _line(new), _line(program.of(section)[k])
 
     def statement(self, program: Program) -> str:
@@ -62,12 +64,14 @@ class Edit:
         is_so, should = self.formulas(program)
         example = "for example " if len(self.changed) > 1 else ""
         formulas = f": {example}{is_so}, should be {should}" if is_so else ""
-        return f"In {self.where}, {self.words}{formulas}."
+        return f"In {self.where}, {said(self.words)}{formulas}."
 
     def fix(self, program: Program) -> str:
         """Return what to do."""
         _, should = self.formulas(program)
-        return f"compute {should}" if should else f"in {self.where}, see that not: {self.words}"
+        return (
+            f"compute {should}" if should else f"in {self.where}, see that not: {said(self.words)}"
+        )
 
 
 def _line(s: Statement) -> str:
@@ -107,54 +111,84 @@ def names_of(cell: str) -> Names:
     state = tuple(rng.standard_normal((B, width)) for width in known.widths(SAMPLE))
     run = program.run(named(p), known.random_input(rng, 1, B, SAMPLE), state)
     here = run.values_back(np.ones_like(run.y), run.final)
-    shapes = {
-        n: a.shape for n, a in (run.steps[0] | here).items() if isinstance(a, np.ndarray)
-    }
+    shapes = {n: a.shape for n, a in (run.steps[0] | here).items() if isinstance(a, np.ndarray)}
     return Names(shapes, tuple(n for n in run.steps[0] if n in shapes))
 
 
 def forward_edits(program: Program) -> Iterator[Edit]:
     """Yield every single edit of the step."""
+    for k in range(len(program.forward)):
+        yield from statement_edits(program.cell, "forward", k)
+
+
+def grouped_forward_edits(program: Program) -> Iterator[Edit]:
+    """Yield names that stand in another's place all over the step."""
     seen = names_of(program.cell)
-    available = [n for n in seen.forward if n in named_before(program)]
-    for k, s in enumerate(program.forward):
-        scope = Scope(seen.alike(available), seen.square)
-        yield from _statement_edits(("forward", k), s, scope, seen, available)
-        available.append(s.target)
-    values = [n for n in seen.forward if len(seen.shapes[n]) == 2 and n[:2] not in ("W_", "U_")]
+    values = [n for n in seen.forward if len(seen.shapes[n]) == 2 and _is_saved(n)]
     yield from _exchanged(program, "forward", values, seen)
 
 
-def named_before(program: Program) -> set[str]:
-    """Return the names that a step has before its first statement."""
-    return set(names_of(program.cell).forward) - {s.target for s in program.forward}
+@cache
+def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
+    """Return every single edit of one statement of a cell's program, the simplest first."""
+    program = program_of(cell)
+    assert program  # noqa: S101 - who asks has a program
+    s = program.of(section)[number]
+    edits = _statement_edits((section, number), s, _scope(program, section, number))
+    return tuple(sorted(edits, key=lambda e: e.rank))
 
 
-def backward_edits(program: Program) -> Iterator[Edit]:
-    """Yield every single edit of the way back: of its start, step, end and loop."""
-    seen = names_of(program.cell)
-    saved = [n for n in seen.forward if n not in seen.shapes or n[1:2] != "_" or n[0] == "a"]
+def _scope(program: Program, section: str, number: int) -> Scope:
+    """Return what a statement may read: what is there before it."""
+    seen, states = names_of(program.cell), cell_named(program.cell).states
+    if section == "forward":
+        given = set(seen.forward) - {s.target for s in program.forward}
+        before = given | {s.target for s in program.forward[:number]}
+        return Scope(seen.alike([n for n in seen.forward if n in before]), seen.square)
+    finals = [f"d{s}_final" for s in states]
+    wide = {f"d{s}_final": seen.shapes[f"{s}_new"] for s in states}
+    alike = Names({**seen.shapes, **wide}, seen.forward)
+    if section == "start":
+        return Scope(alike.alike(finals))
     saved = [*(n for n in seen.forward if _is_saved(n)), "dy"]
-    states = cell_named(program.cell).states
     carried = [f"d{s}_next" for s in states]
-    matrices = [n for n in seen.forward if not _is_saved(n)]
-    available = [*saved, *carried, *matrices]
-    sums: dict[str, ast.expr] = {}
-    for k, s in enumerate(program.back):
-        scope = Scope(
-            seen.alike(available), seen.square, dict(sums), frozenset(saved), frozenset(carried)
-        )
-        yield from _statement_edits(("back", k), s, scope, seen, available)
-        if not s.slot:
-            available.append(s.target)
-            if len(terms(s.value)) > 1:
-                sums[s.target] = s.value
-    yield from _slope_edits(program)
-    computed = [*saved, *carried, *(s.target for s in program.back if not s.slot)]
-    yield from _exchanged(program, "back", computed, seen)
-    yield from _group_edits(program)
-    yield from _end_edits(program, seen, [*computed])
+    if section == "end":
+        return Scope(alike.alike([*saved, *carried, *_computed(program.back), *finals]))
+    parameters = [n for n in seen.forward if not _is_saved(n)]
+    available = [*saved, *carried, *parameters, *_computed(program.back[:number])]
+    sums = {s.target: s.value for s in program.back[:number] if len(terms(s.value)) > 1}
+    return Scope(seen.alike(available), seen.square, sums, frozenset(saved), frozenset(carried))
+
+
+def _computed(statements: Sequence[Statement]) -> list[str]:
+    return [s.target for s in statements if not s.slot]
+
+
+def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]:
+    """Yield every single edit of the way back: of statements of the targets, and of the loop."""
     yield from _loop_edits()
+    for section in ("start", "back", "end"):
+        for k, s in enumerate(program.of(section)):
+            if s.target in targets and s.target not in spare(program):
+                yield from statement_edits(program.cell, section, k)
+    yield from _slope_edits(program)
+
+
+def grouped_backward_edits(program: Program) -> Iterator[Edit]:
+    """Yield edits of several statements at once, as where a program has them in one line."""
+    seen, states = names_of(program.cell), cell_named(program.cell).states
+    saved = [*(n for n in seen.forward if _is_saved(n)), "dy"]
+    carried = [f"d{s}_next" for s in states]
+    yield from _group_edits(program)
+    yield from _exchanged_ends(program)
+    yield from _exchanged(program, "back", [*saved, *carried, *_computed(program.back)], seen)
+
+
+def spare(program: Program) -> frozenset[str]:
+    """Return what the right way back computes and does not read."""
+    read = frozenset().union(*(s.names for s in program.back))
+    computed = {s.target for s in program.back if not s.slot}
+    return frozenset(computed - read - {"dx", "dh_old", "dc_old"})
 
 
 def _is_saved(n: str) -> bool:
@@ -162,12 +196,10 @@ def _is_saved(n: str) -> bool:
     return not (n[:2] in ("W_", "U_", "b_", "p_") or n == "R")
 
 
-def _statement_edits(
-    place: Place, s: Statement, scope: Scope, seen: Names, available: Sequence[str]
-) -> Iterator[Edit]:
+def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
     where = subject_of(s.target)
 
-    def edit(value: ast.expr, words: str, rank: int, *, adds: bool = s.adds) -> Edit:
+    def edit(value: ast.expr, words: Words, rank: int, *, adds: bool = s.adds) -> Edit:
         new = replace(s, value=value, adds=adds)
         return Edit(where, words, rank, ((place, new),))
 
@@ -175,42 +207,64 @@ def _statement_edits(
         yield edit(v.value, v.words, v.rank)
     if s.slot:
         yield edit(
-            s.value, "each step overwrites what later steps gave instead of adding to it", 0,
+            s.value, ("each step overwrites what later steps gave instead of adding to it",), 0,
             adds=False,
         )  # fmt: skip
     for value, words, rank in _scaled(s, back=place[0] == "back"):
         yield edit(value, words, rank)
-    shape = seen.shapes.get(s.target)
-    for n in sorted(scope.alike.get(s.target, ())) if shape else ():
+    alike = scope.alike.get(s.target, ())
+    for n in alike:
+        words = (name(n), " stands in the place of ", s.value)
+        yield edit(name(n), words, 2)
+        if len(terms(s.value)) > 1:
+            for k, (sign, part) in enumerate(terms(s.value)):
+                new = [*terms(s.value)]
+                new[k] = (sign, name(n))
+                words = (name(n), " stands in the place of ", part)
+                yield edit(total(new), words, 2)
+    yield from _prefixes(place, s, alike)
+    for n in alike:
         for one in _factors_of(n):
-            yield edit(product([s.value, one]), f"there is a factor {shown(one)} too many", 2)
+            yield edit(product([s.value, one]), ("there is a factor ", one, " too many"), 2)
             if len(terms(s.value)) > 1:
                 for k, (sign, part) in enumerate(terms(s.value)):
                     new = list(terms(s.value))
                     new[k] = (sign, product([part, one]))
-                    words = f"there is a factor {shown(one)} too many in {shown(part)}"
+                    words = ("there is a factor ", one, " too many in ", part)
                     yield edit(total(new), words, 2)
         for sign in (1, -1):
-            words = f"there is a term {'-' if sign < 0 else ''}{shown(n)} too many"
+            words = ("there is a term ", "-" if sign < 0 else "", name(n), " too many")
             yield edit(total([*terms(s.value), (sign, name(n))]), words, 2)
-    yield from _renamed_in(place, s, scope, seen, available)
+    yield from _renamed_in(place, s, scope)
 
 
-def _renamed_in(
-    place: Place, s: Statement, scope: Scope, seen: Names, available: Sequence[str]
-) -> Iterator[Edit]:
+def _prefixes(place: Place, s: Statement, alike: Sequence[str]) -> Iterator[Edit]:
+    """Yield another name in the place of the first factors of a term, which may have had one."""
+    parts = terms(s.value)
+    for k, (sign, part) in enumerate(parts):
+        these = factors(part)
+        for size in range(2, len(these)):
+            for n in alike:
+                new = [*parts]
+                new[k] = (sign, product([name(n), *these[size:]]))
+                words = (name(n), " stands in the place of ", product(these[:size]))
+                edited = s.with_value(total(new))
+                yield Edit(subject_of(s.target), words, 2, ((place, edited),))
+
+
+def _renamed_in(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
     """Yield names that stand in another's place wherever the statement reads it, and exchanged."""
     where = subject_of(s.target)
     counts = [n.id for n in ast.walk(s.value) if isinstance(n, ast.Name)]
     for n in sorted(set(counts)):
         for other in scope.alike.get(n, ()):
-            words = f"{shown(other)} stands in the place of {shown(n)}"
+            words: Words = (name(other), " stands in the place of ", name(n))
             if counts.count(n) > 1:
                 new = s.with_value(renamed(s.value, {n: other}))
                 yield Edit(where, words, 1, ((place, new),))
             if other in counts and n < other:
                 new = s.with_value(renamed(s.value, {n: other, other: n}))
-                words = f"{shown(n)} and {shown(other)} are exchanged"
+                words = (name(n), " and ", name(other), " are exchanged")
                 yield Edit(where, words, 1, ((place, new),))
 
 
@@ -226,30 +280,34 @@ def _factors_of(n: str) -> Iterator[ast.expr]:
         yield expression(f"(1 - tanh({n}) ** 2)")
 
 
-def _scaled(s: Statement, *, back: bool) -> Iterator[tuple[ast.expr, str, int]]:
+def _scaled(s: Statement, *, back: bool) -> Iterator[tuple[ast.expr, Words, int]]:
     """Yield a statement's value times what has nothing to do with the step's formula."""
     minus = ast.UnaryOp(ast.USub(), s.value)
-    yield minus, "the sign is wrong", 1
-    yield product([ast.Constant(2), s.value]), "it is doubled", 2
-    yield product([ast.Constant(0.5), s.value]), "it is halved", 2
-    yield product([ast.Constant(0), s.value]), "it is left out", 1
+    yield minus, ("the sign is wrong",), 1
+    yield product([ast.Constant(2), s.value]), ("it is doubled",), 2
+    yield product([ast.Constant(0.5), s.value]), ("it is halved",), 2
+    yield product([ast.Constant(0), s.value]), ("it is left out",), 1
     if not back:
         return
     for size, words in (("B", "the number of rows"), ("T", "the number of steps")):
-        yield ast.BinOp(s.value, ast.Div(), name(size)), f"it is divided by {words}", 1
-    yield ast.Call(name("clip"), [s.value], []), "it is clipped to the range from -1 to 1", 1
+        yield ast.BinOp(s.value, ast.Div(), name(size)), (f"it is divided by {words}",), 1
+    yield ast.Call(name("clip"), [s.value], []), ("it is clipped to the range from -1 to 1",), 1
     for end in ("first", "last"):
         other = total([(1, ast.Constant(1)), (-1, name(end))])
-        yield product([other, s.value]), f"the {end} step is left out", 1
-        yield product([name(end), s.value]), f"the {end} step alone counts", 2
+        yield product([other, s.value]), (f"the {end} step is left out",), 1
+        yield product([name(end), s.value]), (f"the {end} step alone counts",), 2
 
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
     """Yield slopes of activations that are another function, in one gate and in all."""
-    text = TEXTS[program.cell]
-    for values, others in ((text.sigmoids, SIGMOID_SLOPES), (text.tangents, TANH_SLOPES)):
+    activations = TEXTS[program.cell]
+    for values, others in (
+        (activations.sigmoids, SIGMOID_SLOPES), (activations.tangents, TANH_SLOPES)
+    ):  # fmt: skip
         for other, words in others:
-            each = [_with_slope(program, v, other, tanh=values is text.tangents) for v in values]
+            each = [
+                _with_slope(program, v, other, tanh=values is activations.tangents) for v in values
+            ]
             for count in {1, len(values)}:
                 for chosen in combinations(range(len(values)), count):
                     changed = tuple(c for k in chosen for c in each[k])
@@ -257,9 +315,9 @@ def _slope_edits(program: Program) -> Iterator[Edit]:
                         continue
                     of = " and ".join(shown(values[k]) for k in chosen)
                     where = f"the slope of the activation of {of}"
-                    kind = "1 - tanh^2" if values is text.tangents else "sigma * (1 - sigma)"
-                    said = f"{words} stands in the place of the slope ({kind} of the value)"
-                    yield Edit(where, said, 1, changed)
+                    kind = "1 - tanh^2" if values is activations.tangents else "sigma * (1 - sigma)"
+                    text = f"{words} stands in the place of the slope ({kind} of the value)"
+                    yield Edit(where, (text,), 1, changed)
 
 
 SIGMOID_SLOPES = (
@@ -321,17 +379,17 @@ def _filled(text: str, y: str, a: str) -> ast.expr:
     return rebuilt(expression(text), lambda n: names.get(n.id, n), calls=False)
 
 
-def _slope_replaced(
-    value: ast.expr, gone: Sequence[str], new: ast.expr
-) -> ast.expr | None:
+def _slope_replaced(value: ast.expr, gone: Sequence[str], new: ast.expr) -> ast.expr | None:
     """Return a sum of products with some factors replaced; None if there are none such."""
     parts, hit = terms(value), False
     result = []
     for sign, part in parts:
         texts = [ast.unparse(f) for f in factors(part)]
         if texts[-len(gone) :] == list(gone) and len(texts) > len(gone):
-            part, hit = product([*factors(part)[: -len(gone)], new]), True
-        result.append((sign, part))
+            result.append((sign, product([*factors(part)[: -len(gone)], new])))
+            hit = True
+        else:
+            result.append((sign, part))
     return total(result) if hit else None
 
 
@@ -347,6 +405,10 @@ def _groups(program: Program) -> dict[str, list[int]]:
     back = [k for k, s in enumerate(program.back) if s.target in ("dx", "dh_old")]
     slots = [k for k, s in enumerate(program.back) if s.slot]
     weights = [k for k, s in enumerate(program.back) if s.slot and s.target[1] in "WU"]
+    for letter in cell_named(program.cell).gates:
+        own = [k for k, s in enumerate(program.back) if s.slot and s.target.endswith(f"_{letter}")]
+        by_array[f"the gradients of W, U and b of {gate(letter)}"] = own
+        by_array[f"the gradients of W and U of {gate(letter)}"] = [k for k in own if k in weights]
     by_array["the gradients of W and U"] = weights
     by_array["the gradients of all parameters"] = slots
     by_array["the gradients of x_t and h_{t-1}"] = back
@@ -372,14 +434,15 @@ def _exchanged(
         read = frozenset().union(*(statements[k].names for k in members))
         for n in sorted(read):
             for other in alike.get(n, ()):
-                ways = [({n: other}, f"{shown(other)} stands in the place of {shown(n)}")]
+                words: Words = (name(other), " stands in the place of ", name(n))
+                ways = [({n: other}, words)]
                 if n < other and other in read:
-                    both = {n: other, other: n}
-                    ways.append((both, f"{shown(n)} and {shown(other)} are exchanged"))
-                for mapping, words in ways:
+                    words = (name(n), " and ", name(other), " are exchanged")
+                    ways.append(({n: other, other: n}, words))
+                for mapping, said_so in ways:
                     changed = tuple(_renamed(section, statements, members, mapping))
                     if len(changed) > 1:
-                        yield Edit(where, words, 2, changed)
+                        yield Edit(where, said_so, 2, changed)
 
 
 def _renamed(
@@ -408,8 +471,8 @@ def _group_edits(program: Program) -> Iterator[Edit]:
             changed = tuple(
                 (("back", k), replace(s, adds=False)) for k, s in zip(members, some, strict=True)
             )
-            words = "each step overwrites what later steps gave instead of adding to it"
-            yield Edit(where, words, 0, changed)
+            text = "each step overwrites what later steps gave instead of adding to it"
+            yield Edit(where, (text,), 0, changed)
         called = [(k, s) for k, s in zip(members, some, strict=True) if "rows" in s.names]
         for other, words in ROWS:
             changed = tuple(
@@ -421,22 +484,38 @@ def _group_edits(program: Program) -> Iterator[Edit]:
     yield from _gates_left_out(program)
 
 
-ROWS = (
-    ("mean_rows", "rows are averaged, not summed"),
-    ("first_row", "the first row alone is counted"),
-    ("last_row", "the last row alone is counted"),
+ROWS: tuple[tuple[str, Words], ...] = (
+    ("mean_rows", ("rows are averaged, not summed",)),
+    ("first_row", ("the first row alone is counted",)),
+    ("last_row", ("the last row alone is counted",)),
 )
 
 
 def _shifted(program: Program) -> Iterator[Edit]:
     """Yield values of another step in a group of statements."""
     saved = [n for n in names_of(program.cell).forward if _is_saved(n)]
+    for shift in SHIFTS:
+        step = "t-1" if shift.startswith("prev") else "t+1"
+        for names, but in (
+            (saved, ""),
+            ([*saved, "dy"], ""),
+            ([n for n in saved if n != "x"], ", but for x_t,"),
+        ):
+            mapping = {n: f"{n}__{shift}" for n in names}
+            changed = tuple(_renamed("back", program.back, range(len(program.back)), mapping))
+            text = f"what step {step} saved{but} stands in the place of what step t saved"
+            yield Edit("the whole way back", (text,), 2, changed)
     for where, members in _groups(program).items():
         for n in saved:
-            for shift in ("prev_zero", "prev_wrap", "prev_edge", "next_zero", "next_wrap", "next_edge"):
+            for shift in SHIFTS:
                 changed = tuple(_renamed("back", program.back, members, {n: f"{n}__{shift}"}))
                 if len(changed) > 1:
-                    words = f"{shown(f'{n}__{shift}')} stands in the place of {shown(n)}"
+                    words = (
+                        name(f"{n}__{shift}"),
+                        " stands in the place of ",
+                        name(n),
+                        beyond(n, shift),
+                    )
                     yield Edit(where, words, 3, changed)
 
 
@@ -457,28 +536,20 @@ def _gates_left_out(program: Program) -> Iterator[Edit]:
             ("the gradients of all parameters, of x_t and h_{t-1}", [*zeros, *back]),
         ):
             if len(changed) > 1:
-                yield Edit(where, f"{shown(d)} is left out", 1, tuple(changed))
+                yield Edit(where, (name(d), " is left out"), 1, tuple(changed))
 
 
-def _end_edits(program: Program, seen: Names, values: Sequence[str]) -> Iterator[Edit]:
-    states = cell_named(program.cell).states
-    finals = [f"d{s}_final" for s in states]
-    wide = {f"d{s}_final": seen.shapes[f"{s}_new"] for s in states}
-    alike = Names({**seen.shapes, **wide}, seen.forward)
-    for section, among in (("start", finals), ("end", values)):
-        scope = Scope(alike.alike(among))
-        statements = program.of(section)
-        for k, s in enumerate(statements):
-            yield from _statement_edits((section, k), s, scope, seen, among)
-            for value, words, rank in _scaled(s, back=False):
-                yield Edit(subject_of(s.target), words, rank, (((section, k), s.with_value(value)),))
-        if len(states) == 2 and len(set(wide.values())) == 1:
-            one, two = statements
-            changed = (
-                ((section, 0), one.with_value(two.value)), ((section, 1), two.with_value(one.value))
-            )  # fmt: skip
-            which = "final" if section == "start" else "initial"
-            yield Edit(f"the gradients of the {which} states", "h and c are exchanged", 1, changed)
+def _exchanged_ends(program: Program) -> Iterator[Edit]:
+    """Yield that the cotangents of h and c are exchanged, where the way back starts or ends."""
+    seen, states = names_of(program.cell), cell_named(program.cell).states
+    if len(states) != 2 or seen.shapes["h_new"] != seen.shapes["c_new"]:
+        return
+    for section, which in (("start", "final"), ("end", "initial")):
+        one, two = program.of(section)
+        changed = (
+            ((section, 0), one.with_value(two.value)), ((section, 1), two.with_value(one.value))
+        )  # fmt: skip
+        yield Edit(f"the gradients of the {which} states", ("h and c are exchanged",), 1, changed)
 
 
 def _loop_edits() -> Iterator[Edit]:
@@ -499,13 +570,19 @@ def _loop_edits() -> Iterator[Edit]:
         ("the last step is visited twice", lambda T: [*last_first(T)[:1], *last_first(T)]),
     )
     for words, order in orders:
-        yield Edit(where, words, 0, order=order)
+        yield Edit(where, (words,), 0, order=order)
     places: tuple[tuple[str, Callable[[int, int], int]], ...] = (
         ("dx_t is kept in reversed order", lambda t, T: T - 1 - t),
         ("dx_t is kept at the place of step t - 1", lambda t, T: t - 1),
         ("dx_t is kept at the place of step t + 1", lambda t, T: t + 1),
-        ("dx_t is kept at the place of step t - 1, the first at the last", lambda t, T: (t - 1) % T),
-        ("dx_t is kept at the place of step t + 1, the last at the first", lambda t, T: (t + 1) % T),
+        (
+            "dx_t is kept at the place of step t - 1, the first at the last",
+            lambda t, T: (t - 1) % T,
+        ),
+        (
+            "dx_t is kept at the place of step t + 1, the last at the first",
+            lambda t, T: (t + 1) % T,
+        ),
     )
     for words, x_at in places:
-        yield Edit(where, words, 1, x_at=x_at)
+        yield Edit(where, (words,), 1, x_at=x_at)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,10 +13,11 @@ from ....reference.cells import cell_named
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
-from ...subjects.called import under_test
+from ...numbers.ledger import Mismatch
+from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Pulled, Subject
-from .program import Program, Run, named, program_of
+from .program import Program, Run, Values, named, program_of
 
 NEAR = {"float64": 1e-8, "float32": 2e-4}
 """Share of an array's largest entry below which differences do not count here."""
@@ -63,31 +64,50 @@ class Measurement:
     @cached_property
     def wrong_gradients(self) -> frozenset[str]:
         """The gradients that are not those of the equations."""
-        return self.differing(self.right.pull(self.dy, self.dfinal), self.gradients)
+        return self.differing(self.right_gradients, self.gradients)
+
+    @cached_property
+    def right_gradients(self) -> dict[str, Array]:
+        """The gradients of the equations."""
+        return self.right.pull(self.dy, self.dfinal)
 
     def differing(
         self, computed: Mapping[str, Array], measured: Mapping[str, Array]
     ) -> frozenset[str]:
         """Return the names whose arrays are not as measured."""
-        return frozenset(n for n, a in measured.items() if not self.same(a, computed.get(n)))
+        return frozenset(n for n in measured if not self.same(n, computed.get(n)))
 
-    def same(self, measured: Array, computed: Array | None) -> bool:
+    def agrees(self, computed: Mapping[str, Array]) -> bool:
+        """Whether all gradients are as measured; those that are wrong are looked at first."""
+        first = self.wrong_gradients
+        names = [*first, *(n for n in self.gradients if n not in first)]
+        return all(self.same(n, computed.get(n)) for n in names)
+
+    def same(self, name: str, computed: Array | None) -> bool:
         """Whether an array is as measured, wherever that is known."""
+        measured, known, limit = self._known[name]
         if computed is None:
             computed = np.zeros_like(measured)
         if np.shape(computed) not in ((), measured.shape):
             return False
-        return near(measured, computed, NEAR[self.case.dtype])
+        off = np.abs(measured - computed)
+        return bool((off if known is None else off[known]).max(initial=0.0) <= limit)
 
+    @cached_property
+    def _known(self) -> dict[str, tuple[Array, Array | None, float]]:
+        """By name: the array, where it is known if not everywhere, and how far off another is."""
+        result = {}
+        for name, array in (self.outputs | self.gradients).items():  # type: ignore[operator]
+            known = ~np.isnan(array)
+            size = float(np.abs(array[known]).max(initial=0.0))
+            limit = NEAR[self.case.dtype] * max(size, 1e-30)
+            result[name] = (array, None if known.all() else known, limit)
+        return result
 
-def near(measured: Array, computed: Array, share: float) -> bool:
-    """Whether two arrays agree to a share of the largest entry; nan is not compared."""
-    off = np.abs(measured - computed)
-    size = np.abs(measured)
-    known = ~np.isnan(size)
-    if not known.all():
-        off, size = off[known], size[known]
-    return bool(off.size == 0 or off.max() <= share * max(float(size.max()), 1e-30))
+    @cached_property
+    def values_back(self) -> Values:
+        """The values of the right way back at its last step."""
+        return self.right.values_back(self.dy, self.dfinal)
 
 
 def outputs_of(run: Run, cell: Cell) -> dict[str, Array]:
@@ -96,22 +116,40 @@ def outputs_of(run: Run, cell: Cell) -> dict[str, Array]:
 
 
 def measurements(subject: Subject, dtype: str) -> list[Measurement]:
-    """Run a layer on sequences of 1, 2 and 3 steps."""
-    return [measured(subject, small_case(subject, dtype, T)) for T in STEPS]
+    """Run a layer on sequences of 1, 2 and 3 steps; nothing if it has no program, or raises."""
+    if program_of(subject.cells[0]) is None:
+        return []
+    try:
+        return [measured(subject, small_case(subject, dtype, T)) for T in STEPS]
+    except (SubjectCrashed, NotOffered, Mismatch, ValueError):
+        return []
 
 
-def small_case(subject: Subject, dtype: str, T: int) -> Case:
+def small_case(subject: Subject, dtype: str, T: int, B: int = 2) -> Case:
     """Return a case of T steps whose other sizes all differ."""
     projected = subject.cells[0] == "lstm-projected"
     return Case(
-        T=T, B=2, D=5, H=4, P=3 if projected else 0, dtype=dtype, seed=T,
+        T=T, B=B, D=5, H=4, P=3 if projected else 0, dtype=dtype, seed=T,
         state=subject.options.state,
     )  # fmt: skip
 
 
-def measured(subject: Subject, case: Case) -> Measurement:
-    """Call a layer once and sort what comes back."""
+Cut = Callable[[Array, State], tuple[Array, State]]
+"""From the cotangents that were drawn to those that a layer is given."""
+
+
+def measured(
+    subject: Subject,
+    case: Case,
+    cut: Cut = lambda dy, dfinal: (dy, dfinal),
+    *,
+    recurrent: bool = True,
+) -> Measurement:
+    """Call a layer once and sort what comes back; U is 0 unless it is ``recurrent``."""
     inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
+    dy, dfinal = cut(dy, dfinal)
+    if not recurrent:
+        inputs = replace(inputs, parameters=_without_u(subject, case, inputs.parameters))
     layer = under_test(subject).build(case)
     cell = cell_named(subject.cell(case))
     (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
@@ -149,12 +187,8 @@ def slices(
 
     The map from the reference's gradient to the layer's says where each number stands.
     """
-    count, numbered = 0, {}
-    for name, array in p.items():
-        size = int(np.prod(array.shape))
-        numbered[name] = (count + 1.0 + np.arange(size)).reshape(array.shape)
-        count += size
-    flat = np.full(count + 1, np.nan)
+    numbered = _numbered(p)
+    flat = np.full(sum(a.size for a in numbered.values()) + 1, np.nan)
     numbers = subject.parameter_map(case).from_reference([Parameters(p.shapes, numbered)])
     for name, places in numbers.items():
         if name in arrays and np.shape(places) == np.shape(arrays[name]):
@@ -164,3 +198,24 @@ def slices(
     for name in p.names():
         yield name, getattr(whole, name)
 
+
+def _numbered(p: Parameters) -> dict[str, Array]:
+    """Return 1, 2, ... in the place of the parameters."""
+    count, numbered = 0, {}
+    for name, array in p.items():
+        size = int(np.prod(array.shape))
+        numbered[name] = (count + 1.0 + np.arange(size)).reshape(array.shape)
+        count += size
+    return numbered
+
+
+def _without_u(subject: Subject, case: Case, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a layer's arrays with 0 wherever an entry of U stands."""
+    own = subject.parameter_map(case)
+    (p,) = own.to_reference(arrays)
+    marks = {n: np.full(a.shape, float(n == "U")) for n, a in p.items()}
+    marked = own.from_reference([Parameters(p.shapes, marks)])
+    return {
+        n: np.where(marked[n] != 0, np.zeros_like(a), a) if n in marked else a
+        for n, a in arrays.items()
+    }

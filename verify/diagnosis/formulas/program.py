@@ -36,20 +36,21 @@ def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool
     """
 
     def again(node: ast.expr) -> ast.expr:
-        if isinstance(node, ast.Name):
-            return leaf(node)
-        if isinstance(node, ast.BinOp):
-            left, right = again(node.left), again(node.right)
-            if calls and isinstance(node.op, ast.Pow) and isinstance(right, ast.Constant):
-                return ast.Call(ast.Name(f"power_{right.value}", ast.Load()), [left], [])
-            return ast.BinOp(left, node.op, right)
-        if isinstance(node, ast.UnaryOp):
-            return ast.UnaryOp(node.op, again(node.operand))
-        if isinstance(node, ast.Attribute):
-            return ast.Attribute(again(node.value), node.attr, ast.Load())
-        if isinstance(node, ast.Call):
-            return ast.Call(again(node.func), [again(a) for a in node.args], [])
-        return node
+        result: ast.expr = node
+        match node:
+            case ast.Name():
+                result = leaf(node)
+            case ast.BinOp(base, ast.Pow(), ast.Constant(power)) if calls:
+                result = ast.Call(ast.Name(f"power_{power!r}", ast.Load()), [again(base)], [])
+            case ast.BinOp(left, op, right):
+                result = ast.BinOp(again(left), op, again(right))
+            case ast.UnaryOp(op, operand):
+                result = ast.UnaryOp(op, again(operand))
+            case ast.Attribute(value, attr):
+                result = ast.Attribute(again(value), attr, ast.Load())
+            case ast.Call(function, arguments):
+                result = ast.Call(again(function), [again(a) for a in arguments], [])
+        return result
 
     return again(node)
 
@@ -158,9 +159,7 @@ class Run:
         self._back(program or self.program, dy, dfinal, found)
         return found
 
-    def _back(
-        self, program: Program, dy: Array, dfinal: State, found: dict[str, Array]
-    ) -> Values:
+    def _back(self, program: Program, dy: Array, dfinal: State, found: dict[str, Array]) -> Values:
         states, T = cell_named(program.cell).states, len(self.steps)
         values = Values(self.p)
         values.update({f"d{s}_final": d for s, d in zip(states, dfinal, strict=True)})
@@ -198,7 +197,6 @@ class Run:
         if 0 <= at < T:
             found["dx"][at] = _back_in(0 * found["dx"][at], here["dx"], live)
         return here
-
 
 
 class Values(dict[str, Array]):
@@ -297,9 +295,10 @@ def program_of(cell: str) -> Program | None:
     known: Cell = cell_named(cell)
     start = "\n".join(f"d{s}_next = d{s}_final" for s in known.states)
     end = "\n".join(f"d0_{s} = d{s}_next" for s in known.states)
-    return Program(cell, *(
+    ahead, begin, back, after = (
         tuple(_statements(part, known.gates)) for part in (text.forward, start, text.backward, end)
-    ))  # fmt: skip
+    )
+    return Program(cell, ahead, begin, back, after)
 
 
 def _statements(text: str, gates: Sequence[str]) -> Iterator[Statement]:

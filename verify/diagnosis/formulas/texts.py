@@ -3,7 +3,8 @@
 Arrays are (B, H): states before and after a step (``h_old``, ``c_new``), pre-activations (``a_i``),
 gates by their letters. ``dh_next`` is what the later step passes back to this one's h, ``dh_old``
 what this step passes back; ``rows`` sums over the batch. A line with ``_k`` stands for one line a
-gate, or one for each of the gates that are named before its colon. ``+=`` adds up over steps.
+gate, or one for each of the gates that are named before its colon. ``+=`` adds up over steps. The
+gradients of gates before their slopes (``di``) stand here for edits that read them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ c_new = f * c_old + i * g
 """
 
 LSTM_GATES = """
+di = dc * g
+df = dc * c_old
+dg = dc * i
 da_i = dc * g * i * (1 - i)
 da_f = dc * c_old * f * (1 - f)
 da_g = dc * i * (1 - g ** 2)
@@ -86,6 +90,8 @@ def _lstm(output: str = "h_new = o * tanh(c_new)", arriving: str = "", slots: st
     back = f"""
     dh = dy + dh_next
     {arriving}
+    tanh_c = tanh(c_new)
+    do = {d} * tanh(c_new)
     da_o = {d} * tanh(c_new) * o * (1 - o)
     dc = dc_next + {d} * o * (1 - tanh(c_new) ** 2)
     {LSTM_GATES}
@@ -101,6 +107,8 @@ def _peephole(seen: str) -> Text:
     new = seen == "c_new"
     back = f"""
     dh = dy + dh_next
+    tanh_c = tanh(c_new)
+    do = dh * tanh(c_new)
     da_o = dh * tanh(c_new) * o * (1 - o)
     dc = dc_next + dh * o * (1 - tanh(c_new) ** 2){" + da_o * p_o" if new else ""}
     {LSTM_GATES}
@@ -123,8 +131,12 @@ def _coupled() -> Text:
     """
     back = f"""
     dh = dy + dh_next
+    tanh_c = tanh(c_new)
+    do = dh * tanh(c_new)
     da_o = dh * tanh(c_new) * o * (1 - o)
     dc = dc_next + dh * o * (1 - tanh(c_new) ** 2)
+    di = dc * (g - c_old)
+    dg = dc * i
     da_i = dc * (g - c_old) * i * (1 - i)
     da_g = dc * i * (1 - g ** 2)
     dx = da_i @ W_i.T + da_g @ W_g.T + da_o @ W_o.T
@@ -147,8 +159,11 @@ def _gru_reset_after() -> Text:
     """
     back = f"""
     dh = dy + dh_next
+    dn = dh * (1 - z)
+    dz = dh * (h_old - n)
     da_n = dh * (1 - z) * (1 - n ** 2)
     da_z = dh * (h_old - n) * z * (1 - z)
+    dr = da_n * q
     da_r = da_n * q * r * (1 - r)
     dq = da_n * r
     {GRU_BACK}
@@ -174,9 +189,12 @@ def _gru_reset_before(*, keeps_old: bool) -> Text:
     """
     back = f"""
     dh = dy + dh_next
+    dn = dh * {new}
+    dz = dh * ({"h_old - n" if keeps_old else "n - h_old"})
     da_n = dh * {new} * (1 - n ** 2)
     da_z = dh * ({"h_old - n" if keeps_old else "n - h_old"}) * z * (1 - z)
     dq = da_n @ U_n.T
+    dr = dq * h_old
     da_r = dq * h_old * r * (1 - r)
     {GRU_BACK}
     dh_old = dh * {old} + dq * r + da_r @ U_r.T + da_z @ U_z.T

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from typing import TypeAlias
+
+Words: TypeAlias = tuple["str | ast.expr", ...]
+"""A sentence, with formulas that are put into words when somebody reads them."""
 
 GATES = {
     "i": "the input gate",
@@ -15,8 +19,6 @@ GATES = {
     "n": "the candidate n",
     "a": "the state",
 }
-
-SHIFTS = {"prev": "t-1", "next": "t+1"}
 
 ENDS = {
     "zero": "0 where there is no such step",
@@ -33,6 +35,7 @@ def shown(value: ast.expr | str) -> str:
     text = re.sub(r"\b(\w+?)__(prev|next)_(zero|wrap|edge)\b", _shifted, text)
     text = re.sub(r"\b([ch])_old\b", r"\1_{t-1}", text)
     text = re.sub(r"\b([ch])_new\b", r"\1_t", text)
+    text = re.sub(r"\btanh_c\b", "tanh(c_t)", text)
     text = re.sub(r"\bd([ch])_old\b", r"d\1_{t-1}", text)
     text = re.sub(r"\b(x|dy)\b(?![_\[])", r"\1_t", text)
     text = re.sub(r"\b(\w+)\(", lambda m: FUNCTIONS.get(m[1], m[1]) + "(", text)
@@ -40,14 +43,31 @@ def shown(value: ast.expr | str) -> str:
 
 
 def _shifted(match: re.Match[str]) -> str:
-    name, at = match[1], SHIFTS[match[2]]
-    return f"{name}[{at}]"
+    """Return c_{t-1} for the c_new of the step before."""
+    name, by = match[1], 1 if match[2] == "next" else -1
+    state, _, when = name.partition("_")
+    if when == "old":
+        name, by = state, by - 1
+    elif when == "new":
+        name = state
+    return f"{name}_{{t{by:+d}}}" if by else f"{name}_t"
 
 
-def beyond(value: ast.expr) -> str:
-    """Return what a formula reads where it asks for a step that is not there, in words."""
-    found = re.search(r"__(?:prev|next)_(zero|wrap|edge)", ast.unparse(value))
-    return f" ({ENDS[found[1]]})" if found else ""
+def said(words: Words) -> str:
+    """Return words with their formulas, sums in parentheses."""
+    return "".join(
+        part if isinstance(part, str) else f"({shown(part)})" if _is_sum(part) else shown(part)
+        for part in words
+    )
+
+
+def _is_sum(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub)
+
+
+def beyond(name: str, shift: str) -> str:
+    """Return what is read where a step is asked for that is not there, in words."""
+    return f" ({ENDS[shift.partition('_')[2]]})"
 
 
 def gate(letter: str) -> str:
@@ -62,6 +82,7 @@ def subject_of(target: str) -> str:
         "dh": "the gradient of h_t",
         "dm": "the gradient of the state before the projection",
         "dc": "the gradient of c_t",
+        **{f"d{g}": f"the gradient of {words} before its slope" for g, words in GATES.items()},
         "dq": "the gradient of the candidate's recurrent product",
         "dh_old": "the gradient that a step passes back to h_{t-1}",
         "dc_old": "the gradient that a step passes back to c_{t-1}",
