@@ -15,8 +15,8 @@ from ...subjects.called import NotOffered, SubjectCrashed
 from ...subjects.protocol import Subject
 from ..search import Explainer
 from .measurement import Cut, Measurement, measured, measurements, small_case
+from .one_step import RAISED, OneStep
 from .program import Program, Statement, Values, program_of
-from .relations import RAISED
 from .wording import GATES, gate
 
 
@@ -73,8 +73,7 @@ def _slots_agree(m: Measurement, letter: str) -> bool:
 
 def _following(program: Program, m: Measurement, taken: dict[str, Array]) -> dict[str, Array]:
     """Return the gradients of one step where those of some pre-activations are as measured."""
-    here, found = Values(m.values_back, m.right, 0, None, m.dy), {}
-    here.update({f"d{s}_next": d for s, d in zip(m.cell.states, m.dfinal, strict=True)})
+    here, found = Values(OneStep(program, m).values, m.right, 0, None, m.dy), {}
     for statement in program.back:
         value = taken.get(statement.target)
         here[statement.target] = value = _value(statement, here) if value is None else value

@@ -322,6 +322,7 @@ def _slope_edits(program: Program) -> Iterator[Edit]:
 
 SIGMOID_SLOPES = (
     ("1", "1"),
+    ("0.25", "1/4"),
     ("y", "sigma"),
     ("(1 - y)", "1 - sigma"),
     ("y * (1 + y)", "sigma * (1 + sigma)"),

@@ -17,7 +17,7 @@ from ...numbers.ledger import Mismatch
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Pulled, Subject
-from .program import Program, Run, Values, named, program_of
+from .program import Program, Run, named, program_of
 
 NEAR = {"float64": 1e-8, "float32": 2e-4}
 """Share of an array's largest entry below which differences do not count here."""
@@ -28,7 +28,10 @@ STEPS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Measurement:
-    """One call of a layer: what it was given, and all results by name; nan: not known."""
+    """One call of a layer: what it was given, and all results by name; nan: not known.
+
+    ``ahead`` is the program whose values its way back reads, if that is not the right one.
+    """
 
     case: Case
     cell_name: str
@@ -39,6 +42,7 @@ class Measurement:
     dfinal: State
     outputs: Mapping[str, Array]
     gradients: Mapping[str, Array]
+    ahead: Program | None = None
 
     def run(self, program: Program) -> Run:
         """Run a program on the same inputs."""
@@ -46,8 +50,8 @@ class Measurement:
 
     @cached_property
     def right(self) -> Run:
-        """The run of the right program."""
-        program = program_of(self.cell.name)
+        """The run of the right program, or of ``ahead``."""
+        program = self.ahead or program_of(self.cell.name)
         assert program  # noqa: S101 - who measures has one
         return self.run(program)
 
@@ -103,11 +107,6 @@ class Measurement:
             limit = NEAR[self.case.dtype] * max(size, 1e-30)
             result[name] = (array, None if known.all() else known, limit)
         return result
-
-    @cached_property
-    def values_back(self) -> Values:
-        """The values of the right way back at its last step."""
-        return self.right.values_back(self.dy, self.dfinal)
 
 
 def outputs_of(run: Run, cell: Cell) -> dict[str, Array]:

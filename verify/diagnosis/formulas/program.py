@@ -147,10 +147,10 @@ class Run:
     x: Array
     lengths: Array | None
 
-    def values_back(self, dy: Array, dfinal: State) -> Values:
+    def values_back(self, dy: Array, dfinal: State, program: Program | None = None) -> Values:
         """Return all values of the way back at its last step."""
         found: dict[str, Array] = {"dx": np.zeros_like(self.x)}
-        here = self._back(self.program, dy, dfinal, found)
+        here = self._back(program or self.program, dy, dfinal, found)
         return Values({**here, **found})
 
     def pull(self, dy: Array, dfinal: State, program: Program | None = None) -> dict[str, Array]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -20,11 +21,12 @@ from .edits import (
     grouped_forward_edits,
 )
 from .measurement import Measurement, measurements, outputs_of
-from .program import Program, Run, Values, program_of
+from .one_step import RAISED, OneStep
+from .program import Program, program_of
 from .replacement import differentiated_step, step, way_back
 from .wording import said
 
-MOST = 6
+MOST = 3
 """Edits that compute what was measured, beyond which no more are handed on."""
 
 
@@ -48,100 +50,131 @@ def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
 
 def relations(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield the edits that compute what small runs of a layer measured, until some fit."""
-    for count, found in enumerate(candidates(explainer.subject, explainer.dtype)):
-        yield found
-        if (search.fits and count >= MOST) or explainer.deadline.passed:
+    deadline = explainer.deadline
+    found = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
+    for count, one in enumerate(found):
+        yield one
+        enough = count >= MOST or len(one.ids) > 1
+        if (search.fits and enough) or deadline.passed:
             return
 
 
-def candidates(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
+def candidates(
+    subject: Subject, dtype: str, late: Callable[[], bool] = lambda: False
+) -> Iterator[Hypothesis]:
     """Yield the edits that compute what small runs of a layer measured."""
     program, seen = program_of(subject.cells[0]), measurements(subject, dtype)
     if program is None or not seen:
         return
     if any(m.wrong_outputs for m in seen):
-        yield from _ahead(program, seen)
+        yield from _ahead(program, seen, late)
     elif any(m.wrong_gradients for m in seen):
-        yield from _back(program, seen)
+        yield from _back(program, seen, late)
 
 
-def _back(program: Program, seen: Sequence[Measurement]) -> Iterator[Hypothesis]:
-    fits = list(fitting(program, seen))
-    for edit in fits[:MOST]:
-        yield hypothesis(program, edit, way_back(edit), "gradient")
+def _back(
+    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+) -> Iterator[Hypothesis]:
+    alone = list(fitting(program, seen))
+    for edit in alone[:MOST]:
+        yield _of_the_way_back(program, edit)
+    if not alone:
+        for one, other in two_together(program, seen, late):
+            yield _of_the_way_back(program, one) + _of_the_way_back(program, other)
+
+
+def _of_the_way_back(program: Program, edit: Edit) -> Hypothesis:
+    return hypothesis(program, edit, way_back(edit), "gradient")
 
 
 def fitting(program: Program, seen: Sequence[Measurement]) -> Iterator[Edit]:
     """Yield the edits of a way back that compute all gradients that were measured.
 
-    Edits of several statements are tried only where none of a single one does.
+    Edits of several statements are tried only where none of a single one does. The program may
+    have been edited before.
     """
-    off = frozenset().union(*(m.wrong_gradients for m in seen))
+    step = OneStep(program, seen[0])
+    off = frozenset().union(*(_wrong(m, program) for m in seen))
     reached = reach(program)
 
     def fits(edits: Iterable[Edit]) -> list[Edit]:
         return [
             e for e in edits
             if not e.targets or off <= frozenset().union(*(reached[t] for t in e.targets))
-            if explains(e, program, seen)
+            if explains(e, step, seen)
         ]  # fmt: skip
 
     statements = {t for t, names in reached.items() if off <= names}
-    one = fits(backward_edits(program, statements)) or fits(back_in_groups(program.cell))
-    yield from _sorted(one)
+    one = fits(backward_edits(program, statements))
+    yield from _sorted(one or fits(back_in_groups(program.cell)))
 
 
-def explains(edit: Edit, program: Program, seen: Sequence[Measurement]) -> bool:
+def _wrong(m: Measurement, program: Program) -> frozenset[str]:
+    return m.differing(pulled(m, program) or {}, m.gradients)
+
+
+def explains(edit: Edit, step: OneStep, seen: Sequence[Measurement]) -> bool:
     """Whether an edited way back gives all gradients that were measured, in every run."""
-    step = all(place[0] == "back" for place, _ in edit.changed) and edit.changed
-    if step and not explains_one_step(edit, program, seen[0]):
+    if step.can_be_apart and _of_the_step(edit) and not step.explained(edit):
         return False
-    edited = edit.of(program)
-    return all(explained(m, m.right, edited) for m in seen)
+    edited = edit.of(step.program)
+    return all(explained(m, edited) for m in seen)
 
 
-def explains_one_step(edit: Edit, program: Program, m: Measurement) -> bool:
-    """Whether an edit of the step back explains a run of one step: what it does not touch is right.
+def _of_the_step(edit: Edit) -> bool:
+    return bool(edit.changed) and all(place[0] == "back" for place, _ in edit.changed)
 
-    Nothing is computed beyond the first number that is off.
+
+def two_together(
+    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+) -> Iterator[tuple[Edit, Edit]]:
+    """Yield two edits that compute what was measured: the first alone explains a part of it.
+
+    It leaves fewer gradients wrong than there are, and no other ones.
     """
-    here, states = Values(m.values_back, m.right, 0, None, m.dy), m.cell.states
-    here.update({f"d{s}_next": d for s, d in zip(states, m.dfinal, strict=True)})
-    new = {place[1]: s for place, s in edit.changed}
-    results = {"dx": "dx"} | {f"d{s}_old": f"d0_{s}" for s in states}
-    touched: set[str] = set()
-    for k, right in enumerate(program.back):
-        statement = new.get(k, right)
-        if k not in new and touched.isdisjoint(statement.names):
-            continue
-        try:
-            with np.errstate(all="ignore"):
-                value = eval(statement.code, {}, here)  # noqa: S307
-        except RAISED:
-            return False
-        name = statement.target if statement.slot else results.get(statement.target, "")
-        if name in m.gradients and not m.same(name, value[None] if name == "dx" else value):
-            return False
-        here[statement.target] = value
-        touched |= {statement.target, name}
-    return m.wrong_gradients <= touched
+    for one in _parts(program, seen):
+        if late():
+            return
+        changed = {place for place, _ in one.changed}
+        for other in fitting(one.of(program), seen):
+            if changed.isdisjoint(place for place, _ in other.changed):
+                yield one, other
+                break
 
 
-RAISED = (ValueError, NameError, IndexError, TypeError)
-"""What edits raise that combine arrays of different shapes, or read what is not there yet."""
+def _parts(program: Program, seen: Sequence[Measurement]) -> list[Edit]:
+    """Return edits that explain a part, those that explain the most first, one of each effect."""
+    first = next(m for m in seen if m.wrong_gradients)
+    step, all_wrong = OneStep(program, seen[0]), first.wrong_gradients
+    effects: dict[frozenset[str], list[Edit]] = {}
+    targets = {s.target for s in (*program.start, *program.back, *program.end)}
+    for edit in backward_edits(program, targets):
+        if first is seen[0] and step.can_be_apart and _of_the_step(edit):
+            left = step.unexplained(edit)
+        else:
+            found = pulled(first, edit.of(program))
+            left = None if found is None else first.differing(found, first.gradients)
+        if left is not None and left < all_wrong:
+            effects.setdefault(left, []).append(edit)
+    ranked = sorted(effects, key=len)
+    return [e for left in ranked for e in _sorted(effects[left])[:ALIKE]][:PARTS]
 
 
-def explained(m: Measurement, run: Run, program: Program) -> bool:
+ALIKE, PARTS = 2, 6
+"""First edits of two that are tried: of those with one effect, and of all."""
+
+
+def explained(m: Measurement, program: Program) -> bool:
     """Whether a program's way back gives all gradients that were measured."""
-    found = pulled(m, run, program)
+    found = pulled(m, program)
     return found is not None and m.agrees(found)
 
 
-def pulled(m: Measurement, run: Run, program: Program) -> Mapping[str, Array] | None:
+def pulled(m: Measurement, program: Program) -> Mapping[str, Array] | None:
     """Return the gradients of a program, None if it raises."""
     try:
         with np.errstate(all="ignore"):
-            return run.pull(m.dy, m.dfinal, program)
+            return m.right.pull(m.dy, m.dfinal, program)
     except RAISED:
         return None
 
@@ -171,20 +204,26 @@ def hypothesis(program: Program, edit: Edit, change: Change, check: str) -> Hypo
     return Hypothesis((id,), (edit.statement(program),), (change,), (edit.fix(program),), (check,))
 
 
-def _ahead(program: Program, seen: Sequence[Measurement]) -> Iterator[Hypothesis]:
-    count = 0
-    for edit in (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell)):
-        edited = edit.of(program)
-        if all(_computes(m, edited) for m in seen):
-            for change in (
-                differentiated_step(edit),
-                step(edit, apart=False),
-                step(edit, apart=True),
-            ):
-                yield hypothesis(program, edit, change, "forward")
-            count += 1
-            if count >= MOST:
-                return
+def _ahead(
+    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+) -> Iterator[Hypothesis]:
+    """Yield edits of the step: differentiated, with right formulas for the way back, or wrong ones.
+
+    A way back by hand runs on what its own step computed, or on what the right one does.
+    """
+    edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
+    alone = [edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen)][:MOST]
+    for edit in alone:
+        for change in (
+            differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
+        ):  # fmt: skip
+            yield hypothesis(program, edit, change, "forward")
+    for edit in alone[:1]:
+        for apart in (False, True):
+            after = seen if apart else [replace(m, ahead=edit.of(program)) for m in seen]
+            forward = hypothesis(program, edit, step(edit, apart=apart), "forward")
+            for back in _back(program, after, late):
+                yield forward + back
 
 
 def _computes(m: Measurement, program: Program) -> bool:

@@ -81,7 +81,7 @@ def test_right_gradients_have_no_story(text):
 
 def test_a_comparison_that_sees_nothing_is_noticed(monkeypatch):
     """With every number taken as measured, edits fit that do not compute what is wrong."""
-    monkeypatch.setattr(relations, "explains", lambda edit, program, seen: True)
+    monkeypatch.setattr(relations, "explains", lambda edit, step, seen: True)
     text, right, wrong, words = SLIPS[0]
     found = [h.statements[0] for h in relations.candidates(layer(text, right, wrong), "float64")]
     assert words not in found[0]
