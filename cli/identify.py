@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..verify.conventions import Convention
     from ..verify.identification.identification import Identification
 
+NO_FIT = "its single steps are those of no recurrent layer that is known; what is wrong says"
+
 TIMEOUT = 60.0
 """Seconds that the identification of one subject may take."""
 
@@ -116,8 +118,11 @@ def _tell(name: str, result: Identification) -> None:
     from ..reports.terminal import print_rows
     from ..verify.conventions import formula
 
-    verdict = "" if result.fits else "no convention fits; the nearest: "
-    click.echo(f"\n{name}: {verdict}{formula.summary(result.nearest)}")
+    if not result.fits:
+        click.echo(f"\n{name}: no convention fits")
+        click.echo(f"{NO_FIT}: gatewise diagnose {name}")
+        return
+    click.echo(f"\n{name}: {formula.summary(result.nearest)}")
     rows = list(_rows(result))
     if result.stated is None:
         print_rows(("field", "found"), [row[:2] for row in rows], as_json=False)
@@ -176,6 +181,8 @@ def _notes(result: Identification) -> Iterator[str]:
         yield f"cannot be told apart: {len(result.fits)} conventions that differ in {fields}"
     if result.unused:
         yield f"without influence: {', '.join(result.unused)}"
+    if result.without_state:
+        yield "without an initial state alone: one that is given is not read as it should be"
     if result.swapped:
         yield "it takes and returns its states in the order c, h"
     if result.stated is None:

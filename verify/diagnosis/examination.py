@@ -8,7 +8,6 @@ nothing explains.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from ..cases.case import Case
@@ -16,12 +15,15 @@ from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
+from .conventions import other_conventions
 from .deadline import Deadline
 from .formulas.departure import departures
 from .formulas.relations import relations
-from .hypotheses import Hypothesis, hypotheses, other_convention
+from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
+from .passes import passes
+from .places import places
 from .search import Explainer, Search, observations
 from .training import dropout_notes
 from .truncation import Truncation, truncation
@@ -31,6 +33,13 @@ MOST = 4
 
 LARGEST = 200_000
 """Steps times rows times units of a case that is looked at beside those."""
+
+NEAR = 10.0
+"""Levels of rounding up to which a mistake that does not fit is worth a mention.
+
+What fits is off by less than 1, with a margin for other programs' rounding in it; what does not is
+off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
+"""
 
 SECONDS = 300.0
 """Seconds for a diagnosis, unless others are given."""
@@ -46,11 +55,32 @@ Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 
 
 def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield every mistake of the catalogue, and the convention by which the layer computes."""
+    """Yield every mistake of the catalogue, and what was measured."""
     yield from hypotheses(explainer.subject, explainer.dtype)
     if explainer.measured:
         yield explainer.measured
-    yield from other_convention(explainer.subject)
+
+
+def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield the convention by which the layer computes, alone and with every other mistake.
+
+    From here on it stands before whatever else is tried: single steps show it.
+    """
+    yield from explainer.bases
+    if not search.fits:
+        yield from explainer.beyond(singles(explainer, search))
+
+
+def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield right numbers in the wrong place, and parameters read from the wrong place."""
+    gradients = not explainer.outputs_deviate
+    candidates = [
+        *places(explainer.subject, gradients=gradients),
+        *passes(explainer.subject, gradients=gradients),
+    ]
+    yield from filter(explainer.possible, candidates)
+    if not search.fits:
+        yield from explainer.beyond(candidates)
 
 
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -59,7 +89,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, relations, pairs)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations, pairs)
 REMARKS: tuple[Remark, ...] = (departures,)
 
 
@@ -103,10 +133,13 @@ def diagnose(
     if arithmetic and whole and arithmetic.certain:
         diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
         return diagnosis
+    if explainer.outputs_deviate:
+        explainer.bases = tuple(other_conventions(subject))
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
-    diagnosis.explanations = [_explanation(h) for h in ranked(search.fits, failures)]
+    fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
+    diagnosis.explanations = [_explanation(h) for h in fits]
     if arithmetic and whole and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
@@ -133,14 +166,14 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
 
 def searched(explainer: Explainer, rest: Sequence[Experiment], stages: Sequence[Stage]) -> Search:
     """Return what the first stage that explains everything finds; ``rest`` must be met, too."""
-    search = Search()
+    search, more = Search(), list(thorough(explainer.subject, explainer.dtype))
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
+        if len(search.fits) > 1:
+            explainer.sift(search, more, until=1)
         if search.fits or not search.complete:
             break
-    if len(search.fits) > 1:
-        explainer.sift(search, list(thorough(explainer.subject, explainer.dtype)))
     return search
 
 
@@ -158,7 +191,7 @@ def _conclude(diagnosis: Diagnosis, search: Search, deadline: Deadline) -> None:
     diagnosis.status = "explained" if diagnosis.explanations else "unexplained"
     diagnosis.residual, diagnosis.tried = search.residual, search.tried
     diagnosis.complete = search.complete
-    if search.runner_up < sys.float_info.max:
+    if search.runner_up < NEAR:
         diagnosis.runner_up, diagnosis.runner_up_name = search.runner_up, search.runner_up_name
     if not diagnosis.explanations:
         time = "" if search.complete else f"; {deadline.words}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import numpy as np
@@ -16,7 +16,10 @@ from ..subjects.protocol import Built, Subject
 from .deadline import Deadline
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
-from .replay import differs, signature
+from .replay import differs, first_differs, signature
+
+PLAIN_CASE = Case(1, 1, 1, 1)
+"""A case without options."""
 
 ENOUGH = 8
 """Pairs that fit, beyond which no more are looked for."""
@@ -47,13 +50,17 @@ class Search:
             self.fits.append(hypothesis)
             self.residual = max(self.residual, off)
         elif off < self.runner_up:
-            self.runner_up, self.runner_up_name = off, hypothesis.name
+            self.runner_up, self.runner_up_name = off, " ".join(hypothesis.statements)
         return off <= 1
 
 
 @dataclass
 class Explainer:
-    """A subject, and everything that it was seen to do in one dtype."""
+    """A subject, and everything that it was seen to do in one dtype.
+
+    ``measured`` is a mistake whose measure was read off this subject; ``bases`` are conventions by
+    which single steps of it go.
+    """
 
     subject: Subject
     dtype: str
@@ -61,7 +68,13 @@ class Explainer:
     on_try: Callable[[str], None] = lambda name: None
     deadline: Deadline = field(default_factory=lambda: Deadline(math.inf))
     measured: Hypothesis | None = None
-    """A mistake whose measure was read off this subject."""
+    bases: tuple[Hypothesis, ...] = ()
+    _order: tuple[list[Observation], list[Observation]] | None = None
+
+    def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+        """Yield hypotheses together with each convention by which the subject turned out to go."""
+        for hypothesis in candidates if self.bases else ():
+            yield from (base + hypothesis for base in self.bases)
 
     def consider(self, candidates: Iterable[Hypothesis], search: Search) -> None:
         """Try hypotheses until the time is over, or enough of them fit."""
@@ -72,14 +85,15 @@ class Explainer:
             self.on_try(hypothesis.name)
             search.note(hypothesis, self.off(hypothesis))
 
-    def sift(self, search: Search, more: Sequence[Experiment]) -> None:
+    def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
         """Ask for more, and keep the hypotheses that fit that as well.
 
-        What refutes the last of them is kept among the observations.
+        What refutes the last of them is kept among the observations. It ends when so few are left
+        as ``until``, or when the time is over.
         """
         before = self.observations
         for experiment in more:
-            if not search.fits:
+            if len(search.fits) <= until or (until and self.deadline.passed):
                 break
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []
@@ -92,10 +106,11 @@ class Explainer:
     def off(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or of the first that refutes it."""
         build, worst = self._builder(hypothesis), 0.0
-        for seen in self.observations:
-            worst = max(worst, differs(self.subject, build, seen))
-            if worst > 1:
-                return worst
+        for comparison in (first_differs, differs):
+            for seen in self._ordered():
+                worst = max(worst, comparison(self.subject, build, seen))
+                if worst > 1:
+                    return worst
         guess = Guess(self.subject, hypothesis).as_subject
         for seen in self.observations:
             if not _varies_alike(self.subject, build, seen):
@@ -106,6 +121,42 @@ class Explainer:
             if put and run_check(under_test(guess), seen.experiment)[1] != seen.words:
                 return float("inf")
         return worst
+
+    def in_words_of_convention(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return a mistake of the catalogue, in the words of the convention that is the same.
+
+        These say which order, constant or function it is, where the catalogue's are of a kind.
+        """
+        if hypothesis.reading or len(hypothesis.ids) != 1:
+            return hypothesis
+        for base in self.bases:
+            if self.off(base) <= 1:
+                return replace(hypothesis, statements=base.statements, fixes=base.fixes)
+        return hypothesis
+
+    def possible(self, hypothesis: Hypothesis) -> bool:
+        """Whether a hypothesis by itself may do something wherever something is wrong."""
+        return not any(
+            getattr(PLAIN_CASE, need) == getattr(seen.experiment.case, need)
+            for need in hypothesis.needs
+            for seen in self.observations
+            if seen.deviating
+        )
+
+    @property
+    def outputs_deviate(self) -> bool:
+        """Whether anything beside gradients is wrong."""
+        return any(
+            not key[2].startswith("gradient of ")
+            for seen in self.observations
+            for key in seen.deviating
+        )
+
+    def _ordered(self) -> list[Observation]:
+        """Return observations with those first that refute most, and cost least."""
+        if self._order is None or self._order[0] is not self.observations:
+            self._order = self.observations, sorted(self.observations, key=_effort)
+        return self._order[1]
 
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
         return Guess(self.subject, hypothesis).build
@@ -183,6 +234,13 @@ def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, stri
     alone_first = first.affects - second.affects
     alone_second = second.affects - first.affects
     return alone_first <= first.matches and alone_second <= second.matches
+
+
+def _effort(seen: Observation) -> tuple[bool, int]:
+    """Return what observations are ordered by: those that refute most, and cost least, first."""
+    case, calls = seen.experiment.case, len(seen.calls)
+    steps = max(case.T, 1) * case.layers * case.directions
+    return not seen.deviating, calls * steps * (1 + (case.B * case.H > 64))
 
 
 def _keys(number: int, seen: Observation) -> frozenset[Place]:
