@@ -23,6 +23,8 @@ from .conventions import other_conventions
 from .crash import crashes
 from .deadline import Deadline
 from .finding import Finding
+from .formulas.departure import departures
+from .formulas.relations import relations
 from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
@@ -98,10 +100,10 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
-REMARKS: tuple[Remark, ...] = ()
+REMARKS: tuple[Remark, ...] = (departures,)
 
 
 def diagnose(
