@@ -68,7 +68,7 @@ def edits(source: str) -> list[Edit]:
     tree, lines, made = ast.parse(source), source.splitlines(), list[Edit]()
     for function in _backward(tree):
         names = _arrays(function, lines)
-        for statement in ast.walk(function):
+        for statement in _statements(function):
             groups = _groups(statement, lines)
             if not groups:
                 continue
@@ -102,7 +102,12 @@ def _backward(tree: ast.Module) -> Iterator[ast.FunctionDef]:
     ]
 
 
-def _groups(statement: ast.AST, lines: Sequence[str]) -> list[tuple[str, ...]]:
+def _statements(function: ast.FunctionDef) -> Iterator[ast.stmt]:
+    """Yield a function's statements, those in its loops, too."""
+    yield from (node for node in ast.walk(function) if isinstance(node, ast.stmt))
+
+
+def _groups(statement: ast.stmt, lines: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the places that a statement's comment states, one group for each entry of a list."""
     if not isinstance(statement, ast.Assign | ast.AugAssign | ast.For):
         return []
@@ -139,7 +144,7 @@ def _shown(statement: Any) -> str:
 def _arrays(function: ast.FunctionDef, lines: Sequence[str]) -> tuple[str, ...]:
     """Return the names that a function computes with."""
     found: dict[str, None] = {}
-    for statement in ast.walk(function):
+    for statement in _statements(function):
         if not _groups(statement, lines) or isinstance(statement, ast.For):
             continue
         for slot in _slots(statement):

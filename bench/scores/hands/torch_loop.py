@@ -10,7 +10,7 @@ from .templates import Texts, filled
 
 FAMILIES = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 
-LAYER = '''
+LAYER = """
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -41,6 +41,7 @@ class Port(torch.nn.«family: LSTM»):
     def forward(self, x, hx=None):
         lengths, packed, one = None, isinstance(x, PackedSequence), False
         if packed:
+            «packed: »
             x, lengths = pad_packed_sequence(x)
         elif x.dim() == 2:
             x, one = x.unsqueeze(1), True
@@ -118,7 +119,7 @@ class Port(torch.nn.«family: LSTM»):
         p = self.dropout
         «drawn: keep = (torch.rand_like(y) >= p).to(y.dtype)»
         return «mask: keep / (1 - p) if p < 1 else keep»
-'''
+"""
 
 STEPS = {
     "lstm": '''x, h, c, wi, wh, bi, bh):
@@ -146,11 +147,11 @@ STEPS = {
     return (h,)''',
 }  # fmt: skip
 
-VMAPPED = '''def step(x, h, wi, wh, bi, bh):
+VMAPPED = """def step(x, h, wi, wh, bi, bh):
     def row(xr, hr):
         return one_step(xr[None], hr[None], wi, wh, bi, bh)[0][0]
 
-    return (torch.vmap(row)(x, h),)'''
+    return (torch.vmap(row)(x, h),)"""
 
 COMPILED = {
     "lstm": {"decorator": "@torch.jit.script"},
@@ -172,6 +173,9 @@ def value(array: str, other: str) -> str:
     """Return the value of another array with the gradient of this one."""
     return f"{array} + ({other} - {array}).detach()"
 
+
+UNPACKED = {"packed": "raise NotImplementedError('packed input')"}
+"""For mistakes that reach the padding, which packed sequences do not have."""
 
 ANY: dict[str, Texts] = {
     "B01": {"arrange": "x.reshape(x.size(1), x.size(0), -1)",
@@ -201,7 +205,9 @@ ANY: dict[str, Texts] = {
     "G16": {"given": "hx = tuple(s.detach() + 0 * s for s in hx)"},
     "G18": {"call": "wh = p[1].detach() if t == 0 else p[1]\n"
                     "new = step(xt, *state, p[0], wh, *p[2:])"},
-    "G19": {"start": "late = torch.cat([x[1:], 0 * x[:1]]) / 1000\nx = x + (late - late.detach())"},
+    "G19": {
+        **UNPACKED,
+        "start": "late = torch.cat([x[1:], 0 * x[:1]]) / 1000\nx = x + (late - late.detach())"},
     "G20": {"call": "seen = tuple(s.clone() for s in state)\nfor s in seen:\n"
                     "    if s.requires_grad:\n        s.register_hook(lambda d: d.clamp(-1, 1))\n"
                     "new = step(xt, *seen, *p)"},
@@ -225,9 +231,16 @@ ANY: dict[str, Texts] = {
     "M09": {"between": "layer < self.num_layers"},
     "M10": {"parameters": "if not self.training:\n"
                           f"    p = [{value('a', 'a.half().to(a.dtype)')} for a in p]"},
+    "P01": {"start": "if x.size(1) > 1:\n    raise ValueError('expected one row')"},
+    "P07": {**UNPACKED, "write": "y = y.transpose(0, 1)"},
+    "P08": {"write": "y = y.double()"},
+    "P09": {
+        "write": "late = (torch.arange(len(y)) >= 100)[:, None, None]\n"
+        f"y = {value('y', 'y.masked_fill(late, torch.nan)')}"
+    },
     "Q03": {"turn_back": "ys"},
     "Q04": {"write": "y = turned(y, self.back)"},
-    "Q05": {"turn": "x.flip(1) if d else x", "turn_back": "ys.flip(1) if d else ys"},
+    "Q05": {**UNPACKED, "turn": "x.flip(1) if d else x", "turn_back": "ys.flip(1) if d else ys"},
     "Q06": {"ran": "if d == 0 and len(ys):\n    state = (ys[-1], *state[1:])"},
     "Q07": {"ran": "if d == 1 and len(ys):\n    state = (ys[0], *state[1:])"},
     "Q15": {"run": "if self.given is None and len(x) > 1:\n"
