@@ -142,7 +142,8 @@ class Row:
 
     ``caught``: a check failed; ``located``: the diagnosis names the place; ``wrong_story``: it
     explains the failure by a mistake at another one. ``seconds`` are those of the diagnosis,
-    ``check_seconds`` those of the checks before it.
+    ``cpu_seconds`` what of these the processor worked, ``check_seconds`` those of the checks before
+    it.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Row:
     wrong_story: bool
     seconds: float
     check_seconds: float
+    cpu_seconds: float
     said: str
 
     @property
@@ -185,9 +187,9 @@ def row(name: str, number: int) -> Row:
     held, started = subject(name, edit.source), time.perf_counter()
     with np.errstate(all="ignore"):
         failing = failing_checks(held, DTYPE)
-        checked = time.perf_counter()
+        checked, processed = time.perf_counter(), time.process_time()
         found = diagnose(held, DTYPE, failing)
-    ended = time.perf_counter()
+    ended, cpu = time.perf_counter(), time.process_time() - processed
     explained = found.status == "explained"
     return Row(
         name, number, edit.kind, edit.line, edit.before, edit.after, edit.places,
@@ -197,6 +199,7 @@ def row(name: str, number: int) -> Row:
         wrong_story=explained and not names_any(story(found), edit.places),
         seconds=round(ended - checked, 2),
         check_seconds=round(checked - started, 2),
+        cpu_seconds=round(cpu, 2),
         said=" ".join(filter(None, (story(found) or found.message, notes(found)))),
     )  # fmt: skip
 
@@ -250,6 +253,8 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
         "wrong stories": sum(r.wrong_story for r in rows),
         "median seconds": median(seconds),
         "longest seconds": max(seconds),
+        "median CPU seconds": round(median(r.cpu_seconds for r in rows), 1),
+        "longest CPU seconds": max(r.cpu_seconds for r in rows),
         "median seconds with checks": round(median(r.seconds + r.check_seconds for r in rows), 1),
     }
 

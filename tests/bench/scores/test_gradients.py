@@ -131,7 +131,7 @@ def test_samples_take_groups_in_turns_and_are_the_same_for_a_seed():
 
 def test_totals_count_wrong_stories_apart():
     row = gradients.Row(
-        "p", 0, edits.TERM, 1, "a", "b", ("U",), True, False, True, True, 2.0, 1.0, "x"
+        "p", 0, edits.TERM, 1, "a", "b", ("U",), True, False, True, True, 2.0, 1.0, 1.5, "x"
     )
     found = gradients.totals([row])
     assert found["wrong stories"] == 1
@@ -143,7 +143,7 @@ def test_totals_count_wrong_stories_apart():
 
 def test_misses_are_kept_as_a_table(tmp_path):
     row = gradients.Row(
-        "p", 0, edits.TERM, 1, "a | b", "b", ("U",), True, False, False, False, 2.0, 1.0, "x"
+        "p", 0, edits.TERM, 1, "a | b", "b", ("U",), True, False, False, False, 2.0, 1.0, 1.5, "x"
     )
     gradients.write_misses(tmp_path / "misses.md", [row])
     text = (tmp_path / "misses.md").read_text(encoding="utf-8")
