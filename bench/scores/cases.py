@@ -2,10 +2,11 @@
 
 ``python -m gatewise.bench.scores.cases FOLDER... [--only 'e*'] [--json]`` holds the layers of each
 Python file at the quick budget: classes that come from torch.nn's LSTM, GRU or RNN with ``--like``
-that, and classes with ``cell`` and ``forward``. It does so twice: as a user would, and with one
-case alone that shows what small cases hide: three rows, batch first, an initial state, 5 steps. It
-prints a line for each: exit code, seconds, the first sentence of the diagnosis, and what the file
-says behind ``expect:``. Whether the two agree is for people to judge.
+that, and classes with ``cell`` and ``forward``. It does so as a user would, and with one case alone
+that shows what small cases hide: three rows, batch first, an initial state, 5 steps; once with one
+layer, once with two layers and directions. It prints a line for each: exit code, seconds, the first
+sentence of the diagnosis, and what the file says behind ``expect:``. Whether the two agree is for
+people to judge.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -34,10 +35,13 @@ FAMILIES = {name.rpartition(".")[2]: name for name in LIKE}
 CASE = Case(5, 3, 4, 6, layout="batch-first")
 """A case that tells a reshape from a transposition: B > 2, and T mod B is neither 0 nor 1."""
 
+CASES = {"one case": CASE, "deep case": replace(CASE, layers=2, bidirectional=True)}
+"""Cases to which layers are held besides, by the word of it."""
+
 PATIENCE = 900.0
 """Seconds for one layer, diagnosis included."""
 
-USUAL, ONE_CASE = "quick", "one case"
+USUAL = "quick"
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def row(held: Held, how: str, jobs: int, timeout: float = PATIENCE) -> Row:
         command = [sys.executable, "-P", "-m", "gatewise", "verify", f"{held.path}:{held.name}",
                    "--budget", "quick", "--jobs", str(jobs), "--runs", "runs",
                    *(("--like", held.like) if held.like else ()),
-                   *(("--case", case_of(held).to_json()) if how == ONE_CASE else ())]  # fmt: skip
+                   *(("--case", case_of(held, how).to_json()) if how in CASES else ())]  # fmt: skip
         started = time.perf_counter()
         try:
             done = subprocess.run(
@@ -143,9 +147,9 @@ def row(held: Held, how: str, jobs: int, timeout: float = PATIENCE) -> Row:
         return _told(held, how, Path(folder) / "runs", (code, seconds, said))
 
 
-def case_of(held: Held) -> Case:
-    """Return the one case; explicit classes have the time first."""
-    return CASE if held.like else Case(CASE.T, CASE.B, CASE.D, CASE.H)
+def case_of(held: Held, how: str) -> Case:
+    """Return a case for a class; explicit ones have the time first, and one layer."""
+    return CASES[how] if held.like else Case(CASE.T, CASE.B, CASE.D, CASE.H)
 
 
 def _told(held: Held, how: str, runs: Path, said: tuple[int, float, str]) -> Row:
@@ -171,13 +175,12 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?])\s+(?=[A-Z0-9(])", text.strip(), maxsplit=1)[0]
 
 
-def rows(folders: Sequence[Path], only: str, jobs: int, *, one_case: bool) -> Iterator[Row]:
+def rows(folders: Sequence[Path], only: str, ways: Sequence[str], jobs: int) -> Iterator[Row]:
     """Yield what is said of every class in the folders' files."""
     for path in (p for folder in folders for p in sorted(folder.glob(f"{only}.py"))):
         for held in held_in(path.resolve()):
-            yield row(held, USUAL, jobs)
-            if one_case:
-                yield row(held, ONE_CASE, jobs)
+            mine = [how for how in ways if held.like or how != "deep case"]
+            yield from (row(held, how, jobs) for how in mine)
 
 
 @click.command()
@@ -186,13 +189,15 @@ def rows(folders: Sequence[Path], only: str, jobs: int, *, one_case: bool) -> It
 @click.option("--only", default="*", metavar="GLOB", help="Only files of this name, without .py.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True,
               help="Worker processes of verify.")  # fmt: skip
-@click.option("--one-case/--no-one-case", default=True, show_default=True,
-              help="Also hold each to one batch-first case with a state.")  # fmt: skip
+@click.option(
+    "--how", "ways", multiple=True, type=click.Choice([USUAL, *CASES]), default=[USUAL, *CASES],
+    show_default=True, help="Checks at the quick budget, or one case; several may be given.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def main(folders: Sequence[Path], only: str, jobs: int, one_case: bool, as_json: bool) -> None:
+def main(folders: Sequence[Path], only: str, jobs: int, ways: Sequence[str], as_json: bool) -> None:
     """Hold, and print a line for each."""
     found = []
-    for told in rows(folders, only, jobs, one_case=one_case):
+    for told in rows(folders, only, ways, jobs):
         found.append(told)
         click.echo(str(told), err=as_json)
     if as_json:

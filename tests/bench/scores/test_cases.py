@@ -58,6 +58,8 @@ def test_the_one_case_tells_a_reshape_from_a_transposition():
     assert cases.CASE.T % cases.CASE.B not in (0, 1)
     assert cases.CASE.state
     assert cases.CASE.layout == "batch-first"
+    deep = cases.CASES["deep case"]
+    assert (deep.layers, deep.directions, deep.B) == (2, 2, cases.CASE.B)
 
 
 def test_first_sentences_end_where_the_second_begins():
