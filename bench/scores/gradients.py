@@ -4,8 +4,7 @@
 the backward passes of ``passes`` at one place each, keeps what runs and changes a gradient, holds
 each to the checks as ``gatewise verify --budget quick`` does, and asks for a diagnosis: is the edit
 caught, does what is said name the gate, path or array that was edited, is it explained, and is an
-explanation about another place? Words are compared, so who names everything is never wrong: the
-misses are to be read.
+explanation about another place? Words are compared; who names all gates has named none.
 """
 
 from __future__ import annotations
@@ -78,6 +77,10 @@ NAMES = {
     "time": r"\bsteps?\b|\border\b|\btime\b|earlier|\blast\b|\bfirst\b",
 }
 """Words by which a place is named."""
+
+
+GATES = (("gate i", "gate f", "gate g", "gate o"), ("gate r", "gate z", "gate n"))
+"""The gates of a cell."""
 
 
 @cache
@@ -217,8 +220,12 @@ def notes(found: Diagnosis) -> str:
 
 
 def names_any(text: str, places: Sequence[str]) -> bool:
-    """Whether a text names one of these places."""
-    return any(re.search(NAMES[place], text) for place in places)
+    """Whether a text names one of these places; where it names all gates of a cell, none."""
+    named = {place for place, words in NAMES.items() if re.search(words, text)}
+    for gates in GATES:
+        if named.issuperset(gates):
+            named.difference_update(gates)
+    return not named.isdisjoint(places)
 
 
 def located(found: Diagnosis, places: Sequence[str]) -> bool:

@@ -113,6 +113,13 @@ def test_a_place_is_named_in_words_or_by_the_only_arrays_that_are_off():
     assert not gradients.located(told(location=Location("gradients", place="step 0")), ["time"])
 
 
+def test_who_names_all_gates_names_none():
+    every = "dh is the sum of dz_i U_i, dz_f U_f, dz_g U_g and dz_o U_o."
+    assert not gradients.names_any(every, ["gate f"])
+    assert gradients.names_any(every, ["gate f", "path h"])
+    assert gradients.names_any("dz_i and dz_f are exchanged.", ["gate f"])
+
+
 def test_a_row_of_a_catalogued_edit_is_caught_located_and_explained():
     found = next(e for e in gradients.edits_of("rnn_lists") if e.after == "dWhh += hs[t].T @ dhraw")
     row = gradients.row("rnn_lists", found.number)
