@@ -47,7 +47,8 @@ from .rows import (
 
 LOOP, COMPILED, NUMPY = "torch loop", "torch compiled", "numpy"
 STYLES = (LOOP, COMPILED, NUMPY)
-CELLS = ("lstm", "gru", "rnn")
+CELLS = ("lstm", "gru", "rnn", "lstm-peephole")
+"""The last in NumPy alone."""
 
 CONVENTION = "convention"
 """What the diagnosis calls another convention: some mutants are nothing else."""

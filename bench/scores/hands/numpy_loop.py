@@ -38,7 +38,7 @@ class Layer:
     cell = "«cell: lstm»"
 
     def read(self, p, x):
-        W, U, b, b_hn = p["W"], p["U"], p["b"], p.get("b_hn")
+        W, U, b, b_hn = p["W"], p["U"], p["b"], p.get("b_hn", p.get("p"))
         T, B, H = x.shape[0], x.shape[1], U.shape[-1]
         «read: »
         return W, U, b, b_hn
@@ -116,7 +116,9 @@ class Layer:
             «given_back: pass»
         «give: »
         named = {"W": dW, "U": dU, "b": db}
-        return named if db_hn is None else {**named, "b_hn": db_hn}, dx, ds
+        if db_hn is not None:
+            named["p" if "p" in p else "b_hn"] = db_hn
+        return named, dx, ds
 """
 
 STEPS = {
@@ -140,6 +142,30 @@ a = [di * slope(i), df * slope(f), dg * (1 - g * g), do * slope(o)]
 «local_slopes: »
 seen = [h] * 4
 return a, a, seen, (sum(a[k] @ U[k].T for k in range(4)), dc)''',
+    ),
+    "lstm-peephole": (
+        '''h, c = state
+p = b_hn
+i, f = («early: gate(x @ W[k] + h @ U[k] + p[k] * c + b[k])» for k in (0, 1))
+g = np.tanh(x @ W[2] + h @ U[2] + b[2])
+«gates: »
+new = «blend: f * c + i * g»
+o = «late: gate(x @ W[3] + h @ U[3] + p[2] * new + b[3])»
+out = o * np.tanh(new)
+return (out, new), (x, h, c, i, f, g, o, new, p)''',
+        '''x, h, c, i, f, g, o, new, p = kept
+do = d[0] * np.tanh(new)
+«output: ao, po, co = do * slope(o), do * slope(o), 0»
+e = d[1] + d[0] * o * (1 - np.tanh(new) ** 2) + «seen: po * p[2]»
+«e: »
+di, df, dg, dc = e * g, e * c, e * i, e * f
+«local: »
+ai, af, ag = di * slope(i), df * slope(f), dg * (1 - g * g)
+«slopes: pi, pf = ai, af»
+dc = dc + pi * p[0] + pf * p[1] + co
+a = [ai, af, ag, ao]
+self.peepholes = [pi * c, pf * c, po * «read_by_o: new»]
+return a, a, [h] * 4, (sum(a[k] @ U[k].T for k in range(4)), dc)''',
     ),
     "gru": (
         '''(h,) = state
@@ -171,6 +197,13 @@ seen = [h]
 return a, a, seen, (a[0] @ U[0].T,)''',
     ),
 }  # fmt: skip
+
+
+SIZES = {"lstm": (4, 2), "lstm-peephole": (4, 2), "gru": (3, 1), "rnn": (1, 1)}
+"""Gates and states."""
+
+PEEPHOLES = {"b_hn": "np.stack([q.sum(axis=0) for q in self.peepholes])"}
+"""The gradient of what the template takes for the recurrent bias."""
 
 
 def linear(read: str, give: str) -> Texts:
@@ -367,6 +400,38 @@ OWN: dict[str, dict[str, Texts]] = {
                 "new": "new, step = self.step(xt, seen, W, U, b, late)",
                 "b_hn": "u[-1].sum(axis=0) * (not (none and t == 0))"},
     },
+    "lstm-peephole": {
+        **HARD,
+        "F01": {"gates": "f = f + 1", "slopes": "af = df * slope(f - 1)\npi, pf = ai, af"},
+        "F02": {
+            "early": "gate(x @ W[k] + h @ U[k] + b[k]) + p[k] * c",
+            "late": "gate(x @ W[3] + h @ U[3] + b[3]) + p[2] * new",
+            "output": "ao, po, co = do * slope(o - p[2] * new), do, 0",
+            "slopes": "ai, af = di * slope(i - p[0] * c), df * slope(f - p[1] * c)\n"
+            "pi, pf = di, df",
+        },
+        "F03": {
+            "late": "gate(x @ W[3] + h @ U[3] + p[2] * c + b[3])",
+            "seen": "0",
+            "output": "ao = po = do * slope(o)\nco = po * p[2]",
+            "read_by_o": "c",
+        },
+        "F04": linear("b_hn = b_hn[[0, 2, 1]]", "db_hn = db_hn[[0, 2, 1]]"),
+        "F04b": linear("b_hn = 0 * b_hn", "db_hn = 0 * db_hn"),
+        "F05": {"blend": "f * c + (i + g)", "local": "di, dg = e, e"},
+        "F06": {
+            "blend": "(1 - i) * c + i * g",
+            "local": "di, df, dc = e * (g - c), 0 * e, e * (1 - i)",
+        },
+        "F08": first_for_second("U"),
+        "G01": {"arrive": "ds = (ds[0], 0 * ds[1])"},
+        "G15": {"b_hn": "np.stack([q[0] for q in self.peepholes])"},
+        "L01": reordered([1, 0, 2, 3]),
+        "L02": reordered([0, 1, 3, 2]),
+        "S01b": {"given": "state = (state[0], 0 * state[1])",
+                 "given_back": "ds = (ds[0], 0 * ds[1])"},
+        "S10": {"write": "state = state[::-1]", "arrive": "ds = ds[::-1]"},
+    },
     "rnn": {
         "C03b": no_bias("True"),
         "G08": NEW_STATE,
@@ -387,6 +452,7 @@ def source(cell: str, texts: Texts) -> str:
              for body in STEPS[cell]]  # fmt: skip
     bodies = "".join(STEPS[cell])
     outer = {name: text for name, text in texts.items() if f"«{name}:" not in bodies}
-    made = filled(LAYER, {"cell": cell, "step": steps[0], "back": steps[1], **outer})
-    gates, states = {"lstm": (4, 2), "gru": (3, 1), "rnn": (1, 1)}[cell]
+    own = {"cell": cell, "step": steps[0], "back": steps[1]}
+    made = filled(LAYER, {**own, **(PEEPHOLES if "peephole" in cell else {}), **outer})
+    gates, states = SIZES[cell]
     return made.replace("GATES", str(gates)).replace("STATES", str(states))
