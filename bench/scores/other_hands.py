@@ -83,7 +83,7 @@ WHY_NOT = {
 }
 """Mutants that no text is written for, with the reason."""
 
-PADDING_LOST = "packed input has no padding, and the explicit layers no directions and no sorting"
+PADDING_LOST = "packed input has no padding, and the explicit layers no directions"
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,20 @@ ANY: dict[str, Texts] = {
             "held": "held = (held[0] + np.where(on, 0, dy[t]), *held[1:])"},
     "Q09": {"show": "np.where(on, new[0], np.random.default_rng().normal(size=new[0].shape)"
                     ".astype(x.dtype))"},
+    "Q10": {
+        "entry": "order = None\n"
+        "if lengths is not None:\n"
+        "    order = np.argsort(-np.asarray(lengths), kind='stable')\n"
+        "    x, lengths = x[:, order], np.asarray(lengths)[order]\n"
+        "    state = state and tuple(s[order] for s in state)",
+        "write": "if order is not None:\n"
+        "    y, state = y[:, order], tuple(s[order] for s in state)",
+        "arrive": "back = np.arange(B)\n"
+        "if lengths is not None:\n"
+        "    back = np.argsort(np.argsort(-np.asarray(lengths), kind='stable'))\n"
+        "dy, ds = dy[:, back], tuple(s[back] for s in ds)",
+        "end": "dx, ds = dx[:, back], tuple(s[back] for s in ds)",
+    },
     "Q11": {"write": "some = live.any(0) if T and lengths is not None else True\n"
                      "state = tuple(np.where(some, s, 0) for s in state)",
             "arrive": "some = live.any(0) if T and lengths is not None else True\n"
@@ -262,6 +276,11 @@ ANY: dict[str, Texts] = {
     "Q12": {"see": "x[t]", "carry": "new",
             "held": "dyt = np.where(on, dy[t], 0)\nd = (ds[0] + dyt, *ds[1:])\n"
                     "held = tuple(0 * s for s in ds)\non = True"},
+    "Q13": {
+        "see": "x[t] * on",
+        "carry": "tuple(on * n + (1 - on) * s for n, s in zip(new, state))",
+        "carried": "dx[t] = dxt * on",
+    },
     "Q14": {"held": "held = (held[0] + np.where(on, 0, dy[t]), *held[1:])"},
     "Q15": {"x": "if T > 1 and lengths is None:\n"
                  "    x = np.concatenate([x[:-1] + x[1:] / 1000, x[-1:]])",
