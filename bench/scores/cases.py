@@ -1,12 +1,12 @@
 """What ``gatewise verify`` says of every layer in a folder, beside what each file expects.
 
 ``python -m gatewise.bench.scores.cases FOLDER... [--only 'e*'] [--json]`` holds the layers of each
-Python file at the quick budget: classes that come from torch.nn's LSTM, GRU or RNN with ``--like``
-that, and classes with ``cell`` and ``forward``. It does so as a user would, and with one case alone
-that shows what small cases hide: three rows, batch first, an initial state, 5 steps; once with one
-layer, once with two layers and directions. It prints a line for each: exit code, seconds, the first
-sentence of the diagnosis, and what the file says behind ``expect:``. Whether the two agree is for
-people to judge.
+Python file at the quick budget: modules that come from torch.nn's LSTM, GRU or RNN, or have it in
+their name, with ``--like`` that, and classes with ``cell`` and ``forward``. It does so as a user
+would, and with one case alone that shows what small cases hide: three rows, batch first, an initial
+state, 5 steps; once with one layer, once with two layers and directions. It prints a line for each:
+exit code, seconds, the first sentence of the diagnosis, and what the file says behind ``expect:``.
+Whether the two agree is for people to judge.
 """
 
 from __future__ import annotations
@@ -103,12 +103,15 @@ def _last(base: ast.expr) -> str:
 
 
 def _like(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> str:
+    """Return the class of torch.nn that one comes from, or, of other modules, has in its name."""
     for base in map(_last, node.bases):
         if base in classes and base != node.name:
             if like := _like(classes[base], classes):
                 return like
         elif base in FAMILIES:
             return FAMILIES[base]
+        elif base == "Module":
+            return next((like for family, like in FAMILIES.items() if family in node.name), "")
     return ""
 
 

@@ -15,6 +15,8 @@ class Function(torch.autograd.Function): ...
 class Middle(nn.GRU): ...
 class Mine(Middle): ...
 class Other(torch.nn.LSTM): ...
+class OwnGRU(nn.Module): ...
+class Unlike(nn.Module): ...
 '''
 
 EXPLICIT = '''"""right. Expect: passed"""
@@ -39,10 +41,8 @@ def written(folder, name, text) -> Path:
 
 def test_classes_are_found_with_what_they_are_like(tmp_path):
     found = cases.held_in(written(tmp_path, "a.py", TORCH))
-    assert [(h.name, h.like) for h in found] == [
-        ("Mine", "torch.nn.GRU"),
-        ("Other", "torch.nn.LSTM"),
-    ]
+    held = [("Mine", "torch.nn.GRU"), ("Other", "torch.nn.LSTM"), ("OwnGRU", "torch.nn.GRU")]
+    assert [(h.name, h.like) for h in found] == held
     assert found[0].expect == "failed; two gates exchanged"
     (found,) = cases.held_in(written(tmp_path, "b.py", EXPLICIT))
     assert (found.name, found.like, found.expect) == ("Layer", "", "passed")
