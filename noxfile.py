@@ -230,9 +230,22 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def diagnosis(session: nox.Session) -> None:
-    """Score the diagnosis: mutants, pairs of them, unknown mistakes; arguments go to it."""
-    session.install(*CONSTRAINTS, "-e", ".")
+    """Score the diagnosis: mutants, pairs of them, unknown mistakes; arguments go to it.
+
+    Without arguments, also samples of edited gradients and of the catalogue in other hands; what
+    they miss is kept in reports/out/diagnosis. ``-- gradients ...`` and ``-- other_hands ...`` run
+    one of these two with its own arguments, ``-- cases FOLDER`` holds the layers in a folder.
+    """
+    session.install(*CONSTRAINTS, "-e", ".[torch]")
+    name, *rest = session.posargs or [""]
+    if name in ("gradients", "other_hands", "cases"):
+        session.run("python", "-m", f"gatewise.bench.scores.{name}", *rest)
+        return
     session.run("python", "-m", "gatewise.bench.scores.diagnosis", *session.posargs)
+    for sampled in () if session.posargs else ("gradients", "other_hands"):
+        kept = f"reports/out/diagnosis/{sampled}.md"
+        session.run("python", "-m", f"gatewise.bench.scores.{sampled}", "--sample", "40",
+                    "--misses", kept)  # fmt: skip
 
 
 @nox.session
