@@ -46,7 +46,6 @@ class KerasLayer(jax_arrays.JaxSubject):
     install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
-        """Return the versions of Keras and of its backend."""
         keras, backend = self._keras(), imported(BACKEND, self.install)
         return f"keras {keras.__version__} ({BACKEND} {backend.__version__})"
 
@@ -61,7 +60,6 @@ class KerasLayer(jax_arrays.JaxSubject):
         return Stored(tuple(keys), directions, joined="stacked")
 
     def build(self, case: Case) -> Built:
-        """Return the layer, ready to be called."""
         keras = self._keras()
         if BACKEND == "jax":
             return super().build(case)
@@ -72,7 +70,6 @@ class KerasLayer(jax_arrays.JaxSubject):
         return Plain(lambda inputs: _forward(keras, function, inputs))
 
     def function(self, case: Case) -> jax_arrays.Function:
-        """Return the layer as a function, by Keras's ``stateless_call``."""
         keras = self._keras()
         layer = self._layer(keras, case)
         variables = {v.path: v for v in layer.trainable_variables}

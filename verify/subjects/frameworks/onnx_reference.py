@@ -28,16 +28,13 @@ class OnnxReference(FrameworkSubject):
     operator: Operator = field(kw_only=True)
 
     def version(self) -> str:
-        """Return the version of onnx."""
         return f"onnx {imported('onnx', INSTALL).__version__}"
 
     @property
     def stored(self) -> Stored:
-        """Return the operator's inputs."""
         return self.operator.stored
 
     def build(self, case: Case) -> Plain:
-        """Return the operator, ready to be called."""
         onnx, reference = imported("onnx", INSTALL), imported("onnx.reference", INSTALL)
 
         def run(inputs: Inputs) -> Result:

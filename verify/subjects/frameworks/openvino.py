@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,11 +30,7 @@ FAMILIES = {"openvino": ("openvino",)}
 INSTALL = "openvino"
 
 PRECISION = "f32"
-SETTINGS = {
-    "INFERENCE_PRECISION_HINT": PRECISION,
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-}
+SETTINGS = {"INFERENCE_PRECISION_HINT": PRECISION, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
 
 
 @dataclass(frozen=True)
@@ -43,19 +39,14 @@ class OpenVino(FrameworkSubject):
 
     function: str = field(kw_only=True)
     attributes: Mapping[str, bool] = field(default_factory=dict, kw_only=True)
+    stored: ClassVar[Stored] = Stored(
+        (("weight_ih", "W"), ("weight_hh", "R"), ("bias", "B")), axis=True
+    )
 
     def version(self) -> str:
-        """Return the version and the precision."""
         return f"openvino {import_openvino().__version__}, precision {PRECISION}"
 
-    @property
-    def stored(self) -> Stored:
-        """Return the names of its inputs, one entry a direction."""
-        return Stored((("weight_ih", "W"), ("weight_hh", "R"), ("bias", "B")), axis=True)
-
     def build(self, case: Case) -> Plain:
-        """Return the operator, ready to be called."""
-
         def compiled(inputs: Inputs) -> Any:
             made = (
                 import_openvino().Core().compile_model(self._model(case, inputs), "CPU", SETTINGS)

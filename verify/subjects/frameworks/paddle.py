@@ -26,7 +26,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, Plain, flat, imported, within
+from ..framework import FrameworkSubject, flat, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
 FAMILIES = {"paddle": ("paddle",)}
@@ -41,7 +41,6 @@ class PaddleLayer(FrameworkSubject):
     activation: str = ""
 
     def version(self) -> str:
-        """Return the version of Paddle."""
         return f"paddle {_paddle().__version__}, CPU"
 
     @property
@@ -53,7 +52,6 @@ class PaddleLayer(FrameworkSubject):
         return Stored(tuple(keys), ("", "_fw", "_bw"), turned=("weight_hr",))
 
     def build(self, case: Case) -> Built:
-        """Return the layer, ready to be called."""
         paddle = _paddle()
         given: dict[str, Any] = {
             "num_layers": case.layers,
@@ -69,19 +67,7 @@ class PaddleLayer(FrameworkSubject):
             module = getattr(paddle.nn, self.kind)(case.D, case.H, **given)
         finally:
             paddle.set_default_dtype(before)
-        layer = _Layer(paddle, module, _stored(module), case)
-        return _Built(layer.run, layer.pull, module)
-
-
-@dataclass(frozen=True)
-class _Built(Plain):
-    """A layer that can be switched between training and evaluation."""
-
-    module: Any = None
-
-    def train(self, training: bool) -> None:
-        """Switch between training and evaluation."""
-        (self.module.train if training else self.module.eval)()
+        return _Layer(paddle, module, _stored(module), case)
 
 
 @dataclass(frozen=True)
@@ -91,11 +77,11 @@ class _Layer:
     stored: Mapping[str, Any]
     case: Case
 
-    def run(self, inputs: Inputs) -> Result:
+    def forward(self, inputs: Inputs) -> Result:
         with self.paddle.no_grad():
             return self._result(self._outputs(self._leaves(inputs), inputs.lengths), inputs)
 
-    def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once, and pull every pair of cotangents back by autograd."""
         leaves = self._leaves(inputs)
         outputs = self._outputs(leaves, inputs.lengths)
@@ -104,6 +90,12 @@ class _Layer:
             self._pulled(result, leaves, outputs, (self._inside(dy, inputs), *ends))
             for dy, ends in cotangents
         ]
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        raise NotImplementedError("it has no forward mode")
+
+    def train(self, training: bool) -> None:
+        (self.module.train if training else self.module.eval)()
 
     def _inside(self, dy: Array | None, inputs: Inputs) -> Array | None:
         """Return the cotangent of y as it is where the adapter puts no zeros into y."""

@@ -40,11 +40,9 @@ class TensorFlowOp(FrameworkSubject):
     op: str = ""
 
     def version(self) -> str:
-        """Return the version of TensorFlow."""
         return f"tensorflow {_tensorflow(self.op).__version__}, CPU"
 
     def build(self, case: Case) -> Built:
-        """Return the op, ready to be called."""
         tf = _tensorflow(self.op)
         function = _gru if self.op == "GRUBlockCell" else _block
         layer = _Layer(tf, self, function)

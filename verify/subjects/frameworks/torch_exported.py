@@ -86,7 +86,6 @@ class OnnxLayer(FrameworkSubject):
     kind: str = field(kw_only=True)
 
     def version(self) -> str:
-        """Return the versions of both."""
         imported("onnx", INSTALL)
         return f"torch {import_torch().__version__}, onnxruntime {import_runtime().__version__}"
 
