@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..cases.case import Case
@@ -19,7 +20,7 @@ from ..runs import records as reading
 from ..runs.records import RunFileError, typed
 from ..runs.run import Header
 from .replayed import ENDS, Replayed, Watched
-from .trace import HELD, Index, Trace, named_arrays, restored
+from .trace import HELD, Index, Trace, restored
 
 SCHEMA = "gatewise.recording/1"
 INDEX = "recording.json"
@@ -96,7 +97,7 @@ def encoded(trace: Trace) -> bytes:
     """Return a trace as a safetensors file."""
     from safetensors.numpy import save
 
-    index = json.dumps(trace.index(), allow_nan=False)
+    index = msgspec.json.encode(trace.index).decode()
     data: bytes = save(trace.arrays, metadata={"gatewise": index})
     return data
 
@@ -183,7 +184,7 @@ def parse_trace(path: Path, data: bytes) -> Trace:
     header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
     said = header.get("__metadata__", {}).get("gatewise", "")
     index = typed(Index, reading.parsed(path, said), path)
-    if missing := sorted({*named_arrays(index)} - arrays.keys()):
+    if missing := sorted({*index.names} - arrays.keys()):
         raise RunFileError(f"{path}: arrays missing: {', '.join(missing):.200}")
     if odd := sorted({str(a.dtype) for a in arrays.values()} - {*HELD}):
         raise RunFileError(f"{path}: dtypes that are not recorded: {', '.join(odd)}")

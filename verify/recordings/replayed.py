@@ -19,7 +19,7 @@ from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
-from .trace import Returned, Trace, drawing, same_cotangents, same_inputs
+from .trace import Pulling, Returned, Trace, drawing, same
 
 UNANSWERED = {
     "purity": "it looks at the caller's own arrays after a call, and a recording has none",
@@ -166,13 +166,9 @@ class Playback:
         call, trace = next(self._calls, None), self.trace
         if call is None or not call.results:
             raise self._end()
-        alike = (
-            same_inputs(trace, call.inputs, inputs)
-            and same_cotangents(trace, call.cotangents, pairs)
-            and (call.tangents is None) == (tangents is None)
-            and (tangents is None or same_inputs(trace, call.tangents, tangents))
-        )
-        if not alike:
+        cotangents = None if pairs is None else [Pulling(*pair) for pair in pairs]
+        recorded = (call.inputs, call.cotangents, call.tangents)
+        if not same(trace, recorded, (inputs, cotangents, tangents)):
             raise NotOffered(
                 "this version of the check calls the layer otherwise than the one that was "
                 "recorded; record it again"
