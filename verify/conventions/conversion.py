@@ -21,7 +21,7 @@ from ..cases.options import Options
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
-from .convention import Convention
+from .convention import LAYOUTS, Convention
 from .file_layout import DEEPEST, Stored, Unfit
 from .parameter_map import ConventionMap, NoHome
 from .translation import stored_shapes, translated
@@ -120,33 +120,23 @@ def _case(end: End, c: Convention, found: Mapping[str, Array], arrays: Mapping[s
 
 
 def _sizes(
-    c: Convention, layout: str, end: End, found: Mapping[str, Array]
+    c: Convention, layout: str, end: End, arrays: Mapping[str, Array]
 ) -> tuple[int, int, int]:
     """Return D, H and P (0: none) from the shapes of the first layer's arrays."""
     name = f"{c.arrays()[0].name}_l0"
-    shape, gates = found[name].shape, len(c.order)
-    if len(shape) != (3 if layout.startswith("gates") else 2):
+    shape, gates = arrays[name].shape, len(c.order)
+    how = LAYOUTS[layout]
+    if len(shape) != (3 if how.axis is None else 2):
         own = end.stored.called(name)
         raise Unfit(f"{own}: expected as many axes as {layout} has, got {list(shape)}")
     P = 0
     if c.projected:
-        of_R = found["weight_hr_l0"].shape
-        P = of_R[0] if layout in ("out-in", "interleaved") else of_R[-1]
-    one, other = shape[0], shape[1]
-    sizes = {
-        "out-in": (other, one // gates),
-        "interleaved": (other, one // gates),
-        "in-out": (one, other // gates),
-        "joint": (one - (P or other // gates), other // gates),
-        "stacked in-out": (one // gates, other),
-        "beside out-in": (other // gates, one),
-        "separate out-in": (other, one),
-        "separate in-out": (one, other),
-        "gates": shape[1:],
-        "gates out-in": shape[:0:-1],
-    }
-    D, H = sizes[layout]
-    return D, H, P
+        P = arrays["weight_hr_l0"].shape[0 if c.projection_turned else -1]
+    block = list(shape if how.axis is not None else shape[1:])
+    if how.axis is not None and not layout.startswith("separate"):
+        block[how.axis] //= gates
+    D, H = how.own(tuple(block))
+    return D - (P or H) if layout == "joint" else D, H, P
 
 
 def _some(names: Any) -> str:
