@@ -13,7 +13,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from .catalogue import mutant
 from .parts import GRU, LSTM, candidate, changed, gate, peephole, reads, steps, with_gates
-from .replaceable_layer import At, ReplaceableLayer, SeePart, StepPart
+from .replaceable_layer import At, ReplaceableLayer, StepPart
 
 PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
 
@@ -195,8 +195,7 @@ mutant(
     ),
 )
 
-
-@mutant(
+mutant(
     "F15",
     "A scratch buffer is not cleared between rows, so row b also contains what row b − 2 left "
     "there.",
@@ -204,9 +203,7 @@ mutant(
     models="microsoft/onnxruntime#3893",
     fix="clear scratch before every row, or give each row its own: look for buffers used in turns",
     part="see",
+    change=lambda layer, right, at, x: np.concatenate(
+        [(clean := right(at, x))[:2], clean[2:] + clean[:-2]]
+    ),
 )
-def scratch_not_cleared_between_rows(
-    layer: ReplaceableLayer, right: SeePart, at: At, x: Array
-) -> Array:
-    x = right(at, x)
-    return x if x.shape[0] < 3 else np.concatenate([x[:2], x[2:] + x[:-2]])

@@ -17,7 +17,6 @@ from .catalogue import mutant
 from .parts import RECURRENT, changed
 from .replaceable_layer import (
     At,
-    CotangentsPart,
     GradientsPart,
     ReplaceableLayer,
     StepGradients,
@@ -304,7 +303,7 @@ def gradient_of_x_over_the_cotangent(
     return right(pulled, given)
 
 
-@mutant(
+mutant(
     "G13",
     "The backward pass reads the gradient of the outputs as if it were contiguous, whatever its "
     "strides.",
@@ -312,12 +311,11 @@ def gradient_of_x_over_the_cotangent(
     models="pytorch/pytorch#619",
     fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
     part="read_cotangents",
+    change=lambda layer, right, given: (
+        None if given[0] is None else in_memory_order(given[0]),
+        given[1],
+    ),
 )
-def cotangent_read_without_its_strides(
-    layer: ReplaceableLayer, right: CotangentsPart, given: Cotangents
-) -> Cotangents:
-    dy, dfinal = right(given)
-    return dy if dy is None else in_memory_order(dy), dfinal
 
 
 def in_memory_order(a: Array) -> Array:

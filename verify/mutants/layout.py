@@ -13,7 +13,7 @@ from ..numbers.tape import instead, plain, rearranged
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import GRU, LSTM, changed, reads, with_gates
-from .replaceable_layer import DropPart, ReadPart, ReplaceableLayer, RunPart
+from .replaceable_layer import ReadPart, ReplaceableLayer, RunPart
 
 SQUARE = ("rnn", "lstm", "lstm-peephole", *GRU)
 
@@ -170,7 +170,7 @@ def directions_outside_layers(
     return passes
 
 
-@mutant(
+mutant(
     "L10",
     "The layer above receives zeros instead of the outputs of the backward direction.",
     ("forward",),
@@ -178,12 +178,10 @@ def directions_outside_layers(
     needs=("layers", "bidirectional"),
     fix="feed the layer above the outputs of both directions: concatenate forward and backward",
     part="drop",
+    change=lambda layer, right, y: right(
+        y * (np.arange(y.shape[2]) < y.shape[2] // layer.case.directions)
+    ),
 )
-def upper_layer_reads_one_direction(layer: ReplaceableLayer, right: DropPart, y: Array) -> Array:
-    width = y.shape[2] // layer.case.directions
-    kept = np.zeros(y.shape[2], y.dtype)
-    kept[:width] = 1
-    return right(y * kept)
 
 
 @mutant(

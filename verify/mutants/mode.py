@@ -76,8 +76,7 @@ mutant(
     change=lambda layer, right, shape: right(shape) * (1 if layer.case.dropout < 1 else np.inf),
 )
 
-
-@mutant(
+mutant(
     "M05",
     "All steps of a call drop the same entries.",
     ("dropout",),
@@ -85,12 +84,8 @@ mutant(
     needs=NEEDS,
     fix="draw a mask for every step: its shape is that of all outputs, with T steps, not 1",
     part="mask",
+    change=lambda layer, right, shape: np.broadcast_to(right(shape)[:1], shape),
 )
-def one_mask_for_all_steps(
-    layer: ReplaceableLayer, right: MaskPart, shape: tuple[int, ...]
-) -> Array:
-    drawn = right(shape)
-    return np.broadcast_to(drawn[:1], shape) if len(drawn) else drawn
 
 
 @mutant(

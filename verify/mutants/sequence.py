@@ -14,7 +14,7 @@ from ...reference.sequence import choose, only
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .replaceable_layer import At, ReplaceableLayer, RunPart, TurnPart, UnrollPart, WritePart
+from .replaceable_layer import At, ReplaceableLayer, RunPart, TurnPart, UnrollPart
 
 mutant(
     "Q01",
@@ -151,7 +151,7 @@ def sorted_twice(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Res
     return Result(result.y[:, order], tuple(s[:, order] for s in result.final))
 
 
-@mutant(
+mutant(
     "Q11",
     "A row of length 0 ends in zeros instead of its initial state.",
     ("zero-length",),
@@ -159,13 +159,12 @@ def sorted_twice(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Res
     needs=("lengths", "zero_length"),
     fix="return the initial state as the final state of a row of length 0, not zeros",
     part="write",
+    change=lambda layer, right, y, final, lengths: right(
+        y,
+        final if lengths is None else tuple(only((lengths > 0)[:, None], s) for s in final),
+        lengths,
+    ),
 )
-def empty_row_ends_in_zero(
-    layer: ReplaceableLayer, right: WritePart, y: Array, final: State, lengths: Array | None
-) -> tuple[Array, State]:
-    if lengths is not None:
-        final = tuple(only((lengths > 0)[None, :, None], s) for s in final)
-    return right(y, final, lengths)
 
 
 @mutant(

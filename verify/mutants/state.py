@@ -9,20 +9,15 @@ import numpy as np
 
 from ...reference.cell import State
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
-from ...reference.sequence import choose
 from ..numbers.tape import plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import changed, row_after_row
 from .replaceable_layer import (
-    At,
-    CarryPart,
     OutputsPart,
     ReadStatePart,
     ReplaceableLayer,
     RunPart,
-    StepPart,
     WritePart,
 )
 
@@ -65,8 +60,7 @@ mutant(
     change=lambda layer, right, at, p, x, state: right(at, p, x, (at.start[0], *state[1:])),
 )
 
-
-@mutant(
+mutant(
     "S03",
     "Without an initial state, the first step leaves out the recurrent bias together with the "
     "recurrent product.",
@@ -75,12 +69,10 @@ mutant(
     models="ml-explore/mlx#3249",
     fix="add b_hn in the first step without an initial state, too: r ⊙ (0 U_n + b_hn) is not 0",
     part="step",
+    change=lambda layer, right, at, p, x, state: right(
+        at, p if at.t or layer.given.state else changed(p, b_hn=0 * p.b_hn), x, state
+    ),
 )
-def no_recurrent_bias_without_a_state(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
-) -> State:
-    first = at.t == 0 and layer.given.state is None
-    return right(at, changed(p, b_hn=0 * p.b_hn) if first else p, x, state)
 
 
 def of_forward(layer: ReplaceableLayer, state: State) -> State:
@@ -210,8 +202,7 @@ mutant(
     change=lambda layer, right, y, final, lengths: (y, of_forward(layer, final)),
 )
 
-
-@mutant(
+mutant(
     "S12",
     "A row's state takes one step more than its outputs before it stops.",
     ("final", "forward"),
@@ -219,12 +210,8 @@ mutant(
     needs=("lengths",),
     fix="stop the state with its row: update it where t < length, not where t <= length",
     part="carry",
+    change=lambda layer, right, at, new, old: right(replace(at, t=at.t - 1), new, old),
 )
-def state_masked_one_step_late(
-    layer: ReplaceableLayer, right: CarryPart, at: At, new: State, old: State
-) -> State:
-    active = None if at.lengths is None else (at.t < at.lengths + 1)[:, None]
-    return tuple(choose(active, n, o) for n, o in zip(new, old, strict=True))
 
 
 @mutant(
