@@ -261,17 +261,17 @@ class Run:
         """Return the gradients of all tensors of the call."""
         arrays = [None if d is None else _numpy(d) for d in cotangents]
         before = [None if a is None else np.array(a) for a in arrays]
-        found: list[list[Array]] = []
+        gradients: list[list[Array]] = []
         for run in reversed(self.runs):
             dy, dfinal = self.call.cotangents(arrays)
             pulled = run.pull((dy, dfinal))
-            found.insert(0, self.call.gradients(pulled.parameters, pulled.x, pulled.initial))
+            gradients.insert(0, self.call.gradients(pulled.parameters, pulled.x, pulled.initial))
         if arrays[0] is not None and self.call.rows is None and arrays[0].flags.writeable:
             arrays[0][...] = self.call.closed(dy)  # what was written into a copy is given back
-        self._compare(*found)
+        self._compare(*gradients)
         self._compare([a for a in arrays if a is not None], [b for b in before if b is not None])
         tensors = self.call.tensors
-        return [_tensor(a, t, t.dtype) for a, t in zip(found[0], tensors, strict=True)]
+        return [_tensor(a, t, t.dtype) for a, t in zip(gradients[0], tensors, strict=True)]
 
     def push(self, tangents: Sequence[Any]) -> tuple[Any, ...]:
         """Return the tangents of y and of the final states."""
@@ -281,15 +281,15 @@ class Run:
             for t, d in zip(tensors, tangents, strict=True)
         ]
         along = self.call.inputs(arrays)
-        found = [self.call.outputs(layer.jvp(self.inputs, along)) for layer in self.layers]
-        self._compare(*found)
-        return tuple(_tensor(a, tensors[0], tensors[0].dtype) for a in found[0])
+        results = [self.call.outputs(layer.jvp(self.inputs, along)) for layer in self.layers]
+        self._compare(*results)
+        return tuple(_tensor(a, tensors[0], tensors[0].dtype) for a in results[0])
 
-    def _compare(self, *found: Sequence[Array]) -> None:
+    def _compare(self, *results: Sequence[Array]) -> None:
         """Let the caller know where what two layers return is not the same, bit for bit."""
-        if len(found) == 2 and not all(
+        if len(results) == 2 and not all(
             a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
-            for a, b in zip(*found, strict=True)
+            for a, b in zip(*results, strict=True)
         ):
             self.show()
 

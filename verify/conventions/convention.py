@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...reference.functions import Array
@@ -270,16 +271,19 @@ class Convention:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Convention:
         """Read what ``dataclasses.asdict`` made, also by way of JSON."""
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
-        }
-        return cls(**given)
+        return msgspec.convert(value, cls)
 
     def differences(self, other: Convention) -> tuple[str, ...]:
         """Return the names of the fields in which two conventions differ."""
         return tuple(
             f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)
         )
+
+
+def added(slices: dict[str, Array], others: Mapping[str, Array]) -> None:
+    """Add slices to those of the same names; others are new."""
+    for name, value in others.items():
+        slices[name] = slices[name] + value if name in slices else value
 
 
 @cache

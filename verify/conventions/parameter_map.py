@@ -13,7 +13,7 @@ from ...reference.functions import Array, zeros
 from ...reference.layer import Layer
 from ...reference.parameters import Parameters, Shape
 from ..cases.case import Case
-from .convention import Convention, Packed, slice_shape
+from .convention import Convention, Packed, added, slice_shape
 
 
 class NoHome(ValueError):
@@ -142,8 +142,7 @@ class ConventionMap(ParameterMap):
         for suffix, wanted in self._passes():
             slices: dict[str, Array] = {}
             for packed in self._arrays:
-                for name, value in packed.split(named[f"{packed.name}{suffix}"], wanted).items():
-                    slices[name] = slices[name] + value if name in slices else value
+                added(slices, packed.split(named[f"{packed.name}{suffix}"], wanted))
             result.append(self._parameters(wanted, slices))
         return tuple(result)
 

@@ -110,10 +110,10 @@ def write(folder: Path, recording: Recording) -> None:
 def read(folder: Path) -> Recording:
     """Read the index and hold every file to its digest; RunFileError says what is wrong."""
     where = folder / INDEX
-    said = reading.parsed(where, reading.text(where))
-    if said.get("schema") != SCHEMA:
-        raise RunFileError(f"{where}: expected schema {SCHEMA}, got {said.get('schema')!r:.60}")
-    recording = typed(Recording, said, where)
+    value = reading.parsed(where, reading.text(where))
+    if value.get("schema") != SCHEMA:
+        raise RunFileError(f"{where}: expected schema {SCHEMA}, got {value.get('schema')!r:.60}")
+    recording = typed(Recording, value, where)
     _check_index(where, recording)
     for entry in recording.entries:
         tensor_file(folder, entry)
@@ -182,8 +182,8 @@ def parse_trace(path: Path, data: bytes) -> Trace:
         raise RunFileError(f"{path}: is no safetensors file ({error!s:.100})") from error
     size = int.from_bytes(data[:8], "little")
     header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
-    said = header.get("__metadata__", {}).get("gatewise", "")
-    index = typed(Index, reading.parsed(path, said), path)
+    text = header.get("__metadata__", {}).get("gatewise", "")
+    index = typed(Index, reading.parsed(path, text), path)
     if missing := sorted({*index.names} - arrays.keys()):
         raise RunFileError(f"{path}: arrays missing: {', '.join(missing):.200}")
     if odd := sorted({str(a.dtype) for a in arrays.values()} - {*HELD}):

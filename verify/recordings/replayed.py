@@ -55,8 +55,8 @@ class Watched:
     @property
     def told(self) -> str:
         """What ran, as the case says that says most; first of those in which something lacked."""
-        said = [self.of[key] for key in self.replayed]
-        return max(said, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
+        runs = [self.of[key] for key in self.replayed]
+        return max(runs, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
 
     @property
     def lacking(self) -> str:

@@ -119,13 +119,13 @@ class KerasLayer(jax_arrays.JaxSubject):
     def _variables(self, case: Case, layer: Any) -> dict[str, list[str]]:
         """Return which of the convention's arrays each of the layer's variables holds."""
         layers = [layer.forward_layer, layer.backward_layer] if case.bidirectional else [layer]
-        found: dict[str, list[str]] = {}
+        names: dict[str, list[str]] = {}
         for suffix, one in zip(suffixes(case), layers, strict=True):
             own = {"weight_ih": one.cell.kernel, "weight_hh": one.cell.recurrent_kernel}
             for packed in self.convention.arrays(bias=case.bias):
                 variable = own.get(packed.name, one.cell.bias)
-                found.setdefault(variable.path, []).append(packed.name + suffix)
-        return found
+                names.setdefault(variable.path, []).append(packed.name + suffix)
+        return names
 
 
 def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
@@ -183,12 +183,12 @@ class _OnTorch:
             if d is not None and output.requires_grad
         ]
         heads, given = zip(*wanted, strict=True)
-        found = self.torch.autograd.grad(
+        gradients = self.torch.autograd.grad(
             heads, list(leaves.values()), given, retain_graph=True, allow_unused=True
         )
         return {
             name: (self.torch.zeros_like(leaf) if d is None else d).numpy()
-            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
         }
 
 

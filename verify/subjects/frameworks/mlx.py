@@ -119,10 +119,10 @@ class _Layer:
             outputs = self._outputs(dict(zip(leaves, arrays, strict=True)))
             return [outputs[k] for k in given]
 
-        found = [self.mx.zeros_like(leaf) for leaf in leaves.values()]
+        gradients = [self.mx.zeros_like(leaf) for leaf in leaves.values()]
         if given:
-            _, found = self.mx.vjp(function, list(leaves.values()), list(given.values()))
-        named = {name: np.array(d) for name, d in zip(leaves, found, strict=True)}
+            _, gradients = self.mx.vjp(function, list(leaves.values()), list(given.values()))
+        named = {name: np.array(d) for name, d in zip(leaves, gradients, strict=True)}
         return Pulled.of_leaves(result, named)
 
 

@@ -44,11 +44,11 @@ class NcpsCell(FrameworkSubject):
         """Return the cell, ready to be called in a loop; its parameters are those expected."""
         torch = import_torch()
         cell = imported("ncps.torch.lstm", INSTALL).LSTMCell(case.D, case.H)
-        found = {name: tuple(p.shape) for name, p in cell.named_parameters()}
+        own = {name: tuple(p.shape) for name, p in cell.named_parameters()}
         shapes = self.parameter_map(case).shapes()
         expected = {name: shapes[f"{array}_l0"] for name, array in PARAMETERS.items()}
-        if found != expected:
-            raise SubjectUnavailable(f"expected the parameters {expected}, got {found}")
+        if own != expected:
+            raise SubjectUnavailable(f"expected the parameters {expected}, got {own}")
         cell = cell.to(getattr(torch, case.dtype))
         return TorchModule(cell, case, _call, key=lambda name: f"{PARAMETERS[name]}_l0")
 

@@ -48,9 +48,9 @@ class OnnxReference(FrameworkSubject):
 
 def _prove(evaluator: Any, kind: str) -> None:
     """Make sure that the node is computed by the operator, not by functions it is made of."""
-    found = [type(node).__name__.partition("_")[0] for node in evaluator.rt_nodes_]
-    if found != [kind]:
-        raise SubjectUnavailable(f"expected one {kind}, got {found}")
+    kinds = [type(node).__name__.partition("_")[0] for node in evaluator.rt_nodes_]
+    if kinds != [kind]:
+        raise SubjectUnavailable(f"expected one {kind}, got {kinds}")
 
 
 OPTIONS = Options(

@@ -147,9 +147,9 @@ class _Layer:
             for output, d in zip(outputs, cotangents, strict=True)
             if d is not None
         ]
-        found: Sequence[Any] = [None] * len(leaves)
+        gradients: Sequence[Any] = [None] * len(leaves)
         if pairs:
-            found = self.paddle.grad(
+            gradients = self.paddle.grad(
                 [output for output, _ in pairs],
                 list(leaves.values()),
                 [d for _, d in pairs],
@@ -158,7 +158,7 @@ class _Layer:
             )
         named = {
             name: np.zeros(leaf.shape, self.case.dtype) if d is None else np.array(d.numpy())
-            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
         }
         named |= {name: d.T for name, d in named.items() if "weight_hr" in name}
         return Pulled.of_leaves(result, named)
@@ -175,16 +175,16 @@ def _paddle() -> Any:
 
 def _stored(module: Any) -> dict[str, Any]:
     """Return the tensors of every cell by the convention's names."""
-    found = {}
+    stored = {}
     for number, layer in enumerate(module):
         one = hasattr(layer, "cell")
         for direction, cell in enumerate([layer.cell] if one else [layer.cell_fw, layer.cell_bw]):
             suffix = f"_l{number}" + ("_reverse" if direction else "")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                found[name + suffix] = getattr(cell, name)
+                stored[name + suffix] = getattr(cell, name)
             if hasattr(cell, "weight_ho"):  # (H, P), the transpose of weight_hr
-                found[f"weight_hr{suffix}"] = cell.weight_ho
-    return found
+                stored[f"weight_hr{suffix}"] = cell.weight_ho
+    return stored
 
 
 _NO_BIAS = "bias_ih_attr=False is taken, and the call ends the process; Paddle issue 70231"
