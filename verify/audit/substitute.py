@@ -23,7 +23,6 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -368,10 +367,9 @@ class Substitute:
         self._returned: tuple[Array, Array] | None = None
         self._inside: list[Any] = []
         self._original: Any = forward
-        self._own = "forward" in vars(target)
 
-    def __enter__(self) -> Substitute:
-        """Replace the method."""
+    def install(self) -> None:
+        """Replace the method, for good."""
         original = self._original
 
         @functools.wraps(original)
@@ -386,19 +384,6 @@ class Substitute:
                 self._inside.pop()
 
         self.target.forward = forward
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Put the method back."""
-        if self._own:
-            self.target.forward = self._original
-        else:
-            del self.target.forward
 
     def _show(self) -> None:
         self.shown = True
@@ -476,10 +461,8 @@ def _check_form(own: Any, kind: str) -> None:
     if not isinstance(own, tuple) or len(own) != 2:
         raise NotReadable("its call does not return (outputs, final state)")
     final = own[1] if kind == "LSTM" else (own[1],)
-    states = 1 + (kind == "LSTM")
-    if not isinstance(final, tuple | list) or len(final) != states:
-        raise NotReadable(f"its final state is not that of torch.nn.{kind}")
-    if not all(torch.is_tensor(s) for s in final):
+    few = not isinstance(final, tuple | list) or len(final) != 1 + (kind == "LSTM")
+    if few or not all(torch.is_tensor(s) for s in final):
         raise NotReadable(f"its final state is not that of torch.nn.{kind}")
 
 
