@@ -134,19 +134,15 @@ class MutantSubject:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cell it claims."""
         return (self.cell_name,)
 
     def version(self) -> str:
-        """Say whether it is right."""
         return "right" if self.mutant is None else self.mutant.id
 
     def cell(self, case: Case) -> str:
-        """Return the cell it claims."""
         return self.cell_name
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return the map of the reference's own layout."""
         return ExplicitMap(self.cell_name, case)
 
     def caller(self, case: Case) -> str:
@@ -154,7 +150,6 @@ class MutantSubject:
         return ""
 
     def build(self, case: Case) -> ReplaceableLayer:
-        """Return the layer, ready to be called, with its one fault."""
         layer = ReplaceableLayer(case, cell_named(self.cell_name))
         if self.mutant:
             self.mutant.change(layer)

@@ -105,7 +105,6 @@ class ReplaceableLayer:
         setattr(self, part, partial(function, getattr(self, part)))
 
     def forward(self, inputs: Inputs) -> Result:
-        """Run the layer."""
         self.given = inputs
         with np.errstate(all="ignore"):
             return self.give_outputs(self.run(inputs))
@@ -126,7 +125,6 @@ class ReplaceableLayer:
         return Recorded(self, tape, leaves, traced, outputs)
 
     def train(self, training: bool) -> None:
-        """Switch between training and evaluation."""
         self.training = training
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:

@@ -88,7 +88,6 @@ class Replayed:
         return self.origin
 
     def cases_for(self, check: str, dtype: str) -> list[Case]:
-        """Return the recorded cases of a check."""
         cases = (Case.from_json(text) for id, text in self.held if id == check)
         return [case for case in cases if case.dtype == dtype]
 
@@ -112,17 +111,14 @@ class Replayed:
         return replace(self, playback=playback), replace(case, source=playback.numbers)
 
     def build(self, case: Case) -> Built:
-        """Return the layer that was recorded."""
         if self.playback is None:
             raise NotOffered("a recording answers the calls of recorded checks alone")
         return self.playback
 
     def cell(self, case: Case) -> str:
-        """Return the cell that the recorded layer claims."""
         return self.base.cell(case)
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return the recorded layer's map."""
         return self.base.parameter_map(case)
 
     def caller(self, case: Case) -> str:
@@ -143,16 +139,13 @@ class Playback:
         return numbers if name is None else np.array(self.trace.arrays[name])
 
     def forward(self, inputs: Inputs) -> Result:
-        """Return the outputs of the next call."""
         (result,) = self._answer(inputs, None, None)
         return result
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        """Return the gradients of the next call."""
         return cast("Sequence[Pulled]", self._answer(inputs, cotangents, None))
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Return the derivative of the next call."""
         (result,) = self._answer(inputs, None, tangents)
         return result
 
