@@ -65,32 +65,12 @@ def tanh_laws(s: Array) -> None:
 
 
 PROOFS = (
-    proof(
-        "sigmoid.exact",
-        "σ(s) is 1/(1 + e^-s) to a few units in the last place (Arb).",
-        ["sigmoid"],
-        points(),
-        sigmoid_is_exact,
-    ),
-    proof(
-        "sigmoid.laws",
-        "σ(-s) = 1 - σ(s); σ' = σ(1 - σ) <= 1/4.",
-        ["sigmoid"],
-        points(),
-        sigmoid_laws,
-    ),
-    proof(
-        "sigmoid.limits",
-        "σ reaches 0 and 1 at the ends without overflow.",
-        ["sigmoid"],
-        points(),
-        sigmoid_limits,
-    ),
-    proof(
-        "tanh.laws",
-        "tanh(s) = 2σ(2s) - 1 = (e^s - e^-s)/(e^s + e^-s); tanh' = 1 - tanh².",
-        ["tanh"],
-        points(),
-        tanh_laws,
-    ),
-)
+    proof("sigmoid.exact", "σ(s) is 1/(1 + e^-s) to a few units in the last place (Arb).",
+          ["sigmoid"], points(), sigmoid_is_exact),
+    proof("sigmoid.laws", "σ(-s) = 1 - σ(s); σ' = σ(1 - σ) <= 1/4.",
+          ["sigmoid"], points(), sigmoid_laws),
+    proof("sigmoid.limits", "σ reaches 0 and 1 at the ends without overflow.",
+          ["sigmoid"], points(), sigmoid_limits),
+    proof("tanh.laws", "tanh(s) = 2σ(2s) - 1 = (e^s - e^-s)/(e^s + e^-s); tanh' = 1 - tanh².",
+          ["tanh"], points(), tanh_laws),
+)  # fmt: skip
