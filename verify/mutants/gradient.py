@@ -63,7 +63,7 @@ def jacobians_in_forward_order(layer: ReplaceableLayer) -> None:
 
 
 def _mirrored(
-    layer: ReplaceableLayer, p: Parameters, run: Unrolled, dy: Array, dfinal: State
+    layer: ReplaceableLayer, p: Parameters, run: Unrolled[Array], dy: Array, dfinal: State
 ) -> tuple[Parameters, Array, State]:
     """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
     dp, dx, d = p.map(np.zeros_like), np.zeros_like(run.x), dfinal
@@ -188,7 +188,7 @@ def saved_gates_destroyed_on_the_way_back(layer: ReplaceableLayer) -> None:
     ) -> tuple[Parameters, Array, State]:
         pulled = right(at, p, x, state, gates, new, d)
         for values in gates.values():
-            values[...] = 0
+            np.asarray(values)[...] = 0
         return pulled
 
     layer.step_vjp = vjp
