@@ -74,8 +74,8 @@ class Layer:
 
     def initial_state(self, like: Array, batch: int) -> States[Array]:
         """Return the state used when none is given."""
-        one = self.cell.initial_state(like, batch, self.sizes)
-        return tuple(np.stack([s] * (self.layers * self.directions)) for s in one)
+        states = self.cell.initial_state(like, batch, self.sizes)
+        return tuple(np.stack([s] * (self.layers * self.directions)) for s in states)
 
     def forward(
         self,

@@ -484,7 +484,7 @@ OTHERS = (
       'verdict.status == "" and verdict.lacking:',
       f"{DEVIATIONS}::test_a_declared_failure_of_something_else_is_not_covered"),
     M("what was planned was left out of the plan", "reports",
-      "for planned in possible if planned not in there)", "for planned in possible)",
+      "for planned in possible if planned not in present)", "for planned in possible)",
       "reports/test_report.py::TestVerdict::test_all_pass"),
     M("colours in steps of a decade", "reports",
       "return round(2 * (math.log10(ratio) + 4))", "return round(math.log10(ratio) + 4)",
