@@ -79,8 +79,8 @@ PLANTED = (
     ),
     Planted(
         "transpose_U_in_the_vjp", "cell.py",
-        "dh = total([dz[k] @ getattr(p, f\"U_{k}\").T for k in gates])",
-        "dh = total([dz[k] @ getattr(p, f\"U_{k}\") for k in gates])",
+        "dh = total([recurrent[k] @ getattr(p, f\"U_{k}\").T for k in gates])",
+        "dh = total([recurrent[k] @ getattr(p, f\"U_{k}\") for k in gates])",
         named=("E04", "E13", "E10"),
     ),
     Planted(
