@@ -30,11 +30,7 @@ if TYPE_CHECKING:
               help="Also write it as .html or .md.")  # fmt: skip
 @json_option
 def compare(
-    paths: Sequence[Path],
-    subjects: Sequence[str],
-    fail_on: str,
-    output: Path | None,
-    as_json: bool,
+    paths: Sequence[Path], subjects: Sequence[str], fail_on: str, output: Path | None, as_json: bool
 ) -> None:
     """Compare each RUN with the first: checks, errors, times, and the environments.
 

@@ -37,12 +37,7 @@ TIMEOUT = 60.0
 @memory_option
 @json_option
 def identify(
-    names: Sequence[str],
-    like: str | None,
-    seed: int,
-    timeout: float,
-    memory: int,
-    as_json: bool,
+    names: Sequence[str], like: str | None, seed: int, timeout: float, memory: int, as_json: bool
 ) -> None:
     """Find out by which convention SUBJECTs compute, from nothing but what they return.
 

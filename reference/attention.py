@@ -30,12 +30,7 @@ class Attention:
     v: Annotated[Array, "A"]
 
 
-@equation(
-    "E33",
-    "attention.scores",
-    latex=r"e_{j} = v^\top \tanh(s W + h_j U)",
-    documents=SOURCE,
-)
+@equation("E33", "attention.scores", latex=r"e_{j} = v^\top \tanh(s W + h_j U)", documents=SOURCE)
 def scores(a: Attention, s: Query, h: Encoded) -> Scores:
     """Return how well a query fits each encoder state."""
     return (tanh(s @ a.W + h @ a.U) @ a.v).T
@@ -60,10 +55,7 @@ def weights(e: Scores, lengths: Lengths | None = None) -> Scores:
 
 
 @equation(
-    "E33",
-    "attention.context",
-    latex=r"\mathrm{context} = \sum_j \alpha_j h_j",
-    documents=SOURCE,
+    "E33", "attention.context", latex=r"\mathrm{context} = \sum_j \alpha_j h_j", documents=SOURCE
 )
 def context(alpha: Scores, h: Encoded) -> Context:
     """Return the weighted sum of encoder states."""

@@ -38,10 +38,7 @@ def one_hot(indices: Sequence[int] | Indices, width: int) -> Annotated[Floats, "
 
 
 @equation(
-    "E31",
-    "embedding",
-    latex=r"\mathrm{embed}(k) = \mathrm{onehot}(k)\, E = E_k",
-    documents=("D2",),
+    "E31", "embedding", latex=r"\mathrm{embed}(k) = \mathrm{onehot}(k)\, E = E_k", documents=("D2",)
 )
 def embedding(indices: Indices, table: Table) -> Vectors:
     """Return rows of a table; an index out of range raises IndexError."""

@@ -30,10 +30,7 @@ def update_gate(p: Parameters, x: Input, h: Hidden) -> Units:
 
 
 @equation(
-    "E21",
-    "gru.reset_gate",
-    latex=r"r_t = \sigma(W_r [h_{t-1}, x_t] + b_r)",
-    documents=("D0", "D2"),
+    "E21", "gru.reset_gate", latex=r"r_t = \sigma(W_r [h_{t-1}, x_t] + b_r)", documents=("D0", "D2")
 )
 def reset_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return r (B, H): how much of the old state the candidate sees."""

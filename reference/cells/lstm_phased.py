@@ -90,12 +90,7 @@ class PhasedLSTM(PeepholeLSTM):
 
     name = "lstm-phased"
     title = "Phased LSTM"
-    equations = (
-        "phased.phase",
-        "phased.time_gate",
-        *PeepholeLSTM.equations,
-        "phased.gated_state",
-    )
+    equations = ("phased.phase", "phased.time_gate", *PeepholeLSTM.equations, "phased.gated_state")
     limits = LIMITS[:1]
     traits = frozenset({"bounded", "timed"})
 

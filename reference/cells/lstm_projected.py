@@ -26,13 +26,7 @@ class ProjectedLSTM(LSTMFamily):
 
     name = "lstm-projected"
     title = "LSTM with projection"
-    equations = (
-        "lstm.forget_gate",
-        "lstm.input_gate",
-        "lstm.candidate",
-        *REST,
-        "lstm.projection",
-    )
+    equations = ("lstm.forget_gate", "lstm.input_gate", "lstm.candidate", *REST, "lstm.projection")
     traits = frozenset({"projected"})
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:

@@ -70,20 +70,6 @@ class RNN(Cell):
 
 
 CELLS = (
-    RNN(
-        "rnn",
-        "RNN (tanh)",
-        ("rnn.state",),
-        frozenset({"bounded"}),
-        state,
-        tanh_slope,
-    ),
-    RNN(
-        "rnn-relu",
-        "RNN (ReLU)",
-        ("rnn.state_relu",),
-        frozenset(),
-        state_relu,
-        relu_slope,
-    ),
+    RNN("rnn", "RNN (tanh)", ("rnn.state",), frozenset({"bounded"}), state, tanh_slope),
+    RNN("rnn-relu", "RNN (ReLU)", ("rnn.state_relu",), frozenset(), state_relu, relu_slope),
 )

@@ -19,7 +19,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     intro = [
         f"{_caught(runs, planted, same)}. Each wrong layer is modelled on a real defect. The "
         "checks that should see it are tried first, and after the first that does no others, "
-        "unless the run was a full one.",
+        "unless the run was a full one."
     ]
     if untested:
         intro.append(f"Not tested: {untested} that were planned.")
