@@ -73,7 +73,7 @@ def jacobians_in_forward_order(
 
 
 def _mirrored(
-    layer: ReplaceableLayer, at: At, p: Parameters, run: Unrolled, dy: Array, dfinal: State
+    layer: ReplaceableLayer, at: At, p: Parameters, run: Unrolled[Array], dy: Array, dfinal: State
 ) -> StepGradients:
     """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
     dp, dx, d = p.map(np.zeros_like), np.zeros_like(run.x), dfinal
