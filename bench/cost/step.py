@@ -9,10 +9,11 @@ that the forward step has computed already and that the reference did not keep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from functools import cache
 from operator import add
+from typing import Any
 
 from ...reference.cell import Cell
 from ...reference.parameters import Parameters, Sizes
