@@ -221,17 +221,19 @@ def test_diagnose_says_what_to_change(tell, tmp_path, root):
 
     assert result.exit_code == 1
     order = "The blocks of the gates are read in the order i f o g, not i f g o."
-    assert f"what is wrong: {order} [L02]" in result.stdout
-    assert "to do: read the blocks as i f g o" in result.stdout
-    assert "where: outputs (final c, final h, y)" in result.stdout
+    words = " ".join(result.stdout.split())
+    assert f"what is wrong {order}" in words
+    assert "read the blocks as i f g o" in words
+    assert "outputs (final c, final h, y)" in words
 
 
 def test_diagnose_tells_how_a_process_ended(tell, root):
     result = tell(f"{root}/tests/doubles/faulty.py:Segfaults")
 
     assert result.exit_code == 1
-    assert "(the process was ended by SIGSEGV). [P04]" in result.stdout
-    assert "where: program; first: check forward" in result.stdout
+    words = " ".join(result.stdout.split())
+    assert "(the process was ended by SIGSEGV)." in words
+    assert "program; first: check forward" in words
 
 
 def test_diagnose_of_a_right_layer(tell, root):
