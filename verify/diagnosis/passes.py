@@ -91,7 +91,7 @@ def rearranged_blocks(
             split = shape if len(shape) == 3 else (gates, shape[0] // gates, shape[1])
             if len(shape) == 2 and shape[0] % gates:
                 continue
-            places = np.arange(int(np.prod(shape)))
+            places: Array = np.arange(int(np.prod(shape)))
             if viewed:
                 places = places.reshape([split[k] for k in order]).transpose(back)
             else:
