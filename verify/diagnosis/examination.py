@@ -18,7 +18,7 @@ from . import precision
 from .conventions import other_conventions
 from .deadline import Deadline
 from .formulas.departure import departures
-from .formulas.relations import relations
+from .formulas.relations import steps, ways_back
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
@@ -89,7 +89,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations, pairs)
+STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, pairs)
 REMARKS: tuple[Remark, ...] = (departures,)
 
 

@@ -49,6 +49,7 @@ SLIPS = [
     (LSTM, "dh * o * (1 - np.tanh(c) ** 2)", "dh * o * (1 - c**2)", "tanh is not applied to c_t"),
     (LSTM, "dg * (1 - g**2)", "dg * g * (1 - g)", "the slope of sigma"),
     (LSTM, "do * o * (1 - o)", "do * (1 - o)", "gradient of the output gate, the factor o"),
+    (LSTM, "df * f * (1 - f)", "df * f * 1 - f", "multiplies 1 and not f"),
     (LSTM, "dg * (1 - g**2)", "np.sin(dg) * (1 - g**2)", None),
     (LSTM, "dU[k] += h_old.T", "dU[k] += h.T", "h_t stands in the place of h_{t-1}"),
     (LSTM, "db[k] += da", "db[k] = da", "each step overwrites"),
@@ -106,7 +107,7 @@ NOWHERE = "3 * dh * np.sin(c) * o"
 
 
 @pytest.mark.parametrize(("text", "right", "wrong", "place"), [
-    (LSTM, "do * o * (1 - o)", NOWHERE, "pre-activation of the output gate (o) is off"),
+    (LSTM, "do * o * (1 - o)", NOWHERE, "output gate (o) is off; those of the other gates are right"),
     (LSTM, "dc = dc * f", "dc = np.sin(dc * f)", "passes back to c_{t-1} (the path through c)"),
     (GRU, "az = d * (hs[t] - n)", "az = np.sin(d) * n", "of the update gate (z) is off"),
     (RNN, "x[t].T @ da", "np.sin(x[t]).T @ da", "the gradient of W (gate a) is off, while"),
