@@ -2,28 +2,36 @@
 
 A layer is taken apart from the general to the special. ``CONCLUSIONS`` need no search: they look
 at what the checks reported and at the layer itself. ``STAGES`` yield hypotheses; a later stage
-runs only if no earlier one explained everything. ``REMARKS`` say what can be said of a layer that
+runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before the
+``LAST_STAGES``, which take long. ``REMARKS`` say what can be said of a layer that
 nothing explains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ..cases.case import Case
 from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
+from .causes import hidden, unexplained, with_causes
+from .character import character
 from .conventions import other_conventions
+from .crash import crashes
 from .deadline import Deadline
+from .finding import Finding
 from .formulas.departure import departures
 from .formulas.relations import steps, ways_back
+from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
 from .passes import passes
 from .places import places
+from .randomness import randomness
 from .search import Explainer, Search, observations
 from .training import dropout_notes
 from .truncation import Truncation, truncation
@@ -49,6 +57,9 @@ Conclusion = Callable[[Subject, str, Sequence[Verdict]], Explanation | None]
 
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
 """Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
+
+Examination = Callable[[Explainer], Finding]
+"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison."""
 
 Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 """Yield sentences about a layer that no hypothesis explains."""
@@ -89,7 +100,9 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, pairs)
+STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps)
+EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
+LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
 
 
@@ -106,6 +119,22 @@ def diagnose(
     The search ends after ``seconds``; the diagnosis then says so.
     """
     deadline = Deadline(seconds)
+    causes = [*crashes(subject, dtype, failing)]
+    causes += randomness(subject, dtype, unexplained(failing, causes))
+    rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
+    values = _of_values(subject, dtype, rest, deadline, on_step=on_step)
+    return with_causes(values, causes, failing)
+
+
+def _of_values(
+    subject: Subject,
+    dtype: str,
+    failing: Sequence[Verdict],
+    deadline: Deadline,
+    *,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Find out what is wrong with the numbers of a subject."""
     diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
     failures = judged(failing)
     if not failures:
@@ -138,6 +167,13 @@ def diagnose(
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
+    finding = Finding() if search.fits or whole else examined(explainer)
+    if finding.explanations:
+        diagnosis.status, diagnosis.explanations = "explained", finding.explanations
+        diagnosis.notes, diagnosis.tried = finding.notes, search.tried
+        return diagnosis
+    if not search.fits and not whole:
+        search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
     diagnosis.explanations = [_explanation(h) for h in fits]
     if arithmetic and whole and not diagnosis.explanations:
@@ -147,6 +183,8 @@ def diagnose(
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
     if not diagnosis.explanations:
+        diagnosis.message = finding.message or diagnosis.message
+        notes += finding.notes
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
@@ -164,9 +202,28 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
     return [v for v in failures if v.check not in TRAINING] or failures
 
 
-def searched(explainer: Explainer, rest: Sequence[Experiment], stages: Sequence[Stage]) -> Search:
-    """Return what the first stage that explains everything finds; ``rest`` must be met, too."""
-    search, more = Search(), list(thorough(explainer.subject, explainer.dtype))
+def examined(explainer: Explainer) -> Finding:
+    """Return what the first examination finds that explains everything, or all notes."""
+    notes: tuple[str, ...] = ()
+    for examination in EXAMINATIONS if explainer.outputs_deviate else ():
+        finding = examination(explainer)
+        notes = (*notes, *finding.notes)
+        if finding.explanations or examination is EXAMINATIONS[-1]:
+            return replace(finding, notes=notes)
+    return Finding()
+
+
+def searched(
+    explainer: Explainer,
+    rest: Sequence[Experiment],
+    stages: Sequence[Stage],
+    before: Search | None = None,
+) -> Search:
+    """Return what the first stage that explains everything finds; ``rest`` must be met, too.
+
+    ``before`` is what earlier stages tried.
+    """
+    search, more = before or Search(), list(thorough(explainer.subject, explainer.dtype))
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)

@@ -10,11 +10,13 @@ class Explanation:
     """One mistake, or two, that does exactly what the subject did.
 
     ``ids`` are the catalogue's, ``statements`` what is wrong, ``fixes`` what to do instead.
+    ``variant``: it is no mistake, but another cell or arithmetic, and right in its own terms.
     """
 
     ids: tuple[str, ...]
     statements: tuple[str, ...]
     fixes: tuple[str, ...]
+    variant: bool = False
 
     @property
     def name(self) -> str:
