@@ -71,9 +71,7 @@ class Edit:
     def fix(self, program: Program) -> str:
         """Return what to do."""
         _, should = self.formulas(program)
-        return (
-            f"compute {should}" if should else f"in {self.where}, see that not: {said(self.words)}"
-        )
+        return f"compute {should}" if should else LOOP
 
 
 def _line(s: Statement) -> str:

@@ -229,9 +229,11 @@ def _ahead(
             differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
         ):  # fmt: skip
             yield hypothesis(program, edit, change, "forward")
-    for edit in alone[:1]:
+    for edit in alone:
         for apart in (False, True):
             after = seen if apart else [replace(m, ahead=edit.of(program)) for m in seen]
+            if not any(m.wrong_gradients for m in after):
+                continue  # nothing is left to explain
             forward = hypothesis(program, edit, step(edit, apart=apart), "forward")
             for back in _back(program, after, late):
                 yield forward + back
