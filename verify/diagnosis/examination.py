@@ -49,6 +49,11 @@ What fits is off by less than 1, with a margin for other programs' rounding in i
 off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
 """
 
+FEW = 2
+"""Explanations of the outputs alone that something is sought beside."""
+
+GRADIENT_CHECKS = frozenset(("gradient", "cotangents", "backward-twice", "gradient-window"))
+
 SECONDS = 300.0
 """Seconds for a diagnosis, unless others are given."""
 
@@ -94,13 +99,36 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         yield from explainer.beyond(candidates)
 
 
+def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what explains the outputs alone, together with everything that spoils gradients.
+
+    Who writes the way back by hand may have gone wrong on both ways.
+    """
+    if not (explainer.outputs_deviate and explainer.subject.options.gradient):
+        return
+    outputs, partly = explainer.of_outputs(), Search()
+    for stage in (singles, conventions, misplaced):
+        outputs.consider(stage(outputs, partly), partly)
+        if partly.fits or not partly.complete:
+            break
+    few = partly.fits[:FEW]
+    explainer.of_outputs_alone = [outputs.in_words_of_convention(fit) for fit in few]
+    spoiling = [
+        *(h for h in singles(explainer, search) if set(h.killed_by) & GRADIENT_CHECKS),
+        *places(explainer.subject, gradients=True),
+        *passes(explainer.subject, gradients=True),
+    ]
+    for way in explainer.of_outputs_alone:
+        yield from (way + back for back in spoiling)
+
+
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield two mistakes together, those first that the numbers suggest."""
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations, outputs_first)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
@@ -184,10 +212,17 @@ def _of_values(
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
-        notes += finding.notes
+        notes += [*of_outputs(explainer), *finding.notes]
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def of_outputs(explainer: Explainer) -> Iterator[str]:
+    """Yield what explains the outputs where nothing explains the gradients, too."""
+    for way in explainer.of_outputs_alone[:1]:
+        yield f"The outputs are explained: {' '.join(way.statements)}"
+        yield "The gradients are wrong beyond that."
 
 
 def judged(failing: Sequence[Verdict]) -> list[Verdict]:
@@ -224,6 +259,8 @@ def searched(
     ``before`` is what earlier stages tried.
     """
     search, more = before or Search(), list(thorough(explainer.subject, explainer.dtype))
+    if not any(e.case.dropout for e in rest) and explainer.deviates:
+        more = [e for e in more if not e.case.dropout]  # dropout is judged apart
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
