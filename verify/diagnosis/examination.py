@@ -24,7 +24,7 @@ from .crash import crashes
 from .deadline import Deadline
 from .finding import Finding
 from .formulas.departure import departures
-from .formulas.relations import relations
+from .formulas.relations import steps, ways_back
 from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
@@ -128,7 +128,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations, outputs_first)
+STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, outputs_first)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)

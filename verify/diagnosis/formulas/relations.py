@@ -48,8 +48,19 @@ def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda e: (e.rank, len(e.changed))))
 
 
-def relations(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield the edits that compute what small runs of a layer measured, until some fit."""
+def ways_back(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield edits of the way back, where outputs are right, until some fit."""
+    if not explainer.outputs_deviate:
+        yield from _until(explainer, search)
+
+
+def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield edits of the step, where outputs are wrong, until some fit."""
+    if explainer.outputs_deviate:
+        yield from _until(explainer, search)
+
+
+def _until(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     deadline = explainer.deadline
     found = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
     for count, one in enumerate(found):
@@ -218,9 +229,11 @@ def _ahead(
             differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
         ):  # fmt: skip
             yield hypothesis(program, edit, change, "forward")
-    for edit in alone[:1]:
+    for edit in alone:
         for apart in (False, True):
             after = seen if apart else [replace(m, ahead=edit.of(program)) for m in seen]
+            if not any(m.wrong_gradients for m in after):
+                continue  # nothing is left to explain
             forward = hypothesis(program, edit, step(edit, apart=apart), "forward")
             for back in _back(program, after, late):
                 yield forward + back
