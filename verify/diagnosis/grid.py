@@ -28,8 +28,8 @@ from .search import Explainer, observations
 from .step import REFUSALS
 from .storage import storage
 
-NUDGE = {"float64": 2.0**-28, "float32": 2.0**-13}
-"""Share of a weight that is added to it to see whether outputs change at all."""
+NUDGE = {"float64": 2.0**-28, "float32": 2.0**-12}
+"""Share of the largest weight that is added to one to see whether outputs change at all."""
 
 NOISE = {"float64": 2.0**-44, "float32": 2.0**-20}
 """Share of the largest output that rounding changes: w + (rounded - w) is not quite rounded."""
@@ -43,7 +43,7 @@ LEAST = 2.0**-12
 AGREE = 3e-5
 """Relative accuracy to which measured steps agree."""
 
-MOST_PLACES = 3
+MOST_PLACES = 5
 """Weights of an array that are changed slightly to see whether it is rounded."""
 
 MOST_LEVELS = 2**17
@@ -205,7 +205,7 @@ class Grid:
         """Round the weights of all passes."""
         return [
             Parameters(p.shapes, {
-                n: self._array(passes, k, n, a) if n in self.arrays else a for n, a in p.items()
+                n: self._array(passes, k, n, a).astype(a.dtype) if n in self.arrays else a for n, a in p.items()
             })
             for k, p in enumerate(passes)
         ]  # fmt: skip
@@ -261,20 +261,19 @@ class Staircase:
         self.built = under_test(subject).build(self.case)
         self.largest = max(float(np.abs(a).max()) for p in self.passes for a in _matrices(p))
 
-    def outputs(self, passes: Sequence[Parameters] | None = None, x: Array | None = None) -> Array:
+    def outputs(self, passes: Sequence[Parameters] | None = None) -> Array:
         """Return all outputs in one row."""
         given, arrays = self.inputs, self.map.pack(passes or self.passes)
         named = {n: np.asarray(a, given.x.dtype) for n, a in arrays.items()}
-        given = Inputs(named, given.x if x is None else x, given.state, given.lengths)
-        result = self.built.forward(given)
+        result = self.built.forward(Inputs(named, given.x, given.state, given.lengths))
         return np.concatenate([np.ravel(a) for a in (result.y, *result.final)])
 
     def places(self) -> Iterator[Place]:
-        """Yield the smallest weight of every array, and of each gate of the first array."""
+        """Yield the smallest weight of every array, and of each gate in the first pass."""
         for number, p in enumerate(self.passes):
             for name in (n for n in MATRICES if n in p):
                 size = np.abs(p[name])
-                first = number == 0 and name == "W"
+                first = number == 0
                 for part in range(len(size)) if first else [int(size.min(axis=(1, 2)).argmin())]:
                     index = np.unravel_index(int(size[part].argmin()), size[part].shape)
                     yield Place(number, name, (part, *map(int, index)))
@@ -286,8 +285,7 @@ class Staircase:
 
     def flat(self, place: Place, base: Array) -> bool:
         """Whether a small change of a weight changes nothing."""
-        weight = self.passes[place.number][place.array][place.index]
-        nudge = float(weight) * NUDGE[self.case.dtype]
+        nudge = self.largest * NUDGE[self.case.dtype]
         ways = (self.outputs(place.moved(self.passes, way * nudge)) for way in (1, -1))
         return all(self.same(base, moved) for moved in ways)
 

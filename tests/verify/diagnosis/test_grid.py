@@ -60,6 +60,14 @@ def test_what_is_right_for_its_arithmetic_is_no_mistake(layer, words):
     assert "not wrong" in explanation.statements[0]
 
 
+@pytest.mark.parametrize(("layer", "words"), [RIGHT[0], RIGHT[5], RIGHT[8]])
+def test_in_float32_as_well(layer, words):
+    (explanation,) = examined(layer, "float32").explanations
+
+    assert explanation.variant
+    assert words in explanation.statements[0]
+
+
 MISTAKES = [
     (UNKNOWN["weights_rounded"], "multiples of 2^-6, those of x alone"),
     (coarse.rounding(LSTM, coarse.half), "Its weights are rounded to float16"),
