@@ -203,12 +203,12 @@ class Grid:
 
     def rounded(self, passes: Sequence[Parameters]) -> list[Parameters]:
         """Round the weights of all passes."""
-        return [
-            Parameters(p.shapes, {
-                n: self._array(passes, k, n, a).astype(a.dtype) if n in self.arrays else a for n, a in p.items()
-            })
-            for k, p in enumerate(passes)
-        ]  # fmt: skip
+        rounded = []
+        for number, p in enumerate(passes):
+            weights = {n: self._array(passes, number, n, p[n]) for n in self.arrays if n in p}
+            arrays = {n: weights[n].astype(a.dtype) if n in weights else a for n, a in p.items()}
+            rounded.append(Parameters(p.shapes, arrays))
+        return rounded
 
     def _array(self, passes: Sequence[Parameters], number: int, name: str, a: Array) -> Array:
         if self.kind == "float":
