@@ -16,7 +16,7 @@ from ...reference.functions import Array, minimum, relu, sigmoid, switch, tanh, 
 from ...reference.parameters import Shape, Sizes
 from ..numbers.arithmetic import ACTIVATION_UNITS
 from ..numbers.bounded import OWN_ROUNDING, Bounded
-from .convention import Convention, slice_shape
+from .convention import Convention, added, slice_shape
 
 SLOPES = {"hard sigmoid 0.2": 0.2, "hard sigmoid 1/6": 1 / 6}
 """Slopes of the hard sigmoids at 0."""
@@ -57,18 +57,18 @@ def shapes(convention: Convention, sizes: Sizes) -> dict[str, Shape]:
     """Return the shapes of the parameters with an explicit gate axis, as the reference has them."""
     gates = tuple(convention.letters)
     width = sizes.projected if convention.projected else sizes.H
-    found = {
+    known = {
         "W": Shape(gates, (sizes.D, sizes.H)),
         "U": Shape(gates, (width, sizes.H)),
         "b": Shape(gates, (sizes.H,)),
     }
     if convention.recurrent_bias:
-        found["b_hn"] = Shape((), (sizes.H,))
+        known["b_hn"] = Shape((), (sizes.H,))
     if convention.peepholes:
-        found["p"] = Shape(("i", "f", "o"), (sizes.H,))
+        known["p"] = Shape(("i", "f", "o"), (sizes.H,))
     if convention.projected:
-        found["R"] = Shape((), (sizes.H, sizes.projected))
-    return found
+        known["R"] = Shape((), (sizes.H, sizes.projected))
+    return known
 
 
 def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -80,17 +80,16 @@ def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, 
 def slices(convention: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> dict[str, Array]:
     """Return every slice of the stored arrays, biases added up; what is not there is 0."""
     wanted = shapes(convention, sizes)
-    found: dict[str, Array] = {}
+    parts: dict[str, Array] = {}
     for packed in convention.arrays():
-        for name, value in packed.split(stored[packed.name], wanted).items():
-            found[name] = found[name] + value if name in found else value
-    like = found[f"U_{convention.order[0]}"]
+        added(parts, packed.split(stored[packed.name], wanted))
+    like = parts[f"U_{convention.order[0]}"]
     vectors = [f"b_{gate}" for gate in convention.letters + convention.recurrent_bias]
     for name in (n.replace("b_m", "b_hn") for n in vectors):
-        found.setdefault(name, zeros(like, slice_shape(wanted, name)))
+        parts.setdefault(name, zeros(like, slice_shape(wanted, name)))
     if convention.forget_offset and not convention.coupled:
-        found["b_f"] = found["b_f"] + convention.forget_offset
-    return found
+        parts["b_f"] = parts["b_f"] + convention.forget_offset
+    return parts
 
 
 def forward(

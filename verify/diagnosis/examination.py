@@ -17,16 +17,21 @@ from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
+from .causes import hidden, unexplained, with_causes
 from .character import character
 from .conventions import other_conventions
+from .crash import crashes
 from .deadline import Deadline
 from .finding import Finding
+from .formulas.departure import departures
+from .formulas.relations import relations
 from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
 from .passes import passes
 from .places import places
+from .randomness import randomness
 from .search import Explainer, Search, observations
 from .training import dropout_notes
 from .truncation import Truncation, truncation
@@ -95,10 +100,10 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced)
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
-REMARKS: tuple[Remark, ...] = ()
+REMARKS: tuple[Remark, ...] = (departures,)
 
 
 def diagnose(
@@ -114,6 +119,22 @@ def diagnose(
     The search ends after ``seconds``; the diagnosis then says so.
     """
     deadline = Deadline(seconds)
+    causes = [*crashes(subject, dtype, failing)]
+    causes += randomness(subject, dtype, unexplained(failing, causes))
+    rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
+    values = _of_values(subject, dtype, rest, deadline, on_step=on_step)
+    return with_causes(values, causes, failing)
+
+
+def _of_values(
+    subject: Subject,
+    dtype: str,
+    failing: Sequence[Verdict],
+    deadline: Deadline,
+    *,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Find out what is wrong with the numbers of a subject."""
     diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
     failures = judged(failing)
     if not failures:

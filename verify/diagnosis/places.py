@@ -103,7 +103,7 @@ def permuted(
 
 
 def along(axis: Axis, number: int, *, split: bool = False) -> Iterator[Move]:
-    """Yield flips, shifts and repetitions along one axis; ``split``: of (layers, directions, ...)."""
+    """Yield flips, shifts, repetitions along an axis; ``split``: of (layers, directions, ...)."""
 
     def moved(function: Shift) -> Callable[[Array, ReplaceableLayer], Array]:
         def move(a: Array, layer: ReplaceableLayer) -> Array:
@@ -300,7 +300,8 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
     )  # fmt: skip
     y = (STEPS, ROWS, UNITS)
     outputs = (
-        *permuted(y, own_shape, "y"), *permuted((*y[:2], DIRECTIONS, UNITS), halves, "halves of y", 2),
+        *permuted(y, own_shape, "y"),
+        *permuted((*y[:2], DIRECTIONS, UNITS), halves, "halves of y", 2),
         *along(STEPS, 0), *along(ROWS, 1), *along(UNITS, 2), *strides("y"),
     )  # fmt: skip
     passes = (PASSES, ROWS, UNITS)

@@ -88,7 +88,7 @@ STORIES = (
     ("softsign", "forward"),
     ("first_step_twice", "forward"),
     ("last_input_gradient_doubled", "gradient"),
-    ("reset_gate_of_the_other_polarity", "forward"),
+    ("update_gate_of_the_mean_unit", "forward"),
     ("bias_grows_with_calls", "repeat"),
 )
 """Mistakes that are not in the catalogue, and a check that each fails."""
