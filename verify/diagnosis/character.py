@@ -23,7 +23,7 @@ from .hypotheses import NOTHING_WRONG, Hypothesis
 from .observation import DISTINCT, OUTPUTS, VALUES, Experiment, basic
 from .pre_activations import rescaled
 from .search import Explainer, observations
-from .step import REFUSALS, Evaluated, Step, StepExperiment
+from .step import REFUSALS, Mode, Step, StepExperiment
 
 SAMPLES = 256
 """Rows of a step in training whose entries are counted."""
@@ -39,16 +39,18 @@ DEVIATIONS = 5
 def character(explainer: Explainer) -> Finding:
     """Find out what a layer is by experiments on it; ``explainer`` is what it was seen to do."""
     subject = explainer.subject
-    random = any(seen.varying for seen in explainer.observations)
-    examined = Evaluated(subject).as_subject if random else subject
+    varying = any(seen.varying for seen in explainer.observations)
+    examined = Mode(subject, training=False).as_subject if varying else subject
     try:
         experiment = StepExperiment(examined, explainer.dtype)
         step = experiment.run()
-        if random and not _repeats(step, experiment.run()):
+        if varying and not _repeats(experiment):
             return Finding()
+        training = StepExperiment(Mode(subject, training=True).as_subject, explainer.dtype)
+        random = not _repeats(training)
     except REFUSALS:
         return Finding()
-    judge = _in_evaluation(examined, explainer) if random else explainer
+    judge = _in_evaluation(examined, explainer) if varying else explainer
     partial: list[str] = []
     for relation in _measured(experiment, step, random=random):
         if _accepted(relation.hypothesis, judge):
@@ -89,7 +91,9 @@ def _explained(
     return Finding([explanation], tuple(notes))
 
 
-def _repeats(first: Step, second: Step) -> bool:
+def _repeats(experiment: StepExperiment) -> bool:
+    """Whether a step comes out the same twice."""
+    first, second = experiment.run(), experiment.run()
     return all(np.array_equal(a, b) for a, b in zip(first.outputs, second.outputs, strict=True))
 
 
@@ -138,7 +142,8 @@ def _in_training(
     subject: Subject, experiment: StepExperiment, mixture: mixtures.Mixture
 ) -> tuple[bool, list[str]]:
     """Say how many entries keep the old state in training, and whether that is the same rate."""
-    training = StepExperiment(subject, experiment.case.dtype, B=SAMPLES)
+    switched = Mode(subject, training=True).as_subject
+    training = StepExperiment(switched, experiment.case.dtype, B=SAMPLES)
     try:
         step = training.run()
     except REFUSALS:

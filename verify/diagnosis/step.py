@@ -28,10 +28,11 @@ EXACT = {"float64": 2.0**-36, "float32": 2.0**-13}
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A subject whose layers are in evaluation from the start."""
+class Mode:
+    """A subject whose layers are in training, or in evaluation, from the start."""
 
     subject: Subject
+    training: bool
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.subject, name)
@@ -42,10 +43,10 @@ class Evaluated:
         return cast("Subject", self)
 
     def build(self, case: Case) -> Built:
-        """Return the layer, switched to evaluation where it has modes."""
+        """Return the layer, switched where it has modes."""
         built = self.subject.build(case)
         with suppress(NotImplementedError):  # it has no modes
-            built.train(False)
+            built.train(self.training)
         return built
 
 
