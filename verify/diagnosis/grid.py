@@ -23,6 +23,7 @@ from .character import character
 from .finding import Finding
 from .fixed_point import fixed_point, known_mistakes
 from .hypotheses import NOTHING_WRONG
+from .observation import Experiment, residual
 from .rounded import MATRICES, Rounded
 from .search import Explainer, observations
 from .step import REFUSALS
@@ -325,22 +326,23 @@ class Staircase:
         return start + high
 
 
-def on_a_grid(explainer: Explainer) -> Finding:
+def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Finding:
     """Return what explains a layer whose outputs, or whose weights, are on a grid."""
     stored = storage(explainer.observations, explainer.dtype)
-    if stored and explainer.off(stored.hypothesis) <= 1:
-        wrong = stored.hypothesis
-        return Finding([Explanation(wrong.ids, wrong.statements, wrong.fixes)])
+    if stored and (residual := explainer.off(wrong := stored.hypothesis)) <= 1:
+        explanation = Explanation(wrong.ids, wrong.statements, wrong.fixes)
+        seen = len(explainer.observations)
+        return Finding([explanation], residual=residual, experiments=seen)
     fixed = fixed_point(explainer)
     if fixed.explanations or fixed.notes:
         return fixed
     try:
-        return rounded_weights(explainer)
+        return rounded_weights(explainer, rest)
     except REFUSALS:
         return Finding()
 
 
-def rounded_weights(explainer: Explainer) -> Finding:
+def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Finding:
     """Return what explains a layer that rounds its weights."""
     subject, dtype = explainer.subject, explainer.dtype
     stairs = Staircase(subject, dtype)
@@ -361,8 +363,11 @@ def rounded_weights(explainer: Explainer) -> Finding:
     ways = [replace(g, rule=r, arrays=of) for g in grids for r in rules(g)]
     agreeing = [way for way in ways if stairs.agree(way, base)]
     for way, straight in product(agreeing, (True, False)):
-        if _right(Rounded(subject, way.rounded, straight).as_subject, explainer):
-            return Finding([_explanation(way, dtype)])
+        experiments = [*(seen.experiment for seen in explainer.observations), *rest]
+        read = Rounded(subject, way.rounded, straight).as_subject
+        if (worst := _residual(read, experiments)) <= 1:
+            found = [_explanation(way, dtype)]
+            return Finding(found, residual=worst, experiments=len(experiments))
     told = f"Its weights are rounded to {ways[0].words}" if ways else ""
     for way in agreeing or ways:
         if found := _wrong_too(way, explainer):
@@ -384,13 +389,23 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Finding | None:
     explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     other = Finding(explanations) if fits else character(judge)
     note = f"Its weights are rounded to {way.words}, too; that is not what is wrong."
-    return Finding(other.explanations, (note, *other.notes)) if other.explanations else None
+    if not other.explanations:
+        return None
+    worst = other.residual or max(map(judge.off, fits), default=0.0)
+    return replace(
+        other, notes=(note, *other.notes), residual=worst, experiments=len(judge.observations)
+    )
 
 
-def _right(subject: Subject, explainer: Explainer) -> bool:
-    """Whether everything that was seen is right for the weights that the subject reads."""
-    experiments = [seen.experiment for seen in explainer.observations]
-    return all(not seen.deviating and not seen.words for seen in observations(subject, experiments))
+def _residual(subject: Subject, experiments: Sequence[Experiment]) -> float:
+    """Return how far what is seen is off the equations for the weights that the subject reads."""
+    worst = 0.0
+    for seen in observations(subject, experiments):
+        for key, array in seen.seen.items():
+            worst = max(worst, residual(array, seen.right[key], seen.levels[key]))
+        if seen.words or worst > 1:
+            return float("inf")
+    return worst
 
 
 def rules(grid: Grid) -> tuple[str, ...]:

@@ -138,13 +138,13 @@ def test_bounds_that_hold_everything_are_noticed(monkeypatch):
 def test_a_comparison_that_sees_nothing_is_noticed(monkeypatch):
     """If every grid agrees, a mistake that nobody knows is explained by its rounded weights."""
     monkeypatch.setattr(grids.Staircase, "agree", lambda *given: True)
-    monkeypatch.setattr(grids, "_right", lambda *given: True)
+    monkeypatch.setattr(grids, "_residual", lambda *given: 0.0)
     wrong = coarse.rounding(other_cells.DoubledForget, lambda w: coarse.scaled(w, 127))
     assert examined(wrong).explanations[0].variant
 
 
 def test_gradients_that_are_of_no_rounding_are_told_apart(monkeypatch):
-    monkeypatch.setattr(grids, "_right", lambda *given: False)
+    monkeypatch.setattr(grids, "_residual", lambda *given: np.inf)
     found = examined(RIGHT[0][0])
 
     assert not found.explanations
