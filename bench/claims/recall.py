@@ -27,8 +27,8 @@ from ...reference.output import (
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..timing.significance import wilson
-from .claim import claim
 from .evidence import OPEN, Evidence
+from .ledger import claim
 from .material import with_biases
 from .vanishing_gradient import torch_default
 

@@ -262,6 +262,7 @@ def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
         Experiment(VALUES, replace(plain, H=7, D=3, seed=3)),
         Experiment(VALUES, replace(plain, T=3, B=3, seed=4)),
         Experiment(VALUES, replace(plain, D=5, H=5, seed=5)),
+        Experiment(VALUES, replace(plain, D=5, H=5, layers=2, seed=17)),
         Experiment(VALUES, replace(plain, state=False, seed=6)),
         Experiment(VALUES, replace(plain, lengths=True, seed=7)),
         Experiment(VALUES, replace(plain, bidirectional=True, seed=8)),

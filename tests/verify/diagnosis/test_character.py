@@ -156,7 +156,7 @@ def test_a_relation_is_not_accepted_on_resemblance(monkeypatch):
     assert not found.explanations
     assert any(note.startswith("This fits one step, but not all") for note in found.notes)
 
-    monkeypatch.setattr(characters, "_accepted", lambda hypothesis, judge: True)
+    monkeypatch.setattr(characters, "_residual", lambda *given: (0.0, 1))
     assert examined(Fading).explanations
 
 

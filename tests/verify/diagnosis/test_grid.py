@@ -60,6 +60,14 @@ def test_what_is_right_for_its_arithmetic_is_no_mistake(layer, words):
     assert "not wrong" in explanation.statements[0]
 
 
+@pytest.mark.parametrize(("layer", "words"), [RIGHT[0], RIGHT[5], RIGHT[8]])
+def test_in_float32_as_well(layer, words):
+    (explanation,) = examined(layer, "float32").explanations
+
+    assert explanation.variant
+    assert words in explanation.statements[0]
+
+
 MISTAKES = [
     (UNKNOWN["weights_rounded"], "multiples of 2^-6, those of x alone"),
     (coarse.rounding(LSTM, coarse.half), "Its weights are rounded to float16"),
@@ -130,13 +138,13 @@ def test_bounds_that_hold_everything_are_noticed(monkeypatch):
 def test_a_comparison_that_sees_nothing_is_noticed(monkeypatch):
     """If every grid agrees, a mistake that nobody knows is explained by its rounded weights."""
     monkeypatch.setattr(grids.Staircase, "agree", lambda *given: True)
-    monkeypatch.setattr(grids, "_right", lambda *given: True)
+    monkeypatch.setattr(grids, "_residual", lambda *given: 0.0)
     wrong = coarse.rounding(other_cells.DoubledForget, lambda w: coarse.scaled(w, 127))
     assert examined(wrong).explanations[0].variant
 
 
 def test_gradients_that_are_of_no_rounding_are_told_apart(monkeypatch):
-    monkeypatch.setattr(grids, "_right", lambda *given: False)
+    monkeypatch.setattr(grids, "_residual", lambda *given: np.inf)
     found = examined(RIGHT[0][0])
 
     assert not found.explanations
