@@ -57,6 +57,8 @@ SLIPS = [
     (LSTM, "db[k] += da", "db[k] = da", "each step overwrites"),
     (LSTM, "reversed(range(len(kept)))", "reversed(range(1, len(kept)))", "the first step is left"),
     (LSTM, "dh = dh + dy[t]", "dh = dh + dy[t - 1]", "dy_{t-1} stands in the place of dy_t"),
+    (LSTM, "= kept[t]", "= kept[-1 - t]", "what step T-1-t saved stands in the place of"),
+    (GRU, "d = d + dy[t]", "d = d + dy[-1 - t]", "dy_{T-1-t} stands in the place of dy_t"),
     (LSTM, "U[k].T for k in range(4)", "U[k].T for k in range(3)", "the term da_o @ U_o^T is miss"),
     (GRU, "an = d * (1 - z) *", "an = d *", "the factor (1 - z) is missing"),
     (GRU, "az = d * (hs[t] - n)", "az = d * (n - hs[t])", "(h_{t-1} - n) has the other sign"),
