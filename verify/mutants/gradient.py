@@ -176,7 +176,7 @@ def saved_gates_destroyed_on_the_way_back(
 ) -> StepGradients:
     pulled: StepGradients = right(at, p, step, d)
     for values in step.gates.values():
-        values[...] = 0
+        np.asarray(values)[...] = 0
     return pulled
 
 
