@@ -1,5 +1,6 @@
-"""``python -m gatewise`` is the command."""
+"""``python -m gatewise``: the same as the command."""
 
 from .cli import main
 
-main()
+if __name__ == "__main__":
+    main(prog_name="gatewise")

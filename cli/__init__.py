@@ -13,7 +13,7 @@ COMMANDS = {
     name: "catalogue" if name in CATALOGUE else name
     for name in (
         "verify", "diagnose", "identify", "convert", "mutants", "audit", "prove", "record", "bench",
-        "report", "compare", "claims", "evidence", *CATALOGUE,
+        "report", "compare", "claims", "evidence", "new", "explain", *CATALOGUE,
     )
 }  # fmt: skip
 """The module of each command."""

@@ -62,9 +62,10 @@ def diagnose(
     does, and those that do exactly the same are told, with what to change. Exit code 0 if nothing
     is wrong, 1 if something is, explained or not.
     """
-    from ..reports.terminal import tell_diagnosis
+    from ..reports.terminal import print_findings
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.execution.session import Request
+    from ..verify.runs.findings import findings
 
     request = or_usage(
         lambda: Request.parse(
@@ -73,11 +74,11 @@ def diagnose(
         )
     )  # fmt: skip
     verdicts = _checked(request, jobs)
-    found = list(diagnoses(verdicts, request.named, memory=memory))
+    found = list(diagnoses(verdicts, request.named, memory=memory, jobs=jobs))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
-    for one in found if not as_json else []:
-        tell_diagnosis(one)
+    else:
+        print_findings([each for each in findings(verdicts, found) if each.wrong])
     for named in request.named:
         mine = [v for v in verdicts if v.subject == named.name]
         if any(v.wrong for v in mine):

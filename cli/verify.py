@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ from .report import require_page, write_report
 
 if TYPE_CHECKING:
     from ..verify.execution.session import Request
+    from ..verify.runs.findings import Finding
     from ..verify.runs.verdict import Verdict
 
 
@@ -66,6 +68,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
 )
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option(
+    "-o",
+    "--output",
+    "grades",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="Also write a line for each subject: verdict, passed, what is wrong.",
+)
 @click.option("--no-diagnosis", is_flag=True, help="Do not look for what explains a failure.")
 @click.option("--profile", is_flag=True, help="Say where the time went.")
 @json_option
@@ -86,6 +96,7 @@ def verify(
     runs: Path,
     page: Path | None,
     junit: Path | None,
+    grades: Path | None,
     no_diagnosis: bool,
     profile: bool,
     as_json: bool,
@@ -93,10 +104,12 @@ def verify(
     """Hold SUBJECTs against the equations.
 
     A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name;
-    FAMILY:* stands for all subjects of a family, 'onnxruntime:*'.
+    FAMILY:* stands for all subjects of a family, 'onnxruntime:*', and a folder or a path with
+    wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
+    taken.
     """
     from ..verify.execution.session import Request
-    from ..verify.runs.status import exit_code
+    from ..verify.runs.conclusion import conclusion
 
     if names and resume:
         raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
@@ -120,24 +133,27 @@ def verify(
             )
         )
     )
-    for path in filter(None, (page, junit)):  # before the run, not after it
+    for path in filter(None, (page, junit, grades)):  # before the run, not after it
         probe(path)
     if page is not None:
         require_page()
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     verdicts = _run(request, folder, jobs, executor)
+    if junit is not None:  # before the diagnosis, which may be interrupted, and after it
+        _write_junit(junit, folder, verdicts)
+    if not no_diagnosis:
+        _diagnose(request, verdicts, folder, jobs)
     if junit is not None:
         _write_junit(junit, folder, verdicts)
+    if grades is not None:
+        _write_grades(grades, folder, verdicts)
     _tell(verdicts, folder, as_json=as_json, profile=profile)
-    if not no_diagnosis:
-        _diagnose(request, verdicts, folder, quiet=as_json)
-    if not as_json:
-        from ..reports import terminal
-
-        click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+    ending = conclusion(verdicts, request.chosen)
+    if not as_json and not ending.conforms:
+        click.echo(f"exit code {ending.code}: {ending.reason}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
-    sys.exit(exit_code(v.status for v in verdicts))
+    sys.exit(ending.code)
 
 
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:
@@ -172,42 +188,52 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
 
 
 def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool) -> None:
+    """Print what the run says: the finding on each subject, and where everything is."""
     from ..reports import terminal
+    from ..verify.runs import run as run_files
+    from ..verify.runs.findings import findings
 
     if as_json:
         click.echo(json.dumps([asdict(v) for v in verdicts], indent=1))
         return
-    terminal.print_table(terminal.verdict_table(verdicts))
-    terminal.tell_failures(verdicts)
-    _write_scripts(verdicts, folder)
+    each = findings(verdicts, run_files.read_checks(folder).diagnoses)
+    terminal.print_findings(each)
+    click.echo()
+    scripts = [*_write_scripts(each, folder)]
+    for path in scripts if len(each) <= terminal.FEW else ():
+        click.echo(f"the first failure without gatewise: {path}")
+    if len(each) > terminal.FEW and scripts:
+        click.echo(f"the first failures without gatewise: {folder / 'scripts'}")
+        click.echo("in full, with the first failures: gatewise verify SUBJECT, for one of them")
     if profile:
         click.echo(terminal.profile(verdicts))
+    click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
 
 
-def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, *, quiet: bool) -> None:
+def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, jobs: int) -> None:
     """Look for mistakes that explain the failures; what is found is kept with the run."""
-    from ..reports.terminal import progress, tell_diagnosis
+    from ..reports.terminal import progress
     from ..verify.runs import run as run_files
 
-    before = run_files.read_checks(folder).diagnoses
-    told = {one.subject for one in before}
-    for one in before if not quiet else ():
-        tell_diagnosis(one)
-    wrong = {v.subject for v in verdicts if v.wrong} - told
-    left = [named for named in request.named if named.name in wrong]
+    explained = {each.subject for each in run_files.read_checks(folder).diagnoses}
+    wrong = {v.subject for v in verdicts if v.wrong} - explained
     # finding what explains a failure takes calls that no recording holds
-    left = [named for named in left if not named.name.startswith("recording:")]
-    if not left:
+    named = [
+        each for each in request.named
+        if each.name in wrong and not each.name.startswith("recording:")
+    ]  # fmt: skip
+    if not named:
         return
-    from ..verify.execution.diagnosis_tasks import diagnoses
+    from ..verify.execution.diagnosis_tasks import BRIEFLY, diagnoses
 
     try:
-        with progress(len(left)) as advance:
-            for found in diagnoses(verdicts, left, memory=request.memory):
-                run_files.append(folder, found)
-                advance(found.subject)
-                if not quiet:
-                    tell_diagnosis(found)
+        with progress(len(named)) as advance:
+            advance.about(f"looking for what explains the failures, at most {BRIEFLY:g} s each")
+            for diagnosis in diagnoses(
+                verdicts, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
+            ):
+                run_files.append(folder, diagnosis)
+                advance(diagnosis.subject)
     except KeyboardInterrupt:
         kept = f"all verdicts are kept; go on with: gatewise verify --resume {folder}"
         stop(f"interrupted while explaining failures; {kept}", COULD_NOT_RUN)
@@ -217,17 +243,37 @@ def _write_junit(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
     from ..reports.junit import junit
     from ..verify.runs import run as run_files
 
-    created = run_files.read(folder).created
-    path.write_text(junit(verdicts, created=created), encoding="utf-8")
+    run = run_files.read_checks(folder)
+    text = junit(verdicts, run.diagnoses, created=run.created)
+    path.write_text(text, encoding="utf-8")
 
 
-def _write_scripts(verdicts: list[Verdict], folder: Path) -> None:
-    """Write the stand-alone scripts of failures into the run's folder, and say where."""
-    failed = [v for v in verdicts if v.script]
-    for number, v in enumerate(failed, start=1):
-        path = folder / "scripts" / f"{number}-{v.check}-{v.dtype}.py"
+def _write_grades(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
+    """Write one line a subject, for spreadsheets."""
+    from ..verify.runs import run as run_files
+    from ..verify.runs.findings import findings
+
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
+        for each in findings(verdicts, run_files.read_checks(folder).diagnoses):
+            passed = sum(v.status == "passed" for v in each.verdicts)
+            row = (each.subject, each.verdict, passed, len(each.wrong), len(each.verdicts))
+            table.writerow((*map(_cell, row), _cell(each.cause)))
+
+
+def _cell(value: object) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:
+    """Write the stand-alone script of each subject's first failure into the run's folder."""
+    for number, finding in enumerate(each, start=1):
+        if finding.root is None or not finding.root.script:
+            continue
+        path = folder / "scripts" / f"{number}-{finding.root.check}-{finding.root.dtype}.py"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(v.script, encoding="utf-8")
-    if failed:
-        count = "1 script" if len(failed) == 1 else f"{len(failed)} scripts"
-        click.echo(f"the same without gatewise: {count} in {folder / 'scripts'}")
+        path.write_text(finding.root.script, encoding="utf-8")
+        yield path

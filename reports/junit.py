@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
+from ..verify.runs.diagnosis import Diagnosis
+from ..verify.runs.findings import findings
 from ..verify.runs.status import STATUSES, Outcome
 from ..verify.runs.verdict import Verdict
 from . import words
@@ -24,24 +26,28 @@ LONGEST = 1e9
 """Seconds: 30 years; the schemas know no infinity and no time below zero."""
 
 
-def junit(verdicts: Sequence[Verdict], *, created: str = "") -> str:
+def junit(
+    verdicts: Sequence[Verdict], diagnoses: Sequence[Diagnosis] = (), *, created: str = ""
+) -> str:
     """Return one test suite a subject, one test case a verdict.
 
-    Wrong and blind or untested verdicts are failures and errors; what a subject does not offer,
-    and deviations that were declared, are skipped. ``created`` is when the run was made; a time
-    that is none is left out.
+    The message of the first failure begins with what is wrong, which the suite's output says in
+    full. Wrong and blind or untested verdicts are failures and errors; what a subject does not
+    offer, and deviations that were declared, are skipped. ``created`` is when the run was made; a
+    time that is none is left out.
     """
     root = ET.Element("testsuites")
-    by_subject: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        by_subject.setdefault(verdict.subject, []).append(verdict)
-    for number, (subject, own) in enumerate(by_subject.items()):
-        attributes = {**_named(subject, number), **_time(created), **_counts(own)}
+    for number, finding in enumerate(findings(verdicts, diagnoses)):
+        own = finding.verdicts
+        attributes = {**_named(finding.subject, number), **_time(created), **_counts(own)}
         suite = ET.SubElement(root, "testsuite", attributes)
         _properties(suite, own)
         for verdict in own:
-            _add(suite, verdict)
-        ET.SubElement(suite, "system-out")
+            cause = finding.cause if finding.diagnosis and verdict is finding.root else ""
+            _add(suite, verdict, cause)
+        output = ET.SubElement(suite, "system-out")
+        if finding.wrong:
+            output.text = _text(str(finding))
         ET.SubElement(suite, "system-err")
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -80,7 +86,7 @@ def _properties(suite: ET.Element, own: Sequence[Verdict]) -> None:
             ET.SubElement(entry, "property", name=name, value=_text(value))
 
 
-def _add(suite: ET.Element, v: Verdict) -> None:
+def _add(suite: ET.Element, v: Verdict, cause: str) -> None:
     case = ET.SubElement(
         suite,
         "testcase",
@@ -91,7 +97,9 @@ def _add(suite: ET.Element, v: Verdict) -> None:
     outcome = STATUSES[v.status].outcome
     if outcome is Outcome.RIGHT:
         return
-    entry = ET.SubElement(case, outcome.value, message=_text(f"{v.status}: {v.message}"))
+    message = f"{v.status}: {v.message}"
+    first = f"{cause} ({message})" if cause else message
+    entry = ET.SubElement(case, outcome.value, message=_text(first))
     if outcome is not Outcome.ACCEPTED:  # in Ant's format that has a message alone
         entry.set("type", v.status)
         entry.text = _text("\n".join(filter(None, (v.statement, v.place, v.reproduce))))

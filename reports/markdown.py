@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..bench.run import BenchRun
+from ..verify.runs.findings import Finding, findings, laid_out
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, shown
 from . import summary, tables, words
 from .section import Cell, Figure, Section, Table
 from .sections import sections
-from .terminal import diagnosis_lines
 
 LIMIT = 60_000
 """Characters: a comment on GitHub may have 65 536, the summary of a job has room for more."""
 
-FAILURES = 20
-"""Failures that are shown; the others are counted."""
+FINDINGS = 20
+"""Subjects whose failures are told; the others are counted."""
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^(?:[#+\-=]|\d+(?=[.)]))")
 """What begins emphasis, code, a link, a cell or mathematics; and, first on a line, a block."""
@@ -88,26 +88,19 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
     rows = summary.entries(run)
     headline = summary.headline(rows)
     yield f"# {TONES[headline.tone].emoji} gatewise: {plain(headline.text)}"
-    for diagnosis in run.diagnoses:
-        yield code("\n".join(diagnosis_lines(diagnosis)).strip("\n"))
-    failures = [row for row in rows if row.wrong]
-    for row in failures[:FAILURES]:
-        yield _failure(row)
-    if len(failures) > FAILURES:
-        yield f"_And {len(failures) - FAILURES} more failures._"
+    wrong = [each for each in findings(run.verdicts, run.diagnoses) if each.wrong]
+    for finding in wrong[:FINDINGS]:
+        yield _finding(finding)
+    if len(wrong) > FINDINGS:
+        yield f"_And {len(wrong) - FINDINGS} more subjects that do not conform._"
     yield tallies(rows)
 
 
-def _failure(row: summary.Entry) -> str:
-    p, verdict = row.planned, row.verdict
-    assert verdict is not None  # noqa: S101 - it failed
-    size = f", {words.shown(row.ratio)} times its bound" if row.ratio else ""
-    place = f"{plain(p.subject)} {plain(p.check)} {plain(p.dtype)}"
-    emoji = STATUSES[row.status].emoji
-    lines = [f"**{emoji} {place}**: {row.status}{size}", "", plain(verdict.message)]
-    if verdict.reproduce:
-        lines += ["", code(verdict.reproduce)]
-    return "\n".join(lines)
+def _finding(finding: Finding) -> str:
+    """Return what is wrong with a subject, and below it the evidence."""
+    emoji = STATUSES[finding.wrong[0].status].emoji
+    lines = [f"**{emoji} {plain(finding.headline)}**", "", plain(finding.cause), ""]
+    return "\n".join([*lines, code("\n".join(laid_out(finding.lines())))])
 
 
 def tallies(rows: Sequence[summary.Entry]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -14,6 +14,7 @@ from ..bench.run import BenchRun
 from ..reference.documents import TITLES, examples
 from ..verify.proofs import proofs
 from ..verify.proofs.coverage import Coverage, coverage
+from ..verify.runs.findings import Finding, diagnosis_lines, findings
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, Outcome, Status, shown
 from . import conventions, figures, summary, tables, words
@@ -63,7 +64,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     for function in (
-        words.shown, words.heat, words.case_items, words.families, words.cell,
+        words.shown, words.heat, words.case_items, words.families, words.cell, diagnosis_lines,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment
@@ -75,15 +76,16 @@ def _printable(value: Any) -> Any:
 
 
 def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
-    held = [run for run in runs if isinstance(run, Run)]
-    names = dict.fromkeys(planned.subject for run in held for planned in run.planned)
+    check_runs = [run for run in runs if isinstance(run, Run)]
+    names = dict.fromkeys(planned.subject for run in check_runs for planned in run.planned)
     parts = (
         *map(figures.drawn, conventions.section(names)),
         *map(figures.drawn, sections(run for run in runs if isinstance(run, BenchRun))),
     )
     measured = "; ".join(each.section.title for each in parts)
     created = summary.created([run.created for run in runs])
-    about = _conformance(held) if held else _nothing_held(summary.Headline("measured", measured))
+    nothing = _nothing_held(summary.Headline("measured", measured))
+    about = _conformance(check_runs) if check_runs else nothing
     return {**_shared(runs, parts, created), **about}
 
 
@@ -123,7 +125,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "headline": summary.headline(rows),
         "subjects": summary.names(rows),
         "closest": summary.closest(rows),
-        "failures": [row for row in rows if row.wrong],
+        "failures": tuple(_failures(run, rows)),
         "open": _gaps(rows, Outcome.OPEN),
         "accepted": _gaps(rows, Outcome.ACCEPTED),
         "not_planned": summary.not_planned(rows),
@@ -145,12 +147,24 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
+def _failures(
+    run: Run, rows: Sequence[summary.Entry]
+) -> Iterator[tuple[Finding, summary.Entry, list[summary.Entry]]]:
+    """Yield the finding on each subject that does not conform, its first failure, the others."""
+    judged = [row.verdict for row in rows if row.verdict]
+    for finding in findings(judged, run.diagnoses):
+        wrong = [row for row in rows if row.wrong and row.planned.subject == finding.subject]
+        if wrong:
+            root = next(row for row in wrong if row.verdict is finding.root)
+            yield finding, root, [row for row in wrong if row is not root]
+
+
 def _gaps(
     rows: Sequence[summary.Entry], outcome: Outcome
 ) -> list[tuple[Status, tuple[summary.Gap, ...]]]:
     """Return the statuses with this outcome that are there, each with what has it."""
-    there = [s for s in STATUSES.values() if s.outcome is outcome]
-    return [(s, gaps) for s in there if (gaps := summary.gaps(rows, s.name))]
+    present = [s for s in STATUSES.values() if s.outcome is outcome]
+    return [(s, gaps) for s in present if (gaps := summary.gaps(rows, s.name))]
 
 
 def _equation_rows(rows: tuple[summary.Entry, ...]) -> tuple[EquationRow, ...]:

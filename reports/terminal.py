@@ -21,15 +21,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..verify.runs.diagnosis import Diagnosis, Explanation
+from ..verify.runs.findings import WIDTH, Finding, laid_out
 from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import Verdict
 
-FEW = 4
-"""Checks that are listed where all have the same reason."""
+FEW = 3
+"""Subjects that are told one after the other; of more there is a table."""
 
-WIDEST = 8
-"""Columns of subjects and dtypes side by side; more are listed one below the other."""
+STYLES = {True: "bold red", False: "bold"}
+"""The style of a headline, by whether something is wrong."""
 
 
 @dataclass
@@ -43,6 +43,10 @@ class Advance:
     def plan(self, total: int) -> None:
         """Say how many verdicts there will be."""
         self.bar.update(self.task, total=total, description="")
+
+    def about(self, text: str) -> None:
+        """Say what is being done."""
+        self.bar.update(self.task, description=text)
 
     def __call__(self, line: str) -> None:
         """Count one verdict and show what it says."""
@@ -76,19 +80,15 @@ def verdict_line(v: Verdict) -> str:
     return f"{v.status:14} {v.subject} {v.check} {v.dtype}{ratio} {v.seconds:.1f} s"
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """Return one row a check, one column a subject and dtype; numbers are error/bound."""
-    columns = list(dict.fromkeys((v.subject, v.dtype) for v in verdicts))
-    if len(columns) > WIDEST:
-        return _long_table(verdicts)
-    table = Table(caption="numbers: largest error in units of its bound", caption_style="dim")
-    table.add_column("check")
-    for subject, dtype in columns:
-        table.add_column(Text(f"{subject}\n{dtype}"), overflow="fold")
-    by_place = {(v.check, v.subject, v.dtype): v for v in verdicts}
+def check_table(verdicts: Sequence[Verdict]) -> Table:
+    """Return one row a check and one column a dtype, of one subject; numbers are error/bound."""
+    dtypes = list(dict.fromkeys(v.dtype for v in verdicts))
+    table = Table()
+    for column in ("check", *dtypes):
+        table.add_column(column)
+    by_place = {(v.check, v.dtype): v for v in verdicts}
     for check in dict.fromkeys(v.check for v in verdicts):
-        cells = [_cell(by_place.get((check, *column))) for column in columns]
-        table.add_row(check, *cells)
+        table.add_row(check, *(_cell(by_place.get((check, dtype))) for dtype in dtypes))
     return table
 
 
@@ -100,17 +100,30 @@ def _cell(v: Verdict | None) -> Text:
     return Text(words if status.outcome is Outcome.RIGHT else v.status, style=status.style)
 
 
-def _long_table(verdicts: Sequence[Verdict]) -> Table:
-    """Return one row a verdict."""
+def subject_table(findings: Sequence[Finding]) -> Table:
+    """Return one row a subject: how many of its checks passed, and what is wrong."""
     table = Table()
-    for column in ("subject", "check", "dtype", "status", "sharp cases", "error/bound", "worst in"):
+    for column in ("subject", "verdict", "passed", "what is wrong"):
         table.add_column(column, overflow="fold")
-    for v in verdicts:
-        ratio = "" if v.worst_ratio is None else f"{v.worst_ratio:.3g}"
-        sharp = f"{v.cases - v.blind_cases} of {v.cases}"
-        status = Text(v.status, style=STATUSES[v.status].style)
-        table.add_row(Text(v.subject), v.check, v.dtype, status, sharp, ratio, Text(v.worst))
+    for finding in findings:
+        passed = sum(v.status == "passed" for v in finding.verdicts)
+        style = "green" if finding.conforms else STATUSES[finding.verdict].style
+        table.add_row(
+            Text(finding.name), Text(finding.verdict, style=style),
+            f"{passed} of {len(finding.verdicts)}", Text(finding.cause),
+        )  # fmt: skip
     return table
+
+
+def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield what is wrong with several subjects at once, the most frequent first."""
+    causes: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.diagnosis is not None and finding.diagnosis.explanations:
+            causes.setdefault(finding.cause, []).append(finding.name)
+    for cause, names in sorted(causes.items(), key=lambda each: -len(each[1])):
+        if len(names) > 1:
+            yield f"{len(names)} times: {cause} ({', '.join(names)})"
 
 
 def counts(verdicts: Sequence[Verdict]) -> str:
@@ -133,32 +146,23 @@ def profile(verdicts: Sequence[Verdict]) -> str:
     return f"{total:.1f} s in checks: {parts}"
 
 
-def tell_failures(verdicts: Sequence[Verdict]) -> None:
-    """Print what is wrong: the first check that failed in full, the others in a line each."""
-    for subject in dict.fromkeys(v.subject for v in verdicts):
-        groups: dict[tuple[str, str], list[Verdict]] = {}
-        for v in verdicts:
-            if v.subject == subject and STATUSES[v.status].explained:
-                key = v.message if v.status == "not tested" else v.check
-                groups.setdefault((v.status, key), []).append(v)
-        for number, alike in enumerate(groups.values()):
-            _tell_one(alike, whole=number == 0)
-    click.echo()
-
-
-def _tell_one(alike: Sequence[Verdict], *, whole: bool) -> None:
-    """Print one check's verdict, which several dtypes may share."""
-    v = alike[0]
-    dtypes = ", ".join(dict.fromkeys(each.dtype for each in alike))
-    checks = ", ".join(dict.fromkeys(each.check for each in alike))
-    checks = "all checks" if len(alike) > FEW else f"{checks} ({dtypes})"
-    click.echo(f"\n{v.subject} {checks}: {v.status}: {v.message}")
-    if v.place:
-        click.echo(f"  first wrong: {v.place}")
-    if v.reproduce:
-        if whole and v.equations:
-            click.echo(f"  equations: {', '.join(v.equations)}")
-        click.echo(f"  again: {v.reproduce}")
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the finding on each subject, what is wrong first; of many, a table alone."""
+    console = Console()
+    width = console.width if console.is_terminal else WIDTH
+    if len(findings) > FEW:
+        console.print(subject_table(findings), width=width)
+        for text in common_causes(findings):
+            console.print(text, markup=False, highlight=False)
+        return
+    for finding in findings:
+        style = STYLES[bool(finding.wrong)]
+        console.print(Text(f"\n{finding.headline}", style=style), soft_wrap=True)
+        for text in laid_out(finding.lines(), width):
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if not finding.wrong and any(v.compared for v in finding.verdicts):
+            print_table(check_table(finding.verdicts))
+            click.echo("numbers: largest error in units of its bound")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
@@ -181,52 +185,3 @@ def print_table(table: Table) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
-
-
-SHOWN = 6
-"""Explanations that are listed where several compute the same."""
-
-
-def tell_diagnosis(diagnosis: Diagnosis) -> None:
-    """Print what is wrong with a subject, where, and what to do."""
-    for line in diagnosis_lines(diagnosis):
-        click.echo(line)
-
-
-def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Yield the lines of a diagnosis."""
-    yield f"\ndiagnosis of {diagnosis.subject} ({diagnosis.dtype})"
-    if not diagnosis.explanations:
-        yield f"  {diagnosis.message}"
-    for number, one in enumerate(diagnosis.explanations[:SHOWN]):
-        yield from _explained(one, first=number == 0)
-    if len(diagnosis.explanations) > SHOWN:
-        yield f"  and {len(diagnosis.explanations) - SHOWN} more that compute the same"
-    if str(diagnosis.location):
-        yield f"  where: {diagnosis.location}"
-    if diagnosis.reach:
-        yield f"  reach: {diagnosis.reach}"
-    yield f"  failed checks: {', '.join(diagnosis.failed)}"
-    if diagnosis.tried:
-        yield f"  {_evidence(diagnosis)}"
-
-
-def _explained(one: Explanation, *, first: bool) -> Iterator[str]:
-    lead = "what is wrong" if first else "or, computing the same"
-    for statement in one.statements:
-        yield f"  {lead}: {statement} [{one.name}]"
-    if first:
-        for fix in one.fixes:
-            yield f"  to do: {fix}"
-
-
-def _evidence(diagnosis: Diagnosis) -> str:
-    """Say how sure this is: how far off the explanation is, and the nearest other one."""
-    tried = f"{diagnosis.tried} mistakes tried in {diagnosis.experiments} experiments"
-    if diagnosis.runner_up is None:
-        nearest = ""
-    else:
-        nearest = f", the nearest other ({diagnosis.runner_up_name}) {diagnosis.runner_up:.2g}"
-    if not diagnosis.explanations:
-        return f"{tried}{nearest} times what rounding explains"
-    return f"{tried}; off by {diagnosis.residual:.2g} of what rounding explains{nearest} times that"

@@ -28,21 +28,29 @@ from .execution.isolation import MEMORY, Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
-from .runs.status import CONFORMS, exit_code
+from .runs.conclusion import conclusion
+from .runs.diagnosis import Diagnosis
+from .runs.findings import Finding
 from .runs.verdict import Verdict
 from .subjects import adapted, subject_named
 from .subjects.loader import UnknownSubject
-from .subjects.protocol import Subject
+from .subjects.protocol import FixedCases, Subject
 
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """All verdicts on one subject; true if something passed, and nothing is wrong or open."""
+    """All verdicts on one subject, and what explains its failures.
+
+    It is true if nothing is wrong or open, and what had to pass did: the checks that were asked
+    for by name, which are ``chosen``, or else those of outputs and gradients.
+    """
 
     verdicts: tuple[Verdict, ...]
+    diagnosis: Diagnosis | None = None
+    chosen: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return exit_code(v.status for v in self.verdicts) == CONFORMS
+        return conclusion(self.verdicts, self.chosen).conforms
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -53,14 +61,8 @@ class Outcome:
         return tuple(v for v in self.verdicts if v.wrong)
 
     def __str__(self) -> str:
-        told: dict[str, Verdict] = {}  # a layer that does not run says so once
-        for v in self.verdicts:
-            if v.wrong or v.open:
-                key = v.status if v.status == "not tested" else f"{v.check} {v.dtype}: {v.status}"
-                told.setdefault(key, v)
-        lines = [f"{key}: {v.message}" for key, v in told.items()]
-        passed = sum(v.status == "passed" for v in self.verdicts)
-        return "\n".join(lines) or f"{passed} of {len(self.verdicts)} checks passed, none failed"
+        subject = self.verdicts[0].subject if self.verdicts else "nothing"
+        return str(Finding(subject, self.verdicts, self.diagnosis, self.chosen))
 
     __repr__ = __str__  # pytest shows the repr of what an assert was about
 
@@ -73,8 +75,11 @@ def check(
     dtype: str | None = None,
     budget: str = "standard",
     seed: int = 0,
+    explain: bool = True,
 ) -> Outcome:
     """Hold a layer to the checks, in this process: what it does to the process, it does to you.
+
+    Where it fails, what explains that is looked for, 20 seconds at most; not without ``explain``.
 
     ``subject`` is a class or object (with ``like`` one with the constructor, parameters and call
     of ``torch.nn.LSTM``, ``GRU`` or ``RNN``; else one with ``cell`` and ``forward``), an adapter,
@@ -88,7 +93,16 @@ def check(
     chosen = [check_named(name) for name in checks] or list(subject_checks())
     dtypes = chosen_dtypes(found.dtypes, dtype)
     verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
-    return Outcome(tuple(verdicts))
+    diagnosis = _explained(found, verdicts) if explain else None
+    return Outcome(tuple(verdicts), diagnosis, tuple(checks))
+
+
+def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:
+    if isinstance(subject, FixedCases) or not any(v.wrong for v in verdicts):
+        return None  # what explains a failure takes calls that no recording holds
+    from .execution.diagnosis_tasks import examined  # what passes has no use for it
+
+    return examined(subject, verdicts)
 
 
 def find(subject: Any, like: str | None = None) -> Subject:

@@ -5,7 +5,8 @@ process of their own, so one that crashes or hangs costs its item and not the ru
 if the check holds, and is skipped if the subject does not offer what the check needs. Everything
 else fails, *blind* and *not tested* too, because nothing has been shown. Where a layer does not
 run at all, its smoke item says why, and its other items fail in one line each, as tests do whose
-fixture is broken; ``-x`` stops at the smoke item, which comes first.
+fixture is broken; ``-x`` stops at the smoke item, which comes first. After all items, what is wrong
+with a subject is said once, in pytest's summary.
 
 ``conforms`` works in pytest's own process: what the layer does to the process, it does to pytest.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .execution.isolation import Isolated
     from .execution.session import Request
     from .execution.tasks import Description, Task
+    from .runs.diagnosis import Diagnosis
     from .runs.verdict import Verdict
 
 Verdicts = Callable[["Task"], "Verdict"]
@@ -57,6 +59,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--gatewise-check", action="append", default=[], metavar="ID[,ID]",
         help="Only these checks; see: gatewise checks.",
     )  # fmt: skip
+    group.addoption(
+        "--gatewise-no-diagnosis", action="store_true",
+        help="Do not look for what explains a failure.",
+    )  # fmt: skip
+
+
+NODES: pytest.StashKey[list[SubjectNode]] = pytest.StashKey()
+"""The subjects of a session."""
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say of each subject that does not conform what is wrong, before the list of its items."""
+    from .runs.findings import Finding, laid_out
+
+    for node in config.stash.get(NODES, ()):
+        verdicts = tuple(item.held for item in node.items if item.held is not None)
+        if not any(v.wrong for v in verdicts):
+            continue
+        diagnosis = None if config.getoption("gatewise_no_diagnosis") else node.diagnosis(verdicts)
+        finding = Finding(node.name, verdicts, diagnosis)
+        terminalreporter.write_sep("=", "gatewise")
+        terminalreporter.line(finding.headline, red=True, bold=True)
+        for text in laid_out(finding.lines()):
+            terminalreporter.line(text)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,7 +117,9 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     isolated = Isolated(request.memory, paths=map(str, session.config.getini("pythonpath")))
     session.config.add_cleanup(isolated.close)
     verdicts = _lazily(lambda task: isolated.hold(task, request.patience))
-    return [_node(session, request, one, verdicts) for one in _described(request, isolated)]
+    nodes = [_node(session, request, one, verdicts) for one in _described(request, isolated)]
+    session.config.stash[NODES] = nodes
+    return nodes
 
 
 def _described(request: Request, isolated: Isolated) -> list[Description]:
@@ -111,6 +139,7 @@ def _node(
         session, name=described.named.name, nodeid=described.named.name, path=path
     )
     node.described, node.plan, node.verdicts = described, request.plan([described]), verdicts
+    node.memory, node.items = request.memory, []
     return node
 
 
@@ -139,6 +168,8 @@ class SubjectNode(pytest.Collector):
     described: Description
     plan: Sequence[Task]
     verdicts: Verdicts
+    memory: int
+    items: list[CheckItem]
 
     def collect(self) -> Iterator[CheckItem]:
         """Yield an item for each check and dtype, the smoke check first."""
@@ -147,7 +178,14 @@ class SubjectNode(pytest.Collector):
         for task in sorted(self.plan, key=lambda task: task.check != SMOKE):
             item: CheckItem = CheckItem.from_parent(self, name=f"{task.check}[{task.dtype}]")
             item.task = task
+            self.items.append(item)
             yield item
+
+    def diagnosis(self, verdicts: Sequence[Verdict]) -> Diagnosis | None:
+        """Return what explains its failures, looked for in a process of its own."""
+        from .execution.diagnosis_tasks import diagnoses
+
+        return next(diagnoses(verdicts, [self.described.named], memory=self.memory), None)
 
     def verdict(self, task: Task) -> Verdict:
         """Return the verdict; a subject that could not even be imported has none."""
@@ -169,10 +207,11 @@ class CheckItem(pytest.Item):
 
     task: Task
     parent: SubjectNode
+    held: Verdict | None = None
 
     def runtest(self) -> None:
         """Pass, skip or raise, as the verdict says."""
-        verdict = self.parent.verdict(self.task)
+        verdict = self.held = self.parent.verdict(self.task)
         if verdict.worst_ratio is not None:
             self.user_properties.append(("error/bound", verdict.worst_ratio))
         outcome = STATUSES[verdict.status].outcome
@@ -238,11 +277,11 @@ def conforms(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Hand a test, for every check and dtype, its ``verdict`` on a layer.
 
-    .. code-block:: python
-
-        @gatewise.conforms(MyLSTM, like="torch.nn.LSTM", budget="quick")
-        def test_my_lstm(verdict):
-            assert verdict.status == "passed", verdict.message
+    ```python
+    @gatewise.conforms(MyLSTM, like="torch.nn.LSTM", budget="quick")
+    def test_my_lstm(verdict):
+        assert verdict.status == "passed", verdict.message
+    ```
 
     The arguments are those of ``gatewise.check``. The verdict is computed when the test runs. What
     the layer does not offer is skipped; any other verdict is the test's to judge.

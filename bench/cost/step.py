@@ -9,13 +9,15 @@ that the forward step has computed already and that the reference did not keep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from functools import cache
+from operator import add
+from typing import Any
 
 from ...reference.cell import Cell
 from ...reference.parameters import Parameters, Sizes
-from .counted import ACTIVATION, POINTWISE, PRODUCT, Counted, Operation, Tape
+from .counted import ACTIVATION, POINTWISE, PRODUCT, Operation, Tape
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,10 @@ class Work:
     calls: int = 0
 
     def __add__(self, other: Work) -> Work:
-        return Work(*(a + b for a, b in zip(_numbers(self), _numbers(other), strict=True)))
+        return Work(*map(add, astuple(self), astuple(other)))
 
     def __mul__(self, times: int) -> Work:
-        return Work(*(times * a for a in _numbers(self)))
-
-    @property
-    def flop(self) -> int:
-        """Products and elementwise operations together; activations are no fixed number."""
-        return self.product + self.pointwise
-
-
-def _numbers(work: Work) -> tuple[int, ...]:
-    return work.product, work.pointwise, work.activation, work.calls
+        return Work(*(times * count for count in astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -103,9 +96,13 @@ class _Counter:
         self.p = Parameters(shapes, {name: tape.given(s.full) for name, s in shapes.items()})
         self.x = tape.given((batch, cell.input_width(sizes)))
         self.old = tuple(tape.given((batch, width)) for width in cell.widths(sizes))
+        self.new: tuple[Any, ...]
+        self.gates: Mapping[str, Any]
         self.new, self.gates = cell.step(self.p, self.x, self.old)
         self.half = len(tape.lines)
         self.cotangent = tuple(tape.given(s.shape) for s in self.new)
+        self.dx: Any
+        self.d_old: tuple[Any, ...]
         self.dp, self.dx, self.d_old = cell.vjp(
             self.p, self.x, self.old, self.gates, self.new, self.cotangent
         )
@@ -178,8 +175,4 @@ class _Counter:
     def _parameters_of(self, among: set[int]) -> int:
         """Words of the parameters that the products among some lines read."""
         read = {r for line in self._lines(self._products(among)) for r in line.reads}
-        given = {array.line for array in self._given()}
-        return self._words(self._lines(read & given))
-
-    def _given(self) -> list[Counted]:
-        return list(self.p.values())
+        return self._words(self._lines(read & {array.line for array in self.p.values()}))

@@ -55,12 +55,12 @@ def test_verify_reports_a_wrong_subject(run, tmp_path, root):
                  "--no-diagnosis")  # fmt: skip
 
     assert result.exit_code == 1
-    assert "swapped.py:Swapped forward (float64): failed: " in result.stdout
-    assert "first wrong: " in result.stdout
+    assert "swapped.py:Swapped does not conform: 1 of 1 checks failed" in result.stdout
+    assert "first failure   forward (float64): " in result.stdout
     assert "lstm.forget_gate" in result.stdout
-    again = 'again: gatewise verify swapped.py:Swapped --check forward --case \'{"T": 1'
+    again = 'again           gatewise verify swapped.py:Swapped --check forward --case \'{"T": 1'
     assert again in result.stdout
-    assert "the same without gatewise: 1 script in runs" in result.stdout
+    assert "the first failure without gatewise: runs" in result.stdout
     assert len(list(tmp_path.glob("runs/*/scripts/1-forward-float64.py"))) == 1
 
 
@@ -144,7 +144,7 @@ def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     result = run("verify", "torch:RNN", "--check", "forward")
 
     assert result.exit_code == 3
-    assert "not tested: PyTorch is not installed" in result.output
+    assert "smoke: PyTorch is not installed" in result.output
 
 
 def test_a_blind_check_is_exit_3(run):
@@ -153,7 +153,7 @@ def test_a_blind_check_is_exit_3(run):
     result = run("verify", "torch:RNN", "--check", "forward", "--case", case)
 
     assert result.exit_code == 3
-    assert "blind: no case had a bound sharp enough to fail" in result.output
+    assert "blind           forward: no case had a bound sharp enough to fail" in result.output
 
 
 def test_the_profile_says_where_the_time_went(run, plain):

@@ -24,18 +24,20 @@ class TestDiagnoses:
     DIAGNOSIS = Diagnosis(
         "torch:LSTM", "float64", "explained", ("forward",),
         [Explanation((HOSTILE,), (f"Gates are swapped. {HOSTILE}",), ("swap them back",))],
-        tried=10**18, experiments=3, runner_up=4.2e11, runner_up_name="L02",
+        tried=10**18, experiments=3, runner_up=4.25, runner_up_name="Peepholes are exchanged.",
     )  # fmt: skip
 
     def test_are_shown_as_text(self) -> None:
-        html = render(replace(run(verdict()), diagnoses=(self.DIAGNOSIS,)))
+        html = render(replace(run(failure("torch:LSTM")), diagnoses=(self.DIAGNOSIS,)))
         assert "Gates are swapped. &lt;" in html
         assert HOSTILE not in html
-        assert "4.2·10¹¹ times that" in html
+        assert "the nearest other is 4.2 times rounding off: Peepholes are exchanged." in html
 
     def test_without_an_explanation_the_page_says_so(self) -> None:
         unknown = Diagnosis("torch:LSTM", "float64", "unexplained", message="no known mistake")
-        assert "no known mistake" in render(replace(run(verdict()), diagnoses=(unknown,)))
+        assert "no known mistake" in render(
+            replace(run(failure("torch:LSTM")), diagnoses=(unknown,))
+        )
 
     def test_that_have_another_form_are_refused(self, tmp_path: Path) -> None:
         run_files.start(tmp_path / "r", command="c", seed=0, budget="quick", planned=[])

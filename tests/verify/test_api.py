@@ -37,11 +37,16 @@ def test_a_layer_that_does_not_run_says_why_and_where():
 
 def test_a_wrong_layer_says_what_failed():
     """An assert on the outcome shows the check and the numbers."""
-    outcome = gatewise.check(Forgets, checks="forward,influence", budget="quick", dtype="float64")
+    outcome = gatewise.check(Forgets, checks="smoke,forward,influence", budget="quick",
+                             dtype="float64")  # fmt: skip
 
     assert not outcome
-    assert "forward float64: failed: " in repr(outcome)
-    assert "U_a of pass 0" in repr(outcome)
+    first, cause, *rest = repr(outcome).splitlines()
+    assert first.endswith("Forgets does not conform: 2 of 3 checks failed")
+    assert len(first) <= 80
+    assert "what is wrong" in cause
+    assert "first failure   forward (float64): " in "\n".join(rest)
+    assert "also failed     influence" in "\n".join(rest)
 
 
 class OffersNothing:
@@ -82,3 +87,12 @@ def test_what_is_fine(status):
     fine = status in ("passed", "known deviation", "not supported")
     assert bool(outcome) is fine, f"passed and {status}: expected {fine}"
     assert bool(outcome.wrong) is (status in ("failed", "crashed", "timeout"))
+
+
+def test_a_layer_that_refuses_everything_is_not_fine():
+    """Not judged is not right."""
+    outcome = gatewise.check(OffersNothing, checks="forward,final", budget="quick")
+
+    assert not outcome
+    assert "OffersNothing: not everything was tested" in str(outcome)
+    assert "refused: later" in " ".join(str(outcome).split())

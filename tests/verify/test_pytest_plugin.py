@@ -83,7 +83,7 @@ def outcomes(done):
 
 def gatewise(name, checks, *more):
     return ("--gatewise", f"layers.py:{name}", "--gatewise-check", checks, "--gatewise-budget",
-            "quick", *more)  # fmt: skip
+            "quick", "--gatewise-no-diagnosis", *more)  # fmt: skip
 
 
 def test_items_stand_beside_the_users_tests(run):
@@ -127,6 +127,18 @@ def test_a_failure_is_told_without_a_traceback(run, tmp_path):
     assert "pytest_plugin.py" not in done.stdout
     failures = ET.parse(tmp_path / "junit.xml").iter("failure")
     assert [f.get("message")[:11] for f in failures] == ["failed: y[0"] * 2
+
+
+def test_what_is_wrong_is_said_once_after_all_items(run):
+    """The diagnosis first, then the first failure, and the others in a list."""
+    some = gatewise("Wrong", "smoke,forward,final,repeat,gradient")
+    done = run(*(word for word in some if word != "--gatewise-no-diagnosis"))
+    section = done.stdout.partition("= gatewise =")[2].splitlines()
+
+    assert section[1].startswith("layers.py:Wrong does not conform: ")
+    assert "what is wrong" in section[2]
+    assert sum("first failure" in line for line in section) == 1
+    assert sum("what is wrong" in line for line in done.stdout.splitlines()) == 1
 
 
 def test_one_that_crashes_costs_its_own_item(run):

@@ -79,7 +79,7 @@ def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Ca
 CHECKS = (
     SubjectCheck(
         "batch-single",
-        "Each row of a batch is that row alone, without its padding.",
+        "Each row of a batch gives the same result as that row alone, without padding.",
         (),
         lambda subject, dtype: cases(subject.options, dtype),
         batch_single,

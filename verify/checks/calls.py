@@ -210,7 +210,7 @@ def _transposed(array: Array) -> Array:
 CHECKS = (
     SubjectCheck(
         "purity",
-        "A call leaves its arguments as they were, and earlier results as they are.",
+        "A call changes neither its arguments nor the results of earlier calls.",
         (),
         short_cases,
         purity,
@@ -218,7 +218,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "repeat",
-        "The same call gives the same bits, whatever shapes were called in between.",
+        "Repeating a call gives the same bits, whatever was called in between.",
         (),
         short_cases,
         repeat,
@@ -226,7 +226,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "reweight",
-        "With other parameters, a layer that was called before is the layer with those.",
+        "When parameters change between two calls, the second call uses the new ones.",
         BACK,
         short_cases,
         reweight,
@@ -234,7 +234,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "backward-twice",
-        "Cotangents can be pulled back through one run more than once, with the same gradients.",
+        "Pulling cotangents back through one run twice gives the same gradients twice.",
         BACK,
         short_cases,
         backward_twice,
@@ -243,7 +243,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "vjp-linearity",
-        "Gradients are linear in the cotangents: apart and together they add up.",
+        "The gradient of a sum of outputs is the sum of their gradients.",
         ("bptt.backpropagate",),
         short_cases,
         vjp_linearity,
@@ -262,8 +262,8 @@ CHECKS = (
     ),
     SubjectCheck(
         "strided",
-        "Input and states that are not contiguous, and strided or broadcast cotangents, change "
-        "nothing.",
+        "Input, states and cotangents that are strided or broadcast give the same result as "
+        "contiguous ones.",
         BACK,
         short_cases,
         strided,

@@ -168,7 +168,7 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output:
+def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any]:
     """Return what the reference computes of the same numbers in float64."""
 
     def fine(array: Any) -> Array:
@@ -202,7 +202,7 @@ def _with_bias(case: Case) -> Case:
 CHECKS = (
     SubjectCheck(
         "gate-limits",
-        "Saturated gates do what they are for: keep, clear, hide, forget (C01, C13, C18, C19).",
+        "A gate that is fully open or shut keeps, clears, hides or forgets (C01, C13, C18, C19).",
         (),
         lambda subject, dtype: cases(
             subject.options, dtype, scales=("unit",), state=True, lengths=False, depth=False
@@ -230,7 +230,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "unit-permutation",
-        "Hidden units have no order: permuting them in parameters and states permutes outputs.",
+        "Permuting the hidden units in parameters and states permutes the outputs in the same way.",
         (),
         lambda subject, dtype: cases(subject.options, dtype),
         unit_permutation,
@@ -239,7 +239,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "influence",
-        "No gate's weights or biases are without influence.",
+        "The weights and biases of every gate influence the result.",
         (),
         lambda subject, dtype: cases(subject.options, dtype, scales=("unit",)).map(_with_bias),
         influence,

@@ -1,4 +1,4 @@
-"""Before anything else: does the layer run at all, and does it have the parameters it should?"""
+"""Before anything else: does the layer run forward, and does it have the parameters it should?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ..cases.case import Case
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import SubjectCrashed, SubjectUnderTest
-from ..subjects.inputs import draw_cotangents, draw_inputs
+from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Subject
 from .check import SubjectCheck
 
@@ -24,15 +24,13 @@ def plain_case(subject: Subject, dtype: str) -> Case:
 
 
 def smoke(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Build, call and, where offered, differentiate the layer once; look at shapes and dtypes."""
+    """Build and call the layer once; look at shapes and dtypes. Gradients are other checks'."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     try:
         called = subject.build(case)
     except Mismatch as other_parameters:
         raise SubjectCrashed(str(other_parameters)) from other_parameters
     called.forward(inputs)
-    if subject.options.gradient:
-        called.gradient(inputs, draw_cotangents(subject, case))
     ledger.require("call", True, "")
     return ledger
 

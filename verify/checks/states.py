@@ -123,7 +123,7 @@ def _forward_cases(subject: Subject, dtype: str, *, state: bool) -> st.SearchStr
 CHECKS = (
     SubjectCheck(
         "default-state",
-        "No initial state is the same as the state in which the cell starts: zeros.",
+        "Without an initial state, the layer starts from zeros.",
         (),
         lambda subject, dtype: cases(subject.options, dtype, state=False),
         default_state,
@@ -133,7 +133,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "carry",
-        "Two runs, the second from the first's final state, are one run.",
+        "Splitting a sequence in two and carrying the state gives the same result as one run.",
         (),
         lambda subject, dtype: _forward_cases(subject, dtype, state=True),
         carry,
@@ -143,7 +143,8 @@ CHECKS = (
     ),
     SubjectCheck(
         "carry-gradient",
-        "Two gradients, chained through the state in between, are one gradient.",
+        "Splitting a sequence in two and carrying the state's gradient back gives the same "
+        "gradients.",
         ("bptt.backpropagate",),
         lambda subject, dtype: _forward_cases(subject, dtype, state=True),
         carry_gradient,
@@ -163,8 +164,8 @@ CHECKS = (
     ),
     SubjectCheck(
         "no-steps",
-        "Input of no steps has no outputs, ends in its initial state, and hands the final state's "
-        "cotangent on.",
+        "A sequence of no steps has no outputs, ends in its initial state, and hands that "
+        "state's cotangent on.",
         BACK,
         lambda subject, dtype: st.builds(
             Case,

@@ -12,7 +12,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from ...reference.functions import Array, relu, sigmoid, tanh, zeros
+from ...reference.functions import Array, minimum, relu, sigmoid, switch, tanh, zeros
 from ...reference.parameters import Shape, Sizes
 from ..numbers.arithmetic import ACTIVATION_UNITS
 from ..numbers.bounded import OWN_ROUNDING, Bounded
@@ -28,7 +28,8 @@ Slices = Mapping[str, Array]
 @singledispatch
 def hard_sigmoid(s: Array, slope: float) -> Array:
     """Return slope * s + 1/2, clipped to [0, 1]."""
-    return np.clip(slope * s + 0.5, 0, 1).astype(np.asarray(s).dtype)
+    line = slope * s + 0.5
+    return minimum(switch(line, 0 * line, line), 1 + 0 * line)
 
 
 @hard_sigmoid.register

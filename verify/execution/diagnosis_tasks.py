@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -16,8 +17,11 @@ from ..subjects.protocol import Subject
 from .isolation import Isolated
 from .tasks import Named
 
-PATIENCE = 300.0
-"""Seconds that the diagnosis of one subject in one dtype may take."""
+BRIEFLY, AT_LENGTH = 20.0, 300.0
+"""Seconds for the diagnosis of one subject in one dtype: beside its checks, and by itself."""
+
+GRACE = 60.0
+"""Seconds more after which a diagnosis that does not come back is given up."""
 
 COARSE = (
     "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
@@ -44,9 +48,27 @@ ENDS = (
 """What the end of a process says: words of the verdict, id, statement about them, what to do."""
 
 
-def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def diagnosed(
+    subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
-    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing]))
+    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
+
+
+def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
+    """Return what explains the failures of a subject, looked for in this process."""
+    failing = _failing(verdicts)
+    dtype = failing[0].dtype
+    if dtype not in USUAL_DTYPES:
+        return _undecided(subject.name, dtype, failing, COARSE.format(dtype))
+    return diagnose(subject, dtype, failing, seconds=BRIEFLY)
+
+
+def _failing(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return what is wrong in the finest dtype in which anything is."""
+    wrong = [v for v in verdicts if v.wrong]
+    dtype = min((v.dtype for v in wrong), key=DTYPES.index, default="")
+    return [v for v in wrong if v.dtype == dtype]
 
 
 def diagnoses(
@@ -54,38 +76,48 @@ def diagnoses(
     named: Sequence[Named],
     *,
     memory: int,
-    timeout: float = PATIENCE,
+    seconds: float = AT_LENGTH,
+    jobs: int = 1,
 ) -> Iterator[Diagnosis]:
-    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did."""
-    for one in named:
-        wrong = [v for v in verdicts if v.subject == one.name and v.wrong]
-        if not wrong:
-            continue
-        dtype = min((v.dtype for v in wrong), key=DTYPES.index)
-        failing = [v for v in wrong if v.dtype == dtype]
-        yield _of_process(failing) or _asked(one, dtype, failing, memory, timeout)
+    """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
+
+    The search for each ends after ``seconds``. ``jobs`` of them are made at a time, each in a
+    process of its own.
+    """
+
+    def diagnosis(subject: Named) -> Diagnosis | None:
+        failing = _failing([v for v in verdicts if v.subject == subject.name])
+        if not failing:
+            return None
+        ended = _of_process(failing)
+        return ended or _asked(subject, failing[0].dtype, failing, memory, seconds)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from filter(None, pool.map(diagnosis, named))
 
 
 def _asked(
-    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, timeout: float
+    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, seconds: float
 ) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
-        return _undecided(named, dtype, failing, COARSE.format(dtype))
+        return _undecided(named.name, dtype, failing, COARSE.format(dtype))
     isolated = Isolated(memory)
     try:
         told = [asdict(v) for v in failing]
-        found = isolated.ask("diagnose", named, timeout, dtype=dtype, failing=told)
+        found = isolated.ask(
+            "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
+        )
     finally:
         isolated.close()
     if "problem" not in found:
         return typed(Diagnosis, found)
     said = f"it could not be diagnosed: {found['problem']}"
-    return _undecided(named, dtype, failing, said)
+    return _undecided(named.name, dtype, failing, said)
 
 
-def _undecided(named: Named, dtype: str, failing: Sequence[Verdict], said: str) -> Diagnosis:
+def _undecided(subject: str, dtype: str, failing: Sequence[Verdict], said: str) -> Diagnosis:
     failed = tuple(v.check for v in failing)
-    return Diagnosis(named.name, dtype, "unexplained", failed, message=said)
+    return Diagnosis(subject, dtype, "unexplained", failed, message=said)
 
 
 def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:

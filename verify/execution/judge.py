@@ -97,6 +97,7 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
             verdict.status, verdict.message = "not supported", subject.options.why(lacking)
         else:
             run()
+            _say_what_was_refused(verdict, judge)
     except (SubjectUnavailable, RunFileError, PackageMissing) as missing:
         verdict.status, verdict.message = "not tested", str(missing)
     except Undecided as said:
@@ -116,6 +117,18 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
             f"gatewise itself failed, please report it: {type(error).__name__}: {error} "
             f"({last.name}, line {last.lineno}; case {judge.last})"
         )
+
+
+def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
+    """Say which cases the subject refused; where it refused all, the check is not supported."""
+    if not judge.refused:
+        return
+    if not judge.cases:
+        verdict.status, verdict.message = "not supported", judge.refused[0][:LONGEST_MESSAGE]
+        return
+    count = len(judge.refused)
+    verdict.message = f"{count} of {judge.cases + count} cases were not judged: {judge.refused[0]}"
+    verdict.message = verdict.message[:LONGEST_MESSAGE]
 
 
 def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
@@ -148,7 +161,8 @@ def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
 class Judge:
     """Holds a subject to a check on one case after another, and keeps count.
 
-    ``calls`` are those that the check made of the subject in the last case.
+    ``calls`` are those that the check made of the subject in the last case. A case that the
+    subject refuses is not judged, and does not count: ``refused`` are the refusals, in its words.
     """
 
     subject: Subject
@@ -159,6 +173,7 @@ class Judge:
     cases: int = 0
     blind: int = 0
     undecided: int = 0
+    refused: list[str] = field(default_factory=list)
     worst_ratio: float | None = None
     worst: str = ""
     last: Case | None = None
@@ -185,6 +200,9 @@ class Judge:
             self.first = self.first or case
             self.failing, self.failure = case, failure
             raise
+        except NotOffered as said:
+            self.cases -= 1
+            self.refused.append(str(said))
 
     def _judged(self, case: Case) -> Ledger:
         """Judge a case under its dtype's bounds and, where it is within, under narrower ones.

@@ -18,7 +18,7 @@ from ..runs.deviations import Deviations
 from ..runs.records import typed
 from ..runs.verdict import Verdict
 from ..subjects import LIKE, expanded
-from ..subjects.loader import UnknownSubject
+from ..subjects.loader import UnknownSubject, is_file
 from .executors import Elsewhere, Here, workers
 from .isolation import MEMORY
 from .judge import BUDGETS
@@ -85,6 +85,13 @@ class Request:
         """The subjects."""
         return tuple(Named(name, self.like) for name in self.subjects)
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The checks that were asked for by name; none if all were taken that take the case."""
+        case = Case.from_json(self.case) if self.case else None
+        every = {c.id for c in subject_checks() if not (case and c.refuses(case))}
+        return () if every == {*self.checks} else self.checks
+
     @cached_property
     def known(self) -> Deviations:
         """The deviations that are known and accepted."""
@@ -131,7 +138,9 @@ class Session:
         for future in asked:
             one = future.result()
             if one.status == "unknown":
-                raise UnknownSubject(one.problem)
+                if len(self.request.subjects) == 1 or not is_file(one.named.name):
+                    raise UnknownSubject(one.problem)
+                one = replace(one, status="not tested")  # the other files are held all the same
             if case and (lacking := one.options.lacking(case)):
                 raise ValueError(f"case: {one.options.why(lacking)}")
             self.described[one.named] = one

@@ -73,7 +73,9 @@ def jacobians_in_forward_order(
     return y, tuple(final)
 
 
-def _mirrored(cell: Cell, p: Parameters, run: Unrolled, dy: Array, dfinal: State) -> StepGradients:
+def _mirrored(
+    cell: Cell, p: Parameters, run: Unrolled[Array], dy: Array, dfinal: State
+) -> StepGradients:
     """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
 
     def pulled(step: Step, d: State) -> StepGradients:

@@ -73,7 +73,7 @@ def output_laws(seed: int) -> None:
     """E05: the layer is softmax of h V + b; P(y|x) is the product; its VJP is its derivative."""
     rng = _rng(seed)
     h, V, b = rng.standard_normal((4, 2, 3)), rng.standard_normal((3, 5)), rng.standard_normal(5)
-    y_hat = output_layer(h, V, b)
+    y_hat = np.asarray(output_layer(h, V, b))
     labels = rng.integers(0, 5, (4, 2))
     product = np.prod(np.take_along_axis(y_hat, labels[..., None], 2)[..., 0], axis=0)
     logs = sequence_log_probability(y_hat, one_hot(labels, 5))

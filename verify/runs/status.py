@@ -121,16 +121,6 @@ def shown(there: Iterable[str]) -> list[Status]:
     return sorted(known, key=lambda status: status.outcome is not Outcome.RIGHT)
 
 
-def exit_code(statuses: Iterable[str]) -> int:
-    """Return what a command ends with: where nothing ran, nothing was shown."""
-    there = [STATUSES[status] for status in set(statuses)]
-    outcomes = {status.outcome for status in there}
-    if Outcome.WRONG in outcomes:
-        return DIFFERS
-    compared = any(status.compared for status in there)
-    return CONFORMS if compared and Outcome.OPEN not in outcomes else COULD_NOT_RUN
-
-
 @dataclass(frozen=True)
 class Tone:
     """What a whole run says: its mark on a page, in Markdown, and the colour of its badge."""

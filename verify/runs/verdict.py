@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -75,6 +76,36 @@ class Verdict:
         return STATUSES[self.status].outcome is Outcome.OPEN
 
     @property
+    def cause(self) -> str:
+        """What failures of the same cause have in common; "" where it takes numbers to say."""
+        return cause(self.message) if self.wrong else ""
+
+    @property
     def compared(self) -> bool:
         """Whether the subject ran, and what it computed was compared."""
         return STATUSES[self.status].compared
+
+
+_AT = r"\(([^()]+), line (\d+), in ([^()]+)\)$"
+_RAISED = r"(\w+): .*" + _AT
+_RETURNED = r"(?:.*: )?(\S[^:]*): expected (shape|dtype) (.*), got (.*)"
+_NUMBER = r"(?<![\w.])[-+]?\d[\w.+-]*"
+
+
+def cause(message: str) -> str:
+    """Return what messages of the same cause have in common, "" for numbers that are off.
+
+    That is the exception and the line that raised it, or the array and what is wrong with it.
+    """
+    if returned := re.fullmatch(_RETURNED, message, re.DOTALL):
+        name, what, expected, got = returned.groups()
+        name = "a gradient" if name.startswith("gradient of ") else name
+        if what == "dtype":
+            return f"{name} comes back in {got} for {expected} input"
+        return f"{name} comes back in another shape than it should"
+    if raised := re.match(_RAISED, message, re.DOTALL):
+        return "{} at {}, line {}, in {}".format(*raised.groups())
+    if re.match(r"\w*(Error|Exception|Interrupt|Warning|Exit|Crashed|Iteration)\b", message):
+        sizes = re.sub(r"\[[\d, ]*\]|\([\d, ]*\)", "#", message)
+        return re.sub(_NUMBER, "#", re.sub(r"(Double|Float|Half|BFloat16)Tensor", "Tensor", sizes))
+    return ""

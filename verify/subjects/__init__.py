@@ -57,13 +57,20 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         value = loader.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
         return adapted(value, name, like or getattr(value, "like", None), lines)
-    if name.endswith(".py"):
-        raise UnknownSubject(f"subject {name!r}: name a class in it, as {name}:MyLSTM")
-    if ":" not in name or family(name) in families():
+    if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loader.load(name)
-    like = like or getattr(loaded.value, "like", None)
+    like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
     return adapted(loaded.value, name, like, loaded.import_lines)
+
+
+def _inherited(value: Any) -> str | None:
+    """Return the class of torch that a class derives from, and so stands in the place of."""
+    if not isinstance(value, type) or hasattr(value, "cell"):
+        return None
+    names = (f"torch.nn.{base.__name__}" for base in value.__mro__
+             if base.__module__ == "torch.nn.modules.rnn")  # fmt: skip
+    return next((name for name in names if name in LIKE), None)
 
 
 def known(*wanted: str) -> list[str]:
@@ -79,9 +86,16 @@ def family(name: str) -> str:
 
 
 def expanded(names: Iterable[str]) -> list[str]:
-    """Return the names, each once, with ``FAMILY:*`` replaced by all known subjects of a family."""
+    """Return the names, each once, with what stands for several replaced by all of them.
+
+    ``FAMILY:*`` are the known subjects of a family; a folder, or a path with ``*``, ``?`` or
+    ``[...]``, before the colon or alone are the Python files that are there.
+    """
     every: dict[str, None] = {}
     for name in names:
+        if several := loader.files(name):
+            every |= dict.fromkeys(several)
+            continue
         members = known(family(name)) if name == f"{family(name)}:*" else [name]
         if not members:
             raise UnknownSubject(
@@ -109,6 +123,10 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
     if hasattr(value, "parameter_map"):
         subject: Subject = value() if isinstance(value, type) else value
         return subject
+    from .declared import declaration_of, declared
+
+    if declaration := declaration_of(value, name):
+        return declared(value, name, declaration, import_lines)
     if hasattr(value, "cell") and hasattr(value, "forward"):
         from .explicit import explicit
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -213,17 +214,38 @@ def with_care(function: Callable[[], R]) -> R:
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
-        raise NotOffered(f"the subject does not offer it: {error}") from error
+        said = str(error) or "NotImplementedError"
+        raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
         raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
 
 
-def _origin(error: Exception) -> str:
-    """Say where the subject raised: the innermost line of Python, if it is not gatewise's own."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    if Path(frame.filename).is_relative_to(Path(__file__).parents[1]):
+PACKAGES = ("torch", "numpy")
+"""Whose lines say nothing of where a layer is wrong: the line that called them does."""
+
+
+def _origin(error: BaseException) -> str:
+    """Say where the subject raised: file, line and function; "" where that is not Python's."""
+    frame = _own_frame(error)
+    if frame is None:
         return ""
     return f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
+
+
+def _own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame that is the subject's; a package's where it is that package."""
+    ours = Path(__file__).parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    below = list(takewhile(lambda f: not Path(f.filename).is_relative_to(ours), reversed(frames)))
+    own = [f for f in below if not {*Path(f.filename).parts} & {*PACKAGES}]
+    engine = any("autograd" in Path(f.filename).parts for f in below)  # native code called by it
+    return next(iter(own or ([] if engine else below)), None)
+
+
+def raised_by(error: BaseException) -> str:
+    """Return the source line of the subject's in which an error, or its cause, was raised."""
+    frame = _own_frame(error.__cause__ or error)
+    return (frame.line or "") if frame else ""
 
 
 def copied(inputs: Inputs) -> Inputs:

@@ -38,6 +38,7 @@ from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
 
 PLAIN = Case(2, 2, 2, 3)
+LONGEST_REASON = 200
 CALL = '''
 
 def make():
@@ -188,8 +189,8 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
 
 def _tried(subject: Explicit) -> Explicit:
     """Return the subject with the options that it turns out to have."""
-    from .called import with_care
-    from .inputs import draw_inputs
+    from .called import NotOffered, with_care
+    from .inputs import draw_cotangents, draw_inputs
 
     cases = {
         "default_state": replace(PLAIN, state=False),
@@ -206,6 +207,24 @@ def _tried(subject: Explicit) -> Explicit:
             with_care(partial(built.forward, draw_inputs(subject, case)))
             offered[option] = True
         except Exception as error:
-            offered[option], reasons[option] = False, str(error)[:200]
+            offered[option], reasons[option] = False, str(error)[:LONGEST_REASON]
+    plain = replace(PLAIN, state=not offered["default_state"])
+    inputs, built = draw_inputs(subject, plain), with_care(partial(subject.build, plain))
+    pulled = partial(built.gradients, inputs, [draw_cotangents(subject, plain)])
+    for option, call in {
+        "lengths": partial(built.forward, replace(inputs, lengths=np.full(plain.B, plain.T))),
+        "gradient": pulled,
+        "jvp": partial(built.jvp, inputs, inputs),
+    }.items():
+        if not getattr(subject.options, option):
+            continue
+        try:
+            with_care(call)
+        except NotOffered as said:
+            offered[option], reasons[option] = False, str(said)[:LONGEST_REASON]
+        except Exception:  # noqa: S112 - what it takes, it has to do right: a check will say so
+            continue
+    if not offered.get("lengths", True):
+        offered["zero_length"] = False
     options = replace(subject.options, **offered, reasons=tuple(reasons.items()))
     return replace(subject, options=options)

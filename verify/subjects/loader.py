@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from dataclasses import dataclass
+from glob import glob
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -33,14 +34,43 @@ def registered() -> dict[str, Any]:
     return {found.name: found for found in entry_points(group=ENTRY_POINTS)}
 
 
-def load(name: str) -> Loaded:
-    """Import what ``path/to/file.py:Name`` or ``package.module:Name`` stands for."""
+def is_file(name: str) -> bool:
+    """Whether a subject's name is a Python file's, with or without a class."""
+    return name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
+
+
+def files(name: str) -> list[str]:
+    """Return the subjects for which a folder or a path with wildcards stands; [] for one name."""
     where, colon, attribute = name.rpartition(":")
-    if not colon or not where or not attribute:
+    where = where or name
+    member = f":{attribute}" if colon and where != name else ""
+    if Path(where).is_dir():
+        paths = sorted(Path(where).glob("*.py"))
+        missing = f"{where}: the folder has no Python file"
+    elif set(where) & set("*?[") and ("/" in where or where.endswith(".py")):
+        paths = sorted(map(Path, glob(where, recursive=True)))
+        missing = f"{where}: there is no such file"
+    else:
+        return []
+    if not paths:
+        raise UnknownSubject(missing)
+    return [f"{path}{member}" for path in paths]
+
+
+def load(name: str) -> Loaded:
+    """Import what ``path/to/file.py:Name`` or ``package.module:Name`` stands for.
+
+    ``path/to/file.py`` alone stands for the one class with ``forward`` that it defines.
+    """
+    where, colon, attribute = name.rpartition(":")
+    if name.endswith(".py"):
+        where, attribute = name, ""
+    elif not colon or not where or not attribute:
         raise UnknownSubject(f"subject {name!r}: expected path/to/file.py:Name or module:Name")
     if where.endswith(".py") or "/" in where:
         path = Path(where).expanduser().resolve()
         module = _module_from(path, name)
+        attribute = attribute or _only_layer(module, name)
         lines = (
             f"import importlib.util, sys\n"
             f"sys.path.insert(0, {str(path.parent)!r})\n"
@@ -58,6 +88,19 @@ def load(name: str) -> Loaded:
             raise UnknownSubject(f"subject {name!r}: there is no {attribute} in {where}")
         value = getattr(value, part)
     return Loaded(value, lines)
+
+
+def _only_layer(module: ModuleType, name: str) -> str:
+    """Return the name of the one class of a module that can be a layer."""
+    layers = [
+        key for key, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__
+        and callable(getattr(value, "forward", None))
+    ]  # fmt: skip
+    if len(layers) != 1:
+        there = f"which of {', '.join(layers)}" if layers else "a class with forward; it has none"
+        raise UnknownSubject(f"subject {name!r}: say {there}, as in {name}:MyLSTM")
+    return layers[0]
 
 
 def _module_from(path: Path, name: str) -> ModuleType:

@@ -1,28 +1,37 @@
 """A class with the constructor, parameter names and call of torch.nn's layers: no adapter needed.
 
 What it offers beyond the plain call is tried out once, on a tiny input; what it refuses there is
-*not supported*. What it accepts, it has to do right.
+*not supported*. What it accepts, it has to do right: an argument of the constructor that it takes
+without a word, and then raises for by accident, is offered.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
+
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.ledger import Mismatch
 from . import torch_module as torch_caller
+from .called import NotOffered, raised_by, with_care
 from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
+from .inputs import draw_cotangents, draw_inputs
 from .protocol import SubjectUnavailable
 from .torch_module import TorchModule, import_torch, torch_dtype
 from .torch_parameters import CONVENTIONS
 
 REFERENCE = {kind: CONVENTIONS[kind.lower()] for kind in ("LSTM", "GRU", "RNN")}
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-PLAIN = Case(2, 1, 2, 3)
+PLAIN = Case(3, 2, 4, 5)
 ARGUMENTS = {
     "layers": ("num_layers", replace(PLAIN, layers=2)),
     "bidirectional": ("bidirectional", replace(PLAIN, bidirectional=True)),
@@ -33,6 +42,33 @@ ARGUMENTS = {
 }
 """The constructor's arguments, and a case that uses each."""
 
+CALLS = {
+    "state": PLAIN,
+    "default_state": replace(PLAIN, state=False),
+    "lengths": replace(PLAIN, lengths=True, state=False),
+    "no_steps": replace(PLAIN, T=0, state=False),
+    "unbatched": replace(PLAIN, B=1, layout="unbatched", state=False),
+    "jvp": replace(PLAIN, state=False),
+}
+"""The calls that may be refused, and a case that uses each."""
+
+NAMES = {
+    "layers": r"layer|deep|stack",
+    "bidirectional": r"direction",
+    "bias": r"bias",
+    "projection": r"proj",
+    "batch_first": r"batch_?first|time.major|layout",
+    "dropout": r"dropout",
+    "state": r"hx|state|h_?0|initial",
+    "lengths": r"pack|length",
+}
+"""Words by which a refusal names an option."""
+
+LONGEST_REASON = 200
+
+SAME = 2.0**-30
+"""Two results that differ by less than this in float64 are rounded differently, not random."""
+
 
 @dataclass(frozen=True)
 class TorchLike(TorchLayer):
@@ -40,6 +76,8 @@ class TorchLike(TorchLayer):
 
     layer: Callable[..., Any] = field(default=lambda: None)
     import_lines: str = ""
+    evaluated: bool = False
+    """Whether it is held in evaluation, since in training it is random without dropout, too."""
 
     def version(self) -> str:
         """Return the version of PyTorch; the class itself has none."""
@@ -63,13 +101,15 @@ class TorchLike(TorchLayer):
                     f"parameter {name}: expected {wanted.get(name, 'none')} as torch.nn."
                     f"{self.kind}, got {found.get(name, 'none')}"
                 )
-        return TorchModule(module, case, call_layer)
+        return TorchModule(module.eval() if self.evaluated else module, case, call_layer)
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the class."""
         given = depth_arguments(case) | ({} if case.bias else {"bias": False})
         takes = self._names("dtype")
-        return torch_caller.source(self.import_lines, case, given, takes_dtype=takes)
+        return torch_caller.source(
+            self.import_lines, case, given, takes_dtype=takes, evaluated=self.evaluated
+        )
 
     def _names(self, argument: str) -> bool:
         """Whether the constructor names it; **arguments may lead to one that does not."""
@@ -100,50 +140,97 @@ def _tried(subject: TorchLike) -> TorchLike:
             reasons[option] = f"torch.nn.{subject.kind} has none"
         elif not subject._takes(argument):
             reasons[option] = f"its constructor takes no {argument}"
-        elif said := _refusal(subject, case, only_construct=True):
-            reasons[option] = said
-    calls = {
-        "state": PLAIN,
-        "default_state": replace(PLAIN, state=False),
-        "lengths": replace(PLAIN, B=2, lengths=True, state=False),
-        "no_steps": replace(PLAIN, T=0, state=False),
-        "unbatched": replace(PLAIN, layout="unbatched", state=False),
-        "jvp": replace(PLAIN, state=False),
-    }
-    for option, case in calls.items():
-        if said := _refusal(subject, case, jvp=option == "jvp"):
-            reasons[option] = said
+        elif refusal := (
+            _refusal(subject, case, partial(subject.module, import_torch()))
+            or _deliberate(_refusal(subject, case, partial(_run, subject)), option)
+        ):
+            reasons[option] = str(refusal)[:LONGEST_REASON]
+    packs = "PackedSequence" in _own_source(subject.layer)
+    for option, case in CALLS.items():
+        refusal = _refusal(subject, case, partial(_run, subject, jvp=option == "jvp"))
+        accepted = option == "state" or (option == "lengths" and packs)
+        if refusal := _deliberate(refusal, option) if accepted else refusal:
+            reasons[option] = str(refusal)[:LONGEST_REASON]
     if {"state", "default_state"} <= reasons.keys():
         del reasons["default_state"]  # it does not run at all: the smoke check says why
-    offered = {option: option not in reasons for option in (*ARGUMENTS, *calls)}
+    plain = replace(PLAIN, state="default_state" in reasons)
+    refusal = _refusal(subject, plain, partial(_run, subject, gradient=True))
+    if isinstance(refusal, NotOffered):
+        reasons["gradient"] = str(refusal)[:LONGEST_REASON]
+    offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
     reasons["zero_length"] = "torch does not pack them"
     options = Options(**offered, named_parameters=True, reasons=tuple(reasons.items()))
-    plain = replace(PLAIN, state=not options.default_state)
-    dtypes = [d for d in DTYPES if not _refusal(subject, replace(plain, dtype=d))]
-    return replace(subject, options=options, dtypes=tuple(dtypes) or DTYPES)
+    dtypes = [
+        d for d in DTYPES if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
+    ]
+    evaluated = _random(subject, plain, training=True) and not _random(
+        subject, plain, training=False
+    )
+    dtypes = dtypes or list(DTYPES)
+    return replace(subject, options=options, dtypes=tuple(dtypes), evaluated=evaluated)
+
+
+def _random(subject: TorchLike, case: Case, *, training: bool) -> bool:
+    """Whether two layers made anew return two results for the same input."""
+
+    def run() -> list[Array]:
+        results, inputs = [], draw_inputs(subject, case)
+        for _ in range(2):
+            built = subject.build(case)
+            built.train(training)
+            results.append(built.forward(inputs).y)
+        return results
+
+    try:
+        first, second = with_care(run)
+        return not np.allclose(first, second, rtol=SAME, atol=SAME, equal_nan=True)
+    except SubjectUnavailable:
+        raise
+    except Exception:
+        return False
+
+
+def _run(subject: TorchLike, case: Case, *, jvp: bool = False, gradient: bool = False) -> None:
+    """Build and call the class."""
+    inputs, built = draw_inputs(subject, case), subject.build(case)
+    if gradient:
+        built.gradients(inputs, [draw_cotangents(subject, case)])
+        return
+    result = built.jvp(inputs, inputs) if jvp else built.forward(inputs)
+    if result.y.ndim != 3:
+        raise TypeError(f"it returned outputs with {result.y.ndim} axes")
 
 
 def _refusal(
-    subject: TorchLike, case: Case, *, only_construct: bool = False, jvp: bool = False
-) -> str:
-    """Return what the subject says to a case, "" if it takes it."""
-    from .called import with_care
-    from .inputs import draw_inputs
-
-    def attempt() -> None:
-        if only_construct:
-            subject.module(import_torch(), case)
-            return
-        inputs = draw_inputs(subject, case)
-        built = subject.build(case)
-        result = built.jvp(inputs, inputs) if jvp else built.forward(inputs)
-        if result.y.ndim != 3:
-            raise TypeError(f"it returned outputs with {result.y.ndim} axes")
-
+    subject: TorchLike, case: Case, function: Callable[[Case], object]
+) -> Exception | None:
+    """Return what the subject raises in a case, None if it takes it."""
     try:
-        with_care(attempt)
+        with_care(partial(function, case))
     except SubjectUnavailable:
         raise
     except Exception as error:
-        return str(error)[:200]
-    return ""
+        return error
+    return None
+
+
+def _deliberate(refusal: Exception | None, option: str) -> Exception | None:
+    """Return what was raised if it says that an option is not offered; None for an accident.
+
+    That is NotImplementedError, or a raise or assert statement that names the option.
+    """
+    if refusal is None or isinstance(refusal, NotOffered):
+        return refusal
+    line = raised_by(refusal)
+    named = re.search(NAMES[option], f"{line} {refusal}", re.IGNORECASE)
+    return refusal if named and re.match(r"(raise|assert)\b", line) else None
+
+
+def _own_source(layer: Any) -> str:
+    """Return the source of a class and of its bases, those of PyTorch left out."""
+    sources = []
+    for each in inspect.getmro(layer) if isinstance(layer, type) else (layer,):
+        if getattr(each, "__module__", "").split(".")[0] not in ("torch", "builtins"):
+            with suppress(OSError, TypeError):
+                sources.append(inspect.getsource(each))
+    return "\n".join(sources)

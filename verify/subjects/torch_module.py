@@ -11,6 +11,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
+from ..numbers.ledger import Mismatch
 from .profiler import Watch
 from .protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
@@ -146,11 +147,13 @@ class TorchModule:
     def _pull(
         self, torch: Any, leaves: Mapping[str, Any], outputs: Any, cotangents: Any, more: bool
     ) -> dict[str, Array]:
-        wanted = [
-            (output, tensor_of(torch, d, self.device))
-            for output, d in zip(outputs, cotangents, strict=True)
-            if d is not None and output.requires_grad
-        ]
+        wanted = []
+        for name, output, d in zip(("y", "final h", "final c"), outputs, cotangents, strict=False):
+            if d is None or not output.requires_grad:
+                continue
+            if tuple(output.shape) != d.shape:  # else torch says something about cotangents
+                raise Mismatch(f"{name}: expected shape {d.shape}, got {tuple(output.shape)}")
+            wanted.append((output, tensor_of(torch, d, self.device)))
         found: Sequence[Any] = [None] * len(leaves)
         if wanted:
             heads, pulled = zip(*wanted, strict=True)
@@ -297,6 +300,7 @@ def source(
     *,
     takes_dtype: bool,
     device: str = "cpu",
+    evaluated: bool = False,
 ) -> str:
     """Return source that defines ``make`` and ``call``; ``import_lines`` define ``Layer``."""
     arguments = [str(case.D), str(case.H), *(f"{k}={v!r}" for k, v in options.items())]
@@ -309,6 +313,7 @@ def source(
     body = body.replace("AS_RETURNED", returned)
     body = body.replace("BATCH_FIRST", str(case.layout == "batch-first"))
     made = made if device == "cpu" else f'{made}.to("{device}")'
+    made += ".eval()" if evaluated else ""
     body = body.replace("DTYPE", dtype).replace("DEVICE", device)
     make = f"\n\ndef make():\n    return {made}\n"
     return f"import torch\n{import_lines}{make}{body}"

@@ -31,9 +31,9 @@ def test_it_is_there_with_checks_and_benches():
     assert not any(run.untested for run in RUNS.values())
 
 
-def test_the_readme_shows_two_pictures_of_it():
+def test_the_readme_shows_a_picture_of_it():
     shown = re.findall(r"!\[[^\]]+\]\((reports/results/published/[^)]+)\)", README)
-    assert len(shown) == 2
+    assert len(shown) == 1
     for name in shown:
         assert "</svg>" in (ROOT / name).read_text(encoding="utf-8")
 

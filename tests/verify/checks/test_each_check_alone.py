@@ -92,12 +92,6 @@ def test_what_a_check_says_of_itself():
         assert set(check.needs) <= WORDS.keys(), check.id
 
 
-def test_the_readme_lists_every_check(root):
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    for check in subject_checks():
-        assert f"| `{check.id}` | {check.statement} |\n" in readme, check.id
-
-
 def test_two_checks_of_one_id_are_refused(monkeypatch):
     """The second would else stand in the place of the first, without a word."""
     again = replace(batches.CHECKS[0], id="forward")

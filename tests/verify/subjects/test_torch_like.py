@@ -5,6 +5,7 @@ import re
 import pytest
 
 import hand_written
+import refusing
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
@@ -104,3 +105,63 @@ def test_only_torchs_three_layers_can_be_stood_for():
     """Another class is a mistake of the user's, told in a sentence."""
     with pytest.raises(UnknownSubject, match=r"--like torch\.nn\.Linear: expected one of"):
         like(hand_written.LSTM, "Linear")
+
+
+def test_what_forward_refuses_is_not_offered():
+    """By NotImplementedError, or by a raise or an assert that names it; the rest is judged."""
+    subject = like(refusing.Raises)
+    options, reasons = subject.options, dict(subject.options.reasons)
+
+    refused = ("projection", "layers", "bidirectional", "lengths")
+    assert not any(getattr(options, name) for name in refused)
+    assert options.bias
+    assert options.gradient
+    assert options.batch_first
+    assert "proj_size (refusing.py, line" in reasons["projection"]
+    for check in ("forward", "gradient", "final"):
+        assert held(refusing.Raises, check).status == "passed"
+
+
+@pytest.mark.parametrize(("layer", "option"), [
+    (refusing.Trips, "bidirectional"), (refusing.TripsOverLengths, "lengths"),
+])  # fmt: skip
+def test_an_accident_is_no_refusal(layer, option):
+    """It takes the option, and raises as it does not mean to: that is a failure, not a gap."""
+    assert getattr(like(layer).options, option)
+    verdict = held(layer, "forward")
+    assert verdict.status == "crashed"
+    assert "IndexError" in verdict.message
+
+
+def test_a_refused_case_does_not_hide_the_others():
+    """The check is judged on what is left, and the verdict says what was not judged."""
+    every = Budget(8)
+    verdict = hold(like(refusing.OneRow), CHECKS["shapes"], "float64", budget=every, seed_value=5)
+
+    assert verdict.status == "passed"
+    assert "cases were not judged: refused: a state for" in verdict.message
+    assert held(refusing.OneRow, "forward").status == "passed"
+
+
+def test_where_every_case_is_refused_nothing_is_judged():
+    verdict = held(refusing.Everything, "smoke")
+
+    assert (verdict.status, verdict.cases) == ("not supported", 0)
+
+
+def test_a_layer_whose_backward_raises_is_judged_forward():
+    """Its gradients fail for the reason that it gives; all else is compared."""
+    checks = ("smoke", "forward", "final", "carry", "gradient")
+    verdicts = {check: held(refusing.BackwardRaises, check) for check in checks}
+
+    assert [verdicts[check].status for check in checks[:-1]] == ["passed"] * 4
+    assert verdicts["gradient"].status == "crashed"
+    assert "modified by an inplace operation" in verdicts["gradient"].message
+
+
+def test_a_backward_that_is_not_there_is_not_supported():
+    subject = like(refusing.NoBackward)
+
+    assert not subject.options.gradient
+    assert "inference only (refusing.py, line" in dict(subject.options.reasons)["gradient"]
+    assert held(refusing.NoBackward, "forward").status == "passed"

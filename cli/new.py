@@ -1,0 +1,144 @@
+"""``gatewise new``: a subject to begin with, and its test."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import COULD_NOT_RUN, or_usage, stop
+
+if TYPE_CHECKING:
+    from ..reference.cell import Cell
+
+SUBJECT = Template('''\
+"""$title of your own, held against the equations: gatewise verify $file:$name"""
+
+import numpy as np
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+class $name:
+    cell = "$cell"  # whose equations it is held to; all of them: gatewise cells
+    # dtypes = ("float32",)  # if it computes in that alone
+
+    def forward(self, params, x, state):
+        """Run the layer: x (T, B, D) -> y (T, B, H), final states.
+
+        params: $parameters.
+        The gates stand in the order $gates; one gate's array is params.W_$first (D, H).
+        state is None for the layer's own start, or $states, each (B, H).
+        """
+        T, B, D = x.shape
+        H = params["b"].shape[-1]
+        if state is None:
+            state = tuple(np.zeros((B, H), x.dtype) for _ in range($count))
+        y = np.empty((T, B, H), x.dtype)
+        for t in range(T):
+            state = self.step(params, x[t], *state)
+            y[t] = state[0]
+        return y, state
+
+    def step(self, p, x, $arguments):
+        """Return the new states. Put your own code here."""
+$step
+
+    # If it has gradients: return those of the parameters by name, of x, of the initial states.
+    # def vjp(self, params, x, state, dy, dstate):
+    #     return {$gradients}, dx, ($initial)
+''')
+
+TEST = Template('''\
+"""$name against the equations: one test for every check and dtype."""
+
+import gatewise
+from $module import $name
+
+
+@gatewise.conforms($name, budget="quick")
+def test_$module(verdict):
+    assert verdict.status == "passed", verdict.message
+''')
+
+STEPS = {
+    "rnn": """\
+return (np.tanh(x @ p.W_a + h @ p.U_a + p.b_a),)
+""",
+    "lstm": """\
+i = sigmoid(x @ p.W_i + h @ p.U_i + p.b_i)
+f = sigmoid(x @ p.W_f + h @ p.U_f + p.b_f)
+o = sigmoid(x @ p.W_o + h @ p.U_o + p.b_o)
+g = np.tanh(x @ p.W_g + h @ p.U_g + p.b_g)
+c = f * c + i * g
+return o * np.tanh(c), c
+""",
+    "gru": """\
+r = sigmoid(x @ p.W_r + h @ p.U_r + p.b_r)
+z = sigmoid(x @ p.W_z + h @ p.U_z + p.b_z)
+n = np.tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n + p.b_hn))
+return ((1 - z) * n + z * h,)
+""",
+}
+"""Steps to begin with; of another cell its equations are written down."""
+
+
+@click.command()
+@click.argument("cell", default="lstm")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=".",
+              help="The folder to write them to.")  # fmt: skip
+def new(cell: str, folder: Path) -> None:
+    """Write a layer with the equations of CELL, and its test, to put your own code into.
+
+    It runs as it is: see what a verdict looks like, then replace the step by your own.
+    """
+    from ..reference.cells import cell_named
+
+    known = or_usage(lambda: cell_named(cell))
+    words = cell.split("-")
+    name = "My" + "".join(word.upper() if word in STEPS else word.title() for word in words)
+    module = f"my_{'_'.join(words)}"
+    paths = folder / f"{module}.py", folder / f"test_{module}.py"
+    for path in paths:
+        if path.exists():
+            stop(f"{path}: is there already, and is left as it is", COULD_NOT_RUN)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths[0].write_text(_subject(known, name, paths[0].name), encoding="utf-8")
+    paths[1].write_text(TEST.substitute(name=name, module=module), encoding="utf-8")
+    click.echo(f"wrote {paths[0]} and {paths[1]}\nhold it: gatewise verify {paths[0]}:{name}")
+
+
+def _subject(cell: Cell, name: str, file: str) -> str:
+    from ..reference.parameters import Sizes
+    from .catalogue import parameters_of
+
+    states = f"({', '.join(cell.states)}{',' if len(cell.states) == 1 else ''})"
+    return SUBJECT.substitute(
+        title=cell.title,
+        file=file,
+        name=name,
+        cell=cell.name,
+        parameters=parameters_of(cell),
+        gates=" ".join(cell.gates),
+        first=cell.gates[0],
+        states=states,
+        count=len(cell.states),
+        arguments=", ".join(cell.states),
+        step=textwrap.indent(STEPS.get(cell.name) or _equations(cell), " " * 8).rstrip(),
+        gradients=", ".join(f'"{key}": d{key}' for key in cell.shapes(Sizes(D=2, H=3))),
+        initial=", ".join(f"d{state}0" for state in cell.states) + ",",
+    )
+
+
+def _equations(cell: Cell) -> str:
+    """Return the cell's equations as comments, and that the step is still to be written."""
+    from ..reference.equation import equations
+
+    latex = {each.name: each.latex for each in equations()}
+    lines = [f"# {latex[name]}" for name in cell.equations]
+    return "\n".join([*lines, 'raise NotImplementedError("the step is still to be written")'])

@@ -1,0 +1,152 @@
+"""The documentation does what it shows: every block of Python and every command is run.
+
+A block with a title is a file, which all pages find beside them. In a block of ``console`` a line
+with ``$`` is run, and what it prints is compared with the lines below it, but for numbers with a
+point. ``GATEWISE_WRITE_DOCS=1 pytest tests/docs`` writes down what is printed.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+NEEDS_TORCH = {"ways-in/torch.md", "ways-in/declared.md", "diagnosis.md"}
+
+
+def name(page):
+    return str(page.relative_to(ROOT / "docs"))
+
+
+def blocks(page):
+    """Return language, title and text of every block of a page."""
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def files():
+    """Every file that a page defines: one name means one text everywhere."""
+    defined = {}
+    for page in PAGES:
+        for _, title, text in blocks(page):
+            if title:
+                assert defined.setdefault(title, text) == text, f"{title} is defined twice"
+    return defined
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with every file that the documentation defines."""
+    for title, text in files().items():
+        (tmp_path / title).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def printed(command, folder):
+    """Run a command as a user does, with this environment's programs."""
+    program, *arguments = shlex.split(command)
+    assert program == "gatewise", command
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "gatewise", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout
+
+
+def written(text):
+    """Return output as a page shows it."""
+    return re.sub(r"runs/[\w.-]+", "runs/20260101-120000", text.strip())
+
+
+def comparable(text):
+    """Return output without what differs between machines: folders, roundoff, widths."""
+    text = re.sub(r"runs/[\w.-]+", "runs/RUN", text)
+    text = re.sub(r"-?\b\d+(\.\d+(e[-+]\d+)?|e[-+]\d+)\b", "NUMBER", text)
+    return " ".join(re.sub(r"[━─]+", "─", text).split())
+
+
+def commands(text):
+    """Yield each command of a console block, and what the page says that it prints."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_print_what_the_page_shows(page, folder):
+    """With an error planted in a page's output the test says which line differs."""
+    if name(page) in NEEDS_TORCH:
+        pytest.importorskip("torch")
+    for language, _, text in blocks(page):
+        for command, output in commands(text) if language == "console" else ():
+            got = printed(command, folder)
+            if os.environ.get("GATEWISE_WRITE_DOCS"):
+                whole = page.read_text(encoding="utf-8")
+                page.write_text(
+                    whole.replace(f"$ {command}\n{output}", f"$ {command}\n{written(got)}\n"),
+                    encoding="utf-8",
+                )
+                continue
+            assert comparable(got) == comparable(output), (
+                f"{command}\nprints\n{got}\nand the page shows\n{output}"
+            )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_runs(page, folder):
+    """Every block without a title, in one namespace a page."""
+    if name(page) in NEEDS_TORCH:
+        pytest.importorskip("torch")
+    text = "\n\n".join(
+        text for language, title, text in blocks(page) if language == "python" and not title
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_are_real(page):
+    """Commands in blocks of sh name commands, options and checks that exist."""
+    from gatewise.cli import main
+
+    for language, _, text in blocks(page):
+        for line in text.splitlines() if language == "sh" else ():
+            words = shlex.split(line.partition("#")[0])
+            if not words or not words[0].endswith("gatewise"):
+                continue
+            command = main.get_command(None, words[1])
+            assert command is not None, line
+            options = {name for option in command.params for name in option.opts}
+            if words[1] == "bench":
+                continue
+            assert {word for word in words if word.startswith("--")} <= options, line
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
+    """At most 700 words."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+
+    assert len(README.split()) <= 700
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_readme_shows_the_first_lines_of_the_first_page():
+    """The failure that it shows is what the documentation's first command prints."""
+    (example,) = re.findall(r"```text\n(.*?)\n  \.\.\.\n```", README, re.DOTALL)
+
+    assert len(example.splitlines()) > 5
+    assert example in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")

@@ -1,0 +1,77 @@
+"""Layers that raise, or return another dtype or shape, under one condition each."""
+
+import numpy as np
+import torch
+
+import hand_written
+import plain_numpy
+
+
+class Under(hand_written.LSTM):
+    """A right LSTM that indexes past the end of its input where ``condition`` holds."""
+
+    def forward(self, x, hx=None):
+        if self.condition(x, hx):
+            x = x[len(x)]
+        return super().forward(x, hx)
+
+
+class OneStep(Under):
+    def condition(self, x, hx):
+        return len(x) == 1
+
+
+class TwoLayers(Under):
+    def condition(self, x, hx):
+        return self.num_layers > 1
+
+
+class GivenState(Under):
+    def condition(self, x, hx):
+        return hx is not None and x.shape[1] > 2
+
+
+class SinglePrecision(Under):
+    def condition(self, x, hx):
+        return x.dtype == torch.float32 and len(x) > 1
+
+
+class SquareWeights(Under):
+    def condition(self, x, hx):
+        return x.shape[2] == self.hidden_size
+
+
+class ManySteps(Under):
+    def condition(self, x, hx):
+        return len(x) > 4
+
+
+class CellInFloat32(hand_written.LSTM):
+    """The final states come back in the default dtype where a state was given."""
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return y, final if hx is None else tuple(s.float() for s in final)
+
+
+class RowsFirst(hand_written.LSTM):
+    def forward(self, x, hx=None):
+        y, (h, c) = super().forward(x, hx)
+        return y, (h.transpose(0, 1), c)
+
+
+class OneRowAndSwapped(hand_written.SwapsGates):
+    """It raises for one row, and takes one gate for another for more."""
+
+    def forward(self, x, hx=None):
+        if x.shape[1] == 1:
+            x = x.squeeze()[len(x)]
+        return super().forward(x, hx)
+
+
+class OneRowBackward(plain_numpy.LSTM):
+    """Its backward loses the axis of rows where there is one row."""
+
+    def vjp(self, params, x, state, dy, dstate, lengths=None):
+        np.einsum("tbd,tbh->dh", np.squeeze(x) if x.shape[1] == 1 else x, dy)
+        return super().vjp(params, x, state, dy, dstate, lengths)

@@ -1,0 +1,119 @@
+"""Arrays alone: which convention explains them, within which bound, and what stays open."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+from gatewise.reference.parameters import Sizes
+from gatewise.verify.conventions import family
+from gatewise.verify.conventions.convention import Convention
+from gatewise.verify.identification.example import examples, explain, roles
+from gatewise.verify.identification.probe import Unreadable
+
+CONVENTIONS = {
+    "torch lstm": Convention("lstm", "ifgo", ("ifgo", "ifgo")),
+    "keras lstm": Convention("lstm", "ifgo", ("ifgo",), "in-out"),
+    "tensorflow lstm": Convention("lstm", "igfo", ("igfo",), "joint", forget_offset=1.0),
+    "torch gru": Convention("gru", "rzn", ("rzn", "rzm")),
+    "haiku gru": Convention("gru", "zrn", ("zrn",), "in-out", reset="before", update="take"),
+    "relu rnn": Convention("rnn", "a", ("a",), candidate="relu"),
+}
+
+
+def arrays(convention, *, T=4, B=3, seed=0, dtype="float32", state=True):
+    """What a system of a convention returns: NumPy in its dtype."""
+    rng, sizes = np.random.default_rng(seed), Sizes(D=7, H=5)
+    stored = {
+        name: rng.normal(size=shape, scale=0.5).astype(dtype)
+        for name, shape in family.stored_shapes(convention, sizes).items()
+    }
+    x = rng.normal(size=(T, B, sizes.D)).astype(dtype)
+    count = 2 if convention.family == "lstm" else 1
+    start = tuple(rng.normal(size=(B, sizes.H), scale=float(state)).astype(dtype)
+                  for _ in range(count))  # fmt: skip
+    y, _ = family.forward(convention, sizes, stored, x, start)
+    states = {f"{s}0": a for s, a in zip("hc", start, strict=False)}
+    return stored | {"x": x, "y": y.astype(dtype)} | (states if state else {})
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_a_convention_is_found_from_one_run(name):
+    """Order, layout, offset, reset and activations; the largest error is within the bound."""
+    convention = CONVENTIONS[name]
+    found = explain(convention.family, examples(arrays(convention), {}, convention.family))
+
+    assert [fit.convention.differences(convention) for fit in found.fits] == [()]
+    assert found.nearest.ratio <= 1
+    assert found.nearest.residual <= found.nearest.bound
+
+
+def test_the_axis_of_steps_is_found():
+    given = arrays(CONVENTIONS["torch gru"])
+    turned = {n: a.swapaxes(0, 1) if n in "xy" else a for n, a in given.items()}
+    found = explain("gru", examples(turned, {}, "gru"))
+
+    assert [fit.convention.time for fit in found.fits] == ["second"]
+
+
+def test_what_rounding_does_not_explain_is_not_explained():
+    """Three times the largest bound is too far, a hundredth of it is not."""
+    given = arrays(CONVENTIONS["torch gru"], dtype="float64")
+    bound = explain("gru", examples(given, {}, "gru", "float32")).nearest.bound
+    for share, explained in ((0.01, True), (3.0, False)):
+        off = given | {"y": given["y"] + share * bound}
+        assert bool(explain("gru", examples(off, {}, "gru", "float32")).fits) is explained
+
+
+def test_what_one_example_cannot_tell_apart_is_told():
+    """One step from a state of 0 does not show where a GRU's reset acts."""
+    plain = Convention("gru", "rzn", ("rzn",))
+    found = explain("gru", examples(arrays(plain, T=1, state=False), {}, "gru"))
+
+    assert "reset" in found.undetermined
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({}, "which is the input"),
+    ({"x": "a", "z": "b"}, "expected one of x, y"),
+    ({"x": "a", "y": "nothing"}, "expected one of a, b"),
+    ({"x": "a"}, "which is the output"),
+])  # fmt: skip
+def test_a_role_that_cannot_be_taken_is_a_sentence(given, message):
+    with pytest.raises(Unreadable, match=message):
+        roles({"a": np.zeros(3), "b": np.zeros(3)}, given)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "json"])
+def test_the_command_reads_files(tmp_path, suffix):
+    """Exit 0 and the convention; with --json the bound."""
+    path, given = tmp_path / f"run.{suffix}", arrays(CONVENTIONS["torch gru"])
+    if suffix == "npz":
+        np.savez(path, **given)
+    elif suffix == "json":
+        path.write_text(json.dumps({name: a.tolist() for name, a in given.items()}))
+    else:
+        pytest.importorskip("safetensors.numpy").save_file(given, path)
+    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+    told = json.loads(
+        CliRunner().invoke(main, ["explain", str(path), "--cell", "gru", "--json"]).stdout
+    )
+
+    assert said.exit_code == 0, said.output
+    assert "explained: GRU, gates r z n" in said.stdout
+    assert told["explained"] is True
+    assert told["residual"] <= told["bound"]
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("a.npz", b"not a file of arrays"), ("a.json", b'{"x": "y"}'), ("a.json", b"[1]"),
+    ("a.txt", b""), ("a.safetensors", b"\xff" * 40), ("a.json", b'{"x": [1.0, NaN]}'),
+])  # fmt: skip
+def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    result = CliRunner().invoke(main, ["explain", str(tmp_path / name), "--cell", "gru"])
+
+    assert result.exit_code == 2, result.output
+    assert name in result.output

@@ -1,0 +1,228 @@
+"""What verdicts and a diagnosis say of a subject, the answer first and then what shows it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+from .conclusion import conclusion
+from .diagnosis import Diagnosis
+from .status import STATUSES, Outcome, rank
+from .verdict import Verdict
+
+WIDTH = 80
+"""Columns of a terminal that nobody has asked for its width."""
+
+LABELS = 16
+"""Columns of the labels."""
+
+LISTED = 3
+"""Explanations that compute the same, beside the first, that are listed."""
+
+MEANINGFUL = 100.0
+"""Up to so many times what rounding explains, another mistake is nearly an explanation, too."""
+
+
+class Line(NamedTuple):
+    """A label, what it labels, and whether that may be broken to fit: a command may not."""
+
+    label: str
+    text: str
+    breaks: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a run has to say of one subject: all verdicts on it, in order, and its diagnosis.
+
+    ``chosen`` are the checks that the user named, if any.
+    """
+
+    subject: str
+    verdicts: tuple[Verdict, ...]
+    diagnosis: Diagnosis | None = None
+    chosen: tuple[str, ...] = ()
+
+    @property
+    def wrong(self) -> tuple[Verdict, ...]:
+        """The verdicts by which it does not conform."""
+        return tuple(v for v in self.verdicts if v.wrong)
+
+    @property
+    def root(self) -> Verdict | None:
+        """The first check that failed, in the dtype of the diagnosis: checks go from plain on."""
+        dtype = self.diagnosis and self.diagnosis.dtype
+        own = [v for v in self.wrong if v.dtype == dtype] or self.wrong
+        return own[0] if own else None
+
+    @property
+    def conforms(self) -> bool:
+        """Whether nothing is wrong, and everything that was asked was answered."""
+        return conclusion(self.verdicts, self.chosen).conforms
+
+    @property
+    def verdict(self) -> str:
+        """``conforms``, or the worst status."""
+        return "conforms" if self.conforms else min((v.status for v in self.verdicts), key=rank)
+
+    @property
+    def name(self) -> str:
+        """The subject's name; of a long path the last part."""
+        if len(self.subject) <= WIDTH // 2 or ":" not in self.subject:
+            return self.subject
+        path, _, member = self.subject.rpartition(":")
+        return f"{PurePath(path).name}:{member}"
+
+    @property
+    def cause(self) -> str:
+        """What is wrong, or why nothing was shown, in a sentence or two; "" if all is well."""
+        if self.diagnosis is not None and self.wrong:
+            return self.diagnosis.headline
+        root = self.root or next((v for v in self.verdicts if v.open), None)
+        return f"{root.check}: {root.message}" if root else ""
+
+    @property
+    def headline(self) -> str:
+        """Whether it conforms, in a sentence that fits a line."""
+        name, total = self.name, len(self.verdicts)
+        if self.wrong:
+            return f"{name} does not conform: {len(self.wrong)} of {total} checks failed"
+        if not self.conforms:
+            return f"{name}: not everything was tested"
+        passed = sum(v.status == "passed" for v in self.verdicts)
+        return f"{name}: {passed} of {total} checks passed"
+
+    def lines(self) -> Iterator[Line]:
+        """Yield what is wrong, what to do, where, how sure; then the failures that show it."""
+        if self.diagnosis is not None and self.wrong:
+            yield from diagnosis_lines(self.diagnosis)
+        root = self.root
+        if root is not None:
+            yield from _root_lines(root, self.wrong)
+            yield from _others(root, self.wrong)
+        for status in STATUSES.values():
+            if status.outcome in (Outcome.OPEN, Outcome.ACCEPTED):
+                yield from _reasons(status.name, self.verdicts)
+
+    def __str__(self) -> str:
+        return "\n".join([self.headline, *laid_out(self.lines())])
+
+
+def findings(verdicts: Sequence[Verdict], diagnoses: Sequence[Diagnosis] = ()) -> list[Finding]:
+    """Return the finding on each subject, in the order of the verdicts."""
+    explained = {each.subject: each for each in diagnoses}
+    by_subject: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_subject.setdefault(verdict.subject, []).append(verdict)
+    return [
+        Finding(subject, tuple(own), explained.get(subject)) for subject, own in by_subject.items()
+    ]
+
+
+def laid_out(lines: Iterator[Line], width: int = WIDTH) -> Iterator[str]:
+    """Yield lines of text: labels in a column of their own, and what they label beside them."""
+    for label, text, breaks in lines:
+        first, rest = f"  {label:{LABELS}}", " " * (LABELS + 2)
+        if breaks:
+            yield textwrap.fill(
+                " ".join(text.split()), width, initial_indent=first, subsequent_indent=rest,
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+        else:
+            yield f"{first}{text}"
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    """Yield what is wrong, what to do, where, and how sure that is."""
+    if not diagnosis.explanations:
+        yield Line("what is wrong", diagnosis.message)
+    for number, explanation in enumerate(diagnosis.explanations[: 1 + LISTED]):
+        label = "what is wrong" if number == 0 else "or the same"
+        yield Line(label, " ".join(explanation.statements))
+        if number == 0 and explanation.fixes:
+            yield Line("what to do", "; ".join(explanation.fixes))
+    more = len(diagnosis.explanations) - 1 - LISTED
+    if more > 0:
+        yield Line("", f"and {more} more that compute the same")
+    for note in diagnosis.notes:
+        yield Line("note", note)
+    if str(diagnosis.location):
+        yield Line("where", str(diagnosis.location))
+    if diagnosis.reach:
+        yield Line("reach", diagnosis.reach)
+    if sureness := certainty(diagnosis):
+        yield Line("how sure", sureness)
+
+
+def certainty(diagnosis: Diagnosis) -> str:
+    """Say how well an explanation fits, and how far off the nearest other one is; "" for none."""
+    if not diagnosis.tried:
+        return ""
+    experiments = f"{diagnosis.experiments} experiments"
+    if diagnosis.explanations:
+        text = (
+            f"a layer with this mistake returns the same numbers in all {experiments}, within "
+            f"{diagnosis.residual:.1g} of what rounding explains; tried {diagnosis.tried} mistakes"
+        )
+    else:
+        text = f"{diagnosis.tried} mistakes tried in {experiments}"
+    near = diagnosis.runner_up is not None and diagnosis.runner_up <= MEANINGFUL
+    if near and diagnosis.runner_up_name:
+        name = diagnosis.runner_up_name
+        text += f"; the nearest other is {diagnosis.runner_up:.1f} times rounding off: {name}"
+    return text
+
+
+def _root_lines(root: Verdict, wrong: Sequence[Verdict]) -> Iterator[Line]:
+    dtypes = dict.fromkeys(v.dtype for v in wrong if v.check == root.check)
+    label = "first failure" if root.status == "failed" else root.status
+    yield Line(label, f"{root.check} ({', '.join(dtypes)}): {root.message}")
+    if root.statement:
+        yield Line("must hold", root.statement)
+    if root.place:
+        yield Line("at", root.place)
+    if root.equations:
+        yield Line("equations", ", ".join(root.equations))
+    if root.reproduce:
+        yield Line("again", root.reproduce, breaks=False)
+
+
+def _others(root: Verdict, wrong: Sequence[Verdict]) -> Iterator[Line]:
+    """Yield the checks that failed beside the root, in a line for each status."""
+    by_status: dict[str, dict[str, list[str]]] = {}
+    for v in wrong:
+        if v.check != root.check:
+            by_status.setdefault(v.status, {}).setdefault(v.check, []).append(v.dtype)
+    everywhere = len({v.dtype for v in wrong})
+    for status, checks in by_status.items():
+        names = [
+            name if len(dtypes) == everywhere else f"{name} ({', '.join(dtypes)})"
+            for name, dtypes in checks.items()
+        ]
+        reasons = {v.cause or v.message for v in wrong if v.status == status and v.check in checks}
+        why = f": {reasons.pop()}" if len(reasons) == 1 else ""
+        yield Line(f"also {status}", ", ".join(names) + why)
+
+
+OFFER = "the subject does not offer "
+
+
+def _reasons(status: str, verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    """Yield the checks with a status and why, what is not offered in one paragraph."""
+    reasons: dict[str, dict[str, None]] = {}
+    for v in verdicts:
+        if v.status == status:
+            reasons.setdefault(v.message, {})[v.check] = None
+    lacking = []
+    for message, checks in reasons.items():
+        rest = len({v.check for v in verdicts}) - 1  # the smoke check says why
+        names = "all checks" if rest > 1 and len(checks) >= rest else ", ".join(checks)
+        if message.startswith(OFFER):
+            lacking.append(f"{message.removeprefix(OFFER)} ({names})")
+        else:
+            yield Line(status, f"{names}: {message}" if message else names)
+    if lacking:
+        yield Line(status, "; ".join(lacking))
