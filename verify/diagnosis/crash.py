@@ -105,7 +105,8 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
     A check tells one failure: the first that it meets.
     """
     state = subject.options.state
-    plain = Case(**ROOMY, state=state, dtype=dtype, P=2 if _projected(subject) else 0)
+    projected = 2 if _projected(subject) else 0
+    plain = replace(Case(1, 1, 1, 4, projected, state=state, dtype=dtype), **ROOMY)  # type: ignore[arg-type]
     cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
     cases += [
         replace(plain, **{option: value})  # type: ignore[arg-type]
@@ -238,7 +239,7 @@ class Trial:
         for size, room in ROOMY.items():
             if case.layout == "unbatched" and size == "B":
                 continue
-            larger = replace(case, **{size: max(room, getattr(case, size))})  # type: ignore[arg-type]
+            larger = replace(case, **{size: max(room, getattr(case, size))})
             failing = self.fails(larger)
             if failing is not False:
                 case = larger if failing else case

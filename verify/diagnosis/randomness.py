@@ -243,7 +243,8 @@ class Probe:
         return _columns(layer.forward(replace(self.inputs, parameters=self.parameters)))
 
     def _units(self, array: Array, place: Place) -> tuple[int, ...]:
-        return array.shape[2:] if place.weights else array.shape[1:]
+        shape: tuple[int, ...] = array.shape
+        return shape[2:] if place.weights else shape[1:]
 
     def _alike(self, array: Array, answer: Array, place: Place, scale: float) -> Array:
         with np.errstate(all="ignore"):
