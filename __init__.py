@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .verify.api import check, convert
     from .verify.numbers.bounded import Bounded
     from .verify.pytest_plugin import conforms
+    from .verify.subjects.declared import subject
 
 _HOMES = {
     "Bounded": ".verify.numbers.bounded",
@@ -38,6 +39,7 @@ _HOMES = {
     "check": ".verify.api",
     "conforms": ".verify.pytest_plugin",
     "convert": ".verify.api",
+    "subject": ".verify.subjects.declared",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "convert",
     "equations",
     "examples",
+    "subject",
 ]
 
 

@@ -12,38 +12,26 @@ from typing import Any
 
 import pytest
 
-from gatewise.bench.scores.reference_speed import (
-    CASES,
-    ONE_THREAD,
-    Case,
-    check_agreement,
-    draw,
-    gatewise_side,
-    torch_side,
-)
+from gatewise.bench.scores.reference_speed import CASES, ONE_THREAD, SIDES, Case, calls
 from gatewise.bench.speed import shapes
 from gatewise.bench.speed.contender import FORWARD, TRAINING
-from gatewise.bench.speed.gate import passed
+from gatewise.bench.speed.gate import expected, passed
 from gatewise.bench.speed.ladder import RUNGS, Rung
-from gatewise.bench.speed.oracle import expected
 from gatewise.bench.speed.problem import Problem
 
 pytest.importorskip("pytest_benchmark")
-
-SIDES = {"torch": torch_side, "gatewise": gatewise_side}
 
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_forward_and_backward(benchmark: Any, case: Case, side: str) -> None:
     """Both sides compute the same gradients; one of them is timed."""
-    pytest.importorskip("torch")
-    problem = draw(case, seed=0)
-    check_agreement(gatewise_side(problem)(), torch_side(problem)())
+    pytest.importorskip("torch").set_num_threads(1)
+    call = calls(case.problem(seed=0))[side]
 
     benchmark.group = case.name
     benchmark.extra_info |= {"shape": [case.T, case.B, case.D, case.H], **_about(case.dtype)}
-    benchmark(SIDES[side](problem))
+    benchmark(call)
 
 
 @pytest.mark.parametrize("of", [FORWARD, TRAINING])

@@ -6,9 +6,11 @@ import importlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,7 +53,51 @@ def bench() -> None:
     """Measure layers: speed, cost, memory, and how far back gradients reach."""
 
 
-F = TypeVar("F", bound=Callable[..., Any])
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that all benches share: how a run is made, gone on with, and shown."""
+
+    seed: int
+    runs: Path
+    resume: Path | None
+    page: Path | None
+    as_json: bool
+
+    def carry_out(
+        self,
+        kind: str,
+        make: Callable[..., Plan],
+        settings: Mapping[str, Any],
+        tell: Callable[[BenchRun], None],
+    ) -> BenchRun:
+        """Carry out ``make(seed=..., **settings)``; tell its run, or print its rows as JSON.
+
+        ``settings`` are JSON values and are kept with the run: from them it is gone on with. What
+        was measured before an interruption or a full disk is kept.
+        """
+        from ..bench import run
+        from ..verify.runs.records import RunFileError
+
+        resume, seed = self.resume, self.seed
+        if resume is not None:
+            before = or_usage(lambda: run.unfinished(resume, kind))
+            settings, seed = before.settings, before.seed
+        plan = or_usage(lambda: make(seed=seed, **settings))
+        folder = resume or self.runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-{kind}"
+        _carry_out(plan, folder, kind)
+        try:
+            made = run.read(folder)
+        except RunFileError as error:
+            stop(str(error), COULD_NOT_RUN)
+        if self.as_json:
+            click.echo(json.dumps(list(made.rows), indent=1, ensure_ascii=False))
+        else:
+            tell(made)
+            click.echo(f"run: {folder}")
+        if self.page is not None:
+            write_report([folder], self.page, quiet=self.as_json)
+        return made
+
 
 _OPTIONS = (
     seed_option,
@@ -64,51 +110,24 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def bench_options(function: F) -> F:
-    """Add ``seed``, ``runs``, ``resume``, ``page`` and ``as_json``, which ``carry`` takes."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+def bench_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``RunOptions``, which ``function`` takes first.
 
-
-def carry(
-    kind: str,
-    make: Callable[..., Plan],
-    settings: Mapping[str, Any],
-    tell: Callable[[BenchRun], None],
-    *,
-    seed: int,
-    runs: Path,
-    resume: Path | None,
-    page: Path | None,
-    as_json: bool,
-) -> BenchRun:
-    """Carry out ``make(seed=seed, **settings)``; tell its run, or print its rows as JSON.
-
-    ``settings`` are JSON values and are kept with the run: from them it is gone on with. What was
-    measured before an interruption or a full disk is kept.
+    Its own options it takes by name, as JSON values in the order of their declaration.
     """
-    from ..bench import run
-    from ..verify.runs.records import RunFileError
 
-    if resume is not None:
-        before = or_usage(lambda: run.unfinished(resume, kind))
-        settings, seed = before.settings, before.seed
-    plan = or_usage(lambda: make(seed=seed, **settings))
-    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-{kind}"
-    _carry_out(plan, folder, kind)
-    try:
-        found = run.read(folder)
-    except RunFileError as error:
-        stop(str(error), COULD_NOT_RUN)
-    if as_json:
-        click.echo(json.dumps(list(found.rows), indent=1, ensure_ascii=False))
-    else:
-        tell(found)
-        click.echo(f"run: {folder}")
-    if page is not None:
-        write_report([folder], page, quiet=as_json)
-    return found
+    @wraps(function)
+    def command(**given: Any) -> None:
+        shared = RunOptions(**{each.name: given.pop(each.name) for each in fields(RunOptions)})
+        names = [option.name or "" for option in click.get_current_context().command.params]
+        settings = {name: given[name] for name in names if name in given}
+        lists = {name: list(v) for name, v in settings.items() if isinstance(v, tuple)}
+        function(shared, **settings | lists)
+
+    decorated: Callable[..., None] = command
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
 def _carry_out(plan: Plan, folder: Path, kind: str) -> None:

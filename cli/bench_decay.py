@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .bench import bench_options, carry
-from .common import DIFFERS, DTYPES, or_usage
+from .bench import RunOptions, bench_options
+from .common import DIFFERS, DTYPES
 
 if TYPE_CHECKING:
     from ..bench.decay.rows import DecayRow, Spectrum
@@ -26,13 +24,13 @@ def _numbers(
 
     def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float]:
         try:
-            found = [kind(part) for part in text.split(",")] if text else []
+            numbers = [kind(part) for part in text.split(",")] if text else []
         except ValueError:
-            found = [math.nan]
-        if not all(least <= number < math.inf for number in found):
+            numbers = [math.nan]
+        if not all(least <= number < math.inf for number in numbers):
             raise click.BadParameter(f"{text!r}: expected numbers of at least {least:g}, "
                                      "with commas between them")  # fmt: skip
-        return list(found)
+        return list(numbers)
 
     return read
 
@@ -57,23 +55,7 @@ def _numbers(
 @click.option("--full", is_flag=True,
               help="All cells, 1000 lags, 50 seeds, an adjoint of 10^6 steps: hours.")  # fmt: skip
 @bench_options
-def command(
-    cells: Sequence[str],
-    steps: int | None,
-    seeds: int | None,
-    hidden: list[float],
-    gains: list[float],
-    forget_biases: list[float],
-    lyapunov_steps: int | None,
-    subjects: Sequence[str],
-    dtypes: Sequence[str],
-    full: bool,
-    seed: int,
-    runs: Path,
-    resume: Path | None,
-    page: Path | None,
-    as_json: bool,
-) -> None:
+def command(options: RunOptions, **settings: Any) -> None:
     """Measure how gradients decay or explode with lag, CELL by CELL (default: all).
 
     First, what is measured is held to what theory says; exit code 1 if it is not so. Then every
@@ -84,32 +66,10 @@ def command(
     With --subject: the gradient that a layer itself computes, against lag, beside the reference's.
     """
     from ..bench.decay import plan as decay
-    from ..reference.cells import cell_named
-    from ..verify.subjects import expanded
 
-    for name in cells:
-        or_usage(partial(cell_named, name))
-    named = or_usage(partial(expanded, subjects))
-    for name in named:
-        or_usage(partial(_known, name))
-    settings = {
-        "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": hidden,
-        "gains": gains, "forget_biases": forget_biases,
-        "lyapunov_steps": lyapunov_steps, "full": full, "subjects": named, "dtypes": list(dtypes),
-    }  # fmt: skip
-    run = carry(decay.KIND, decay.plan, settings, _tell,
-                seed=seed, runs=runs, resume=resume, page=page, as_json=as_json)  # fmt: skip
+    run = options.carry_out(decay.KIND, decay.plan, settings, _tell)
     if any(row.get("passed") is False for row in run.rows):
         sys.exit(DIFFERS)
-
-
-def _known(name: str) -> None:
-    """Raise UnknownSubject for a layer that is none of gatewise's own subjects."""
-    from ..verify.subjects import adapter
-    from ..verify.subjects.loader import UnknownSubject
-
-    if adapter(name) is None:
-        raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
 
 
 def _tell(run: BenchRun) -> None:
@@ -167,7 +127,7 @@ def _residual(spectrum: Spectrum) -> str:
 def _tell_losses(run: BenchRun) -> None:
     from ..bench.decay.rows import of_kind
 
-    found = [
+    lags = [
         (row.id.partition("/")[2], loss.dtype,
          *map(loss.said, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
         for row in (*of_kind(run.rows, "decay"), *of_kind(run.rows, "clipping"))
@@ -175,7 +135,7 @@ def _tell_losses(run: BenchRun) -> None:
     ]  # fmt: skip
     headings = ("first lag at which the gradient", "dtype", "is subnormal", "is half wrong",
                 "is zero", "overflows")  # fmt: skip
-    _print(headings, found)
+    _print(headings, lags)
 
 
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

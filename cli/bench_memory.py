@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .bench import bench_options, carry
+from .bench import RunOptions, bench_options
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -26,20 +24,7 @@ if TYPE_CHECKING:
               help="What each layer may have, with its read-out.")  # fmt: skip
 @click.option("--full", is_flag=True, help="Seven lags to 256, ten seeds: hours.")
 @bench_options
-def command(
-    tasks: Sequence[str],
-    cells: Sequence[str],
-    lags: Sequence[int],
-    seeds: int | None,
-    updates: int,
-    parameters: int,
-    full: bool,
-    seed: int,
-    runs: Path,
-    resume: Path | None,
-    page: Path | None,
-    as_json: bool,
-) -> None:
+def command(options: RunOptions, **settings: Any) -> None:
     """Train small layers on long-range tasks: success rate against lag.
 
     The sum of two numbers that are far apart (adding), a string after a pause (copy), and whether
@@ -47,17 +32,7 @@ def command(
     """
     from ..bench.memory import plan as memory
 
-    size = (memory.FULL_LAGS, memory.FULL_SEEDS) if full else (memory.LAGS, memory.SEEDS)
-    settings = {
-        "lags": list(lags or size[0]),
-        "seeds": seeds or size[1],
-        "updates": updates,
-        "parameters": parameters,
-        **({"tasks": list(tasks)} if tasks else {}),
-        **({"cells": list(cells)} if cells else {}),
-    }
-    carry(memory.KIND, memory.plan, settings, _tell,
-          seed=seed, runs=runs, resume=resume, page=page, as_json=as_json)  # fmt: skip
+    options.carry_out(memory.KIND, memory.plan, settings, _tell)
 
 
 def _tell(run: BenchRun) -> None:
@@ -65,14 +40,14 @@ def _tell(run: BenchRun) -> None:
     from ..bench.memory.tasks import TASKS
     from ..reports.terminal import print_rows
 
-    found = [
+    shares = [
         (s.task, s.cell, str(s.lag), f"{s.median:.0%}", f"{s.least:.0%} to {s.most:.0%}",
          f"{s.solved:.0%} ({s.low:.0%} to {s.high:.0%})", f"{TASKS[s.task].guessing:.0%}")
         for s in summaries(rows(run.rows))
     ]  # fmt: skip
     headings = ("task", "cell", "lag", "right, median", "over seeds", "seeds that learned it",
                 "by guessing")  # fmt: skip
-    print_rows(headings, found, as_json=False)
+    print_rows(headings, shares, as_json=False)
     left = [row for row in run.rows if row["status"] != "OK"]
     if left:
         click.echo(f"not tested: {len(left)} of {len(run.planned)}: {left[0].get('message', '')}")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .bench import bench_options, carry
+from .bench import RunOptions, bench_options
 from .common import COULD_NOT_RUN, DIFFERS
 
 if TYPE_CHECKING:
@@ -22,16 +21,21 @@ COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %",
            "GFLOP/s", "ceiling", "bound by", "MB", "/formula", "first s", "as fast")  # fmt: skip
 
 
+def _parts(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
+    """Read words with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 @click.command()
-@click.argument("names", metavar="[SUBJECT]...", nargs=-1)
+@click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
 @click.option("--cell", "cells", multiple=True, metavar="CELL",
               help="Only this cell (see: gatewise cells); may be repeated.")  # fmt: skip
 @click.option("--shapes", multiple=True, metavar="NAME|GRID",
               help="A named set, or sizes: H=64/128,B=1/16,T=50 are four shapes; D, L layers and "
               "N directions as wanted.")  # fmt: skip
-@click.option("--pass", "passes", default="", metavar="PASS[,...]",
+@click.option("--pass", "passes", default="", callback=_parts, metavar="PASS[,...]",
               help="forward, backward, backward-data, training.")  # fmt: skip
-@click.option("--dtype", "dtypes", default="", metavar="DTYPE[,...]",
+@click.option("--dtype", "dtypes", default="", callback=_parts, metavar="DTYPE[,...]",
               help="float32, float64, float16, bfloat16.")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="More shapes, float64, all passes, every framework: some hours.")  # fmt: skip
@@ -45,25 +49,7 @@ COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %",
 @click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
               help="MiB that they may take; 0 for no limit.")  # fmt: skip
 @bench_options
-def command(
-    names: Sequence[str],
-    cells: Sequence[str],
-    shapes: Sequence[str],
-    passes: str,
-    dtypes: str,
-    full: bool,
-    threads: int,
-    baseline: str,
-    like: str | None,
-    longest: float | None,
-    timeout: float,
-    memory: int,
-    seed: int,
-    runs: Path,
-    resume: Path | None,
-    page: Path | None,
-    as_json: bool,
-) -> None:
+def command(options: RunOptions, **settings: Any) -> None:
     """Time layers forward, backward and in training, each after it has proven right.
 
     SUBJECTs are numpy:CELL, numpy-fast:lstm, torch-native:LSTM, torch-onednn:LSTM,
@@ -73,29 +59,15 @@ def command(
     Those of one cell take turns, in a process of their own. By default: the reference and PyTorch
     in a few shapes, some four minutes. Exit code 1 if one is WRONG, 3 if nothing could be timed.
     """
+    from ..bench.speed import rows
     from ..bench.speed.plan import plan
 
-    settings = {
-        "subjects": list(names),
-        "cells": list(cells),
-        "shapes": list(shapes),
-        "passes": _split(passes),
-        "dtypes": _split(dtypes),
-        "full": full,
-        "threads": threads,
-        "baseline": baseline,
-        "like": like,
-        "longest": longest,
-        "timeout": timeout,
-        "memory": memory,
-    }
-    found = carry("speed", plan, settings, _tell, seed=seed, runs=runs, resume=resume, page=page,
-                  as_json=as_json)  # fmt: skip
-    _exit(found)
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    run = options.carry_out("speed", plan, settings, _tell)
+    entries = [entry for group in rows.groups(run) for entry in group.entries]
+    if any(entry.status == rows.WRONG for entry in entries):
+        sys.exit(DIFFERS)
+    if not any(entry.timing for entry in entries):
+        sys.exit(COULD_NOT_RUN)
 
 
 def _tell(run: BenchRun) -> None:
@@ -104,22 +76,22 @@ def _tell(run: BenchRun) -> None:
     from ..reports.sections import ladder
     from ..reports.terminal import print_rows
 
-    found = analysed(run)
+    analyses = analysed(run)
     _tell_machine(run)
-    for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in found):
-        alike = [r for r in found if (r.group.cell, r.group.dtype) == (cell, dtype)]
+    for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in analyses):
+        alike = [r for r in analyses if (r.group.cell, r.group.dtype) == (cell, dtype)]
         timed = [_told(r) for r in alike if r.entry.timing]
         against = " and ".join(sorted({r.baseline for r in alike if r.baseline}))
         click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
         if timed:
             print_rows(COLUMNS, timed, as_json=False)
-    if rungs := ladder.table(found):
+    if rungs := ladder.table(analyses):
         click.echo("\nThe ladder, counts of one call")
-        told = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
-        print_rows(rungs.headings[:-1], told, as_json=False)
-    for message, names in _messages(found).items():
+        counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
+        print_rows(rungs.headings[:-1], counts, as_json=False)
+    for message, names in _messages(analyses).items():
         click.echo(f"{', '.join(names)}: {message}")
-    statuses = Counter(r.entry.status for r in found)
+    statuses = Counter(r.entry.status for r in analyses)
     click.echo(", ".join(f"{count} {status}" for status, count in statuses.items()))
     for said in left_out(Wanted.checked(**run.settings)):
         click.echo(f"left out: {said}; --full measures more")
@@ -166,8 +138,8 @@ def _told(r: Row) -> tuple[str, ...]:
 def _name(entry: Entry) -> str:
     """Return the contender, and what ran where its name leaves that open."""
     of = entry.algorithm
-    told = not of or of.lower() in entry.subject or entry.subject.endswith("Cell")
-    return entry.subject if told else f"{entry.subject} ({of})"
+    plain = not of or of.lower() in entry.subject or entry.subject.endswith("Cell")
+    return entry.subject if plain else f"{entry.subject} ({of})"
 
 
 def _number(value: float | None) -> str:
@@ -181,20 +153,10 @@ def _against(r: Row) -> str:
     return f"{c.verdict} {1 / c.ratio:.2f} [{1 / c.high:.2f}, {1 / c.low:.2f}]"
 
 
-def _messages(found: Sequence[Row]) -> dict[str, dict[str, None]]:
+def _messages(analyses: Sequence[Row]) -> dict[str, dict[str, None]]:
     """Return who has no time, by the reason."""
     said: dict[str, dict[str, None]] = {}
-    for r in found:
+    for r in analyses:
         if r.entry.message:
             said.setdefault(f"{r.entry.status}: {r.entry.message}", {})[r.entry.subject] = None
     return said
-
-
-def _exit(run: BenchRun) -> None:
-    from ..bench.speed import rows
-
-    entries = [entry for group in rows.groups(run) for entry in group.entries]
-    if any(entry.status == rows.WRONG for entry in entries):
-        sys.exit(DIFFERS)
-    if not any(entry.timing for entry in entries):
-        sys.exit(COULD_NOT_RUN)

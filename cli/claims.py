@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from .bench import bench_options, carry
+from .bench import RunOptions, bench_options
 from .common import CONFORMS, COULD_NOT_RUN
 
 if TYPE_CHECKING:
@@ -30,10 +29,7 @@ ROLES = {"says": "says", "when": "when", "instead": "true", "ground": "needs"}
 @click.option("--evidence", is_flag=True,
               help="Tell what was measured, as is done where IDs are given.")  # fmt: skip
 @bench_options
-def claims(
-    ids: Sequence[str], only: str | None, evidence: bool, seed: int, runs: Path,
-    resume: Path | None, page: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+def claims(options: RunOptions, ids: list[str], only: str | None, evidence: bool) -> None:
     """Judge the claims and printed numbers of the five documents by measuring them.
 
     All take about two minutes; IDs (C01 ... C27, N1 ... N4, P1 ... P4) choose some. A claim that is
@@ -43,11 +39,8 @@ def claims(
 
     chosen = [*ids, *filter(None, (id.strip() for id in (only or "").split(",")))]
     full = evidence or bool(chosen)
-    found = carry(
-        "claims", plan, {"only": chosen}, lambda run: _tell(run, evidence=full),
-        seed=seed, runs=runs, resume=resume, page=page, as_json=as_json,
-    )  # fmt: skip
-    judged = not found.untested and all(row.judged for row in rows(found.rows))
+    run = options.carry_out("claims", plan, {"only": chosen}, partial(_tell, evidence=full))
+    judged = not run.untested and all(row.judged for row in rows(run.rows))
     sys.exit(CONFORMS if judged else COULD_NOT_RUN)
 
 
@@ -55,10 +48,10 @@ def _tell(run: BenchRun, *, evidence: bool) -> None:
     from ..bench.claims.evidence import VERDICTS
     from ..bench.claims.ledger import rows
 
-    found = rows(run.rows)
-    for row in found:
+    ledger = rows(run.rows)
+    for row in ledger:
         _tell_row(row, evidence=evidence)
-    counts = (f"{sum(row.verdict == v for row in found)} {v}" for v in VERDICTS)
+    counts = (f"{sum(row.verdict == v for row in ledger)} {v}" for v in VERDICTS)
     click.echo(", ".join(counts))
 
 

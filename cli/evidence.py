@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .bench import bench_options, carry
+from .bench import RunOptions, bench_options
 from .common import CONFORMS, COULD_NOT_RUN, DIFFERS
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     help="Sums of your own, in the form of cudnn-sums.json.",
 )
 @bench_options
-def evidence(
-    mutants: bool, sums: Path | None, seed: int, runs: Path, resume: Path | None,
-    page: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+def evidence(options: RunOptions, mutants: bool, sums: Path | None) -> None:
     """Hold published sums of cuDNN's results to the equations, within derived bounds.
 
     The 44 sums were printed by programs that ran cuDNN on a GPU. No GPU is needed to compute them
@@ -41,8 +38,7 @@ def evidence(
     from ..bench.evidence.plan import KIND, layer_rows, plan
 
     settings = {"path": str(sums) if sums else "", "with_mutants": mutants}
-    run = carry(KIND, plan, settings, _tell, seed=seed, runs=runs, resume=resume, page=page,
-                as_json=as_json)  # fmt: skip
+    run = options.carry_out(KIND, plan, settings, _tell)
     if any(row.beyond for row in layer_rows(run.rows)):
         sys.exit(DIFFERS)
     sys.exit(COULD_NOT_RUN if run.untested else CONFORMS)

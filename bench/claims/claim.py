@@ -33,9 +33,9 @@ class Claim:
 
     def evidence(self, seed: int) -> Evidence:
         """Measure; the same seed draws the same numbers, whatever else is judged."""
-        found = Evidence(self.reading)
-        self.judge(found, np.random.default_rng([seed, *self.id.encode()]))
-        return found
+        evidence = Evidence(self.reading)
+        self.judge(evidence, np.random.default_rng([seed, *self.id.encode()]))
+        return evidence
 
 
 _registry: dict[str, Claim] = {}

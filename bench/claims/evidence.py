@@ -84,13 +84,13 @@ class Evidence:
 
     def number(self, name: str, value: Any, unit: str = "", note: str = "") -> float:
         """Note a quantity and return it; ``note`` says what it means that it is not finite."""
-        found = float(value)
-        if math.isfinite(found):
-            self.numbers.append(Number(name, found, unit))
+        number = float(value)
+        if math.isfinite(number):
+            self.numbers.append(Number(name, number, unit))
         else:
-            words = note or ("NaN" if math.isnan(found) else "infinite")
+            words = note or ("NaN" if math.isnan(number) else "infinite")
             self.numbers.append(Number(name, None, unit, words))
-        return found
+        return number
 
     def says(self, text: str, holds: Any, otherwise: str = "") -> bool:
         """Note whether something that the claim says is so; ``otherwise`` speaks against it."""

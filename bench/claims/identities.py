@@ -15,6 +15,7 @@ from ...reference.sequence import Unrolled, backpropagate, unroll
 from ...verify.numbers.arithmetic import FLOAT32, FLOAT64, Arithmetic
 from ...verify.numbers.bounded import Bounded
 from ...verify.numbers.complex_step import derivative
+from ..cost.layer import parameters
 from .claim import claim
 from .evidence import LAW, OPEN, Evidence
 from .material import FAR, Drawn, apart, draw
@@ -50,8 +51,7 @@ def parameter_counts(e: Evidence, rng: np.random.Generator) -> None:
 
 
 def _count(name: str, D: int, H: int) -> int:
-    shapes = cell_named(name).shapes(Sizes(D, H)).values()
-    return sum(int(np.prod(shape.full)) for shape in shapes)
+    return parameters(cell_named(name), Sizes(D, H))
 
 
 @claim(

@@ -91,7 +91,7 @@ def jacobian_norm(e: Evidence, rng: np.random.Generator) -> None:
     e.ground(DERIVATIVE, adjoint_error(draw("rnn", rng), rng) <= ROUNDING)
     zero = cell.random_parameters(rng, Sizes(H, H)).map(lambda a: 0 * a)
     two = with_recurrent(zero, {"a": 2 * np.eye(H)})
-    found = e.number("‖J‖₂ at W = 2I, s = 0", _norm(cell, two, np.zeros(H), np.zeros(H)))
+    largest = e.number("‖J‖₂ at W = 2I, s = 0", _norm(cell, two, np.zeros(H), np.zeros(H)))
     norms, ratios = [], []
     for gain in np.geomspace(0.1, 10, 10 * DRAWS):
         one = draw("rnn", rng, D=H, H=H, B=1)
@@ -102,8 +102,8 @@ def jacobian_norm(e: Evidence, rng: np.random.Generator) -> None:
     e.number(f"largest ‖J‖₂ in {len(norms)} draws with gains 0.1 to 10", max(norms))
     share = e.number("draws with ‖J‖₂ > 1", np.mean(np.array(norms) > 1), "share")
     tight = e.number("largest ‖J‖₂ / ‖W‖₂", max(ratios))
-    e.says("‖J‖₂ <= 1", max(found, *norms) <= 1,
-           f"W = 2I at s = 0: J = 2I, ‖J‖₂ = {found:.4g}; and {share:.0%} of draws")  # fmt: skip
+    e.says("‖J‖₂ <= 1", max(largest, *norms) <= 1,
+           f"W = 2I at s = 0: J = 2I, ‖J‖₂ = {largest:.4g}; and {share:.0%} of draws")  # fmt: skip
     e.instead("‖J‖₂ <= ‖W‖₂, since J = diag(1 - s²) W", tight <= 1 + ROUNDING)
 
 

@@ -57,9 +57,9 @@ def judge(claim: Claim, seed: int) -> Row:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         return replace(row, status=ERROR, condition="the measurement broke off", message=why)
-    found, condition = verdict(evidence)
+    judged, condition = verdict(evidence)
     return replace(
-        row, verdict=found, condition=condition, counterexample=evidence.counterexample,
+        row, verdict=judged, condition=condition, counterexample=evidence.counterexample,
         numbers=tuple(evidence.numbers), findings=tuple(evidence.findings),
         curves=tuple(evidence.curves), seconds=round(time.perf_counter() - started, 2),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import unroll
+from ..cost.layer import parameters
 from ..decay.closed_forms import half_life as direct_half_life
 from .claim import claim
 from .evidence import OPEN, Evidence
@@ -37,11 +38,11 @@ def gates_mitigate(e: Evidence, rng: np.random.Generator) -> None:
     for name, (title, gate) in GATED.items():
         for bias in BIASES:
             label = f"{title}, b_{gate} = {bias:g}"
-            found = [_rate(name, {gate: bias}, seed, e, label) for seed in seeds]
-            e.number(f"{label}: half-life", half_life(np.median(found)), "steps", "does not decay")
-            e.number(f"{label}: draws of {DRAWS} whose gradient grows", sum(r > 0 for r in found))
+            gated = [_rate(name, {gate: bias}, seed, e, label) for seed in seeds]
+            e.number(f"{label}: half-life", half_life(np.median(gated)), "steps", "does not decay")
+            e.number(f"{label}: draws of {DRAWS} whose gradient grows", sum(r > 0 for r in gated))
             enough[title, bias] = all(
-                r >= r_plain / MITIGATED for r, r_plain in zip(found, plain, strict=True)
+                r >= r_plain / MITIGATED for r, r_plain in zip(gated, plain, strict=True)
             )
         H = _as_many_parameters(name)
         small = [_rate(name, {gate: 1.0}, seed, H=H) for seed in seeds]
@@ -67,9 +68,9 @@ def _exponents(e: Evidence, seed: int, plain: float) -> None:
     ):
         rng = np.random.default_rng(seed)
         p = with_biases(torch_default(name, rng), biases)
-        found = lyapunov(name, p, rng, steps=STEPS, transient=TRANSIENT)
-        largest[label] = e.number(f"{label}: first Lyapunov exponent", found.values[0], "1/step")
-        residuals.append(abs(found.residual))
+        spectrum = lyapunov(name, p, rng, steps=STEPS, transient=TRANSIENT)
+        largest[label] = e.number(f"{label}: first Lyapunov exponent", spectrum.values[0], "1/step")
+        residuals.append(abs(spectrum.residual))
     residual = np.max(residuals)  # NaN if one is, where max() would pass over it
     e.number("sum of all exponents against the mean of ln |det J|: largest difference", residual)
     e.number("LSTM, b_f = 1: half-life of the direct path, ln 2 / ln(1 + 1/e)", direct_half_life(1))
@@ -82,8 +83,7 @@ def _as_many_parameters(name: str) -> int:
     """Return the H at which a cell has about as many parameters as the RNN."""
 
     def count(name: str, H: int) -> int:
-        shapes = cell_named(name).shapes(Sizes(SIZES.D, H)).values()
-        return sum(int(np.prod(shape.full)) for shape in shapes)
+        return parameters(cell_named(name), Sizes(SIZES.D, H))
 
     return min(range(1, SIZES.H), key=lambda H: abs(count(name, H) - count("rnn", SIZES.H)))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -24,7 +25,7 @@ from ...reference.output import (
     output_layer_vjp,
 )
 from ...reference.parameters import Parameters, Sizes
-from ...reference.sequence import backpropagate, unroll
+from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..timing.significance import wilson
 from .claim import claim
 from .evidence import OPEN, Evidence
@@ -88,16 +89,15 @@ class Model:
         p = Parameters(self.p.shapes, {name: arrays[name] for name in self.p})
         return Model(self.cell, p, arrays["V"], arrays["b_z"])
 
-    def logits(self, x: Array) -> Array:
-        """Return the logits (B, classes) after the last step."""
+    def run(self, x: Array) -> tuple[Unrolled, Array]:
+        """Run over x (T, B, 2) from zeros; return also the logits (B, classes) after it."""
         state = tuple(np.zeros((x.shape[1], self.V.shape[0]), x.dtype) for _ in self.cell.states)
-        return unroll(self.cell, self.p, x, state).y[-1] @ self.V + self.b
+        run = unroll(self.cell, self.p, x, state)
+        return run, run.y[-1] @ self.V + self.b
 
     def loss(self, x: Array, y: Array) -> tuple[float, Gradients]:
         """Return the mean cross-entropy (E06) and the gradients of everything that is learned."""
-        state = tuple(np.zeros((x.shape[1], self.V.shape[0]), x.dtype) for _ in self.cell.states)
-        run = unroll(self.cell, self.p, x, state)
-        s = run.y[-1] @ self.V + self.b
+        run, s = self.run(x)
         dE = np.full(x.shape[1], 1 / x.shape[1], x.dtype)
         dh, dV, db = output_layer_vjp(run.y[-1], self.V, cross_entropy_vjp(s, y, dE))
         dy = np.zeros_like(run.y)
@@ -108,63 +108,60 @@ class Model:
     def accuracy(self, task: Recall, rng: np.random.Generator, batch: int = 1000) -> float:
         """Return the share of new sequences whose class is the one with the largest logit."""
         x, y = task.draw(rng, batch)
-        return float(np.mean(self.logits(x).argmax(axis=1) == y.argmax(axis=1)))
+        return float(np.mean(self.run(x)[1].argmax(axis=1) == y.argmax(axis=1)))
 
 
-def descend(
+Rule: TypeAlias = Callable[[Gradients], Mapping[str, Array]]
+"""Turns gradients into what is subtracted from the parameters."""
+
+
+def descent(rate: float, change: Changed = dict) -> Rule:
+    """Return plain gradient descent."""
+    return lambda gradient: {name: rate * g for name, g in change(gradient).items()}
+
+
+def adam(rate: float, change: Changed = dict) -> Rule:
+    """Return Adam (Kingma & Ba 2015), which keeps means of gradients and of their squares."""
+    mean: dict[str, Array] = {}
+    square: dict[str, Array] = {}
+    updates = count(1)
+
+    def rule(gradient: Gradients) -> dict[str, Array]:
+        k, step = next(updates), {}
+        for name, g in change(gradient).items():
+            mean[name] = 0.9 * mean.get(name, 0 * g) + 0.1 * g
+            square[name] = 0.999 * square.get(name, 0 * g) + 0.001 * g * g
+            size = np.sqrt(square[name] / (1 - 0.999**k)) + 1e-8
+            step[name] = rate * (mean[name] / (1 - 0.9**k)) / size
+        return step
+
+    return rule
+
+
+def learn(
     model: Model,
     task: Recall,
     rng: np.random.Generator,
-    *,
+    rule: Rule,
     steps: int,
-    rate: float,
-    batch: int = 32,
-    change: Changed = dict,
+    enough: float = 0.0,
 ) -> tuple[Model, Array]:
-    """Learn by plain gradient descent; return the model and the losses (steps,).
+    """Learn from batches of 32; return the model and the losses (steps,).
 
-    It stops where the loss is no longer finite; the losses beyond are NaN.
+    It stops where the loss is no longer finite, or the mean of 20 losses is below ``enough``; the
+    losses beyond are NaN.
     """
     losses = np.full(steps, np.nan)
     with np.errstate(all="ignore"):  # overflow is what is looked for
         for k in range(steps):
-            losses[k], gradient = model.loss(*task.draw(rng, batch))
+            losses[k], gradient = model.loss(*task.draw(rng, 32))
             if not np.isfinite(losses[k]):
                 break
-            step = change(gradient)
-            arrays = {name: a - rate * step[name] for name, a in model.arrays().items()}
-            model = model.changed(arrays)
+            step = rule(gradient)
+            model = model.changed({name: a - step[name] for name, a in model.arrays().items()})
+            if k >= 19 and losses[k - 19 : k + 1].mean() < enough:
+                break
     return model, losses
-
-
-def adam(
-    model: Model,
-    task: Recall,
-    rng: np.random.Generator,
-    *,
-    steps: int,
-    rate: float,
-    batch: int = 32,
-    change: Changed = dict,
-    enough: float = 0.0,
-) -> tuple[Model, Array]:
-    """Learn by Adam (Kingma & Ba 2015), until the mean of 20 losses is below ``enough``."""
-    losses: list[float] = []
-    mean = {name: 0 * a for name, a in model.arrays().items()}
-    square = {name: 0 * a for name, a in model.arrays().items()}
-    for k in range(1, steps + 1):
-        loss, gradient = model.loss(*task.draw(rng, batch))
-        losses.append(loss)
-        arrays = model.arrays()
-        for name, g in change(gradient).items():
-            mean[name] = 0.9 * mean[name] + 0.1 * g
-            square[name] = 0.999 * square[name] + 0.001 * g * g
-            corrected = mean[name] / (1 - 0.9**k), square[name] / (1 - 0.999**k)
-            arrays[name] = arrays[name] - rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
-        model = model.changed(arrays)
-        if np.mean(losses[-20:]) < enough and k >= 20:
-            break
-    return model, np.array(losses)
 
 
 LAGS = (5, 15, 40)
@@ -215,6 +212,6 @@ def _remembers(name: str, lag: int, seed: int) -> bool:
     cell, biases = CONTESTANTS[name]
     p = with_biases(torch_default(cell, rng, Sizes(2, HIDDEN)), biases)
     start = Model.start(cell_named(cell), p, task.classes, rng)
-    end, _ = adam(start, task, rng, steps=STEPS, rate=0.01, enough=0.1,
-                  change=lambda gradient: clip_by_global_norm(gradient, 1.0))  # fmt: skip
+    rule = adam(0.01, lambda gradient: clip_by_global_norm(gradient, 1.0))
+    end, _ = learn(start, task, rng, rule, STEPS, enough=0.1)
     return end.accuracy(task, rng) >= LEARNED

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from ...reference.cells import cell_named
-from ...reference.parameters import Sizes
-from ...reference.sequence import backpropagate, unroll
-from ..timing import FASTER, SLOWER, Effort, rounds
+from ...verify.subjects import subject_named
+from ...verify.subjects.torch_module import import_torch, one_thread
+from ..cost.shape import Shape
+from ..speed.contender import FORWARD, TRAINING, Prepared
+from ..speed.cuda import prepare_on_device
+from ..speed.numpy_layers import prepare
+from ..speed.problem import Problem
+from ..speed.torch_layers import TorchPrepared, built_for, native
+from ..timing.comparison import FASTER, SLOWER, rounds
+from ..timing.measurement import Effort
 from .claim import claim
 from .evidence import OPEN, Evidence
 
-T, B, D, H = 32, 16, 64, 64
+SHAPE = Shape(T=32, B=16, D=64, H=64)
 EFFORT = Effort(seconds=0.2, patience=1.0, half_width=0.02)
 
 Calls: TypeAlias = dict[str, Callable[[], object]]
@@ -37,7 +45,7 @@ def time_of_a_step(e: Evidence, rng: np.random.Generator) -> None:
             slower[mode], faster[mode] = lstm.verdict == SLOWER, gru.verdict == FASTER
             e.number(f"{mode}: LSTM / RNN", lstm.ratio, f"({lstm.low:.2f}-{lstm.high:.2f})")
             e.number(f"{mode}: GRU / LSTM", gru.ratio, f"({gru.low:.2f}-{gru.high:.2f})")
-            e.number(f"{mode}: LSTM", 1e6 * lstm.a.median / T, "µs/step")
+            e.number(f"{mode}: LSTM", 1e6 * lstm.a.median / SHAPE.T, "µs/step")
     if not find_spec("torch"):
         e.number("PyTorch", np.nan, note="not tested: torch is not installed")
     e.says("the LSTM is slower than the RNN", all(slower.values()), _not("slower", slower))
@@ -47,14 +55,14 @@ def time_of_a_step(e: Evidence, rng: np.random.Generator) -> None:
            beyond=not (all(slower.values()) and all(faster.values())))  # fmt: skip
 
 
-def _where(found: dict[str, bool]) -> str:
-    if all(found.values()):
+def _where(modes: dict[str, bool]) -> str:
+    if all(modes.values()):
         return "everywhere"
-    return "with " + (", ".join(mode for mode, does in found.items() if does) or "nothing")
+    return "with " + (", ".join(mode for mode, does in modes.items() if does) or "nothing")
 
 
-def _not(what: str, found: dict[str, bool]) -> str:
-    return f"not {what} beyond doubt: {', '.join(mode for mode, does in found.items() if not does)}"
+def _not(what: str, modes: dict[str, bool]) -> str:
+    return f"not {what} beyond doubt: {', '.join(mode for mode, does in modes.items() if not does)}"
 
 
 Backend: TypeAlias = Callable[[np.random.Generator], Iterator[tuple[str, Calls]]]
@@ -63,72 +71,39 @@ Backend: TypeAlias = Callable[[np.random.Generator], Iterator[tuple[str, Calls]]
 
 def numpy_backend(rng: np.random.Generator) -> Iterator[tuple[str, Calls]]:
     """The reference: NumPy, float64."""
-
-    def training(name: str) -> Callable[[], object]:
-        cell, sizes = cell_named(name), Sizes(D, H)
-        p, x = cell.random_parameters(rng, sizes), rng.standard_normal((T, B, D))
-        state, dy = cell.initial_state(x, B, sizes), np.ones((T, B, H))
-
-        def call() -> object:
-            run = unroll(cell, p, x, state)
-            return backpropagate(cell, p, run, dy, state)
-
-        return call
-
     names = {"rnn": "rnn", "gru": "gru-keeps-old", "lstm": "lstm"}
-    yield "NumPy reference (training)", {key: training(name) for key, name in names.items()}
+    ready = {key: prepare(Problem(name, SHAPE, "float64")) for key, name in names.items()}
+    yield "NumPy reference (training)", _calls(ready, TRAINING)
 
 
 def torch_backend(rng: np.random.Generator) -> Iterator[tuple[str, Calls]]:
     """``torch.nn`` on one CPU thread, with and without oneDNN; and on CUDA where there is one."""
     if not find_spec("torch"):
         return
-    import torch
-
-    for native in (False, True):
-        with _settings(torch, onednn=not native):
-            how = "PyTorch CPU" + (" without oneDNN" if native else "")
-            yield f"{how} (training)", _torch_calls(torch, "cpu", training=True)
-            yield f"{how} (inference)", _torch_calls(torch, "cpu", training=False)
+    torch = import_torch()
+    subjects = {key: subject_named(f"torch:{key.upper()}") for key in ("rnn", "gru", "lstm")}
+    problems = {key: Problem(key, SHAPE, "float32") for key in subjects}
+    with one_thread(torch):
+        for how, setting in ("", nullcontext), (" without oneDNN", native):
+            ready: dict[str, Prepared] = {}
+            for key, problem in problems.items():
+                built = replace(built_for(problem, subjects[key]), setting=setting)
+                ready[key] = TorchPrepared(problem, subjects[key], built)
+            for mode, of in MODES.items():
+                yield f"PyTorch CPU{how} ({mode})", _calls(ready, of)
     if torch.cuda.is_available():
-        yield "PyTorch CUDA (training)", _torch_calls(torch, "cuda", training=True)
-        yield "PyTorch CUDA (inference)", _torch_calls(torch, "cuda", training=False)
+        ready = {key: prepare_on_device(problem, subjects[key], "cudnn")
+                 for key, problem in problems.items()}  # fmt: skip
+        for mode, of in MODES.items():
+            yield f"PyTorch CUDA ({mode})", _calls(ready, of)
 
 
 BACKENDS: tuple[Backend, ...] = (numpy_backend, torch_backend)
+MODES = {"training": TRAINING, "inference": FORWARD}
 
 
-@contextmanager
-def _settings(torch: Any, *, onednn: bool) -> Iterator[None]:
-    """One thread, with or without oneDNN; afterwards as it was."""
-    before = torch.get_num_threads(), torch.backends.mkldnn.enabled
-    torch.set_num_threads(1)
-    torch.backends.mkldnn.enabled = onednn
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.backends.mkldnn.enabled = before[1]
-
-
-def _torch_calls(torch: Any, device: str, *, training: bool) -> Calls:
-    """Return calls that run a float32 layer over T steps, and wait for the device."""
-    x = torch.randn(T, B, D, device=device)
-
-    def one(kind: str) -> Callable[[], object]:
-        layer = getattr(torch.nn, kind)(D, H).to(device)
-        leaves = list(layer.parameters())
-
-        def call() -> object:
-            if training:
-                found = torch.autograd.grad(layer(x)[0].sum(), leaves)
-            else:
-                with torch.no_grad():
-                    found = layer(x)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            return found
-
-        return call
-
-    return {"rnn": one("RNN"), "gru": one("GRU"), "lstm": one("LSTM")}
+def _calls(ready: Mapping[str, Prepared], of: str) -> Calls:
+    return {
+        key: partial(each.call, of, each.own(each.problem.cotangents()))
+        for key, each in ready.items()
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,11 +12,10 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.output import cross_entropy_vjp
 from ...reference.parameters import Parameters, Sizes
-from ...reference.sequence import unroll
 from .claim import claim
 from .evidence import OPEN, Evidence
 from .material import with_recurrent
-from .recall import Changed, Gradients, Model, Recall, descend
+from .recall import Changed, Gradients, Model, Recall, descent, learn
 
 HIDDEN, SEEDS, STEPS, LAG = 16, 6, 80, 50
 
@@ -35,6 +34,16 @@ def model(name: str, gain: float, task: Recall, rng: np.random.Generator) -> Mod
     return Model.start(cell_named(name), Parameters(shapes, arrays), task.classes, rng)
 
 
+def started(
+    name: str, gain: float, seeds: Sequence[int], *, near: bool = False
+) -> Iterator[tuple[Model, Recall, np.random.Generator]]:
+    """Yield a model for each seed, with its task and the generator that drew it."""
+    task = Recall(LAG, near)
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        yield model(name, gain, task, rng), task, rng
+
+
 def runs(
     name: str,
     gain: float,
@@ -45,22 +54,16 @@ def runs(
     change: Changed = dict,
 ) -> list[Array]:
     """Return the losses (STEPS,) of one run a seed; NaN from where they are not finite."""
-    task, found = Recall(LAG, near), []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        start = model(name, gain, task, rng)
-        found.append(descend(start, task, rng, steps=STEPS, rate=rate, change=change)[1])
-    return found
+    rule = descent(rate, change)
+    return [learn(*given, rule, STEPS)[1] for given in started(name, gain, seeds, near=near)]
 
 
-def _first_norm(name: str, gain: float, seeds: Sequence[int]) -> float:
-    """Return the median norm of the first gradient."""
-    task, norms = Recall(LAG), []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        start = model(name, gain, task, rng)
-        norms.append(float(global_norm(start.loss(*task.draw(rng, 32))[1])))
-    return float(np.median(norms))
+def _norms(name: str, gain: float, seeds: Sequence[int], change: Changed = dict) -> list[float]:
+    """Return the norm of the first gradient for each seed."""
+    return [
+        float(global_norm(change(start.loss(*task.draw(rng, 32))[1])))
+        for start, task, rng in started(name, gain, seeds)
+    ]
 
 
 def _finite(losses: list[Array]) -> int:
@@ -88,7 +91,8 @@ def what_the_loss_shows(e: Evidence, rng: np.random.Generator) -> None:
     seeds = rng.integers(2**32, size=SEEDS).tolist()
     for name, gain in (("rnn-relu", 2.0), ("rnn", 3.0)):
         e.number(
-            f"{name}, gain {gain:g}: norm of the first gradient", _first_norm(name, gain, seeds)
+            f"{name}, gain {gain:g}: norm of the first gradient",
+            np.median(_norms(name, gain, seeds)),
         )
     relu, tanh = runs("rnn-relu", 2.0, seeds), runs("rnn", 3.0, seeds)
     gone = e.number("ReLU: runs whose loss is no longer finite", SEEDS - _finite(relu))
@@ -129,7 +133,10 @@ def clipping_controls(e: Evidence, rng: np.random.Generator) -> None:
         finite[label] = e.number(
             f"clipping {label}: runs of {SEEDS} that stay finite", _finite(losses)
         )
-    norm = e.number("largest norm after clipping by global norm to 1", _clipped_norm(seeds))
+    norm = e.number(
+        "largest norm after clipping by global norm to 1",
+        max(_norms("rnn-relu", 2.0, seeds, kinds["by global norm"])),
+    )
     kept = e.number(f"RNN, W = 1.5 · orthogonal, {FAR_BACK} steps: finite entries of the gradient",
                     _far_back(rng), "share")  # fmt: skip
     clipped = finite["by global norm"] == finite["by value"] == SEEDS and norm <= 1 + 1e-12
@@ -139,15 +146,6 @@ def clipping_controls(e: Evidence, rng: np.random.Generator) -> None:
            " is not finite cannot be clipped (E30 refuses it)")  # fmt: skip
     e.when("the gradient itself is still finite",
            within=clipped and finite["without"] < SEEDS, beyond=kept < 1)  # fmt: skip
-
-
-def _clipped_norm(seeds: Sequence[int]) -> float:
-    task, norms = Recall(LAG), []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        _, gradient = model("rnn-relu", 2.0, task, rng).loss(*task.draw(rng, 32))
-        norms.append(float(global_norm(clip_by_global_norm(gradient, 1.0))))
-    return max(norms)
 
 
 FAR_BACK = 2000
@@ -217,8 +215,7 @@ def _signal_to_noise(factor: float, seed: int) -> Array:
 
 def _parts(start: Model, x: Array, y: Array) -> list[Array]:
     """Return the share of every step in dU, the last step first."""
-    run = unroll(start.cell, start.p, x, (np.zeros((x.shape[1], HIDDEN)),))
-    s = run.y[-1] @ start.V + start.b
+    run, s = start.run(x)
     dh = cross_entropy_vjp(s, y, np.full(x.shape[1], 1 / x.shape[1])) @ start.V.T
     parts = []
     for step in reversed(run.steps[2:]):
@@ -234,10 +231,8 @@ def _learned(size: float, seeds: Sequence[int]) -> int:
         norm = global_norm(gradient)
         return {name: g / norm for name, g in gradient.items()}
 
-    task, count = Recall(LAG), 0
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        start = model("rnn", 0.5, task, rng)
-        end, _ = descend(start, task, rng, steps=100, rate=size, change=enlarged)
+    count, rule = 0, descent(size, enlarged)
+    for start, task, rng in started("rnn", 0.5, seeds):
+        end, _ = learn(start, task, rng, rule, 100)
         count += end.accuracy(task, rng) >= LEARNED
     return count

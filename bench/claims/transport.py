@@ -15,13 +15,11 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import log_norms
-from ..decay.inputs import Inputs
-from ..decay.jacobian import state_jacobians
 from ..decay.lyapunov import Exponents, exponents
 from ..decay.problem import Problem
 from ..decay.rates import slope
-from ..decay.trajectory import wander
-from ..decay.transition import Bound, random_unit_cotangent
+from ..decay.trajectory import Inputs, wander
+from ..decay.transition import Bound, random_unit_cotangent, state_jacobians
 
 
 def problem(
@@ -47,15 +45,13 @@ def log_gradients(
     L is a random unit projection of the last output; each row has inputs of its own. -inf where a
     gradient is exactly 0, and for all lags where the states themselves overflow.
     """
-    found = []
-    for _ in range(rows):
+    curves = np.full((rows, steps + 1), -np.inf)
+    for curve in curves:
         one = problem(name, p, rng, inputs=inputs, start=start)
         trajectory = one.follow(steps, 0)
-        if trajectory.overflowed:
-            found.append(np.full(steps + 1, -np.inf))
-        else:
-            found.append(log_norms(trajectory, one.cotangent, range(steps + 1))[:, -1])
-    return np.stack(found, axis=1)
+        if not trajectory.overflowed:
+            curve[:] = log_norms(trajectory, one.cotangent, range(steps + 1))[:, -1]
+    return curves.T
 
 
 def lyapunov(
@@ -71,8 +67,8 @@ def lyapunov(
 def rate(logs: Array, transient: int) -> float:
     """Return the growth of the median log gradient a step, beyond a transient; -inf if it is 0."""
     median = np.median(logs, axis=1)[transient:]
-    found = slope(np.arange(len(median)), median)
-    return -np.inf if np.isnan(found) else found
+    growth = slope(np.arange(len(median)), median)
+    return -np.inf if np.isnan(growth) else growth
 
 
 def half_life(rate: float) -> float:

@@ -10,8 +10,8 @@ from ...reference.bptt import state_jacobian
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
+from ..decay.adjoint import loss
 from ..decay.closed_forms import counterexample
-from ..decay.horizon import loss
 from .claim import claim
 from .evidence import OPEN, POSSIBLE, Evidence
 from .material import with_biases, with_recurrent
@@ -60,11 +60,11 @@ def gradients_shrink(e: Evidence, rng: np.random.Generator) -> None:
     steps, shrinks, bounded = 1000, {}, True
     for norm in (0.5, 0.9, 0.99, 2.0, 6.0):
         logs = log_gradients("rnn", scaled_to(norm, rng), rng, steps, rows=ROWS)
-        found, straight = rate(logs, TRANSIENT), _straightness(logs)
-        e.number(f"rate at ‖W‖₂ = {norm:g}", found, "1/step")
-        e.number(f"half-life at ‖W‖₂ = {norm:g}", half_life(found), "steps", "does not decay")
+        decay, straight = rate(logs, TRANSIENT), _straightness(logs)
+        e.number(f"rate at ‖W‖₂ = {norm:g}", decay, "1/step")
+        e.number(f"half-life at ‖W‖₂ = {norm:g}", half_life(decay), "steps", "does not decay")
         e.curve("vanishing", f"‖W‖₂ = {norm:g}", range(101), np.median(logs[:101], axis=1))
-        shrinks[norm] = found < 0 and straight > 0.99
+        shrinks[norm] = decay < 0 and straight > 0.99
         lag = np.arange(steps + 1)[:, None]
         bounded &= bool((logs - logs[0] <= lag * np.log(norm) + ROUNDING).all())
     growing = [norm for norm, does in shrinks.items() if not does]

@@ -62,19 +62,19 @@ class Tape:
 
     def below(self, *sources: Counted) -> set[int]:
         """Return the lines whose results depend on any of the arrays, themselves included."""
-        found = {a.line for a in sources}
+        dependents = {a.line for a in sources}
         for number, line in enumerate(self.lines):
-            if found.intersection(line.reads):
-                found.add(number)
-        return found
+            if dependents.intersection(line.reads):
+                dependents.add(number)
+        return dependents
 
     def above(self, *results: Counted) -> set[int]:
         """Return the lines on which any of the arrays depends, themselves included."""
-        found = {a.line for a in results}
+        sources = {a.line for a in results}
         for number in reversed(range(len(self.lines))):
-            if number in found:
-                found.update(self.lines[number].reads)
-        return found
+            if number in sources:
+                sources.update(self.lines[number].reads)
+        return sources
 
     def longest(self, kind: str, among: set[int]) -> int:
         """Return how many operations of a kind wait for each other, at most, among some lines."""

@@ -2,11 +2,17 @@
 
 Two conventions of counting are in use. DeepBench counts the recurrent products alone, 2 G H² B T;
 oneDNN's benchdnn counts the input's too, 2 G H (D + H) B T. The same time is therefore reported as
-different speeds. ``Cost`` has both.
+different speeds. ``Cost`` has both. Of its passes ``backward`` is that alone, ``training`` is both.
+
+In closed form, every matrix being read once a step: forward, the input's products take 2 G H D B
+flop a step and the recurrent ones 2 G H² B; so do, backward, the gradients of the input and of the
+state, and those of the weights take as much as both. In training a share of 2 H / (3 (D + H)) must
+wait for the step before (Appleyard, Kocisky & Blunsom 2016, arXiv:1604.01946).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +20,34 @@ from functools import cached_property
 from ...reference.cell import Cell
 from ...reference.layer import Layer
 from ...reference.parameters import Sizes
-from . import formulas
 from .step import StepCost, Work, count_step
 
-PASSES = ("forward", "backward", "training")
-"""``backward`` is that alone; ``training`` is both."""
+INPUT = "W"
+"""The matrices that read the input, in every cell; all others read states."""
+
+
+def _matrices(cell: Cell, sizes: Sizes) -> Iterator[tuple[str, int]]:
+    for name, shape in cell.shapes(sizes).items():
+        if len(shape.axes) == 2:
+            yield name, math.prod(shape.full)
+
+
+def input_flop(cell: Cell, sizes: Sizes) -> int:
+    """Return the flop of the input's products, for one row at one step: 2 G H D."""
+    return sum(2 * words for name, words in _matrices(cell, sizes) if name == INPUT)
+
+
+def recurrent_flop(cell: Cell, sizes: Sizes) -> int:
+    """Return the flop of all other products, for one row at one step: 2 G H²."""
+    return sum(2 * words for name, words in _matrices(cell, sizes) if name != INPUT)
+
+
+def parameters(cell: Cell, sizes: Sizes) -> int:
+    """Return the number of parameters as the equations have them: G H (D + H) + G H, and more.
+
+    PyTorch and cuDNN add a second bias, G H more, which has no effect but in the GRU's candidate.
+    """
+    return sum(math.prod(shape.full) for shape in cell.shapes(sizes).values())
 
 
 @dataclass(frozen=True)
@@ -34,22 +63,6 @@ class Cost:
     B: int
     input_gradient: bool = True
     state_gradient: bool = True
-
-    @classmethod
-    def of(
-        cls,
-        cell: Cell,
-        *,
-        T: int,
-        B: int,
-        D: int,
-        H: int,
-        P: int | None = None,
-        layers: int = 1,
-        directions: int = 1,
-    ) -> Cost:
-        """Return the cost of so many layers and directions of a cell."""
-        return cls(Layer(cell, Sizes(D, H, P), layers, directions == 2), T, B)
 
     def _passes(self) -> Iterator[tuple[int, StepCost]]:
         """Yield the level and the cost of a step of every layer and direction."""
@@ -106,25 +119,10 @@ class Cost:
         Backward it counts the states' gradients and, as much again, those of the weights.
         """
         once = sum(
-            formulas.recurrent_flop(self.layer.cell, sizes) * self.T * self.B
+            recurrent_flop(self.layer.cell, sizes) * self.T * self.B
             for sizes in self.layer.pass_sizes
         )
         return {"forward": 1, "backward": 2, "training": 3}[of] * once
-
-    def sequential_share(self, of: str = "training") -> float:
-        """Return the part of a pass's products that must wait for the step before."""
-        return self.sequential[of] / self.flop(of) if self.flop(of) else 0.0
-
-    @property
-    def critical_path(self) -> int:
-        """Steps that wait for each other: T + L - 1 in one direction (a wavefront), else T L.
-
-        In two directions a level needs the whole of the one below (E26).
-        """
-        levels = self.layer.layers
-        if self.T == 0:
-            return 0
-        return self.T + levels - 1 if self.layer.directions == 1 else self.T * levels
 
     @property
     def chain(self) -> int:
@@ -135,7 +133,7 @@ class Cost:
     def parameters(self) -> int:
         """Numbers that are learned, with one bias."""
         sizes = self.layer.pass_sizes
-        return sum(formulas.parameters(self.layer.cell, each) for each in sizes)
+        return sum(parameters(self.layer.cell, each) for each in sizes)
 
     @property
     def saved(self) -> int:

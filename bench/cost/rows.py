@@ -59,12 +59,8 @@ class CostRow:
 
 
 def cost_of(cell: Cell, shape: Shape) -> Cost:
-    """Return the cost of a cell in a shape; a projection is half as wide as the state."""
-    P = max(shape.H // 2, 1) if "projected" in cell.traits else None
-    return Cost.of(
-        cell, T=shape.T, B=shape.B, D=shape.D, H=shape.H, P=P,
-        layers=shape.layers, directions=shape.directions,
-    )  # fmt: skip
+    """Return the cost of a cell in a shape."""
+    return Cost(shape.layer(cell), shape.T, shape.B)
 
 
 def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
@@ -97,10 +93,12 @@ def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
 def changes(before: Sequence[Mapping[str, Any]], now: Iterable[CostRow]) -> list[str]:
     """Return a sentence for every count that is not what it was; what is new is no change."""
     known = {(r["cell"], r["shape"], r["dtype"]): r for r in before}
-    found = []
+    sentences = []
     for current in now:
         counts = asdict(current)
         old = known.get((current.cell, current.shape, current.dtype), counts)
         for name in [name for name, count in counts.items() if old.get(name, count) != count]:
-            found.append(f"{current.cell} {current.shape}: {name} {old[name]} -> {counts[name]}")
-    return found
+            sentences.append(
+                f"{current.cell} {current.shape}: {name} {old[name]} -> {counts[name]}"
+            )
+    return sentences

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from ...reference.cell import Cell
 from ...reference.errors import InputError
+from ...reference.layer import Layer
+from ...reference.parameters import Sizes
 
 LETTERS = {"T": "T", "B": "B", "D": "D", "H": "H", "L": "layers", "N": "directions"}
 """What each letter of a grid stands for: steps, rows, inputs, units, layers, directions."""
@@ -32,11 +35,10 @@ class Shape:
         deep = f"-L{self.layers}" if self.layers > 1 else ""
         return sizes + deep + ("-N2" if self.directions == 2 else "")
 
-    @property
-    def as_typed(self) -> str:
-        """Return it as a grid of one."""
-        given = [f"{letter}={getattr(self, name)}" for letter, name in LETTERS.items()]
-        return ",".join(given)
+    def layer(self, cell: Cell) -> Layer:
+        """Return the layer of a cell that it is of; a projection is half as wide as the state."""
+        P = max(self.H // 2, 1) if "projected" in cell.traits else None
+        return Layer(cell, Sizes(self.D, self.H, P), self.layers, self.directions == 2)
 
 
 def grid(text: str) -> list[Shape]:
@@ -44,12 +46,12 @@ def grid(text: str) -> list[Shape]:
     sizes = dict(_sizes(part, text) for part in text.split(","))
     if missing := [letter for letter in "HBT" if letter not in sizes]:
         raise InputError("shapes", f"{EXPECTED}; {', '.join(missing)} missing", repr(text))
-    found = []
+    shapes = []
     for chosen in itertools.product(*sizes.values()):
         given = dict(zip(sizes, chosen, strict=True))
         given.setdefault("D", given["H"])
-        found.append(Shape(**{LETTERS[letter]: size for letter, size in given.items()}))
-    return sorted(set(found))
+        shapes.append(Shape(**{LETTERS[letter]: size for letter, size in given.items()}))
+    return sorted(set(shapes))
 
 
 def _sizes(part: str, text: str) -> tuple[str, list[int]]:

@@ -10,12 +10,13 @@ that the forward step has computed already and that the reference did not keep.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
+from operator import add
 
 from ...reference.cell import Cell
 from ...reference.parameters import Parameters, Sizes
-from .counted import ACTIVATION, POINTWISE, PRODUCT, Counted, Operation, Tape
+from .counted import ACTIVATION, POINTWISE, PRODUCT, Operation, Tape
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,10 @@ class Work:
     calls: int = 0
 
     def __add__(self, other: Work) -> Work:
-        return Work(*(a + b for a, b in zip(_numbers(self), _numbers(other), strict=True)))
+        return Work(*map(add, astuple(self), astuple(other)))
 
     def __mul__(self, times: int) -> Work:
-        return Work(*(times * a for a in _numbers(self)))
-
-    @property
-    def flop(self) -> int:
-        """Products and elementwise operations together; activations are no fixed number."""
-        return self.product + self.pointwise
-
-
-def _numbers(work: Work) -> tuple[int, ...]:
-    return work.product, work.pointwise, work.activation, work.calls
+        return Work(*(times * count for count in astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -178,8 +170,4 @@ class _Counter:
     def _parameters_of(self, among: set[int]) -> int:
         """Words of the parameters that the products among some lines read."""
         read = {r for line in self._lines(self._products(among)) for r in line.reads}
-        given = {array.line for array in self._given()}
-        return self._words(self._lines(read & given))
-
-    def _given(self) -> list[Counted]:
-        return list(self.p.values())
+        return self._words(self._lines(read & {array.line for array in self.p.values()}))

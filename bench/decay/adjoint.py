@@ -4,20 +4,26 @@ The carried vector is scaled by powers of two, whose exponent is kept apart. Tha
 the mantissas are those of the unscaled vector, bit by bit, for as long as the entries of that one
 are normal numbers (and those of the scaled one: entries of one vector may lie 2^950 apart).
 Scaling by the norm would round at every step.
+
+Beside it stands the adjoint as training carries it: unscaled, in float16, float32 or float64, to
+find the lag at which that arithmetic loses the gradient.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ...reference.cell import State
 from ...reference.functions import Array
-from .trajectory import Step, Trajectory
-from .transition import Transition
+from .problem import Problem
+from .trajectory import Trajectory
+from .transition import Bound, Step, Transition, joined
 
 LN2 = math.log(2)
 RANGE = 2.0**128
@@ -64,15 +70,15 @@ def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> 
 
     ``lags`` ascend; what is not asked for is not kept.
     """
-    wanted, found = iter(lags), []
+    wanted, norms = iter(lags), []
     next_one = next(wanted, None)
     for lag, scaled in enumerate(carried(trajectory, cotangent)):
         if lag == next_one:
-            found.append(scaled.log_norms())
+            norms.append(scaled.log_norms())
             next_one = next(wanted, None)
             if next_one is None:
                 break
-    return np.array(found)
+    return np.array(norms)
 
 
 def _shift(cotangent: State) -> int:
@@ -82,3 +88,89 @@ def _shift(cotangent: State) -> int:
         return 0
     largest = max(float(np.abs(d).max()) for d in cotangent)
     return math.frexp(largest)[1] if 0 < largest < math.inf else 0
+
+
+# The lag at which an arithmetic loses the gradient, found by computing in that arithmetic along the
+# trajectory of float64, rounded. Beside it runs the scaled adjoint of float64, which says what is
+# still right: rounding keeps a few subnormal entries alive, and non-zero is not the same as right.
+
+
+DTYPES = ("float16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """First lags at which the gradient in ``dtype`` ...; None where not within ``searched`` lags.
+
+    * ``subnormal``: has a subnormal entry; ``all_subnormal``: has no other entries but zeros.
+    * ``wrong``: is off by more than half of its norm.
+    * ``zero``: is zero in all entries.
+    * ``overflow``: has an entry that is infinite or NaN.
+    """
+
+    dtype: str
+    subnormal: int | None
+    all_subnormal: int | None
+    wrong: int | None
+    zero: int | None
+    overflow: int | None
+    searched: int
+
+    def said(self, lag: int | None) -> str:
+        """Return a lag as text: beyond what was searched, or – where nothing was left to search."""
+        if lag is not None:
+            return str(lag)
+        ended = self.zero is not None or self.overflow is not None
+        return "–" if ended else f"> {self.searched}"
+
+
+def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
+    """Carry the problem's cotangent back along ``trajectory`` until nothing of it is left."""
+    firsts: dict[str, int] = {}
+    lag, tiny = 0, np.finfo(dtype).tiny
+    for lag, (vector, true) in enumerate(_both(problem, trajectory, dtype)):
+        sizes = np.abs(vector)
+        seen = {
+            "subnormal": bool(((sizes > 0) & (sizes < tiny)).any()),
+            "all_subnormal": float(sizes.max()) < tiny,
+            "wrong": _is_wrong(vector, true),
+            "zero": not sizes.any(),
+            "overflow": not np.isfinite(sizes).all(),
+        }
+        firsts |= {name: lag for name, is_so in seen.items() if is_so and name not in firsts}
+        if seen["zero"] or seen["overflow"]:
+            break
+    return Loss(
+        dtype, firsts.get("subnormal"), firsts.get("all_subnormal"), firsts.get("wrong"),
+        firsts.get("zero"), firsts.get("overflow"), lag,
+    )  # fmt: skip
+
+
+def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tuple[Array, Scaled]]:
+    """Yield at each lag the cotangent in ``dtype``, (n,), and the scaled one in float64."""
+    steps, again = itertools.tee(trajectory.backwards())
+    coarse = Bound(problem.cell, problem.p.map(lambda array: array.astype(dtype)), problem.sizes)
+    start = tuple(d.astype(dtype) for d in problem.cotangent)
+    with np.errstate(all="ignore"):
+        own = pulled(coarse, (rounded(step, dtype) for step in steps), start, scaled=False)
+        true = pulled(problem.transition, again, problem.cotangent, scaled=True)
+        for one, other in zip(own, true, strict=True):
+            yield joined(one.cotangent)[0], other
+
+
+def rounded(step: Step, dtype: str) -> Step:
+    """Return a step with all its arrays in ``dtype``."""
+    x, state, gates, new = step
+    return (
+        x.astype(dtype),
+        tuple(s.astype(dtype) for s in state),
+        {name: gate.astype(dtype) for name, gate in gates.items()},
+        tuple(s.astype(dtype) for s in new),
+    )
+
+
+def _is_wrong(vector: Array, true: Scaled) -> bool:
+    """Whether ``vector`` (n,) is off by more than half of the norm of the scaled one."""
+    expected = joined(true.cotangent)[0]
+    apart = np.ldexp(vector.astype(np.float64), -true.exponent) - expected
+    return not np.vdot(apart, apart) <= np.vdot(expected, expected) / 4

@@ -20,12 +20,13 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..plan import OK
-from .horizon import DTYPES, loss, rounded
+from .adjoint import DTYPES, loss, rounded
 from .measurement import WARM_UP, seeds_of
 from .problem import Problem, Setting, draw
 from .rates import or_none
 from .rows import ClippingRow
-from .trajectory import Step, Trajectory
+from .trajectory import Trajectory
+from .transition import Step
 
 THRESHOLD = 1.0
 
@@ -53,17 +54,17 @@ def clipped(
     cell: Cell, p: Parameters, steps: Iterable[Step], cotangent: State, lags: Sequence[int]
 ) -> Clipped:
     """Measure at ``lags``, ascending from 1, in the dtype of ``p``; the last of ``steps`` first."""
-    found, refused, wanted = [], None, set(lags)
+    points, refused, wanted = [], None, set(lags)
     with np.errstate(over="ignore", invalid="ignore"):
         walk = _carried(cell, p, steps, cotangent)
         for lag, (free, limited, dp) in enumerate(walk, start=1):
             if refused is None and not all(np.isfinite(g).all() for g in dp.values()):
                 refused = lag
             if lag in wanted:
-                found.append((_log_norm(free), _log_norm(limited), *_limited(dp)))
+                points.append((_log_norm(free), _log_norm(limited), *_limited(dp)))
             if lag == lags[-1]:
                 break
-    carried, carried_clipped, gradient, by_norm, cosine = np.array(found).T
+    carried, carried_clipped, gradient, by_norm, cosine = np.array(points).T
     return Clipped(carried, carried_clipped, gradient, by_norm, cosine, refused)
 
 
@@ -125,13 +126,13 @@ def exploded(setting: Setting, steps: int, seed: int) -> ClippingRow:
     lags = np.unique(np.geomspace(1, steps, 80).astype(int)).tolist()
     problems = [draw(setting, s) for s in seeds_of(seed, SEEDS)]
     trajectories = [problem.follow(steps, WARM_UP) for problem in problems]
-    found = [
+    runs = [
         clipped(problem.cell, problem.p, trajectory.backwards(), problem.cotangent, lags)
         for problem, trajectory in zip(problems, trajectories, strict=True)
     ]
 
     def median(name: str) -> tuple[float | None, ...]:
-        curves = np.median([getattr(one, name) for one in found], axis=0)
+        curves = np.median([getattr(one, name) for one in runs], axis=0)
         return tuple(or_none(value) for value in curves)
 
     first = problems[0], trajectories[0]
@@ -141,7 +142,7 @@ def exploded(setting: Setting, steps: int, seed: int) -> ClippingRow:
         seeds=len(problems), lags=tuple(lags),
         carried=median("carried"), carried_clipped=median("carried_clipped"),
         gradient=median("gradient"), by_norm=median("by_norm"), cosine=median("cosine"),
-        refused={"float32": _refused(*first, "float32", lags), "float64": found[0].refused},
+        refused={"float32": _refused(*first, "float32", lags), "float64": runs[0].refused},
         losses=tuple(loss(*first, dtype) for dtype in DTYPES),
     )  # fmt: skip
 

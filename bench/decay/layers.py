@@ -44,21 +44,21 @@ def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequenc
         watch.begin()
     try:
         version = subject.version()
-        found = [_pulled(subject, setting, dtype, steps, seed) for seed in seeds]
+        gradients = [_pulled(subject, setting, dtype, steps, seed) for seed in seeds]
     except (SubjectUnavailable, NotOffered, SubjectCrashed, PackageMissing) as error:
         raise UnsupportedError(str(error)) from error
     if watch is not None and watch.lacking:
         raise UnsupportedError(f"something else ran: {watch.lacking}")
     lags = np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).astype(int))
     got, right = (np.array([_log_norms(a)[lags] for a in side]) for side in zip(
-        *((one.got, one.right) for one in found), strict=True))  # fmt: skip
+        *((one.got, one.right) for one in gradients), strict=True))  # fmt: skip
     return LayerRow(
         id="", status=OK, what="layer", subject=name, version=version, cell=setting.cell,
         dtype=dtype, hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
         steps=steps, seeds=len(seeds), lags=tuple(lags.tolist()), curve=band(got),
         right=band(right), rate=_rate(lags, right),
-        wrong=_median([_first(_is_wrong(one)) for one in found]),
-        zero=_median([_first(~one.got.any(axis=1)) for one in found]),
+        wrong=_median([_first(_is_wrong(one)) for one in gradients]),
+        zero=_median([_first(~one.got.any(axis=1)) for one in gradients]),
         ran=watch.told if watch is not None else "",
     )  # fmt: skip
 

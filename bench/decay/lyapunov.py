@@ -53,12 +53,12 @@ def exponents(
     jacobians: Iterable[Array], *, steps: int, transient: int, qr_every: int = 1, seed: int = 0
 ) -> Exponents:
     """Measure over ``steps`` Jacobians (n, n), after ``transient`` in which the frame settles."""
-    found = iter(jacobians)
-    first = next(found)
+    rest = iter(jacobians)
+    first = next(rest)
     n, parts, factored = len(first), min(PARTS, steps), -transient
     frame = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
     sums, log_det, rank, kept = np.zeros((parts, n)), 0.0, n, n
-    for t, J in enumerate(itertools.chain([first], found), start=1 - transient):
+    for t, J in enumerate(itertools.chain([first], rest), start=1 - transient):
         frame, logs = J @ frame, np.zeros(n)
         if t % qr_every == 0 or t in (0, steps):
             carried = frame

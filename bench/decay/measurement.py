@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,18 +14,16 @@ import numpy as np
 from ...reference.cell import Gates, State
 from ...reference.functions import Array
 from ..plan import OK, UnsupportedError
+from ..timing.measurement import traced_bytes
 from . import closed_forms
-from .adjoint import Scaled, carried, log_norms
-from .horizon import DTYPES, Loss, loss
-from .inputs import BLOCK
-from .jacobian import state_jacobian, state_jacobians
-from .lyapunov import exponents
+from .adjoint import DTYPES, Loss, Scaled, carried, log_norms, loss
+from .lyapunov import Exponents, exponents
 from .problem import Problem, Setting, draw
 from .products import direct_rate, log_singular_values
 from .rates import Rate, band, half_life, log_of_mean, or_none, rate, slope
-from .rows import DecayRow, Product, Spectrum
-from .trajectory import Step, Trajectory, wander
-from .transition import Binding, Bound, Transition
+from .rows import CostRow, DecayRow, Product, Spectrum
+from .trajectory import BLOCK, Inputs, Trajectory, follow, wander
+from .transition import Binding, Bound, Step, Transition, state_jacobian, state_jacobians
 
 POINTS = 100
 """At most so many lags of a curve are kept."""
@@ -68,7 +68,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
     ])  # fmt: skip
     names = [*cell.states, "joint"]
     rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
-    last, found = logs[:, -1, -1], rates["joint"].value
+    last, slope_of_all = logs[:, -1, -1], rates["joint"].value
     return DecayRow(
         id="", status=OK, what="decay", cell=cell.name, title=cell.title,
         hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
@@ -77,7 +77,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         lags=tuple(effort.lags.tolist()),
         bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},
         rates=rates,
-        half_life=None if found is None else or_none(half_life(found)),
+        half_life=None if slope_of_all is None else or_none(half_life(slope_of_all)),
         mean_of_logs=or_none(last.mean()), log_of_mean=or_none(log_of_mean(last)),
         bound=bound, bound_excess=excess, direct=_direct(first, effort),
         rest=_rest(setting, seeds),
@@ -85,7 +85,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         threshold=closed_forms.threshold(cell.name, setting.forget_bias),
         spectrum=_spectrum(first, effort, slopes[0, -1]),
         products=_products(first, effort) if deep else (),
-        losses=_losses(first, effort, found) if deep else (),
+        losses=_losses(first, effort, slope_of_all) if deep else (),
     )  # fmt: skip
 
 
@@ -99,14 +99,14 @@ def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, list[in
 
     The others, whose state overflows, do not reach back to the last lag.
     """
-    found = {}
+    curves = {}
     for k, problem in enumerate(problems):
         trajectory = problem.follow(effort.steps, WARM_UP)
         if not trajectory.overflowed:
-            found[k] = log_norms(trajectory, problem.cotangent, effort.lags.tolist())
-    if not found:
+            curves[k] = log_norms(trajectory, problem.cotangent, effort.lags.tolist())
+    if not curves:
         raise UnsupportedError("the state overflows, for every seed: take fewer steps")
-    return np.array(list(found.values())), list(found)
+    return np.array(list(curves.values())), list(curves)
 
 
 def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
@@ -141,23 +141,23 @@ def _bound(
 def _direct(problem: Problem, effort: Effort) -> float | None:
     walk = wander(problem.transition, problem.inputs, problem.start)
     steps = islice(walk, WARM_UP, WARM_UP + effort.steps)
-    found = direct_rate(problem.cell, problem.transition, steps)
-    return None if found is None else or_none(found)
+    kept = direct_rate(problem.cell, problem.transition, steps)
+    return None if kept is None else or_none(kept)
 
 
 def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
     steps = effort.lyapunov_steps
     walk = wander(problem.transition, problem.inputs, problem.start)
     jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
-    found = exponents(jacobians, steps=steps, transient=effort.transient)
+    spectrum = exponents(jacobians, steps=steps, transient=effort.transient)
     return Spectrum(
-        tuple(or_none(value) for value in found.values),
-        tuple(map(float, found.errors)),
-        or_none(found.log_det),
-        or_none(found.residual),
+        tuple(or_none(value) for value in spectrum.values),
+        tuple(map(float, spectrum.errors)),
+        or_none(spectrum.log_det),
+        or_none(spectrum.residual),
         steps,
         or_none(same_seed_rate),
-        found.lost,
+        spectrum.lost,
     )
 
 
@@ -182,13 +182,88 @@ def _product(lag: int, logs: Array) -> Product:
     )
 
 
-def _losses(problem: Problem, effort: Effort, found: float | None) -> tuple[Loss, ...]:
+def _losses(problem: Problem, effort: Effort, rate: float | None) -> tuple[Loss, ...]:
     """Search so many lags as float64 should need at the rate that was found, and 30 % more."""
     steps = effort.horizon_steps
-    if found:
-        steps = min(steps, math.ceil(1.3 * 745 / abs(found)))
+    if rate:
+        steps = min(steps, math.ceil(1.3 * 745 / abs(rate)))
     trajectory = problem.follow(steps, WARM_UP)
     return tuple(loss(problem, trajectory, dtype) for dtype in DTYPES)
+
+
+# What the adjoint of an LSTM costs beside one plain step of the reference, and what memory. The
+# plain steps are taken in turns with those of the adjoint, at every block of inputs, so that what
+# else the machine does meets both. The peak of memory is the most that Python held
+# (``tracemalloc``), which slows everything down and is therefore measured apart from the times.
+
+
+EVERY = 10
+"""At one of so many blocks of inputs, the first included, plain steps are taken."""
+
+MEMORY, LYAPUNOV = Setting("rnn", 64), Setting("rnn", 4)
+"""Quick ones, as the memory alone is looked at, over many steps that are traced slowly."""
+
+
+def cost(
+    hidden: int, steps: int, seed: int, adjoint: Sequence[int], lyapunov: Sequence[int]
+) -> CostRow:
+    """Time one adjoint over ``steps`` steps; find peaks of memory for lengths of both kinds."""
+    setting = Setting("lstm", hidden, 1.0, 1.0)
+    problem = draw(setting, seed)
+    interrupted = _Interrupted(problem)
+    begin = time.perf_counter()
+    last = _carried_to_the_end(problem, interrupted, steps)
+    seconds = time.perf_counter() - begin - interrupted.seconds
+    adjoint_step, plain_step = seconds / steps, interrupted.seconds / interrupted.steps
+    for once in _adjoint(seed, 1), _exponents(seed, 1):  # what stays loaded does not count
+        once()
+    return CostRow(
+        id="", status=OK, what="cost", hidden=hidden, steps=steps,
+        plain_step=plain_step, adjoint_step=adjoint_step, ratio=adjoint_step / plain_step,
+        log10_norm=float(last.log_norms()[-1]) / math.log(10),
+        adjoint_peaks={str(n): traced_bytes(_adjoint(seed, n))[1] for n in adjoint},
+        lyapunov_peaks={str(n): traced_bytes(_exponents(seed, n))[1] for n in lyapunov},
+    )  # fmt: skip
+
+
+class _Interrupted(Inputs):
+    """A problem's inputs; at every tenth block plain steps are taken, whose time is kept."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.__dict__.update(vars(problem.inputs))
+        self._problem, self._state = problem, problem.start
+        self.seconds, self.steps, self._blocks = 0.0, 0, 0
+
+    def block(self, k: int) -> Array:
+        inputs = super().block(k)
+        self._blocks += 1
+        if self._blocks % EVERY != 1:
+            return inputs
+        cell, p, state = self._problem.cell, self._problem.p, self._state
+        begin = time.perf_counter()
+        for x in inputs:
+            state, _ = cell.step(p, x, state)
+        self.seconds += time.perf_counter() - begin
+        self._state, self.steps = state, self.steps + len(inputs)
+        return inputs
+
+
+def _carried_to_the_end(problem: Problem, inputs: Inputs, steps: int) -> Scaled:
+    trajectory = follow(problem.transition, inputs, problem.start, steps)
+    (last,) = deque(carried(trajectory, problem.cotangent), maxlen=1)
+    return last
+
+
+def _adjoint(seed: int, steps: int) -> Callable[[], object]:
+    problem = draw(MEMORY, seed)
+    return lambda: _carried_to_the_end(problem, problem.inputs, steps)
+
+
+def _exponents(seed: int, steps: int) -> Callable[[], object]:
+    problem = draw(LYAPUNOV, seed)
+    walk = wander(problem.transition, problem.inputs, problem.start)
+    jacobians = state_jacobians(problem.transition, walk)
+    return lambda: exponents(jacobians, steps=steps, transient=100)
 
 
 # The measurements as one bundle, so that a validation can be given a wrong one of them.
@@ -207,6 +282,10 @@ class Methods:
         """Yield the Jacobian of every step."""
         for step in steps:
             yield self.jacobian(transition, *step)
+
+    def exponents(self, jacobians: Iterable[Array], *, steps: int, transient: int) -> Exponents:
+        """Return the Lyapunov exponents."""
+        return exponents(jacobians, steps=steps, transient=transient, qr_every=self.qr_every)
 
 
 RIGHT = Methods()

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...reference.cells import cell_named
 from ...reference.cells import cells as all_cells
 from ...verify.numbers.arithmetic import chosen_dtypes
-from ...verify.subjects import subject_named
+from ...verify.subjects import adapter, expanded
+from ...verify.subjects.loader import UnknownSubject
+from ...verify.subjects.protocol import Subject
 from ..plan import OK, Piece, Plan
 from .clipping import SETTINGS as EXPLODING
 from .clipping import exploded
-from .costs import cost
 from .layers import measured as of_layer
-from .measurement import RIGHT, Effort, measured, seeds_of
+from .measurement import RIGHT, Effort, cost, measured, seeds_of
 from .problem import Setting, keeping_gate
 from .rates import or_none
-from .rows import ValidationRow, to_json
-from .validations import Validation, validations
+from .rows import Row, ValidationRow, to_json
+from .validations import LAWS, Validation
 
 KIND = "decay"
 GAIN, BIAS = 1.0, 1.0
@@ -73,40 +74,52 @@ def plan(
 ) -> Plan:
     """Return the plan for these options; what is not given is that of ``DEFAULT`` or ``FULL``.
 
-    With ``subjects`` it is about those layers alone.
+    With ``subjects`` it is about those layers alone. ValueError for a cell or a subject that there
+    is not.
     """
+    layers = [_known(name) for name in expanded(subjects)]
+    options = {
+        "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": list(hidden),
+        "gains": list(gains), "forget_biases": list(forget_biases),
+        "lyapunov_steps": lyapunov_steps, "full": full,
+        "subjects": [layer.name for layer in layers], "dtypes": list(dtypes),
+    }  # fmt: skip
     size = FULL if full else DEFAULT
-    names = list(cells) or list(all_cells())
+    names = [cell_named(name).name for name in cells] or list(all_cells())
     effort = Effort(
         steps or size.steps, seeds or size.seeds, lyapunov_steps or size.lyapunov_steps,
         size.horizon_steps,
     )  # fmt: skip
+    if layers:
+        pieces = [
+            _of_layer(layer.name, _usual(layer.cells[0], width), dtype, effort, seed)
+            for layer in layers for width in hidden or size.hidden[:1]
+            for dtype in dtypes or chosen_dtypes(layer.dtypes, None)
+        ]  # fmt: skip
+        return Plan(KIND, seed, options, pieces)
     widths = tuple(hidden) or size.hidden
     usual = [_usual(name, widths[0]) for name in names]
     settings = dict.fromkeys(usual)
     for name in names if cells or full else SWEPT:
         values = (widths, tuple(gains) or size.gains, tuple(forget_biases) or size.forget_biases)
         settings |= dict.fromkeys(_varied(_usual(name, widths[0]), *values))
-    exploding = [setting for setting in EXPLODING if setting.cell in names]
     pieces = [
-        *(_validated(validation) for validation in validations()),
-        *(_decayed(setting, effort, seed, deep=setting in usual) for setting in settings),
-        *(_exploded(setting, 3 * effort.steps, seed) for setting in exploding),
-        _costed(size, seed),
-    ]
-    if subjects:
-        widths, effort = tuple(hidden) or size.hidden[:1], Effort(effort.steps, effort.seeds, 0, 0)
-        pieces = [
-            _of_layer(name, _usual(subject_named(name).cells[0], width), dtype, effort, seed)
-            for name in subjects for width in widths
-            for dtype in dtypes or chosen_dtypes(subject_named(name).dtypes, None)
-        ]  # fmt: skip
-    options = dict(
-        cells=list(cells), steps=steps, seeds=seeds, hidden=list(hidden), gains=list(gains),
-        forget_biases=list(forget_biases), lyapunov_steps=lyapunov_steps, full=full,
-        subjects=list(subjects), dtypes=list(dtypes),
-    )  # fmt: skip
+        *(_piece(f"validation/{each.id}", _validated, each) for each in LAWS),
+        *(_piece(f"decay/{setting}", measured, setting, effort, seed, deep=setting in usual)
+          for setting in settings),
+        *(_piece(f"clipping/{setting}", exploded, setting, 3 * effort.steps, seed)
+          for setting in EXPLODING if setting.cell in names),
+        _piece("cost/lstm/H64", cost, 64, size.cost_steps, seed, size.adjoint_memory,
+               size.lyapunov_memory),
+    ]  # fmt: skip
     return Plan(KIND, seed, options, pieces)
+
+
+def _known(name: str) -> Subject:
+    """Return the layer; UnknownSubject where it is none of gatewise's own subjects."""
+    if (subject := adapter(name)) is None:
+        raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
+    return subject
 
 
 def _usual(name: str, hidden: int) -> Setting:
@@ -125,50 +138,23 @@ def _varied(
         yield Setting(base.cell, width, base.gain, base.forget_bias)
 
 
-def _validated(validation: Validation) -> Piece:
-    def measure() -> dict[str, Any]:
-        found = validation.measure(RIGHT)
-        row = ValidationRow(
-            id="", status=OK, what="validation",
-            statement=validation.statement, allowance=validation.allowance,
-            expected=or_none(found.expected), measured=or_none(found.measured),
-            error=or_none(found.error), allowed=found.allowed,
-            digits=found.digits, passed=found.passed, where=found.where,
-        )  # fmt: skip
-        return to_json(row)
-
-    return Piece(f"validation/{validation.id}", measure)
-
-
-def _decayed(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Piece:
-    def measure() -> dict[str, Any]:
-        return to_json(measured(setting, effort, seed, deep=deep))
-
-    return Piece(f"decay/{_said(setting)}", measure)
+def _piece(id: str, measure: Callable[..., Row], *given: Any, **options: Any) -> Piece:
+    """Return what measures a row, as JSON has it."""
+    return Piece(id, lambda: to_json(measure(*given, **options)))
 
 
 def _of_layer(name: str, setting: Setting, dtype: str, effort: Effort, seed: int) -> Piece:
-    def measure() -> dict[str, Any]:
-        seeds = seeds_of(seed, effort.seeds)
-        return to_json(of_layer(name, setting, dtype, effort.steps, seeds))
-
-    return Piece(f"layer/{name}/{dtype}/{_said(setting)}", measure)
+    seeds = seeds_of(seed, effort.seeds)
+    id = f"layer/{name}/{dtype}/{setting}"
+    return _piece(id, of_layer, name, setting, dtype, effort.steps, seeds)
 
 
-def _exploded(setting: Setting, steps: int, seed: int) -> Piece:
-    def measure() -> dict[str, Any]:
-        return to_json(exploded(setting, steps, seed))
-
-    return Piece(f"clipping/{_said(setting)}", measure)
-
-
-def _costed(size: Size, seed: int) -> Piece:
-    def measure() -> dict[str, Any]:
-        return to_json(cost(64, size.cost_steps, seed, size.adjoint_memory, size.lyapunov_memory))
-
-    return Piece("cost/lstm/H64", measure)
-
-
-def _said(setting: Setting) -> str:
-    bias = "" if setting.forget_bias is None else f"/b{setting.forget_bias:g}"
-    return f"{setting.cell}/H{setting.hidden}/g{setting.gain:g}{bias}"
+def _validated(validation: Validation) -> ValidationRow:
+    finding = validation.measure(RIGHT)
+    return ValidationRow(
+        id="", status=OK, what="validation",
+        statement=validation.statement, allowance=validation.allowance,
+        expected=or_none(finding.expected), measured=or_none(finding.measured),
+        error=or_none(finding.error), allowed=finding.allowed,
+        digits=finding.digits, passed=finding.passed, where=finding.where,
+    )  # fmt: skip

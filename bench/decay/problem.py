@@ -10,8 +10,7 @@ from ...reference.cell import Cell, State
 from ...reference.cells import cell_named
 from ...reference.parameters import Parameters, Sizes
 from ..plan import UnsupportedError
-from .inputs import Inputs
-from .trajectory import Trajectory, follow
+from .trajectory import Inputs, Trajectory, follow
 from .transition import Binding, Bound, Transition, random_unit_cotangent
 
 INPUT_WIDTH = 8
@@ -33,6 +32,11 @@ class Setting:
     forget_bias: float | None = None
     input_scale: float = 1.0
     at_rest: bool = False
+
+    def __str__(self) -> str:
+        """Return lstm/H32/g1/b1, without the bias where there is none."""
+        bias = "" if self.forget_bias is None else f"/b{self.forget_bias:g}"
+        return f"{self.cell}/H{self.hidden}/g{self.gain:g}{bias}"
 
     @property
     def sizes(self) -> Sizes:
@@ -77,9 +81,8 @@ def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:
         )
     scale = 0.0 if setting.at_rest else setting.input_scale
     inputs = Inputs(cell, sizes, (seed, 1), scale)
-    return Problem(
-        cell, sizes, p, transition, inputs, start, random_unit_cotangent(transition, rng)
-    )
+    cotangent = random_unit_cotangent(transition, rng)
+    return Problem(cell, sizes, p, transition, inputs, start, cotangent)
 
 
 def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
@@ -95,10 +98,10 @@ def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
         if name.startswith("b"):
             drawn[name] = np.zeros(shapes[name].full)
     if setting.forget_bias is not None:
-        found = keeping_gate(cell)
-        if found is None:
+        keeping = keeping_gate(cell)
+        if keeping is None:
             raise UnsupportedError(f"{cell.name}: no gate keeps its state, hence no forget bias")
-        gate, sign = found
+        gate, sign = keeping
         drawn["b"][shapes["b"].gates.index(gate)] = sign * setting.forget_bias
     return Parameters(shapes, drawn)
 

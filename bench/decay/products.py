@@ -19,8 +19,7 @@ from ...reference.cell import Cell
 from ...reference.functions import Array
 from .adjoint import LN2
 from .problem import keeping_gate
-from .trajectory import Step
-from .transition import Transition
+from .transition import Step, Transition
 
 MOST_SWEEPS = 40
 FAR = 1000
@@ -117,8 +116,8 @@ def _rounds(n: int) -> Iterator[Array]:
     half = len(players) // 2
     for _ in range(len(players) - 1):
         meeting = zip(players[:half], reversed(players[half:]), strict=True)
-        found = [pair for pair in meeting if max(pair) < n]
-        yield np.array(found, dtype=np.intp).reshape(-1, 2).T
+        pairs = [pair for pair in meeting if max(pair) < n]
+        yield np.array(pairs, dtype=np.intp).reshape(-1, 2).T
         players.insert(1, players.pop())
 
 

@@ -52,17 +52,17 @@ def slope(lags: Sequence[int] | Array, logs: Array) -> float:
 
 def rate(slopes: Array) -> Rate:
     """Return the mean of the slopes that are numbers, with its interval."""
-    found = slopes[np.isfinite(slopes)]
-    if len(found) == 0:
+    finite = slopes[np.isfinite(slopes)]
+    if len(finite) == 0:
         return Rate(None, None, None, 0)
-    mean = float(found.mean())
-    if len(found) == 1:
+    mean = float(finite.mean())
+    if len(finite) == 1:
         return Rate(mean, None, None, 1)
     from scipy.special import stdtrit
 
-    quantile = float(stdtrit(len(found) - 1, (1 + LEVEL) / 2))
-    reach = quantile * float(found.std(ddof=1)) / math.sqrt(len(found))
-    return Rate(mean, mean - reach, mean + reach, len(found))
+    quantile = float(stdtrit(len(finite) - 1, (1 + LEVEL) / 2))
+    reach = quantile * float(finite.std(ddof=1)) / math.sqrt(len(finite))
+    return Rate(mean, mean - reach, mean + reach, len(finite))
 
 
 def half_life(rate: float) -> float:

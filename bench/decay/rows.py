@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..plan import OK
 from ..run import from_json
-from .horizon import Loss
+from .adjoint import Loss
 from .rates import Band, Rate
 
 
-@dataclass(frozen=True)
-class ValidationRow:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A piece that was measured: its id, which the plan gives it, its status, and its kind."""
+
+    id: str
+    status: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingRow(Row):
+    """A setting, and over how many seeds it was measured."""
+
+    cell: str
+    hidden: int
+    gain: float
+    forget_bias: float | None
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationRow(Row):
     """One law: what theory expects, what was measured, in how many digits they agree.
 
     ``digits`` is None where the expected value is a bound.
     """
 
-    id: str
-    status: str
-    what: str
     statement: str
     allowance: str
     expected: float | None
@@ -70,8 +87,8 @@ class Product:
     log_mean_square: float | None
 
 
-@dataclass(frozen=True)
-class DecayRow:
+@dataclass(frozen=True, kw_only=True)
+class DecayRow(SettingRow):
     """One setting. Logs are natural, rates per step, lags in steps.
 
     ``bands`` and ``rates`` by state, and for all states together under ``joint``. ``rest`` is
@@ -83,16 +100,8 @@ class DecayRow:
     ``vanished``: seeds whose gradient is exactly 0 at the last lag.
     """
 
-    id: str
-    status: str
-    what: str
-    cell: str
     title: str
-    hidden: int
-    gain: float
-    forget_bias: float | None
     steps: int
-    seeds: int
     overflowed: int
     vanished: int
     lags: tuple[int, ...]
@@ -126,8 +135,8 @@ class DecayRow:
         return "vanishes" if self.rate.value < 0 else "explodes"
 
 
-@dataclass(frozen=True)
-class ClippingRow:
+@dataclass(frozen=True, kw_only=True)
+class ClippingRow(SettingRow):
     """Medians over seeds, at lags; logs are natural. See ``clipping.Clipped``.
 
     ``refused`` says from which lag on the parameters' gradient is infinite or NaN in a dtype, so
@@ -135,15 +144,7 @@ class ClippingRow:
     the cotangent, are those of the first seed.
     """
 
-    id: str
-    status: str
-    what: str
-    cell: str
     title: str
-    hidden: int
-    gain: float
-    forget_bias: float | None
-    seeds: int
     lags: tuple[int, ...]
     carried: tuple[float | None, ...]
     carried_clipped: tuple[float | None, ...]
@@ -154,17 +155,14 @@ class ClippingRow:
     losses: tuple[Loss, ...]
 
 
-@dataclass(frozen=True)
-class CostRow:
+@dataclass(frozen=True, kw_only=True)
+class CostRow(Row):
     """Time and memory of the adjoint of an LSTM at B = 1, beside one plain step of the reference.
 
     Times in seconds a step, of both in turns. The peaks are the most bytes that Python held, by
     length: of the adjoint of a tanh RNN with H = 64, and of the exponents of one with H = 4.
     """
 
-    id: str
-    status: str
-    what: str
     hidden: int
     steps: int
     plain_step: float
@@ -175,8 +173,8 @@ class CostRow:
     lyapunov_peaks: dict[str, int]
 
 
-@dataclass(frozen=True)
-class LayerRow:
+@dataclass(frozen=True, kw_only=True)
+class LayerRow(SettingRow):
     """A layer's own gradients of its inputs, beside those of the equations in float64.
 
     ``curve`` and ``right`` are bands of ln ‖∂L/∂x‖ at the lags; ``rate`` is that of the equations.
@@ -184,18 +182,10 @@ class LayerRow:
     of the norm, or 0; None where not within the lags. ``ran``: what ran, where it is known.
     """
 
-    id: str
-    status: str
-    what: str
     subject: str
     version: str
-    cell: str
     dtype: str
-    hidden: int
-    gain: float
-    forget_bias: float | None
     steps: int
-    seeds: int
     lags: tuple[int, ...]
     curve: Band
     right: Band
@@ -205,11 +195,9 @@ class LayerRow:
     ran: str
 
 
-def to_json(row: object) -> dict[str, Any]:
-    """Return a row as JSON has it, without its id, which the plan gives it."""
-    found = asdict(row)  # type: ignore[call-overload]
-    del found["id"]
-    return dict(found)
+def to_json(row: Row) -> dict[str, Any]:
+    """Return a row as JSON has it, without its id."""
+    return {name: value for name, value in asdict(row).items() if name != "id"}
 
 
 KINDS = {
@@ -221,6 +209,6 @@ KINDS = {
 }
 
 
-def of_kind(rows: Sequence[Mapping[str, Any]], what: str) -> list[Any]:
+def of_kind(rows: Iterable[Mapping[str, Any]], what: str) -> list[Any]:
     """Return the rows that hold ``what``, read and checked."""
     return [from_json(KINDS[what], r) for r in rows if r["status"] == OK and r.get("what") == what]

@@ -1,4 +1,4 @@
-"""One step as a map of the whole state, and its pull-back, for every cell alike.
+"""One step as a map of the whole state, its pull-back and its Jacobian, for every cell alike.
 
 All that is measured here needs a step and the pull-back of a cotangent on its new state. A cell
 bound to its parameters is one such transition; two layers are another, and so is a cell with
@@ -7,7 +7,7 @@ an error planted in it, as the tests have it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,6 +15,9 @@ import numpy as np
 from ...reference.cell import Cell, Gates, State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
+
+Step: TypeAlias = tuple[Array, State, Gates, State]
+"""What one step read and computed: x (1, D), old state, gates, new state."""
 
 
 class Transition(Protocol):
@@ -105,6 +108,35 @@ def joined(state: Sequence[Array]) -> Array:
 def parted(array: Array, widths: Sequence[int]) -> State:
     """Return the state whose arrays lie side by side in ``array`` (B, sum of widths)."""
     return tuple(np.split(array, np.cumsum(widths)[:-1], axis=1))
+
+
+def state_jacobian(
+    transition: Transition, x: Array, state: State, gates: Gates, new: State
+) -> Array:
+    """Return J (n, n), J[k, j] = ∂ new[k] / ∂ old[j], all states side by side, (h, c) of an LSTM.
+
+    All unit cotangents are pulled back at once, as one batch of n copies of the step. For a cell
+    with the trait ``surrogate`` this is what backpropagation uses, not a derivative.
+    """
+    n = sum(transition.widths)
+
+    def copies(array: Array) -> Array:
+        return np.broadcast_to(array, (n, array.shape[1]))
+
+    pulled = transition.pull(
+        copies(x),
+        tuple(map(copies, state)),
+        {name: copies(gate) for name, gate in gates.items()},
+        tuple(map(copies, new)),
+        parted(np.eye(n), transition.widths),
+    )
+    return joined(pulled)
+
+
+def state_jacobians(transition: Transition, steps: Iterable[Step]) -> Iterator[Array]:
+    """Yield the Jacobian of every step, in the order of the steps."""
+    for x, state, gates, new in steps:
+        yield state_jacobian(transition, x, state, gates, new)
 
 
 def random_unit_cotangent(transition: Transition, rng: np.random.Generator) -> State:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +18,12 @@ from ...reference.parameters import Parameters, Sizes
 from ...verify.numbers.complex_step import derivative
 from . import closed_forms
 from .adjoint import carried
-from .inputs import Inputs
-from .jacobian import state_jacobians
-from .lyapunov import exponents
 from .measurement import Methods
-from .problem import Setting, draw, keeping_gate
+from .problem import Problem, Setting, draw, keeping_gate
 from .products import log_singular_values
 from .rates import slope
-from .trajectory import Trajectory, follow, wander
-from .transition import Bound, Stack, Transition, joined, parted
+from .trajectory import Inputs, Trajectory, follow, wander
+from .transition import Bound, Stack, Transition, joined, parted, state_jacobians
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -84,9 +82,38 @@ def compare(
     return Finding(float(expected[k]), float(measured[k]), float(apart[k]), allowed, where)
 
 
+LAWS: list[Validation] = []
+
+
+def law(
+    id: str, statement: str, allowance: str, over: Iterable[Any] | None = None
+) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
+    """Register what measures a law; with ``over`` it is held for each of these, the worst counts.
+
+    ``allowance`` says why so much is allowed.
+    """
+
+    def register(measure: Callable[..., Finding]) -> Callable[..., Finding]:
+        def every(methods: Methods) -> Finding:
+            return worst(measure(methods, each) for each in over or ())
+
+        LAWS.append(Validation(id, statement, allowance, measure if over is None else every))
+        return measure
+
+    return register
+
+
 def worst(findings: Iterable[Finding]) -> Finding:
     """Return the finding that uses most of what it is allowed."""
     return max(findings, key=lambda f: f.error / f.allowed if f.allowed else f.error and math.inf)
+
+
+def _drawn(
+    methods: Methods, name: str, hidden: int, gain: float, seed: int, input_scale: float = 1.0
+) -> Problem:
+    """Draw a cell, with a bias of 1 on the gate that keeps its state."""
+    bias = 1.0 if keeping_gate(cell_named(name)) else None
+    return draw(Setting(name, hidden, gain, bias, input_scale), seed, methods.bind)
 
 
 # Laws of one step's Jacobian, and of products of a few.
@@ -96,14 +123,15 @@ BIAS = 0.7
 """Not 0: at z = 1/2 the two polarities of the GRU's update gate are the same."""
 
 
-def by_complex_step(methods: Methods) -> Finding:
-    """Compare every cell's Jacobian, column by column, with complex steps of its equations."""
-    return worst(_one_by_complex_step(methods, name) for name in cells())
-
-
-def _one_by_complex_step(methods: Methods, name: str) -> Finding:
-    bias = 1.0 if keeping_gate(cell_named(name)) else None
-    problem = draw(Setting(name, 5, 1.5, bias), seed=3, bind=methods.bind)
+@law(
+    "jacobian",
+    "The Jacobian of the whole state is what a complex step through the equations gives, "
+    "for every cell.",
+    "20 roundings of each of n terms",
+    over=cells(),
+)
+def _by_complex_step(methods: Methods, name: str) -> Finding:
+    problem = _drawn(methods, name, 5, 1.5, seed=3)
     transition, x = problem.transition, problem.inputs.block(0)[0]
 
     def step(state: Array) -> tuple[Array, ...]:
@@ -115,25 +143,31 @@ def _one_by_complex_step(methods: Methods, name: str) -> Finding:
     return compare(expected, _at(methods, transition, x, state), 20 * len(expected) * EPS, name)
 
 
-def gru_at_rest(methods: Methods) -> Finding:
-    """Compare J at h = 0 of all GRUs with the closed form."""
-    return worst(_gru_at_rest(methods, cell) for cell in ("gru", "gru-keeps-old", "gru-takes-new"))
-
-
+@law(
+    "gru-at-rest",
+    "A GRU at h = 0 has J = κ I + (1 - κ) U_nᵀ / 2, κ = σ(b) the share kept: reset before and "
+    "after, z for the new and z for the old.",
+    "10 roundings",
+    over=("gru", "gru-keeps-old", "gru-takes-new"),
+)
 def _gru_at_rest(methods: Methods, name: str) -> Finding:
     transition, p, x, state = _at_rest(methods, name, 6)
     expected = closed_forms.gru_at_rest(p.U_n, closed_forms.keep(BIAS))
     return compare(expected, _at(methods, transition, x, state), 10 * EPS, name)
 
 
-def lstm_at_rest(methods: Methods) -> Finding:
-    """Compare the nonzero eigenvalues of J at (h, c) = 0 with f + μ/4."""
+@law(
+    "lstm-at-rest",
+    "An LSTM at (h, c) = 0 has the nonzero eigenvalues f + μ/4, μ those of U_g.",
+    "20 roundings times n times the condition of the eigenvectors",
+)
+def _lstm_at_rest(methods: Methods) -> Finding:
     H, f = 8, closed_forms.keep(BIAS)
     transition, p, x, state = _at_rest(methods, "lstm", H)
     expected = closed_forms.lstm_at_rest(p.U_g, f)
-    found = np.linalg.eigvals(_at(methods, transition, x, state))
-    found = found[np.argsort(-np.abs(found))][:H]
-    nearest = found[np.abs(expected[:, None] - found[None, :]).argmin(axis=1)]
+    eigenvalues = np.linalg.eigvals(_at(methods, transition, x, state))
+    eigenvalues = eigenvalues[np.argsort(-np.abs(eigenvalues))][:H]
+    nearest = eigenvalues[np.abs(expected[:, None] - eigenvalues[None, :]).argmin(axis=1)]
     return _compare_complex(expected, nearest, 20 * EPS * _sensitivity(p.U_g, f))
 
 
@@ -152,11 +186,12 @@ def _compare_complex(expected: Array, measured: Array, allowed: float) -> Findin
     return Finding(abs(expected[k]), abs(measured[k]), float(apart[k]), allowed, f"μ {k + 1}")
 
 
-def phased_path(methods: Methods) -> Finding:
-    """Compare the direct path of c with 1 - k + k f at many times, and with 1 where k is 0."""
-    return worst(_phased_path(methods, PhasedLSTM(leak)) for leak in (0.001, 0.0))
-
-
+@law(
+    "phased-path",
+    "The cell state of a Phased LSTM keeps 1 - k + k f of itself; all of it where k = 0.",
+    "5 roundings of the phase, whose error the time gate's slope multiplies",
+    over=(PhasedLSTM(0.001), PhasedLSTM(0.0)),
+)
 def _phased_path(methods: Methods, cell: PhasedLSTM) -> Finding:
     sizes, rng = Sizes(1, 5), np.random.default_rng(4)
     shapes, drawn = cell.shapes(sizes), dict(cell.random_parameters(rng, sizes))
@@ -178,11 +213,12 @@ def _phased_path(methods: Methods, cell: PhasedLSTM) -> Finding:
     )
 
 
-def skipped_step(methods: Methods) -> Finding:
-    """Compare J of a skipped step, ũ < 1/2, with I on all states of the plain cell."""
-    return worst(_skipped_step(methods, name) for name in ("skip-rnn", "skip-lstm", "skip-gru"))
-
-
+@law(
+    "skipped-step",
+    "A step that a Skip cell skips has J = I on the states of the plain cell.",
+    "nothing: it is a copy",
+    over=("skip-rnn", "skip-lstm", "skip-gru"),
+)
 def _skipped_step(methods: Methods, name: str) -> Finding:
     problem = draw(Setting(name, 6), seed=2, bind=methods.bind)
     state = joined((*problem.start[:-1], np.full((1, 1), 0.3)))
@@ -191,8 +227,13 @@ def _skipped_step(methods: Methods, name: str) -> Finding:
     return compare(np.eye(plain), J[:plain, :plain], 0.0, name)
 
 
-def pascanu_bound(methods: Methods) -> Finding:
-    """Compare ln ‖∏ J‖ with l ln ‖U‖ over draws, gains and lags; positive where it exceeds it."""
+@law(
+    "pascanu-bound",
+    "‖∂h_T/∂h_t‖ <= (γ ‖U‖₂)^l for the tanh RNN on every draw, with the largest singular "
+    "value of U.",
+    "one rounding of each of n l terms",
+)
+def _pascanu_bound(methods: Methods) -> Finding:
     return worst(_bounds(methods))
 
 
@@ -202,15 +243,20 @@ def _bounds(methods: Methods) -> Iterator[Finding]:
         setting = Setting("rnn", H, float(gain), None, 0.1)
         problem = draw(setting, seed, methods.bind)
         steps = problem.follow(lags[-1], 20).forwards()
-        found = log_singular_values(methods.jacobians(problem.transition, steps), lags)
+        products = log_singular_values(methods.jacobians(problem.transition, steps), lags)
         bound = closed_forms.pascanu_bound(problem.p.U_a)
-        for lag, logs in zip(lags, found, strict=True):
+        for lag, logs in zip(lags, products, strict=True):
             over, allowed = float(logs[0]) - lag * bound, lag * H * EPS
             yield Finding(lag * bound, float(logs[0]), max(0.0, over), allowed, f"lag {lag}", True)
 
 
-def counterexample(methods: Methods) -> Finding:
-    """Compare ln ‖J^l‖ of a nilpotent U with ln (10 √2 2^(l-1))."""
+@law(
+    "eigenvalue-counterexample",
+    "With the largest eigenvalue instead the bound is false: for a nilpotent U the gradient "
+    "is 10 √2 · 2^(l-1).",
+    "100 roundings, which the unstable fixed point doubles in each of 12 steps",
+)
+def _counterexample(methods: Methods) -> Finding:
     U, b, a = closed_forms.counterexample()
     cell, sizes, last = cell_named("rnn"), Sizes(1, 2), 12
     arrays = {"W": np.zeros((1, 1, 2)), "U": U[None], "b": b[None]}
@@ -221,9 +267,9 @@ def counterexample(methods: Methods) -> Finding:
         steps.append((x, state, gates, new))
         state = new
     lags = range(1, last + 1)
-    found = list(log_singular_values(methods.jacobians(transition, steps), lags))
+    products = list(log_singular_values(methods.jacobians(transition, steps), lags))
     expected = math.log(10 * math.sqrt(2)) + np.arange(last) * math.log(2)
-    measured = np.array([logs[0] for logs in found])
+    measured = np.array([logs[0] for logs in products])
     return compare(expected, measured, 100 * 2**last * EPS, scale=1.0)
 
 
@@ -242,70 +288,28 @@ def _at(methods: Methods, transition: Transition, x: Array, joint: Array) -> Arr
     return methods.jacobian(transition, x, state, gates, new)
 
 
-OF_JACOBIANS = (
-    Validation(
-        "jacobian",
-        "The Jacobian of the whole state is what a complex step through the equations gives, "
-        "for every cell.",
-        "20 roundings of each of n terms",
-        by_complex_step,
-    ),
-    Validation(
-        "gru-at-rest",
-        "A GRU at h = 0 has J = κ I + (1 - κ) U_nᵀ / 2, κ = σ(b) the share kept: reset before and "
-        "after, z for the new and z for the old.",
-        "10 roundings",
-        gru_at_rest,
-    ),
-    Validation(
-        "lstm-at-rest",
-        "An LSTM at (h, c) = 0 has the nonzero eigenvalues f + μ/4, μ those of U_g.",
-        "20 roundings times n times the condition of the eigenvectors",
-        lstm_at_rest,
-    ),
-    Validation(
-        "phased-path",
-        "The cell state of a Phased LSTM keeps 1 - k + k f of itself; all of it where k = 0.",
-        "5 roundings of the phase, whose error the time gate's slope multiplies",
-        phased_path,
-    ),
-    Validation(
-        "skipped-step",
-        "A step that a Skip cell skips has J = I on the states of the plain cell.",
-        "nothing: it is a copy",
-        skipped_step,
-    ),
-    Validation(
-        "pascanu-bound",
-        "‖∂h_T/∂h_t‖ <= (γ ‖U‖₂)^l for the tanh RNN on every draw, with the largest singular "
-        "value of U.",
-        "one rounding of each of n l terms",
-        pascanu_bound,
-    ),
-    Validation(
-        "eigenvalue-counterexample",
-        "With the largest eigenvalue instead the bound is false: for a nilpotent U the gradient "
-        "is 10 √2 · 2^(l-1).",
-        "100 roundings, which the unstable fixed point doubles in each of 12 steps",
-        counterexample,
-    ),
-)
-
-
 # Laws of long products: half-lives, exponents, adjoints, stacks, the mean field.
 
 
-BIASES = (0.0, 1.0, 2.0, 5.0)
-
-
-def half_life(methods: Methods, b: float) -> Finding:
-    """Compare the measured half-life of an LSTM's direct path with ln 2 / ln(1 + e^-b)."""
+def _half_life(methods: Methods, b: float) -> Finding:
     measured = math.log(2) * _direct_e_fold(methods, b, 2000)
     return compare(closed_forms.half_life(b), measured, 2 * EPS * 2000, f"b = {b:g}")
 
 
-def chrono(methods: Methods) -> Finding:
-    """Compare the measured e-fold for b = ln(T - 1) with T - 1/2."""
+for _b in (0.0, 1.0, 2.0, 5.0):
+    law(
+        f"half-life b={_b:g}",
+        f"The direct path of an LSTM's c halves in ln 2 / ln(1 + e^-b) steps, b = {_b:g}.",
+        "two roundings in each of 2000 steps",
+    )(partial(_half_life, b=_b))
+
+
+@law(
+    "e-fold b=ln(T-1)",
+    "With b = ln(T - 1) that path falls by e in T - 1/2 steps, T = 1000.",
+    "the next term of the series, 1/(12 T)",
+)
+def _chrono(methods: Methods) -> Finding:
     T = 1000
     measured = _direct_e_fold(methods, math.log(T - 1), 2000)
     return compare(T - 0.5, measured, 1.1 / (12 * T) / T, f"T = {T}")
@@ -324,41 +328,49 @@ def _direct_e_fold(methods: Methods, b: float, steps: int) -> float:
     cotangent = np.full((1, 4), 0.5), np.zeros((1, 4))
     logs = np.array([s.log_norms()[1] for s in methods.carried(trajectory, cotangent)])
     lags = np.arange(steps + 1)
-    found = slope(lags[1:], logs[1:])
-    return -1 / found if found else math.inf
+    rate = slope(lags[1:], logs[1:])
+    return -1 / rate if rate else math.inf
 
 
-def sum_rule(methods: Methods) -> Finding:
-    """Compare the sum of all exponents with the mean of ln |det J|."""
-    return worst(_sum_rule(methods, name) for name in ("rnn", "lstm", "gru", "lstm-peephole"))
-
-
+@law(
+    "sum-rule",
+    "All Lyapunov exponents add up to the mean of ln |det J|.",
+    "one rounding of each entry of J, times the condition of J",
+    over=("rnn", "lstm", "gru", "lstm-peephole"),
+)
 def _sum_rule(methods: Methods, name: str) -> Finding:
     steps, transient = 400, 100
-    bias = 1.0 if keeping_gate(cell_named(name)) else None
-    problem = draw(Setting(name, 16, 1.0, bias), 0, methods.bind)
+    problem = _drawn(methods, name, 16, 1.0, seed=0)
     walk = islice(wander(problem.transition, problem.inputs, problem.start), steps + transient)
-    found = list(methods.jacobians(problem.transition, walk))
-    measured = exponents(found, steps=steps, transient=transient, qr_every=methods.qr_every)
-    condition = max(float(np.linalg.cond(J)) for J in found)
-    allowed = len(found[0]) ** 2 * EPS * condition
+    jacobians = list(methods.jacobians(problem.transition, walk))
+    measured = methods.exponents(jacobians, steps=steps, transient=transient)
+    condition = max(float(np.linalg.cond(J)) for J in jacobians)
+    allowed = len(jacobians[0]) ** 2 * EPS * condition
     return compare(measured.log_det, measured.values.sum(), allowed, name, scale=1.0)
 
 
-def first_exponent(methods: Methods) -> Finding:
-    """Compare λ₁ of an LSTM with the slope of its adjoint over the same steps."""
+@law(
+    "first-exponent",
+    "The first Lyapunov exponent of an LSTM is the slope of its gradient over the same steps.",
+    "10 / T: the logs of two angles, over T steps",
+)
+def _first_exponent(methods: Methods) -> Finding:
     steps = 2000
     problem = draw(Setting("lstm", 16, 1.0, 1.0), 0, methods.bind)
     trajectory = problem.follow(steps, 100)
     jacobians = methods.jacobians(problem.transition, trajectory.forwards())
-    measured = exponents(jacobians, steps=steps - 1, transient=1, qr_every=methods.qr_every)
+    measured = methods.exponents(jacobians, steps=steps - 1, transient=1)
     logs = [s.log_norms()[-1] for s in methods.carried(trajectory, problem.cotangent)]
     rate = (logs[-1] - logs[0]) / steps
     return compare(rate, measured.values[0], 10 / steps, scale=1.0)
 
 
-def symmetric(methods: Methods) -> Finding:
-    """Compare the exponents of an RNN at rest, U symmetric, with the logs of U's eigenvalues."""
+@law(
+    "symmetric",
+    "An RNN at rest whose U is symmetric has the logs of U's eigenvalues as exponents.",
+    "10 roundings of each of n terms, times the condition of U",
+)
+def _symmetric(methods: Methods) -> Finding:
     H, rng = 8, np.random.default_rng(5)
     eigenvalues = np.geomspace(1.2, 0.2, H)
     Q = np.linalg.qr(rng.standard_normal((H, H)))[0]
@@ -367,22 +379,20 @@ def symmetric(methods: Methods) -> Finding:
     arrays = {"W": np.zeros((1, 1, H)), "U": U[None], "b": np.zeros((1, H))}
     transition = methods.bind(cell, Parameters(cell.shapes(sizes), arrays), sizes)
     walk = wander(transition, Inputs(cell, sizes, (0,), 1.0), (np.zeros((1, H)),))
-    found = exponents(
-        methods.jacobians(transition, walk), steps=100, transient=200, qr_every=methods.qr_every
-    )
+    spectrum = methods.exponents(methods.jacobians(transition, walk), steps=100, transient=200)
     condition = float(eigenvalues[0] / eigenvalues[-1])
-    return compare(np.log(eigenvalues), found.values, 10 * H * EPS * condition, scale=1.0)
+    return compare(np.log(eigenvalues), spectrum.values, 10 * H * EPS * condition, scale=1.0)
 
 
-def tangent_adjoint(methods: Methods) -> Finding:
-    """Compare ⟨u, P v⟩ by a complex step over all steps with ⟨Pᵀ u, v⟩ by the adjoint."""
-    return worst(_tangent_adjoint(methods, name) for name in cells())
-
-
+@law(
+    "tangent-adjoint",
+    "⟨u, P v⟩ forward is ⟨Pᵀ u, v⟩ backward over 20 steps, for every cell.",
+    "one rounding of each of n terms in each step, carried on by the norms of the others",
+    over=cells(),
+)
 def _tangent_adjoint(methods: Methods, name: str) -> Finding:
     steps = 20
-    bias = 1.0 if keeping_gate(cell_named(name)) else None
-    problem = draw(Setting(name, 6, 1.2, bias, 0.5), 6, methods.bind)
+    problem = _drawn(methods, name, 6, 1.2, seed=6, input_scale=0.5)
     trajectory, widths = problem.follow(steps, 5), problem.transition.widths
     rng = np.random.default_rng(7)
     u, v = (rng.standard_normal((1, sum(widths))) for _ in range(2))
@@ -405,8 +415,12 @@ def _after(trajectory: Trajectory, state: Array) -> tuple[Array, ...]:
     return (joined(arrays),)
 
 
-def bit_by_bit(methods: Methods) -> Finding:
-    """Count the entries of the scaled adjoint that differ from the unscaled one, while normal."""
+@law(
+    "bit-by-bit",
+    "Scaling by powers of two changes no bit of the adjoint while that is normal.",
+    "nothing: it is exact",
+)
+def _bit_by_bit(methods: Methods) -> Finding:
     problem = draw(Setting("lstm", 8, 0.8, 0.0), 0, methods.bind)
     trajectory = problem.follow(400, 20)
     plain = carried(trajectory, problem.cotangent, scaled=False)
@@ -418,8 +432,12 @@ def bit_by_bit(methods: Methods) -> Finding:
     return Finding(0.0, float(differing), float(differing), 0.0)
 
 
-def stack(methods: Methods) -> Finding:
-    """Compare the exponents of two layers as one state with those of both layers apart."""
+@law(
+    "stack",
+    "The exponents of two layers together are those of both apart.",
+    "40 / T: the logs of angles, over T steps",
+)
+def _stack(methods: Methods) -> Finding:
     cell, steps, transient = cell_named("rnn"), 4000, 500
     lower, upper = (
         draw(Setting("rnn", 6, gain), seed, methods.bind) for gain, seed in ((1.0, 0), (1.4, 1))
@@ -435,90 +453,26 @@ def stack(methods: Methods) -> Finding:
         [methods.jacobian(above, new[0], s[1:], {}, new[1:]) for _, s, _, new in walk],
     ]
 
-    def found(jacobians: list[Array]) -> Array:
-        return exponents(
-            jacobians, steps=steps, transient=transient, qr_every=methods.qr_every
-        ).values
+    def exponents(jacobians: list[Array]) -> Array:
+        return methods.exponents(jacobians, steps=steps, transient=transient).values
 
-    together = found(list(methods.jacobians(both, walk)))
-    union = -np.sort(-np.concatenate([found(jacobians) for jacobians in apart]))
+    together = exponents(list(methods.jacobians(both, walk)))
+    union = -np.sort(-np.concatenate([exponents(jacobians) for jacobians in apart]))
     return compare(union, together, 40 / steps, scale=1.0)
 
 
-def mean_field(methods: Methods) -> Finding:
-    """Compare ‖J‖²_F / H of wide random RNNs, chaotic at g = 1.5, with χ = g² E[φ'²]."""
+@law(
+    "mean-field",
+    "A wide random tanh RNN has ‖J‖²_F / H = g² E[φ'²], the mean over its own activity.",
+    "3 standard deviations of a mean over H units and 6 seeds, each of relative size 1",
+)
+def _mean_field(methods: Methods) -> Finding:
     H, gain, steps, seeds = 200, 1.5, 40, 6
-    found = []
+    sizes = []
     for seed in range(seeds):
         problem = draw(Setting("rnn", H, gain, None, 0.0), seed, methods.bind)
         walk = problem.follow(steps, 200).forwards()
         jacobians = methods.jacobians(problem.transition, islice(walk, 0, steps, 5))
-        found.append(np.mean([np.linalg.norm(J) ** 2 / H for J in jacobians]))
+        sizes.append(np.mean([np.linalg.norm(J) ** 2 / H for J in jacobians]))
     expected = closed_forms.tanh_chi(gain, 0.0)
-    return compare(expected, np.mean(found), 3 / math.sqrt(H * seeds))
-
-
-OVER_TIME = (
-    *(
-        Validation(
-            f"half-life b={b:g}",
-            f"The direct path of an LSTM's c halves in ln 2 / ln(1 + e^-b) steps, b = {b:g}.",
-            "two roundings in each of 2000 steps",
-            partial(half_life, b=b),
-        )
-        for b in BIASES
-    ),
-    Validation(
-        "e-fold b=ln(T-1)",
-        "With b = ln(T - 1) that path falls by e in T - 1/2 steps, T = 1000.",
-        "the next term of the series, 1/(12 T)",
-        chrono,
-    ),
-    Validation(
-        "sum-rule",
-        "All Lyapunov exponents add up to the mean of ln |det J|.",
-        "one rounding of each entry of J, times the condition of J",
-        sum_rule,
-    ),
-    Validation(
-        "first-exponent",
-        "The first Lyapunov exponent of an LSTM is the slope of its gradient over the same steps.",
-        "10 / T: the logs of two angles, over T steps",
-        first_exponent,
-    ),
-    Validation(
-        "symmetric",
-        "An RNN at rest whose U is symmetric has the logs of U's eigenvalues as exponents.",
-        "10 roundings of each of n terms, times the condition of U",
-        symmetric,
-    ),
-    Validation(
-        "tangent-adjoint",
-        "⟨u, P v⟩ forward is ⟨Pᵀ u, v⟩ backward over 20 steps, for every cell.",
-        "one rounding of each of n terms in each step, carried on by the norms of the others",
-        tangent_adjoint,
-    ),
-    Validation(
-        "bit-by-bit",
-        "Scaling by powers of two changes no bit of the adjoint while that is normal.",
-        "nothing: it is exact",
-        bit_by_bit,
-    ),
-    Validation(
-        "stack",
-        "The exponents of two layers together are those of both apart.",
-        "40 / T: the logs of angles, over T steps",
-        stack,
-    ),
-    Validation(
-        "mean-field",
-        "A wide random tanh RNN has ‖J‖²_F / H = g² E[φ'²], the mean over its own activity.",
-        "3 standard deviations of a mean over H units and 6 seeds, each of relative size 1",
-        mean_field,
-    ),
-)
-
-
-def validations() -> Sequence[Validation]:
-    """Return all validations."""
-    return (*OF_JACOBIANS, *OVER_TIME)
+    return compare(expected, np.mean(sizes), 3 / math.sqrt(H * seeds))

@@ -12,7 +12,7 @@ from ..plan import OK, Piece, Plan, UnsupportedError
 from ..run import from_json
 from ..timing.significance import wilson
 from .tasks import TASKS
-from .training import GATES, Effort, train
+from .training import GATES, Effort, Trained, train
 
 KIND = "memory"
 LAGS, SEEDS = (8, 24, 64), 3
@@ -21,8 +21,8 @@ SOLVED = 0.9
 """Share of right answers from which a task counts as learned."""
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Row(Trained):
     """One training; ``success`` is the share of held-out rows answered right."""
 
     id: str
@@ -31,12 +31,6 @@ class Row:
     cell: str
     lag: int
     seed: int
-    hidden: int
-    parameters: int
-    success: float
-    loss: float | None
-    diverged: bool
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -58,39 +52,41 @@ class Summary:
 def plan(
     *,
     seed: int = 0,
-    tasks: Sequence[str] = tuple(TASKS),
-    cells: Sequence[str] = tuple(GATES),
-    lags: Sequence[int] = LAGS,
-    seeds: int = SEEDS,
+    tasks: Sequence[str] = (),
+    cells: Sequence[str] = (),
+    lags: Sequence[int] = (),
+    seeds: int | None = None,
     updates: int = Effort.updates,
     parameters: int = Effort.parameters,
+    full: bool = False,
 ) -> Plan:
     """Return what is to be trained; ValueError for a task or a cell that there is not."""
+    settings: dict[str, Any] = {
+        "tasks": list(tasks or TASKS), "cells": list(cells or GATES),
+        "lags": list(lags or (FULL_LAGS if full else LAGS)),
+        "seeds": seeds or (FULL_SEEDS if full else SEEDS),
+        "updates": updates, "parameters": parameters,
+    }  # fmt: skip
     _known("task", tasks, TASKS)
     _known("cell", cells, GATES)
     if odd := [lag for lag in lags if lag < 2]:
         raise ValueError(f"lag {odd[0]}: expected at least 2 steps")
     effort = Effort(parameters=parameters, updates=updates)
-    pieces = [
-        _piece(task, cell, lag, seed + k, effort)
-        for task, lag, cell, k in product(tasks, lags, cells, range(seeds))
-    ]
-    settings = dict(
-        tasks=list(tasks), cells=list(cells), lags=list(lags), seeds=seeds, updates=updates,
-        parameters=parameters,
-    )  # fmt: skip
+    numbers = range(seed, seed + settings["seeds"])
+    kinds = product(settings["tasks"], settings["lags"], settings["cells"], numbers)
+    pieces = [_piece(*kind, effort) for kind in kinds]
     return Plan(KIND, seed, settings, pieces)
 
 
-def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
+def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return the trainings of a run; RunFileError where one is something else."""
-    return [from_json(Row, row) for row in found if row["status"] == OK]
+    return [from_json(Row, row) for row in values if row["status"] == OK]
 
 
-def summaries(found: Iterable[Row]) -> list[Summary]:
+def summaries(trainings: Iterable[Row]) -> list[Summary]:
     """Return what all seeds together say."""
     grouped: dict[tuple[str, str, int], list[float]] = {}
-    for row in found:
+    for row in trainings:
         grouped.setdefault((row.task, row.cell, row.lag), []).append(row.success)
     return [_summary(*key, sorted(shares)) for key, shares in grouped.items()]
 
@@ -102,7 +98,7 @@ def _summary(task: str, cell: str, lag: int, shares: Sequence[float]) -> Summary
     return Summary(task, cell, lag, n, solved / n, low, high, median, shares[0], shares[-1])
 
 
-def _piece(task: str, cell: str, lag: int, seed: int, effort: Effort) -> Piece:
+def _piece(task: str, lag: int, cell: str, seed: int, effort: Effort) -> Piece:
     about = dict(task=task, cell=cell, lag=lag, seed=seed)
 
     def measure() -> Mapping[str, Any]:

@@ -80,8 +80,8 @@ class Row:
     story: str = ""
 
     def __str__(self) -> str:
-        told = ", ".join(self.explanations[:4]) or self.message
-        return f"{self.result} {self.name}: {told} ({self.seconds:.1f} s) {self.misplaced}"
+        explanations = ", ".join(self.explanations[:4]) or self.message
+        return f"{self.result} {self.name}: {explanations} ({self.seconds:.1f} s) {self.misplaced}"
 
 
 def mutant_row(id: str, cell: str) -> Row:
@@ -90,31 +90,31 @@ def mutant_row(id: str, cell: str) -> Row:
     name, started = f"{id}[{cell}]", time.perf_counter()
     subject = mutant_subject(mutant, cell)
     if mutant.isolated:
-        found, failing = _in_a_process(mutant, subject), []
+        diagnosis, failing = _in_a_process(mutant, subject), []
     else:
         failing = _failing(subject, mutant.killed_by[:CHECKS], mutant.dtypes[0])
-        found = diagnose(subject, mutant.dtypes[0], failing)
+        diagnosis = diagnose(subject, mutant.dtypes[0], failing)
     seconds = time.perf_counter() - started
-    names = [one.name for one in found.explanations]
+    names = [one.name for one in diagnosis.explanations]
     rank = next((k for k, n in enumerate(names) if n in (id, ALIASES.get(id))), None)
     result = MISSED if rank is None else IN_CLASS if rank else TOP
-    said = misplaced(mutant, subject, failing, found.location)
-    return _row("mutant", name, result, found, said, seconds)
+    said = misplaced(mutant, subject, failing, diagnosis.location)
+    return _row("mutant", name, result, diagnosis, said, seconds)
 
 
-def _row(kind: str, name: str, result: str, found: Diagnosis, said: str, seconds: float) -> Row:
-    names = tuple(one.name for one in found.explanations)
-    place = str(found.location)
-    return Row(kind, name, result, names, place, said, round(seconds, 1), found.message,
-               found.headline)  # fmt: skip
+def _row(kind: str, name: str, result: str, diagnosis: Diagnosis, said: str, seconds: float) -> Row:
+    names = tuple(one.name for one in diagnosis.explanations)
+    place = str(diagnosis.location)
+    return Row(kind, name, result, names, place, said, round(seconds, 1), diagnosis.message,
+               diagnosis.headline)  # fmt: skip
 
 
 def _failing(subject: MutantSubject, checks: Sequence[str], dtype: str) -> list[Verdict]:
-    found = []
+    verdicts = []
     for check in map(check_named, checks):
         if not subject.options.missing(check.needs):
-            found.append(hold(subject, check, dtype))
-    return [v for v in found if v.wrong]
+            verdicts.append(hold(subject, check, dtype))
+    return [v for v in verdicts if v.wrong]
 
 
 def _in_a_process(mutant: Mutant, subject: MutantSubject) -> Diagnosis:
@@ -137,17 +137,17 @@ def misplaced(
     if mutant.isolated:
         return "" if said.part == "program" else f"part {said.part}, should be program"
     cases = [Case.from_json(text) for v in failing for text in (v.case, v.drawn) if text]
-    found, right = [], part(subject, cases)
+    objections, right = [], part(subject, cases)
     if said.part != right:
-        found.append(f"part {said.part}, should be {right}")
+        objections.append(f"part {said.part}, should be {right}")
     for option in mutant.needs:
         if option in MUST_BE_NAMED and WORDS[option] not in said.needs:
-            found.append(f"should say: only with {WORDS[option]}")
+            objections.append(f"should say: only with {WORDS[option]}")
     for option, words in WORDS.items():
         named = any(one.endswith(words) for one in said.needs)
         if named and _shows_without(subject, option, right, [*cases, RICH]):
-            found.append(f"shows without {words}")
-    return "; ".join(found)
+            objections.append(f"shows without {words}")
+    return "; ".join(objections)
 
 
 def _shows_without(subject: MutantSubject, option: str, right: str, cases: Sequence[Case]) -> bool:
@@ -158,13 +158,13 @@ def _shows_without(subject: MutantSubject, option: str, right: str, cases: Seque
 
 def pairs(count: int, seed: int) -> Iterator[tuple[str, str, str]]:
     """Yield two mutants and a cell that both are of, drawn at random."""
-    rng, found = random.Random(seed), 0  # noqa: S311 - nothing is secret
+    rng, drawn = random.Random(seed), 0  # noqa: S311 - nothing is secret
     known = [m for m in mutants() if not m.isolated and m.dtypes[0] == "float64"]
-    while found < count:
+    while drawn < count:
         one, other = rng.sample(known, 2)
         cells = [cell for cell in one.cells if cell in other.cells]
         if cells:
-            found += 1
+            drawn += 1
             yield one.id, other.id, rng.choice(cells)
 
 
@@ -191,16 +191,18 @@ def pair_row(one: str, other: str, cell: str) -> Row:
     by_id, started = {m.id: m for m in mutants()}, time.perf_counter()
     both = pair_of(by_id[one], by_id[other], cell)
     subject = mutant_subject(both, cell)
-    found = diagnose(subject, "float64", _failing(subject, both.killed_by, "float64"))
+    diagnosis = diagnose(subject, "float64", _failing(subject, both.killed_by, "float64"))
     seconds = time.perf_counter() - started
     names = {v: k for k, v in ALIASES.items()}
-    told = [{names.get(id, id) for id in explained.ids} for explained in found.explanations]
+    explanations = [
+        {names.get(id, id) for id in explained.ids} for explained in diagnosis.explanations
+    ]
     result = MISSED
-    if {one, other} in told:
-        result = IN_CLASS if told.index({one, other}) else TOP
-    elif {one} in told or {other} in told:
+    if {one, other} in explanations:
+        result = IN_CLASS if explanations.index({one, other}) else TOP
+    elif {one} in explanations or {other} in explanations:
         result = ONE
-    return _row("pair", f"{one} + {other} [{cell}]", result, found, "", seconds)
+    return _row("pair", f"{one} + {other} [{cell}]", result, diagnosis, "", seconds)
 
 
 def unknown_row(id: str) -> Row:
@@ -208,10 +210,10 @@ def unknown_row(id: str) -> Row:
     mistake = {m.id: m for m in unknown_mistakes()}[id]
     (cell,) = mistake.cells
     subject, started = mutant_subject(mistake, cell), time.perf_counter()
-    found = diagnose(subject, "float64", failing_checks(subject, "float64"))
+    diagnosis = diagnose(subject, "float64", failing_checks(subject, "float64"))
     seconds = time.perf_counter() - started
-    result = TOP if found.status == "unexplained" else MISSED
-    return _row("unknown", f"{id} [{cell}]", result, found, "", seconds)
+    result = TOP if diagnosis.status == "unexplained" else MISSED
+    return _row("unknown", f"{id} [{cell}]", result, diagnosis, "", seconds)
 
 
 def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
@@ -222,9 +224,9 @@ def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
     ]  # fmt: skip
     for budget in ("quick", "standard"):
         held = (hold(subject, check, dtype, budget=BUDGETS[budget]) for check in concerned)
-        found = [verdict for verdict in held if verdict.wrong and verdict.case]
-        if found:
-            return found
+        failures = [verdict for verdict in held if verdict.wrong and verdict.case]
+        if failures:
+            return failures
     return []
 
 
@@ -258,13 +260,13 @@ def score(todo: Sequence[Work], jobs: int) -> Iterator[Row]:
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
     """Return counts and seconds for each kind of row."""
-    found: dict[str, dict[str, object]] = {}
+    counts: dict[str, dict[str, object]] = {}
     kinds = dict.fromkeys(row.kind for row in rows)
     for kind in kinds:
         mine = [row for row in rows if row.kind == kind]
         seconds = [row.seconds for row in mine]
         right = sum(row.result in GOOD[kind] for row in mine)
-        found[kind] = {
+        counts[kind] = {
             "rows": len(mine),
             "right": right,
             "percent": round(100 * right / len(mine), 1),
@@ -273,7 +275,7 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
             "median seconds": round(median(seconds), 1),
             "longest seconds": round(max(seconds), 1),
         }
-    return found
+    return counts
 
 
 @click.command()
@@ -297,8 +299,8 @@ def main(
         click.echo(f"{number}/{len(todo)} {row}", err=True)
     rows.sort(key=lambda row: (row.kind, row.name))
     if as_json:
-        told = {"rows": [asdict(row) for row in rows], "totals": totals(rows)}
-        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        report = {"rows": [asdict(row) for row in rows], "totals": totals(rows)}
+        click.echo(json.dumps(report | {"versions": versions(), "machine": machine()}, indent=1))
         return
     _print(rows)
 
@@ -309,8 +311,8 @@ def _print(rows: Sequence[Row]) -> None:
     missed = [row for row in rows if row.result != TOP]
     table = Table("", "is wrong", "", "explanations", "seconds", title="not named first")
     for row in missed:
-        told = ", ".join(row.explanations) or row.message
-        table.add_row(row.kind, row.name, row.result, told, f"{row.seconds:.1f}")
+        explanations = ", ".join(row.explanations) or row.message
+        table.add_row(row.kind, row.name, row.result, explanations, f"{row.seconds:.1f}")
     console.print(table)
     table = Table("is wrong", "found in", "what is wrong with that", title="in the wrong place")
     for row in rows:

@@ -83,11 +83,11 @@ def _seconds(function: Callable[[], object]) -> float:
 
 def misses() -> list[Missed]:
     """Return what gradcheck says of every gradient mutant of its first cell."""
-    found = []
+    judged = []
     for mutant in mutants():
         if mutant.id.startswith("G") and not mutant.isolated:
-            found.append(_judge(mutant))
-    return found
+            judged.append(_judge(mutant))
+    return judged
 
 
 def _judge(mutant: Mutant) -> Missed:
@@ -157,17 +157,17 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def main(as_json: bool) -> None:
     """Measure and print."""
-    seconds, found = costs(), misses()
+    seconds, judgements = costs(), misses()
     if as_json:
-        told = {"seconds": seconds, "mutants": [asdict(m) for m in found]}
-        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        report = {"seconds": seconds, "mutants": [asdict(m) for m in judgements]}
+        click.echo(json.dumps(report | {"versions": versions(), "machine": machine()}, indent=1))
         return
     base = seconds["gatewise gradient, one case"]
     timed = [(name, f"{s:.3f}", f"{s / base:.1f}") for name, s in seconds.items()]
     _print((f"T={TIMED.T} B={TIMED.B} H={TIMED.H}", "seconds", "ratio"), timed)
     judged = [
         (m.mutant, m.statement, _mark(m.typical_seen), _mark(m.all_seen), _mark(m.gatewise_seen))
-        for m in found
+        for m in judgements
     ]
     columns = ("mutant", "", "gradcheck, x and y", "gradcheck, everything", "gatewise")
     _print(columns, judged)

@@ -190,7 +190,7 @@ def decide(
         pool.close()
 
 
-def rows(found: Iterable[Mapping[str, Any]]) -> list[Row]:
+def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return a run's rows, mutants before equivalent programs; RunFileError for other rows."""
-    read = [from_json(Row, row.get("row"), row["id"]) for row in found]
+    read = [from_json(Row, row.get("row"), row["id"]) for row in values]
     return sorted(read, key=lambda row: (not row.expected, row.id))

@@ -1,9 +1,9 @@
 """The speed of ``reference.fast`` beside ``torch.nn.LSTM``, one CPU thread each.
 
-``python -m gatewise.bench.scores.reference_speed [--json]`` measures both ways, alternately torch
-and gatewise, so that what else the machine does meets both, and judges the median of the paired
-ratios. Both compute the gradients of all parameters, x, h0 and c0 from cotangents on y, h and c;
-that they agree is checked first. The exit status is 1 if a required ratio is missed.
+``python -m gatewise.bench.scores.reference_speed [--json]`` measures both ways, which take turns,
+so that what else the machine does meets both, and judges the median of the paired ratios. Both
+compute the gradients of all parameters, x, h0 and c0 from cotangents on y, h and c; that they agree
+is checked first. The exit status is 1 if a required ratio is missed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import click
 import numpy as np
@@ -22,20 +22,35 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ...reference.cells import cell_named
-from ...reference.fast import lstm_backward, lstm_forward
-from ...reference.functions import Array
-from ...reference.parameters import Parameters, Sizes
+from ...reference.parameters import Parameters
+from ...verify.checks.oracle import by_name
 from ...verify.runs.provenance import machine, versions
+from ...verify.subjects import subject_named
+from ...verify.subjects.protocol import Pulled
+from ...verify.subjects.torch_module import import_torch
+from ..cost.shape import Shape
+from ..speed.contender import TRAINING, Prepared
+from ..speed.ladder import FAST
+from ..speed.problem import Problem
+from ..speed.torch_layers import TorchPrepared, built_for
+from ..timing.comparison import rounds
+from ..timing.environment import environment
+from ..timing.measurement import Call, Effort
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """What NumPy's and torch's libraries read once, when they are loaded."""
 
-FEWEST_PAIRS, MOST_PAIRS = 15, 1000
-RESAMPLES = 2000
 
-Side: TypeAlias = Callable[[], Mapping[str, Array]]
-"""Runs forward and backward; returns the results by name, each side in its own shapes."""
+def torch_side(problem: Problem) -> Prepared:
+    """Return ``torch.nn.LSTM``, as a contender of ``bench speed``."""
+    subject = subject_named("torch:LSTM")
+    return TorchPrepared(problem, subject, built_for(problem, subject))
+
+
+SIDES: dict[str, Callable[[Problem], Prepared]] = {"torch": torch_side, "gatewise": FAST.prepare}
+
+PAIRS = (15, 1000)
+"""How many there are at least and at most."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,10 @@ class Case:
         """What tables and benchmarks call it."""
         return f"{self.dtype}-T{self.T}-B{self.B}-D{self.D}-H{self.H}"
 
+    def problem(self, seed: int) -> Problem:
+        """Return its numbers."""
+        return Problem("lstm", Shape(self.T, self.B, self.D, self.H), self.dtype, seed)
+
 
 CASES = (
     Case("float64", 20, 1, 16, 16, 1.5),
@@ -65,19 +84,6 @@ CASES = (
     Case("float32", 100, 32, 128, 128, 0.4),
     Case("float32", 25, 64, 512, 512, 0.4),
 )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Parameters, x (T, B, D), states (B, H), and cotangents on y (T, B, H), h and c."""
-
-    p: Parameters
-    x: Array
-    h0: Array
-    c0: Array
-    dy: Array
-    dh: Array
-    dc: Array
 
 
 @dataclass(frozen=True)
@@ -98,108 +104,46 @@ class Measured:
         return self.ratio >= self.case.required
 
 
-def draw(case: Case, seed: int) -> Problem:
-    """Draw a problem; the weights are N(0, 1/fan-in)."""
-    rng, (T, B, D, H) = np.random.default_rng(seed), (case.T, case.B, case.D, case.H)
-
-    def normal(*shape: int) -> Array:
-        return rng.standard_normal(shape).astype(case.dtype)
-
-    p = cell_named("lstm").random_parameters(rng, Sizes(D, H)).map(lambda a: a.astype(case.dtype))
-    x, h0, c0 = normal(T, B, D), normal(B, H), normal(B, H)
-    return Problem(p, x, h0, c0, dy=normal(T, B, H), dh=normal(B, H), dc=normal(B, H))
-
-
-def gatewise_side(q: Problem) -> Side:
-    """Forward and backward of ``reference.fast``."""
-
-    def run() -> Mapping[str, Array]:
-        run = lstm_forward(q.p, q.x, q.h0, q.c0)
-        dp, dx, dh0, dc0 = lstm_backward(q.p, run, q.dy, q.dh, q.dc)
-        return {"y": run.y, "h": run.h, "c": run.c, **dp, "x": dx, "h0": dh0, "c0": dc0}
-
-    return run
-
-
-def torch_side(q: Problem) -> Side:
-    """Forward and backward of ``torch.nn.LSTM``, on one thread."""
-    import torch  # may be absent: everything else here works without
-
-    torch.set_num_threads(1)
-    (D, H), dtype = q.p["W"].shape[1:], getattr(torch, q.x.dtype.name)
-    layer = torch.nn.LSTM(D, H, dtype=dtype)
-    weights = [np.concatenate([gate.T for gate in q.p[name]]) for name in "WU"]
-    values = [*weights, q.p["b"].ravel(), np.zeros(4 * H)]
-    with torch.no_grad():
-        for parameter, value in zip(layer.parameters(), values, strict=True):
-            parameter.copy_(torch.from_numpy(value))
-    x, h0, c0 = (torch.tensor(a, requires_grad=True) for a in (q.x, q.h0[None], q.c0[None]))
-    cotangents = [torch.from_numpy(a) for a in (q.dy, q.dh[None], q.dc[None])]
-    leaves = [*layer.parameters(), x, h0, c0]
-
-    def run() -> Mapping[str, Any]:
-        y, (h, c) = layer(x, (h0, c0))
-        dW, dU, db, _, dx, dh0, dc0 = torch.autograd.grad((y, h, c), leaves, cotangents)
-        return {"y": y, "h": h, "c": c, "W": dW, "U": dU, "b": db, "x": dx, "h0": dh0, "c0": dc0}
-
-    return run
-
-
 class DisagreementError(RuntimeError):
     """The two sides did not compute the same, so that their times say nothing."""
 
 
-def check_agreement(ours: Mapping[str, Array], torchs: Mapping[str, Any]) -> None:
+def calls(problem: Problem) -> dict[str, Call]:
+    """Return a call of each side, forward and backward, once they agree."""
+    ready = {side: prepare(problem) for side, prepare in SIDES.items()}
+    own = {side: each.own(problem.cotangents()) for side, each in ready.items()}
+    theirs, ours = (each.arrays(each.call(TRAINING, own[side])) for side, each in ready.items())
+    assert isinstance(theirs, Pulled)  # noqa: S101
+    assert isinstance(ours, Pulled)  # noqa: S101
+    shapes = problem.parameters[0].shapes
+    gradient = Parameters(shapes, {name: ours.parameters[f"{name}_l0"] for name in shapes})
+    check_agreement(replace(ours, parameters=ready["torch"].named([gradient])), theirs)
+    return {side: partial(each.call, TRAINING, own[side]) for side, each in ready.items()}
+
+
+def check_agreement(ours: Pulled, theirs: Pulled) -> None:
     """Raise DisagreementError where results differ by over 1000 roundings of the largest element.
 
     This guards against timing two different things; the proof is ``tests/reference/test_fast.py``.
     """
-    for name, array in ours.items():
-        other = torchs[name].detach().numpy()
-        if name in "WUb":  # torch stacks the gates along the rows: (4 H, D), (4 H, H), (4 H,)
-            other = other.reshape(4, -1, *other.shape[1:]).swapaxes(1, -1)
-        apart = float(np.abs(array - other.reshape(array.shape)).max() / np.abs(other).max())
+    mine, other = (by_name(("h", "c"), pulled) for pulled in (ours, theirs))
+    for name, array in mine.items():
+        apart = float(np.abs(array - other[name]).max() / np.abs(array).max())
         allowed = 1000 * float(np.finfo(array.dtype).eps)
         if not apart <= allowed:
             raise DisagreementError(f"{name}: {apart:.1e} apart, allowed {allowed:.1e}")
 
 
 def measure(case: Case, seed: int, seconds: float) -> Measured:
-    """Time both sides alternately for about so many seconds."""
-    problem = draw(case, seed)
-    sides = torch_side(problem), gatewise_side(problem)
-    check_agreement(sides[1](), sides[0]())
-    times: list[list[float]] = []
-    end = time.perf_counter() + seconds
-    while len(times) < FEWEST_PAIRS or (len(times) < MOST_PAIRS and time.perf_counter() < end):
-        times.append([_milliseconds(side) for side in sides])
-    torch_ms, gatewise_ms = np.array(times).T
-    ratios = torch_ms / gatewise_ms
-    low, high = _interval(ratios, np.random.default_rng(seed))
-    torch_median, gatewise_median, ratio = (
-        float(np.median(a)) for a in (torch_ms, gatewise_ms, ratios)
-    )
-    return Measured(case, len(times), torch_median, gatewise_median, ratio, low, high)
-
-
-def _milliseconds(side: Side) -> float:
-    start = time.perf_counter()
-    side()
-    return 1000 * (time.perf_counter() - start)
-
-
-def _interval(ratios: Array, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the median (Efron 1979)."""
-    medians = np.median(rng.choice(ratios, (RESAMPLES, len(ratios))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def blas() -> str:
-    """Return the name and version of the BLAS that NumPy was built with."""
-    built: Any = np.show_config(mode="dicts")
-    found = built["Build Dependencies"]["blas"]
-    return f"{found['name']} {found['version']}"
+    """Let both sides take turns for about so many seconds."""
+    sides, (least, most) = calls(case.problem(seed)), PAIRS
+    started = time.perf_counter()
+    for call in sides.values():
+        call()
+    patience = max(seconds / 2, least * (time.perf_counter() - started))  # half of it warms up
+    effort = Effort(seconds / 2, patience, samples=least, most=most)
+    c = rounds(sides, effort, seed).compare("torch", "gatewise")
+    return Measured(case, c.pairs, 1e3 * c.a.median, 1e3 * c.b.median, c.ratio, c.low, c.high)
 
 
 def table(rows: Sequence[Measured]) -> Table:
@@ -224,8 +168,15 @@ def table(rows: Sequence[Measured]) -> Table:
 @click.option("--seconds", default=8.0, show_default=True, help="Time for each case.")
 def main(as_json: bool, seed: int, seconds: float) -> None:
     """Compare the speed of gatewise's LSTM with torch's, one CPU thread each."""
+    import_torch().set_num_threads(1)
     rows = [measure(case, seed, seconds) for case in CASES]
-    about = {"seed": str(seed), "threads": "1", "blas": blas(), **versions(), **machine()}
+    about = {
+        "seed": str(seed),
+        "threads": "1",
+        "blas": environment()["blas"],
+        **versions(),
+        **machine(),
+    }
     if as_json:
         measured = [asdict(row) | {"ok": row.ok} for row in rows]
         click.echo(json.dumps({"about": about, "measured": measured}, indent=2))

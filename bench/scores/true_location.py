@@ -37,8 +37,8 @@ Seen = list[Array]
 
 def part(subject: MutantSubject, cases: Sequence[Case]) -> str:
     """Return the part in which a mutant is wrong, "" if it is right in all these cases."""
-    found = {differs(subject, case) for case in cases} - {""}
-    return next((name for name in ("program", *PARTS) if name in found), "")
+    parts = {differs(subject, case) for case in cases} - {""}
+    return next((name for name in ("program", *PARTS) if name in parts), "")
 
 
 def differs(subject: MutantSubject, case: Case) -> str:

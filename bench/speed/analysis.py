@@ -9,7 +9,8 @@ from typing import Any
 
 from ..cost.shape import Shape
 from ..run import BenchRun
-from ..timing import QUICK, STANDARD, Comparison, Rounds, corrected
+from ..timing.comparison import Comparison, Rounds, corrected
+from ..timing.measurement import QUICK, STANDARD
 from . import ladder, rows
 from .plan import baseline_of
 from .rows import Entry, Group
@@ -65,8 +66,8 @@ class Row:
 
 def analysed(run: BenchRun) -> list[Row]:
     """Return every row of a run; comparisons are corrected for how many there are."""
-    found = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
-    return _with_comparisons(run, [_with_regime(row, found) for row in found])
+    analyses = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
+    return _with_comparisons(run, [_with_regime(row, analyses) for row in analyses])
 
 
 def _row(group: Group, entry: Entry) -> Row:
@@ -109,8 +110,8 @@ def _series(row: Row, size: str) -> tuple[Any, ...]:
     s, group = row.shape, row.group
     kept = {"T": s.T, "B": s.B, "H": s.H, "D": 0 if s.D == s.H else s.D}
     del kept[size]
-    told = (group.cell, group.dtype, group.threads, row.entry.subject, row.entry.of)
-    return (*told, s.layers, s.directions, *kept.items())
+    contender = (group.cell, group.dtype, group.threads, row.entry.subject, row.entry.of)
+    return (*contender, s.layers, s.directions, *kept.items())
 
 
 def regime(by_rows: float | None, by_width: float | None) -> str:
@@ -128,19 +129,19 @@ def regime(by_rows: float | None, by_width: float | None) -> str:
     return MEMORY if by_rows <= FLAT and by_width >= STEEP else BETWEEN
 
 
-def _with_regime(row: Row, found: Sequence[Row]) -> Row:
+def _with_regime(row: Row, others: Sequence[Row]) -> Row:
     if row.seconds is None:
         return row
-    by_rows, by_width = slope(row, found, "B"), slope(row, found, "H")
+    by_rows, by_width = slope(row, others, "B"), slope(row, others, "H")
     return replace(row, by_rows=by_rows, by_width=by_width, regime=regime(by_rows, by_width))
 
 
-def _with_comparisons(run: BenchRun, found: list[Row]) -> list[Row]:
+def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
     """Compare each row with its baseline, and a rung with the one below, above the noise floor."""
     floor, wanted = rows.floor(run), str(run.settings.get("baseline", ""))
     effort = STANDARD if run.settings.get("full") else QUICK
     compared: list[tuple[int, str, Comparison]] = []
-    for number, row in enumerate(found):
+    for number, row in enumerate(analyses):
         peers = {e.subject: e.timing for e in row.group.entries
                  if e.of == row.entry.of and e.timing is not None}  # fmt: skip
         own = row.entry.subject
@@ -148,18 +149,18 @@ def _with_comparisons(run: BenchRun, found: list[Row]) -> list[Row]:
             continue
         turns, baseline = Rounds(peers, effort, run.seed), baseline_of([*peers][::-1], wanted)
         if baseline != own:
-            found[number] = replace(found[number], baseline=baseline)
+            analyses[number] = replace(analyses[number], baseline=baseline)
             compared.append((number, "baseline", turns.compare(own, baseline, floor)))
         if below := ladder.below(own, peers):
-            found[number] = replace(found[number], below=below)
+            analyses[number] = replace(analyses[number], below=below)
             compared.append((number, "below", turns.compare(own, below, floor)))
     verdicts = corrected([comparison for *_, comparison in compared])
     for (number, with_whom, _), verdict in zip(compared, verdicts, strict=True):
         if with_whom == "baseline":
-            found[number] = replace(found[number], comparison=verdict)
+            analyses[number] = replace(analyses[number], comparison=verdict)
         else:
-            found[number] = replace(found[number], gain=verdict)
-    return found
+            analyses[number] = replace(analyses[number], gain=verdict)
+    return analyses
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cost.layer import Cost
 from ..cost.step import count_step
-from ..timing import Effort, measure
+from ..timing.measurement import Effort, measure
 from .contender import BACKWARD, DATA, FORWARD, TRAINING
 from .problem import STORED, Problem
 
@@ -33,28 +33,28 @@ def products(problem: Problem, of: str) -> Counter[tuple[int, int, int]]:
     Those of all gates are one.
     """
     layer, (T, B) = problem.layer, (problem.shape.T, problem.shape.B)
-    found: Counter[tuple[int, int, int]] = Counter()
+    counts: Counter[tuple[int, int, int]] = Counter()
     for sizes in layer.pass_sizes:
         step, width = count_step(layer.cell, sizes, B), layer.cell.widths(sizes)[0]
         n, fed = step.recurrent // width, step.feeding // sizes.D
         data = _counted(((B, n, width), T), ((T * B, fed, sizes.D), 1))
         weights = _counted(((width, T * B, n), 1), ((sizes.D, T * B, fed), 1))
         ahead = _counted(((B, width, n), T), ((T * B, sizes.D, fed), 1))
-        found += {
+        counts += {
             FORWARD: ahead,
             DATA: data,
             BACKWARD: data + weights,
             TRAINING: ahead + data + weights,
         }[of]
-    return found
+    return counts
 
 
 def _counted(*products: tuple[tuple[int, int, int], int]) -> Counter[tuple[int, int, int]]:
     """Count products; where D is H, two may have the same sizes."""
-    found: Counter[tuple[int, int, int]] = Counter()
+    counts: Counter[tuple[int, int, int]] = Counter()
     for mkn, count in products:
-        found[mkn] += count
-    return found
+        counts[mkn] += count
+    return counts
 
 
 def seconds(problem: Problem, passes: tuple[str, ...]) -> dict[str, float]:
@@ -93,21 +93,21 @@ def _tensors(a: Any, b: Any, dtype: str) -> tuple[Any, Any, Any]:
 
 def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
     """Return the machine's own ceilings by name and unit."""
-    found = {}
+    limits = {}
     for dtype in dtypes:
         best = _product_seconds(CUBE, CUBE, CUBE, dtype)
-        found[f"product {dtype} GFLOP/s"] = 2 * CUBE**3 / best / 1e9
+        limits[f"product {dtype} GFLOP/s"] = 2 * CUBE**3 / best / 1e9
     source = np.ones(COPIED // 8)
     target = np.empty_like(source)
     copy = measure(lambda: np.copyto(target, source), BRIEF).median
-    found["copy GB/s"] = 2 * COPIED / copy / 1e9
-    return found | {f"empty {name} us": 1e6 * t for name, t in _empty_calls().items()}
+    limits["copy GB/s"] = 2 * COPIED / copy / 1e9
+    return limits | {f"empty {name} us": 1e6 * t for name, t in _empty_calls().items()}
 
 
 def _empty_calls() -> dict[str, float]:
     """Return how long calls take that do nothing, or next to nothing, in seconds."""
     one = np.ones(1)
-    found = {
+    times = {
         "Python call": measure(lambda: None, BRIEF).median,
         "NumPy call": measure(lambda: np.negative(one, out=one), BRIEF).median,
     }
@@ -115,8 +115,8 @@ def _empty_calls() -> dict[str, float]:
         import torch
 
         single = torch.ones(1)
-        found["torch call"] = measure(single.neg_, BRIEF).median
-    return found
+        times["torch call"] = measure(single.neg_, BRIEF).median
+    return times
 
 
 def work(problem: Problem) -> dict[str, dict[str, float]]:
@@ -124,9 +124,9 @@ def work(problem: Problem) -> dict[str, dict[str, float]]:
     cost = Cost(problem.layer, problem.shape.T, problem.shape.B)
     size = 2 if problem.dtype in ("float16", "bfloat16") else np.dtype(problem.dtype).itemsize
     flop = {FORWARD: "forward", TRAINING: "training", BACKWARD: "backward"}
-    found: dict[str, dict[str, float]] = {}
+    by_pass: dict[str, dict[str, float]] = {}
     for of, name in flop.items():
-        found[of] = {
+        by_pass[of] = {
             "flop": cost.flop(name),
             "recurrent_flop": cost.recurrent_flop(name),
             "sequential_flop": cost.sequential[name],
@@ -135,5 +135,5 @@ def work(problem: Problem) -> dict[str, dict[str, float]]:
             "held_bytes": cost.held(name) * size,
         }
     data = cost.backward_data.product
-    found[DATA] = found[BACKWARD] | {"flop": data, "recurrent_flop": cost.recurrent_flop()}
-    return found
+    by_pass[DATA] = by_pass[BACKWARD] | {"flop": data, "recurrent_flop": cost.recurrent_flop()}
+    return by_pass

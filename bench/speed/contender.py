@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
+from ...verify.subjects.protocol import Result
 from ..plan import UnsupportedError
 from .problem import Cotangents, Problem
 
@@ -24,24 +24,10 @@ class FallbackError(RuntimeError):
     """What ran is not what was asked for; the message says what did."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a contender computed, as NumPy arrays; gradients by the contender's own names.
-
-    Without gradients ``parameters`` is None; where only those of data were asked for it is empty.
-    """
-
-    y: Array
-    final: State
-    parameters: Mapping[str, Array] | None = None
-    x: Array | None = None
-    initial: State = ()
-
-
 class Prepared(ABC):
     """A contender with its problem: everything is built and converted, only calls are left.
 
-    A call returns the contender's own objects; ``found`` turns them into NumPy's, off the clock.
+    A call returns the contender's own objects; ``arrays`` are NumPy's of them, off the clock.
     ``algorithm`` says what ran, where that can be known; ``note`` what is on the clock besides.
     ``first`` are the seconds of the very first call of a pass, where it has been made already.
     """
@@ -49,7 +35,8 @@ class Prepared(ABC):
     algorithm = ""
     note = ""
 
-    def __init__(self) -> None:
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
         self.first: dict[str, float] = {}
 
     @abstractmethod
@@ -73,8 +60,12 @@ class Prepared(ABC):
         return cotangents
 
     @abstractmethod
-    def found(self, result: Any) -> Found:
-        """Return what a call returned as NumPy arrays."""
+    def arrays(self, result: Any) -> Result:
+        """Return what a call returned as NumPy arrays; gradients by the contender's own names.
+
+        A call with gradients gives ``Pulled``, without any of parameters where those of data were
+        asked for alone.
+        """
 
     @abstractmethod
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
@@ -100,19 +91,15 @@ class Prepared(ABC):
         return result
 
 
-class Contender(Protocol):
-    """An implementation that can be timed."""
+@dataclass(frozen=True)
+class Contender:
+    """An implementation that can be timed, by the name that users type.
 
-    @property
-    def name(self) -> str:
-        """What users type."""
+    ``cells`` are those of the reference that it computes, ``version`` tells that of what runs, and
+    ``prepare`` makes it ready for a problem; UnsupportedError says why it cannot be.
+    """
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The cells of the reference that it computes."""
-
-    def version(self) -> str:
-        """Return the version of what runs."""
-
-    def prepare(self, problem: Problem) -> Prepared:
-        """Return it ready for a problem; UnsupportedError says why it cannot be."""
+    name: str
+    cells: tuple[str, ...]
+    version: Callable[[], str]
+    prepare: Callable[[Problem], Prepared]

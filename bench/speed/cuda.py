@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from ...verify.subjects.protocol import Subject
 from ...verify.subjects.torch_module import TorchModule, import_torch
 from ..plan import UnsupportedError
 from .cliffs import Device, algorithm
-from .contender import FORWARD, TRAINING, FallbackError, Prepared
+from .contender import FORWARD, TRAINING, Contender, FallbackError, Prepared
 from .problem import Problem
 from .torch_layers import CAP, CELLS, LAYERS, TorchPrepared, built_for, compile_now, compiled
 
@@ -53,7 +53,7 @@ class CudaPrepared(TorchPrepared):
 
     def device_side(self, of: str, cotangents: Any) -> dict[str, Any]:
         """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
-        found = {
+        device = {
             "hot": self._timed(of, cotangents, cold=False),
             "cold": self._timed(of, cotangents, cold=True),
             "clock_mhz": clock(),
@@ -62,12 +62,12 @@ class CudaPrepared(TorchPrepared):
             "cudnn": self.torch.backends.cudnn.version(),
         }
         if not self.cudnn:
-            return found
+            return device
         predicted = algorithm(
             self.problem.cell, self.problem.shape, self.problem.dtype, described(self.torch),
             backward=of != FORWARD,
         )  # fmt: skip
-        return found | {"predicted": predicted}
+        return device | {"predicted": predicted}
 
     def _timed(self, of: str, cotangents: Any, *, cold: bool) -> list[float]:
         cuda = self.torch.cuda
@@ -166,44 +166,28 @@ class GraphPrepared(CudaPrepared):
         return graph, result
 
 
-@dataclass(frozen=True)
-class CudaContender:
-    """A layer or a cell of torch.nn on the GPU; ``kind`` is the family of its name."""
+def prepare_on_device(problem: Problem, subject: Subject, kind: str) -> Prepared:
+    """Return a layer or a cell of torch.nn on the GPU; UnsupportedError where there is none.
 
-    name: str
-    kind: str
-    subject: Subject
+    ``kind`` is the family of the contender's name.
+    """
+    torch = import_torch()
+    if not torch.cuda.is_available():
+        raise UnsupportedError("there is no CUDA device that PyTorch can use")
+    if kind == COMPILED and problem.shape.T > CAP:
+        raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
+    made = {"cudnn-graph": GraphPrepared, COMPILED: CompiledPrepared}.get(kind, CudaPrepared)
+    cudnn = kind.startswith("cudnn")
+    setting = partial(cuda_setting, torch, problem.case, cudnn=cudnn)
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return the subject's."""
-        return self.subject.cells
+    def built() -> TorchModule:
+        return replace(built_for(problem, subject), device="cuda", setting=setting)
 
-    def version(self) -> str:
-        """Return torch's version."""
-        return self.subject.version()
-
-    def prepare(self, problem: Problem) -> Prepared:
-        """Return the layer on the device; UnsupportedError where there is none."""
-        torch, case = import_torch(), problem.case
-        if not torch.cuda.is_available():
-            raise UnsupportedError("there is no CUDA device that PyTorch can use")
-        if self.kind == COMPILED and problem.shape.T > CAP:
-            raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
-        made = {"cudnn-graph": GraphPrepared, COMPILED: CompiledPrepared}.get(
-            self.kind, CudaPrepared
-        )
-        cudnn = self.kind.startswith("cudnn")
-        setting = partial(cuda_setting, torch, case, cudnn=cudnn)
-
-        def built() -> TorchModule:
-            return replace(built_for(problem, self.subject), device="cuda", setting=setting)
-
-        if self.kind in ROUTES:
-            prove(CudaPrepared(problem, self.subject, built()), ROUTES[self.kind])
-        prepared = made(problem, self.subject, built())
-        prepared.cudnn = cudnn
-        return prepared
+    if kind in ROUTES:
+        prove(CudaPrepared(problem, subject, built()), ROUTES[kind])
+    prepared = made(problem, subject, built())
+    prepared.cudnn = cudnn
+    return prepared
 
 
 ROUTES = {"cudnn": CUDNN, "cudnn-graph": CUDNN, "torch-cuda": OWN_KERNELS}
@@ -254,8 +238,14 @@ _FAMILIES = {
     "torch-cuda": (*LAYERS, *CELLS),
     COMPILED: CELLS,
 }
+
+
+def _contender(kind: str, layer: str) -> Contender:
+    subject = subject_named(f"torch:{layer}")
+    prepare = partial(prepare_on_device, subject=subject, kind=kind)
+    return Contender(f"{kind}:{layer}", subject.cells, subject.version, prepare)
+
+
 CONTENDERS = tuple(
-    CudaContender(f"{kind}:{layer}", kind, subject_named(f"torch:{layer}"))
-    for kind, layers in _FAMILIES.items()
-    for layer in layers
+    _contender(kind, layer) for kind, layers in _FAMILIES.items() for layer in layers
 )

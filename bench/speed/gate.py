@@ -1,19 +1,146 @@
-"""The gate: what a contender computes is held to the reference before it gets a time."""
+"""The gate: what a contender computes is held to the reference before it gets a time.
+
+The reference runs on ``Bounded`` numbers over the problem's own steps, for the rows that differ.
+Where that would take too long, or its bounds come out too wide to mean anything, it runs over the
+first steps alone: what comes later has no influence on them, and cotangents stand on them alone.
+In two directions it has, so that there it is all steps or none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
+from ...verify.numbers.arithmetic import ARITHMETICS, FINER, HALVES, Arithmetic
 from ...verify.numbers.bounded import Bounded
-from ...verify.numbers.ledger import Ledger, Mismatch
-from .contender import DATA, FORWARD, Found, Prepared
-from .oracle import Expected, exact, share
+from ...verify.numbers.ledger import SHARP, SHARP_ELSEWHERE, Ledger, Mismatch
+from ...verify.subjects.protocol import Pulled, Result
+from ..plan import UnsupportedError
+from .contender import DATA, FORWARD, Prepared
 from .problem import Problem
+
+WORK = 1.5e7
+"""Weights times steps that are affordable: some 1 to 2 s on one core."""
+
+FEWEST = 4
+"""Steps below which nothing is known of a recurrence."""
+
+
+WIDEST = 0.5
+"""The share of the largest number that bounds of halves may reach.
+
+Some dozen roundings to 8 bits leave no more: a wrong formula is still seen, a coarse one is not.
+"""
+
+
+def arithmetic(dtype: str) -> Arithmetic:
+    """Return what rounding a dtype is allowed; sums of halves are kept in float32."""
+    return ARITHMETICS[FINER[dtype][0] if dtype in HALVES else dtype]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The witnesses' results over the first ``steps``: outputs and gradients, Bounded.
+
+    y (steps, witnesses, width), final and initial (passes, witnesses, width), x (steps,
+    witnesses, D). ``final`` is empty where steps are missing.
+    """
+
+    steps: int
+    y: Bounded
+    final: tuple[Bounded, ...]
+    parameters: Sequence[Parameters]
+    x: Bounded
+    initial: tuple[Bounded, ...]
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """Names of quantities whose bound is too wide to mean anything."""
+        named = {"y": self.y, "gradient of x": self.x}
+        named |= {f"gradient of {n}": a for p in self.parameters for n, a in p.items()}
+        return tuple(name for name, b in named.items() if not _sharp(b))
+
+    @property
+    def telling(self) -> bool:
+        """Whether outputs, and the gradients that every cell has, have bounds that mean something.
+
+        What a cell has besides may be out of reach: a Skip cell's own weights have gradients that
+        are sums over all units of terms that cancel.
+        """
+        half = self.y.arithmetic.dtype_name in HALVES
+        names = ("W", "U", "b") if half else ("x", "W", "U", "b")
+        return not {"y", *(f"gradient of {name}" for name in names)} & {*self.blind}
+
+
+def share(dtype: str) -> float:
+    """Return the share of the largest number that a bound may reach and still mean something."""
+    return WIDEST if dtype in HALVES else SHARP.get(dtype, SHARP_ELSEWHERE)
+
+
+def _sharp(b: Bounded) -> bool:
+    scale = float(np.max(np.abs(b.value)))
+    return scale == 0 or float(np.median(b.bound)) <= share(b.arithmetic.dtype_name) * scale
+
+
+def expected(problem: Problem, work: float = WORK) -> Expected:
+    """Return what must be computed, over as many steps as can be said something sharp of."""
+    steps, turned = problem.shape.T, problem.shape.directions == 2
+    words = sum(a.size for p in problem.parameters for a in p.values())
+    affordable = max(FEWEST, math.floor(work / words))
+    if turned and steps > affordable:
+        raise UnsupportedError(
+            f"to prove it right over {steps} steps in two directions takes too long; "
+            f"at most {affordable} can be afforded at this width"
+        )
+    steps = min(steps, affordable)
+    while True:
+        computed = _computed(problem, steps)
+        if computed.telling:
+            return computed
+        if turned or steps <= FEWEST:
+            raise UnsupportedError(
+                f"it cannot be proven right: over {steps} steps bounds are too wide on "
+                f"{', '.join(computed.blind)}"
+            )
+        steps = max(FEWEST, steps // 2)
+
+
+def _computed(problem: Problem, steps: int) -> Expected:
+    layer, (x, state) = problem.layer, problem.four
+    with np.errstate(all="ignore"):
+        p = [Parameters(q.shapes, {n: _given(problem, n, a) for n, a in q.items()})
+             for q in problem.parameters]  # fmt: skip
+        output = layer.forward(
+            p, exact(problem, x[:steps]), tuple(exact(problem, s) for s in state)
+        )
+        d, at = problem.cotangents(steps), problem.places
+        dy = exact(problem, d.y[:steps][:, at])
+        gradient = layer.vjp(p, output, dy, tuple(exact(problem, end[:, at]) for end in d.final))
+    final = output.final if steps == problem.shape.T else ()
+    return Expected(steps, output.y, final, gradient.parameters, gradient.x, gradient.initial)
+
+
+def _given(problem: Problem, name: str, array: Array) -> Bounded:
+    """Return a parameter; a bias as the sum of two halves, as those who have two biases add it."""
+    if name != "b":
+        return exact(problem, array)
+    half = exact(problem, array / 2)
+    both: Bounded = half + half
+    return both
+
+
+def exact(problem: Problem, array: Array) -> Bounded:
+    """Return given numbers in the problem's arithmetic."""
+    return Bounded.exact(array, arithmetic(problem.dtype))
+
+
+# Holding a contender to it.
+
 
 SAMPLED = 3
 """Later steps that are looked at one by one."""
@@ -47,12 +174,14 @@ class WrongError(AssertionError):
 def passed(of: str, prepared: Prepared, problem: Problem, want: Expected) -> Gate:
     """Return with what errors a pass of a contender passes; WrongError if it does not."""
     d = problem.cotangents(want.steps)
-    found = prepared.found(prepared.call(of, prepared.own(d)))
+    result = prepared.arrays(prepared.call(of, prepared.own(d)))
     held = _Held(problem, want, Ledger(share=share(problem.dtype)))
     try:
-        held.outputs(found)
-        if of != FORWARD:
-            held.gradients(found, prepared.named(want.parameters), weights=of != DATA)
+        held.outputs(result)
+        if isinstance(result, Pulled):
+            held.gradients(result, prepared.named(want.parameters), weights=of != DATA)
+        elif of != FORWARD:
+            raise Mismatch("gradients: expected some, got none")
         held.ledger.assert_within()
     except Mismatch as off:
         raise WrongError(str(off)) from off
@@ -88,10 +217,10 @@ class _Held:
             known = want.bound <= ORDINARY * np.median(want.bound)
             self.relative[kind].append(float(np.max(error, where=known, initial=0.0)) / scale)
 
-    def outputs(self, found: Found) -> None:
+    def outputs(self, result: Result) -> None:
         """All rows of y over the proven steps, the final states, and some later steps."""
         problem, want, shape = self.problem, self.want, self.problem.shape
-        y = np.asarray(found.y)
+        y = np.asarray(result.y)
         width = want.y.shape[-1]
         if y.shape != (shape.T, shape.B, width):
             raise Mismatch(f"y: expected shape {(shape.T, shape.B, width)}, got {y.shape}")
@@ -100,10 +229,10 @@ class _Held:
         if not want.final:
             self.ledger.require("y", bool(np.isfinite(y).all()), "expected finite numbers")
             self._later_steps(y)
-        for name, got, end in zip(names, found.final, want.final, strict=False):
+        for name, got, end in zip(names, result.final, want.final, strict=False):
             self.compare("outputs", f"final {name}", got, end[:, problem.rows])
-        if len(found.final) != len(names):
-            raise Mismatch(f"final states: expected {len(names)}, got {len(found.final)}")
+        if len(result.final) != len(names):
+            raise Mismatch(f"final states: expected {len(names)}, got {len(result.final)}")
 
     def _later_steps(self, y: Array) -> None:
         """Hold some steps beyond the proven ones to one step from the contender's own outputs."""
@@ -122,19 +251,18 @@ class _Held:
             self.ledger.compare(f"y[{t}]", y[t], h)
             self.later += 1
 
-    def gradients(self, found: Found, named: Mapping[str, Bounded], *, weights: bool) -> None:
+    def gradients(self, pulled: Pulled, named: Mapping[str, Bounded], *, weights: bool) -> None:
         """Gradients of the parameters, and of x and the initial states where cotangents stand."""
         if weights:
-            there = found.parameters or {}
             for name, want in named.items():
-                if name not in there:
+                if name not in pulled.parameters:
                     raise Mismatch(f"gradient of {name}: expected shape {want.shape}, got none")
-                self.compare("gradients", f"gradient of {name}", there[name], want)
+                self.compare("gradients", f"gradient of {name}", pulled.parameters[name], want)
         steps, at = self.want.steps, self.problem.places
-        self._placed("gradient of x", found.x, self.problem.x.shape, self.want.x, steps, at)
+        self._placed("gradient of x", pulled.x, self.problem.x.shape, self.want.x, steps, at)
         names = self.problem.layer.cell.states
         for k, name in enumerate(names):
-            got = found.initial[k] if k < len(found.initial) else None
+            got = pulled.initial[k] if k < len(pulled.initial) else None
             shape, want = self.problem.state[k].shape, self.want.initial[k]
             self._placed(f"gradient of initial {name}", got, shape, want, shape[0], at)
 

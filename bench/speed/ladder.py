@@ -8,7 +8,6 @@ anything on a CPU. Beside its time a rung has counts, which are the same on ever
 from __future__ import annotations
 
 import math
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +20,11 @@ import numpy as np
 from ...reference import fast
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
+from ...verify.subjects.protocol import Pulled, Result
 from ..plan import UnsupportedError
-from .contender import BACKWARD, Found, Prepared
-from .numpy_layers import NumPyPrepared, check_dtype
+from ..timing.measurement import traced_bytes
+from .contender import BACKWARD, Contender, Prepared
+from .numpy_layers import NumPyPrepared, check_dtype, version
 from .problem import Cotangents, Problem, by_name
 
 Gradient = tuple[Parameters, Array, Array, Array]
@@ -336,14 +337,13 @@ class RungPrepared(NumPyPrepared):
         dh, dc = (end[0] for end in cotangents.final)
         return run, self.rung.backward(self.p, run, cotangents.y, dh, dc)
 
-    def found(self, result: Any) -> Found:
+    def arrays(self, result: Any) -> Result:
         """Return a result under the reference's names."""
-        run, gradient = result if isinstance(result, tuple) else (result, None)
-        final = run.h[None], run.c[None]
-        if gradient is None:
-            return Found(run.y, final)
-        dp, dx, dh, dc = gradient
-        return Found(run.y, final, by_name([dp]), dx, (dh[None], dc[None]))
+        if not isinstance(result, tuple):
+            return Result(result.y, (result.h[None], result.c[None]))
+        run, (dp, dx, dh, dc) = result
+        final, initial = (run.h[None], run.c[None]), (dh[None], dc[None])
+        return Pulled(run.y, final, by_name([dp]), dx, initial)
 
     def counts(self, of: str, cotangents: Cotangents) -> dict[str, int]:
         """Count what one call of a pass does, with arrays that note what is done with them."""
@@ -357,19 +357,7 @@ class RungPrepared(NumPyPrepared):
                 counts.clear()
             ends = tuple(map(noting, cotangents.final))
             noted.call(of, Cotangents(noting(cotangents.y), ends))
-        return {**counts, "kept": self._kept()}
-
-    def _kept(self) -> int:
-        """Return how many bytes are in use when the forward pass has returned."""
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            run = self.forward()
-            kept = tracemalloc.get_traced_memory()[0] - before
-            del run
-            return kept
-        finally:
-            tracemalloc.stop()
+        return {**counts, "kept": traced_bytes(self.forward)[0]}
 
 
 @dataclass(frozen=True)
@@ -385,11 +373,10 @@ class Rung:
     change: str
     forward: Callable[[Parameters, Array, Array, Array], Any]
     backward: Callable[[Parameters, Any, Array, Array, Array], Gradient]
-    cells: tuple[str, ...] = ("lstm",)
 
-    def version(self) -> str:
-        """Return NumPy's version."""
-        return f"numpy {np.__version__}"
+    def contender(self) -> Contender:
+        """Return it as one of those that can be timed."""
+        return Contender(self.name, ("lstm",), version, self.prepare)
 
     def prepare(self, problem: Problem) -> Prepared:
         """Return the functions with their arrays."""
@@ -415,7 +402,7 @@ RUNGS = (
 )  # fmt: skip
 
 FAST = replace(RUNGS[-1], name="numpy-fast:lstm")
-CONTENDERS = (*RUNGS, FAST)
+CONTENDERS = tuple(rung.contender() for rung in (*RUNGS, FAST))
 
 
 def below(name: str, others: Collection[str]) -> str:

@@ -12,11 +12,11 @@ from ...verify.subjects.called import NotOffered
 from ...verify.subjects.protocol import SubjectUnavailable
 from ..cost.shape import Shape
 from ..plan import UnsupportedError
-from ..timing import QUICK, STANDARD, Timing, measure, noise_floor, rounds
+from ..timing.comparison import noise_floor, rounds
+from ..timing.measurement import QUICK, STANDARD, Timing, measure
 from . import ceilings, rows
 from .contender import FORWARD, TRAINING, FallbackError, Prepared
-from .gate import Gate, WrongError, passed
-from .oracle import Expected, expected
+from .gate import Expected, Gate, WrongError, expected, passed
 from .problem import Problem
 from .registry import contender_named
 from .rows import Entry
@@ -55,6 +55,12 @@ class Asked:
     like: str | None = None
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What its row says of it."""
+        shape = asdict(self.shape)
+        return {"cell": self.cell, "shape": shape, "dtype": self.dtype, "threads": self.threads}
+
     def passes_of(self, subject: str) -> tuple[str, ...]:
         """Return the passes that are asked of a contender."""
         wanted = self.only.get(subject, self.passes)
@@ -74,10 +80,7 @@ def measured(asked: Asked, say: Say) -> dict[str, Any]:
     say("the ceilings of this group")
     return {
         "status": rows.OK if timed else entries[0].status if entries else rows.UNSUPPORTED,
-        "cell": asked.cell,
-        "shape": asdict(asked.shape),
-        "dtype": asked.dtype,
-        "threads": asked.threads,
+        **asked.about,
         "entries": [_json(entry) for entry in entries],
         "ceiling": ceilings.seconds(problem, timed),
         "work": ceilings.work(problem),
@@ -104,11 +107,11 @@ class _Group:
                 for of in self.asked.passes_of(name)
             ]
         ready: dict[str, Prepared] = {}
-        found: list[Entry] = []
+        proven: list[Entry] = []
         for name in self.asked.subjects:
             self.say(name)
-            found += self._proven(name, want, ready)
-        return self._timed(found, ready)
+            proven += self._proven(name, want, ready)
+        return self._timed(proven, ready)
 
     def _proven(self, name: str, want: Expected, ready: dict[str, Prepared]) -> list[Entry]:
         """Prepare a contender and hold every pass to the reference."""
@@ -205,13 +208,13 @@ def _json(entry: Entry) -> dict[str, Any]:
 def noise(subjects: Sequence[str], effort: str, seed: int, say: Say) -> dict[str, Any]:
     """Return the noise floor of the session: how much contenders differ from themselves."""
     problem = Problem("lstm", Shape(T=20, B=4, D=64, H=64), "float32", seed)
-    found = {}
+    floors = {}
     for name in subjects:
         say(name)
         prepared = contender_named(name).prepare(problem)
         for of in (FORWARD, TRAINING):
             dense = prepared.own(problem.cotangents())
-            found[f"{name} {of}"] = noise_floor(
+            floors[f"{name} {of}"] = noise_floor(
                 _call(prepared, of, dense), EFFORTS[effort], seed=seed
             )
-    return {"floor": max(found.values()), "by": found}
+    return {"floor": max(floors.values()), "by": floors}

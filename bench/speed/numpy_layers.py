@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,10 @@ import numpy as np
 from ...reference.cells import cells
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
+from ...verify.subjects.protocol import Pulled, Result
 from ..plan import UnsupportedError
-from .contender import Found, Prepared
+from ..timing.measurement import traced_bytes
+from .contender import Contender, Prepared
 from .problem import Cotangents, Problem, by_name
 
 DTYPES = ("float64", "float32")
@@ -26,12 +26,16 @@ def check_dtype(problem: Problem) -> None:
         raise UnsupportedError(f"NumPy has no fast {problem.dtype}")
 
 
+def version() -> str:
+    """Return NumPy's version."""
+    return f"numpy {np.__version__}"
+
+
 class NumPyPrepared(Prepared):
     """What runs on NumPy, which reports its memory to ``tracemalloc``."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        self.problem = problem
+        super().__init__(problem)
         self.run: Any = None
 
     @abstractmethod
@@ -50,13 +54,7 @@ class NumPyPrepared(Prepared):
 
     def peak(self, of: str, cotangents: Any) -> int | None:
         """Return the peak of what NumPy and Python allocate during a call."""
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            self.call(of, cotangents)
-            return tracemalloc.get_traced_memory()[1] - before
-        finally:
-            tracemalloc.stop()
+        return traced_bytes(lambda: self.call(of, cotangents))[1]
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return the reference's own names."""
@@ -72,38 +70,19 @@ class _Layer(NumPyPrepared):
         layer, p = self.problem.layer, self.problem.parameters
         return run, layer.vjp(p, run, cotangents.y, cotangents.final)
 
-    def found(self, result: Any) -> Found:
+    def arrays(self, result: Any) -> Result:
         if not isinstance(result, tuple):
-            return Found(result.y, result.final)
+            return Result(result.y, result.final)
         run, gradient = result
         named = by_name(gradient.parameters)
-        return Found(run.y, run.final, named, gradient.x, gradient.initial)
+        return Pulled(run.y, run.final, named, gradient.x, gradient.initial)
 
 
-@dataclass(frozen=True)
-class NumPyLayer:
-    """``reference.Layer`` of a cell."""
-
-    cell: str
-
-    @property
-    def name(self) -> str:
-        """Return numpy:CELL."""
-        return f"numpy:{self.cell}"
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return its one cell."""
-        return (self.cell,)
-
-    def version(self) -> str:
-        """Return NumPy's version."""
-        return f"numpy {np.__version__}"
-
-    def prepare(self, problem: Problem) -> Prepared:
-        """Return the layer with its arrays."""
-        check_dtype(problem)
-        return _Layer(problem)
+def prepare(problem: Problem) -> Prepared:
+    """Return the layer with its arrays."""
+    check_dtype(problem)
+    return _Layer(problem)
 
 
-CONTENDERS = tuple(NumPyLayer(name) for name in cells())
+CONTENDERS = tuple(Contender(f"numpy:{name}", (name,), version, prepare) for name in cells())
+"""``reference.Layer`` of every cell."""

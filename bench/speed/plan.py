@@ -205,11 +205,11 @@ def contenders(wanted: Wanted) -> dict[str, list[str]]:
     that is installed.
     """
     names = expanded(wanted.subjects) if wanted.subjects else _default(full=wanted.full)
-    found: dict[str, list[str]] = {}
+    by_cell: dict[str, list[str]] = {}
     for name in names:
         for cell in _cells_of(name, wanted.like):
-            found.setdefault(cell, []).append(name)
-    return {cell: found[cell] for cell in cells() if cell in found}
+            by_cell.setdefault(cell, []).append(name)
+    return {cell: by_cell[cell] for cell in cells() if cell in by_cell}
 
 
 def _default(*, full: bool) -> list[str]:
@@ -226,9 +226,11 @@ def _default(*, full: bool) -> list[str]:
 
 def _installed() -> list[str]:
     """Return the subjects of other frameworks that are installed, asked in processes."""
-    told = availability.probed(jobs=os.cpu_count() or 1)
+    descriptions = availability.probed(jobs=os.cpu_count() or 1)
     ours = {family(name) for name in own()}
-    return [d.named.name for d in told if not d.problem and family(d.named.name) not in ours]
+    return [
+        d.named.name for d in descriptions if not d.problem and family(d.named.name) not in ours
+    ]
 
 
 def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
@@ -240,14 +242,16 @@ def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
     check_family(name)
     isolated = Isolated(memory=0, paths=[str(Path.cwd())])
     try:
-        told = isolated.describe(Named(name, like), availability.TIMEOUT)
+        description = isolated.describe(Named(name, like), availability.TIMEOUT)
     finally:
         isolated.close()
-    if told.problem:
+    if description.problem:
         raise UnknownSubject(
-            f"{name}: {told.problem}" if name not in told.problem else told.problem
+            f"{name}: {description.problem}"
+            if name not in description.problem
+            else description.problem
         )
-    return told.cells
+    return description.cells
 
 
 def left_out(wanted: Wanted) -> list[str]:

@@ -21,7 +21,7 @@ from ...reference.cell import State
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.layer import Layer
-from ...reference.parameters import Parameters, Sizes
+from ...reference.parameters import Parameters
 from ...verify.cases.case import Case
 from ..cost.shape import Shape
 
@@ -56,10 +56,8 @@ class Problem:
 
     @cached_property
     def layer(self) -> Layer:
-        """The reference's layer; a projection is half as wide as the state."""
-        cell, s = cell_named(self.cell), self.shape
-        P = max(s.H // 2, 1) if "projected" in cell.traits else None
-        return Layer(cell, Sizes(s.D, s.H, P), s.layers, s.directions == 2)
+        """The reference's layer."""
+        return self.shape.layer(cell_named(self.cell))
 
     @cached_property
     def case(self) -> Case:
@@ -88,15 +86,15 @@ class Problem:
     @cached_property
     def parameters(self) -> tuple[Parameters, ...]:
         """Parameters of every pass."""
-        layer, found = self.layer, []
+        layer, passes = self.layer, []
         for k, sizes in enumerate(layer.pass_sizes):
             drawn = layer.cell.random_parameters(self._stream(f"parameters {k}"), sizes)
             arrays = {
                 name: self.rounded(a * self._shrunk(drawn, name, upper=k >= layer.directions))
                 for name, a in drawn.items()
             }
-            found.append(Parameters(drawn.shapes, arrays))
-        return tuple(found)
+            passes.append(Parameters(drawn.shapes, arrays))
+        return tuple(passes)
 
     def _shrunk(self, drawn: Parameters, name: str, *, upper: bool) -> float:
         """Return the factor by which what multiplies states, peepholes too, is made to contract."""

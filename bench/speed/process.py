@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -46,10 +45,13 @@ class SpeedProcess(Isolated):
     def plain(self, do: str, **asked: Any) -> dict[str, Any]:
         """Return the answer to anything but a group; UnsupportedError says why there is none."""
         try:
-            found: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["found"]
+            return self._answer(do, **asked)
         except (ProcessEnded, TimedOut) as end:
             raise UnsupportedError(f"{self.last_case}: {end}") from end
-        return found
+
+    def _answer(self, do: str, **asked: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["answer"]
+        return answer
 
     def group(self, asked: Asked) -> dict[str, Any]:
         """Return the row of a group; a contender in which the process ends is left out, and told.
@@ -59,7 +61,8 @@ class SpeedProcess(Isolated):
         gone: list[rows.Entry] = []
         while True:
             try:
-                found = self._ask({"do": "group", "group": asdict(asked)}, self.timeout)["found"]
+                row = self._answer("group", group=asdict(asked))
+                return row | {"entries": [*row["entries"], *map(asdict, gone)]}
             except (ProcessEnded, TimedOut) as end:
                 status, message = _status(end)
                 lost = [self.last_case] if self.last_case in asked.subjects else asked.subjects
@@ -71,9 +74,10 @@ class SpeedProcess(Isolated):
                 left = tuple(name for name in asked.subjects if name not in lost)
                 asked = replace(asked, subjects=left)
                 if not left:
-                    return _empty(asked, gone)
-                continue
-            return _with(found, gone)
+                    return {
+                        "status": gone[0].status, "message": gone[0].message, **asked.about,
+                        "entries": [*map(asdict, gone)], "ceiling": {}, "work": {}, "seconds": 0.0,
+                    }  # fmt: skip
 
 
 def _status(end: Exception) -> tuple[str, str]:
@@ -82,24 +86,3 @@ def _status(end: Exception) -> tuple[str, str]:
     said = str(end)
     starved = "SIGKILL" in said or "MemoryError" in said or "bad_alloc" in said
     return rows.OOM if starved else rows.UNSUPPORTED, said
-
-
-def _with(found: dict[str, Any], gone: list[rows.Entry]) -> dict[str, Any]:
-    return found | {"entries": [*found["entries"], *map(asdict, gone)]}
-
-
-def _empty(asked: Asked, gone: list[rows.Entry]) -> dict[str, Any]:
-    """Return the row of a group of which nothing is left."""
-    work: Mapping[str, Any] = {}
-    return {
-        "status": gone[0].status,
-        "message": gone[0].message,
-        "cell": asked.cell,
-        "shape": asdict(asked.shape),
-        "dtype": asked.dtype,
-        "threads": asked.threads,
-        "entries": [asdict(entry) for entry in gone],
-        "ceiling": {},
-        "work": work,
-        "seconds": 0.0,
-    }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,12 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects import adapter, family, known, subject_named
-from ...verify.subjects.protocol import Built, Inputs, Pulled, Subject, Watching
+from ...verify.subjects.protocol import Built, Inputs, Result, Subject, Watching
 from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
 from . import cuda, ladder, numpy_layers, torch_layers
-from .contender import FORWARD, Contender, FallbackError, Found, Prepared
+from .contender import FORWARD, Contender, FallbackError, Prepared
 from .problem import Cotangents, Problem
-from .torch_layers import TorchContender
 
 
 @cache
@@ -37,7 +35,8 @@ def contender_named(name: str, like: str | None = None) -> Contender:
     if name in own():
         return own()[name]
     check_family(name)
-    return AdaptedContender(name, subject_named(name, None if adapter(name) else like))
+    subject = subject_named(name, None if adapter(name) else like)
+    return Contender(name, subject.cells, subject.version, partial(_prepare, subject=subject))
 
 
 def check_family(name: str) -> None:
@@ -49,7 +48,7 @@ def check_family(name: str) -> None:
 
 def expanded(names: tuple[str, ...]) -> list[str]:
     """Return names, each once, with FAMILY:* replaced by all of a family."""
-    found: dict[str, None] = {}
+    members: dict[str, None] = {}
     everyone = list(dict.fromkeys([*own(), *known()]))
     for name in names:
         of = family(name)
@@ -57,8 +56,8 @@ def expanded(names: tuple[str, ...]) -> list[str]:
         if not alike:
             families = dict.fromkeys(f"{family(one)}:*" for one in everyone)
             raise InputError("subject", f"one of {', '.join(families)}", repr(name))
-        found |= dict.fromkeys(alike)
-    return list(found)
+        members |= dict.fromkeys(alike)
+    return list(members)
 
 
 class Adapted(Prepared):
@@ -71,8 +70,8 @@ class Adapted(Prepared):
     note = "NumPy arrays in and out, conversions on the clock"
 
     def __init__(self, problem: Problem, subject: Subject, built: Built) -> None:
-        super().__init__()
-        self.problem, self.subject, self.built = problem, subject, built
+        super().__init__(problem)
+        self.subject, self.built = subject, built
         packed = subject.parameter_map(problem.case).pack(problem.parameters)
         self.inputs = Inputs(
             {name: self._typed(array) for name, array in packed.items()},
@@ -97,45 +96,27 @@ class Adapted(Prepared):
         (pulled,) = self.built.gradients(self.inputs, [pair])
         return pulled
 
-    def found(self, result: Any) -> Found:
+    def arrays(self, result: Result) -> Result:
         """Return the arrays, which are NumPy's already."""
-        if not isinstance(result, Pulled):
-            return Found(result.y, result.final)
-        return Found(result.y, result.final, result.parameters, result.x, result.initial)
+        return result
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return the subject's names."""
         return self.subject.parameter_map(self.problem.case).from_reference(gradient)
 
 
-@dataclass(frozen=True)
-class AdaptedContender:
-    """A subject of ``verify`` by its name."""
-
-    name: str
-    subject: Subject
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return the subject's."""
-        return self.subject.cells
-
-    def version(self) -> str:
-        """Return its package's version; SubjectUnavailable where it is not installed."""
-        return self.subject.version()
-
-    def prepare(self, problem: Problem) -> Prepared:
-        """Return the subject ready to be called; a torch module is timed as one."""
-        if problem.dtype not in self.subject.dtypes:
-            raise UnsupportedError(f"it computes in {', '.join(self.subject.dtypes)}")
-        if lacking := self.subject.options.lacking(problem.case):
-            raise UnsupportedError(self.subject.options.why(lacking))
-        built = self.subject.build(problem.case)
-        if (watch := getattr(self.subject, "watch", None)) is not None:
-            return _watched(Adapted(problem, self.subject, built), watch)
-        if isinstance(built, TorchModule) and self.subject.options.gradient:
-            return TorchContender(self.name, self.subject).prepare(problem)
-        return Adapted(problem, self.subject, built)
+def _prepare(problem: Problem, subject: Subject) -> Prepared:
+    """Return the subject ready to be called; a torch module is timed as one."""
+    if problem.dtype not in subject.dtypes:
+        raise UnsupportedError(f"it computes in {', '.join(subject.dtypes)}")
+    if lacking := subject.options.lacking(problem.case):
+        raise UnsupportedError(subject.options.why(lacking))
+    built = subject.build(problem.case)
+    if (watch := getattr(subject, "watch", None)) is not None:
+        return _watched(Adapted(problem, subject, built), watch)
+    if isinstance(built, TorchModule) and subject.options.gradient:
+        return torch_layers.prepare(problem, subject)
+    return Adapted(problem, subject, built)
 
 
 def _watched(prepared: Adapted, watch: Watching) -> Adapted:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..cost.shape import Shape
 from ..run import BenchRun, from_json
-from ..timing import Timing
+from ..timing.measurement import Timing
 from .gate import Gate
 
 OK, NOISY, OOM, TIMEOUT = "OK", "NOISY", "OOM", "TIMEOUT"
@@ -83,5 +83,5 @@ def piece(run: BenchRun, id: str) -> dict[str, Any]:
 
 def floor(run: BenchRun) -> float:
     """Return the noise floor that the session measured, a share; 0 where it did not."""
-    found = piece(run, NOISE).get("floor", 0.0)
-    return float(found)
+    share = piece(run, NOISE).get("floor", 0.0)
+    return float(share)

@@ -6,9 +6,10 @@ inputs become tensors once, and calls are made as users make them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,10 @@ import numpy as np
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects import subject_named
-from ...verify.subjects.protocol import Subject
+from ...verify.subjects.protocol import Pulled, Result, Subject
 from ...verify.subjects.torch_module import TorchModule, import_torch
-from ..cost.torch_counters import native
 from ..plan import UnsupportedError
-from .contender import FORWARD, FallbackError, Found, Prepared
+from .contender import FORWARD, Contender, FallbackError, Prepared
 from .problem import Cotangents, Problem
 
 ONE, ONEDNN = "oneDNN", "mkldnn_rnn_layer"
@@ -31,9 +31,8 @@ class TorchPrepared(Prepared):
     """A torch module with tensors, on its device and in its setting."""
 
     def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
-        super().__init__()
-        self.torch, self.problem, self.subject = import_torch(), problem, subject
-        self.built = built
+        super().__init__(problem)
+        self.torch, self.subject, self.built = import_torch(), subject, built
         self.keys = [built.key(name) for name, _ in built.module.named_parameters()]
         self._fill(built.module.to(device=built.device, dtype=self._dtype))
         self.x = self.tensor(problem.x).requires_grad_()
@@ -85,8 +84,7 @@ class TorchPrepared(Prepared):
         outputs = self._record(weights=weights)
         leaves = self._leaves() if weights else [self.x, *self.state]
         with self.built.setting():
-            found = self.torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
-        return outputs, found
+            return outputs, self.torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
 
     def _record(self, *, weights: bool) -> Any:
         if weights not in self._recorded:
@@ -103,15 +101,15 @@ class TorchPrepared(Prepared):
         """Return tensors, y's first."""
         return [self.tensor(cotangents.y), *map(self.tensor, cotangents.final)]
 
-    def found(self, result: Any) -> Found:
+    def arrays(self, result: Any) -> Result:
         """Return NumPy's arrays, float32 where NumPy has no such dtype."""
         if not isinstance(result[0], tuple):
-            return Found(_array(result[0]), tuple(map(_array, result[1:])))
+            return Result(_array(result[0]), tuple(map(_array, result[1:])))
         (y, *final), gradients = result
-        *weights, x = gradients[: -len(final)]
-        named = dict(zip(self.keys, map(_array, weights), strict=False))
+        *weights, x = map(_array, gradients[: -len(final)])
+        named = dict(zip(self.keys, weights, strict=False))
         initial = tuple(map(_array, gradients[-len(final) :]))
-        return Found(_array(y), tuple(map(_array, final)), named, _array(x), initial)
+        return Pulled(_array(y), tuple(map(_array, final)), named, x, initial)
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return torch's names."""
@@ -137,46 +135,43 @@ class TorchPrepared(Prepared):
         return sorted(events, key=lambda event: int(event.start_ns()))
 
 
+@contextmanager
+def native() -> Iterator[None]:
+    """Run CPU layers on PyTorch's own operators, not on oneDNN's."""
+    import torch
+
+    backend: Any = torch.backends.mkldnn
+    before, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = before
+
+
 def _array(tensor: Any) -> Array:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.element_size() == 2 else tensor).numpy()
 
 
-@dataclass(frozen=True)
-class TorchContender:
-    """A subject of ``verify`` that is a torch module, timed as a module.
+def prepare(problem: Problem, subject: Subject, path: str = "") -> Prepared:
+    """Return a subject of ``verify`` that is a torch module, with its tensors.
 
     ``path`` is "" for what torch chooses, ``native`` or ``onednn`` to demand one, or ``compile``
-    for a cell whose loop is compiled; the first call of each pass compiles it.
+    for a cell whose loop is compiled; the first call of each pass compiles it. FallbackError if
+    another path runs than was asked for.
     """
-
-    name: str
-    subject: Subject
-    path: str = ""
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return the subject's."""
-        return self.subject.cells
-
-    def version(self) -> str:
-        """Return torch's version, and what runs."""
-        return self.subject.version()
-
-    def prepare(self, problem: Problem) -> Prepared:
-        """Return the module with its tensors; FallbackError if another path runs than asked for."""
-        built = built_for(problem, self.subject)
-        if self.path == "compile":
-            return _compiled(problem, self.subject, built)
-        if self.path == "native":
-            built = replace(built, setting=native)
-        prepared = TorchPrepared(problem, self.subject, built)
-        prepared.call(FORWARD, None)
-        onednn = ONEDNN in prepared.operators()
-        prepared.algorithm = ONE if onednn else "native"
-        if self.path == "onednn" and not onednn:
-            raise FallbackError("oneDNN was asked for, and PyTorch ran its own operators")
-        return prepared
+    built = built_for(problem, subject)
+    if path == "compile":
+        return _compiled(problem, subject, built)
+    if path == "native":
+        built = replace(built, setting=native)
+    prepared = TorchPrepared(problem, subject, built)
+    prepared.call(FORWARD, None)
+    onednn = ONEDNN in prepared.operators()
+    prepared.algorithm = ONE if onednn else "native"
+    if path == "onednn" and not onednn:
+        raise FallbackError("oneDNN was asked for, and PyTorch ran its own operators")
+    return prepared
 
 
 def built_for(problem: Problem, subject: Subject) -> TorchModule:
@@ -247,8 +242,17 @@ def _import_compiler() -> None:
 
 LAYERS, CELLS = ("RNN", "RNN-relu", "LSTM", "GRU"), ("RNNCell", "LSTMCell", "GRUCell")
 
+
+def _contender(path: str, kind: str) -> Contender:
+    subject = subject_named(f"torch:{kind}")
+    name = f"torch{path and '-'}{path}:{kind}"
+    return Contender(
+        name, subject.cells, subject.version, partial(prepare, subject=subject, path=path)
+    )
+
+
 CONTENDERS = tuple(
-    TorchContender(f"torch{path and '-'}{path}:{kind}", subject_named(f"torch:{kind}"), path)
+    _contender(path, kind)
     for path, kinds in {
         "": LAYERS + CELLS, "native": LAYERS, "onednn": LAYERS, "compile": CELLS
     }.items()

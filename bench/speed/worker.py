@@ -14,7 +14,7 @@ from typing import Any
 
 from ...verify.execution.worker import limit, lines
 from ..run import from_json
-from ..timing import environment
+from ..timing.environment import environment
 from . import ceilings
 from .measurement import Asked, measured, noise
 
@@ -36,7 +36,7 @@ def main() -> None:
     limit(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     say({"ready": True})
     for line in questions:
-        say({"found": _answer(json.loads(line), lambda doing: say({"case": doing}))})
+        say({"answer": _answer(json.loads(line), lambda doing: say({"case": doing}))})
 
 
 def _answer(asked: dict[str, Any], say: Any) -> dict[str, Any]:

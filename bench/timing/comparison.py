@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -25,8 +26,8 @@ from .measurement import (
     Sample,
     Timing,
     Warmed,
+    sampled,
     timing,
-    warmed,
 )
 from .significance import holm, interval, p_value
 
@@ -126,19 +127,8 @@ def rounds(
     """
     if len(calls) < 2:
         raise ValueError(f"rounds: expected at least two calls to compare, got {len(calls)}")
-    started, rng = clock.seconds(), np.random.default_rng(seed)
-    ready = [warmed(call, effort, clock) for call in calls.values()]
-    taken: list[list[Sample]] = [[] for _ in ready]
-    begun, look = clock.seconds(), effort.samples
-    while True:
-        for k in turn(rng, len(ready)):
-            taken[k].append(ready[k].sample())
-        n, now = len(taken[0]), clock.seconds()
-        over = now - started >= effort.patience * len(ready) or n >= effort.most
-        if over or (n >= look and now - begun >= effort.seconds * len(ready)):
-            if over or _known(ready, taken, effort, seed):
-                break
-            look = n * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
+    rng, known = np.random.default_rng(seed), partial(_narrow_ratios, effort=effort, seed=seed)
+    ready, taken = sampled(calls.values(), effort, clock, lambda: turn(rng, len(calls)), known)
     timings = [timing(*one, effort, seed) for one in zip(ready, taken, strict=True)]
     return Rounds(dict(zip(calls, timings, strict=True)), effort, seed)
 
@@ -148,15 +138,13 @@ def turn(rng: np.random.Generator, count: int) -> Array:
     return rng.permutation(count)
 
 
-def _known(
+def _narrow_ratios(
     ready: Sequence[Warmed], taken: Sequence[Sequence[Sample]], effort: Effort, seed: int
 ) -> bool:
-    """Whether enough was measured, and intervals of ratios of each to the next are narrow.
+    """Whether the intervals of the ratios of each to the next are narrow.
 
     Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
-    if any(one.measured(own) < effort.seconds for one, own in zip(ready, taken, strict=True)):
-        return False
     for a, b in pairwise(taken):
         logs = log_ratios([one.seconds for one in a], [one.seconds for one in b])
         low, high = np.exp(interval(logs, np.random.default_rng(seed)))

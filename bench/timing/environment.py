@@ -21,30 +21,31 @@ def environment() -> dict[str, str]:
 
     built: Any = np.show_config(mode="dicts")
     blas = built["Build Dependencies"]["blas"]
-    found = {"blas": f"{blas['name']} {blas['version']}", **_threads(), **_frequency(), **_load()}
+    built_with = {"blas": f"{blas['name']} {blas['version']}"}
+    settings = built_with | _threads() | _frequency() | _load()
     resolution = time.get_clock_info("perf_counter").resolution
-    return found | {"clock": f"perf_counter, {resolution * 1e9:.0f} ns"}
+    return settings | {"clock": f"perf_counter, {resolution * 1e9:.0f} ns"}
 
 
 def _threads() -> dict[str, str]:
-    found = {name: os.environ[name] for name in THREADS if name in os.environ}
+    threads = {name: os.environ[name] for name in THREADS if name in os.environ}
     if hasattr(os, "sched_getaffinity"):
-        found["cores usable"] = str(len(os.sched_getaffinity(0)))
-    return found
+        threads["cores usable"] = str(len(os.sched_getaffinity(0)))
+    return threads
 
 
 def _frequency() -> dict[str, str]:
-    found = {}
+    clock = {}
     for name, file in (("governor", "scaling_governor"), ("MHz at most", "cpuinfo_max_freq")):
         if (CPU / file).exists():
             text = (CPU / file).read_text().strip()
-            found[name] = f"{int(text) / 1000:.0f}" if text.isdigit() else text
+            clock[name] = f"{int(text) / 1000:.0f}" if text.isdigit() else text
     if INFO.exists():
         lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()
         clocks = [line.partition(":")[2].strip() for line in lines if line.startswith("cpu MHz")]
         if clocks:
-            found["MHz now"] = ", ".join(clocks)
-    return found
+            clock["MHz now"] = ", ".join(clocks)
+    return clock
 
 
 def _load() -> dict[str, str]:

@@ -79,12 +79,12 @@ class Counted:
 def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Counted:
     """Make ``count`` comparisons on the machine in this state, each of newly built calls."""
     started, steps = time.perf_counter(), MORE if more else STEPS
-    found = [
+    comparisons = [
         compare(lstm_steps(steps), lstm_steps(STEPS), STANDARD, seed + k, floor=floor)
         for k in range(count)
     ]
     seconds = time.perf_counter() - started
-    verdicts = Counter(c.verdict for c in found)
+    verdicts = Counter(c.verdict for c in comparisons)
     wrong = _wrong(more)
     if more:
         ok = state == DISTURBED or verdicts[SLOWER] >= FOUND_AT_LEAST * count
@@ -94,9 +94,9 @@ def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Coun
     return Counted(
         state, "10 % more" if more else "the same", floor, count,
         verdicts[FASTER], verdicts[SLOWER], verdicts[SAME], verdicts[AMBIGUOUS],
-        sum(c.verdict in wrong for c in corrected(found)),
-        float(np.median([(c.high - c.low) / 2 for c in found])),
-        float(np.median([c.pairs for c in found])), seconds, ok,
+        sum(c.verdict in wrong for c in corrected(comparisons)),
+        float(np.median([(c.high - c.low) / 2 for c in comparisons])),
+        float(np.median([c.pairs for c in comparisons])), seconds, ok,
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Sequence
+import tracemalloc
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
@@ -268,20 +269,45 @@ def measure(call: Call, effort: Effort = STANDARD, *, clock: Clock = WALL, seed:
     A time on its own says little on a shared machine: whoever wants to know which of two calls is
     faster asks ``compare``.
     """
+
+    def known(ready: Sequence[Warmed], taken: Sequence[Sequence[Sample]]) -> bool:
+        return timing(ready[0], taken[0], effort, seed).status == OK
+
+    (ready,), (taken,) = sampled([call], effort, clock, lambda: (0,), known)
+    return timing(ready, taken, effort, seed)
+
+
+Known: TypeAlias = Callable[[Sequence[Warmed], Sequence[Sequence[Sample]]], bool]
+"""Whether enough is known, from the samples of every call."""
+
+
+def sampled(
+    calls: Iterable[Call],
+    effort: Effort,
+    clock: Clock,
+    turn: Callable[[], Iterable[int]],
+    known: Known,
+) -> tuple[list[Warmed], list[list[Sample]]]:
+    """Sample calls round by round until enough was measured and is ``known``, or patience is over.
+
+    ``effort`` counts for each call; ``turn`` draws the order of a round.
+    """
     started = clock.seconds()
-    ready = warmed(call, effort, clock)
-    taken: list[Sample] = []
+    ready = [warmed(call, effort, clock) for call in calls]
+    taken: list[list[Sample]] = [[] for _ in ready]
     begun, look = clock.seconds(), effort.samples
     while True:
-        taken.append(ready.sample())
-        now = clock.seconds()
-        if now - started >= effort.patience or len(taken) >= effort.most:
-            return timing(ready, taken, effort, seed)
-        if len(taken) >= look and now - begun >= effort.seconds:
-            found = timing(ready, taken, effort, seed)
-            if found.status == OK and ready.measured(taken) >= effort.seconds:
-                return found
-            look = len(taken) * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
+        for k in turn():
+            taken[k].append(ready[k].sample())
+        n, now = len(taken[0]), clock.seconds()
+        if now - started >= effort.patience * len(ready) or n >= effort.most:
+            return ready, taken
+        if n >= look and now - begun >= effort.seconds * len(ready):
+            pairs = zip(ready, taken, strict=True)
+            measured = all(one.measured(own) >= effort.seconds for one, own in pairs)
+            if measured and known(ready, taken):
+                return ready, taken
+            look = n * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
 
 
 def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) -> Timing:
@@ -304,3 +330,16 @@ def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) ->
         status=OK if narrow and enough else NOISY,
         away=tuple(one.away for one in taken) if any(one.away for one in taken) else (),
     )
+
+
+def traced_bytes(call: Call) -> tuple[int, int]:
+    """Return the bytes that NumPy and Python hold for a call's result, and at most during it."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        result = call()
+        kept, most = tracemalloc.get_traced_memory()
+        del result
+        return kept - before, most - before
+    finally:
+        tracemalloc.stop()

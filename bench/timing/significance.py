@@ -46,8 +46,8 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (Wilson 1927), which holds for extreme counts, too."""
     from scipy.stats import binomtest
 
-    found = binomtest(hits, count).proportion_ci(LEVEL, method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(hits, count).proportion_ci(LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 RESAMPLES = 1000

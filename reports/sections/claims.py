@@ -10,6 +10,7 @@ from ...bench.claims.ledger import Row, rows
 from ...bench.run import BenchRun
 from ...reference.documents import TITLES
 from ..section import Figure, Section, Table
+from .charts import alt, plot
 
 CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
          NOT_TESTED: "– not tested"}  # fmt: skip
@@ -21,9 +22,9 @@ ROLES = {"says": "the claim says", "when": "it holds when", "instead": "what is 
 
 def section(runs: Sequence[BenchRun]) -> Section:
     """Return the ledger; where runs have judged the same claim, the last one counts."""
-    found = {row.id: row for run in runs for row in rows(run.rows)}
-    judged = [found[id] for id in sorted(found)]
-    left = [id for run in runs for id in run.untested if id not in found]
+    ledger = {row.id: row for run in runs for row in rows(run.rows)}
+    judged = [ledger[id] for id in sorted(ledger)]
+    left = [id for run in runs for id in run.untested if id not in ledger]
     claims = [row for row in judged if row.id.startswith("C")]
     printed = [row for row in judged if not row.id.startswith("C")]
     parts: list[Figure | Table] = [
@@ -34,8 +35,8 @@ def section(runs: Sequence[BenchRun]) -> Section:
         _findings(claims),
         _numbers(claims),
     ]
-    told = tuple(part for part in parts if isinstance(part, Figure) or part.rows)
-    return Section("claims", "What the documents claim", _intro(judged, left), told)
+    shown = tuple(part for part in parts if isinstance(part, Figure) or part.rows)
+    return Section("claims", "What the documents claim", _intro(judged, left), shown)
 
 
 def _intro(judged: Sequence[Row], left: Sequence[str]) -> tuple[str, ...]:
@@ -76,8 +77,8 @@ def _reasons(judged: Sequence[Row]) -> Table:
             ("error", row.message),
         )
     )
-    told = tuple(reason for reason in reasons if reason[2])
-    return Table("When they hold, and what speaks against them", ("id", "", ""), told)
+    given = tuple(reason for reason in reasons if reason[2])
+    return Table("When they hold, and what speaks against them", ("id", "", ""), given)
 
 
 def _findings(judged: Sequence[Row]) -> Table:
@@ -154,22 +155,20 @@ def lines(curves: Sequence[Curve]) -> Callable[[], Any]:
     """Return a chart of log gradients against lag, every line with its name at its end."""
 
     def chart() -> Any:
-        import altair as alt
-
         names = [curve.series for curve in curves]
         points = [point for curve in curves for point in _points(curve)]
         lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=10))
         y = alt.Y("value:Q", title="share of the gradient left (log10)")
         colour = alt.Color("series:N", legend=None, sort=names)
         dashes = alt.Scale(domain=names, range=[DASHES[k % len(DASHES)] for k in range(len(names))])
-        base = alt.Chart(alt.Data(values=points))
+        base = plot(points)
         line = base.mark_line().encode(
             lag, y, colour, alt.StrokeDash("series:N", legend=None, scale=dashes),
             tooltip=["series:N", "lag:Q", "value:Q"],
         )  # fmt: skip
-        name = alt.Chart(alt.Data(values=_labels(curves))).mark_text(align="left", dx=6)
+        name = plot(_labels(curves)).mark_text(align="left", dx=6)
         labels = name.encode(lag, alt.Y("value:Q"), colour, alt.Text("series:N"))
-        rule = alt.Chart(alt.Data(values=[{"lag": 20}])).mark_rule(strokeDash=[4, 4])
+        rule = plot([{"lag": 20}]).mark_rule(strokeDash=[4, 4])
         layers = [line, labels, rule.encode(alt.X("lag:Q"))]
         if any(curve.low for curve in curves):
             band = base.mark_area(opacity=0.15)
@@ -183,11 +182,9 @@ def bars(curves: Sequence[Curve]) -> Callable[[], Any]:
     """Return a chart of shares: a group of bars for every lag, with intervals."""
 
     def chart() -> Any:
-        import altair as alt
-
         names = [curve.series for curve in curves]
         points = [point for curve in curves for point in _points(curve)]
-        base = alt.Chart(alt.Data(values=points))
+        base = plot(points)
         lag = alt.X("lag:O", title="lag (steps)", axis=alt.Axis(labelAngle=0))
         offset = alt.XOffset("series:N", sort=names)
         y = alt.Y("value:Q", title="runs that learn it", axis=alt.Axis(format="%"),

@@ -58,16 +58,16 @@ def _decay_parts(decays: Sequence[DecayRow]) -> list[Figure | Table]:
 
 def _told(laws: Sequence[ValidationRow], decays: Sequence[DecayRow]) -> tuple[str, ...]:
     """Return what was measured, of what, and whether theory agrees."""
-    told = []
+    paragraphs = []
     wrong = [row for row in laws if not row.passed]
     if laws:
-        told.append(
+        paragraphs.append(
             f"Of {len(laws)} laws, what is measured obeys {len(laws) - len(wrong)}."
             + "".join(f" IT DOES NOT OBEY: {row.statement}" for row in wrong)
         )
     if decays:
         first = decays[0]
-        told += [
+        paragraphs += [
             "The loss is a random unit projection of the last hidden state; its gradient on the "
             f"states before is followed back over {first.steps} steps, for {first.seeds} seeds, "
             "each with weights, inputs and projection of its own. U ~ N(0, g²/H), "
@@ -78,15 +78,15 @@ def _told(laws: Sequence[ValidationRow], decays: Sequence[DecayRow]) -> tuple[st
             "At rest means without input, in the zero state.",
         ]
     if any(row.cell.startswith("skip") for row in decays):
-        told.append(
+        paragraphs.append(
             "The gradients of Skip cells are straight-through estimates: what training uses, not "
             "derivatives of what the cells compute."
         )
-    return tuple(told)
+    return tuple(paragraphs)
 
 
 def _left(unmeasured: Sequence[dict[str, object]], left: int) -> tuple[str, ...]:
-    told = [f"Not measured: {row['id']}: {row.get('message', '')}" for row in unmeasured]
+    paragraphs = [f"Not measured: {row['id']}: {row.get('message', '')}" for row in unmeasured]
     if left:
-        told.append(f"Not tested: {left} pieces that were planned.")
-    return tuple(told)
+        paragraphs.append(f"Not tested: {left} pieces that were planned.")
+    return tuple(paragraphs)

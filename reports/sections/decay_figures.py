@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ...bench.decay import closed_forms
 from ...bench.decay.rows import ClippingRow, DecayRow
 from ..section import Figure
+from .charts import alt, panels, plot
 
 LOG10 = 1 / math.log(10)
 SMALLEST = {"float16": -24, "float32": -149, "float64": -1074}
@@ -92,15 +93,13 @@ def clipping(rows: Sequence[ClippingRow]) -> Figure:
 
 
 def _lags(shown: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [value for row in shown for value in _curve(row, "joint")]
     least = min((v["low"] for v in values if v["low"] is not None), default=-1.0)
     bottom = min(10 * math.floor(least / 10), -10)
     scale = alt.Scale(domain=[bottom, TOP], nice=False)
     names = [row.cell for row in shown]
     lag = alt.X("lag:Q", title="lag k (steps)", scale=alt.Scale(nice=False))
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     colour = alt.Color("cell:N", sort=names, legend=None)
     norm = alt.Y("median:Q", title=NORM, scale=scale, axis=alt.Axis(tickCount=8))
     band = base.mark_area(opacity=0.16, clip=True).encode(
@@ -110,13 +109,13 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
         lag, norm, colour, alt.StrokeDash("cell:N", sort=names, legend=None),
         tooltip=["cell:N", "lag:Q", "low:Q", "median:Q", "high:Q"],
     )  # fmt: skip
-    ends = alt.Chart(alt.Data(values=_apart(values, (TOP - bottom) / 22)))
+    ends = plot(_apart(values, (TOP - bottom) / 22))
     labels = ends.mark_text(align="left", dx=6, fontSize=12).encode(
         lag, alt.Y("median:Q", scale=scale), colour, text="cell:N"
     )
     layers = [band, line, labels, *_dtypes(SMALLEST, (bottom, TOP), scale)]
     if drawn := [value for row in shown for value in _bound(row)]:
-        bound = alt.Chart(alt.Data(values=drawn)).mark_line(
+        bound = plot(drawn).mark_line(
             strokeDash=[6, 4], color="currentColor", strokeWidth=1.2, clip=True
         )
         layers.append(bound.encode(lag, alt.Y("median:Q", scale=scale)))
@@ -124,10 +123,8 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
 
 
 def _states(rows: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [v for row in rows for name in row.bands if name != "joint" for v in _curve(row, name)]
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=3))
     state = {"sort": ["h", "c"], "title": "gradient on"}
     colour = alt.Color("state:N", legend=alt.Legend(orient="top", symbolOpacity=1), **state)
@@ -139,12 +136,10 @@ def _states(rows: Sequence[DecayRow]) -> Any:
     )
     panel = alt.layer(band, line).properties(width=128, height=96)
     names = [row.cell for row in rows]
-    return panel.facet(alt.Facet("cell:N", title=None, sort=names), columns=4)
+    return panels(panel, "cell:N", 4, names)
 
 
 def _spectra(shown: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [
         {"cell": name, "place": (k + 0.5) / len(exponents), "exponent": value}
         for row, name, exponents in _residuals(shown)
@@ -154,8 +149,8 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
     names = [name for _, name, _ in _residuals(shown)]
     cell = {"sort": names, "title": "cell (residual of the sum rule)"}
     legend = alt.Legend(labelLimit=320)
-    line = alt.Chart(alt.Data(values=values)).mark_line(point=alt.OverlayMarkDef(size=14))
-    zero = alt.Chart(alt.Data(values=[{"exponent": 0}])).mark_rule(strokeWidth=1)
+    line = plot(values).mark_line(point=alt.OverlayMarkDef(size=14))
+    zero = plot([{"exponent": 0}]).mark_rule(strokeWidth=1)
     return alt.layer(
         line.encode(
             alt.X("place:Q", title="place among all exponents", axis=alt.Axis(format="%")),
@@ -170,14 +165,12 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
 
 def _residuals(shown: Sequence[DecayRow]) -> Iterator[tuple[DecayRow, str, Sequence[float | None]]]:
     for row in shown:
-        if found := row.spectrum:
-            missed = found.unsummed if found.residual is None else f"{found.residual:.0e}"
-            yield row, f"{row.cell} ({missed})".replace("e-0", "e-"), found.exponents
+        if spectrum := row.spectrum:
+            missed = spectrum.unsummed if spectrum.residual is None else f"{spectrum.residual:.0e}"
+            yield row, f"{row.cell} ({missed})".replace("e-0", "e-"), spectrum.exponents
 
 
 def _products(shown: Sequence[DecayRow]) -> Any:
-    import altair as alt
-
     values = [
         {"cell": row.cell, "lag": str(product.lag), "place": k + 1, "size": value * LOG10}
         for row in shown
@@ -186,7 +179,7 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         if value is not None
     ]
     lags = sorted({value["lag"] for value in values}, key=lambda lag: int(str(lag)))
-    line = alt.Chart(alt.Data(values=values)).mark_line(point=alt.OverlayMarkDef(size=10))
+    line = plot(values).mark_line(point=alt.OverlayMarkDef(size=10))
     panel = line.encode(
         alt.X("place:Q", title="number of the singular value"),
         alt.Y("size:Q", title="singular value (log10)"),
@@ -195,14 +188,10 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         tooltip=["cell:N", "lag:N", "place:Q", "size:Q"],
     ).properties(width=230, height=170)
     names = [row.cell for row in shown]
-    return panel.facet(alt.Facet("cell:N", title=None, sort=names), columns=2).resolve_scale(
-        x="independent"
-    )
+    return panels(panel, "cell:N", 2, names).resolve_scale(x="independent")
 
 
 def _clipping(rows: Sequence[ClippingRow]) -> Any:
-    import altair as alt
-
     curves = {
         "state, not clipped": "carried",
         "state, clipped at every step": "carried_clipped",
@@ -218,7 +207,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
     ]
     what = {"sort": list(curves), "title": "gradient of the"}
     legend = alt.Legend(orient="top", columns=2, labelLimit=320)
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     line = base.mark_line().encode(
         alt.X("lag:Q", title="lag (steps)"),
         alt.Y("norm:Q", title=NORM),
@@ -230,7 +219,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
         alt.YDatum(LARGEST["float32"] * math.log10(2))
     )
     panel = alt.layer(line, end).properties(width=170, height=200)
-    return panel.facet(alt.Facet("cell:N", title=None), columns=3)
+    return panels(panel, "cell:N", 3)
 
 
 def _curve(row: DecayRow, state: str) -> Iterator[dict[str, Any]]:
@@ -258,14 +247,12 @@ def _apart(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any
 
 def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> list[Any]:
     """Return a dotted line, with its name, where each dtype ends, of those that are in the span."""
-    import altair as alt
-
     values = [
         {"name": f"{name} ends", "size": power * math.log10(2)}
         for name, power in powers.items()
         if span[0] < power * math.log10(2) < span[1]
     ]
-    base = alt.Chart(alt.Data(values=values)).encode(alt.Y("size:Q", scale=scale))
+    base = plot(values).encode(alt.Y("size:Q", scale=scale))
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1)
     text = base.mark_text(align="left", baseline="bottom", dx=5, dy=-2, fontSize=11)
     return [rule, text.encode(alt.XDatum(0), text="name:N")] if values else []
@@ -290,16 +277,16 @@ def chosen(rows: Sequence[DecayRow]) -> list[DecayRow]:
 
     Those of ``FAMILY`` come first, in its order.
     """
-    found: dict[str, DecayRow] = {}
+    usual: dict[str, DecayRow] = {}
     for row in rows:
-        found.setdefault(row.cell, row)
-    return sorted(found.values(), key=lambda r: (*FAMILY, r.cell).index(r.cell))
+        usual.setdefault(row.cell, row)
+    return sorted(usual.values(), key=lambda r: (*FAMILY, r.cell).index(r.cell))
 
 
 def family(rows: Sequence[DecayRow]) -> list[DecayRow]:
     """Return those of ``chosen`` in ``FAMILY``, or the first six where there are fewer than two."""
-    found = [row for row in rows if row.cell in FAMILY]
-    return found if len(found) > 1 else list(rows)[: len(FAMILY)]
+    members = [row for row in rows if row.cell in FAMILY]
+    return members if len(members) > 1 else list(rows)[: len(FAMILY)]
 
 
 def varied(
@@ -309,13 +296,13 @@ def varied(
 
     Cells of which there are fewer than two such rows are left out.
     """
-    found = {}
+    by_cell = {}
     for usual in chosen(rows):
         same = [r for r in rows if r.cell == usual.cell and rest(r) == rest(usual)]
         distinct = {value(r): r for r in reversed(same) if value(r) is not None}
         if len(distinct) > 1:
-            found[usual.cell] = [distinct[key] for key in sorted(distinct)]
-    return found
+            by_cell[usual.cell] = [distinct[key] for key in sorted(distinct)]
+    return by_cell
 
 
 # Figures of what a decay bench varies: forget bias and gain, with what theory has for them.
@@ -327,12 +314,12 @@ POINTS = 60
 
 def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
     """Return half-lives against forget bias, with the formula's curve; None if none was varied."""
-    found = varied(rows, lambda r: r.forget_bias, lambda r: (r.gain, r.hidden))
-    if not found:
+    by_cell = varied(rows, lambda r: r.forget_bias, lambda r: (r.gain, r.hidden))
+    if not by_cell:
         return None
     left = [
         f"{row.cell} at b = {row.forget_bias:g}"
-        for of_cell in found.values() for row in of_cell if row.sense != "vanishes"
+        for of_cell in by_cell.values() for row in of_cell if row.sense != "vanishes"
     ]  # fmt: skip
     return Figure(
         "decay-bias", "How long the gradient lasts, by forget bias",
@@ -341,14 +328,14 @@ def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
         "and the mean of ln f is below the ln of the mean; other paths add to the direct one."
         + (f" Without half-life, as it does not vanish: {', '.join(left)}." if left else ""),
         "Half-lives grow with the bias along the formula's curve; with all paths they are longer.",
-        lambda: _by_bias(found),
+        lambda: _by_bias(by_cell),
     )  # fmt: skip
 
 
 def by_gain(rows: Sequence[DecayRow]) -> Figure | None:
     """Return rates against gain, with thresholds; None if it was not varied."""
-    found = varied(rows, lambda r: r.gain, lambda r: (r.forget_bias, r.hidden))
-    if not found:
+    by_cell = varied(rows, lambda r: r.gain, lambda r: (r.forget_bias, r.hidden))
+    if not by_cell:
         return None
     return Figure(
         "decay-gain", "When gradients explode, by gain",
@@ -357,14 +344,12 @@ def by_gain(rows: Sequence[DecayRow]) -> Figure | None:
         "gain from which it explodes there (dashed). Inputs drive gates and tanh away from their "
         "steepest point, and so put it off.",
         "Rates rise with the gain; at rest they cross 0 at the predicted threshold, driven later.",
-        lambda: _by_gain(found),
+        lambda: _by_gain(by_cell),
     )  # fmt: skip
 
 
-def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
-    import altair as alt
-
-    rows = [row for of_cell in found.values() for row in of_cell]
+def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
+    rows = [row for of_cell in by_cell.values() for row in of_cell]
     values = [value for row in rows for value in _half_lives(row)]
     least, most = (f(row.forget_bias for row in rows if row.forget_bias is not None)
                    for f in (min, max))  # fmt: skip
@@ -375,12 +360,12 @@ def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
     ticks = [k * 10**power for power in range(-1, 5) for k in (1, 2, 5)]
     steps = alt.Y("steps:Q", title="half-life (steps)", axis=alt.Axis(values=ticks, format="~g"),
                   scale=alt.Scale(type="log", nice=False, padding=12))  # fmt: skip
-    curve = alt.Chart(alt.Data(values=formula)).mark_line(color="currentColor", strokeWidth=1.5)
-    end = alt.Chart(alt.Data(values=formula[-1:])).mark_text(
+    curve = plot(formula).mark_line(color="currentColor", strokeWidth=1.5)
+    end = plot(formula[-1:]).mark_text(
         align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
     )
-    base = alt.Chart(alt.Data(values=values))
-    colour = alt.Color("cell:N", title="cell", sort=list(found))
+    base = plot(values)
+    colour = alt.Color("cell:N", title="cell", sort=list(by_cell))
     points = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         bias, steps, colour, alt.Shape("path:N", title="measured on"),
         tooltip=["cell:N", "path:N", "b:Q", "steps:Q", "low:Q", "high:Q"],
@@ -392,25 +377,23 @@ def _by_bias(found: dict[str, list[DecayRow]]) -> Any:
 
 
 def _half_lives(row: DecayRow) -> list[dict[str, Any]]:
-    rate, found = row.rate, []
+    rate, points = row.rate, []
     if row.sense == "vanishes" and row.half_life and rate.low and rate.high:
-        found.append({
+        points.append({
             "cell": row.cell, "path": "all paths", "b": row.forget_bias, "steps": row.half_life,
             "low": math.log(2) / -rate.low, "high": math.log(2) / -rate.high,
         })  # fmt: skip
     if row.direct is not None and row.direct < 0:
         steps = math.log(2) / -row.direct
-        found.append({
+        points.append({
             "cell": row.cell, "path": "direct path", "b": row.forget_bias, "steps": steps,
             "low": steps, "high": steps,
         })  # fmt: skip
-    return found
+    return points
 
 
-def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
-    import altair as alt
-
-    rows = [row for of_cell in found.values() for row in of_cell]
+def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
+    rows = [row for of_cell in by_cell.values() for row in of_cell]
     points = [
         {"cell": row.cell, "g": row.gain, "what": what, "rate": rate.value,
          "low": rate.low if rate.low is not None else rate.value,
@@ -421,19 +404,19 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
     ]  # fmt: skip
     theory = [
         {"cell": name, "g": g, "rate": value}
-        for name, of_cell in found.items()
+        for name, of_cell in by_cell.items()
         for g in _between(of_cell[0].gain, of_cell[-1].gain)
         if g > 0
         and (value := closed_forms.rate_at_rest(name, g, of_cell[0].forget_bias)) is not None
     ]
     crossings = [
         {"cell": name, "threshold": of_cell[0].threshold}
-        for name, of_cell in found.items()
+        for name, of_cell in by_cell.items()
         if of_cell[0].threshold is not None
     ]
     # One table for all layers, so that they can be drawn in panels: each layer takes its own rows.
-    values = [*points, *theory, *crossings, *({"cell": name, "zero": 0} for name in found)]
-    base, gain = alt.Chart(alt.Data(values=values)), alt.X("g:Q", title="gain g")
+    values = [*points, *theory, *crossings, *({"cell": name, "zero": 0} for name in by_cell)]
+    base, gain = plot(values), alt.X("g:Q", title="gain g")
     kinds = ["driven", "at rest"]
     colour = alt.Color("what:N", title=None, sort=kinds, legend=alt.Legend(orient="top"))
     measured = base.transform_filter("isValid(datum.what)")
@@ -454,7 +437,7 @@ def _by_gain(found: dict[str, list[DecayRow]]) -> Any:
         ),
     ]  # fmt: skip
     panel = alt.layer(*layers).properties(width=180, height=210)
-    return panel.facet(alt.Facet("cell:N", title=None, sort=list(found)), columns=3)
+    return panel.facet(alt.Facet("cell:N", title=None, sort=list(by_cell)), columns=3)
 
 
 def _between(least: float, most: float) -> list[float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, ValidationRow
 from ..section import Figure, Table
+from .charts import alt, panels, plot
 from .decay_figures import LOG10, NORM
 
 
@@ -91,11 +92,11 @@ def spectra(rows: Sequence[DecayRow]) -> Table:
         ("cell", "H", "gain g", "bias b", "exponents", "λ₁ (1/step)", "± standard error",
          "last λ (1/step)", "sum of all", "mean of ln |det J|", "residual"),
         tuple(
-            (row.title, row.hidden, row.gain, row.forget_bias, len(found.exponents),
-             found.exponents[0], found.errors[0], _shown(found.exponents[-1]),
-             _shown(_total(found.exponents)), _shown(found.log_det),
-             found.unsummed if found.residual is None else found.residual)
-            for row in rows if (found := row.spectrum)
+            (row.title, row.hidden, row.gain, row.forget_bias, len(spectrum.exponents),
+             spectrum.exponents[0], spectrum.errors[0], _shown(spectrum.exponents[-1]),
+             _shown(_total(spectrum.exponents)), _shown(spectrum.log_det),
+             spectrum.unsummed if spectrum.residual is None else spectrum.residual)
+            for row in rows if (spectrum := row.spectrum)
         ),
         "By QR at every step, of the first seed. The exponents must add up to the mean of "
         "ln |det J|, taken by LU factors. Where units of a ReLU are off, J is singular. A "
@@ -124,9 +125,9 @@ def clipping(rows: Sequence[ClippingRow]) -> Table:
 
 def costs(rows: Sequence[CostRow]) -> Table:
     """Return time and memory of the adjoint."""
-    found: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
     for row in rows:
-        found += [
+        lines += [
             (f"one plain step of the LSTM, H = {row.hidden}, B = 1",
              f"{1e6 * row.plain_step:.0f} µs"),
             (f"one step of its adjoint over {row.steps:,} steps, forward passes included",
@@ -140,7 +141,7 @@ def costs(rows: Sequence[CostRow]) -> Table:
     return Table(
         "What it costs",
         ("", "measured"),
-        tuple(found),
+        tuple(lines),
         "Plain steps and steps of the adjoint were taken in turns. The adjoint keeps every √T-th "
         "state and computes the others again; the exponents keep none.",
     )
@@ -207,8 +208,6 @@ def table(rows: Sequence[LayerRow]) -> Table:
 
 
 def _layers(rows: Sequence[LayerRow]) -> Any:
-    import altair as alt
-
     firsts = {row.subject: row for row in reversed(rows)}
     drawn = [(row.subject, row.dtype, row.lags, row.curve) for row in rows]
     drawn += [(row.subject, EQUATIONS, row.lags, row.right) for row in firsts.values()]
@@ -219,7 +218,7 @@ def _layers(rows: Sequence[LayerRow]) -> Any:
         if norm is not None
     ]
     names = list(dict.fromkeys(row.dtype for row in rows))
-    data = alt.Chart(alt.Data(values=values))
+    data = plot(values)
     lag = alt.X("lag:Q", title="lag k (steps)", axis=alt.Axis(tickCount=4))
     norm = alt.Y("norm:Q", title=NORM)
     equations = data.transform_filter(alt.datum.by == EQUATIONS).mark_line(
@@ -233,4 +232,4 @@ def _layers(rows: Sequence[LayerRow]) -> Any:
     )  # fmt: skip
     panel = alt.layer(equations.encode(lag, norm), line).properties(width=250, height=190)
     order = list(dict.fromkeys(row.subject for row in rows))
-    return panel.facet(alt.Facet("layer:N", title=None, sort=order), columns=2)
+    return panels(panel, "layer:N", 2, order)

@@ -8,8 +8,9 @@ from typing import Any
 from ...bench.speed.analysis import Row
 from ...bench.speed.contender import PASSES
 from ...bench.speed.ladder import RUNGS
-from ...bench.timing import Comparison
+from ...bench.timing.comparison import Comparison
 from ..section import Figure, Table
+from .charts import alt, plot
 
 HEADINGS = ("shape", "pass", "rung", "µs/step", "times as fast as below", "verdict",
             "times as fast as the baseline", "products/step", "Mflop", "calls/step", "arrays/step",
@@ -18,9 +19,9 @@ HEADINGS = ("shape", "pass", "rung", "µs/step", "times as fast as below", "verd
 PLACES = {rung.name: place for place, rung in enumerate(RUNGS)}
 
 
-def table(found: Sequence[Row]) -> Table | None:
+def table(analyses: Sequence[Row]) -> Table | None:
     """Return what each rung gains over the one below, and the counts of one call."""
-    rungs = _rungs(found)
+    rungs = _rungs(analyses)
     if not rungs:
         return None
     return Table(
@@ -33,9 +34,9 @@ def table(found: Sequence[Row]) -> Table | None:
     )  # fmt: skip
 
 
-def _rungs(found: Sequence[Row]) -> list[Row]:
+def _rungs(analyses: Sequence[Row]) -> list[Row]:
     """Return the rungs that have a time: by dtype, shape and pass, from the ground up."""
-    rungs = [r for r in found if r.entry.subject in PLACES and r.entry.timing]
+    rungs = [r for r in analyses if r.entry.subject in PLACES and r.entry.timing]
     return sorted(rungs, key=lambda r: (r.group.dtype, r.shape, PASSES.index(r.entry.of),
                                         PLACES[r.entry.subject]))  # fmt: skip
 
@@ -59,9 +60,9 @@ def _times(c: Comparison | None) -> str:
     return f"{1 / c.ratio:.2f} ({1 / c.high:.2f} to {1 / c.low:.2f})" if c else ""
 
 
-def figure(found: Sequence[Row]) -> Figure | None:
+def figure(analyses: Sequence[Row]) -> Figure | None:
     """Return the speed of each rung over that of the first."""
-    rungs = [r for r in _rungs(found) if r.comparison or r.entry.subject == RUNGS[0].name]
+    rungs = [r for r in _rungs(analyses) if r.comparison or r.entry.subject == RUNGS[0].name]
     rungs = [r for r in rungs if r.baseline in ("", RUNGS[0].name)]
     if len(rungs) < 2:
         return None
@@ -84,9 +85,7 @@ def figure(found: Sequence[Row]) -> Figure | None:
 
 
 def _chart(records: Sequence[dict[str, Any]]) -> Any:
-    import altair as alt
-
-    base = alt.Chart(alt.Data(values=records))
+    base = plot(records)
     colour = alt.Color("shape:N", title=None, legend=alt.Legend(orient="top", columns=3))
     speed = alt.Y("speedup:Q", title="times as fast as the first rung", scale=alt.Scale(zero=False))
     x = alt.X("rung:N", title=None, axis=alt.Axis(labelAngle=-40))

@@ -10,12 +10,13 @@ from ...bench.memory.tasks import TASKS
 from ...bench.memory.training import HELD_OUT
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
+from .charts import alt, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
     """Return what was trained, and what it remembered."""
     trained = [row for run in runs for row in rows(run.rows)]
-    found = summaries(trained)
+    shares = summaries(trained)
     left = sum(len(run.planned) for run in runs) - len(trained)
     intro = [
         "One small layer with a linear read-out, trained by Adam on fresh sequences, then asked "
@@ -30,12 +31,12 @@ def section(runs: Sequence[BenchRun]) -> Section:
         "memory-lag", "Right answers against lag",
         "Median over seeds, with the range of all; the dashed line is guessing.",
         "For each task, lines: the share of right answers against lag, one line a cell.",
-        lambda: _chart(found),
+        lambda: _chart(shares),
     )  # fmt: skip
-    return Section("memory", "Long-range tasks", tuple(intro), (figure, _table(found)))
+    return Section("memory", "Long-range tasks", tuple(intro), (figure, _table(shares)))
 
 
-def _table(found: Sequence[Summary]) -> Table:
+def _table(shares: Sequence[Summary]) -> Table:
     return Table(
         f"Who learned it ({SOLVED:.0%} right or more)",
         ("task", "cell", "lag (steps)", "seeds", "learned by (%)", "95 % from (%)", "to (%)",
@@ -43,25 +44,23 @@ def _table(found: Sequence[Summary]) -> Table:
         tuple(
             (s.task, s.cell, s.lag, s.seeds, 100 * s.solved, 100 * s.low, 100 * s.high,
              100 * s.median)
-            for s in found
+            for s in shares
         ),
     )  # fmt: skip
 
 
-def _chart(found: Sequence[Summary]) -> Any:
-    import altair as alt
-
+def _chart(shares: Sequence[Summary]) -> Any:
     values = [
         {"task": s.task, "cell": s.cell, "lag": s.lag, "median": s.median, "least": s.least,
          "most": s.most, "guessing": TASKS[s.task].guessing}
-        for s in found
+        for s in shares
     ]  # fmt: skip
-    lags = sorted({s.lag for s in found})
+    lags = sorted({s.lag for s in shares})
     lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(values=lags))
     lag = lag.scale(type="log", base=2, nice=False)
     colour = alt.Color("cell:N", title="cell", legend=alt.Legend(symbolOpacity=1))
     share = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}
-    base = alt.Chart(alt.Data(values=values))
+    base = plot(values)
     band = base.mark_area(opacity=0.15).encode(
         lag, alt.Y("least:Q", title="right answers", **share), alt.Y2("most:Q"),
         colour,

@@ -25,31 +25,31 @@ HEADINGS = ("cell", "shape", "dtype", "contender", "pass", "algorithm", "status"
 
 def section(runs: Sequence[BenchRun]) -> Section:
     """Return the machine, the verdicts, the figures, every row, and who has no time."""
-    found = [row for run in runs for row in analysed(run)]
+    analyses = [row for run in runs for row in analysed(run)]
     ceilings = _ceilings(runs)
     parts: list[Figure | Table] = []
-    if verdicts := _verdicts(found):
+    if verdicts := _verdicts(analyses):
         parts.append(verdicts)
-    if roof := figures.roofline(found, ceilings):
+    if roof := figures.roofline(analyses, ceilings):
         parts.append(roof)
-    parts += [figure for draw in FIGURES if (figure := draw(found))]
-    if rungs := ladder.table(found):
+    parts += [figure for draw in FIGURES if (figure := draw(analyses))]
+    if rungs := ladder.table(analyses):
         parts.append(rungs)
-    if timed := [row for row in found if row.entry.timing]:
+    if timed := [row for row in analyses if row.entry.timing]:
         parts.append(_main(timed))
-    if missing := _missing(found):
+    if missing := _missing(analyses):
         parts.append(missing)
     parts.append(_machine(ceilings))
-    return Section("speed", "Speed", tuple(_told(runs, found)), tuple(parts))
+    return Section("speed", "Speed", tuple(_told(runs, analyses)), tuple(parts))
 
 
-def _told(runs: Sequence[BenchRun], found: Sequence[Row]) -> list[str]:
-    counted = Counter(row.entry.status for row in found)
+def _told(runs: Sequence[BenchRun], analyses: Sequence[Row]) -> list[str]:
+    counted = Counter(row.entry.status for row in analyses)
     said = ", ".join(f"{counted[status]} {status}" for status in rows.STATUSES if counted[status])
     floors = ", ".join(f"{100 * rows.floor(run):.1f} %" for run in runs)
     left = sum(len(run.untested) for run in runs)
-    told = [
-        f"{len(found)} rows: {said or 'none'}. A row has a time only after its outputs and "
+    paragraphs = [
+        f"{len(analyses)} rows: {said or 'none'}. A row has a time only after its outputs and "
         "gradients were held to the float64 reference in its own shape, within bounds derived "
         "from the arithmetic; NOISY rows have one, with an interval wider than 1 %.",
         f"The session differs from itself by up to {floors} (A/A): nothing smaller is called a "
@@ -60,47 +60,47 @@ def _told(runs: Sequence[BenchRun], found: Sequence[Row]) -> list[str]:
         "products alone, measured beside: a layer that packs its weights once may beat it. In turn "
         "is the part of them that must wait for the step before.",
     ]
-    if not any(row.entry.device for row in found):
-        told.append("No GPU was measured: what is written for CUDA has not been run here.")
+    if not any(row.entry.device for row in analyses):
+        paragraphs.append("No GPU was measured: what is written for CUDA has not been run here.")
     if left:
-        told.append(f"{left} planned pieces have not been measured.")
-    return told
+        paragraphs.append(f"{left} planned pieces have not been measured.")
+    return paragraphs
 
 
 def _ceilings(runs: Sequence[BenchRun]) -> dict[str, float]:
     """Return the ceilings of the runs by name; of several runs the highest."""
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for run in runs:
         for name, value in rows.piece(run, rows.CEILINGS).get("ceilings", {}).items():
             best = min if name.startswith("empty") else max
-            found[name] = best(found.get(name, value), float(value))
-    return found
+            limits[name] = best(limits.get(name, value), float(value))
+    return limits
 
 
-def _verdicts(found: Sequence[Row]) -> Table | None:
+def _verdicts(analyses: Sequence[Row]) -> Table | None:
     """Return geometric means of ratios, by cell, pass and contender."""
     series: dict[tuple[str, str, str, str, str], list[Row]] = {}
-    for r in found:
+    for r in analyses:
         if r.comparison:
             key = (r.group.cell, r.group.dtype, r.entry.of, r.entry.subject, r.baseline)
             series.setdefault(key, []).append(r)
     if not series:
         return None
-    told: list[tuple[Cell, ...]] = []
+    lines: list[tuple[Cell, ...]] = []
     for key, alike in series.items():
         ratios = [1 / r.comparison.ratio for r in alike if r.comparison]
         counted = Counter(r.comparison.verdict for r in alike if r.comparison)
         mean = f"{geometric_mean(ratios):.2f}"
-        told.append((
+        lines.append((
             *key, mean, f"{min(ratios):.2f}", f"{max(ratios):.2f}", len(ratios),
             *(counted[verdict] for verdict in VERDICTS[-4:]),
         ))  # fmt: skip
     note = "Geometric means over shapes of ratios of speeds; those of each shape are below."
-    return Table("Who is faster", VERDICTS, tuple(told), note)
+    return Table("Who is faster", VERDICTS, tuple(lines), note)
 
 
-def _main(found: Sequence[Row]) -> Table:
-    return Table("Every row", HEADINGS, tuple(_row(r) for r in found))
+def _main(analyses: Sequence[Row]) -> Table:
+    return Table("Every row", HEADINGS, tuple(_row(r) for r in analyses))
 
 
 def _row(r: Row) -> tuple[Cell, ...]:
@@ -135,21 +135,21 @@ def _row(r: Row) -> tuple[Cell, ...]:
     )
 
 
-def _missing(found: Sequence[Row]) -> Table | None:
+def _missing(analyses: Sequence[Row]) -> Table | None:
     """Return who has no time, and why."""
     reasons: dict[tuple[str, str, str], list[Row]] = {}
-    for r in found:
+    for r in analyses:
         if r.entry.timing is None:
             reasons.setdefault((r.entry.status, r.entry.subject, r.entry.message), []).append(r)
     if not reasons:
         return None
-    told = tuple(
+    lines = tuple(
         (status, subject, len(alike), ", ".join(dict.fromkeys(r.entry.of for r in alike)), message)
         for (status, subject, message), alike in reasons.items()
     )
-    return Table("Without a time", ("status", "contender", "rows", "passes", "reason"), told)
+    return Table("Without a time", ("status", "contender", "rows", "passes", "reason"), lines)
 
 
 def _machine(ceilings: Mapping[str, float]) -> Table:
-    told = tuple((name, f"{value:.3g}") for name, value in ceilings.items())
-    return Table("Ceilings of this machine, measured", ("what", "value"), told)
+    lines = tuple((name, f"{value:.3g}") for name, value in ceilings.items())
+    return Table("Ceilings of this machine, measured", ("what", "value"), lines)

@@ -11,22 +11,21 @@ from ...bench.speed.cliffs import edges
 from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from ...verify.subjects import family
 from ..section import Figure
+from .charts import alt, log, plot
 
 MOST_GROUPS = 5
 """Groups whose passes are shown."""
 
 
-def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
+def roofline(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
     """Rows under what the machine can do at most: the speed of products, and of copies."""
-    forward = [r for r in found if r.entry.of == FORWARD and r.gflops and r.intensity]
-    peaks = _peaks(found, ceilings)
+    forward = [r for r in analyses if r.entry.of == FORWARD and r.gflops and r.intensity]
+    peaks = _peaks(analyses, ceilings)
     bandwidth = ceilings.get("copy GB/s")
     if not (forward and peaks and bandwidth):
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         least = min(r.intensity or 1.0 for r in forward) / 2
         most = 2 * max([*(r.intensity or 1.0 for r in forward), max(peaks.values()) / bandwidth])
         roof = [
@@ -35,19 +34,19 @@ def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | No
             for x in (least, peak / bandwidth, most)
         ]
         x = alt.X("intensity:Q", title="operations for each byte, weights streamed (flop/byte)",
-                  scale=log(alt))  # fmt: skip
-        y = alt.Y("gflops:Q", title="speed (GFLOP/s)", scale=log(alt))
+                  scale=log())  # fmt: skip
+        y = alt.Y("gflops:Q", title="speed (GFLOP/s)", scale=log())
         named = cells(forward)
         records = [v | {"mark": named[v["cell"]]} for v in values(forward)]
-        points = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45)
-        line = alt.Chart(alt.Data(values=roof)).mark_line(color="currentColor", strokeWidth=1.5)
+        points = plot(records).mark_point(filled=True, size=45)
+        line = plot(roof).mark_line(color="currentColor", strokeWidth=1.5)
         roofs = line.encode(alt.X("x:Q"), alt.Y("y:Q"), detail="dtype:N")
-        ends = alt.Chart(alt.Data(values=[p for p in roof if p["x"] == most]))
+        ends = plot([p for p in roof if p["x"] == most])
         names = ends.mark_text(align="right", dy=-7).encode(
             alt.X("x:Q"), alt.Y("y:Q"), text="dtype:N"
         )
         shown = points.encode(
-            x, y, colour(alt, forward), alt.Shape("mark:N", title=None), tooltip=TOOLTIP
+            x, y, colour(forward), alt.Shape("mark:N", title=None), tooltip=TOOLTIP
         )
         return alt.layer(roofs, names, shown)
 
@@ -63,25 +62,23 @@ def roofline(found: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | No
     )
 
 
-def _peaks(found: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, float]:
+def _peaks(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, float]:
     """Return the best speed of matrix products by dtype, of a large one or of any group's."""
     best = {name.split()[1]: v for name, v in ceilings.items() if name.startswith("product")}
-    for group in {row.group.id: row.group for row in found}.values():
+    for group in {row.group.id: row.group for row in analyses}.values():
         for of, seconds in group.ceiling.items():
             rate = group.work[of]["flop"] / seconds / 1e9
             best[group.dtype] = max(best.get(group.dtype, rate), rate)
     return best
 
 
-def passes(found: Sequence[Row]) -> Figure | None:
+def passes(analyses: Sequence[Row]) -> Figure | None:
     """Forward, gradients of data, gradients of weights, where they can be had apart."""
-    records = [part for rows in _some(_apart(found)) for part in _stacked(rows)]
+    records = [part for rows in _some(_apart(analyses)) for part in _stacked(rows)]
     if not records:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         order = ["forward", "gradients of data", "gradients of weights"]
         x = alt.X("ms:Q", title="time of a call (ms)")
         y = alt.Y("contender:N", title=None, axis=alt.Axis(labelLimit=220))
@@ -106,10 +103,10 @@ def passes(found: Sequence[Row]) -> Figure | None:
     )
 
 
-def _apart(found: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+def _apart(analyses: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     """Return, by group and contender, the rows by pass, where data has been had alone."""
     by: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in found:
+    for row in analyses:
         if row.entry.timing:
             by.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
     needed = {FORWARD, BACKWARD, DATA}
@@ -141,25 +138,23 @@ def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
     ]
 
 
-def errors(found: Sequence[Row]) -> Figure | None:
+def errors(analyses: Sequence[Row]) -> Figure | None:
     """The error with which a row was let through, against its time."""
     records = [
         v | {"error": error}
-        for v, r in zip(values(found), [r for r in found if r.entry.timing], strict=True)
+        for v, r in zip(values(analyses), [r for r in analyses if r.entry.timing], strict=True)
         if r.entry.gate and (error := max(r.entry.gate.outputs, r.entry.gate.gradients or 0.0)) > 0
     ]
     if not records:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
-        base = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45, opacity=0.8)
+        base = plot(records).mark_point(filled=True, size=45, opacity=0.8)
         return base.encode(
-            alt.X("us:Q", title="µs for each step in time", scale=log(alt)),
-            alt.Y("error:Q", title="largest relative error", scale=log(alt),
+            alt.X("us:Q", title="µs for each step in time", scale=log()),
+            alt.Y("error:Q", title="largest relative error", scale=log(),
                   axis=alt.Axis(format=".0e")),
-            colour(alt, found),
+            colour(analyses),
             alt.Shape("pass:N", title=None),
             tooltip=[*TOOLTIP, "error:Q"],
         )  # fmt: skip
@@ -175,7 +170,7 @@ def errors(found: Sequence[Row]) -> Figure | None:
     )
 
 
-def memory(found: Sequence[Row]) -> Figure | None:
+def memory(analyses: Sequence[Row]) -> Figure | None:
     """Peak memory against the least that a pass must hold."""
     records: list[dict[str, Any]] = [
         {
@@ -186,24 +181,22 @@ def memory(found: Sequence[Row]) -> Figure | None:
             "peak": r.entry.peak / 1e6,
             "least": r.group.work[r.entry.of]["held_bytes"] / 1e6,
         }
-        for r in found
+        for r in analyses
         if r.entry.peak and r.entry.timing and r.entry.of in (FORWARD, TRAINING)
     ]
     if not records:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         ends = [f(v["least"] for v in records) for f in (min, max)]
-        diagonal = alt.Chart(alt.Data(values=[{"x": e} for e in ends])).mark_line(
+        diagonal = plot([{"x": e} for e in ends]).mark_line(
             color="currentColor", strokeDash=[4, 4], strokeWidth=1
         )
-        points = alt.Chart(alt.Data(values=records)).mark_point(filled=True, size=45, opacity=0.8)
+        points = plot(records).mark_point(filled=True, size=45, opacity=0.8)
         shown = points.encode(
-            alt.X("least:Q", title="what must be held (MB)", scale=log(alt)),
-            alt.Y("peak:Q", title="peak of a call (MB)", scale=log(alt)),
-            colour(alt, found),
+            alt.X("least:Q", title="what must be held (MB)", scale=log()),
+            alt.Y("peak:Q", title="peak of a call (MB)", scale=log()),
+            colour(analyses),
             alt.Shape("pass:N", title=None),
             tooltip=["contender:N", "pass:N", "shape:N", "peak:Q", "least:Q"],
         )
@@ -237,14 +230,14 @@ def kind(row: Row) -> str:
     return "torch cells" if of == "torch" and name.endswith("Cell") else of
 
 
-def colour(alt: Any, found: Iterable[Row]) -> Any:
+def colour(analyses: Iterable[Row]) -> Any:
     """Return the colour channel of the families that there are."""
-    there = {kind(row) for row in found}
+    there = {kind(row) for row in analyses}
     order = [name for name in KINDS if name in there] + sorted(there - set(KINDS))
     return alt.Color("kind:N", title=None, sort=order, scale=alt.Scale(domain=order))
 
 
-def values(found: Iterable[Row]) -> list[dict[str, Any]]:
+def values(analyses: Iterable[Row]) -> list[dict[str, Any]]:
     """Return rows as records, in the units of the axes."""
     return [
         {
@@ -265,23 +258,18 @@ def values(found: Iterable[Row]) -> list[dict[str, Any]]:
             "share": r.share,
             "status": r.entry.status,
         }
-        for r in found
+        for r in analyses
         if r.entry.timing
     ]
 
 
-def cells(found: Iterable[Row]) -> dict[str, str]:
+def cells(analyses: Iterable[Row]) -> dict[str, str]:
     """Return what each cell is called where shapes tell them apart: those of many, and others."""
     kinds: dict[str, set[str]] = {}
-    for row in found:
+    for row in analyses:
         kinds.setdefault(row.group.cell, set()).add(kind(row))
     often = [cell for cell in kinds if len(kinds[cell]) > 1][:MOST_SHAPES]
     return {cell: cell if cell in often else "other cells" for cell in kinds}
-
-
-def log(alt: Any) -> Any:
-    """Return a logarithmic scale with room at its ends."""
-    return alt.Scale(type="log", nice=False, padding=16)
 
 
 MOST_SHAPES = 6
@@ -293,20 +281,18 @@ TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "st
 # The figures of speed against sizes: H, B and T, ratios over H and B, compilation over T.
 
 
-def against_sizes(found: Sequence[Row]) -> Figure | None:
+def against_sizes(analyses: Sequence[Row]) -> Figure | None:
     """Microseconds a step against H, B and T, everything else fixed."""
-    chosen = _of_most_rows(found, TRAINING)
+    chosen = _of_most_rows(analyses, TRAINING)
     panels = {size: _varied(chosen, size) for size in "HBT"}
     panels = {size: rows for size, rows in panels.items() if rows}
     if not panels:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
-        shown = colour(alt, [r for rows in panels.values() for r in rows])
+        shown = colour([r for rows in panels.values() for r in rows])
         return alt.hconcat(
-            *(_panel(alt, size, rows, shown, n) for n, (size, rows) in enumerate(panels.items()))
+            *(_panel(size, rows, shown, n) for n, (size, rows) in enumerate(panels.items()))
         )
 
     cell, dtype = chosen[0].group.cell, chosen[0].group.dtype
@@ -326,30 +312,30 @@ def against_sizes(found: Sequence[Row]) -> Figure | None:
     )
 
 
-def _panel(alt: Any, size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
+def _panel(size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
     names = {"H": "units H", "B": "rows B", "T": "steps T"}
     ticks = sorted({getattr(r.shape, size) for r in rows})
-    x = alt.X(f"{size}:Q", title=names[size], scale=log(alt),
+    x = alt.X(f"{size}:Q", title=names[size], scale=log(),
               axis=alt.Axis(values=ticks, format="d"))  # fmt: skip
-    y = alt.Y("us:Q", title="µs for each step in time" if number == 0 else None, scale=log(alt))
-    base = alt.Chart(alt.Data(values=values(rows)))
+    y = alt.Y("us:Q", title="µs for each step in time" if number == 0 else None, scale=log())
+    base = plot(values(rows))
     line = base.mark_line(point=True).encode(x, y, shown, tooltip=TOOLTIP)
     bars = base.mark_rule().encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), shown)
     layers = [line, bars]
     cell = rows[0].group.cell
     if size == "H" and any(kind(r).startswith("cudnn") for r in rows):
         at = [{"H": edge} for edge in edges(cell, backward=True) if ticks[0] <= edge <= ticks[-1]]
-        rule = alt.Chart(alt.Data(values=at)).mark_rule(strokeDash=[4, 4])
+        rule = plot(at).mark_rule(strokeDash=[4, 4])
         layers.append(rule.encode(alt.X("H:Q")))
     return alt.layer(*layers).properties(width=200, height=240)
 
 
-def _of_most_rows(found: Sequence[Row], of: str) -> list[Row]:
+def _of_most_rows(analyses: Sequence[Row], of: str) -> list[Row]:
     """Return the timed rows of a pass, of the cell and dtype that have most of them.
 
     A run of the ladder beside others has many contenders, at one shape.
     """
-    timed = [r for r in found if r.entry.of == of and r.entry.timing]
+    timed = [r for r in analyses if r.entry.of == of and r.entry.timing]
     timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
     if not timed:
         return []
@@ -362,7 +348,7 @@ def _of_most_rows(found: Sequence[Row], of: str) -> list[Row]:
     return [r for r in timed if (r.group.cell, r.group.dtype) == best]
 
 
-def _varied(found: Sequence[Row], size: str) -> list[Row]:
+def _varied(analyses: Sequence[Row], size: str) -> list[Row]:
     """Return rows in which one size varies and the others are what gives most points."""
 
     def rest(row: Row) -> tuple[Any, ...]:
@@ -370,15 +356,15 @@ def _varied(found: Sequence[Row], size: str) -> list[Row]:
         return (*(getattr(s, n) for n in "HBT" if n != size), s.D == s.H or s.D)
 
     series: dict[tuple[Any, ...], list[Row]] = {}
-    for row in found:
+    for row in analyses:
         series.setdefault(rest(row), []).append(row)
     varied = [rows for rows in series.values() if len({getattr(r.shape, size) for r in rows}) > 1]
     return max(varied, key=lambda rows: (len(rows), rest(rows[0])), default=[])
 
 
-def heat(found: Sequence[Row]) -> Figure | None:
+def heat(analyses: Sequence[Row]) -> Figure | None:
     """How many times as fast as the baseline, over H and B."""
-    chosen = [r for r in _of_most_rows(found, TRAINING) if r.comparison]
+    chosen = [r for r in _of_most_rows(analyses, TRAINING) if r.comparison]
     steps = max((r.shape.T for r in chosen), default=0)
     chosen = [r for r in chosen if r.shape.T == steps]
     if not chosen:
@@ -397,8 +383,6 @@ def heat(found: Sequence[Row]) -> Figure | None:
     baseline = chosen[0].baseline
 
     def chart() -> Any:
-        import altair as alt
-
         x = alt.X("H:O", title="units H", axis=alt.Axis(labelAngle=0))
         y = alt.Y("B:O", title="rows B", sort="descending")
         reach = max(1.0, *(abs(v["log"]) for v in records))
@@ -430,9 +414,9 @@ def _decided(row: Row) -> bool:
     return row.comparison is not None and row.comparison.verdict != "AMBIGUOUS"
 
 
-def compiling(found: Sequence[Row]) -> Figure | None:
+def compiling(analyses: Sequence[Row]) -> Figure | None:
     """The first call of what torch.compile compiles, against T."""
-    compiled = [r for r in found if kind(r) == "torch-compile" and r.entry.first]
+    compiled = [r for r in analyses if kind(r) == "torch-compile" and r.entry.first]
     records: list[dict[str, Any]] = [
         {
             "T": r.shape.T,
@@ -447,12 +431,10 @@ def compiling(found: Sequence[Row]) -> Figure | None:
         return None
 
     def chart() -> Any:
-        import altair as alt
-
         ticks = sorted({v["T"] for v in records})
-        base = alt.Chart(alt.Data(values=records)).mark_line(point=True)
+        base = plot(records).mark_line(point=True)
         return base.encode(
-            alt.X("T:Q", title="steps T", scale=log(alt), axis=alt.Axis(values=ticks, format="d")),
+            alt.X("T:Q", title="steps T", scale=log(), axis=alt.Axis(values=ticks, format="d")),
             alt.Y("seconds:Q", title="first call (s)"),
             alt.Color("contender:N", title=None),
             alt.StrokeDash("pass:N", title=None),

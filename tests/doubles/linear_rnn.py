@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gatewise.bench.decay.inputs import Inputs
 from gatewise.bench.decay.problem import Problem
+from gatewise.bench.decay.trajectory import Inputs
 from gatewise.bench.decay.transition import Bound
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Parameters, Sizes

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.bench.timing import Clock, Effort, compare
-from gatewise.bench.timing.measurement import Scheduled
+from gatewise.bench.timing.comparison import compare
+from gatewise.bench.timing.measurement import Clock, Effort, Scheduled
 
 READING = 5e-8
 """Seconds that reading the clock takes."""

@@ -123,6 +123,10 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
     if hasattr(value, "parameter_map"):
         subject: Subject = value() if isinstance(value, type) else value
         return subject
+    from .declared import declaration_of, declared
+
+    if declaration := declaration_of(value, name):
+        return declared(value, name, declaration, import_lines)
     if hasattr(value, "cell") and hasattr(value, "forward"):
         from .explicit import explicit
 

@@ -9,7 +9,7 @@ from gatewise.bench.claims import vanishing_gradient as vanishing
 from gatewise.bench.claims.claim import claim_named, claims
 from gatewise.bench.claims.evidence import HOLDS
 from gatewise.bench.claims.ledger import judge
-from gatewise.bench.timing import FASTER, SLOWER
+from gatewise.bench.timing.comparison import FASTER, SLOWER
 from planted_in_claims import LEARNED, NO_EQUATION, PLANTED, VERDICTS, verdict
 
 HERE = [one for one in PLANTED if one[0] not in LEARNED]

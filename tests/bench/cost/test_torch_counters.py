@@ -2,8 +2,9 @@
 
 import pytest
 
-from gatewise.bench.cost import torch_counters
+import torch_counters
 from gatewise.bench.cost.layer import Cost
+from gatewise.bench.speed.torch_layers import native
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Sizes
@@ -35,7 +36,7 @@ def test_flop_forward_and_backward(cell, layers, directions, x_grad, state_grad)
     module, x, state, cost = made(
         cell, layers=layers, directions=directions, x_grad=x_grad, state_grad=state_grad
     )
-    with torch_counters.native():
+    with native():
         forward = torch_counters.counted_flop(lambda: module(x, state))
         y = module(x, state)[0].sum()
         backward = torch_counters.counted_flop(y.backward)
@@ -55,7 +56,7 @@ def test_torch_counts_nothing_of_a_onednn_lstm():
 def test_words_kept_by_torch(cell):
     """What its native layers keep: a T + b words a row and unit, never below the reference's."""
     module, x, state, cost = made(cell)
-    with torch_counters.native():
+    with native():
         words = torch_counters.saved_words(lambda: module(x, state), [x, *module.parameters()])
     each, once = torch_counters.NATIVE_WORDS[cell]
     assert words == (each * T + once) * B * H
@@ -74,7 +75,7 @@ def test_kept_words_are_seen_where_they_grow():
 def test_products_called_by_torch(cell):
     """The input's product once, the recurrent one at every step; backward the same, twice."""
     module, x, state, _ = made(cell)
-    with torch_counters.native():
+    with native():
         forward = torch_counters.product_calls(lambda: module(x, state))
         total = module(x, state)[0].sum()
         backward = torch_counters.product_calls(total.backward)

@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 
 from gatewise.bench.decay.adjoint import carried, log_norms
-from gatewise.bench.decay.inputs import BLOCK
-from gatewise.bench.decay.jacobian import state_jacobian, state_jacobians
 from gatewise.bench.decay.lyapunov import exponents
 from gatewise.bench.decay.problem import Setting, draw, keeping_gate
 from gatewise.bench.decay.products import direct_rate
-from gatewise.bench.decay.trajectory import wander
-from gatewise.bench.decay.transition import Bound, joined, parted
+from gatewise.bench.decay.trajectory import BLOCK, wander
+from gatewise.bench.decay.transition import Bound, joined, parted, state_jacobian, state_jacobians
 from gatewise.bench.plan import UnsupportedError
 from gatewise.reference.bptt import state_jacobian as literal_jacobian
 from gatewise.reference.cell import Cell

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from gatewise.bench.decay.adjoint import loss, rounded
 from gatewise.bench.decay.clipping import clipped
-from gatewise.bench.decay.horizon import loss, rounded
 from gatewise.bench.decay.problem import Setting, draw
 from linear_rnn import linear
 

@@ -13,7 +13,7 @@ from gatewise.bench.decay import measurement as measuring
 from gatewise.bench.decay import plan
 from gatewise.bench.decay.problem import Setting
 from gatewise.bench.decay.rows import of_kind
-from gatewise.bench.decay.validations import validations
+from gatewise.bench.decay.validations import LAWS
 from gatewise.bench.run import BenchRun
 from gatewise.cli import main
 from gatewise.reference.cell import Cell
@@ -34,8 +34,8 @@ QUICK = ("gru-at-rest", "lstm-at-rest", "skipped-step")
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(plan, "DEFAULT", TINY)
-    few = [validation for validation in validations() if validation.id in QUICK]
-    monkeypatch.setattr(plan, "validations", lambda: few)
+    few = [validation for validation in LAWS if validation.id in QUICK]
+    monkeypatch.setattr(plan, "LAWS", few)
 
 
 def invoke(*arguments):
@@ -48,8 +48,8 @@ def done(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "DEFAULT", TINY)
-        few = [validation for validation in validations() if validation.id in QUICK]
-        patch.setattr(plan, "validations", lambda: few)
+        few = [validation for validation in LAWS if validation.id in QUICK]
+        patch.setattr(plan, "LAWS", few)
         told = invoke("rnn", "lstm", "skip-lstm", "--runs", str(runs))
     assert told.exit_code == 0, told.output
     (folder,) = runs.iterdir()

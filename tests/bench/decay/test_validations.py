@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gatewise.bench.decay.measurement import RIGHT
-from gatewise.bench.decay.validations import Finding, compare, validations, worst
+from gatewise.bench.decay.validations import LAWS, Finding, compare, worst
 from planted_in_decay import PLANTED
 
-BY_ID = {validation.id: validation for validation in validations()}
+BY_ID = {validation.id: validation for validation in LAWS}
 
 
 @pytest.mark.parametrize("id", BY_ID)

@@ -8,18 +8,17 @@ import pytest
 from gatewise.bench.cost.shape import Shape, grid
 from gatewise.bench.plan import UnsupportedError
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
-from gatewise.bench.speed.gate import WrongError, passed
+from gatewise.bench.speed.gate import FEWEST, WrongError, expected, passed
 from gatewise.bench.speed.ladder import FAST
-from gatewise.bench.speed.numpy_layers import NumPyLayer
-from gatewise.bench.speed.oracle import FEWEST, expected
 from gatewise.bench.speed.problem import Problem
+from gatewise.bench.speed.registry import contender_named
 from gatewise.reference.cells import cells
 
 SHAPE = Shape(T=6, B=7, D=5, H=8)
 
 
 def prepared(problem):
-    return NumPyLayer(problem.cell).prepare(problem)
+    return contender_named(f"numpy:{problem.cell}").prepare(problem)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -135,8 +134,8 @@ def test_a_later_step_that_is_wrong_is_refused():
 def refuse(problem, of, spoil, work=1e7):
     layer, want = prepared(problem), expected(problem, work)
     passed(of, layer, problem, want)  # right before it is spoilt
-    found = layer.found
-    layer.found = lambda result: spoil(found(result))
+    arrays = layer.arrays
+    layer.arrays = lambda result: spoil(arrays(result))
     with pytest.raises(WrongError):
         passed(of, layer, problem, want)
 
@@ -144,7 +143,6 @@ def refuse(problem, of, spoil, work=1e7):
 def test_torch_passes():
     """Native and oneDNN, layers and cells, gradients of data alone; compiled things elsewhere."""
     pytest.importorskip("torch")
-    from gatewise.bench.speed.registry import contender_named
 
     shape = Shape(T=5, B=6, D=4, H=8)
     for name in ("torch-native:LSTM", "torch-onednn:LSTM", "torch:GRUCell", "torch:RNN-relu"):
@@ -160,14 +158,13 @@ def test_torch_passes():
 def test_halves():
     """In 16 bits bounds are wide, yet a wrong number is seen."""
     pytest.importorskip("torch")
-    from gatewise.bench.speed.registry import contender_named
 
     problem = Problem("lstm", Shape(T=4, B=4, D=8, H=16), "bfloat16")
     layer, want = contender_named("torch-native:LSTM").prepare(problem), expected(problem)
     gate = passed(TRAINING, layer, problem, want)
     assert gate.outputs > 1e-4
-    found = layer.found
-    layer.found = lambda result: off(lambda f: f.y, by=1.0)(found(result))
+    arrays = layer.arrays
+    layer.arrays = lambda result: off(lambda f: f.y, by=1.0)(arrays(result))
     with pytest.raises(WrongError):
         passed(FORWARD, layer, problem, want)
 

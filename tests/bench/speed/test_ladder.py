@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import analysis, ladder, registry
 from gatewise.bench.speed.contender import BACKWARD, FORWARD, PASSES, TRAINING
-from gatewise.bench.speed.gate import WrongError, passed
+from gatewise.bench.speed.gate import WrongError, expected, passed
 from gatewise.bench.speed.ladder import RUNGS
 from gatewise.bench.speed.measurement import Asked, measured
-from gatewise.bench.speed.oracle import expected
 from gatewise.bench.speed.problem import Problem
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Sizes
@@ -85,7 +84,7 @@ class TestEveryRung:
         prepared.p, prepared.x = prepared.p.map(lock), lock(prepared.x)
         prepared.h, prepared.c = lock(prepared.h), lock(prepared.c)
         d = prepared.problem.cotangents()
-        first, again = (prepared.found(prepared.backward(d)) for _ in range(2))
+        first, again = (prepared.arrays(prepared.backward(d)) for _ in range(2))
 
         assert all(np.array_equal(a, again.parameters[n]) for n, a in first.parameters.items())
         assert np.array_equal(first.x, again.x)
@@ -181,7 +180,7 @@ def run():
     """A run of two shapes in which a rung is wrong."""
     wrong = replace(WRONG["dc not read"], name="ladder:stacked")
     names = tuple(rung.name for rung in RUNGS)
-    contenders = {rung.name: rung for rung in RUNGS} | {wrong.name: wrong}
+    contenders = {rung.name: rung.contender() for rung in (*RUNGS, wrong)}
     with patch.object(registry, "own", lambda: contenders):
         rows = [
             {"id": str(shape), **measured(Asked(str(shape), "lstm", shape, "float64",

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from gatewise.bench.timing import AMBIGUOUS, FASTER, SAME, SLOWER, noise_floor, rounds, significance
 from gatewise.bench.timing import comparison as comparing
+from gatewise.bench.timing import significance
 from gatewise.bench.timing import significance as resampling
+from gatewise.bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER, noise_floor, rounds
 from simulated_machine import CALL, EFFORT, Machine
 
 

@@ -9,23 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gatewise.bench.timing import (
-    AMBIGUOUS,
-    FASTER,
-    NOISY,
-    OK,
-    SAME,
-    SLOWER,
-    Clock,
-    Effort,
-    compare,
-    environment,
-    false_calls,
-    measure,
-)
 from gatewise.bench.timing import comparison as comparing
+from gatewise.bench.timing import false_calls
 from gatewise.bench.timing import measurement as sampling
+from gatewise.bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER, compare
+from gatewise.bench.timing.environment import environment
 from gatewise.bench.timing.false_calls import busy
+from gatewise.bench.timing.measurement import NOISY, OK, Clock, Effort, measure
 from simulated_machine import CALL, EFFORT, READING, Machine
 
 

@@ -2,19 +2,10 @@
 
 import numpy as np
 
-from gatewise.bench.timing import (
-    FASTER,
-    OK,
-    SLOWER,
-    Comparison,
-    Effort,
-    Rounds,
-    Timing,
-    corrected,
-    measure,
-)
 from gatewise.bench.timing import comparison as comparing
 from gatewise.bench.timing import significance as resampling
+from gatewise.bench.timing.comparison import FASTER, SLOWER, Comparison, Rounds, corrected
+from gatewise.bench.timing.measurement import OK, Effort, Timing, measure
 from simulated_machine import BEATS, CALL, EFFORT, MACHINES, Machine, verdicts
 
 

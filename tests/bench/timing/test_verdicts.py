@@ -6,16 +6,16 @@ same at every run; ``test_timing_errors`` plants what comparisons usually do wro
 
 import pytest
 
-from gatewise.bench.timing import (
+from gatewise.bench.timing.comparison import (
     AMBIGUOUS,
     FASTER,
-    NOISY,
     SAME,
     SLOWER,
     Comparison,
     compare,
     rounds,
 )
+from gatewise.bench.timing.measurement import NOISY
 from simulated_machine import BEATS, CALL, EFFORT, MACHINES, Machine, verdicts
 
 

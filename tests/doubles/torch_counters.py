@@ -1,14 +1,13 @@
-"""PyTorch's own counters: what a layer of it really did. Deterministic, so that CI can hold them.
+"""PyTorch's own counters: what a layer of it really did, the same on every machine.
 
 PyTorch's flop counter sees its operators of matrix products. One operator holds a whole oneDNN
-LSTM, of which it counts nothing: 0 flop for ``nn.LSTM`` on a CPU. ``native()`` turns oneDNN off.
+LSTM, of which it counts nothing: 0 flop for ``nn.LSTM`` on a CPU.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 NATIVE_WORDS = {"rnn": (1, 1), "rnn-relu": (1, 1), "lstm": (7, 0), "gru": (7, 0)}
@@ -21,19 +20,6 @@ needs one, and r, z, n and h - n.
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 """The operators that are one call of a GEMM each."""
-
-
-@contextmanager
-def native() -> Iterator[None]:
-    """Run CPU layers on PyTorch's own operators, not on oneDNN's."""
-    import torch
-
-    backend: Any = torch.backends.mkldnn
-    before, backend.enabled = backend.enabled, False
-    try:
-        yield
-    finally:
-        backend.enabled = before
 
 
 def counted_flop(run: Callable[[], Any]) -> int:

@@ -1,0 +1,33 @@
+"""What the charts of sections share: Altair, imported when one is drawn, and parts of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+class _Altair:
+    """Altair, which takes a second to import, and need not be installed where nothing is drawn."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("altair"), name)
+
+
+alt: Any = _Altair()
+
+
+def plot(records: Iterable[Mapping[str, Any]]) -> Any:
+    """Return a chart of records, without marks yet."""
+    return alt.Chart(alt.Data(values=list(records)))
+
+
+def panels(panel: Any, by: str, columns: int, sort: Sequence[str] | None = None) -> Any:
+    """Return a panel for every value of a field, without a title."""
+    order = {} if sort is None else {"sort": list(sort)}
+    return panel.facet(alt.Facet(by, title=None, **order), columns=columns)
+
+
+def log() -> Any:
+    """Return a logarithmic scale with room at its ends."""
+    return alt.Scale(type="log", nice=False, padding=16)

@@ -1,0 +1,159 @@
+"""Ordinary code with a declaration: functions, cells, other axes, packed weights, autograd."""
+
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.declared import Declaration
+from gatewise.verify.subjects.loader import UnknownSubject
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+@gatewise.subject("lstm", weights="keras", axes="BD", returns="state")
+def keras_cell(x, state, kernel, recurrent_kernel, bias):
+    """A step (B, D) with Keras' packed arrays."""
+    h, c = state
+    i, f, g, o = np.split(x @ kernel + h @ recurrent_kernel + bias, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+class RowByRow:
+    """An RNN over (T, D), declared by attributes, which returns its outputs alone."""
+
+    cell, weights, axes, state, returns = "rnn", "torch", "TD", "h", "y"
+
+    def forward(self, x, h, w, u, b, d):
+        h = np.zeros(u.shape[0], x.dtype) if h is None else h
+        y = []
+        for x_t in x:
+            h = np.tanh(w @ x_t + b + u @ h + d)
+            y.append(h)
+        return np.stack(y)
+
+
+class WithVjp:
+    """An RNN over (B, T, D) with a gradient by hand, in its own axes."""
+
+    cell, weights, axes, state, gradient = "rnn", "torch", "BTD", "h", "vjp"
+
+    def forward(self, params, x, state):
+        h = np.zeros((len(x), len(params["bias_ih"])), x.dtype) if state is None else state
+        y = []
+        for t in range(x.shape[1]):
+            h = np.tanh(x[:, t] @ params["weight_ih"].T + params["bias_ih"]
+                        + h @ params["weight_hh"].T + params["bias_hh"])  # fmt: skip
+            y.append(h)
+        return np.stack(y, 1), h
+
+    def vjp(self, params, x, state, dy, dstate):
+        y, _ = self.forward(params, x, state)
+        start = np.zeros_like(y[:, 0]) if state is None else state
+        before = np.concatenate([start[:, None], y[:, :-1]], axis=1)
+        d = {name: np.zeros_like(a) for name, a in params.items()}
+        dx, dh = np.zeros_like(x), dstate
+        for t in reversed(range(x.shape[1])):
+            da = (dy[:, t] + dh) * (1 - y[:, t] ** 2)
+            d["weight_ih"] += da.T @ x[:, t]
+            d["weight_hh"] += da.T @ before[:, t]
+            d["bias_ih"] += da.sum(0)
+            d["bias_hh"] += da.sum(0)
+            dx[:, t], dh = da @ params["weight_ih"], da @ params["weight_hh"]
+        return d, dx, dh
+
+
+class Halved(WithVjp):
+    """A wrong one: see that what is declared is really called."""
+
+    def vjp(self, params, x, state, dy, dstate):
+        d, dx, dh = super().vjp(params, x, state, dy, dstate)
+        return d, dx / 2, dh
+
+
+def torch_gru(gradient="torch", **declared):
+    torch = pytest.importorskip("torch")
+
+    def gru(x, h0, w_ih, w_hh, b_ih, b_hh):
+        h = x.new_zeros(x.shape[0], w_hh.shape[1]) if h0 is None else h0
+        y = []
+        for x_t in x.unbind(1):
+            of_x, of_h = (x_t @ w_ih.T + b_ih).chunk(3, -1), (h @ w_hh.T + b_hh).chunk(3, -1)
+            r, z = (torch.sigmoid(a + b) for a, b in zip(of_x[:2], of_h[:2], strict=True))
+            h = z * h + (1 - z) * torch.tanh(of_x[2] + r * of_h[2])
+            y.append(h)
+        return torch.stack(y, 1), h
+
+    return gatewise.subject("gru", axes="BTD", state="h", gradient=gradient, **declared)(gru)
+
+
+def held(value, *checks):
+    return gatewise.check(
+        value, checks=("smoke", "forward", "carry", *checks), budget="quick", explain=False
+    )
+
+
+@pytest.mark.parametrize("value", [keras_cell, RowByRow])
+def test_code_without_gradients_is_held_forward(value):
+    outcome = held(value)
+    assert outcome, outcome
+
+
+def test_a_gradient_by_hand_is_held_in_its_own_axes():
+    assert held(WithVjp, "gradient"), held(WithVjp, "gradient")
+    wrong = held(Halved, "gradient")
+    assert [v.check for v in wrong.wrong] == ["gradient"] * 2
+    assert "gradient of x" in wrong.wrong[0].message
+
+
+def test_torchs_own_differentiation_is_held():
+    outcome = held(torch_gru(), "gradient", "cotangents")
+    assert outcome, outcome
+
+
+def test_jaxs_own_differentiation_is_held():
+    jax = pytest.importorskip("jax")
+
+    @gatewise.subject("rnn", weights="torch", state="h", gradient="jax")
+    def rnn(x, h0, w, u, b, d):
+        start = jax.numpy.zeros((x.shape[1], len(b)), x.dtype) if h0 is None else h0
+
+        def step(h, x_t):
+            h = jax.numpy.tanh(x_t @ w.T + b + h @ u.T + d)
+            return h, h
+
+        h, y = jax.lax.scan(step, start, x)
+        return y, h
+
+    outcome = held(rnn, "gradient")
+    assert outcome, outcome
+
+
+def test_another_order_is_another_convention():
+    """The same code is wrong in torch's order, and right in the one that is declared."""
+    declared = {"order": "zrn", "bias": ("zrn", "zrm")}
+
+    assert not held(torch_gru(**declared), "gradient")
+    assert held(torch_gru(), "gradient")
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"cell": "gru", "axes": "DTB"}, "axes='DTB': expected one of 'TBD', 'BTD'"),
+    ({"cell": "lstm", "state": "h"}, "an LSTM has the states h and c"),
+    ({"cell": "cnn"}, "cell='cnn': expected one of 'rnn'"),
+    ({"cell": "gru", "gradient": "autograd"}, "gradient='autograd'"),
+])  # fmt: skip
+def test_what_is_no_declaration_is_a_sentence(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Declaration(**fields)
+
+
+def test_a_framework_that_states_no_convention_is_a_sentence():
+    with pytest.raises(ValueError, match="weights='tensorflux': it states no convention of a gru"):
+        gatewise.subject("gru", weights="tensorflux")
+    layer = type("Layer", (), {"cell": "gru", "weights": "nobody", "forward": lambda *a: a})
+    with pytest.raises(UnknownSubject, match="weights='nobody'"):
+        adapted(layer, "layer", None)
