@@ -30,7 +30,7 @@ ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
 """Sizes that all differ and are not 1."""
 
 SECONDS = 5.0
-"""Time for one cause; what was not tried by then is not said."""
+"""Processor time for one cause; what was not tried by then is not said."""
 
 SIZES = {
     "T": ("one step", "steps"),
@@ -168,7 +168,7 @@ class Trial:
     @classmethod
     def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
         """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.process_time() + SECONDS
         ordered = sorted(verdicts, key=_complexity)
         for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
             for verdict in ordered:
@@ -180,7 +180,7 @@ class Trial:
 
     def fails(self, case: Case) -> bool | None:
         """Whether a case fails for the same cause; None if it cannot be said."""
-        if time.monotonic() > self.deadline or impossible(self.subject, self.check, case):
+        if time.process_time() > self.deadline or impossible(self.subject, self.check, case):
             return None
         try:
             run(self.subject, self.check, case)
