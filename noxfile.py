@@ -66,10 +66,10 @@ def portable(session: nox.Session) -> None:
     ``-- --quick`` takes the tests of numbers and two settings, names choose settings or Pythons.
     ``-- --no-install`` takes what is there (nox --no-venv).
     """
-    asked = [name for name in session.posargs if name != "--no-install"]
+    names = [name for name in session.posargs if name != "--no-install"]
     if "--no-install" not in session.posargs:
         session.install(*CONSTRAINTS, "-e", TESTED)
-    session.run("python", "-P", "tests/portable.py", *asked)
+    session.run("python", "-P", "tests/portable.py", *names)
 
 
 @nox.session
@@ -138,12 +138,12 @@ def bench(session: nox.Session) -> None:
     Without arguments, also what pytest-benchmark makes of the same calls; its JSON is kept.
     """
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test]")
-    asked = [name for name in session.posargs if name in BENCHES] or list(BENCHES)
+    names = [name for name in session.posargs if name in BENCHES] or list(BENCHES)
     options = [option for option in session.posargs if option not in BENCHES]
-    folders = [_benched(session, name, options) for name in asked]
+    folders = [_benched(session, name, options) for name in names]
     session.run("gatewise", "report", *folders, "-o", "reports/out/bench/index.html")
-    if left := [name for name in BENCHES if name not in asked]:
-        session.log(f"left out: {', '.join(left)}")
+    if omitted := [name for name in BENCHES if name not in names]:
+        session.log(f"left out: {', '.join(omitted)}")
     if not session.posargs:
         kept = "--benchmark-json=reports/out/bench/pytest-benchmark.json"
         session.run("pytest", "bench", "-q", "--benchmark-max-time=0.2", kept,
@@ -230,9 +230,22 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def diagnosis(session: nox.Session) -> None:
-    """Score the diagnosis: mutants, pairs of them, unknown mistakes; arguments go to it."""
-    session.install(*CONSTRAINTS, "-e", ".")
+    """Score the diagnosis: mutants, pairs of them, unknown mistakes; arguments go to it.
+
+    Without arguments, also samples of edited gradients and of the catalogue in other hands; what
+    they miss is kept in reports/out/diagnosis. ``-- gradients ...`` and ``-- other_hands ...`` run
+    one of these two with its own arguments, ``-- cases FOLDER`` holds the layers in a folder.
+    """
+    session.install(*CONSTRAINTS, "-e", ".[torch]")
+    name, *rest = session.posargs or [""]
+    if name in ("gradients", "other_hands", "cases"):
+        session.run("python", "-m", f"gatewise.bench.scores.{name}", *rest)
+        return
     session.run("python", "-m", "gatewise.bench.scores.diagnosis", *session.posargs)
+    for sampled in () if session.posargs else ("gradients", "other_hands"):
+        kept = f"reports/out/diagnosis/{sampled}.md"
+        session.run("python", "-m", f"gatewise.bench.scores.{sampled}", "--sample", "40",
+                    "--misses", kept)  # fmt: skip
 
 
 @nox.session
@@ -257,8 +270,8 @@ def conformance(session: nox.Session) -> None:
     parser = argparse.ArgumentParser(prog="nox -s conformance --")
     parser.add_argument("names", nargs="*", metavar="ENVIRONMENT", help=", ".join(ENVIRONMENTS))
     parser.add_argument("--budget", choices=["quick", "standard", "thorough"], default="quick")
-    asked = parser.parse_args(session.posargs)
-    names = asked.names or list(ENVIRONMENTS)
+    options = parser.parse_args(session.posargs)
+    names = options.names or list(ENVIRONMENTS)
     if unknown := sorted(set(names) - set(ENVIRONMENTS)):
         session.error(f"{', '.join(unknown)}: expected {', '.join(ENVIRONMENTS)}")
     session.install(*CONSTRAINTS, "-e", ".[report]")
@@ -267,7 +280,7 @@ def conformance(session: nox.Session) -> None:
         python = _installed(session, name)
         if python is None:
             missing.append(name)
-        run, conforms = _held(session, name, python or "python", asked.budget)
+        run, conforms = _held(session, name, python or "python", options.budget)
         runs += run
         if python is not None and not conforms:
             wrong.append(name)

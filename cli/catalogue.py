@@ -85,15 +85,15 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
         )
     rows = [
         {
-            "subject": one.named.name,
-            "cell": " ".join(one.cells),
-            "dtypes": " ".join(one.dtypes),
-            "version": one.version,
-            "convention": availability.convention(one.named.name),
-            "problem": one.problem,
+            "subject": description.named.name,
+            "cell": " ".join(description.cells),
+            "dtypes": " ".join(description.dtypes),
+            "version": description.version,
+            "convention": availability.convention(description.named.name),
+            "problem": description.problem,
             "probed": probe,
         }
-        for one in descriptions
+        for description in descriptions
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -118,9 +118,9 @@ def _print_problems(descriptions: Sequence[Description]) -> None:
     from ..verify.subjects import family
 
     reasons: dict[str, dict[str, None]] = {}
-    for one in descriptions:
-        if one.problem:
-            reasons.setdefault(one.problem, {})[family(one.named.name)] = None
+    for description in descriptions:
+        if description.problem:
+            reasons.setdefault(description.problem, {})[family(description.named.name)] = None
     for reason, names in reasons.items():
         click.echo(f"{', '.join(names)}: {reason}")
 

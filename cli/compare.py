@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("given", metavar="RUN RUN...", type=click.Path(path_type=Path), nargs=-1,
+@click.argument("paths", metavar="RUN RUN...", type=click.Path(path_type=Path), nargs=-1,
                 required=True)  # fmt: skip
 @click.option("--subject", "subjects", multiple=True, metavar="NAME",
               help="Compare two subjects of one RUN: give this twice.")  # fmt: skip
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
               help="Also write it as .html or .md.")  # fmt: skip
 @json_option
 def compare(
-    given: Sequence[Path],
-    subjects: Sequence[str],
-    fail_on: str,
-    output: Path | None,
-    as_json: bool,
+    paths: Sequence[Path], subjects: Sequence[str], fail_on: str, output: Path | None, as_json: bool
 ) -> None:
     """Compare each RUN with the first: checks, errors, times, and the environments.
 
@@ -42,8 +38,8 @@ def compare(
     """
     from ..reports.comparison import between, sentence
 
-    runs = [_read(path) for path in given]
-    names = _names(given)
+    runs = [_read(path) for path in paths]
+    names = _names(paths)
     if subjects:
         if len(runs) != 1 or len(subjects) != 2:
             raise click.UsageError("--subject: give one RUN and two subjects")
@@ -56,7 +52,7 @@ def compare(
         click.echo(json.dumps([asdict(each) for each in comparisons], indent=1, ensure_ascii=False))
     else:
         for each in comparisons:
-            _tell(each)
+            _print(each)
     if output is not None:
         _write(comparisons, output)
     regressed, changed = (
@@ -82,10 +78,10 @@ def _read(path: Path) -> Run | BenchRun:
         stop(str(error), COULD_NOT_RUN)
 
 
-def _names(given: Sequence[Path]) -> list[str]:
+def _names(paths: Sequence[Path]) -> list[str]:
     """Return what runs are called: the last part of their paths, unless two are the same."""
-    short = [path.parent.name if path.name == "run.json" else path.name for path in given]
-    return short if len(set(short)) == len(short) else [str(path) for path in given]
+    short = [path.parent.name if path.name == "run.json" else path.name for path in paths]
+    return short if len(set(short)) == len(short) else [str(path) for path in paths]
 
 
 def _compared(runs: Sequence[Run | BenchRun], names: Sequence[str], k: int) -> Comparison:
@@ -95,7 +91,7 @@ def _compared(runs: Sequence[Run | BenchRun], names: Sequence[str], k: int) -> C
     return comparison
 
 
-def _tell(comparison: Comparison) -> None:
+def _print(comparison: Comparison) -> None:
     from ..reports.comparison import sentence, tables
     from ..reports.terminal import print_rows
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..verify.conventions import Convention
     from ..verify.identification.identification import Identification
 
+NO_FIT = "its single steps are those of no recurrent layer that is known; what is wrong says"
+
 TIMEOUT = 60.0
 """Seconds that the identification of one subject may take."""
 
@@ -37,12 +39,7 @@ TIMEOUT = 60.0
 @memory_option
 @json_option
 def identify(
-    names: Sequence[str],
-    like: str | None,
-    seed: int,
-    timeout: float,
-    memory: int,
-    as_json: bool,
+    names: Sequence[str], like: str | None, seed: int, timeout: float, memory: int, as_json: bool
 ) -> None:
     """Find out by which convention SUBJECTs compute, from nothing but what they return.
 
@@ -53,22 +50,22 @@ def identify(
     from ..verify.identification.identification import Identification
     from ..verify.subjects import expanded
 
-    codes, told = [], []
+    codes, documents = [], []
     for name in or_usage(lambda: expanded(names)):
-        found = _identified(name, like, seed, timeout, memory)
-        if "problem" in found:
+        answer = _identified(name, like, seed, timeout, memory)
+        if "problem" in answer:
             codes.append(COULD_NOT_RUN)
-            told.append({"subject": name, **found})
+            documents.append({"subject": name, **answer})
             if not as_json:
-                click.echo(f"{name}: not identified: {found['problem']}")
+                click.echo(f"{name}: not identified: {answer['problem']}")
             continue
-        result = Identification.from_json(found)
+        result = Identification.from_json(answer)
         codes.append(_code(result))
-        told.append(_for_programs(name, result, found))
+        documents.append(_for_programs(name, result, answer))
         if not as_json:
-            _tell(name, result)
+            _print(name, result)
     if as_json:
-        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
     sys.exit(max(codes))
 
 
@@ -84,10 +81,10 @@ def _identified(
         raise click.UsageError(f"--like {like}: expected one of {', '.join(LIKE)}")
     named, isolated = Named(name, like), Isolated(memory)
     try:
-        found = isolated.ask("identify", named, timeout, seed=seed)
-        if found.get("unknown"):
-            raise click.UsageError(found["problem"])
-        return found
+        answer: dict[str, Any] = isolated.ask("identify", named, timeout, seed=seed)
+        if answer.get("unknown"):
+            raise click.UsageError(answer["problem"])
+        return answer
     finally:
         isolated.close()
 
@@ -98,11 +95,11 @@ def _code(result: Identification) -> int:
     return DIFFERS if result.as_stated is False else CONFORMS
 
 
-def _for_programs(name: str, result: Identification, found: dict[str, Any]) -> dict[str, Any]:
+def _for_programs(name: str, result: Identification, answer: dict[str, Any]) -> dict[str, Any]:
     from ..verify.conventions import formula
 
     return {
-        **found,
+        **answer,
         "subject": name,
         "as_stated": result.as_stated,
         "undetermined": result.undetermined,
@@ -112,12 +109,15 @@ def _for_programs(name: str, result: Identification, found: dict[str, Any]) -> d
     }
 
 
-def _tell(name: str, result: Identification) -> None:
+def _print(name: str, result: Identification) -> None:
     from ..reports.terminal import print_rows
     from ..verify.conventions import formula
 
-    verdict = "" if result.fits else "no convention fits; the nearest: "
-    click.echo(f"\n{name}: {verdict}{formula.summary(result.nearest)}")
+    if not result.fits:
+        click.echo(f"\n{name}: no convention fits")
+        click.echo(f"{NO_FIT}: gatewise diagnose {name}")
+        return
+    click.echo(f"\n{name}: {formula.summary(result.nearest)}")
     rows = list(_rows(result))
     if result.stated is None:
         print_rows(("field", "found"), [row[:2] for row in rows], as_json=False)
@@ -142,10 +142,10 @@ def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
     off = () if stated is None else differing(result.nearest, stated)
     for name in IDENTIFIED:
         values = list(dict.fromkeys(_shown(c, name) for c in fits))
-        said = "" if stated is None else _shown(stated, name)
+        statement = "" if stated is None else _shown(stated, name)
         if any(values) or name in off:
             mark = "" if name not in off else "  (differs)"
-            yield name.replace("_", " "), " or ".join(v or "none" for v in values), said + mark
+            yield name.replace("_", " "), " or ".join(v or "none" for v in values), statement + mark
 
 
 def _shown(c: Convention, name: str) -> str:
@@ -176,6 +176,8 @@ def _notes(result: Identification) -> Iterator[str]:
         yield f"cannot be told apart: {len(result.fits)} conventions that differ in {fields}"
     if result.unused:
         yield f"without influence: {', '.join(result.unused)}"
+    if result.without_state:
+        yield "without an initial state alone: one that is given is not read as it should be"
     if result.swapped:
         yield "it takes and returns its states in the order c, h"
     if result.stated is None:

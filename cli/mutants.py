@@ -91,7 +91,7 @@ def mutants(
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:
-        _tell(rows, folder)
+        _print(rows, folder)
     if not all(row.right for row in rows):
         sys.exit(DIFFERS)
 
@@ -137,34 +137,34 @@ def _see(names: Sequence[str], *, as_json: bool) -> None:
     from ..reports.terminal import print_rows, progress
     from ..verify.recordings.visibility import UNSEEN, sights
 
-    found = []
+    sightings = []
     with progress(None, lines=True) as advance:
-        for one in sights(lambda mutant: not names or mutant.id in names):
-            found.append(one)
-            advance(f"{one.mutant} {one.cell} {one.dtype}: {one.seen_by or 'not seen'}")
-    told = [
+        for sight in sights(lambda mutant: not names or mutant.id in names):
+            sightings.append(sight)
+            advance(f"{sight.mutant} {sight.cell} {sight.dtype}: {sight.seen_by or 'not seen'}")
+    cells = [
         (f"mutant:{s.mutant}[{s.cell}]", s.dtype, s.statement,
          s.seen_by or UNSEEN.get(s.mutant, "passes"), "" if s.right else "NOT AS FORESEEN")
-        for s in found
+        for s in sightings
     ]  # fmt: skip
     columns = ("subject", "dtype", "what is wrong with it", "seen by", "")
-    print_rows(columns, told, as_json=as_json)
+    print_rows(columns, cells, as_json=as_json)
     if not as_json:
-        wrong = [s for s in found if s.wrong]
+        wrong = [s for s in sightings if s.wrong]
         seen = sum(bool(s.seen_by) for s in wrong)
-        same = [s for s in found if not s.wrong]
+        same = [s for s in sightings if not s.wrong]
         click.echo(
             f"{seen} of {len(wrong)} mutants are seen in recordings, "
             f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
         )
-    if not all(s.right for s in found):
+    if not all(s.right for s in sightings):
         sys.exit(DIFFERS)
 
 
-def _tell(rows: Sequence[Row], folder: Path) -> None:
+def _print(rows: Sequence[Row], folder: Path) -> None:
     from ..reports.terminal import print_rows
 
-    told = [
+    cells = [
         (
             row.name,
             row.dtype,
@@ -177,7 +177,7 @@ def _tell(rows: Sequence[Row], folder: Path) -> None:
         for row in rows
     ]  # fmt: skip
     columns = ("subject", "dtype", "what is wrong with it", "", "by", "cases", "seconds")
-    print_rows(columns, told, as_json=False)
+    print_rows(columns, cells, as_json=False)
     planted = [row for row in rows if row.expected]
     same = [row for row in rows if not row.expected]
     killed = sum(row.right for row in planted)

@@ -224,12 +224,14 @@ def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, jobs: int
     ]  # fmt: skip
     if not named:
         return
-    from ..verify.execution.diagnosis_tasks import diagnoses
+    from ..verify.execution.diagnosis_tasks import BRIEFLY, diagnoses
 
     try:
         with progress(len(named)) as advance:
-            advance.about("looking for what explains the failures")
-            for diagnosis in diagnoses(verdicts, named, memory=request.memory, jobs=jobs):
+            advance.about(f"looking for what explains the failures, at most {BRIEFLY:g} s each")
+            for diagnosis in diagnoses(
+                verdicts, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
+            ):
                 run_files.append(folder, diagnosis)
                 advance(diagnosis.subject)
     except KeyboardInterrupt:

@@ -3,6 +3,8 @@
 The files, from the ground up:
 
 ========================  ======================================================================
+``arrays``                what an array is, and the shapes that signatures name
+``errors``                one clear sentence for every bad input (``InputError``)
 ``equation``              what an equation carries: id, LaTeX, documents; the registry of all
 ``functions``             sigmoid, tanh and the few functions that number systems must agree on
 ``parameters``            weights with an explicit gate axis: ``p.W_f`` is the forget gate's ``W``
@@ -17,7 +19,6 @@ The files, from the ground up:
 ``attention``             additive attention over encoder states
 ``documents``             the worked numbers and listings, and their errata
 ``fast``                  the LSTM again, arranged for speed; proven equal to the plain cell
-``validation``            one clear sentence for every bad input (``errors.InputError``)
 ========================  ======================================================================
 
 Row vectors throughout: a step reads ``x @ W + h @ U + b`` with ``x`` of shape ``(B, D)`` and

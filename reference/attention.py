@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
+from .arrays import Array, Lengths
 from .equation import equation
-from .functions import Array, tanh, tanh_slope, zeros
+from .functions import tanh, tanh_slope, zeros
 from .output import softmax, softmax_vjp
 
 SOURCE = ("D1", "Bahdanau, Cho & Bengio 2014")
 
 
+Query: TypeAlias = Annotated[Array, "B S"]
+Encoded: TypeAlias = Annotated[Array, "T B H"]
+Scores: TypeAlias = Annotated[Array, "B T"]
+Context: TypeAlias = Annotated[Array, "B H"]
+
+
 @dataclass(frozen=True)
 class Attention:
-    """Parameters: W (S, A) acts on the query, U (H, A) on the encoder states, v (A,) scores."""
+    """Parameters: W acts on the query, U on the encoder states, v scores."""
 
-    W: Array
-    U: Array
-    v: Array
+    W: Annotated[Array, "S A"]
+    U: Annotated[Array, "H A"]
+    v: Annotated[Array, "A"]
 
 
-@equation(
-    "E33",
-    "attention.scores",
-    latex=r"e_{j} = v^\top \tanh(s W + h_j U)",
-    documents=SOURCE,
-)
-def scores(a: Attention, s: Array, h: Array) -> Array:
-    """Return how well a query s (B, S) fits each encoder state h (T, B, H): (B, T)."""
+@equation("E33", "attention.scores", latex=r"e_{j} = v^\top \tanh(s W + h_j U)", documents=SOURCE)
+def scores(a: Attention, s: Query, h: Encoded) -> Scores:
+    """Return how well a query fits each encoder state."""
     return (tanh(s @ a.W + h @ a.U) @ a.v).T
 
 
@@ -40,8 +43,8 @@ def scores(a: Attention, s: Array, h: Array) -> Array:
     documents=SOURCE,
     note="with lengths, over each row's own states only; a row of length 0 has no weights",
 )
-def weights(e: Array, lengths: Array | None = None) -> Array:
-    """Return α (B, T), each row summing to 1."""
+def weights(e: Scores, lengths: Lengths | None = None) -> Scores:
+    """Return α, each row summing to 1."""
     if lengths is None:
         return softmax(e)
     rows = []
@@ -52,24 +55,21 @@ def weights(e: Array, lengths: Array | None = None) -> Array:
 
 
 @equation(
-    "E33",
-    "attention.context",
-    latex=r"\mathrm{context} = \sum_j \alpha_j h_j",
-    documents=SOURCE,
+    "E33", "attention.context", latex=r"\mathrm{context} = \sum_j \alpha_j h_j", documents=SOURCE
 )
-def context(alpha: Array, h: Array) -> Array:
-    """Return the weighted sum (B, H) of encoder states (T, B, H)."""
+def context(alpha: Scores, h: Encoded) -> Context:
+    """Return the weighted sum of encoder states."""
     return (alpha.T[:, :, None] * h).sum(axis=0)
 
 
-def attend(a: Attention, s: Array, h: Array, lengths: Array | None = None) -> Array:
-    """Return the context (B, H) that query s (B, S) draws from encoder states h (T, B, H)."""
+def attend(a: Attention, s: Query, h: Encoded, lengths: Lengths | None = None) -> Context:
+    """Return the context that a query draws from encoder states."""
     return context(weights(scores(a, s, h), lengths), h)
 
 
 def attend_vjp(
-    a: Attention, s: Array, h: Array, lengths: Array | None, d_context: Array
-) -> tuple[Attention, Array, Array]:
+    a: Attention, s: Query, h: Encoded, lengths: Lengths | None, d_context: Context
+) -> tuple[Attention, Query, Encoded]:
     """Pull a cotangent on the context back to the parameters, the query and the states."""
     hidden = tanh(s @ a.W + h @ a.U)
     alpha = weights((hidden @ a.v).T, lengths)

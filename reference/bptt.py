@@ -8,13 +8,18 @@ Row vectors: a' = tanh(x W_a + a U_a + b_a), so the documents' W_aa is the trans
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from .cell import Cell, State
+from .arrays import Array
+from .cell import Cell
 from .equation import equation
-from .functions import Array, tanh_slope, zeros
+from .functions import tanh_slope, zeros
 from .parameters import Parameters
+
+Vector: TypeAlias = Annotated[Array, "H"]
+Matrix: TypeAlias = Annotated[Array, "H H"]
 
 
 @equation(
@@ -24,8 +29,8 @@ from .parameters import Parameters
     documents=("D0", "D3", "D4"),
     note="D0 prints “multiplies by W_aaᵀ”: the factor tanh' belongs to it",
 )
-def jacobian(p: Parameters, a: Array) -> Array:
-    """Return J (H, H), J[k, j] = d a_t[k] / d a_{t-1}[j], from the *new* state ``a`` (H,)."""
+def jacobian(p: Parameters, a: Vector) -> Matrix:
+    """Return J, J[k, j] = d a_t[k] / d a_{t-1}[j], from the *new* state ``a``."""
     return tanh_slope(a)[:, None] * p.U_a.T
 
 
@@ -37,8 +42,8 @@ def jacobian(p: Parameters, a: Array) -> Array:
     documents=("D0",),
     note="D0 prints the tanh factors apart from (W_a)^4, which is right for H = 1 only (N2)",
 )
-def chain(p: Parameters, states: Sequence[Array], dL: Array) -> Array:
-    """Pull dL/da_T (H,) back through the states a_1 ... a_T to dL/da_0; the order matters."""
+def chain(p: Parameters, states: Sequence[Vector], dL: Vector) -> Vector:
+    """Pull dL/da_T back through the states a_1 ... a_T to dL/da_0; the order matters."""
     for a in reversed(states):
         dL = dL @ jacobian(p, a)
     return dL
@@ -51,8 +56,10 @@ def chain(p: Parameters, states: Sequence[Array], dL: Array) -> Array:
     documents=("D3",),
     note="V (H, C) acts on row vectors here, so the factors stand the other way round",
 )
-def output_weight_gradient(y_hat: Array, y: Array, s: Array) -> Array:
-    """Return dE/dV (H, C) from probabilities and target (C,) and state (H,)."""
+def output_weight_gradient(
+    y_hat: Annotated[Array, "C"], y: Annotated[Array, "C"], s: Vector
+) -> Annotated[Array, "H C"]:
+    """Return dE/dV from probabilities, target and state."""
     return s[:, None] * (y_hat - y)[None, :]
 
 
@@ -64,8 +71,8 @@ def output_weight_gradient(y_hat: Array, y: Array, s: Array) -> Array:
     r" \quad z_k = U x_k + W s_{k-1}",
     documents=("D3",),
 )
-def delta(p: Parameters, states: Sequence[Array], k: int, dE: Array) -> Array:
-    """Return δ_k (H,): dE/ds_t (H,) pulled back to the pre-activation of step k.
+def delta(p: Parameters, states: Sequence[Vector], k: int, dE: Vector) -> Vector:
+    """Return δ_k: dE/ds_t pulled back to the pre-activation of step k.
 
     ``states`` are s_1 ... s_t, so that ``states[k - 1]`` is s_k.
     """
@@ -82,7 +89,11 @@ def delta(p: Parameters, states: Sequence[Array], k: int, dE: Array) -> Array:
     note="∂⁺ is the immediate derivative, s_{k-1} held fixed; the total one would double-count",
 )
 def sum_over_paths(
-    p: Parameters, initial: Array, states: Sequence[Array], inputs: Sequence[Array], dE: Array
+    p: Parameters,
+    initial: Vector,
+    states: Sequence[Vector],
+    inputs: Sequence[Annotated[Array, "D"]],
+    dE: Vector,
 ) -> Parameters:
     """Return dE_t/d(W, U, b): one term for every step k at which the weights were used."""
     dp = p.map(lambda array: zeros(array, array.shape))
@@ -92,7 +103,9 @@ def sum_over_paths(
     return dp
 
 
-def immediate_derivative(p: Parameters, x: Array, s: Array, dz: Array) -> Parameters:
+def immediate_derivative(
+    p: Parameters, x: Annotated[Array, "D"], s: Vector, dz: Vector
+) -> Parameters:
     """Pull δ_k back to the weights of step k alone, x_k and s_{k-1} held fixed."""
     arrays = {"W": x[:, None] * dz[None, :], "U": s[:, None] * dz[None, :], "b": dz}
     return Parameters(p.shapes, {name: array[None] for name, array in arrays.items()})
@@ -105,12 +118,14 @@ def immediate_derivative(p: Parameters, x: Array, s: Array, dz: Array) -> Parame
     documents=("D0", "D4"),
     note="with h_{t-1} held fixed; the path through h adds further terms (see state_jacobian)",
 )
-def carousel(f: Array) -> Array:
-    """Return the (H, H) Jacobian of the cell state in the old one, from the forget gate (H,)."""
+def carousel(f: Vector) -> Matrix:
+    """Return the Jacobian of the cell state in the old one, from the forget gate."""
     return f[:, None] * np.eye(len(f))
 
 
-def state_jacobian(cell: Cell, p: Parameters, x: Array, state: State) -> Array:
+def state_jacobian(
+    cell: Cell, p: Parameters, x: Annotated[Array, "_"], state: tuple[Annotated[Array, "_"], ...]
+) -> Annotated[Array, "N N"]:
     """Return the full Jacobian of one step in all states together, for every cell.
 
     ``x`` (D,), states (width,); rows are the new states in order, columns the old ones. For an

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from .functions import Array, zeros
+from .arrays import Array, Floats, Hidden, Input, Rows, Units
+from .functions import zeros
 from .parameters import Parameters, Shape, Sizes
 
-State: TypeAlias = tuple[Array, ...]
-"""The arrays a cell carries from step to step, each (B, width); the first is its output."""
+State: TypeAlias = tuple[Rows, ...]
+"""The arrays a cell carries from step to step; the first is its output."""
 
-Gates: TypeAlias = Mapping[str, Array]
-"""Intermediate values of one step by name, each (B, width)."""
+Gates: TypeAlias = Mapping[str, Rows]
+"""Intermediate values of one step by name."""
 
 
 @dataclass(frozen=True)
@@ -82,33 +83,36 @@ class Cell(ABC):
         drawn = {name: self.random_parameter(name, rng, shape) for name, shape in shapes.items()}
         return Parameters(shapes, drawn)
 
-    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Array:
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw one float64 parameter."""
         fan_in = shape.axes[0] if len(shape.axes) > 1 else 4
-        return rng.standard_normal(shape.full) / np.sqrt(fan_in)
+        drawn: Floats = rng.standard_normal(shape.full) / np.sqrt(fan_in)
+        return drawn
 
-    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         """Draw one float64 state from N(0, 1)."""
         return rng.standard_normal(shape)
 
-    def random_input(self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes) -> Array:
+    def random_input(
+        self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes
+    ) -> Annotated[Floats, "T B _"]:
         """Draw a float64 input sequence (T, B, input width) from N(0, 1)."""
         return rng.standard_normal((steps, batch, self.input_width(sizes)))
 
     @abstractmethod
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """Return the next state and the step's intermediate values. ``x`` is (B, input width)."""
 
     @abstractmethod
     def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
         """Pull a cotangent on the new state back to (parameters, input, old state).
 
         ``gates`` and ``new`` are what ``step`` returned at the same point.
         """
 
-    def state_from_outputs(self, p: Parameters, x: Array, before: Array, h: Array) -> State | None:
+    def state_from_outputs(self, p: Parameters, x: Rows, before: Rows, h: Rows) -> State | None:
         """Return the state after a step from its input and the outputs before and after it.
 
         None where the outputs do not determine the state. ``x`` is (B, input width).
@@ -119,24 +123,29 @@ class Cell(ABC):
         return f"<cell {self.name}>"
 
 
-def total(arrays: list[Array]) -> Array:
+def total(arrays: list[Annotated[Array, "..."]]) -> Annotated[Array, "..."]:
     """Return the sum of a non-empty list."""
     return reduce(add, arrays)
 
 
 def affine_vjp(
-    p: Parameters, x: Array, h: Array, dz: Mapping[str, Array]
-) -> tuple[dict[str, Array], Array, Array]:
+    p: Parameters,
+    x: Input,
+    h: Hidden,
+    dz: Mapping[str, Units],
+    recurrent: Mapping[str, Units] | None = None,
+) -> tuple[dict[str, Array], Input, Hidden]:
     """Pull cotangents dz of z_k = x W_k + h U_k + b_k back to the parameters, to x and to h.
 
-    ``dz`` maps each gate to (B, H). Returns the arrays for W, U and b, then dx (B, D), dh (B, H).
+    ``recurrent`` are those of the products h U_k, where they are not dz. Returns the arrays for W,
+    U and b, then dx and dh.
     """
-    gates = p.shapes["W"].gates
+    gates, recurrent = p.shapes["W"].gates, recurrent or dz
     dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in gates])
-    dh = total([dz[k] @ getattr(p, f"U_{k}").T for k in gates])
-    arrays = {
+    dh = total([recurrent[k] @ getattr(p, f"U_{k}").T for k in gates])
+    arrays: dict[str, Array] = {
         "W": np.stack([x.T @ dz[k] for k in gates]),
-        "U": np.stack([h.T @ dz[k] for k in gates]),
+        "U": np.stack([h.T @ recurrent[k] for k in gates]),
         "b": np.stack([dz[k].sum(axis=0) for k in gates]),
     }
     return arrays, dx, dh

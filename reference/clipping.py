@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from .arrays import Array
+from .cell import total
 from .equation import equation
 from .errors import InputError
-from .functions import Array, midpoint, minimum, switch
+from .functions import midpoint, minimum, switch
 
 
 @equation(
@@ -44,7 +47,7 @@ def clip_by_global_norm(gradients: Mapping[str, Array], threshold: float) -> dic
     return {name: g * scale for name, g in gradients.items()}
 
 
-def global_norm(gradients: Mapping[str, Array]) -> Array:
+def global_norm(gradients: Mapping[str, Array]) -> Any:
     """Return the 2-norm of all entries of all arrays together.
 
     The largest entry is taken out first, so that squares neither overflow nor underflow.
@@ -52,7 +55,7 @@ def global_norm(gradients: Mapping[str, Array]) -> Array:
     largest = max(float(np.max(np.abs(midpoint(g)), initial=0.0)) for g in gradients.values())
     if largest == 0.0:
         largest = 1.0
-    squares = sum(((g / largest) * (g / largest)).sum() for g in gradients.values())
+    squares = total([((g / largest) * (g / largest)).sum() for g in gradients.values()])
     return largest * np.sqrt(squares)
 
 

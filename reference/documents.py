@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import Array, Floats, Hidden, Input, Units
 from .bptt import chain
 from .cell import State
 from .cells import cell_named
-from .functions import Array, sigmoid, tanh, tanh_slope
+from .functions import sigmoid, tanh_slope
 from .parameters import Parameters, Sizes
 from .tokens import one_hot, vocabulary
 
@@ -52,13 +53,13 @@ def examples() -> tuple[Example, ...]:
 FORGET_GATE_PRINTED = np.array([0.7941, 0.1062])
 
 
-def forget_gate_values() -> tuple[Array, Array]:
+def forget_gate_values() -> tuple[Floats, Floats]:
     """Return the pre-activations and the gate of D0's worked forget gate."""
     a = np.array([2.9, 0.5, 0.7])
     W_f = np.array([[1.0, 0.4, 0.7], [-0.6, -0.5, -0.2]])
     b_f = np.array([0.0, 0.0])
     z = W_f @ a + b_f
-    return z, sigmoid(z)
+    return z, np.asarray(sigmoid(z))
 
 
 def forget_gate_example() -> Example:
@@ -81,7 +82,8 @@ def four_step_chain_values(H: int) -> tuple[Array, Array]:
     rng = np.random.default_rng(1)
     cell, sizes = cell_named("rnn"), Sizes(H, H)
     p = cell.random_parameters(rng, sizes)
-    x, a, dL = rng.standard_normal((4, 1, H)), rng.standard_normal((1, H)), np.ones(H)
+    x, dL = rng.standard_normal((4, 1, H)), np.ones(H)
+    a: Array = rng.standard_normal((1, H))
     states = []
     for x_t in x:
         ((a,), _) = cell.step(p, x_t, (a,))
@@ -144,7 +146,7 @@ def one_hot_sentence() -> Example:
     )
 
 
-def lstm_cell(p: Parameters, prev_ct: Array, prev_ht: Array, input: Array) -> State:
+def lstm_cell(p: Parameters, prev_ct: Units, prev_ht: Hidden, input: Input) -> State:
     """D1's LSTMCELL, which takes (c, h) and returns (h, c); its “+” means concatenation."""
     (ht, ct), _ = cell_named("lstm").step(p, input, (prev_ht, prev_ct))
     return ht, ct
@@ -154,7 +156,8 @@ def listing(*, swapped: bool) -> State:
     """Run D1's loop over five inputs, with its own unpacking or with the one it needs: (h, c)."""
     rng = np.random.default_rng(3)
     p = cell_named("lstm").random_parameters(rng, Sizes(3, 3))
-    ct = ht = np.zeros((1, 3))
+    ct: Array = np.zeros((1, 3))
+    ht: Array = ct
     for input in rng.standard_normal((5, 1, 3)):
         if swapped:
             ct, ht = lstm_cell(p, ct, ht, input)
@@ -184,8 +187,8 @@ def index_slip() -> Example:
     x = rng.standard_normal(4)
     s = [0.0]
     for t in (1, 2, 3):
-        s.append(float(tanh(U * x[t] + W * s[t - 1])))
-    slipped = [float(tanh(U * x[t] + W * s[2])) for t in (0, 1, 2)]
+        s.append(float(np.tanh(U * x[t] + W * s[t - 1])))
+    slipped = [float(np.tanh(U * x[t] + W * s[2])) for t in (0, 1, 2)]
     return Example(
         "P2",
         "index slip",

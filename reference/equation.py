@@ -93,5 +93,5 @@ def equations() -> tuple[Equation, ...]:
 
 def _modules() -> Iterator[str]:
     package = importlib.import_module(__package__ or "")
-    for found in pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}."):
-        yield found.name
+    for module in pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}."):
+        yield module.name

@@ -18,11 +18,12 @@ and 1.4 times at (25, 64, 512, 512), where products that nobody can avoid take n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
+from .arrays import Floats
 from .errors import InputError
-from .functions import Array
 from .parameters import Parameters
 
 ORDER = ("o", "i", "f", "g")
@@ -30,6 +31,13 @@ ORDER = ("o", "i", "f", "g")
 
 O, I, F, G, C = range(5)  # noqa: E741
 """The planes; C is the cell state that a step reads."""
+
+
+Plane: TypeAlias = Annotated[Floats, "B H"]
+Inputs: TypeAlias = Annotated[Floats, "T B D"]
+Outputs: TypeAlias = Annotated[Floats, "T B H"]
+Gates: TypeAlias = Annotated[Floats, "4 B H"]
+Planes: TypeAlias = Annotated[Floats, "5 B H"]
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,16 @@ class FastRun:
     are views of them and ``x`` is the caller's own: change one, and the gradient changes.
     """
 
-    y: Array
-    h: Array
-    c: Array
-    x: Array
-    states: Array
-    planes: Array
-    tanh_c: Array
+    y: Outputs
+    h: Plane
+    c: Plane
+    x: Inputs
+    states: Annotated[Floats, "_ B H"]
+    planes: Annotated[Floats, "5 _ B H"]
+    tanh_c: Outputs
 
 
-def lstm_forward(p: Parameters, x: Array, h0: Array, c0: Array) -> FastRun:
+def lstm_forward(p: Parameters, x: Inputs, h0: Plane, c0: Plane) -> FastRun:
     """Run the cell "lstm" over x (T, B, D) from h0 and c0 (B, H); E13-E18.
 
     ``p`` has W (4, D, H), U (4, H, H) and b (4, H). All arrays are float32, or all are float64.
@@ -72,7 +80,7 @@ def lstm_forward(p: Parameters, x: Array, h0: Array, c0: Array) -> FastRun:
     return FastRun(states[1:], states[T], planes[C, T], x, states, planes, tanh_c)
 
 
-def _step(z: Array, planes: Array, c_new: Array, tanh_c: Array, h_new: Array) -> None:
+def _step(z: Gates, planes: Planes, c_new: Plane, tanh_c: Plane, h_new: Plane) -> None:
     """Write a step's gates into planes 0 to 3, and c', tanh c' and h', each (B, H).
 
     One call of tanh for all gates, with sigmoids (1 + tanh(z / 2)) / 2, would make the whole run
@@ -87,8 +95,8 @@ def _step(z: Array, planes: Array, c_new: Array, tanh_c: Array, h_new: Array) ->
 
 
 def lstm_backward(
-    p: Parameters, run: FastRun, dy: Array, dh: Array, dc: Array
-) -> tuple[Parameters, Array, Array, Array]:
+    p: Parameters, run: FastRun, dy: Outputs, dh: Plane, dc: Plane
+) -> tuple[Parameters, Inputs, Plane, Plane]:
     """Pull dy (T, B, H) and, on the final state, dh and dc (B, H) back through ``run``.
 
     Returns the gradients of ``p``, of x (T, B, D), and of h0 and c0 (B, H). The chain rule is
@@ -109,7 +117,7 @@ def lstm_backward(
     return Parameters(p.shapes, arrays), dx, dh, dc
 
 
-def _slopes(run: FastRun) -> Array:
+def _slopes(run: FastRun) -> Annotated[Floats, "5 T B H"]:
     """Return what the steps multiply their cotangents by, (5, T, B, H).
 
     Plane 0 is dc'/dh', by which dh' reaches c'; planes 1 to 4 lead from h' to the pre-activation
@@ -129,7 +137,7 @@ def _slopes(run: FastRun) -> Array:
     return slopes
 
 
-def _step_vjp(slopes: Array, f: Array, dh: Array, dc: Array) -> tuple[Array, Array]:
+def _step_vjp(slopes: Planes, f: Plane, dh: Plane, dc: Plane) -> tuple[Gates, Plane]:
     """Return dz (4, B, H), left in place of the step's slopes 1 to 4, and dc of the old state."""
     slopes[:2] *= dh
     dc = dc + slopes[0]
@@ -137,12 +145,12 @@ def _step_vjp(slopes: Array, f: Array, dh: Array, dc: Array) -> tuple[Array, Arr
     return slopes[1:], f * dc
 
 
-def _to_planes(p: Parameters, name: str) -> Array:
+def _to_planes(p: Parameters, name: str) -> Floats:
     """Return a copy of an array of ``p`` with its gates in the order of the planes."""
     gates = p.shapes[name].gates
-    return p[name][[gates.index(gate) for gate in ORDER]]
+    return np.asarray(p[name])[[gates.index(gate) for gate in ORDER]]
 
 
-def _from_planes(p: Parameters, name: str, array: Array) -> Array:
+def _from_planes(p: Parameters, name: str, array: Floats) -> Floats:
     """Return a copy of planes with the gates in the order of ``p``."""
     return array[[ORDER.index(gate) for gate in p.shapes[name].gates]]

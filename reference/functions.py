@@ -11,44 +11,44 @@ switch is. Other number systems register with ``function.register``.
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from . import arrays
+from .arrays import Floats, Same
 from .equation import equation
 
 Array: TypeAlias = Any
-"""An array of any number system: float, complex, object (balls), or ``Bounded``."""
+"""What rooms beyond the reference and the number systems take an array for: see ``arrays``."""
 
 DOCUMENTS = ("D0", "D1", "D2", "D3", "D4")
 
 
-def is_ball(x: Array) -> bool:
+def is_ball(x: Same | float) -> bool:
     """Whether ``x`` is an object array, whose elements are numbers with methods of their own."""
     return bool(np.asarray(x).dtype == object)
 
 
 @singledispatch
-def midpoint(x: Array) -> Array:
+def midpoint(x: Same) -> Annotated[Floats, "..."]:
     """Return the plain real number at the heart of each element; ``x``'s shape."""
-    x = np.asarray(x)
-    if is_ball(x):
-        return np.vectorize(float, otypes=[float])(x)
-    return x.real
+    plain = np.asarray(x)
+    return np.asarray(plain, dtype=np.float64) if is_ball(x) else plain.real
 
 
 @singledispatch
-def zeros(like: Array, shape: tuple[int, ...]) -> Array:
+def zeros(like: arrays.Array, shape: tuple[int, ...]) -> arrays.Array:
     """Zeros of ``shape`` in the number system of ``like``."""
     return np.zeros(shape, dtype=np.asarray(like).dtype)
 
 
 @singledispatch
-def switch(s: Array, below: Array, above: Array) -> Array:
+def switch(s: Same, below: arrays.Array | float, above: arrays.Array | float) -> Same:
     """Return ``below`` where s < 0, ``above`` where s >= 0, and both where that is undecided."""
     if is_ball(s):
         return np.asarray(_switch_balls(s, below, above), dtype=object)
-    chosen: Array = np.where(midpoint(s) < 0, below, above)
+    chosen = np.where(midpoint(s) < 0, below, above)
     return chosen.astype(np.result_type(s, below, above), copy=False)
 
 
@@ -64,20 +64,20 @@ _switch_balls = np.frompyfunc(_switch_ball, 3, 1)
 
 
 @singledispatch
-def floor(s: Array) -> Array:
+def floor(s: Same) -> Same:
     """Return the largest integer not above ``s``; for complex numbers that of the real part."""
     if is_ball(s):
-        return np.frompyfunc(lambda v: v.floor(), 1, 1)(s)
+        return np.asarray(np.frompyfunc(lambda v: v.floor(), 1, 1)(s))
     return np.floor(midpoint(s))
 
 
-def minimum(a: Array, b: Array) -> Array:
+def minimum(a: Same, b: Same) -> Same:
     """Return the smaller of ``a`` and ``b``, elementwise."""
     return switch(a - b, a, b)
 
 
 @singledispatch
-def binarise(u: Array) -> Array:
+def binarise(u: Same) -> Same:
     """Return 1 where u >= 1/2, else 0, with the straight-through derivative 1.
 
     On complex numbers the imaginary part passes unchanged: that *is* the straight-through
@@ -85,7 +85,7 @@ def binarise(u: Array) -> Array:
     """
     rounded = switch(u - 0.5, 0.0, 1.0)
     if u.dtype.kind == "c":
-        return rounded.real + 1j * u.imag
+        return np.asarray(rounded).real + 1j * np.asarray(u).imag
     return rounded
 
 
@@ -97,13 +97,13 @@ def binarise(u: Array) -> Array:
     note="σ' = σ(1 - σ) <= 1/4; σ(-s) = 1 - σ(s)",
 )
 @singledispatch
-def sigmoid(s: Array) -> Array:
+def sigmoid(s: Same) -> Same:
     """Return 1 / (1 + exp(-s)), without overflow at either end and small results kept small."""
     if is_ball(s):
-        return 1 / (1 + np.exp(-s))
+        return np.asarray(1 / (1 + np.exp(-s)))
     positive = midpoint(s) >= 0
     e = np.exp(np.where(positive, -s, s))
-    return np.where(positive, 1, e) / (1 + e)
+    return np.asarray(np.where(positive, 1, e) / (1 + e))
 
 
 @equation(
@@ -113,26 +113,27 @@ def sigmoid(s: Array) -> Array:
     documents=("D0", "D3"),
     note="tanh' = 1 - tanh² <= 1; tanh(s) = 2σ(2s) - 1",
 )
-def tanh(s: Array) -> Array:
+def tanh(s: Same) -> Same:
     """Return the hyperbolic tangent, by the number system's own."""
-    return np.tanh(s)
+    value: arrays.Array = np.tanh(s)
+    return value
 
 
-def relu(s: Array) -> Array:
+def relu(s: Same) -> Same:
     """Return max(s, 0)."""
     return switch(s, 0.0, s)
 
 
-def sigmoid_slope(y: Array) -> Array:
+def sigmoid_slope(y: Same) -> Same:
     """Return the derivative of the sigmoid where its *value* is ``y``."""
     return y * (1 - y)
 
 
-def tanh_slope(y: Array) -> Array:
+def tanh_slope(y: Same) -> Same:
     """Return the derivative of tanh where its *value* is ``y``."""
     return 1 - y * y
 
 
-def relu_slope(y: Array) -> Array:
+def relu_slope(y: Same) -> Same:
     """Return the derivative of ReLU where its *value* is ``y``: 0 at 0, as PyTorch has it."""
     return switch(-y, 1.0, 0.0)

@@ -4,38 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeAlias
 
 import numpy as np
 
+from .arrays import A, Array, Floats, Lengths, Over, Same, Sequences
 from .cell import Cell, State, total
 from .equation import equation
 from .errors import InputError
-from .functions import Array, zeros
+from .functions import zeros
 from .parameters import Parameters, Sizes
 from .sequence import Unrolled, backpropagate, reverse, unroll
 
+States: TypeAlias = tuple[Annotated[A, "L B _"], ...]
+"""The states of all passes: L is layers * directions."""
+
 
 @dataclass(frozen=True)
-class Output:
-    """What a layer returns: y (T, B, directions * width) and the final states.
+class Output(Generic[A]):
+    """What a layer returns: y, directions * width wide, and the final states.
 
     ``final`` has one array (layers * directions, B, width) per state of the cell; the index runs
     over directions first, as in PyTorch: l0 forward, l0 backward, l1 forward, ...
     """
 
-    y: Array
-    final: State
-    passes: tuple[Unrolled, ...]
-    lengths: Array | None
+    y: Over[A]
+    final: States[A]
+    passes: tuple[Unrolled[A], ...]
+    lengths: Lengths | None
 
 
 @dataclass(frozen=True)
-class Gradient:
-    """Gradients of a layer: one Parameters a pass, x (T, B, D), and the initial states."""
+class Gradient(Generic[A]):
+    """Gradients of a layer: one Parameters a pass, x, and the initial states."""
 
     parameters: tuple[Parameters, ...]
-    x: Array
-    initial: State
+    x: Over[A]
+    initial: States[A]
 
 
 @dataclass(frozen=True)
@@ -67,36 +72,36 @@ class Layer:
         """Draw float64 parameters for every pass."""
         return tuple(self.cell.random_parameters(rng, sizes) for sizes in self.pass_sizes)
 
-    def initial_state(self, like: Array, batch: int) -> State:
-        """Return the state used when none is given, (layers * directions, B, width) each."""
-        one = self.cell.initial_state(like, batch, self.sizes)
-        return tuple(np.stack([s] * (self.layers * self.directions)) for s in one)
+    def initial_state(self, like: Array, batch: int) -> States[Array]:
+        """Return the state used when none is given."""
+        states = self.cell.initial_state(like, batch, self.sizes)
+        return tuple(np.stack([s] * (self.layers * self.directions)) for s in states)
 
     def forward(
         self,
         parameters: Sequence[Parameters],
-        x: Array,
-        state: State | None = None,
-        lengths: Array | None = None,
-    ) -> Output:
+        x: A,
+        state: States[A] | None = None,
+        lengths: Lengths | None = None,
+    ) -> Output[A]:
         """Run the layer over x (T, B, D). Bad input raises InputError, naming the argument."""
         check_inputs(self, parameters, x, state, lengths)
-        if state is None:
-            state = self.initial_state(x, x.shape[1])
-        passes: list[Unrolled] = []
-        y = x
+        starts: States[Any] = self.initial_state(x, x.shape[1]) if state is None else state
+        passes: list[Unrolled[Any]] = []
+        y: Any = x
+        read: Any = x
         for level in range(self.layers):
             outputs = []
             for direction in range(self.directions):
                 k = level * self.directions + direction
-                start = tuple(s[k] for s in state)
-                turned = in_direction(direction, x, lengths)
+                start = tuple(s[k] for s in starts)
+                turned = in_direction(direction, read, lengths)
                 run = unroll(self.cell, parameters[k], turned, start, lengths)
                 passes.append(run)
                 outputs.append(in_direction(direction, run.y, lengths))
             y = concatenated(outputs)
-            x = np.concatenate([x[..., : self._stamps], y], axis=-1) if self._stamps else y
-        final = tuple(
+            read = np.concatenate([x[..., : self._stamps], y], axis=-1) if self._stamps else y
+        final: States[Any] = tuple(
             np.stack(arrays) for arrays in zip(*(run.final for run in passes), strict=True)
         )
         return Output(y, final, tuple(passes), lengths)
@@ -104,35 +109,38 @@ class Layer:
     def vjp(
         self,
         parameters: Sequence[Parameters],
-        output: Output,
-        dy: Array,
-        dfinal: State | None = None,
-    ) -> Gradient:
+        output: Output[A],
+        dy: A,
+        dfinal: States[A] | None = None,
+    ) -> Gradient[A]:
         """Pull cotangents on y and on the final states back to parameters, x and initial states.
 
         Without ``dfinal`` the final states have none.
         """
-        if dfinal is None:
-            dfinal = tuple(zeros(s, s.shape) for s in output.final)
-        check_cotangents(output, dy, dfinal)
+        none = tuple(zeros(s, s.shape) for s in output.final)
+        dends: States[Any] = none if dfinal is None else dfinal
+        check_cotangents(output, dy, dends)
+        dread: Any = dy
         dps: list[Parameters] = []
         dinitial: list[State] = []
         dstamps = zeros(dy, (*dy.shape[:2], self._stamps))
         for level in reversed(range(self.layers)):
-            dx, dp, d0 = self._level_vjp(level, parameters, output, dy, dfinal)
+            dx, dp, d0 = self._level_vjp(level, parameters, output, dread, dends)
             dps, dinitial = dp + dps, d0 + dinitial
-            dy, dstamps = dx[..., self._stamps :], dstamps + dx[..., : self._stamps]
-        dx = np.concatenate([dstamps, dy], axis=-1) if self._stamps else dy
-        return Gradient(tuple(dps), dx, tuple(np.stack(d) for d in zip(*dinitial, strict=True)))
+            dread, dstamps = dx[..., self._stamps :], dstamps + dx[..., : self._stamps]
+        if self._stamps:
+            dread = np.concatenate([dstamps, dread], axis=-1)
+        initial: States[Any] = tuple(np.stack(d) for d in zip(*dinitial, strict=True))
+        return Gradient(tuple(dps), dread, initial)
 
     def _level_vjp(
         self,
         level: int,
         parameters: Sequence[Parameters],
-        output: Output,
-        dy: Array,
-        dfinal: State,
-    ) -> tuple[Array, list[Parameters], list[State]]:
+        output: Output[Any],
+        dy: Sequences,
+        dfinal: States[Array],
+    ) -> tuple[Sequences, list[Parameters], list[State]]:
         """Pull dy back through one level: to its input, and by direction to the rest."""
         width = dy.shape[-1] // self.directions
         dxs, dps, dinitial = [], [], []
@@ -154,7 +162,7 @@ class Layer:
         return self.cell.input_width(self.sizes) - self.sizes.D
 
 
-def in_direction(direction: int, x: Array, lengths: Array | None) -> Array:
+def in_direction(direction: int, x: Same, lengths: Lengths | None) -> Same:
     """Return x (T, B, ...) as direction 0 or 1 reads it: as it is, or reversed. Its own inverse."""
     return reverse(x, lengths) if direction == 1 else x
 
@@ -166,7 +174,7 @@ def in_direction(direction: int, x: Array, lengths: Array | None) -> Array:
     documents=("D4",),
     note="the backward outputs stand in input order",
 )
-def concatenated(outputs: Sequence[Array]) -> Array:
+def concatenated(outputs: Sequence[Sequences]) -> Sequences:
     """Return the outputs of all directions side by side, (T, B, directions * width)."""
     return outputs[0] if len(outputs) == 1 else np.concatenate(list(outputs), axis=-1)
 
@@ -179,8 +187,8 @@ def concatenated(outputs: Sequence[Array]) -> Array:
     note="“RNN can be deep also”",
 )
 def stacked(
-    layer: Layer, parameters: Sequence[Parameters], x: Array, state: State | None = None
-) -> Array:
+    layer: Layer, parameters: Sequence[Parameters], x: Sequences, state: States[Array] | None = None
+) -> Sequences:
     """Return the outputs of a deep layer: every level reads the outputs of the one below."""
     return layer.forward(parameters, x, state).y
 
@@ -192,8 +200,8 @@ def check_inputs(
     layer: Layer,
     parameters: Sequence[Parameters],
     x: Array,
-    state: State | None,
-    lengths: Array | None,
+    state: States[Array] | None,
+    lengths: Lengths | None,
 ) -> None:
     """Raise InputError unless a layer can run on these arguments."""
     _check_sizes(layer)
@@ -212,7 +220,7 @@ def check_inputs(
     _check_finite("x", x, lengths)
 
 
-def check_cotangents(output: Output, dy: Array, dfinal: State) -> None:
+def check_cotangents(output: Output[Any], dy: Array, dfinal: States[Array]) -> None:
     """Raise InputError unless cotangents match what the forward pass returned."""
     _check_cotangent("dy", dy, output.y)
     if not isinstance(dfinal, tuple) or len(dfinal) != len(output.final):
@@ -253,7 +261,7 @@ def _check_parameters(layer: Layer, parameters: Sequence[Parameters], dtype: obj
             _check_finite(argument, p[name], None)
 
 
-def _check_state(name: str, layer: Layer, state: State, batch: int, dtype: object) -> None:
+def _check_state(name: str, layer: Layer, state: States[Array], batch: int, dtype: object) -> None:
     passes = layer.layers * layer.directions
     widths = layer.cell.widths(layer.sizes)
     if not isinstance(state, tuple) or len(state) != len(widths):
@@ -268,7 +276,7 @@ def _check_state(name: str, layer: Layer, state: State, batch: int, dtype: objec
         _check_finite(argument, s, None)
 
 
-def _check_lengths(lengths: Array, steps: int, batch: int) -> None:
+def _check_lengths(lengths: Floats, steps: int, batch: int) -> None:
     array = np.asarray(lengths)
     if array.shape != (batch,) or array.dtype.kind not in "iu":
         expected = f"{batch} integers, one a sequence"
@@ -284,7 +292,7 @@ def _check_number(argument: str, x: Array, dtype: object) -> None:
         raise InputError(argument, f"the dtype of x, {dtype}", x.dtype)
 
 
-def _check_finite(argument: str, x: Array, lengths: Array | None) -> None:
+def _check_finite(argument: str, x: Array, lengths: Floats | None) -> None:
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "fc":
         return
     finite = np.isfinite(x)

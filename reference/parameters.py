@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
+from .arrays import Array
 from .errors import InputError
-from .functions import Array
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Shape:
         return (len(self.gates), *self.axes) if self.gates else self.axes
 
 
-class Parameters(Mapping[str, Array]):
+class Parameters(Mapping[str, Any]):
     """Named arrays; ``p["W"]`` has shape (G, D, H) and ``p.W_f`` is its slice for gate ``f``.
 
-    Gradients have the same form, so they are Parameters too, and add up with ``+``.
+    Gradients have the same form, so they are Parameters too, and add up with ``+``. Which number
+    system the arrays are of, whoever made them knows.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], arrays: Mapping[str, Array]) -> None:
@@ -56,7 +58,7 @@ class Parameters(Mapping[str, Array]):
         self.shapes = dict(shapes)
         self._arrays = dict(arrays)
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Any:
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -66,7 +68,7 @@ class Parameters(Mapping[str, Array]):
         return len(self._arrays)
 
     def __getattr__(self, name: str) -> Array:
-        arrays = self.__dict__.get("_arrays", {})
+        arrays: dict[str, Array] = self.__dict__.get("_arrays", {})
         if name in arrays:
             return arrays[name]
         array, _, gate = name.partition("_")
@@ -79,7 +81,7 @@ class Parameters(Mapping[str, Array]):
         for name, shape in self.shapes.items():
             yield from (f"{name}_{gate}" for gate in shape.gates) if shape.gates else (name,)
 
-    def map(self, function: Callable[[Array], Array]) -> Parameters:
+    def map(self, function: Callable[[Any], Array]) -> Parameters:
         """Return the same parameters with ``function`` applied to each array."""
         return Parameters(self.shapes, {name: function(a) for name, a in self.items()})
 

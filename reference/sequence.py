@@ -8,49 +8,60 @@ length 0, like a sequence of T = 0 steps, ends in its initial state.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeAlias
 
 import numpy as np
 
+from .arrays import A, Floats, Lengths, Over, Rows, Same
 from .cell import Cell, Gates, State
 from .equation import equation
-from .functions import Array, zeros
+from .functions import zeros
 from .parameters import Parameters
+
+Active: TypeAlias = Annotated[Floats, "B 1"]
+"""Which rows have a step to go."""
+
+
+States: TypeAlias = tuple[Annotated[A, "B _"], ...]
 
 
 @dataclass(frozen=True)
 class Step:
     """What one step read and computed, kept for the way back."""
 
-    x: Array
+    x: Rows
     state: State
     gates: Gates
     new: State
-    active: Array | None
+    active: Active | None
 
 
 @dataclass(frozen=True)
-class Unrolled:
-    """The input x (T, B, D), outputs y (T, B, width), the final state, and the steps."""
+class Unrolled(Generic[A]):
+    """The input, the outputs, the final state, and the steps."""
 
-    x: Array
-    y: Array
-    final: State
+    x: Over[A]
+    y: Over[A]
+    final: States[A]
     steps: tuple[Step, ...]
 
 
 def unroll(
-    cell: Cell, p: Parameters, x: Array, state: State, lengths: Array | None = None
-) -> Unrolled:
+    cell: Cell, p: Parameters, x: Over[A], state: States[A], lengths: Lengths | None = None
+) -> Unrolled[A]:
     """Run ``cell`` over x (T, B, D) from ``state``."""
-    steps, outputs = [], [zeros(state[0], (0, *state[0].shape))]
+    steps: list[Step] = []
+    outputs: list[Any] = [zeros(state[0], (0, *state[0].shape))]
+    now: States[Any] = state
     for t in range(x.shape[0]):
         active = None if lengths is None else (t < np.asarray(lengths))[:, None]
         x_t = only(active, x[t])
-        new, gates = cell.step(p, x_t, state)
-        steps.append(Step(x_t, state, gates, new, active))
-        state = tuple(choose(active, n, old) for n, old in zip(new, state, strict=True))
+        new, gates = cell.step(p, x_t, now)
+        steps.append(Step(x_t, now, gates, new, active))
+        now = tuple(choose(active, n, old) for n, old in zip(new, now, strict=True))
         outputs.append(only(active, new[0])[None])
-    return Unrolled(x, np.concatenate(outputs), state, tuple(steps))
+    y: Any = np.concatenate(outputs)
+    return Unrolled(x, y, now, tuple(steps))
 
 
 @equation(
@@ -61,14 +72,15 @@ def unroll(
     note="one reverse pass; every use of the shared weights adds its own share",
 )
 def backpropagate(
-    cell: Cell, p: Parameters, run: Unrolled, dy: Array, dfinal: State
-) -> tuple[Parameters, Array, State]:
+    cell: Cell, p: Parameters, run: Unrolled[A], dy: Over[A], dfinal: States[A]
+) -> tuple[Parameters, Over[A], States[A]]:
     """Pull cotangents on y (T, B, width) and on the final state back through time.
 
     Returns the gradients of the parameters, of x (T, B, D) and of the initial state.
     """
     dp = p.map(lambda array: zeros(array, array.shape))
-    dx, dstate = [zeros(run.x, (0, *run.x.shape[1:]))], dfinal
+    dxs: list[Any] = [zeros(run.x, (0, *run.x.shape[1:]))]
+    dstate: States[Any] = dfinal
     for t in reversed(range(len(run.steps))):
         step = run.steps[t]
         arriving = tuple(only(step.active, d) for d in dstate)
@@ -78,8 +90,9 @@ def backpropagate(
         if step.active is not None:
             dstate = tuple(d + s for d, s in zip(dstate, skipping, strict=True))
         dp = dp + dp_t
-        dx.append(only(step.active, dx_t)[None])
-    return dp, np.concatenate(dx[::-1]), dstate
+        dxs.append(only(step.active, dx_t)[None])
+    dx: Any = np.concatenate(dxs[::-1])
+    return dp, dx, dstate
 
 
 @equation(
@@ -89,7 +102,7 @@ def backpropagate(
     documents=("D4",),
     note="each sequence by its own length ℓ, not the padding; its own inverse",
 )
-def reverse(x: Array, lengths: Array | None = None) -> Array:
+def reverse(x: Same, lengths: Lengths | None = None) -> Same:
     """Return x (T, B, ...) with every row reversed within its length; padding stays in place."""
     if lengths is None:
         return x[::-1]
@@ -99,11 +112,11 @@ def reverse(x: Array, lengths: Array | None = None) -> Array:
     return x[np.where(t < ends, ends - 1 - t, t), np.arange(batch)[None, :]]
 
 
-def choose(active: Array | None, new: Array, old: Array) -> Array:
+def choose(active: Active | None, new: Rows, old: Rows) -> Rows:
     """Return ``new`` for active rows and ``old`` for rows that have ended."""
     return new if active is None else np.where(active, new, old)
 
 
-def only(active: Array | None, x: Array) -> Array:
+def only(active: Active | None, x: Rows) -> Rows:
     """Return ``x`` with the rows that have ended replaced by 0, NaN included."""
     return x if active is None else np.where(active, x, zeros(x, x.shape))

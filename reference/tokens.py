@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
+from .arrays import Array, Floats
 from .equation import equation
-from .functions import Array, zeros
+from .functions import zeros
+
+Indices: TypeAlias = Annotated[Floats, "..."]
+Table: TypeAlias = Annotated[Array, "V D"]
+Vectors: TypeAlias = Annotated[Array, "... D"]
 
 
 def vocabulary(sentence: str) -> dict[str, int]:
@@ -25,31 +31,28 @@ def vocabulary(sentence: str) -> dict[str, int]:
     documents=("D2",),
     note="six tokens in width 7 as printed: index 0 is unused",
 )
-def one_hot(indices: Sequence[int] | Array, width: int) -> Array:
-    """Return float64 rows (..., width) with a single 1; an index out of range raises IndexError."""
+def one_hot(indices: Sequence[int] | Indices, width: int) -> Annotated[Floats, "... _"]:
+    """Return float64 rows with a single 1; an index out of range raises IndexError."""
     indices = _in_range(indices, width)
-    return (indices[..., None] == np.arange(width)).astype(np.float64)
+    return np.asarray(indices[..., None] == np.arange(width), dtype=np.float64)
 
 
 @equation(
-    "E31",
-    "embedding",
-    latex=r"\mathrm{embed}(k) = \mathrm{onehot}(k)\, E = E_k",
-    documents=("D2",),
+    "E31", "embedding", latex=r"\mathrm{embed}(k) = \mathrm{onehot}(k)\, E = E_k", documents=("D2",)
 )
-def embedding(indices: Array, table: Array) -> Array:
-    """Return the rows (..., D) of a table (V, D); an index out of range raises IndexError."""
+def embedding(indices: Indices, table: Table) -> Vectors:
+    """Return rows of a table; an index out of range raises IndexError."""
     return table[_in_range(indices, len(table))]
 
 
-def _in_range(indices: Sequence[int] | Array, width: int) -> Array:
+def _in_range(indices: Sequence[int] | Indices, width: int) -> Indices:
     indices = np.asarray(indices)
     if indices.size and (indices.min() < 0 or indices.max() >= width):
         raise IndexError(f"indices: expected values from 0 to {width - 1}, got {indices.tolist()}")
     return indices
 
 
-def embedding_vjp(indices: Array, table: Array, d_rows: Array) -> Array:
+def embedding_vjp(indices: Indices, table: Table, d_rows: Vectors) -> Table:
     """Pull cotangents on the rows back to the table: a scatter-*add*, for tokens may repeat."""
     indices = np.asarray(indices).reshape(-1)
     rows = d_rows.reshape(len(indices), -1)

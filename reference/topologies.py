@@ -7,18 +7,20 @@ gradients of the arguments.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
+from .arrays import Array, Lengths, Rows, Sequences
 from .cell import Cell, State
 from .equation import equation
-from .functions import Array, zeros
+from .functions import zeros
 from .parameters import Parameters, Sizes
 from .sequence import Step, backpropagate, unroll
 
+Weight: TypeAlias = Annotated[Array, "H D"]
 Pullback: TypeAlias = Callable[[Array], tuple[Parameters, Array, State]]
-GeneratorPullback: TypeAlias = Callable[[Array], tuple[Parameters, Array, Array, State]]
+GeneratorPullback: TypeAlias = Callable[[Sequences], tuple[Parameters, Weight, Rows, State]]
 
 
 @equation(
@@ -29,12 +31,12 @@ GeneratorPullback: TypeAlias = Callable[[Array], tuple[Parameters, Array, Array,
     note="same length; T = 1 is one-to-one",
 )
 def many_to_many(
-    cell: Cell, p: Parameters, x: Array, state: State, lengths: Array | None = None
-) -> tuple[Array, Pullback]:
-    """Return every output (T, B, H)."""
+    cell: Cell, p: Parameters, x: Sequences, state: State, lengths: Lengths | None = None
+) -> tuple[Sequences, Pullback]:
+    """Return every output."""
     run = unroll(cell, p, x, state, lengths)
 
-    def pull(dy: Array) -> tuple[Parameters, Array, State]:
+    def pull(dy: Sequences) -> tuple[Parameters, Sequences, State]:
         return backpropagate(cell, p, run, dy, _zeros_like(run.final))
 
     return run.y, pull
@@ -47,11 +49,11 @@ def many_to_many(
     documents=("D2",),
     note="“like a traditional neural network”",
 )
-def one_to_one(cell: Cell, p: Parameters, x: Array, state: State) -> tuple[Array, Pullback]:
-    """Return one output (B, H) from one input (B, D); its pullback gives dx (B, D)."""
+def one_to_one(cell: Cell, p: Parameters, x: Rows, state: State) -> tuple[Rows, Pullback]:
+    """Return one output from one input."""
     y, pull_all = many_to_many(cell, p, x[None], state)
 
-    def pull(dy: Array) -> tuple[Parameters, Array, State]:
+    def pull(dy: Rows) -> tuple[Parameters, Rows, State]:
         dp, dx, dstate = pull_all(dy[None])
         return dp, dx[0], dstate
 
@@ -66,12 +68,12 @@ def one_to_one(cell: Cell, p: Parameters, x: Array, state: State) -> tuple[Array
     note="with lengths, each row's last own step",
 )
 def many_to_one(
-    cell: Cell, p: Parameters, x: Array, state: State, lengths: Array | None = None
-) -> tuple[Array, Pullback]:
-    """Return the last output (B, H)."""
+    cell: Cell, p: Parameters, x: Sequences, state: State, lengths: Lengths | None = None
+) -> tuple[Rows, Pullback]:
+    """Return the last output."""
     run = unroll(cell, p, x, state, lengths)
 
-    def pull(dy: Array) -> tuple[Parameters, Array, State]:
+    def pull(dy: Rows) -> tuple[Parameters, Sequences, State]:
         dfinal = (dy, *_zeros_like(run.final)[1:])
         return backpropagate(cell, p, run, zeros(run.y, run.y.shape), dfinal)
 
@@ -86,9 +88,9 @@ def many_to_one(
     note="one input; every later step reads the output before it",
 )
 def one_to_many(
-    cell: Cell, p: Parameters, V: Array, x: Array, state: State, steps: int
-) -> tuple[Array, GeneratorPullback]:
-    """Return outputs (steps, B, D) from one input x (B, D) and the read-out V (H, D)."""
+    cell: Cell, p: Parameters, V: Weight, x: Rows, state: State, steps: int
+) -> tuple[Sequences, GeneratorPullback]:
+    """Return outputs from one input x and the read-out V."""
     tape: list[Step] = []
     outputs = [zeros(x, (0, *x.shape))]
     for _ in range(steps):
@@ -97,7 +99,7 @@ def one_to_many(
         state, x = new, new[0] @ V
         outputs.append(x[None])
 
-    def pull(dy: Array) -> tuple[Parameters, Array, Array, State]:
+    def pull(dy: Sequences) -> tuple[Parameters, Weight, Rows, State]:
         dp, dV = p.map(lambda a: zeros(a, a.shape)), zeros(V, V.shape)
         dstate, dx = _zeros_like(state), zeros(x, x.shape)
         for t in reversed(range(steps)):
@@ -123,11 +125,11 @@ def one_to_many(
 def encoder_decoder(
     encoder: tuple[Cell, Parameters],
     decoder: tuple[Cell, Parameters],
-    V: Array,
-    x: Array,
-    start: Array,
+    V: Weight,
+    x: Sequences,
+    start: Rows,
     steps: int,
-    lengths: Array | None = None,
+    lengths: Lengths | None = None,
 ) -> tuple[Array, Callable[[Array], tuple[Parameters, Parameters, Array, Array, Array]]]:
     """Return outputs (steps, B, D_out): the decoder starts in the encoder's final state.
 

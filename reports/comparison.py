@@ -149,13 +149,13 @@ def _appeared(new: bool, kind: str, what: str, status: str) -> Change:
 
 def samples(row: Mapping[str, Any]) -> dict[str, Sequence[float]]:
     """Return all samples (seconds) that a row holds, by where it holds them."""
-    found: dict[str, Sequence[float]] = {}
+    series: dict[str, Sequence[float]] = {}
     for name, value in row.items():
         if name == "samples" and isinstance(value, list) and value:
-            found[""] = value
+            series[""] = value
         elif isinstance(value, dict):
-            found |= {f"{name} {inner}".strip(): each for inner, each in samples(value).items()}
-    return found
+            series |= {f"{name} {inner}".strip(): each for inner, each in samples(value).items()}
+    return series
 
 
 def _times(
@@ -170,9 +170,9 @@ def _times(
             yield verdict
             continue
         before, after = (f"{1e3 * np.median(side[name]):.4g} ms" for side in (old, new))
-        told = f"{after}, {ratio:.3g} times as long ({low:.3g} to {high:.3g})"
+        change = f"{after}, {ratio:.3g} times as long ({low:.3g} to {high:.3g})"
         what = f"{id} {name}".strip()
-        yield Change(WORSE if verdict == SLOWER else BETTER, verdict, what, before, told)
+        yield Change(WORSE if verdict == SLOWER else BETTER, verdict, what, before, change)
 
 
 def ratio_of_medians(

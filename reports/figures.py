@@ -104,8 +104,8 @@ def png(chart: Any, scale: float = 2.0) -> bytes:
 
 
 def _on_white(chart: Any) -> dict[str, Any]:
-    said = json.dumps(specification(chart)).replace("currentColor", "#1d1c1a")
-    return {**json.loads(said), "background": "white"}
+    text = json.dumps(specification(chart)).replace("currentColor", "#1d1c1a")
+    return {**json.loads(text), "background": "white"}
 
 
 def library() -> str:
@@ -165,10 +165,10 @@ def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
         return part
     chart = part.chart()
     spec = specification(chart)
-    said = json.dumps(spec, separators=(",", ":")).replace(
+    text = json.dumps(spec, separators=(",", ":")).replace(
         "<", "\\u003c"
     )  # so that no text can end the script element
-    return Drawn(part, svg(chart), said, as_link(data(spec)))
+    return Drawn(part, svg(chart), text, as_link(data(spec)))
 
 
 def _records(spec: Any) -> Iterator[dict[str, Any]]:

@@ -33,25 +33,27 @@ def everything(runs: Mapping[Path, Run | BenchRun]) -> Iterator[tuple[str, bytes
     README.md is the index.
     """
     every = [*runs.values()]
-    held = [run for run in every if isinstance(run, Run)]
+    check_runs = [run for run in every if isinstance(run, Run)]
     sizes: dict[str, int] = {}
     drawn = _figures(every) if figures.available() else {}
-    files = _forms(every, held), _drawn(drawn), _data(runs)
+    files = _forms(every, check_runs), _drawn(drawn), _data(runs)
     for name, content in (file for group in files for file in group):
         sizes[name] = len(content)
         yield name, content
-    yield "README.md", _index(every, held, drawn, sizes).encode()
+    yield "README.md", _index(every, check_runs, drawn, sizes).encode()
 
 
-def _forms(runs: Sequence[Run | BenchRun], held: Sequence[Run]) -> Iterator[tuple[str, bytes]]:
+def _forms(
+    runs: Sequence[Run | BenchRun], check_runs: Sequence[Run]
+) -> Iterator[tuple[str, bytes]]:
     for name in FORMS:
-        if Path(name).suffix in (".html", ".md") or held:
+        if Path(name).suffix in (".html", ".md") or check_runs:
             yield name, written(runs, Path(name)).encode()
 
 
 def _figures(runs: Sequence[Run | BenchRun]) -> dict[str, Figure]:
-    found = sections(run for run in runs if isinstance(run, BenchRun))
-    return {part.id: part for each in found for part in each.parts if isinstance(part, Figure)}
+    contents = sections(run for run in runs if isinstance(run, BenchRun))
+    return {part.id: part for each in contents for part in each.parts if isinstance(part, Figure)}
 
 
 def _drawn(shown: Mapping[str, Figure]) -> Iterator[tuple[str, bytes]]:
@@ -75,28 +77,28 @@ def _kind(run: Run | BenchRun) -> str:
 
 def _index(
     runs: Sequence[Run | BenchRun],
-    held: Sequence[Run],
+    check_runs: Sequence[Run],
     drawn: Mapping[str, Figure],
     sizes: Mapping[str, int],
 ) -> str:
     """Return the index: what was found, how it was made, and every file."""
     return "\n\n".join(
-        [*_found(held), *_made(runs), *_listed(sizes), *_pictures(drawn), *_again(runs)]
+        [*_headline(check_runs), *_made(runs), *_listed(sizes), *_pictures(drawn), *_again(runs)]
     ) + "\n"  # fmt: skip
 
 
-def _found(held: Sequence[Run]) -> Iterator[str]:
-    if not held:
+def _headline(check_runs: Sequence[Run]) -> Iterator[str]:
+    if not check_runs:
         yield "# Report"
         return
-    rows = summary.entries(summary.combined(held))
+    rows = summary.entries(summary.combined(check_runs))
     yield f"# {plain(summary.headline(rows).text)}"
     yield tallies(rows)
 
 
 def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     """Yield when, where and with what; of runs that differ, every answer."""
-    said = {
+    facts = {
         "Made": [summary.created([run.created for run in runs])],
         "Machine": [words.machine(run.machine) for run in runs],
         "Versions": [", ".join(f"{name} {v}" for name, v in run.versions.items()) for run in runs],
@@ -104,7 +106,7 @@ def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     }
     lines = (
         f"* {what}: {'; '.join(plain(answer) for answer in dict.fromkeys(answers) if answer)}"
-        for what, answers in said.items()
+        for what, answers in facts.items()
         if any(answers)
     )
     yield "## How it was made"

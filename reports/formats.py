@@ -67,10 +67,10 @@ def compared(comparisons: Sequence[Comparison], output: Path) -> str:
 
 
 def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
-    held = [run for run in runs if isinstance(run, Run)]
-    if not held:
+    check_runs = [run for run in runs if isinstance(run, Run)]
+    if not check_runs:
         raise FormatError(f"{form} tells verdicts, and these runs have none")
-    return held
+    return check_runs
 
 
 def badge(runs: Sequence[Run]) -> str:
@@ -79,11 +79,11 @@ def badge(runs: Sequence[Run]) -> str:
     tone = summary.headline(rows).tone
     passed = sum(row.status == "passed" for row in rows)
     wrong = sum(row.wrong for row in rows)
-    said = {
+    message = {
         "conforms": f"conforms, {passed} passed",
         "differs": f"{wrong} of {len(rows)} fail",
         "incomplete": f"incomplete, {passed} passed" if passed else "not tested",
     }[tone]
     return json.dumps(
-        {"schemaVersion": 1, "label": "gatewise", "message": said, "color": TONES[tone].colour}
+        {"schemaVersion": 1, "label": "gatewise", "message": message, "color": TONES[tone].colour}
     )

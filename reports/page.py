@@ -76,15 +76,16 @@ def _printable(value: Any) -> Any:
 
 
 def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
-    held = [run for run in runs if isinstance(run, Run)]
-    names = dict.fromkeys(planned.subject for run in held for planned in run.planned)
+    check_runs = [run for run in runs if isinstance(run, Run)]
+    names = dict.fromkeys(planned.subject for run in check_runs for planned in run.planned)
     parts = (
         *map(figures.drawn, conventions.section(names)),
         *map(figures.drawn, sections(run for run in runs if isinstance(run, BenchRun))),
     )
     measured = "; ".join(each.section.title for each in parts)
     created = summary.created([run.created for run in runs])
-    about = _conformance(held) if held else _nothing_held(summary.Headline("measured", measured))
+    nothing = _nothing_held(summary.Headline("measured", measured))
+    about = _conformance(check_runs) if check_runs else nothing
     return {**_shared(runs, parts, created), **about}
 
 
@@ -162,8 +163,8 @@ def _gaps(
     rows: Sequence[summary.Entry], outcome: Outcome
 ) -> list[tuple[Status, tuple[summary.Gap, ...]]]:
     """Return the statuses with this outcome that are there, each with what has it."""
-    there = [s for s in STATUSES.values() if s.outcome is outcome]
-    return [(s, gaps) for s in there if (gaps := summary.gaps(rows, s.name))]
+    present = [s for s in STATUSES.values() if s.outcome is outcome]
+    return [(s, gaps) for s in present if (gaps := summary.gaps(rows, s.name))]
 
 
 def _equation_rows(rows: tuple[summary.Entry, ...]) -> tuple[EquationRow, ...]:

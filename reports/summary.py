@@ -169,15 +169,15 @@ class Headline:
 def headline(rows: Sequence[Entry]) -> Headline:
     """Say what passed, what failed and what was not tested, all in one line."""
     count = Counter(row.status for row in rows)
-    there = [status for name, status in STATUSES.items() if count[name]]
+    present = [status for name, status in STATUSES.items() if count[name]]
     total, passed, beyond = len(rows), count["passed"], len(left_out(rows))
     checks = "1 check" if total == 1 else f"{total} checks"
     if count["not tested"] == total:
         plan = f"{checks} planned, none run" if total else "the run planned nothing"
         return Headline("incomplete", f"Nothing was tested: {plan}.")
     unplanned = f"{beyond} more {'was' if beyond == 1 else 'were'} not planned"
-    accepted = [s.counted(count[s.name]) for s in there if s.outcome is Outcome.ACCEPTED]
-    odd = [s for s in there if s.outcome in (Outcome.WRONG, Outcome.OPEN)]
+    accepted = [s.counted(count[s.name]) for s in present if s.outcome is Outcome.ACCEPTED]
+    odd = [s for s in present if s.outcome in (Outcome.WRONG, Outcome.OPEN)]
     if passed and not odd:
         rest = unplanned if beyond else "nothing planned was left untested"
         parts = [f"{passed} of {checks} pass", *accepted, rest]
@@ -218,8 +218,8 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
 
     Dtypes beside the usual ones count where the run has them.
     """
-    there = {row.planned for row in rows}
-    expected = {*USUAL_DTYPES, *(planned.dtype for planned in there)}
+    present = {row.planned for row in rows}
+    expected = {*USUAL_DTYPES, *(planned.dtype for planned in present)}
     names = dict.fromkeys(row.planned.subject for row in rows)
     known = ((name, s) for name in names if (s := adapter(own_name(name))))
     possible = (
@@ -230,7 +230,7 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
         for dtype in s.dtypes
         if dtype in expected
     )
-    return tuple(planned for planned in possible if planned not in there)
+    return tuple(planned for planned in possible if planned not in present)
 
 
 def not_planned(rows: Sequence[Entry]) -> tuple[Gap, ...]:

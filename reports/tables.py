@@ -92,12 +92,12 @@ def _counted(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Co
 
 def _own(rows: Sequence[Entry], field: str) -> dict[str, str]:
     """Return, for each subject, what its verdicts say in a field: once each."""
-    said: dict[str, dict[str, None]] = {}
+    values: dict[str, dict[str, None]] = {}
     for row in rows:
-        words = said.setdefault(row.planned.subject, {})
+        words = values.setdefault(row.planned.subject, {})
         if row.verdict and (word := getattr(row.verdict, field)):
             words[word] = None
-    return {subject: ", ".join(words) for subject, words in said.items()}
+    return {subject: ", ".join(words) for subject, words in values.items()}
 
 
 COARSEST_FIRST = tuple(ARITHMETICS)

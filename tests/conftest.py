@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import shapes
+
 settings.register_profile(
     "gatewise",
     max_examples=40,
@@ -14,6 +16,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("gatewise")
+
+shapes.install()
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def candidate_is_rnn(e: Evidence, rng: np.random.Generator) -> None:
 def sigmoid_slope(e: Evidence, rng: np.random.Generator) -> None:
     """Look for the largest σ' on a fine grid through 0, twice: by formula and by complex step."""
     s, slope = steepest("sigmoid")
-    formula = functions.sigmoid_slope(functions.sigmoid(s))
+    formula = np.asarray(functions.sigmoid_slope(functions.sigmoid(s)))
     largest = e.number("largest σ' found", slope.max())
     e.number("at s =", s[np.argmax(slope)])
     e.number("largest σ(1 - σ) found", formula.max())
@@ -76,7 +76,7 @@ def sigmoid_slope(e: Evidence, rng: np.random.Generator) -> None:
 def tanh_slope(e: Evidence, rng: np.random.Generator) -> None:
     """Look for the largest tanh' on a fine grid through 0."""
     s, slope = steepest("tanh")
-    formula = functions.tanh_slope(functions.tanh(s))
+    formula = np.asarray(functions.tanh_slope(functions.tanh(s)))
     largest = e.number("largest tanh' found", slope.max())
     at = e.number("at s =", s[np.argmax(slope)])
     e.number("largest 1 - tanh² found", formula.max())

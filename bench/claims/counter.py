@@ -66,7 +66,8 @@ def _counted(sign: float) -> float:
     cell, p = cell_named("lstm"), _counter()
     n = STEPS * np.arange(ROWS, dtype=float)[:, None]
     n = n if sign > 0 else N - n
-    state, worst = (np.tanh(n), n), 0.0
+    state: tuple[Array, ...] = (np.tanh(n), n)
+    worst = 0.0
     first = state
     for _ in range(STEPS):
         state, _ = cell.step(p, np.full((ROWS, 1), sign), state)
@@ -95,7 +96,7 @@ def _largest_state(rng: np.random.Generator) -> float:
         for gain in (0.1, 1.0, 10.0, 100.0):
             p = cell.random_parameters(rng, sizes)
             p = Parameters(p.shapes, {k: a * gain for k, a in p.items()})
-            h = rng.uniform(-1, 1, (16, 8))
+            h: Array = rng.uniform(-1, 1, (16, 8))
             for _ in range(200):
                 ((h,), _) = cell.step(p, rng.standard_normal((16, 3)), (h,))
                 worst = max(worst, float(np.abs(h).max()))

@@ -48,7 +48,7 @@ def gates_between_0_and_1(e: Evidence, rng: np.random.Generator) -> None:
 def _gates(name: str, scale: float, rng: np.random.Generator) -> Array:
     """Return the gates of 50 draws, flat."""
     draws = [draw(name, rng, scale=scale).step()[1] for _ in range(50)]
-    return np.concatenate([gates[k].ravel() for gates in draws for k in GATES[name]])
+    return np.concatenate([np.ravel(gates[k]) for gates in draws for k in GATES[name]])
 
 
 def _change_of_c(rng: np.random.Generator, *, f: float, i: float, other: float) -> float:
@@ -156,7 +156,7 @@ def what_gates_are_for(e: Evidence, rng: np.random.Generator) -> None:
 def _memory(rng: np.random.Generator, r: float, z: float, norm: float | None) -> float:
     """Return the lag up to which 1 % of a change arrives; infinity beyond four times LASTING."""
     one = draw("gru-keeps-old", rng, D=4, H=16, B=1)
-    U = np.linalg.qr(one.p.U_n)[0]
+    U: Array = np.linalg.qr(one.p.U_n)[0]
     if norm is not None:
         U = one.p.U_n * (norm / np.linalg.norm(one.p.U_n, 2))
     p = with_recurrent(one.p, {"r": 0 * U, "z": 0 * U, "n": U})

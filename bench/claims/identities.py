@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def _sequence(cell: Cell, rng: np.random.Generator, steps: int) -> tuple[Paramet
     return p, x, tuple(cell.random_state(name, rng, (2, width)) for name, width in widths)
 
 
-def _gradient(cell: Cell, p: Parameters, run: Unrolled) -> Parameters:
+def _gradient(cell: Cell, p: Parameters, run: Unrolled[Any]) -> Parameters:
     """Return the gradient of the sum of the last outputs."""
     dy = np.zeros(run.y.shape)
     dy[-1] = 1
@@ -110,7 +111,11 @@ def _one_copy(
     def last(z: Array) -> tuple[Array, ...]:
         copies = [p] * len(x)
         copies[t] = Parameters(p.shapes, {k: a + z * direction[k] for k, a in p.items()})
-        return (_with_copies(cell, copies, x, tuple(s.astype(complex) for s in state)).sum(),)
+        return (
+            _with_copies(
+                cell, copies, x, tuple(np.asarray(s).astype(complex) for s in state)
+            ).sum(),
+        )
 
     return float(derivative(last, np.zeros(()), np.ones(()))[0])
 
@@ -144,8 +149,7 @@ def _bounded(one: Drawn, arithmetic: Arithmetic, dtype: type) -> Bounded:
         return Bounded.exact(np.asarray(a, dtype).astype(float), arithmetic)
 
     new, _ = one.cell.step(one.p.map(exact), exact(one.x), tuple(map(exact, one.state)))
-    bounded: Bounded = new[0]
-    return bounded
+    return cast(Bounded, new[0])
 
 
 def _stacked(one: Drawn) -> tuple[Array, ...]:
@@ -200,8 +204,9 @@ def _followed(rng: np.random.Generator, r: float | None, *, squashed: bool) -> f
     # Gates i, f, g, o: f is the GRU's update gate and g its candidate; i and o are not used.
     p = Parameters(shapes, {k: np.stack([0 * a[1], a[1], a[2], 0 * a[1]])
                             for k, a in one.p.items()})  # fmt: skip
-    h, worst = rng.uniform(-0.9, 0.9, one.state[0].shape), 0.0
-    c = np.arctanh(h) if squashed else h
+    h: Array = rng.uniform(-0.9, 0.9, one.state[0].shape)
+    worst = 0.0
+    c: Array = np.arctanh(h) if squashed else h
     for _ in range(20):
         x = rng.standard_normal(one.x.shape)
         ((h,), _) = one.cell.step(one.p, x, (h,))

@@ -136,7 +136,8 @@ def _carried(one: Drawn, steps: int) -> Array:
     states = [one.state]
     for _ in range(steps):
         states.append(one.with_state(*states[-1]).step()[0])
-    dh, dc = np.zeros(one.state[0].shape), np.ones(one.state[1].shape)
+    dh: Array = np.zeros(one.state[0].shape)
+    dc: Array = np.ones(one.state[1].shape)
     for state in reversed(states[:-1]):
         dh, dc = one.with_state(*state).pulled_back(dh, dc)
     return dc

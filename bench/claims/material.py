@@ -26,7 +26,7 @@ class Drawn:
     cell: Cell
     p: Parameters
     x: Array
-    state: State
+    state: tuple[Array, ...]
 
     def step(self) -> tuple[State, Gates]:
         """Take the step."""

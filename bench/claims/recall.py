@@ -103,7 +103,7 @@ class Model:
         dy = np.zeros_like(run.y)
         dy[-1] = dh
         dp, _, _ = backpropagate(self.cell, self.p, run, dy, tuple(0 * s for s in run.final))
-        return float(cross_entropy_of_logits(s, y).mean()), {**dp, "V": dV, "b_z": db}
+        return float(np.mean(cross_entropy_of_logits(s, y))), {**dp, "V": dV, "b_z": db}
 
     def accuracy(self, task: Recall, rng: np.random.Generator, batch: int = 1000) -> float:
         """Return the share of new sequences whose class is the one with the largest logit."""

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ...reference import functions
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats, NumberSystem
 
 PRODUCT, POINTWISE, ACTIVATION, NOTHING = "product", "pointwise", "activation", "nothing"
 """Kinds of operation: matrix products; sums, products and choices of elements; sigmoids and tanh;
@@ -88,16 +87,16 @@ class Tape:
         return iter(enumerate(self.lines))
 
 
-class Counted(NDArrayOperatorsMixin):
+class Counted(NumberSystem):
     """An array of which there is only the shape, and the line of the tape that made it."""
 
     def __init__(self, tape: Tape, line: int, shape: tuple[int, ...]) -> None:
-        self.tape, self.line, self.shape = tape, line, shape
+        self.tape, self.line, self._shape = tape, line, shape
 
     @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self._shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -116,8 +115,14 @@ class Counted(NDArrayOperatorsMixin):
         nothing = np.broadcast_to(np.empty((), np.bool_), self.shape)
         return Counted(self.tape, self.line, nothing[key].shape)
 
-    def sum(self, axis: int) -> Counted:
+    def reshape(self, *shape: int) -> Counted:
+        """Return the same numbers in another shape."""
+        return Counted(self.tape, self.line, shape)
+
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Counted:
         """Return the sum over an axis of n: n - 1 additions for each of its elements."""
+        if axis is None or keepdims:
+            raise NotImplementedError("no sum but over an axis that goes")
         shape = self.shape[:axis] + self.shape[axis + 1 :]
         additions = math.prod(shape) * (self.shape[axis] - 1)
         return self.tape.write(POINTWISE, additions, shape, [self])
@@ -181,7 +186,7 @@ def _(s: Counted) -> Counted:
 
 
 @functions.midpoint.register
-def _(x: Counted) -> Array:
+def _(x: Counted) -> Floats:
     raise TypeError(f"{x} has no values: a branch must go through functions.switch")
 
 
@@ -191,7 +196,7 @@ def _(like: Counted, shape: tuple[int, ...]) -> Counted:
 
 
 @functions.switch.register
-def _(s: Counted, below: Array, above: Array) -> Counted:
+def _(s: Counted, below: Array | float, above: Array | float) -> Counted:
     """Count a choice as one operation; both sides have been computed, as the lines say."""
     return _elementwise(POINTWISE, [s, below, above])
 

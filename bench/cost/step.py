@@ -9,10 +9,11 @@ that the forward step has computed already and that the reference did not keep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from functools import cache
 from operator import add
+from typing import Any
 
 from ...reference.cell import Cell
 from ...reference.parameters import Parameters, Sizes
@@ -95,9 +96,13 @@ class _Counter:
         self.p = Parameters(shapes, {name: tape.given(s.full) for name, s in shapes.items()})
         self.x = tape.given((batch, cell.input_width(sizes)))
         self.old = tuple(tape.given((batch, width)) for width in cell.widths(sizes))
+        self.new: tuple[Any, ...]
+        self.gates: Mapping[str, Any]
         self.new, self.gates = cell.step(self.p, self.x, self.old)
         self.half = len(tape.lines)
         self.cotangent = tuple(tape.given(s.shape) for s in self.new)
+        self.dx: Any
+        self.d_old: tuple[Any, ...]
         self.dp, self.dx, self.d_old = cell.vjp(
             self.p, self.x, self.old, self.gates, self.new, self.cotangent
         )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.cell import Cell, State
+from ...reference.cell import Cell
 from ...reference.cells import cell_named
+from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..plan import UnsupportedError
 from .trajectory import Inputs, Trajectory, follow
@@ -55,8 +56,8 @@ class Problem:
     p: Parameters
     transition: Transition
     inputs: Inputs
-    start: State
-    cotangent: State
+    start: tuple[Array, ...]
+    cotangent: tuple[Array, ...]
 
     def follow(self, steps: int, warm_up: int) -> Trajectory:
         """Follow the cell over ``steps`` steps, once it has forgotten its start."""

@@ -198,7 +198,7 @@ def _phased_path(methods: Methods, cell: PhasedLSTM) -> Finding:
     drawn |= {name: np.zeros(shapes[name].full) for name in ("W", "U", "p")}
     p = Parameters(shapes, drawn)
     transition = methods.bind(cell, p, sizes)
-    timing = list(zip(p.tau, p.s, p.r_on, p.b_f, strict=True))
+    timing = list(zip(p["tau"], p["s"], p["r_on"], np.asarray(p.b_f), strict=True))
     expected, measured = [], []
     for time in rng.uniform(0, 40, 50):
         x, state = np.array([[time, 0.3]]), rng.standard_normal((1, 10))
@@ -207,7 +207,7 @@ def _phased_path(methods: Methods, cell: PhasedLSTM) -> Finding:
             closed_forms.phased_keep(time, tau, s, r_on, cell.leak, closed_forms.keep(b))
             for tau, s, r_on, b in timing
         ])  # fmt: skip
-    steepest = 40 / min(p.tau) * 2 / min(p.r_on)
+    steepest = 40 / min(p["tau"]) * 2 / min(p["r_on"])
     return compare(
         np.array(expected), np.array(measured), 5 * steepest * EPS, f"leak {cell.leak:g}"
     )
@@ -261,7 +261,8 @@ def _counterexample(methods: Methods) -> Finding:
     cell, sizes, last = cell_named("rnn"), Sizes(1, 2), 12
     arrays = {"W": np.zeros((1, 1, 2)), "U": U[None], "b": b[None]}
     transition = methods.bind(cell, Parameters(cell.shapes(sizes), arrays), sizes)
-    state, x, steps = (a[None],), np.zeros((1, 1)), []
+    state: tuple[Array, ...] = (a[None],)
+    x, steps = np.zeros((1, 1)), []
     for _ in range(last):
         new, gates = transition.step(x, state)
         steps.append((x, state, gates, new))

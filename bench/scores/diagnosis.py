@@ -9,12 +9,10 @@ what was missed, and totals. Without any of the three, all are scored, with 100 
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
@@ -39,6 +37,7 @@ from ...verify.runs.diagnosis import Diagnosis, Location
 from ...verify.runs.provenance import machine, versions
 from ...verify.runs.verdict import Verdict
 from ...verify.subjects.protocol import Subject
+from .rows import Work, in_turns, jobs_option, json_option, sample_option, scored, seed_option
 from .true_location import RICH, differs, part
 
 # One diagnosis of something whose mistake is known, and what is right about it.
@@ -235,10 +234,8 @@ PAIRS = 100
 GOOD = {"mutant": (TOP,), "pair": (TOP, IN_CLASS, ONE), "unknown": (TOP,)}
 """What counts as right in the totals."""
 
-Work = tuple[Callable[..., Row], tuple[object, ...]]
 
-
-def work(*, all_mutants: bool, count: int, all_unknown: bool, seed: int) -> Iterator[Work]:
+def work(*, all_mutants: bool, count: int, all_unknown: bool, seed: int) -> Iterator[Work[Row]]:
     """Yield what is to be scored, each as a function and its arguments."""
     if all_mutants:
         for mutant in mutants():
@@ -246,16 +243,6 @@ def work(*, all_mutants: bool, count: int, all_unknown: bool, seed: int) -> Iter
     yield from ((pair_row, pair) for pair in pairs(count, seed))
     if all_unknown:
         yield from ((unknown_row, (one.id,)) for one in unknown_mistakes())
-
-
-def score(todo: Sequence[Work], jobs: int) -> Iterator[Row]:
-    """Yield rows as they are found."""
-    if jobs == 1:
-        yield from (function(*arguments) for function, arguments in todo)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed(pool.submit(function, *given) for function, given in todo):
-            yield done.result()
 
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
@@ -282,19 +269,27 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
 @click.option("--mutants", "all_mutants", is_flag=True, help="Every mutant, in each of its cells.")
 @click.option("--pairs", "count", type=click.IntRange(min=1), help="That many random pairs.")
 @click.option("--unknown", "all_unknown", is_flag=True, help="The mistakes that nobody knows.")
-@click.option("--seed", default=0, show_default=True, help="Of the pairs.")
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
-              help="Processes at a time.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@sample_option
+@seed_option
+@jobs_option
+@json_option
 def main(
-    all_mutants: bool, count: int | None, all_unknown: bool, seed: int, jobs: int, as_json: bool
+    all_mutants: bool,
+    count: int | None,
+    all_unknown: bool,
+    sample: int | None,
+    seed: int,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Score and print."""
     if not (all_mutants or count or all_unknown):
         all_mutants, count, all_unknown = True, PAIRS, True
     todo = list(work(all_mutants=all_mutants, count=count or 0, all_unknown=all_unknown, seed=seed))
+    if sample:
+        todo = list(in_turns(todo, lambda one: one[0], seed))[:sample]
     rows = []
-    for number, row in enumerate(score(todo, jobs), 1):
+    for number, row in enumerate(scored(todo, jobs), 1):
         rows.append(row)
         click.echo(f"{number}/{len(todo)} {row}", err=True)
     rows.sort(key=lambda row: (row.kind, row.name))

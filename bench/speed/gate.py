@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -247,7 +248,7 @@ class _Held:
             state = cell.state_from_outputs(p, x_before, earlier, before)
             if state is None:
                 return
-            (h, *_), _ = cell.step(p, x, state)
+            h: Any = cell.step(p, x, state)[0][0]
             self.ledger.compare(f"y[{t}]", y[t], h)
             self.later += 1
 

@@ -18,22 +18,22 @@ from ..errors import InputError
 @cache
 def cells() -> dict[str, Cell]:
     """Return every cell by name."""
-    found: dict[str, Cell] = {}
+    members: dict[str, Cell] = {}
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         for cell in _members(importlib.import_module(module.name)):
-            if cell.name in found:
+            if cell.name in members:
                 raise ValueError(f"{module.name}: there is a cell {cell.name} already")
             if unknown := set(cell.equations) - registered():
                 raise ValueError(f"cell {cell.name}: no equation is called {', '.join(unknown)}")
-            found[cell.name] = cell
-    return dict(sorted(found.items()))
+            members[cell.name] = cell
+    return dict(sorted(members.items()))
 
 
 def _members(module: ModuleType) -> tuple[Cell, ...]:
-    found: object = getattr(module, "CELLS", None)
-    if not isinstance(found, tuple) or not all(isinstance(cell, Cell) for cell in found):
-        raise ValueError(f"{module.__name__}: expected CELLS, a tuple of cells, got {found!r}")
-    return found
+    members: object = getattr(module, "CELLS", None)
+    if not isinstance(members, tuple) or not all(isinstance(cell, Cell) for cell in members):
+        raise ValueError(f"{module.__name__}: expected CELLS, a tuple of cells, got {members!r}")
+    return members
 
 
 def cell_named(name: str) -> Cell:

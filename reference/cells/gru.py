@@ -7,13 +7,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..arrays import Hidden, Input, Rows, Units
 from ..cell import Cell, Gates, Limit, State, total
 from ..equation import equation, vjp_of
-from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
+from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
 
-Blend: TypeAlias = Callable[[Array, Array, Array], Array]
-BlendVJP: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
+Blend: TypeAlias = Callable[[Units, Units, Units], Units]
+BlendVJP: TypeAlias = Callable[[Units, Units, Units, Units], tuple[Units, Units, Units]]
 
 
 @equation(
@@ -23,18 +24,15 @@ BlendVJP: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array,
     documents=("D0", "D2"),
     note="i_t in D0, u_t in D2",
 )
-def update_gate(p: Parameters, x: Array, h: Array) -> Array:
+def update_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return z (B, H): the share of the new, or of the old, state (see gru.state)."""
     return sigmoid(x @ p.W_z + h @ p.U_z + p.b_z)
 
 
 @equation(
-    "E21",
-    "gru.reset_gate",
-    latex=r"r_t = \sigma(W_r [h_{t-1}, x_t] + b_r)",
-    documents=("D0", "D2"),
+    "E21", "gru.reset_gate", latex=r"r_t = \sigma(W_r [h_{t-1}, x_t] + b_r)", documents=("D0", "D2")
 )
-def reset_gate(p: Parameters, x: Array, h: Array) -> Array:
+def reset_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return r (B, H): how much of the old state the candidate sees."""
     return sigmoid(x @ p.W_r + h @ p.U_r + p.b_r)
 
@@ -46,7 +44,7 @@ def reset_gate(p: Parameters, x: Array, h: Array) -> Array:
     documents=("D0", "D2"),
     note="reset before the matrix product; D2 prints U_g, W_g once and U_q, W_q the second time",
 )
-def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+def candidate(p: Parameters, x: Input, h: Units, r: Units) -> Units:
     """Return n (B, H); the reset acts on h before U_n."""
     return tanh(x @ p.W_n + (r * h) @ p.U_n + p.b_n)
 
@@ -58,13 +56,13 @@ def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
     documents=("D0",),
     note="the update gate is the share of the new; opposite polarity to E23b",
 )
-def state_takes_new(z: Array, n: Array, h: Array) -> Array:
+def state_takes_new(z: Units, n: Units, h: Units) -> Units:
     """Return the new state (B, H): z is the share of the candidate."""
     return z * n + (1 - z) * h
 
 
 @vjp_of("gru.state_takes_new")
-def state_takes_new_vjp(z: Array, n: Array, h: Array, dh_new: Array) -> tuple[Array, Array, Array]:
+def state_takes_new_vjp(z: Units, n: Units, h: Units, dh_new: Units) -> tuple[Units, Units, Units]:
     """Pull dh' back to (dz, dn, dh)."""
     return dh_new * (n - h), dh_new * z, dh_new * (1 - z)
 
@@ -76,13 +74,13 @@ def state_takes_new_vjp(z: Array, n: Array, h: Array, dh_new: Array) -> tuple[Ar
     documents=("D2",),
     note="the update gate is the share of the old; E23a with (W_z, U_z, b_z) negated",
 )
-def state_keeps_old(z: Array, n: Array, h: Array) -> Array:
+def state_keeps_old(z: Units, n: Units, h: Units) -> Units:
     """Return the new state (B, H): z is the share of the old state."""
     return z * h + (1 - z) * n
 
 
 @vjp_of("gru.state_keeps_old")
-def state_keeps_old_vjp(z: Array, n: Array, h: Array, dh_new: Array) -> tuple[Array, Array, Array]:
+def state_keeps_old_vjp(z: Units, n: Units, h: Units, dh_new: Units) -> tuple[Units, Units, Units]:
     """Pull dh' back to (dz, dn, dh)."""
     return dh_new * (h - n), dh_new * (1 - z), dh_new * z
 
@@ -119,7 +117,7 @@ class GRU(Cell):
         self.equations = ("gru.update_gate", "gru.reset_gate", "gru.candidate", state_equation)
         self._blend, self._blend_vjp = blend, blend_vjp
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """E20-E23."""
         (h,) = state
         r = reset_gate(p, x, h)
@@ -128,8 +126,8 @@ class GRU(Cell):
         return (self._blend(z, n, h),), {"r": r, "z": z, "n": n}
 
     def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
         """The candidate's product reads r ⊙ h, so its cotangent reaches both r and h."""
         (h,), (dh_new,) = state, cotangent
         r, z, n = gates["r"], gates["z"], gates["n"]

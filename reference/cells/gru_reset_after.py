@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..cell import Cell, Gates, State, total
+from ..arrays import Input, Rows, Units
+from ..cell import Cell, Gates, State, affine_vjp
 from ..equation import equation
-from ..functions import Array, sigmoid_slope, tanh, tanh_slope
+from ..functions import sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
 from .gru import KEEPS_OLD, reset_gate, state_keeps_old, state_keeps_old_vjp, update_gate
 
@@ -18,7 +17,7 @@ from .gru import KEEPS_OLD, reset_gate, state_keeps_old, state_keeps_old_vjp, up
     documents=("PyTorch, cuDNN, Keras",),
     note="not in the documents; equals E22 when U_n is diagonal and b_hn = 0",
 )
-def candidate_reset_after(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+def candidate_reset_after(p: Parameters, x: Input, h: Units, r: Units) -> Units:
     """Return n (B, H); the reset acts on the product h U_n + b_hn."""
     return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n + p.b_hn))
 
@@ -42,7 +41,7 @@ class ResetAfterGRU(Cell):
         """As the GRU's, and b_hn (H,)."""
         return super().shapes(sizes) | {"b_hn": Shape((), (sizes.H,))}
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """E20, E21, E24, E23b."""
         (h,) = state
         r = reset_gate(p, x, h)
@@ -51,8 +50,8 @@ class ResetAfterGRU(Cell):
         return (state_keeps_old(z, n, h),), {"r": r, "z": z, "n": n}
 
     def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
         """The recurrent product of the candidate gets the cotangent r ⊙ dz_n."""
         (h,), (dh_new,) = state, cotangent
         r, z, n = gates["r"], gates["z"], gates["n"]
@@ -60,15 +59,9 @@ class ResetAfterGRU(Cell):
         dz = {"z": dz_gate * sigmoid_slope(z), "n": dn * tanh_slope(n)}
         dz["r"] = dz["n"] * (h @ p.U_n + p.b_hn) * sigmoid_slope(r)
         recurrent = {"r": dz["r"], "z": dz["z"], "n": dz["n"] * r}
-        dh = dh + total([recurrent[k] @ getattr(p, f"U_{k}").T for k in self.gates])
-        dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in self.gates])
-        arrays = {
-            "W": np.stack([x.T @ dz[k] for k in self.gates]),
-            "U": np.stack([h.T @ recurrent[k] for k in self.gates]),
-            "b": np.stack([dz[k].sum(axis=0) for k in self.gates]),
-            "b_hn": recurrent["n"].sum(axis=0),
-        }
-        return Parameters(p.shapes, arrays), dx, (dh,)
+        arrays, dx, dh_gates = affine_vjp(p, x, h, dz, recurrent)
+        arrays["b_hn"] = recurrent["n"].sum(axis=0)
+        return Parameters(p.shapes, arrays), dx, (dh + dh_gates,)
 
 
 CELLS = (ResetAfterGRU(),)

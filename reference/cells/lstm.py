@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..arrays import Array, Hidden, Input, Rows, Units
 from ..cell import Cell, Gates, Limit, State, affine_vjp
 from ..equation import equation, vjp_of
-from ..functions import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
+from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
 
 
@@ -19,7 +20,7 @@ from ..parameters import Parameters
     documents=("D0", "D1", "D2", "D3", "D4"),
     note="D2 and D3 print it without bias",
 )
-def forget_gate(p: Parameters, x: Array, h: Array) -> Array:
+def forget_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return f (B, H): how much of the old cell state stays."""
     return sigmoid(x @ p.W_f + h @ p.U_f + p.b_f)
 
@@ -30,7 +31,7 @@ def forget_gate(p: Parameters, x: Array, h: Array) -> Array:
     latex=r"i_t = \sigma(W_i [a_{t-1}, x_t] + b_i)",
     documents=("D0", "D1", "D2", "D3", "D4"),
 )
-def input_gate(p: Parameters, x: Array, h: Array) -> Array:
+def input_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return i (B, H): how much of the candidate is written."""
     return sigmoid(x @ p.W_i + h @ p.U_i + p.b_i)
 
@@ -42,7 +43,7 @@ def input_gate(p: Parameters, x: Array, h: Array) -> Array:
     documents=("D0", "D1", "D2", "D4"),
     note="also called C̃, N or u",
 )
-def candidate(p: Parameters, x: Array, h: Array) -> Array:
+def candidate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return g (B, H): what would be written; exactly the vanilla RNN's update (C04)."""
     return tanh(x @ p.W_g + h @ p.U_g + p.b_g)
 
@@ -54,7 +55,7 @@ def candidate(p: Parameters, x: Array, h: Array) -> Array:
     documents=("D3",),
     note="D3 prints σ where the others have tanh: the candidate is then one-signed",
 )
-def candidate_sigmoid(p: Parameters, x: Array, h: Array) -> Array:
+def candidate_sigmoid(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return the candidate (B, H) as D3 prints it."""
     return sigmoid(x @ p.W_g + h @ p.U_g + p.b_g)
 
@@ -66,7 +67,7 @@ def candidate_sigmoid(p: Parameters, x: Array, h: Array) -> Array:
     documents=("D0", "D1", "D2", "D3", "D4"),
     note="in D3 the picture is lost",
 )
-def output_gate(p: Parameters, x: Array, h: Array) -> Array:
+def output_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     """Return o (B, H): how much of the cell state is shown."""
     return sigmoid(x @ p.W_o + h @ p.U_o + p.b_o)
 
@@ -77,15 +78,15 @@ def output_gate(p: Parameters, x: Array, h: Array) -> Array:
     latex=r"c_t = f_t \odot c_{t-1} + i_t \odot g_t",
     documents=("D0", "D1", "D2", "D3", "D4"),
 )
-def cell_state(f: Array, c: Array, i: Array, g: Array) -> Array:
+def cell_state(f: Units, c: Units, i: Units, g: Units) -> Units:
     """Return the new cell state (B, H)."""
     return f * c + i * g
 
 
 @vjp_of("lstm.cell_state")
 def cell_state_vjp(
-    f: Array, c: Array, i: Array, g: Array, dc_new: Array
-) -> tuple[Array, Array, Array, Array]:
+    f: Units, c: Units, i: Units, g: Units, dc_new: Units
+) -> tuple[Units, Units, Units, Units]:
     """Pull dc' back to (df, dc, di, dg)."""
     return dc_new * c, dc_new * f, dc_new * g, dc_new * i
 
@@ -97,13 +98,13 @@ def cell_state_vjp(
     documents=("D0", "D1", "D2", "D3", "D4"),
     note="m_t in D4; in D3 the picture is lost",
 )
-def hidden_state(o: Array, c: Array) -> Array:
+def hidden_state(o: Units, c: Units) -> Units:
     """Return the new hidden state (B, H)."""
     return o * tanh(c)
 
 
 @vjp_of("lstm.hidden_state")
-def hidden_state_vjp(o: Array, c: Array, dh_new: Array) -> tuple[Array, Array]:
+def hidden_state_vjp(o: Units, c: Units, dh_new: Units) -> tuple[Units, Units]:
     """Pull dh' back to (do, dc)."""
     tanh_c = tanh(c)
     return dh_new * tanh_c, dh_new * o * tanh_slope(tanh_c)
@@ -116,63 +117,82 @@ LIMITS = (
 )
 """C01 and C13."""
 
+REST = ("lstm.output_gate", "lstm.cell_state", "lstm.hidden_state")
+"""The equations after the candidate's."""
 
-class LSTM(Cell):
-    """E13-E18; gates in the order i, f, g, o."""
 
-    gates = ("i", "f", "g", "o")
+class LSTMFamily(Cell):
+    """E13-E18; gates in the order i, f, g, o. What varies in the family is a method of its own."""
+
+    gates: tuple[str, ...] = ("i", "f", "g", "o")
     states = ("h", "c")
-    limits = LIMITS
+    limits: tuple[Limit, ...] = LIMITS
+    _candidate: Callable[[Parameters, Input, Hidden], Units] = staticmethod(candidate)
+    _candidate_slope: Callable[[Units], Units] = staticmethod(tanh_slope)
 
-    def __init__(
-        self,
-        name: str,
-        title: str,
-        candidate_equation: str,
-        candidate: Callable[[Parameters, Array, Array], Array],
-        candidate_slope: Callable[[Array], Array],
-    ) -> None:
-        """Take the candidate's equation and the slope of its activation."""
-        self.name, self.title = name, title
-        self.equations = (
-            "lstm.forget_gate",
-            "lstm.input_gate",
-            candidate_equation,
-            "lstm.output_gate",
-            "lstm.cell_state",
-            "lstm.hidden_state",
-        )
-        self._candidate, self._candidate_slope = candidate, candidate_slope
+    def input_and_forget(self, p: Parameters, x: Input, h: Hidden, c: Units) -> tuple[Units, Units]:
+        """E14 and E13; ``c`` is the old cell state."""
+        return input_gate(p, x, h), forget_gate(p, x, h)
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+    def output(self, p: Parameters, x: Input, h: Hidden, c: Units, c_new: Units) -> Units:
+        """E16; ``c`` and ``c_new`` are the cell state before and after."""
+        return output_gate(p, x, h)
+
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """E13-E18 in the order in which they need each other."""
         h, c = state
-        f = forget_gate(p, x, h)
-        i = input_gate(p, x, h)
+        i, f = self.input_and_forget(p, x, h, c)
         g = self._candidate(p, x, h)
-        o = output_gate(p, x, h)
         c_new = cell_state(f, c, i, g)
+        o = self.output(p, x, h, c, c_new)
         h_new = hidden_state(o, c_new)
         return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o}
 
     def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
+        """Pull back as ``arrays_vjp`` does."""
+        arrays, dx, d_old = self.arrays_vjp(p, x, state, gates, new, cotangent)
+        return Parameters(p.shapes, arrays), dx, d_old
+
+    def arrays_vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[dict[str, Array], Rows, State]:
         """The same lines read backwards; dc' arrives both from h' and from the next step."""
         (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
         i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
         do, dc_through_h = hidden_state_vjp(o, c_new, dh_new)
         df, dc, di, dg = cell_state_vjp(f, c, i, g, dc_new + dc_through_h)
         dz = {
-            "i": di * sigmoid_slope(i),
-            "f": df * sigmoid_slope(f),
+            **self.input_and_forget_vjp(i, f, di, df),
             "g": dg * self._candidate_slope(g),
             "o": do * sigmoid_slope(o),
         }
         arrays, dx, dh = affine_vjp(p, x, h, dz)
-        return Parameters(p.shapes, arrays), dx, (dh, dc)
+        return arrays, dx, (dh, dc)
 
-    def state_from_outputs(self, p: Parameters, x: Array, before: Array, h: Array) -> State:
+    def input_and_forget_vjp(self, i: Units, f: Units, di: Units, df: Units) -> dict[str, Units]:
+        """Pull di and df back to the pre-activations of i and f."""
+        return {"i": di * sigmoid_slope(i), "f": df * sigmoid_slope(f)}
+
+
+class LSTM(LSTMFamily):
+    """The LSTM whose gates have weights each and see x and h alone."""
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        candidate_equation: str,
+        candidate: Callable[[Parameters, Input, Hidden], Units],
+        candidate_slope: Callable[[Units], Units],
+    ) -> None:
+        """Take the candidate's equation and the slope of its activation."""
+        self.name, self.title = name, title
+        self.equations = ("lstm.forget_gate", "lstm.input_gate", candidate_equation, *REST)
+        self._candidate, self._candidate_slope = candidate, candidate_slope
+
+    def state_from_outputs(self, p: Parameters, x: Rows, before: Rows, h: Rows) -> State:
         """E18 solved for the cell state: c = artanh(h / o)."""
         return h, np.arctanh(h / output_gate(p, x, before))
 

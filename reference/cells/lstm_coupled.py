@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from ..cell import Cell, Gates, Limit, State, affine_vjp
+from ..arrays import Hidden, Input, Units
+from ..cell import Limit
 from ..equation import equation
-from ..functions import Array, sigmoid_slope, tanh_slope
+from ..functions import sigmoid_slope
 from ..parameters import Parameters
-from .lstm import (
-    LIMITS,
-    candidate,
-    cell_state,
-    cell_state_vjp,
-    hidden_state,
-    hidden_state_vjp,
-    input_gate,
-    output_gate,
-)
+from .lstm import LIMITS, REST, LSTMFamily, input_gate
 
 
 @equation(
@@ -25,54 +17,28 @@ from .lstm import (
     documents=("Greff et al. 2015",),
     note="takes the place of the forget gate's own weights",
 )
-def coupled_forget_gate(i: Array) -> Array:
+def coupled_forget_gate(i: Units) -> Units:
     """Return f (B, H) as the complement of the input gate."""
     return 1 - i
 
 
-class CoupledLSTM(Cell):
+class CoupledLSTM(LSTMFamily):
     """The LSTM with f = 1 - i; gates in the order i, g, o."""
 
     name = "lstm-coupled"
     title = "LSTM, coupled gates"
-    equations = (
-        "lstm.input_gate",
-        "lstm.coupled_forget_gate",
-        "lstm.candidate",
-        "lstm.output_gate",
-        "lstm.cell_state",
-        "lstm.hidden_state",
-    )
+    equations = ("lstm.input_gate", "lstm.coupled_forget_gate", "lstm.candidate", *REST)
     gates = ("i", "g", "o")
-    states = ("h", "c")
     limits = (Limit("i = 0 keeps the cell state", (), ("i",), "c", "old"), LIMITS[2])
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
-        """E14-E18 with f = 1 - i."""
-        h, c = state
+    def input_and_forget(self, p: Parameters, x: Input, h: Hidden, c: Units) -> tuple[Units, Units]:
+        """E14, and f = 1 - i."""
         i = input_gate(p, x, h)
-        f = coupled_forget_gate(i)
-        g = candidate(p, x, h)
-        o = output_gate(p, x, h)
-        c_new = cell_state(f, c, i, g)
-        h_new = hidden_state(o, c_new)
-        return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o}
+        return i, coupled_forget_gate(i)
 
-    def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+    def input_and_forget_vjp(self, i: Units, f: Units, di: Units, df: Units) -> dict[str, Units]:
         """As the LSTM's, with df flowing into i negated."""
-        (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
-        i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
-        do, dc_through_h = hidden_state_vjp(o, c_new, dh_new)
-        df, dc, di, dg = cell_state_vjp(f, c, i, g, dc_new + dc_through_h)
-        dz = {
-            "i": (di - df) * sigmoid_slope(i),
-            "g": dg * tanh_slope(g),
-            "o": do * sigmoid_slope(o),
-        }
-        arrays, dx, dh = affine_vjp(p, x, h, dz)
-        return Parameters(p.shapes, arrays), dx, (dh, dc)
+        return {"i": (di - df) * sigmoid_slope(i)}
 
 
 CELLS = (CoupledLSTM(),)

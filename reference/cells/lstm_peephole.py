@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
-from ..cell import Cell, Gates, State, affine_vjp
+from ..arrays import Array, Hidden, Input, Rows, Units
+from ..cell import Gates, State, affine_vjp
 from ..equation import equation
-from ..functions import Array, sigmoid, sigmoid_slope, tanh_slope
+from ..functions import sigmoid, sigmoid_slope, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
-from .lstm import LIMITS, candidate, cell_state, cell_state_vjp, hidden_state, hidden_state_vjp
+from .lstm import REST, LSTMFamily, cell_state_vjp, hidden_state_vjp
 
 
 @equation(
@@ -19,7 +21,7 @@ from .lstm import LIMITS, candidate, cell_state, cell_state_vjp, hidden_state, h
     latex=r"f_t = \sigma(W_f [h_{t-1}, x_t] + p_f \odot c_{t-1} + b_f)",
     documents=("D3", "D4", "Gers & Schmidhuber 2000"),
 )
-def forget_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
+def forget_gate(p: Parameters, x: Input, h: Hidden, c: Units) -> Units:
     """Return f (B, H), which sees the old cell state."""
     return sigmoid(x @ p.W_f + h @ p.U_f + p.p_f * c + p.b_f)
 
@@ -30,7 +32,7 @@ def forget_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
     latex=r"i_t = \sigma(W_i [h_{t-1}, x_t] + p_i \odot c_{t-1} + b_i)",
     documents=("D3", "D4", "Gers & Schmidhuber 2000"),
 )
-def input_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
+def input_gate(p: Parameters, x: Input, h: Hidden, c: Units) -> Units:
     """Return i (B, H), which sees the old cell state."""
     return sigmoid(x @ p.W_i + h @ p.U_i + p.p_i * c + p.b_i)
 
@@ -42,30 +44,28 @@ def input_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
     documents=("D3", "Gers & Schmidhuber 2000"),
     note="the usual reading: o sees the new cell state; D4 prints c_{t-1} for all gates",
 )
-def output_gate(p: Parameters, x: Array, h: Array, c: Array) -> Array:
+def output_gate(p: Parameters, x: Input, h: Hidden, c: Units) -> Units:
     """Return o (B, H); ``c`` is the new cell state, or in D4's reading the old one."""
     return sigmoid(x @ p.W_o + h @ p.U_o + p.p_o * c + p.b_o)
 
 
-def peephole_gradient(dz: Mapping[str, Array], c: Array, c_seen_by_o: Array) -> Array:
+def peephole_gradient(
+    dz: Mapping[str, Units], c: Units, c_seen_by_o: Units
+) -> Annotated[Array, "3 H"]:
     """Return the gradient (3, H) of the peepholes p_i, p_f, p_o, summed over the batch."""
     seen = {"i": c, "f": c, "o": c_seen_by_o}
     return np.stack([(dz[gate] * seen[gate]).sum(axis=0) for gate in ("i", "f", "o")])
 
 
-class PeepholeLSTM(Cell):
+class PeepholeLSTM(LSTMFamily):
     """E25; parameters W, U, b (4, ...) and p (3, H) for the gates i, f, o."""
 
-    gates = ("i", "f", "g", "o")
-    states = ("h", "c")
-    limits = LIMITS
-    equations = (
+    equations: tuple[str, ...] = (
         "lstm.peephole_forget_gate",
         "lstm.peephole_input_gate",
         "lstm.candidate",
         "lstm.peephole_output_gate",
-        "lstm.cell_state",
-        "lstm.hidden_state",
+        *REST[1:],
     )
 
     def __init__(self, name: str, title: str, *, output_sees_new: bool) -> None:
@@ -76,20 +76,17 @@ class PeepholeLSTM(Cell):
         """As the LSTM's, and p (3, H)."""
         return super().shapes(sizes) | {"p": Shape(("i", "f", "o"), (sizes.H,))}
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
-        """E25 with E15, E17 and E18."""
-        h, c = state
-        f = forget_gate(p, x, h, c)
-        i = input_gate(p, x, h, c)
-        g = candidate(p, x, h)
-        c_new = cell_state(f, c, i, g)
-        o = output_gate(p, x, h, c_new if self._output_sees_new else c)
-        h_new = hidden_state(o, c_new)
-        return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o}
+    def input_and_forget(self, p: Parameters, x: Input, h: Hidden, c: Units) -> tuple[Units, Units]:
+        """E25; both see the old cell state."""
+        return input_gate(p, x, h, c), forget_gate(p, x, h, c)
 
-    def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+    def output(self, p: Parameters, x: Input, h: Hidden, c: Units, c_new: Units) -> Units:
+        """E25; sees the new cell state, or in D4's reading the old one."""
+        return output_gate(p, x, h, c_new if self._output_sees_new else c)
+
+    def arrays_vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[dict[str, Array], Rows, State]:
         """As the LSTM's; the peephole of o adds to dc' (or to dc), those of i and f to dc."""
         (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
         i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
@@ -99,18 +96,13 @@ class PeepholeLSTM(Cell):
         if self._output_sees_new:
             dc_new = dc_new + dz_o * p.p_o
         df, dc, di, dg = cell_state_vjp(f, c, i, g, dc_new)
-        dz = {
-            "i": di * sigmoid_slope(i),
-            "f": df * sigmoid_slope(f),
-            "g": dg * tanh_slope(g),
-            "o": dz_o,
-        }
+        dz = {**self.input_and_forget_vjp(i, f, di, df), "g": dg * tanh_slope(g), "o": dz_o}
         dc = dc + dz["i"] * p.p_i + dz["f"] * p.p_f
         if not self._output_sees_new:
             dc = dc + dz_o * p.p_o
         arrays, dx, dh = affine_vjp(p, x, h, dz)
         arrays["p"] = peephole_gradient(dz, c, c_new if self._output_sees_new else c)
-        return Parameters(p.shapes, arrays), dx, (dh, dc)
+        return arrays, dx, (dh, dc)
 
 
 CELLS = (

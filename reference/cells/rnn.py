@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..arrays import Input, Rows, Units
 from ..cell import Cell, Gates, State, affine_vjp
 from ..equation import equation
-from ..functions import Array, relu, relu_slope, tanh, tanh_slope
+from ..functions import relu, relu_slope, tanh, tanh_slope
 from ..parameters import Parameters
 
 
@@ -17,7 +18,7 @@ from ..parameters import Parameters
     documents=("D0", "D2", "D3", "D4"),
     note="four notations of one equation; [a, x] W_a = a W_aa + x W_ax, here U_a and W_a",
 )
-def state(p: Parameters, x: Array, a: Array) -> Array:
+def state(p: Parameters, x: Input, a: Units) -> Units:
     """Return the next state (B, H) of a tanh RNN."""
     return tanh(x @ p.W_a + a @ p.U_a + p.b_a)
 
@@ -29,7 +30,7 @@ def state(p: Parameters, x: Array, a: Array) -> Array:
     documents=("Le, Jaitly & Hinton 2015",),
     note="ReLU in place of tanh; the state is unbounded",
 )
-def state_relu(p: Parameters, x: Array, a: Array) -> Array:
+def state_relu(p: Parameters, x: Input, a: Units) -> Units:
     """Return the next state (B, H) of a ReLU RNN."""
     return relu(x @ p.W_a + a @ p.U_a + p.b_a)
 
@@ -46,21 +47,21 @@ class RNN(Cell):
         title: str,
         equations: tuple[str, ...],
         traits: frozenset[str],
-        forward: Callable[[Parameters, Array, Array], Array],
-        slope: Callable[[Array], Array],
+        forward: Callable[[Parameters, Input, Units], Units],
+        slope: Callable[[Units], Units],
     ) -> None:
         """Take the equation of the state, and the slope of its activation as function of a'."""
         self.name, self.title, self.equations, self.traits = name, title, equations, traits
         self._forward, self._slope = forward, slope
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """E04."""
         (a,) = state
         return (self._forward(p, x, a),), {}
 
     def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
         """E07: the cotangent times diag(φ') and then W_aa transposed."""
         (a,), (a_new,), (da_new,) = state, new, cotangent
         dz = {"a": da_new * self._slope(a_new)}
@@ -69,20 +70,6 @@ class RNN(Cell):
 
 
 CELLS = (
-    RNN(
-        "rnn",
-        "RNN (tanh)",
-        ("rnn.state",),
-        frozenset({"bounded"}),
-        state,
-        tanh_slope,
-    ),
-    RNN(
-        "rnn-relu",
-        "RNN (ReLU)",
-        ("rnn.state_relu",),
-        frozenset(),
-        state_relu,
-        relu_slope,
-    ),
+    RNN("rnn", "RNN (tanh)", ("rnn.state",), frozenset({"bounded"}), state, tanh_slope),
+    RNN("rnn-relu", "RNN (ReLU)", ("rnn.state_relu",), frozenset(), state_relu, relu_slope),
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arrays import Array, Column, Floats, Hidden, Rows, Units
 from ..cell import Cell, Gates, State
 from ..equation import equation, vjp_of
-from ..functions import Array, binarise, minimum, sigmoid, sigmoid_slope, switch, zeros
+from ..functions import binarise, minimum, sigmoid, sigmoid_slope, switch, zeros
 from ..parameters import Parameters, Shape, Sizes
 from .gru import CELLS as GRU_CELLS
 from .lstm import CELLS as LSTM_CELLS
@@ -26,7 +27,7 @@ SOURCE = ("D4", "Campos et al. 2017")
     documents=SOURCE,
     note="straight-through gradient; 1/2 rounds up",
 )
-def update_gate(u_tilde: Array) -> Array:
+def update_gate(u_tilde: Column) -> Column:
     """Return u (B, 1) in {0, 1}: whether this step updates the state."""
     return binarise(u_tilde)
 
@@ -38,7 +39,7 @@ def update_gate(u_tilde: Array) -> Array:
     documents=SOURCE,
     note="u = 1 at every step gives the plain cell",
 )
-def skip_state(u: Array, proposed: Array, old: Array) -> Array:
+def skip_state(u: Column, proposed: Units, old: Units) -> Units:
     """Return the plain cell's new state where u = 1, and a copy of the old one where u = 0."""
     return u * proposed + (1 - u) * old
 
@@ -50,7 +51,7 @@ def skip_state(u: Array, proposed: Array, old: Array) -> Array:
     documents=SOURCE,
     note="the paper's s_t, read as the hidden state; its authors' LSTM code reads c_t instead",
 )
-def increment(p: Parameters, h: Array) -> Array:
+def increment(p: Parameters, h: Hidden) -> Column:
     """Return Δũ (B, 1) from the new hidden state."""
     return sigmoid(h @ p.w_p + p.b_p)
 
@@ -63,15 +64,15 @@ def increment(p: Parameters, h: Array) -> Array:
     documents=SOURCE,
     note="accumulates while skipping, restarts after an update",
 )
-def accumulated(u: Array, u_tilde: Array, delta: Array) -> Array:
+def accumulated(u: Column, u_tilde: Column, delta: Column) -> Column:
     """Return the next ũ (B, 1), at most 1."""
     return u * delta + (1 - u) * (u_tilde + minimum(delta, 1 - u_tilde))
 
 
 @vjp_of("skip.accumulated")
 def accumulated_vjp(
-    u: Array, u_tilde: Array, delta: Array, d_next: Array
-) -> tuple[Array, Array, Array]:
+    u: Column, u_tilde: Column, delta: Column, d_next: Column
+) -> tuple[Column, Column, Column]:
     """Pull the cotangent on the next ũ back to (du, dũ, dΔ)."""
     uncapped = switch(delta - (1 - u_tilde), 1.0, 0.0)
     du = d_next * (delta - (u_tilde + minimum(delta, 1 - u_tilde)))
@@ -107,13 +108,13 @@ class Skip(Cell):
         """Zeros, and ũ = 1: the first step always updates."""
         return (*self.plain.initial_state(like, batch, sizes), zeros(like, (batch, 1)) + 1)
 
-    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         """As the plain cell's, and ũ in (0, 1), where it stays."""
         if name == "u":
             return rng.uniform(0.05, 0.95, shape)
         return self.plain.random_state(name, rng, shape)
 
-    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """The plain step, kept or skipped; then the next ũ."""
         *old, u_tilde = state
         u = update_gate(u_tilde)
@@ -124,8 +125,8 @@ class Skip(Cell):
         return (*kept, accumulated(u, u_tilde, delta)), {**gates, **trace}
 
     def vjp(
-        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Array, State]:
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
         """Back through ũ, the skip, and the plain step; du reaches ũ with derivative 1."""
         *old, u_tilde = state
         *d_kept, d_next = cotangent

@@ -43,7 +43,7 @@ def made() -> dict[str, dict[str, Any]]:
     verdict = schema(Verdict)
     verdict["properties"]["status"] = {"enum": list(STATUSES)}
     verdict["required"] = list(verdict["properties"])
-    found = {
+    document = {
         "run": _header(run_files.CheckHeader, run_files.SCHEMA),
         "verdict": verdict,
         "diagnosis": schema(Diagnosis),
@@ -53,7 +53,7 @@ def made() -> dict[str, dict[str, Any]]:
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
         **{f"row-{kind}": schema(*rows) for kind, rows in ROWS.items()},
     }
-    return {name: {"$schema": DRAFT, **one} for name, one in found.items()}
+    return {name: {"$schema": DRAFT, **one} for name, one in document.items()}
 
 
 def stored() -> dict[str, dict[str, Any]]:
@@ -70,9 +70,9 @@ def write(folder: Path) -> None:
 
 
 def _header(kind: Any, version: str) -> dict[str, Any]:
-    found = schema(kind)
-    found["properties"]["schema"] = {"const": version}
-    return found
+    document = schema(kind)
+    document["properties"]["schema"] = {"const": version}
+    return document
 
 
 def _row(own: dict[str, Any]) -> dict[str, Any]:

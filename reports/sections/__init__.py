@@ -23,19 +23,21 @@ def sections(runs: Iterable[BenchRun]) -> tuple[Section, ...]:
     by_kind: dict[str, list[BenchRun]] = {}
     for run in runs:
         by_kind.setdefault(run.kind, []).append(run)
-    if odd := sorted(by_kind.keys() - set(ORDER)):
-        raise RunFileError(f"a run of an unknown kind: {odd[0]!r:.40}; known: {', '.join(ORDER)}")
+    if unknown := sorted(by_kind.keys() - set(ORDER)):
+        raise RunFileError(
+            f"a run of an unknown kind: {unknown[0]!r:.40}; known: {', '.join(ORDER)}"
+        )
     return tuple(_section(kind, by_kind[kind]) for kind in ORDER if kind in by_kind)
 
 
 def _section(kind: str, runs: Sequence[BenchRun]) -> Section:
     with _fitting(kind):
-        found: Section = importlib.import_module(f".{kind}", __package__).section(runs)
+        section: Section = importlib.import_module(f".{kind}", __package__).section(runs)
     parts = (
         replace(part, chart=_guarded(kind, part.chart)) if isinstance(part, Figure) else part
-        for part in found.parts
+        for part in section.parts
     )
-    return replace(found, parts=tuple(parts))
+    return replace(section, parts=tuple(parts))
 
 
 def _guarded(kind: str, chart: Callable[[], Any]) -> Callable[[], Any]:

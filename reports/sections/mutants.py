@@ -13,17 +13,17 @@ from ..section import Figure, Section, Table
 
 def section(runs: Sequence[BenchRun]) -> Section:
     """Return how many planted errors were caught, by what, and every one that was not."""
-    found = [row for run in runs for row in rows(run.rows)]
-    left = sum(len(run.untested) for run in runs)
-    planted, same = ([r for r in found if bool(r.expected) is wrong] for wrong in (True, False))
+    decided = [row for run in runs for row in rows(run.rows)]
+    untested = sum(len(run.untested) for run in runs)
+    planted, same = ([r for r in decided if bool(r.expected) is wrong] for wrong in (True, False))
     intro = [
         f"{_caught(runs, planted, same)}. Each wrong layer is modelled on a real defect. The "
         "checks that should see it are tried first, and after the first that does no others, "
-        "unless the run was a full one.",
+        "unless the run was a full one."
     ]
-    if left:
-        intro.append(f"Not tested: {left} that were planned.")
-    wrong = [row for row in found if not row.right]
+    if untested:
+        intro.append(f"Not tested: {untested} that were planned.")
+    wrong = [row for row in decided if not row.right]
     parts: list[Figure | Table] = []
     if wrong:
         parts.append(_table("What the checks get wrong", wrong))
@@ -34,38 +34,38 @@ def section(runs: Sequence[BenchRun]) -> Section:
             "Bars: the number of wrong layers that each check was the first to fail.",
             lambda: _chart(planted),
         ))  # fmt: skip
-    parts.append(_table("All of them", found))
+    parts.append(_table("All of them", decided))
     return Section("mutants", "Planted errors", tuple(intro), tuple(parts))
 
 
 def _caught(runs: Sequence[BenchRun], planted: Sequence[Row], same: Sequence[Row]) -> str:
-    told = []
+    parts = []
     if planted:
-        told.append(f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check"
+        parts.append(f"{sum(r.right for r in planted)} of {len(planted)} wrong layers fail a check"
                     f"{_budget(runs, wrong=True)}")  # fmt: skip
     if same:
-        told.append(f"{sum(r.right for r in same)} of {len(same)} right ones, which compute the "
+        parts.append(f"{sum(r.right for r in same)} of {len(same)} right ones, which compute the "
                     f"same otherwise, fail none{_budget(runs, wrong=False)}")  # fmt: skip
-    return ", ".join(told) or "Nothing was decided"
+    return ", ".join(parts) or "Nothing was decided"
 
 
 def _budget(runs: Sequence[BenchRun], *, wrong: bool) -> str:
     """Say at which budget the wrong layers, or the right ones, were held to the checks."""
-    asked = dict.fromkeys(
+    budgets = dict.fromkeys(
         str(run.settings.get("budget", "")) for run in runs
         if any(bool(row.expected) is wrong for row in rows(run.rows))
     )  # fmt: skip
-    return f" (budget: {' and '.join(asked)})" if any(asked) else ""
+    return f" (budget: {' and '.join(budgets)})" if any(budgets) else ""
 
 
-def _table(title: str, found: Sequence[Row]) -> Table:
+def _table(title: str, listed: Sequence[Row]) -> Table:
     return Table(
         title,
         ("layer", "dtype", "what is wrong with it", "", "by", "cases", "seconds", "as in"),
         tuple(
             (row.name, row.dtype, row.statement, row.verdict,
              ", ".join(row.killed_by), row.cases or None, row.seconds, row.models)
-            for row in found
+            for row in listed
         ),
     )  # fmt: skip
 

@@ -79,8 +79,8 @@ PLANTED = (
     ),
     Planted(
         "transpose_U_in_the_vjp", "cell.py",
-        "dh = total([dz[k] @ getattr(p, f\"U_{k}\").T for k in gates])",
-        "dh = total([dz[k] @ getattr(p, f\"U_{k}\") for k in gates])",
+        "dh = total([recurrent[k] @ getattr(p, f\"U_{k}\").T for k in gates])",
+        "dh = total([recurrent[k] @ getattr(p, f\"U_{k}\") for k in gates])",
         named=("E04", "E13", "E10"),
     ),
     Planted(
@@ -90,8 +90,8 @@ PLANTED = (
     ),
     Planted(
         "forget_the_carry_between_segments", "sequence.py",
-        "new, gates = cell.step(p, x_t, state)",
-        "new, gates = cell.step(p, x_t, state if t % 3 else tuple(0 * s for s in state))",
+        "new, gates = cell.step(p, x_t, now)",
+        "new, gates = cell.step(p, x_t, now if t % 3 else tuple(0 * s for s in now))",
         named=("E04", "E13", "E20", "E10"),
     ),
     Planted(

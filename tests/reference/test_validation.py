@@ -10,6 +10,12 @@ from gatewise.reference.errors import InputError
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Parameters, Sizes
 
+
+@pytest.fixture
+def _shapes_of_signatures():
+    """Shapes are wrong here on purpose: the layer refuses them itself, in a sentence."""
+
+
 LAYER = Layer(cell_named("lstm"), Sizes(3, 4))
 P = LAYER.random_parameters(np.random.default_rng(0))
 X = np.ones((5, 2, 3))

@@ -45,10 +45,10 @@ def parameters(module: Any, kind: str) -> dict[str, Held]:
     """Return the parameters by torch.nn's names; NotReadable where they do not add up."""
     named = list(module.named_parameters())
     by_name = {m.group(1): Held(p) for name, p in named if (m := NAME.search(name))}
-    found = by_name or _by_shape(module, [p for _, p in named], kind)
-    if not {"weight_ih_l0", "weight_hh_l0"} <= found.keys():
+    held = by_name or _by_shape(module, [p for _, p in named], kind)
+    if not {"weight_ih_l0", "weight_hh_l0"} <= held.keys():
         raise NotReadable("its parameters have neither the names nor the shapes of torch.nn's")
-    return found
+    return held
 
 
 def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, Held]:
@@ -61,7 +61,7 @@ def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, Held]
     if not H or not passes or odd or len(biases) not in (0, passes, 2 * passes):
         return {}
     directions = 2 if getattr(module, "bidirectional", False) else 1
-    found: dict[str, Held] = {}
+    held: dict[str, Held] = {}
     for k in range(passes):
         level, direction = divmod(k, directions)
         suffix = f"_l{level}" + ("_reverse" if direction else "")
@@ -73,13 +73,11 @@ def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, Held]
         transposed = [m.shape[0] != gates * H for m in (W, U)]
         if U.shape[0] == U.shape[1]:  # one gate: its matrix is stored as the input's is
             transposed[1] = transposed[0]
-        found[f"weight_ih{suffix}"] = Held(W, transposed[0])
-        found[f"weight_hh{suffix}"] = Held(U, transposed[1])
+        held[f"weight_ih{suffix}"] = Held(W, transposed[0])
+        held[f"weight_hh{suffix}"] = Held(U, transposed[1])
         own = biases[k * len(biases) // passes : (k + 1) * len(biases) // passes]
-        found |= {
-            f"{n}{suffix}": Held(b) for n, b in zip(("bias_ih", "bias_hh"), own, strict=False)
-        }
-    return found
+        held |= {f"{n}{suffix}": Held(b) for n, b in zip(("bias_ih", "bias_hh"), own, strict=False)}
+    return held
 
 
 def _hidden(module: Any, tensors: Sequence[Any], gates: int) -> int:

@@ -136,7 +136,8 @@ class Audit:
         if not kind:
             raise NoTarget("its name does not say whether it is an LSTM, a GRU or an RNN")
         self.note("kind", kind)
-        return substitute.__enter__()
+        substitute.install()
+        return substitute
 
     def finish(self) -> None:
         """Say whether the class offers what shows the mutant, when nothing can be disturbed."""

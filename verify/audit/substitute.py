@@ -23,7 +23,6 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -261,17 +260,17 @@ class Run:
         """Return the gradients of all tensors of the call."""
         arrays = [None if d is None else _numpy(d) for d in cotangents]
         before = [None if a is None else np.array(a) for a in arrays]
-        found: list[list[Array]] = []
+        gradients: list[list[Array]] = []
         for run in reversed(self.runs):
             dy, dfinal = self.call.cotangents(arrays)
             pulled = run.pull((dy, dfinal))
-            found.insert(0, self.call.gradients(pulled.parameters, pulled.x, pulled.initial))
+            gradients.insert(0, self.call.gradients(pulled.parameters, pulled.x, pulled.initial))
         if arrays[0] is not None and self.call.rows is None and arrays[0].flags.writeable:
             arrays[0][...] = self.call.closed(dy)  # what was written into a copy is given back
-        self._compare(*found)
+        self._compare(*gradients)
         self._compare([a for a in arrays if a is not None], [b for b in before if b is not None])
         tensors = self.call.tensors
-        return [_tensor(a, t, t.dtype) for a, t in zip(found[0], tensors, strict=True)]
+        return [_tensor(a, t, t.dtype) for a, t in zip(gradients[0], tensors, strict=True)]
 
     def push(self, tangents: Sequence[Any]) -> tuple[Any, ...]:
         """Return the tangents of y and of the final states."""
@@ -281,15 +280,15 @@ class Run:
             for t, d in zip(tensors, tangents, strict=True)
         ]
         along = self.call.inputs(arrays)
-        found = [self.call.outputs(layer.jvp(self.inputs, along)) for layer in self.layers]
-        self._compare(*found)
-        return tuple(_tensor(a, tensors[0], tensors[0].dtype) for a in found[0])
+        results = [self.call.outputs(layer.jvp(self.inputs, along)) for layer in self.layers]
+        self._compare(*results)
+        return tuple(_tensor(a, tensors[0], tensors[0].dtype) for a in results[0])
 
-    def _compare(self, *found: Sequence[Array]) -> None:
+    def _compare(self, *results: Sequence[Array]) -> None:
         """Let the caller know where what two layers return is not the same, bit for bit."""
-        if len(found) == 2 and not all(
+        if len(results) == 2 and not all(
             a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
-            for a, b in zip(*found, strict=True)
+            for a, b in zip(*results, strict=True)
         ):
             self.show()
 
@@ -368,10 +367,9 @@ class Substitute:
         self._returned: tuple[Array, Array] | None = None
         self._inside: list[Any] = []
         self._original: Any = forward
-        self._own = "forward" in vars(target)
 
-    def __enter__(self) -> Substitute:
-        """Replace the method."""
+    def install(self) -> None:
+        """Replace the method, for good."""
         original = self._original
 
         @functools.wraps(original)
@@ -386,19 +384,6 @@ class Substitute:
                 self._inside.pop()
 
         self.target.forward = forward
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Put the method back."""
-        if self._own:
-            self.target.forward = self._original
-        else:
-            del self.target.forward
 
     def _show(self) -> None:
         self.shown = True
@@ -476,10 +461,8 @@ def _check_form(own: Any, kind: str) -> None:
     if not isinstance(own, tuple) or len(own) != 2:
         raise NotReadable("its call does not return (outputs, final state)")
     final = own[1] if kind == "LSTM" else (own[1],)
-    states = 1 + (kind == "LSTM")
-    if not isinstance(final, tuple | list) or len(final) != states:
-        raise NotReadable(f"its final state is not that of torch.nn.{kind}")
-    if not all(torch.is_tensor(s) for s in final):
+    few = not isinstance(final, tuple | list) or len(final) != 1 + (kind == "LSTM")
+    if few or not all(torch.is_tensor(s) for s in final):
         raise NotReadable(f"its final state is not that of torch.nn.{kind}")
 
 

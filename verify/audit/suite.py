@@ -177,18 +177,18 @@ class Auditor:
             if mutant is not None:
                 command += ["-p", f"{__package__}.plugin"]
             started = time.monotonic()
-            with Path(folder, "said").open("w+b") as said:
+            with Path(folder, "said").open("w+b") as output:
                 process = subprocess.Popen(
                     [*command, *self.suite.pytest_args],
                     stdin=subprocess.DEVNULL,
-                    stdout=said,
+                    stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # so that its own children end with it
                     env=_environment(folder) | {ORDER: json.dumps(order)},
                 )
                 code = self._waited(process, limit)
-                said.seek(0)
-                words = said.read().decode(errors="replace").strip().splitlines()
+                output.seek(0)
+                words = output.read().decode(errors="replace").strip().splitlines()
             seconds = time.monotonic() - started
             return Ran(code, "\n".join(words[-LAST_WORDS:]), seconds, read_notes(notes))
 

@@ -168,7 +168,7 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output:
+def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any]:
     """Return what the reference computes of the same numbers in float64."""
 
     def fine(array: Any) -> Array:

@@ -117,7 +117,7 @@ def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequen
 
 def _reference_run(
     subject: Subject, case: Case, inputs: Inputs
-) -> tuple[Layer, Sequence[Parameters], Output]:
+) -> tuple[Layer, Sequence[Parameters], Output[Any]]:
     layer = layer_of(subject, case)
     p = reference_parameters(subject, case, inputs)
     state = None if inputs.state is None else tuple(exact(case, s) for s in inputs.state)

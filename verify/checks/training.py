@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -105,7 +106,7 @@ class _Stack:
     case: Case
     layers: tuple[Layer, Layer]
     parameters: tuple[Parameters, ...]
-    outputs: tuple[Output, Output]
+    outputs: tuple[Output[Any], Output[Any]]
     mask: Bounded
 
     @classmethod
@@ -123,7 +124,7 @@ class _Stack:
         upper = layers[1].forward(p[1:], between, starts[1])
         return cls(case, (layers[0], layers[1]), tuple(p), (lower, upper), scaled)
 
-    def gradient(self, dy: Array) -> tuple[Gradient, Gradient]:
+    def gradient(self, dy: Array) -> tuple[Gradient[Any], Gradient[Any]]:
         """Pull a cotangent on the upper outputs back through both."""
         above = self.layers[1].vjp(self.parameters[1:], self.outputs[1], exact(self.case, dy))
         width = self.mask.shape[-1]

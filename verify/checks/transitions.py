@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from hypothesis import strategies as st
 
-from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
@@ -139,7 +139,8 @@ def _state_before(
     p = _parameters(subject, case, inputs)
     earlier = whole.y[t - 2] if t > 1 else (inputs.state or ())[0][0]
     arrays = (exact(case, array) for array in (inputs.x[t - 1], earlier, whole.y[t - 1]))
-    return layer_of(subject, case).cell.state_from_outputs(p, *arrays)
+    state = layer_of(subject, case).cell.state_from_outputs(p, *arrays)
+    return cast("tuple[Bounded, ...] | None", state)
 
 
 def _prefix(subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result, t: int) -> Result:
@@ -172,8 +173,13 @@ def _parameters(subject: Subject, case: Case, inputs: Inputs) -> Parameters:
 
 
 def _window(
-    subject: SubjectUnderTest, case: Case, inputs: Inputs, before: State, start: int, stop: int
-) -> tuple[Parameters, Unrolled]:
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    before: tuple[Bounded, ...],
+    start: int,
+    stop: int,
+) -> tuple[Parameters, Unrolled[Bounded]]:
     """Run the reference over steps start ... stop - 1, from the subject's state before them."""
     p = _parameters(subject, case, inputs)
     cell = layer_of(subject, case).cell

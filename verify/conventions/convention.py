@@ -11,27 +11,78 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Shape
 
-LAYOUTS = {
-    "out-in": "[G·H, D]: one row a unit, gate after gate",
-    "in-out": "[D, G·H]: one column a unit, gate after gate",
-    "joint": "[D + H, G·H]: the rows of U below those of W",
-    "interleaved": "[H·G, D]: one row a unit and gate, unit after unit",
-    "stacked in-out": "[G·D, H]: a block [D, H] for every gate, one below the other",
-    "beside out-in": "[H, G·D]: a block [H, D] for every gate, side by side",
-    "separate out-in": "an array [H, D] for every gate",
-    "separate in-out": "an array [D, H] for every gate",
-    "gates": "[G, D, H]: an axis for the gates",
-    "gates out-in": "[G, H, D]: an axis for the gates, one row a unit",
-}
-"""How weights lie; W's shapes, those of U have H in the place of D."""
 
-GATE_AXIS = ("gates", "gates out-in")
-BLOCKS = ("stacked in-out", "beside out-in")
+@dataclass(frozen=True)
+class Layout:
+    """How the blocks of several gates lie in one array.
+
+    A gate's own block is [D, H], or ``turned``, [H, D]; U has H in the place of D. Blocks stand one
+    after the other along an ``axis``, or ``interleaved``, or they have an axis of their own, the
+    first (None). Vectors have one axis less.
+    """
+
+    turned: bool
+    axis: int | None = None
+    interleaved: bool = False
+
+    def own(self, block: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape that a block (D, H) or (H,) has here."""
+        return block[::-1] if self.turned else block
+
+    def shape(self, block: tuple[int, ...], count: int) -> tuple[int, ...]:
+        """Return the shape of an array of so many blocks (D, H) or (H,)."""
+        own = self.own(block)
+        if self.axis is None:
+            return (count, *own)
+        axis = self._axis(len(own))
+        return (*own[:axis], count * own[axis], *own[axis + 1 :])
+
+    def split(self, array: Array, count: int) -> list[Array]:
+        """Return the blocks, (D, H) or (H,) each."""
+        blocks = [array[self._key(array.shape, k, count)] for k in range(count)]
+        return [block.T for block in blocks] if self.turned else blocks
+
+    def join(self, blocks: list[Array]) -> Array:
+        """Return the array that holds these blocks."""
+        own = [block.T for block in blocks] if self.turned else blocks
+        if self.axis is None:
+            return np.stack(own)
+        if self.interleaved:
+            rows = np.stack(own, axis=1)
+            return rows.reshape(-1, *rows.shape[2:])
+        return np.concatenate(own, axis=self._axis(len(own[0].shape)))
+
+    def _axis(self, axes: int) -> int:
+        return (self.axis or 0) if axes > 1 else 0
+
+    def _key(self, shape: tuple[int, ...], k: int, count: int) -> Any:
+        if self.axis is None:
+            return k
+        axis = self._axis(len(shape))
+        size = shape[axis] // count
+        part = slice(k, None, count) if self.interleaved else slice(k * size, (k + 1) * size)
+        return (slice(None),) * axis + (part,)
+
+
+LAYOUTS = {
+    "out-in": Layout(turned=True, axis=0),
+    "in-out": Layout(turned=False, axis=1),
+    "joint": Layout(turned=False, axis=1),
+    "interleaved": Layout(turned=True, axis=0, interleaved=True),
+    "stacked in-out": Layout(turned=False, axis=0),
+    "beside out-in": Layout(turned=True, axis=1),
+    "separate out-in": Layout(turned=True, axis=0),
+    "separate in-out": Layout(turned=False, axis=1),
+    "gates": Layout(turned=False),
+    "gates out-in": Layout(turned=True),
+}
+"""In ``joint`` the rows of U stand below those of W; ``separate``: an array for every gate."""
 
 
 @dataclass(frozen=True)
@@ -50,62 +101,28 @@ class Packed:
 
     def shape(self, shapes: Mapping[str, Shape]) -> tuple[int, ...]:
         """Return the array's shape; ``shapes`` are the cell's."""
-        axes, count = slice_shape(shapes, self.slices[0]), len(self.slices)
-        if len(axes) == 1:
-            return (count, *axes) if self.layout in GATE_AXIS else (count * axes[0],)
-        rows, width = axes
+        block = slice_shape(shapes, self.slices[0])
         if self.below:
-            rows += slice_shape(shapes, self.below[0])[0]
-        if self.layout in GATE_AXIS:
-            return (count, rows, width) if self.layout == "gates" else (count, width, rows)
-        if self.layout in BLOCKS:
-            stacked = (count * rows, width)
-            return stacked if self.layout == "stacked in-out" else stacked[::-1]
-        packed = (rows, count * width)
-        return packed if self.layout in ("in-out", "joint", "separate in-out") else packed[::-1]
+            block = (block[0] + slice_shape(shapes, self.below[0])[0], block[1])
+        return LAYOUTS[self.layout].shape(block, len(self.slices))
 
     def split(self, array: Array, shapes: Mapping[str, Shape]) -> dict[str, Array]:
         """Return every slice, as the reference has it."""
-        axes = slice_shape(shapes, self.slices[0])
+        split, count = LAYOUTS[self.layout].split, len(self.slices)
         if not self.below:
-            return dict(zip(self.slices, self._blocks(array, axes[-1]), strict=True))
-        upper = self._blocks(array[: axes[0]], axes[-1])
-        lower = self._blocks(array[axes[0] :], axes[-1])
-        return dict(zip(self.slices + self.below, upper + lower, strict=True))
+            return dict(zip(self.slices, split(array, count), strict=True))
+        rows = slice_shape(shapes, self.slices[0])[0]
+        blocks = split(array[:rows], count) + split(array[rows:], count)
+        return dict(zip(self.slices + self.below, blocks, strict=True))
 
     def join(self, slices: Mapping[str, Array]) -> Array:
         """Return the array that holds these slices."""
-        upper = self._joined([slices[name] for name in self.slices])
-        if not self.below:
-            return upper
-        return np.concatenate([upper, self._joined([slices[name] for name in self.below])])
-
-    def _blocks(self, array: Array, width: int) -> list[Array]:
-        count = len(self.slices)
-        if self.layout in GATE_AXIS:
-            return [array[k] if self.layout == "gates" else array[k].T for k in range(count)]
-        if self.layout == "interleaved":
-            return [array[k::count].T for k in range(count)]
-        if self.layout in BLOCKS and len(array.shape) > 1:
-            whole = array if self.layout == "stacked in-out" else array.T
-            height = whole.shape[0] // count
-            return [whole[k * height : (k + 1) * height] for k in range(count)]
-        if len(array.shape) == 1 or self.layout.endswith("out-in"):
-            return [array[k * width : (k + 1) * width].T for k in range(count)]
-        return [array[:, k * width : (k + 1) * width] for k in range(count)]
-
-    def _joined(self, blocks: list[Array]) -> Array:
-        if self.layout in GATE_AXIS:
-            return np.stack(blocks if self.layout == "gates" else [block.T for block in blocks])
-        if self.layout == "interleaved":
-            rows = np.stack([block.T for block in blocks], axis=1)
-            return rows.reshape(-1, *rows.shape[2:])
-        if self.layout in BLOCKS and len(blocks[0].shape) > 1:
-            stacked = np.concatenate(blocks)
-            return stacked if self.layout == "stacked in-out" else stacked.T
-        if len(blocks[0].shape) == 1 or self.layout.endswith("out-in"):
-            return np.concatenate([block.T for block in blocks])
-        return np.concatenate(blocks, axis=1)
+        parts = [
+            LAYOUTS[self.layout].join([slices[name] for name in names])
+            for names in (self.slices, self.below)
+            if names
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def slice_shape(shapes: Mapping[str, Shape], name: str) -> tuple[int, ...]:
@@ -240,6 +257,11 @@ class Convention:
         return _all_arrays(self, bias)
 
     @property
+    def projection_turned(self) -> bool:
+        """Whether the projection is stored as [P, H], not as [H, P]."""
+        return self.layout in ("out-in", "interleaved")
+
+    @property
     def bias_names(self) -> tuple[str, ...]:
         """The names of its bias arrays."""
         if len(self.bias) < 2:
@@ -249,10 +271,7 @@ class Convention:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Convention:
         """Read what ``dataclasses.asdict`` made, also by way of JSON."""
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
-        }
-        return cls(**given)
+        return msgspec.convert(value, cls)
 
     def differences(self, other: Convention) -> tuple[str, ...]:
         """Return the names of the fields in which two conventions differ."""
@@ -261,27 +280,32 @@ class Convention:
         )
 
 
+def added(slices: dict[str, Array], others: Mapping[str, Array]) -> None:
+    """Add slices to those of the same names; others are new."""
+    for name, value in others.items():
+        slices[name] = slices[name] + value if name in slices else value
+
+
 @cache
 def _all_arrays(c: Convention, bias: bool) -> tuple[Packed, ...]:
     upper, lower = c.layout, c.recurrent_layout or c.layout
     W = tuple(f"W_{g}" for g in c.order)
     U = tuple(f"U_{g}" for g in c.recurrent_order or c.order)
-    found = []
+    arrays = []
     if upper == "joint":
-        found.append(Packed("weight", W, upper, below=U))
+        arrays.append(Packed("weight", W, upper, below=U))
     else:
-        found += _arrays("weight_ih", W, upper) + _arrays("weight_hh", U, lower)
+        arrays += _arrays("weight_ih", W, upper) + _arrays("weight_hh", U, lower)
     for name, letters in zip(c.bias_names, c.bias if bias else (), strict=False):
         slices = tuple("b_hn" if k == RECURRENT_BIAS else f"b_{k}" for k in letters)
         layout = "in-out" if upper == "joint" or slices == ("b_hn",) else upper
-        found += _arrays(name, slices, layout)
+        arrays += _arrays(name, slices, layout)
     if c.peepholes:
         slices = tuple(f"p_{g}" for g in c.peepholes)
-        found += _arrays("peephole", slices, "out-in" if upper == "joint" else upper)
+        arrays += _arrays("peephole", slices, "out-in" if upper == "joint" else upper)
     if c.projected:
-        out_in = "out-in" if upper in ("out-in", "interleaved") else "in-out"
-        found.append(Packed("weight_hr", ("R",), out_in))
-    return tuple(found)
+        arrays.append(Packed("weight_hr", ("R",), "out-in" if c.projection_turned else "in-out"))
+    return tuple(arrays)
 
 
 def _arrays(name: str, slices: tuple[str, ...], layout: str) -> list[Packed]:

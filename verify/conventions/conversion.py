@@ -21,7 +21,7 @@ from ..cases.options import Options
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
-from .convention import Convention
+from .convention import LAYOUTS, Convention
 from .file_layout import DEEPEST, Stored, Unfit
 from .parameter_map import ConventionMap, NoHome
 from .translation import stored_shapes, translated
@@ -80,73 +80,63 @@ def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case, dict
 
     The convention has no biases if the file has none.
     """
-    found, extra = end.stored.opened(end.arrays, arrays)
+    named, extra = end.stored.opened(end.arrays, arrays)
     c = end.convention
-    if "weight_hr_l0" in found and c.family == "lstm":
+    if "weight_hr_l0" in named and c.family == "lstm":
         c = replace(c, projected=True)
-    if not any(f"{p.name}_l0" in found for p in c.arrays() if "bias" in p.name):
+    if not any(f"{p.name}_l0" in named for p in c.arrays() if "bias" in p.name):
         c = replace(c, bias=())
-    case = replace(_case(end, c, found, arrays), bias=c.bias == end.convention.bias)
+    case = replace(_case(end, c, named, arrays), bias=c.bias == end.convention.bias)
     wanted = {}
     for name, shape in stored_shapes(c, case).items():
         own = wanted[name] = end.stored.called(name, both=case.bidirectional)
-        if name not in found:
+        if name not in named:
             raise Unfit(f"{own} {list(shape)} is missing: there are {_some(arrays)}")
-        if found[name].shape != shape:
-            raise Unfit(f"{own}: expected shape {list(shape)}, got {list(found[name].shape)}")
-        if found[name].dtype != case.dtype:
-            raise Unfit(f"{own}: expected {case.dtype} as the others, got {found[name].dtype}")
-        if not np.isfinite(found[name]).all():
+        if named[name].shape != shape:
+            raise Unfit(f"{own}: expected shape {list(shape)}, got {list(named[name].shape)}")
+        if named[name].dtype != case.dtype:
+            raise Unfit(f"{own}: expected {case.dtype} as the others, got {named[name].dtype}")
+        if not np.isfinite(named[name]).all():
             raise Unfit(f"{own}: holds numbers that are not finite")
-    if extra := extra + [name for name in found if name not in wanted]:
+    if extra := extra + [name for name in named if name not in wanted]:
         expected = _some(wanted.values())
         raise Unfit(f"{_some(extra)} belong to no array of {end.name}: expected {expected}")
-    return c, case, {name: found[name] for name in wanted}
+    return c, case, {name: named[name] for name in wanted}
 
 
-def _case(end: End, c: Convention, found: Mapping[str, Array], arrays: Mapping[str, Array]) -> Case:
+def _case(end: End, c: Convention, named: Mapping[str, Array], arrays: Mapping[str, Array]) -> Case:
     first = c.arrays()[0]
-    known = [k for k in range(DEEPEST) if f"{first.name}_l{k}" in found]
+    known = [k for k in range(DEEPEST) if f"{first.name}_l{k}" in named]
     if not known or known[0]:
         wanted = end.stored.called(f"{first.name}_l0")
         raise Unfit(f"{wanted} is missing: there are {_some(arrays)}")
-    D, H, P = _sizes(c, first.layout, end, found)
+    D, H, P = _sizes(c, first.layout, end, named)
     for name, size in {"D": D, "H": H}.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise Unfit(f"{name} = {size}: expected 1 to {LARGEST_SIZE}")
-    both = f"{first.name}_l0_reverse" in found
-    dtype = str(found[f"{first.name}_l0"].dtype)
+    both = f"{first.name}_l0_reverse" in named
+    dtype = str(named[f"{first.name}_l0"].dtype)
     return Case(3, 2, D, H, P, max(known) + 1, both, dtype=dtype)
 
 
 def _sizes(
-    c: Convention, layout: str, end: End, found: Mapping[str, Array]
+    c: Convention, layout: str, end: End, arrays: Mapping[str, Array]
 ) -> tuple[int, int, int]:
     """Return D, H and P (0: none) from the shapes of the first layer's arrays."""
     name = f"{c.arrays()[0].name}_l0"
-    shape, gates = found[name].shape, len(c.order)
-    if len(shape) != (3 if layout.startswith("gates") else 2):
+    shape, gates = arrays[name].shape, len(c.order)
+    how = LAYOUTS[layout]
+    if len(shape) != (3 if how.axis is None else 2):
         own = end.stored.called(name)
         raise Unfit(f"{own}: expected as many axes as {layout} has, got {list(shape)}")
     P = 0
     if c.projected:
-        of_R = found["weight_hr_l0"].shape
-        P = of_R[0] if layout in ("out-in", "interleaved") else of_R[-1]
-    one, other = shape[0], shape[1]
-    sizes = {
-        "out-in": (other, one // gates),
-        "interleaved": (other, one // gates),
-        "in-out": (one, other // gates),
-        "joint": (one - (P or other // gates), other // gates),
-        "stacked in-out": (one // gates, other),
-        "beside out-in": (other // gates, one),
-        "separate out-in": (other, one),
-        "separate in-out": (one, other),
-        "gates": shape[1:],
-        "gates out-in": shape[:0:-1],
-    }
-    D, H = sizes[layout]
-    return D, H, P
+        P = arrays["weight_hr_l0"].shape[0 if c.projection_turned else -1]
+    block = list(shape if how.axis is not None else shape[1:])
+    if how.axis is not None and not layout.startswith("separate"):
+        block[how.axis] //= gates
+    D, H = how.own(tuple(block))
+    return D - (P or H) if layout == "joint" else D, H, P
 
 
 def _some(names: Any) -> str:
@@ -207,7 +197,7 @@ def read(path: Path) -> dict[str, Array]:
         raise Unfit(f"{path}: there is no such file")
     if path.stat().st_size > LARGEST_FILE:
         raise Unfit(f"{path}: larger than {LARGEST_FILE} bytes")
-    found: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             names = list(file.keys())
@@ -217,10 +207,10 @@ def read(path: Path) -> dict[str, Array]:
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in DTYPES:
                     raise Unfit(f"{path}: {name} is {dtype}; expected one of {', '.join(DTYPES)}")
-                found[name] = file.get_tensor(name)
+                tensors[name] = file.get_tensor(name)
     except (safetensors.SafetensorError, OSError) as error:
         raise Unfit(f"{path}: is no safetensors file ({error})") from error
-    return found
+    return tensors
 
 
 def write(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -235,6 +225,6 @@ def _safetensors() -> Any:
     try:
         import safetensors
     except ImportError as error:
-        said = "safetensors is not installed; install it with: pip install 'gatewise[convert]'"
-        raise Unfit(said) from error
+        message = "safetensors is not installed; install it with: pip install 'gatewise[convert]'"
+        raise Unfit(message) from error
     return safetensors

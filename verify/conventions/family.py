@@ -12,11 +12,11 @@ from functools import singledispatch
 
 import numpy as np
 
-from ...reference.functions import Array, relu, sigmoid, tanh, zeros
+from ...reference.functions import Array, minimum, relu, sigmoid, switch, tanh, zeros
 from ...reference.parameters import Shape, Sizes
 from ..numbers.arithmetic import ACTIVATION_UNITS
 from ..numbers.bounded import OWN_ROUNDING, Bounded
-from .convention import Convention, slice_shape
+from .convention import Convention, added, slice_shape
 
 SLOPES = {"hard sigmoid 0.2": 0.2, "hard sigmoid 1/6": 1 / 6}
 """Slopes of the hard sigmoids at 0."""
@@ -28,7 +28,8 @@ Slices = Mapping[str, Array]
 @singledispatch
 def hard_sigmoid(s: Array, slope: float) -> Array:
     """Return slope * s + 1/2, clipped to [0, 1]."""
-    return np.clip(slope * s + 0.5, 0, 1).astype(np.asarray(s).dtype)
+    line = slope * s + 0.5
+    return minimum(switch(line, 0 * line, line), 1 + 0 * line)
 
 
 @hard_sigmoid.register
@@ -56,18 +57,18 @@ def shapes(convention: Convention, sizes: Sizes) -> dict[str, Shape]:
     """Return the shapes of the parameters with an explicit gate axis, as the reference has them."""
     gates = tuple(convention.letters)
     width = sizes.projected if convention.projected else sizes.H
-    found = {
+    known = {
         "W": Shape(gates, (sizes.D, sizes.H)),
         "U": Shape(gates, (width, sizes.H)),
         "b": Shape(gates, (sizes.H,)),
     }
     if convention.recurrent_bias:
-        found["b_hn"] = Shape((), (sizes.H,))
+        known["b_hn"] = Shape((), (sizes.H,))
     if convention.peepholes:
-        found["p"] = Shape(("i", "f", "o"), (sizes.H,))
+        known["p"] = Shape(("i", "f", "o"), (sizes.H,))
     if convention.projected:
-        found["R"] = Shape((), (sizes.H, sizes.projected))
-    return found
+        known["R"] = Shape((), (sizes.H, sizes.projected))
+    return known
 
 
 def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -79,17 +80,16 @@ def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, 
 def slices(convention: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> dict[str, Array]:
     """Return every slice of the stored arrays, biases added up; what is not there is 0."""
     wanted = shapes(convention, sizes)
-    found: dict[str, Array] = {}
+    parts: dict[str, Array] = {}
     for packed in convention.arrays():
-        for name, value in packed.split(stored[packed.name], wanted).items():
-            found[name] = found[name] + value if name in found else value
-    like = found[f"U_{convention.order[0]}"]
+        added(parts, packed.split(stored[packed.name], wanted))
+    like = parts[f"U_{convention.order[0]}"]
     vectors = [f"b_{gate}" for gate in convention.letters + convention.recurrent_bias]
     for name in (n.replace("b_m", "b_hn") for n in vectors):
-        found.setdefault(name, zeros(like, slice_shape(wanted, name)))
+        parts.setdefault(name, zeros(like, slice_shape(wanted, name)))
     if convention.forget_offset and not convention.coupled:
-        found["b_f"] = found["b_f"] + convention.forget_offset
-    return found
+        parts["b_f"] = parts["b_f"] + convention.forget_offset
+    return parts
 
 
 def forward(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...reference.functions import Array
@@ -16,7 +17,6 @@ DEEPEST = 64
 
 TEMPLATE = "{name}_l{layer}{direction}"
 PLACES = ("", "_reverse")
-JOINED = ("", "concatenated", "stacked")
 
 
 class Unfit(ValueError):
@@ -50,8 +50,7 @@ class Stored:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Stored:
         """Read what to_json made, also by way of JSON."""
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        return cls(**given | {"keys": tuple((a, b) for a, b in value["keys"])})
+        return msgspec.convert(value, cls)
 
     def own(self, name: str, *, both: bool = False) -> str:
         """Return the framework's own name of an array, weight_ih_l0_reverse for instance.
@@ -72,15 +71,15 @@ class Stored:
         both = any(name.endswith(PLACES[1]) for name in named)
         stems = [stem for stem, _ in self.keys]
         stems += [stem for stem in dict.fromkeys(map(_stem, named)) if stem not in stems]
-        found: dict[str, list[Array]] = {}
+        contents: dict[str, list[Array]] = {}
         for place in dict.fromkeys(name.removeprefix(_stem(name)) for name in named):
             parts: dict[str, list[Array]] = {}
             for stem in (s for s in stems if s + place in named):
                 own = self.own(stem + place, both=both)
                 parts.setdefault(own, []).append(self._turned(stem, named[stem + place]))
             for own, arrays in parts.items():
-                found.setdefault(own, []).append(self._join(arrays))
-        return {own: np.stack(a) if self.axis else a[0] for own, a in found.items()}
+                contents.setdefault(own, []).append(self._join(arrays))
+        return {own: np.stack(a) if self.axis else a[0] for own, a in contents.items()}
 
     def opened(
         self, stems: Sequence[str], arrays: Mapping[str, Array]
@@ -91,16 +90,16 @@ class Stored:
         the bit, as in Paddle's files, are passed over. ``stems`` are the convention's arrays.
         """
         beginning, both = self._begun(f"{stems[0]}_l0", arrays)
-        found: dict[str, Array] = {}
+        named: dict[str, Array] = {}
         taken: dict[str, None] = {}
         for layer, reverse in ((k, r) for k in range(DEEPEST) for r in PLACES[: 1 + both]):
             for pattern, names in self._shared(stems, f"_l{layer}{reverse}", both).items():
                 key = _matching(beginning, pattern, arrays)
                 if key is not None and key not in taken:
                     taken[key] = None
-                    found |= dict(self._parts(key, arrays[key], names))
+                    named |= dict(self._parts(key, arrays[key], names))
         read = {_content(arrays[key]) for key in taken} if len(taken) < len(arrays) else set()
-        return found, [k for k in arrays if k not in taken and _content(arrays[k]) not in read]
+        return named, [k for k in arrays if k not in taken and _content(arrays[k]) not in read]
 
     def _pattern(self, name: str, both: bool) -> str:
         stem = _stem(name)
@@ -122,10 +121,10 @@ class Stored:
     def _shared(self, stems: Sequence[str], place: str, both: bool) -> dict[str, list[str]]:
         """Return which of the convention's arrays each of a pass's names in the file stands for."""
         order = [stem for stem, _ in self.keys if stem in stems]
-        found: dict[str, list[str]] = {}
+        shared: dict[str, list[str]] = {}
         for stem in dict.fromkeys([*order, *stems]):
-            found.setdefault(self._pattern(stem + place, both), []).append(stem + place)
-        return found
+            shared.setdefault(self._pattern(stem + place, both), []).append(stem + place)
+        return shared
 
     def _parts(self, key: str, array: Array, names: list[str]) -> Iterator[tuple[str, Array]]:
         """Yield the convention's arrays that one array of a file holds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .convention import BLOCKS, GATE_AXIS, RECURRENT_BIAS, Convention
+from .convention import LAYOUTS, RECURRENT_BIAS, Convention
 
 TITLES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 COUNTS = {0: "no bias", 1: "one bias", 2: "two biases"}
@@ -103,21 +103,18 @@ def _unusual(c: Convention) -> Iterator[str]:
 
 def weight_shape(layout: str, gates: int, width: str) -> str:
     """Return the shape of stored weights in letters, ``[4H, D]``; U's ``width`` is H."""
-    packed = "H" if gates == 1 else f"{gates}H"
-    blocks = width if gates == 1 else f"{gates}{width}"
-    shown = {
-        "out-in": f"[{packed}, {width}]",
-        "in-out": f"[{width}, {packed}]",
-        "joint": f"[D+H, {packed}]",
-        "interleaved": f"[{packed}, {width}] unit by unit",
-        "stacked in-out": f"[{blocks}, H]",
-        "beside out-in": f"[H, {blocks}]",
-        "separate out-in": f"[H, {width}] a gate",
-        "separate in-out": f"[{width}, H] a gate",
-        "gates": f"[{gates}, {width}, H]",
-        "gates out-in": f"[{gates}, H, {width}]",
-    }
-    return shown[layout]
+    how = LAYOUTS[layout]
+    own = list(how.own((width, "H")))
+    if how.axis is None:
+        return f"[{', '.join([str(gates), *own])}]"
+    if layout == "joint":
+        own[0] = "D+H"
+    several = gates > 1 and not layout.startswith("separate")
+    own[how.axis] = f"{gates if several else ''}{own[how.axis]}"
+    tail = (
+        " unit by unit" if how.interleaved else " a gate" if layout.startswith("separate") else ""
+    )
+    return f"[{', '.join(own)}]{tail}"
 
 
 def _legend(c: Convention) -> Iterator[tuple[str, str, str]]:
@@ -136,7 +133,7 @@ def _legend(c: Convention) -> Iterator[tuple[str, str, str]]:
     if c.peepholes:
         yield "p", f"peephole{_tail(c.layout)}", _vector_shape(c, len(c.peepholes))
     if c.projected:
-        yield "R", "weight_hr", "[P, H]" if c.layout in ("out-in", "interleaved") else "[H, P]"
+        yield "R", "weight_hr", "[P, H]" if c.projection_turned else "[H, P]"
 
 
 def _tail(layout: str) -> str:
@@ -145,7 +142,7 @@ def _tail(layout: str) -> str:
 
 
 def _vector_shape(c: Convention, count: int) -> str:
-    if c.layout in GATE_AXIS and count > 1:
+    if LAYOUTS[c.layout].axis is None and count > 1:
         return f"[{count}, H]"
     if c.layout.startswith("separate") and count > 1:
         return "[H] a gate"
@@ -185,7 +182,7 @@ def _applied(function: str, argument: str) -> str:
 
 
 def _projection(c: Convention, s: Style) -> str:
-    return "R" + (s.transposed if c.layout in ("out-in", "interleaved") else "")
+    return "R" + (s.transposed if c.projection_turned else "")
 
 
 def _sum(c: Convention, s: Style, letter: str) -> str:
@@ -223,22 +220,18 @@ def _weight(c: Convention, s: Style, letter: str, *, above: bool = True) -> str:
     layout = c.layout if above else c.recurrent_layout or c.layout
     k, gates, symbol = order.index(letter), len(order), "W" if above else "U"
     width = "D" if above else "P" if c.projected else "H"
-    turned = s.transposed if layout.endswith("out-in") or layout == "interleaved" else ""
+    how = LAYOUTS[layout]
+    turned = s.transposed if how.turned else ""
     if layout.startswith("separate"):
         return f"{symbol}_{letter}{turned}"
     if layout == "joint":
         return "W" + s.part.format(f"{':D' if above else 'D:'}, {_range(k, 'H')}")
-    if gates == 1 and layout not in GATE_AXIS:
+    if how.axis is None:
+        return symbol + s.part.format(k) + turned
+    if gates == 1:
         return symbol + turned
-    inner = {
-        "out-in": _range(k, "H"),
-        "interleaved": f"{k}::{gates}",
-        "in-out": f":, {_range(k, 'H')}",
-        "stacked in-out": _range(k, width),
-        "beside out-in": f":, {_range(k, width)}",
-    }
-    assert layout in (*inner, *BLOCKS, *GATE_AXIS)  # noqa: S101
-    return symbol + s.part.format(inner.get(layout, str(k))) + turned
+    inner = f"{k}::{gates}" if how.interleaved else _range(k, how.own((width, "H"))[how.axis])
+    return symbol + s.part.format(":, " * how.axis + inner) + turned
 
 
 def _vector(c: Convention, s: Style, symbol: str, letters: str, letter: str) -> str:
@@ -248,9 +241,9 @@ def _vector(c: Convention, s: Style, symbol: str, letters: str, letter: str) -> 
         return f"{symbol}_{'hn' if letter == RECURRENT_BIAS else letter}"
     if len(letters) == 1:
         return symbol
-    if c.layout in GATE_AXIS:
+    if LAYOUTS[c.layout].axis is None:
         return symbol + s.part.format(k)
-    inner = f"{k}::{len(letters)}" if c.layout == "interleaved" else _range(k, "H")
+    inner = f"{k}::{len(letters)}" if LAYOUTS[c.layout].interleaved else _range(k, "H")
     return symbol + s.part.format(inner)
 
 

@@ -13,7 +13,7 @@ from ...reference.functions import Array, zeros
 from ...reference.layer import Layer
 from ...reference.parameters import Parameters, Shape
 from ..cases.case import Case
-from .convention import Convention, Packed, slice_shape
+from .convention import Convention, Packed, added, slice_shape
 
 
 class NoHome(ValueError):
@@ -70,7 +70,6 @@ class ExplicitMap(ParameterMap):
     case: Case
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes with an explicit gate axis."""
         return {
             f"{name}{suffix}": shape.full
             for suffix, wanted in _passes(self.cell, self.case)
@@ -89,14 +88,12 @@ class ExplicitMap(ParameterMap):
         return self.case.simplified(name, drawn * self.case.weight_scale if weight else drawn)
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
-        """Collect the arrays of every pass."""
         return tuple(
             Parameters(wanted, {name: named[f"{name}{suffix}"] for name in wanted})
             for suffix, wanted in _passes(self.cell, self.case)
         )
 
     def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
-        """Name the arrays of every pass."""
         return {
             f"{name}{suffix}": array
             for suffix, p in zip(suffixes(self.case), gradient, strict=True)
@@ -104,11 +101,9 @@ class ExplicitMap(ParameterMap):
         }
 
     def pack(self, parameters: Sequence[Parameters]) -> dict[str, Array]:
-        """Name the arrays of every pass."""
         return self.from_reference(parameters)
 
     def place(self, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry belongs to."""
         shape = cell_named(self.cell).shapes(self.case.sizes)[name.rpartition("_l")[0]]
         unit = f"unit {index[-1]}"
         return f"gate {shape.gates[index[0]]}, {unit}" if shape.gates else unit
@@ -122,7 +117,6 @@ class ConventionMap(ParameterMap):
     case: Case
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every array of every pass."""
         return {
             f"{packed.name}{suffix}": packed.shape(wanted)
             for suffix, wanted in self._passes()
@@ -142,8 +136,7 @@ class ConventionMap(ParameterMap):
         for suffix, wanted in self._passes():
             slices: dict[str, Array] = {}
             for packed in self._arrays:
-                for name, value in packed.split(named[f"{packed.name}{suffix}"], wanted).items():
-                    slices[name] = slices[name] + value if name in slices else value
+                added(slices, packed.split(named[f"{packed.name}{suffix}"], wanted))
             result.append(self._parameters(wanted, slices))
         return tuple(result)
 
@@ -177,7 +170,6 @@ class ConventionMap(ParameterMap):
         return named
 
     def place(self, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry of an array belongs to."""
         array = name.rpartition("_l")[0]
         wanted = dict(self._passes())[name[len(array) :]]
         packed = next(p for p in self._arrays if p.name == array)

@@ -15,7 +15,7 @@ from ...reference.parameters import Shape, Sizes
 from ..cases.case import Case
 from . import family
 from .comparison import compare
-from .convention import RECURRENT_BIAS, Convention, slice_shape
+from .convention import RECURRENT_BIAS, Convention, added, slice_shape
 from .parameter_map import NoHome, suffixes
 
 Slices = dict[str, Array]
@@ -90,9 +90,9 @@ def _unpacked(
     weights: Slices = {}
     vectors: list[Slices] = [{} for _ in a.bias]
     for packed in a.arrays():
-        found = packed.split(stored[packed.name], wanted)
+        blocks = packed.split(stored[packed.name], wanted)
         number = _bias_number(a, packed.name)
-        (weights if number is None else vectors[number]).update(found)
+        (weights if number is None else vectors[number]).update(blocks)
     return weights, vectors or [{}]
 
 
@@ -108,8 +108,7 @@ def _bias_number(convention: Convention, array: str) -> int | None:
 def _summed(vectors: list[Slices]) -> Slices:
     total: Slices = {}
     for held in vectors:
-        for name, value in held.items():
-            total[name] = total[name] + value if name in total else value
+        added(total, held)
     return total
 
 

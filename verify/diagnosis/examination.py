@@ -1,9 +1,16 @@
-"""From a wrong layer to a sentence that says what to change."""
+"""From a wrong layer to a sentence that says what to change.
+
+A layer is taken apart from the general to the special. ``CONCLUSIONS`` need no search: they look
+at what the checks reported and at the layer itself. ``STAGES`` yield hypotheses; a later stage
+runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before the
+``LAST_STAGES``, which take long. ``REMARKS`` say what can be said of a layer that
+nothing explains.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ..cases.case import Case
 from ..runs.diagnosis import Diagnosis, Explanation
@@ -11,12 +18,22 @@ from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from . import precision
 from .causes import hidden, unexplained, with_causes
+from .character import character
+from .conventions import other_conventions
 from .crash import crashes
-from .hypotheses import Hypothesis
-from .location import locate
+from .deadline import Deadline
+from .finding import Finding
+from .formulas.departure import departures
+from .formulas.relations import relations
+from .grid import on_a_grid
+from .hypotheses import Hypothesis, hypotheses
+from .location import TRAINING, locate
 from .observation import Experiment, basic, thorough
+from .passes import passes
+from .places import places
 from .randomness import randomness
 from .search import Explainer, Search, observations
+from .training import dropout_notes
 from .truncation import Truncation, truncation
 
 MOST = 4
@@ -25,45 +42,119 @@ MOST = 4
 LARGEST = 200_000
 """Steps times rows times units of a case that is looked at beside those."""
 
+NEAR = 10.0
+"""Levels of rounding up to which a mistake that does not fit is worth a mention.
+
+What fits is off by less than 1, with a margin for other programs' rounding in it; what does not is
+off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
+"""
+
+SECONDS = 300.0
+"""Seconds for a diagnosis, unless others are given."""
+
+Conclusion = Callable[[Subject, str, Sequence[Verdict]], Explanation | None]
+"""(subject, dtype, its failed checks) to what explains them all without a search, if it does."""
+
+Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
+"""Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
+
+Examination = Callable[[Explainer], Finding]
+"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison."""
+
+Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
+"""Yield sentences about a layer that no hypothesis explains."""
+
+
+def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield every mistake of the catalogue, and what was measured."""
+    yield from hypotheses(explainer.subject, explainer.dtype)
+    if explainer.measured:
+        yield explainer.measured
+
+
+def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield the convention by which the layer computes, alone and with every other mistake.
+
+    From here on it stands before whatever else is tried: single steps show it.
+    """
+    yield from explainer.bases
+    if not search.fits:
+        yield from explainer.beyond(singles(explainer, search))
+
+
+def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield right numbers in the wrong place, and parameters read from the wrong place."""
+    gradients = not explainer.outputs_deviate
+    candidates = [
+        *places(explainer.subject, gradients=gradients),
+        *passes(explainer.subject, gradients=gradients),
+    ]
+    yield from filter(explainer.possible, candidates)
+    if not search.fits:
+        yield from explainer.beyond(candidates)
+
+
+def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield two mistakes together, those first that the numbers suggest."""
+    yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
+
+
+CONCLUSIONS: tuple[Conclusion, ...] = ()
+STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations)
+EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
+LAST_STAGES: tuple[Stage, ...] = (pairs,)
+REMARKS: tuple[Remark, ...] = (departures,)
+
 
 def diagnose(
     subject: Subject,
     dtype: str,
     failing: Sequence[Verdict],
     *,
+    seconds: float = SECONDS,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
-    """Find out what is wrong with a subject, given the checks that it failed in one dtype."""
+    """Find out what is wrong with a subject, given the checks that it failed in one dtype.
+
+    The search ends after ``seconds``; the diagnosis then says so.
+    """
+    deadline = Deadline(seconds)
     causes = [*crashes(subject, dtype, failing)]
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
-    return with_causes(_of_values(subject, dtype, rest, on_step=on_step), causes, failing)
+    values = _of_values(subject, dtype, rest, deadline, on_step=on_step)
+    return with_causes(values, causes, failing)
 
 
 def _of_values(
     subject: Subject,
     dtype: str,
     failing: Sequence[Verdict],
+    deadline: Deadline,
     *,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
     """Find out what is wrong with the numbers of a subject."""
     diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
-    failures = [v for v in failing if v.case]
-    values = [v for v in failures if v.status == "failed"]
-    failures = values or failures  # what raised says little of values
+    failures = judged(failing)
     if not failures:
         diagnosis.status = "unexplained" if failing else "conforms"
         diagnosis.message = failing[0].message if failing else "no check failed"
         return diagnosis
+    for conclusion in CONCLUSIONS:
+        if explanation := conclusion(subject, dtype, failing):
+            diagnosis.status, diagnosis.explanations = "explained", [explanation]
+            return diagnosis
     first = representative(failures)
-    experiments = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in first]
-    experiments += basic(subject, dtype)
-    explainer = Explainer(subject, dtype, list(observations(subject, experiments)), on_step)
+    experiments = [*map(_experiment, first), *basic(subject, dtype)]
+    explainer = Explainer(
+        subject, dtype, list(observations(subject, experiments)), on_step, deadline
+    )
     diagnosis.location = locate(subject, failures, explainer.observations)
     measured = Truncation()
     if diagnosis.location.part == "gradients":
         measured = truncation(subject, dtype)
+    explainer.measured = measured.hypothesis
     diagnosis.reach = measured.words
     diagnosis.experiments = len(explainer.observations)
     arithmetic = precision.explanation(subject, dtype, failures)
@@ -71,24 +162,80 @@ def _of_values(
     if arithmetic and whole and arithmetic.certain:
         diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
         return diagnosis
-    search = explainer.search(measured.hypothesis, two=not whole)
-    rest = [v for v in failures if v not in first and _size(v) <= LARGEST]
-    more = [Experiment(v.check, Case.from_json(v.drawn or v.case)) for v in rest]
-    alone = any(len(hypothesis.ids) == 1 for hypothesis in search.fits)
-    explainer.sift(search, more)
-    if len(search.fits) > 1:
-        explainer.sift(search, list(thorough(subject, dtype)))
-    if alone and not search.fits and not whole:
-        explainer.pair(search)
-        explainer.sift(search, more)
-    diagnosis.explanations = [_explanation(h) for h in ranked(search.fits, failures)]
+    if explainer.outputs_deviate:
+        explainer.bases = tuple(other_conventions(subject))
+    rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
+    search = searched(explainer, rest, (singles,) if whole else STAGES)
+    diagnosis.experiments += len(rest)
+    finding = Finding() if search.fits or whole else examined(explainer)
+    if finding.explanations:
+        diagnosis.status, diagnosis.explanations = "explained", finding.explanations
+        diagnosis.notes, diagnosis.tried = finding.notes, search.tried
+        return diagnosis
+    if not search.fits and not whole:
+        search = searched(explainer, rest, LAST_STAGES, search)
+    fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
+    diagnosis.explanations = [_explanation(h) for h in fits]
     if arithmetic and whole and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
-    diagnosis.experiments += len(rest)
-    _conclude(diagnosis, search)
+    _conclude(diagnosis, search, deadline)
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
+    notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
+    if not diagnosis.explanations:
+        diagnosis.message = finding.message or diagnosis.message
+        notes += finding.notes
+        notes += [said for remark in REMARKS for said in remark(explainer, failing)]
+    diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def judged(failing: Sequence[Verdict]) -> list[Verdict]:
+    """Return the failures that an explanation is sought for.
+
+    Masks of dropout are drawn by another program: while the equations are wrong, no row of a
+    training run can be recognised, and that it cannot says nothing. What raised says little of
+    values.
+    """
+    failures = [v for v in failing if v.case]
+    failures = [v for v in failures if v.status == "failed"] or failures
+    return [v for v in failures if v.check not in TRAINING] or failures
+
+
+def examined(explainer: Explainer) -> Finding:
+    """Return what the first examination finds that explains everything, or all notes."""
+    notes: tuple[str, ...] = ()
+    for examination in EXAMINATIONS if explainer.outputs_deviate else ():
+        finding = examination(explainer)
+        notes = (*notes, *finding.notes)
+        if finding.explanations or examination is EXAMINATIONS[-1]:
+            return replace(finding, notes=notes)
+    return Finding()
+
+
+def searched(
+    explainer: Explainer,
+    rest: Sequence[Experiment],
+    stages: Sequence[Stage],
+    before: Search | None = None,
+) -> Search:
+    """Return what the first stage that explains everything finds; ``rest`` must be met, too.
+
+    ``before`` is what earlier stages tried.
+    """
+    search, more = before or Search(), list(thorough(explainer.subject, explainer.dtype))
+    for stage in stages:
+        explainer.consider(stage(explainer, search), search)
+        explainer.sift(search, rest)
+        if len(search.fits) > 1:
+            explainer.sift(search, more, until=1)
+        if search.fits or not search.complete:
+            break
+    return search
+
+
+def _experiment(verdict: Verdict) -> Experiment:
+    return Experiment(verdict.check, Case.from_json(verdict.drawn or verdict.case))
 
 
 def _explanation(hypothesis: Hypothesis) -> Explanation:
@@ -96,15 +243,15 @@ def _explanation(hypothesis: Hypothesis) -> Explanation:
     return Explanation(hypothesis.ids, hypothesis.statements, fixes)
 
 
-def _conclude(diagnosis: Diagnosis, search: Search) -> None:
+def _conclude(diagnosis: Diagnosis, search: Search, deadline: Deadline) -> None:
     """Write down in a diagnosis what a search found."""
     diagnosis.status = "explained" if diagnosis.explanations else "unexplained"
     diagnosis.residual, diagnosis.tried = search.residual, search.tried
     diagnosis.complete = search.complete
-    if search.runner_up < sys.float_info.max:
+    if search.runner_up < NEAR:
         diagnosis.runner_up, diagnosis.runner_up_name = search.runner_up, search.runner_up_name
     if not diagnosis.explanations:
-        time = "" if search.complete else ", in the time there was"
+        time = "" if search.complete else f"; {deadline.words}"
         diagnosis.message = f"no known mistake explains this, nor two together{time}"
 
 

@@ -7,37 +7,48 @@ own arrays, so that the two can be compared number by number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from typing import cast
+from typing import Protocol, cast
+
+import numpy as np
 
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
-from ..conventions import Convention, formula
-from ..conventions.comparison import differing
-from ..conventions.parameter_map import ConventionMap, ExplicitMap, ParameterMap
-from ..identification.identification import identify
-from ..identification.probe import Unreadable
+from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.replaceable_layer import ReplaceableLayer
-from ..numbers.ledger import Mismatch
-from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
 
 RIGHT = "right"
+
+Sources = Callable[[Mapping[str, tuple[int, ...]]], Mapping[str, tuple[str, Array]]]
+"""Shapes of a layer's arrays, to those that are read from elsewhere: from which array, and the
+places of the entries in it, an array of indices in the reader's shape."""
+
+
+class Reading(Protocol):
+    """Another convention by which a layer reads its arrays."""
+
+    def parameter_map(self, case: Case) -> ParameterMap:
+        """Return what the layer's arrays mean, for one case."""
+
+    def cell(self, case: Case) -> str:
+        """Return the reference's cell that computes by the convention."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
     """A way to be wrong: the changes that make it of a right layer, one after the other.
 
-    ``ignored`` are arrays of the subject's own that it does not read, ``convention`` is another by
-    which it reads them.
+    ``ignored`` are arrays of the subject's own that it does not read, ``reading`` is another
+    convention by which it reads them; ``sources`` say from where else entries of them are taken,
+    ``returns`` the same of their gradients. ``needs`` are options without which it does nothing.
     """
 
     ids: tuple[str, ...]
@@ -46,7 +57,10 @@ class Hypothesis:
     fixes: tuple[str, ...] = ()
     killed_by: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    convention: Convention | None = None
+    reading: Reading | None = None
+    sources: tuple[Sources, ...] = field(default=(), repr=False)
+    returns: tuple[Sources, ...] = field(default=(), repr=False)
+    needs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,7 +75,10 @@ class Hypothesis:
             self.fixes + other.fixes,
             self.killed_by + other.killed_by,
             self.ignored + other.ignored,
-            self.convention or other.convention,
+            self.reading or other.reading,
+            self.sources + other.sources,
+            self.returns + other.returns,
+            self.needs + other.needs,
         )
 
 
@@ -90,8 +107,8 @@ class Guess:
 
     def build(self, case: Case) -> Built:
         """Return the layer with the mistake."""
-        convention = self.hypothesis.convention
-        cell = (convention and convention.cell) or self.subject.cell(case)
+        reading = self.hypothesis.reading
+        cell = reading.cell(case) if reading else self.subject.cell(case)
         layer = ReplaceableLayer(case, cell_named(cell))
         for change in self.hypothesis.changes:
             change(layer)
@@ -126,12 +143,7 @@ class _Translated:
 
     @property
     def _outer(self) -> ParameterMap:
-        convention = self.hypothesis.convention
-        return (
-            ConventionMap(convention, self.case)
-            if convention
-            else self.subject.parameter_map(self.case)
-        )
+        return (self.hypothesis.reading or self.subject).parameter_map(self.case)
 
     @property
     def _inner(self) -> ExplicitMap:
@@ -140,10 +152,16 @@ class _Translated:
     def _explicit(self, named: Mapping[str, Array]) -> dict[str, Array]:
         ignored = self.hypothesis.ignored
         read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
+        for sources in self.hypothesis.sources:
+            read = gathered(read, sources)
         return self._inner.from_reference(self._outer.to_reference(read))
 
     def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
         arrays = self._outer.from_reference(self._inner.to_reference(named))
+        for sources in self.hypothesis.sources[::-1]:
+            arrays = scattered(arrays, sources)
+        for returns in self.hypothesis.returns:
+            arrays = gathered(arrays, returns)
         return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in arrays.items()}
 
     def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
@@ -151,6 +169,27 @@ class _Translated:
         moved = {n: a + tangents.parameters[n] for n, a in inputs.parameters.items()}
         ends, starts = self._explicit(moved), self._explicit(inputs.parameters)
         return {name: ends[name] - starts[name] for name in ends}
+
+
+def gathered(named: Mapping[str, Array], sources: Sources) -> dict[str, Array]:
+    """Return arrays, some of whose entries are taken from elsewhere."""
+    moved = sources({name: array.shape for name, array in named.items()})
+    return {
+        name: named[moved[name][0]].ravel()[moved[name][1]] if name in moved else array
+        for name, array in named.items()
+    }
+
+
+def scattered(gradients: Mapping[str, Array], sources: Sources) -> dict[str, Array]:
+    """Return the gradients of arrays that were ``gathered``: the transposed map."""
+    moved = sources({name: array.shape for name, array in gradients.items()})
+    sums = {  # in C's order, so that their flat views are views
+        n: np.zeros(d.shape, d.dtype) if n in moved else np.array(d, order="C")
+        for n, d in gradients.items()
+    }
+    for name, (source, places) in moved.items():
+        np.add.at(sums[source].reshape(-1), places.ravel(), gradients[name].ravel())
+    return sums
 
 
 def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
@@ -220,36 +259,3 @@ def _reordered(order: Sequence[str]) -> Change:
         reads(layer, read)
 
     return change
-
-
-def other_convention(subject: Subject) -> Iterator[Hypothesis]:
-    """Yield the conventions by which the subject turns out to compute, where it states another."""
-    stated: Convention | None = getattr(subject, "convention", None)
-    if stated is None:
-        return
-    try:
-        identified = identify(subject)
-    except (SubjectCrashed, NotOffered, Mismatch, Unreadable):
-        return
-    for convention in identified.fits:
-        fields = differing(convention, stated)
-        if not fields:
-            continue
-        yield Hypothesis(
-            ("convention",),
-            (f"It computes by another convention: {formula.summary(convention)}.",),
-            (),
-            tuple(_field(convention, stated, name) for name in fields),
-            ("forward",),
-            convention=convention,
-        )
-
-
-def _field(identified: Convention, stated: Convention, name: str) -> str:
-    words = name.replace("_", " ")
-    return f"{words}: it is {_shown(identified, name)}, and should be {_shown(stated, name)}"
-
-
-def _shown(convention: Convention, name: str) -> str:
-    value = getattr(convention, name)
-    return ", ".join(value) or "none" if isinstance(value, tuple) else str(value) or "the same"

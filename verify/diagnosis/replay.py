@@ -116,6 +116,29 @@ def differs(subject: Subject, build: Callable[[Case], Built], observation: Obser
     return worst
 
 
+def first_differs(
+    subject: Subject, build: Callable[[Case], Built], observation: Observation
+) -> float:
+    """Return the largest residual of another layer's outputs in the first call alone.
+
+    That costs little, and refutes most. 0 where it says nothing: the call raises or has no answer.
+    """
+    call = observation.calls[0] if observation.calls else None
+    if call is None or call.inputs is None or call.tangents is not None:
+        return 0.0
+    inputs = call.inputs
+    try:
+        result = _with_care(lambda: build(call.layer.case).forward(_copied_inputs(inputs)))
+    except Raised:
+        return 0.0
+    worst = 0.0
+    for name, array in by_name(state_names(subject, observation.experiment.case), result).items():
+        key = (0, 0, name)
+        if key in observation.seen:
+            worst = max(worst, residual(observation.seen[key], array, observation.levels[key]))
+    return worst
+
+
 def _answered(observation: Observation) -> bool:
     """Whether every call that was made came back."""
     return all(call.results for call in observation.calls if call.inputs is not None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import numpy as np
@@ -13,12 +13,13 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..subjects.called import under_test
 from ..subjects.protocol import Built, Subject
-from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses, other_convention
+from .deadline import Deadline
+from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
-from .replay import differs, signature
+from .replay import differs, first_differs, signature
 
-TIME_LIMIT = 90.0
-"""Seconds for the search of pairs."""
+PLAIN_CASE = Case(1, 1, 1, 1)
+"""A case without options."""
 
 ENOUGH = 8
 """Pairs that fit, beyond which no more are looked for."""
@@ -49,44 +50,50 @@ class Search:
             self.fits.append(hypothesis)
             self.residual = max(self.residual, off)
         elif off < self.runner_up:
-            self.runner_up, self.runner_up_name = off, hypothesis.name
+            self.runner_up, self.runner_up_name = off, " ".join(hypothesis.statements)
         return off <= 1
 
 
 @dataclass
 class Explainer:
-    """A subject, and everything that it was seen to do in one dtype."""
+    """A subject, and everything that it was seen to do in one dtype.
+
+    ``measured`` is a mistake whose measure was read off this subject; ``bases`` are conventions by
+    which single steps of it go.
+    """
 
     subject: Subject
     dtype: str
     observations: list[Observation]
     on_try: Callable[[str], None] = lambda name: None
+    deadline: Deadline = field(default_factory=lambda: Deadline(math.inf))
+    measured: Hypothesis | None = None
+    bases: tuple[Hypothesis, ...] = ()
+    _order: tuple[list[Observation], list[Observation]] | None = None
 
-    def search(self, measured: Hypothesis | None = None, *, two: bool = True) -> Search:
-        """Try every mistake alone, then two together, if that is wanted.
+    def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+        """Yield hypotheses together with each convention by which the subject turned out to go."""
+        for hypothesis in candidates if self.bases else ():
+            yield from (base + hypothesis for base in self.bases)
 
-        ``measured`` is one more, that was not known before.
-        """
-        known = [*hypotheses(self.subject, self.dtype), *filter(None, [measured])]
-        search = Search()
-        for hypothesis in known:
+    def consider(self, candidates: Iterable[Hypothesis], search: Search) -> None:
+        """Try hypotheses until the time is over, or enough of them fit."""
+        for hypothesis in candidates:
+            if self.deadline.passed:
+                search.complete = False
+                return
             self.on_try(hypothesis.name)
             search.note(hypothesis, self.off(hypothesis))
-        if not search.fits:
-            for hypothesis in other_convention(self.subject):
-                search.note(hypothesis, self.off(hypothesis))
-        if two and not search.fits:
-            self._pairs(known, search)
-        return search
 
-    def sift(self, search: Search, more: Sequence[Experiment]) -> None:
+    def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
         """Ask for more, and keep the hypotheses that fit that as well.
 
-        What refutes the last of them is kept among the observations.
+        What refutes the last of them is kept among the observations. It ends when so few are left
+        as ``until``, or when the time is over.
         """
         before = self.observations
         for experiment in more:
-            if not search.fits:
+            if len(search.fits) <= until or (until and self.deadline.passed):
                 break
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []
@@ -96,17 +103,14 @@ class Explainer:
                 before = [*before, *self.observations]
         self.observations = before
 
-    def pair(self, search: Search) -> None:
-        """Try two mistakes together, after those that explained enough alone were refuted."""
-        self._pairs(hypotheses(self.subject, self.dtype), search)
-
     def off(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or of the first that refutes it."""
         build, worst = self._builder(hypothesis), 0.0
-        for seen in self.observations:
-            worst = max(worst, differs(self.subject, build, seen))
-            if worst > 1:
-                return worst
+        for comparison in (first_differs, differs):
+            for seen in self._ordered():
+                worst = max(worst, comparison(self.subject, build, seen))
+                if worst > 1:
+                    return worst
         guess = Guess(self.subject, hypothesis).as_subject
         for seen in self.observations:
             if not _varies_alike(self.subject, build, seen):
@@ -118,20 +122,52 @@ class Explainer:
                 return float("inf")
         return worst
 
+    def in_words_of_convention(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return a mistake of the catalogue, in the words of the convention that is the same.
+
+        These say which order, constant or function it is, where the catalogue's are of a kind.
+        """
+        if hypothesis.reading or len(hypothesis.ids) != 1:
+            return hypothesis
+        for base in self.bases:
+            if self.off(base) <= 1:
+                return replace(hypothesis, statements=base.statements, fixes=base.fixes)
+        return hypothesis
+
+    def possible(self, hypothesis: Hypothesis) -> bool:
+        """Whether a hypothesis by itself may do something wherever something is wrong."""
+        return not any(
+            getattr(PLAIN_CASE, need) == getattr(seen.experiment.case, need)
+            for need in hypothesis.needs
+            for seen in self.observations
+            if seen.deviating
+        )
+
+    @property
+    def outputs_deviate(self) -> bool:
+        """Whether anything beside gradients is wrong."""
+        return any(
+            not key[2].startswith("gradient of ")
+            for seen in self.observations
+            for key in seen.deviating
+        )
+
+    def _ordered(self) -> list[Observation]:
+        """Return observations with those first that refute most, and cost least."""
+        if self._order is None or self._order[0] is not self.observations:
+            self._order = self.observations, sorted(self.observations, key=_effort)
+        return self._order[1]
+
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
         return Guess(self.subject, hypothesis).build
 
-    def _pairs(self, known: Sequence[Hypothesis], search: Search) -> None:
-        """Try two mistakes together, those pairs first that the parts suggest."""
-        deadline, right = time.monotonic() + TIME_LIMIT, self._signatures(NOTHING_WRONG)
-        alone = []
-        for hypothesis in known:
-            if time.monotonic() > deadline:
-                search.complete = False
-                return
-            alone.append(
-                _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
-            )
+    def pairs(self, known: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
+        """Yield two mistakes together, those pairs first that the parts suggest, until some fit."""
+        right = self._signatures(NOTHING_WRONG)
+        alone = [
+            _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
+            for hypothesis in known if not self.deadline.passed
+        ]  # fmt: skip
         wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
         tried, fitting = set(), set()
         for strict in (True, False):
@@ -141,12 +177,9 @@ class Explainer:
                     continue
                 if not _may_explain(first, second, wrong, strict=strict):
                     continue
-                if time.monotonic() > deadline:
-                    search.complete = False
-                    return
                 tried.add(both.ids)
-                self.on_try(both.name)
-                if search.note(both, self.off(both)):
+                yield both
+                if both in search.fits:
                     fitting.add(frozenset(both.ids))
                 if len(search.fits) >= ENOUGH:
                     return
@@ -201,6 +234,13 @@ def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, stri
     alone_first = first.affects - second.affects
     alone_second = second.affects - first.affects
     return alone_first <= first.matches and alone_second <= second.matches
+
+
+def _effort(seen: Observation) -> tuple[bool, int]:
+    """Return what observations are ordered by: those that refute most, and cost least, first."""
+    case, calls = seen.experiment.case, len(seen.calls)
+    steps = max(case.T, 1) * case.layers * case.directions
+    return not seen.deviating, calls * steps * (1 + (case.B * case.H > 64))
 
 
 def _keys(number: int, seen: Observation) -> frozenset[Place]:

@@ -17,8 +17,11 @@ from ..subjects.protocol import Subject
 from .isolation import Isolated
 from .tasks import Named
 
-PATIENCE = 300.0
-"""Seconds that the diagnosis of one subject in one dtype may take."""
+BRIEFLY, AT_LENGTH = 20.0, 300.0
+"""Seconds for the diagnosis of one subject in one dtype: beside its checks, and by itself."""
+
+GRACE = 60.0
+"""Seconds more after which a diagnosis that does not come back is given up."""
 
 COARSE = (
     "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
@@ -45,9 +48,11 @@ ENDS = (
 """What the end of a process says: words of the verdict, id, statement about them, what to do."""
 
 
-def diagnosed(subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def diagnosed(
+    subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
-    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing]))
+    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
 
 
 def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
@@ -56,7 +61,7 @@ def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
     dtype = failing[0].dtype
     if dtype not in USUAL_DTYPES:
         return _undecided(subject.name, dtype, failing, COARSE.format(dtype))
-    return diagnose(subject, dtype, failing)
+    return diagnose(subject, dtype, failing, seconds=BRIEFLY)
 
 
 def _failing(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -71,12 +76,13 @@ def diagnoses(
     named: Sequence[Named],
     *,
     memory: int,
-    timeout: float = PATIENCE,
+    seconds: float = AT_LENGTH,
     jobs: int = 1,
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
 
-    ``jobs`` of them are looked for at a time, each in a process of its own.
+    The search for each ends after ``seconds``. ``jobs`` of them are made at a time, each in a
+    process of its own.
     """
 
     def diagnosis(subject: Named) -> Diagnosis | None:
@@ -84,21 +90,23 @@ def diagnoses(
         if not failing:
             return None
         ended = _of_process(failing)
-        return ended or _asked(subject, failing[0].dtype, failing, memory, timeout)
+        return ended or _asked(subject, failing[0].dtype, failing, memory, seconds)
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from filter(None, pool.map(diagnosis, named))
 
 
 def _asked(
-    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, timeout: float
+    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, seconds: float
 ) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
         return _undecided(named.name, dtype, failing, COARSE.format(dtype))
     isolated = Isolated(memory)
     try:
         told = [asdict(v) for v in failing]
-        found = isolated.ask("diagnose", named, timeout, dtype=dtype, failing=told)
+        found = isolated.ask(
+            "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
+        )
     finally:
         isolated.close()
     if "problem" not in found:

@@ -28,7 +28,7 @@ from .tasks import Description, Named, Task, answer, describe
 def _diagnose(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
     from .diagnosis_tasks import diagnosed
 
-    return diagnosed(subject, asked["dtype"], asked["failing"])
+    return diagnosed(subject, asked["dtype"], asked["failing"], asked["seconds"])
 
 
 def _identify(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,17 @@ class Candidate:
             c = replace(c, peepholes=peephole.letters, output_peephole=peephole.seen)
         return c
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The convention's arrays, and what the layer calls each; pass suffixes left out."""
+        kinds = {kind: [n for names, r in self.roles.items() if r.kind == kind for n in names]
+                 for kind in ("bias", "peephole")}  # fmt: skip
+        c, below = self.convention, self.reading.layout == "joint"
+        stored = [*self.reading.W, *(() if below else self.reading.U)]
+        stored += [*kinds["bias"], *kinds["peephole"], *filter(None, [self.reading.R])]
+        own = [name.removesuffix("_l0") for name in stored]
+        return dict(zip((packed.name for packed in c.arrays()), own, strict=True))
+
     def slices(self, named: Mapping[str, Array]) -> dict[str, Array]:
         """Return every slice by its name, biases added up."""
         c, (W, U) = self.base, self.reading.weights(named)

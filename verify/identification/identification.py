@@ -39,7 +39,9 @@ class Identification:
     that do not explain it. ``residual`` is its largest error, ``ratio`` that in units of its bound;
     ``separation`` how many times farther off the runner-up is than that error, or the bound if
     that is larger. ``unused`` are arrays without influence; ``swapped``: c comes before h.
-    ``stated`` is what the adapter states.
+    ``stated`` is what the adapter states. ``arrays``, one for each of ``fits``: what the layer
+    calls the convention's arrays, without the endings of their passes. ``without_state``: it fits calls
+    without an initial state alone: a given one is not read as it should.
     """
 
     subject: str
@@ -54,6 +56,8 @@ class Identification:
     unused: tuple[str, ...] = ()
     swapped: bool = False
     stated: Convention | None = None
+    arrays: tuple[Mapping[str, str], ...] = ()
+    without_state: bool = False
 
     @property
     def undetermined(self) -> tuple[str, ...]:
@@ -78,7 +82,7 @@ class Identification:
         stated = None if value["stated"] is None else Convention.from_json(value["stated"])
         fits = tuple(map(Convention.from_json, value["fits"]))
         return cls(**{**value, **single, "stated": stated, "fits": fits,
-                      "unused": tuple(value["unused"])})  # fmt: skip
+                      **{k: tuple(value[k]) for k in ("unused", "arrays")}})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,15 @@ def identify(subject: Subject, seed: int = 0) -> Identification:
     Unreadable says that its arrays are none that a convention has; what the subject raises is
     raised as everywhere.
     """
-    probe = Probe(subject, seed)
+    found = _identified(subject, Probe(subject, seed))
+    options = subject.options
+    if not found.fits and options.state and options.default_state:
+        again = _identified(subject, Probe(subject, seed, state=False))
+        found = replace(again, without_state=True) if again.fits else found
+    return found
+
+
+def _identified(subject: Subject, probe: Probe) -> Identification:
     ways = readings(probe.family, probe.shapes, probe.sizes)
     vectors = [name for names in ways[0].vectors for name in names]
     first = probe.draw("first") | {name: np.zeros(probe.shapes[name], probe.case.dtype)
@@ -191,10 +203,11 @@ class _Search:
         for candidate in (*likely, *near):
             tried.setdefault(candidate.convention, _look(candidate, named, steps, self.dtype))
         looks = sorted(tried.values(), key=lambda look: (look.ratio > 1, look.residual))
-        fits = [look.candidate.convention for look in looks if look.ratio <= 1]
+        fitting = [look.candidate for look in looks if look.ratio <= 1]
         stated = getattr(subject, "convention", None)
         if stated is not None:  # of several that cannot be told apart, the stated one first
-            fits.sort(key=lambda c: len(differing(c, stated)))
+            fitting.sort(key=lambda fit: len(differing(fit.convention, stated)))
+        fits = [fit.convention for fit in fitting]
         best, second = looks[0], looks[max(len(fits), 1)]
         roles = best.candidate.roles
         return Identification(
@@ -210,6 +223,7 @@ class _Search:
             tuple(n for names, role in roles.items() if role.kind == "unused" for n in names),
             self.swapped,
             stated,
+            tuple(fit.names for fit in fitting),
         )
 
     def _steps(self, named: Mapping[str, Array], round_: str, *, both: bool = False) -> Steps:

@@ -190,8 +190,8 @@ class Steps:
 class Probe:
     """Runs a subject with arrays of our choice, and looks at single steps."""
 
-    def __init__(self, subject: Subject, seed: int) -> None:
-        """Build the subject for one step and for two."""
+    def __init__(self, subject: Subject, seed: int, *, state: bool = True) -> None:
+        """Prepare for one step and for two; ``state``: from initial states, where it takes them."""
         options = subject.options
         cell = subject.cells[0]
         self.sizes = PROJECTED if "projected" in cell else SIZES
@@ -200,7 +200,7 @@ class Probe:
             raise Unreadable(f"{cell} is no member of the family that conventions describe")
         dtype = "float64" if "float64" in subject.dtypes else subject.dtypes[0]
         self.case = Case(1, ROWS, self.sizes.D, self.sizes.H, self.sizes.P or 0, dtype=dtype,
-                         state=options.state, seed=seed)  # fmt: skip
+                         state=state and options.state, seed=seed)  # fmt: skip
         self.two = replace(self.case, T=2)
         self.shapes = dict(subject.parameter_map(self.case).shapes())
         self._subject = under_test(subject)

@@ -6,13 +6,15 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...reference.cells import cell_named
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap
 from ..subjects.loader import UnknownSubject
-from .replaceable_layer import ReplaceableLayer
+from .parts import PLAIN
+from .replaceable_layer import Part, ReplaceableLayer
 
 Change = Callable[[ReplaceableLayer], None]
 """Replace parts of a right layer."""
@@ -43,7 +45,7 @@ class Mutant:
     same_as: str = ""
 
 
-_found: dict[str, Mutant] = {}
+_registered: dict[str, Mutant] = {}
 
 LEFT_OUT = {"F10": "a clip left out or misplaced: no cell of the reference clips"}
 """Faults that are known and that no mutant has, with the reason."""
@@ -51,35 +53,42 @@ LEFT_OUT = {"F10": "a clip left out or misplaced: no cell of the reference clips
 
 def mutant(
     id: str,
-    *,
     statement: str,
-    cells: tuple[str, ...],
     killed_by: tuple[str, ...] = (),
+    *,
+    cells: tuple[str, ...] = PLAIN,
     models: str = "",
     dtypes: tuple[str, ...] = ("float64",),
     needs: tuple[str, ...] = (),
     isolated: bool = False,
     fix: str = "",
     same_as: str = "",
-) -> Callable[[Change], Change]:
-    """Register the decorated change: what it does is said by ``statement``."""
+    part: str = "",
+    change: Part | None = None,
+) -> Callable[[Part], Part]:
+    """Register a mutant: ``change``, or else the decorated function, makes a right layer wrong.
 
-    def register(change: Change) -> Change:
-        if id in _found:
+    With ``part`` the function stands in the place of that part: it takes the layer, the part as it
+    was, and the part's arguments.
+    """
+
+    def register(function: Part) -> Part:
+        if id in _registered:
             raise ValueError(f"mutant {id} is registered twice")
-        _found[id] = Mutant(
-            id, statement, change, cells, killed_by, models, dtypes, needs, isolated, fix, same_as
+        made = (lambda layer: layer.wrap(part, partial(function, layer))) if part else function
+        _registered[id] = Mutant(
+            id, statement, made, cells, killed_by, models, dtypes, needs, isolated, fix, same_as
         )
-        return change
+        return function
 
-    return register
+    return register(change) if change else register
 
 
 def _all() -> tuple[Mutant, ...]:
     package = importlib.import_module(__package__ or "")
     for module in pkgutil.iter_modules(package.__path__, prefix=f"{package.__name__}."):
         importlib.import_module(module.name)
-    return tuple(_found[id] for id in sorted(_found))
+    return tuple(_registered[id] for id in sorted(_registered))
 
 
 def mutants() -> tuple[Mutant, ...]:
@@ -125,19 +134,15 @@ class MutantSubject:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cell it claims."""
         return (self.cell_name,)
 
     def version(self) -> str:
-        """Say whether it is right."""
         return "right" if self.mutant is None else self.mutant.id
 
     def cell(self, case: Case) -> str:
-        """Return the cell it claims."""
         return self.cell_name
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return the map of the reference's own layout."""
         return ExplicitMap(self.cell_name, case)
 
     def caller(self, case: Case) -> str:
@@ -145,7 +150,6 @@ class MutantSubject:
         return ""
 
     def build(self, case: Case) -> ReplaceableLayer:
-        """Return the layer, ready to be called, with its one fault."""
         layer = ReplaceableLayer(case, cell_named(self.cell_name))
         if self.mutant:
             self.mutant.change(layer)

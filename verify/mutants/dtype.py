@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,50 +14,48 @@ from ...reference.parameters import Parameters
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .parts import GRU, LSTM, PLAIN, any_step, changed, lstm_step, pre_activation
-from .replaceable_layer import At, ReplaceableLayer
+from .parts import GRU, LSTM, changed, pre_activation, steps
+from .replaceable_layer import At, ReplaceableLayer, RunPart, StepPart
 
 CLAMP = 8.0
 
 
-@mutant(
-    "D01",
-    statement="The layer accepts and returns float64 but computes in float32.",
-    cells=PLAIN,
-    models="tensorflow/tensorflow#32369",
-    killed_by=("dtype", "forward", "gradient"),
-    fix="keep float64 throughout: look for a cast or a default dtype",
-)
-def computes_in_float32(layer: ReplaceableLayer) -> None:
-    right = layer.run
+def computed_in(dtype: str, layer: ReplaceableLayer) -> None:
+    """Let the whole layer compute in another dtype than it takes and returns."""
 
-    def run(inputs: Inputs) -> Result:
-        def single(a: Array) -> Array:
-            return a.astype("float32")
-
-        state = None if inputs.state is None else tuple(single(s) for s in inputs.state)
-        named = {name: single(a) for name, a in inputs.parameters.items()}
-        result = right(Inputs(named, single(inputs.x), state, inputs.lengths))
+    def run(right: RunPart, inputs: Inputs) -> Result:
+        state = None if inputs.state is None else tuple(s.astype(dtype) for s in inputs.state)
+        named = {name: a.astype(dtype) for name, a in inputs.parameters.items()}
+        result = right(Inputs(named, inputs.x.astype(dtype), state, inputs.lengths))
         back = layer.case.dtype
         return Result(result.y.astype(back), tuple(s.astype(back) for s in result.final))
 
-    layer.run = run
+    layer.wrap("run", run)
 
 
-@mutant(
+mutant(
+    "D01",
+    "The layer accepts and returns float64 but computes in float32.",
+    ("dtype", "forward", "gradient"),
+    models="tensorflow/tensorflow#32369",
+    fix="keep float64 throughout: look for a cast or a default dtype",
+    change=partial(computed_in, "float32"),
+)
+
+mutant(
     "D02",
-    statement="The state is rounded to bfloat16 after every step.",
-    cells=PLAIN,
+    "The state is rounded to bfloat16 after every step.",
+    ("dtype", "forward", "transition"),
     models="fla-org/flash-linear-attention#37",
-    killed_by=("dtype", "forward", "transition"),
     dtypes=("float32",),
     fix="keep the state in the dtype of x between steps: look for a cast to bfloat16, or autocast",
+    change=lambda layer: layer.wrap(
+        "step",
+        lambda right, at, p, x, state: tuple(
+            instead(s, to_bfloat16(plain(s))) for s in right(at, p, x, state)
+        ),
+    ),
 )
-def state_kept_in_bfloat16(layer: ReplaceableLayer) -> None:
-    right = layer.step
-    layer.step = lambda at, p, x, state: tuple(
-        instead(s, to_bfloat16(plain(s))) for s in right(at, p, x, state)
-    )
 
 
 def to_bfloat16(a: Array) -> Array:
@@ -66,72 +65,71 @@ def to_bfloat16(a: Array) -> Array:
     return upper.view(np.float32).astype(a.dtype)
 
 
-@mutant(
+def clamped(f: Array, c: Array, i: Array, g: Array) -> Array:
+    """Return the new cell state, cut off at both ends."""
+    limit = CLAMP + zeros(c, c.shape)
+    return -minimum(-minimum(cell_state(f, c, i, g), limit), limit)
+
+
+mutant(
     "D03",
-    statement="The cell state is clamped to the range from −8 to 8.",
+    "The cell state is clamped to the range from −8 to 8.",
+    ("gate-limits", "transition"),
     cells=LSTM,
     models="mlcommons/inference#689",
-    killed_by=("gate-limits", "transition"),
     fix="remove the clamp on the cell state: c' = f c + i g has no bounds",
+    change=lambda layer: steps(layer, blend=clamped),
 )
-def cell_state_clamped(layer: ReplaceableLayer) -> None:
-    def clamped(f: Array, c: Array, i: Array, g: Array) -> Array:
-        limit = CLAMP + zeros(c, c.shape)
-        return -minimum(-minimum(cell_state(f, c, i, g), limit), limit)
-
-    layer.step = lambda at, p, x, s: lstm_step(p, x, s, blend=clamped)
 
 
-@mutant(
+def overflowing(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+    """Return a gate by a sigmoid of large exponentials."""
+    e = np.exp(pre_activation(p, letter, x, h, c))
+    return e / (1 + e)
+
+
+mutant(
     "D04",
-    statement="The sigmoid is computed as exp(s) / (1 + exp(s)), which overflows to NaN for "
-    "large s.",
+    "The sigmoid is computed as exp(s) / (1 + exp(s)), which overflows to NaN for large s.",
+    ("extreme",),
     cells=(*LSTM, *GRU),
     models="muditbhargava66/PyxLSTM#15",
-    killed_by=("extreme",),
     dtypes=("float64", "float32"),
     fix="compute the sigmoid without overflow: 1 / (1 + exp(-s)) where s >= 0, exp(s) / (1 + "
     "exp(s)) where s < 0",
+    change=lambda layer: steps(layer, gate=overflowing),
 )
-def sigmoid_overflows(layer: ReplaceableLayer) -> None:
-    def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-        e = np.exp(pre_activation(p, letter, x, h, c))
-        return e / (1 + e)
-
-    layer.step = lambda at, p, x, s: any_step(layer.cell.name, p, x, s, gate)
 
 
 @mutant(
     "D05",
-    statement="The order of summation in the product with W changes from call to call, so "
-    "results are not reproducible.",
-    cells=PLAIN,
+    "The order of summation in the product with W changes from call to call, so results are not "
+    "reproducible.",
+    ("repeat",),
     models="pytorch/pytorch#35661",
-    killed_by=("repeat",),
-    fix="add terms in the same order at every call: look for atomic additions or a shuffled "
-    "or unordered loop",
+    fix="add terms in the same order at every call: look for atomic additions or a shuffled or "
+    "unordered loop",
 )
 def sums_in_random_order(layer: ReplaceableLayer) -> None:
-    rng, right = np.random.default_rng(), layer.step
+    rng = np.random.default_rng()
 
-    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
         order = rng.permutation(x.shape[1])
         return right(at, changed(p, W=p.W[:, order]), x[:, order], state)
 
-    layer.step = step
+    layer.wrap("step", step)
 
 
 @mutant(
     "D06",
-    statement="The last row reads one number past the end of a scratch buffer, which may hold "
-    "what a larger call left there.",
-    cells=PLAIN,
+    "The last row reads one number past the end of a scratch buffer, which may hold what a larger "
+    "call left there.",
+    ("repeat",),
     models="microsoft/onnxruntime#28052",
-    killed_by=("repeat",),
     fix="read no more of a scratch buffer than this call wrote: check the last row's bounds",
 )
 def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
-    right, scratch = layer.run, np.zeros(0)
+    scratch = np.zeros(0)
 
     def past_the_end(x: Array) -> float:
         """Write x into scratch, and return the number behind it."""
@@ -142,7 +140,7 @@ def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
         scratch[: x.size] = np.nan_to_num(x.real.ravel())
         return behind
 
-    def run(inputs: Inputs) -> Result:
+    def run(right: RunPart, inputs: Inputs) -> Result:
         T, B, D = inputs.x.shape
         if T == 0:
             return right(inputs)
@@ -150,4 +148,4 @@ def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
         stray[-1, -1, -1] = past_the_end(plain(inputs.x))
         return right(replace(inputs, x=inputs.x + stray))
 
-    layer.run = run
+    layer.wrap("run", run)

@@ -6,6 +6,8 @@ The steps are the reference's, line by line, with a place for another gate, cand
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -14,11 +16,10 @@ from ...reference.cell import State
 from ...reference.cells.gru import candidate as gru_candidate
 from ...reference.cells.gru import state_keeps_old, state_takes_new
 from ...reference.cells.gru_reset_after import candidate_reset_after
-from ...reference.cells.lstm import candidate as lstm_candidate
 from ...reference.cells.lstm import cell_state, hidden_state
-from ...reference.functions import Array, sigmoid
+from ...reference.functions import Array, sigmoid, tanh
 from ...reference.parameters import Parameters
-from .replaceable_layer import ReplaceableLayer
+from .replaceable_layer import At, ReplaceableLayer, UnrollPart
 
 Gate: TypeAlias = Callable[[Parameters, str, Array, Array, Array], Array]
 """(parameters, letter, x, h, c) to the activated gate; c is 0 where there is none."""
@@ -34,8 +35,7 @@ PLAIN = ("rnn", "lstm", "gru")
 
 def reads(layer: ReplaceableLayer, function: Callable[[Parameters], Parameters]) -> None:
     """Let the layer understand the parameters of every pass otherwise."""
-    right = layer.read_parameters
-    layer.read_parameters = lambda named: [function(p) for p in right(named)]
+    layer.wrap("read_parameters", lambda right, named: [function(p) for p in right(named)])
 
 
 def changed(p: Parameters, /, **arrays: Array) -> Parameters:
@@ -54,16 +54,31 @@ def with_gates(p: Parameters, /, **gates: Array) -> Parameters:
     return Parameters(p.shapes, arrays)
 
 
-def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-    """Return a gate, with its peephole if the cell has them."""
-    return sigmoid(pre_activation(p, letter, x, h, c))
+def affine(p: Parameters, letter: str, x: Array, h: Array) -> Array:
+    """Return x W + h U + b of one gate."""
+    W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
+    return x @ W + h @ U + b
+
+
+def peephole(p: Parameters, letter: str, c: Array) -> Array:
+    """Return what a gate's peephole adds; 0 if the cell has none."""
+    return getattr(p, f"p_{letter}") * c if "p" in p else 0.0
 
 
 def pre_activation(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
     """Return what a gate's sigmoid is applied to."""
     W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
-    peephole = getattr(p, f"p_{letter}") * c if "p" in p else 0.0
-    return x @ W + h @ U + peephole + b
+    return x @ W + h @ U + peephole(p, letter, c) + b
+
+
+def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
+    """Return a gate, with its peephole if the cell has them."""
+    return sigmoid(pre_activation(p, letter, x, h, c))
+
+
+def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
+    """Return the candidate of a GRU, reset where the cell resets."""
+    return (candidate_reset_after if "b_hn" in p else gru_candidate)(p, x, h, r)
 
 
 def lstm_step(
@@ -72,13 +87,15 @@ def lstm_step(
     state: State,
     *,
     gate: Gate = gate,
+    squash: Callable[[Array], Array] = tanh,
     blend: Callable[[Array, Array, Array, Array], Array] = cell_state,
+    show: Callable[[Array, Array], Array] = hidden_state,
 ) -> State:
     """Step an LSTM, with peepholes if the parameters have them; o sees the new cell state."""
     h, c = state
     f, i = gate(p, "f", x, h, c), gate(p, "i", x, h, c)
-    c_new = blend(f, c, i, lstm_candidate(p, x, h))
-    return hidden_state(gate(p, "o", x, h, c_new), c_new), c_new
+    c_new = blend(f, c, i, squash(affine(p, "g", x, h)))
+    return show(gate(p, "o", x, h, c_new), c_new), c_new
 
 
 def gru_step(
@@ -88,18 +105,37 @@ def gru_step(
     state: State,
     *,
     gate: Gate = gate,
-    candidate: Callable[[Parameters, Array, Array, Array], Array] | None = None,
+    candidate: Callable[[Parameters, Array, Array, Array], Array] = candidate,
 ) -> State:
-    """Step a GRU of the three; the candidate is that of the cell unless one is given."""
+    """Step a GRU of the three."""
     (h,) = state
     r, z = gate(p, "r", x, h, h), gate(p, "z", x, h, h)
-    own = candidate_reset_after if "b_hn" in p else gru_candidate
-    n = (candidate or own)(p, x, h, r)
+    n = candidate(p, x, h, r)
     return (state_takes_new(z, n, h) if cell == "gru-takes-new" else state_keeps_old(z, n, h),)
 
 
-def any_step(cell: str, p: Parameters, x: Array, state: State, gate: Gate) -> State:
-    """Step an LSTM or a GRU with another gate."""
-    if cell in GRU:
-        return gru_step(cell, p, x, state, gate=gate)
-    return lstm_step(p, x, state, gate=gate)
+def steps(layer: ReplaceableLayer, **others: Callable[..., Array]) -> None:
+    """Let an LSTM or a GRU step with another ``gate``, ``blend``, ``candidate``, ..."""
+    cell = layer.cell.name
+    step = partial(gru_step, cell) if cell in GRU else lstm_step
+    layer.step = lambda at, p, x, state: step(p, x, state, **others)
+
+
+def row_after_row(
+    unroll: UnrollPart,
+    at: At,
+    p: Parameters,
+    x: Array,
+    start: Callable[[int, State | None], State],
+) -> tuple[Array, State]:
+    """Unroll each row alone, from ``start`` of its number and of the row before's final state."""
+    outputs: list[Array] = []
+    finals: list[State] = []
+    for b in range(x.shape[1]):
+        lengths = None if at.lengths is None else at.lengths[b : b + 1]
+        first = start(b, finals[-1] if finals else None)
+        y, final = unroll(replace(at, start=first, lengths=lengths), p, x[:, b : b + 1])
+        outputs.append(y)
+        finals.append(final)
+    together = tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
+    return np.concatenate(outputs, axis=1), together

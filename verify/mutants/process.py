@@ -12,158 +12,121 @@ import numpy as np
 from ...reference.functions import Array
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .parts import PLAIN
-from .replaceable_layer import ReplaceableLayer
+from .replaceable_layer import OutputsPart, ReplaceableLayer, RunPart
 
 ANY = ("smoke", "forward")
 
 
 @mutant(
     "P01",
-    statement="The layer raises an error for more than one row.",
-    cells=PLAIN,
-    killed_by=ANY,
+    "The layer raises an error for more than one row.",
+    ANY,
     fix="accept any number of rows: look for what raises when B > 1",
+    part="run",
 )
-def raises_for_batches(layer: ReplaceableLayer) -> None:
-    right = layer.run
-
-    def run(inputs: Inputs) -> Result:
-        if inputs.x.shape[1] > 1:
-            raise RuntimeError("no kernel for this batch")
-        return right(inputs)
-
-    layer.run = run
+def raises_for_batches(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+    if inputs.x.shape[1] > 1:
+        raise RuntimeError("no kernel for this batch")
+    return right(inputs)
 
 
 @mutant(
     "P02",
-    statement="The layer never returns from a sequence of more than four steps.",
-    cells=PLAIN,
-    killed_by=("forward",),
+    "The layer never returns from a sequence of more than four steps.",
+    ("forward",),
     isolated=True,
     fix="end the loop over time after T steps: look for a condition that stays true, or a lock",
+    part="run",
 )
-def hangs(layer: ReplaceableLayer) -> None:
-    right = layer.run
-
-    def run(inputs: Inputs) -> Result:
-        while len(inputs.x) > 4:
-            time.sleep(1)
-        return right(inputs)
-
-    layer.run = run
+def hangs(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+    while len(inputs.x) > 4:
+        time.sleep(1)
+    return right(inputs)
 
 
-@mutant(
+mutant(
     "P03",
-    statement="The layer ends its process with status 0.",
-    cells=PLAIN,
-    killed_by=ANY,
+    "The layer ends its process with status 0.",
+    ANY,
     isolated=True,
     fix="return, or raise an exception: do not end the process with exit() or os._exit()",
+    part="run",
+    change=lambda layer, right, inputs: os._exit(0),
 )
-def exits(layer: ReplaceableLayer) -> None:
-    def run(inputs: Inputs) -> Result:
-        os._exit(0)
-
-    layer.run = run
 
 
 @mutant(
     "P04",
-    statement="The layer reads address 0, and its process crashes.",
-    cells=PLAIN,
-    killed_by=ANY,
+    "The layer reads address 0, and its process crashes.",
+    ANY,
     isolated=True,
     fix="check pointers, sizes and strides before native code reads memory: look for a null "
     "pointer",
+    part="run",
 )
-def segmentation_fault(layer: ReplaceableLayer) -> None:
-    right = layer.run
-
-    def run(inputs: Inputs) -> Result:
-        ctypes.string_at(0)
-        return right(inputs)
-
-    layer.run = run
+def segmentation_fault(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+    ctypes.string_at(0)
+    return right(inputs)
 
 
 @mutant(
     "P05",
-    statement="The layer allocates memory until none is left.",
-    cells=PLAIN,
-    killed_by=ANY,
+    "The layer allocates memory until none is left.",
+    ANY,
     isolated=True,
-    fix="allocate what T, B and H need and no more: look for a list or buffer that grows "
-    "without end",
+    fix="allocate what T, B and H need and no more: look for a list or buffer that grows without "
+    "end",
+    part="run",
 )
-def eats_memory(layer: ReplaceableLayer) -> None:
-    def run(inputs: Inputs) -> Result:
-        taken: list[Array] = []
-        while True:
-            taken.append(np.ones(2**23))  # written, so that the pages are really there
-
-    layer.run = run
+def eats_memory(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+    taken: list[Array] = []
+    while True:
+        taken.append(np.ones(2**23))  # written, so that the pages are really there
 
 
-@mutant(
+mutant(
     "P07",
-    statement="The outputs are returned with the batch axis first instead of the time axis.",
-    cells=PLAIN,
-    killed_by=("smoke", "forward"),
+    "The outputs are returned with the batch axis first instead of the time axis.",
+    ("smoke", "forward"),
     fix="return y as (T, B, width), time first, unless batch-first was asked for",
+    part="give_outputs",
+    change=lambda layer, right, result: right(replace(result, y=result.y.swapaxes(0, 1))),
 )
-def outputs_with_the_batch_first(layer: ReplaceableLayer) -> None:
-    right = layer.give_outputs
-    layer.give_outputs = lambda result: right(replace(result, y=result.y.swapaxes(0, 1)))
 
-
-@mutant(
+mutant(
     "P08",
-    statement="The outputs are returned in float64, whatever the dtype of the input.",
-    cells=PLAIN,
-    killed_by=("smoke", "forward"),
+    "The outputs are returned in float64, whatever the dtype of the input.",
+    ("smoke", "forward"),
     dtypes=("float32",),
     fix="return y in the dtype of x: look for a float64 array that promotes it",
+    part="give_outputs",
+    change=lambda layer, right, result: right(replace(result, y=result.y.astype("float64"))),
 )
-def outputs_of_another_dtype(layer: ReplaceableLayer) -> None:
-    right = layer.give_outputs
-    layer.give_outputs = lambda result: right(replace(result, y=result.y.astype("float64")))
 
-
-@mutant(
+mutant(
     "P09",
-    statement="The outputs are NaN from step 100 on.",
-    cells=PLAIN,
-    killed_by=("transition",),
+    "The outputs are NaN from step 100 on.",
+    ("transition",),
     fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
+    part="give_outputs",
+    change=lambda layer, right, result: right(
+        replace(result, y=np.where(np.arange(len(result.y))[:, None, None] < 100, result.y, np.nan))
+    ),
 )
-def nan_from_step_100(layer: ReplaceableLayer) -> None:
-    right = layer.give_outputs
-
-    def give(result: Result) -> Result:
-        y = result.y.copy()
-        y[100:] = np.nan
-        return right(replace(result, y=y))
-
-    layer.give_outputs = give
 
 
 @mutant(
     "P10",
-    statement="The outputs are a view of a buffer that the next call overwrites.",
-    cells=PLAIN,
-    killed_by=("purity",),
+    "The outputs are a view of a buffer that the next call overwrites.",
+    ("purity",),
     fix="return a new y from every call, not a view of a buffer that the next call writes into",
 )
 def outputs_overwritten_by_the_next_call(layer: ReplaceableLayer) -> None:
-    right = layer.give_outputs
     buffers: dict[tuple[int, ...], Array] = {}
 
-    def give(result: Result) -> Result:
+    def give(right: OutputsPart, result: Result) -> Result:
         buffer = buffers.setdefault(result.y.shape, np.zeros_like(result.y))
         buffer[...] = result.y
         return right(replace(result, y=buffer[:]))
 
-    layer.give_outputs = give
+    layer.wrap("give_outputs", give)

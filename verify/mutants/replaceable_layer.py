@@ -8,19 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...reference.cell import Cell, Gates, State
+from ...reference.cell import Cell, State
 from ...reference.functions import Array, zeros
 from ...reference.layer import concatenated, in_direction
 from ...reference.parameters import Parameters
-from ...reference.sequence import choose, only
+from ...reference.sequence import Step, choose, only
 from ..cases.case import Case
 from ..conventions.parameter_map import ExplicitMap
 from ..numbers.complex_step import STEP
 from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+
+Part: TypeAlias = Callable[..., Any]
+"""One of the layer's parts, or what takes its place."""
+
+StepGradients: TypeAlias = tuple[Parameters, Array, State]
+"""The gradients of a step's parameters, input and old state."""
+
+RunPart: TypeAlias = Callable[[Inputs], Result]
+ReadPart: TypeAlias = Callable[[Mapping[str, Array]], Sequence[Parameters]]
+ReadStatePart: TypeAlias = Callable[["State | None", Array], State]
+TurnPart: TypeAlias = Callable[[int, Array, "Array | None"], Array]
+UnrollPart: TypeAlias = "Callable[[At, Parameters, Array], tuple[Array, State]]"
+SeePart: TypeAlias = "Callable[[At, Array], Array]"
+StepPart: TypeAlias = "Callable[[At, Parameters, Array, State], State]"
+ShowPart: TypeAlias = "Callable[[At, State, State], Array]"
+CarryPart: TypeAlias = "Callable[[At, State, State], State]"
+DropPart: TypeAlias = Callable[[Array], Array]
+MaskPart: TypeAlias = Callable[[tuple[int, ...]], Array]
+WritePart: TypeAlias = Callable[[Array, State, "Array | None"], tuple[Array, State]]
+OutputsPart: TypeAlias = Callable[[Result], Result]
+CotangentsPart: TypeAlias = Callable[[Cotangents], Cotangents]
+StepVjpPart: TypeAlias = "Callable[[At, Parameters, Step, State], StepGradients]"
+TangentsPart: TypeAlias = Callable[[Inputs], Inputs]
+GradientsPart: TypeAlias = Callable[[Pulled, Cotangents], Pulled]
 
 
 @dataclass(frozen=True)
@@ -54,34 +80,31 @@ class ReplaceableLayer:
         self.training = True
         self.given = Inputs({}, np.zeros(0), None, None)
         self.rng = case.generator("masks of the subject")
-        self.run: Callable[[Inputs], Result] = self._run
-        self.read_parameters: Callable[[Mapping[str, Array]], Sequence[Parameters]] = self._read
-        self.read_state: Callable[[State | None, Array], State] = self._read_state
+        self.run: RunPart = self._run
+        self.read_parameters: ReadPart = self._read
+        self.read_state: ReadStatePart = self._read_state
         self.read_lengths: Callable[[Array | None], Array | None] = lambda lengths: lengths
-        self.turn: Callable[[int, Array, Array | None], Array] = in_direction
-        self.turn_back: Callable[[int, Array, Array | None], Array] = in_direction
-        self.unroll: Callable[[At, Parameters, Array], tuple[Array, State]] = self._unroll
-        self.see: Callable[[At, Array], Array] = lambda at, x: only(at.active, x)
-        self.step: Callable[[At, Parameters, Array, State], State] = self._step
-        self.show: Callable[[At, State, State], Array] = lambda at, new, old: only(
-            at.active, new[0]
-        )
-        self.carry: Callable[[At, State, State], State] = _carry
-        self.drop: Callable[[Array], Array] = self._drop
-        self.mask: Callable[[tuple[int, ...]], Array] = self._mask
-        self.write: Callable[[Array, State, Array | None], tuple[Array, State]] = (
-            lambda y, final, lengths: (y, final)
-        )
-        self.give_outputs: Callable[[Result], Result] = lambda result: result
-        self.read_cotangents: Callable[[Cotangents], Cotangents] = lambda cotangents: cotangents
-        self.step_vjp: Callable[
-            [At, Parameters, Array, State, Gates, State, State], tuple[Parameters, Array, State]
-        ] = self._step_vjp
-        self.read_tangents: Callable[[Inputs], Inputs] = lambda tangents: tangents
-        self.give_gradients: Callable[[Pulled, Cotangents], Pulled] = lambda pulled, given: pulled
+        self.turn: TurnPart = in_direction
+        self.turn_back: TurnPart = in_direction
+        self.unroll: UnrollPart = self._unroll
+        self.see: SeePart = lambda at, x: only(at.active, x)
+        self.step: StepPart = self._step
+        self.show: ShowPart = lambda at, new, old: only(at.active, new[0])
+        self.carry: CarryPart = _carry
+        self.drop: DropPart = self._drop
+        self.mask: MaskPart = self._mask
+        self.write: WritePart = lambda y, final, lengths: (y, final)
+        self.give_outputs: OutputsPart = lambda result: result
+        self.read_cotangents: CotangentsPart = lambda cotangents: cotangents
+        self.step_vjp: StepVjpPart = self._step_vjp
+        self.read_tangents: TangentsPart = lambda tangents: tangents
+        self.give_gradients: GradientsPart = lambda pulled, given: pulled
+
+    def wrap(self, part: str, function: Part) -> None:
+        """Put ``function`` in the place of a part; its first argument is the part as it was."""
+        setattr(self, part, partial(function, getattr(self, part)))
 
     def forward(self, inputs: Inputs) -> Result:
-        """Run the layer."""
         self.given = inputs
         with np.errstate(all="ignore"):
             return self.give_outputs(self.run(inputs))
@@ -102,7 +125,6 @@ class ReplaceableLayer:
         return Recorded(self, tape, leaves, traced, outputs)
 
     def train(self, training: bool) -> None:
-        """Switch between training and evaluation."""
         self.training = training
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
@@ -165,17 +187,16 @@ class ReplaceableLayer:
             new, gates = self.cell.step(q, x, state)
 
             def pull(*cotangent: Array) -> Sequence[Array]:
-                dp, dx, d_old = self.step_vjp(at, q, x, state, gates, new, cotangent)
+                step = Step(x, state, gates, new, at.active)
+                dp, dx, d_old = self.step_vjp(at, q, step, cotangent)
                 return [*(dp[name] for name in p), dx, *d_old]
 
             return new, pull
 
         return custom(rule, *p.values(), x, *state)
 
-    def _step_vjp(
-        self, at: At, p: Parameters, x: Array, state: State, gates: Gates, new: State, d: State
-    ) -> tuple[Parameters, Array, State]:
-        return self.cell.vjp(p, x, state, gates, new, d)
+    def _step_vjp(self, at: At, p: Parameters, step: Step, d: State) -> StepGradients:
+        return self.cell.vjp(p, step.x, step.state, step.gates, step.new, d)
 
     def _input_above(self, x: Array, y: Array) -> Array:
         """The outputs below, behind the columns (a time stamp) that every level sees."""

@@ -19,25 +19,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike
 
 from ...reference import functions
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats, NumberSystem
 from .arithmetic import ACTIVATION_UNITS, FLOAT64_ROUNDOFF, Arithmetic
 
 OWN_ROUNDING = 1 + 1e-10
 """Covers the rounding of the bound itself: sums of up to 1e5 non-negative float64 terms."""
 
 
-class Bounded(NDArrayOperatorsMixin):
+class Bounded(NumberSystem):
     """Midpoints, and bounds on how far exact and computed values may lie from them."""
+
+    value: Floats
 
     def __init__(
         self,
-        value: Array,
-        error: Array,
+        value: ArrayLike,
+        error: ArrayLike,
         arithmetic: Arithmetic,
-        mass: Array | None = None,
+        mass: Floats | None = None,
         roundings: float = 0,
     ) -> None:
         """Take midpoints and their settled error; ``mass`` and ``roundings`` describe an open sum.
@@ -51,7 +53,7 @@ class Bounded(NDArrayOperatorsMixin):
         self.roundings = roundings
 
     @classmethod
-    def exact(cls, value: Array, arithmetic: Arithmetic) -> Bounded:
+    def exact(cls, value: ArrayLike, arithmetic: Arithmetic) -> Bounded:
         """Return numbers that are given, not computed: their bound is 0."""
         return cls(value, 0.0, arithmetic)
 
@@ -63,7 +65,7 @@ class Bounded(NDArrayOperatorsMixin):
         return not (self.roundings or any(error.strides) or (error.size and error.item(0)))
 
     @property
-    def bound(self) -> Array:
+    def bound(self) -> Floats:
         """The bound, float64, of the shape of ``value``; inf where nothing can be said."""
         if self.given:
             return np.where(self.mass <= self.arithmetic.largest, 0.0, np.inf)
@@ -75,27 +77,9 @@ class Bounded(NDArrayOperatorsMixin):
         return np.where(representable, bound, np.inf)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The array's shape."""
-        return self.value.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.value.ndim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the midpoints."""
-        return self.value.dtype
-
-    @property
     def T(self) -> Bounded:  # noqa: N802 - as ndarray calls it
         """The transposed array."""
         return self._rearranged(np.transpose)
-
-    def __len__(self) -> int:
-        return len(self.value)
 
     def __getitem__(self, key: Any) -> Bounded:
         return self._rearranged(lambda array: array[key])
@@ -111,7 +95,7 @@ class Bounded(NDArrayOperatorsMixin):
         summed.roundings += max(count - 1, 0)
         return summed
 
-    def _rearranged(self, function: Callable[[Array], Array]) -> Bounded:
+    def _rearranged(self, function: Callable[[Floats], Floats]) -> Bounded:
         parts = (function(np.asarray(a)) for a in (self.value, self.error, self.mass))
         value, error, mass = parts
         return Bounded(value, error, self.arithmetic, mass, self.roundings)
@@ -142,13 +126,13 @@ def _bounded(x: Any, arithmetic: Arithmetic) -> Bounded:
     return x if isinstance(x, Bounded) else Bounded.exact(x, arithmetic)
 
 
-def _joined(arrays: Sequence[Bounded], function: Callable[[list[Array]], Array]) -> Bounded:
+def _joined(arrays: Sequence[Bounded], function: Callable[[list[Floats]], Floats]) -> Bounded:
     parts = [[np.asarray(getattr(a, name)) for a in arrays] for name in ("value", "error", "mass")]
     value, error, mass = (function(part) for part in parts)
     return Bounded(value, error, arrays[0].arithmetic, mass, max(a.roundings for a in arrays))
 
 
-def _rounded(value: Array, propagated: Array, arithmetic: Arithmetic) -> Bounded:
+def _rounded(value: Floats, propagated: Floats, arithmetic: Arithmetic) -> Bounded:
     """Close an operation: one rounding of anything within ``propagated`` of ``value``."""
     rounding = arithmetic.gamma(1) * (np.abs(value) + propagated) + arithmetic.tiny
     error = (propagated + rounding) * OWN_ROUNDING
@@ -200,24 +184,26 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
     return Bounded(a.value @ b.value, error, a.arithmetic, mass, roundings)
 
 
-def _sizes(a: Bounded) -> tuple[Array, Array | None]:
+def _sizes(a: Bounded) -> tuple[Floats, Floats | None]:
     """Return magnitudes, and the bounds if there are any: none for given numbers in range."""
     if a.given and (not a.mass.size or a.mass.max() <= a.arithmetic.largest):
         return a.mass, None
     return np.abs(a.value), a.bound
 
 
-def _activation(value: Array, slope: Array, span: float, a: Bounded) -> Bounded:
+def _activation(value: Floats, slope: Floats, span: float, a: Bounded) -> Bounded:
     """An activation with values in a span: its slope times the bound, and its own error."""
     propagated = np.minimum(np.where(slope == 0, 0.0, slope * a.bound), span)
+    own: float | Floats
     own = a.arithmetic.activation + a.arithmetic.tiny
     if a.arithmetic.inner_roundoff:
         own = own + a.arithmetic.gamma(1) * (np.abs(value) + propagated + own)
     return Bounded(value, (propagated + own) * OWN_ROUNDING, a.arithmetic)
 
 
-def _nearest_zero(a: Bounded) -> Array:
-    return np.maximum(np.abs(a.value) - a.bound, 0.0)
+def _nearest_zero(a: Bounded) -> Floats:
+    nearest: Floats = np.maximum(np.abs(a.value) - a.bound, 0.0)
+    return nearest
 
 
 def _tanh(a: Bounded) -> Bounded:
@@ -227,7 +213,7 @@ def _tanh(a: Bounded) -> Bounded:
 
 def _sigmoid(a: Bounded) -> Bounded:
     steepest = 0.25 / np.cosh(np.minimum(_nearest_zero(a), 600.0) / 2) ** 2
-    return _activation(functions.sigmoid(a.value), steepest, 1.0, a)
+    return _activation(np.asarray(functions.sigmoid(a.value)), steepest, 1.0, a)
 
 
 def _arctanh(a: Bounded) -> Bounded:
@@ -281,7 +267,7 @@ def _(s: Bounded) -> Bounded:
 
 
 @functions.midpoint.register
-def _(x: Bounded) -> Array:
+def _(x: Bounded) -> Floats:
     return x.value
 
 
@@ -291,7 +277,7 @@ def _(like: Bounded, shape: tuple[int, ...]) -> Bounded:
 
 
 @functions.switch.register
-def _(s: Bounded, below: Array, above: Array) -> Bounded:
+def _(s: Bounded, below: Array | float, above: Array | float) -> Bounded:
     """Choose a side where the sign of s is certain, else return the hull of both."""
     with np.errstate(all="ignore"):
         return _switch(s, _bounded(below, s.arithmetic), _bounded(above, s.arithmetic))

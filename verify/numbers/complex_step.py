@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats
 
 STEP = 2.0**-100
 
 
 def derivative(
-    function: Callable[[Array], tuple[Array, ...]], x: Array, direction: Array
-) -> tuple[Array, ...]:
+    function: Callable[[Floats], tuple[Array, ...]], x: Array, direction: Array
+) -> tuple[Floats, ...]:
     """Return the directional derivatives of every output of ``function`` at ``x``.
 
     ``function`` must run on complex128 arrays; ``direction`` has the shape of ``x``.
     """
-    outputs = function(np.asarray(x, dtype=np.complex128) + 1j * STEP * direction)
+    outputs = function(np.asarray(x, dtype=np.complex128) + 1j * STEP * np.asarray(direction))
     return tuple(np.asarray(output).imag / STEP for output in outputs)

@@ -10,45 +10,32 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ...reference import functions
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats, NumberSystem
 
 
-class Dual(NDArrayOperatorsMixin):
+class Dual(NumberSystem):
     """An array ``value`` and its derivative ``tangent``, of the same shape and number system."""
 
-    def __init__(self, value: Array, tangent: Array) -> None:
+    def __init__(self, value: Any, tangent: Any) -> None:
         self.value, self.tangent = value, tangent
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The array's shape."""
-        shape: tuple[int, ...] = self.value.shape
-        return shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the values."""
-        dtype: np.dtype[Any] = self.value.dtype
-        return dtype
 
     @property
     def T(self) -> Dual:  # noqa: N802 - as ndarray calls it
         """The transposed array."""
         return Dual(self.value.T, self.tangent.T)
 
-    def __len__(self) -> int:
-        return len(self.value)
-
     def __getitem__(self, key: Any) -> Dual:
         return Dual(self.value[key], self.tangent[key])
+
+    def reshape(self, *shape: int) -> Dual:
+        """Return the same numbers in another shape."""
+        return Dual(self.value.reshape(*shape), self.tangent.reshape(*shape))
+
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Dual:
+        """Return the sum over an axis, or over everything."""
+        return Dual(*(a.sum(axis=axis, keepdims=keepdims) for a in (self.value, self.tangent)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         rule = UFUNCS.get(ufunc)
@@ -106,7 +93,7 @@ def _(s: Dual) -> Dual:
 
 
 @functions.midpoint.register
-def _(x: Dual) -> Array:
+def _(x: Dual) -> Floats:
     return functions.midpoint(x.value)
 
 

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 import flint
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats
 
 BITS = 160
 
@@ -37,13 +38,13 @@ def _ball(x: np.longdouble) -> flint.arb:
 _balls = np.frompyfunc(_ball, 1, 1)
 
 
-def balls(x: Array) -> Array:
+def balls(x: ArrayLike) -> Floats:
     """Return exact balls (object array) of floats of any width up to longdouble."""
     wide = np.asarray(x, dtype=np.longdouble)
     return np.asarray(_balls(wide), dtype=object).reshape(wide.shape)
 
 
-def distance(x: Array, enclosed: Array) -> Array:
+def distance(x: ArrayLike, enclosed: Array) -> Floats:
     """Return, rounded up, the largest distance of each float of ``x`` from its ball's points."""
     upper = np.frompyfunc(lambda ball: float(abs(ball).upper()), 1, 1)
     difference = np.asarray(balls(x) - enclosed, dtype=object).reshape(np.shape(x))

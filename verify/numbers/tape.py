@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ...reference import functions
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats, NumberSystem
 
-Pull: TypeAlias = Callable[..., Sequence[Array | None]]
+Pull: TypeAlias = Callable[..., Sequence[Any]]
 """From the cotangents of all results of an operation to those of all its arguments."""
 
 
@@ -47,51 +46,38 @@ class Tape:
         return results
 
     def pull(
-        self, outputs: Sequence[Array], cotangents: Sequence[Array | None], wanted: Sequence[Traced]
-    ) -> list[Array]:
+        self,
+        outputs: Sequence[Array],
+        cotangents: Sequence[Floats | None],
+        wanted: Sequence[Traced],
+    ) -> list[Floats]:
         """Return the gradients of the wanted leaves; None is the cotangent of what has none."""
-        found: dict[int, Array] = {}
+        gradients: dict[int, Floats] = {}
         for output, d in zip(outputs, cotangents, strict=True):
-            _add_to(found, output, d)
+            _add_to(gradients, output, d)
         for entry in reversed(self._entries):
-            ds = [found.pop(id(result), None) for result in entry.results]
+            ds = [gradients.pop(id(result), None) for result in entry.results]
             if all(d is None for d in ds):
                 continue
             filled = [_filled(d, r) for d, r in zip(ds, entry.results, strict=True)]
             for argument, d in zip(entry.arguments, entry.pull(*filled), strict=True):
-                _add_to(found, argument, d)
-        return [_filled(found.get(id(leaf)), leaf) for leaf in wanted]
+                _add_to(gradients, argument, d)
+        return [_filled(gradients.get(id(leaf)), leaf) for leaf in wanted]
 
 
-class Traced(NDArrayOperatorsMixin):
+class Traced(NumberSystem):
     """An array on a tape."""
+
+    value: Floats
 
     def __init__(self, value: Array, tape: Tape) -> None:
         self.value = np.asarray(value)
         self.tape = tape
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The array's shape."""
-        return self.value.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.value.ndim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The array's dtype."""
-        return self.value.dtype
-
-    @property
     def T(self) -> Array:  # noqa: N802 - as ndarray calls it
         """The transposed array."""
         return rearranged(self, np.transpose)
-
-    def __len__(self) -> int:
-        return len(self.value)
 
     def __getitem__(self, key: Any) -> Array:
         return custom(lambda a: _item(a, key), self)[0]
@@ -100,9 +86,9 @@ class Traced(NDArrayOperatorsMixin):
         """Return the same numbers in another shape."""
         return rearranged(self, lambda a: a.reshape(*shape))
 
-    def sum(self, axis: int) -> Array:
-        """Return the sum over an axis."""
-        return custom(lambda a: _sum(a, axis), self)[0]
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Array:
+        """Return the sum over an axis, or over everything."""
+        return custom(lambda a: _sum(a, axis, keepdims), self)[0]
 
     def astype(self, dtype: Any) -> Array:
         """Return the numbers rounded to another dtype."""
@@ -127,7 +113,7 @@ class Traced(NDArrayOperatorsMixin):
         return NotImplemented
 
 
-def plain(x: Array) -> Array:
+def plain(x: Array) -> Any:
     """Return the numbers themselves."""
     return x.value if isinstance(x, Traced) else x
 
@@ -141,15 +127,15 @@ def custom(
     return tuple(values) if tape is None else tape.record(values, arguments, pull)
 
 
-def instead(x: Array, value: Array, pull: Callable[[Array], Array] = lambda d: d) -> Array:
+def instead(x: Array, value: Array, pull: Callable[[Floats], Floats] = lambda d: d) -> Array:
     """Return ``value`` in the place of ``x``; the cotangent reaches x as ``pull`` says."""
     return custom(lambda a: _one(value, lambda d: [pull(d)]), x)[0]
 
 
-def rearranged(x: Array, function: Callable[[Array], Array]) -> Array:
+def rearranged(x: Array, function: Callable[[Floats], Floats]) -> Array:
     """Apply a function that only moves, repeats or leaves out entries."""
 
-    def rule(a: Array) -> tuple[Sequence[Array], Pull]:
+    def rule(a: Floats) -> tuple[Sequence[Floats], Pull]:
         moved = function(np.arange(a.size).reshape(a.shape))
         return [function(a)], lambda d: [_scattered(a, moved, d)]
 
@@ -161,28 +147,29 @@ def rows(x: Array) -> tuple[Array, ...]:
     return custom(lambda a: (list(a), lambda *ds: [np.stack(ds)]), x)
 
 
-def _scattered(like: Array, index: Array, d: Array) -> Array:
+def _scattered(like: Floats, index: Floats, d: Floats) -> Floats:
     full = np.zeros(like.size, d.dtype)
     np.add.at(full, index.ravel(), d.ravel())
     return full.reshape(like.shape)
 
 
-def _add_to(found: dict[int, Array], x: Array, d: Array | None) -> None:
+def _add_to(gradients: dict[int, Floats], x: Array, d: Floats | None) -> None:
     if isinstance(x, Traced) and d is not None:
         d = _fitted(d, x.shape)
-        found[id(x)] = found[id(x)] + d if id(x) in found else d
+        gradients[id(x)] = gradients[id(x)] + d if id(x) in gradients else d
 
 
-def _fitted(d: Array, shape: tuple[int, ...]) -> Array:
+def _fitted(d: Floats, shape: tuple[int, ...]) -> Floats:
     """Sum over the axes along which an argument was broadcast."""
     if d.shape == shape:
         return d
-    d = d.sum(axis=tuple(range(d.ndim - len(shape))))
+    d = np.sum(d, axis=tuple(range(d.ndim - len(shape))))
     wide = tuple(k for k, n in enumerate(shape) if n == 1 and d.shape[k] != 1)
-    return d.sum(axis=wide, keepdims=True)
+    summed: Floats = np.sum(d, axis=wide, keepdims=True)
+    return summed
 
 
-def _filled(d: Array | None, like: Traced) -> Array:
+def _filled(d: Floats | None, like: Traced) -> Floats:
     return np.zeros(like.shape, like.dtype) if d is None else d
 
 
@@ -190,8 +177,8 @@ def _one(value: Array, pull: Pull) -> tuple[Sequence[Array], Pull]:
     return [value], pull
 
 
-def _item(a: Array, key: Any) -> tuple[Sequence[Array], Pull]:
-    def pull(d: Array) -> Sequence[Array]:
+def _item(a: Floats, key: Any) -> tuple[Sequence[Floats], Pull]:
+    def pull(d: Floats) -> Sequence[Floats]:
         full = np.zeros(a.shape, d.dtype)
         if all(isinstance(k, int | slice) for k in (key if isinstance(key, tuple) else (key,))):
             full[key] = d
@@ -202,35 +189,38 @@ def _item(a: Array, key: Any) -> tuple[Sequence[Array], Pull]:
     return [a[key]], pull
 
 
-def _sum(a: Array, axis: int) -> tuple[Sequence[Array], Pull]:
-    return [a.sum(axis=axis)], lambda d: [np.broadcast_to(np.expand_dims(d, axis), a.shape)]
+def _sum(a: Floats, axis: int | None, keepdims: bool) -> tuple[Sequence[Floats], Pull]:
+    wide = a.sum(axis=axis, keepdims=True).shape
+    return [a.sum(axis=axis, keepdims=keepdims)], lambda d: [
+        np.broadcast_to(d.reshape(wide), a.shape)
+    ]
 
 
-def _stack(arrays: Sequence[Array], axis: int) -> tuple[Sequence[Array], Pull]:
+def _stack(arrays: Sequence[Floats], axis: int) -> tuple[Sequence[Floats], Pull]:
     return [np.stack(arrays, axis)], lambda d: list(np.moveaxis(d, axis, 0))
 
 
-def _concatenate(arrays: Sequence[Array], axis: int) -> tuple[Sequence[Array], Pull]:
+def _concatenate(arrays: Sequence[Floats], axis: int) -> tuple[Sequence[Floats], Pull]:
     ends = np.cumsum([a.shape[axis] for a in arrays])[:-1]
     return [np.concatenate(arrays, axis)], lambda d: np.split(d, ends, axis)
 
 
-def _where(condition: Array, a: Array, b: Array) -> tuple[Sequence[Array], Pull]:
+def _where(condition: Floats, a: Floats, b: Floats) -> tuple[Sequence[Floats], Pull]:
     return [np.where(condition, a, b)], lambda d: [
         np.where(condition, d, np.zeros_like(d)),
         np.where(condition, np.zeros_like(d), d),
     ]
 
 
-def _divide(a: Array, b: Array) -> tuple[Sequence[Array], Pull]:
+def _divide(a: Floats, b: Floats) -> tuple[Sequence[Floats], Pull]:
     return [a / b], lambda d: [d / b, -d * a / (b * b)]
 
 
-def _matmul(a: Array, b: Array) -> tuple[Sequence[Array], Pull]:
+def _matmul(a: Floats, b: Floats) -> tuple[Sequence[Floats], Pull]:
     return [a @ b], lambda d: [d @ np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2) @ d]
 
 
-def _through(value: Array, slope: Array) -> tuple[Sequence[Array], Pull]:
+def _through(value: Floats, slope: Floats) -> tuple[Sequence[Floats], Pull]:
     return [value], lambda d: [d * slope]
 
 
@@ -241,34 +231,34 @@ RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
     np.multiply: lambda a, b: _one(a * b, lambda d: [d * b, d * a]),
     np.true_divide: _divide,
     np.matmul: _matmul,
-    np.tanh: lambda a: _through(np.tanh(a), functions.tanh_slope(np.tanh(a))),
+    np.tanh: lambda a: _through(np.tanh(a), np.asarray(functions.tanh_slope(np.tanh(a)))),
     np.exp: lambda a: _through(np.exp(a), np.exp(a)),
 }
 
 
 @functions.sigmoid.register
 def _(s: Traced) -> Array:
-    value = functions.sigmoid(s.value)
-    return custom(lambda a: _through(value, functions.sigmoid_slope(value)), s)[0]
+    value = np.asarray(functions.sigmoid(s.value))
+    return custom(lambda a: _through(value, value * (1 - value)), s)[0]
 
 
 @functions.midpoint.register
-def _(x: Traced) -> Array:
+def _(x: Traced) -> Floats:
     return x.value
 
 
 @functions.zeros.register
-def _(like: Traced, shape: tuple[int, ...]) -> Array:
+def _(like: Traced, shape: tuple[int, ...]) -> Floats:
     return np.zeros(shape, like.dtype)
 
 
 @functions.switch.register
-def _(s: Traced, below: Array, above: Array) -> Array:
+def _(s: Traced, below: Array | float, above: Array | float) -> Array:
     if isinstance(below, Traced) or isinstance(above, Traced):
         return np.where(s.value < 0, below, above)
     return functions.switch(s.value, below, above)
 
 
 @functions.floor.register
-def _(s: Traced) -> Array:
+def _(s: Traced) -> Floats:
     return np.floor(s.value)

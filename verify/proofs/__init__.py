@@ -16,7 +16,7 @@ from ..checks.check import Check
 @cache
 def proofs() -> tuple[Check, ...]:
     """Return every proof, in the order of their modules and lines."""
-    found: list[Check] = []
+    known: list[Check] = []
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        found += getattr(importlib.import_module(module.name), "PROOFS", ())
-    return tuple(found)
+        known += getattr(importlib.import_module(module.name), "PROOFS", ())
+    return tuple(known)

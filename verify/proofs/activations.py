@@ -34,11 +34,11 @@ def sigmoid_is_exact(s: Array) -> None:
 
 def sigmoid_laws(s: Array) -> None:
     """σ lies in [0, 1], σ(-s) = 1 - σ(s), its slope is σ(1 - σ) <= 1/4."""
-    y = sigmoid(s)
+    y: Array = sigmoid(s)
     agree(["sigmoid"], "σ(-s) against 1 - σ(s)", sigmoid(-s), 1 - y, units=4)
     (slope,) = derivative(lambda z: (sigmoid(z),), s, np.ones_like(s))
     agree(["sigmoid"], "slope", sigmoid_slope(y), slope, units=8)
-    if not ((y >= 0) & (y <= 1) & (sigmoid_slope(y) <= 0.25)).all():
+    if not ((y >= 0) & (y <= 1) & (np.asarray(sigmoid_slope(y)) <= 0.25)).all():
         disprove(["sigmoid"], "not in [0, 1], or steeper than 1/4")
 
 
@@ -46,7 +46,7 @@ def sigmoid_limits(s: Array) -> None:
     """σ neither overflows nor warns at either end."""
     ends = np.array([-1e4, -800.0, 800.0, 1e4, -np.inf, np.inf]) * np.sign(abs(s[0]) + 1)
     with np.errstate(all="raise", under="ignore"):
-        y = sigmoid(ends)
+        y: Array = sigmoid(ends)
     if not np.array_equal(y, [0.0, 0.0, 1.0, 1.0, 0.0, 1.0]):
         disprove(["sigmoid"], f"σ({ends.tolist()}) = {y.tolist()}")
 
@@ -65,32 +65,12 @@ def tanh_laws(s: Array) -> None:
 
 
 PROOFS = (
-    proof(
-        "sigmoid.exact",
-        "σ(s) is 1/(1 + e^-s) to a few units in the last place (Arb).",
-        ["sigmoid"],
-        points(),
-        sigmoid_is_exact,
-    ),
-    proof(
-        "sigmoid.laws",
-        "σ(-s) = 1 - σ(s); σ' = σ(1 - σ) <= 1/4.",
-        ["sigmoid"],
-        points(),
-        sigmoid_laws,
-    ),
-    proof(
-        "sigmoid.limits",
-        "σ reaches 0 and 1 at the ends without overflow.",
-        ["sigmoid"],
-        points(),
-        sigmoid_limits,
-    ),
-    proof(
-        "tanh.laws",
-        "tanh(s) = 2σ(2s) - 1 = (e^s - e^-s)/(e^s + e^-s); tanh' = 1 - tanh².",
-        ["tanh"],
-        points(),
-        tanh_laws,
-    ),
-)
+    proof("sigmoid.exact", "σ(s) is 1/(1 + e^-s) to a few units in the last place (Arb).",
+          ["sigmoid"], points(), sigmoid_is_exact),
+    proof("sigmoid.laws", "σ(-s) = 1 - σ(s); σ' = σ(1 - σ) <= 1/4.",
+          ["sigmoid"], points(), sigmoid_laws),
+    proof("sigmoid.limits", "σ reaches 0 and 1 at the ends without overflow.",
+          ["sigmoid"], points(), sigmoid_limits),
+    proof("tanh.laws", "tanh(s) = 2σ(2s) - 1 = (e^s - e^-s)/(e^s + e^-s); tanh' = 1 - tanh².",
+          ["tanh"], points(), tanh_laws),
+)  # fmt: skip

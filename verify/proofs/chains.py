@@ -22,7 +22,7 @@ def _run(case: Case) -> tuple[Parameters, Array, list[Array], Array]:
     """Return parameters, initial state (H,), states a_1 ... a_T (H,) and inputs (T, D)."""
     m = cell_material(RNN, case)
     run = unroll(RNN, m.p, m.x[:, :1], (m.state[0][:1],))
-    return m.p, m.state[0][0], [y[0] for y in run.y], m.x[:, 0]
+    return m.p, m.state[0][0], [y[0] for y in np.asarray(run.y)], m.x[:, 0]
 
 
 def jacobian(case: Case) -> None:

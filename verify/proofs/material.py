@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from hypothesis import strategies as st
 
-from ...reference.cell import Cell, State
+from ...reference.cell import Cell
 from ...reference.equation import equations
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
@@ -26,10 +26,10 @@ class Material:
 
     p: Parameters
     x: Array
-    state: State
+    state: tuple[Array, ...]
     lengths: Array | None
     dy: Array
-    dfinal: State
+    dfinal: tuple[Array, ...]
 
     def map(self, function: Callable[[Array], Array]) -> Material:
         """Return the same material in another number system; lengths stay integers."""

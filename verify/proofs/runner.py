@@ -35,10 +35,10 @@ def choose(patterns: Sequence[str]) -> tuple[Check, ...]:
     ids = {e.name: e.id for e in equations()}
     for pattern in patterns:
         glob = pattern.replace("[", "[[]")  # ids have brackets; only * and ? are wildcards
-        found = [p for p in proofs() if fnmatch(p.id, glob) or _about(p, pattern, ids)]
-        if not found:
+        matching = [p for p in proofs() if fnmatch(p.id, glob) or _about(p, pattern, ids)]
+        if not matching:
             raise ValueError(f"no proof or equation {pattern!r}; see: gatewise checks, equations")
-        chosen += found
+        chosen += matching
     return tuple(dict.fromkeys(chosen))
 
 

@@ -174,61 +174,50 @@ def layer_gradient(cell: Cell, case: Case) -> None:
     agree(names, f"{cell.name}: dx", (dx * direction).sum(), want, units=2.0**16, scale=8.0)
 
 
-def topology(name: str, run: Callable[[Cell, Material, Case], tuple[Any, Any]]) -> Any:
-    """Hold a topology's pullback to x against a complex step."""
-
-    def holds(case: Case) -> None:
-        cell = cell_named("lstm")
-        m = cell_material(cell, case)
-        y, pull = run(cell, m, case)
-        dy, direction = case.normal("d", y.shape), case.normal("direction", m.x.shape)
-        z = m.map(lambda array: array.astype(complex))
-        (slope,) = derivative(lambda x: (run(cell, z.replaced("x", x), case)[0],), m.x, direction)
-        got = (np.asarray(pull(dy)) * direction).sum()
-        agree([name], "dx of the pullback", got, (dy * slope).sum(), units=4096, scale=8.0)
-
-    return holds
-
-
 def _readout(m: Material) -> Array:
     return np.resize(np.linspace(-1, 1, 7), (m.p["W"].shape[2], m.p["W"].shape[1]))
 
 
-def many_to_many(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
-    """Run it, and return its output and dx of its pullback."""
-    y, pull = topologies.many_to_many(cell, m.p, m.x, m.state, m.lengths)
-    return y, lambda dy: pull(dy)[1]
-
-
-def many_to_one(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
-    """As above."""
-    y, pull = topologies.many_to_one(cell, m.p, m.x, m.state, m.lengths)
-    return y, lambda dy: pull(dy)[1]
-
-
-def one_to_one(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
-    """As above; dx is zero but for the first step."""
-    y, pull = topologies.one_to_one(cell, m.p, m.x[0], m.state)
-    return y, lambda dy: _first(m.x, pull(dy)[1])
-
-
-def one_to_many(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
-    """As above, with outputs fed back."""
-    y, pull = topologies.one_to_many(cell, m.p, _readout(m), m.x[0], m.state, case.T)
-    return y, lambda dy: _first(m.x, pull(dy)[2])
-
-
-def encoder_decoder(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
-    """As above, across the state handed over."""
+def _encoder_decoder(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
     start = np.ones((case.B, case.D))
     other = cell.random_parameters(case.generator("decoder"), case.sizes)
     args = (cell, m.p), (cell, other), _readout(m), m.x, start, case.T + 1, m.lengths
-    y, pull = topologies.encoder_decoder(*args)
-    return y, lambda dy: pull(dy)[3]
+    return topologies.encoder_decoder(*args)
 
 
-def _first(x: Array, d: Array) -> Array:
-    return np.concatenate([d[None], np.zeros_like(x[1:])])
+Run = Callable[[Cell, Material, Case], tuple[Any, Any]]
+TOPOLOGIES: dict[str, tuple[int, Run]] = {
+    "many_to_many": (
+        1, lambda cell, m, case: topologies.many_to_many(cell, m.p, m.x, m.state, m.lengths),
+    ),
+    "many_to_one": (
+        1, lambda cell, m, case: topologies.many_to_one(cell, m.p, m.x, m.state, m.lengths),
+    ),
+    "one_to_one": (1, lambda cell, m, case: topologies.one_to_one(cell, m.p, m.x[0], m.state)),
+    "one_to_many": (
+        2,
+        lambda cell, m, case: topologies.one_to_many(
+            cell, m.p, _readout(m), m.x[0], m.state, case.T
+        ),
+    ),
+    "encoder_decoder": (3, _encoder_decoder),
+}  # fmt: skip
+"""How each is run, for its output and its pullback, and which of the gradients is that of x."""
+
+
+def pullback(name: str, case: Case) -> None:
+    """Hold a topology's pullback to x against a complex step."""
+    (place, run), cell = TOPOLOGIES[name], cell_named("lstm")
+    m = cell_material(cell, case)
+    y, pull = run(cell, m, case)
+    dy, direction = case.normal("d", y.shape), case.normal("direction", m.x.shape)
+    z = m.map(lambda array: array.astype(complex))
+    (slope,) = derivative(lambda x: (run(cell, z.replaced("x", x), case)[0],), m.x, direction)
+    dx = np.asarray(pull(dy)[place])
+    if dx.ndim < m.x.ndim:  # it reads the first step alone
+        direction = direction[0]
+    got, want = (dx * direction).sum(), (dy * slope).sum()
+    agree([f"topology.{name}"], "dx of the pullback", got, want, units=4096, scale=8.0)
 
 
 def topologies_nest(case: Case) -> None:
@@ -261,7 +250,6 @@ def for_every_cell(
         yield proof(f"{id}[{cell.name}]", f"{cell.title}: {statement}", list(about), CASES, holds)
 
 
-TOPOLOGIES = (many_to_many, many_to_one, one_to_one, one_to_many, encoder_decoder)
 PROOFS = (
     *for_every_cell("sequence.sum_over_time", "∂E/∂W = Σ_t ∂E_t/∂W, for every parameter.",
                     BPTT, sum_over_time, EVERY),
@@ -282,7 +270,6 @@ PROOFS = (
     proof("topology.nested", "The topologies are special cases of one another.",
           ["topology.many_to_one", "topology.one_to_one", "topology.one_to_many"],
           CASES, topologies_nest),
-    *(proof(f"pullback[{run.__name__}]", "Its pullback is its derivative, by complex step.",
-            [f"topology.{run.__name__}"], CASES, topology(f"topology.{run.__name__}", run))
-      for run in TOPOLOGIES),
+    *(proof(f"pullback[{name}]", "Its pullback is its derivative, by complex step.",
+            [f"topology.{name}"], CASES, partial(pullback, name)) for name in TOPOLOGIES),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..cases.case import Case
@@ -19,7 +20,7 @@ from ..runs import records as reading
 from ..runs.records import RunFileError, typed
 from ..runs.run import Header
 from .replayed import ENDS, Replayed, Watched
-from .trace import HELD, Index, Trace, named_arrays, restored
+from .trace import HELD, Index, Trace, restored
 
 SCHEMA = "gatewise.recording/1"
 INDEX = "recording.json"
@@ -96,7 +97,7 @@ def encoded(trace: Trace) -> bytes:
     """Return a trace as a safetensors file."""
     from safetensors.numpy import save
 
-    index = json.dumps(trace.index(), allow_nan=False)
+    index = msgspec.json.encode(trace.index).decode()
     data: bytes = save(trace.arrays, metadata={"gatewise": index})
     return data
 
@@ -109,10 +110,10 @@ def write(folder: Path, recording: Recording) -> None:
 def read(folder: Path) -> Recording:
     """Read the index and hold every file to its digest; RunFileError says what is wrong."""
     where = folder / INDEX
-    said = reading.parsed(where, reading.text(where))
-    if said.get("schema") != SCHEMA:
-        raise RunFileError(f"{where}: expected schema {SCHEMA}, got {said.get('schema')!r:.60}")
-    recording = typed(Recording, said, where)
+    value = reading.parsed(where, reading.text(where))
+    if value.get("schema") != SCHEMA:
+        raise RunFileError(f"{where}: expected schema {SCHEMA}, got {value.get('schema')!r:.60}")
+    recording = typed(Recording, value, where)
     _check_index(where, recording)
     for entry in recording.entries:
         tensor_file(folder, entry)
@@ -181,9 +182,9 @@ def parse_trace(path: Path, data: bytes) -> Trace:
         raise RunFileError(f"{path}: is no safetensors file ({error!s:.100})") from error
     size = int.from_bytes(data[:8], "little")
     header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
-    said = header.get("__metadata__", {}).get("gatewise", "")
-    index = typed(Index, reading.parsed(path, said), path)
-    if missing := sorted({*named_arrays(index)} - arrays.keys()):
+    text = header.get("__metadata__", {}).get("gatewise", "")
+    index = typed(Index, reading.parsed(path, text), path)
+    if missing := sorted({*index.names} - arrays.keys()):
         raise RunFileError(f"{path}: arrays missing: {', '.join(missing):.200}")
     if odd := sorted({str(a.dtype) for a in arrays.values()} - {*HELD}):
         raise RunFileError(f"{path}: dtypes that are not recorded: {', '.join(odd)}")

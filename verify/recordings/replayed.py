@@ -19,7 +19,7 @@ from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
-from .trace import Returned, Trace, drawing, same_cotangents, same_inputs
+from .trace import Pulling, Returned, Trace, drawing, same
 
 UNANSWERED = {
     "purity": "it looks at the caller's own arrays after a call, and a recording has none",
@@ -55,8 +55,8 @@ class Watched:
     @property
     def told(self) -> str:
         """What ran, as the case says that says most; first of those in which something lacked."""
-        said = [self.of[key] for key in self.replayed]
-        return max(said, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
+        runs = [self.of[key] for key in self.replayed]
+        return max(runs, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
 
     @property
     def lacking(self) -> str:
@@ -88,7 +88,6 @@ class Replayed:
         return self.origin
 
     def cases_for(self, check: str, dtype: str) -> list[Case]:
-        """Return the recorded cases of a check."""
         cases = (Case.from_json(text) for id, text in self.held if id == check)
         return [case for case in cases if case.dtype == dtype]
 
@@ -112,17 +111,14 @@ class Replayed:
         return replace(self, playback=playback), replace(case, source=playback.numbers)
 
     def build(self, case: Case) -> Built:
-        """Return the layer that was recorded."""
         if self.playback is None:
             raise NotOffered("a recording answers the calls of recorded checks alone")
         return self.playback
 
     def cell(self, case: Case) -> str:
-        """Return the cell that the recorded layer claims."""
         return self.base.cell(case)
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return the recorded layer's map."""
         return self.base.parameter_map(case)
 
     def caller(self, case: Case) -> str:
@@ -143,16 +139,13 @@ class Playback:
         return numbers if name is None else np.array(self.trace.arrays[name])
 
     def forward(self, inputs: Inputs) -> Result:
-        """Return the outputs of the next call."""
         (result,) = self._answer(inputs, None, None)
         return result
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        """Return the gradients of the next call."""
         return cast("Sequence[Pulled]", self._answer(inputs, cotangents, None))
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Return the derivative of the next call."""
         (result,) = self._answer(inputs, None, tangents)
         return result
 
@@ -166,13 +159,9 @@ class Playback:
         call, trace = next(self._calls, None), self.trace
         if call is None or not call.results:
             raise self._end()
-        alike = (
-            same_inputs(trace, call.inputs, inputs)
-            and same_cotangents(trace, call.cotangents, pairs)
-            and (call.tangents is None) == (tangents is None)
-            and (tangents is None or same_inputs(trace, call.tangents, tangents))
-        )
-        if not alike:
+        cotangents = None if pairs is None else [Pulling(*pair) for pair in pairs]
+        recorded = (call.inputs, call.cotangents, call.tangents)
+        if not same(trace, recorded, (inputs, cotangents, tangents)):
             raise NotOffered(
                 "this version of the check calls the layer otherwise than the one that was "
                 "recorded; record it again"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.arithmetic import ARITHMETICS
 from ..subjects.called import Call
-from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 HELD = ("float64", "float32", "float16", "int64", "int32", "bool")
 """The dtypes of arrays that safetensors and NumPy share."""
@@ -72,8 +72,8 @@ class Ended:
 
 
 @dataclass
-class Trace:
-    """The whole of it; ``drawn`` by case, part and shape.
+class Index:
+    """What was recorded, without the arrays: ``drawn`` has their names by case, part and shape.
 
     ``other`` are arrays whose dtype the file does not have, by name: they are stored in one that
     holds their numbers exactly, and bfloat16 becomes itself again when it is read.
@@ -83,26 +83,24 @@ class Trace:
     calls: tuple[Made, ...] = ()
     ended: Ended | None = None
     other: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every array that it speaks of."""
+        calls = [(c.inputs, c.cotangents, c.tangents, c.results) for c in self.calls]
+        return [*self.drawn.values(), *self.other, *_leaves(calls)]
+
+
+@dataclass
+class Trace(Index):
+    """The whole of it."""
+
     arrays: dict[str, Array] = field(default_factory=dict)
 
+    @property
     def index(self) -> dict[str, Any]:
-        """Return everything but the arrays, as JSON values."""
-        return {
-            "drawn": self.drawn,
-            "calls": [asdict(call) for call in self.calls],
-            "ended": None if self.ended is None else asdict(self.ended),
-            "other": self.other,
-        }
-
-
-@dataclass(frozen=True)
-class Index:
-    """What ``Trace.index`` returns, as it is read."""
-
-    drawn: dict[str, str]
-    calls: tuple[Made, ...]
-    ended: Ended | None
-    other: dict[str, str]
+        """Everything but the arrays."""
+        return {f.name: getattr(self, f.name) for f in fields(Index)}
 
 
 def drawing(case: Case, part: str, shape: Sequence[int]) -> str:
@@ -134,57 +132,46 @@ class Store:
 
     def call(self, number: int, layer: int, call: Call) -> Made:
         """Keep the arrays of a call."""
-        pairs = call.cotangents
-        return Made(
-            layer,
-            call.layer.case.to_json(),
-            self._given(f"{number}.inputs", call.inputs),
-            None if pairs is None else tuple(
-                self._pulling(f"{number}.cotangents.{k}", pair) for k, pair in enumerate(pairs)
-            ),
-            self._given(f"{number}.tangents", call.tangents),
-            tuple(
-                self._returned(f"{number}.results.{k}", r) for k, r in enumerate(call.results)
-            ),
-            call.training,
-        )  # fmt: skip
+        pairs = None if call.cotangents is None else [Pulling(*pair) for pair in call.cotangents]
+        named = {
+            "layer": layer,
+            "case": call.layer.case.to_json(),
+            "inputs": self._named(f"{number}.inputs", call.inputs),
+            "cotangents": self._named(f"{number}.cotangents", pairs),
+            "tangents": self._named(f"{number}.tangents", call.tangents),
+            "results": self._named(f"{number}.results", call.results),
+            "training": call.training,
+        }
+        return msgspec.convert(named, Made)
 
-    def _given(self, where: str, inputs: Inputs | None) -> Given | None:
-        if inputs is None:
+    def _named(self, where: str, value: Any) -> Any:
+        """Keep all arrays of a value, and return it with names in the place of arrays."""
+        if value is None:
             return None
-        named = {
-            name: self.keep(f"{where}.parameters.{name}", array)
-            for name, array in inputs.parameters.items()
-        }
-        state, lengths = inputs.state, inputs.lengths
-        return Given(
-            named,
-            self.keep(f"{where}.x", inputs.x),
-            None if state is None else self._several(f"{where}.state", state),
-            None if lengths is None else self.keep(f"{where}.lengths", lengths),
-        )
+        parts = _parts(value)
+        if parts is None:
+            return self.keep(where, value)
+        named = {key: self._named(f"{where}.{key}", part) for key, part in parts.items()}
+        return list(named.values()) if isinstance(value, list | tuple) else named
 
-    def _pulling(self, where: str, pair: Cotangents) -> Pulling:
-        dy, dfinal = pair
-        ends = (
-            None if d is None else self.keep(f"{where}.dfinal.{k}", d) for k, d in enumerate(dfinal)
-        )
-        return Pulling(None if dy is None else self.keep(f"{where}.dy", dy), tuple(ends))
 
-    def _returned(self, where: str, result: Result) -> Returned:
-        y = self.keep(f"{where}.y", result.y)
-        final = self._several(f"{where}.final", result.final)
-        if not isinstance(result, Pulled):
-            return Returned(y, final)
-        named = {
-            name: self.keep(f"{where}.gradients.{name}", array)
-            for name, array in result.parameters.items()
-        }
-        x = self.keep(f"{where}.gradients of x", result.x)
-        return Returned(y, final, named, x, self._several(f"{where}.initial", result.initial))
+def _parts(value: Any) -> dict[Any, Any] | None:
+    """Return what a record, a mapping or a sequence holds, by name or number; None for others."""
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(enumerate(value)) if isinstance(value, list | tuple) else None
 
-    def _several(self, where: str, arrays: Sequence[Array]) -> tuple[str, ...]:
-        return tuple(self.keep(f"{where}.{k}", array) for k, array in enumerate(arrays))
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield everything in records, mappings and sequences that is none of those."""
+    parts = _parts(value)
+    if parts is not None:
+        for part in parts.values():
+            yield from _leaves(part)
+    elif value is not None:
+        yield value
 
 
 def restored(arrays: Mapping[str, Array], other: Mapping[str, str]) -> dict[str, Array]:
@@ -197,56 +184,14 @@ def restored(arrays: Mapping[str, Array], other: Mapping[str, str]) -> dict[str,
     return again
 
 
-def named_arrays(index: Index) -> list[str]:
-    """Return the name of every array that an index speaks of."""
-    names = [*index.drawn.values(), *index.other]
-    for call in index.calls:
-        for given in filter(None, (call.inputs, call.tangents)):
-            names += [*given.parameters.values(), given.x, *(given.state or ())]
-            names += [given.lengths] if given.lengths else []
-        for pair in call.cotangents or ():
-            names += [name for name in (pair.dy, *pair.dfinal) if name is not None]
-        for result in call.results:
-            names += [result.y, *result.final, *(result.parameters or {}).values(), *result.initial]
-            names += [result.x] if result.x else []
-    return names
-
-
-def same_inputs(trace: Trace, recorded: Given | None, inputs: Inputs) -> bool:
-    """Return whether a call is made with the recorded numbers, bit by bit."""
-    if recorded is None or recorded.parameters.keys() != inputs.parameters.keys():
-        return False
-    pairs = [(recorded.parameters[n], a) for n, a in inputs.parameters.items()]
-    pairs.append((recorded.x, inputs.x))
-    if (recorded.state is None) != (inputs.state is None):
-        return False
-    if len(recorded.state or ()) != len(inputs.state or ()):
-        return False
-    pairs += list(zip(recorded.state or (), inputs.state or (), strict=True))
-    if (recorded.lengths is None) != (inputs.lengths is None):
-        return False
-    if recorded.lengths is not None:
-        pairs.append((recorded.lengths, inputs.lengths))
-    return all(same_bits(trace.arrays[name], array) for name, array in pairs)
-
-
-def same_cotangents(
-    trace: Trace, recorded: Sequence[Pulling] | None, given: Sequence[Cotangents] | None
-) -> bool:
-    """Return whether the recorded cotangents are pulled back, bit by bit."""
+def same(trace: Trace, recorded: Any, given: Any) -> bool:
+    """Return whether arrays are there where names were recorded, with the same bits."""
     if recorded is None or given is None:
-        return recorded is None and given is None
-    if len(recorded) != len(given):
-        return False
-    for pulling, (dy, dfinal) in zip(recorded, given, strict=True):
-        if len(pulling.dfinal) != len(dfinal):
-            return False
-        for name, array in zip((pulling.dy, *pulling.dfinal), (dy, *dfinal), strict=True):
-            if (name is None) != (array is None):
-                return False
-            if name is not None and not same_bits(trace.arrays[name], array):
-                return False
-    return True
+        return recorded is given
+    names, parts = _parts(recorded), _parts(given)
+    if names is None or parts is None:
+        return names is parts and same_bits(trace.arrays[recorded], given)
+    return names.keys() == parts.keys() and all(same(trace, names[k], parts[k]) for k in names)
 
 
 def same_bits(first: Array, second: Array) -> bool:

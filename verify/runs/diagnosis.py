@@ -10,11 +10,13 @@ class Explanation:
     """One mistake, or two, that does exactly what the subject did.
 
     ``ids`` are the catalogue's, ``statements`` what is wrong, ``fixes`` what to do instead.
+    ``variant``: it is no mistake, but another cell or arithmetic, and right in its own terms.
     """
 
     ids: tuple[str, ...]
     statements: tuple[str, ...]
     fixes: tuple[str, ...]
+    variant: bool = False
 
     @property
     def name(self) -> str:
@@ -54,8 +56,8 @@ class Diagnosis:
     ``status``: ``conforms``, ``explained`` or ``unexplained``. All ``explanations`` compute the
     same in every experiment. ``residual`` is how far off they are, ``runner_up`` how far off the
     nearest of the ``tried`` others is (at least: the search stops at the first number that
-    refutes one), both in units of what rounding explains. ``notes`` are sentences on what else was
-    seen.
+    refutes one), both in units of what rounding explains. ``notes`` are further sentences, shown
+    after the explanation; ``complete``: the search was not stopped for time.
     """
 
     subject: str

@@ -27,13 +27,13 @@ def header(command: str, seed: int) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that matter; absent ones are left out."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            known[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 def machine() -> dict[str, str]:
@@ -65,12 +65,12 @@ def source_state() -> str:
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
         return ""
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def now() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
@@ -28,7 +27,7 @@ def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> 
     return case.simplified(part, layer.cell.random_state(name, case.generator(part), shape))
 
 
-def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, State]:
+def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, tuple[Array, ...]]:
     """Draw cotangents on y and on the final states."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)

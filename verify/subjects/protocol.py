@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeAlias, runtime_checkable
 
-from ...reference.cell import State
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
@@ -31,7 +30,7 @@ class Inputs:
 
     parameters: Mapping[str, Array]
     x: Array
-    state: State | None
+    state: tuple[Array, ...] | None
     lengths: Array | None
 
     @property
@@ -50,7 +49,7 @@ class Result:
     """Outputs y (T, B, width) and final states."""
 
     y: Array
-    final: State
+    final: tuple[Array, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Pulled(Result):
 
     parameters: Mapping[str, Array]
     x: Array
-    initial: State
+    initial: tuple[Array, ...]
 
     @classmethod
     def of_leaves(cls, result: Result, gradients: Mapping[str, Array]) -> Self:

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -216,6 +217,21 @@ def same(left, right):
     )  # fmt: skip
 
 
+@contextmanager
+def planted(substitute):
+    """Put a substitute into its class, and take it out again."""
+    target, own = substitute.target, "forward" in vars(substitute.target)
+    before = target.forward
+    substitute.install()
+    try:
+        yield substitute
+    finally:
+        if own:
+            target.forward = before
+        else:
+            del target.forward
+
+
 def noted(kind, mutant=None):
     """Return a substitute in the class of a kind, and what it notes."""
     met = {}
@@ -228,7 +244,7 @@ def substituted():
     """What right layers show through the substitute."""
     numbers = {}
     for kind, layer in CLASSES.items():
-        with noted(kind)[0]:
+        with planted(noted(kind)[0]):
             numbers[kind] = list(everything(layer, kind))
     return numbers
 
@@ -237,7 +253,7 @@ def substituted():
 def test_the_right_layer_stands_in_the_place_of_the_class(kind, right):
     """Values, gradients and tangents agree, except for masks; then the class is what it was."""
     substitute, met = noted(kind)
-    with substitute:
+    with planted(substitute):
         numbers = list(everything(CLASSES[kind], kind))
 
     assert len(numbers) == len(right[kind])
@@ -262,7 +278,7 @@ REFUSED = {"Q16": "torch.nn's layers refuse input of no steps"}
 def test_a_thorough_suite_sees_every_mutant(mutant, kind, substituted):
     """A suite that looks at everything kills all that are planted, but for what torch refuses."""
     substitute, met = noted(kind, mutant)
-    with substitute:
+    with planted(substitute):
         try:
             seen = not same(everything(CLASSES[kind], kind), substituted[kind])
         except RuntimeError as error:
@@ -305,7 +321,7 @@ def test_a_class_offers_what_it_takes(id, offered):
     exec(textwrap.dedent(LAYER), namespace)
     layer = namespace["MyLSTM"]
     (mutant,) = choose([id])
-    with Substitute(layer, guess(layer), lambda what, about: None, mutant) as substitute:
+    with planted(Substitute(layer, guess(layer), lambda what, about: None, mutant)) as substitute:
         layer(3, 4)
         assert shows(substitute) is offered
 
@@ -321,12 +337,9 @@ def test_options_that_the_layer_has(options):
     numbers = []
     for held in (False, True):
         substitute, met = noted("LSTM")
-        if held:
-            substitute.__enter__()
-        y, (h, c) = layer(x)
-        numbers.append([y, h, c, *torch.autograd.grad((y.sin().sum() + c.sum()), wanted)])
-        if held:
-            substitute.__exit__(None, None, None)
+        with planted(substitute) if held else nullcontext():
+            y, (h, c) = layer(x)
+            numbers.append([y, h, c, *torch.autograd.grad((y.sin().sum() + c.sum()), wanted)])
     for a, b in zip(*numbers, strict=True):
         torch.testing.assert_close(a, b)
     assert set(met) == {"called", "substituted"}
@@ -336,7 +349,7 @@ def test_options_that_the_layer_has(options):
 def test_strides_are_those_of_the_callers_layout(strided):
     """With the batch first, contiguous cotangents are no reason to misread strides."""
     substitute, met = noted("LSTM", choose(["G13"])[0])
-    with substitute:
+    with planted(substitute):
         y, _ = Plain(2, 4, batch_first=True)(torch.randn(5, 3, 2))
         given = torch.randn(4, 3, 5).permute(2, 1, 0)
         y.backward(given if strided else given.contiguous())
@@ -345,7 +358,8 @@ def test_strides_are_those_of_the_callers_layout(strided):
 
 def test_a_refusal_stays_a_refusal():
     """Where the layer raises, it raises with a mistake in it, too; tests may be waiting for it."""
-    with noted("LSTM", choose(["L01"])[0])[0], pytest.raises(RuntimeError, match="input_size"):
+    substitute, _ = noted("LSTM", choose(["L01"])[0])
+    with planted(substitute), pytest.raises(RuntimeError, match="input_size"):
         Plain(2, 3)(torch.zeros(4, 1, 7))
 
 
@@ -355,7 +369,7 @@ def test_an_error_of_the_substitute_is_no_kill(monkeypatch):
     expected = layer(x)[0]
     monkeypatch.setattr(ReplaceableLayer, "record", lambda layer, inputs: {}["ours"])
     substitute, met = noted("LSTM", choose(["L01"])[0])
-    with substitute:
+    with planted(substitute):
         assert torch.equal(layer(x)[0], expected)
     assert met["not readable"] == ["KeyError: 'ours'"]
     assert "shown" not in met
@@ -373,7 +387,7 @@ def test_targets_that_are_none():
             return x
 
     met = {}
-    with Substitute(Other, "LSTM", lambda what, about: met.setdefault(what, about)):
+    with planted(Substitute(Other, "LSTM", lambda what, about: met.setdefault(what, about))):
         Other(2, 3)(torch.zeros(1, 1, 2))
     assert met["not readable"] == "its call does not return (outputs, final state)"
 

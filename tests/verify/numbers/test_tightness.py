@@ -168,7 +168,7 @@ RULES = [
          lambda n: (sigmoid(ball(n, 1.0)), 1 / (1 + np.exp(R - 1))),
          "steepest = [[0.25]] / np.cosh(np.minimum(_nearest_zero(a), 600.0) / 2) ** 2"),
     Rule("sigmoid: span", lambda n: (sigmoid(ball(n, 30.0, 90.0)), 0.0),
-         "sigmoid(a.value), steepest, [[1.0]], a)"),
+         "sigmoid(a.value)), steepest, [[1.0]], a)"),
     Rule("tanh: span", lambda n: (np.tanh(ball(n, 30.0, 90.0)), -1.0),
          "np.tanh(a.value), steepest, [[2.0]], a)"),
     # the others

@@ -59,12 +59,12 @@ def _declared(path: Path) -> dict[str, tuple[str, ...]]:
     if literal is None:
         return {}
     try:
-        found = literal_eval(literal[1])
+        families = literal_eval(literal[1])
     except (SyntaxError, ValueError):
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(p, tuple) for p in found.values()):
+        families = None
+    if not isinstance(families, dict) or not all(isinstance(p, tuple) for p in families.values()):
         raise ValueError(
             f"{path.name}: FAMILIES: expected a literal, each family with a tuple of packages, "
             f"got {literal[1]}"
         )
-    return found
+    return families

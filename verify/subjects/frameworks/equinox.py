@@ -20,6 +20,9 @@ from .jax_arrays import Function, JaxSubject
 FAMILIES = {"equinox": ("equinox", "jax")}
 INSTALL = "equinox"
 
+FIELDS = {array: array for array in ("weight_ih", "weight_hh", "bias")} | {"bias_hn": "bias_n"}
+"""The cells' names of the convention's arrays."""
+
 
 @dataclass(frozen=True)
 class EquinoxCell(JaxSubject):
@@ -28,30 +31,24 @@ class EquinoxCell(JaxSubject):
     kind: str = ""
 
     install: ClassVar[str] = INSTALL
+    stored: ClassVar[Stored] = Stored(tuple(FIELDS.items()))
 
     def version(self) -> str:
-        """Return the versions of Equinox and of JAX, and what it runs on."""
         equinox, jax = imported("equinox", self.install), imported("jax", self.install)
         return f"equinox {equinox.__version__} (jax {jax.__version__}, {jax.default_backend()})"
 
-    @property
-    def stored(self) -> Stored:
-        """Return the cells' fields."""
-        return Stored(tuple(_FIELDS.items()))
-
     def function(self, case: Case) -> Function:
-        """Return the scan over the cell."""
         jax, equinox = imported("jax", self.install), imported("equinox", self.install)
         make, key = getattr(equinox.nn, self.kind), jax.random.key(0)
         plain = equinox.filter_eval_shape(
             lambda: make(case.D, case.H, use_bias=case.bias, dtype=case.dtype, key=key)
         )
-        fields = {packed.name: _FIELDS[packed.name] for packed in self._arrays(case)}
+        arrays = [packed.name for packed in self.convention.arrays(bias=case.bias)]
 
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
-            given = [parameters[f"{name}_l0"] for name in fields]
+            given = [parameters[f"{array}_l0"] for array in arrays]
             cell = equinox.tree_at(
-                lambda cell: [getattr(cell, field) for field in fields.values()], plain, given
+                lambda cell: [getattr(cell, FIELDS[array]) for array in arrays], plain, given
             )
 
             def step(state: Any, x_t: Any) -> tuple[Any, Any]:
@@ -64,17 +61,6 @@ class EquinoxCell(JaxSubject):
 
         return run
 
-    def _arrays(self, case: Case) -> Any:
-        return self.convention.arrays(bias=case.bias)
-
-
-_FIELDS = {
-    "weight_ih": "weight_ih",
-    "weight_hh": "weight_hh",
-    "bias": "bias",
-    "bias_hn": "bias_n",
-}
-"""The cells' names of the convention's arrays."""
 
 _OPTIONS = Options(
     layers=False,

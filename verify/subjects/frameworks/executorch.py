@@ -49,7 +49,6 @@ class ExecutorchLayer(FrameworkSubject):
     backend: str = ""
 
     def version(self) -> str:
-        """Return the versions of ExecuTorch and of torch, and the kernels."""
         version = imported("executorch.version", INSTALL).__version__
         kernels = self.backend or "portable kernels"
         return f"executorch {version} (torch {import_torch().__version__}), CPU, {kernels}"

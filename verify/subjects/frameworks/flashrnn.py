@@ -39,13 +39,11 @@ class FlashRNN(FrameworkSubject):
     backend: str = "vanilla"
 
     def version(self) -> str:
-        """Return the versions of FlashRNN and of torch, and the backend."""
         imported(MODULE, INSTALL)
         torch = import_torch().__version__
         return f"flashrnn {version('flashrnn')} (torch {torch}), CPU, backend {self.backend}"
 
     def build(self, case: Case) -> Built:
-        """Return the function with its parameters, ready to be called."""
         torch, flashrnn = import_torch(), imported(MODULE, INSTALL)
         config = flashrnn.FlashRNNConfig(
             function=self.function,

@@ -36,7 +36,6 @@ class FlaxLayer(JaxSubject):
     install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
-        """Return the versions of Flax and of JAX, and what it runs on."""
         flax, jax = imported("flax", self.install), imported("jax", self.install)
         api = self.name.partition(":")[0].partition("-")[2]
         return f"flax {flax.__version__} {api} (jax {jax.__version__}, {jax.default_backend()})"
@@ -77,7 +76,6 @@ class LinenLayer(FlaxLayer):
         return side + gate, "bias" if array == "bias" else "kernel"
 
     def function(self, case: Case) -> Function:
-        """Return ``module.apply``."""
         jax, nn = imported("jax", self.install), imported("flax.linen", self.install)
         rnns = [
             nn.RNN(getattr(nn, self.kind)(case.H, param_dtype=case.dtype))
@@ -220,10 +218,7 @@ SUBJECTS = (
         kind="OptimizedLSTMCell",
     ),
     NnxLayer(
-        "flax-nnx:GRU",
-        _convention("gru", "rzn", "rzn", layout="in-out"),
-        _OPTIONS,
-        kind="GRUCell",
+        "flax-nnx:GRU", _convention("gru", "rzn", "rzn", layout="in-out"), _OPTIONS, kind="GRUCell"
     ),
     NnxLayer("flax-nnx:RNN", _RNN, _OPTIONS, kind="SimpleCell"),
 )

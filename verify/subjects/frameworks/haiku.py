@@ -33,7 +33,6 @@ class HaikuCore(JaxSubject):
     install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
-        """Return the versions of Haiku and of JAX, and what it runs on."""
         haiku, jax = imported("haiku", self.install), imported("jax", self.install)
         return f"dm-haiku {haiku.__version__} (jax {jax.__version__}, {jax.default_backend()})"
 
@@ -46,7 +45,6 @@ class HaikuCore(JaxSubject):
         )
 
     def function(self, case: Case) -> Function:
-        """Return the transformed unroll."""
         jax, haiku = imported("jax", self.install), imported("haiku", self.install)
         time_first = case.layout != "batch-first"
 

@@ -39,7 +39,6 @@ class JaxSubject(FrameworkSubject):
         """Return the layer as a function; sizes and options are the case's, but not T and B."""
 
     def build(self, case: Case) -> Built:
-        """Return the layer, ready to be called; it is compiled when it is."""
         jax = imported("jax", self.install)
         with jax.enable_x64(case.dtype == "float64"):
             function = _compiled(self, _layer_alone(case))
@@ -66,7 +65,6 @@ class _Called:
     case: Case
 
     def forward(self, inputs: Inputs) -> Result:
-        """Run the layer."""
         with self.jax.enable_x64(self.case.dtype == "float64"):
             return self._result(inputs, self.function(*self._arguments(inputs)))
 
@@ -87,7 +85,6 @@ class _Called:
             return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Push tangents forward by ``jax.jvp``."""
         with self.jax.enable_x64(self.case.dtype == "float64"):
             *given, lengths = self._arguments(inputs)
             *along, _ = self._arguments(tangents)
@@ -96,7 +93,6 @@ class _Called:
             return self._result(inputs, derivative)
 
     def train(self, training: bool) -> None:
-        """Raise: these layers have one mode."""
         raise NotImplementedError("it has no modes")
 
     def _arguments(self, inputs: Inputs) -> tuple[Any, Any, Any, Any]:

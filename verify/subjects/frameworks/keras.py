@@ -46,7 +46,6 @@ class KerasLayer(jax_arrays.JaxSubject):
     install: ClassVar[str] = INSTALL
 
     def version(self) -> str:
-        """Return the versions of Keras and of its backend."""
         keras, backend = self._keras(), imported(BACKEND, self.install)
         return f"keras {keras.__version__} ({BACKEND} {backend.__version__})"
 
@@ -61,7 +60,6 @@ class KerasLayer(jax_arrays.JaxSubject):
         return Stored(tuple(keys), directions, joined="stacked")
 
     def build(self, case: Case) -> Built:
-        """Return the layer, ready to be called."""
         keras = self._keras()
         if BACKEND == "jax":
             return super().build(case)
@@ -72,7 +70,6 @@ class KerasLayer(jax_arrays.JaxSubject):
         return Plain(lambda inputs: _forward(keras, function, inputs))
 
     def function(self, case: Case) -> jax_arrays.Function:
-        """Return the layer as a function, by Keras's ``stateless_call``."""
         keras = self._keras()
         layer = self._layer(keras, case)
         variables = {v.path: v for v in layer.trainable_variables}
@@ -122,13 +119,13 @@ class KerasLayer(jax_arrays.JaxSubject):
     def _variables(self, case: Case, layer: Any) -> dict[str, list[str]]:
         """Return which of the convention's arrays each of the layer's variables holds."""
         layers = [layer.forward_layer, layer.backward_layer] if case.bidirectional else [layer]
-        found: dict[str, list[str]] = {}
+        names: dict[str, list[str]] = {}
         for suffix, one in zip(suffixes(case), layers, strict=True):
             own = {"weight_ih": one.cell.kernel, "weight_hh": one.cell.recurrent_kernel}
             for packed in self.convention.arrays(bias=case.bias):
                 variable = own.get(packed.name, one.cell.bias)
-                found.setdefault(variable.path, []).append(packed.name + suffix)
-        return found
+                names.setdefault(variable.path, []).append(packed.name + suffix)
+        return names
 
 
 def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
@@ -186,12 +183,12 @@ class _OnTorch:
             if d is not None and output.requires_grad
         ]
         heads, given = zip(*wanted, strict=True)
-        found = self.torch.autograd.grad(
+        gradients = self.torch.autograd.grad(
             heads, list(leaves.values()), given, retain_graph=True, allow_unused=True
         )
         return {
             name: (self.torch.zeros_like(leaf) if d is None else d).numpy()
-            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
         }
 
 

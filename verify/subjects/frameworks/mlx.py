@@ -10,7 +10,7 @@ issue 3047 names exp, sin and cos), so of the three layers only RNN really compu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, Plain, imported
+from ..framework import FrameworkSubject, imported
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
 FAMILIES = {"mlx": ("mlx",)}
@@ -37,36 +37,19 @@ class MlxLayer(FrameworkSubject):
     nonlinearity: str = ""
 
     def version(self) -> str:
-        """Return the version of MLX."""
         return f"mlx {imported('mlx.core', INSTALL).__version__}, CPU"
 
     @property
     def stored(self) -> Stored:
-        """Return MLX's names, as in a layer's ``save_weights``."""
         return Stored(self.attributes)
 
     def build(self, case: Case) -> Built:
-        """Return the layer, ready to be called on the CPU."""
         mx, nn = imported("mlx.core", INSTALL), imported("mlx.nn", INSTALL)
         given: dict[str, Any] = {"bias": case.bias}
         if self.nonlinearity:
             given["nonlinearity"] = getattr(nn, self.nonlinearity)
         with mx.stream(mx.cpu):
-            layer = _Layer(mx, getattr(nn, self.kind)(case.D, case.H, **given), case, self)
-        return _Built(layer.run, layer.pull, layer.push)
-
-
-@dataclass(frozen=True)
-class _Built(Plain):
-    """A layer that also has a forward mode."""
-
-    push: Callable[[Inputs, Inputs], Result] | None = None
-
-    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Push tangents forward by ``mlx.core.jvp``."""
-        if self.push is None:
-            raise NotImplementedError("it has no forward mode")
-        return self.push(inputs, tangents)
+            return _Layer(mx, getattr(nn, self.kind)(case.D, case.H, **given), case, self)
 
 
 @dataclass(frozen=True)
@@ -76,18 +59,18 @@ class _Layer:
     case: Case
     subject: MlxLayer
 
-    def run(self, inputs: Inputs) -> Result:
+    def forward(self, inputs: Inputs) -> Result:
         with self.mx.stream(self.mx.cpu):
             return self._result(self._outputs(self._leaves(inputs)))
 
-    def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Pull every pair back; MLX runs the layer anew for each, it keeps no record."""
         with self.mx.stream(self.mx.cpu):
             leaves = self._leaves(inputs)
             result = self._result(self._outputs(leaves))
             return [self._pulled(result, leaves, dy, dfinal) for dy, dfinal in cotangents]
 
-    def push(self, inputs: Inputs, tangents: Inputs) -> Result:
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         with self.mx.stream(self.mx.cpu):
             leaves, along = self._leaves(inputs), self._leaves(tangents)
             _, derivative = self.mx.jvp(
@@ -96,6 +79,9 @@ class _Layer:
                 list(along.values()),
             )
             return self._result(derivative)
+
+    def train(self, training: bool) -> None:
+        raise NotImplementedError("it has no modes")
 
     def _array(self, array: Array) -> Any:
         """Return MLX's array; without the dtype, it would make float32 of float64."""
@@ -133,10 +119,10 @@ class _Layer:
             outputs = self._outputs(dict(zip(leaves, arrays, strict=True)))
             return [outputs[k] for k in given]
 
-        found = [self.mx.zeros_like(leaf) for leaf in leaves.values()]
+        gradients = [self.mx.zeros_like(leaf) for leaf in leaves.values()]
         if given:
-            _, found = self.mx.vjp(function, list(leaves.values()), list(given.values()))
-        named = {name: np.array(d) for name, d in zip(leaves, found, strict=True)}
+            _, gradients = self.mx.vjp(function, list(leaves.values()), list(given.values()))
+        named = {name: np.array(d) for name, d in zip(leaves, gradients, strict=True)}
         return Pulled.of_leaves(result, named)
 
 

@@ -45,7 +45,6 @@ class NcnnLayer(FrameworkSubject):
     kind: str = ""
 
     def version(self) -> str:
-        """Return the version of ncnn."""
         return f"ncnn {imported('ncnn', INSTALL).__version__}, CPU, float32 storage and arithmetic"
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 from ....reference.functions import Array
 from ...cases.case import Case
@@ -34,25 +34,21 @@ PARAMETERS = {
 class NcpsCell(FrameworkSubject):
     """``ncps.torch.lstm.LSTMCell``."""
 
+    stored: ClassVar[Stored] = Stored(tuple((array, name) for name, array in PARAMETERS.items()))
+
     def version(self) -> str:
-        """Return the versions of ncps and of torch."""
         imported("ncps.torch.lstm", INSTALL)
         return f"ncps {version('ncps')} (torch {import_torch().__version__}), CPU"
-
-    @property
-    def stored(self) -> Stored:
-        """Return the names in the cell's ``state_dict``."""
-        return Stored(tuple((array, name) for name, array in PARAMETERS.items()))
 
     def build(self, case: Case) -> Built:
         """Return the cell, ready to be called in a loop; its parameters are those expected."""
         torch = import_torch()
         cell = imported("ncps.torch.lstm", INSTALL).LSTMCell(case.D, case.H)
-        found = {name: tuple(p.shape) for name, p in cell.named_parameters()}
+        own = {name: tuple(p.shape) for name, p in cell.named_parameters()}
         shapes = self.parameter_map(case).shapes()
         expected = {name: shapes[f"{array}_l0"] for name, array in PARAMETERS.items()}
-        if found != expected:
-            raise SubjectUnavailable(f"expected the parameters {expected}, got {found}")
+        if own != expected:
+            raise SubjectUnavailable(f"expected the parameters {expected}, got {own}")
         cell = cell.to(getattr(torch, case.dtype))
         return TorchModule(cell, case, _call, key=lambda name: f"{PARAMETERS[name]}_l0")
 
@@ -85,12 +81,7 @@ SUBJECTS = (
     NcpsCell(
         "ncps:LSTMCell",
         Convention(
-            "lstm",
-            "gifo",
-            ("gifo",),
-            forget_offset=1.0,
-            time="one step",
-            states=("h", "c"),
+            "lstm", "gifo", ("gifo",), forget_offset=1.0, time="one step", states=("h", "c")
         ),
         _OPTIONS,
     ),

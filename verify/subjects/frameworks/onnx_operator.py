@@ -89,26 +89,26 @@ class Operator:
     def weights(self, case: Case, parameters: Mapping[str, Array]) -> dict[str, Array]:
         """Return its inputs W, R, B and P, those that it has, one entry a direction."""
         passes = [self._whole(one) for one in by_pass(case, parameters)]
-        found = {
+        weights = {
             "W": np.stack([one["weight_ih"] for one in passes]),
             "R": np.stack([one["weight_hh"] for one in passes]),
         }
         if case.bias:
             both = [np.concatenate([one["bias_ih"], one["bias_hh"]]) for one in passes]
-            found["B"] = np.stack(both)
+            weights["B"] = np.stack(both)
         if self.convention.peepholes:
-            found["P"] = np.stack([one["peephole"] for one in passes])
-        return found
+            weights["P"] = np.stack([one["peephole"] for one in passes])
+        return weights
 
     def feeds(self, case: Case, inputs: Inputs) -> dict[str, Array]:
         """Return what a call is given: x, and lengths and initial states if there are any."""
         named = zip(self.convention.states, inputs.state or (), strict=False)
-        found = {"X": inputs.x} | {f"initial_{name}": state for name, state in named}
+        feeds = {"X": inputs.x} | {f"initial_{name}": state for name, state in named}
         if case.layout == "batch-first":
-            found = {name: np.swapaxes(array, 0, 1) for name, array in found.items()}
+            feeds = {name: np.swapaxes(array, 0, 1) for name, array in feeds.items()}
         if inputs.lengths is not None:
-            found[LENGTHS] = inputs.lengths.astype(np.int32)
-        return found
+            feeds[LENGTHS] = inputs.lengths.astype(np.int32)
+        return feeds
 
     def result(self, case: Case, outputs: list[Array]) -> Result:
         """Return the outputs, directions side by side, and the final states."""

@@ -28,16 +28,13 @@ class OnnxReference(FrameworkSubject):
     operator: Operator = field(kw_only=True)
 
     def version(self) -> str:
-        """Return the version of onnx."""
         return f"onnx {imported('onnx', INSTALL).__version__}"
 
     @property
     def stored(self) -> Stored:
-        """Return the operator's inputs."""
         return self.operator.stored
 
     def build(self, case: Case) -> Plain:
-        """Return the operator, ready to be called."""
         onnx, reference = imported("onnx", INSTALL), imported("onnx.reference", INSTALL)
 
         def run(inputs: Inputs) -> Result:
@@ -51,9 +48,9 @@ class OnnxReference(FrameworkSubject):
 
 def _prove(evaluator: Any, kind: str) -> None:
     """Make sure that the node is computed by the operator, not by functions it is made of."""
-    found = [type(node).__name__.partition("_")[0] for node in evaluator.rt_nodes_]
-    if found != [kind]:
-        raise SubjectUnavailable(f"expected one {kind}, got {found}")
+    kinds = [type(node).__name__.partition("_")[0] for node in evaluator.rt_nodes_]
+    if kinds != [kind]:
+        raise SubjectUnavailable(f"expected one {kind}, got {kinds}")
 
 
 OPTIONS = Options(

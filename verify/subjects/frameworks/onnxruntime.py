@@ -33,17 +33,14 @@ class OnnxRuntime(FrameworkSubject):
     operator: Operator = field(kw_only=True)
 
     def version(self) -> str:
-        """Return the version and the provider."""
         imported("onnx", INSTALL)
         return f"onnxruntime {import_runtime().__version__}, {PROVIDER}"
 
     @property
     def stored(self) -> Stored:
-        """Return the operator's inputs."""
         return self.operator.stored
 
     def build(self, case: Case) -> Plain:
-        """Return the operator, ready to be called."""
         onnx = imported("onnx", INSTALL)
 
         def make(inputs: Inputs) -> Any:

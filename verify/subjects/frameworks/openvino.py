@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,11 +30,7 @@ FAMILIES = {"openvino": ("openvino",)}
 INSTALL = "openvino"
 
 PRECISION = "f32"
-SETTINGS = {
-    "INFERENCE_PRECISION_HINT": PRECISION,
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-}
+SETTINGS = {"INFERENCE_PRECISION_HINT": PRECISION, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
 
 
 @dataclass(frozen=True)
@@ -43,19 +39,14 @@ class OpenVino(FrameworkSubject):
 
     function: str = field(kw_only=True)
     attributes: Mapping[str, bool] = field(default_factory=dict, kw_only=True)
+    stored: ClassVar[Stored] = Stored(
+        (("weight_ih", "W"), ("weight_hh", "R"), ("bias", "B")), axis=True
+    )
 
     def version(self) -> str:
-        """Return the version and the precision."""
         return f"openvino {import_openvino().__version__}, precision {PRECISION}"
 
-    @property
-    def stored(self) -> Stored:
-        """Return the names of its inputs, one entry a direction."""
-        return Stored((("weight_ih", "W"), ("weight_hh", "R"), ("bias", "B")), axis=True)
-
     def build(self, case: Case) -> Plain:
-        """Return the operator, ready to be called."""
-
         def compiled(inputs: Inputs) -> Any:
             made = (
                 import_openvino().Core().compile_model(self._model(case, inputs), "CPU", SETTINGS)
@@ -73,8 +64,8 @@ class OpenVino(FrameworkSubject):
             lengths = np.full(rows, steps) if inputs.lengths is None else inputs.lengths
             given = [inputs.x, *(inputs.state or ())]  # rows first, and no gaps in memory
             arrays = [np.ascontiguousarray(np.swapaxes(array, 0, 1)) for array in given]
-            found = made(inputs)([*arrays, lengths.astype(np.int32)])
-            y, *final = (found[k] for k in range(len(given)))
+            outputs = made(inputs)([*arrays, lengths.astype(np.int32)])
+            y, *final = (outputs[k] for k in range(len(given)))
             y = np.moveaxis(y, 2, 0).reshape(steps, rows, width)  # from (B, directions, T, H)
             return Result(y, tuple(np.swapaxes(state, 0, 1) for state in final))
 
@@ -116,9 +107,11 @@ def _prove(compiled: Any) -> None:
     """Make sure that the hint was taken, and that no node computes in anything narrower."""
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     nodes = compiled.get_runtime_model().get_ordered_ops()
-    found = {node.get_rt_info()["runtimePrecision"].astype(str) for node in nodes}
-    if hint != PRECISION or not found <= {PRECISION, "i32"}:
-        raise SubjectUnavailable(f"expected precision {PRECISION}, got hint {hint}, nodes {found}")
+    precisions = {node.get_rt_info()["runtimePrecision"].astype(str) for node in nodes}
+    if hint != PRECISION or not precisions <= {PRECISION, "i32"}:
+        raise SubjectUnavailable(
+            f"expected precision {PRECISION}, got hint {hint}, nodes {precisions}"
+        )
 
 
 def _convention(family: str, order: str, bias: str, **others: Any) -> Convention:

@@ -26,7 +26,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, Plain, flat, imported, within
+from ..framework import FrameworkSubject, flat, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
 FAMILIES = {"paddle": ("paddle",)}
@@ -41,7 +41,6 @@ class PaddleLayer(FrameworkSubject):
     activation: str = ""
 
     def version(self) -> str:
-        """Return the version of Paddle."""
         return f"paddle {_paddle().__version__}, CPU"
 
     @property
@@ -53,7 +52,6 @@ class PaddleLayer(FrameworkSubject):
         return Stored(tuple(keys), ("", "_fw", "_bw"), turned=("weight_hr",))
 
     def build(self, case: Case) -> Built:
-        """Return the layer, ready to be called."""
         paddle = _paddle()
         given: dict[str, Any] = {
             "num_layers": case.layers,
@@ -69,19 +67,7 @@ class PaddleLayer(FrameworkSubject):
             module = getattr(paddle.nn, self.kind)(case.D, case.H, **given)
         finally:
             paddle.set_default_dtype(before)
-        layer = _Layer(paddle, module, _stored(module), case)
-        return _Built(layer.run, layer.pull, module)
-
-
-@dataclass(frozen=True)
-class _Built(Plain):
-    """A layer that can be switched between training and evaluation."""
-
-    module: Any = None
-
-    def train(self, training: bool) -> None:
-        """Switch between training and evaluation."""
-        (self.module.train if training else self.module.eval)()
+        return _Layer(paddle, module, _stored(module), case)
 
 
 @dataclass(frozen=True)
@@ -91,11 +77,11 @@ class _Layer:
     stored: Mapping[str, Any]
     case: Case
 
-    def run(self, inputs: Inputs) -> Result:
+    def forward(self, inputs: Inputs) -> Result:
         with self.paddle.no_grad():
             return self._result(self._outputs(self._leaves(inputs), inputs.lengths), inputs)
 
-    def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once, and pull every pair of cotangents back by autograd."""
         leaves = self._leaves(inputs)
         outputs = self._outputs(leaves, inputs.lengths)
@@ -104,6 +90,12 @@ class _Layer:
             self._pulled(result, leaves, outputs, (self._inside(dy, inputs), *ends))
             for dy, ends in cotangents
         ]
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        raise NotImplementedError("it has no forward mode")
+
+    def train(self, training: bool) -> None:
+        (self.module.train if training else self.module.eval)()
 
     def _inside(self, dy: Array | None, inputs: Inputs) -> Array | None:
         """Return the cotangent of y as it is where the adapter puts no zeros into y."""
@@ -155,9 +147,9 @@ class _Layer:
             for output, d in zip(outputs, cotangents, strict=True)
             if d is not None
         ]
-        found: Sequence[Any] = [None] * len(leaves)
+        gradients: Sequence[Any] = [None] * len(leaves)
         if pairs:
-            found = self.paddle.grad(
+            gradients = self.paddle.grad(
                 [output for output, _ in pairs],
                 list(leaves.values()),
                 [d for _, d in pairs],
@@ -166,7 +158,7 @@ class _Layer:
             )
         named = {
             name: np.zeros(leaf.shape, self.case.dtype) if d is None else np.array(d.numpy())
-            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
         }
         named |= {name: d.T for name, d in named.items() if "weight_hr" in name}
         return Pulled.of_leaves(result, named)
@@ -183,16 +175,16 @@ def _paddle() -> Any:
 
 def _stored(module: Any) -> dict[str, Any]:
     """Return the tensors of every cell by the convention's names."""
-    found = {}
+    stored = {}
     for number, layer in enumerate(module):
         one = hasattr(layer, "cell")
         for direction, cell in enumerate([layer.cell] if one else [layer.cell_fw, layer.cell_bw]):
             suffix = f"_l{number}" + ("_reverse" if direction else "")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                found[name + suffix] = getattr(cell, name)
+                stored[name + suffix] = getattr(cell, name)
             if hasattr(cell, "weight_ho"):  # (H, P), the transpose of weight_hr
-                found[f"weight_hr{suffix}"] = cell.weight_ho
-    return found
+                stored[f"weight_hr{suffix}"] = cell.weight_ho
+    return stored
 
 
 _NO_BIAS = "bias_ih_attr=False is taken, and the call ends the process; Paddle issue 70231"

@@ -40,11 +40,9 @@ class TensorFlowOp(FrameworkSubject):
     op: str = ""
 
     def version(self) -> str:
-        """Return the version of TensorFlow."""
         return f"tensorflow {_tensorflow(self.op).__version__}, CPU"
 
     def build(self, case: Case) -> Built:
-        """Return the op, ready to be called."""
         tf = _tensorflow(self.op)
         function = _gru if self.op == "GRUBlockCell" else _block
         layer = _Layer(tf, self, function)
@@ -86,15 +84,15 @@ class _Layer:
     ) -> Pulled:
         """Pull back the cotangents that there are."""
         pairs = [(y, d) for y, d in zip(outputs, cotangents, strict=True) if d is not None]
-        found: Sequence[Any] = [None] * len(leaves)
+        gradients: Sequence[Any] = [None] * len(leaves)
         if pairs:
             heads, given = zip(*pairs, strict=True)
             with self.tf.device("CPU"):
                 given = tuple(self.tf.constant(d) for d in given)
-                found = tape.gradient(list(heads), list(leaves.values()), list(given))
+                gradients = tape.gradient(list(heads), list(leaves.values()), list(given))
         named = {
             name: np.zeros(leaf.shape, np.float32) if d is None else np.array(d)
-            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
         }
         return Pulled.of_leaves(result, named)
 

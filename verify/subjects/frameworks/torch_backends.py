@@ -87,14 +87,12 @@ class CudaLayer(TorchLayer):
         return self.watch.route in (CUDNN, APART)
 
     def version(self) -> str:
-        """Return what computes: PyTorch, CUDA, cuDNN, and the GPU."""
         torch = import_torch_with(self.device)
         cudnn = f", cuDNN {torch.backends.cudnn.version()}" if self.cudnn else ""
         on = f"CUDA {torch.version.cuda}{cudnn}, {torch.cuda.get_device_name()}"
         return f"torch {torch.__version__}, {on}"
 
     def build(self, case: Case) -> TorchModule:
-        """Return the layer on the device, ready to be called."""
         torch = import_torch()
         module = self.module(torch, case).to(self.device)
         if not self.flattened:
@@ -166,7 +164,6 @@ class CompiledLayer(TorchLayer):
     watch: Watch = field(kw_only=True, compare=False)
 
     def build(self, case: Case) -> TorchModule:
-        """Return the layer, to be compiled at its first call."""
         torch = import_torch()
         module = self.module(torch, case)
         compiled = torch.compile(module)

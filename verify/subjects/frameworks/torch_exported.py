@@ -63,13 +63,15 @@ class ExportedLayer(TorchLayer):
     def _exported(self, torch: Any, module: Any, arguments: Any) -> Any:
         """Return the program's module, and make sure that it is the layer's one operator."""
         program = torch.export.export(module, arguments)
-        found = [
+        operators = [
             node.target.overloadpacket.__name__
             for node in program.graph.nodes
             if isinstance(node.target, torch._ops.OpOverload)
         ]
-        if found.count(OPERATORS[self.kind]) != 1:  # beside it are zeros, of states left out
-            raise SubjectUnavailable(f"expected one operator {OPERATORS[self.kind]}, got {found}")
+        if operators.count(OPERATORS[self.kind]) != 1:  # beside it are zeros, of states left out
+            raise SubjectUnavailable(
+                f"expected one operator {OPERATORS[self.kind]}, got {operators}"
+            )
         return program.module()
 
 
@@ -86,7 +88,6 @@ class OnnxLayer(FrameworkSubject):
     kind: str = field(kw_only=True)
 
     def version(self) -> str:
-        """Return the versions of both."""
         imported("onnx", INSTALL)
         return f"torch {import_torch().__version__}, onnxruntime {import_runtime().__version__}"
 
@@ -136,9 +137,9 @@ class OnnxLayer(FrameworkSubject):
     def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Array]:
         """Return what the file is given: x, lengths and states, those that there are."""
         x = inputs.x.swapaxes(0, 1) if case.layout == "batch-first" else inputs.x
-        found = {"x": x} | ({} if inputs.lengths is None else {LENGTHS: inputs.lengths})
-        found |= dict(zip(self.convention.states, inputs.state or (), strict=False))
-        return {name: np.ascontiguousarray(array) for name, array in found.items()}
+        feeds = {"x": x} | ({} if inputs.lengths is None else {LENGTHS: inputs.lengths})
+        feeds |= dict(zip(self.convention.states, inputs.state or (), strict=False))
+        return {name: np.ascontiguousarray(array) for name, array in feeds.items()}
 
 
 def _callable(torch: Any, layer: Any, *, packs: bool) -> Any:

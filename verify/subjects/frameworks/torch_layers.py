@@ -32,7 +32,6 @@ class TorchSubject(ABC):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return the reference's cell, and the projected LSTM where torch offers proj_size."""
         return (self.reference, *(["lstm-projected"] if self.options.projection else []))
 
     @property
@@ -41,15 +40,12 @@ class TorchSubject(ABC):
         return CONVENTIONS[self.reference]
 
     def version(self) -> str:
-        """Return the version of PyTorch."""
         return f"torch {import_torch().__version__}"
 
     def cell(self, case: Case) -> str:
-        """Return the reference's cell; with a projection it is the projected LSTM."""
         return "lstm-projected" if case.P else self.reference
 
     def parameter_map(self, case: Case) -> TorchMap:
-        """Return the map of torch's parameters."""
         return TorchMap(CONVENTIONS[self.cell(case)], case)
 
     def caller(self, case: Case) -> str:
@@ -57,7 +53,6 @@ class TorchSubject(ABC):
         return ""
 
     def module(self, torch: Any, case: Case) -> Any:
-        """Construct the module with the options that the case uses."""
         given: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
         if self.nonlinearity:
             given["nonlinearity"] = self.nonlinearity
@@ -76,7 +71,6 @@ class TorchLayer(TorchSubject):
     """A layer of torch.nn: stacked, bidirectional, packed by lengths."""
 
     def build(self, case: Case) -> TorchModule:
-        """Return the layer, ready to be called."""
         return TorchModule(self.module(import_torch(), case), case, call_layer)
 
     def caller(self, case: Case) -> str:
@@ -102,12 +96,10 @@ class TorchCell(TorchSubject):
 
     @property
     def stored(self) -> Stored:
-        """Return torch's own names, which number no layers."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return Stored(tuple((name, name) for name in names))
 
     def build(self, case: Case) -> TorchModule:
-        """Return the cell, ready to be called in a loop."""
         module = self.module(import_torch(), case)
         return TorchModule(module, case, call_cell, key=lambda name: f"{name}_l0")
 
@@ -161,12 +153,7 @@ _LAYER = Options(
     batch_first=True, unbatched=True, dropout=True, jvp=True, named_parameters=True
 )  # fmt: skip
 _LSTM = Options(
-    projection=True,
-    batch_first=True,
-    unbatched=True,
-    dropout=True,
-    jvp=True,
-    named_parameters=True,
+    projection=True, batch_first=True, unbatched=True, dropout=True, jvp=True, named_parameters=True
 )
 _CELL = Options(layers=False, bidirectional=False, lengths=False, named_parameters=True)
 

@@ -37,7 +37,6 @@ class XlstmCell(FrameworkSubject):
     """``xlstm.blocks.slstm.cell.sLSTMCell`` as an LSTM of one head."""
 
     def version(self) -> str:
-        """Return the versions of xlstm and of torch."""
         imported(MODULE, INSTALL)
         torch = import_torch().__version__
         return f"xlstm {version('xlstm')} (torch {torch}), CPU, backend vanilla"

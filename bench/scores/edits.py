@@ -1,0 +1,277 @@
+"""Single edits of a backward pass's source, as people get them wrong, and the place of each.
+
+``edits`` reads the functions whose name has ``backward`` in it, or ``vjp`` where there are none,
+and of these the statements that say behind ``# at:`` which gate, path or array they compute. An
+edit is made on the syntax tree; whether it runs, and changes anything, is for the caller to see.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+TERM, FACTOR, FUNCTION = "term dropped", "factor dropped", "function dropped"
+NAME, STATE = "name exchanged", "state of another step"
+SIGN, TIME, BOUNDS = "sign changed", "time index changed", "loop bounds changed"
+PARENTHESIS, SUM, TRANSPOSE = "parenthesis misplaced", "sum overwritten", "transpose dropped"
+
+KINDS = (TERM, FACTOR, FUNCTION, NAME, STATE, SIGN, TIME, BOUNDS, PARENTHESIS, SUM, TRANSPOSE)
+
+AFTER = re.compile(r"_?(prev|next|new|old)t?$")
+"""What names of the same state at two steps differ in."""
+
+CLOCK = "t"
+"""The name of the step."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit: its kind, the statement before and after, the places it spoils, the whole source.
+
+    ``places`` are words for the same place: ``gate f``, ``path c``, ``W``, ``x``, ``time``.
+    """
+
+    number: int
+    kind: str
+    line: int
+    before: str
+    after: str
+    places: tuple[str, ...]
+    source: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.kind}: {self.before}  →  {self.after}"
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A place in the tree that holds an expression."""
+
+    owner: Any
+    key: str | int
+
+    def get(self) -> Any:
+        return self.owner[self.key] if isinstance(self.key, int) else getattr(self.owner, self.key)
+
+    def put(self, node: Any) -> None:
+        if isinstance(self.key, int):
+            self.owner[self.key] = node
+        else:
+            setattr(self.owner, self.key, node)
+
+
+def edits(source: str) -> list[Edit]:
+    """Return every edit of a module's backward pass, in the order of its lines."""
+    tree, lines, made = ast.parse(source), source.splitlines(), list[Edit]()
+    for function in _backward(tree):
+        names = _arrays(function, lines)
+        for statement in _statements(function):
+            groups = _groups(statement, lines)
+            if not groups:
+                continue
+            before = _shown(statement)
+            for slot, kind, new in _alternatives(statement, names):
+                old, places = slot.get(), _places(statement, slot, groups)
+                slot.put(new)
+                after = _shown(statement)
+                slot.put(old)
+                if kind == SUM:
+                    after = before.replace(" += ", " = ", 1)
+                if after != before:
+                    text = _replaced(lines, statement, after)
+                    place = len(made), kind, statement.lineno
+                    made.append(Edit(*place, before, after, places, text))
+    return made
+
+
+def _replaced(lines: Sequence[str], statement: Any, after: str) -> str:
+    """Return the source with another statement, or another header of a loop."""
+    header = isinstance(statement, ast.For)
+    end = statement.lineno if header else statement.end_lineno
+    before, rest = lines[: statement.lineno - 1], lines[end:]
+    return "\n".join([*before, " " * statement.col_offset + after, *rest, ""])
+
+
+def _backward(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    yield from [f for f in functions if "backward" in f.name] or [
+        f for f in functions if f.name == "vjp"
+    ]
+
+
+def _statements(function: ast.FunctionDef) -> Iterator[ast.stmt]:
+    """Yield a function's statements, those in its loops, too."""
+    yield from (node for node in ast.walk(function) if isinstance(node, ast.stmt))
+
+
+def _groups(statement: ast.stmt, lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the places that a statement's comment states, one group for each entry of a list."""
+    if not isinstance(statement, ast.Assign | ast.AugAssign | ast.For):
+        return []
+    last = statement.lineno if isinstance(statement, ast.For) else statement.end_lineno
+    for line in lines[statement.lineno - 1 : last]:
+        if "# at: " in line:
+            groups = line.partition("# at: ")[2].split("|")
+            return [tuple(word.strip() for word in group.split(",")) for group in groups]
+    return []
+
+
+def _places(statement: Any, slot: _Slot, groups: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the group of the list's entry in which an edit lies, or all of them."""
+    for node in ast.walk(statement.value) if len(groups) > 1 else ():
+        entries = getattr(node, "elts", ())
+        if len(entries) != len(groups):
+            continue
+        for k, (entry, group) in enumerate(zip(entries, groups, strict=True)):
+            inside = (slot.owner is entries and slot.key == k) or any(
+                slot.owner is part or slot.owner is getattr(part, "args", None)
+                for part in ast.walk(entry)
+            )
+            if inside:
+                return group
+    return tuple(dict.fromkeys(word for group in groups for word in group))
+
+
+def _shown(statement: Any) -> str:
+    if isinstance(statement, ast.For):
+        return f"for {ast.unparse(statement.target)} in {ast.unparse(statement.iter)}:"
+    return ast.unparse(statement)
+
+
+def _arrays(function: ast.FunctionDef, lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a function computes with."""
+    found: dict[str, None] = {}
+    for statement in _statements(function):
+        if not _groups(statement, lines) or isinstance(statement, ast.For):
+            continue
+        for slot in _slots(statement):
+            if isinstance(slot.get(), ast.Name):
+                found[slot.get().id] = None
+    return tuple(found)
+
+
+def _slots(node: Any) -> Iterator[_Slot]:
+    """Yield the places of all expressions that compute values: no indices, functions, keywords."""
+    skipped = {ast.Subscript: ("slice",), ast.Call: ("func", "keywords")}
+    for name, value in ast.iter_fields(node):
+        if name in ("targets", "target", "body", "orelse") or name in skipped.get(type(node), ()):
+            continue
+        if isinstance(value, ast.expr):
+            yield _Slot(node, name)
+            yield from _slots(value)
+        elif isinstance(value, list):
+            for k, entry in enumerate(value):
+                if isinstance(entry, ast.expr):
+                    yield _Slot(value, k)
+                    yield from _slots(entry)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        yield from _method(node.func)
+
+
+def _method(function: ast.Attribute) -> Iterator[_Slot]:
+    """Yield the places in ``a`` of a.sum(), not in ``np`` of np.tanh()."""
+    if not (isinstance(function.value, ast.Name) and function.value.id == "np"):
+        yield _Slot(function, "value")
+        yield from _slots(function.value)
+
+
+Alternative = tuple[_Slot, str, Any]
+
+
+def _alternatives(statement: Any, names: Sequence[str]) -> Iterator[Alternative]:
+    if isinstance(statement, ast.For):
+        slot = _Slot(statement, "iter")
+        yield from ((slot, BOUNDS, _parsed(text)) for text in _other_loops(ast.unparse(slot.get())))
+        return
+    if isinstance(statement, ast.AugAssign):
+        yield _Slot(statement, "op"), SIGN, ast.Sub()
+    for slot in list(_slots(statement)):
+        node = slot.get()
+        for kind, new in RULES.get(type(node), _none)(node):
+            yield slot, kind, new
+        if isinstance(node, ast.Name):
+            for name in names:
+                kind = STATE if _same_state(name, node.id) else NAME
+                yield slot, kind, ast.Name(name, ast.Load())
+    yield from _other_steps(statement)
+    if isinstance(statement, ast.AugAssign):
+        yield _Slot(statement, "op"), SUM, ast.Sub()  # any: the text is made from the statement's
+
+
+def _none(node: Any) -> Iterator[tuple[str, Any]]:
+    yield from ()
+
+
+def _same_state(one: str, other: str) -> bool:
+    return AFTER.sub("", one) == AFTER.sub("", other)
+
+
+def _binary(node: ast.BinOp) -> Iterator[tuple[str, Any]]:
+    left, right, op = node.left, node.right, node.op
+    if isinstance(op, ast.Add):
+        yield from ((TERM, left), (TERM, right), (SIGN, ast.BinOp(left, ast.Sub(), right)))
+    if isinstance(op, ast.Sub):
+        yield from ((TERM, left), (TERM, ast.UnaryOp(ast.USub(), right)))
+        yield SIGN, ast.BinOp(left, ast.Add(), right)
+        yield SIGN, ast.BinOp(right, ast.Sub(), left)
+    if isinstance(op, ast.Mult):
+        yield from ((FACTOR, left), (FACTOR, right))
+        if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add | ast.Sub):
+            late = ast.BinOp(left.right, ast.Mult(), right)
+            yield PARENTHESIS, ast.BinOp(left.left, left.op, late)
+        if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Add | ast.Sub):
+            early = ast.BinOp(left, ast.Mult(), right.left)
+            yield PARENTHESIS, ast.BinOp(early, right.op, right.right)
+    if isinstance(op, ast.Pow):
+        yield FACTOR, left
+
+
+def _call(node: ast.Call) -> Iterator[tuple[str, Any]]:
+    if ast.unparse(node.func) == "np.tanh":
+        yield FUNCTION, node.args[0]
+
+
+def _attribute(node: ast.Attribute) -> Iterator[tuple[str, Any]]:
+    if node.attr == "T":
+        yield TRANSPOSE, node.value
+
+
+RULES: dict[type, Callable[[Any], Iterator[tuple[str, Any]]]] = {
+    ast.BinOp: _binary, ast.Call: _call, ast.Attribute: _attribute
+}  # fmt: skip
+
+
+def _other_steps(statement: Any) -> Iterator[Alternative]:
+    """Yield other indices of time, of what is read and of what is written."""
+    for node in ast.walk(statement):
+        if not isinstance(node, ast.Subscript):
+            continue
+        slots = [_Slot(node, "slice")]
+        if isinstance(node.slice, ast.Tuple):
+            slots = [_Slot(node.slice.elts, k) for k in range(len(node.slice.elts))]
+        for slot in slots:
+            text = ast.unparse(slot.get())
+            others = {CLOCK: (f"{CLOCK} - 1", f"{CLOCK} + 1", f"-1 - {CLOCK}"),
+                      f"{CLOCK} - 1": (CLOCK,)}  # fmt: skip
+            for other in others.get(text, ()):
+                yield slot, STATE if text != CLOCK else TIME, _parsed(other)
+
+
+def _other_loops(text: str) -> Iterator[str]:
+    """Yield loops over other steps, or over the same in another order."""
+    if inner := re.fullmatch(r"reversed\(range\((.*)\)\)", text):
+        yield from (f"range({inner[1]})", f"reversed(range(1, {inner[1]}))")
+        yield f"reversed(range({inner[1]} - 1))"
+    if inner := re.fullmatch(r"range\((.*)\)\[::-1\]", text):
+        yield from (f"range({inner[1]})", f"range(1, {inner[1]})[::-1]")
+        yield f"range({inner[1]} - 1)[::-1]"
+    if inner := re.fullmatch(r"range\((.*) - 1, -1, -1\)", text):
+        yield from (f"range({inner[1]})", f"range({inner[1]} - 1, 0, -1)")
+        yield f"range({inner[1]} - 2, -1, -1)"
+
+
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body

@@ -1,0 +1,328 @@
+"""How well the diagnosis takes hand-written gradients apart.
+
+``python -m gatewise.bench.scores.gradients [--sample 40 --seed 0] [--misses FILE] [--json]`` edits
+the backward passes of ``passes`` at one place each, keeps what runs and changes a gradient, holds
+each to the checks as ``gatewise verify --budget quick`` does, and asks for a diagnosis: is the edit
+caught, does what is said name the gate, path or array that was edited, is it explained, and is an
+explanation about another place? Words are compared; who names all gates has named none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ...reference.functions import Array
+from ...verify.cases.case import Case
+from ...verify.diagnosis.examination import diagnose
+from ...verify.runs.diagnosis import Diagnosis
+from ...verify.runs.provenance import machine, versions
+from ...verify.subjects.explicit import Explicit, explicit
+from ...verify.subjects.inputs import draw_cotangents, draw_inputs
+from . import passes
+from .diagnosis import failing_checks
+from .edits import Edit, edits
+from .rows import (
+    Work,
+    in_turns,
+    jobs_option,
+    json_option,
+    misses_option,
+    sample_option,
+    scored,
+    seed_option,
+    write_table,
+)
+
+DTYPE = "float64"
+CASES = (
+    Case(4, 3, 2, 5), Case(4, 3, 2, 5, state=False), Case(1, 1, 2, 3), Case(3, 2, 2, 2, seed=1)
+)  # fmt: skip
+"""An edit that raises in one of these does not count, nor one that changes nothing in any."""
+
+CLOSE = 1e-9
+"""Differences that rounding explains, in float64."""
+
+NAMES = {
+    "gate i": r"input gate|\b(d|dz_|z_|W_|U_|b_)?i\b",
+    "gate f": r"forget gate|\b(d|dz_|z_|W_|U_|b_)?f\b",
+    "gate g": r"candidate|\b(d|dz_|z_|W_|U_|b_)?g\b",
+    "gate o": r"output gate|\b(d|dz_|z_|W_|U_|b_)?o\b",
+    "gate r": r"reset gate|\b(d|dz_|z_|W_|U_|b_)?r\b",
+    "gate z": r"update gate|\b(d|dz_|z_|W_|U_|b_)?z\b",
+    "gate n": r"candidate|\b(d|dz_|z_|W_|U_|b_)?n\b",
+    "gate a": r"pre-activation|slope|tanh|\bdz(_a)?\b",
+    "path h": r"hidden state|\bd?h\b|\bd?h_",
+    "path c": r"cell state|\bd?c\b|\bd?c_",
+    "W": r"input weights|\bd?W\b|\bd?W_",
+    "U": r"recurrent weights|\bd?U\b|\bd?U_",
+    "b": r"bias|\bd?b\b|\bd?b_",
+    "b_hn": r"recurrent bias|b_?hn",
+    "x": r"gradient of (the input\b(?! gate)|x)|\bdx\b|\bdx_",
+    "time": r"\bsteps?\b|\border\b|\btime\b|earlier|\blast\b|\bfirst\b",
+}
+"""Words by which a place is named."""
+
+
+GATES = (("gate i", "gate f", "gate g", "gate o"), ("gate r", "gate z", "gate n"))
+"""The gates of a cell."""
+
+
+@cache
+def source(name: str) -> str:
+    """Return the source of one of the passes."""
+    return inspect.getsource(importlib.import_module(f"{passes.__name__}.{name}"))
+
+
+@cache
+def edits_of(name: str) -> list[Edit]:
+    """Return all edits of one of the passes, whether they change anything or not."""
+    return edits(source(name))
+
+
+def names() -> list[str]:
+    """Return the passes."""
+    return sorted(module.name for module in pkgutil.iter_modules(passes.__path__))
+
+
+def subject(name: str, text: str) -> Explicit:
+    """Return the subject that a source is."""
+    space: dict[str, Any] = {"__name__": "edited"}
+    exec(compile(text, f"{name} (edited)", "exec"), space)  # noqa: S102 - our own text
+    return explicit(space["Layer"], f"pass:{name}")
+
+
+def gradients_of(held: Explicit) -> Iterator[dict[str, Array]]:
+    """Yield all gradients of a subject, in one case after the other."""
+    for case in CASES:
+        inputs, pair = draw_inputs(held, case), draw_cotangents(held, case)
+        with np.errstate(all="ignore"):
+            (pulled,) = held.build(case).gradients(inputs, [pair])
+        states = {f"initial {k}": a for k, a in enumerate(pulled.initial)}
+        yield {**pulled.parameters, **states, "x": pulled.x}
+
+
+@cache
+def right_gradients(name: str) -> list[dict[str, Array]]:
+    """Return the gradients of a pass as it stands."""
+    return list(gradients_of(subject(name, source(name))))
+
+
+def changes(name: str, edit: Edit) -> bool:
+    """Whether an edited pass runs, returns arrays of the right shapes, and other numbers."""
+    try:
+        found = list(gradients_of(subject(name, edit.source)))
+    except Exception:
+        return False
+    pairs = [
+        (mine[key], right[key])
+        for mine, right in zip(found, right_gradients(name), strict=True)
+        for key in right
+    ]
+    if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
+        return False
+    return any(not np.allclose(a, b, rtol=CLOSE, atol=CLOSE) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One edit, and what became of it.
+
+    ``caught``: a check failed; ``located``: the diagnosis names the place; ``wrong_story``: it
+    explains the failure by a mistake at another one. ``seconds`` are those of the diagnosis,
+    ``cpu_seconds`` what of these the processor worked, ``check_seconds`` those of the checks before
+    it.
+    """
+
+    name: str
+    number: int
+    kind: str
+    line: int
+    before: str
+    after: str
+    places: tuple[str, ...]
+    caught: bool
+    located: bool
+    explained: bool
+    wrong_story: bool
+    seconds: float
+    check_seconds: float
+    cpu_seconds: float
+    said: str
+
+    @property
+    def missed(self) -> bool:
+        """Whether anything is not as it should be."""
+        return not (self.caught and self.located and self.explained) or self.wrong_story
+
+    @property
+    def result(self) -> str:
+        """How good it is, in a word."""
+        if not self.caught:
+            return "NOT CAUGHT"
+        if self.wrong_story:
+            return "WRONG STORY"
+        return ("explained" if self.explained else "located") if self.located else "NOT LOCATED"
+
+    def __str__(self) -> str:
+        edit = f"{self.name} line {self.line}: {self.before} → {self.after}"
+        return f"{self.result} {edit}: {self.said} ({self.seconds:.1f} s)"
+
+
+def row(name: str, number: int) -> Row:
+    """Hold one edit to the checks and diagnose it."""
+    edit = edits_of(name)[number]
+    held, started = subject(name, edit.source), time.perf_counter()
+    with np.errstate(all="ignore"):
+        failing = failing_checks(held, DTYPE)
+        checked, processed = time.perf_counter(), time.process_time()
+        found = diagnose(held, DTYPE, failing)
+    ended, cpu = time.perf_counter(), time.process_time() - processed
+    explained = found.status == "explained"
+    return Row(
+        name, number, edit.kind, edit.line, edit.before, edit.after, edit.places,
+        caught=bool(failing),
+        located=located(found, edit.places),
+        explained=explained,
+        wrong_story=explained and not names_any(story(found), edit.places),
+        seconds=round(ended - checked, 2),
+        check_seconds=round(checked - started, 2),
+        cpu_seconds=round(cpu, 2),
+        said=" ".join(filter(None, (story(found) or found.message, notes(found)))),
+    )  # fmt: skip
+
+
+def story(found: Diagnosis) -> str:
+    """Return what the explanations of a diagnosis say."""
+    return " ".join(text for e in found.explanations for text in (*e.statements, *e.fixes))
+
+
+def notes(found: Diagnosis) -> str:
+    """Return what a diagnosis says besides; of the first wrong entry, the gate alone counts."""
+    entry = re.match(r"gate \w+", found.location.place)
+    place = entry[0] if entry else ""
+    return " ".join((place, found.reach, *getattr(found, "notes", ()))).strip()
+
+
+def names_any(text: str, places: Sequence[str]) -> bool:
+    """Whether a text names one of these places; where it names all gates of a cell, none."""
+    named = {place for place, words in NAMES.items() if re.search(words, text)}
+    for gates in GATES:
+        if named.issuperset(gates):
+            named.difference_update(gates)
+    return not named.isdisjoint(places)
+
+
+def located(found: Diagnosis, places: Sequence[str]) -> bool:
+    """Whether a diagnosis names the place, in words or as the only arrays that are off."""
+    if names_any(f"{story(found)} {notes(found)}", places):
+        return True
+    off = {
+        name.removeprefix("gradient of ").partition("_l")[0] for name in found.location.quantities
+    }
+    return bool(off) and off <= set(places)
+
+
+def living(chosen: Sequence[str], seed: int) -> Iterator[tuple[str, Edit]]:
+    """Yield the edits that change something, mixed: passes and kinds in turns."""
+    every = [(name, edit) for name in chosen for edit in edits_of(name)]
+    mixed = in_turns(every, lambda entry: (entry[0], entry[1].kind), seed)
+    return (entry for entry in mixed if changes(*entry))
+
+
+def totals(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return counts, shares and seconds."""
+    count, seconds = len(rows), [r.seconds for r in rows]
+
+    def share(right: int) -> str:
+        return f"{right} ({100 * right / count:.0f} %)"
+
+    return {
+        "edits": count,
+        "caught": share(sum(r.caught for r in rows)),
+        "located": share(sum(r.located for r in rows)),
+        "explained": share(sum(r.explained and not r.wrong_story for r in rows)),
+        "wrong stories": sum(r.wrong_story for r in rows),
+        "median seconds": median(seconds),
+        "longest seconds": max(seconds),
+        "median CPU seconds": round(median(r.cpu_seconds for r in rows), 1),
+        "longest CPU seconds": max(r.cpu_seconds for r in rows),
+        "median seconds with checks": round(median(r.seconds + r.check_seconds for r in rows), 1),
+    }
+
+
+@click.command()
+@click.option("--pass", "chosen", multiple=True, help="Only of this pass; several may be given.")
+@sample_option
+@seed_option
+@jobs_option
+@misses_option
+@json_option
+def main(
+    chosen: Sequence[str],
+    sample: int | None,
+    seed: int,
+    jobs: int,
+    misses: Path | None,
+    as_json: bool,
+) -> None:
+    """Score and print."""
+    edited = living(chosen or names(), seed)
+    numbers = range(sample) if sample else iter(int, 1)
+    todo: list[Work[Row]] = [
+        (row, (name, edit.number)) for _, (name, edit) in zip(numbers, edited, strict=False)
+    ]
+    rows = []
+    for number, found in enumerate(scored(todo, jobs), 1):
+        rows.append(found)
+        click.echo(f"{number}/{len(todo)} {found}", err=True)
+    rows.sort(key=lambda r: (r.name, r.line, r.number))
+    if misses:
+        write_misses(misses, rows)
+    if as_json:
+        told = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
+        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        return
+    _print(rows)
+
+
+def write_misses(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table of what was not caught, located or explained, or was told otherwise."""
+    title = f"Edits of backward passes: {sum(r.missed for r in rows)} missed of {len(rows)}"
+    columns = ("", "pass", "line", "kind", "edit", "place", "said")
+    cells = (
+        (r.result, r.name, str(r.line), r.kind, f"`{r.before}` → `{r.after}`",
+         ", ".join(r.places), r.said)
+        for r in rows if r.missed
+    )  # fmt: skip
+    write_table(path, title, columns, cells)
+
+
+def _print(rows: Sequence[Row]) -> None:
+    console = Console(width=160)
+    table = Table("", "pass", "kind", "edit", "place", "said", "seconds", title="missed")
+    for r in rows:
+        if r.missed:
+            table.add_row(r.result, f"{r.name}:{r.line}", r.kind, f"{r.before}\n{r.after}",
+                          ", ".join(r.places), r.said, f"{r.seconds:.1f}")  # fmt: skip
+    console.print(table, markup=False)
+    console.print("gradients: " + ", ".join(f"{k} {v}" for k, v in totals(rows).items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What an array is, of whichever number system, and the shapes that signatures name.
+
+A shape is a string of axes: one letter is one size throughout a call, a number is that size, ``_``
+any size, ``...`` any axes, but the same throughout a call. The tests of ``reference`` and of
+``verify/numbers`` hold every call to the shapes of its signature.
+
+=====  ===================================  =====  =========================================
+``T``  steps                                ``H``  units: the width of gates and cell states
+``B``  rows of the batch                    ``P``  width of the hidden state: H unless projected
+``D``  width of the input of a step         ``C``  classes
+=====  ===================================  =====  =========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+Floats: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+"""An array of NumPy's own: where no other number system can stand."""
+
+
+class Array(Protocol):
+    """An array of any number system: NumPy's (floats, complex numbers, balls), ``Bounded``, ..."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of every axis."""
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype of its numbers, or of their midpoints."""
+
+    @property
+    def T(self) -> Array:  # noqa: N802 - as ndarray calls it
+        """The transposed array."""
+
+    def __array__(self) -> Floats: ...
+    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **kwargs: Any) -> Any: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Array: ...
+    def __neg__(self) -> Array: ...
+    def __add__(self, other: Any, /) -> Array: ...
+    def __radd__(self, other: Any, /) -> Array: ...
+    def __sub__(self, other: Any, /) -> Array: ...
+    def __rsub__(self, other: Any, /) -> Array: ...
+    def __mul__(self, other: Any, /) -> Array: ...
+    def __rmul__(self, other: Any, /) -> Array: ...
+    def __truediv__(self, other: Any, /) -> Array: ...
+    def __rtruediv__(self, other: Any, /) -> Array: ...
+    def __matmul__(self, other: Any, /) -> Array: ...
+    def __rmatmul__(self, other: Any, /) -> Array: ...
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Array:
+        """Return the sum over an axis, or over everything."""
+
+    @property
+    def reshape(self) -> Callable[..., Any]:
+        """Takes a shape and returns the same numbers in it."""
+
+
+A = TypeVar("A", bound=Array)
+"""The number system in which a layer runs."""
+
+
+class NumberSystem(NDArrayOperatorsMixin):
+    """A number system beside NumPy's own: ``value`` holds its numbers, or their midpoints."""
+
+    value: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        shape: tuple[int, ...] = self.value.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the numbers, or of their midpoints."""
+        dtype: np.dtype[Any] = self.value.dtype
+        return dtype
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        """Raise TypeError: as plain numbers, they would lose what the number system carries."""
+        raise TypeError(f"{type(self).__name__}: no array of plain numbers; take its value")
+
+
+Input: TypeAlias = Annotated[Array, "B D"]
+Hidden: TypeAlias = Annotated[Array, "B P"]
+Units: TypeAlias = Annotated[Array, "B H"]
+"""What a step reads, its hidden state, and one number for each unit: a gate, a cell state."""
+
+Rows: TypeAlias = Annotated[Array, "B _"]
+Column: TypeAlias = Annotated[Array, "B 1"]
+"""A state or a gate of any width, and one number a row."""
+
+Sequences: TypeAlias = Annotated[Array, "T B _"]
+Over: TypeAlias = Annotated[A, "T B _"]
+Lengths: TypeAlias = Annotated[Floats, "B"]
+"""What is read or returned over time (``Over[A]`` in number system A), and each row's steps."""
+
+Same: TypeAlias = Annotated[Array, "..."]
+"""Arrays of one shape, whatever it is: what a function does to every element."""

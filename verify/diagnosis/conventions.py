@@ -1,0 +1,380 @@
+"""Which convention a wrong layer computes by, told by where it differs from the one it should.
+
+``identify`` reads the convention off single steps of one layer in one direction. Held to everything
+that was seen it is a hypothesis like any other, alone or with a further mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..cases.case import Case
+from ..conventions import Convention, family
+from ..conventions.comparison import differing
+from ..conventions.convention import CELLS, GATES, RECURRENT_BIAS
+from ..conventions.formula import weight_shape
+from ..conventions.parameter_map import ConventionMap, ParameterMap
+from ..identification.identification import Identification, identify
+from ..identification.probe import Unreadable
+from ..mutants import Change
+from ..mutants.replaceable_layer import At, ReplaceableLayer
+from ..numbers.ledger import Mismatch
+from ..subjects.called import NotOffered, SubjectCrashed
+from ..subjects.protocol import Subject
+from .hypotheses import Hypothesis
+
+PLAIN = {"gate": "sigmoid", "candidate": "tanh", "output": "tanh"}
+"""Activations for which the reference has a cell."""
+
+
+@dataclass(frozen=True)
+class IdentifiedMap(ParameterMap):
+    """A layer's arrays as another convention reads them; those that it does not read are 0."""
+
+    convention: Convention
+    arrays: Mapping[str, str]
+    own: ParameterMap
+    case: Case
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the layer's own arrays."""
+        return self.own.shapes()
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw numbers as the layer's own map does."""
+        return self.own.draw(name, shape)
+
+    def to_reference(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
+        """Return the parameters of every pass, as the other convention has them."""
+        read = {theirs: named[mine] for theirs, mine in self._names if mine in named}
+        return self._read.to_reference(read)
+
+    def pack(self, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return arrays that mean these parameters."""
+        return self._written(self._read.pack(parameters), parameters)
+
+    def from_reference(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+        """Return a gradient in the layer's own arrays, 0 in those that are not read."""
+        return self._written(self._read.from_reference(gradient), gradient)
+
+    def place(self, name: str, index: tuple[int, ...]) -> str:
+        """Say which gate and unit an entry belongs to, as the layer should read it."""
+        return self.own.place(name, index)
+
+    def _written(self, theirs: Mapping[str, Array], like: Sequence[Parameters]) -> dict[str, Array]:
+        dtype = next(iter(like[0].values())).dtype
+        arrays = {name: np.zeros(shape, dtype) for name, shape in self.own.shapes().items()}
+        for name, mine in self._names:
+            if name in theirs:
+                arrays[mine] = theirs[name]
+        return arrays
+
+    @property
+    def _names(self) -> list[tuple[str, str]]:
+        ends = [name.rpartition("_l")[2] for name in self.own.shapes()]
+        return [
+            (f"{theirs}_l{end}", f"{mine}_l{end}")
+            for end in dict.fromkeys(ends)
+            for theirs, mine in self.arrays.items()
+        ]
+
+    @cached_property
+    def _read(self) -> ConventionMap:
+        projected = replace(self.convention, projected=True) if self.case.P else self.convention
+        return ConventionMap(projected, self.case)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an identified convention reads the subject's arrays: a function from case to map.
+
+    ``convention`` has the activations of a cell of the reference; others are a change of the layer.
+    """
+
+    subject: Subject
+    convention: Convention
+    arrays: Mapping[str, str]
+
+    def parameter_map(self, case: Case) -> IdentifiedMap:
+        """Return the map of the subject's own arrays, for one case."""
+        return IdentifiedMap(self.convention, self.arrays, self.subject.parameter_map(case), case)
+
+    def cell(self, case: Case) -> str:
+        """Return the reference's cell that computes by the convention."""
+        projected = replace(self.convention, projected=True) if case.P else self.convention
+        return projected.cell or ""
+
+
+def stated_convention(subject: Subject) -> Convention | None:
+    """Return the convention that a subject should compute by: stated, or its cell's own."""
+    stated: Convention | None = getattr(subject, "convention", None)
+    return stated or own_convention(subject.cells[0])
+
+
+def own_convention(cell: str) -> Convention | None:
+    """Return the convention by which a cell of the reference reads its parameters."""
+    names = {name: function for function, name in CELLS.items()}
+    if cell not in names:
+        return None
+    kind, reset, update, gate, candidate, output, seen, coupled, projected = names[cell]
+    plain = Convention(str(kind), GATES[str(kind)].replace("f" if coupled else " ", ""))
+    letters = plain.order
+    recurrent = (RECURRENT_BIAS,) if cell == "gru" else ()
+    return replace(
+        plain,
+        layout="gates",
+        bias=(letters, *recurrent),
+        reset=str(reset or plain.reset),
+        update=str(update or plain.update),
+        gate=str(gate or plain.gate),
+        candidate=str(candidate),
+        output=str(output or plain.output),
+        peepholes="ifo" if seen else "",
+        output_peephole=str(seen or plain.output_peephole),
+        coupled=bool(coupled),
+        projected=bool(projected),
+    )
+
+
+def identified(subject: Subject) -> Identification | None:
+    """Return by which convention a subject computes; None if that cannot be said."""
+    try:
+        found = identify(subject)
+    except (SubjectCrashed, NotOffered, Mismatch, Unreadable):
+        return None
+    return found if found.fits else None
+
+
+def other_conventions(subject: Subject) -> Iterator[Hypothesis]:
+    """Yield the conventions by which a subject turns out to compute, other than its own."""
+    stated, found = stated_convention(subject), identified(subject)
+    if stated is None or found is None:
+        return
+    for convention, arrays in zip(found.fits, found.arrays, strict=True):
+        if hypothesis := _hypothesis(subject, convention, arrays, stated):
+            yield hypothesis
+
+
+def _hypothesis(
+    subject: Subject, convention: Convention, arrays: Mapping[str, str], stated: Convention
+) -> Hypothesis | None:
+    told = list(differences(convention, stated, arrays))
+    if not told:
+        return None
+    usual, changes = convention, ()
+    if convention.cell is None:
+        usual, changes = replace(convention, **PLAIN), (_activated(convention),)
+    if usual.cell is None:
+        return None
+    return Hypothesis(
+        tuple(each.name for each in told),
+        tuple(each.statement for each in told),
+        changes,
+        tuple(each.fix for each in told),
+        ("forward",),
+        reading=Reading(subject, usual, arrays),
+    )
+
+
+def _activated(convention: Convention) -> Change:
+    """Return the change by which a layer has the convention's activations."""
+    kept = convention.family == "gru" and convention.reset == "after"
+    plain = replace(convention, update="keep") if kept else convention  # z is negated when read
+
+    def change(layer: ReplaceableLayer) -> None:
+        projected = replace(plain, projected=bool(layer.case.P))
+
+        def step(at: At, p: Parameters, x: Array, state: State) -> State:
+            return family.step(projected, _slices(p), x, state)
+
+        layer.step = step
+
+    return change
+
+
+def _slices(p: Parameters) -> dict[str, Array]:
+    slices = {}
+    for name, shape in p.shapes.items():
+        for gate in shape.gates or ("",):
+            slice_name = f"{name}_{gate}" if gate else name
+            slices[slice_name] = getattr(p, slice_name)
+    return slices
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which conventions differ: a name for programs, a sentence, what to do."""
+
+    name: str
+    statement: str
+    fix: str
+
+
+FUNCTIONS = {
+    "sigmoid": "the sigmoid",
+    "tanh": "tanh",
+    "relu": "ReLU",
+    "identity": "no function at all",
+    "hard sigmoid 0.2": "a hard sigmoid, clip(0.2 s + 0.5, 0, 1)",
+    "hard sigmoid 1/6": "a hard sigmoid, clip(s / 6 + 0.5, 0, 1)",
+}
+
+SUBJECTS = {
+    "gate": "The gates go through {}, not {}.",
+    "candidate": "The candidate goes through {}, not {}.",
+    "output": "The cell state goes through {} on its way to the output, not {}.",
+}
+
+
+def differences(
+    convention: Convention, stated: Convention, arrays: Mapping[str, str]
+) -> Iterator[Difference]:
+    """Yield in words where a convention differs from the stated one, a difference at a time."""
+    fields = differing(convention, stated)
+    yield from _orders(convention, stated, arrays)
+    yield from _layouts(convention, stated, arrays)
+    if "forget_offset" in fields:
+        more = convention.forget_offset - stated.forget_offset
+        verb, amount = ("added to", more) if more > 0 else ("subtracted from", -more)
+        undo = "add" if more < 0 else "do not add"
+        yield Difference(
+            f"forget offset {more:g}",
+            f"{amount:g} is {verb} the forget gate's pre-activation.",
+            f"{undo} {amount:g} {'to' if undo == 'add' else 'there; a forget bias belongs in'} b_f",
+        )
+    for name, sentence in SUBJECTS.items():
+        if name in fields:
+            here, there = FUNCTIONS[getattr(convention, name)], FUNCTIONS[getattr(stated, name)]
+            yield Difference(
+                f"{name} {getattr(convention, name)}",
+                sentence.format(here, there),
+                f"use {there} there, not {here}",
+            )
+    yield from _functions(convention, stated, fields)
+    yield from _biases(convention, stated, arrays)
+
+
+def _orders(
+    convention: Convention, stated: Convention, arrays: Mapping[str, str]
+) -> Iterator[Difference]:
+    read, right = convention.order, stated.order
+    lower, right_lower = (c.recurrent_order or c.order for c in (convention, stated))
+    if convention.coupled != stated.coupled or (read, lower) == (right, right_lower):
+        return
+    ih, hh = arrays.get("weight_ih", "W"), arrays.get("weight_hh", "U")
+    spaced, spaced_right = " ".join(read), " ".join(right)
+    if (read, right) == (lower, right_lower):
+        yield Difference(
+            f"order {read}",
+            f"The blocks of the gates are read in the order {spaced}, not {spaced_right}.",
+            f"read the blocks as {spaced_right}",
+        )
+        return
+    for array, own, should in ((ih, read, right), (hh, lower, right_lower)):
+        if own != should:
+            yield Difference(
+                f"order {own} of {array}",
+                f"The blocks of {array} are read in the order {' '.join(own)}, "
+                f"not {' '.join(should)}.",
+                f"read the blocks of {array} as {' '.join(should)}",
+            )
+
+
+def _layouts(
+    convention: Convention, stated: Convention, arrays: Mapping[str, str]
+) -> Iterator[Difference]:
+    count = len(convention.order)
+    for array, width, own, should in (
+        ("weight_ih", "D", convention.layout, stated.layout),
+        ("weight_hh", "H", convention.recurrent_layout or convention.layout,
+         stated.recurrent_layout or stated.layout),
+    ):  # fmt: skip
+        fields = differing(replace(convention, layout=own, recurrent_layout=""),
+                           replace(convention, layout=should, recurrent_layout=""))  # fmt: skip
+        if not fields:
+            continue
+        name = arrays.get(array, array)
+        here, there = (weight_shape(layout, count, width) for layout in (own, should))
+        yield Difference(
+            f"layout {own} of {name}",
+            f"{name} is read as {here}, not as {there}.",
+            f"read {name} as {there}: look for a transposition or a reshape",
+        )
+
+
+def _functions(
+    convention: Convention, stated: Convention, fields: Sequence[str]
+) -> Iterator[Difference]:
+    if "reset" in fields:
+        side, right = convention.reset, stated.reset
+        want = "r ⊙ (h U_n + b_hn)" if right == "after" else "(r ⊙ h) U_n"
+        yield Difference(
+            f"reset {side}",
+            f"The reset gate acts {side} the product with the recurrent weights, not {right} it.",
+            f"compute {want}",
+        )
+    if "update" in fields:
+        keeps = convention.update == "keep"
+        blends = {"keep": "z h + (1 - z) n", "take": "(1 - z) h + z n"}
+        yield Difference(
+            f"update {convention.update}",
+            f"The update gate is the share of the {'old' if keeps else 'new'} state, not of the "
+            f"{'new' if keeps else 'old'}: h' = {blends[convention.update]}.",
+            f"compute h' = {blends[stated.update]}",
+        )
+    if "coupled" in fields:
+        yield Difference(
+            "coupled",
+            "The forget gate is 1 - i, not a gate of its own.",
+            "give the forget gate its own weights and bias",
+        )
+    if "peepholes" in fields or "output_peephole" in fields:
+        seen = f", and o sees the {convention.output_peephole} cell state"
+        read = " ".join(convention.peepholes) or "no gate"
+        yield Difference(
+            "peepholes",
+            f"The peepholes are those of {read}{seen if 'o' in convention.peepholes else ''}.",
+            f"give peepholes to {' '.join(stated.peepholes) or 'no gate'}",
+        )
+
+
+def _biases(
+    convention: Convention, stated: Convention, arrays: Mapping[str, str]
+) -> Iterator[Difference]:
+    """Yield arrays of biases that are read for others; what follows from the order is not told."""
+    if convention.coupled != stated.coupled:
+        return
+    meant = dict(zip(stated.order, convention.order, strict=True))
+    if convention.reset == "before":
+        meant[RECURRENT_BIAS] = "n"
+    read = {
+        arrays[name]: letters
+        for name, letters in zip(convention.bias_names, convention.bias, strict=True)
+    }
+    for name, letters in zip(stated.bias_names, stated.bias, strict=True):
+        own = arrays.get(name, name) if name in arrays else EXPLICIT.get(name, name)
+        right = "".join(meant.get(letter, letter) for letter in letters)
+        if own not in read and name not in read:
+            yield Difference(f"{own} not read", f"{own} is not read.", f"add {own}")
+        elif (here := read.get(own, read.get(name, ""))) != right:
+            yield Difference(
+                f"order {here} of {own}",
+                f"The blocks of {own} are read as biases of {_spaced(here)}, "
+                f"not of {_spaced(right)}.",
+                f"read the blocks of {own} as those of {_spaced(right)}",
+            )
+
+
+EXPLICIT = {"bias": "b", "bias_hn": "b_hn"}
+"""What the reference calls a convention's arrays."""
+
+
+def _spaced(letters: str) -> str:
+    return " ".join(letters).replace(RECURRENT_BIAS, "n (reset)")

@@ -1,0 +1,14 @@
+"""Which single edit of a cell's own program computes what a layer computes?
+
+==================  ============================================================================
+``texts``           the program of each cell, forward and back, as lines of Python
+``program``         its statements: parsed, compiled, run on plain or traced arrays
+``expression``      every single edit of one expression
+``edits``           every single edit of a program: of statements, of groups, of the loop
+``wording``         formulas and names as users read them
+``measurement``     what a layer computes in small runs, by the program's names
+``replacement``     an edited program in the place of a layer's own
+``relations``       the edits that compute what was measured, alone and two together
+``departure``       which gate or path departs first, also where no edit explains it
+==================  ============================================================================
+"""

@@ -1,0 +1,231 @@
+"""Which gate, array or path back departs first: said also where no edit explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....reference.cell import State
+from ....reference.functions import Array
+from ...numbers.ledger import Mismatch
+from ...runs.verdict import Verdict
+from ...subjects.called import NotOffered, SubjectCrashed
+from ...subjects.protocol import Subject
+from ..search import Explainer
+from .measurement import Cut, Measurement, measured, measurements, small_case
+from .one_step import RAISED, OneStep
+from .program import Program, Statement, Values, program_of
+from .wording import GATES, gate
+
+
+def departures(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:
+    """Yield sentences about the gate or path whose gradient departs first."""
+    subject, dtype = explainer.subject, explainer.dtype
+    seen = measurements(subject, dtype)
+    if not seen or any(m.wrong_outputs for m in seen) or not any(m.wrong_gradients for m in seen):
+        return
+    try:
+        if seen[0].wrong_gradients:
+            yield from _one_step(subject, dtype, seen[0])
+        else:
+            yield from _many_steps(subject, dtype, seen)
+    except (SubjectCrashed, NotOffered, Mismatch, ValueError):
+        return
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one step back of one row gives, apart: the gates' gradients, and what follows them.
+
+    ``gates`` are those whose pre-activation has a wrong gradient, ``following`` the other
+    gradients that do not follow from those of the gates as they are.
+    """
+
+    gates: tuple[str, ...]
+    right: tuple[str, ...]
+    following: tuple[str, ...]
+
+
+def _apart(m: Measurement) -> _Step:
+    """Take one step of one row apart: the gradient of b is then that of the pre-activation."""
+    program, letters = program_of(m.cell.name), m.cell.gates
+    assert program  # noqa: S101 - who measures has one
+    own = {f"da_{k}": m.gradients[f"d{array}_{k}"] for k in letters for array in ["b"]}
+    fitting = {k: _slots_agree(m, k) for k in letters}
+    off = [k for k in letters if not m.same(f"db_{k}", m.right_gradients[f"db_{k}"])]
+    gates = tuple(k for k in off if fitting[k])
+    taken = {f"da_{k}": own[f"da_{k}"][None] for k in gates if not np.isnan(own[f"da_{k}"]).any()}
+    following = tuple(sorted(m.differing(_following(program, m, taken), m.gradients)))
+    return _Step(gates, tuple(k for k in letters if k not in gates), following)
+
+
+def _slots_agree(m: Measurement, letter: str) -> bool:
+    """Whether the gradient of W is that of the pre-activation, taken from b, times x."""
+    da, dW = m.gradients[f"db_{letter}"][None], m.gradients[f"dW_{letter}"]
+    return (
+        bool(np.isnan(da).any())
+        or m.same(f"dW_{letter}", m.x[0].T @ da)
+        or m.same(f"dW_{letter}", dW * 0)
+    )
+
+
+def _following(program: Program, m: Measurement, taken: dict[str, Array]) -> dict[str, Array]:
+    """Return the gradients of one step where those of some pre-activations are as measured."""
+    here, found = Values(OneStep(program, m).values, m.right, 0, None, m.dy), {}
+    for statement in program.back:
+        value = taken.get(statement.target)
+        here[statement.target] = value = _value(statement, here) if value is None else value
+        if statement.slot:
+            found[statement.target] = value
+    found |= {"dx": here["dx"][None]} | {f"d0_{s}": here[f"d{s}_old"] for s in m.cell.states}
+    return found
+
+
+def _value(statement: Statement, here: Values) -> Array:
+    try:
+        return eval(statement.code, {}, here)  # noqa: S307
+    except RAISED as error:
+        raise ValueError(str(error)) from error
+
+
+def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
+    """Say what is off in one step."""
+    alone = measured(subject, small_case(subject, dtype, 1, B=1))
+    if not any(np.any(d) for d in alone.gradients.values()):
+        yield "In a sequence of one step all gradients are 0: is that step visited (time)?"
+        return
+    if not alone.wrong_gradients:
+        names = _listed(_names(m.wrong_gradients))
+        yield f"One step of one row is right; with two rows {names} off: the sum over rows."
+        return
+    ignored = [
+        f"the gradient of the final {s}" for k, s in enumerate(m.cell.states)
+        if _lacks(subject, dtype, k)
+    ]  # fmt: skip
+    if ignored:
+        yield f"{_capital(_listed(ignored))} wrong already where nothing else is given (one step)."
+    found = _apart(alone)
+    if found.gates:
+        off, right = _listed(_gate_names(found.gates)), _gate_names(found.right)
+        rest = f"; {_listed(right, are='those of')} right" if right else ""
+        what = "gradient of the pre-activation" if len(found.gates) == 1 else (
+            "gradients of the pre-activations"
+        )  # fmt: skip
+        yield (f"From one step on the {what} of {off} off{rest}{_shared(m, found.gates)}.")
+    if found.following:
+        yield (
+            f"From one step on {_listed(_names(found.following))} off, "
+            f"{'also' if found.gates else 'while the gradients of all gates are right'}"
+            f"{' as computed from those of the gates' if found.gates else ''}."
+        )
+
+
+def _shared(m: Measurement, off: Sequence[str]) -> str:
+    """Return what the gates that are off have in common, in words."""
+    letters = set(m.cell.gates)
+    if len(letters) > 1 and set(off) == letters:
+        return "; they share the gradient of h_t (the path through h)"
+    if "c" in m.cell.states and set(off) == letters - {"o"}:
+        return "; they share the gradient of c_t (the path through c)"
+    if set(off) == {"n", "r"}:
+        return "; that of r follows from that of n"
+    return ""
+
+
+def _lacks(subject: Subject, dtype: str, number: int) -> bool:
+    """Whether one step is wrong where a cotangent on one final state alone is given."""
+
+    def cut(dy: Array, dfinal: State) -> tuple[Array, State]:
+        return 0 * dy, tuple(d if k == number else 0 * d for k, d in enumerate(dfinal))
+
+    def rest(dy: Array, dfinal: State) -> tuple[Array, State]:
+        return dy, tuple(0 * d for d in dfinal)
+
+    case = small_case(subject, dtype, 1)
+    right = not measured(subject, case, rest).wrong_gradients
+    return right and bool(measured(subject, case, cut).wrong_gradients)
+
+
+def _many_steps(subject: Subject, dtype: str, seen: Sequence[Measurement]) -> Iterator[str]:
+    """Say what is off from two or three steps on, and on which path."""
+    first = next(m for m in seen if m.wrong_gradients)
+    T, names = first.case.T, _listed(_names(first.wrong_gradients))
+    before = "One step is" if T == 2 else "Two steps are"
+    yield f"{before} right; from {T} steps on {names} off."
+    if not any(name == "dx" or name.startswith("d0_") for name in first.wrong_gradients):
+        yield "What steps pass back is right: look at how they are added up over the steps (time)."
+        return
+    paths = list(_paths(subject, dtype, T, first))
+    yield from paths or ["Each cotangent alone is pulled back rightly; together they are not."]
+
+
+def _paths(subject: Subject, dtype: str, T: int, m: Measurement) -> Iterator[str]:
+    case = small_case(subject, dtype, T)
+
+    def wrong(cut: Cut, *, recurrent: bool = True) -> frozenset[str]:
+        return measured(subject, case, cut, recurrent=recurrent).wrong_gradients
+
+    def outputs(*steps: int) -> Cut:
+        return lambda dy, dfinal: (
+            np.stack([d if t in steps else 0 * d for t, d in enumerate(dy)]),
+            tuple(0 * d for d in dfinal),
+        )
+
+    def final(number: int) -> Cut:
+        return lambda dy, dfinal: (
+            0 * dy, tuple(d if k == number else 0 * d for k, d in enumerate(dfinal))
+        )  # fmt: skip
+
+    first, last = wrong(outputs(0)), wrong(outputs(T - 1))
+    without_u = bool(wrong(outputs(T - 1), recurrent=False))
+    if first:
+        yield f"The gradient of the output of step 1 alone is off ({_plain(first)}): time."
+    if last and "c" in m.cell.states:
+        path = "c (dc_{t-1})" if without_u else "h (dh_{t-1}, that is U)"
+        yield f"The gradient of the last output goes wrong on its way back through {path}."
+    elif last:
+        path = "h past the gates" if without_u else "h (dh_{t-1}, that is U)"
+        yield f"The gradient of the last output goes wrong on its way back through {path}."
+    for k, s in enumerate(m.cell.states):
+        if not last and wrong(final(k)):
+            yield f"The gradient of the final {s} alone goes wrong on its way back."
+
+
+def _names(found: Sequence[str] | frozenset[str]) -> list[str]:
+    """Return gradients by names that users know, gates after their array."""
+    arrays: dict[str, list[str]] = {}
+    for name in sorted(found):
+        array, _, letter = name.removeprefix("d0_").removeprefix("d").partition("_")
+        if name.startswith("d0_"):
+            s = name[3:]
+            arrays[f"what a step passes back to {s}_{{t-1}} (the path through {s})"] = []
+        elif name == "db_hn":
+            arrays["the gradient of b_hn"] = []
+        else:
+            arrays.setdefault(f"the gradient of {array}", []).extend([letter] if letter else [])
+    return [f"{a} ({_letters(letters)})" if letters else a for a, letters in arrays.items()]
+
+
+def _letters(letters: Sequence[str]) -> str:
+    return ("gates " if len(letters) > 1 else "gate ") + ", ".join(letters)
+
+
+def _gate_names(letters: Sequence[str]) -> list[str]:
+    return [f"{gate(k)} ({k})" if gate(k)[-1] != k and k in GATES else gate(k) for k in letters]
+
+
+def _plain(found: frozenset[str]) -> str:
+    return ", ".join(_names(found))
+
+
+def _listed(names: Sequence[str], are: str = "") -> str:
+    """Return "a, b and c are"."""
+    text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    verb = "is" if len(names) == 1 else "are"
+    return f"{are} {text} {'are' if are else verb}".strip()
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,346 @@
+"""A cell's program: statements that are parsed once, edited one by one, and run on arrays."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from ....reference import functions
+from ....reference.cell import Cell, State
+from ....reference.cells import cell_named
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ....reference.sequence import choose, only
+from .texts import TEXTS
+
+Order = Callable[[int], Sequence[int]]
+"""From the number of steps to the order in which the way back visits them."""
+
+
+def last_first(steps: int) -> Sequence[int]:
+    """Return T - 1, ..., 0."""
+    return range(steps - 1, -1, -1)
+
+
+def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool) -> ast.expr:
+    """Return an expression with other names; with ``calls``, powers become calls.
+
+    Traced arrays know products and no powers.
+    """
+
+    def again(node: ast.expr) -> ast.expr:
+        result: ast.expr = node
+        match node:
+            case ast.Name():
+                result = leaf(node)
+            case ast.BinOp(base, ast.Pow(), ast.Constant(power)) if calls:
+                result = ast.Call(ast.Name(f"power_{power!r}", ast.Load()), [again(base)], [])
+            case ast.BinOp(left, op, right):
+                result = ast.BinOp(again(left), op, again(right))
+            case ast.UnaryOp(op, operand):
+                result = ast.UnaryOp(op, again(operand))
+            case ast.Attribute(value, attr):
+                result = ast.Attribute(again(value), attr, ast.Load())
+            case ast.Call(function, arguments):
+                result = ast.Call(again(function), [again(a) for a in arguments], [])
+        return result
+
+    return again(node)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``target = value``; a ``slot`` of the parameters' gradients ``adds`` up over the steps."""
+
+    target: str
+    value: ast.expr = field(compare=False)
+    slot: bool = False
+    adds: bool = False
+
+    @cached_property
+    def code(self) -> CodeType:
+        """The value, compiled."""
+        tree = ast.Expression(rebuilt(self.value, lambda n: n, calls=True))
+        return compile(ast.fix_missing_locations(tree), self.target, "eval")
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that the value reads."""
+        return frozenset(n.id for n in ast.walk(self.value) if isinstance(n, ast.Name))
+
+    def with_value(self, value: ast.expr) -> Statement:
+        """Return the statement with another right side."""
+        return replace(self, value=value)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One step, what the way back starts from, its step, its end; and the order of steps.
+
+    ``start`` and ``end`` run once; the step of the way back runs in ``order``. ``x_at`` says at
+    which step's place a step's dx is kept.
+    """
+
+    cell: str
+    forward: tuple[Statement, ...]
+    start: tuple[Statement, ...]
+    back: tuple[Statement, ...]
+    end: tuple[Statement, ...]
+    order: Order = last_first
+    x_at: Callable[[int, int], int] = lambda t, steps: t
+
+    def of(self, section: str) -> tuple[Statement, ...]:
+        """Return the statements of a section by its name."""
+        return {
+            "forward": self.forward, "start": self.start, "back": self.back, "end": self.end
+        }[section]  # fmt: skip
+
+    def with_statements(self, section: str, changed: Mapping[int, Statement]) -> Program:
+        """Return the program with some statements of a section replaced."""
+        new = tuple(changed.get(k, s) for k, s in enumerate(self.of(section)))
+        if section == "forward":
+            return replace(self, forward=new)
+        if section == "start":
+            return replace(self, start=new)
+        return replace(self, back=new) if section == "back" else replace(self, end=new)
+
+    def step(self, p: Mapping[str, Array], x: Array, state: State) -> tuple[State, Values]:
+        """Return the next state and all values of one step."""
+        states = cell_named(self.cell).states
+        values = Values(p)
+        values["x"] = x
+        values.update({f"{s}_old": a for s, a in zip(states, state, strict=True)})
+        for statement in self.forward:
+            values[statement.target] = eval(statement.code, {}, values)  # noqa: S307
+        return tuple(values[f"{s}_new"] for s in states), values
+
+    def run(
+        self, p: Mapping[str, Array], x: Array, state: State, lengths: Array | None = None
+    ) -> Run:
+        """Run over x (T, B, D) from a state; rows that have ended keep theirs."""
+        steps, outputs = [], [np.zeros((0, *state[0].shape), state[0].dtype)]
+        for t in range(len(x)):
+            active = None if lengths is None else (t < np.asarray(lengths))[:, None]
+            new, values = self.step(p, only(active, x[t]), state)
+            steps.append(values)
+            state = tuple(choose(active, n, old) for n, old in zip(new, state, strict=True))
+            outputs.append(only(active, new[0])[None])
+        return Run(self, p, steps, np.concatenate(outputs), state, x, lengths)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program computed forward: outputs, final state, and the values of every step."""
+
+    program: Program
+    p: Mapping[str, Array]
+    steps: list[Values]
+    y: Array
+    final: State
+    x: Array
+    lengths: Array | None
+
+    def values_back(self, dy: Array, dfinal: State, program: Program | None = None) -> Values:
+        """Return all values of the way back at its last step."""
+        found: dict[str, Array] = {"dx": np.zeros_like(self.x)}
+        here = self._back(program or self.program, dy, dfinal, found)
+        return Values({**here, **found})
+
+    def pull(self, dy: Array, dfinal: State, program: Program | None = None) -> dict[str, Array]:
+        """Return all gradients by name: dW_i, ..., dx (T, B, D), and d0_h, d0_c."""
+        found: dict[str, Array] = {"dx": np.zeros_like(self.x)}
+        self._back(program or self.program, dy, dfinal, found)
+        return found
+
+    def _back(self, program: Program, dy: Array, dfinal: State, found: dict[str, Array]) -> Values:
+        states, T = cell_named(program.cell).states, len(self.steps)
+        values = Values(self.p)
+        values.update({f"d{s}_final": d for s, d in zip(states, dfinal, strict=True)})
+        values.update(T=T, B=len(dy[0]) if T else 1)
+        for statement in program.start:
+            values[statement.target] = eval(statement.code, {}, values)  # noqa: S307
+        here = values
+        for t in program.order(T):
+            here = self._step_back(program, values, t, dy, found)
+        here.update({f"d{s}_next": values[f"d{s}_next"] for s in states})
+        for statement in program.end:
+            found[statement.target] = eval(statement.code, {}, here)  # noqa: S307
+        return here
+
+    def _step_back(
+        self, program: Program, values: Values, t: int, dy: Array, found: dict[str, Array]
+    ) -> Values:
+        """Add a step's gradients to those that are there; return the values of the step."""
+        states, T = cell_named(program.cell).states, len(self.steps)
+        live = None if self.lengths is None else np.flatnonzero(t < np.asarray(self.lengths))
+        carried = {f"d{s}_next": values[f"d{s}_next"] for s in states}
+        here = Values(values, self, t, live, dy)
+        here.update({name: _of_rows(d, live) for name, d in carried.items()})
+        for statement in program.back:
+            value = eval(statement.code, {}, here)  # noqa: S307
+            target = statement.target
+            if statement.slot:
+                before = statement.adds and target in found
+                found[target] = found[target] + value if before else value
+            else:
+                here[target] = value
+        at = program.x_at(t, T)
+        for s in states:
+            values[f"d{s}_next"] = _back_in(carried[f"d{s}_next"], here[f"d{s}_old"], live)
+        if 0 <= at < T:
+            found["dx"][at] = _back_in(0 * found["dx"][at], here["dx"], live)
+        return here
+
+
+class Values(dict[str, Array]):
+    """Values by name; those of saved steps are looked up where the program reads them.
+
+    ``i`` is that of step t, ``i__prev_zero`` that of step t - 1, and 0 where there is none;
+    ``_wrap``: Python's own index, ``_edge``: the nearest step's.
+    """
+
+    def __init__(
+        self,
+        p: Mapping[str, Array],
+        run: Run | None = None,
+        t: int = 0,
+        live: Array | None = None,
+        dy: Array | None = None,
+    ) -> None:
+        """Take parameters by name, and the step of a run that is visited."""
+        super().__init__(p)
+        self._run, self._t, self._live, self._dy = run, t, live, dy
+
+    def __missing__(self, name: str) -> Array:
+        if self._run is None:
+            raise KeyError(name)
+        T, (plain, _, shift) = len(self._run.steps), name.partition("__")
+        if plain in ("last", "first"):
+            value = self._end(plain)
+        else:
+            way, _, beyond = shift.partition("_")
+            t = self._t + {"": 0, "prev": -1, "next": 1}[way]
+            inside = 0 <= t < T
+            t = t % T if beyond == "wrap" else min(max(t, 0), T - 1)
+            array = self._dy[t] if plain == "dy" and self._dy is not None else None
+            array = self._saved(plain, t) if array is None else array
+            value = _of_rows(array, self._live)
+            value = value if inside or beyond != "zero" else 0 * value
+        self[name] = value
+        return value
+
+    def _saved(self, name: str, t: int) -> Array:
+        assert self._run is not None  # noqa: S101 - the caller has looked
+        saved = self._run.steps[t]
+        if name not in saved:
+            raise KeyError(name)
+        return saved[name]
+
+    def _end(self, which: str) -> Array:
+        """Return 1 for rows whose last, or first, step this is, else 0; (B, 1)."""
+        run = self._run
+        assert run is not None  # noqa: S101 - the caller has looked
+        B, T = run.x.shape[1], len(run.steps)
+        ends = np.full(B, T) if run.lengths is None else np.asarray(run.lengths)
+        at = (ends - 1 if which == "last" else np.zeros(B)) == self._t
+        return _of_rows(at[:, None].astype(run.x.dtype), self._live)
+
+
+def _of_rows(array: Array, live: Array | None) -> Array:
+    return array if live is None else array[live]
+
+
+def _back_in(full: Array, part: Array, live: Array | None) -> Array:
+    if live is None:
+        return part
+    full = full.copy()
+    full[live] = part
+    return full
+
+
+def named(p: Parameters) -> dict[str, Any]:
+    """Return parameters by the names of a program, W_i, ..., b_hn, and the functions it calls."""
+    return {**FUNCTIONS, **{name: getattr(p, name) for name in p.names()}}
+
+
+def gradient(p: Parameters, found: Mapping[str, Array]) -> Parameters:
+    """Return the gradients of parameters; 0 where a program leaves one out."""
+
+    def one(name: str) -> Array:
+        like = getattr(p, name)
+        d = found.get(f"d{name}")
+        return np.zeros_like(like) if d is None else np.broadcast_to(d, like.shape)
+
+    arrays = {
+        name: np.stack([one(f"{name}_{gate}") for gate in shape.gates]) if shape.gates
+        else one(name)
+        for name, shape in p.shapes.items()
+    }  # fmt: skip
+    return Parameters(p.shapes, arrays)
+
+
+@cache
+def program_of(cell: str) -> Program | None:
+    """Return the program of a cell, None where there is no text of it."""
+    text = TEXTS.get(cell)
+    if text is None:
+        return None
+    known: Cell = cell_named(cell)
+    start = "\n".join(f"d{s}_next = d{s}_final" for s in known.states)
+    end = "\n".join(f"d0_{s} = d{s}_next" for s in known.states)
+    ahead, begin, back, after = (
+        tuple(_statements(part, known.gates)) for part in (text.forward, start, text.backward, end)
+    )
+    return Program(cell, ahead, begin, back, after)
+
+
+def _statements(text: str, gates: Sequence[str]) -> Iterator[Statement]:
+    for line in filter(None, map(str.strip, text.splitlines())):
+        names, colon, rest = line.rpartition(": ")
+        over = [g.strip() for g in names.split(",")] if colon else gates
+        many = re.search(r"_k\b", rest)
+        for gate in over if many else [""]:
+            yield statement(re.sub(r"_k\b", f"_{gate}", rest))
+
+
+def statement(line: str) -> Statement:
+    """Return the statement that a line of a text is."""
+    tree = ast.parse(line).body[0]
+    if isinstance(tree, ast.AugAssign) and isinstance(tree.target, ast.Name):
+        return Statement(tree.target.id, tree.value, slot=True, adds=True)
+    assert isinstance(tree, ast.Assign)  # noqa: S101 - texts have no others
+    assert isinstance(tree.targets[0], ast.Name)  # noqa: S101
+    return Statement(tree.targets[0].id, tree.value)
+
+
+def expression(text: str) -> ast.expr:
+    """Return the expression that a text is."""
+    return ast.parse(text, mode="eval").body
+
+
+def _positive(y: Array) -> Array:
+    return (y > 0).astype(y.dtype)
+
+
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "sigmoid": functions.sigmoid,
+    "relu": functions.relu,
+    "positive": _positive,
+    "rows": lambda a: a.sum(axis=0),
+    "mean_rows": lambda a: a.mean(axis=0),
+    "first_row": lambda a: a[0],
+    "last_row": lambda a: a[-1],
+    "clip": lambda a: np.clip(a, -1, 1),
+    "sign": np.sign,
+    "power_2": lambda a: a * a,
+    "power_3": lambda a: a * a * a,
+    "power_4": lambda a: a * a * a * a,
+}

@@ -1,0 +1,236 @@
+"""The edits that compute what was measured: one alone, or two together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...mutants import Change
+from ...subjects.protocol import Subject
+from ..hypotheses import Hypothesis
+from ..search import Explainer, Search
+from .edits import (
+    Edit,
+    backward_edits,
+    forward_edits,
+    grouped_backward_edits,
+    grouped_forward_edits,
+)
+from .measurement import Measurement, measurements, outputs_of
+from .one_step import RAISED, OneStep
+from .program import Program, program_of
+from .replacement import differentiated_step, step, way_back
+from .wording import said
+
+MOST = 3
+"""Edits that compute what was measured, beyond which no more are handed on."""
+
+
+@cache
+def back_in_groups(cell: str) -> tuple[Edit, ...]:
+    """Return the edits of a cell's way back that change several statements."""
+    program = program_of(cell)
+    return () if program is None else _sorted(grouped_backward_edits(program))
+
+
+@cache
+def ahead_in_groups(cell: str) -> tuple[Edit, ...]:
+    """Return the edits of a cell's step that change several statements."""
+    program = program_of(cell)
+    return () if program is None else _sorted(grouped_forward_edits(program))
+
+
+def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
+    return tuple(sorted(edits, key=lambda e: (e.rank, len(e.changed))))
+
+
+def relations(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield the edits that compute what small runs of a layer measured, until some fit."""
+    deadline = explainer.deadline
+    found = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
+    for count, one in enumerate(found):
+        yield one
+        enough = count >= MOST or len(one.ids) > 1
+        if (search.fits and enough) or deadline.passed:
+            return
+
+
+def candidates(
+    subject: Subject, dtype: str, late: Callable[[], bool] = lambda: False
+) -> Iterator[Hypothesis]:
+    """Yield the edits that compute what small runs of a layer measured."""
+    program, seen = program_of(subject.cells[0]), measurements(subject, dtype)
+    if program is None or not seen:
+        return
+    if any(m.wrong_outputs for m in seen):
+        yield from _ahead(program, seen, late)
+    elif any(m.wrong_gradients for m in seen):
+        yield from _back(program, seen, late)
+
+
+def _back(
+    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+) -> Iterator[Hypothesis]:
+    alone = list(fitting(program, seen))
+    for edit in alone[:MOST]:
+        yield _of_the_way_back(program, edit)
+    if not alone:
+        for one, other in two_together(program, seen, late):
+            yield _of_the_way_back(program, one) + _of_the_way_back(program, other)
+
+
+def _of_the_way_back(program: Program, edit: Edit) -> Hypothesis:
+    return hypothesis(program, edit, way_back(edit), "gradient")
+
+
+def fitting(program: Program, seen: Sequence[Measurement]) -> Iterator[Edit]:
+    """Yield the edits of a way back that compute all gradients that were measured.
+
+    Edits of several statements are tried only where none of a single one does. The program may
+    have been edited before.
+    """
+    step = OneStep(program, seen[0])
+    off = frozenset().union(*(_wrong(m, program) for m in seen))
+    reached = reach(program)
+
+    def fits(edits: Iterable[Edit]) -> list[Edit]:
+        return [
+            e for e in edits
+            if not e.targets or off <= frozenset().union(*(reached[t] for t in e.targets))
+            if explains(e, step, seen)
+        ]  # fmt: skip
+
+    statements = {t for t, names in reached.items() if off <= names}
+    one = fits(backward_edits(program, statements))
+    yield from _sorted(one or fits(back_in_groups(program.cell)))
+
+
+def _wrong(m: Measurement, program: Program) -> frozenset[str]:
+    return m.differing(pulled(m, program) or {}, m.gradients)
+
+
+def explains(edit: Edit, step: OneStep, seen: Sequence[Measurement]) -> bool:
+    """Whether an edited way back gives all gradients that were measured, in every run."""
+    if step.can_be_apart and _of_the_step(edit) and not step.explained(edit):
+        return False
+    edited = edit.of(step.program)
+    return all(explained(m, edited) for m in seen)
+
+
+def _of_the_step(edit: Edit) -> bool:
+    return bool(edit.changed) and all(place[0] == "back" for place, _ in edit.changed)
+
+
+def two_together(
+    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+) -> Iterator[tuple[Edit, Edit]]:
+    """Yield two edits that compute what was measured: the first alone explains a part of it.
+
+    It leaves fewer gradients wrong than there are, and no other ones.
+    """
+    for one in _parts(program, seen):
+        if late():
+            return
+        changed = {place for place, _ in one.changed}
+        for other in fitting(one.of(program), seen):
+            if changed.isdisjoint(place for place, _ in other.changed):
+                yield one, other
+                break
+
+
+def _parts(program: Program, seen: Sequence[Measurement]) -> list[Edit]:
+    """Return edits that explain a part, those that explain the most first, one of each effect."""
+    first = next(m for m in seen if m.wrong_gradients)
+    step, all_wrong = OneStep(program, seen[0]), first.wrong_gradients
+    effects: dict[frozenset[str], list[Edit]] = {}
+    targets = {s.target for s in (*program.start, *program.back, *program.end)}
+    for edit in backward_edits(program, targets):
+        if first is seen[0] and step.can_be_apart and _of_the_step(edit):
+            left = step.unexplained(edit)
+        else:
+            found = pulled(first, edit.of(program))
+            left = None if found is None else first.differing(found, first.gradients)
+        if left is not None and left < all_wrong:
+            effects.setdefault(left, []).append(edit)
+    ranked = sorted(effects, key=len)
+    return [e for left in ranked for e in _sorted(effects[left])[:ALIKE]][:PARTS]
+
+
+ALIKE, PARTS = 2, 6
+"""First edits of two that are tried: of those with one effect, and of all."""
+
+
+def explained(m: Measurement, program: Program) -> bool:
+    """Whether a program's way back gives all gradients that were measured."""
+    found = pulled(m, program)
+    return found is not None and m.agrees(found)
+
+
+def pulled(m: Measurement, program: Program) -> Mapping[str, Array] | None:
+    """Return the gradients of a program, None if it raises."""
+    try:
+        with np.errstate(all="ignore"):
+            return m.right.pull(m.dy, m.dfinal, program)
+    except RAISED:
+        return None
+
+
+def reach(program: Program) -> dict[str, frozenset[str]]:
+    """Return which gradients each name of the way back has a part in."""
+    statements = [*program.start, *program.back, *program.end]
+    carry = {f"{s.target[:-5]}_old": s.target for s in program.start}  # dh_old to dh_next
+    users: dict[str, set[str]] = {s.target: set() for s in statements}
+    for s in statements:
+        for n in s.names & users.keys():
+            users[n].add(s.target)
+    for old, new in carry.items():
+        users[old].add(new)
+    ends = {s.target for s in program.end} | {s.target for s in program.back if s.slot} | {"dx"}
+    found = {n: {n} & ends for n in users}
+    for _ in users:
+        for n, read in users.items():
+            found[n] |= set().union(*(found[m] for m in read))
+    return {n: frozenset(r) for n, r in found.items()}
+
+
+def hypothesis(program: Program, edit: Edit, change: Change, check: str) -> Hypothesis:
+    """Return the explanation that an edit is."""
+    is_so, _ = edit.formulas(program)
+    id = f"formula {is_so}" if is_so else f"loop: {said(edit.words)}"
+    return Hypothesis((id,), (edit.statement(program),), (change,), (edit.fix(program),), (check,))
+
+
+def _ahead(
+    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+) -> Iterator[Hypothesis]:
+    """Yield edits of the step: differentiated, with right formulas for the way back, or wrong ones.
+
+    A way back by hand runs on what its own step computed, or on what the right one does.
+    """
+    edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
+    alone = [edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen)][:MOST]
+    for edit in alone:
+        for change in (
+            differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
+        ):  # fmt: skip
+            yield hypothesis(program, edit, change, "forward")
+    for edit in alone[:1]:
+        for apart in (False, True):
+            after = seen if apart else [replace(m, ahead=edit.of(program)) for m in seen]
+            forward = hypothesis(program, edit, step(edit, apart=apart), "forward")
+            for back in _back(program, after, late):
+                yield forward + back
+
+
+def _computes(m: Measurement, program: Program) -> bool:
+    """Whether a program's step gives all outputs that were measured."""
+    try:
+        with np.errstate(all="ignore"):
+            run = m.run(program)
+    except RAISED:
+        return False
+    return not m.differing(outputs_of(run, m.cell), m.outputs)

@@ -1,0 +1,106 @@
+"""An edited program in the place of a layer's own pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ....reference.cell import State
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...mutants import Change
+from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...numbers.tape import Pull, custom
+from .edits import Edit
+from .program import Program, gradient, named, program_of
+
+
+class NoProgram(RuntimeError):
+    """A cell has no program to edit."""
+
+
+@dataclass(frozen=True)
+class ProgrammedPass:
+    """One pass as one operation, forward by one program, and back by another.
+
+    ``apart``: the way back runs on what the right equations compute, not on what ``ahead`` did.
+    """
+
+    ahead: Program
+    back: Program
+    apart: bool = False
+
+    @classmethod
+    def of(cls, layer: ReplaceableLayer) -> ProgrammedPass:
+        """Return a layer's pass: the programs that it runs already, or the cell's own."""
+        if isinstance(layer.unroll, cls):
+            return layer.unroll
+        program = program_of(layer.cell.name)
+        if program is None:
+            raise NoProgram(f"there is no program of {layer.cell.name}")
+        return cls(program, program)
+
+    def __call__(self, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        """Return the outputs and the final state of a pass."""
+
+        def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
+            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
+            x, start = arrays[len(p)], arrays[len(p) + 1 :]
+            run = self.ahead.run(named(q), x, start, at.lengths)
+            saved = self.back.run(named(q), x, start, at.lengths) if self.apart else run
+
+            def pull(dy: Array, *dfinal: Array) -> Sequence[Array]:
+                found = saved.pull(dy, dfinal, self.back)
+                ends = [found[f"d0_{s}"] for s in states]
+                return [*gradient(q, found).values(), found["dx"], *ends]
+
+            return [run.y, *run.final], pull
+
+        states = _states(self.back)
+        y, *final = custom(rule, *p.values(), x, *at.start)
+        return y, tuple(final)
+
+
+def _states(program: Program) -> tuple[str, ...]:
+    return tuple(s.target.removeprefix("d0_") for s in program.end)
+
+
+def way_back(edit: Edit) -> Change:
+    """Return the change that edits a layer's way back."""
+
+    def change(layer: ReplaceableLayer) -> None:
+        now = ProgrammedPass.of(layer)
+        layer.unroll = ProgrammedPass(now.ahead, edit.of(now.back), now.apart)
+
+    return change
+
+
+def step(edit: Edit, *, apart: bool) -> Change:
+    """Return the change that edits a layer's step, whose way back has its own right formulas."""
+
+    def change(layer: ReplaceableLayer) -> None:
+        now = ProgrammedPass.of(layer)
+        layer.unroll = ProgrammedPass(edit.of(now.ahead), now.back, apart)
+
+    return change
+
+
+def differentiated_step(edit: Edit) -> Change:
+    """Return the change that edits a layer's step; its gradients are those of the edited step."""
+
+    def change(layer: ReplaceableLayer) -> None:
+        program = program_of(layer.cell.name)
+        if program is None:
+            raise NoProgram(f"there is no program of {layer.cell.name}")
+        edited = edit.of(getattr(layer.step, "program", program))
+        layer.step = _Step(edited)
+
+    return change
+
+
+@dataclass(frozen=True)
+class _Step:
+    program: Program
+
+    def __call__(self, at: At, p: Parameters, x: Array, state: State) -> State:
+        return self.program.step(named(p), x, state)[0]
