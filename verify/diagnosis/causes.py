@@ -89,7 +89,14 @@ def with_causes(
     return replace(
         diagnosis, status=status, explanations=explanations, location=location,
         failed=tuple(v.check for v in failing), message="",
+        roots=_roots(causes, failing),
     )  # fmt: skip
+
+
+def _roots(causes: Sequence[Cause], failing: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return a check that shows each cause, and one of the failures that none explains."""
+    shown = [cause.verdicts for cause in causes] + [tuple(unexplained(failing, causes))]
+    return tuple(dict.fromkeys(verdicts[0].check for verdicts in shown if verdicts))
 
 
 def _together(first: Explanation, second: Explanation) -> Explanation:
