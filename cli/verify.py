@@ -149,7 +149,7 @@ def verify(
         _write_grades(grades, folder, verdicts)
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     ending = conclusion(verdicts, request.chosen)
-    if not as_json and not ending.conforms:
+    if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         click.echo(f"exit code {ending.code}: {ending.reason}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
