@@ -86,12 +86,20 @@ def candidates(
 def _back(
     program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
-    alone = list(fitting(program, seen))
+    alone = _distinct(program, fitting(program, seen))
     for edit in alone[:MOST]:
         yield _of_the_way_back(program, edit)
     if not alone:
         for one, other in two_together(program, seen, late):
             yield _of_the_way_back(program, one) + _of_the_way_back(program, other)
+
+
+def _distinct(program: Program, edits: Iterable[Edit]) -> list[Edit]:
+    """Return edits without those that write what a simpler one wrote."""
+    first: dict[object, Edit] = {}
+    for edit in edits:
+        first.setdefault(edit.formulas(program)[0] or edit.words, edit)
+    return list(first.values())
 
 
 def _of_the_way_back(program: Program, edit: Edit) -> Hypothesis:
@@ -223,7 +231,8 @@ def _ahead(
     A way back by hand runs on what its own step computed, or on what the right one does.
     """
     edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
-    alone = [edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen)][:MOST]
+    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen))
+    alone = _distinct(program, fits)[:MOST]
     for edit in alone:
         for change in (
             differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
