@@ -62,6 +62,10 @@ FLOATS = {10: "float16", 7: "bfloat16"}
 """Dtypes by the bits of their fraction: their steps are proportional to the weight itself."""
 
 
+LIMITS = {"ends at ±": (0, 0), "ends at -": (1, 0), "ends before +": (0, -1)}
+"""Where levels end, beyond so many below 0 and above: 127 and 127, 128 and 127 in 8 bits."""
+
+
 @dataclass(frozen=True)
 class Place:
     """One weight: the pass, the array, the index (gate, from, to)."""
@@ -193,9 +197,8 @@ class Grid:
 
     @property
     def _formula(self) -> str:
-        if self.kind == "range":
-            return f"its range / {self.levels}"
-        return f"its largest magnitude / {self.levels}"
+        of = "the largest of all" if self.group in ("name", "all") else "its largest magnitude"
+        return f"{'its range' if self.kind == 'range' else of} / {self.levels}"
 
     @property
     def shared(self) -> bool:
@@ -223,8 +226,11 @@ class Grid:
         if self.kind == "range":
             zero = np.round(-low / steps) if self.rule != "offset" else -low / steps
             return (np.clip(np.round(a / steps + zero), 0, self.levels) - zero) * steps
-        top = self.levels if self.rule != "clipped" else self.levels - 1
-        return np.clip(self._to(a, steps), -self.levels * steps, top * steps)
+        rounded = self._to(a, steps)
+        if self.rule not in LIMITS:
+            return rounded
+        low_end, high_end = (self.levels + more for more in LIMITS[self.rule])
+        return np.clip(rounded, -low_end * steps, high_end * steps)
 
     def _to(self, a: Array, steps: Array) -> Array:
         rule = {"down": np.floor, "toward zero": np.trunc}.get(self.rule, np.round)
@@ -366,8 +372,8 @@ def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Fi
         experiments = [*(seen.experiment for seen in explainer.observations), *rest]
         read = Rounded(subject, way.rounded, straight).as_subject
         if (worst := _residual(read, experiments)) <= 1:
-            found = [_explanation(way, dtype)]
-            return Finding(found, residual=worst, experiments=len(experiments))
+            right = [_explanation(way, dtype)]
+            return Finding(right, residual=worst, experiments=len(experiments))
     told = f"Its weights are rounded to {ways[0].words}" if ways else ""
     for way in agreeing or ways:
         if found := _wrong_too(way, explainer):
@@ -413,7 +419,7 @@ def rules(grid: Grid) -> tuple[str, ...]:
     if grid.kind == "range":
         return ("nearest", "offset")
     if grid.kind == "scale":
-        return ("nearest", "clipped", "down", "toward zero")
+        return ("nearest", *LIMITS, "down", "toward zero")
     return ("nearest", "down", "toward zero")
 
 

@@ -59,6 +59,16 @@ class Finding:
         return own[0] if own else None
 
     @property
+    def roots(self) -> tuple[Verdict, ...]:
+        """The failures that show each cause: one alone, unless the diagnosis names several."""
+        if self.root is None:
+            return ()
+        own = [v for v in self.wrong if v.dtype == self.root.dtype]
+        named = self.diagnosis.roots if self.diagnosis else ()
+        shown = [v for check in named for v in own if v.check == check]
+        return tuple(shown) or (self.root,)
+
+    @property
     def conforms(self) -> bool:
         """Whether nothing is wrong, and everything that was asked was answered."""
         return conclusion(self.verdicts, self.chosen).conforms

@@ -138,6 +138,8 @@ def test_the_diagnosis_tells_it():
     told = diagnose(mixed, "float64", failing)
     assert told.status == "explained"
     assert told.explanations[0].variant
+    assert 0 < told.residual <= 1
+    assert told.experiments >= 4
 
 
 def test_a_relation_is_not_accepted_on_resemblance(monkeypatch):

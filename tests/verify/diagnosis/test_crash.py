@@ -72,6 +72,16 @@ def test_the_line_of_the_layer_is_named():
     )
 
 
+def test_an_operation_in_place_is_found():
+    """Torch names no line in the backward; the forward line whose result was changed is."""
+    subject = subject_of(refusing.BackwardRaises)
+    (found,) = crash.crashes(subject, "float64", failures(subject, "gradient"))
+
+    (statement,) = found.explanation.statements
+    assert re.search(r"; it is needed by refusing\.py, line \d+, in step, only in the", statement)
+    assert "in place" in found.explanation.fixes[0]
+
+
 @pytest.mark.parametrize(("layer", "said"), [
     (conditional.CellInFloat32,
      "Final h and final c come back in float32 for float64 input, only when a state is given."),

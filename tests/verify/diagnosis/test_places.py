@@ -1,11 +1,14 @@
 """Conventions, right numbers in the wrong place, and parameters read from the wrong place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import hand_written
 import plain_numpy
+from gatewise.bench.scores.diagnosis import pair_of
 from gatewise.verify.checks import check_named
 from gatewise.verify.conventions import Convention
 from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
@@ -13,9 +16,10 @@ from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.passes import passes
 from gatewise.verify.diagnosis.places import places
-from gatewise.verify.diagnosis.training import NOT_JUDGED
+from gatewise.verify.diagnosis.training import NOT_JUDGED, RIGHT
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.identification.identification import identify
+from gatewise.verify.mutants import mutant_subject, mutants
 from gatewise.verify.subjects import adapted
 
 
@@ -65,6 +69,20 @@ def test_masks_are_judged_where_nothing_else_fails():
 
     assert [v.check for v in judged(wrong)] == ["forward"]
     assert judged(wrong[1:]) == wrong[1:]
+
+
+@pytest.mark.parametrize(("ids", "note"), [
+    (("L01",), RIGHT),
+    (("L01", "M07"), "Dropout is wrong, too: "),
+])  # fmt: skip
+def test_dropout_is_judged_beside_what_explains_the_equations(ids, note):
+    known = {m.id: m for m in mutants()}
+    wrong = known[ids[0]] if len(ids) == 1 else pair_of(*(known[id] for id in ids), "lstm")
+    subject = mutant_subject(replace(wrong, needs=("layers", "dropout")), "lstm")
+    found = diagnose(subject, "float64", failing(subject, "forward", "dropout"))
+
+    assert [each.ids for each in found.explanations] == [("L01",)]
+    assert [said[: len(note)] for said in found.notes] == [note]
 
 
 class StateNotRead(hand_written.LSTM):
