@@ -100,6 +100,10 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         names = _listed(_names(m.wrong_gradients))
         yield f"One step of one row is right; with two rows {names} off: the sum over rows."
         return
+    if not any(name == "dx" or name.startswith("d0_") for name in alone.wrong_gradients):
+        names = _listed(_names(alone.wrong_gradients))
+        yield f"From one step on {names} off, while x and the initial states get right gradients."
+        return
     ignored = [
         f"the gradient of the final {s}" for k, s in enumerate(m.cell.states)
         if _lacks(subject, dtype, k)

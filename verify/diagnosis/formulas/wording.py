@@ -86,6 +86,7 @@ def subject_of(target: str) -> str:
         "dc": "the gradient of c_t",
         **{f"d{g}": f"the gradient of {words} before its slope" for g, words in GATES.items()},
         "dq": "the gradient of the candidate's recurrent product",
+        "drh": "the gradient of r * h_{t-1}, on the way to the reset gate and the path h",
         "dh_old": "the gradient that a step passes back to h_{t-1}",
         "dc_old": "the gradient that a step passes back to c_{t-1}",
         "dh_next": "the gradient of h from which the way back starts",

@@ -142,7 +142,7 @@ NOWHERE = "3 * dh * np.sin(c) * o"
     (LSTM, "do * o * (1 - o)", NOWHERE, "gate (o) is off; those of the other gates are right"),
     (LSTM, "dc = dc * f", "dc = np.sin(dc * f)", "passes back to c_{t-1} (the path through c)"),
     (GRU, "az = d * (hs[t] - n)", "az = np.sin(d) * n", "of the update gate (z) is off"),
-    (RNN, "x[t].T @ da", "np.sin(x[t]).T @ da", "the gradient of W (gate a) is off, while"),
+    (RNN, "x[t].T @ da", "np.sin(x[t]).T @ da", "the gradient of W (gate a) is off, while x and"),
 ])  # fmt: skip
 def test_the_place_is_told_where_no_edit_fits(text, right, wrong, place):
     subject = layer(text, right, wrong)
