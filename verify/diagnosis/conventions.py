@@ -30,9 +30,6 @@ from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Subject
 from .hypotheses import Hypothesis
 
-PLAIN = {"gate": "sigmoid", "candidate": "tanh", "output": "tanh"}
-"""Activations for which the reference has a cell."""
-
 
 @dataclass(frozen=True)
 class IdentifiedMap(ParameterMap):
@@ -168,9 +165,10 @@ def _hypothesis(
     told = list(differences(convention, stated, arrays))
     if not told:
         return None
-    usual, changes = convention, ()
-    if convention.cell is None:
-        usual, changes = replace(convention, **PLAIN), (_activated(convention),)
+    usual, changes = convention, tuple[Change, ...]()
+    if convention.cell is None:  # the reference has cells for the usual activations alone
+        usual = replace(convention, gate="sigmoid", candidate="tanh", output="tanh")
+        changes = (_activated(convention),)
     if usual.cell is None:
         return None
     return Hypothesis(

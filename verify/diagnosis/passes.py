@@ -91,7 +91,7 @@ def rearranged_blocks(
             split = shape if len(shape) == 3 else (gates, shape[0] // gates, shape[1])
             if len(shape) == 2 and shape[0] % gates:
                 continue
-            places = np.arange(int(np.prod(shape)))
+            places: Array = np.arange(int(np.prod(shape)))
             if viewed:
                 places = places.reshape([split[k] for k in order]).transpose(back)
             else:
@@ -201,6 +201,9 @@ LEVELS: dict[str, tuple[Callable[[Pass], bool], tuple[str, ...]]] = {
 }
 """Where something is so, whether a pass is there, and the options that the words are about."""
 
+ALWAYS = (" in the lowest layer", " in the forward direction")
+"""Of those, which are there without options."""
+
 
 def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
     """Yield every way in which a layer may read its parameters from the wrong place.
@@ -228,7 +231,7 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
             yield _hypothesis(
                 f"{source} is read in the place of {target}{where}, where their shapes are equal.",
                 f"read {target} itself: it is never read there",
-                read_as(target, source, here), needs=needs,
+                read_as(target, source, here), needs=() if where in ALWAYS else needs,
             )  # fmt: skip
     yield from _blocks(subject, weights, returned=False)
 
@@ -268,7 +271,8 @@ def _gradients(names: Sequence[str]) -> Iterator[Hypothesis]:
             f"The gradient of {source} is returned in the place of that of {target}{where}, where "
             "their shapes are equal.",
             f"return the gradient of {target} itself",
-            read_as(target, source, here), returned=True, needs=needs,
+            read_as(target, source, here), returned=True,
+            needs=() if where in ALWAYS else needs,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ..mutants.replaceable_layer import At, ReplaceableLayer
 from ..numbers.tape import rearranged
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .hypotheses import Hypothesis
+from .passes import ALWAYS, LEVELS, OTHERS, Pass
 
 Shift = Callable[[Array], Array]
 """Move entries of an array; its shape stays."""
@@ -368,6 +369,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from _no_gradient(("hidden", "cell") if family == "lstm" else ("hidden",))
     else:
         yield from states(family, offered)
+        yield from of_other_passes(offered)
         yield from between(offered)
         yield from steps(family, offered)
         yield from sorted_rows(offered)
@@ -420,6 +422,47 @@ def states(family: str, offered: Options) -> Iterator[Hypothesis]:
             yield _not_read(words, where, kind, here)
     if len(names) > 1:
         yield from _exchanged()
+
+
+def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
+    """Yield initial and final states that are those of another layer or direction."""
+    for kind, other, (where, (here, needs)) in product(
+        ("initial", "final"), OTHERS, LEVELS.items()
+    ):
+        options = (other.needs, *(() if where in ALWAYS else needs))
+        if offered.missing((other.needs, *needs)):
+            continue
+        words = other.words.format(f"the {kind} states").replace(
+            ", where the shapes are the same", where
+        )
+        words = words if where in words else f"{words.removesuffix('.')}{where}."
+        yield Hypothesis(
+            (f"{kind} states: {words}",),
+            (words if kind == "initial" else words.replace(" reads ", " returns "),),
+            (_from_pass(kind, other.where, here),),
+            (f"keep the {kind} states of layers and directions apart: entry layer * directions + "
+             "direction",),
+            ("forward",),
+            needs=options,
+        )  # fmt: skip
+
+
+def _from_pass(
+    kind: str, where: Callable[[Pass, int], Pass | None], here: Callable[[Pass], bool]
+) -> Change:
+    def change(layer: ReplaceableLayer) -> None:
+        layers, directions = layer.case.layers, layer.case.directions
+        index = []
+        for level, direction in product(range(layers), range(directions)):
+            own = Pass(level, bool(direction))
+            other = (where(own, layers) if here(own) else None) or own
+            there = other.level < layers and other.backward < directions
+            taken = other if there else own
+            index.append(taken.level * directions + taken.backward)
+        move = _initial(None) if kind == "initial" else _final(None)
+        move(layer, lambda a: a[index])
+
+    return change
 
 
 def _not_read(
