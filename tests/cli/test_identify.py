@@ -56,6 +56,30 @@ def test_identify_where_it_is_not_so(run, other, name, code, said):
     assert said in result.stdout
 
 
+NO_CONVENTION = """
+import numpy as np
+
+class LSTM:
+    cell = "lstm"
+
+    def forward(self, params, x, state):
+        y = np.cumsum(x @ params["W"][0] + params["b"][0], 0)
+        return y, (y[-1], y[-1] + params["U"][0].sum())
+"""
+
+
+def test_identify_prints_no_formulas_where_nothing_fits(run, tmp_path):
+    (tmp_path / "none.py").write_text(NO_CONVENTION)
+    result = run("identify", "none.py:LSTM")
+
+    assert result.exit_code == 3
+    assert result.stdout.strip().splitlines() == [
+        "none.py:LSTM: no convention fits",
+        "its single steps are those of no recurrent layer that is known; what is wrong says: "
+        "gatewise diagnose none.py:LSTM",
+    ]
+
+
 def test_identify_what_is_unknown(run):
     assert run("identify", "torch:Perceptron").exit_code == 2
     assert run("identify").exit_code == 2

@@ -24,7 +24,7 @@ from .crash import crashes
 from .deadline import Deadline
 from .finding import Finding
 from .formulas.departure import departures
-from .formulas.relations import relations
+from .formulas.relations import steps, ways_back
 from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
@@ -49,6 +49,11 @@ What fits is off by less than 1, with a margin for other programs' rounding in i
 off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
 """
 
+FEW = 2
+"""Explanations of the outputs alone that something is sought beside."""
+
+GRADIENT_CHECKS = frozenset(("gradient", "cotangents", "backward-twice", "gradient-window"))
+
 SECONDS = 300.0
 """Seconds for a diagnosis, unless others are given."""
 
@@ -58,8 +63,9 @@ Conclusion = Callable[[Subject, str, Sequence[Verdict]], Explanation | None]
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
 """Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
 
-Examination = Callable[[Explainer], Finding]
-"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison."""
+Examination = Callable[[Explainer, Sequence[Experiment]], Finding]
+"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison, in what
+was seen and in further experiments."""
 
 Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 """Yield sentences about a layer that no hypothesis explains."""
@@ -94,13 +100,36 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         yield from explainer.beyond(candidates)
 
 
+def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what explains the outputs alone, together with everything that spoils gradients.
+
+    Who writes the way back by hand may have gone wrong on both ways.
+    """
+    if not (explainer.outputs_deviate and explainer.subject.options.gradient):
+        return
+    outputs, partly = explainer.of_outputs(), Search()
+    for stage in (singles, conventions, misplaced):
+        outputs.consider(stage(outputs, partly), partly)
+        if partly.fits or not partly.complete:
+            break
+    few = partly.fits[:FEW]
+    explainer.of_outputs_alone = [outputs.in_words_of_convention(fit) for fit in few]
+    spoiling = [
+        *(h for h in singles(explainer, search) if set(h.killed_by) & GRADIENT_CHECKS),
+        *places(explainer.subject, gradients=True),
+        *passes(explainer.subject, gradients=True),
+    ]
+    for way in explainer.of_outputs_alone:
+        yield from (way + back for back in spoiling)
+
+
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield two mistakes together, those first that the numbers suggest."""
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations)
+STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, outputs_first)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
@@ -167,10 +196,11 @@ def _of_values(
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
-    finding = Finding() if search.fits or whole else examined(explainer)
+    finding = Finding() if search.fits or whole else examined(explainer, rest)
     if finding.explanations:
         diagnosis.status, diagnosis.explanations = "explained", finding.explanations
         diagnosis.notes, diagnosis.tried = finding.notes, search.tried
+        diagnosis.residual, diagnosis.experiments = finding.residual, finding.experiments
         return diagnosis
     if not search.fits and not whole:
         search = searched(explainer, rest, LAST_STAGES, search)
@@ -184,10 +214,17 @@ def _of_values(
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
-        notes += finding.notes
+        notes += [*of_outputs(explainer), *finding.notes]
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def of_outputs(explainer: Explainer) -> Iterator[str]:
+    """Yield what explains the outputs where nothing explains the gradients, too."""
+    for way in explainer.of_outputs_alone[:1]:
+        yield f"The outputs are explained: {' '.join(way.statements)}"
+        yield "The gradients are wrong beyond that."
 
 
 def judged(failing: Sequence[Verdict]) -> list[Verdict]:
@@ -202,11 +239,11 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
     return [v for v in failures if v.check not in TRAINING] or failures
 
 
-def examined(explainer: Explainer) -> Finding:
+def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Finding:
     """Return what the first examination finds that explains everything, or all notes."""
     notes: tuple[str, ...] = ()
     for examination in EXAMINATIONS if explainer.outputs_deviate else ():
-        finding = examination(explainer)
+        finding = examination(explainer, rest)
         notes = (*notes, *finding.notes)
         if finding.explanations or examination is EXAMINATIONS[-1]:
             return replace(finding, notes=notes)
@@ -224,6 +261,8 @@ def searched(
     ``before`` is what earlier stages tried.
     """
     search, more = before or Search(), list(thorough(explainer.subject, explainer.dtype))
+    if not any(e.case.dropout for e in rest) and explainer.deviates:
+        more = [e for e in more if not e.case.dropout]  # dropout is judged apart
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)

@@ -25,6 +25,9 @@ from .hypotheses import Hypothesis
 Shift = Callable[[Array], Array]
 """Move entries of an array; its shape stays."""
 
+Split = Callable[[ReplaceableLayer, Array], tuple[int, ...]]
+"""The shape of an array with more axes than it has."""
+
 
 @dataclass(frozen=True)
 class Move:
@@ -57,7 +60,7 @@ def named_axes(axes: Sequence[Axis]) -> str:
 
 def permuted(
     axes: Sequence[Axis],
-    split: Callable[[ReplaceableLayer, Array], tuple[int, ...]],
+    split: Split,
     name: str,
     apart: int = -1,
 ) -> Iterator[Move]:
@@ -102,12 +105,12 @@ def permuted(
         )
 
 
-def along(axis: Axis, number: int, *, split: bool = False) -> Iterator[Move]:
-    """Yield flips, shifts, repetitions along an axis; ``split``: of (layers, directions, ...)."""
+def along(axis: Axis, number: int, split: Split | None = None) -> Iterator[Move]:
+    """Yield flips, shifts and repetitions along an axis; of the shape ``split``, if it is given."""
 
     def moved(function: Shift) -> Callable[[Array, ReplaceableLayer], Array]:
         def move(a: Array, layer: ReplaceableLayer) -> Array:
-            whole = a.reshape(by_direction(layer, a)) if split else a
+            whole = a.reshape(split(layer, a)) if split else a
             if whole.shape[number] == 0:
                 return a
             front = np.moveaxis(whole, number, 0)
@@ -300,7 +303,7 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
     )  # fmt: skip
     y = (STEPS, ROWS, UNITS)
     outputs = (
-        *permuted(y, own_shape, "y"),
+        *permuted(y, own_shape, "y"), *along(DIRECTIONS, 2, halves),
         *permuted((*y[:2], DIRECTIONS, UNITS), halves, "halves of y", 2),
         *along(STEPS, 0), *along(ROWS, 1), *along(UNITS, 2), *strides("y"),
     )  # fmt: skip
@@ -308,7 +311,7 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
     states = (
         *permuted(passes, own_shape, "states"),
         *permuted((LAYERS, DIRECTIONS, *passes[1:]), by_direction, "states by direction", 0),
-        *along(LAYERS, 0, split=True), *along(DIRECTIONS, 1, split=True), *along(PASSES, 0),
+        *along(LAYERS, 0, by_direction), *along(DIRECTIONS, 1, by_direction), *along(PASSES, 0),
         *along(ROWS, 1), *along(UNITS, 2), *strides("states"),
     )  # fmt: skip
     yield Target("x", "The input x", "is", _input, "outputs"), sequence
@@ -365,6 +368,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from _no_gradient(("hidden", "cell") if family == "lstm" else ("hidden",))
     else:
         yield from states(family, offered)
+        yield from between(offered)
         yield from steps(family, offered)
         yield from sorted_rows(offered)
     for target, moves in known:
@@ -492,6 +496,34 @@ def _no_gradient(names: Sequence[str]) -> Iterator[Hypothesis]:
             ("return the cotangent that is left after the first step: look for a detach",),
             ("gradient",),
         )  # fmt: skip
+
+
+# What one layer hands to the next.
+
+
+def between(offered: Options) -> Iterator[Hypothesis]:
+    """Yield directions that are put beside each other in another order."""
+    exchange = next(m.function for m in along(DIRECTIONS, 2, halves) if "reversed" in m.name)
+    wheres = {"": (True, True), " on the way to the next layer": (True, False)}
+    for where, (inside, outside) in wheres.items():
+
+        def change(layer: ReplaceableLayer, inside: bool = inside, outside: bool = outside) -> None:
+            def drop(right: Callable[[Array], Array], y: Array) -> Array:
+                return rearranged(right(y), lambda a: exchange(a, layer))
+
+            if inside:
+                wrap(layer, "drop", drop)
+            if outside:
+                _outputs(layer, lambda a: exchange(a, layer))
+
+        if not offered.missing(("bidirectional", "layers")):
+            yield Hypothesis(
+                (f"directions exchanged{where}",),
+                ("The outputs of the backward direction stand before those of the forward "
+                 f"direction{where}.",),
+                (change,), ("put the forward direction's outputs first",), ("forward",),
+                needs=("bidirectional",),
+            )  # fmt: skip
 
 
 # Steps: what is shown and kept, before or after.

@@ -59,7 +59,7 @@ class Explainer:
     """A subject, and everything that it was seen to do in one dtype.
 
     ``measured`` is a mistake whose measure was read off this subject; ``bases`` are conventions by
-    which single steps of it go.
+    which single steps of it go, ``of_outputs_alone`` explain all but gradients.
     """
 
     subject: Subject
@@ -69,6 +69,7 @@ class Explainer:
     deadline: Deadline = field(default_factory=lambda: Deadline(math.inf))
     measured: Hypothesis | None = None
     bases: tuple[Hypothesis, ...] = ()
+    of_outputs_alone: Sequence[Hypothesis] = ()
     _order: tuple[list[Observation], list[Observation]] | None = None
 
     def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
@@ -134,6 +135,20 @@ class Explainer:
                 return replace(hypothesis, statements=base.statements, fixes=base.fixes)
         return hypothesis
 
+    def of_outputs(self) -> Explainer:
+        """Return one that compares everything but gradients."""
+        seen = [
+            replace(
+                each,
+                levels={
+                    key: np.full_like(level, np.nan) if is_gradient(key) else level
+                    for key, level in each.levels.items()
+                },
+            )
+            for each in self.observations
+        ]
+        return replace(self, observations=seen, _order=None)
+
     def possible(self, hypothesis: Hypothesis) -> bool:
         """Whether a hypothesis by itself may do something wherever something is wrong."""
         return not any(
@@ -144,13 +159,14 @@ class Explainer:
         )
 
     @property
+    def deviates(self) -> bool:
+        """Whether any number is wrong that is not up to a mask."""
+        return any(seen.deviating for seen in self.observations)
+
+    @property
     def outputs_deviate(self) -> bool:
         """Whether anything beside gradients is wrong."""
-        return any(
-            not key[2].startswith("gradient of ")
-            for seen in self.observations
-            for key in seen.deviating
-        )
+        return any(not is_gradient(key) for seen in self.observations for key in seen.deviating)
 
     def _ordered(self) -> list[Observation]:
         """Return observations with those first that refute most, and cost least."""
@@ -236,6 +252,11 @@ def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, stri
     return alone_first <= first.matches and alone_second <= second.matches
 
 
+def is_gradient(key: Key) -> bool:
+    """Whether a number is of a gradient."""
+    return key[2].startswith("gradient of ")
+
+
 def _effort(seen: Observation) -> tuple[bool, int]:
     """Return what observations are ordered by: those that refute most, and cost least, first."""
     case, calls = seen.experiment.case, len(seen.calls)
@@ -248,11 +269,16 @@ def _keys(number: int, seen: Observation) -> frozenset[Place]:
 
 
 def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
-    """Whether a layer's numbers vary from run to run where the subject's do, and nowhere else."""
-    if not seen.varying:
+    """Whether a layer's numbers vary from run to run where the subject's do, and nowhere else.
+
+    Where masks are drawn, which rows happen to have the same twice says nothing.
+    """
+    masked = masked_calls(seen.calls)
+    expected = {key: array for key, array in seen.varying.items() if key[0] not in masked}
+    if not expected:
         return True
     runs = [signature(subject, build, seen) for _ in range(2)]
-    for key, varying in seen.varying.items():
+    for key, varying in expected.items():
         if key not in runs[0] or key not in runs[1]:
             return False
         if not np.array_equal(varies(runs[0][key], runs[1][key], seen.scale(key)), varying):

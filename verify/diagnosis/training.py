@@ -4,16 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..cases.case import Case
 from ..runs.verdict import Verdict
+from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING
-from .search import Explainer, Search
+from .observation import Experiment
+from .search import Explainer, Search, observations
 
 NOT_JUDGED = "Dropout is not judged: the equations are wrong."
+RIGHT = "Dropout is right, as far as it can be judged beside that."
 
 
 def dropout_notes(
     explainer: Explainer, search: Search, failing: Sequence[Verdict]
 ) -> Iterator[str]:
-    """Yield what is to be said of failed checks of training beside other failed checks."""
-    if any(v.check in TRAINING for v in failing):
+    """Yield what is to be said of failed checks of training beside other failed checks.
+
+    A layer with the mistake that explains the others draws masks by the right rule. Where its rows
+    in training are those of the subject, dropout is right; where they are with a mistake in the
+    masks, too, it is that; else nothing can be said.
+    """
+    training = [
+        Experiment(v.check, Case.from_json(v.drawn or v.case))
+        for v in failing
+        if v.check in TRAINING and v.case
+    ]
+    if not training:
+        return
+    if not search.fits or explainer.deadline.passed:
         yield NOT_JUDGED
+        return
+    beside = Explainer(
+        explainer.subject,
+        explainer.dtype,
+        list(observations(explainer.subject, training)),
+        deadline=explainer.deadline,
+    )
+    found = search.fits[0]
+    if beside.off(found) <= 1:
+        yield RIGHT
+        return
+    for mask in _of_masks(explainer):
+        if explainer.deadline.passed:
+            break
+        if beside.off(found + mask) <= 1:
+            yield f"Dropout is wrong, too: {' '.join(mask.statements)}"
+            return
+    yield NOT_JUDGED
+
+
+def _of_masks(explainer: Explainer) -> Iterator[Hypothesis]:
+    """Yield the mistakes of the catalogue that checks of training are there for."""
+    for hypothesis in hypotheses(explainer.subject, explainer.dtype):
+        if set(hypothesis.killed_by) & set(TRAINING):
+            yield hypothesis

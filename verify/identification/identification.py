@@ -39,8 +39,8 @@ class Identification:
     that do not explain it. ``residual`` is its largest error, ``ratio`` that in units of its bound;
     ``separation`` how many times farther off the runner-up is than that error, or the bound if
     that is larger. ``unused`` are arrays without influence; ``swapped``: c comes before h.
-    ``stated`` is what the adapter states. ``arrays``, one for each of ``fits``: what the layer
-    calls the convention's arrays, without the endings of their passes. ``without_state``: it fits calls
+    ``stated`` is what the adapter states. ``arrays``, for each of ``fits``: what the layer calls
+    those of the convention, without the endings of passes. ``without_state``: it fits calls
     without an initial state alone: a given one is not read as it should.
     """
 

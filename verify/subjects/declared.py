@@ -87,7 +87,7 @@ class Declaration:
         convention = self.weights
         if not isinstance(convention, Convention):
             convention = _stated(convention, self.cell)
-        given = {"order": self.order, "layout": self.layout, "bias": self.bias}
+        given: dict[str, Any] = {"order": self.order, "layout": self.layout, "bias": self.bias}
         return replace(convention, **{k: v for k, v in given.items() if v})
 
 

@@ -220,17 +220,20 @@ def test_diagnose_says_what_to_change(tell, tmp_path, root):
     result = tell("keras.py:Keras", "--like", "torch.nn.LSTM")
 
     assert result.exit_code == 1
-    assert f"what is wrong: {MUTANTS['L02'].statement} [L02]" in result.stdout
-    assert f"to do: {MUTANTS['L02'].fix}" in result.stdout
-    assert "where: outputs (final c, final h, y)" in result.stdout
+    order = "The blocks of the gates are read in the order i f o g, not i f g o."
+    words = " ".join(result.stdout.split())
+    assert f"what is wrong {order}" in words
+    assert "read the blocks as i f g o" in words
+    assert "outputs (final c, final h, y)" in words
 
 
 def test_diagnose_tells_how_a_process_ended(tell, root):
     result = tell(f"{root}/tests/doubles/faulty.py:Segfaults")
 
     assert result.exit_code == 1
-    assert "(the process was ended by SIGSEGV). [P04]" in result.stdout
-    assert "where: program; first: check forward" in result.stdout
+    words = " ".join(result.stdout.split())
+    assert "(the process was ended by SIGSEGV)." in words
+    assert "program; first: check forward" in words
 
 
 def test_diagnose_of_a_right_layer(tell, root):

@@ -108,8 +108,8 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         yield f"{_capital(_listed(ignored))} wrong already where nothing else is given (one step)."
     found = _apart(alone)
     if found.gates:
-        off, right = _listed(_gate_names(found.gates)), _gate_names(found.right)
-        rest = f"; {_listed(right, are='those of')} right" if right else ""
+        off = _listed(_gate_names(found.gates))
+        rest = "; those of the other gates are right" if found.right else ""
         what = "gradient of the pre-activation" if len(found.gates) == 1 else (
             "gradients of the pre-activations"
         )  # fmt: skip
@@ -220,11 +220,11 @@ def _plain(found: frozenset[str]) -> str:
     return ", ".join(_names(found))
 
 
-def _listed(names: Sequence[str], are: str = "") -> str:
+def _listed(names: Sequence[str]) -> str:
     """Return "a, b and c are"."""
     text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     verb = "is" if len(names) == 1 else "are"
-    return f"{are} {text} {'are' if are else verb}".strip()
+    return f"{text} {verb}"
 
 
 def _capital(text: str) -> str:

@@ -20,6 +20,8 @@ from .wording import Words, beyond, gate, said, shown, subject_of
 Place = tuple[str, int]
 """Section and number of a statement."""
 
+LOOP = "visit every step once, the last first, and keep dx_t at the place of step t"
+
 SAMPLE = Sizes(5, 4, 3)
 """Sizes by whose shapes names are told apart."""
 
@@ -69,9 +71,7 @@ class Edit:
     def fix(self, program: Program) -> str:
         """Return what to do."""
         _, should = self.formulas(program)
-        return (
-            f"compute {should}" if should else f"in {self.where}, see that not: {said(self.words)}"
-        )
+        return f"compute {should}" if should else LOOP
 
 
 def _line(s: Statement) -> str:

@@ -125,7 +125,8 @@ class Program:
         self, p: Mapping[str, Array], x: Array, state: State, lengths: Array | None = None
     ) -> Run:
         """Run over x (T, B, D) from a state; rows that have ended keep theirs."""
-        steps, outputs = [], [np.zeros((0, *state[0].shape), state[0].dtype)]
+        steps: list[Values] = []
+        outputs: list[Array] = [np.zeros((0, *state[0].shape), state[0].dtype)]
         for t in range(len(x)):
             active = None if lengths is None else (t < np.asarray(lengths))[:, None]
             new, values = self.step(p, only(active, x[t]), state)
