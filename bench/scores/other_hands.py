@@ -49,6 +49,9 @@ STYLES = (LOOP, COMPILED, NUMPY)
 CELLS = ("lstm", "gru", "rnn", "lstm-peephole")
 """The last in NumPy alone."""
 
+FORWARD_MODE = ("J01", "J02")
+"""Mistakes of forward mode alone."""
+
 CONVENTION = "convention"
 """What the diagnosis calls another convention: some mutants are nothing else."""
 
@@ -195,7 +198,7 @@ def row(style: str, cell: str, id: str) -> Row:
     return Row(
         id, cell, style,
         caught=bool(failing),
-        named=any(name in equal(mutant) for name in explanations),
+        named=any(names(mutant, e.ids) for e in found.explanations),
         explanations=explanations,
         seconds=round(ended - checked, 2),
         check_seconds=round(checked - started, 2),
@@ -203,6 +206,15 @@ def row(style: str, cell: str, id: str) -> Row:
         said=" ".join((found.headline, *getattr(found, "notes", ()))),
         failed=found.failed,
     )  # fmt: skip
+
+
+def names(mutant: Mutant, ids: Sequence[str]) -> bool:
+    """Whether an explanation is the mutant; what ``detach`` does in forward mode may stand beside.
+
+    Autograd has no gradient that is cut off backwards alone.
+    """
+    beside = [id for id in ids if id not in FORWARD_MODE]
+    return len(beside) == 1 and beside[0] in equal(mutant)
 
 
 def equal(mutant: Mutant) -> set[str]:

@@ -175,6 +175,9 @@ def test_other_names_count_where_they_are_the_same():
     assert other_hands.equal(KNOWN["L01"]) == {"L01", "order figo", "convention"}
     assert other_hands.equal(KNOWN["D01"]) == {"D01", "arithmetic float32"}
     assert other_hands.equal(KNOWN["G18"]) == {"G18"}
+    assert other_hands.names(KNOWN["G16"], ["G16", "J01"])
+    assert not other_hands.names(KNOWN["G16"], ["J01"])
+    assert not other_hands.names(KNOWN["G16"], ["G16", "G06"])
     row = other_hands.Row("G18", "rnn", "numpy", True, False, ("G06",), 1.0, 2.0, 0.5, "s", ())
     assert row.result == "OTHERWISE"
     assert replace(row, explanations=()).result == "UNEXPLAINED"
