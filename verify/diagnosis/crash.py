@@ -241,7 +241,7 @@ class Trial:
             case = self.case
         rest = [s for s in ROOMY if not (case.layout == "unbatched" and s == "B")]
         for size in (*rest, *rest):  # again, for another failure may have been in the way
-            larger = replace(case, **{size: max(ROOMY[size], getattr(case, size))})  # type: ignore[arg-type]
+            larger = replace(case, **{size: max(ROOMY[size], getattr(case, size))})
             failing = None if size in needed else self.fails(larger)
             if failing is False:
                 needed.append(size)
