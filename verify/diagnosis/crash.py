@@ -239,15 +239,13 @@ class Trial:
         case, needed = replace(self.case, zeroed="", rounded=""), []
         if not self.fails(case):
             case = self.case
-        for size, room in ROOMY.items():
-            if case.layout == "unbatched" and size == "B":
-                continue
-            larger = replace(case, **{size: max(room, getattr(case, size))})
-            failing = self.fails(larger)
-            if failing is not False:
-                case = larger if failing else case
-            else:
+        rest = [s for s in ROOMY if not (case.layout == "unbatched" and s == "B")]
+        for size in (*rest, *rest):  # again, for another failure may have been in the way
+            larger = replace(case, **{size: max(ROOMY[size], getattr(case, size))})
+            failing = None if size in needed else self.fails(larger)
+            if failing is False:
                 needed.append(size)
+            case = larger if failing else case
         least = [s for s in ROOMY if s not in needed and getattr(case, s) > 1]
         needed += [s for s in least if self.fails(replace(case, **{s: 1})) is False]  # type: ignore[arg-type]
         return case, needed

@@ -355,7 +355,8 @@ def _flat(pair: Cotangents) -> list[Array | None]:
 def declaration_of(value: Any, name: str) -> Declaration | None:
     """Return what a class or a function declares, None if it declares nothing."""
     decorated: Declaration | None = getattr(value, DECLARATION, None)
-    given = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
+    stated = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
+    given = {key: each for key, each in stated.items() if not callable(each)}  # methods are none
     if decorated is not None or not given or not hasattr(value, "cell"):
         return decorated
     try:
