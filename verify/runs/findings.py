@@ -150,7 +150,8 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     if not diagnosis.explanations:
         yield Line("what is wrong", diagnosis.message)
     for number, explanation in enumerate(diagnosis.explanations[: 1 + LISTED]):
-        label = "what is wrong" if number == 0 else "or the same"
+        first = "what it is" if explanation.variant else "what is wrong"
+        label = first if number == 0 else "or the same"
         yield Line(label, " ".join(explanation.statements))
         if number == 0 and explanation.fixes:
             yield Line("what to do", "; ".join(explanation.fixes))
@@ -173,8 +174,9 @@ def certainty(diagnosis: Diagnosis) -> str:
         return ""
     experiments = f"{diagnosis.experiments} experiments"
     if diagnosis.explanations:
+        kind = "of this kind" if diagnosis.explanations[0].variant else "with this mistake"
         text = (
-            f"a layer with this mistake returns the same numbers in all {experiments}, within "
+            f"a layer {kind} returns the same numbers in all {experiments}, within "
             f"{diagnosis.residual:.1g} of what rounding explains; tried {diagnosis.tried} mistakes"
         )
     else:
