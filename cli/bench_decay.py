@@ -13,7 +13,7 @@ from .bench import RunOptions, bench_options
 from .common import DIFFERS, DTYPES
 
 if TYPE_CHECKING:
-    from ..bench.decay.rows import DecayRow, Spectrum
+    from ..bench.decay.rows import DecayRow
     from ..bench.run import BenchRun
 
 
@@ -115,13 +115,9 @@ def _row(row: DecayRow) -> tuple[str, ...]:
     first = spectrum.exponents[0] if spectrum else None
     return (
         row.id.partition("/")[2], _number(rate.value), interval, _number(row.half_life, 3),
-        row.sense, _number(first), _residual(spectrum) if spectrum else "",
+        row.sense, _number(first), spectrum.missed if spectrum else "",
         _number(row.rest.value if row.rest else None), _number(row.rest_theory),
     )  # fmt: skip
-
-
-def _residual(spectrum: Spectrum) -> str:
-    return spectrum.unsummed if spectrum.residual is None else f"{spectrum.residual:.0e}"
 
 
 def _tell_losses(run: BenchRun) -> None:

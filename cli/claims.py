@@ -12,7 +12,6 @@ from .bench import RunOptions, bench_options
 from .common import CONFORMS, COULD_NOT_RUN
 
 if TYPE_CHECKING:
-    from ..bench.claims.evidence import Finding
     from ..bench.claims.ledger import Row
     from ..bench.run import BenchRun
 
@@ -68,8 +67,5 @@ def _tell_row(row: Row, *, evidence: bool) -> None:
     for number in row.numbers:
         click.echo(f"    {number.name}: {number.shown}")
     for finding in row.findings:
-        click.echo(f"    {_finding(finding)}")
-
-
-def _finding(finding: Finding) -> str:
-    return f"{ROLES[finding.role]}, {'yes' if finding.holds else 'no'}: {finding.text}"
+        so = "yes" if finding.holds else "no"
+        click.echo(f"    {ROLES[finding.role]}, {so}: {finding.text}")

@@ -149,7 +149,7 @@ def verify(
         _write_grades(grades, folder, verdicts)
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     ending = conclusion(verdicts, request.chosen)
-    if not as_json and not ending.conforms:
+    if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         click.echo(f"exit code {ending.code}: {ending.reason}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
@@ -269,11 +269,11 @@ def _cell(value: object) -> str:
 
 
 def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:
-    """Write the stand-alone script of each subject's first failure into the run's folder."""
+    """Write the stand-alone scripts of what shows each subject's causes into the run's folder."""
     for number, finding in enumerate(each, start=1):
-        if finding.root is None or not finding.root.script:
-            continue
-        path = folder / "scripts" / f"{number}-{finding.root.check}-{finding.root.dtype}.py"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(finding.root.script, encoding="utf-8")
-        yield path
+        for root in finding.roots:
+            if root.script:
+                path = folder / "scripts" / f"{number}-{root.check}-{root.dtype}.py"
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(root.script, encoding="utf-8")
+                yield path

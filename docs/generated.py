@@ -15,6 +15,7 @@ from gatewise.bench.claims.claim import claims
 from gatewise.reference.documents import TITLES
 from gatewise.reports import conventions
 from gatewise.reports.markdown import grid
+from gatewise.reports.section import Table
 from gatewise.reports.typeset import mathml
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.mutants import mutants
@@ -79,7 +80,8 @@ def stated_conventions() -> Iterator[str]:
     for section in conventions.section(subjects()):
         yield from (f"{paragraph}\n" for paragraph in section.intro)
         for part in section.parts:
-            yield grid(part.headings, part.rows, part.numeric)
+            if isinstance(part, Table):
+                yield grid(part.headings, part.rows, part.numeric)
 
 
 def documents_claims() -> Iterator[str]:

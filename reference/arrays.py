@@ -114,4 +114,5 @@ Lengths: TypeAlias = Annotated[Floats, "B"]
 """What is read or returned over time (``Over[A]`` in number system A), and each row's steps."""
 
 Same: TypeAlias = Annotated[Array, "..."]
+Entries: TypeAlias = Annotated[Floats, "..."]
 """Arrays of one shape, whatever it is: what a function does to every element."""

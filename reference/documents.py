@@ -14,7 +14,7 @@ from .arrays import Array, Floats, Hidden, Input, Units
 from .bptt import chain
 from .cell import State
 from .cells import cell_named
-from .functions import sigmoid, tanh_slope
+from .functions import sigmoid, tanh, tanh_slope
 from .parameters import Parameters, Sizes
 from .tokens import one_hot, vocabulary
 
@@ -187,8 +187,8 @@ def index_slip() -> Example:
     x = rng.standard_normal(4)
     s = [0.0]
     for t in (1, 2, 3):
-        s.append(float(np.tanh(U * x[t] + W * s[t - 1])))
-    slipped = [float(np.tanh(U * x[t] + W * s[2])) for t in (0, 1, 2)]
+        s.append(float(np.asarray(tanh(U * x[t] + W * s[t - 1]))))
+    slipped = [float(np.asarray(tanh(U * x[t] + W * s[2]))) for t in (0, 1, 2)]
     return Example(
         "P2",
         "index slip",

@@ -4,7 +4,6 @@ A claim is one function that measures quantities and says of them what would hav
 verdict follows (``evidence.verdict``). Adding a module with ``@claim`` functions adds claims.
 
 ======================  ========================================================================
-``claim``               what a claim is; the registry of all
 ``evidence``            numbers, what they say, and the verdict that follows
 ``material``            parameters and states to measure on, gates held open or shut
 ``activations``         C04-C06, C22: σ, tanh and what stands where
@@ -19,6 +18,6 @@ verdict follows (``evidence.verdict``). Adding a module with ``@claim`` function
 ``counter``             C20: what an LSTM can count and a GRU cannot
 ``speed``               C16: the time of a step
 ``numbers``             N1-N4, P1-P4: the printed numbers and listings
-``ledger``              all of them as a plan; a row of a run, typed
+``ledger``              what a claim is; the registry of all, as a plan; a row of a run, typed
 ======================  ========================================================================
 """

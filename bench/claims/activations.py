@@ -11,8 +11,8 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...verify.numbers.complex_step import derivative
-from .claim import claim
 from .evidence import LAW, Evidence
+from .ledger import claim
 from .material import FAR, apart, draw
 
 DRAWS = 200

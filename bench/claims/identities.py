@@ -17,8 +17,8 @@ from ...verify.numbers.arithmetic import FLOAT32, FLOAT64, Arithmetic
 from ...verify.numbers.bounded import Bounded
 from ...verify.numbers.complex_step import derivative
 from ..cost.layer import parameters
-from .claim import claim
 from .evidence import LAW, OPEN, Evidence
+from .ledger import claim
 from .material import FAR, Drawn, apart, draw
 
 SIZES = ((1, 1), (3, 5), (8, 64), (100, 37), (512, 512))

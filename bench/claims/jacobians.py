@@ -11,8 +11,8 @@ from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
-from .claim import claim
 from .evidence import LAW, OPEN, Evidence
+from .ledger import claim
 from .material import FAR, Drawn, adjoint_error, apart, draw, logit, with_inputs, with_recurrent
 
 DRAWS, STEPS = 200, 10_000

@@ -10,8 +10,8 @@ from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import unroll
 from ..cost.layer import parameters
 from ..decay.closed_forms import half_life as direct_half_life
-from .claim import claim
 from .evidence import OPEN, Evidence
+from .ledger import claim
 from .material import FAR, with_biases
 from .transport import half_life, log_gradients, lyapunov, rate
 from .vanishing_gradient import SIZES, gaussian, torch_default

@@ -6,8 +6,8 @@ import numpy as np
 
 from ...reference import documents
 from ...reference.documents import Example
-from .claim import Judge, claim
 from .evidence import LAW, Evidence
+from .ledger import Judge, claim
 
 PRINTED = {
     "N1": ("forget_gate_example", "The worked forget gate.", ("D0",), ("E01", "E13")),

@@ -27,8 +27,8 @@ from ...reference.output import (
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..timing.significance import wilson
-from .claim import claim
 from .evidence import OPEN, Evidence
+from .ledger import claim
 from .material import with_biases
 from .vanishing_gradient import torch_default
 
@@ -89,7 +89,7 @@ class Model:
         p = Parameters(self.p.shapes, {name: arrays[name] for name in self.p})
         return Model(self.cell, p, arrays["V"], arrays["b_z"])
 
-    def run(self, x: Array) -> tuple[Unrolled, Array]:
+    def run(self, x: Array) -> tuple[Unrolled[Array], Array]:
         """Run over x (T, B, 2) from zeros; return also the logits (B, classes) after it."""
         state = tuple(np.zeros((x.shape[1], self.V.shape[0]), x.dtype) for _ in self.cell.states)
         run = unroll(self.cell, self.p, x, state)

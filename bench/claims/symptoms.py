@@ -12,8 +12,8 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.output import cross_entropy_vjp
 from ...reference.parameters import Parameters, Sizes
-from .claim import claim
 from .evidence import OPEN, Evidence
+from .ledger import claim
 from .material import with_recurrent
 from .recall import Changed, Gradients, Model, Recall, descent, learn
 

@@ -6,8 +6,6 @@ which claims speak of curves: rate, half-life, horizon.
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 
 from ...reference.cell import State
@@ -18,8 +16,8 @@ from ..decay.adjoint import log_norms
 from ..decay.lyapunov import Exponents, exponents
 from ..decay.problem import Problem
 from ..decay.rates import slope
-from ..decay.trajectory import Inputs, wander
-from ..decay.transition import Bound, random_unit_cotangent, state_jacobians
+from ..decay.trajectory import Inputs
+from ..decay.transition import Bound, random_unit_cotangent
 
 
 def problem(
@@ -58,9 +56,7 @@ def lyapunov(
     name: str, p: Parameters, rng: np.random.Generator, *, steps: int, transient: int
 ) -> Exponents:
     """Return the Lyapunov exponents of the whole state with N(0, 1) input."""
-    one = problem(name, p, rng)
-    walk = wander(one.transition, one.inputs, one.start)
-    jacobians = state_jacobians(one.transition, islice(walk, transient, None))
+    jacobians = problem(name, p, rng).jacobians(transient)
     return exponents(jacobians, steps=steps, transient=transient)
 
 

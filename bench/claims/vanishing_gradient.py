@@ -12,8 +12,8 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import loss
 from ..decay.closed_forms import counterexample
-from .claim import claim
 from .evidence import OPEN, POSSIBLE, Evidence
+from .ledger import claim
 from .material import with_biases, with_recurrent
 from .transport import half_life, log_gradients, problem, rate
 

@@ -26,20 +26,10 @@ INPUT = "W"
 """The matrices that read the input, in every cell; all others read states."""
 
 
-def _matrices(cell: Cell, sizes: Sizes) -> Iterator[tuple[str, int]]:
-    for name, shape in cell.shapes(sizes).items():
-        if len(shape.axes) == 2:
-            yield name, math.prod(shape.full)
-
-
-def input_flop(cell: Cell, sizes: Sizes) -> int:
-    """Return the flop of the input's products, for one row at one step: 2 G H D."""
-    return sum(2 * words for name, words in _matrices(cell, sizes) if name == INPUT)
-
-
 def recurrent_flop(cell: Cell, sizes: Sizes) -> int:
-    """Return the flop of all other products, for one row at one step: 2 G H²."""
-    return sum(2 * words for name, words in _matrices(cell, sizes) if name != INPUT)
+    """Return the flop of all products but the input's, for one row at one step: 2 G H²."""
+    matrices = {n: s.full for n, s in cell.shapes(sizes).items() if len(s.axes) == 2}
+    return sum(2 * math.prod(full) for name, full in matrices.items() if name != INPUT)
 
 
 def parameters(cell: Cell, sizes: Sizes) -> int:

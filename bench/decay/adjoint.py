@@ -163,9 +163,9 @@ def rounded(step: Step, dtype: str) -> Step:
     x, state, gates, new = step
     return (
         x.astype(dtype),
-        tuple(s.astype(dtype) for s in state),
-        {name: gate.astype(dtype) for name, gate in gates.items()},
-        tuple(s.astype(dtype) for s in new),
+        tuple(np.asarray(s).astype(dtype) for s in state),
+        {name: np.asarray(gate).astype(dtype) for name, gate in gates.items()},
+        tuple(np.asarray(s).astype(dtype) for s in new),
     )
 
 

@@ -63,7 +63,8 @@ def exponents(
         if t % qr_every == 0 or t in (0, steps):
             carried = frame
             frame, R = np.linalg.qr(carried)
-            logs = _logs(np.diag(R))
+            with np.errstate(divide="ignore"):
+                logs = np.log(np.abs(np.diag(R)))
             if t > 0:
                 kept = min(kept, _kept(np.diag(R), carried, t - factored))
             factored = t
@@ -101,8 +102,3 @@ def _exponents(sums: Array, lengths: Array, log_det: float, lost: int) -> Expone
         errors[finite] = means.std(axis=0, ddof=1) / math.sqrt(len(lengths))
     order = np.argsort(-values, kind="stable")
     return Exponents(values[order], errors[order], log_det, lost)
-
-
-def _logs(diagonal: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.log(np.abs(diagonal))

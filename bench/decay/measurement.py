@@ -22,8 +22,8 @@ from .problem import Problem, Setting, draw
 from .products import direct_rate, log_singular_values
 from .rates import Rate, band, half_life, log_of_mean, or_none, rate, slope
 from .rows import CostRow, DecayRow, Product, Spectrum
-from .trajectory import BLOCK, Inputs, Trajectory, follow, wander
-from .transition import Binding, Bound, Step, Transition, state_jacobian, state_jacobians
+from .trajectory import BLOCK, Inputs, Trajectory, follow
+from .transition import Binding, Bound, Step, Transition, state_jacobian
 
 POINTS = 100
 """At most so many lags of a curve are kept."""
@@ -139,17 +139,14 @@ def _bound(
 
 
 def _direct(problem: Problem, effort: Effort) -> float | None:
-    walk = wander(problem.transition, problem.inputs, problem.start)
-    steps = islice(walk, WARM_UP, WARM_UP + effort.steps)
+    steps = islice(problem.wander(WARM_UP), effort.steps)
     kept = direct_rate(problem.cell, problem.transition, steps)
     return None if kept is None else or_none(kept)
 
 
 def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
     steps = effort.lyapunov_steps
-    walk = wander(problem.transition, problem.inputs, problem.start)
-    jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
-    spectrum = exponents(jacobians, steps=steps, transient=effort.transient)
+    spectrum = exponents(problem.jacobians(WARM_UP), steps=steps, transient=effort.transient)
     return Spectrum(
         tuple(or_none(value) for value in spectrum.values),
         tuple(map(float, spectrum.errors)),
@@ -163,8 +160,7 @@ def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectr
 
 def _products(problem: Problem, effort: Effort) -> tuple[Product, ...]:
     lags = [lag for lag in PRODUCT_LAGS if lag <= effort.steps]
-    walk = wander(problem.transition, problem.inputs, problem.start)
-    jacobians = state_jacobians(problem.transition, islice(walk, WARM_UP, None))
+    jacobians = problem.jacobians(WARM_UP)
     return tuple(
         _product(lag, logs)
         for lag, logs in zip(lags, log_singular_values(jacobians, lags), strict=True)
@@ -260,9 +256,7 @@ def _adjoint(seed: int, steps: int) -> Callable[[], object]:
 
 
 def _exponents(seed: int, steps: int) -> Callable[[], object]:
-    problem = draw(LYAPUNOV, seed)
-    walk = wander(problem.transition, problem.inputs, problem.start)
-    jacobians = state_jacobians(problem.transition, walk)
+    jacobians = draw(LYAPUNOV, seed).jacobians()
     return lambda: exponents(jacobians, steps=steps, transient=100)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -11,8 +13,8 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..plan import UnsupportedError
-from .trajectory import Inputs, Trajectory, follow
-from .transition import Binding, Bound, Transition, random_unit_cotangent
+from .trajectory import Inputs, Trajectory, follow, wander
+from .transition import Binding, Bound, Step, Transition, random_unit_cotangent, state_jacobians
 
 INPUT_WIDTH = 8
 
@@ -62,6 +64,14 @@ class Problem:
     def follow(self, steps: int, warm_up: int) -> Trajectory:
         """Follow the cell over ``steps`` steps, once it has forgotten its start."""
         return follow(self.transition, self.inputs, self.start, steps, warm_up)
+
+    def wander(self, warm_up: int = 0) -> Iterator[Step]:
+        """Yield step after step, for ever, beyond the first ``warm_up``."""
+        return islice(wander(self.transition, self.inputs, self.start), warm_up, None)
+
+    def jacobians(self, warm_up: int = 0) -> Iterator[Array]:
+        """Yield the Jacobians of these steps."""
+        return state_jacobians(self.transition, self.wander(warm_up))
 
 
 def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:

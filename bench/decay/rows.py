@@ -67,6 +67,11 @@ class Spectrum:
     lost: int = 0
 
     @property
+    def missed(self) -> str:
+        """By how much the sum rule is missed, or why that cannot be said."""
+        return self.unsummed if self.residual is None else f"{self.residual:.0e}"
+
+    @property
     def unsummed(self) -> str:
         """Why there is no residual; empty where there is one."""
         singular = "J is singular" if self.log_det is None else ""

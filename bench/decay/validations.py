@@ -342,7 +342,7 @@ def _direct_e_fold(methods: Methods, b: float, steps: int) -> float:
 def _sum_rule(methods: Methods, name: str) -> Finding:
     steps, transient = 400, 100
     problem = _drawn(methods, name, 16, 1.0, seed=0)
-    walk = islice(wander(problem.transition, problem.inputs, problem.start), steps + transient)
+    walk = islice(problem.wander(), steps + transient)
     jacobians = list(methods.jacobians(problem.transition, walk))
     measured = methods.exponents(jacobians, steps=steps, transient=transient)
     condition = max(float(np.linalg.cond(J)) for J in jacobians)

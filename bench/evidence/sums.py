@@ -7,7 +7,7 @@ what is summed over rows is added up as often as there are rows, in any order (a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,8 @@ def sums_by(subject: Subject, setting: Publication, group: Group, cell: str) -> 
     of_torch = subject_named(LAYERS[cell])
     case = replace(case_of(setting, group, ROWS), dtype="float64")
     inputs = inputs_of(of_torch, case_of(setting, group, ROWS), group)
-    parameters = of_torch.parameter_map(case).to_reference(_widened(inputs.parameters))
+    fine = {name: np.asarray(a, dtype=np.float64) for name, a in inputs.parameters.items()}
+    parameters = of_torch.parameter_map(case).to_reference(fine)
     ones, own = inputs_of(of_torch, case, group), subject.parameter_map(case)
     given = Inputs(own.pack(parameters), ones.x, ones.state, None)
     (result,) = subject.build(case).gradients(given, [cotangents_of(of_torch, case)])
@@ -152,11 +153,6 @@ def sums_by(subject: Subject, setting: Publication, group: Group, cell: str) -> 
     times = setting.batch / ROWS
     sums = {name: times * float(np.sum(array)) for name, array in quantities(result).items()}
     return sums | {"dw": times * sum(float(np.sum(array)) for array in gradient.values())}
-
-
-def _widened(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return float32 numbers in float64."""
-    return {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
 
 
 def _copies(term: Bounded, count: int) -> Bounded:

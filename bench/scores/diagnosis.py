@@ -215,6 +215,16 @@ def unknown_row(id: str) -> Row:
     return _row("unknown", f"{id} [{cell}]", result, diagnosis, "", seconds)
 
 
+def diagnosis_of(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis:
+    """Return a diagnosis; where it raises, one that says so, as ``gatewise verify`` tells it."""
+    try:
+        return diagnose(subject, dtype, failing)
+    except Exception as error:
+        said = f"it could not be diagnosed: {type(error).__name__}: {error}"
+        failed = tuple(v.check for v in failing)
+        return Diagnosis(subject.name, dtype, "unexplained", failed, message=said)
+
+
 def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
     """Hold the subject to every check, briefly; only where nothing fails, at length."""
     concerned = [

@@ -29,13 +29,12 @@ from rich.table import Table
 
 from ...reference.functions import Array
 from ...verify.cases.case import Case
-from ...verify.diagnosis.examination import diagnose
 from ...verify.runs.diagnosis import Diagnosis
 from ...verify.runs.provenance import machine, versions
 from ...verify.subjects.explicit import Explicit, explicit
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
 from . import passes
-from .diagnosis import failing_checks
+from .diagnosis import diagnosis_of, failing_checks
 from .edits import Edit, edits
 from .rows import (
     Work,
@@ -191,7 +190,7 @@ def row(name: str, number: int) -> Row:
     with np.errstate(all="ignore"):
         failing = failing_checks(held, DTYPE)
         checked, processed = time.perf_counter(), time.process_time()
-        found = diagnose(held, DTYPE, failing)
+        found = diagnosis_of(held, DTYPE, failing)
     ended, cpu = time.perf_counter(), time.process_time() - processed
     explained = found.status == "explained"
     return Row(
@@ -295,8 +294,8 @@ def main(
     if misses:
         write_misses(misses, rows)
     if as_json:
-        told = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
-        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        scores = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
+        click.echo(json.dumps(scores | {"versions": versions(), "machine": machine()}, indent=1))
         return
     _print(rows)
 

@@ -84,7 +84,8 @@ class Matrix:
 
         def ask(row: Row, checks: list[str]) -> None:
             task = Task(Named(row.name), checks[0], row.dtype, self.budget, self.seed, shrink=False)
-            seconds = IMPATIENT if _may_hang(row) else PATIENT
+            may_hang = any(m.isolated for m in mutants() if m.id == row.mutant)
+            seconds = IMPATIENT if may_hang else PATIENT
             waiting[self.pool.hold([task], seconds)] = row, checks[1:]
 
         for row in rows:
@@ -110,10 +111,6 @@ class Matrix:
         ]  # fmt: skip
         first = [id for id in mutant.killed_by if id in concerned]
         return [*first, *(id for id in concerned if id not in first)]
-
-
-def _may_hang(row: Row) -> bool:
-    return any(m.isolated for m in mutants() if m.id == row.mutant)
 
 
 def blank_rows(chosen: Sequence[Mutant]) -> list[Row]:

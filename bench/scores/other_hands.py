@@ -24,13 +24,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ...verify.diagnosis.examination import diagnose
 from ...verify.mutants import Mutant, mutants
 from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import subject_named
 from ...verify.subjects.explicit import explicit
 from ...verify.subjects.protocol import Subject
-from .diagnosis import ALIASES, failing_checks
+from .diagnosis import ALIASES, diagnosis_of, failing_checks
 from .hands import numpy_loop, torch_loop
 from .hands.templates import Texts
 from .rows import (
@@ -49,6 +48,9 @@ LOOP, COMPILED, NUMPY = "torch loop", "torch compiled", "numpy"
 STYLES = (LOOP, COMPILED, NUMPY)
 CELLS = ("lstm", "gru", "rnn", "lstm-peephole")
 """The last in NumPy alone."""
+
+FORWARD_MODE = ("J01", "J02")
+"""Mistakes of forward mode alone."""
 
 CONVENTION = "convention"
 """What the diagnosis calls another convention: some mutants are nothing else."""
@@ -178,8 +180,8 @@ class Row:
         return "named" if self.named else "OTHERWISE" if self.explanations else "UNEXPLAINED"
 
     def __str__(self) -> str:
-        told = ", ".join(self.explanations[:4]) or self.said
-        return f"{self.result} {self.id}[{self.cell}, {self.style}]: {told} ({self.seconds:.1f} s)"
+        said = ", ".join(self.explanations[:4]) or self.said
+        return f"{self.result} {self.id}[{self.cell}, {self.style}]: {said} ({self.seconds:.1f} s)"
 
 
 def row(style: str, cell: str, id: str) -> Row:
@@ -190,13 +192,13 @@ def row(style: str, cell: str, id: str) -> Row:
     with np.errstate(all="ignore"):
         failing = failing_checks(held, dtype)
         checked, processed = time.perf_counter(), time.process_time()
-        found = diagnose(held, dtype, failing)
+        found = diagnosis_of(held, dtype, failing)
     ended, cpu = time.perf_counter(), time.process_time() - processed
     explanations = tuple(e.name for e in found.explanations)
     return Row(
         id, cell, style,
         caught=bool(failing),
-        named=any(name in equal(mutant) for name in explanations),
+        named=any(names(mutant, e.ids) for e in found.explanations),
         explanations=explanations,
         seconds=round(ended - checked, 2),
         check_seconds=round(checked - started, 2),
@@ -204,6 +206,15 @@ def row(style: str, cell: str, id: str) -> Row:
         said=" ".join((found.headline, *getattr(found, "notes", ()))),
         failed=found.failed,
     )  # fmt: skip
+
+
+def names(mutant: Mutant, ids: Sequence[str]) -> bool:
+    """Whether an explanation is the mutant; what ``detach`` does in forward mode may stand beside.
+
+    Autograd has no gradient that is cut off backwards alone.
+    """
+    beside = [id for id in ids if id not in FORWARD_MODE]
+    return len(beside) == 1 and beside[0] in equal(mutant)
 
 
 def equal(mutant: Mutant) -> set[str]:
@@ -265,8 +276,8 @@ def main(
     if misses:
         write_misses(misses, rows)
     if as_json:
-        told = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
-        click.echo(json.dumps(told | {"versions": versions(), "machine": machine()}, indent=1))
+        scores = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
+        click.echo(json.dumps(scores | {"versions": versions(), "machine": machine()}, indent=1))
         return
     _print(rows)
 
@@ -293,8 +304,8 @@ def _print(rows: Sequence[Row]) -> None:
     table = Table("", "mutant", "cell", "style", "said", "seconds", title="not named")
     for r in rows:
         if not r.named:
-            told = ", ".join(r.explanations) or r.said
-            table.add_row(r.result, r.id, r.cell, r.style, told, f"{r.seconds:.1f}")
+            said = ", ".join(r.explanations) or r.said
+            table.add_row(r.result, r.id, r.cell, r.style, said, f"{r.seconds:.1f}")
     console.print(table, markup=False)
     console.print("other hands: " + ", ".join(f"{k} {v}" for k, v in totals(rows).items()))
 

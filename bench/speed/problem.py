@@ -11,7 +11,7 @@ be is known from four.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -151,10 +151,6 @@ class Problem:
         if self.dtype == "bfloat16":
             return _to_bfloat16(array)
         return np.asarray(array).astype(STORED[self.dtype])
-
-    def shorter(self, steps: int) -> Problem:
-        """Return the same with fewer steps."""
-        return replace(self, shape=replace(self.shape, T=steps))
 
     def _stream(self, part: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *f"{self.cell} {part}".encode()])

@@ -59,7 +59,6 @@ class Effort:
 
 QUICK = Effort(seconds=0.05, patience=0.5)
 STANDARD = Effort(seconds=0.2, patience=1.0)
-THOROUGH = Effort(seconds=2.0, patience=20.0, samples=30)
 
 Call: TypeAlias = Callable[[], object]
 """What is timed. It waits for its own result: a call to a device synchronises before it returns."""

@@ -8,10 +8,7 @@ from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, Valida
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from . import decay_figures as figures
-from . import decay_figures as sweeps
-from . import decay_tables as decay_layers
 from . import decay_tables as tables
-from .decay_figures import chosen
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -28,7 +25,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     if decays:
         parts += _decay_parts(decays)
     if layers:
-        parts += [decay_layers.figure(layers), decay_layers.table(layers)]
+        parts += [tables.figure(layers), tables.table(layers)]
     if clips:
         parts += [figures.clipping(clips), tables.clipping(clips)]
     if laws:
@@ -41,13 +38,13 @@ def section(runs: Sequence[BenchRun]) -> Section:
 
 
 def _decay_parts(decays: Sequence[DecayRow]) -> list[Figure | Table]:
-    usual = chosen(decays)
+    usual = figures.chosen(decays)
     parts: list[Figure | Table] = [figures.lags(usual), figures.states(usual)]
     if any(row.losses for row in usual):
         parts.append(tables.losses(usual))
-    if biased := sweeps.by_bias(decays):
+    if biased := figures.by_bias(decays):
         parts.append(biased)
-    if gained := sweeps.by_gain(decays):
+    if gained := figures.by_gain(decays):
         parts.append(gained)
     parts += [tables.rates(decays), tables.means(usual)]
     parts += [figures.spectra(usual), tables.spectra(decays)]

@@ -140,13 +140,15 @@ def _states(rows: Sequence[DecayRow]) -> Any:
 
 
 def _spectra(shown: Sequence[DecayRow]) -> Any:
+    named = {f"{row.cell} ({row.spectrum.missed})".replace("e-0", "e-"): row.spectrum
+             for row in shown if row.spectrum}  # fmt: skip
     values = [
-        {"cell": name, "place": (k + 0.5) / len(exponents), "exponent": value}
-        for row, name, exponents in _residuals(shown)
-        for k, value in enumerate(exponents)
+        {"cell": name, "place": (k + 0.5) / len(spectrum.exponents), "exponent": value}
+        for name, spectrum in named.items()
+        for k, value in enumerate(spectrum.exponents)
         if value is not None
     ]
-    names = [name for _, name, _ in _residuals(shown)]
+    names = list(named)
     cell = {"sort": names, "title": "cell (residual of the sum rule)"}
     legend = alt.Legend(labelLimit=320)
     line = plot(values).mark_line(point=alt.OverlayMarkDef(size=14))
@@ -161,13 +163,6 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
         ),
         zero.encode(y="exponent:Q"),
     ).properties(width=420, height=320)
-
-
-def _residuals(shown: Sequence[DecayRow]) -> Iterator[tuple[DecayRow, str, Sequence[float | None]]]:
-    for row in shown:
-        if spectrum := row.spectrum:
-            missed = spectrum.unsummed if spectrum.residual is None else f"{spectrum.residual:.0e}"
-            yield row, f"{row.cell} ({missed})".replace("e-0", "e-"), spectrum.exponents
 
 
 def _products(shown: Sequence[DecayRow]) -> Any:

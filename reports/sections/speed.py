@@ -36,7 +36,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     if rungs := ladder.table(analyses):
         parts.append(rungs)
     if timed := [row for row in analyses if row.entry.timing]:
-        parts.append(_main(timed))
+        parts.append(Table("Every row", HEADINGS, tuple(map(_row, timed))))
     if missing := _missing(analyses):
         parts.append(missing)
     parts.append(_machine(ceilings))
@@ -97,10 +97,6 @@ def _verdicts(analyses: Sequence[Row]) -> Table | None:
         ))  # fmt: skip
     note = "Geometric means over shapes of ratios of speeds; those of each shape are below."
     return Table("Who is faster", VERDICTS, tuple(lines), note)
-
-
-def _main(analyses: Sequence[Row]) -> Table:
-    return Table("Every row", HEADINGS, tuple(_row(r) for r in analyses))
 
 
 def _row(r: Row) -> tuple[Cell, ...]:

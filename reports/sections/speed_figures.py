@@ -9,6 +9,7 @@ from typing import Any
 from ...bench.speed.analysis import Row
 from ...bench.speed.cliffs import edges
 from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
+from ...bench.timing.comparison import AMBIGUOUS
 from ...verify.subjects import family
 from ..section import Figure
 from .charts import alt, log, plot
@@ -375,7 +376,7 @@ def heat(analyses: Sequence[Row]) -> Figure | None:
             "H": r.shape.H,
             "B": r.shape.B,
             "log": -math.log2(r.comparison.ratio),
-            "said": f"{1 / r.comparison.ratio:.2g}{'' if _decided(r) else ' ?'}",
+            "said": f"{1 / r.comparison.ratio:.2g}" + " ?" * (r.comparison.verdict == AMBIGUOUS),
         }
         for r in chosen
         if r.comparison
@@ -408,10 +409,6 @@ def heat(analyses: Sequence[Row]) -> Figure | None:
         f"Ratios of speed to {baseline} over units and rows, one panel for each contender.",
         chart,
     )
-
-
-def _decided(row: Row) -> bool:
-    return row.comparison is not None and row.comparison.verdict != "AMBIGUOUS"
 
 
 def compiling(analyses: Sequence[Row]) -> Figure | None:

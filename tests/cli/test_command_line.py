@@ -147,6 +147,21 @@ def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     assert "smoke: PyTorch is not installed" in result.output
 
 
+def test_what_was_not_judged_is_exit_3(run, tmp_path):
+    """A layer that refuses what was asked for is not right; the last line says why."""
+    (tmp_path / "later.py").write_text(
+        "class Later:\n    cell = 'rnn'\n\n    def forward(self, params, x, state):\n"
+        "        raise NotImplementedError('to do')\n"
+    )
+    result = run("verify", f"{tmp_path}/later.py:Later", "--check", "forward,gradient")
+
+    assert result.exit_code == 3
+    (last,) = result.output.splitlines()[-1:]
+    assert last.startswith("exit code 3: ")
+    assert "forward was not judged: refused: to do (later.py, line 5, in forward)" in last
+    assert "gradient was not judged: the subject does not offer gradients" in last
+
+
 def test_a_blind_check_is_exit_3(run):
     """What could not have failed has not been tested."""
     case = '{"T": 60, "B": 1, "D": 3, "H": 30, "scale": "large", "dtype": "float32", "seed": 1}'

@@ -46,6 +46,14 @@ class Trips(Deep):
         return self.all_weights[9] if self.bidirectional else None
 
 
+class ChecksItself(Deep):
+    """It finds its own numbers wrong in two directions: that is no refusal of the option."""
+
+    def refuse(self, x, hx):
+        if self.bidirectional:
+            raise ValueError("sizes do not match")
+
+
 class TripsOverLengths(Deep):
     """It knows a PackedSequence, and mistakes its parts."""
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats, Lengths
 from ...reference.parameters import Sizes
 from ..numbers.arithmetic import ARITHMETICS, DTYPES, Arithmetic
 
@@ -35,7 +35,7 @@ LARGEST_SIZE = 4096
 GRID = 8
 """Simplified numbers are multiples of 1/8, which every dtype represents."""
 
-Source: TypeAlias = "Callable[[Case, str, Array], Array]"
+Source: TypeAlias = "Callable[[Case, str, Floats], Floats]"
 """Takes a case, the name of a part and the numbers drawn for it; returns the part's numbers."""
 
 
@@ -104,11 +104,11 @@ class Case:
         """NumPy's dtype of its arrays."""
         return ARITHMETICS[self.dtype].dtype
 
-    def normal(self, part: str, shape: Sequence[int], scale: float = 1.0) -> Array:
+    def normal(self, part: str, shape: Sequence[int], scale: float = 1.0) -> Floats:
         """Draw N(0, scale²) numbers of the case's dtype; every ``part`` is its own stream."""
         return self.simplified(part, self.generator(part).standard_normal(tuple(shape)) * scale)
 
-    def simplified(self, part: str, numbers: Array) -> Array:
+    def simplified(self, part: str, numbers: Floats) -> Floats:
         """Return numbers in the case's dtype, as 0 or on a grid where the case says so."""
         if part in self.zeroed.split(","):
             numbers = 0 * numbers
@@ -123,7 +123,7 @@ class Case:
         """Return the random generator of one part of the case."""
         return np.random.default_rng([self.seed, *part.encode()])
 
-    def row_lengths(self) -> Array | None:
+    def row_lengths(self) -> Lengths | None:
         """Return lengths (B,): one is T, one is 1, one may be 0, in random rows; None without."""
         if not self.lengths:
             return None

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from .case import Case
 from .options import Options
 
@@ -46,7 +46,7 @@ def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Cas
                 return case
     parts: set[str] = set()
 
-    def noted(case: Case, part: str, numbers: Array) -> Array:
+    def noted(case: Case, part: str, numbers: Floats) -> Floats:
         parts.add(part)
         return numbers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,7 +102,7 @@ def _ending(
 ) -> Iterator[str]:
     place = _seen(state_names(subject, case), failed[0], calls) if failed else None
     if place is None:
-        yield f"print({message!r})"
+        yield from _without_numbers(state_names(subject, case), message, calls)
         return
     (number, k), quantity, index = place
     worst = failed[0]
@@ -109,6 +110,27 @@ def _ending(
     yield f"expected, bound = {worst.expected!r}, {worst.bound!r}"
     yield f'print(f"{quantity}{list(index)} = {{got}}, expected {{expected}} ± {{bound:.2g}}")'
     yield "assert abs(got - expected) <= bound"
+
+
+RETURNED = r"(?:.*: )?([^:]+): expected (dtype|shape) (.*), got (.*)"
+"""How a check says that an array comes back otherwise."""
+
+
+def _without_numbers(states: Sequence[str], message: str, calls: Sequence[Call]) -> Iterator[str]:
+    """Yield an ending for a failure that is no number beyond its bound."""
+    returned = re.fullmatch(RETURNED, message)
+    number = len(calls)
+    if returned and calls[-1].results and returned[1] in by_name(states, calls[-1].results[-1]):
+        name, what, expected, _ = returned.groups()
+        yield f"got = str(result_{number}_{len(calls[-1].results)}[{name!r}].{what})"
+        yield f'print(f"{name}: expected {what} {expected}, got {{got}}")'
+        yield f"assert got == {expected!r}"
+        return
+    yield f"print({message!r})"
+    if "in training is explained by none" in message and (calls[-1].results[-1].y == 0).any():
+        yield f"dropped = (result_{number}_1['y'] == 0).mean()"
+        yield 'print(f"{dropped:.0%} of the outputs of the last layer are 0 in training")'
+        yield "assert dropped == 0, 'dropout acts on more than the outputs between layers'"
 
 
 def _seen(

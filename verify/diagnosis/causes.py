@@ -18,11 +18,15 @@ from .observation import Key, Observation, basic, observe, residual
 
 @dataclass(frozen=True)
 class Cause:
-    """Why checks fail, the verdicts that it explains, and where that is."""
+    """Why checks fail, the verdicts that it explains, and where that is.
+
+    ``every_number``: whatever else is off is off for this cause, too.
+    """
 
     explanation: Explanation
     verdicts: tuple[Verdict, ...]
     location: Location = field(default_factory=Location)
+    every_number: bool = False
 
 
 def unexplained(failing: Sequence[Verdict], causes: Sequence[Cause]) -> list[Verdict]:
@@ -36,7 +40,7 @@ def hidden(subject: Subject, dtype: str, cause: Cause) -> Iterator[Verdict]:
 
     A check tells one failure: the first that it meets.
     """
-    for experiment in basic(subject, dtype):
+    for experiment in () if cause.every_number or not cause.verdicts else basic(subject, dtype):
         if experiment.check != "values":
             continue
         names = {key[2] for key in _deviating(observe(subject, experiment))}
@@ -85,7 +89,14 @@ def with_causes(
     return replace(
         diagnosis, status=status, explanations=explanations, location=location,
         failed=tuple(v.check for v in failing), message="",
+        roots=_roots(causes, failing),
     )  # fmt: skip
+
+
+def _roots(causes: Sequence[Cause], failing: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return a check that shows each cause, and one of the failures that none explains."""
+    shown = [cause.verdicts for cause in causes] + [tuple(unexplained(failing, causes))]
+    return tuple(dict.fromkeys(verdicts[0].check for verdicts in shown if verdicts))
 
 
 def _together(first: Explanation, second: Explanation) -> Explanation:

@@ -7,7 +7,7 @@ beyond that are notes, each with its number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from .hypotheses import NOTHING_WRONG, Hypothesis
 from .observation import DISTINCT, OUTPUTS, VALUES, Experiment, basic
 from .pre_activations import rescaled
 from .search import Explainer, observations
-from .step import REFUSALS, Evaluated, Step, StepExperiment
+from .step import REFUSALS, Mode, Step, StepExperiment
 
 SAMPLES = 256
 """Rows of a step in training whose entries are counted."""
@@ -36,23 +36,27 @@ DEVIATIONS = 5
 """Standard deviations by which a share of random entries may be off its rate."""
 
 
-def character(explainer: Explainer) -> Finding:
+def character(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Finding:
     """Find out what a layer is by experiments on it; ``explainer`` is what it was seen to do."""
     subject = explainer.subject
-    random = any(seen.varying for seen in explainer.observations)
-    examined = Evaluated(subject).as_subject if random else subject
+    varying = any(seen.varying for seen in explainer.observations)
+    examined = Mode(subject, training=False).as_subject if varying else subject
     try:
         experiment = StepExperiment(examined, explainer.dtype)
         step = experiment.run()
-        if random and not _repeats(step, experiment.run()):
+        if varying and not _repeats(experiment):
             return Finding()
+        training = StepExperiment(Mode(subject, training=True).as_subject, explainer.dtype)
+        random = not _repeats(training)
     except REFUSALS:
         return Finding()
-    judge = _in_evaluation(examined, explainer) if random else explainer
+    judge = _in_evaluation(examined, explainer) if varying else explainer
     partial: list[str] = []
     for relation in _measured(experiment, step, random=random):
-        if _accepted(relation.hypothesis, judge):
-            return _explained(subject, experiment, relation, random=random)
+        residual, experiments = _residual(relation.hypothesis, judge, rest)
+        if residual <= 1:
+            finding = _explained(subject, experiment, relation, random=random)
+            return replace(finding, residual=residual, experiments=experiments)
         sentence = " ".join(relation.hypothesis.statements)
         if examined.options.gradient and _fits_outputs(relation.hypothesis, judge):
             partial.append(f"This explains all outputs, but not all gradients: {sentence}")
@@ -89,7 +93,9 @@ def _explained(
     return Finding([explanation], tuple(notes))
 
 
-def _repeats(first: Step, second: Step) -> bool:
+def _repeats(experiment: StepExperiment) -> bool:
+    """Whether a step comes out the same twice."""
+    first, second = experiment.run(), experiment.run()
     return all(np.array_equal(a, b) for a, b in zip(first.outputs, second.outputs, strict=True))
 
 
@@ -116,14 +122,20 @@ def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterat
     yield from map(Relation, rescaled(experiment))
 
 
-def _accepted(hypothesis: Hypothesis, judge: Explainer) -> bool:
-    """Whether a hypothesis holds, also where input and state are of one width."""
-    if judge.off(hypothesis) > 1:
-        return False
+def _residual(
+    hypothesis: Hypothesis, judge: Explainer, rest: Sequence[Experiment]
+) -> tuple[float, int]:
+    """Return how far off a hypothesis is, and in how many experiments.
+
+    One of them has input and state of one width: a sum of both may need that.
+    """
+    if (residual := judge.off(hypothesis)) > 1:
+        return residual, len(judge.observations)
     state = judge.subject.options.state
     case = replace(DISTINCT, D=4, H=4, state=state, dtype=judge.dtype, seed=17)
-    seen = list(observations(judge.subject, [Experiment(VALUES, case)]))
-    return Explainer(judge.subject, judge.dtype, seen).off(hypothesis) <= 1
+    seen = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
+    further = Explainer(judge.subject, judge.dtype, seen).off(hypothesis)
+    return max(residual, further), len(judge.observations) + len(seen)
 
 
 def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
@@ -138,7 +150,8 @@ def _in_training(
     subject: Subject, experiment: StepExperiment, mixture: mixtures.Mixture
 ) -> tuple[bool, list[str]]:
     """Say how many entries keep the old state in training, and whether that is the same rate."""
-    training = StepExperiment(subject, experiment.case.dtype, B=SAMPLES)
+    switched = Mode(subject, training=True).as_subject
+    training = StepExperiment(switched, experiment.case.dtype, B=SAMPLES)
     try:
         step = training.run()
     except REFUSALS:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 from ..cases.case import Case
 from ..cases.simplification import NO_OPTIONS
@@ -20,9 +22,10 @@ from ..numbers.arithmetic import USUAL_DTYPES
 from ..numbers.ledger import Mismatch
 from ..runs.diagnosis import Explanation, Location
 from ..runs.verdict import Verdict, cause
-from ..subjects.called import NotOffered, SubjectCrashed, under_test
+from ..subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject, SubjectUnavailable
+from ..subjects.torch_module import import_torch
 from .causes import Cause
 from .observation import OUTPUTS, VALUES
 
@@ -30,7 +33,7 @@ ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
 """Sizes that all differ and are not 1."""
 
 SECONDS = 5.0
-"""Time for one cause; what was not tried by then is not said."""
+"""Processor time for one cause; what was not tried by then is not said."""
 
 SIZES = {
     "T": ("one step", "steps"),
@@ -84,7 +87,7 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
         trial, verdict = Trial.of(subject, name, verdicts)
         where = tuple(trial.conditions())
         if verdict.status == "crashed":
-            statement = f"It raises {' '.join(verdict.message.split())}"
+            statement = f"It raises {_raised(subject, verdict)}"
         else:
             statement = _returned(name, verdict, trial)
             if "stands first" in statement:
@@ -105,7 +108,8 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
     A check tells one failure: the first that it meets.
     """
     state = subject.options.state
-    plain = Case(**ROOMY, state=state, dtype=dtype, P=2 if _projected(subject) else 0)
+    projected = 2 if _projected(subject) else 0
+    plain = replace(Case(1, 1, 1, 4, projected, state=state, dtype=dtype), **ROOMY)  # type: ignore[arg-type]
     cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
     cases += [
         replace(plain, **{option: value})  # type: ignore[arg-type]
@@ -167,7 +171,7 @@ class Trial:
     @classmethod
     def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
         """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.process_time() + SECONDS
         ordered = sorted(verdicts, key=_complexity)
         for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
             for verdict in ordered:
@@ -179,7 +183,7 @@ class Trial:
 
     def fails(self, case: Case) -> bool | None:
         """Whether a case fails for the same cause; None if it cannot be said."""
-        if time.monotonic() > self.deadline or impossible(self.subject, self.check, case):
+        if time.process_time() > self.deadline or impossible(self.subject, self.check, case):
             return None
         try:
             run(self.subject, self.check, case)
@@ -235,15 +239,13 @@ class Trial:
         case, needed = replace(self.case, zeroed="", rounded=""), []
         if not self.fails(case):
             case = self.case
-        for size, room in ROOMY.items():
-            if case.layout == "unbatched" and size == "B":
-                continue
-            larger = replace(case, **{size: max(room, getattr(case, size))})  # type: ignore[arg-type]
-            failing = self.fails(larger)
-            if failing is not False:
-                case = larger if failing else case
-            else:
+        rest = [s for s in ROOMY if not (case.layout == "unbatched" and s == "B")]
+        for size in (*rest, *rest):  # again, for another failure may have been in the way
+            larger = replace(case, **{size: max(ROOMY[size], getattr(case, size))})
+            failing = None if size in needed else self.fails(larger)
+            if failing is False:
                 needed.append(size)
+            case = larger if failing else case
         least = [s for s in ROOMY if s not in needed and getattr(case, s) > 1]
         needed += [s for s in least if self.fails(replace(case, **{s: 1})) is False]  # type: ignore[arg-type]
         return case, needed
@@ -309,6 +311,31 @@ def _complexity(verdict: Verdict) -> tuple[int, int]:
     case = Case.from_json(verdict.case)
     options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
     return options, case.T * case.B * case.H * case.D
+
+
+def _raised(subject: Subject, verdict: Verdict) -> str:
+    """Return what it raises, in a line; where torch names no line, the line that it is about."""
+    message = " ".join(verdict.message.partition("Hint: ")[0].split()).rstrip(".")
+    if "modified by an inplace operation" not in message:
+        return " ".join(verdict.message.split())
+    case = Case.from_json(verdict.case)
+    with warnings.catch_warnings(record=True) as caught, suppress(Exception):
+        warnings.simplefilter("always")
+        with import_torch().autograd.detect_anomaly(check_nan=False):
+            built, inputs = subject.build(case), draw_inputs(subject, case)
+            built.gradients(inputs, [draw_cotangents(subject, case)])
+    lines = re.findall(
+        r'File "([^"]+)", line (\d+), in (\w+)', "".join(str(w.message) for w in caught)
+    )
+    ours = Path(__file__).parents[1]
+    own = [
+        at for at in lines
+        if not {*Path(at[0]).parts} & {*PACKAGES} and not Path(at[0]).is_relative_to(ours)
+    ]  # fmt: skip
+    if own:
+        file, line, function = own[-1]
+        message += f"; it is needed by {Path(file).name}, line {line}, in {function}"
+    return message
 
 
 def _returned(name: str, verdict: Verdict, trial: Trial) -> str:

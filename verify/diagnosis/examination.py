@@ -24,7 +24,7 @@ from .crash import crashes
 from .deadline import Deadline
 from .finding import Finding
 from .formulas.departure import departures
-from .formulas.relations import relations
+from .formulas.relations import steps, ways_back
 from .grid import on_a_grid
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
@@ -63,8 +63,9 @@ Conclusion = Callable[[Subject, str, Sequence[Verdict]], Explanation | None]
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
 """Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
 
-Examination = Callable[[Explainer], Finding]
-"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison."""
+Examination = Callable[[Explainer, Sequence[Experiment]], Finding]
+"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison, in what
+was seen and in further experiments."""
 
 Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 """Yield sentences about a layer that no hypothesis explains."""
@@ -128,7 +129,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 CONCLUSIONS: tuple[Conclusion, ...] = ()
-STAGES: tuple[Stage, ...] = (singles, conventions, misplaced, relations, outputs_first)
+STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, outputs_first)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
@@ -195,10 +196,11 @@ def _of_values(
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
-    finding = Finding() if search.fits or whole else examined(explainer)
+    finding = Finding() if search.fits or whole else examined(explainer, rest)
     if finding.explanations:
         diagnosis.status, diagnosis.explanations = "explained", finding.explanations
         diagnosis.notes, diagnosis.tried = finding.notes, search.tried
+        diagnosis.residual, diagnosis.experiments = finding.residual, finding.experiments
         return diagnosis
     if not search.fits and not whole:
         search = searched(explainer, rest, LAST_STAGES, search)
@@ -237,11 +239,11 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
     return [v for v in failures if v.check not in TRAINING] or failures
 
 
-def examined(explainer: Explainer) -> Finding:
+def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Finding:
     """Return what the first examination finds that explains everything, or all notes."""
     notes: tuple[str, ...] = ()
     for examination in EXAMINATIONS if explainer.outputs_deviate else ():
-        finding = examination(explainer)
+        finding = examination(explainer, rest)
         notes = (*notes, *finding.notes)
         if finding.explanations or examination is EXAMINATIONS[-1]:
             return replace(finding, notes=notes)

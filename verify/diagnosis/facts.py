@@ -296,5 +296,5 @@ def _limits(e: StepExperiment, step: Step) -> Iterator[Fact]:
                 yield Fact(f"h is not bounded: it reaches {large:.3g}.", other=True)
     if "c" in e.cell.states and e.case.state:
         ends = [e.run(old=(step.old[0], FAR * k + 0 * step.old[1])).new[1] for k in (1, 2)]
-        if distance(*ends) <= e.exact and ends[0].size:
-            yield Fact(f"The new c is clipped at {float(ends[0].max()):.4g}.")
+        if distance(*ends) <= e.exact:
+            yield Fact(f"The new c is clipped at {float(np.max(ends[0])):.4g}.")

@@ -12,11 +12,15 @@ class Finding:
     """Explanations that compute the same as the layer, and notes in sentences.
 
     ``likeness`` says what makes it another cell than the one that it claims to be, "" if nothing.
+    ``residual`` is how far off the explanations are in so many ``experiments``, in units of what
+    rounding explains.
     """
 
     explanations: list[Explanation] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     likeness: str = ""
+    residual: float = 0.0
+    experiments: int = 0
 
     @property
     def message(self) -> str:

@@ -118,14 +118,15 @@ def fixed_point(explainer: Explainer) -> Finding:
         return Finding(notes=(f"Its outputs are multiples of 2^-{bits}: {BLIND}.",))
     judge = Explainer(subject, explainer.dtype, seen, explainer.on_try, explainer.deadline)
     notes = (GRADIENTS,) if subject.options.gradient else ()
-    if judge.off(NOTHING_WRONG) <= 1:
-        return Finding([_right(form)], notes)
+    if (worst := judge.off(NOTHING_WRONG)) <= 1:
+        return Finding([_right(form)], notes, residual=worst, experiments=len(seen))
     fits = _best(judge, known_mistakes(judge))
     explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
     if not fits:
         coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
-    return Finding(explanations, (coarse, *notes))
+    worst = max(map(judge.off, fits), default=0.0)
+    return Finding(explanations, (coarse, *notes), residual=worst, experiments=len(seen))
 
 
 def known_mistakes(judge: Explainer) -> list[Hypothesis]:

@@ -23,13 +23,14 @@ from .character import character
 from .finding import Finding
 from .fixed_point import fixed_point, known_mistakes
 from .hypotheses import NOTHING_WRONG
+from .observation import Experiment, residual
 from .rounded import MATRICES, Rounded
 from .search import Explainer, observations
 from .step import REFUSALS
 from .storage import storage
 
-NUDGE = {"float64": 2.0**-28, "float32": 2.0**-13}
-"""Share of a weight that is added to it to see whether outputs change at all."""
+NUDGE = {"float64": 2.0**-28, "float32": 2.0**-12}
+"""Share of the largest weight that is added to one to see whether outputs change at all."""
 
 NOISE = {"float64": 2.0**-44, "float32": 2.0**-20}
 """Share of the largest output that rounding changes: w + (rounded - w) is not quite rounded."""
@@ -43,7 +44,7 @@ LEAST = 2.0**-12
 AGREE = 3e-5
 """Relative accuracy to which measured steps agree."""
 
-MOST_PLACES = 3
+MOST_PLACES = 5
 """Weights of an array that are changed slightly to see whether it is rounded."""
 
 MOST_LEVELS = 2**17
@@ -59,6 +60,10 @@ INPUT_OF = {"W": "x", "U": "h", "R": "the projection"}
 
 FLOATS = {10: "float16", 7: "bfloat16"}
 """Dtypes by the bits of their fraction: their steps are proportional to the weight itself."""
+
+
+LIMITS = {"ends at ±": (0, 0), "ends at -": (1, 0), "ends before +": (0, -1)}
+"""Where levels end, beyond so many below 0 and above: 127 and 127, 128 and 127 in 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +197,8 @@ class Grid:
 
     @property
     def _formula(self) -> str:
-        if self.kind == "range":
-            return f"its range / {self.levels}"
-        return f"its largest magnitude / {self.levels}"
+        of = "the largest of all" if self.group in ("name", "all") else "its largest magnitude"
+        return f"{'its range' if self.kind == 'range' else of} / {self.levels}"
 
     @property
     def shared(self) -> bool:
@@ -203,12 +207,12 @@ class Grid:
 
     def rounded(self, passes: Sequence[Parameters]) -> list[Parameters]:
         """Round the weights of all passes."""
-        return [
-            Parameters(p.shapes, {
-                n: self._array(passes, k, n, a) if n in self.arrays else a for n, a in p.items()
-            })
-            for k, p in enumerate(passes)
-        ]  # fmt: skip
+        rounded = []
+        for number, p in enumerate(passes):
+            weights = {n: self._array(passes, number, n, p[n]) for n in self.arrays if n in p}
+            arrays = {n: weights[n].astype(a.dtype) if n in weights else a for n, a in p.items()}
+            rounded.append(Parameters(p.shapes, arrays))
+        return rounded
 
     def _array(self, passes: Sequence[Parameters], number: int, name: str, a: Array) -> Array:
         if self.kind == "float":
@@ -222,8 +226,11 @@ class Grid:
         if self.kind == "range":
             zero = np.round(-low / steps) if self.rule != "offset" else -low / steps
             return (np.clip(np.round(a / steps + zero), 0, self.levels) - zero) * steps
-        top = self.levels if self.rule != "clipped" else self.levels - 1
-        return np.clip(self._to(a, steps), -self.levels * steps, top * steps)
+        rounded = self._to(a, steps)
+        if self.rule not in LIMITS:
+            return rounded
+        low_end, high_end = (self.levels + more for more in LIMITS[self.rule])
+        return np.clip(rounded, -low_end * steps, high_end * steps)
 
     def _to(self, a: Array, steps: Array) -> Array:
         rule = {"down": np.floor, "toward zero": np.trunc}.get(self.rule, np.round)
@@ -261,20 +268,19 @@ class Staircase:
         self.built = under_test(subject).build(self.case)
         self.largest = max(float(np.abs(a).max()) for p in self.passes for a in _matrices(p))
 
-    def outputs(self, passes: Sequence[Parameters] | None = None, x: Array | None = None) -> Array:
+    def outputs(self, passes: Sequence[Parameters] | None = None) -> Array:
         """Return all outputs in one row."""
         given, arrays = self.inputs, self.map.pack(passes or self.passes)
         named = {n: np.asarray(a, given.x.dtype) for n, a in arrays.items()}
-        given = Inputs(named, given.x if x is None else x, given.state, given.lengths)
-        result = self.built.forward(given)
+        result = self.built.forward(Inputs(named, given.x, given.state, given.lengths))
         return np.concatenate([np.ravel(a) for a in (result.y, *result.final)])
 
     def places(self) -> Iterator[Place]:
-        """Yield the smallest weight of every array, and of each gate of the first array."""
+        """Yield the smallest weight of every array, and of each gate in the first pass."""
         for number, p in enumerate(self.passes):
             for name in (n for n in MATRICES if n in p):
                 size = np.abs(p[name])
-                first = number == 0 and name == "W"
+                first = number == 0
                 for part in range(len(size)) if first else [int(size.min(axis=(1, 2)).argmin())]:
                     index = np.unravel_index(int(size[part].argmin()), size[part].shape)
                     yield Place(number, name, (part, *map(int, index)))
@@ -286,8 +292,7 @@ class Staircase:
 
     def flat(self, place: Place, base: Array) -> bool:
         """Whether a small change of a weight changes nothing."""
-        weight = self.passes[place.number][place.array][place.index]
-        nudge = float(weight) * NUDGE[self.case.dtype]
+        nudge = self.largest * NUDGE[self.case.dtype]
         ways = (self.outputs(place.moved(self.passes, way * nudge)) for way in (1, -1))
         return all(self.same(base, moved) for moved in ways)
 
@@ -327,22 +332,23 @@ class Staircase:
         return start + high
 
 
-def on_a_grid(explainer: Explainer) -> Finding:
+def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Finding:
     """Return what explains a layer whose outputs, or whose weights, are on a grid."""
     stored = storage(explainer.observations, explainer.dtype)
-    if stored and explainer.off(stored.hypothesis) <= 1:
-        wrong = stored.hypothesis
-        return Finding([Explanation(wrong.ids, wrong.statements, wrong.fixes)])
+    if stored and (residual := explainer.off(wrong := stored.hypothesis)) <= 1:
+        explanation = Explanation(wrong.ids, wrong.statements, wrong.fixes)
+        seen = len(explainer.observations)
+        return Finding([explanation], residual=residual, experiments=seen)
     fixed = fixed_point(explainer)
     if fixed.explanations or fixed.notes:
         return fixed
     try:
-        return rounded_weights(explainer)
+        return rounded_weights(explainer, rest)
     except REFUSALS:
         return Finding()
 
 
-def rounded_weights(explainer: Explainer) -> Finding:
+def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Finding:
     """Return what explains a layer that rounds its weights."""
     subject, dtype = explainer.subject, explainer.dtype
     stairs = Staircase(subject, dtype)
@@ -363,8 +369,11 @@ def rounded_weights(explainer: Explainer) -> Finding:
     ways = [replace(g, rule=r, arrays=of) for g in grids for r in rules(g)]
     agreeing = [way for way in ways if stairs.agree(way, base)]
     for way, straight in product(agreeing, (True, False)):
-        if _right(Rounded(subject, way.rounded, straight).as_subject, explainer):
-            return Finding([_explanation(way, dtype)])
+        experiments = [*(seen.experiment for seen in explainer.observations), *rest]
+        read = Rounded(subject, way.rounded, straight).as_subject
+        if (worst := _residual(read, experiments)) <= 1:
+            right = [_explanation(way, dtype)]
+            return Finding(right, residual=worst, experiments=len(experiments))
     told = f"Its weights are rounded to {ways[0].words}" if ways else ""
     for way in agreeing or ways:
         if found := _wrong_too(way, explainer):
@@ -386,13 +395,23 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Finding | None:
     explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     other = Finding(explanations) if fits else character(judge)
     note = f"Its weights are rounded to {way.words}, too; that is not what is wrong."
-    return Finding(other.explanations, (note, *other.notes)) if other.explanations else None
+    if not other.explanations:
+        return None
+    worst = other.residual or max(map(judge.off, fits), default=0.0)
+    return replace(
+        other, notes=(note, *other.notes), residual=worst, experiments=len(judge.observations)
+    )
 
 
-def _right(subject: Subject, explainer: Explainer) -> bool:
-    """Whether everything that was seen is right for the weights that the subject reads."""
-    experiments = [seen.experiment for seen in explainer.observations]
-    return all(not seen.deviating and not seen.words for seen in observations(subject, experiments))
+def _residual(subject: Subject, experiments: Sequence[Experiment]) -> float:
+    """Return how far what is seen is off the equations for the weights that the subject reads."""
+    worst = 0.0
+    for seen in observations(subject, experiments):
+        for key, array in seen.seen.items():
+            worst = max(worst, residual(array, seen.right[key], seen.levels[key]))
+        if seen.words or worst > 1:
+            return float("inf")
+    return worst
 
 
 def rules(grid: Grid) -> tuple[str, ...]:
@@ -400,7 +419,7 @@ def rules(grid: Grid) -> tuple[str, ...]:
     if grid.kind == "range":
         return ("nearest", "offset")
     if grid.kind == "scale":
-        return ("nearest", "clipped", "down", "toward zero")
+        return ("nearest", *LIMITS, "down", "toward zero")
     return ("nearest", "down", "toward zero")
 
 

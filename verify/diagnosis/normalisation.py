@@ -138,7 +138,7 @@ class Structure:
         a, after = self.inputs(p, x), "b_hn" in p
         u = self.recurrence(p, h)
         letters = ("r", "z", "n") if self.span == "pass" and after else ("r", "z")
-        gates = self._sum(_only(a, letters), _only(u, letters), p, late=("n",))
+        gates = self._sum(_only(a, letters), _only(u, letters), p)
         r, z = sigmoid(gates["r"]), sigmoid(gates["z"])
         if "n" in gates:  # one norm over all gates: reset acts on what comes out
             n_in, n_rec = self._ends(a, u, p)
@@ -198,7 +198,6 @@ class Structure:
         a: Mapping[str, Array],
         u: Mapping[str, Array],
         p: Parameters,
-        late: Sequence[str] = (),
     ) -> dict[str, Array]:
         """Return the pre-activations of gates from W x, U h and the biases."""
         b = {k: getattr(p, f"b_{k}") for k in a}

@@ -39,6 +39,9 @@ NEGLIGIBLE = 2.0**-20
 BLIND = {"float64": 2.0**-20, "float32": 2.0**-8}
 """Numbers whose level is above this share of the largest say nothing, and are not compared."""
 
+LARGER = 2.0**10
+"""Numbers that are so many times the right ones are sums of other terms, and round as these do."""
+
 Key = tuple[int, int, str]
 """Which call, which pair of cotangents, which quantity."""
 
@@ -197,8 +200,10 @@ def _level(case: Case, right: Bounded, seen: Array) -> Array:
         scale = float(np.max(sizes, where=finite, initial=0.0))
         relative = bound[finite & (value != 0)] / np.abs(value[finite & (value != 0)])
         near = np.maximum(bound, np.median(bound[finite]) if finite.any() else np.nan)
-        if relative.size:
-            near = np.maximum(near, np.median(relative) * sizes)
+        accuracy = np.median(relative) if relative.size else np.finfo(case.dtype).eps
+        near = np.maximum(near, accuracy * sizes)
+        if scale > LARGER * float(np.max(np.abs(value), where=finite, initial=0.0)):
+            near = np.maximum(near, accuracy * scale)
         level = MARGIN * near + NEGLIGIBLE * np.finfo(case.dtype).eps * scale
     if scale == 0:  # what is exactly 0 may be nearly 0 in another program
         level = np.maximum(level, MARGIN * np.finfo(case.dtype).eps)

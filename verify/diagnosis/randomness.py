@@ -216,6 +216,10 @@ class Probe:
             return None
         return Mask(place, rate or float(np.mean(dropped)), rate > 0, every_step)
 
+    def entries(self, place: Place) -> bool:
+        """Whether a unit's mask has several entries in a step: such places take longer."""
+        return self._gates(place) > 1
+
     def _known_rates(self) -> Sequence[float]:
         return (0.0, self.case.dropout) if 0 < self.case.dropout < 1 else (0.0, *RATES)
 
@@ -243,7 +247,8 @@ class Probe:
         return _columns(layer.forward(replace(self.inputs, parameters=self.parameters)))
 
     def _units(self, array: Array, place: Place) -> tuple[int, ...]:
-        return array.shape[2:] if place.weights else array.shape[1:]
+        shape: tuple[int, ...] = array.shape
+        return shape[2:] if place.weights else shape[1:]
 
     def _alike(self, array: Array, answer: Array, place: Place, scale: float) -> Array:
         with np.errstate(all="ignore"):
@@ -310,13 +315,13 @@ def _masks(probes: Sequence[Probe], training: bool | None) -> Mask | None:
     """Return the one mask that explains every probe; one step says at which rate."""
     short = [Probe.of(p.subject, replace(p.case, T=1), training) for p in probes]
     short = [probe for probe in short if probe.random]
-    deadline = time.monotonic() + SECONDS
-    for place in PLACES if probes else ():
+    deadline = time.process_time() + SECONDS
+    for place in sorted(PLACES, key=probes[0].entries) if probes else ():
         if "(c)" in place.words and len(probes[0].results[0].final) < 2:
             continue
         rates = set.intersection(*(set(probe.rates(place)) for probe in short or probes))
         for rate, every_step in product(sorted(rates), (False, True)):
-            if time.monotonic() > deadline:
+            if time.process_time() > deadline:
                 return None
             masks = [probe.explained_by(place, rate, every_step=every_step) for probe in probes]
             if all(masks):
@@ -332,7 +337,7 @@ class Twice(Trial):
 
     def fails(self, case: Case) -> bool | None:
         """Whether the results differ; None if it cannot be said."""
-        if time.monotonic() > self.deadline or impossible(self.subject, OUTPUTS, case):
+        if time.process_time() > self.deadline or impossible(self.subject, OUTPUTS, case):
             return None
         try:
             return differs(self.subject, case, self.training, calls=SURE)
@@ -342,7 +347,7 @@ class Twice(Trial):
     @classmethod
     def found(cls, subject: Subject, cases: Sequence[Case], training: bool | None) -> Twice | None:
         """Return the first case that is random."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.process_time() + SECONDS
         trials = (cls(subject, "", OUTPUTS, case, deadline, training) for case in cases)
         return next((trial for trial in trials if trial.fails(trial.case)), None)
 
@@ -392,13 +397,15 @@ def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> 
     same = f"In evaluation {same}" if mode is False else same[0].upper() + same[1:]
     if where == ("when no state is given",):
         said = f"{same}: the state that it starts from, when none is given, is drawn at random."
-        return _cause("random state", said, "start from zeros when no state is given", failing)
+        return _cause(
+            "random state", said, "start from zeros when no state is given", failing, "outputs"
+        )
     probes = [probe for case in _probed(trial) if (probe := _probe(subject, case, mode))]
     mask = _masks(probes[:1], mode)
     if mask is None:
         told = _vanishing(subject, trial.case, mode)
         said = f"{same}{only(where)}{told}."
-        return _cause("random", said, "look for what is drawn at random", failing)
+        return _cause("random", said, "look for what is drawn at random", failing, "outputs")
     gradient = "; a gradient belongs to another mask than the outputs"
     gradient = gradient if subject.options.gradient else ""
     said = (
@@ -406,7 +413,7 @@ def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> 
         f"{gradient}."
     )
     fix = "drop in training alone: test self.training, and pass it on to functional.dropout"
-    return _cause("dropout in evaluation", said, fix, failing)
+    return _cause("dropout in evaluation", said, fix, failing, "outputs")
 
 
 def _probed(trial: Twice) -> Iterator[Case]:
@@ -468,8 +475,11 @@ def _elsewhere(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Caus
     return _cause("place of dropout", said, fix, own)
 
 
-def _cause(id: str, statement: str, fix: str, failing: Sequence[Verdict]) -> Cause:
-    return Cause(Explanation((id,), (statement,), (fix,)), tuple(failing), Location("training"))
+def _cause(
+    id: str, statement: str, fix: str, failing: Sequence[Verdict], part: str = "training"
+) -> Cause:
+    explanation = Explanation((id,), (statement,), (fix,))
+    return Cause(explanation, tuple(failing), Location(part), every_number=part == "outputs")
 
 
 def _vanishing(subject: Subject, case: Case, training: bool | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -27,10 +28,11 @@ EXACT = {"float64": 2.0**-36, "float32": 2.0**-13}
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A subject whose layers are in evaluation from the start."""
+class Mode:
+    """A subject whose layers are in training, or in evaluation, from the start."""
 
     subject: Subject
+    training: bool
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.subject, name)
@@ -41,12 +43,10 @@ class Evaluated:
         return cast("Subject", self)
 
     def build(self, case: Case) -> Built:
-        """Return the layer, switched to evaluation where it has modes."""
+        """Return the layer, switched where it has modes."""
         built = self.subject.build(case)
-        try:
-            built.train(False)
-        except NotImplementedError:
-            return built
+        with suppress(NotImplementedError):  # it has no modes
+            built.train(self.training)
         return built
 
 

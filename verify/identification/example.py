@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 
@@ -231,12 +232,14 @@ def _functions(cell: str, order: str, reading: Reading) -> Iterator[Convention]:
     }[cell]
     recurrent = "" if reading.recurrent_layout == reading.layout else reading.recurrent_layout
     offsets = OFFSETS if cell == "lstm" and "f" in order else OFFSETS[:1]
-    for *values, offset in product(*(CHOICES[name] for name in fields), offsets):
-        yield Convention(
-            cell, order, layout=reading.layout, recurrent_layout=recurrent, forget_offset=offset,
-            coupled=cell == "lstm" and "f" not in order, projected=bool(reading.R),
-            **dict(zip(fields, values, strict=True)),
-        )  # fmt: skip
+    for values in product(*(CHOICES[name] for name in fields)):
+        chosen: dict[str, Any] = dict(zip(fields, values, strict=True))
+        for offset in offsets:
+            yield Convention(
+                cell, order, layout=reading.layout, recurrent_layout=recurrent,
+                forget_offset=offset, coupled=cell == "lstm" and "f" not in order,
+                projected=bool(reading.R), **chosen,
+            )  # fmt: skip
 
 
 def _with_biases(candidate: Candidate) -> Iterator[Candidate]:

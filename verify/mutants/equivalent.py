@@ -193,18 +193,15 @@ mutant(
     change=lambda layer: steps(layer, blend=clipped),
 )
 
-
-@mutant(
+mutant(
     "R11",
     "Each row of the batch is computed on its own.",
     dtypes=BOTH,
     part="unroll",
+    change=lambda layer, right, at, p, x: row_after_row(
+        right, at, p, x, lambda b, before: tuple(s[b : b + 1] for s in at.start)
+    ),
 )
-def row_by_row(
-    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
-) -> tuple[Array, State]:
-    return row_after_row(right, at, p, x, lambda b, before: tuple(s[b : b + 1] for s in at.start))
-
 
 mutant(
     "R12",

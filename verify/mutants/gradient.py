@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...reference.cell import State
+from ...reference.cell import Cell, State
 from ...reference.functions import Array, tanh
 from ...reference.parameters import Parameters
 from ...reference.sequence import Step, Unrolled, only, unroll
@@ -17,6 +17,7 @@ from .catalogue import mutant
 from .parts import RECURRENT, changed
 from .replaceable_layer import (
     At,
+    CotangentsPart,
     GradientsPart,
     ReplaceableLayer,
     StepGradients,
@@ -63,7 +64,7 @@ def jacobians_in_forward_order(
         run = unroll(layer.cell, q, x, start, at.lengths)
 
         def pull(dy: Array, *dfinal: Array) -> Sequence[Array]:
-            dp, dx, d0 = _mirrored(layer, at, q, run, dy, dfinal)
+            dp, dx, d0 = _mirrored(layer.cell, q, run, dy, dfinal)
             return [*dp.values(), dx, *d0]
 
         return [run.y, *run.final], pull
@@ -73,16 +74,20 @@ def jacobians_in_forward_order(
 
 
 def _mirrored(
-    layer: ReplaceableLayer, at: At, p: Parameters, run: Unrolled[Array], dy: Array, dfinal: State
+    cell: Cell, p: Parameters, run: Unrolled[Array], dy: Array, dfinal: State
 ) -> StepGradients:
     """Backpropagate, but pull each state's cotangent through the step at the mirrored time."""
+
+    def pulled(step: Step, d: State) -> StepGradients:
+        return cell.vjp(p, step.x, step.state, step.gates, step.new, d)
+
     dp, dx, d = p.map(np.zeros_like), np.zeros_like(run.x), dfinal
     for t in reversed(range(len(run.steps))):
         step = run.steps[t]
         arriving = (only(step.active, d[0] + dy[t]), *(only(step.active, s) for s in d[1:]))
         skipping = tuple(s - only(step.active, s) for s in d)
-        dp_t, dx_t, _ = layer.step_vjp(at, p, step, arriving)
-        _, _, d_old = layer.step_vjp(at, p, run.steps[-1 - t], arriving)
+        dp_t, dx_t, _ = pulled(step, arriving)
+        _, _, d_old = pulled(run.steps[-1 - t], arriving)
         dp, dx[t] = dp + dp_t, only(step.active, dx_t)
         d = tuple(o + s for o, s in zip(d_old, skipping, strict=True))
     return dp, dx, d
@@ -176,7 +181,7 @@ def saved_gates_destroyed_on_the_way_back(
 ) -> StepGradients:
     pulled: StepGradients = right(at, p, step, d)
     for values in step.gates.values():
-        values[...] = 0
+        np.asarray(values)[...] = 0
     return pulled
 
 
@@ -303,7 +308,7 @@ def gradient_of_x_over_the_cotangent(
     return right(pulled, given)
 
 
-mutant(
+@mutant(
     "G13",
     "The backward pass reads the gradient of the outputs as if it were contiguous, whatever its "
     "strides.",
@@ -311,11 +316,12 @@ mutant(
     models="pytorch/pytorch#619",
     fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
     part="read_cotangents",
-    change=lambda layer, right, given: (
-        None if given[0] is None else in_memory_order(given[0]),
-        given[1],
-    ),
 )
+def cotangent_read_without_its_strides(
+    layer: ReplaceableLayer, right: CotangentsPart, given: Cotangents
+) -> Cotangents:
+    dy, dfinal = right(given)
+    return dy if dy is None else in_memory_order(dy), dfinal
 
 
 def in_memory_order(a: Array) -> Array:

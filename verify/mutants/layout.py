@@ -272,7 +272,9 @@ mutant(
     fix="read the initial state without a batch axis, too: give it an axis of size 1, as x gets "
     "one",
     part="read_state",
-    change=lambda layer, right, state, x: right(
-        state if layer.case.layout != "unbatched" else state and tuple(0 * s for s in state), x
+    change=lambda layer, right, state, x: (
+        tuple(0 * s for s in state)
+        if state and layer.case.layout == "unbatched"
+        else right(state, x)
     ),
 )

@@ -90,7 +90,7 @@ class ReplaceableLayer:
         self.see: SeePart = lambda at, x: only(at.active, x)
         self.step: StepPart = self._step
         self.show: ShowPart = lambda at, new, old: only(at.active, new[0])
-        self.carry: CarryPart = _carry
+        self.carry: CarryPart = carried
         self.drop: DropPart = self._drop
         self.mask: MaskPart = self._mask
         self.write: WritePart = lambda y, final, lengths: (y, final)
@@ -263,5 +263,6 @@ def _plain(state: State) -> State:
     return tuple(plain(s) for s in state)
 
 
-def _carry(at: At, new: State, old: State) -> State:
+def carried(at: At, new: State, old: State) -> State:
+    """Return the new state of the rows that have not ended, and the old one of the others."""
     return tuple(choose(at.active, n, o) for n, o in zip(new, old, strict=True))

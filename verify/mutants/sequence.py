@@ -14,7 +14,7 @@ from ...reference.sequence import choose, only
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .replaceable_layer import At, ReplaceableLayer, RunPart, TurnPart, UnrollPart
+from .replaceable_layer import At, ReplaceableLayer, RunPart, UnrollPart
 
 mutant(
     "Q01",
@@ -38,12 +38,16 @@ mutant(
     "last",
 )
 def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
-    def turn_back(right: TurnPart, direction: int, y: Array, lengths: Array | None) -> Array:
-        active = None if lengths is None else np.arange(len(y))[:, None, None] < lengths[:, None]
-        return only(active, right(direction, y, None))
+    turn = layer.turn
 
-    layer.wrap("turn", lambda right, direction, x, lengths: right(direction, x, None))
-    layer.wrap("turn_back", turn_back)
+    def turn_back(direction: int, y: Array, lengths: Array | None) -> Array:
+        active = None if lengths is None else np.arange(len(y))[:, None, None] < lengths[:, None]
+        return only(active, turn(direction, y, None))
+
+    layer.turn, layer.turn_back = (
+        (lambda direction, x, lengths: turn(direction, x, None)),
+        turn_back,
+    )
     layer.wrap(
         "unroll",
         lambda right, at, *args: right(replace(at, lengths=None) if at.direction else at, *args),

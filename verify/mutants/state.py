@@ -19,6 +19,7 @@ from .replaceable_layer import (
     ReplaceableLayer,
     RunPart,
     WritePart,
+    carried,
 )
 
 
@@ -26,8 +27,7 @@ def given_states(layer: ReplaceableLayer, function: Callable[[State], State]) ->
     """Let the layer start from a function of the state that it is given."""
 
     def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        start: State = right(state, x)
-        return start if state is None else function(start)
+        return right(state, x) if state is None else function(state)
 
     layer.wrap("read_state", read)
 
@@ -210,7 +210,7 @@ mutant(
     needs=("lengths",),
     fix="stop the state with its row: update it where t < length, not where t <= length",
     part="carry",
-    change=lambda layer, right, at, new, old: right(replace(at, t=at.t - 1), new, old),
+    change=lambda layer, right, at, new, old: carried(replace(at, t=at.t - 1), new, old),
 )
 
 

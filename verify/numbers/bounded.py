@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...reference import functions
-from ...reference.arrays import Array, Floats, NumberSystem
+from ...reference.arrays import Array, Entries, Floats, NumberSystem
 from .arithmetic import ACTIVATION_UNITS, FLOAT64_ROUNDOFF, Arithmetic
 
 OWN_ROUNDING = 1 + 1e-10
@@ -132,7 +132,7 @@ def _joined(arrays: Sequence[Bounded], function: Callable[[list[Floats]], Floats
     return Bounded(value, error, arrays[0].arithmetic, mass, max(a.roundings for a in arrays))
 
 
-def _rounded(value: Floats, propagated: Floats, arithmetic: Arithmetic) -> Bounded:
+def _rounded(value: Entries, propagated: Entries, arithmetic: Arithmetic) -> Bounded:
     """Close an operation: one rounding of anything within ``propagated`` of ``value``."""
     rounding = arithmetic.gamma(1) * (np.abs(value) + propagated) + arithmetic.tiny
     error = (propagated + rounding) * OWN_ROUNDING
@@ -191,7 +191,7 @@ def _sizes(a: Bounded) -> tuple[Floats, Floats | None]:
     return np.abs(a.value), a.bound
 
 
-def _activation(value: Floats, slope: Floats, span: float, a: Bounded) -> Bounded:
+def _activation(value: Entries, slope: Entries, span: float, a: Bounded) -> Bounded:
     """An activation with values in a span: its slope times the bound, and its own error."""
     propagated = np.minimum(np.where(slope == 0, 0.0, slope * a.bound), span)
     own: float | Floats

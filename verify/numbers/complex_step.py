@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...reference.arrays import Array, Floats
+from ...reference.arrays import Array, Floats, Same
 
 STEP = 2.0**-100
 
 
 def derivative(
-    function: Callable[[Floats], tuple[Array, ...]], x: Array, direction: Array
+    function: Callable[[Floats], tuple[Array, ...]], x: Same, direction: Same
 ) -> tuple[Floats, ...]:
     """Return the directional derivatives of every output of ``function`` at ``x``.
 

@@ -14,7 +14,7 @@ import flint
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...reference.arrays import Array, Floats
+from ...reference.arrays import Entries, Floats, Same
 
 BITS = 160
 
@@ -44,7 +44,7 @@ def balls(x: ArrayLike) -> Floats:
     return np.asarray(_balls(wide), dtype=object).reshape(wide.shape)
 
 
-def distance(x: ArrayLike, enclosed: Array) -> Floats:
+def distance(x: Same, enclosed: Same) -> Entries:
     """Return, rounded up, the largest distance of each float of ``x`` from its ball's points."""
     upper = np.frompyfunc(lambda ball: float(abs(ball).upper()), 1, 1)
     difference = np.asarray(balls(x) - enclosed, dtype=object).reshape(np.shape(x))

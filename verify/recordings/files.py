@@ -230,7 +230,7 @@ def base(where: Path, recording: Recording, options: Options) -> Any:
         return subject
     if form.kind == "like" and form.name in LIKE:
         kind = form.name.rpartition(".")[2]
-        return TorchLike(recording.subject, kind, REFERENCE[kind], options)
+        return TorchLike(recording.subject, REFERENCE[kind], options, kind=kind)
     if form.kind == "explicit" and (form.name,) == recording.cells:
         return Explicit(recording.subject, Claim(form.name), options, recording.dtypes)
     raise RunFileError(f"{where}: form: {form.kind} {form.name!r:.60} is not known here")

@@ -57,7 +57,8 @@ class Diagnosis:
     same in every experiment. ``residual`` is how far off they are, ``runner_up`` how far off the
     nearest of the ``tried`` others is (at least: the search stops at the first number that
     refutes one), both in units of what rounding explains. ``notes`` are further sentences, shown
-    after the explanation; ``complete``: the search was not stopped for time.
+    after the explanation; ``complete``: the search was not stopped for time. ``roots`` are the
+    checks that show each cause, where there are several.
     """
 
     subject: str
@@ -75,6 +76,7 @@ class Diagnosis:
     experiments: int = 0
     message: str = ""
     notes: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:

@@ -59,6 +59,16 @@ class Finding:
         return own[0] if own else None
 
     @property
+    def roots(self) -> tuple[Verdict, ...]:
+        """The failures that show each cause: one alone, unless the diagnosis names several."""
+        if self.root is None:
+            return ()
+        own = [v for v in self.wrong if v.dtype == self.root.dtype]
+        named = self.diagnosis.roots if self.diagnosis else ()
+        shown = [v for check in named for v in own if v.check == check]
+        return tuple(shown) or (self.root,)
+
+    @property
     def conforms(self) -> bool:
         """Whether nothing is wrong, and everything that was asked was answered."""
         return conclusion(self.verdicts, self.chosen).conforms
@@ -140,7 +150,8 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     if not diagnosis.explanations:
         yield Line("what is wrong", diagnosis.message)
     for number, explanation in enumerate(diagnosis.explanations[: 1 + LISTED]):
-        label = "what is wrong" if number == 0 else "or the same"
+        first = "what it is" if explanation.variant else "what is wrong"
+        label = first if number == 0 else "or the same"
         yield Line(label, " ".join(explanation.statements))
         if number == 0 and explanation.fixes:
             yield Line("what to do", "; ".join(explanation.fixes))
@@ -163,8 +174,9 @@ def certainty(diagnosis: Diagnosis) -> str:
         return ""
     experiments = f"{diagnosis.experiments} experiments"
     if diagnosis.explanations:
+        kind = "of this kind" if diagnosis.explanations[0].variant else "with this mistake"
         text = (
-            f"a layer with this mistake returns the same numbers in all {experiments}, within "
+            f"a layer {kind} returns the same numbers in all {experiments}, within "
             f"{diagnosis.residual:.1g} of what rounding explains; tried {diagnosis.tried} mistakes"
         )
     else:

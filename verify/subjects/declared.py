@@ -87,7 +87,7 @@ class Declaration:
         convention = self.weights
         if not isinstance(convention, Convention):
             convention = _stated(convention, self.cell)
-        given = {"order": self.order, "layout": self.layout, "bias": self.bias}
+        given: dict[str, Any] = {"order": self.order, "layout": self.layout, "bias": self.bias}
         return replace(convention, **{k: v for k, v in given.items() if v})
 
 
@@ -355,7 +355,8 @@ def _flat(pair: Cotangents) -> list[Array | None]:
 def declaration_of(value: Any, name: str) -> Declaration | None:
     """Return what a class or a function declares, None if it declares nothing."""
     decorated: Declaration | None = getattr(value, DECLARATION, None)
-    given = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
+    stated = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
+    given = {key: each for key, each in stated.items() if not callable(each)}  # methods are none
     if decorated is not None or not given or not hasattr(value, "cell"):
         return decorated
     try:

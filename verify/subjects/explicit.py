@@ -19,7 +19,7 @@ A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -210,12 +210,13 @@ def _tried(subject: Explicit) -> Explicit:
             offered[option], reasons[option] = False, str(error)[:LONGEST_REASON]
     plain = replace(PLAIN, state=not offered["default_state"])
     inputs, built = draw_inputs(subject, plain), with_care(partial(subject.build, plain))
-    pulled = partial(built.gradients, inputs, [draw_cotangents(subject, plain)])
-    for option, call in {
-        "lengths": partial(built.forward, replace(inputs, lengths=np.full(plain.B, plain.T))),
-        "gradient": pulled,
+    equal = replace(inputs, lengths=np.full(plain.B, plain.T))
+    calls: dict[str, Callable[[], object]] = {
+        "lengths": partial(built.forward, equal),
+        "gradient": partial(built.gradients, inputs, [draw_cotangents(subject, plain)]),
         "jvp": partial(built.jvp, inputs, inputs),
-    }.items():
+    }
+    for option, call in calls.items():
         if not getattr(subject.options, option):
             continue
         try:

@@ -27,8 +27,9 @@ from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
 from .inputs import draw_cotangents, draw_inputs
 from .protocol import SubjectUnavailable
 from .torch_module import TorchModule, import_torch, torch_dtype
+from .torch_parameters import CONVENTIONS
 
-REFERENCE = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
+REFERENCE = {kind: CONVENTIONS[kind.lower()] for kind in ("LSTM", "GRU", "RNN")}
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 PLAIN = Case(3, 2, 4, 5)
 ARGUMENTS = {
@@ -124,7 +125,7 @@ def torch_like(layer: Any, name: str, like: str, import_lines: str = "") -> Torc
     """Return the subject that a class is, with what it offers."""
     kind = like.rpartition(".")[2]
     subject = TorchLike(
-        name, kind, REFERENCE[kind], Options(), layer=layer, import_lines=import_lines
+        name, REFERENCE[kind], Options(), kind=kind, layer=layer, import_lines=import_lines
     )
     if not callable(layer):
         raise SubjectUnavailable(f"{name} is no class")

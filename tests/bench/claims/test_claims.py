@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from gatewise.bench import run
 from gatewise.bench.claims import gates, ledger
-from gatewise.bench.claims.claim import Claim, claim, claim_named, claims
 from gatewise.bench.claims.evidence import (
     FALSE,
     HOLDS,
@@ -23,7 +22,7 @@ from gatewise.bench.claims.evidence import (
     Evidence,
     verdict,
 )
-from gatewise.bench.claims.ledger import Row, judge, plan, rows
+from gatewise.bench.claims.ledger import Claim, Row, claim, claim_named, claims, judge, plan, rows
 from gatewise.bench.plan import carry_out
 from gatewise.cli import main
 from gatewise.reports.section import Figure

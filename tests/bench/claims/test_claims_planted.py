@@ -6,9 +6,8 @@ import pytest
 
 from gatewise.bench.claims import jacobians, mitigation, speed
 from gatewise.bench.claims import vanishing_gradient as vanishing
-from gatewise.bench.claims.claim import claim_named, claims
 from gatewise.bench.claims.evidence import HOLDS
-from gatewise.bench.claims.ledger import judge
+from gatewise.bench.claims.ledger import claim_named, claims, judge
 from gatewise.bench.timing.comparison import FASTER, SLOWER
 from planted_in_claims import LEARNED, NO_EQUATION, PLANTED, VERDICTS, verdict
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatewise.bench.cost.counted import PRODUCT, Counted, Tape
-from gatewise.bench.cost.layer import input_flop, recurrent_flop
+from gatewise.bench.cost.layer import recurrent_flop
 from gatewise.bench.cost.rows import changes, cost_of, row
 from gatewise.bench.cost.shape import Shape, grid
 from gatewise.bench.cost.step import count_step
@@ -18,6 +18,13 @@ from gatewise.reference.functions import midpoint
 from gatewise.reference.parameters import Parameters, Sizes
 
 SMOKE = Shape(T=5, B=2, D=8, H=16)
+
+
+def input_flop(cell, sizes):
+    """The flop of the input's products, for one row at one step: 2 G H D."""
+    return 2 * int(np.prod(cell.shapes(sizes)["W"].full))
+
+
 EVERY = pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 
 

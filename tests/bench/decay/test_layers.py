@@ -118,8 +118,8 @@ def test_what_one_setting_lacked_says_nothing_of_the_next(plant):
     """A layer by oneDNN: float64 is something else, float32 before and after it is not."""
     like = subject_named("torch:LSTM")
     route = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
-    made = CudaLayer("torch:LSTM", like.kind, like.reference, like.options, watch=Watch(route),
-                     device="cpu")  # fmt: skip
+    made = CudaLayer("torch:LSTM", like.convention, like.options, kind=like.kind,
+                     watch=Watch(route), device="cpu")  # fmt: skip
     monkey = type("Here", (CudaLayer,), {"version": lambda self: "here"})
     plant(monkey(**{name: getattr(made, name) for name in made.__dataclass_fields__}))
     assert "oneDNN in 1 of 1" in measured("float32").ran

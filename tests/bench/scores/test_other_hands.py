@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewise.bench.scores import other_hands
+from gatewise.bench.scores import diagnosis, other_hands
 from gatewise.bench.scores.hands import numpy_loop, templates, torch_loop
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
@@ -161,10 +161,23 @@ def test_a_mutant_in_numpy_is_named():
     assert 0 < row.seconds
 
 
+def test_a_diagnosis_that_raises_is_a_row_that_says_so(monkeypatch):
+    def raising(*arguments):
+        raise ValueError("one row")
+
+    monkeypatch.setattr(diagnosis, "diagnose", raising)
+    row = other_hands.row(other_hands.NUMPY, "rnn", "G16")
+    assert (row.caught, row.result) == (True, "UNEXPLAINED")
+    assert "could not be diagnosed: ValueError: one row" in row.said
+
+
 def test_other_names_count_where_they_are_the_same():
     assert other_hands.equal(KNOWN["L01"]) == {"L01", "order figo", "convention"}
     assert other_hands.equal(KNOWN["D01"]) == {"D01", "arithmetic float32"}
     assert other_hands.equal(KNOWN["G18"]) == {"G18"}
+    assert other_hands.names(KNOWN["G16"], ["G16", "J01"])
+    assert not other_hands.names(KNOWN["G16"], ["J01"])
+    assert not other_hands.names(KNOWN["G16"], ["G16", "G06"])
     row = other_hands.Row("G18", "rnn", "numpy", True, False, ("G06",), 1.0, 2.0, 0.5, "s", ())
     assert row.result == "OTHERWISE"
     assert replace(row, explanations=()).result == "UNEXPLAINED"

@@ -18,6 +18,8 @@ sys.path.insert(0, {tests!r})
 import hand_written
 import plain_numpy
 import torch
+from conditional import CellInFloat32, RowsFirst
+from dropped import EveryState
 
 SwapsGates = hand_written.SwapsGates
 DropsTheBackwardState = hand_written.DropsTheBackwardState
@@ -134,6 +136,22 @@ def test_a_crash_has_a_script_that_raises(verdict, tmp_path):
     done = run(told.script, tmp_path)
     assert done.returncode == 1
     assert "RuntimeError: no kernel" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "check", "said"), [
+    ("CellInFloat32", "forward", "final h: expected dtype float64, got float32"),
+    ("RowsFirst", "forward", r"final h: expected shape \(1, 2, 1\), got \(2, 1, 1\)"),
+    ("EveryState", "dropout", "% of the outputs of the last layer are 0 in training"),
+])  # fmt: skip
+def test_what_is_no_number_is_held_too(verdict, tmp_path, name, check, said):
+    """A dtype, a shape, and outputs that are dropped behind the last layer."""
+    told = verdict(name, check, "torch.nn.GRU" if name == "EveryState" else "torch.nn.LSTM")
+    done = run(told.script, tmp_path)
+
+    assert told.status == "failed"
+    assert done.returncode == 1
+    assert re.search(said, done.stdout)
+    assert "AssertionError" in done.stderr, done.stderr
 
 
 def test_every_layer_is_made_anew(verdict):

@@ -12,7 +12,7 @@ from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.verify.conventions import Convention, NoHome, family
 from gatewise.verify.conventions.comparison import compare
-from gatewise.verify.conventions.convention import CHOICES, GATES
+from gatewise.verify.conventions.convention import CHOICES, GATES, LAYOUTS
 from gatewise.verify.conventions.parameter_map import ConventionMap
 from gatewise.verify.conventions.translation import stored_shapes, translated
 from gatewise.verify.numbers.arithmetic import ARITHMETICS
@@ -22,6 +22,28 @@ from some_conventions import arrays, case_of, conventions, losing_pairs, pairs, 
 
 UNITS = 1e-12
 """Far above roundoff in these small sums, far below any difference in a formula."""
+
+
+BLOCKS = np.arange(24.0).reshape(3, 2, 4)
+"""Of three gates, [D, H] each."""
+
+STORED = {
+    "out-in": np.vstack([block.T for block in BLOCKS]),
+    "in-out": np.hstack(BLOCKS),
+    "interleaved": np.array([BLOCKS[gate, :, unit] for unit in range(4) for gate in range(3)]),
+    "stacked in-out": np.vstack(BLOCKS),
+    "beside out-in": np.hstack([block.T for block in BLOCKS]),
+    "gates": BLOCKS,
+    "gates out-in": BLOCKS.swapaxes(1, 2),
+}
+
+
+@pytest.mark.parametrize("layout", STORED)
+def test_a_layout_is_what_it_is_called(layout):
+    stored = STORED[layout]
+    np.testing.assert_array_equal(LAYOUTS[layout].join(list(BLOCKS)), stored)
+    np.testing.assert_array_equal(LAYOUTS[layout].split(stored, 3), BLOCKS)
+    assert LAYOUTS[layout].shape((2, 4), 3) == stored.shape
 
 
 @given(conventions(), st.integers(0, 99))

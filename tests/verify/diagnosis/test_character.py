@@ -138,6 +138,8 @@ def test_the_diagnosis_tells_it():
     told = diagnose(mixed, "float64", failing)
     assert told.status == "explained"
     assert told.explanations[0].variant
+    assert 0 < told.residual <= 1
+    assert told.experiments >= 4
 
 
 def test_a_relation_is_not_accepted_on_resemblance(monkeypatch):
@@ -156,7 +158,7 @@ def test_a_relation_is_not_accepted_on_resemblance(monkeypatch):
     assert not found.explanations
     assert any(note.startswith("This fits one step, but not all") for note in found.notes)
 
-    monkeypatch.setattr(characters, "_accepted", lambda hypothesis, judge: True)
+    monkeypatch.setattr(characters, "_residual", lambda *given: (0.0, 1))
     assert examined(Fading).explanations
 
 

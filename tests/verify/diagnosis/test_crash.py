@@ -61,6 +61,15 @@ def test_a_crash_in_one_dtype_says_so():
     assert "only with more than one step, in float32." in found.explanation.statements[0]
 
 
+def test_two_crashes_are_two_causes():
+    """Each with its own condition; the other's failures are no sign of it."""
+    subject = subject_of(conditional.OneStepOrOneRow)
+    found = list(crash.crashes(subject, "float64", failures(subject, "shapes", "forward")))
+
+    only = sorted(each.explanation.statements[0].partition(", only ")[2] for each in found)
+    assert only == ["for B = 1.", "with one step."]
+
+
 def test_the_line_of_the_layer_is_named():
     """Not a line of torch or NumPy that it called."""
     subject = subject_of(conditional.OneRowBackward)
@@ -70,6 +79,16 @@ def test_the_line_of_the_layer_is_named():
     assert re.match(
         r"line \d+ of conditional\.py: keep axes of length 1", found.explanation.fixes[0]
     )
+
+
+def test_an_operation_in_place_is_found():
+    """Torch names no line in the backward; the forward line whose result was changed is."""
+    subject = subject_of(refusing.BackwardRaises)
+    (found,) = crash.crashes(subject, "float64", failures(subject, "gradient"))
+
+    (statement,) = found.explanation.statements
+    assert re.search(r"; it is needed by refusing\.py, line \d+, in step, only in the", statement)
+    assert "in place" in found.explanation.fixes[0]
 
 
 @pytest.mark.parametrize(("layer", "said"), [
@@ -98,7 +117,7 @@ def test_a_crash_and_wrong_numbers_are_both_told(checks):
 
     crashed, _, numbers = found.headline.partition("only for B = 1.")
     assert crashed.startswith("It raises IndexError")
-    assert "gates are exchanged" in numbers
+    assert "gates" in numbers
     assert found.failed == tuple(v.check for v in failing) == checks
 
 

@@ -60,6 +60,14 @@ def test_what_is_right_for_its_arithmetic_is_no_mistake(layer, words):
     assert "not wrong" in explanation.statements[0]
 
 
+@pytest.mark.parametrize(("layer", "words"), [RIGHT[0], RIGHT[5], RIGHT[8]])
+def test_in_float32_as_well(layer, words):
+    (explanation,) = examined(layer, "float32").explanations
+
+    assert explanation.variant
+    assert words in explanation.statements[0]
+
+
 MISTAKES = [
     (UNKNOWN["weights_rounded"], "multiples of 2^-6, those of x alone"),
     (coarse.rounding(LSTM, coarse.half), "Its weights are rounded to float16"),
@@ -130,20 +138,25 @@ def test_bounds_that_hold_everything_are_noticed(monkeypatch):
 def test_a_comparison_that_sees_nothing_is_noticed(monkeypatch):
     """If every grid agrees, a mistake that nobody knows is explained by its rounded weights."""
     monkeypatch.setattr(grids.Staircase, "agree", lambda *given: True)
-    monkeypatch.setattr(grids, "_right", lambda *given: True)
+    monkeypatch.setattr(grids, "_residual", lambda *given: 0.0)
     wrong = coarse.rounding(other_cells.DoubledForget, lambda w: coarse.scaled(w, 127))
     assert examined(wrong).explanations[0].variant
 
 
 def test_gradients_that_are_of_no_rounding_are_told_apart(monkeypatch):
-    monkeypatch.setattr(grids, "_right", lambda *given: False)
+    monkeypatch.setattr(grids, "_residual", lambda *given: np.inf)
     found = examined(RIGHT[0][0])
 
     assert not found.explanations
     assert "outputs are right for the rounded weights" in found.notes[0]
 
 
-def test_a_scale_that_layers_share_is_a_mistake():
+@pytest.mark.parametrize(("part", "lowest", "words"), [
+    ("weight", None, "all matrices of all layers and directions share one scale (the largest of"),
+    ("_l0", None, "later layers and directions take the scale of the first one's matrices"),
+    ("_l0", -128, "later layers and directions take the scale of the first one's matrices"),
+])  # fmt: skip
+def test_a_scale_that_layers_share_is_a_mistake(part, lowest, words):
     pytest.importorskip("torch")
     import hand_written
     from gatewise.verify.subjects import adapted
@@ -153,14 +166,17 @@ def test_a_scale_that_layers_share_is_a_mistake():
             whole = super().part(name, suffix)
             if "bias" in name:
                 return whole
-            weights = [p.detach() for n, p in self.named_parameters() if "weight" in n]
+            named = [(n, p.detach()) for n, p in self.named_parameters() if "weight" in n]
+            weights = [p for n, p in named if part in n and (part != "_l0" or n.endswith(part))]
             step = max(w.abs().max() for w in weights) / 127
-            return whole + ((whole / step).round() * step - whole).detach()
+            levels = (whole / step).round()
+            levels = levels if lowest is None else levels.clamp(lowest, 127)
+            return whole + (levels * step - whole).detach()
 
     found = on_a_grid(explainer(adapted(Shared, "shared", "torch.nn.LSTM")))
     (explanation,) = found.explanations
     assert not explanation.variant
-    assert "all matrices of all layers and directions share one scale" in explanation.statements[0]
+    assert words in explanation.statements[0]
 
 
 def test_the_width_of_a_step_is_measured():

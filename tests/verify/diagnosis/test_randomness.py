@@ -44,6 +44,7 @@ def test_masks_in_evaluation_are_named(layer, place, rate):
     )
     assert cause.verdicts == tuple(failing)
     assert len(failing) == 2
+    assert diagnose(subject, "float64", failing).headline == cause.explanation.statements[0]
 
 
 @pytest.mark.parametrize(("layer", "said"), [

@@ -159,3 +159,13 @@ def test_the_front_door():
     assert "HalvesTheGradientOfU does not conform: 1 of 2 checks failed\n" in str(wrong)
     assert "first failure   gradient (float64): gradient of U_l0" in str(wrong)
     assert "test_explicit.py:HalvesTheGradientOfU --check gradient" in wrong.wrong[0].reproduce
+
+
+def test_a_method_declares_nothing():
+    """A layer may call a method of its own by a name under which others declare."""
+
+    class Named(plain_numpy.LSTM):
+        def weights(self, params):
+            return params
+
+    assert adapted(Named, "mine:Named", None).cells == ("lstm",)

@@ -26,6 +26,7 @@ from gatewise.verify.subjects.frameworks import (
 )
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from gatewise.verify.subjects.torch_parameters import CONVENTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")  # executorch
 
@@ -488,7 +489,7 @@ def test_ncnn_has_no_gradients():
 
 def test_an_exported_rnn_is_no_other():
     """The equations that it is held against are its own."""
-    wrong = replace(installed("torch-export:RNN"), reference="rnn-relu")
+    wrong = replace(installed("torch-export:RNN"), convention=CONVENTIONS["rnn-relu"])
 
     assert held(wrong, "forward", "float32", PLAIN).status == "failed"
 

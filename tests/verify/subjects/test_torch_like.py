@@ -124,13 +124,14 @@ def test_what_forward_refuses_is_not_offered():
 
 @pytest.mark.parametrize(("layer", "option"), [
     (refusing.Trips, "bidirectional"), (refusing.TripsOverLengths, "lengths"),
+    (refusing.ChecksItself, "bidirectional"),
 ])  # fmt: skip
 def test_an_accident_is_no_refusal(layer, option):
     """It takes the option, and raises as it does not mean to: that is a failure, not a gap."""
     assert getattr(like(layer).options, option)
     verdict = held(layer, "forward")
     assert verdict.status == "crashed"
-    assert "IndexError" in verdict.message
+    assert re.match(r"IndexError|ValueError: sizes do not match", verdict.message)
 
 
 def test_a_refused_case_does_not_hide_the_others():

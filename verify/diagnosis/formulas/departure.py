@@ -100,6 +100,10 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         names = _listed(_names(m.wrong_gradients))
         yield f"One step of one row is right; with two rows {names} off: the sum over rows."
         return
+    if not any(name == "dx" or name.startswith("d0_") for name in alone.wrong_gradients):
+        names = _listed(_names(alone.wrong_gradients))
+        yield f"From one step on {names} off, while x and the initial states get right gradients."
+        return
     ignored = [
         f"the gradient of the final {s}" for k, s in enumerate(m.cell.states)
         if _lacks(subject, dtype, k)
@@ -108,8 +112,8 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         yield f"{_capital(_listed(ignored))} wrong already where nothing else is given (one step)."
     found = _apart(alone)
     if found.gates:
-        off, right = _listed(_gate_names(found.gates)), _gate_names(found.right)
-        rest = f"; {_listed(right, are='those of')} right" if right else ""
+        off = _listed(_gate_names(found.gates))
+        rest = "; those of the other gates are right" if found.right else ""
         what = "gradient of the pre-activation" if len(found.gates) == 1 else (
             "gradients of the pre-activations"
         )  # fmt: skip
@@ -220,11 +224,11 @@ def _plain(found: frozenset[str]) -> str:
     return ", ".join(_names(found))
 
 
-def _listed(names: Sequence[str], are: str = "") -> str:
+def _listed(names: Sequence[str]) -> str:
     """Return "a, b and c are"."""
     text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     verb = "is" if len(names) == 1 else "are"
-    return f"{are} {text} {'are' if are else verb}".strip()
+    return f"{text} {verb}"
 
 
 def _capital(text: str) -> str:

@@ -20,6 +20,8 @@ from .wording import Words, beyond, gate, said, shown, subject_of
 Place = tuple[str, int]
 """Section and number of a statement."""
 
+LOOP = "visit every step once, the last first, and keep dx_t at the place of step t"
+
 SAMPLE = Sizes(5, 4, 3)
 """Sizes by whose shapes names are told apart."""
 
@@ -69,9 +71,7 @@ class Edit:
     def fix(self, program: Program) -> str:
         """Return what to do."""
         _, should = self.formulas(program)
-        return (
-            f"compute {should}" if should else f"in {self.where}, see that not: {said(self.words)}"
-        )
+        return f"compute {should}" if should else LOOP
 
 
 def _line(s: Statement) -> str:
@@ -411,6 +411,9 @@ def _groups(program: Program) -> dict[str, list[int]]:
         by_array[f"the gradients of W, U and b of {gate(letter)}"] = own
         by_array[f"the gradients of W and U of {gate(letter)}"] = [k for k in own if k in weights]
     by_array["the gradients of W and U"] = weights
+    by_array["the gradients of b, without b_hn"] = [
+        k for k, s in enumerate(program.back) if s.target.startswith("db_") and s.target != "db_hn"
+    ]
     by_array["the gradients of all parameters"] = slots
     by_array["the gradients of x_t and h_{t-1}"] = back
     by_array["the gradients of all parameters, of x_t and h_{t-1}"] = sorted({*slots, *back})
@@ -496,7 +499,7 @@ def _shifted(program: Program) -> Iterator[Edit]:
     """Yield values of another step in a group of statements."""
     saved = [n for n in names_of(program.cell).forward if _is_saved(n)]
     for shift in SHIFTS:
-        step = "t-1" if shift.startswith("prev") else "t+1"
+        step = {"prev": "t-1", "next": "t+1", "mirror": "T-1-t"}[shift.partition("_")[0]]
         for names, but in (
             (saved, ""),
             ([*saved, "dy"], ""),
@@ -572,6 +575,8 @@ def _loop_edits() -> Iterator[Edit]:
     )
     for words, order in orders:
         yield Edit(where, (words,), 0, order=order)
+    text = "steps are visited first to last, not last to first, and dx_t is kept in that order"
+    yield Edit(where, (text,), 1, order=range, x_at=lambda t, T: T - 1 - t)
     places: tuple[tuple[str, Callable[[int, int], int]], ...] = (
         ("dx_t is kept in reversed order", lambda t, T: T - 1 - t),
         ("dx_t is kept at the place of step t - 1", lambda t, T: t - 1),

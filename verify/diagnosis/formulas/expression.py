@@ -13,7 +13,10 @@ from .wording import Words, beyond
 Term = tuple[int, ast.expr]
 """A sign and what stands behind it."""
 
-SHIFTS = tuple(f"{way}_{end}" for way in ("prev", "next") for end in ("zero", "wrap", "edge"))
+SHIFTS = (
+    *(f"{way}_{end}" for way in ("prev", "next") for end in ("zero", "wrap", "edge")),
+    "mirror_wrap",
+)
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,8 @@ def _sum(parts: Sequence[Term], scope: Scope) -> Iterator[Variant]:
             gone = total(parts[k : k + size])
             kept = total([*parts[:k], *parts[k + size :]])
             yield Variant(kept, ("the terms ", gone, " are missing"), 2)
+            turned = [(-s if k <= j < k + size else s, t) for j, (s, t) in enumerate(parts)]
+            yield Variant(total(turned), ("the terms ", gone, " have the other sign"), 2)
     if any(sign < 0 for sign, _ in parts):
         new = [(-sign, part) for sign, part in parts]
         yield Variant(total(new), (total(parts), " has the other sign"), 1)

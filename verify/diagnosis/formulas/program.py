@@ -125,7 +125,8 @@ class Program:
         self, p: Mapping[str, Array], x: Array, state: State, lengths: Array | None = None
     ) -> Run:
         """Run over x (T, B, D) from a state; rows that have ended keep theirs."""
-        steps, outputs = [], [np.zeros((0, *state[0].shape), state[0].dtype)]
+        steps: list[Values] = []
+        outputs: list[Array] = [np.zeros((0, *state[0].shape), state[0].dtype)]
         for t in range(len(x)):
             active = None if lengths is None else (t < np.asarray(lengths))[:, None]
             new, values = self.step(p, only(active, x[t]), state)
@@ -203,7 +204,7 @@ class Values(dict[str, Array]):
     """Values by name; those of saved steps are looked up where the program reads them.
 
     ``i`` is that of step t, ``i__prev_zero`` that of step t - 1, and 0 where there is none;
-    ``_wrap``: Python's own index, ``_edge``: the nearest step's.
+    ``_wrap``: Python's own index, ``_edge``: the nearest step's. ``mirror`` is step T - 1 - t.
     """
 
     def __init__(
@@ -226,7 +227,8 @@ class Values(dict[str, Array]):
             value = self._end(plain)
         else:
             way, _, beyond = shift.partition("_")
-            t = self._t + {"": 0, "prev": -1, "next": 1}[way]
+            mirrored = T - 1 - 2 * self._t
+            t = self._t + {"": 0, "prev": -1, "next": 1, "mirror": mirrored}[way]
             inside = 0 <= t < T
             t = t % T if beyond == "wrap" else min(max(t, 0), T - 1)
             array = self._dy[t] if plain == "dy" and self._dy is not None else None

@@ -48,8 +48,19 @@ def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda e: (e.rank, len(e.changed))))
 
 
-def relations(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield the edits that compute what small runs of a layer measured, until some fit."""
+def ways_back(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield edits of the way back, where outputs are right, until some fit."""
+    if not explainer.outputs_deviate:
+        yield from _until(explainer, search)
+
+
+def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield edits of the step, where outputs are wrong, until some fit."""
+    if explainer.outputs_deviate:
+        yield from _until(explainer, search)
+
+
+def _until(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     deadline = explainer.deadline
     found = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
     for count, one in enumerate(found):
@@ -75,12 +86,20 @@ def candidates(
 def _back(
     program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
-    alone = list(fitting(program, seen))
+    alone = _distinct(program, fitting(program, seen))
     for edit in alone[:MOST]:
         yield _of_the_way_back(program, edit)
     if not alone:
         for one, other in two_together(program, seen, late):
             yield _of_the_way_back(program, one) + _of_the_way_back(program, other)
+
+
+def _distinct(program: Program, edits: Iterable[Edit]) -> list[Edit]:
+    """Return edits without those that write what a simpler one wrote."""
+    first: dict[object, Edit] = {}
+    for edit in edits:
+        first.setdefault(edit.formulas(program)[0] or edit.words, edit)
+    return list(first.values())
 
 
 def _of_the_way_back(program: Program, edit: Edit) -> Hypothesis:
@@ -212,15 +231,18 @@ def _ahead(
     A way back by hand runs on what its own step computed, or on what the right one does.
     """
     edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
-    alone = [edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen)][:MOST]
+    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen))
+    alone = _distinct(program, fits)[:MOST]
     for edit in alone:
         for change in (
             differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
         ):  # fmt: skip
             yield hypothesis(program, edit, change, "forward")
-    for edit in alone[:1]:
+    for edit in alone:
         for apart in (False, True):
             after = seen if apart else [replace(m, ahead=edit.of(program)) for m in seen]
+            if not any(m.wrong_gradients for m in after):
+                continue  # nothing is left to explain
             forward = hypothesis(program, edit, step(edit, apart=apart), "forward")
             for back in _back(program, after, late):
                 yield forward + back

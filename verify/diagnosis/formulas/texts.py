@@ -193,11 +193,11 @@ def _gru_reset_before(*, keeps_old: bool) -> Text:
     dz = dh * ({"h_old - n" if keeps_old else "n - h_old"})
     da_n = dh * {new} * (1 - n ** 2)
     da_z = dh * ({"h_old - n" if keeps_old else "n - h_old"}) * z * (1 - z)
-    dq = da_n @ U_n.T
-    dr = dq * h_old
-    da_r = dq * h_old * r * (1 - r)
+    drh = da_n @ U_n.T
+    dr = drh * h_old
+    da_r = drh * h_old * r * (1 - r)
     {GRU_BACK}
-    dh_old = dh * {old} + dq * r + da_r @ U_r.T + da_z @ U_z.T
+    dh_old = dh * {old} + drh * r + da_r @ U_r.T + da_z @ U_z.T
     dW_k += x.T @ da_k
     r, z: dU_k += h_old.T @ da_k
     dU_n += (r * h_old).T @ da_n

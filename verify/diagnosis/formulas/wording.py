@@ -32,7 +32,7 @@ FUNCTIONS = {"rows": "sum_rows", "positive": "step", "first_row": "row_0", "last
 def shown(value: ast.expr | str) -> str:
     """Return a formula in the notation of reports: c_{t-1}, g^2, W_i^T."""
     text = value if isinstance(value, str) else ast.unparse(value)
-    text = re.sub(r"\b(\w+?)__(prev|next)_(zero|wrap|edge)\b", _shifted, text)
+    text = re.sub(r"\b(\w+?)__(prev|next|mirror)_(zero|wrap|edge)\b", _shifted, text)
     text = re.sub(r"\b([ch])_old\b", r"\1_{t-1}", text)
     text = re.sub(r"\b([ch])_new\b", r"\1_t", text)
     text = re.sub(r"\btanh_c\b", "tanh(c_t)", text)
@@ -46,6 +46,8 @@ def _shifted(match: re.Match[str]) -> str:
     """Return c_{t-1} for the c_new of the step before."""
     name, by = match[1], 1 if match[2] == "next" else -1
     state, _, when = name.partition("_")
+    if match[2] == "mirror":
+        return f"{state if when in ('old', 'new') else name}_{{T-1-t}}"
     if when == "old":
         name, by = state, by - 1
     elif when == "new":
@@ -67,7 +69,7 @@ def _is_sum(node: ast.expr) -> bool:
 
 def beyond(name: str, shift: str) -> str:
     """Return what is read where a step is asked for that is not there, in words."""
-    return f" ({ENDS[shift.partition('_')[2]]})"
+    return "" if shift.startswith("mirror") else f" ({ENDS[shift.partition('_')[2]]})"
 
 
 def gate(letter: str) -> str:
@@ -84,6 +86,7 @@ def subject_of(target: str) -> str:
         "dc": "the gradient of c_t",
         **{f"d{g}": f"the gradient of {words} before its slope" for g, words in GATES.items()},
         "dq": "the gradient of the candidate's recurrent product",
+        "drh": "the gradient of r * h_{t-1}, on the way to the reset gate and the path h",
         "dh_old": "the gradient that a step passes back to h_{t-1}",
         "dc_old": "the gradient that a step passes back to c_{t-1}",
         "dh_next": "the gradient of h from which the way back starts",

@@ -225,7 +225,7 @@ def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = Tr
     if route in (CUDNN, APART):
         options = replace(options, jvp=False, reasons=(("jvp", "cuDNN has no forward mode"),))
     return CudaLayer(
-        f"{family}:{_kind(like)}", like.kind, like.reference, options, like.nonlinearity, DTYPES,
+        f"{family}:{_kind(like)}", like.convention, options, DTYPES, like.kind, like.nonlinearity,
         watch=Watch(route), flattened=flattened,
     )  # fmt: skip
 
@@ -233,8 +233,8 @@ def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = Tr
 def _compiled(like: TorchSubject, family: str = "torch-compile", **more: Any) -> TorchSubject:
     made = CompiledCell if isinstance(like, TorchCell) else CompiledLayer
     return made(
-        f"{family}:{_kind(like)}", like.kind, like.reference, replace(like.options, jvp=False),
-        like.nonlinearity, watch=Watch(COMPILED), **more,
+        f"{family}:{_kind(like)}", like.convention, replace(like.options, jvp=False),
+        kind=like.kind, nonlinearity=like.nonlinearity, watch=Watch(COMPILED), **more,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from ...conventions import Convention
 from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, what_is_given
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch, one_thread
+from ..torch_parameters import CONVENTIONS
 from .onnxruntime import import_runtime, session
 from .torch_layers import TorchLayer, depth_arguments
 
@@ -186,6 +187,10 @@ _ONNX = Options(
 )
 
 
+def _exported(kind: str, options: Options) -> ExportedLayer:
+    return ExportedLayer(f"torch-export:{kind}", CONVENTIONS[kind.lower()], options, kind=kind)
+
+
 def _onnx(kind: str, order: str, recurrent_bias: str) -> OnnxLayer:
     states = ("h", "c") if kind == "LSTM" else ("h",)
     bias = (order, recurrent_bias)
@@ -203,9 +208,9 @@ def _onnx(kind: str, order: str, recurrent_bias: str) -> OnnxLayer:
 
 
 SUBJECTS = (
-    ExportedLayer("torch-export:RNN", "RNN", "rnn", _EXPORT),
-    ExportedLayer("torch-export:LSTM", "LSTM", "lstm", replace(_EXPORT, projection=True)),
-    ExportedLayer("torch-export:GRU", "GRU", "gru", _EXPORT),
+    _exported("RNN", _EXPORT),
+    _exported("LSTM", replace(_EXPORT, projection=True)),
+    _exported("GRU", _EXPORT),
     _onnx("RNN", "a", "a"),
     _onnx("LSTM", "ifgo", "ifgo"),
     _onnx("GRU", "rzn", "rzm"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ....reference.functions import Array
 from ...cases.case import Case
@@ -12,6 +12,7 @@ from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
 from .. import torch_module as torch_caller
+from ..framework import FrameworkSubject
 from ..torch_module import TorchModule, import_torch, torch_dtype
 from ..torch_parameters import CONVENTIONS, TorchMap
 
@@ -20,51 +21,28 @@ INSTALL = "torch"
 
 
 @dataclass(frozen=True)
-class TorchSubject(ABC):
+class TorchSubject(FrameworkSubject):
     """What the layers and the cells of torch.nn share: names, parameters, autograd."""
 
-    name: str
-    kind: str
-    reference: str
-    options: Options
-    nonlinearity: str | None = None
     dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return (self.reference, *(["lstm-projected"] if self.options.projection else []))
-
-    @property
-    def convention(self) -> Convention:
-        """Return what its parameters mean, without a projection."""
-        return CONVENTIONS[self.reference]
+    kind: str = ""
+    nonlinearity: str | None = None
 
     def version(self) -> str:
         return f"torch {import_torch().__version__}"
 
-    def cell(self, case: Case) -> str:
-        return "lstm-projected" if case.P else self.reference
-
     def parameter_map(self, case: Case) -> TorchMap:
-        return TorchMap(CONVENTIONS[self.cell(case)], case)
-
-    def caller(self, case: Case) -> str:
-        """Return source for stand-alone scripts; a loop over cells has none."""
-        return ""
+        return TorchMap(super().parameter_map(case).convention, case)
 
     def module(self, torch: Any, case: Case) -> Any:
         given: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
         if self.nonlinearity:
             given["nonlinearity"] = self.nonlinearity
-        return getattr(torch.nn, self.kind)(case.D, case.H, **given, **self._depth(case))
+        return getattr(torch.nn, self.kind)(case.D, case.H, **given, **depth_arguments(case))
 
     @abstractmethod
     def build(self, case: Case) -> TorchModule:
         """Return the module, ready to be called."""
-
-    @abstractmethod
-    def _depth(self, case: Case) -> dict[str, Any]:
-        """Return the constructor's arguments for depth, direction and layout."""
 
 
 class TorchLayer(TorchSubject):
@@ -80,31 +58,17 @@ class TorchLayer(TorchSubject):
         line = f"from torch.nn import {self.kind} as Layer\n"
         return torch_caller.source(line, case, given, takes_dtype=True)
 
-    def _depth(self, case: Case) -> dict[str, Any]:
-        return depth_arguments(case)
-
 
 class TorchCell(TorchSubject):
-    """A cell of torch.nn in a Python loop over time."""
+    """A cell of torch.nn in a Python loop over time, with torch's names, which number no layers."""
 
-    @property
-    def convention(self) -> Convention:
-        """Return what its parameters mean; a cell knows neither lengths nor directions."""
-        return replace(
-            super().convention, time="one step", padding="none", empty_row="none", merge="none"
-        )
-
-    @property
-    def stored(self) -> Stored:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return Stored(tuple((name, name) for name in names))
+    stored: ClassVar[Stored] = Stored(
+        tuple((name, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    )
 
     def build(self, case: Case) -> TorchModule:
         module = self.module(import_torch(), case)
         return TorchModule(module, case, call_cell, key=lambda name: f"{name}_l0")
-
-    def _depth(self, case: Case) -> dict[str, Any]:
-        return {}
 
 
 def depth_arguments(case: Case) -> dict[str, Any]:
@@ -157,12 +121,19 @@ _LSTM = Options(
 )
 _CELL = Options(layers=False, bidirectional=False, lengths=False, named_parameters=True)
 
+
+def _stepped(cell: str) -> Convention:
+    """Return what a cell means, which knows neither lengths nor directions."""
+    of_layer = CONVENTIONS[cell]
+    return replace(of_layer, time="one step", padding="none", empty_row="none", merge="none")
+
+
 SUBJECTS = (
-    TorchLayer("torch:RNN", "RNN", "rnn", _LAYER),
-    TorchLayer("torch:RNN-relu", "RNN", "rnn-relu", _LAYER, nonlinearity="relu"),
-    TorchLayer("torch:LSTM", "LSTM", "lstm", _LSTM),
-    TorchLayer("torch:GRU", "GRU", "gru", _LAYER),
-    TorchCell("torch:RNNCell", "RNNCell", "rnn", _CELL),
-    TorchCell("torch:LSTMCell", "LSTMCell", "lstm", _CELL),
-    TorchCell("torch:GRUCell", "GRUCell", "gru", _CELL),
+    TorchLayer("torch:RNN", CONVENTIONS["rnn"], _LAYER, kind="RNN"),
+    TorchLayer("torch:RNN-relu", CONVENTIONS["rnn-relu"], _LAYER, kind="RNN", nonlinearity="relu"),
+    TorchLayer("torch:LSTM", CONVENTIONS["lstm"], _LSTM, kind="LSTM"),
+    TorchLayer("torch:GRU", CONVENTIONS["gru"], _LAYER, kind="GRU"),
+    TorchCell("torch:RNNCell", _stepped("rnn"), _CELL, kind="RNNCell"),
+    TorchCell("torch:LSTMCell", _stepped("lstm"), _CELL, kind="LSTMCell"),
+    TorchCell("torch:GRUCell", _stepped("gru"), _CELL, kind="GRUCell"),
 )

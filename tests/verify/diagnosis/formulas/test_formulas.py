@@ -6,13 +6,15 @@ import pytest
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Sizes
 from gatewise.reference.sequence import backpropagate, unroll
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.diagnosis.formulas import relations
 from gatewise.verify.diagnosis.formulas.departure import departures
 from gatewise.verify.diagnosis.formulas.program import gradient, named, program_of
 from gatewise.verify.diagnosis.formulas.texts import TEXTS
-from gatewise.verify.diagnosis.search import Explainer
+from gatewise.verify.diagnosis.observation import VALUES, Experiment
+from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.execution.judge import BUDGETS, hold
 from hand_written_gradients import GRU, LSTM, RNN, layer
 
@@ -49,11 +51,14 @@ SLIPS = [
     (LSTM, "dh * o * (1 - np.tanh(c) ** 2)", "dh * o * (1 - c**2)", "tanh is not applied to c_t"),
     (LSTM, "dg * (1 - g**2)", "dg * g * (1 - g)", "the slope of sigma"),
     (LSTM, "do * o * (1 - o)", "do * (1 - o)", "gradient of the output gate, the factor o"),
+    (LSTM, "df * f * (1 - f)", "df * f * 1 - f", "multiplies 1 and not f"),
     (LSTM, "dg * (1 - g**2)", "np.sin(dg) * (1 - g**2)", None),
     (LSTM, "dU[k] += h_old.T", "dU[k] += h.T", "h_t stands in the place of h_{t-1}"),
     (LSTM, "db[k] += da", "db[k] = da", "each step overwrites"),
     (LSTM, "reversed(range(len(kept)))", "reversed(range(1, len(kept)))", "the first step is left"),
     (LSTM, "dh = dh + dy[t]", "dh = dh + dy[t - 1]", "dy_{t-1} stands in the place of dy_t"),
+    (LSTM, "= kept[t]", "= kept[-1 - t]", "what step T-1-t saved stands in the place of"),
+    (GRU, "d = d + dy[t]", "d = d + dy[-1 - t]", "dy_{T-1-t} stands in the place of dy_t"),
     (LSTM, "U[k].T for k in range(4)", "U[k].T for k in range(3)", "the term da_o @ U_o^T is miss"),
     (GRU, "an = d * (1 - z) *", "an = d *", "the factor (1 - z) is missing"),
     (GRU, "az = d * (hs[t] - n)", "az = d * (n - hs[t])", "(h_{t-1} - n) has the other sign"),
@@ -72,6 +77,34 @@ def test_slips_are_named(text, right, wrong, words):
     found = [h.statements[0] for h in relations.candidates(layer(text, right, wrong), "float64")]
 
     assert any(words in statement for statement in found) if words else not found
+
+
+STEPS = [
+    (LSTM, [("c = f * c_old + i * g", "c = f * c_old + i * i")],
+     ["In the new cell state c_t, i stands in the place of g"]),
+    (GRU, [("p.b_n + r * q", "p.b_n + z * q")],
+     ["In the pre-activation of the candidate n, z stands in the place of r"]),
+    (GRU, [("p.b_n + r * q", "p.b_n + z * q"), ("an = d * (1 - z) *", "an = d *")],
+     ["the candidate n, z stands in the place of r", "the factor (1 - z) is missing"]),
+    (LSTM, [("df = dc * c_old", "df = dc"), ("do * o * (1 - o)", "do * (1 - o)")],
+     ["the factor c_{t-1} is missing", "gradient of the output gate, the factor o is missing"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "slips", "words"), STEPS)
+def test_wrong_steps_and_two_slips_are_explained_and_nothing_is_said_besides(text, slips, words):
+    for right, wrong in slips:
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    subject = layer(text)
+    explainer = Explainer(subject, "float64", list(observations(subject, [VALUE])))
+    found = next(h for h in relations.candidates(subject, "float64") if explainer.off(h) <= 1)
+
+    assert len(found.statements) == len(words)
+    assert all(any(w in statement for statement in found.statements) for w in words)
+
+
+VALUE = Experiment(VALUES, Case(4, 3, 2, 5))
 
 
 @pytest.mark.parametrize("text", [LSTM, GRU, RNN])
@@ -106,10 +139,10 @@ NOWHERE = "3 * dh * np.sin(c) * o"
 
 
 @pytest.mark.parametrize(("text", "right", "wrong", "place"), [
-    (LSTM, "do * o * (1 - o)", NOWHERE, "pre-activation of the output gate (o) is off"),
+    (LSTM, "do * o * (1 - o)", NOWHERE, "gate (o) is off; those of the other gates are right"),
     (LSTM, "dc = dc * f", "dc = np.sin(dc * f)", "passes back to c_{t-1} (the path through c)"),
     (GRU, "az = d * (hs[t] - n)", "az = np.sin(d) * n", "of the update gate (z) is off"),
-    (RNN, "x[t].T @ da", "np.sin(x[t]).T @ da", "the gradient of W (gate a) is off, while"),
+    (RNN, "x[t].T @ da", "np.sin(x[t]).T @ da", "the gradient of W (gate a) is off, while x and"),
 ])  # fmt: skip
 def test_the_place_is_told_where_no_edit_fits(text, right, wrong, place):
     subject = layer(text, right, wrong)

@@ -1,0 +1,41 @@
+"""Number systems are held to the shapes of their signatures; a wrong one turns these tests red."""
+
+import numpy as np
+import pytest
+
+import shapes
+from gatewise.reference.functions import sigmoid, tanh
+from gatewise.verify.numbers.arithmetic import FLOAT32
+from gatewise.verify.numbers.bounded import Bounded, _rounded
+from gatewise.verify.numbers.complex_step import derivative
+from gatewise.verify.numbers.enclosure import balls, distance
+from gatewise.verify.numbers.ledger import in_bounds
+
+ones = np.ones
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: in_bounds(ones(3), ones(3), ones(1)), "in_bounds: bound"),
+        (lambda: derivative(lambda x: (x,), ones((2, 3)), ones(3)), "derivative: direction"),
+        (lambda: distance(ones((2, 3)), balls(ones((1, 3)))), "distance: enclosed"),
+        (lambda: _rounded(ones((2, 3)), ones(3), FLOAT32), "_rounded: propagated"),
+    ],
+)
+def test_a_wrong_shape_is_refused(call, said):
+    with pytest.raises(shapes.WrongShape, match=said):
+        call()
+
+
+def test_functions_of_every_number_system_are_checked():
+    with shapes.checking() as calls:
+        before = calls()
+        tanh(Bounded.exact(ones((2, 3)), FLOAT32))
+        sigmoid(balls(ones((2, 3))))
+    assert calls() >= before + 2
+
+
+def test_a_number_system_is_no_array_of_plain_numbers():
+    with pytest.raises(TypeError, match="take its value"):
+        np.asarray(Bounded.exact(ones(3), FLOAT32))
