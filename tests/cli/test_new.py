@@ -38,7 +38,7 @@ def test_of_every_cell_there_is_one(new, cell):
     outcome = gatewise.check(str(path), budget="quick", checks="smoke,forward", explain=False)
 
     assert not outcome
-    assert "the step is still to be written" in str(outcome)
+    assert "the step is still to be written" in " ".join(str(outcome).split())
     assert "\\sigma" in path.read_text() or "\\tanh" in path.read_text() or "relu" in cell
 
 

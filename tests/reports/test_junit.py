@@ -90,7 +90,7 @@ def test_counts():
 def test_the_command_writes_it(root, tmp_path, monkeypatch):
     """--junit FILE, beside the table; a place that cannot be written is told before the run."""
     monkeypatch.chdir(tmp_path)
-    arguments = ["verify", f"{root}/tests/doubles/plain_numpy.py:GRU", "--check", "smoke,padding",
+    arguments = ["verify", f"{root}/tests/doubles/plain_numpy.py:GRU", "--check", "forward,padding",
                  "--budget", "quick", "--junit"]  # fmt: skip
     result = CliRunner().invoke(main, [*arguments, "ci/junit.xml"], catch_exceptions=False)
     suite = ET.parse(tmp_path / "ci" / "junit.xml").find("testsuite")
