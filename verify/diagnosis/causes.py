@@ -72,14 +72,20 @@ def _deviating(seen: Observation) -> Iterator[Key]:
 def with_causes(
     diagnosis: Diagnosis, causes: Sequence[Cause], failing: Sequence[Verdict]
 ) -> Diagnosis:
-    """Return the diagnosis of the other failures, with what explains these before it."""
+    """Return the diagnosis of the other failures, with what explains these before it.
+
+    What concerns training alone stands behind what explains evaluation.
+    """
     if not causes:
         return diagnosis
     first = Explanation((), (), ())
     for cause in causes:
         first = _together(first, cause.explanation)
     others = diagnosis.explanations or [Explanation((), (), ())]
-    explanations = [_together(first, other) for other in others]
+    training = all(cause.location.part == "training" for cause in causes)
+    explanations = [
+        _together(other, first) if training else _together(first, other) for other in others
+    ]
     message = diagnosis.message
     if diagnosis.status == "unexplained":
         rest = Explanation((), (f"That is not all: {message}.",), ())
@@ -104,4 +110,5 @@ def _together(first: Explanation, second: Explanation) -> Explanation:
         first.ids + second.ids,
         first.statements + second.statements,
         first.fixes + second.fixes,
+        first.variant,
     )

@@ -1,10 +1,9 @@
 """From a wrong layer to a sentence that says what to change.
 
-A layer is taken apart from the general to the special. ``CONCLUSIONS`` need no search: they look
-at what the checks reported and at the layer itself. ``STAGES`` yield hypotheses; a later stage
-runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before the
-``LAST_STAGES``, which take long. ``REMARKS`` say what can be said of a layer that
-nothing explains.
+A layer is taken apart from the general to the special. Crashes and randomness come first: they
+need no search. ``STAGES`` yield hypotheses; a later stage runs only if no earlier one explained
+everything. ``EXAMINATIONS`` measure the layer, before the ``LAST_STAGES``, which take long.
+``REMARKS`` say what can be said of a layer that nothing explains.
 """
 
 from __future__ import annotations
@@ -56,9 +55,6 @@ GRADIENT_CHECKS = frozenset(("gradient", "cotangents", "backward-twice", "gradie
 
 SECONDS = 300.0
 """Seconds for a diagnosis, unless others are given."""
-
-Conclusion = Callable[[Subject, str, Sequence[Verdict]], Explanation | None]
-"""(subject, dtype, its failed checks) to what explains them all without a search, if it does."""
 
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
 """Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
@@ -128,7 +124,6 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
-CONCLUSIONS: tuple[Conclusion, ...] = ()
 STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, outputs_first)
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
@@ -170,10 +165,6 @@ def _of_values(
         diagnosis.status = "unexplained" if failing else "conforms"
         diagnosis.message = failing[0].message if failing else "no check failed"
         return diagnosis
-    for conclusion in CONCLUSIONS:
-        if explanation := conclusion(subject, dtype, failing):
-            diagnosis.status, diagnosis.explanations = "explained", [explanation]
-            return diagnosis
     first = representative(failures)
     experiments = [*map(_experiment, first), *basic(subject, dtype)]
     explainer = Explainer(
@@ -188,20 +179,21 @@ def _of_values(
     diagnosis.experiments = len(explainer.observations)
     arithmetic = precision.explanation(subject, dtype, failures)
     whole = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
-    if arithmetic and whole and arithmetic.certain:
-        diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
-        return diagnosis
+    rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
+    if arithmetic and whole:
+        grid = on_a_grid(explainer, rest)  # which says more than how coarse it is
+        if grid.explanations:
+            return _of_finding(diagnosis, grid, 0)
+        if arithmetic.certain:
+            diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
+            return diagnosis
     if explainer.outputs_deviate:
         explainer.bases = tuple(other_conventions(subject))
-    rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
     finding = Finding() if search.fits or whole else examined(explainer, rest)
     if finding.explanations:
-        diagnosis.status, diagnosis.explanations = "explained", finding.explanations
-        diagnosis.notes, diagnosis.tried = finding.notes, search.tried
-        diagnosis.residual, diagnosis.experiments = finding.residual, finding.experiments
-        return diagnosis
+        return _of_finding(diagnosis, finding, search.tried)
     if not search.fits and not whole:
         search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
@@ -218,6 +210,14 @@ def _of_values(
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def _of_finding(diagnosis: Diagnosis, finding: Finding, tried: int) -> Diagnosis:
+    """Return the diagnosis that what an examination found makes."""
+    return replace(
+        diagnosis, status="explained", explanations=finding.explanations, notes=finding.notes,
+        tried=tried, residual=finding.residual, experiments=finding.experiments,
+    )  # fmt: skip
 
 
 def of_outputs(explainer: Explainer) -> Iterator[str]:

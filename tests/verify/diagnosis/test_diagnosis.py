@@ -301,7 +301,8 @@ def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch,
 
     done = CliRunner().invoke(main, ["verify", "--resume", str(run)])
     assert asked == ["bad.py:One", "bad.py:Two", "bad.py:Two"]
-    assert done.stdout.count("diagnosis of bad.py:One") == 1
+    assert done.stdout.count("bad.py:One does not conform") == 1
+    assert done.stdout.count("what is wrong") == 2
     assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One", "bad.py:Two"]
 
 
