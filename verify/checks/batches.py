@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +76,15 @@ def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Ca
     return st.one_of(drawn, same).map(lambda case: replace(case, layout=layout, **sizes))  # type: ignore[arg-type]
 
 
+def _transposed(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield cases in which a reshape is no transposition: B > 2, T mod B neither 0 nor 1."""
+    offered = subject.options
+    plain = Case(5, 3, 4, 6, state=offered.state, dtype=dtype, layout="batch-first")
+    yield plain
+    if offered.layers or offered.bidirectional:
+        yield replace(plain, layers=2 if offered.layers else 1, bidirectional=offered.bidirectional)
+
+
 CHECKS = (
     SubjectCheck(
         "batch-single",
@@ -105,6 +114,7 @@ CHECKS = (
         both,
         needs=("batch_first",),
         share=0.3,
+        forced=_transposed,
         refuses=lambda case: "" if case.layout == "batch-first" else "expected batch-first",
     ),
     SubjectCheck(

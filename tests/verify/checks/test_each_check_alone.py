@@ -18,6 +18,7 @@ from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import mutant_named
 from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.runs.status import STATUSES, Outcome
+from gatewise.verify.subjects import subject_named
 
 
 @dataclass(frozen=True)
@@ -204,3 +205,12 @@ def test_bounds_lets_a_state_from_outside_decay():
         for s in (within, beyond)
     ]
     assert statuses == ["passed", "failed"]
+
+
+def test_batch_first_tells_a_reshape_from_a_transposition_at_any_budget():
+    """Deep layers too; three rows, a state, and steps that are no multiple of them, nor one more."""
+    check, budget = check_named("batch-first"), BUDGETS["quick"]
+    forced = list(check.forced(subject_named("torch:LSTM"), "float64"))[: budget.forced]
+
+    assert all(c.B > 2 and c.state and c.T % c.B not in (0, 1) for c in forced)
+    assert [(c.layers, c.bidirectional) for c in forced] == [(1, False), (2, True)]
