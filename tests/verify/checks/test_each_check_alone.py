@@ -168,8 +168,8 @@ def test_bounds_holds_outputs_and_final_states_to_the_interval(subject, scale):
     assert (right.status, right.cases) == ("passed", 1)
 
 
-@pytest.mark.parametrize("part", ["y", "x"])
-def test_results_of_another_dtype_are_refused(part):
+@pytest.mark.parametrize(("part", "check"), [("y", "smoke"), ("x", "gradient")])
+def test_results_of_another_dtype_are_refused(part, check):
     class Narrow(miniatures.Right):
         def forward(self, case, inputs):
             return self.narrowed(super().forward(case, inputs))
@@ -181,7 +181,7 @@ def test_results_of_another_dtype_are_refused(part):
             array = getattr(result, part, None)
             return result if array is None else replace(result, **{part: array.astype(np.float32)})
 
-    verdict = Victim(Narrow, "").verdict(check_named("smoke"))
+    verdict = Victim(Narrow, "").verdict(check_named(check))
     assert verdict.status == "failed"
     assert "expected dtype float64, got float32" in verdict.message
 
@@ -208,7 +208,7 @@ def test_bounds_lets_a_state_from_outside_decay():
 
 
 def test_batch_first_tells_a_reshape_from_a_transposition_at_any_budget():
-    """Deep layers too; three rows, a state, and steps that are no multiple of them, nor one more."""
+    """Deep layers too; three rows, a state, steps that are no multiple of them nor one more."""
     check, budget = check_named("batch-first"), BUDGETS["quick"]
     forced = list(check.forced(subject_named("torch:LSTM"), "float64"))[: budget.forced]
 
