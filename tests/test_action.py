@@ -1,0 +1,77 @@
+"""The steps of the action: green on a right layer, red with a useful summary on a wrong one."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOUBLES = "tests/doubles/plain_numpy.py:GRU"
+WRONG = """
+import sys
+sys.path.insert(0, {folder!r})
+from plain_numpy import GRU
+
+class Wrong(GRU):
+    def forward(self, params, x, state):
+        y, final = super().forward(params, x, state)
+        return -y, final
+"""
+
+
+@pytest.fixture
+def action(root, tmp_path):
+    """Run the action's script as a runner does; return exit code and the job's summary."""
+
+    def run(subject, **inputs):
+        summary = tmp_path / "summary"
+        programs = Path(sys.executable).parent
+        environment = {
+            **os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "GITHUB_STEP_SUMMARY": str(summary), "SUBJECT": subject, **inputs,
+        }  # fmt: skip
+        done = subprocess.run(["bash", str(root / ".ci" / "action")], cwd=tmp_path, check=False,
+                              env=environment, capture_output=True, text=True)  # fmt: skip
+        return done.returncode, summary.read_text(encoding="utf-8") if summary.exists() else ""
+
+    return run
+
+
+def test_a_right_layer_is_green(action, root, tmp_path):
+    """Beside the summary there are a page and JUnit XML to keep."""
+    pytest.importorskip("jinja2")
+    code, summary = action(f"{root}/{DOUBLES}")
+
+    assert code == 0
+    assert summary.startswith("# ✅ gatewise: ")
+    kept = {path.name for path in (tmp_path / "gatewise-report").iterdir()}
+    assert kept == {"index.html", "junit.xml", "summary.md", "runs"}
+
+
+def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root, tmp_path):
+    pytest.importorskip("jinja2")
+    (tmp_path / "wrong.py").write_text(WRONG.format(folder=str(root / "tests" / "doubles")))
+    code, summary = action("wrong.py:Wrong")
+
+    assert code == 1
+    assert summary.startswith("# ❌ gatewise: ")
+    assert "what is wrong" in summary
+
+
+def test_a_subject_is_no_option_and_no_command(action, tmp_path):
+    code, _ = action("--help; touch injected")
+
+    assert code == 2
+    assert not (tmp_path / "injected").exists()
+
+
+def test_the_action_hands_on_what_the_script_reads(root):
+    """Every variable of the script is an input of the action."""
+    named = set(
+        re.findall(r"^ {8}([A-Z]+): \$\{\{ inputs\.", (root / "action.yml").read_text(), re.M)
+    )
+    read = set(re.findall(r"\$\{?([A-Z]+)\b", (root / ".ci" / "action").read_text()))
+
+    assert named - {"INSTALL"} == read - {"GITHUB"} == {"SUBJECT", "LIKE", "BUDGET", "DEVIATIONS"}
