@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.arrays import Array, Entries
+from ...reference.arrays import Array, Floats
 from .arithmetic import HALVES
 from .bounded import Bounded
 
@@ -136,8 +136,11 @@ def _named_from(first: int, index: Iterable[Any]) -> tuple[int, ...]:
     return tuple(int(k) + (first if axis == 0 else 0) for axis, k in enumerate(index))
 
 
-def in_bounds(got: Entries, expected: Entries, bound: Entries) -> Entries:
-    """Return |got - expected| / bound: 0 where nothing is promised, else inf for NaN."""
+def in_bounds(got: Floats, expected: Floats, bound: Floats) -> Floats:
+    """Return |got - expected| / bound: 0 where nothing is promised, else inf for NaN.
+
+    Shapes are broadcast: many answers may be held to one result.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got - expected)
         ratio = np.where(error == 0, 0.0, error / np.maximum(bound, np.finfo(float).tiny))

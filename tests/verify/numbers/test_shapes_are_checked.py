@@ -9,7 +9,6 @@ from gatewise.verify.numbers.arithmetic import FLOAT32
 from gatewise.verify.numbers.bounded import Bounded, _rounded
 from gatewise.verify.numbers.complex_step import derivative
 from gatewise.verify.numbers.enclosure import balls, distance
-from gatewise.verify.numbers.ledger import in_bounds
 
 ones = np.ones
 
@@ -17,7 +16,6 @@ ones = np.ones
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: in_bounds(ones(3), ones(3), ones(1)), "in_bounds: bound"),
         (lambda: derivative(lambda x: (x,), ones((2, 3)), ones(3)), "derivative: direction"),
         (lambda: distance(ones((2, 3)), balls(ones((1, 3)))), "distance: enclosed"),
         (lambda: _rounded(ones((2, 3)), ones(3), FLOAT32), "_rounded: propagated"),
