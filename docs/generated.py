@@ -6,12 +6,9 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-
-from gatewise.bench.claims.claim import claims
+from gatewise.bench.claims.ledger import claims
 from gatewise.reference.documents import TITLES
 from gatewise.reports import conventions
 from gatewise.reports.markdown import grid
@@ -22,6 +19,10 @@ from gatewise.verify.mutants import mutants
 from gatewise.verify.proofs.coverage import coverage
 from gatewise.verify.subjects import subjects
 
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "results" / "published" / "figures"
 FIGURES = ("decay-lag.svg", "speed-sizes.svg")
@@ -30,6 +31,8 @@ FINDINGS = ROOT / "reports" / "results" / "conformance"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the code."""
+    from mkdocs.structure.files import File
+
     for path, page in PAGES.items():
         files.append(File.generated(config, path, content="\n".join(page())))
     for figure in FIGURES:

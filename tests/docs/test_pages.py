@@ -7,12 +7,17 @@ point. ``GATEWISE_WRITE_DOCS=1 pytest tests/docs`` writes down what is printed.
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gatewise.reference.equation import equations
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.mutants import mutants
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -150,3 +155,18 @@ def test_the_readme_shows_the_first_lines_of_the_first_page():
 
     assert len(example.splitlines()) > 5
     assert example in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+
+
+def test_every_page_that_is_made_from_the_code_says_something():
+    """Each has its title, and every check, mistake and equation stands on one of them."""
+    generated = runpy.run_path(str(ROOT / "docs" / "generated.py"))
+    pages = {path: "\n".join(page()) for path, page in generated["PAGES"].items()}
+    whole = "\n".join(pages.values())
+
+    assert all(text.startswith("# ") and len(text) > 500 for text in pages.values())
+    assert all(f"`{check.id}`" in whole for check in subject_checks())
+    assert all(mutant.statement.replace("<", "&lt;") in whole for mutant in mutants())
+    assert all(f"### {equation.name}" in whole for equation in equations())
+    assert [
+        figure for figure in generated["FIGURES"] if not (generated["PUBLISHED"] / figure).exists()
+    ] == []
