@@ -75,7 +75,7 @@ def portable(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation as a site, reports/out/site; a warning is an error."""
-    session.install(*CONSTRAINTS, "-e", ".[report,docs]")
+    session.install(*CONSTRAINTS, ".[report,docs]")  # not -e: its folder holds more than it
     # -P: the folder of the programs has one that is called gatewise, and is no package
     session.run("python", "-P", "-m", "mkdocs", "build", env={"NO_MKDOCS_2_WARNING": "1"})
 
