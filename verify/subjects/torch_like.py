@@ -23,6 +23,7 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.ledger import Mismatch
+from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
 from .called import NotOffered, raised_by, with_care
 from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
@@ -88,7 +89,7 @@ class TorchLike(TorchLayer):
 
     def version(self) -> str:
         """Return the version of PyTorch, and what parameters of other names mean."""
-        mapping = f"; {self.own.text}" if self.own else ""
+        mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
         return f"torch {import_torch().__version__}{mapping}"
 
     def parameter_map(self, case: Case) -> TorchMap | OwnMap:
@@ -247,7 +248,7 @@ def _tried(subject: TorchLike) -> TorchLike:
     offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
     reasons["zero_length"] = "torch does not pack them"
     if subject.own:
-        reasons["named_parameters"] = subject.own.text
+        reasons["named_parameters"] = "they have names of their own"
     options = Options(
         **offered, named_parameters=subject.own is None, reasons=tuple(reasons.items())
     )
