@@ -412,7 +412,7 @@ def _bias(letter: str) -> str:
     return "b_hn" if letter == RECURRENT_BIAS else f"b_{letter}"
 
 
-WORDS = {
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "lstm": {
         "i": ("i", "input", "in"), "f": ("f", "forget", "remember"), "o": ("o", "output", "out"),
         "g": ("g", "c", "cell", "candidate", "cand", "modulation"),

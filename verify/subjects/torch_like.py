@@ -22,6 +22,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
+from ..conventions.parameter_map import ConventionMap
 from ..numbers.ledger import Mismatch
 from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
@@ -31,7 +32,7 @@ from .inputs import draw_cotangents, draw_inputs
 from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
 from .protocol import Inputs, Result, SubjectUnavailable
 from .torch_module import TorchModule, import_torch, torch_dtype
-from .torch_parameters import CONVENTIONS, TorchMap
+from .torch_parameters import CONVENTIONS
 
 REFERENCE = {kind: CONVENTIONS[kind.lower()] for kind in ("LSTM", "GRU", "RNN")}
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -92,7 +93,7 @@ class TorchLike(TorchLayer):
         mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
         return f"torch {import_torch().__version__}{mapping}"
 
-    def parameter_map(self, case: Case) -> TorchMap | OwnMap:
+    def parameter_map(self, case: Case) -> ConventionMap:
         """Return torch.nn's map, or that of the class's own names."""
         if self.own is None:
             return super().parameter_map(case)
