@@ -6,7 +6,9 @@ import pytest
 
 import own_names as layers
 from gatewise.verify.checks import subject_checks
+from gatewise.verify.diagnosis.conventions import other_conventions
 from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.recordings.record import form_of
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.own_names import gate_of
 from gatewise.verify.subjects.protocol import SubjectUnavailable
@@ -101,3 +103,13 @@ def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
 def test_names_of_gates(kind, name, letter):
     """Letters and words, alone or behind what they multiply."""
     assert gate_of(kind, name) == letter
+
+
+def test_no_recording_is_made_of_them():
+    """Another machine would read its arrays as torch.nn's."""
+    assert form_of(like(layers.Packed)) is None
+
+
+def test_a_diagnosis_looks_for_no_other_reading():
+    """All were tried, and what is stated of torch.nn's arrays says nothing of these."""
+    assert not list(other_conventions(like(layers.SigmoidCandidate)))
