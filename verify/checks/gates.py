@@ -17,7 +17,7 @@ from ..cases.case import Case
 from ..cases.strategies import cases, varied
 from ..conventions import NoHome
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, SubjectUnderTest, layer_of
+from ..subjects.called import Called, NotOffered, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck
@@ -58,7 +58,11 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
             b[p.shapes["b"].gates.index(gate)] += sign * SATURATING
     saturated = Parameters(p.shapes, {**p, "b": b})
     state = tuple(s if j == 0 else FAR * s for j, s in enumerate(inputs.state or ()))
-    given = replace(inputs, parameters=subject.parameter_map(case).pack([saturated]), state=state)
+    try:
+        packed = subject.parameter_map(case).pack([saturated])
+    except NoHome as problem:
+        raise NotOffered("its gates have no biases by which they could be saturated") from problem
+    given = replace(inputs, parameters=packed, state=state)
     want = expected(subject, case, given).final[k]
     got = called.forward(given).final[k]
     what = f"{limit.statement}: final {limit.state}"

@@ -90,14 +90,15 @@ class Packed:
     """A stored array: its name, the slices of parameters along its packed axis, their layout.
 
     A slice is named as in the equations: ``W_i`` (D, H), ``U_f`` (H, H), ``b_o`` (H,), ``b_hn``
-    (H,), ``p_o`` (H,), ``R`` (H, P). ``below`` are the slices whose rows stand below (layout
-    ``joint``).
+    (H,), ``p_o`` (H,), ``R`` (H, P). ``below`` are the slices whose rows stand below, as in layout
+    ``joint``; or above, where the ``state_first``.
     """
 
     name: str
     slices: tuple[str, ...]
     layout: str
     below: tuple[str, ...] = ()
+    state_first: bool = False
 
     def shape(self, shapes: Mapping[str, Shape]) -> tuple[int, ...]:
         """Return the array's shape; ``shapes`` are the cell's."""
@@ -108,21 +109,26 @@ class Packed:
 
     def split(self, array: Array, shapes: Mapping[str, Shape]) -> dict[str, Array]:
         """Return every slice, as the reference has it."""
-        split, count = LAYOUTS[self.layout].split, len(self.slices)
+        blocks = LAYOUTS[self.layout].split(array, len(self.slices))
         if not self.below:
-            return dict(zip(self.slices, split(array, count), strict=True))
-        rows = slice_shape(shapes, self.slices[0])[0]
-        blocks = split(array[:rows], count) + split(array[rows:], count)
-        return dict(zip(self.slices + self.below, blocks, strict=True))
+            return dict(zip(self.slices, blocks, strict=True))
+        upper, lower = self._rows
+        rows = slice_shape(shapes, upper[0])[0]
+        above = dict(zip(upper, (block[:rows] for block in blocks), strict=True))
+        return above | dict(zip(lower, (block[rows:] for block in blocks), strict=True))
 
     def join(self, slices: Mapping[str, Array]) -> Array:
         """Return the array that holds these slices."""
-        parts = [
-            LAYOUTS[self.layout].join([slices[name] for name in names])
-            for names in (self.slices, self.below)
-            if names
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        blocks = [slices[name] for name in self.slices]
+        if self.below:
+            pairs = zip(*self._rows, strict=True)
+            blocks = [np.concatenate([slices[u], slices[v]]) for u, v in pairs]
+        return LAYOUTS[self.layout].join(blocks)
+
+    @property
+    def _rows(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The slices above, and those below them."""
+        return (self.below, self.slices) if self.state_first else (self.slices, self.below)
 
 
 def slice_shape(shapes: Mapping[str, Shape], name: str) -> tuple[int, ...]:

@@ -150,7 +150,12 @@ def identified(subject: Subject) -> Identification | None:
 
 
 def other_conventions(subject: Subject) -> Iterator[Hypothesis]:
-    """Yield the conventions by which a subject turns out to compute, other than its own."""
+    """Yield the conventions by which a subject turns out to compute, other than its own.
+
+    What arrays of names of their own mean was looked for, so there is none for them.
+    """
+    if getattr(subject, "own", None) is not None:
+        return
     stated, found = stated_convention(subject), identified(subject)
     if stated is None or found is None:
         return

@@ -61,7 +61,7 @@ def form_of(subject: Subject) -> Form | None:
 
     if adapter(subject.name) is subject:
         return Form("named", subject.name)
-    if isinstance(subject, TorchLike):
+    if isinstance(subject, TorchLike) and subject.own is None:
         return Form("like", f"torch.nn.{subject.kind}")
     if isinstance(subject, (Explicit, MutantSubject)):
         return Form("explicit", subject.cells[0])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .conclusion import conclusion
 from .diagnosis import Diagnosis
 from .status import STATUSES, Outcome, rank
-from .verdict import Verdict
+from .verdict import PARAMETERS, Verdict
 
 WIDTH = 80
 """Columns of a terminal that nobody has asked for its width."""
@@ -109,6 +109,8 @@ class Finding:
         """Yield what is wrong, what to do, where, how sure; then the failures that show it."""
         if self.diagnosis is not None and self.wrong:
             yield from diagnosis_lines(self.diagnosis)
+        if meaning := self.verdicts[0].version.partition(PARAMETERS)[2]:
+            yield Line("parameters", meaning)
         root = self.root
         if root is not None:
             yield from _root_lines(root, self.wrong)

@@ -10,6 +10,9 @@ import msgspec
 
 from .status import STATUSES, Outcome
 
+PARAMETERS = "; its parameters: "
+"""What stands in a version before the meaning of parameters that have names of their own."""
+
 
 @dataclass(frozen=True)
 class Planned:

@@ -1,4 +1,6 @@
-"""A class with the constructor, parameter names and call of torch.nn's layers: no adapter needed.
+"""A class with the constructor and the call of torch.nn's layers: no adapter needed.
+
+Its parameters have torch.nn's names, or ``own_names`` finds out what they mean.
 
 What it offers beyond the plain call is tried out once, on a tiny input; what it refuses there is
 *not supported*. What it accepts, it has to do right: an argument of the constructor that it takes
@@ -20,12 +22,15 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
+from ..conventions.parameter_map import ConventionMap
 from ..numbers.ledger import Mismatch
+from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
 from .called import NotOffered, raised_by, with_care
 from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
 from .inputs import draw_cotangents, draw_inputs
-from .protocol import SubjectUnavailable
+from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
+from .protocol import Inputs, Result, SubjectUnavailable
 from .torch_module import TorchModule, import_torch, torch_dtype
 from .torch_parameters import CONVENTIONS
 
@@ -78,14 +83,25 @@ class TorchLike(TorchLayer):
     import_lines: str = ""
     evaluated: bool = False
     """Whether it is held in evaluation, since in training it is random without dropout, too."""
+    own: OwnNames | None = None
+    """What its parameters mean, where they have other names than torch.nn's."""
+    batch_first: bool = False
+    """Whether its batch axis is the first though no argument says so."""
 
     def version(self) -> str:
-        """Return the version of PyTorch; the class itself has none."""
-        return f"torch {import_torch().__version__}"
+        """Return the version of PyTorch, and what parameters of other names mean."""
+        mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
+        return f"torch {import_torch().__version__}{mapping}"
+
+    def parameter_map(self, case: Case) -> ConventionMap:
+        """Return torch.nn's map, or that of the class's own names."""
+        if self.own is None:
+            return super().parameter_map(case)
+        return OwnMap(self.own.convention, case, self.own.arrays)
 
     def module(self, torch: Any, case: Case) -> Any:
         """Construct the class with the arguments that differ from torch's defaults."""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        given = self._arguments(case)
         if self._names("dtype"):
             return self.layer(case.D, case.H, **given, dtype=torch_dtype(torch, case))
         return self.layer(case.D, case.H, **given).to(torch_dtype(torch, case))
@@ -93,23 +109,47 @@ class TorchLike(TorchLayer):
     def build(self, case: Case) -> TorchModule:
         """Return the layer; parameters under other names, or of other shapes, are an error."""
         module = self.module(import_torch(), case)
-        found = {name: tuple(p.shape) for name, p in module.named_parameters()}
+        found = {self._key(name): tuple(p.shape) for name, p in module.named_parameters()}
         wanted = dict(self.parameter_map(case).shapes())
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
+                whose = "in a layer of these sizes" if self.own else f"as torch.nn.{self.kind}"
                 raise Mismatch(
-                    f"parameter {name}: expected {wanted.get(name, 'none')} as torch.nn."
-                    f"{self.kind}, got {found.get(name, 'none')}"
+                    f"parameter {name}: expected {wanted.get(name, 'none')} {whose}, "
+                    f"got {found.get(name, 'none')}"
                 )
-        return TorchModule(module.eval() if self.evaluated else module, case, call_layer)
+        module = module.eval() if self.evaluated else module
+        return TorchModule(module, case, self.call, self._key)
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """How the class is called."""
+        return _call_batch_first if self.batch_first else call_layer
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the class."""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        given = self._arguments(case)
         takes = self._names("dtype")
-        return torch_caller.source(
-            self.import_lines, case, given, takes_dtype=takes, evaluated=self.evaluated
+        called = replace(case, layout="batch-first") if self.batch_first else case
+        text = torch_caller.source(
+            self.import_lines, called, given, takes_dtype=takes, evaluated=self.evaluated
         )
+        if self.own is None:
+            return text
+        named = '{f"{name}_l0": p for name, p in layer.named_parameters()}'
+        return text.replace("dict(layer.named_parameters())", named)
+
+    def _key(self, name: str) -> str:
+        """Return the name that the map has for a parameter."""
+        return name if self.own is None else f"{name}_l0"
+
+    def _arguments(self, case: Case) -> dict[str, Any]:
+        """Return the constructor's arguments that differ from its defaults."""
+        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        argument = inspect.signature(self.layer).parameters.get("batch_first")
+        if argument is not None and argument.default is True and case.layout != "batch-first":
+            given["batch_first"] = False
+        return given
 
     def _names(self, argument: str) -> bool:
         """Whether the constructor names it; **arguments may lead to one that does not."""
@@ -129,14 +169,63 @@ def torch_like(layer: Any, name: str, like: str, import_lines: str = "") -> Torc
     )
     if not callable(layer):
         raise SubjectUnavailable(f"{name} is no class")
-    return _tried(subject)
+    return _tried(_with_own_names(subject))
+
+
+def _call_batch_first(
+    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call a module that has the batch axis first."""
+    y, final = call_layer(torch, module, x.transpose(0, 1), state, lengths)
+    return y.transpose(0, 1), final
+
+
+def _with_own_names(subject: TorchLike) -> TorchLike:
+    """Return the subject with what its parameters mean, where none has a name of torch.nn's.
+
+    SubjectUnavailable says why that is not known, and what to write instead.
+    """
+    try:
+        module = with_care(lambda: subject.module(import_torch(), CASE))
+        shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    except SubjectUnavailable:
+        raise
+    except Exception:
+        return subject  # the smoke check says why it cannot be made
+    if not shapes or set(shapes) & set(subject.parameter_map(CASE).shapes()):
+        return subject
+    takes = "batch_first" in inspect.signature(subject.layer).parameters
+    first = not takes and getattr(module, "batch_first", False) is True
+    subject = replace(subject, batch_first=first)
+    run = TorchModule(module.eval(), CASE, subject.call).forward
+
+    def careful(inputs: Inputs) -> Result:
+        return with_care(lambda: run(inputs))
+
+    try:
+        own = own_names(careful, shapes, subject.convention)
+    except SubjectUnavailable:
+        raise
+    except Exception as refusal:  # the module's own, too
+        why = str(refusal) if isinstance(refusal, NoMapping) else f"its run raised {refusal}"
+        proposal = PROPOSAL.format(subject.kind.lower())
+        raise SubjectUnavailable(f"{why}: {proposal}") from refusal
+    return replace(subject, own=own, convention=own.convention)
+
+
+PROPOSAL = (
+    'declare its arrays, @gatewise.subject({0!r}, order=..., gradient="torch") above a function '
+    "(x, h0, w_ih, w_hh, b_ih, b_hh), or write a class with explicit gates: gatewise new {0}"
+)
 
 
 def _tried(subject: TorchLike) -> TorchLike:
     """Return the subject with the options and dtypes that it turns out to have."""
     reasons: dict[str, str] = {}
     for option, (argument, case) in ARGUMENTS.items():
-        if option == "projection" and subject.kind != "LSTM":
+        if subject.own and option in ("layers", "bidirectional", "projection"):
+            reasons[option] = "parameters of other names than torch.nn's are read in one pass"
+        elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
         elif not subject._takes(argument):
             reasons[option] = f"its constructor takes no {argument}"
@@ -159,7 +248,11 @@ def _tried(subject: TorchLike) -> TorchLike:
         reasons["gradient"] = str(refusal)[:LONGEST_REASON]
     offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
     reasons["zero_length"] = "torch does not pack them"
-    options = Options(**offered, named_parameters=True, reasons=tuple(reasons.items()))
+    if subject.own:
+        reasons["named_parameters"] = "they have names of their own"
+    options = Options(
+        **offered, named_parameters=subject.own is None, reasons=tuple(reasons.items())
+    )
     dtypes = [
         d for d in DTYPES if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
     ]

@@ -11,6 +11,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
+from ...conventions.parameter_map import ConventionMap
 from .. import torch_module as torch_caller
 from ..framework import FrameworkSubject
 from ..torch_module import TorchModule, import_torch, torch_dtype
@@ -31,7 +32,7 @@ class TorchSubject(FrameworkSubject):
     def version(self) -> str:
         return f"torch {import_torch().__version__}"
 
-    def parameter_map(self, case: Case) -> TorchMap:
+    def parameter_map(self, case: Case) -> ConventionMap:
         return TorchMap(super().parameter_map(case).convention, case)
 
     def module(self, torch: Any, case: Case) -> Any:

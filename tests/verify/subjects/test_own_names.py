@@ -1,0 +1,115 @@
+"""Parameters with names of their own: their meaning is found, and the layer is held by it."""
+
+import re
+
+import pytest
+
+import own_names as layers
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.diagnosis.conventions import other_conventions
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.recordings.record import form_of
+from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.own_names import gate_of
+from gatewise.verify.subjects.protocol import SubjectUnavailable
+
+CHECKS = {check.id: check for check in subject_checks()}
+EVERY = ("smoke", "forward", "gradient", "carry", "carry-gradient", "final", "dtype", "influence",
+         "unit-permutation", "gate-limits", "transition")  # fmt: skip
+
+
+def like(layer):
+    return adapted(layer, f"own:{layer.__name__}", f"torch.nn.{layer.kind}")
+
+
+def held(subject, check, dtype="float64"):
+    return hold(subject, CHECKS[check], dtype, budget=Budget(6, 3), seed_value=5)
+
+
+RIGHT = {
+    layers.LinearPerGate: "x_r.weight is W_r, x_r.bias is b_r, .*h_n.bias is b_n .*r acts before",
+    layers.WithoutBias: "x_n.weight is W_n, h_n.weight is U_n .found",
+    layers.ResetAfter: "x_n.bias is b_n, .*h_n.bias is b_hn .found by experiments.$",
+    layers.Joint: r"gates.weight is \[W_f,W_i,W_o,W_g; U_f,U_i,U_o,U_g\], gates.bias is \[b_f,b_i,",
+    layers.StateFirst: r"gates.weight is \[U_f,U_i,U_o,U_g; W_f,W_i,W_o,W_g\]",
+    layers.JointPerGate: r"forget_gate.weight is \[U_f; W_f\], forget_gate.bias is b_f",
+    layers.TwoLinears: r"gates.weight is \[W_z,W_r; U_z,U_r\].*z is the share of the new state",
+    layers.Packed: r"kernel is \[W_g,W_o,W_i,W_f\], recurrent is \[U_g,U_o,U_i,U_f\], bias is",
+    layers.Transposed: r"W is \[W_i,W_f,W_g,W_o\].*1 is added to the sum of f",
+    layers.ParameterPerGate: "^W_c is W_g, U_c is U_g, b_c is b_g .found",
+    layers.Elman: "i2h.weight is W_a, i2h.bias is b_a, h2h.weight is U_a, h2h.bias is b_a",
+    layers.BatchFirst: "gates.weight is",
+    layers.BatchFirstByDefault: "gates.weight is",
+}
+
+
+@pytest.mark.parametrize("layer", RIGHT, ids=lambda layer: layer.__name__)
+def test_the_mapping_is_found_and_the_layer_passes(layer):
+    """Gradients by its own names included; the version says what each array is."""
+    subject = like(layer)
+
+    assert re.search(RIGHT[layer], subject.own.text)
+    assert subject.own.text in subject.version()
+    for check in (each for each in EVERY if CHECKS[each].concerns(subject)):
+        verdict = held(subject, check)
+        unbiased = check == "gate-limits" and layer is layers.WithoutBias
+        assert verdict.status == ("not supported" if unbiased else "passed"), verdict.message
+    assert held(subject, "forward", "float32").status == "passed"
+
+
+WRONG = {
+    layers.SwapsInputAndForget: ("forward", "against what it computes: it uses forget_gate.weight"),
+    layers.SigmoidCandidate: ("forward", "W_c is W_g.*by their names alone"),
+    layers.OutputWithoutTanh: ("forward", "by their names alone"),
+    layers.ResetsNothing: ("forward", "x_r.weight is W_r.*by their names alone"),
+    layers.IgnoresTheState: ("forward", "found by experiments"),
+    layers.WrongGradient: ("gradient", "found by experiments"),
+    layers.WrongWithoutNames: ("forward", r"W is \[W_i,W_f,W_g,W_o\].*by their names alone"),
+}
+
+
+@pytest.mark.parametrize("layer", WRONG, ids=lambda layer: layer.__name__)
+def test_a_wrong_layer_is_held_by_what_its_names_tell(layer):
+    """Its equations fit no mapping, or one against its names: the check fails, and runs."""
+    check, text = WRONG[layer]
+    subject = like(layer)
+
+    assert re.search(text, subject.own.text), subject.own.text
+    assert held(subject, "smoke").status in ("passed", "failed")
+    assert held(subject, check).status == "failed"
+
+
+@pytest.mark.parametrize(("layer", "message"), [
+    (layers.Nameless, "their names do not say which belongs to which gate of torch.nn.GRU"),
+    (layers.WithAHead, r"head.weight \[7, 6\] is no array of a recurrent layer with 11 inputs"),
+])  # fmt: skip
+def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
+    """One sentence, and the two other ways in."""
+    with pytest.raises(SubjectUnavailable, match=message) as refusal:
+        like(layer)
+
+    assert "@gatewise.subject(" in str(refusal.value)
+    assert "gatewise new " in str(refusal.value)
+
+
+@pytest.mark.parametrize(("kind", "name", "letter"), [
+    ("gru", "x_r.weight", "r"), ("gru", "W_h", "n"), ("gru", "Whz", "z"),
+    ("gru", "U_h.weight", "n"),
+    ("gru", "update_gate.weight", "z"), ("gru", "weight_hr", "r"), ("gru", "h_n.bias", "n"),
+    ("lstm", "Wxi", "i"), ("lstm", "forget_input.weight", "f"), ("lstm", "W_input_gate", "i"),
+    ("lstm", "W_ic", "g"), ("lstm", "b_o", "o"), ("lstm", "candidate.weight", "g"),
+    ("lstm", "linear1.weight", ""), ("rnn", "W", "a"),
+])  # fmt: skip
+def test_names_of_gates(kind, name, letter):
+    """Letters and words, alone or behind what they multiply."""
+    assert gate_of(kind, name) == letter
+
+
+def test_no_recording_is_made_of_them():
+    """Another machine would read its arrays as torch.nn's."""
+    assert form_of(like(layers.Packed)) is None
+
+
+def test_a_diagnosis_looks_for_no_other_reading():
+    """All were tried, and what is stated of torch.nn's arrays says nothing of these."""
+    assert not list(other_conventions(like(layers.SigmoidCandidate)))

@@ -1,0 +1,541 @@
+"""A torch module whose parameters have names of its own: what they mean is found out.
+
+Every way to read its arrays that their shapes allow is tried on the numbers of one short run, with
+the biases 0; then each bias by itself; then everything together. What is accepted explains a run
+of random numbers to ``CLOSE``; the checks judge it afterwards by their own bounds. Where no reading
+does, the layer is wrong, or no member of the family: then the names say how it is meant, if they
+name every gate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations, product
+from typing import TypeAlias
+
+import numpy as np
+
+from ...reference.functions import Array
+from ...reference.parameters import Sizes
+from ..cases.case import Case
+from ..conventions import family
+from ..conventions.convention import GATES, LAYOUTS, RECURRENT_BIAS, Convention, Packed, added
+from ..conventions.parameter_map import ConventionMap
+from .protocol import Inputs, Result, SubjectUnavailable
+
+SIZES = Sizes(D=11, H=6)
+"""D, H, their sum and their multiples all differ, so that shapes tell what an array is."""
+
+CASE = Case(3, 4, SIZES.D, SIZES.H, dtype="float64")
+CLOSE = 1e-10
+"""Far above the rounding of a run in float64, far below what another reading makes of it."""
+
+SINGLE = 1
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Run: TypeAlias = Callable[[Inputs], Result]
+
+
+class NoMapping(ValueError):
+    """What a module's own parameters mean is not known; the message says why."""
+
+
+@dataclass(frozen=True)
+class OwnNames:
+    """What the parameters of a module mean: its arrays, and the convention that they are part of.
+
+    ``evidence`` is how that is known, a clause.
+    """
+
+    convention: Convention
+    arrays: tuple[Packed, ...]
+    evidence: str
+
+    @property
+    def text(self) -> str:
+        """The mapping, in words: "x_r.weight is W_r, ..."."""
+        renamed = [a for a in self.arrays if a.name != _content(a)]
+        each = ", ".join(f"{a.name} is {_content(a)}" for a in renamed)
+        same = "its names are those of the equations"
+        return f"{each or same} ({self.evidence}{_variant(self.convention)})"
+
+
+def _content(array: Packed) -> str:
+    """Say what stands in an array."""
+    upper, lower = (array.slices, array.below)
+    if array.state_first:
+        upper, lower = lower, upper
+    several = [",".join(names) for names in (upper, lower) if names]
+    text = f"[{'; '.join(several)}]" if len(upper) > 1 or lower else upper[0]
+    return f"{text} {'interleaved' if array.layout == 'interleaved' else ''}".rstrip()
+
+
+def _variant(c: Convention) -> str:
+    """Say how the equations differ from torch.nn's."""
+    said = []
+    if c.family == "gru" and c.reset == "before":
+        said.append("r acts before the product with U_n")
+    if c.family == "gru" and c.update == "take":
+        said.append("z is the share of the new state")
+    if c.coupled:
+        said.append("f is 1 - i")
+    if c.forget_offset:
+        said.append(f"{c.forget_offset:g} is added to the sum of f")
+    return "".join(f"; {each}" for each in said)
+
+
+@dataclass(frozen=True)
+class OwnMap(ConventionMap):
+    """The map of a module's own arrays; their names have the ending of the one pass, ``_l0``."""
+
+    own: tuple[Packed, ...] = ()
+
+    @property
+    def _arrays(self) -> Sequence[Packed]:
+        return [a for a in self.own if self.case.bias or not _is_vector(a)]
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
+        array = next(a for a in self.own if f"{a.name}_l0" == name)
+        if _is_vector(array):
+            return self.case.normal(name, shape, 0.5)
+        rows = self.case.D if array.slices[0].startswith("W") else self.case.H
+        fan_in = rows + (self.case.H if array.below else 0)
+        return self.case.normal(name, shape, self.case.weight_scale / np.sqrt(fan_in))
+
+
+def _is_vector(array: Packed) -> bool:
+    return array.slices[0].startswith("b")
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """An array of ``count`` blocks of W, of U, or of both, and the layouts it may have."""
+
+    name: str
+    kind: str
+    count: int
+    layouts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """An array of ``count`` slices (H,), and the layouts it may have."""
+
+    name: str
+    count: int
+    layouts: tuple[str, ...]
+
+
+def _weight(name: str, shape: tuple[int, ...]) -> _Weight | None:
+    """Return what an array may be by its shape, None if it is no weight."""
+    D, H = SIZES.D, SIZES.H
+    found: dict[tuple[str, int], list[str]] = {}
+    for kind, rows in {"W": D, "U": H, "WU": D + H}.items():
+        for count in range(1, 5):
+            for layout in ("out-in", "in-out", "interleaved", "gates", "gates out-in"):
+                single = layout == "interleaved" and count == SINGLE
+                if not single and LAYOUTS[layout].shape((rows, H), count) == shape:
+                    found.setdefault((kind, count), []).append(layout)
+    if not found:
+        return None
+    (kind, count), layouts = next(iter(found.items()))
+    return _Weight(name, kind, count, tuple(layouts))
+
+
+def _vector(name: str, shape: tuple[int, ...]) -> _Vector | None:
+    H = SIZES.H
+    if len(shape) == 1 and shape[0] % H == 0 and 1 <= shape[0] // H <= 4:
+        count = shape[0] // H
+        return _Vector(name, count, ("out-in", "interleaved")[: 2 if count > 1 else 1])
+    if len(shape) == 2 and shape[1] == H and shape[0] in (2, 3, 4):
+        return _Vector(name, shape[0], ("gates",))
+    return None
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """The arrays of a module, sorted by what they may be."""
+
+    kind: str
+    weights: tuple[_Weight, ...]
+    vectors: tuple[_Vector, ...]
+    letters: str
+
+    @classmethod
+    def of(cls, kind: str, shapes: Shapes) -> _Arrays:
+        """Sort the arrays; NoMapping says which is none of a recurrent layer's."""
+        weights, vectors = [], []
+        for name, shape in shapes.items():
+            if vector := _vector(name, shape):
+                vectors.append(vector)
+            elif weight := _weight(name, shape):
+                weights.append(weight)
+            else:
+                D, H = SIZES.D, SIZES.H
+                raise NoMapping(
+                    f"{name} {list(shape)} is no array of a recurrent layer with {D} inputs and "
+                    f"{H} units"
+                )
+        counts = {side: sum(w.count for w in weights if side in w.kind) for side in "WU"}
+        for letters in (GATES[kind], "igo" if kind == "lstm" else ""):
+            if letters and counts["W"] == counts["U"] == len(letters):
+                return cls(kind, tuple(weights), tuple(vectors), letters)
+        raise NoMapping(
+            f"its weights hold {counts['W']} blocks for the input and {counts['U']} for the state, "
+            f"and a layer of this kind has {len(GATES[kind])} of each"
+        )
+
+    def bases(self, like: Convention) -> Iterator[Convention]:
+        """Yield every function of the family that --like may stand for."""
+        coupled = self.kind == "lstm" and "f" not in self.letters
+        base = replace(like, order=self.letters, bias=(), coupled=coupled)
+        if self.kind == "gru":
+            for reset, update in product(("after", "before"), ("keep", "take")):
+                yield replace(base, reset=reset, update=update)
+            return
+        yield base
+        if self.kind == "lstm" and not coupled:
+            yield replace(base, forget_offset=1.0)
+
+    def styles(self) -> Iterator[tuple[tuple[str, ...], bool]]:
+        """Yield the layouts of all weights, alike where shapes are alike, and what stands first."""
+        shared = dict.fromkeys((w.kind, w.count, w.layouts) for w in self.weights)
+        joint = any(w.kind == "WU" for w in self.weights)
+        for chosen in product(*(layouts for _, _, layouts in shared)):
+            layout = dict(zip(shared, chosen, strict=True))
+            each = tuple(layout[w.kind, w.count, w.layouts] for w in self.weights)
+            for state_first in (False, True) if joint else (False,):
+                yield each, state_first
+
+    def packed(
+        self, style: tuple[tuple[str, ...], bool], upper: Sequence[str], lower: Sequence[str]
+    ) -> tuple[Packed, ...]:
+        """Return the weights, given the letters of the blocks of W and of U, array after array."""
+        layouts, state_first = style
+        left = {"W": list(upper), "U": list(lower)}
+        arrays = []
+        for weight, layout in zip(self.weights, layouts, strict=True):
+            names = {}
+            for side in weight.kind:
+                names[side] = tuple(f"{side}_{g}" for g in left[side][: weight.count])
+                del left[side][: weight.count]
+            below = names["U"] if weight.kind == "WU" else ()
+            slices = names[weight.kind[0]]
+            arrays.append(Packed(weight.name, slices, layout, below, bool(below) and state_first))
+        return tuple(arrays)
+
+    def orders(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Yield the letters of the blocks of W and of U; in an array of both they are the same."""
+        places: dict[str, list[int | None]] = {"W": [], "U": []}
+        tied = 0
+        for weight in self.weights:
+            numbers = [tied + k if weight.kind == "WU" else None for k in range(weight.count)]
+            tied += weight.count if weight.kind == "WU" else 0
+            for side in weight.kind:
+                places[side] += numbers
+        for common in permutations(self.letters, tied):
+            rest = [g for g in self.letters if g not in common]
+            for upper, lower in product(permutations(rest), repeat=2):
+                free = {"W": iter(upper), "U": iter(lower)}
+                made = [
+                    tuple(next(free[s]) if k is None else common[k] for k in places[s])
+                    for s in "WU"
+                ]
+                yield made[0], made[1]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run of the module on arrays of our choice, and how far a mapping is from it."""
+
+    run: Run
+    shapes: Shapes
+    state: bool
+
+    def arrays(self, *nonzero: str, round_: str) -> dict[str, Array]:
+        """Draw the weights, and the vectors that are named; the others are 0."""
+        drawn = {
+            name: CASE.normal(f"{round_} {name}", shape, 0.35 if len(shape) > 1 else 0.5)
+            for name, shape in self.shapes.items()
+        }
+        vectors = {name for name, shape in self.shapes.items() if _vector(name, shape)}
+        return {n: np.zeros_like(a) if n in vectors - {*nonzero} else a for n, a in drawn.items()}
+
+    def made(self, kind: str, named: Mapping[str, Array], round_: str) -> _Observed:
+        """Run the module."""
+        x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
+        count = 2 if kind == "lstm" else 1
+        start = tuple(
+            CASE.normal(f"{round_} state {k}", (CASE.B, CASE.H), 0.7) if self.state
+            else np.zeros((CASE.B, CASE.H)) for k in range(count)
+        )  # fmt: skip
+        state = tuple(s[None] for s in start) if self.state else None
+        result = self.run(Inputs(dict(named), x, state, None))
+        return _Observed(named, x, start, result)
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """A run of the module: with what, and what came back."""
+
+    named: Mapping[str, Array]
+    x: Array
+    start: tuple[Array, ...]
+    result: Result
+
+    def distance(self, convention: Convention, arrays: Sequence[Packed], stop: float) -> float:
+        """Return the largest difference of outputs and final states; inf soon after ``stop``."""
+        wanted = family.shapes(convention, SIZES)
+        held: dict[str, Array] = {}
+        for packed in arrays:
+            added(held, packed.split(self.named[packed.name], wanted))
+        zero = np.zeros(SIZES.H)
+        for gate in convention.letters:
+            held.setdefault(f"b_{gate}", zero)
+        if convention.recurrent_bias:
+            held.setdefault("b_hn", zero)
+        if convention.forget_offset:
+            held["b_f"] = held["b_f"] + convention.forget_offset
+        state, worst = self.start, 0.0
+        for x, y in zip(self.x, self.result.y, strict=True):
+            state = family.step(convention, held, x, state)
+            worst = max(worst, _difference(state[0], y))
+            if worst > stop:
+                return worst
+        pairs = zip(state, self.result.final, strict=True)
+        return max(worst, *(_difference(s, final.reshape(s.shape)) for s, final in pairs))
+
+
+def _difference(a: Array, b: Array) -> float:
+    worst = float(np.max(np.abs(a - b)))
+    return worst if np.isfinite(worst) else np.inf
+
+
+Reading: TypeAlias = tuple[Convention, tuple[Packed, ...]]
+
+
+def own_names(run: Run, shapes: Shapes, like: Convention) -> OwnNames:
+    """Return what the arrays of a module mean; NoMapping says why that is not known.
+
+    ``run`` runs the module of size ``SIZES`` on the case ``CASE``; ``like`` is the convention of
+    torch.nn's layer. A module that takes no initial state, or one wrongly, may be explained from
+    its own start.
+    """
+    arrays = _Arrays.of(like.family, shapes)
+    experiments = [Experiment(run, shapes, state) for state in (True, False)]
+    found: list[Reading] = []
+    crash: Exception | None = None
+    ran = []
+    for experiment in experiments:
+        try:
+            found = found or _explained(arrays, experiment, like)
+            ran.append(experiment)
+        except SubjectUnavailable:
+            raise
+        except Exception as error:  # the module's own
+            crash = crash or error
+    if not ran and crash:
+        raise crash
+    meant = _meant(arrays, ran[0], like)
+    names = f"torch.nn.{like.family.upper()}"
+    if len(found) > 1:
+        raise NoMapping(f"{len(found)} mappings of its parameters compute what it computes")
+    if found and (meant is None or _agree(arrays, found[0], meant)):
+        return _result(found[0], "found by experiments", [*shapes])
+    if meant is None:
+        raise NoMapping(
+            "no mapping of its parameters computes what it computes, and their names do not say "
+            f"which belongs to which gate of {names}"
+        )
+    evidence = "by their names alone: no mapping of them computes what the layer computes"
+    if found:
+        others = ", ".join(
+            f"{a.name} as {_content(a)}"
+            for a, b in zip(found[0][1], meant[1], strict=True) if a.slices != b.slices
+        )  # fmt: skip
+        evidence = f"by their names, against what it computes: it uses {others}"
+    return _result(meant, evidence, [*shapes])
+
+
+def _result(reading: Reading, evidence: str, names: Sequence[str]) -> OwnNames:
+    """Return the reading, its arrays in the order of the names."""
+    base, arrays = reading[0], tuple(sorted(reading[1], key=lambda a: names.index(a.name)))
+    order: dict[str, str] = {}
+    for side in "WU":
+        held = [n for a in arrays for n in a.slices + a.below if n.startswith(f"{side}_")]
+        order[side] = "".join(n.partition("_")[2] for n in held)
+    bias = tuple("".join(map(_letter, a.slices)) for a in arrays if _is_vector(a))
+    recurrent = "" if order["U"] == order["W"] else order["U"]
+    convention = replace(base, order=order["W"], recurrent_order=recurrent, bias=bias)
+    return OwnNames(convention, arrays, evidence)
+
+
+def _letter(name: str) -> str:
+    return RECURRENT_BIAS if name == "b_hn" else name.partition("_")[2]
+
+
+def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> list[Reading]:
+    """Return every reading that explains the module: weights, then each vector, then all."""
+    observed = experiment.made(arrays.kind, experiment.arrays(round_="weights"), "weights")
+    readings: list[Reading] = []
+    for style, (upper, lower) in product(arrays.styles(), arrays.orders()):
+        packed = arrays.packed(style, upper, lower)
+        for base in arrays.bases(like):
+            if observed.distance(base, packed, CLOSE) <= CLOSE:
+                readings.append((base, packed))
+    for vector in arrays.vectors if readings else ():
+        named = experiment.arrays(vector.name, round_=vector.name)
+        observed = experiment.made(arrays.kind, named, vector.name)
+        readings = [
+            (base, (*packed, role))
+            for base, packed in readings
+            for role in _roles(vector, base)
+            if observed.distance(base, (*packed, role), CLOSE) <= CLOSE
+        ]
+    if readings:
+        every = experiment.arrays(*experiment.shapes, round_="all")
+        observed = experiment.made(arrays.kind, every, "all")
+        readings = [r for r in readings if observed.distance(*r, CLOSE) <= CLOSE]
+    return readings
+
+
+def _roles(vector: _Vector, base: Convention) -> Iterator[Packed]:
+    for layout in vector.layouts:
+        for letters in permutations(base.letters + base.recurrent_bias, vector.count):
+            yield Packed(vector.name, tuple(map(_bias, letters)), layout)
+
+
+def _bias(letter: str) -> str:
+    return "b_hn" if letter == RECURRENT_BIAS else f"b_{letter}"
+
+
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "lstm": {
+        "i": ("i", "input", "in"), "f": ("f", "forget", "remember"), "o": ("o", "output", "out"),
+        "g": ("g", "c", "cell", "candidate", "cand", "modulation"),
+    },
+    "gru": {
+        "r": ("r", "reset"), "z": ("z", "u", "update"),
+        "n": ("n", "h", "c", "g", "new", "candidate", "cand", "hat", "tilde"),
+    },
+    "rnn": {"a": ()},
+}  # fmt: skip
+"""What gates are called."""
+
+WEAK = ("input", "in", "i", "h", "c", "output", "out")
+"""Words that may also name what a parameter multiplies; they count where nothing else does."""
+
+SIDES = ("h", "hh", "hidden", "recurrent", "rec", "state", "u")
+"""Words by which a bias says that it belongs to the state."""
+
+
+def _tokens(name: str) -> list[str]:
+    stem = re.sub(r"\.(weight|bias|kernel)$", "", name)
+    return [t.lower() for t in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", stem)]
+
+
+def gate_of(kind: str, name: str) -> str:
+    """Return the letter of the gate that a parameter's name names; "" if it names none, or two."""
+    if kind == "rnn":
+        return "a"
+    words = {word: letter for letter, each in WORDS[kind].items() for word in each}
+    strong, weak = set(), []
+    tokens = _tokens(name)
+    for token in tokens[1:] if len(tokens) > 1 and tokens[0] in "wub" else tokens:
+        if token in words:
+            weak.append(words[token]) if token in WEAK else strong.add(words[token])
+        elif re.fullmatch(r"[wub]?[xhiu]?[a-z]", token) and token[-1] in words:
+            strong.add(words[token[-1]])  # xi, wxi, bhf
+        elif re.fullmatch(r"[a-z][xh]", token) and token[0] in words:
+            strong.add(words[token[0]])  # fx, fh
+    if len(strong) == 1:
+        return strong.pop()
+    return weak[-1] if weak and not strong else ""
+
+
+def _meant(arrays: _Arrays, experiment: Experiment, like: Convention) -> Reading | None:
+    """Return the reading that the names tell, of its variants the nearest; None if they do not."""
+    orders = {side: _named_order(arrays, side) for side in "WU"}
+    if not all(orders.values()):
+        return None
+    upper, lower = orders["W"], orders["U"]
+    every = experiment.arrays(*experiment.shapes, round_="all")
+    observed = experiment.made(arrays.kind, every, "all")
+    ranked: list[tuple[float, int, Reading]] = []
+    for style, base in product(arrays.styles(), arrays.bases(like)):
+        if any(map(_unusual, arrays.weights, style[0])):
+            continue
+        packed = arrays.packed(style, upper, lower)
+        roles = [_named_vector(v, arrays, packed, base) for v in arrays.vectors]
+        known = [role for role in roles if role]
+        if len(known) == len(roles):
+            reading = (base, (*packed, *known))
+            distance = observed.distance(*reading, np.inf)
+            ranked.append((distance, len(ranked), reading))
+    return min(ranked)[2] if ranked else None
+
+
+def _unusual(weight: _Weight, layout: str) -> bool:
+    """Whether nobody would mean this layout: of nn.Linear, or without a sign of interleaved."""
+    linear = weight.name.endswith(".weight") and "out-in" in weight.layouts
+    return layout == "interleaved" or (linear and layout != "out-in")
+
+
+def _named_order(arrays: _Arrays, side: str) -> tuple[str, ...]:
+    """Return the letters of the blocks of W or U as the names tell; () if they do not.
+
+    Arrays of several gates have those that are not named elsewhere, in torch.nn's order.
+    """
+    weights = [w for w in arrays.weights if side in w.kind]
+    letters = [gate_of(arrays.kind, w.name) for w in weights if w.count == SINGLE]
+    if not all(letters) or max(Counter(letters).values(), default=1) > 1:
+        return ()
+    if set(letters) - set(arrays.letters):
+        return ()
+    rest = [g for g in arrays.letters if g not in letters]
+    order: list[str] = []
+    for weight in weights:
+        if weight.count == SINGLE:
+            order.append(letters.pop(0))
+        else:
+            order += rest[: weight.count]
+            del rest[: weight.count]
+    return tuple(order)
+
+
+def _named_vector(
+    vector: _Vector, arrays: _Arrays, packed: Sequence[Packed], base: Convention
+) -> Packed | None:
+    """Return what a bias is by its own name or by that of the weight beside it."""
+    beside = re.sub(r"bias", "weight", vector.name)
+    weight = next((a for a in packed if a.name == beside and beside != vector.name), None)
+    if weight is not None and len(weight.slices) == vector.count:
+        letters = [name.partition("_")[2] for name in weight.slices]
+        recurrent = weight.slices[0].startswith("U")
+    else:
+        recurrent = any(t in SIDES or re.fullmatch(r"b?h[a-z]", t) for t in _tokens(vector.name))
+        if vector.count == SINGLE:
+            letters = [gate_of(arrays.kind, vector.name)]
+        elif vector.count == len(arrays.letters):
+            side = "U" if recurrent else "W"
+            letters = [
+                n.partition("_")[2] for a in packed for n in a.slices + a.below
+                if n.startswith(f"{side}_")
+            ]  # fmt: skip
+        else:
+            return None
+    if not all(letters) or set(letters) - set(arrays.letters):
+        return None
+    if recurrent and base.recurrent_bias:
+        letters = [RECURRENT_BIAS if g == "n" else g for g in letters]
+    return Packed(vector.name, tuple(map(_bias, letters)), vector.layouts[0])
+
+
+def _agree(arrays: _Arrays, found: Reading, meant: Reading) -> bool:
+    """Whether arrays of a single gate are what their names tell."""
+    single = {w.name for w in arrays.weights if w.count == SINGLE}
+    pairs = zip(found[1], meant[1], strict=True)
+    return all(a.slices == b.slices for a, b in pairs if a.name in single)
