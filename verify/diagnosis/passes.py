@@ -17,7 +17,6 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..subjects.protocol import Subject
 from .hypotheses import Hypothesis, Sources, base
-from .slots import biases
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -222,7 +221,6 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from _gradients(names)
         yield from _blocks(subject, weights, returned=True)
         return
-    yield from biases(subject)
     for other in OTHERS:
         if getattr(offered, other.needs):
             for words, group in groups.items():

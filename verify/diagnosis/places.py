@@ -23,6 +23,7 @@ from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .detached import detached, ends
 from .hypotheses import Hypothesis
 from .passes import ALWAYS, LEVELS, OTHERS, Pass
+from .slots import biases
 
 Shift = Callable[[Array], Array]
 """Move entries of an array; its shape stays."""
@@ -375,8 +376,10 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from between(offered)
         yield from steps(family, offered)
         yield from ends(offered)
+        yield from biases(subject)
         yield from sorted_rows(offered)
-    for target, moves in known:
+    for target, every in known:
+        moves = [m for m in every if offered.bidirectional or not m.name.startswith("halves")]
         yield from (moved(target, move) for move in moves)
         if offered.batch_first:
             yield from (moved(target, move, batch_first=True) for move in moves

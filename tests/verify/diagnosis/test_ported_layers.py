@@ -39,6 +39,42 @@ def test_one_gate_of_one_of_two_biases_is_named():
     assert found.headline == "The part of bias_ih that belongs to the gate r is added twice."
 
 
+class Detached(hand_written.LSTM):
+    def step(self, x, h, c, suffix):
+        return super().step(x, h, c.detach(), suffix)
+
+
+class DropsTheLast(hand_written.LSTM):
+    """Dropout after every layer, the last one, too, by masks that are not the reference's."""
+
+    def __init__(self, *sizes, dropout=0.0, **options):
+        super().__init__(*sizes, **options)
+        self.dropout = dropout
+
+    def gates(self, x, h, suffix):
+        level = int(suffix[2])
+        return super().gates(self.dropped(x) if level else x, h, suffix)
+
+    def dropped(self, v):
+        return torch.nn.functional.dropout(v, self.dropout, self.training)
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return self.dropped(y), final
+
+
+@pytest.mark.parametrize(("layer", "check", "words"), [
+    (Detached, "gradient", "No gradient passes through the cell state from a step to the one "
+     "before it, as if detached at the start of each step."),
+    (DropsTheLast, "dropout", "Dropout is also applied to the outputs of the last layer."),
+])  # fmt: skip
+def test_what_people_write_is_named(layer, check, words):
+    found, verdict = judged(layer, check, "torch.nn.LSTM")
+
+    assert verdict.status == "failed"
+    assert words in diagnose(found, "float64", [verdict], seconds=120).headline
+
+
 class PlainLSTM:
     """Explicit, of one step after another; ``lengths`` as its mistake has them."""
 
