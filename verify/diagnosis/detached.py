@@ -24,7 +24,7 @@ from .hypotheses import Hypothesis
 
 def detached(family: str) -> Iterator[Hypothesis]:
     """Yield states through which no gradient passes from one step to the one before it."""
-    kinds = {"hidden state": (0,)}
+    kinds: dict[str, tuple[int, ...]] = {"hidden state": (0,)}
     if family == "lstm":
         kinds |= {"cell state": (1,), "hidden and cell state": (0, 1)}
     for (words, which), end in product(kinds.items(), (False, True)):

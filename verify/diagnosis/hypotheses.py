@@ -161,7 +161,7 @@ class _Translated:
         read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
         for sources in self.hypothesis.sources:
             read = gathered(read, sources)
-        read = self._scaled(read)
+        read = dict(self._scaled(read))
         return self._inner.from_reference(self._outer.to_reference(read))
 
     def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
