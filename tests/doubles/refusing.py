@@ -46,6 +46,14 @@ class Trips(Deep):
         return self.all_weights[9] if self.bidirectional else None
 
 
+class NeverThoughtOfIt(Deep):
+    """It inherits an argument that it never names, and cannot do."""
+
+    def refuse(self, x, hx):
+        if self.weight_hh_l0.shape[1] != self.hidden_size:
+            raise ValueError("sizes do not match")
+
+
 class ChecksItself(Deep):
     """It finds its own numbers wrong in two directions: that is no refusal of the option."""
 

@@ -305,9 +305,10 @@ def _layouts(
             continue
         name = arrays.get(array, array)
         here, there = (weight_shape(layout, count, width) for layout in (own, should))
+        so = f"as {here}, not as {there}" if here != there else "transposed"
         yield Difference(
             f"layout {own} of {name}",
-            f"{name} is read as {here}, not as {there}.",
+            f"{name} is read {so}.",
             f"read {name} as {there}: look for a transposition or a reshape",
         )
 
@@ -366,7 +367,16 @@ def _biases(
         right = "".join(meant.get(letter, letter) for letter in letters)
         if own not in read and name not in read:
             yield Difference(f"{own} not read", f"{own} is not read.", f"add {own}")
-        elif (here := read.get(own, read.get(name, ""))) != right:
+        elif (here := read.get(own, read.get(name, ""))) == right:
+            continue
+        elif here == right.replace(RECURRENT_BIAS, "n"):
+            yield Difference(
+                f"recurrent bias of {own}",
+                f"The candidate's recurrent bias, in {own}, is added outside of the product with "
+                "the reset gate, which should scale it.",
+                "keep b_n and b_hn apart: x W_n + b_n + r ⊙ (h U_n + b_hn)",
+            )
+        else:
             yield Difference(
                 f"order {here} of {own}",
                 f"The blocks of {own} are read as biases of {_spaced(here)}, "

@@ -274,7 +274,9 @@ def searched(
 
 
 def _experiment(verdict: Verdict) -> Experiment:
-    return Experiment(verdict.check, Case.from_json(verdict.drawn or verdict.case))
+    """Return a check's failing case as it was drawn; of masks the smallest, of which few differ."""
+    smallest = verdict.check in TRAINING or not verdict.drawn
+    return Experiment(verdict.check, Case.from_json(verdict.case if smallest else verdict.drawn))
 
 
 def _explanation(hypothesis: Hypothesis) -> Explanation:

@@ -32,6 +32,10 @@ Sources = Callable[[Mapping[str, tuple[int, ...]]], Mapping[str, tuple[str, Arra
 places of the entries in it, an array of indices in the reader's shape."""
 
 
+Factors = Callable[[ParameterMap], Mapping[str, Array]]
+"""A layer's map, to what entries of its arrays are multiplied by as they are read."""
+
+
 class Reading(Protocol):
     """Another convention by which a layer reads its arrays."""
 
@@ -48,7 +52,8 @@ class Hypothesis:
 
     ``ignored`` are arrays of the subject's own that it does not read, ``reading`` is another
     convention by which it reads them; ``sources`` say from where else entries of them are taken,
-    ``returns`` the same of their gradients. ``needs`` are options without which it does nothing.
+    ``returns`` the same of their gradients; ``factors`` multiply entries. ``needs`` are options
+    without which it does nothing.
     """
 
     ids: tuple[str, ...]
@@ -61,6 +66,7 @@ class Hypothesis:
     sources: tuple[Sources, ...] = field(default=(), repr=False)
     returns: tuple[Sources, ...] = field(default=(), repr=False)
     needs: tuple[str, ...] = ()
+    factors: tuple[Factors, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -79,6 +85,7 @@ class Hypothesis:
             self.sources + other.sources,
             self.returns + other.returns,
             self.needs + other.needs,
+            self.factors + other.factors,
         )
 
 
@@ -154,15 +161,22 @@ class _Translated:
         read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
         for sources in self.hypothesis.sources:
             read = gathered(read, sources)
+        read = dict(self._scaled(read))
         return self._inner.from_reference(self._outer.to_reference(read))
 
     def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
-        arrays = self._outer.from_reference(self._inner.to_reference(named))
+        arrays = self._scaled(self._outer.from_reference(self._inner.to_reference(named)))
         for sources in self.hypothesis.sources[::-1]:
             arrays = scattered(arrays, sources)
         for returns in self.hypothesis.returns:
             arrays = gathered(arrays, returns)
         return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in arrays.items()}
+
+    def _scaled(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
+        for factors in self.hypothesis.factors:
+            by = factors(self.subject.parameter_map(self.case))
+            named = {n: a * by[n].astype(a.dtype) if n in by else a for n, a in named.items()}
+        return named
 
     def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
         """Return the parameters' tangents; the map is affine, so an offset falls out."""

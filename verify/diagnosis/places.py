@@ -20,8 +20,10 @@ from ..mutants import Change
 from ..mutants.replaceable_layer import At, ReplaceableLayer
 from ..numbers.tape import rearranged
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
+from .detached import detached, ends
 from .hypotheses import Hypothesis
 from .passes import ALWAYS, LEVELS, OTHERS, Pass
+from .slots import biases
 
 Shift = Callable[[Array], Array]
 """Move entries of an array; its shape stays."""
@@ -367,13 +369,17 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
     known = [pair for pair in targets(family) if pair[0].part == part]
     if gradients:
         yield from _no_gradient(("hidden", "cell") if family == "lstm" else ("hidden",))
+        yield from detached(family)
     else:
         yield from states(family, offered)
         yield from of_other_passes(offered)
         yield from between(offered)
         yield from steps(family, offered)
+        yield from ends(offered)
+        yield from biases(subject)
         yield from sorted_rows(offered)
-    for target, moves in known:
+    for target, every in known:
+        moves = [m for m in every if offered.bidirectional or not m.name.startswith("halves")]
         yield from (moved(target, move) for move in moves)
         if offered.batch_first:
             yield from (moved(target, move, batch_first=True) for move in moves
@@ -545,7 +551,15 @@ def _no_gradient(names: Sequence[str]) -> Iterator[Hypothesis]:
 
 
 def between(offered: Options) -> Iterator[Hypothesis]:
-    """Yield directions that are put beside each other in another order."""
+    """Yield what goes wrong between layers: x again, directions side by side in another order."""
+    if offered.layers:
+        yield Hypothesis(
+            ("x in every layer",),
+            ("Every layer reads x, where the shapes are the same, not the outputs of the layer "
+             "below it.",),
+            (_x_again,), ("give each layer the outputs of the one below it",), ("forward",),
+            needs=("layers",),
+        )  # fmt: skip
     exchange = next(m.function for m in along(DIRECTIONS, 2, halves) if "reversed" in m.name)
     wheres = {"": (True, True), " on the way to the next layer": (True, False)}
     for where, (inside, outside) in wheres.items():
@@ -567,6 +581,20 @@ def between(offered: Options) -> Iterator[Hypothesis]:
                 (change,), ("put the forward direction's outputs first",), ("forward",),
                 needs=("bidirectional",),
             )  # fmt: skip
+
+
+def _x_again(layer: ReplaceableLayer) -> None:
+    given: list[Array] = []
+
+    def run(right: Callable[[Inputs], Result], inputs: Inputs) -> Result:
+        given[:] = [inputs.x]
+        return right(inputs)
+
+    def drop(right: Callable[[Array], Array], y: Array) -> Array:
+        return right(given[0] if given[0].shape == y.shape else y)
+
+    wrap(layer, "run", run)
+    wrap(layer, "drop", drop)
 
 
 # Steps: what is shown and kept, before or after.

@@ -15,7 +15,7 @@ from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.ledger import Mismatch
 from ..runs.diagnosis import Explanation
 from ..runs.verdict import Verdict
-from ..subjects.called import under_test
+from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Subject
 from .observation import Observation, residual
@@ -41,13 +41,17 @@ def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coa
 
     That check compares the size of all errors with the arithmetic's roundoff, too, because bounds
     of a coarse arithmetic are wide enough to hold wrong equations. By chance they may be larger in
-    one case: the arithmetic is the one in the middle of those that are named.
+    one case: the arithmetic is the one in the middle of those that are named. A layer that does
+    not run in such a case is not judged.
     """
     if all(verdict.check != "dtype" for verdict in failing):
         return None
-    coarser = [_coarser(subject, _plain(subject, dtype, seed)) for seed in range(CASES)]
-    named = sorted(filter(None, coarser), key=COARSER[dtype].index)
-    if len(named) < CASES or _notices(subject, _plain(subject, dtype, 0)):
+    try:
+        coarser = [_coarser(subject, _plain(subject, dtype, seed)) for seed in range(CASES)]
+        named = sorted(filter(None, coarser), key=COARSER[dtype].index)
+        if len(named) < CASES or _notices(subject, _plain(subject, dtype, 0)):
+            return None
+    except (SubjectCrashed, NotOffered):
         return None
     arithmetic = named[CASES // 2]
     sentence = Explanation(

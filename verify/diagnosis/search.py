@@ -24,6 +24,9 @@ PLAIN_CASE = Case(1, 1, 1, 1)
 ENOUGH = 8
 """Pairs that fit, beyond which no more are looked for."""
 
+MASKS = 16
+"""Times that masks are drawn anew until most rows of another program have been met."""
+
 Place = tuple[int, Key]
 """A number that was seen: in which observation, and which."""
 
@@ -165,8 +168,12 @@ class Explainer:
 
     @property
     def outputs_deviate(self) -> bool:
-        """Whether anything beside gradients is wrong."""
-        return any(not is_gradient(key) for seen in self.observations for key in seen.deviating)
+        """Whether anything beside derivatives is wrong: gradients, and what is pushed forward."""
+        return any(
+            not is_gradient(key) and seen.calls[key[0]].tangents is None
+            for seen in self.observations
+            for key in seen.deviating
+        )
 
     def _ordered(self) -> list[Observation]:
         """Return observations with those first that refute most, and cost least."""
@@ -289,21 +296,42 @@ def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observ
 def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
     """Whether rows in training, each with a mask of its own, are mostly rows of another layer, too.
 
-    The check of dropout gives all rows the same input, so there are as many rows as masks.
+    The check of dropout gives all rows the same input, so a row is a mask. There may be more masks
+    than rows: the other layer draws until it had most of them, or gets no further.
     """
     if seen.experiment.check != "dropout":
         return True
-    other, masked = signature(subject, build, seen), masked_calls(seen.calls)
+    met = np.False_
+    for number in range(MASKS):
+
+        def drawn(case: Case, number: int = number) -> Built:
+            built = build(case)
+            if number:
+                built.layer.rng = np.random.default_rng(number)  # type: ignore[attr-defined]
+            return built
+
+        alike = _rows_alike(seen, signature(subject, drawn, seen))
+        if alike is None or not alike.any():
+            return alike is None
+        met = met | alike
+        if np.mean(met) > 1 / 2:
+            return True
+    return False
+
+
+def _rows_alike(seen: Observation, other: Mapping[Key, Array]) -> Array | None:
+    """Return which rows in training are rows of another layer; None if there are none."""
+    masked = masked_calls(seen.calls)
     keys = [key for key in seen.seen if key[0] in masked and key[2] == "y"]
     if not keys or any(key not in other for key in keys):
-        return not keys
+        return np.zeros(1, bool) if keys else None
     mine, others = (
         np.concatenate([a[key].swapaxes(0, 1).reshape(a[key].shape[1], -1) for key in keys])
         for a in (seen.seen, other)
     )
     level = max(seen.rounding[key] for key in keys)
     apart = varies(mine[:, None], others[None], level)
-    return bool(np.mean((~apart).all(axis=2).any(axis=1)) > 1 / 2)
+    return np.asarray((~apart).all(axis=2).any(axis=1))
 
 
 def varies(first: Array, second: Array, level: float) -> Array:

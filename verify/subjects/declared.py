@@ -356,7 +356,7 @@ def declaration_of(value: Any, name: str) -> Declaration | None:
     """Return what a class or a function declares, None if it declares nothing."""
     decorated: Declaration | None = getattr(value, DECLARATION, None)
     stated = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
-    given = {key: each for key, each in stated.items() if not callable(each)}  # methods are none
+    given = {key: each for key, each in stated.items() if _may_declare(key, each)}
     if decorated is not None or not given or not hasattr(value, "cell"):
         return decorated
     try:
@@ -365,6 +365,16 @@ def declaration_of(value: Any, name: str) -> Declaration | None:
     except (TypeError, ValueError) as error:
         raise UnknownSubject(f"subject {name!r}: {error}") from error
     return declaration
+
+
+def _may_declare(field: str, value: Any) -> bool:
+    """Whether a class says something of its convention by an attribute of a field's name.
+
+    A method, a buffer or a tuple of numbers of that name is the class's own affair.
+    """
+    if field == "bias":
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str) or (field == "weights" and isinstance(value, Convention))
 
 
 def declared(value: Any, name: str, declaration: Declaration, import_lines: str = "") -> Declared:

@@ -3,8 +3,8 @@
 Its parameters have torch.nn's names, or ``own_names`` finds out what they mean.
 
 What it offers beyond the plain call is tried out once, on a tiny input; what it refuses there is
-*not supported*. What it accepts, it has to do right: an argument of the constructor that it takes
-without a word, and then raises for by accident, is offered.
+*not supported*. What it accepts, it has to do right: an argument of the constructor that its source
+names, and that it then raises for by accident, is offered.
 """
 
 from __future__ import annotations
@@ -222,6 +222,7 @@ PROPOSAL = (
 def _tried(subject: TorchLike) -> TorchLike:
     """Return the subject with the options and dtypes that it turns out to have."""
     reasons: dict[str, str] = {}
+    source = _own_source(subject.layer)
     for option, (argument, case) in ARGUMENTS.items():
         if subject.own and option in ("layers", "bidirectional", "projection"):
             reasons[option] = "parameters of other names than torch.nn's are read in one pass"
@@ -231,10 +232,10 @@ def _tried(subject: TorchLike) -> TorchLike:
             reasons[option] = f"its constructor takes no {argument}"
         elif refusal := (
             _refusal(subject, case, partial(subject.module, import_torch()))
-            or _deliberate(_refusal(subject, case, partial(_run, subject)), option)
+            or _not_offered(_refusal(subject, case, partial(_run, subject)), option, source)
         ):
             reasons[option] = str(refusal)[:LONGEST_REASON]
-    packs = "PackedSequence" in _own_source(subject.layer)
+    packs = "PackedSequence" in source
     for option, case in CALLS.items():
         refusal = _refusal(subject, case, partial(_run, subject, jvp=option == "jvp"))
         accepted = option == "state" or (option == "lengths" and packs)
@@ -305,6 +306,17 @@ def _refusal(
     except Exception as error:
         return error
     return None
+
+
+def _not_offered(refusal: Exception | None, option: str, source: str) -> Exception | None:
+    """Return what was raised if it shows that an option is not offered; None for an accident.
+
+    Whoever inherits a constructor of PyTorch, and never names an option that it takes, says nothing
+    of it: what then raises is not offered.
+    """
+    if source and not re.search(NAMES[option], source, re.IGNORECASE):
+        return refusal
+    return _deliberate(refusal, option)
 
 
 def _deliberate(refusal: Exception | None, option: str) -> Exception | None:

@@ -122,6 +122,15 @@ def test_what_forward_refuses_is_not_offered():
         assert held(refusing.Raises, check).status == "passed"
 
 
+def test_what_a_class_inherits_and_never_names_is_no_promise():
+    """Whoever derives from torch.nn.LSTM gets proj_size with it."""
+    options = like(refusing.NeverThoughtOfIt).options
+
+    assert not options.projection
+    assert "sizes do not match" in dict(options.reasons)["projection"]
+    assert options.bidirectional
+
+
 @pytest.mark.parametrize(("layer", "option"), [
     (refusing.Trips, "bidirectional"), (refusing.TripsOverLengths, "lengths"),
     (refusing.ChecksItself, "bidirectional"),
