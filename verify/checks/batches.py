@@ -77,12 +77,15 @@ def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Ca
 
 
 def _transposed(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield cases in which a reshape is no transposition: B > 2, T mod B neither 0 nor 1."""
+    """Yield cases in which a reshape is no transposition: B > 2, T mod B neither 0 nor 1.
+
+    The third layer is the first whose parameters may be mistaken for those of another above x.
+    """
     offered = subject.options
     plain = Case(5, 3, 4, 6, state=offered.state, dtype=dtype, layout="batch-first")
     yield plain
     if offered.layers or offered.bidirectional:
-        yield replace(plain, layers=2 if offered.layers else 1, bidirectional=offered.bidirectional)
+        yield replace(plain, layers=3 if offered.layers else 1, bidirectional=offered.bidirectional)
 
 
 CHECKS = (
