@@ -33,6 +33,8 @@ from .passes import passes
 from .places import places
 from .randomness import randomness
 from .search import Explainer, Search, observations
+from .tangents import NOTE as TANGENTS_NOTE
+from .tangents import as_gradients
 from .training import dropout_notes
 from .truncation import Truncation, truncation
 
@@ -179,6 +181,7 @@ def _of_values(
     explainer = Explainer(
         subject, dtype, list(observations(subject, experiments)), on_step, deadline
     )
+    explainer.transposed = as_gradients(subject, explainer.observations)
     diagnosis.location = locate(subject, failures, explainer.observations)
     measured = Truncation()
     if diagnosis.location.part == "gradients":
@@ -212,6 +215,7 @@ def _of_values(
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
+    notes += [TANGENTS_NOTE] if explainer.transposed and diagnosis.explanations else []
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]

@@ -70,6 +70,7 @@ class Explainer:
     measured: Hypothesis | None = None
     bases: tuple[Hypothesis, ...] = ()
     of_outputs_alone: Sequence[Hypothesis] = ()
+    transposed: bool = False
     _order: tuple[list[Observation], list[Observation]] | None = None
 
     def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
@@ -112,7 +113,7 @@ class Explainer:
                 worst = max(worst, comparison(self.subject, build, seen))
                 if worst > 1:
                     return worst
-        guess = Guess(self.subject, hypothesis).as_subject
+        guess = Guess(self.subject, hypothesis, self.transposed).as_subject
         for seen in self.observations:
             if not _varies_alike(self.subject, build, seen):
                 return float("inf")
@@ -165,8 +166,12 @@ class Explainer:
 
     @property
     def outputs_deviate(self) -> bool:
-        """Whether anything beside gradients is wrong."""
-        return any(not is_gradient(key) for seen in self.observations for key in seen.deviating)
+        """Whether anything beside derivatives is wrong."""
+        return any(
+            not is_gradient(key) and not (self.transposed and seen.calls[key[0]].tangents)
+            for seen in self.observations
+            for key in seen.deviating
+        )
 
     def _ordered(self) -> list[Observation]:
         """Return observations with those first that refute most, and cost least."""
@@ -175,7 +180,7 @@ class Explainer:
         return self._order[1]
 
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
-        return Guess(self.subject, hypothesis).build
+        return Guess(self.subject, hypothesis, self.transposed).build
 
     def pairs(self, known: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
         """Yield two mistakes together, those pairs first that the parts suggest, until some fit."""
@@ -257,11 +262,12 @@ def is_gradient(key: Key) -> bool:
     return key[2].startswith("gradient of ")
 
 
-def _effort(seen: Observation) -> tuple[bool, int]:
+def _effort(seen: Observation) -> tuple[bool, bool, int]:
     """Return what observations are ordered by: those that refute most, and cost least, first."""
     case, calls = seen.experiment.case, len(seen.calls)
     steps = max(case.T, 1) * case.layers * case.directions
-    return not seen.deviating, calls * steps * (1 + (case.B * case.H > 64))
+    pushed = any(call.tangents is not None for call in seen.calls)
+    return not seen.deviating, pushed, calls * steps * (1 + (case.B * case.H > 64))
 
 
 def _keys(number: int, seen: Observation) -> frozenset[Place]:
