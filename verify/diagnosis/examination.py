@@ -20,7 +20,7 @@ from . import precision
 from .causes import hidden, unexplained, with_causes
 from .character import character
 from .conventions import other_conventions
-from .crash import crashes
+from .crash import crashes, follows
 from .deadline import Deadline
 from .finding import Finding
 from .formulas.departure import departures
@@ -154,6 +154,10 @@ def diagnose(
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
     values = _of_values(subject, dtype, rest, deadline, on_step=on_step)
+    ids = values.explanations[0].ids if values.explanations else ()
+    causes = [cause for cause in causes if not follows(subject, dtype, ids, cause)]
+    if not causes:
+        values.failed = tuple(v.check for v in failing)
     return with_causes(values, causes, failing)
 
 
