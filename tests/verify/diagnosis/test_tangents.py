@@ -13,7 +13,8 @@ from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import mutants, right_subject
 from gatewise.verify.subjects.inputs import draw_inputs
 
-CUT = of_mutant({m.id: m for m in mutants()}["G02"])
+KNOWN = {m.id: of_mutant(m) for m in mutants()}
+CUT = KNOWN["G02"]
 CASE = Case(3, 2, 2, 3)
 
 
@@ -38,6 +39,12 @@ def test_the_transposed_of_a_right_way_back_is_forward_mode():
     assert np.allclose(cut[:18], right[:18], rtol=1e-12)
     assert not cut[18:].any()
     assert right[18:].all()
+
+
+def test_a_mutant_knows_in_forward_mode_what_was_given():
+    """This one does nothing where a state is given."""
+    without, right = (tangents_of(h, transposed=False) for h in (KNOWN["S03"], NOTHING_WRONG))
+    assert np.array_equal(without, right)
 
 
 @pytest.fixture
