@@ -54,7 +54,7 @@ SILENT, TRUE, WRONG = "unexplained", "explained by what it computes", "WRONG STO
 CHECKS = 2
 """Of the checks that must see a mutant, those that are run before it is diagnosed."""
 
-ALIASES = {"D01": "arithmetic float32", "D02": "arithmetic bfloat16"}
+ALIASES = {"D01": "arithmetic float32", "D02": "arithmetic bfloat16", "S15": "random state"}
 """Other names of the same mistake."""
 
 MUST_BE_NAMED = ("lengths", "bidirectional", "layers", "dropout")

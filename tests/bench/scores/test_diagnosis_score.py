@@ -46,3 +46,8 @@ def test_the_score_of_a_mistake_that_nobody_knows(monkeypatch, blamed, result):
 
     assert (row.result, row.explanations) == (result, tuple(blamed))
     assert scores.totals([row])["unknown"]["right"] == int(result != scores.WRONG)
+
+
+def test_a_state_drawn_at_random_is_named_by_what_it_is():
+    row = scores.mutant_row("S15", "gru")
+    assert (row.result, row.explanations) == (scores.TOP, ("random state",))
