@@ -19,7 +19,7 @@ from ...verify.mutants import right_subject
 from ...verify.mutants.catalogue import MutantSubject
 from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
-from ...verify.subjects.protocol import Inputs
+from ...verify.subjects.protocol import Inputs, Subject
 
 PARTS = ("outputs", "gradients", "tangents", "calls", "training")
 """In the order in which they are looked at."""
@@ -54,6 +54,16 @@ def differs(subject: MutantSubject, case: Case) -> str:
         if not _same(seen, list(SESSIONS[name](right, case)), CLOSE[case.dtype]):
             return name
     return ""
+
+
+def same_numbers(one: Subject, other: Subject, case: Case) -> bool:
+    """Whether two layers with the same arrays give the same outputs and gradients in a case."""
+    inputs, pair = draw_inputs(one, case), draw_cotangents(one, case)
+
+    def numbers(subject: Subject) -> Seen:
+        return [*_numbers(subject.build(case).gradients(inputs, [deepcopy(pair)])[0])]
+
+    return _same(numbers(one), numbers(other), CLOSE[case.dtype])
 
 
 def _same(one: Seen, other: Seen, close: float) -> bool:

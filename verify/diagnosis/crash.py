@@ -27,6 +27,7 @@ from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject, SubjectUnavailable
 from ..subjects.torch_module import import_torch
 from .causes import Cause
+from .hypotheses import Guess, hypotheses
 from .observation import OUTPUTS, VALUES
 
 ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
@@ -100,6 +101,31 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
         part = "program" if verdict.status == "crashed" else "outputs"
         told = tuple(v for v in verdicts if any(v is each for each in failing))
         yield Cause(explanation, told, Location(part))
+
+
+def follows(subject: Subject, dtype: str, ids: Sequence[str], cause: Cause) -> bool:
+    """Whether a layer with a mistake of the catalogue raises wherever a cause says so, alike.
+
+    Who writes into an argument raises where that may not be written into: one mistake, not two.
+    """
+    known = {h.ids: h for h in hypotheses(subject, dtype)}
+    hypothesis = known.get(tuple(ids))
+    if hypothesis is None or not cause.verdicts:
+        return False
+    guess = Guess(subject, hypothesis).as_subject
+    for verdict in cause.verdicts:
+        if verdict.status != "crashed":
+            return False
+        try:
+            check_named(verdict.check).run(under_test(guess), Case.from_json(verdict.case))
+        except SubjectCrashed as crash:
+            if type(crash.__cause__).__name__ != verdict.message.partition(":")[0]:
+                return False
+        except (Mismatch, NotOffered):
+            return False
+        else:
+            return False
+    return True
 
 
 def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:

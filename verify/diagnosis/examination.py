@@ -19,7 +19,7 @@ from . import precision
 from .causes import hidden, unexplained, with_causes
 from .character import character
 from .conventions import other_conventions
-from .crash import crashes
+from .crash import crashes, follows
 from .deadline import Deadline
 from .finding import Finding
 from .formulas.departure import departures
@@ -32,6 +32,8 @@ from .passes import passes
 from .places import places
 from .randomness import randomness
 from .search import Explainer, Search, observations
+from .tangents import NOTE as TANGENTS_NOTE
+from .tangents import as_gradients
 from .training import dropout_notes
 from .truncation import Truncation, truncation
 
@@ -147,6 +149,10 @@ def diagnose(
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
     values = _of_values(subject, dtype, rest, deadline, on_step=on_step)
+    ids = values.explanations[0].ids if values.explanations else ()
+    causes = [cause for cause in causes if not follows(subject, dtype, ids, cause)]
+    if not causes:
+        values.failed = tuple(v.check for v in failing)
     return with_causes(values, causes, failing)
 
 
@@ -170,6 +176,7 @@ def _of_values(
     explainer = Explainer(
         subject, dtype, list(observations(subject, experiments)), on_step, deadline
     )
+    explainer.transposed = as_gradients(subject, explainer.observations)
     diagnosis.location = locate(subject, failures, explainer.observations)
     measured = Truncation()
     if diagnosis.location.part == "gradients":
@@ -204,6 +211,7 @@ def _of_values(
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
+    notes += [TANGENTS_NOTE] if explainer.transposed and diagnosis.explanations else []
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]

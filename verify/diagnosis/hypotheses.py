@@ -94,10 +94,14 @@ NOTHING_WRONG = Hypothesis((), (), ())
 
 @dataclass(frozen=True)
 class Guess:
-    """A subject's stand-in: its parameters and options, and a hypothesis in the place of it."""
+    """A subject's stand-in: its parameters and options, and a hypothesis in the place of it.
+
+    ``transposed``: its forward mode goes by the transposed of its way back, mistakes and all.
+    """
 
     subject: Subject
     hypothesis: Hypothesis
+    transposed: bool = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.subject, name)
@@ -119,7 +123,8 @@ class Guess:
         layer = ReplaceableLayer(case, cell_named(cell))
         for change in self.hypothesis.changes:
             change(layer)
-        return _Translated(self.subject, case, layer, self.hypothesis)
+        translated = _Transposed if self.transposed else _Translated
+        return translated(self.subject, case, layer, self.hypothesis)
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,40 @@ class _Translated:
         moved = {n: a + tangents.parameters[n] for n, a in inputs.parameters.items()}
         ends, starts = self._explicit(moved), self._explicit(inputs.parameters)
         return {name: ends[name] - starts[name] for name in ends}
+
+
+@dataclass(frozen=True)
+class _Transposed(_Translated):
+    """The same with tangents that are pulled back, entry by entry of the outputs."""
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        result = self.forward(inputs)
+        outputs = (result.y, *result.final)
+        pairs = [(dy, tuple(ends)) for dy, *ends in _units(outputs)]
+        pulled = self.gradients(inputs, pairs)
+        flat = np.array([along(one, tangents) for one in pulled], result.y.dtype)
+        ends = np.cumsum([a.size for a in outputs])[:-1]
+        y, *final = (
+            part.reshape(a.shape) for part, a in zip(np.split(flat, ends), outputs, strict=True)
+        )
+        return Result(y, tuple(final))
+
+
+def _units(arrays: Sequence[Array]) -> Iterator[list[Array]]:
+    """Yield zeros in the shapes of arrays with a single 1, at each place of them in turn."""
+    for k, array in enumerate(arrays):
+        for place in range(array.size):
+            units = [np.zeros_like(a) for a in arrays]
+            units[k].flat[place] = 1
+            yield units
+
+
+def along(pulled: Pulled, tangents: Inputs) -> float:
+    """Return the derivative along tangents that a gradient says."""
+    named = sum(float(np.vdot(tangents.parameters[n], d)) for n, d in pulled.parameters.items())
+    states = zip(tangents.state or (), pulled.initial, strict=False)
+    initial = sum(float(np.vdot(t, d)) for t, d in states)
+    return named + float(np.vdot(tangents.x, pulled.x)) + initial
 
 
 def gathered(named: Mapping[str, Array], sources: Sources) -> dict[str, Array]:

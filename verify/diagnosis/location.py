@@ -23,6 +23,9 @@ SMALL = 8
 SHORT = 64
 """Steps of cases that are run again without their options."""
 
+ENOUGH = 8
+"""Cases without an option whose values must be right, the simplest ones, beside the checks."""
+
 MOST_STEPS, MOST_UNITS = 1100, 140
 """Steps and units up to which a threshold is looked for."""
 
@@ -137,10 +140,12 @@ def _passes_without(subject: Subject, short: Sequence[tuple[str, Case]], name: s
     """Whether values are right without an option, and the checks that can do without it pass."""
     plain = [(c, replace(case, **{name: NO_OPTIONS[name]})) for c, case in short]  # type: ignore[arg-type]
     held = [(c, case) for c, case in plain if not subject.options.lacking(case)]
-    able = [Experiment(c, case) for c, case in held if not check_named(c).refuses(case)]
+    able = dict.fromkeys(
+        Experiment(c, case) for c, case in held if not check_named(c).refuses(case)
+    )
     if not held or any(run_check(under_test(subject), experiment)[0] for experiment in able):
         return False
-    return not any(_wrong(subject, case) for _, case in held)
+    return not any(_wrong(subject, case) for case in [*dict.fromkeys(c for _, c in held)][:ENOUGH])
 
 
 def from_size(subject: Subject, case: Case, part: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class Observation:
         """Return the largest level of a quantity."""
         return float(np.nanmax(self.levels[key], initial=0.0))
 
-    @property
+    @cached_property
     def deviating(self) -> frozenset[Key]:
         """The numbers that are not those of the equations."""
         return frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import groupby, permutations, product
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .replay import differs, first_differs, signature
 
 PLAIN_CASE = Case(1, 1, 1, 1)
 """A case without options."""
+
+LONG = 200
+"""Steps of an experiment, of all passes, that is made only where no shorter one refutes."""
 
 ENOUGH = 8
 """Pairs that fit, beyond which no more are looked for."""
@@ -73,6 +76,7 @@ class Explainer:
     measured: Hypothesis | None = None
     bases: tuple[Hypothesis, ...] = ()
     of_outputs_alone: Sequence[Hypothesis] = ()
+    transposed: bool = False
     _order: tuple[list[Observation], list[Observation]] | None = None
 
     def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
@@ -110,12 +114,13 @@ class Explainer:
     def off(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or of the first that refutes it."""
         build, worst = self._builder(hypothesis), 0.0
-        for comparison in (first_differs, differs):
-            for seen in self._ordered():
+        parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
+        for part, comparison in product(parts, (first_differs, differs)):
+            for seen in part:
                 worst = max(worst, comparison(self.subject, build, seen))
                 if worst > 1:
                     return worst
-        guess = Guess(self.subject, hypothesis).as_subject
+        guess = Guess(self.subject, hypothesis, self.transposed).as_subject
         for seen in self.observations:
             if not _varies_alike(self.subject, build, seen):
                 return float("inf")
@@ -182,7 +187,7 @@ class Explainer:
         return self._order[1]
 
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
-        return Guess(self.subject, hypothesis).build
+        return Guess(self.subject, hypothesis, self.transposed).build
 
     def pairs(self, known: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
         """Yield two mistakes together, those pairs first that the parts suggest, until some fit."""
@@ -264,11 +269,20 @@ def is_gradient(key: Key) -> bool:
     return key[2].startswith("gradient of ")
 
 
-def _effort(seen: Observation) -> tuple[bool, int]:
-    """Return what observations are ordered by: those that refute most, and cost least, first."""
+def _effort(seen: Observation) -> tuple[bool, bool, bool, int]:
+    """Return what observations are ordered by: those that refute most, and cost least, first.
+
+    What is wrong in long sequences alone is nearly always refuted by short ones that are right.
+    """
     case, calls = seen.experiment.case, len(seen.calls)
     steps = max(case.T, 1) * case.layers * case.directions
-    return not seen.deviating, calls * steps * (1 + (case.B * case.H > 64))
+    pushed = any(call.tangents is not None for call in seen.calls)
+    return _is_long(seen), not seen.deviating, pushed, calls * steps * (1 + (case.B * case.H > 64))
+
+
+def _is_long(seen: Observation) -> bool:
+    case = seen.experiment.case
+    return case.T * case.layers * case.directions > LONG
 
 
 def _keys(number: int, seen: Observation) -> frozenset[Place]:

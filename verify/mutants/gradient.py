@@ -303,7 +303,7 @@ def gradient_of_x_over_the_cotangent(
     layer: ReplaceableLayer, right: GradientsPart, pulled: Pulled, given: Cotangents
 ) -> Pulled:
     dy, width = given[0], pulled.x.shape[2]
-    if dy is not None and dy.flags.writeable:
+    if dy is not None:
         dy[:, :, :width] = pulled.x[:, :, : dy.shape[2]]
     return right(pulled, given)
 

@@ -129,6 +129,7 @@ class ReplaceableLayer:
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward, by a step into the complex plane."""
+        self.given = inputs
         moved = _moved(inputs, self.read_tangents(tangents))
         with np.errstate(all="ignore"):
             result = self.run(moved)

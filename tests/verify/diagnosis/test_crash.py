@@ -11,6 +11,7 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import crash, examination
 from gatewise.verify.diagnosis.causes import unexplained
 from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.mutants import mutant_subject, mutants
 from gatewise.verify.runs.verdict import cause
 from gatewise.verify.subjects import adapted
 
@@ -152,3 +153,33 @@ def test_messages_of_two_causes(one, other):
 
 def test_numbers_are_no_cause():
     assert cause("y[0, 1] = 0.5, expected 0.25 ± 1e-16 (error is 3e+14 times the bound)") == ""
+
+
+@pytest.fixture
+def overwriting():
+    (mutant,) = (m for m in mutants() if m.id == "G12")
+    return mutant_subject(mutant, "rnn")
+
+
+def test_a_crash_that_follows_from_a_mistake_is_not_one_of_its_own(overwriting, monkeypatch):
+    """Who writes into a cotangent raises where that may not be written into."""
+    failing = failures(overwriting, "purity", "strided")
+    found = examination.diagnose(overwriting, "float64", failing, seconds=20)
+    monkeypatch.setattr(examination, "follows", lambda *given: False)
+    twice = examination.diagnose(overwriting, "float64", failing, seconds=20)
+
+    assert [v.status for v in failing] == ["failed", "crashed"]
+    assert ([e.ids for e in found.explanations], found.failed) == (
+        [("G12",)],
+        ("purity", "strided"),
+    )
+    assert [e.ids for e in twice.explanations] == [("ValueError", "G12")]
+
+
+def test_a_crash_does_not_follow_from_another_mistake(overwriting):
+    failing = failures(overwriting, "purity", "strided")
+    (raised,) = crash.crashes(overwriting, "float64", failing)
+
+    assert crash.follows(overwriting, "float64", ("G12",), raised)
+    for ids in (("G11",), ("G12", "G11"), (), ("some formula",)):
+        assert not crash.follows(overwriting, "float64", ids, raised)

@@ -319,3 +319,19 @@ class One(LSTM):
 class Two(One):
     pass
 """
+
+
+def test_long_sequences_are_run_only_where_short_ones_refute_nothing(monkeypatch):
+    """Fewer than half of the mistakes are tried on what takes 1010 steps."""
+    long, right = [], explaining.first_differs
+
+    def counted(subject, build, seen):
+        long.extend([1] * (seen.experiment.case.T > 200))
+        return right(subject, build, seen)
+
+    monkeypatch.setattr(explaining, "first_differs", counted)
+    subject = mutant_subject(MUTANTS["F14"], "rnn")
+    found = diagnose(subject, "float64", failing(subject, "transition"), seconds=60)
+
+    assert [e.name for e in found.explanations] == ["F14"]
+    assert 0 < len(long) < found.tried / 2
