@@ -15,27 +15,28 @@ from ..cases.case import Case
 from ..runs.diagnosis import Diagnosis, Explanation
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
-from . import precision
-from .causes import hidden, unexplained, with_causes
-from .character import character
+from .arithmetic import precision
+from .arithmetic.grid import on_a_grid
+from .causes.cause import hidden, unexplained, with_causes
+from .causes.crash import crashes, follows
+from .causes.randomness import randomness
 from .conventions import other_conventions
-from .crash import crashes, follows
 from .deadline import Deadline
-from .finding import Finding
+from .discovery import Discovery
 from .formulas.departure import departures
 from .formulas.relations import steps, ways_back
-from .grid import on_a_grid
+from .gradients.detached import detached
+from .gradients.tangents import NOTE as TANGENTS_NOTE
+from .gradients.tangents import as_gradients
+from .gradients.truncation import Truncation, truncation
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
+from .misplaced.passes import passes
+from .misplaced.places import places
 from .observation import Experiment, basic, thorough
-from .passes import passes
-from .places import places
-from .randomness import randomness
+from .other_cells.character import character
 from .search import Explainer, Search, observations
-from .tangents import NOTE as TANGENTS_NOTE
-from .tangents import as_gradients
 from .training import dropout_notes
-from .truncation import Truncation, truncation
 
 MOST = 4
 """Failing cases, of different checks, that an explanation is sought for at first."""
@@ -61,7 +62,7 @@ SECONDS = 300.0
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
 """Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
 
-Examination = Callable[[Explainer, Sequence[Experiment]], Finding]
+Examination = Callable[[Explainer, Sequence[Experiment]], Discovery]
 """Measure a layer whose outputs are wrong: what it finds is judged by its own comparison, in what
 was seen and in further experiments."""
 
@@ -74,6 +75,12 @@ def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from hypotheses(explainer.subject, explainer.dtype)
     if explainer.measured:
         yield explainer.measured
+
+
+def cuts(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield states that are detached in the loop, where outputs are right."""
+    if not explainer.outputs_deviate:
+        yield from detached(explainer.subject.cells[0].partition("-")[0])
 
 
 def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -126,7 +133,9 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
-STAGES: tuple[Stage, ...] = (singles, ways_back, conventions, misplaced, steps, outputs_first)
+STAGES: tuple[Stage, ...] = (
+    singles, cuts, ways_back, conventions, misplaced, steps, outputs_first,
+)  # fmt: skip
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
@@ -198,7 +207,7 @@ def _of_values(
         explainer.bases = tuple(other_conventions(subject))
     search = searched(explainer, rest, (singles,) if whole else STAGES)
     diagnosis.experiments += len(rest)
-    finding = Finding() if search.fits or whole else examined(explainer, rest)
+    finding = Discovery() if search.fits or whole else examined(explainer, rest)
     if finding.explanations:
         return _of_finding(diagnosis, finding, search.tried)
     if not search.fits and not whole:
@@ -220,7 +229,7 @@ def _of_values(
     return diagnosis
 
 
-def _of_finding(diagnosis: Diagnosis, finding: Finding, tried: int) -> Diagnosis:
+def _of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnosis:
     """Return the diagnosis that what an examination found makes."""
     return replace(
         diagnosis, status="explained", explanations=finding.explanations, notes=finding.notes,
@@ -247,7 +256,7 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
     return [v for v in failures if v.check not in TRAINING] or failures
 
 
-def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Finding:
+def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Discovery:
     """Return what the first examination finds that explains everything, or all notes."""
     notes: tuple[str, ...] = ()
     for examination in EXAMINATIONS if explainer.outputs_deviate else ():
@@ -255,7 +264,7 @@ def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Finding:
         notes = (*notes, *finding.notes)
         if finding.explanations or examination is EXAMINATIONS[-1]:
             return replace(finding, notes=notes)
-    return Finding()
+    return Discovery()
 
 
 def searched(

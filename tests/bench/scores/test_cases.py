@@ -83,6 +83,6 @@ def test_right_and_wrong_layers_are_told_in_a_line_each(tmp_path):
     assert right_case.startswith("right.py:Layer [one case] exit 0")
     assert wrong.startswith("wrong.py:Layer [quick] exit 1")
     assert "explained: b is not read." in wrong
-    assert "explained: The bias is never added." in wrong_case
+    assert "explained: b is not read." in wrong_case
     assert "3 layers, 1 explained" in usual
     assert "3 layers, 1 explained" in one

@@ -19,8 +19,8 @@ from gatewise.verify.diagnosis import examination as diagnosing
 from gatewise.verify.diagnosis import replay as replaying
 from gatewise.verify.diagnosis import search as explaining
 from gatewise.verify.diagnosis.examination import diagnose
+from gatewise.verify.diagnosis.gradients.truncation import truncation
 from gatewise.verify.diagnosis.observation import VALUES, Experiment
-from gatewise.verify.diagnosis.truncation import truncation
 from gatewise.verify.execution import diagnosis_tasks as asking
 from gatewise.verify.execution import session
 from gatewise.verify.execution.judge import BUDGETS, hold

@@ -1,0 +1,250 @@
+"""Conventions, right numbers in the wrong place, and parameters read from the wrong place."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import hand_written
+import plain_numpy
+from gatewise.bench.scores.diagnosis import pair_of
+from gatewise.verify.checks import check_named
+from gatewise.verify.conventions import Convention
+from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
+from gatewise.verify.diagnosis.examination import diagnose, judged
+from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
+from gatewise.verify.diagnosis.misplaced.passes import passes
+from gatewise.verify.diagnosis.misplaced.places import places
+from gatewise.verify.diagnosis.training import NOT_JUDGED, RIGHT
+from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.identification.identification import identify
+from gatewise.verify.mutants import mutant_subject, mutants
+from gatewise.verify.subjects import adapted
+
+
+def failing(subject, *checks):
+    verdicts = [hold(subject, check_named(c), "float64", budget=BUDGETS["quick"]) for c in checks]
+    return [v for v in verdicts if v.wrong]
+
+
+def told(layer, *checks, like="torch.nn.LSTM", seconds=120):
+    subject = adapted(layer, "test:Layer", like)
+    return diagnose(subject, "float64", failing(subject, *checks), seconds=seconds)
+
+
+class ForgetBias(hand_written.LSTM):
+    """Gates of another library, its constant, and masks of its own."""
+
+    def __init__(self, *sizes, dropout=0.0, **options):
+        super().__init__(*sizes, **options)
+        self.dropout = dropout
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        if self.training and self.dropout:
+            y = torch.nn.functional.dropout(y, self.dropout)
+        return y, final
+
+    def step(self, x, h, c, suffix):
+        i, g, f, o = self.gates(x, h, suffix).chunk(4, dim=1)
+        c = torch.sigmoid(f + 2) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def test_a_convention_is_told_field_by_field_and_dropout_does_not_refute_it():
+    found = told(ForgetBias, "forward", "gradient", "dropout")
+
+    assert "dropout" in found.failed
+    assert found.headline == (
+        "The blocks of the gates are read in the order i g f o, not i f g o. "
+        "2 is added to the forget gate's pre-activation."
+    )
+    assert found.notes == (NOT_JUDGED,)
+
+
+def test_masks_are_judged_where_nothing_else_fails():
+    subject = adapted(ForgetBias, "test:Layer", "torch.nn.LSTM")
+    wrong = failing(subject, "forward", "dropout")
+
+    assert [v.check for v in judged(wrong)] == ["forward"]
+    assert judged(wrong[1:]) == wrong[1:]
+
+
+@pytest.mark.parametrize(("ids", "note"), [
+    (("L01",), RIGHT),
+    (("L01", "M07"), "Dropout is wrong, too: "),
+])  # fmt: skip
+def test_dropout_is_judged_beside_what_explains_the_equations(ids, note):
+    known = {m.id: m for m in mutants()}
+    wrong = known[ids[0]] if len(ids) == 1 else pair_of(*(known[id] for id in ids), "lstm")
+    subject = mutant_subject(replace(wrong, needs=("layers", "dropout")), "lstm")
+    found = diagnose(subject, "float64", failing(subject, "forward", "dropout"))
+
+    assert [each.ids for each in found.explanations] == [("L01",)]
+    assert [said[: len(note)] for said in found.notes] == [note]
+
+
+class StateNotRead(hand_written.LSTM):
+    def forward(self, x, hx=None):
+        return super().forward(x, hx and tuple(0 * s for s in hx))
+
+
+class FinalStatesViewed(hand_written.LSTM):
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return y, tuple(s.transpose(0, 1).reshape(s.shape) for s in final)
+
+
+class ReshapedBatchFirst(hand_written.LSTM):
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return y.transpose(0, 1).reshape(y.shape) if self.batch_first else y, final
+
+
+class ForwardWeightsInBoth(hand_written.LSTM):
+    def part(self, name, suffix):
+        return super().part(name, suffix.removesuffix("_reverse"))
+
+
+class OneMatrixAbove(hand_written.LSTM):
+    def part(self, name, suffix):
+        ih, hh = super().part("weight_ih", suffix), super().part("weight_hh", suffix)
+        if name == "weight_ih" and "_l0" not in suffix and ih.shape == hh.shape:
+            return hh
+        return super().part(name, suffix)
+
+
+class WeightsReshaped(hand_written.LSTM):
+    def gates(self, x, h, suffix):
+        of_x = x @ self.part("weight_ih", suffix).T + h @ self.part("weight_hh", suffix).reshape(
+            h.shape[1], -1
+        )
+        return of_x + (self.part("bias_ih", suffix) + self.part("bias_hh", suffix)
+                       if self.bias else 0)  # fmt: skip
+
+
+class OrderAndWeights(ForwardWeightsInBoth):
+    """A convention, and a further mistake."""
+
+    def step(self, x, h, c, suffix):
+        f, i, g, o = self.gates(x, h, suffix).chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+@pytest.mark.parametrize(("layer", "checks", "words"), [
+    (StateNotRead, ("forward", "gradient"),
+     "The initial hidden state and cell state are not read: every call starts from zeros."),
+    (FinalStatesViewed, ("forward", "final"),
+     "The final states are laid out as (rows, layers and directions, units) and reshaped to"),
+    (ReshapedBatchFirst, ("batch-first",),
+     "With batch-first input, the outputs y are "),
+    (ForwardWeightsInBoth, ("forward", "gradient", "direction"),
+     "The backward direction reads all parameters of the forward direction."),
+    (OneMatrixAbove, ("forward", "gradient"),
+     "weight_hh is read in the place of weight_ih in every layer above the lowest"),
+    (WeightsReshaped, ("forward", "gradient"),
+     "weight_hh is reshaped to (inputs, gates, units), not transposed to it."),
+    (OrderAndWeights, ("forward", "gradient"),
+     "in the order f i g o, not i f g o. The backward direction reads all parameters of the"),
+])  # fmt: skip
+def test_what_is_in_the_wrong_place_is_named(layer, checks, words):
+    assert words in told(layer, *checks).headline
+
+
+class LeftSorted(plain_numpy.LSTM):
+    """Rows are sorted by length, and the outputs are left so; the final states are put back."""
+
+    def forward(self, params, x, state, lengths=None):
+        y, final = super().forward(params, x, state, lengths)
+        return y if lengths is None else y[:, np.argsort(-np.asarray(lengths))], final
+
+    def vjp(self, params, x, state, dy, dstate, lengths=None):
+        if lengths is not None:
+            dy = dy[:, np.argsort(np.argsort(-np.asarray(lengths)))]
+        return super().vjp(params, x, state, dy, dstate, lengths)
+
+
+def test_rows_left_in_sorted_order():
+    found = told(LeftSorted, "padding", "forward", like=None)
+    assert found.headline.startswith("Rows are sorted by falling length, and the outputs are left")
+
+
+class OutputsAlone(plain_numpy.LSTM):
+    """The gates are exchanged on the way forward, and the way back is wrong in its own way."""
+
+    def unrolled(self, params, x, state, lengths):
+        other = {name: array[[1, 0, 2, 3]] for name, array in params.items()}
+        return super().unrolled(other, x, state, lengths)
+
+    def vjp(self, params, x, state, dy, dstate, lengths=None):
+        dp, dx, dinitial = super().vjp(params, x, state, dy, dstate, lengths)
+        return {name: d**3 for name, d in dp.items()}, dx, dinitial
+
+
+def test_outputs_are_explained_where_gradients_are_not():
+    found = told(OutputsAlone, "forward", "gradient", like=None)
+
+    assert (found.status, found.explanations) == ("unexplained", [])
+    order = "The blocks of the gates are read in the order f i g o, not i f g o."
+    assert found.notes[:2] == (
+        f"The outputs are explained: {order}", "The gradients are wrong beyond that.",
+    )  # fmt: skip
+
+
+def test_the_search_stops_in_time_and_says_so():
+    found = told(OutputsAlone, "forward", "gradient", like=None, seconds=0)
+    assert not found.complete
+    assert found.message.endswith("stopped after 0 s")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_generated_hypotheses_are_named_by_what_they_do(seed):
+    """Any of them, made a subject, is explained by itself, or by what computes the same."""
+    right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
+    known = [*places(right, gradients=False), *passes(right, gradients=False)]
+    hypothesis = known[int(np.random.default_rng(seed).integers(len(known)))]
+    subject = Guess(right, hypothesis).as_subject
+    wrong = failing(subject, "forward", "batch-first", "gradient")
+    if wrong:
+        found = diagnose(subject, "float64", wrong, seconds=120)
+        assert hypothesis.name in [one.name for one in found.explanations], hypothesis.name
+
+
+def test_gradients_go_where_entries_were_read():
+    """``scattered`` is the transpose of ``gathered``."""
+    rng = np.random.default_rng(0)
+    right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
+    named, d = (
+        {f"{n}_l{k}": np.asfortranarray(rng.standard_normal(shape)) for k in (0, 1)
+         for n, shape in (("weight_ih", (8, 2)), ("weight_hh", (8, 2)), ("bias_ih", (8,)),
+                          ("bias_hh", (8,)))}
+        for _ in range(2)
+    )  # fmt: skip
+    for hypothesis in passes(right, gradients=False):
+        (sources,) = hypothesis.sources
+        there = sum((gathered(named, sources)[n] * d[n]).sum() for n in d)
+        back = sum((named[n] * scattered(d, sources)[n]).sum() for n in d)
+        assert there == pytest.approx(back), hypothesis.name
+
+
+def test_right_layers_have_no_other_convention():
+    for layer, like in ((hand_written.LSTM, "torch.nn.LSTM"), (plain_numpy.LSTM, None)):
+        assert list(other_conventions(adapted(layer, "test:Right", like))) == []
+
+
+def test_differences_are_told_one_by_one():
+    gru = own_convention("gru")
+    other = Convention("gru", "zrn", ("zrn",), layout="gates", reset="before", update="take",
+                       gate="hard sigmoid 1/6")  # fmt: skip
+    names = [each.name for each in differences(other, gru, {"bias": "b"})]
+    assert names == ["order zrn", "gate hard sigmoid 1/6", "reset before", "update take",
+                     "b_hn not read"]  # fmt: skip
+
+
+def test_identification_without_the_state_that_is_not_read():
+    found = identify(adapted(StateNotRead, "test:Layer", "torch.nn.LSTM"))
+
+    assert found.without_state
+    assert found.fits[0].order == "ifgo"

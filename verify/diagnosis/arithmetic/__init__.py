@@ -1,0 +1,1 @@
+"""Is nothing wrong but the arithmetic, and which one is it?"""

@@ -1,0 +1,218 @@
+"""A layer in fixed point: its outputs are multiples of a power of two, and so is all in between.
+
+Every operation is then off by up to a step, absolutely; the reference, run on numbers with bounds
+of such an arithmetic, says how far off outputs may be. Equations that are wrong are off further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...cases.case import Case
+from ...checks.oracle import by_name, state_names
+from ...numbers.arithmetic import FLOAT64, Arithmetic
+from ...numbers.bounded import Bounded
+from ...runs.diagnosis import Explanation
+from ...subjects.called import layer_of
+from ...subjects.protocol import Inputs, Result, Subject
+from ..discovery import Discovery
+from ..hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
+from ..observation import OUTPUTS, Experiment, Key, Observation
+from ..other_cells.step import REFUSALS, StepExperiment
+from ..replay import signature
+from ..search import Explainer, Search, observations
+
+FEWEST, MOST = 2, {"float64": 30, "float32": 14}
+"""Fractional bits of a grid; numbers of the dtype itself have more."""
+
+ENOUGH, DIFFERENT = 64, 8
+"""Numbers that must lie on the grid, and how many of them must differ."""
+
+TELLING = 1 / 8
+"""Share of the largest number that a bound may be to say anything."""
+
+BLIND = "that is too coarse for its equations to be judged"
+GRADIENTS = "Its gradients are not judged: only its outputs were held to fixed point."
+
+CLOSE = 4.0
+"""Times the distance of the best explanation at which another is as good."""
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """Fractional ``bits`` of all numbers, and the largest that there is; 0 where none was met."""
+
+    bits: int
+    largest: float = 0.0
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """The arithmetic: every result may be off by a step, for it may be cut off."""
+        return replace(FLOAT64, name=f"{self.bits} fractional bits", tiny=2.0**-self.bits)
+
+    @property
+    def words(self) -> str:
+        """The format in words."""
+        text = f"fixed point with {self.bits} fractional bits"
+        if not self.largest:
+            return text
+        whole = round(float(np.log2(self.largest + 2.0**-self.bits)))
+        return f"{text}, {self.bits + whole + 1} in all (numbers end at {self.largest:.7g})"
+
+    def expected(self, subject: Subject, case: Case, inputs: Inputs) -> Result:
+        """Return what the equations give, Bounded."""
+        step, layer = 2.0**-self.bits, layer_of(subject, case)
+
+        def read(array: Array) -> Bounded:
+            value = np.asarray(array, np.float64)
+            off = np.where(value / step == np.round(value / step), 0.0, step)
+            return Bounded(value, off, self.arithmetic)
+
+        named = {n: read(a) for n, a in inputs.parameters.items()}
+        p: Sequence[Parameters] = subject.parameter_map(case).to_reference(named)
+        state = None if inputs.state is None else tuple(read(s) for s in inputs.state)
+        output = layer.forward(p, read(inputs.x), state, inputs.lengths)
+        return Result(output.y, output.final)
+
+
+def fractional_bits(seen: Sequence[Observation], dtype: str) -> int:
+    """Return the fractional bits of all outputs that were seen; 0 if they are on no grid."""
+    arrays = [
+        np.asarray(array, np.float64).ravel()
+        for one in seen
+        for key, array in one.seen.items()
+        if not _derived(key) and np.isfinite(array).all()
+    ]
+    every = np.concatenate(arrays) if arrays else np.zeros(0)
+    numbers = np.unique(every)
+    if every.size < ENOUGH or numbers.size < DIFFERENT:
+        return 0
+    for bits in range(FEWEST, MOST[dtype] + 1):
+        scaled = numbers * 2.0**bits
+        if np.array_equal(scaled, np.round(scaled)):
+            return bits
+    return 0
+
+
+def _derived(key: Key) -> bool:
+    return key[2].startswith(("gradient of ", "derivative of "))
+
+
+def fixed_point(explainer: Explainer) -> Discovery:
+    """Return what explains a layer whose outputs are on a grid of a power of two."""
+    bits = fractional_bits(explainer.observations, explainer.dtype)
+    if not bits:
+        return Discovery()
+    subject = explainer.subject
+    try:
+        form = FixedPoint(bits, _largest(subject, explainer.dtype))
+        seen = list(_observed(form, subject, explainer.dtype))
+    except REFUSALS:
+        return Discovery()
+    if not _telling(seen[0]):
+        return Discovery(notes=(f"Its outputs are multiples of 2^-{bits}: {BLIND}.",))
+    judge = Explainer(subject, explainer.dtype, seen, explainer.on_try, explainer.deadline)
+    notes = (GRADIENTS,) if subject.options.gradient else ()
+    if (worst := judge.off(NOTHING_WRONG)) <= 1:
+        return Discovery([_right(form)], notes, residual=worst, experiments=len(seen))
+    fits = _best(judge, known_mistakes(judge))
+    explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
+    coarse = f"It computes in {form.words}, too; that is not what is wrong."
+    if not fits:
+        coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
+    worst = max(map(judge.off, fits), default=0.0)
+    return Discovery(explanations, (coarse, *notes), residual=worst, experiments=len(seen))
+
+
+def known_mistakes(judge: Explainer) -> list[Hypothesis]:
+    """Return the known mistakes that explain everything that was seen."""
+    search = Search()
+    judge.consider(hypotheses(judge.subject, judge.dtype), search)
+    return search.fits
+
+
+def _telling(seen: Observation) -> bool:
+    """Whether the arithmetic's own error leaves enough to be judged."""
+    levels = np.concatenate([level.ravel() for level in seen.levels.values()])
+    return bool(np.isfinite(levels).mean() > 1 / 2)
+
+
+def _right(form: FixedPoint) -> Explanation:
+    return Explanation(
+        ("fixed point",),
+        (
+            f"It computes in {form.words}; all outputs are within that arithmetic's own error, "
+            "so its equations are not wrong.",
+        ),
+        ("nothing, if fixed point is meant",),
+        variant=True,
+    )
+
+
+def _largest(subject: Subject, dtype: str) -> float:
+    """Return the largest state that a cell state far beyond becomes; 0 if it is not cut off."""
+    experiment = StepExperiment(subject, dtype)
+    if not experiment.case.state:
+        return 0.0
+    states = [
+        max(float(np.abs(s).max()) for s in experiment.run(old=tuple(
+            0 * s + far for s in experiment.old
+        )).new)
+        for far in (2.0**24, 2.0**25)
+    ]  # fmt: skip
+    return states[0] if states[0] == states[1] and states[0] > 1 else 0.0
+
+
+def _observed(form: FixedPoint, subject: Subject, dtype: str) -> Iterator[Observation]:
+    """Yield outputs of plain runs, with levels of the fixed-point arithmetic."""
+    options = subject.options
+    plain = Case(T=1, B=8, D=3, H=5, state=options.state, bias=options.bias, dtype=dtype, seed=31)
+    deep = replace(
+        plain,
+        T=2,
+        B=4,
+        layers=2 if options.layers else 1,
+        bidirectional=options.bidirectional,
+        lengths=options.lengths,
+        seed=32,
+    )
+    for case in (plain, replace(plain, T=3, B=3, D=2, H=4, seed=33), deep):
+        for seen in observations(subject, [Experiment(OUTPUTS, case)]):
+            _widen(form, subject, seen)
+            yield seen
+
+
+def _widen(form: FixedPoint, subject: Subject, seen: Observation) -> None:
+    """Give an observation the levels of fixed point: another program of it may be off as far."""
+    (call,) = (call for call in seen.calls if call.inputs is not None)
+    case = seen.experiment.case
+    assert call.inputs is not None  # noqa: S101 - chosen so
+    wanted = by_name(state_names(subject, case), form.expected(subject, case, call.inputs))
+    for key, right in seen.right.items():
+        bound = wanted[key[2]].bound
+        level = 2 * np.maximum(bound, np.median(bound))
+        telling = level <= TELLING * max(1.0, float(np.abs(right).max(initial=0.0)))
+        seen.levels[key] = np.where(telling, level, np.nan)
+        seen.rounding[key] = float(np.nanmax(seen.levels[key], initial=0.0))
+
+
+def _best(judge: Explainer, fits: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Return the explanations that are nearest: within a coarse bound others may lie as well."""
+
+    def distance(hypothesis: Hypothesis) -> float:
+        build, total, count = Guess(judge.subject, hypothesis).build, 0.0, 0
+        for seen in judge.observations:
+            other = signature(judge.subject, build, seen)
+            for key, array in seen.seen.items():
+                total += float(((array - other[key]) ** 2).sum())
+                count += array.size
+        return float(np.sqrt(total / max(count, 1)))
+
+    distances = [distance(h) for h in fits]
+    nearest = min(distances, default=0.0)
+    return [h for h, d in zip(fits, distances, strict=True) if d <= CLOSE * nearest]

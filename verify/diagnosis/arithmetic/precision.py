@@ -1,0 +1,103 @@
+"""Is nothing wrong but the arithmetic?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...cases.case import Case
+from ...checks import check_named
+from ...checks.arithmetics import COARSER
+from ...numbers.arithmetic import ARITHMETICS
+from ...numbers.ledger import Mismatch
+from ...runs.diagnosis import Explanation
+from ...runs.verdict import Verdict
+from ...subjects.called import NotOffered, SubjectCrashed, under_test
+from ...subjects.inputs import draw_inputs
+from ...subjects.protocol import Subject
+from ..observation import Observation, residual
+
+CASES = 3
+"""Cases each of which a coarser arithmetic must explain."""
+
+NUDGE = 16
+"""Units of roundoff of the claimed arithmetic that a coarser one does not notice."""
+
+
+@dataclass(frozen=True)
+class Coarser:
+    """An arithmetic that explains outputs of plain runs; ``certain``: all cases agree on it."""
+
+    name: str
+    explanation: Explanation
+    certain: bool
+
+
+def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coarser | None:
+    """Return the coarser arithmetic that explains plain runs, if the check of dtypes finds one.
+
+    That check compares the size of all errors with the arithmetic's roundoff, too, because bounds
+    of a coarse arithmetic are wide enough to hold wrong equations. By chance they may be larger in
+    one case: the arithmetic is the one in the middle of those that are named. A layer that does
+    not run in such a case is not judged.
+    """
+    if all(verdict.check != "dtype" for verdict in failing):
+        return None
+    try:
+        coarser = [_coarser(subject, _plain(subject, dtype, seed)) for seed in range(CASES)]
+        named = sorted(filter(None, coarser), key=COARSER[dtype].index)
+        if len(named) < CASES or _notices(subject, _plain(subject, dtype, 0)):
+            return None
+    except (SubjectCrashed, NotOffered):
+        return None
+    arithmetic = named[CASES // 2]
+    sentence = Explanation(
+        (f"arithmetic {arithmetic}",),
+        (f"It computes in {arithmetic} or coarser, and claims {dtype}; the equations are right.",),
+        (f"keep {dtype} throughout: look for a cast, a default dtype or a fast-math setting",),
+    )
+    return Coarser(arithmetic, sentence, len(set(named)) == 1)
+
+
+def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) -> bool:
+    """Whether everything that was seen is as far from the equations as the arithmetic explains."""
+    coarse, claimed = ARITHMETICS[coarser.name], ARITHMETICS[dtype]
+    ratio = max(coarse.roundoff, coarse.product_roundoff) / claimed.roundoff
+    return all(
+        not seen.words or seen.experiment.check == "dtype"
+        for seen in observations
+    ) and all(
+        residual(array, seen.right[key], seen.levels[key] * ratio) <= 1
+        for seen in observations
+        for key, array in seen.seen.items()
+    )  # fmt: skip
+
+
+def _plain(subject: Subject, dtype: str, seed: int) -> Case:
+    return Case(T=6, B=3, D=4, H=5, state=subject.options.state, dtype=dtype, seed=seed)
+
+
+def _notices(subject: Subject, case: Case) -> bool:
+    """Whether most outputs change with a change of x that is below a coarser arithmetic's roundoff.
+
+    Equations that are slightly wrong are as far off as a coarse arithmetic, but they do.
+    """
+    inputs = draw_inputs(subject, case)
+    nudge = inputs.x.dtype.type(1 + NUDGE * np.finfo(case.dtype).eps)
+    layer = under_test(subject)
+    y = layer.build(case).forward(inputs).y
+    moved = layer.build(case).forward(replace(inputs, x=inputs.x * nudge)).y
+    return bool(np.mean(y != moved) > 1 / 2)
+
+
+def _coarser(subject: Subject, case: Case) -> str | None:
+    """Return the arithmetic that the check names for one case, None if it names none."""
+    try:
+        check_named("dtype").run(under_test(subject), case)
+    except Mismatch as said:
+        words = re.search(r"it takes (\w+) or coarser", str(said))
+        return words[1] if words else None
+    return None

@@ -1,0 +1,92 @@
+"""Are states, or outputs, stored in a coarser dtype between steps that are computed right?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ....reference.cell import State
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...mutants.dtype import to_bfloat16
+from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...numbers.tape import instead, plain
+from ..hypotheses import Hypothesis
+from ..observation import Observation
+
+COARSER = {"float64": ("bfloat16", "float16", "float32"), "float32": ("bfloat16", "float16")}
+"""What states may be stored in, the coarsest first."""
+
+ENOUGH = 32
+"""Numbers that must be numbers of the coarser dtype."""
+
+
+def rounded(array: Array, dtype: str) -> Array:
+    """Return numbers rounded to a coarser dtype, in their own."""
+    with np.errstate(all="ignore"):
+        if dtype == "bfloat16":
+            return np.asarray(to_bfloat16(array.astype(np.float32))).astype(array.dtype)
+        return array.astype(dtype).astype(array.dtype)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The states, and whether the outputs, that are numbers of a coarser dtype."""
+
+    dtype: str
+    states: tuple[str, ...]
+    outputs: bool
+
+    def change(self, layer: ReplaceableLayer) -> None:
+        """Make a right layer one that stores so."""
+        step, show, names = layer.step, layer.show, layer.cell.states
+
+        def store(s: Array) -> Array:
+            return instead(s, rounded(plain(s), self.dtype))
+
+        def stored(at: At, p: Parameters, x: Array, old: State) -> State:
+            new = step(at, p, x, old)
+            return tuple(
+                store(s) if n in self.states else s for n, s in zip(names, new, strict=True)
+            )
+
+        layer.step = stored
+        if self.outputs and "h" not in self.states:
+            layer.show = lambda at, new, old: store(show(at, new, old))
+
+    @property
+    def hypothesis(self) -> Hypothesis:
+        """The storage as a mistake."""
+        where = f"state {' and state '.join(self.states)}" if self.states else "every output"
+        verb = "are" if len(self.states) > 1 else "is"
+        return Hypothesis(
+            (f"stored in {self.dtype}",),
+            (f"{where[0].upper()}{where[1:]} {verb} rounded to {self.dtype} after every step.",),
+            (self.change,),
+            (f"keep it in the dtype of x: look for a cast to {self.dtype}, a buffer or autocast",),
+            ("forward",),
+        )
+
+
+def storage(seen: Sequence[Observation], dtype: str) -> Storage | None:
+    """Return what is stored in a coarser dtype, by the numbers that came back; None if nothing."""
+    arrays: dict[str, list[Array]] = {}
+    for one in seen:
+        for (_, _, name), array in one.seen.items():
+            if name == "y" or name.startswith("final "):
+                arrays.setdefault(name, []).append(array.ravel())
+    every = {name: np.concatenate(parts) for name, parts in arrays.items()}
+    for coarser in COARSER.get(dtype, ()):
+        fits = [name for name, a in every.items() if _holds(a, partial(rounded, dtype=coarser))]
+        states = tuple(n.removeprefix("final ") for n in fits if n != "y")
+        if fits:
+            return Storage(coarser, states, "y" in fits)
+    return None
+
+
+def _holds(array: Array, cast: Callable[[Array], Array]) -> bool:
+    numbers = array[np.isfinite(array) & (array != 0)]
+    return numbers.size >= ENOUGH and bool(np.array_equal(cast(numbers), numbers))

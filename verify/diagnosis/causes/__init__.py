@@ -1,0 +1,1 @@
+"""What explains failures without a search: crashes, and what is random."""

@@ -1,0 +1,449 @@
+"""When does it raise? The failing case with one thing changed at a time, and no search.
+
+What comes back in another shape or dtype is looked at in the same way.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from ...cases.case import Case
+from ...cases.simplification import NO_OPTIONS
+from ...checks import check_named
+from ...checks.oracle import by_name, state_names
+from ...numbers.arithmetic import USUAL_DTYPES
+from ...numbers.ledger import Mismatch
+from ...runs.diagnosis import Explanation, Location
+from ...runs.verdict import Verdict, cause
+from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
+from ...subjects.inputs import draw_cotangents, draw_inputs
+from ...subjects.protocol import Subject, SubjectUnavailable
+from ...subjects.torch_module import import_torch
+from ..hypotheses import Guess, hypotheses
+from ..observation import OUTPUTS, VALUES
+from .cause import Cause
+
+ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
+"""Sizes that all differ and are not 1."""
+
+SECONDS = 5.0
+"""Processor time for one cause; what was not tried by then is not said."""
+
+SIZES = {
+    "T": ("one step", "steps"),
+    "B": ("B = 1", "rows"),
+    "D": ("an input of width 1", "inputs"),
+    "H": ("one hidden unit", "hidden units"),
+}
+"""A size of 1 in words, and what is counted."""
+
+OPTIONS = {
+    "layout": ("with {} input", "", ("time-first", "batch-first")),
+    "dropout": ("with dropout", "", (0.0, 0.5)),
+    "P": ("with a projection", "", (0, 2)),
+    "layers": ("with more than one layer", "with one layer", (1, 2)),
+    "bidirectional": ("in two directions", "in one direction", (False, True)),
+    "lengths": ("with lengths (packed input)", "without lengths", (False, True)),
+    "zero_length": ("with a row of length 0", "", (False, True)),
+    "bias": ("with biases", "without biases", (False, True)),
+    "state": ("when a state is given", "when no state is given", (False, True)),
+    "scale": ("with {} weights", "", ("unit", "large")),
+}
+"""An option that a case has, in words, one that it lacks, and its values, the plain one first."""
+
+HANDED_ON = ("carry", "carry-gradient")
+"""Checks that call a layer with what it returned."""
+
+CALLS = {
+    "jvp": "in forward-mode derivatives",
+    "modes": "when the mode is switched",
+    "dropout": "in training",
+    "strided": "for input that is not contiguous",
+    "purity": "in a second call",
+    "repeat": "in a second call",
+    "reweight": "when it is called again with other weights",
+    "backward-twice": "when cotangents are pulled back twice through one run",
+    "no-steps": "without steps",
+}
+"""What is special in the calls of a check, where a plain call does not raise."""
+
+
+def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[Cause]:
+    """Yield why a subject raises, or returns another shape or dtype: each cause once."""
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in failing:
+        if verdict.case and verdict.cause:
+            groups.setdefault(verdict.cause, []).append(verdict)
+    if failing:
+        for verdict in hidden(subject, dtype, failing[0]):
+            groups.setdefault(verdict.cause, [verdict])
+    for name, verdicts in _roots(groups).items():
+        trial, verdict = Trial.of(subject, name, verdicts)
+        where = tuple(trial.conditions())
+        if verdict.status == "crashed":
+            statement = f"It raises {_raised(subject, verdict)}"
+        else:
+            statement = _returned(name, verdict, trial)
+            if "stands first" in statement:
+                where = tuple(each for each in where if "more than one" not in each)
+        explanation = Explanation(
+            (_id(name, statement, where),),
+            (f"{statement}{only(where)}.",),
+            (_fix(verdict, where),),
+        )
+        part = "program" if verdict.status == "crashed" else "outputs"
+        told = tuple(v for v in verdicts if any(v is each for each in failing))
+        yield Cause(explanation, told, Location(part))
+
+
+def follows(subject: Subject, dtype: str, ids: Sequence[str], cause: Cause) -> bool:
+    """Whether a layer with a mistake of the catalogue raises wherever a cause says so, alike.
+
+    Who writes into an argument raises where that may not be written into: one mistake, not two.
+    """
+    known = {h.ids: h for h in hypotheses(subject, dtype)}
+    hypothesis = known.get(tuple(ids))
+    if hypothesis is None or not cause.verdicts:
+        return False
+    guess = Guess(subject, hypothesis).as_subject
+    for verdict in cause.verdicts:
+        if verdict.status != "crashed":
+            return False
+        try:
+            check_named(verdict.check).run(under_test(guess), Case.from_json(verdict.case))
+        except SubjectCrashed as crash:
+            if type(crash.__cause__).__name__ != verdict.message.partition(":")[0]:
+                return False
+        except (Mismatch, NotOffered):
+            return False
+        else:
+            return False
+    return True
+
+
+def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
+    """Yield a verdict for every plain call that raises: wrong numbers elsewhere may hide it.
+
+    A check tells one failure: the first that it meets.
+    """
+    state = subject.options.state
+    projected = 2 if _projected(subject) else 0
+    plain = replace(Case(1, 1, 1, 4, projected, state=state, dtype=dtype), **ROOMY)  # type: ignore[arg-type]
+    cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
+    cases += [
+        replace(plain, **{option: value})  # type: ignore[arg-type]
+        for option, (_, _, values) in OPTIONS.items()
+        for value in values
+        if option in ("layers", "bidirectional", "lengths", "bias", "state")
+    ]
+    cases += [replace(plain, dtype=d) for d in USUAL_DTYPES if d in subject.dtypes and d != dtype]
+    called = VALUES if subject.options.gradient else OUTPUTS
+    for case in cases:
+        if not impossible(subject, called, case):
+            with suppress(Mismatch, NotOffered, SubjectUnavailable):
+                try:
+                    run(subject, called, case)
+                except SubjectCrashed as said:
+                    yield replace(like, status="crashed", message=str(said), case=case.to_json())
+
+
+def _projected(subject: Subject) -> bool:
+    return subject.cells[0] == "lstm-projected"
+
+
+def run(subject: Subject, check: str, case: Case) -> None:
+    """Make the calls of a check, or one call; raise what it raises."""
+    tested = under_test(subject)
+    if check not in (OUTPUTS, VALUES):
+        check_named(check).run(tested, case)
+        return
+    called, inputs = tested.build(case), draw_inputs(tested, case)
+    if check == OUTPUTS:
+        called.forward(inputs)
+    else:
+        called.gradient(inputs, draw_cotangents(tested, case))
+
+
+def _roots(groups: Mapping[str, list[Verdict]]) -> dict[str, list[Verdict]]:
+    """Return the causes; what raises when a state of a wrong shape is handed on is none."""
+    shapes = [name for name in groups if name.startswith("final") and "another shape" in name]
+    roots: dict[str, list[Verdict]] = {}
+    for name, verdicts in groups.items():
+        handed_on = all(v.status == "crashed" and v.check in HANDED_ON for v in verdicts)
+        roots.setdefault(shapes[0] if shapes and handed_on else name, []).extend(verdicts)
+    return roots
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A failure, and what is run again to see whether it is still there.
+
+    ``check`` is one call (``OUTPUTS``, ``VALUES``: with gradients) where that is enough.
+    """
+
+    subject: Subject
+    cause: str
+    check: str
+    case: Case
+    deadline: float
+
+    @classmethod
+    def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
+        """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
+        deadline = time.process_time() + SECONDS
+        ordered = sorted(verdicts, key=_complexity)
+        for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
+            for verdict in ordered:
+                trial = cls(subject, name, check, Case.from_json(verdict.case), deadline)
+                if trial.fails(trial.case):
+                    return trial, verdict
+        first = ordered[0]
+        return cls(subject, name, first.check, Case.from_json(first.case), deadline), first
+
+    def fails(self, case: Case) -> bool | None:
+        """Whether a case fails for the same cause; None if it cannot be said."""
+        if time.process_time() > self.deadline or impossible(self.subject, self.check, case):
+            return None
+        try:
+            run(self.subject, self.check, case)
+        except (Mismatch, SubjectCrashed) as said:
+            return cause(str(said)) == self.cause or None  # None: it fails for another cause
+        except Exception:  # it does not offer the case, or the check cannot take it
+            return None
+        return False
+
+    def message(self) -> str:
+        """Return what is said of a case with sizes that all differ, "" if they cannot."""
+        try:
+            run(self.subject, self.check, self._roomy()[0])
+        except (Mismatch, SubjectCrashed) as said:
+            return str(said)
+        return ""
+
+    def other_dtypes(self) -> list[str]:
+        """Return the names of all outputs that come back in another dtype than the case's."""
+        tested, case = under_test(self.subject), self.case
+        with suppress(Mismatch, SubjectCrashed, NotOffered):
+            tested.build(case).forward(draw_inputs(tested, case))
+        results = [result for call in tested.calls for result in call.results]
+        named = by_name(state_names(tested, case), results[0]) if results else {}
+        return [name for name, array in named.items() if array.dtype != case.number_type]
+
+    def conditions(self) -> Iterator[str]:
+        """Yield, in words, what a case has to be like to fail."""
+        if not self.fails(self.case):
+            yield "not every time"
+            return
+        if self.check == VALUES:
+            yield "in the backward"
+        elif self.check != OUTPUTS:
+            yield CALLS.get(self.check, f"in the calls of the check {self.check}")
+        case, needed = self._roomy()
+        together = self._together(case, needed)
+        if together:
+            yield f"where {together[0]} = {together[1]}"
+        for size in needed:
+            if size not in together:
+                yield self._size(case, size)
+        for option in OPTIONS:
+            yield from filter(None, [self._option(case, option)])
+        others = [d for d in USUAL_DTYPES if d in self.subject.dtypes and d != case.dtype]
+        if "comes back in" not in self.cause and any(
+            self.fails(replace(case, dtype=d)) is False for d in others
+        ):
+            yield f"in {case.dtype}"
+
+    def _roomy(self) -> tuple[Case, list[str]]:
+        """Return the case with larger sizes, and the sizes that have to be as they are."""
+        case, needed = replace(self.case, zeroed="", rounded=""), []
+        if not self.fails(case):
+            case = self.case
+        rest = [s for s in ROOMY if not (case.layout == "unbatched" and s == "B")]
+        for size in (*rest, *rest):  # again, for another failure may have been in the way
+            larger = replace(case, **{size: max(ROOMY[size], getattr(case, size))})
+            failing = None if size in needed else self.fails(larger)
+            if failing is False:
+                needed.append(size)
+            case = larger if failing else case
+        least = [s for s in ROOMY if s not in needed and getattr(case, s) > 1]
+        needed += [s for s in least if self.fails(replace(case, **{s: 1})) is False]  # type: ignore[arg-type]
+        return case, needed
+
+    def _together(self, case: Case, needed: Sequence[str]) -> tuple[str, ...]:
+        """Return two sizes that have to be the same, whatever they are."""
+        for a in needed:
+            for b in needed:
+                same = getattr(case, a) == getattr(case, b)
+                if a < b and same and self.fails(replace(case, **{a: 7, b: 7})):  # type: ignore[arg-type]
+                    return a, b
+        return ()
+
+    def _size(self, case: Case, size: str) -> str:
+        """Say for which values of a size it fails."""
+        one, many = SIZES[size]
+        now = getattr(case, size)
+
+        @cache
+        def fails(value: int) -> bool | None:
+            return self.fails(replace(case, **{size: value}))  # type: ignore[arg-type]
+
+        tried = [n for n in (1, 2, 3, 4, 5, 6, now - 1, now, now + 1, now + 2) if n > 0]
+        bad = sorted({n for n in tried if fails(n)})
+        good = sorted({n for n in tried if fails(n) is False})
+        if bad == [1]:
+            return f"with {one}" if size == "T" else f"for {one}"
+        if not good or not bad:
+            return f"for {size} = {now}"
+        if max(good) < min(bad):
+            low, high = max(good), min(bad)
+            while high - low > 1:  # the smallest that fails
+                middle = (low + high) // 2
+                low, high = (low, middle) if fails(middle) else (middle, high)
+            return f"with more than {f'{high - 1} {many}' if high > 2 else f'one {many[:-1]}'}"
+        if max(bad) < min(good):
+            return f"with up to {max(bad)} {many}"
+        values = ", ".join(map(str, bad))
+        return f"for {size} = {values} (not {', '.join(map(str, good))})"
+
+    def _option(self, case: Case, option: str) -> str:
+        """Say whether an option has to be as it is; "" if not."""
+        on, off, (plain, other) = OPTIONS[option]
+        value = getattr(case, option)
+        if value == plain and not off:
+            return ""
+        changed = replace(case, **{option: other if value == plain else plain})  # type: ignore[arg-type]
+        if option == "lengths" and value:
+            changed = replace(changed, zero_length=False)
+        if self.fails(changed) is not False:
+            return ""
+        return off if value == plain else on.format(value)
+
+
+def impossible(subject: Subject, check: str, case: Case) -> bool:
+    """Whether a case is none that may be asked of a subject."""
+    if case.P >= case.H or subject.options.lacking(case):
+        return True
+    return check not in (OUTPUTS, VALUES) and bool(check_named(check).refuses(case))
+
+
+def _complexity(verdict: Verdict) -> tuple[int, int]:
+    case = Case.from_json(verdict.case)
+    options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
+    return options, case.T * case.B * case.H * case.D
+
+
+def _raised(subject: Subject, verdict: Verdict) -> str:
+    """Return what it raises, in a line; where torch names no line, the line that it is about."""
+    message = " ".join(verdict.message.partition("Hint: ")[0].split()).rstrip(".")
+    if "modified by an inplace operation" not in message:
+        return " ".join(verdict.message.split())
+    case = Case.from_json(verdict.case)
+    with warnings.catch_warnings(record=True) as caught, suppress(Exception):
+        warnings.simplefilter("always")
+        with import_torch().autograd.detect_anomaly(check_nan=False):
+            built, inputs = subject.build(case), draw_inputs(subject, case)
+            built.gradients(inputs, [draw_cotangents(subject, case)])
+    lines = re.findall(
+        r'File "([^"]+)", line (\d+), in (\w+)', "".join(str(w.message) for w in caught)
+    )
+    ours = Path(__file__).parents[1]
+    own = [
+        at for at in lines
+        if not {*Path(at[0]).parts} & {*PACKAGES} and not Path(at[0]).is_relative_to(ours)
+    ]  # fmt: skip
+    if own:
+        file, line, function = own[-1]
+        message += f"; it is needed by {Path(file).name}, line {line}, in {function}"
+    return message
+
+
+def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
+    """Say what comes back otherwise than it should."""
+    if verdict.status != "failed" or "comes back in another shape" not in name:
+        names = trial.other_dtypes()
+        if not names or not name.startswith(tuple(names)):
+            return f"{name[0].upper()}{name[1:]}"
+        verb = "comes" if len(names) == 1 else "come"
+        _, _, rest = name.partition(" comes ")
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        return f"{listed[0].upper()}{listed[1:]} {verb} {rest}"
+    message = trial.message() or verdict.message
+    shapes = re.search(r"expected shape \(([\d, ]+)\), got \(([\d, ]+)\)", message)
+    if shapes is None:
+        return message[0].upper() + message[1:]
+    expected, got = ([*map(int, re.findall(r"\d+", shapes[k]))] for k in (1, 2))
+    what = name.removesuffix(" comes back in another shape than it should")
+    said = f"{what[0].upper()}{what[1:]} comes back in shape {tuple(got)}, not {tuple(expected)}"
+    if len(got) == len(expected) > 1 and got == [expected[1], expected[0], *expected[2:]]:
+        first = "time" if what == "y" else "layers'"
+        return f"{said}: the batch axis stands first instead of the {first} axis"
+    if got == [n for n in expected if n != 1]:
+        return f"{said}: an axis of length 1 is missing"
+    return said
+
+
+CATALOGUE = {
+    (r"It raises", ("with more than one row",)): "P01",
+    (r"Y comes back in shape .* batch axis stands first", ()): "P07",
+    (r"Y comes back in float64", ()): "P08",
+}
+"""What is in the catalogue of mistakes: words of the statement, conditions, id."""
+
+
+def _id(name: str, statement: str, where: tuple[str, ...]) -> str:
+    for (words, conditions), id in CATALOGUE.items():
+        if re.match(words, statement) and where == conditions:
+            return id
+    raised = re.match(r"\w+", name) if statement.startswith("It raises") else None
+    return raised[0] if raised else "returned"
+
+
+def only(where: Sequence[str]) -> str:
+    """Return the words that follow a statement and say under which conditions it holds."""
+    if where == ("not every time",):
+        return ", but not every time"
+    return f", only {', '.join(where)}" if where else ""
+
+
+FIXES = (
+    (r"comes back in another shape", "return it in the shape that it should have: look for a "
+     "transpose, squeeze, stack or reshape over the wrong axis"),
+    (r"modified by an inplace operation", "do not write into what the backward pass needs: "
+     "replace operations in place (mul_, +=, out=) by ones that return a new array"),
+    (r"comes back in \w+ for", "give the array that is made there the dtype of the input: "
+     "zeros(..., dtype=x.dtype)"),
+    (r"not require grad|does not have a grad_fn", "do not detach the outputs from the graph: look "
+     "for detach, no_grad, .data or a copy by way of NumPy"),
+    (r"[Ee]xpected.*(Double|Float|dtype)|same dtype", "make every array in the dtype of the "
+     "input: look for zeros and tensor without a dtype"),
+)  # fmt: skip
+"""What messages say, and what to do about it."""
+
+
+def _fix(verdict: Verdict, where: Sequence[str]) -> str:
+    for words, fix in FIXES:
+        if re.search(words, f"{verdict.cause} {verdict.message}"):
+            return fix
+    at = re.search(r"\(([^()]+), line (\d+), in ", verdict.message)
+    place = f"line {at[2]} of {at[1]}: " if at else ""
+    if any(one in each for one, _ in SIZES.values() for each in where):
+        return (
+            f"{place}keep axes of length 1: give squeeze its axis, index by a range, and do not "
+            f"let the length decide the number of axes"
+        )
+    if any(each.startswith("where ") for each in where):
+        return f"{place}tell axes apart by their place, not by their length"
+    needed = [each for each in where if each.startswith(("with", "when", "in two", "for"))]
+    if needed:
+        return (
+            f"{place}make it run {', '.join(needed)}, or refuse that with NotImplementedError if "
+            f"the layer does not offer it"
+        )
+    return f"{place}mend what raises there" if at else "mend what raises"

@@ -1,0 +1,499 @@
+"""Is it the same twice? What is random in a layer, and what the randomness multiplies.
+
+In a layer whose weights are diagonal every unit sees itself alone. What a mask does to a unit is
+then one of a few results, which a right layer with the mask in one place returns: the place is
+accepted only if every unit of every call is among them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+
+from ....reference.cell import State
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...cases.case import Case
+from ...checks.oracle import Expected, expected
+from ...conventions.parameter_map import ExplicitMap
+from ...mutants.parts import changed
+from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...numbers.ledger import Mismatch
+from ...runs.diagnosis import Explanation, Location
+from ...runs.verdict import Verdict
+from ...subjects.called import Called, NotOffered, SubjectCrashed, layer_of, under_test
+from ...subjects.inputs import draw_inputs
+from ...subjects.protocol import Inputs, Result, Subject
+from ..location import TRAINING
+from ..observation import MARGIN, OUTPUTS
+from .cause import Cause
+from .crash import SECONDS, Trial, impossible, only
+
+UNITS, ROWS, CALLS = 24, 2, 3
+"""Sizes of the layer with diagonal weights, and how often it is called."""
+
+SURE = 16
+"""Calls after which two results would have been seen; small layers have few masks."""
+
+RATES = tuple(sorted({n / 100 for n in range(1, 100)} | {n / 16 for n in range(1, 16)} | {1 / 3}))
+"""Rates that are looked for."""
+
+Multiplier = Callable[[At, int], float]
+"""What the mask is where a step is, and of which gate."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a mask may act.
+
+    ``words`` follow “dropout acts on”; ``change`` puts multipliers there. A mask of ``weights`` has
+    an entry a gate, and all rows share it; ``lower``: it acts below the last layer alone.
+    """
+
+    words: str
+    change: Callable[[ReplaceableLayer, Multiplier], None]
+    weights: bool = False
+    lower: bool = False
+    upper: bool = False
+
+
+def _on_weights(name: str) -> Callable[[ReplaceableLayer, Multiplier], None]:
+    def change(layer: ReplaceableLayer, mask: Multiplier) -> None:
+        right = layer.step
+
+        def step(at: At, p: Parameters, x: Array, state: State) -> State:
+            gates = range(len(p[name]))
+            each = np.array([mask(at, gate) for gate in gates], p[name].dtype)
+            return right(at, changed(p, **{name: p[name] * each[:, None, None]}), x, state)
+
+        layer.step = step
+
+    return change
+
+
+def _on_state(index: int) -> Callable[[ReplaceableLayer, Multiplier], None]:
+    """Mask one state before it is read."""
+
+    def change(layer: ReplaceableLayer, mask: Multiplier) -> None:
+        right = layer.step
+
+        def step(at: At, p: Parameters, x: Array, state: State) -> State:
+            read = tuple(s * mask(at, 0) if k == index else s for k, s in enumerate(state))
+            return right(at, p, x, read)
+
+        layer.step = step
+
+    return change
+
+
+def _on_new_state(layer: ReplaceableLayer, mask: Multiplier) -> None:
+    right = layer.step
+
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        h, *rest = right(at, p, x, state)
+        return (h * mask(at, 0), *rest)
+
+    layer.step = step
+
+
+def _on_outputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
+    right = layer.show
+    layer.show = lambda at, new, old: right(at, new, old) * mask(at, 0)
+
+
+def _on_inputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
+    right = layer.see
+    layer.see = lambda at, x: right(at, x) * mask(at, 0)
+
+
+BETWEEN = Place("the outputs between layers", _on_outputs, lower=True)
+
+AFTER_ALL = Place("the outputs, those of the last layer too", _on_outputs)
+
+KNOWN = (BETWEEN, AFTER_ALL)
+"""The documented place, and one in the catalogue of mistakes: the search says what is wrong."""
+
+PLACES = (
+    BETWEEN,
+    Place("recurrent weights ({hh})", _on_weights("U"), weights=True),
+    Place("input weights ({ih})", _on_weights("W"), weights=True),
+    Place("the input of the first layer", _on_inputs, lower=True),
+    Place("the input of every layer", _on_inputs),
+    AFTER_ALL,
+    Place("the outputs of the last layer", _on_outputs, upper=True),
+    Place("the state that recurs (h)", _on_state(0)),
+    Place("the state that recurs, in the last layer too", _on_new_state),
+    Place("the state that recurs, in all layers but the last", _on_new_state, lower=True),
+    Place("the cell state that recurs (c)", _on_state(1)),
+)
+"""Where masks are looked for, the documented place first."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask that explains every call: where it acts, its rate, and how often it is drawn."""
+
+    place: Place
+    rate: float
+    scaled: bool
+    every_step: bool
+
+    def words(self, subject: Subject) -> str:
+        """Return where it acts and when it is drawn, in words."""
+        names = list(subject.parameter_map(Case(1, 1, 2, 3)).shapes())
+        own = {
+            "hh": "weight_hh" if any(n.startswith("weight_hh") for n in names) else "U",
+            "ih": "weight_ih" if any(n.startswith("weight_ih") for n in names) else "W",
+        }
+        when = "at every step" if self.every_step else "one mask for all steps"
+        return f"{self.place.words.format(**own)}, {when}"
+
+
+@dataclass
+class Probe:
+    """Calls of a layer with diagonal weights, the same each time, in one mode."""
+
+    subject: Subject
+    case: Case
+    parameters: dict[str, Array] = field(default_factory=dict)
+    inputs: Inputs | None = None
+    results: list[Result] = field(default_factory=list)
+    level: float = 0.0
+
+    @classmethod
+    def of(cls, subject: Subject, case: Case, training: bool | None) -> Probe:
+        """Call the layer; raises what it raises."""
+        probe, tested = cls(subject, case), under_test(subject)
+        cell = layer_of(subject, case).cell
+        explicit = ExplicitMap(cell.name, case)
+        rng = case.generator("diagonal")
+        for name, shape in explicit.shapes().items():
+            numbers = rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)
+            if len(shape) == 3:
+                numbers = numbers * np.eye(*shape[1:])
+            probe.parameters[name] = numbers.astype(case.number_type)
+        own = subject.parameter_map(case).pack(explicit.to_reference(probe.parameters))
+        probe.inputs = replace(draw_inputs(subject, case), parameters=own)
+        want = expected(tested, case, probe.inputs)
+        probe.level = MARGIN * _largest_bound(want)
+        for _ in range(CALLS):  # of layers made anew: nothing is left of an earlier call
+            called = tested.build(case)
+            _switch(called, training)
+            probe.results.append(called.forward(probe.inputs))
+        return probe
+
+    @property
+    def random(self) -> bool:
+        """Whether two calls differ."""
+        return any(_apart(self.results[0], other, self.level) for other in self.results[1:])
+
+    def rates(self, place: Place) -> Sequence[float]:
+        """Return the rates by which a mask in a place may explain all calls; 0: not scaled."""
+        rates = self._known_rates()
+        return [
+            p for p in rates
+            if self.case.T > 1 or self.explained_by(place, p, every_step=True)
+        ]  # fmt: skip
+
+    def explained_by(self, place: Place, rate: float, *, every_step: bool) -> Mask | None:
+        """Return the mask of a rate in a place that explains all calls, if there is one."""
+        bits = self._levels(place) * (self.case.T if every_step else 1) * self._gates(place)
+        if bits > MOST_BITS:
+            return None
+        scale = 1 / (1 - rate)
+        seen = [_columns(result) for result in self.results]
+        dropped = [np.full(self._units(array, place), np.nan) for array in seen]
+        for chosen in product((0.0, scale), repeat=bits):
+            answer = self._answer(place, every_step, chosen)
+            for array, shares in zip(seen, dropped, strict=True):
+                alike = self._alike(array, answer, place, scale)
+                shares[alike & np.isnan(shares)] = chosen.count(0.0) / bits
+        if any(np.isnan(shares).any() for shares in dropped):
+            return None
+        return Mask(place, rate or float(np.mean(dropped)), rate > 0, every_step)
+
+    def entries(self, place: Place) -> bool:
+        """Whether a unit's mask has several entries in a step: such places take longer."""
+        return self._gates(place) > 1
+
+    def _known_rates(self) -> Sequence[float]:
+        return (0.0, self.case.dropout) if 0 < self.case.dropout < 1 else (0.0, *RATES)
+
+    def _gates(self, place: Place) -> int:
+        return len(layer_of(self.subject, self.case).cell.gates) if place.weights else 1
+
+    def _levels(self, place: Place) -> int:
+        return 1 if place.lower or place.upper else self.case.layers
+
+    def _answer(self, place: Place, every_step: bool, chosen: Sequence[float]) -> Array:
+        assert self.inputs is not None  # noqa: S101 - ``of`` sets it
+        case, last = self.case, self.case.layers - 1
+        gates = self._gates(place)
+        steps = case.T if every_step else 1
+        only = last if place.upper else 0
+
+        def mask(at: At, gate: int) -> float:
+            if (place.lower or place.upper) and at.level != only:
+                return 1.0
+            level = 0 if place.lower or place.upper else at.level
+            return chosen[(level * steps + (at.t if every_step else 0)) * gates + gate]
+
+        layer = ReplaceableLayer(replace(case, dropout=0.0), layer_of(self.subject, case).cell)
+        place.change(layer, mask)
+        return _columns(layer.forward(replace(self.inputs, parameters=self.parameters)))
+
+    def _units(self, array: Array, place: Place) -> tuple[int, ...]:
+        shape: tuple[int, ...] = array.shape
+        return shape[2:] if place.weights else shape[1:]
+
+    def _alike(self, array: Array, answer: Array, place: Place, scale: float) -> Array:
+        with np.errstate(all="ignore"):
+            near = np.abs(array - answer) <= self.level * max(1.0, scale) ** 2
+        return near.all(axis=(0, 1) if place.weights else 0)
+
+
+MOST, LARGEST = 4, 2000
+"""Failing cases that are looked at, and numbers of one."""
+
+MOST_BITS = 8
+"""Entries of one unit's mask: all its values are tried."""
+
+
+def _columns(result: Result) -> Array:
+    """Return everything of a result, (numbers, B, units)."""
+    y = np.asarray(result.y, np.float64)
+    return np.concatenate([y, *(np.asarray(s, np.float64) for s in result.final)])
+
+
+def _apart(first: Result, second: Result, level: float) -> bool:
+    pairs = zip((first.y, *first.final), (second.y, *second.final), strict=True)
+    with np.errstate(all="ignore"):
+        return any((np.abs(np.subtract(a, b, dtype=np.float64)) > level).any() for a, b in pairs)
+
+
+def _switch(called: Called, training: bool | None) -> None:
+    if training is not None:
+        called.train(training)
+
+
+def randomness(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[Cause]:
+    """Yield what is random in a layer and should not be, or is dropped in another place."""
+    if not failing:
+        return
+    try:
+        cause = (
+            _in_evaluation(subject, dtype, failing)
+            or _in_training(subject, dtype, failing)
+            or _elsewhere(subject, dtype, failing)
+        )
+    except (Mismatch, SubjectCrashed, NotOffered):
+        return
+    if cause:
+        yield cause
+
+
+def _plain(subject: Subject, dtype: str, **options: object) -> Case:
+    state = subject.options.state
+    case = Case(2, ROWS, UNITS, UNITS, state=state, dtype=dtype, **options)  # type: ignore[arg-type]
+    return replace(case, P=UNITS - 1) if subject.cells[0] == "lstm-projected" else case
+
+
+def _modes(subject: Subject, case: Case) -> bool:
+    """Whether a layer can be switched between training and evaluation."""
+    try:
+        under_test(subject).build(case).train(False)
+    except (NotOffered, SubjectCrashed, Mismatch):
+        return False
+    return True
+
+
+def _masks(probes: Sequence[Probe], training: bool | None) -> Mask | None:
+    """Return the one mask that explains every probe; one step says at which rate."""
+    short = [Probe.of(p.subject, replace(p.case, T=1), training) for p in probes]
+    short = [probe for probe in short if probe.random]
+    deadline = time.process_time() + SECONDS
+    for place in sorted(PLACES, key=probes[0].entries) if probes else ():
+        if "(c)" in place.words and len(probes[0].results[0].final) < 2:
+            continue
+        rates = set.intersection(*(set(probe.rates(place)) for probe in short or probes))
+        for rate, every_step in product(sorted(rates), (False, True)):
+            if time.process_time() > deadline:
+                return None
+            masks = [probe.explained_by(place, rate, every_step=every_step) for probe in probes]
+            if all(masks):
+                return masks[0]
+    return None
+
+
+@dataclass(frozen=True)
+class Twice(Trial):
+    """Whether two layers made for a case, called in one mode, return two results."""
+
+    training: bool | None = None
+
+    def fails(self, case: Case) -> bool | None:
+        """Whether the results differ; None if it cannot be said."""
+        if time.process_time() > self.deadline or impossible(self.subject, OUTPUTS, case):
+            return None
+        try:
+            return differs(self.subject, case, self.training, calls=SURE)
+        except (Mismatch, SubjectCrashed, NotOffered):
+            return None
+
+    @classmethod
+    def found(cls, subject: Subject, cases: Sequence[Case], training: bool | None) -> Twice | None:
+        """Return the first case that is random."""
+        deadline = time.process_time() + SECONDS
+        trials = (cls(subject, "", OUTPUTS, case, deadline, training) for case in cases)
+        return next((trial for trial in trials if trial.fails(trial.case)), None)
+
+
+def differs(
+    subject: Subject,
+    case: Case,
+    training: bool | None,
+    inputs: Inputs | None = None,
+    *,
+    calls: int = CALLS,
+) -> bool:
+    """Whether layers made anew, called with the same inputs, return different results."""
+    tested, given = under_test(subject), inputs or draw_inputs(subject, case)
+    level = MARGIN * _largest_bound(expected(tested, case, given))
+
+    def result() -> Result:  # nothing is left of an earlier call
+        layer = tested.build(case)
+        _switch(layer, training)
+        return layer.forward(given)
+
+    first = result()
+    return any(_apart(first, result(), level) for _ in range(calls - 1))
+
+
+def _largest_bound(want: Expected) -> float:
+    bounds = np.concatenate([np.ravel(a.bound) for a in (want.y, *want.final)])
+    return float(np.max(bounds[np.isfinite(bounds)], initial=0.0))
+
+
+def _cases(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Case]:
+    """Return a plain case, and those in which checks failed."""
+    told = [
+        Case.from_json(v.drawn or v.case) for v in failing if v.case and v.check not in TRAINING
+    ]
+    small = [case for case in told if case.T * case.B * case.H <= LARGEST]
+    return [_plain(subject, dtype), *small[:MOST]]
+
+
+def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
+    mode = False if _modes(subject, _plain(subject, dtype)) else None
+    trial = Twice.found(subject, _cases(subject, dtype, failing), mode)
+    if trial is None:
+        return None
+    where = tuple(trial.conditions())
+    same = "the same call gives two results"
+    same = f"In evaluation {same}" if mode is False else same[0].upper() + same[1:]
+    if where == ("when no state is given",):
+        said = f"{same}: the state that it starts from, when none is given, is drawn at random."
+        return _cause(
+            "random state", said, "start from zeros when no state is given", failing, "outputs"
+        )
+    probes = [probe for case in _probed(trial) if (probe := _probe(subject, case, mode))]
+    mask = _masks(probes[:1], mode)
+    if mask is None:
+        told = _vanishing(subject, trial.case, mode)
+        said = f"{same}{only(where)}{told}."
+        return _cause("random", said, "look for what is drawn at random", failing, "outputs")
+    gradient = "; a gradient belongs to another mask than the outputs"
+    gradient = gradient if subject.options.gradient else ""
+    said = (
+        f"{same}{only(where)}: dropout acts on {mask.words(subject)} (rate about {mask.rate:.2g})"
+        f"{gradient}."
+    )
+    fix = "drop in training alone: test self.training, and pass it on to functional.dropout"
+    return _cause("dropout in evaluation", said, fix, failing, "outputs")
+
+
+def _probed(trial: Twice) -> Iterator[Case]:
+    """Yield cases with diagonal weights: of few steps, and of as many as it takes to be random."""
+    plain = _plain(trial.subject, trial.case.dtype)
+    yield plain
+    options = {name: getattr(trial.case, name) for name in ("state", "layers", "bias")}
+    yield replace(plain, T=min(trial.case.T, MOST_BITS), B=trial.case.B, **options)
+
+
+def _probe(subject: Subject, case: Case, training: bool | None) -> Probe | None:
+    probe = Probe.of(subject, case, training)
+    return probe if probe.random else None
+
+
+def _in_training(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
+    """Look for masks in training without dropout: they are the layer's own."""
+    case = _plain(subject, dtype)
+    own = [v for v in failing if v.check in ("modes", "dropout")]
+    if not own or not _modes(subject, case) or not differs(subject, case, True):
+        return None
+    mask = _masks([Probe.of(subject, case, True)], True)
+    right = " In evaluation it does not, and what was checked there is right."
+    right = right if len(own) == len(failing) else " In evaluation it does not."
+    if mask is None:
+        told = _vanishing(subject, case, True)
+        said = f"In training the same call gives two results, also without dropout{told}.{right}"
+        return _cause("random in training", said, "look for what is drawn at random", own)
+    said = (
+        f"In training it drops by a rate of its own (about {mask.rate:.2g}), also where "
+        f"dropout = 0: it acts on {mask.words(subject)}.{right}"
+    )
+    fix = "set that rate to 0 where the layer is to be torch's; else declare the deviation"
+    return _cause("dropout of its own", said, fix, own)
+
+
+def _elsewhere(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
+    """Look for the place in which dropout acts, where that is not the documented one."""
+    options = subject.options
+    own = [v for v in failing if v.check == "dropout"]
+    if not own or options.missing(("dropout",)):
+        return None
+    layers = (1, 2) if options.layers else (1,)
+    probes = [
+        Probe.of(subject, _plain(subject, dtype, layers=n, dropout=0.5, seed=n), True)
+        for n in layers
+    ]
+    if not any(probe.random for probe in probes):
+        return None
+    mask = _masks([probe for probe in probes if probe.random], True)
+    if mask is None or mask.place in KNOWN:
+        return None
+    scale = "" if mask.scaled else " What is kept is not scaled by 1 / (1 - p)."
+    said = (
+        f"In training dropout acts on {mask.words(subject)}; it should act on the outputs between "
+        f"layers, at every step, and nowhere else.{scale}"
+    )
+    fix = "apply dropout to the outputs that the next layer reads, not to the state that is carried"
+    return _cause("place of dropout", said, fix, own)
+
+
+def _cause(
+    id: str, statement: str, fix: str, failing: Sequence[Verdict], part: str = "training"
+) -> Cause:
+    explanation = Explanation((id,), (statement,), (fix,))
+    return Cause(explanation, tuple(failing), Location(part), every_number=part == "outputs")
+
+
+def _vanishing(subject: Subject, case: Case, training: bool | None) -> str:
+    """Say, in words, which arrays have to be there for two calls to differ."""
+    inputs = draw_inputs(subject, case)
+
+    def same(**arrays: object) -> bool:
+        return not differs(subject, case, training, replace(inputs, **arrays))  # type: ignore[arg-type]
+
+    needed = []
+    for base in dict.fromkeys(name.rpartition("_l")[0] or name for name in inputs.parameters):
+        without = {n: 0 * a if n.startswith(base) else a for n, a in inputs.parameters.items()}
+        needed += [base] if same(parameters=without) else []
+    needed += ["x"] if same(x=0 * inputs.x) else []
+    if inputs.state and same(state=tuple(0 * s for s in inputs.state)):
+        needed.append("the initial state")
+    return f"; they are the same where {' or '.join(needed)} is 0" if needed else ""

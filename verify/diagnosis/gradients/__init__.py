@@ -1,0 +1,1 @@
+"""What cuts gradients: how far they reach, and states that are detached."""

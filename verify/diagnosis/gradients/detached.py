@@ -1,0 +1,115 @@
+"""A state that is detached in the loop, at every step, and rows that end at another step.
+
+A detach at the start of a step cuts the gradient of the initial state, too; one at the end of a
+step that of the final state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+
+from ....reference.cell import State
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ...cases.options import Options
+from ...mutants import Change
+from ...mutants.gradient import after_step_vjp
+from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...subjects.protocol import Cotangents
+from ..hypotheses import Hypothesis
+
+
+def detached(family: str) -> Iterator[Hypothesis]:
+    """Yield states through which no gradient passes from one step to the one before it."""
+    kinds: dict[str, tuple[int, ...]] = {"hidden state": (0,)}
+    if family == "lstm":
+        kinds |= {"cell state": (1,), "hidden and cell state": (0, 1)}
+    for (words, which), end in product(kinds.items(), (False, True)):
+        where = "end" if end else "start"
+        yield Hypothesis(
+            (f"{words} detached at the {where}",),
+            (f"No gradient passes through the {words} from a step to the one before it, as if "
+             f"detached at the {where} of each step.",),
+            (_cut(which, end=end),),
+            ("let it through: look for a detach, a stop_gradient, .data or .item() in the loop",),
+            ("gradient",),
+        )  # fmt: skip
+
+
+def _cut(which: tuple[int, ...], *, end: bool) -> Change:
+    def cut(states: State) -> State:
+        return tuple(0 * d if k in which else d for k, d in enumerate(states))
+
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+        return dp, dx, d_old if end and at.t == 0 else cut(d_old)
+
+    def read(right: Callable[[Cotangents], Cotangents], given: Cotangents) -> Cotangents:
+        dy, dfinal = right(given)
+        return dy, tuple(
+            None if d is None else 0 * d if k in which else d for k, d in enumerate(dfinal)
+        )
+
+    def real(states: State) -> State:
+        return tuple(_without_tangent(s) if k in which else s for k, s in enumerate(states))
+
+    def change(layer: ReplaceableLayer) -> None:
+        after_step_vjp(layer, spoil)
+        if end:
+            layer.wrap("read_cotangents", read)
+            layer.wrap("carry", lambda right, at, new, old: real(right(at, new, old)))
+        else:
+            layer.wrap("step", lambda right, at, p, x, state: right(at, p, x, real(state)))
+
+    return change
+
+
+def _without_tangent(state: Array) -> Array:
+    """Return a state without its tangent, the imaginary part in a step into the complex plane."""
+    tangent = isinstance(state, np.ndarray) and np.iscomplexobj(state)
+    return state.real.astype(state.dtype) if tangent else state
+
+
+def ends(offered: Options) -> Iterator[Hypothesis]:
+    """Yield rows that end before or after their length, or whose state goes on alone."""
+    if not offered.lengths:
+        return
+    for more, words in ((-1, "one step before"), (1, "one step after")):
+        yield Hypothesis(
+            (f"rows end {words} their length",), (f"Rows end {words} their length.",),
+            (_other_length(more),), ("a row runs while t < length",), ("padding",),
+            needs=("lengths",),
+        )  # fmt: skip
+    yield Hypothesis(
+        ("the state goes on through the padding",),
+        ("The outputs stop at the end of a row, but its state goes on through the padding.",),
+        (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
+        needs=("lengths",),
+    )  # fmt: skip
+
+
+def _other_length(more: int) -> Change:
+    def change(layer: ReplaceableLayer) -> None:
+        def read(right: Callable[[Array | None], Array | None], lengths: Array | None) -> object:
+            given = right(lengths)
+            return None if given is None else np.clip(given + more, 0, layer.case.T)
+
+        layer.wrap("read_lengths", read)
+
+    return change
+
+
+def _goes_on(layer: ReplaceableLayer) -> None:
+    def write(
+        right: Callable[..., tuple[Array, State]], y: Array, final: State, lengths: Array | None
+    ) -> tuple[Array, State]:
+        given = layer.given.lengths
+        if given is not None:
+            active = (np.arange(layer.case.T)[:, None] < np.asarray(given))[..., None]
+            y = y * active.astype(layer.case.dtype)
+        return right(y, final, lengths)
+
+    layer.read_lengths = lambda lengths: None
+    layer.wrap("write", write)

@@ -1,0 +1,1 @@
+"""Right numbers in the wrong place, and parameters read from the wrong place."""

@@ -1,0 +1,1 @@
+"""What a layer is that no known mistake explains, by experiments on the layer itself."""

@@ -1,0 +1,181 @@
+"""What a layer is that no known mistake explains: experiments on the layer itself.
+
+A relation that explains everything, as zoneout with its rates or layer norm of a given kind, is a
+hypothesis, and is accepted as every other is: if it returns the same numbers. What is measured
+beyond that are notes, each with its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...runs.diagnosis import Explanation
+from ...subjects.protocol import Subject
+from ..discovery import Discovery
+from ..hypotheses import NOTHING_WRONG, Hypothesis
+from ..observation import DISTINCT, OUTPUTS, VALUES, Experiment, basic
+from ..search import Explainer, observations
+from . import mixture as mixtures
+from . import normalisation
+from .clip import clipped
+from .facts import facts, right, scale_effect
+from .pre_activations import rescaled
+from .step import REFUSALS, Mode, Step, StepExperiment
+
+SAMPLES = 256
+"""Rows of a step in training whose entries are counted."""
+
+ONE_RATE = "in training keep each entry of the old state at the rate by which evaluation mixes it"
+EVALUATION = "It is random in training; what follows was measured in evaluation."
+EVALUATION_RIGHT = "In evaluation plain runs are right; in training it is random."
+
+DEVIATIONS = 5
+"""Standard deviations by which a share of random entries may be off its rate."""
+
+
+def character(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discovery:
+    """Find out what a layer is by experiments on it; ``explainer`` is what it was seen to do."""
+    subject = explainer.subject
+    varying = any(seen.varying for seen in explainer.observations)
+    examined = Mode(subject, training=False).as_subject if varying else subject
+    try:
+        experiment = StepExperiment(examined, explainer.dtype)
+        step = experiment.run()
+        if varying and not _repeats(experiment):
+            return Discovery()
+        training = StepExperiment(Mode(subject, training=True).as_subject, explainer.dtype)
+        random = not _repeats(training)
+    except REFUSALS:
+        return Discovery()
+    judge = _in_evaluation(examined, explainer) if varying else explainer
+    partial: list[str] = []
+    for relation in _measured(experiment, step, random=random):
+        residual, experiments = _residual(relation.hypothesis, judge, rest)
+        if residual <= 1:
+            finding = _explained(subject, experiment, relation, random=random)
+            return replace(finding, residual=residual, experiments=experiments)
+        sentence = " ".join(relation.hypothesis.statements)
+        if examined.options.gradient and _fits_outputs(relation.hypothesis, judge):
+            partial.append(f"This explains all outputs, but not all gradients: {sentence}")
+        else:
+            partial.append(f"This fits one step, but not all that was seen: {sentence}")
+    likeness, notes = facts(experiment, step)
+    if random:
+        partial.append(EVALUATION_RIGHT if judge.off(NOTHING_WRONG) <= 1 else EVALUATION)
+    return Discovery([], (*partial, *notes), likeness)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A hypothesis that was measured; ``variant``: it is a cell right in its own terms."""
+
+    hypothesis: Hypothesis
+    variant: bool = False
+    mixture: mixtures.Mixture | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _explained(
+    subject: Subject, experiment: StepExperiment, relation: Relation, *, random: bool
+) -> Discovery:
+    hypothesis, variant, notes = relation.hypothesis, relation.variant, [*relation.notes]
+    if random and relation.mixture:
+        agrees, counted = _in_training(subject, experiment, relation.mixture)
+        variant, notes = variant and agrees, [*notes, *counted]
+        if not agrees:
+            hypothesis = replace(hypothesis, fixes=(ONE_RATE, *hypothesis.fixes))
+    if variant:
+        notes = [*notes, "It is consistent in itself: another cell than the claimed, and right."]
+    explanation = Explanation(hypothesis.ids, hypothesis.statements, hypothesis.fixes, variant)
+    return Discovery([explanation], tuple(notes))
+
+
+def _repeats(experiment: StepExperiment) -> bool:
+    """Whether a step comes out the same twice."""
+    first, second = experiment.run(), experiment.run()
+    return all(np.array_equal(a, b) for a, b in zip(first.outputs, second.outputs, strict=True))
+
+
+def _in_evaluation(examined: Subject, explainer: Explainer) -> Explainer:
+    """Return an explainer of what the layer does in evaluation: it is random in training."""
+    seen = list(observations(examined, list(basic(examined, explainer.dtype))))
+    return Explainer(examined, explainer.dtype, seen)
+
+
+def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterator[Relation]:
+    """Yield what one step turns out to be, where it is not that of the equations."""
+    cell = experiment.cell
+    if clip := clipped(experiment):
+        yield from map(Relation, clip)
+    if right(experiment, step):
+        return
+    if mixed := mixtures.mixture(experiment, step):
+        consistent = mixtures.consistent(mixed, cell.states)
+        yield Relation(mixtures.hypothesis(mixed, cell, random=random), consistent, mixed)
+    if normalised := normalisation.structure(experiment, step):
+        effect = scale_effect(experiment, step)
+        hypothesis = normalisation.hypothesis(normalised, cell.name)
+        yield Relation(hypothesis, variant=True, notes=tuple(filter(None, [effect])))
+    yield from map(Relation, rescaled(experiment))
+
+
+def _residual(
+    hypothesis: Hypothesis, judge: Explainer, rest: Sequence[Experiment]
+) -> tuple[float, int]:
+    """Return how far off a hypothesis is, and in how many experiments.
+
+    One of them has input and state of one width: a sum of both may need that.
+    """
+    if (residual := judge.off(hypothesis)) > 1:
+        return residual, len(judge.observations)
+    state = judge.subject.options.state
+    case = replace(DISTINCT, D=4, H=4, state=state, dtype=judge.dtype, seed=17)
+    seen = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
+    further = Explainer(judge.subject, judge.dtype, seen).off(hypothesis)
+    return max(residual, further), len(judge.observations) + len(seen)
+
+
+def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
+    """Whether a hypothesis holds for outputs, whatever the gradients are."""
+    plain = [s.experiment for s in judge.observations if s.experiment.check == VALUES]
+    outputs = [replace(experiment, check=OUTPUTS) for experiment in plain]
+    seen = list(observations(judge.subject, outputs))
+    return bool(seen) and Explainer(judge.subject, judge.dtype, seen).off(hypothesis) <= 1
+
+
+def _in_training(
+    subject: Subject, experiment: StepExperiment, mixture: mixtures.Mixture
+) -> tuple[bool, list[str]]:
+    """Say how many entries keep the old state in training, and whether that is the same rate."""
+    switched = Mode(subject, training=True).as_subject
+    training = StepExperiment(switched, experiment.case.dtype, B=SAMPLES)
+    try:
+        step = training.run()
+    except REFUSALS:
+        return False, []
+    agrees, notes = True, []
+    shares = mixtures.rates(mixture, experiment.cell.states)
+    states = zip(experiment.cell.states, shares, step.new, step.old, training.right(), strict=True)
+    for name, rate, new, old, wanted in states:
+        if rate is None:
+            continue
+        kept, taken = (np.abs(new - s) <= training.exact for s in (old, wanted))
+        share, spread = float(kept.mean()), np.sqrt(rate * (1 - rate) / kept.size)
+        if not (kept | taken).all():
+            agrees = False
+            notes.append(f"In training {name} is neither the old nor the new one everywhere.")
+        elif abs(share - rate) > DEVIATIONS * spread:
+            agrees = False
+            notes.append(
+                f"In training {share:.3g} of {kept.size} entries of {name} keep the old value: "
+                f"that is another rate than the {rate:.3g} in evaluation."
+            )
+        elif rate:
+            notes.append(
+                f"In training each entry of {name} keeps its old value at random "
+                f"({share:.3g} of {kept.size} entries), which fits the rate in evaluation."
+            )
+    return agrees, notes

@@ -1,0 +1,67 @@
+"""Is the cell state clipped, and where?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ....reference.cell import State
+from ....reference.cells.lstm import cell_state
+from ....reference.functions import Array, switch
+from ....reference.parameters import Parameters
+from ...mutants.parts import lstm_step
+from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ..hypotheses import Hypothesis
+from .step import StepExperiment, distance
+
+FAR = (2.0**14, 2.0**15)
+"""Cell states beyond all ordinary ones."""
+
+
+def clipped(experiment: StepExperiment) -> Iterator[Hypothesis]:
+    """Yield that the cell state is clipped, before it is shown or after."""
+    if experiment.cell.name not in ("lstm", "lstm-peephole") or not experiment.case.state:
+        return
+    ends = []
+    for sign in (-1.0, 1.0):
+        reached = [_new_cell_state(experiment, sign * far) for far in FAR]
+        if distance(*reached) > experiment.exact or np.ptp(reached[0]) > experiment.exact:
+            return
+        ends.append(float(np.median(reached[0])))
+    low, high = ends
+    if not low < high:
+        return
+    yield _hypothesis(low, high, shown=True)
+    yield _hypothesis(low, high, shown=False)
+
+
+def _new_cell_state(experiment: StepExperiment, c: float) -> Array:
+    old = (experiment.old[0], np.full_like(experiment.old[1], c))
+    return experiment.run(old=old).new[1]
+
+
+def _hypothesis(low: float, high: float, *, shown: bool) -> Hypothesis:
+    def clip(c: Array) -> Array:
+        below = switch(c - low, low + 0 * c, c)
+        return switch(high - below, high + 0 * c, below)
+
+    def change(layer: ReplaceableLayer) -> None:
+        right = layer.step
+
+        def step(at: At, p: Parameters, x: Array, old: State) -> State:
+            if shown:
+                return lstm_step(p, x, old, blend=lambda *parts: clip(cell_state(*parts)))
+            h, c = right(at, p, x, old)
+            return h, clip(c)
+
+        layer.step = step
+
+    where = "before it is shown" if shown else "where it is carried, not where it is shown"
+    return Hypothesis(
+        ("clipped",),
+        (f"The cell state is clipped to the range from {low:.4g} to {high:.4g}, {where}.",),
+        (change,),
+        ("leave the cell state as it is, c' = f c + i g, unless clipping is meant",),
+        ("gate-limits",),
+    )
