@@ -9,6 +9,7 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.causes.randomness import PLACES, Probe, randomness
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.mutants import mutant_named
 from gatewise.verify.subjects import adapted
 
 
@@ -125,3 +126,13 @@ def test_a_mask_that_explains_nothing_is_refused():
 
     assert probe.random
     assert explaining == ["the state that recurs (h)"]
+
+
+def test_memory_that_nobody_has_written_is_left_to_the_catalogue():
+    """Outputs beyond a row's end that differ from call to call are no dropout."""
+    subject = mutant_named("mutant:Q09[rnn]")
+    failing = failures(subject, "padding", "repeat")
+
+    assert failing
+    assert list(randomness(subject, "float64", failing)) == []
+    assert diagnose(subject, "float64", failing).explanations[0].ids == ("Q09",)
