@@ -263,6 +263,8 @@ class Run:
         gradients: list[list[Array]] = []
         for run in reversed(self.runs):
             dy, dfinal = self.call.cotangents(arrays)
+            if dy is not None and not dy.flags.writeable:
+                dy = np.array(dy)  # what is written into one number for many entries is lost
             pulled = run.pull((dy, dfinal))
             gradients.insert(0, self.call.gradients(pulled.parameters, pulled.x, pulled.initial))
         if arrays[0] is not None and self.call.rows is None and arrays[0].flags.writeable:
