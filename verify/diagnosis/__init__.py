@@ -13,7 +13,7 @@
 ``gradients/``    how far back gradients reach; states that are detached; forward mode
 ``arithmetic/``   a coarser dtype, weights on a grid, fixed point
 ``other_cells/``  layer norm, zoneout and the like, measured; facts about what nobody knows
-``training``      dropout, judged apart
+``dropout``       dropout, judged apart
 ``deadline``      the time that there is
 ``discovery``     what one examination of a layer found out
 ``examination``   all of it, in its order

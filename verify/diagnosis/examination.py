@@ -23,6 +23,7 @@ from .causes.randomness import randomness
 from .conventions import other_conventions
 from .deadline import Deadline
 from .discovery import Discovery
+from .dropout import dropout_notes
 from .formulas.departure import departures
 from .formulas.relations import steps, ways_back
 from .gradients.detached import detached
@@ -36,7 +37,6 @@ from .misplaced.places import places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
 from .search import Explainer, Search, observations
-from .training import dropout_notes
 
 MOST = 4
 """Failing cases, of different checks, that an explanation is sought for at first."""

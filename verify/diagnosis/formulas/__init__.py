@@ -5,7 +5,7 @@
 ``program``         its statements: parsed, compiled, run on plain or traced arrays
 ``expression``      every single edit of one expression
 ``edits``           every single edit of a program: of statements, of groups, of the loop
-``wording``         formulas and names as users read them
+``phrases``         formulas and names as users read them
 ``measurement``     what a layer computes in small runs, by the program's names
 ``replacement``     an edited program in the place of a layer's own
 ``relations``       the edits that compute what was measured, alone and two together

@@ -16,8 +16,8 @@ from ...subjects.protocol import Subject
 from ..search import Explainer
 from .measurement import Cut, Measurement, measured, measurements, small_case
 from .one_step import RAISED, OneStep
+from .phrases import GATES, gate
 from .program import Program, Statement, Values, program_of
-from .wording import GATES, gate
 
 
 def departures(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:

@@ -13,9 +13,9 @@ import numpy as np
 from ....reference.cells import cell_named
 from ....reference.parameters import Sizes
 from .expression import SHIFTS, Scope, factors, name, product, renamed, terms, total, variants
+from .phrases import Words, beyond, gate, said, shown, subject_of
 from .program import Order, Program, Statement, expression, last_first, named, program_of, rebuilt
 from .texts import TEXTS
-from .wording import Words, beyond, gate, said, shown, subject_of
 
 Place = tuple[str, int]
 """Section and number of a statement."""

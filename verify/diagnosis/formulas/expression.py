@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+from .phrases import Words, beyond
 from .program import rebuilt
-from .wording import Words, beyond
 
 Term = tuple[int, ast.expr]
 """A sign and what stands behind it."""

@@ -22,9 +22,9 @@ from .edits import (
 )
 from .measurement import Measurement, measurements, outputs_of
 from .one_step import RAISED, OneStep
+from .phrases import said
 from .program import Program, program_of
 from .replacement import differentiated_step, step, way_back
-from .wording import said
 
 MOST = 3
 """Edits that compute what was measured, beyond which no more are handed on."""

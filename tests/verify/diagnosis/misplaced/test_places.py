@@ -12,11 +12,11 @@ from gatewise.bench.scores.diagnosis import pair_of
 from gatewise.verify.checks import check_named
 from gatewise.verify.conventions import Convention
 from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
+from gatewise.verify.diagnosis.dropout import NOT_JUDGED, RIGHT
 from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.misplaced.passes import passes
 from gatewise.verify.diagnosis.misplaced.places import places
-from gatewise.verify.diagnosis.training import NOT_JUDGED, RIGHT
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.identification.identification import identify
 from gatewise.verify.mutants import mutant_subject, mutants
