@@ -64,6 +64,14 @@ def test_a_folder_is_held_file_by_file(folder, name):
         "syntax.py": "not tested", "empty.py": "not tested",
     }  # fmt: skip
     assert result.exit_code == 1
+    counts = {
+        key.partition(":")[0].removeprefix("homework/"): tuple(
+            int(row[name]) for name in ("passed", "failed", "checks")
+        )
+        for key, row in rows.items()
+    }
+    assert counts["right.py"] == (4, 0, 4)
+    assert counts["wrong.py"] == (2, 2, 4)
     by_file = {key.partition(":")[0]: row["what is wrong"] for key, row in rows.items()}
     assert "nothing_that_is_here" in by_file["homework/raises.py"]
     assert "SyntaxError" in by_file["homework/syntax.py"]
