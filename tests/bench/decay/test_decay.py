@@ -216,7 +216,16 @@ def test_only_the_lags_that_are_asked_for_are_kept():
     )
 
 
-def peak(run):
+def peak(prepared, *, repeats=4):
+    """Bytes that what ``prepared`` returns needs at its worst moment, the least of ``repeats`` runs.
+
+    What other threads and the garbage collector hold at that moment (up to 85 kB were seen) is
+    counted too, but not every time; what the run itself holds is there every time.
+    """
+    return min(_traced_peak(prepared()) for _ in range(repeats))
+
+
+def _traced_peak(run):
     tracemalloc.start()
     try:
         run()
@@ -231,7 +240,7 @@ def test_sixteen_times_the_steps_need_four_times_the_memory():
         return lambda: [0 for _ in carried(problem.follow(steps, 0), problem.cotangent) if False]
 
     last(10)()
-    assert peak(last(6400)) < 5 * peak(last(400))
+    assert peak(lambda: last(6400)) < 5 * peak(lambda: last(400))
 
 
 def test_exponents_need_no_more_memory_for_more_steps():
@@ -242,5 +251,6 @@ def test_exponents_need_no_more_memory_for_more_steps():
         return lambda: exponents(jacobians, steps=steps, transient=10)
 
     measured(10)()
-    one_number_a_step = 8 * (2000 - 200)
-    assert peak(measured(2000)) - peak(measured(200)) < one_number_a_step
+    one_number_a_step = 8 * (4000 - 200)
+    more = peak(lambda: measured(4000)) - peak(lambda: measured(200))
+    assert more < one_number_a_step
