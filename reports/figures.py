@@ -133,6 +133,16 @@ class Shown:
     section: Section
     parts: tuple[Table | Figure | Drawn, ...]
 
+    @property
+    def figures(self) -> bool:
+        """Whether it has any figure."""
+        return any(not isinstance(part, Table) for part in self.parts)
+
+    @property
+    def rows(self) -> int:
+        """How many rows its tables have together."""
+        return sum(len(part.rows) for part in self.parts if isinstance(part, Table))
+
 
 @dataclass(frozen=True)
 class Interactive:

@@ -21,7 +21,7 @@ from . import conventions, figures, summary, tables, words
 from .figures import as_link
 from .section import Section
 from .sections import sections
-from .typeset import mathml
+from .typeset import mathml, subscripted
 
 CHOICES = 24
 """Dtypes and cells by which the table can be filtered."""
@@ -65,6 +65,7 @@ def _environment() -> jinja2.Environment:
     )
     for function in (
         words.shown, words.heat, words.case_items, words.families, words.cell, diagnosis_lines,
+        subscripted,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment
@@ -124,6 +125,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "rows": rows,
         "headline": summary.headline(rows),
         "subjects": summary.names(rows),
+        "blind": sum(verdict.blind_cases for verdict in run.verdicts),
         "closest": summary.closest(rows),
         "failures": tuple(_failures(run, rows)),
         "open": _gaps(rows, Outcome.OPEN),

@@ -32,6 +32,11 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a column without a name: a reader could only guess what stands in it."""
+        if not all(self.headings):
+            raise ValueError(f"{self.title or 'a table'}: a heading is empty")
+
     @property
     def numeric(self) -> tuple[int, ...]:
         """Return the columns that hold no text."""

@@ -164,12 +164,17 @@ def statements(rows: Sequence[Entry]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """How one subject stands to one equation: of all checks about it, how many passed."""
+    """How one subject stands to one equation: of the checks about it, how many passed.
+
+    ``judged`` are those that it supports, ``unsupported`` the others; ``status`` is the worst of
+    the former, if there are any.
+    """
 
     subject: str
     status: str
     passed: int
-    total: int
+    judged: int
+    unsupported: int
 
 
 def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
@@ -179,9 +184,14 @@ def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
         for name in row.equations:
             statuses.setdefault(name, {}).setdefault(row.planned.subject, []).append(row.status)
     return {
-        name: tuple(
-            Standing(subject, min(each, key=rank), each.count("passed"), len(each))
-            for subject, each in by_subject.items()
-        )
+        name: tuple(_standing(subject, each) for subject, each in by_subject.items())
         for name, by_subject in statuses.items()
     }
+
+
+def _standing(subject: str, statuses: Sequence[str]) -> Standing:
+    judged = [status for status in statuses if status != "not supported"]
+    worst = min(judged or statuses, key=rank)
+    return Standing(
+        subject, worst, judged.count("passed"), len(judged), len(statuses) - len(judged)
+    )

@@ -1,17 +1,37 @@
-"""Equations as MathML, converted here and not in the browser."""
+"""Equations as MathML, converted here and not in the browser; subscripts in sentences."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from html import unescape
 from itertools import pairwise
 from xml.etree.ElementTree import Element, tostring
 
 from latex2mathml.converter import convert_to_element
+from markupsafe import Markup, escape
+
+from .words import printable
 
 LARGE_OPERATORS = {"∑", "∏"}
 MINUS, PRIME = "\N{MINUS SIGN}", "\N{PRIME}"
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
+
+_SUBSCRIPT = re.compile(
+    r"(?<![A-Za-z0-9_])(d?[^\W\d_])_(?:\{([^{}]{1,12})\}|([A-Za-z0-9]))(?![A-Za-z0-9_])"
+)
+"""A quantity and its subscript: h_{t-1}, W_i, dh_t. Names in code are longer."""
+
+
+def subscripted(text: object) -> object:
+    """Return a sentence with its subscripts set below the line, as markup; numbers as they are."""
+    if not isinstance(text, str):
+        return text
+    return Markup(_SUBSCRIPT.sub(_below, str(escape(printable(text)))))  # noqa: S704 (escaped)
+
+
+def _below(match: re.Match[str]) -> str:
+    return f"{match[1]}<sub>{(match[2] or match[3]).replace('-', MINUS)}</sub>"
 
 
 @cache

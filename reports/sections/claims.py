@@ -78,12 +78,12 @@ def _reasons(judged: Sequence[Row]) -> Table:
         )
     )
     given = tuple(reason for reason in reasons if reason[2])
-    return Table("When they hold, and what speaks against them", ("id", "", ""), given)
+    return Table("When they hold, and what speaks against them", ("id", "which", "text"), given)
 
 
 def _findings(judged: Sequence[Row]) -> Table:
     return Table(
-        "What the verdicts follow from", ("id", "", "predicate", "so?"),
+        "What the verdicts follow from", ("id", "role", "predicate", "so?"),
         tuple(
             (row.id, ROLES[finding.role], finding.text, "yes" if finding.holds else "no")
             for row in judged

@@ -16,7 +16,8 @@ def laws(rows: Sequence[ValidationRow]) -> Table:
     """Return what theory expects and what was measured."""
     return Table(
         "Held to theory",
-        ("law", "expected", "measured", "digits", "error", "allowed", "why so much is allowed", ""),
+        ("law", "expected", "measured", "digits", "error", "allowed", "why so much is allowed",
+         "verdict"),
         tuple(
             (row.statement, _said(row.expected), _said(row.measured),
              "a bound" if row.digits is None else f"{row.digits:.1f}", row.error, row.allowed,
@@ -33,7 +34,7 @@ def rates(rows: Sequence[DecayRow]) -> Table:
     """Return the rates of all settings."""
     return Table(
         "Rates of decay",
-        ("cell", "H", "gain g", "bias b", "rate (1/step)", "95 %", "",
+        ("cell", "H", "gain g", "bias b", "rate (1/step)", "95 %", "sense",
          "half-life or doubling (steps)", "direct path (1/step)", "λ₁ (1/step)",
          "same seed's rate", "at rest (1/step)", "theory, H → ∞"),
         tuple(
@@ -140,7 +141,7 @@ def costs(rows: Sequence[CostRow]) -> Table:
         ]  # fmt: skip
     return Table(
         "What it costs",
-        ("", "measured"),
+        ("quantity", "measured"),
         tuple(lines),
         "Plain steps and steps of the adjoint were taken in turns. The adjoint keeps every √T-th "
         "state and computes the others again; the exponents keep none.",

@@ -61,7 +61,7 @@ def _budget(runs: Sequence[BenchRun], *, wrong: bool) -> str:
 def _table(title: str, listed: Sequence[Row]) -> Table:
     return Table(
         title,
-        ("layer", "dtype", "what is wrong with it", "", "by", "cases", "seconds", "as in"),
+        ("layer", "dtype", "what is wrong with it", "verdict", "by", "cases", "seconds", "as in"),
         tuple(
             (row.name, row.dtype, row.statement, row.verdict,
              ", ".join(row.killed_by), row.cases or None, row.seconds, row.models)

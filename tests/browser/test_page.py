@@ -15,6 +15,7 @@ axe = pytest.importorskip(
 )
 
 from gatewise.reports.page import render
+from gatewise.verify.checks import subject_checks
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 from gatewise.verify.runs.run import Planned
 from made_runs import bench_run, failure, run, verdict
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.skipif(
     not BROWSER, reason="there is no Chromium; name one in GATEWISE_CHROMIUM"
 )
 
+STATEMENTS = {check.id: check.statement for check in subject_checks()}
 STATES = ("crashed", "timeout", "blind", "known deviation", "not supported")
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
@@ -101,18 +103,20 @@ def test_never_scrolls_sideways(opened, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def serious_violations(page):
+    return [
+        f"{v['id']}: {node['html'][:120]}"
+        for v in axe.Axe().run(page).response["violations"]
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_is_accessible(opened, scheme):
     """No serious violation of WCAG 2 AA, as axe-core sees it."""
     page = opened(color_scheme=scheme)
-    found = axe.Axe().run(page)
-    serious = [
-        f"{v['id']}: {node['html'][:120]}"
-        for v in found.response["violations"]
-        if v["impact"] in ("serious", "critical")
-        for node in v["nodes"]
-    ]
-    assert serious == []
+    assert serious_violations(page) == []
 
 
 def test_the_table_is_filtered(opened):
@@ -140,6 +144,35 @@ def test_what_failed_opens_by_keyboard_and_by_click(opened):
     summary.focus()
     page.keyboard.press("Enter")
     assert details.get_attribute("open") is not None
+
+
+@pytest.mark.parametrize("failed", [0, 1, 20])
+def test_one_subject_is_told_on_three_screens(browser, tmp_path, failed):
+    checks = list(STATEMENTS)
+    red = [failure("torch:LSTM", check=check, dtype=dtype)
+           for check in checks[:failed] for dtype in ("float64", "float32")]  # fmt: skip
+    green = [verdict("torch:LSTM", check, dtype=dtype, statement=STATEMENTS[check])
+             for check in checks[failed:] for dtype in ("float64", "float32")]  # fmt: skip
+    path = tmp_path / "report.html"
+    path.write_text(render(run(*red, *green)), encoding="utf-8")
+    page = browser.new_context(offline=True, viewport={"width": 1440, "height": 900}).new_page()
+    page.goto(path.as_uri())
+    page.add_style_tag(content="main > section { content-visibility: visible !important; }")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 3 * 900
+
+
+def test_links_open_the_parts_that_are_closed(opened):
+    page = opened()
+    math = page.locator("#equations math").first
+    assert not math.is_visible()
+    page.locator("nav a", has_text="Equations").click()
+    assert math.is_visible()
+
+
+def test_is_accessible_with_all_parts_open(opened):
+    page = opened()
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    assert serious_violations(page) == []
 
 
 def test_figures_answer_to_the_pointer(opened):

@@ -180,7 +180,11 @@ class TestTables:
         """Two of three checks passed: the subject's standing says so, in its worst status."""
         passed = [verdict("torch:GRU", c, equations=["gru.reset_gate"]) for c in ("a", "b")]
         (standing,) = tables.standings(summary.entries(run(failure(), *passed)))["gru.reset_gate"]
-        assert standing == tables.Standing("torch:GRU", "failed", 2, 3)
+        assert standing == tables.Standing("torch:GRU", "failed", 2, 3, 0)
+        lacking = verdict("torch:GRU", "c", status="not supported", equations=["gru.reset_gate"])
+        rows = summary.entries(run(*passed, lacking))
+        (standing,) = tables.standings(rows)["gru.reset_gate"]
+        assert standing == tables.Standing("torch:GRU", "passed", 2, 2, 1)
         unheard = (Planned("torch:LSTM", "gradient", "float64"),)
         found = tables.standings(summary.entries(run(unheard=unheard)))
         assert "gru.reset_gate" not in found
