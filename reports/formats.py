@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..bench.run import BenchRun
+from ..verify.runs.deviations import KNOWN
 from ..verify.runs.run import Run
-from ..verify.runs.status import TONES
+from ..verify.runs.status import STATUSES, TONES
 from ..verify.runs.verdict import Verdict
 from . import summary
 from .comparison import Comparison, section, sentence
@@ -79,8 +80,10 @@ def badge(runs: Sequence[Run]) -> str:
     tone = summary.headline(rows).tone
     passed = sum(row.status == "passed" for row in rows)
     wrong = sum(row.wrong for row in rows)
+    known = sum(row.status == KNOWN for row in rows)
+    beside = f", {STATUSES[KNOWN].counted(known)}" if known else ""
     message = {
-        "conforms": f"conforms, {passed} passed",
+        "conforms": f"conforms, {passed} passed{beside}",
         "differs": f"{wrong} of {len(rows)} fail",
         "incomplete": f"incomplete, {passed} passed" if passed else "not tested",
     }[tone]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..bench.run import BenchRun
+from ..verify.runs.deviations import KNOWN
 from ..verify.runs.findings import Finding, findings, laid_out
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, shown
@@ -94,6 +95,18 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
     if len(wrong) > FINDINGS:
         yield f"_And {len(wrong) - FINDINGS} more subjects that do not conform._"
     yield tallies(rows)
+    if known := summary.gaps(rows, KNOWN):
+        yield _known(known)
+
+
+def _known(gaps: Sequence[summary.Gap]) -> str:
+    """Return the failures that were declared, each with its reason and its end."""
+    status = STATUSES[KNOWN]
+    lines = (
+        f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: {plain(gap.reason)}"
+        for gap in gaps
+    )
+    return "\n".join([f"**{status.emoji} {status.title}**", "", *lines])
 
 
 def _finding(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from ..verify.checks import subject_checks
 from ..verify.checks.location import possible
 from ..verify.numbers.arithmetic import USUAL_DTYPES
+from ..verify.runs.deviations import KNOWN
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, Outcome, rank
 from ..verify.runs.verdict import Planned, Verdict
@@ -20,6 +21,8 @@ FEW = 8
 
 ENDED = "the run ended before it"
 _MARK = re.compile(r" \(run \d+\)$")
+_DECLARED = re.compile(r"(.* \(until \d{4}-\d\d-\d\d\)): ", re.DOTALL)
+"""What was declared, at the head of a known deviation's message; what was seen follows."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +209,14 @@ class Gap:
 
 def gaps(rows: Sequence[Entry], status: str) -> tuple[Gap, ...]:
     """Return everything with this status; subjects with the same checks and reason together."""
-    return _grouped(
-        (row.planned, row.verdict.message if row.verdict else ENDED)
-        for row in rows
-        if row.status == status
-    )
+    return _grouped((row.planned, _reason(row)) for row in rows if row.status == status)
+
+
+def _reason(row: Entry) -> str:
+    """Return why; of a known deviation what was declared: what was seen differs every time."""
+    message = row.verdict.message if row.verdict else ENDED
+    declared = _DECLARED.match(message) if row.status == KNOWN else None
+    return declared[1] if declared else message
 
 
 def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:

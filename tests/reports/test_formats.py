@@ -21,6 +21,10 @@ from gatewise.verify.runs.run import Planned
 from made_runs import failure, run, verdict
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+KNOWN = verdict(
+    "my:GRU", "gradient", status="known deviation",
+    message="halves until 2.0 (until 2027-06-30): dx[0] = 1, expected 2 ± 3e-4",
+)  # fmt: skip
 MIXED = run(
     verdict("my:LSTM"),
     failure("my:GRU"),
@@ -48,6 +52,7 @@ def test_is_as_it_was_read_and_found_good(name, made):
     ("made", "message", "colour"),
     [
         (run(verdict()), "conforms, 1 passed", "brightgreen"),
+        (run(verdict(), KNOWN), "conforms, 1 passed, 1 known deviation", "brightgreen"),
         (run(verdict(), failure()), "1 of 2 fail", "red"),
         (run(unheard=(Planned("a", "b", "c"),)), "not tested", "lightgrey"),
     ],
@@ -55,6 +60,15 @@ def test_is_as_it_was_read_and_found_good(name, made):
 def test_a_badge_is_green_only_where_all_conforms(made, message, colour):
     read = json.loads(badge([made]))
     assert (read["message"], read["color"]) == (message, colour)
+
+
+def test_known_deviations_stand_with_reason_and_end():
+    """Once for one reason, whatever was seen; an error's size is in the evidence."""
+    other = replace(KNOWN, check="cotangents", message=KNOWN.message.replace("3e-4", "7e-2"))
+    text = markdown(run(verdict(), KNOWN, other))
+
+    assert text.count("halves until 2.0 (until 2027-06-30)") == 1
+    assert "- my:GRU: gradient float64, cotangents float64: halves" in text
 
 
 def test_what_does_not_fit_is_counted():

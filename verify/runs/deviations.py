@@ -4,7 +4,7 @@
 
     [[deviation]]
     subject = "my_lstm.py:MyLSTM"
-    check = "padding"
+    check = ["padding", "final"] # one or, if they fail for one reason, several
     dtype = "float32"            # left out: every dtype
     reason = "padding is copied from the last step; callers mask it"
     expires = 2027-06-30
@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -85,7 +86,11 @@ class Deviations:
         entries = text.get("deviation", [])
         if not isinstance(entries, list) or text.keys() - {"deviation"}:
             raise ValueError(f"{path}: expected [[deviation]] tables and nothing else")
-        declared = (_deviation(f"{path}: deviation {k}", e) for k, e in enumerate(entries, start=1))
+        declared = (
+            deviation
+            for number, entry in enumerate(entries, start=1)
+            for deviation in _deviations(f"{path}: deviation {number}", entry)
+        )
         return cls(tuple(declared), str(path))
 
     def judge(self, verdict: Verdict, today: date | None = None) -> Verdict:
@@ -97,7 +102,8 @@ class Deviations:
         return verdict
 
 
-def _deviation(where: str, entry: Any) -> Deviation:
+def _deviations(where: str, entry: Any) -> Iterator[Deviation]:
+    """Yield what one entry declares: of several subjects, checks or dtypes each by itself."""
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where}: expected a table")
     names = {f.name for f in fields(Deviation)}
@@ -107,12 +113,24 @@ def _deviation(where: str, entry: Any) -> Deviation:
         )
     if missing := sorted({"subject", "check", "reason", "expires"} - entry.keys()):
         raise ValueError(f"{where}: {', '.join(missing)} missing")
-    for name in ("subject", "check", "reason", "dtype"):
-        if not isinstance(entry.get(name, ""), str):
-            raise ValueError(f"{where}: {name}: expected text")
+    if not isinstance(entry["reason"], str):
+        raise ValueError(f"{where}: reason: expected text")
+    several = [_texts(f"{where}: {name}", entry.get(name, "")) for name in _SEVERAL]
     if type(entry["expires"]) is not date:
         raise ValueError(f"{where}: expires: expected a date such as 2027-06-30")
     largest = entry.get("largest", 1.0)
     if isinstance(largest, bool) or not isinstance(largest, int | float) or not largest > 0:
         raise ValueError(f"{where}: largest: expected a positive number")
-    return Deviation(**entry)
+    alike = {name: entry[name] for name in ("reason", "expires", "largest") if name in entry}
+    for subject, check, dtype in itertools.product(*several):
+        yield Deviation(subject=subject, check=check, dtype=dtype, **alike)
+
+
+_SEVERAL = ("subject", "check", "dtype")
+
+
+def _texts(where: str, value: Any) -> list[str]:
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{where}: expected text, or a list of texts")
+    return texts

@@ -217,7 +217,7 @@ def test_only_the_lags_that_are_asked_for_are_kept():
 
 
 def peak(prepared, *, repeats=4):
-    """Bytes that what ``prepared`` returns needs at its worst moment, the least of ``repeats`` runs.
+    """Bytes that what ``prepared`` returns needs at its worst, the least of ``repeats`` runs.
 
     What other threads and the garbage collector hold at that moment (up to 85 kB were seen) is
     counted too, but not every time; what the run itself holds is there every time.

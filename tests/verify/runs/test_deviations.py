@@ -98,6 +98,19 @@ def test_every_dtype_and_any_size_where_none_is_named(read):
         assert found.status == "known deviation"
 
 
+def test_one_entry_covers_several(read):
+    """Subjects, checks and dtypes that fail for one reason, and no others; each for itself."""
+    text = DECLARED.replace('"my.py:LSTM"', '["my.py:LSTM", "my.py:GRU"]')
+    declared = read(text.replace('"padding"', '["padding", "final"]'))
+
+    for subject in ("my.py:LSTM", "my.py:GRU"):
+        for check in ("padding", "final"):
+            known = declared.judge(verdict(subject=subject, check=check), BEFORE)
+            assert known.status == "known deviation"
+    assert declared.judge(verdict(check="forward"), BEFORE).status == "failed"
+    assert "remove it" in declared.judge(verdict("passed", check="final"), BEFORE).message
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("deviation = 3", "expected [[deviation]] tables and nothing else"),
     ("[[deviations]]", "expected [[deviation]] tables and nothing else"),
@@ -107,7 +120,9 @@ def test_every_dtype_and_any_size_where_none_is_named(read):
     (DECLARED.replace("100.0", "0"), "largest: expected a positive number"),
     (DECLARED.replace("100.0", "nan"), "largest: expected a positive number"),
     (DECLARED.replace("100.0", "true"), "largest: expected a positive number"),
-    (DECLARED.replace('"padding"', "3"), "check: expected text"),
+    (DECLARED.replace('"padding"', "3"), "check: expected text, or a list of texts"),
+    (DECLARED.replace('"padding"', "[]"), "check: expected text, or a list of texts"),
+    (DECLARED.replace('"padding"', '["final", 3]'), "check: expected text, or a list of texts"),
     (DECLARED + "ratio = 3", "deviation 1: ratio unknown; there are check, dtype, expires"),
     (DECLARED.replace("2027-06-30", "2027-06-30T00:00:00"), "expires: expected a date"),
     ("[[", "cannot be read"),
