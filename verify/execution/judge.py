@@ -19,7 +19,7 @@ from ..checks.check import SubjectCheck
 from ..checks.location import possible, touched
 from ..checks.script import write_script
 from ..numbers.arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing
-from ..numbers.ledger import Ledger, Mismatch, Undecided
+from ..numbers.ledger import MENTIONED, Ledger, Mismatch, Undecided
 from ..runs.records import RunFileError
 from ..runs.verdict import Verdict
 from ..subjects.called import Call, Clock, NotOffered, SubjectCrashed, under_test
@@ -163,6 +163,7 @@ class Judge:
 
     ``calls`` are those that the check made of the subject in the last case. A case that the
     subject refuses is not judged, and does not count: ``refused`` are the refusals, in its words.
+    ``sharp`` says of every quantity whether some case had a bound on it that could fail.
     """
 
     subject: Subject
@@ -172,6 +173,7 @@ class Judge:
     calls: list[Call] = field(default_factory=list)
     cases: int = 0
     blind: int = 0
+    sharp: dict[str, bool] = field(default_factory=dict)
     undecided: int = 0
     refused: list[str] = field(default_factory=list)
     worst_ratio: float | None = None
@@ -247,6 +249,8 @@ class Judge:
     def _note(self) -> None:
         worst = self.ledger.worst
         self.blind += not self.ledger.sharp
+        for each in self.ledger.comparisons:
+            self.sharp[each.quantity] = each.sharp or self.sharp.get(each.quantity, False)
         if worst is not None:
             aim(worst.ratio)
             if self.worst_ratio is None or worst.ratio >= self.worst_ratio:
@@ -304,8 +308,11 @@ def _record(verdict: Verdict, judge: Judge) -> None:
     if judge.worst_ratio is not None:
         verdict.worst_ratio = min(judge.worst_ratio, sys.float_info.max)  # JSON has no infinity
         verdict.worst = judge.worst
-    if verdict.status == "passed" and judge.blind == judge.cases:
-        verdict.status, verdict.message = "blind", "no case had a bound sharp enough to fail"
+    blurred = [quantity for quantity, sharp in judge.sharp.items() if not sharp]
+    if verdict.status == "passed" and judge.blind == judge.cases and (blurred or not judge.sharp):
+        verdict.status = "blind"
+        verdict.message = "no case had a bound sharp enough to fail"
+        verdict.message += f" on {', '.join(blurred[:MENTIONED])}" if blurred else ""
     if verdict.status == "passed" and judge.undecided:
         verdict.status = "blind"
         verdict.message = (

@@ -1,5 +1,6 @@
 """Verdicts: wrong subjects fail with a shrunk case that fails again, right ones pass."""
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -186,6 +187,27 @@ def test_the_largest_ratio_of_all_cases_is_kept():
 
     assert (judge.cases, judge.blind, judge.worst) == (3, 0, "q0.9")
     assert judge.worst_ratio == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("second", "status"), [("q", "passed"), ("p", "blind")])
+def test_every_quantity_needs_a_sharp_bound_in_some_case(second, status):
+    """No case is sharp in p and q; where each of them is in one, nothing is left unseen."""
+    sharp = itertools.cycle(["p", second])
+
+    def run(subject, case):
+        ledger, told = Ledger(), next(sharp)
+        for quantity in ("p", "q"):
+            bound = 1e-15 if quantity == told else 1.0
+            ledger.compare(quantity, np.ones(1), around(case, np.ones(1), bound))
+        return ledger
+
+    check = replace(CHECKS["forward"], run=run)
+    verdict = hold(miniatures.Right(), check, "float64", budget=Budget(4, 2))
+
+    assert verdict.status == status
+    assert verdict.cases == verdict.blind_cases
+    assert verdict.message == ("" if status == "passed" else
+                               "no case had a bound sharp enough to fail on q")  # fmt: skip
 
 
 def test_a_failure_is_told_with_its_first_case():
