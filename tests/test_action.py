@@ -8,18 +8,6 @@ from pathlib import Path
 
 import pytest
 
-DOUBLES = "tests/doubles/plain_numpy.py:GRU"
-WRONG = """
-import sys
-sys.path.insert(0, {folder!r})
-from plain_numpy import GRU
-
-class Wrong(GRU):
-    def forward(self, params, x, state):
-        y, final = super().forward(params, x, state)
-        return -y, final
-"""
-
 
 @pytest.fixture
 def action(root, tmp_path):
@@ -42,7 +30,7 @@ def action(root, tmp_path):
 def test_a_right_layer_is_green(action, root, tmp_path):
     """Beside the summary there are a page and JUnit XML to keep."""
     pytest.importorskip("jinja2")
-    code, summary = action(f"{root}/{DOUBLES}")
+    code, summary = action(f"{root}/examples/lstm_numpy.py")
 
     assert code == 0
     assert summary.startswith("# ✅ gatewise: ")
@@ -50,14 +38,14 @@ def test_a_right_layer_is_green(action, root, tmp_path):
     assert kept == {"index.html", "junit.xml", "summary.md", "runs"}
 
 
-def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root, tmp_path):
+def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root):
     pytest.importorskip("jinja2")
-    (tmp_path / "wrong.py").write_text(WRONG.format(folder=str(root / "tests" / "doubles")))
-    code, summary = action("wrong.py:Wrong")
+    pytest.importorskip("torch")
+    code, summary = action(f"{root}/examples/gru_torch.py", LIKE="torch.nn.GRU")
 
     assert code == 1
     assert summary.startswith("# ❌ gatewise: ")
-    assert "what is wrong" in summary
+    assert "r stands in the place of z" in summary
 
 
 def test_a_subject_is_no_option_and_no_command(action, tmp_path):

@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +21,15 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.mutants import mutants
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+EXAMPLES = ROOT / "examples"
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), EXAMPLES / "README.md"]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-NEEDS_TORCH = {"ways-in/torch.md", "ways-in/own-names.md", "ways-in/declared.md", "diagnosis.md"}
+NEEDS_TORCH = {"ways-in/torch.md", "ways-in/own-names.md", "ways-in/declared.md", "diagnosis.md",
+               "examples/README.md"}  # fmt: skip
 
 
 def name(page):
-    return str(page.relative_to(ROOT / "docs"))
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def blocks(page):
@@ -46,7 +49,10 @@ def files():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with every file that the documentation defines."""
+    """A folder with every file that the documentation defines, and the examples."""
+    for path in EXAMPLES.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
     for title, text in files().items():
         (tmp_path / title).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -135,6 +141,16 @@ def test_commands_are_real(page):
             if words[1] == "bench":
                 continue
             assert {word for word in words if word.startswith("--")} <= options, line
+
+
+def test_the_test_suite_of_the_examples_passes(folder):
+    """One test for every check and dtype, and one of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layers.py"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 50
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
