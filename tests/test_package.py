@@ -3,9 +3,12 @@
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
+
+from gatewise.verify.mutants import mutants
 
 LIGHT = """
 import sys
@@ -91,3 +94,25 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
     assert {"gatewise/py.typed", "gatewise/__main__.py"} <= names
     assert {f"gatewise/reports/templates/page.{kind}" for kind in ("html", "css")} <= names
     assert not [name for name in names if re.search("tests|noxfile|setup|/findings/", name)]
+
+
+def test_the_conda_recipe_asks_for_what_the_package_asks_for(root):
+    """Name and lowest version of each requirement, and the version of the package itself."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = (root / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    (run,) = re.findall(r"^  run:\n((?:    - .*\n)+)", recipe, re.MULTILINE)
+    asked = {line.strip("- ").replace(" ", "") for line in run.splitlines()}
+
+    assert asked == {*project["dependencies"], "python" + project["requires-python"]}
+    assert f"version: {project['version']}\n" in recipe
+
+
+def test_the_paper_counts_what_there_is_and_cites_what_it_lists(root):
+    """Its length is what JOSS asks for: 250 to 1,000 words."""
+    text = (root / "paper" / "paper.md").read_text(encoding="utf-8")
+    _, _, body = text.split("---\n", 2)
+    listed = re.findall(r"^@\w+\{(\w+),", (root / "paper" / "paper.bib").read_text("utf-8"), re.M)
+
+    assert set(re.findall(r"@(\w+)\]", body)) == set(listed)
+    assert 250 <= len(body.split()) <= 1000
+    assert f"{len(mutants())} wrong layers" in body
