@@ -13,7 +13,8 @@ COMMANDS = {
     name: "catalogue" if name in CATALOGUE else name
     for name in (
         "verify", "diagnose", "identify", "convert", "mutants", "audit", "prove", "record", "bench",
-        "report", "compare", "claims", "evidence", "new", "explain", *CATALOGUE,
+        "report", "compare", "claims", "evidence", "new", "explain", "tolerance",
+        *CATALOGUE,
     )
 }  # fmt: skip
 """The module of each command."""

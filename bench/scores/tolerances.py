@@ -1,0 +1,133 @@
+"""Tolerance certificates held by right evaluations, and tolerances in use graded by them.
+
+``python -m gatewise.bench.scores.tolerances [--evaluations 1000] [--table FILE]`` computes cells in
+five dtypes, each evaluation with orders of summation, fused sums and activations of its own, 100
+rows at a time; none may exceed its certificate. Then it grades tolerances that public projects use.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from ...verify.cases.case import Case
+from ...verify.numbers.arithmetic import DTYPES
+from ...verify.tolerances.certificate import setting
+from ...verify.tolerances.grade import Grade, grade
+from .rows import Work, jobs_option, scored, seed_option, write_table
+
+CELLS = ("rnn", "lstm", "gru-takes-new", "gru-keeps-old", "gru")
+HELD = Case(5, 100, 4, 6)
+"""Sizes of the evaluations: many rows, each of which is a sequence of its own."""
+
+GRADED = Case(20, 3, 8, 16)
+"""Sizes at which tolerances are graded, about those of the tests that they are taken from."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tolerance that a public project compares with, and where it says so."""
+
+    source: str
+    where: str
+    dtype: str
+    atol: float
+    rtol: float
+
+
+CONSTANTS = (
+    Constant("KernelBench, fp32", "src/kernelbench/eval.py", "float32", 1e-4, 1e-4),
+    Constant("KernelBench, fp16", "src/kernelbench/eval.py", "float16", 1e-2, 1e-2),
+    Constant("KernelBench v0, fp32", "src/kernelbench/eval.py", "float32", 1e-2, 1e-2),
+    Constant("mlstm_kernels, gradients", "commit 39d3c61, tests", "float32", 2.5e-1, 5e-2),
+    Constant("mamba, selective scan", "commit e9594ce, tests", "bfloat16", 5e-2, 3e-2),
+    Constant("FlagGems, fp32", "issue 4288, tests/test_lstm.py", "float32", 1e-4, 0.0),
+    Constant("FlagGems, fp16", "issue 4288, tests/test_lstm.py", "float16", 2e-2, 0.0),
+    Constant("FlagGems, bf16", "issue 4288, tests/test_lstm.py", "bfloat16", 3e-2, 0.0),
+    Constant("TFLM, widest", "tflite-micro, LSTM tests", "float32", 1e-1, 0.0),
+    Constant("ONNX backend tests", "onnx/backend/test", "float32", 1e-7, 1e-3),
+    Constant("hipDNN golden bundles", "RFC 0010, rocm-libraries#7082", "float32", 1e-2, 1e-2),
+    Constant("nexus fixtures", "nexus#352", "float32", 1e-10, 1e-5),
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A cell in a dtype: how many rows were evaluated, and the largest share of a bound."""
+
+    cell: str
+    dtype: str
+    rows: int
+    used: float
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A constant's grade for one cell."""
+
+    constant: Constant
+    cell: str
+    grade: Grade
+
+
+def held(cell: str, dtype: str, evaluations: int, seed: int) -> Held:
+    """Evaluate a cell so many times, and hold each to its certificate."""
+    at = setting(cell, replace(HELD, dtype=dtype, seed=seed))
+    used = max(tolerance.used for tolerance in at.tolerances(evaluations, seed))
+    return Held(cell, dtype, evaluations * HELD.B, used)
+
+
+def graded(constant: Constant, cell: str, seed: int) -> Graded:
+    """Grade a constant by the mistakes of one cell."""
+    at = setting(cell, replace(GRADED, dtype=constant.dtype, seed=seed))
+    given = grade(at, tuple(at.mistakes()), constant.atol, constant.rtol,
+                  evaluations=100, seed=seed)  # fmt: skip
+    return Graded(constant, cell, given)
+
+
+@click.command()
+@click.option("--evaluations", type=click.IntRange(min=1), default=1000, show_default=True,
+              help="For each cell and dtype, of 100 rows each.")  # fmt: skip
+@click.option("--table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the grades into this file, as a Markdown table.")  # fmt: skip
+@seed_option
+@jobs_option
+def main(evaluations: int, table: Path | None, seed: int, jobs: int) -> None:
+    """Score and print."""
+    pairs = [(cell, dtype) for cell in CELLS for dtype in DTYPES]
+    todo: list[Work[Held]] = [(held, (*pair, evaluations, seed)) for pair in pairs]
+    rows = []
+    for row in scored(todo, jobs):
+        rows.append(row)
+        click.echo(f"{row.cell:14} {row.dtype:9} {row.rows} rows, largest share {row.used:.3f}")
+    grades: list[Work[Graded]] = [
+        (graded, (constant, cell, seed)) for constant in CONSTANTS for cell in ("lstm", "gru")
+    ]
+    results = sorted(scored(grades, jobs), key=lambda r: (CONSTANTS.index(r.constant), r.cell))
+    for cells in lines(results):
+        click.echo("  ".join(cells))
+    if table:
+        headings = ("tolerance", "stated in", "dtype", "atol", "rtol", "cell", "grade",
+                    "refused", "let through")  # fmt: skip
+        write_table(table, "Tolerances in use, graded", headings, lines(results))
+    sys.exit(any(row.used > 1 for row in rows))
+
+
+def lines(results: list[Graded]) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each line of the table."""
+    for r in results:
+        passed, many = len(r.grade.passed), len(r.grade.passed) + r.grade.caught
+        yield (
+            r.constant.source, r.constant.where, r.constant.dtype, f"{r.constant.atol:g}",
+            f"{r.constant.rtol:g}", r.cell, " and ".join(r.grade.words),
+            f"{r.grade.refused} of {r.grade.evaluations}",
+            f"{passed} of {many}: {', '.join(m.id for m in r.grade.passed)}".rstrip(": "),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""``gatewise tolerance``: the smallest tolerance that no right implementation exceeds."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage, seed_option
+
+if TYPE_CHECKING:
+    from ..verify.tolerances.certificate import Mistake, Setting, Tolerance
+    from ..verify.tolerances.grade import Grade
+
+SIZES = {"T": 20, "B": 3, "D": 8, "H": 16}
+"""Steps, rows, inputs, units, where ``--sizes`` does not say."""
+
+SHOWN = 12
+"""Mistakes that are listed; the others are counted, and are in ``--json``."""
+
+
+@click.command()
+@click.option("--cell", required=True, help="A cell of the reference: see gatewise cells.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
+              help="What the implementation computes in.")  # fmt: skip
+@click.option("--inside", type=click.Choice(["float32"]),
+              help="Halves are only stored: sums and activations are float32.")  # fmt: skip
+@click.option("--sizes", metavar="T=20,B=3,D=8,H=16",
+              help="Steps, rows, inputs and units.")  # fmt: skip
+@click.option("--inputs", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              metavar="FILE.npz", help="x, states and weights of your own.")  # fmt: skip
+@click.option("--evaluations", type=click.IntRange(min=1), default=100, show_default=True,
+              help="Right evaluations that measure what is used.")  # fmt: skip
+@click.option("--grade", "graded", metavar="atol=A,rtol=R",
+              help="Grade a tolerance that somebody uses.")  # fmt: skip
+@click.option("--for", "form", type=click.Choice(["pytest"]), help="Print lines to paste.")
+@seed_option
+@json_option
+def tolerance(
+    cell: str,
+    dtype: str,
+    inside: str | None,
+    sizes: str | None,
+    inputs: Path | None,
+    evaluations: int,
+    graded: str | None,
+    form: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Derive how far right implementations of a cell may lie from the equations.
+
+    The bounds hold for these sizes and inputs, and for any order of sums. With --grade the exit
+    code is 0 if the tolerance is sound, and 1 if it refuses right implementations or lets mistakes
+    through.
+    """
+    from ..verify.tolerances.grade import SOUND, grade
+
+    setting = or_usage(lambda: _setting(cell, dtype, inside, sizes, inputs, seed))
+    pair = or_usage(lambda: _pair(graded)) if graded else None
+    tolerances = setting.tolerances(evaluations, seed)
+    mistakes = () if form else tuple(setting.mistakes())
+    given = grade(setting, mistakes, *pair, evaluations=evaluations, seed=seed) if pair else None
+    if as_json:
+        click.echo(json.dumps(_record(setting, tolerances, mistakes, given), indent=1))
+    elif form:
+        click.echo("\n".join(_pasted(tolerances)))
+    else:
+        click.echo("\n".join(_told(setting, tolerances, mistakes, given, evaluations)))
+    sys.exit(DIFFERS if given and given.words != (SOUND,) else CONFORMS)
+
+
+def _setting(
+    cell: str, dtype: str, inside: str | None, sizes: str | None, inputs: Path | None, seed: int
+) -> Setting:
+    from ..reference.cells import cell_named
+    from ..verify.cases.case import Case
+    from ..verify.numbers.arithmetic import FINER, HALVES
+    from ..verify.tolerances.certificate import setting
+
+    if inside and dtype not in HALVES:
+        raise ValueError(f"--inside {inside}: only float16 and bfloat16 are computed inside it")
+    cell_named(cell)
+    assumed = FINER[dtype][0] if inside else ""
+    at = SIZES | _sizes(sizes)
+    case = Case(at["T"], at["B"], at["D"], at["H"], dtype=dtype, assumed=assumed, seed=seed)
+    return setting(cell, case, _arrays(inputs) if inputs else None)
+
+
+def _sizes(text: str | None) -> dict[str, int]:
+    from ..verify.cases.case import LARGEST_SIZE
+
+    pairs = _named(text, "--sizes", SIZES)
+    for name, value in pairs.items():
+        if not value.isdecimal() or not 1 <= int(value) <= LARGEST_SIZE:
+            raise ValueError(f"--sizes: {name}={value}: expected 1 to {LARGEST_SIZE}")
+    return {name: int(value) for name, value in pairs.items()}
+
+
+def _pair(text: str | None) -> tuple[float, float]:
+    pairs = _named(text, "--grade", ("atol", "rtol"))
+    values = []
+    for name in ("atol", "rtol"):
+        try:
+            value = float(pairs.get(name, "0"))
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"--grade: {name}={pairs[name]}: expected a number from 0")
+        values.append(value)
+    return values[0], values[1]
+
+
+def _named(text: str | None, option: str, names: Collection[str]) -> dict[str, str]:
+    pairs = dict(part.strip().partition("=")[::2] for part in text.split(",")) if text else {}
+    if unknown := [name for name in pairs if name not in names]:
+        known = ", ".join(f"{name}=" for name in names)
+        raise ValueError(f"{option}: {unknown[0]!r} is none of {known}")
+    return pairs
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise ValueError(f"{path}: cannot be read as .npz ({error})") from error
+
+
+def _told(
+    setting: Setting, tolerances: Sequence[Tolerance], mistakes: Sequence[Mistake],
+    given: Grade | None, evaluations: int,
+) -> list[str]:  # fmt: skip
+    """Return the answer: of a grade first, if one was asked for."""
+    case = setting.case
+    sizes = f"T={case.T}, B={case.B}, D={case.D}, H={case.H}"
+    lines = [*(_verdict(given) if given else ())]
+    lines += [
+        f"{setting.subject.cell_name} in {case.arithmetic.name}, {sizes}, seed {case.seed}: "
+        "no right implementation exceeds",
+        "",
+        f"{'quantity':24} {'absolute':>9} {'relative':>9} {'ULP':>9} {'seen':>9} {'used':>6}",
+    ]
+    lines += [
+        f"{t.quantity:24} {_number(t.absolute)} {_number(t.relative)} {_number(t.ulps)} "
+        f"{_number(t.seen)} {t.used:>6.1%}"
+        for t in tolerances
+    ]
+    lines += [
+        "",
+        f"seen: the largest error of {evaluations} right evaluations (sums in random orders,",
+        "fused or not, several activations); used: the largest share of a number's own",
+        "bound; relative, ULP: to each number itself.",
+        "",
+    ]
+    shown = [mistake for mistake in mistakes if mistake.shown]
+    return [
+        *lines,
+        f"{len(shown)} of {len(mistakes)} known mistakes lie beyond these bounds. The others are",
+        "smaller, or need lengths, directions, layers, dropout or a second call to show.",
+    ]
+
+
+def _verdict(given: Grade) -> list[str]:
+    lines = [f"atol={given.atol:g}, rtol={given.rtol:g}: {' and '.join(given.words)}"]
+    if given.refused:
+        lines.append(f"  {given.refused} of {given.evaluations} right evaluations exceed it")
+    elif given.narrower:
+        lines.append(f"  no right evaluation of {given.evaluations} exceeds it, but it is narrower "
+                     f"than the bound of {len(given.narrower)} quantities")  # fmt: skip
+    many = len(given.passed) + given.caught
+    lines.append(f"  {len(given.passed)} of {many} known mistakes pass under it")
+    for mistake in given.passed[:SHOWN]:
+        said = f"    {mistake.id:5} {mistake.statement}"
+        lines += textwrap.wrap(said, 80, subsequent_indent=" " * 10)
+    if len(given.passed) > SHOWN:
+        lines.append(f"    and {len(given.passed) - SHOWN} more")
+    return [*lines, ""]
+
+
+def _number(value: float) -> str:
+    return f"{'any' if value == float('inf') else f'{value:.1e}':>9}"
+
+
+def _pasted(tolerances: Sequence[Tolerance]) -> list[str]:
+    return [
+        f"{t.quantity!r}: {{'atol': {t.absolute:.2e}, 'rtol': 0.0}},"
+        if t.absolute < float("inf")
+        else f"# {t.quantity}: no tolerance holds for every right implementation"
+        for t in tolerances
+    ]
+
+
+def _record(
+    setting: Setting, tolerances: Sequence[Tolerance], mistakes: Sequence[Mistake],
+    given: Grade | None,
+) -> dict[str, Any]:  # fmt: skip
+    from ..verify.runs.provenance import machine, versions
+
+    record: dict[str, Any] = {
+        "cell": setting.subject.cell_name,
+        "case": json.loads(setting.case.to_json()),
+        "arithmetic": setting.case.arithmetic.name,
+        "tolerances": [asdict(each) for each in tolerances],
+        "mistakes_shown": [m.id for m in mistakes if m.shown],
+        "mistakes_not_shown": [m.id for m in mistakes if not m.shown],
+        "versions": versions(),
+        "machine": machine(),
+    }
+    if given:
+        record["grade"] = asdict(given) | {"passed": [m.id for m in given.passed],
+                                           "words": given.words}  # fmt: skip
+    return record

@@ -1,0 +1,85 @@
+"""``gatewise tolerance``: its table, its grades, lines to paste, and what it refuses."""
+
+import ast
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+
+SMALL = ["--cell", "lstm", "--sizes", "T=4,B=2,D=3,H=4", "--evaluations", "3"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["tolerance", *arguments], catch_exceptions=False)
+
+
+def test_the_table_fits_a_terminal():
+    result = run(*SMALL)
+
+    assert result.exit_code == 0
+    assert "lstm in float32, T=4, B=2, D=3, H=4, seed 0" in result.output
+    assert all(len(line) <= 80 for line in result.output.splitlines())
+    assert sum(line.startswith("gradient of ") for line in result.output.splitlines()) == 6
+
+
+@pytest.mark.parametrize(("tolerance", "code", "said"), [
+    ("atol=1e-5,rtol=1e-5", 0, "atol=1e-05, rtol=1e-05: sound"),
+    ("rtol=1e-9", 1, "too tight"),
+    ("atol=0.5", 1, "blind"),
+])  # fmt: skip
+def test_a_grade_comes_first(tolerance, code, said):
+    result = run(*SMALL, "--grade", tolerance)
+
+    assert result.exit_code == code
+    assert said in result.output.splitlines()[0]
+
+
+def test_lines_to_paste_are_python():
+    read = ast.literal_eval("{" + run(*SMALL, "--for", "pytest").output + "}")
+
+    assert {"y", "final h", "final c", "gradient of x"} < read.keys()
+    assert all(0 < each["atol"] < 1e-3 for each in read.values())
+
+
+def test_json_has_everything():
+    read = json.loads(run(*SMALL, "--grade", "atol=0.5", "--json").output)
+
+    assert read["grade"]["words"] == ["blind"]
+    assert read["grade"]["passed"]
+    assert {t["quantity"] for t in read["tolerances"]} >= {"y", "gradient of x"}
+    assert read["versions"]["numpy"] == np.__version__
+
+
+def test_half_precision_may_be_stored_alone():
+    stored = run(*SMALL, "--dtype", "float16", "--inside", "float32", "--for", "pytest")
+    whole = run(*SMALL, "--dtype", "float16", "--for", "pytest")
+    narrow, wide = (ast.literal_eval("{" + each.output + "}")["y"] for each in (stored, whole))
+
+    assert narrow["atol"] < wide["atol"] / 2
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--cell", "rn"], "cell: expected one of gru"),
+    (["--cell", "rnn", "--sizes", "T=0"], "--sizes: T=0: expected 1 to 4096"),
+    (["--cell", "rnn", "--sizes", "Q=3"], "--sizes: 'Q' is none of T=, B=, D=, H="),
+    (["--cell", "rnn", "--grade", "atol=-1"], "--grade: atol=-1: expected a number from 0"),
+    (["--cell", "rnn", "--grade", "atol=x"], "--grade: atol=x: expected a number from 0"),
+    (["--cell", "rnn", "--inside", "float32"], "only float16 and bfloat16"),
+])  # fmt: skip
+def test_a_mistake_of_the_user_is_a_sentence(arguments, said):
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_file_that_is_no_archive_is_a_sentence(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(b"no archive")
+    result = run(*SMALL, "--inputs", str(path))
+
+    assert result.exit_code == 2
+    assert "cannot be read as .npz" in result.output

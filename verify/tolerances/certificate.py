@@ -1,0 +1,204 @@
+"""Certificates: the smallest tolerance that no right implementation exceeds, quantity by quantity.
+
+The bound of every number is derived by the equations on ``Bounded``, for these inputs and any order
+of sums. What right implementations really use of it is measured over random right evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...reference.arrays import Floats
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..checks.oracle import by_name, expected_gradient
+from ..mutants import Mutant, mutant_subject, mutants, right_subject
+from ..mutants.catalogue import MutantSubject
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Mismatch, in_bounds
+from ..subjects.called import SubjectCrashed, layer_of, under_test
+from ..subjects.inputs import draw_cotangents, draw_inputs
+from ..subjects.protocol import Cotangents, Inputs, Pulled
+from .evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What one quantity may be off: its largest bound, in four measures, and the share in use.
+
+    ``absolute``; ``relative``, to each number itself; ``of_largest``, relative to the largest
+    number; ``ulps``, units in the last place of each number. ``used`` is the largest error of all
+    right evaluations in units of its bound, ``seen`` the largest itself. inf where nothing can be
+    said.
+    """
+
+    quantity: str
+    absolute: float
+    relative: float
+    of_largest: float
+    ulps: float
+    used: float
+    seen: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake of the catalogue: what it returns, and whether this setting can show it at all.
+
+    ``shown`` if a number lies beyond its bound; ``got`` has no quantity whose shape is wrong, and
+    is empty for a mistake that raises.
+    """
+
+    id: str
+    statement: str
+    shown: bool
+    got: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cell at sizes and with inputs, what is expected of it, and what it may be off.
+
+    One call with an initial state, rows of one length, and cotangents on all outputs.
+    """
+
+    subject: MutantSubject
+    case: Case
+    inputs: Inputs
+    cotangents: tuple[Array, tuple[Array, ...]]
+    expected: Mapping[str, Bounded]
+
+    def evaluated(self, rng: np.random.Generator) -> dict[str, Floats]:
+        """Compute everything as some right implementation might; float64 arrays by quantity."""
+        evaluation = Evaluation.drawn(self.case.arithmetic, rng)
+        given = evaluation.given
+        layer = layer_of(self.subject, self.case)
+        own = self.subject.parameter_map(self.case)
+        parameters = own.to_reference({n: given(a) for n, a in self.inputs.parameters.items()})
+        state = None if self.inputs.state is None else tuple(map(given, self.inputs.state))
+        output = layer.forward(parameters, given(self.inputs.x), state)
+        dy, dfinal = self.cotangents
+        gradient = layer.vjp(parameters, output, given(dy), tuple(map(given, dfinal)))
+        pulled = Pulled(output.y, output.final, own.from_reference(gradient.parameters),
+                        gradient.x, gradient.initial if state else ())  # fmt: skip
+        named = by_name(layer.cell.states, pulled)
+        return {name: np.asarray(a).astype(np.float64) for name, a in named.items()}
+
+    def tolerances(self, evaluations: int, seed: int) -> tuple[Tolerance, ...]:
+        """Return each quantity's tolerance, with the share that so many evaluations use."""
+        used, seen = dict.fromkeys(self.expected, 0.0), dict.fromkeys(self.expected, 0.0)
+        rng = np.random.default_rng(seed)
+        for _ in range(evaluations):
+            for name, got in self.evaluated(rng).items():
+                error = np.abs(got - self.expected[name].value)
+                used[name] = max(used[name], self.ratio(name, got))
+                seen[name] = max(seen[name], float(error.max(initial=0.0)))
+        return tuple(_tolerance(n, w, used[n], seen[n]) for n, w in self.expected.items())
+
+    def ratio(self, quantity: str, got: Floats) -> float:
+        """Return the largest error of a quantity in units of its bound."""
+        want = self.expected[quantity]
+        return float(np.max(in_bounds(got, want.value, want.bound), initial=0.0))
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what each mistake of the cell makes of these inputs, computed in float64."""
+        for mutant in mutants():
+            at_home = self.subject.cell_name in mutant.cells and "float64" in mutant.dtypes
+            if at_home and not mutant.isolated:
+                yield self._mistake(mutant)
+
+    def _mistake(self, mutant: Mutant) -> Mistake:
+        subject = under_test(mutant_subject(mutant, self.subject.cell_name))
+        case = replace(self.case, dtype="float64", assumed="")
+        states = layer_of(subject, self.case).cell.states
+        try:
+            with np.errstate(all="ignore"):
+                pulled = subject.build(case).gradient(widened(self.inputs), self._wide_cotangents)
+        except (SubjectCrashed, Mismatch):  # seen without any tolerance
+            return Mistake(mutant.id, mutant.statement, shown=True, got={})
+        got = {n: np.asarray(a) for n, a in by_name(states, pulled).items()}
+        same = {n: a.astype(np.float64) for n, a in got.items() if self._fits(n, a)}
+        shown = len(same) < len(self.expected) or any(self.ratio(n, a) > 1 for n, a in same.items())
+        return Mistake(mutant.id, mutant.statement, shown, same)
+
+    @property
+    def _wide_cotangents(self) -> Cotangents:
+        dy, dfinal = self.cotangents
+        return _wide(dy), tuple(map(_wide, dfinal))
+
+    def _fits(self, quantity: str, got: Array) -> bool:
+        return quantity in self.expected and got.shape == self.expected[quantity].shape
+
+
+def widened(inputs: Inputs) -> Inputs:
+    """Return copies in float64; some mistakes write into what they are called with."""
+    state = None if inputs.state is None else tuple(map(_wide, inputs.state))
+    parameters = {name: _wide(a) for name, a in inputs.parameters.items()}
+    return Inputs(parameters, _wide(inputs.x), state, inputs.lengths)
+
+
+def _wide(array: Array) -> Floats:
+    return np.array(array, dtype=np.float64)
+
+
+def setting(cell: str, case: Case, given: Mapping[str, Array] | None = None) -> Setting:
+    """Draw inputs and derive what is expected; arrays that are given stand in place of drawn ones.
+
+    Weights are drawn as PyTorch does, uniformly from [-1/√H, 1/√H]. Raises ValueError for an array
+    that is none of the cell's or has another shape.
+    """
+    subject = right_subject(cell)
+    drawn = draw_inputs(subject, case)
+    generator, reach = case.generator("weights"), case.H**-0.5
+    parameters: dict[str, Array] = {
+        name: generator.uniform(-reach, reach, a.shape).astype(case.number_type)
+        for name, a in drawn.parameters.items()
+    }
+    inputs = _replaced(Inputs(parameters, drawn.x, drawn.state, None), given or {})
+    cotangents = draw_cotangents(subject, case)
+    held = under_test(subject)
+    want = expected_gradient(held, case, inputs, cotangents)
+    states = layer_of(subject, case).cell.states
+    return Setting(subject, case, inputs, cotangents, by_name(states, want))
+
+
+def _replaced(inputs: Inputs, given: Mapping[str, Array]) -> Inputs:
+    leaves = inputs.leaves
+    for name, array in given.items():
+        if name not in leaves:
+            raise ValueError(f"{name!r}: no such array; there are {', '.join(leaves)}")
+        if np.shape(array) != leaves[name].shape:
+            raise ValueError(
+                f"{name}: has the shape {np.shape(array)}, and the sizes ask for "
+                f"{leaves[name].shape}"
+            )
+        if np.asarray(array).dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
+            raise ValueError(f"{name}: expected finite numbers")
+        leaves[name] = np.asarray(array).astype(leaves[name].dtype)
+    states = [leaves[name] for name in leaves if name.startswith("state ")]
+    named = {name: leaves[name] for name in inputs.parameters}
+    return Inputs(named, leaves["x"], tuple(states) or None, inputs.lengths)
+
+
+def _tolerance(quantity: str, want: Bounded, used: float, seen: float) -> Tolerance:
+    value, bound = np.abs(want.value), np.asarray(want.bound)
+    if not value.size:
+        return Tolerance(quantity, 0.0, 0.0, 0.0, 0.0, used, seen)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(bound == 0, 0.0, bound / value)
+        ulps = bound / units_in_the_last_place(value, want)
+        of_largest = float(bound.max() / value.max()) if bound.max() else 0.0
+    return Tolerance(
+        quantity, float(bound.max()), float(relative.max()), of_largest, float(ulps.max()),
+        used, seen,
+    )  # fmt: skip
+
+
+def units_in_the_last_place(value: Floats, want: Bounded) -> Floats:
+    """Return the distance from each magnitude to the next number of the arithmetic."""
+    a = want.arithmetic
+    _, exponent = np.frexp(np.maximum(value, a.tiny))
+    return np.asarray(np.ldexp(a.roundoff, exponent))
