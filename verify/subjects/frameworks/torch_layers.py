@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ....reference.functions import Array
 from ...cases.case import Case
 from ...cases.options import Options
-from ...conventions import Convention
 from ...conventions.file_layout import Stored
 from ...conventions.parameter_map import ConventionMap
 from .. import torch_module as torch_caller
 from ..framework import FrameworkSubject
 from ..torch_module import TorchModule, import_torch, torch_dtype
-from ..torch_parameters import CONVENTIONS, TorchMap
+from ..torch_parameters import CONVENTIONS, TorchMap, stepped
 
 FAMILIES = {"torch": ("torch",)}
 INSTALL = "torch"
@@ -123,18 +122,12 @@ _LSTM = Options(
 _CELL = Options(layers=False, bidirectional=False, lengths=False, named_parameters=True)
 
 
-def _stepped(cell: str) -> Convention:
-    """Return what a cell means, which knows neither lengths nor directions."""
-    of_layer = CONVENTIONS[cell]
-    return replace(of_layer, time="one step", padding="none", empty_row="none", merge="none")
-
-
 SUBJECTS = (
     TorchLayer("torch:RNN", CONVENTIONS["rnn"], _LAYER, kind="RNN"),
     TorchLayer("torch:RNN-relu", CONVENTIONS["rnn-relu"], _LAYER, kind="RNN", nonlinearity="relu"),
     TorchLayer("torch:LSTM", CONVENTIONS["lstm"], _LSTM, kind="LSTM"),
     TorchLayer("torch:GRU", CONVENTIONS["gru"], _LAYER, kind="GRU"),
-    TorchCell("torch:RNNCell", _stepped("rnn"), _CELL, kind="RNNCell"),
-    TorchCell("torch:LSTMCell", _stepped("lstm"), _CELL, kind="LSTMCell"),
-    TorchCell("torch:GRUCell", _stepped("gru"), _CELL, kind="GRUCell"),
+    TorchCell("torch:RNNCell", stepped("rnn"), _CELL, kind="RNNCell"),
+    TorchCell("torch:LSTMCell", stepped("lstm"), _CELL, kind="LSTMCell"),
+    TorchCell("torch:GRUCell", stepped("gru"), _CELL, kind="GRUCell"),
 )
