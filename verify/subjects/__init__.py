@@ -15,7 +15,7 @@ from typing import Any
 from . import loader
 from .frameworks import families
 from .loader import UnknownSubject
-from .protocol import Subject
+from .protocol import Loadable, Subject
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
 """What finds the subject by the word before its colon, where no adapter owns that: ``mutant:G01``.
@@ -51,7 +51,7 @@ def subject_named(name: str, like: str | None = None) -> Subject:
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
-        return subject
+        return subject.loaded() if isinstance(subject, Loadable) else subject
     if family(name) in SCHEMES:
         return SCHEMES[family(name)](name)
     if name in loader.registered():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -58,6 +58,7 @@ CALLS = {
     "state": PLAIN,
     "default_state": replace(PLAIN, state=False),
     "lengths": replace(PLAIN, lengths=True, state=False),
+    "zero_length": replace(PLAIN, lengths=True, zero_length=True, state=False),
     "no_steps": replace(PLAIN, T=0, state=False),
     "unbatched": replace(PLAIN, B=1, layout="unbatched", state=False),
     "jvp": replace(PLAIN, state=False),
@@ -73,6 +74,7 @@ NAMES = {
     "dropout": r"dropout",
     "state": r"hx|state|h_?0|initial",
     "lengths": r"pack|length",
+    "zero_length": r"pack|length",
 }
 """Words by which a refusal names an option."""
 
@@ -80,6 +82,8 @@ NOT_OF_CELLS = ""
 """Why a cell has no layers, lengths, ...: a word on each would say the same."""
 
 LONGEST_REASON = 200
+LENGTHS = ("lengths", "seq_lengths", "sequence_lengths")
+REQUIRED = inspect.Parameter.empty
 
 SAME = 2.0**-30
 """Two results that differ by less than this in float64 are rounded differently, not random."""
@@ -95,13 +99,16 @@ class TorchLike(TorchLayer):
     """Whether it is held in evaluation, since in training it is random without dropout, too."""
     own: OwnNames | None = None
     """What its parameters mean, where they have other names than torch.nn's."""
+    package: str = ""
+    """The package that it is of, and its version."""
     batch_first: bool = False
     """Whether its batch axis is the first though no argument says so."""
 
     def version(self) -> str:
-        """Return the version of PyTorch, and what parameters of other names mean."""
+        """Return the versions of its package and of PyTorch, and what own names mean."""
         mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
-        return f"torch {import_torch().__version__}{mapping}"
+        torch = f"torch {import_torch().__version__}"
+        return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
     def parameter_map(self, case: Case) -> ConventionMap:
         """Return torch.nn's map, or that of the class's own names."""
@@ -141,10 +148,27 @@ class TorchLike(TorchLayer):
         """How the class is called."""
         if self.steps:
             return partial(_call_steps, step_of(self.layer), len(self.convention.states))
-        return _call_batch_first if self.batch_first else call_layer
+        if self.batch_first:
+            return _call_batch_first
+        return partial(_call_with_lengths, self.lengths) if self.lengths else call_layer
+
+    @property
+    def lengths(self) -> dict[str, Any]:
+        """The arguments by which it takes lengths, as torch's layers do not; the first is None."""
+        if self.steps:
+            return {}
+        try:
+            arguments = inspect.signature(getattr(self.layer, "forward", self.layer)).parameters
+        except (TypeError, ValueError):
+            return {}
+        names = [name for name in LENGTHS if name in arguments]
+        unsorted = {"enforce_sorted": False} if "enforce_sorted" in arguments else {}
+        return {names[0]: None} | unsorted if names else {}
 
     def caller(self, case: Case) -> str:
-        """Return source that imports, builds and calls the class."""
+        """Return source that imports, builds and calls the class; "" where it takes lengths."""
+        if case.lengths and self.lengths:
+            return ""
         given = self._arguments(case)
         takes = self._names("dtype")
         called = replace(case, layout="batch-first") if self.batch_first else case
@@ -173,8 +197,11 @@ class TorchLike(TorchLayer):
 
     def _arguments(self, case: Case) -> dict[str, Any]:
         """Return the constructor's arguments that differ from its defaults."""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        argument = inspect.signature(self.layer).parameters.get("batch_first")
+        arguments = inspect.signature(self.layer).parameters
+        given = depth_arguments(case)
+        if not case.bias or ("bias" in arguments and arguments["bias"].default is REQUIRED):
+            given["bias"] = case.bias
+        argument = arguments.get("batch_first")
         if argument is not None and argument.default is True and case.layout != "batch-first":
             given["batch_first"] = False
         return given
@@ -337,6 +364,21 @@ def _call_batch_first(
     return y.transpose(0, 1), final
 
 
+def _call_with_lengths(
+    arguments: Mapping[str, Any], torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call a module that takes lengths; its outputs may end with the longest."""
+    if lengths is None:
+        return call_layer(torch, module, x, state, lengths)
+    ends = torch.from_numpy(lengths)
+    given = {name: ends if value is None else value for name, value in arguments.items()}
+    y, final = module(x, *(() if state is None else (state,)), **given)
+    time = int(bool(getattr(module, "batch_first", False)))
+    shape = list(y.shape)
+    shape[time] = x.shape[time] - y.shape[time]
+    return torch.cat([y, y.new_zeros(shape)], time), final if isinstance(final, tuple) else (final,)
+
+
 def _with_own_names(subject: TorchLike) -> TorchLike:
     """Return the subject with what its parameters mean, where none has a name of torch.nn's.
 
@@ -404,7 +446,8 @@ def _tried(subject: TorchLike) -> TorchLike:
     if isinstance(refusal, NotOffered):
         reasons["gradient"] = str(refusal)[:LONGEST_REASON]
     offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
-    reasons["zero_length"] = NOT_OF_CELLS if subject.steps else "torch does not pack them"
+    if not subject.lengths:
+        reasons["zero_length"] = NOT_OF_CELLS if subject.steps else "torch does not pack them"
     if subject.own:
         reasons["named_parameters"] = "they have names of their own"
     said = tuple((option, reason) for option, reason in reasons.items() if reason)
@@ -423,7 +466,7 @@ def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
     """Return the options among ``CALLS`` that are not offered, and why."""
     reasons: dict[str, str] = {}
     for option, plain in CALLS.items():
-        if subject.steps and option in ("lengths", "no_steps"):
+        if subject.steps and option in ("lengths", "zero_length", "no_steps"):
             reasons[option] = NOT_OF_CELLS
             continue
         needs_state = "default_state" in reasons and option != "default_state"
