@@ -54,7 +54,7 @@ PACKAGES = Path("reports/results/conformance/packages.txt")
 """What is installed, without what it asks for, to hold layers of packages; all live together."""
 PACKAGE_FAMILIES = (
     "allennlp-light", "brevitas", "deepctr-torch", "gru-qat", "neuralhydrology", "opacus",
-    "pytorch-forecasting", "torchrl", "tracetorch",
+    "pytorch-forecasting", "torchrecurrent", "torchrl", "tracetorch",
 )  # fmt: skip
 
 

@@ -114,3 +114,52 @@ class TwoOutputs(Elman):
 
     def forward(self, x, h):
         return h, h, h
+
+
+class Peepholes(nn.Module):
+    """An LSTM whose gates see c by one array, o the new one."""
+
+    kind = "LSTMCell"
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x2h = nn.Linear(input_size, 4 * hidden_size)
+        self.h2h = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+        self.peephole = nn.Parameter(torch.randn(3 * hidden_size))
+
+    def forward(self, x, state):
+        h, c = state
+        i, f, g, o = (self.x2h(x) + self.h2h(h)).chunk(4, -1)
+        of_i, of_f, of_o = self.peephole.chunk(3)
+        new = (f + of_f * c).sigmoid() * c + (i + of_i * c).sigmoid() * g.tanh()
+        return (o + of_o * self.seen(c, new)).sigmoid() * self.squashed(new), new
+
+    def seen(self, old, new):
+        return new
+
+    def squashed(self, c):
+        return c.tanh()
+
+
+class PeepholesPerGate(Peepholes):
+    """The same with an array for each gate; o sees the old c."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        del self.peephole
+        for gate in "ifo":
+            setattr(self, f"W_c{gate}", nn.Parameter(torch.randn(hidden_size)))
+
+    @property
+    def peephole(self):
+        return torch.cat([self.W_ci, self.W_cf, self.W_co])
+
+    def seen(self, old, new):
+        return old
+
+
+class PeepholesWithoutTanh(Peepholes):
+    """Wrong: h = o c."""
+
+    def squashed(self, c):
+        return c

@@ -393,7 +393,7 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
         return subject  # the smoke check says why it cannot be made
     torchs = set(subject.parameter_map(CASE).shapes())
     own = {subject._key(name) for name in shapes}
-    if not shapes or own >= torchs or (own & torchs and not subject.steps):
+    if not shapes or own == torchs or (own & torchs and not subject.steps):
         return subject  # a cell calls an array weight_ih without a thought of torch.nn's
     takes = "batch_first" in inspect.signature(subject.layer).parameters
     first = not takes and getattr(module, "batch_first", False) is True and not subject.steps

@@ -33,6 +33,8 @@ RIGHT = {
     cells.OneBias: r"weight_ih is \[W_f,W_i,W_o,W_g\], .*, bias is \[b_f,b_i,b_o,b_g\]",
     cells.FourLinears: r"forget.weight is \[W_f; U_f\], .*candidate.bias is b_g .found by exper",
     cells.Spread: r"forget.weight is \[W_f; U_f\], .*candidate.bias is b_g .found by exper",
+    cells.Peepholes: r"peephole is \[p_i,p_f,p_o\], x2h.weight is \[W_i,W_f,W_g,W_o\]",
+    cells.PeepholesPerGate: "W_ci is p_i, W_cf is p_f, W_co is p_o.*the output gate sees the old c",
     cells.TwoLinears: r"x2h.weight is \[W_r,W_z,W_n\], .*h2h.bias is \[b_r,b_z,b_hn\]",
     cells.Elman: "i2h.weight is W_a, i2h.bias is b_a, h2h.weight is U_a, h2h.bias is b_a",
 }
@@ -69,7 +71,8 @@ def test_a_cell_with_torchs_names_needs_no_mapping():
     assert form_of(subject).name == "torch.nn.LSTMCell"
 
 
-@pytest.mark.parametrize("cell", [cells.OutputWithoutTanh, cells.OutputIsNotTheState],
+@pytest.mark.parametrize("cell", [cells.OutputWithoutTanh, cells.OutputIsNotTheState,
+                                  cells.PeepholesWithoutTanh],
                          ids=lambda cell: cell.__name__)  # fmt: skip
 def test_a_wrong_cell_is_caught(cell):
     """In its equations, or in what it returns beside its state."""

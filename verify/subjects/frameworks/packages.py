@@ -29,6 +29,7 @@ FAMILIES = {
     "neuralhydrology": ("neuralhydrology", "torch"),
     "opacus": ("opacus", "torch"),
     "pytorch-forecasting": ("pytorch_forecasting", "torch"),
+    "torchrecurrent": ("torchrecurrent", "torch"),
     "torchrl": ("torchrl", "torch"),
     "tracetorch": ("tracetorch", "torch"),
 }
@@ -184,6 +185,16 @@ def _without_axis(layer: Any) -> Any:
     return WithAxis
 
 
+def _both_biases(layer: Any) -> Any:
+    """A cell whose argument ``bias`` is about one of its two biases."""
+
+    class Both(layer):  # type: ignore[misc]
+        def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
+            super().__init__(input_size, hidden_size, bias=bias, recurrent_bias=bias)
+
+    return Both
+
+
 def _named_results(layer: Any) -> Any:
     """A cell that returns a dictionary."""
 
@@ -271,6 +282,10 @@ SUBJECTS = (
             absent={"zero_length": "such rows run for a step and end in the states of other rows"},
         )
         for kind in ("LSTM", "GRU")
+    ),
+    PackageLayer(
+        "torchrecurrent:PeepholeLSTMCell", "torchrecurrent", "PeepholeLSTMCell", CELL["LSTM"],
+        differences={"peepholes": "ifo"}, adaptation=_both_biases,
     ),
     PackageLayer(
         "torchrl:LSTM", "torchrl.modules", "LSTM", LAYER["LSTM"],
