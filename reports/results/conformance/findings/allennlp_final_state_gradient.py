@@ -1,10 +1,10 @@
 """AllenNLP: nothing flows back through the final states of the shorter rows of a batch.
 
 ``AugmentedLstm`` copies the states of all rows by ``.data.clone()`` at every step, and writes those
-of the rows that go on into the copy: the others are cut off from what they were computed from. Right
-is the gradient of torch.nn.LSTM, which is the same layer here; that of the shorter row is 0 instead.
-Outputs are right. Seen with allennlp-light 1.0.0 and torch 2.13.0; reported: allenai/allennlp#2530,
-and fixed there by #2534, before the layer was rewritten (#3772).
+of the rows that go on into the copy: the others are cut off from what they were computed from.
+Right is the gradient of torch.nn.LSTM, which is the same layer here; that of the shorter row is 0
+instead. Outputs are right. Seen with allennlp-light 1.0.0 and torch 2.13.0; reported:
+allenai/allennlp#2530, and fixed there by #2534, before the layer was rewritten (#3772).
 """
 
 from importlib.metadata import version

@@ -1,10 +1,10 @@
 """DeepCTR-Torch: ``AUGRUCell`` has one bias in the place of two.
 
-Its constructor registers ``bias_hh`` under the name ``bias_ih``: both names are one parameter, which
-is added twice, to r, z and n alike. Right are two biases, as the comments beside it, ``AGRUCell`` and
-torch.nn.GRUCell have them: here, with zero weights, a bias_ih of 1 and a bias_hh of 0, z is 0.73 and
-not 0.88. Nothing shows at first, as biases begin at 0. Seen with deepctr-torch 0.3.0 and torch
-2.13.0; no report known.
+Its constructor registers ``bias_hh`` under the name ``bias_ih``: both names are one parameter,
+which is added twice, to r, z and n alike. Right are two biases, as the comments beside it,
+``AGRUCell`` and torch.nn.GRUCell have them: here, with zero weights, a bias_ih of 1 and a bias_hh
+of 0, z is 0.73 and not 0.88. Nothing shows at first, as biases begin at 0. Seen with deepctr-torch
+0.3.0 and torch 2.13.0; no report known.
 """
 
 from importlib.metadata import version

@@ -1,10 +1,10 @@
 """PyTorch Forecasting: rows of length 0 end in the states of other rows, and c in those of h.
 
 Its ``LSTM`` and ``GRU`` take ``lengths`` with 0, run such rows for one step, and put their initial
-state in the place of the result by ``masked_scatter``, which reads its source from the start and not
-at the place of the mask; the LSTM gives that of h for c, too. Right is the initial state of that row.
-The outputs of the one step stay in ``y``, where padding is 0. Seen with pytorch-forecasting 1.8.0
-and torch 2.13.0; no report known.
+state in the place of the result by ``masked_scatter``, which reads its source from the start and
+not at the place of the mask; the LSTM gives that of h for c, too. Right is the initial state of
+that row. The outputs of the one step stay in ``y``, where padding is 0. Seen with
+pytorch-forecasting 1.8.0 and torch 2.13.0; no report known.
 """
 
 from importlib.metadata import version
