@@ -119,7 +119,7 @@ class FixedCases(Protocol):
 
 @runtime_checkable
 class Loadable(Protocol):
-    """What is stated of a subject that its own package has to say more of."""
+    """What is stated of a subject, its name, cells, dtypes and options; its package says more."""
 
     def loaded(self) -> Subject:
         """Return the subject; SubjectUnavailable if its package is not there."""

@@ -27,13 +27,13 @@ from ..numbers.ledger import Mismatch
 from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
 from .called import NotOffered, layer_of, raised_by, state_shapes, with_care
-from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
 from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
 from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
 from .protocol import Inputs, Result, SubjectUnavailable
 from .torch_module import TorchModule, import_torch, torch_dtype
 from .torch_parameters import CONVENTIONS, stepped
+from .torch_subject import TorchLayer, call_layer, depth_arguments
 
 KINDS = ("LSTM", "GRU", "RNN")
 CELL = "Cell"
@@ -177,8 +177,8 @@ class TorchLike(TorchLayer):
         )
         if self.steps:
             method, spread = step_of(self.layer)
-            given = "*state" if spread or len(self.convention.states) == 1 else "state"
-            body = STEPS.replace("METHOD", method).replace("GIVEN", given)
+            states = "*state" if spread or len(self.convention.states) == 1 else "state"
+            body = STEPS.replace("METHOD", method).replace("GIVEN", states)
             text += body.replace("STATES", str(len(self.convention.states)))
             text = text.replace("y, final = layer(*given)", "y, final = steps(layer, *given)")
         if not self._numbered:
