@@ -16,6 +16,13 @@ class Derived(nn.LSTMCell):
         return o.sigmoid() * c.tanh(), c
 
 
+class BiasIsAsked(nn.GRUCell):
+    """Its constructor wants to be told whether there is a bias."""
+
+    def __init__(self, input_size, hidden_size, bias):
+        super().__init__(input_size, hidden_size, bias)
+
+
 class OneBias(nn.Module):
     """An LSTM whose arrays have torch's names, in another order and with one bias."""
 

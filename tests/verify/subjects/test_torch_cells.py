@@ -71,6 +71,14 @@ def test_a_cell_with_torchs_names_needs_no_mapping():
     assert form_of(subject).name == "torch.nn.LSTMCell"
 
 
+def test_an_argument_without_a_default_is_given():
+    """As of Opacus' cells: with a bias and without."""
+    subject = like(cells.BiasIsAsked, "GRUCell")
+
+    assert subject.options.bias
+    assert held(subject, "parameters").status == "passed"
+
+
 @pytest.mark.parametrize("cell", [cells.OutputWithoutTanh, cells.OutputIsNotTheState,
                                   cells.PeepholesWithoutTanh],
                          ids=lambda cell: cell.__name__)  # fmt: skip
