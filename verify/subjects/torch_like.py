@@ -158,8 +158,8 @@ class TorchLike(TorchLayer):
         if self.steps:
             return {}
         try:
-            arguments = inspect.signature(getattr(self.layer, "forward", self.layer)).parameters
-        except (TypeError, ValueError):
+            arguments = inspect.signature(_class(self.layer).forward).parameters
+        except (AttributeError, TypeError, ValueError):
             return {}
         names = [name for name in LENGTHS if name in arguments]
         unsorted = {"enforce_sorted": False} if "enforce_sorted" in arguments else {}
@@ -295,6 +295,7 @@ def step_of(layer: Any) -> Step:
 
     A third argument that is named as c is gets c, ``forward(x, h, c)``; else the second gets both.
     """
+    layer = _class(layer)
     forward = getattr(layer, "forward", None)
     has_none = getattr(forward, "__name__", "") == "_forward_unimplemented"
     method = "step" if has_none and callable(getattr(layer, "step", None)) else "forward"
@@ -304,6 +305,11 @@ def step_of(layer: Any) -> Step:
         return Step(method, spread=False)
     names = names[1:] if isinstance(layer, type) else names
     return Step(method, spread=len(names) > 2 and bool(re.fullmatch(THE_CELL_STATE, names[2])))
+
+
+def _class(layer: Any) -> Any:
+    """Return what is called to construct a layer, without arguments that are bound to it."""
+    return layer.func if isinstance(layer, partial) else layer
 
 
 THE_CELL_STATE = r"(prev_?)?c(x|t|0|_.*|ell.*|prev)?"

@@ -1,6 +1,7 @@
 """A class in the place of torch.nn.LSTMCell: held step after step; what fits badly is told."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -135,6 +136,7 @@ def test_what_fits_nothing_is_judged_as_before():
 
 @pytest.mark.parametrize(("cell", "step"), [
     (cells.FourLinears, ("step", False)), (cells.Spread, ("forward", True)),
+    (partial(cells.Spread, 3), ("forward", True)),
     (cells.OneBias, ("forward", False)), (torch.nn.LSTMCell, ("forward", False)),
 ])  # fmt: skip
 def test_how_a_cell_is_called_is_seen_from_its_signature(cell, step):
