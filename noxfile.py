@@ -50,6 +50,13 @@ ENVIRONMENTS = {
     "tensorflow": Environment("tensorflow", ("tensorflow",)),
 }
 
+PACKAGES = Path("reports/results/conformance/packages.txt")
+"""What is installed, without what it asks for, to hold layers of packages; all live together."""
+PACKAGE_FAMILIES = (
+    "allennlp-light", "brevitas", "deepctr-torch", "gru-qat", "neuralhydrology", "opacus",
+    "pytorch-forecasting", "torchrecurrent", "torchrl", "tracetorch",
+)  # fmt: skip
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
@@ -185,11 +192,13 @@ def publish(session: nox.Session) -> None:
     Wrong layers have the standard budget; right ones, which take every check, the quick one.
     """
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,onnx]")
+    session.install("--no-deps", "-r", str(PACKAGES))
+    of_packages = [f"{family}:*" for family in PACKAGE_FAMILIES]
     runs, page = Path("reports/out/publish"), Path("reports/results/published")
     before = set(runs.glob("*/run.json"))
     commands = [
-        ["verify", "torch:*", "onnxruntime:*", "--budget", "quick",
-         "--deviations", "reports/results/conformance/deviations.toml"],
+        ["verify", "torch:*", "onnxruntime:*", *of_packages, "--budget", "quick",
+         "--deviations", str(DECLARED)],
         ["mutants", "--only", "wrong", "--budget", "standard"],
         ["mutants", "--only", "right", "--budget", "quick"],
         ["evidence", "--mutants"],
@@ -289,6 +298,23 @@ def conformance(session: nox.Session) -> None:
         session.warn(f"not tested, as it could not be installed: {', '.join(missing)}")
     if wrong or len(missing) == len(names):
         session.error(f"does not conform: {', '.join(wrong)}" if wrong else "nothing was tested")
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """Hold the layers of packages that have their own code for them; arguments name some."""
+    names = session.posargs or PACKAGE_FAMILIES
+    if unknown := sorted(set(names) - set(PACKAGE_FAMILIES)):
+        session.error(f"{', '.join(unknown)}: expected {', '.join(PACKAGE_FAMILIES)}")
+    session.install(*CONSTRAINTS, "-e", ".[torch,report,test]")
+    session.install("--no-deps", "-r", str(PACKAGES))
+    session.run("pytest", "-q", "tests/verify/subjects/test_packages.py")
+    session.run(
+        "gatewise", "verify", *(f"{name}:*" for name in names),
+        "--budget", "quick", "--timeout", "300", "--runs", str(CONFORMANCE / "packages"),
+        "--deviations", str(DECLARED), "--report", str(CONFORMANCE / "packages.html"),
+        success_codes=[0, 3],
+    )  # fmt: skip
 
 
 def _installed(session: nox.Session, name: str) -> str | None:

@@ -27,7 +27,7 @@ runs_option = click.option(
 )  # fmt: skip
 like_option = click.option(
     "--like", metavar="CLASS", help="The class has the constructor, parameters and call "
-    "of torch.nn.LSTM, torch.nn.GRU or torch.nn.RNN.",
+    "of torch.nn.LSTM, GRU or RNN, or of a Cell of these.",
 )  # fmt: skip
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,

@@ -111,7 +111,8 @@ def _like(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> str:
         elif base in FAMILIES:
             return FAMILIES[base]
         elif base == "Module":
-            return next((like for family, like in FAMILIES.items() if family in node.name), "")
+            longest = sorted(FAMILIES, key=len, reverse=True)  # LSTMCell before LSTM
+            return next((FAMILIES[family] for family in longest if family in node.name), "")
     return ""
 
 

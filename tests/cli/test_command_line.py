@@ -110,7 +110,7 @@ def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch, plain):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["torch:FOO"], "subject 'torch:FOO' is not known; there are torch:GRU"),
-    (["torch-FOO"], "subject 'torch-FOO' is not known; there are cudnn:*, cudnn-unflattened:*, "),
+    (["torch-FOO"], "subject 'torch-FOO' is not known; there are allennlp-light:*, brevitas:*, "),
     (["torch:RNN", "--check", "foo"], "check 'foo' is not known; there are smoke, forward"),
     (["torch:RNN", "--case", "{"], "case: expected JSON"),
     (["torch:GRUCell", "--case", '{"T":1,"B":1,"D":1,"H":1,"layers":2}'],

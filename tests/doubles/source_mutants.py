@@ -32,6 +32,8 @@ DEVIATIONS = "verify/runs/test_deviations.py"
 RUN = "verify/runs/test_run.py"
 COMPARISON = "reports/test_comparison.py"
 SUMMARY = "reports/test_summary.py"
+CELL_LIKE = "verify/subjects/test_torch_cells.py"
+PACKAGES = "verify/subjects/test_packages.py"
 JUNIT = "reports/test_junit.py"
 
 M = SourceMutant
@@ -504,9 +506,33 @@ OTHERS = (
       f"{COMPARISON}::test_the_environment_is_told"),
 )  # fmt: skip
 
+TORCH = (
+    M("an output beside a cell's state is not looked at", "verify/subjects",
+      "outputs.append(returned[0])", "outputs.append(returned[-states])",
+      f"{CELL_LIKE}::test_a_wrong_cell_is_caught"),
+    M("what does not fit is held all the same", "verify/subjects",
+      "    if _misfit(subject):\n", "    if _misfit(subject) is subject:\n",
+      f"{CELL_LIKE}::test_what_fits_instead_is_told"),
+    M("each state that stands apart is given all", "verify/subjects",
+      "spread=len(names) > 2 and", "spread=len(names) > 3 and",
+      f"{CELL_LIKE}::test_how_a_cell_is_called_is_seen_from_its_signature"),
+    M("o's peephole always sees the new c", "verify/subjects",
+      "peepholes=every, output_peephole=seen", 'peepholes=every, output_peephole="new"',
+      f"{CELL_LIKE}::test_a_cell_with_its_own_names_is_mapped_and_passes"),
+    M("a row may compute any cell", "verify/subjects",
+      "if subject.cells[0] not in self.cells:", "if subject.cells[0] is self.cells:",
+      f"{PACKAGES}::test_a_layer_that_computes_another_cell_than_its_row_says_is_refused"),
+    M("what is absent is offered", "verify/subjects",
+      "**dict.fromkeys(self.absent, False)", "**dict.fromkeys(self.absent, True)",
+      f"{PACKAGES}::test_what_is_absent_is_not_offered"),
+    M("lengths are packed though they are an argument", "verify/subjects",
+      "partial(_call_with_lengths, self.lengths) if", "partial(call_layer) if",
+      f"{PACKAGES}::test_lengths_are_an_argument_where_forward_has_it"),
+)  # fmt: skip
+
 SOURCE_MUTANTS = (
     *NUMBERS, *COMPARISONS, *CHECKS, *PARTS_OF_CHECKS, *VERDICTS, *RUNS, *REPORTS, *COMMANDS,
-    *OTHERS,
+    *OTHERS, *TORCH,
 )  # fmt: skip
 
 HANDFUL = (

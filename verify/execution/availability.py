@@ -52,7 +52,7 @@ def installed(*wanted: str) -> Iterator[Description]:
         packages = adapted()[family(name)].packages
         missing = [package for package in packages if not importlib.util.find_spec(package)]
         if missing:
-            pip = adapted()[family(name)].adapter.INSTALL
+            pip = adapted()[family(name)].install
             problem = f"{missing[0]} is not installed; install it with: pip install {pip}"
             yield replace(subject, problem=problem)
         else:

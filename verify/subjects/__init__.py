@@ -15,7 +15,7 @@ from typing import Any
 from . import loader
 from .frameworks import families
 from .loader import UnknownSubject
-from .protocol import Subject
+from .protocol import Loadable, Subject
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
 """What finds the subject by the word before its colon, where no adapter owns that: ``mutant:G01``.
@@ -23,7 +23,8 @@ SCHEMES: dict[str, Callable[[str], Subject]] = {}
 ``execution.schemes`` fills it: no subject knows mutants or recordings.
 """
 
-LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
+LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
+"""The classes in whose place one of a user's may stand."""
 
 
 @cache
@@ -50,7 +51,7 @@ def subject_named(name: str, like: str | None = None) -> Subject:
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
-        return subject
+        return subject.loaded() if isinstance(subject, Loadable) else subject
     if family(name) in SCHEMES:
         return SCHEMES[family(name)](name)
     if name in loader.registered():
@@ -133,5 +134,16 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
         return explicit(value, name, import_lines)
     raise UnknownSubject(
         f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
-        f"or RNN for one with torch's constructor, parameters and call"
+        f"or RNN, or a Cell of these, for one with torch's constructor and call{_fits(value, name)}"
     )
+
+
+def _fits(value: Any, name: str) -> str:
+    """Say in whose place of torch's a module may stand; "" if it is none, or fits none."""
+    bases = value.__mro__ if isinstance(value, type) else ()
+    if not any(base.__module__ == "torch.nn.modules.module" for base in bases):
+        return ""
+    from .torch_like import fitting
+
+    fits = fitting(value, name)
+    return f"; it fits --like {' and '.join(fits)}" if fits else ""

@@ -34,6 +34,10 @@ CLOSE = 1e-10
 """Far above the rounding of a run in float64, far below what another reading makes of it."""
 
 SINGLE = 1
+PEEPHOLES = "ifo"
+PEEPHOLE = r"peep|(^|\.)([wp]_?c_?|p_?|weight_[cp])((?P<gate>[ifo])|h)?(_l0|\.weight)?$"
+"""What vectors of peepholes are called: W_ci, p_f, weight_ph, peephole, ..."""
+
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Run: TypeAlias = Callable[[Inputs], Result]
 
@@ -81,6 +85,8 @@ def _variant(c: Convention) -> str:
         said.append("z is the share of the new state")
     if c.coupled:
         said.append("f is 1 - i")
+    if "o" in c.peepholes and c.output_peephole == "old":
+        said.append("the output gate sees the old c")
     if c.forget_offset:
         said.append(f"{c.forget_offset:g} is added to the sum of f")
     return "".join(f"; {each}" for each in said)
@@ -94,7 +100,7 @@ class OwnMap(ConventionMap):
 
     @property
     def _arrays(self) -> Sequence[Packed]:
-        return [a for a in self.own if self.case.bias or not _is_vector(a)]
+        return [a for a in self.own if self.case.bias or not _is_bias(a)]
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
         """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
@@ -107,6 +113,10 @@ class OwnMap(ConventionMap):
 
 
 def _is_vector(array: Packed) -> bool:
+    return array.slices[0].startswith(("b", "p"))
+
+
+def _is_bias(array: Packed) -> bool:
     return array.slices[0].startswith("b")
 
 
@@ -367,7 +377,7 @@ def _result(reading: Reading, evidence: str, names: Sequence[str]) -> OwnNames:
     for side in "WU":
         held = [n for a in arrays for n in a.slices + a.below if n.startswith(f"{side}_")]
         order[side] = "".join(n.partition("_")[2] for n in held)
-    bias = tuple("".join(map(_letter, a.slices)) for a in arrays if _is_vector(a))
+    bias = tuple("".join(map(_letter, a.slices)) for a in arrays if _is_bias(a))
     recurrent = "" if order["U"] == order["W"] else order["U"]
     convention = replace(base, order=order["W"], recurrent_order=recurrent, bias=bias)
     return OwnNames(convention, arrays, evidence)
@@ -390,10 +400,10 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
         named = experiment.arrays(vector.name, round_=vector.name)
         observed = experiment.made(arrays.kind, named, vector.name)
         readings = [
-            (base, (*packed, role))
+            (variant, (*packed, role))
             for base, packed in readings
-            for role in _roles(vector, base)
-            if observed.distance(base, (*packed, role), CLOSE) <= CLOSE
+            for variant, role in _roles(vector, base)
+            if observed.distance(variant, (*packed, role), CLOSE) <= CLOSE
         ]
     if readings:
         every = experiment.arrays(*experiment.shapes, round_="all")
@@ -402,10 +412,29 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
     return readings
 
 
-def _roles(vector: _Vector, base: Convention) -> Iterator[Packed]:
+def _roles(vector: _Vector, base: Convention) -> Iterator[tuple[Convention, Packed]]:
+    """Yield what a vector may be: biases, or peepholes of an LSTM that has none of these yet."""
     for layout in vector.layouts:
         for letters in permutations(base.letters + base.recurrent_bias, vector.count):
-            yield Packed(vector.name, tuple(map(_bias, letters)), layout)
+            yield base, Packed(vector.name, tuple(map(_bias, letters)), layout)
+        open_ = [g for g in PEEPHOLES if g not in base.peepholes and _may_peep(base)]
+        for letters in permutations(open_, vector.count):
+            yield from _peepholes(vector, base, letters, layout)
+
+
+def _may_peep(base: Convention) -> bool:
+    return base.family == "lstm" and not base.coupled
+
+
+def _peepholes(
+    vector: _Vector, base: Convention, letters: Sequence[str], layout: str
+) -> Iterator[tuple[Convention, Packed]]:
+    """Yield the peepholes of these gates; where o is one, it sees the new c or the old."""
+    slices = tuple(f"p_{g}" for g in letters)
+    for seen in ("new", "old") if "o" in letters else (base.output_peephole,):
+        every = base.peepholes + "".join(letters)
+        variant = replace(base, peepholes=every, output_peephole=seen)
+        yield variant, Packed(vector.name, slices, layout)
 
 
 def _bias(letter: str) -> str:
@@ -471,11 +500,18 @@ def _meant(arrays: _Arrays, experiment: Experiment, like: Convention) -> Reading
         packed = arrays.packed(style, upper, lower)
         roles = [_named_vector(v, arrays, packed, base) for v in arrays.vectors]
         known = [role for role in roles if role]
-        if len(known) == len(roles):
-            reading = (base, (*packed, *known))
+        for variant in _with_peepholes(base, known) if len(known) == len(roles) else ():
+            reading = (variant, (*packed, *known))
             distance = observed.distance(*reading, np.inf)
             ranked.append((distance, len(ranked), reading))
     return min(ranked)[2] if ranked else None
+
+
+def _with_peepholes(base: Convention, vectors: Sequence[Packed]) -> Iterator[Convention]:
+    """Yield the function of a layer with these vectors: twice, where o's peephole is among them."""
+    letters = [s.partition("_")[2] for v in vectors for s in v.slices if s.startswith("p_")]
+    for seen in ("new", "old") if "o" in letters else (base.output_peephole,):
+        yield replace(base, peepholes="".join(letters), output_peephole=seen)
 
 
 def _unusual(weight: _Weight, layout: str) -> bool:
@@ -509,7 +545,13 @@ def _named_order(arrays: _Arrays, side: str) -> tuple[str, ...]:
 def _named_vector(
     vector: _Vector, arrays: _Arrays, packed: Sequence[Packed], base: Convention
 ) -> Packed | None:
-    """Return what a bias is by its own name or by that of the weight beside it."""
+    """Return what a bias is by its own name or by that of the weight beside it, or a peephole."""
+    if arrays.kind == "lstm" and (named := re.search(PEEPHOLE, vector.name, re.IGNORECASE)):
+        own = named["gate"] or gate_of(arrays.kind, vector.name)
+        letters = [own.lower()] if vector.count == SINGLE else [*PEEPHOLES[: vector.count]]
+        if len(letters) != vector.count or set(letters) - set(PEEPHOLES):
+            return None
+        return Packed(vector.name, tuple(f"p_{g}" for g in letters), vector.layouts[0])
     beside = re.sub(r"bias", "weight", vector.name)
     weight = next((a for a in packed if a.name == beside and beside != vector.name), None)
     if weight is not None and len(weight.slices) == vector.count:

@@ -117,6 +117,14 @@ class FixedCases(Protocol):
         """Return a layer that answers one case of a check, and the case with its numbers."""
 
 
+@runtime_checkable
+class Loadable(Protocol):
+    """What is stated of a subject, its name, cells, dtypes and options; its package says more."""
+
+    def loaded(self) -> Subject:
+        """Return the subject; SubjectUnavailable if its package is not there."""
+
+
 class Subject(Protocol):
     """An implementation of a recurrent layer, and the map between its parameters and ours."""
 

@@ -1,4 +1,4 @@
-"""A class with the constructor and the call of torch.nn's layers: no adapter needed.
+"""A class with the constructor and the call of torch.nn's layers or cells: no adapter needed.
 
 Its parameters have torch.nn's names, or ``own_names`` finds out what they mean.
 
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,15 +26,22 @@ from ..conventions.parameter_map import ConventionMap
 from ..numbers.ledger import Mismatch
 from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
-from .called import NotOffered, raised_by, with_care
-from .frameworks.torch_layers import TorchLayer, call_layer, depth_arguments
+from .called import NotOffered, layer_of, raised_by, state_shapes, with_care
 from .inputs import draw_cotangents, draw_inputs
+from .loader import UnknownSubject
 from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
 from .protocol import Inputs, Result, SubjectUnavailable
 from .torch_module import TorchModule, import_torch, torch_dtype
-from .torch_parameters import CONVENTIONS
+from .torch_parameters import CONVENTIONS, stepped
+from .torch_subject import TorchLayer, call_layer, depth_arguments
 
-REFERENCE = {kind: CONVENTIONS[kind.lower()] for kind in ("LSTM", "GRU", "RNN")}
+KINDS = ("LSTM", "GRU", "RNN")
+CELL = "Cell"
+REFERENCE = {kind: CONVENTIONS[kind.lower()] for kind in KINDS} | {
+    f"{kind}{CELL}": stepped(kind.lower()) for kind in KINDS
+}
+"""What the arrays of torch.nn's layers and cells mean, by the names of the classes."""
+
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 PLAIN = Case(3, 2, 4, 5)
 ARGUMENTS = {
@@ -51,6 +58,7 @@ CALLS = {
     "state": PLAIN,
     "default_state": replace(PLAIN, state=False),
     "lengths": replace(PLAIN, lengths=True, state=False),
+    "zero_length": replace(PLAIN, lengths=True, zero_length=True, state=False),
     "no_steps": replace(PLAIN, T=0, state=False),
     "unbatched": replace(PLAIN, B=1, layout="unbatched", state=False),
     "jvp": replace(PLAIN, state=False),
@@ -66,10 +74,16 @@ NAMES = {
     "dropout": r"dropout",
     "state": r"hx|state|h_?0|initial",
     "lengths": r"pack|length",
+    "zero_length": r"pack|length",
 }
 """Words by which a refusal names an option."""
 
+NOT_OF_CELLS = ""
+"""Why a cell has no layers, lengths, ...: a word on each would say the same."""
+
 LONGEST_REASON = 200
+LENGTHS = ("lengths", "seq_lengths", "sequence_lengths")
+REQUIRED = inspect.Parameter.empty
 
 SAME = 2.0**-30
 """Two results that differ by less than this in float64 are rounded differently, not random."""
@@ -77,7 +91,7 @@ SAME = 2.0**-30
 
 @dataclass(frozen=True)
 class TorchLike(TorchLayer):
-    """A user's class in the place of ``torch.nn.LSTM``, ``GRU`` or ``RNN``."""
+    """A user's class in the place of ``torch.nn.LSTM``, ``GRU``, ``RNN``, or of their cells."""
 
     layer: Callable[..., Any] = field(default=lambda: None)
     import_lines: str = ""
@@ -85,13 +99,16 @@ class TorchLike(TorchLayer):
     """Whether it is held in evaluation, since in training it is random without dropout, too."""
     own: OwnNames | None = None
     """What its parameters mean, where they have other names than torch.nn's."""
+    package: str = ""
+    """The package that it is of, and its version."""
     batch_first: bool = False
     """Whether its batch axis is the first though no argument says so."""
 
     def version(self) -> str:
-        """Return the version of PyTorch, and what parameters of other names mean."""
+        """Return the versions of its package and of PyTorch, and what own names mean."""
         mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
-        return f"torch {import_torch().__version__}{mapping}"
+        torch = f"torch {import_torch().__version__}"
+        return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
     def parameter_map(self, case: Case) -> ConventionMap:
         """Return torch.nn's map, or that of the class's own names."""
@@ -122,31 +139,69 @@ class TorchLike(TorchLayer):
         return TorchModule(module, case, self.call, self._key)
 
     @property
+    def steps(self) -> bool:
+        """Whether it stands for a cell, of which a call is one step."""
+        return self.kind.endswith(CELL)
+
+    @property
     def call(self) -> Callable[..., Any]:
         """How the class is called."""
-        return _call_batch_first if self.batch_first else call_layer
+        if self.steps:
+            return partial(_call_steps, step_of(self.layer), len(self.convention.states))
+        if self.batch_first:
+            return _call_batch_first
+        return partial(_call_with_lengths, self.lengths) if self.lengths else call_layer
+
+    @property
+    def lengths(self) -> dict[str, Any]:
+        """The arguments by which it takes lengths, as torch's layers do not; the first is None."""
+        if self.steps:
+            return {}
+        try:
+            arguments = inspect.signature(_class(self.layer).forward).parameters
+        except (AttributeError, TypeError, ValueError):
+            return {}
+        names = [name for name in LENGTHS if name in arguments]
+        unsorted = {"enforce_sorted": False} if "enforce_sorted" in arguments else {}
+        return {names[0]: None} | unsorted if names else {}
 
     def caller(self, case: Case) -> str:
-        """Return source that imports, builds and calls the class."""
+        """Return source that imports, builds and calls the class; "" where it takes lengths."""
+        if case.lengths and self.lengths:
+            return ""
         given = self._arguments(case)
         takes = self._names("dtype")
         called = replace(case, layout="batch-first") if self.batch_first else case
         text = torch_caller.source(
             self.import_lines, called, given, takes_dtype=takes, evaluated=self.evaluated
         )
-        if self.own is None:
+        if self.steps:
+            method, spread = step_of(self.layer)
+            states = "*state" if spread or len(self.convention.states) == 1 else "state"
+            body = STEPS.replace("METHOD", method).replace("GIVEN", states)
+            text += body.replace("STATES", str(len(self.convention.states)))
+            text = text.replace("y, final = layer(*given)", "y, final = steps(layer, *given)")
+        if not self._numbered:
             return text
         named = '{f"{name}_l0": p for name, p in layer.named_parameters()}'
         return text.replace("dict(layer.named_parameters())", named)
 
+    @property
+    def _numbered(self) -> bool:
+        """Whether the map's names have the ending of the one pass, and the parameters' have not."""
+        return self.steps or self.own is not None
+
     def _key(self, name: str) -> str:
         """Return the name that the map has for a parameter."""
-        return name if self.own is None else f"{name}_l0"
+        return f"{name}_l0" if self._numbered else name
 
     def _arguments(self, case: Case) -> dict[str, Any]:
         """Return the constructor's arguments that differ from its defaults."""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        argument = inspect.signature(self.layer).parameters.get("batch_first")
+        arguments = inspect.signature(self.layer).parameters
+        given = depth_arguments(case)
+        if not case.bias or ("bias" in arguments and arguments["bias"].default is REQUIRED):
+            given["bias"] = case.bias
+        argument = arguments.get("batch_first")
         if argument is not None and argument.default is True and case.layout != "batch-first":
             given["batch_first"] = False
         return given
@@ -162,14 +217,149 @@ class TorchLike(TorchLayer):
 
 
 def torch_like(layer: Any, name: str, like: str, import_lines: str = "") -> TorchLike:
-    """Return the subject that a class is, with what it offers."""
+    """Return the subject that a class is, with what it offers.
+
+    UnknownSubject says which other class of torch's it fits, where it does not fit this one.
+    """
     kind = like.rpartition(".")[2]
     subject = TorchLike(
         name, REFERENCE[kind], Options(), kind=kind, layer=layer, import_lines=import_lines
     )
     if not callable(layer):
         raise SubjectUnavailable(f"{name} is no class")
-    return _tried(_with_own_names(subject))
+    try:
+        subject = _with_own_names(subject)
+    except SubjectUnavailable:
+        _refuse_another(subject)
+        raise
+    if _misfit(subject):
+        _refuse_another(subject)
+    return _tried(subject)
+
+
+def fitting(layer: Any, name: str, kinds: Iterable[str] = tuple(REFERENCE)) -> list[str]:
+    """Return the classes of torch.nn in whose place a class can be built and called."""
+    fits = []
+    for kind in kinds:
+        subject = TorchLike(name, REFERENCE[kind], Options(), kind=kind, layer=layer)
+        try:
+            misfit = _misfit(_with_own_names(subject))
+        except SubjectUnavailable:
+            continue
+        if misfit is None:
+            fits.append(f"torch.nn.{kind}")
+    return fits
+
+
+def _refuse_another(subject: TorchLike) -> None:
+    """Raise UnknownSubject if the class fits others of torch's."""
+    import_torch()
+    others = [kind for kind in REFERENCE if kind != subject.kind]
+    if fits := fitting(subject.layer, subject.name, others):
+        raise UnknownSubject(
+            f"{subject.name} does not fit --like torch.nn.{subject.kind}; "
+            f"it fits --like {' and '.join(fits)}"
+        )
+
+
+def _misfit(subject: TorchLike) -> Exception | None:
+    """Return what is raised where the class is not built or called like torch's, or None.
+
+    It fits with a state, or without one.
+    """
+    refusals = [
+        _refusal(subject, replace(PLAIN, state=state), partial(_run_whole, subject))
+        for state in (True, False)
+    ]
+    return refusals[0] if all(refusals) else None
+
+
+def _run_whole(subject: TorchLike, case: Case) -> None:
+    """Build and call the class; raise unless it returns arrays of the right shapes."""
+    result = subject.build(case).forward(draw_inputs(subject, case))
+    shapes = state_shapes(layer_of(subject, case), case)
+    returned = [result.y.shape, *(s.shape for s in result.final)]
+    if returned != [(case.T, case.B, shapes[0][2]), *shapes]:
+        raise TypeError(f"it returned arrays of the shapes {returned}")
+
+
+class Step(NamedTuple):
+    """How a cell is called: by which method, and whether with each of its states alone."""
+
+    method: str
+    spread: bool
+
+
+def step_of(layer: Any) -> Step:
+    """Return how a class is called as a cell: by ``step`` where it has no ``forward``.
+
+    A third argument that is named as c is gets c, ``forward(x, h, c)``; else the second gets both.
+    """
+    layer = _class(layer)
+    forward = getattr(layer, "forward", None)
+    has_none = getattr(forward, "__name__", "") == "_forward_unimplemented"
+    method = "step" if has_none and callable(getattr(layer, "step", None)) else "forward"
+    try:
+        names = [*inspect.signature(getattr(layer, method)).parameters]
+    except (AttributeError, TypeError, ValueError):
+        return Step(method, spread=False)
+    names = names[1:] if isinstance(layer, type) else names
+    return Step(method, spread=len(names) > 2 and bool(re.fullmatch(THE_CELL_STATE, names[2])))
+
+
+def _class(layer: Any) -> Any:
+    """Return what is called to construct a layer, without arguments that are bound to it."""
+    return layer.func if isinstance(layer, partial) else layer
+
+
+THE_CELL_STATE = r"(prev_?)?c(x|t|0|_.*|ell.*|prev)?"
+"""What the argument is called that takes an LSTM's c."""
+
+
+def _call_steps(
+    step: Step, states: int, torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call a cell step after step; it returns its states, or an output and its states."""
+    call = module if step.method == "forward" else getattr(module, step.method)
+    now = () if state is None else tuple(s[0] for s in _tensors(torch, state))
+    outputs = []
+    for x_t in x:
+        together = now[:1] if len(now) == 1 else (now,) if now else ()
+        returned = _tensors(torch, call(x_t, *(now if step.spread else together)))
+        if len(returned) not in (states, states + 1):
+            raise TypeError(f"a step returned {len(returned)} tensors, its states are {states}")
+        outputs.append(returned[0])
+        now = returned[-states:]
+    return torch.stack(outputs), tuple(s[None] for s in now)
+
+
+def _tensors(torch: Any, values: Any) -> tuple[Any, ...]:
+    """Return the tensors of nested tuples and lists, in their order."""
+    if isinstance(values, torch.Tensor):
+        return (values,)
+    if not isinstance(values, (tuple, list)):
+        raise TypeError(f"it returned {type(values).__name__}, no tensor")
+    return tuple(tensor for value in values for tensor in _tensors(torch, value))
+
+
+STEPS = '''
+
+def tensors(values):
+    return [values] if torch.is_tensor(values) else [t for each in values for t in tensors(each)]
+
+
+def steps(cell, x, state=None):
+    """Call the cell step after step."""
+    state = () if state is None else tuple(s[0] for s in tensors(state))
+    y = []
+    for x_t in x:
+        given = () if not state else (GIVEN,)
+        returned = tensors(cell.METHOD(x_t, *given))
+        y.append(returned[0])
+        state = tuple(returned[-STATES:])
+    return torch.stack(y), tuple(s[None] for s in state)
+'''
+"""The same, for stand-alone scripts."""
 
 
 def _call_batch_first(
@@ -178,6 +368,21 @@ def _call_batch_first(
     """Call a module that has the batch axis first."""
     y, final = call_layer(torch, module, x.transpose(0, 1), state, lengths)
     return y.transpose(0, 1), final
+
+
+def _call_with_lengths(
+    arguments: Mapping[str, Any], torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call a module that takes lengths; its outputs may end with the longest."""
+    if lengths is None:
+        return call_layer(torch, module, x, state, lengths)
+    ends = torch.from_numpy(lengths)
+    given = {name: ends if value is None else value for name, value in arguments.items()}
+    y, final = module(x, *(() if state is None else (state,)), **given)
+    time = int(bool(getattr(module, "batch_first", False)))
+    shape = list(y.shape)
+    shape[time] = x.shape[time] - y.shape[time]
+    return torch.cat([y, y.new_zeros(shape)], time), final if isinstance(final, tuple) else (final,)
 
 
 def _with_own_names(subject: TorchLike) -> TorchLike:
@@ -192,10 +397,12 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
         raise
     except Exception:
         return subject  # the smoke check says why it cannot be made
-    if not shapes or set(shapes) & set(subject.parameter_map(CASE).shapes()):
-        return subject
+    torchs = set(subject.parameter_map(CASE).shapes())
+    own = {subject._key(name) for name in shapes}
+    if not shapes or own == torchs or (own & torchs and not subject.steps):
+        return subject  # a cell calls an array weight_ih without a thought of torch.nn's
     takes = "batch_first" in inspect.signature(subject.layer).parameters
-    first = not takes and getattr(module, "batch_first", False) is True
+    first = not takes and getattr(module, "batch_first", False) is True and not subject.steps
     subject = replace(subject, batch_first=first)
     run = TorchModule(module.eval(), CASE, subject.call).forward
 
@@ -203,14 +410,14 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
         return with_care(lambda: run(inputs))
 
     try:
-        own = own_names(careful, shapes, subject.convention)
+        meaning = own_names(careful, shapes, subject.convention)
     except SubjectUnavailable:
         raise
     except Exception as refusal:  # the module's own, too
         why = str(refusal) if isinstance(refusal, NoMapping) else f"its run raised {refusal}"
-        proposal = PROPOSAL.format(subject.kind.lower())
+        proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
         raise SubjectUnavailable(f"{why}: {proposal}") from refusal
-    return replace(subject, own=own, convention=own.convention)
+    return replace(subject, own=meaning, convention=meaning.convention)
 
 
 PROPOSAL = (
@@ -224,7 +431,9 @@ def _tried(subject: TorchLike) -> TorchLike:
     reasons: dict[str, str] = {}
     source = _own_source(subject.layer)
     for option, (argument, case) in ARGUMENTS.items():
-        if subject.own and option in ("layers", "bidirectional", "projection"):
+        if subject.steps and option != "bias":
+            reasons[option] = NOT_OF_CELLS
+        elif subject.own and option in ("layers", "bidirectional", "projection"):
             reasons[option] = "parameters of other names than torch.nn's are read in one pass"
         elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
@@ -235,12 +444,7 @@ def _tried(subject: TorchLike) -> TorchLike:
             or _not_offered(_refusal(subject, case, partial(_run, subject)), option, source)
         ):
             reasons[option] = str(refusal)[:LONGEST_REASON]
-    packs = "PackedSequence" in source
-    for option, case in CALLS.items():
-        refusal = _refusal(subject, case, partial(_run, subject, jvp=option == "jvp"))
-        accepted = option == "state" or (option == "lengths" and packs)
-        if refusal := _deliberate(refusal, option) if accepted else refusal:
-            reasons[option] = str(refusal)[:LONGEST_REASON]
+    reasons |= _refused_calls(subject, packs="PackedSequence" in source)
     if {"state", "default_state"} <= reasons.keys():
         del reasons["default_state"]  # it does not run at all: the smoke check says why
     plain = replace(PLAIN, state="default_state" in reasons)
@@ -248,12 +452,12 @@ def _tried(subject: TorchLike) -> TorchLike:
     if isinstance(refusal, NotOffered):
         reasons["gradient"] = str(refusal)[:LONGEST_REASON]
     offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
-    reasons["zero_length"] = "torch does not pack them"
+    if not subject.lengths:
+        reasons["zero_length"] = NOT_OF_CELLS if subject.steps else "torch does not pack them"
     if subject.own:
         reasons["named_parameters"] = "they have names of their own"
-    options = Options(
-        **offered, named_parameters=subject.own is None, reasons=tuple(reasons.items())
-    )
+    said = tuple((option, reason) for option, reason in reasons.items() if reason)
+    options = Options(**offered, named_parameters=subject.own is None, reasons=said)
     dtypes = [
         d for d in DTYPES if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
     ]
@@ -262,6 +466,22 @@ def _tried(subject: TorchLike) -> TorchLike:
     )
     dtypes = dtypes or list(DTYPES)
     return replace(subject, options=options, dtypes=tuple(dtypes), evaluated=evaluated)
+
+
+def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
+    """Return the options among ``CALLS`` that are not offered, and why."""
+    reasons: dict[str, str] = {}
+    for option, plain in CALLS.items():
+        if subject.steps and option in ("lengths", "zero_length", "no_steps"):
+            reasons[option] = NOT_OF_CELLS
+            continue
+        needs_state = "default_state" in reasons and option != "default_state"
+        case = replace(plain, state=plain.state or needs_state)
+        refusal = _refusal(subject, case, partial(_run, subject, jvp=option == "jvp"))
+        accepted = option == "state" or (option == "lengths" and packs)
+        if refusal := _deliberate(refusal, option) if accepted else refusal:
+            reasons[option] = str(refusal)[:LONGEST_REASON]
+    return reasons
 
 
 def _random(subject: TorchLike, case: Case, *, training: bool) -> bool:

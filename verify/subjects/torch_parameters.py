@@ -28,6 +28,12 @@ CONVENTIONS = {
 """What torch.nn's layers mean by their parameters and their call."""
 
 
+def stepped(cell: str) -> Convention:
+    """Return what torch.nn's cell means, which knows neither lengths nor directions."""
+    of_layer = CONVENTIONS[cell]
+    return replace(of_layer, time="one step", padding="none", empty_row="none", merge="none")
+
+
 class TorchMap(ConventionMap):
     """A convention of torch's, with parameters drawn by their own fan-in."""
 

@@ -12,6 +12,7 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.execution.availability import families
 from gatewise.verify.runs.deviations import Deviations
 from gatewise.verify.subjects import subjects
+from gatewise.verify.subjects.frameworks import packages
 from gatewise.verify.subjects.frameworks import torch_backends as torch_elsewhere
 
 
@@ -45,10 +46,30 @@ def environments(root):
     }
 
 
+def constant(root, name):
+    """Return a literal of noxfile.py."""
+    tree = ast.parse((root / "noxfile.py").read_text(encoding="utf-8"))
+    return next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+
+
+def test_every_package_is_pinned_once(root, folder):
+    """What ``nox -s packages`` installs has the distribution of every row, with one version."""
+    lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
+    pins = [re.fullmatch(r"([\w.-]+)==[\w.]+", line)[1] for line in lines if line[0] != "#"]
+
+    assert len(pins) == len(set(pins))
+    assert {row.package for row in packages.SUBJECTS} <= set(pins)
+
+
 def test_every_family_has_one_environment(root):
     """No adapter is left out of the matrix, none is in it twice; some are for ``nox -s gpu``."""
     held = [name for _, names in environments(root).values() for name in names]
     elsewhere = [name.partition(":")[0] for name in torch_elsewhere.NAMES]
+    held += constant(root, "PACKAGE_FAMILIES")
 
     assert sorted({*held, *elsewhere}) == sorted(families())
     assert len(held) == len({*held})

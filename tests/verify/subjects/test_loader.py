@@ -93,7 +93,7 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
 
 
 @pytest.mark.parametrize(("name", "like", "sentence"), [
-    ("nothing", None, "subject 'nothing' is not known; there are cudnn:*, cudnn-unflattened:*, "),
+    ("nothing", None, "subject 'nothing' is not known; there are allennlp-light:*, brevitas:*, "),
     ("missing.py:LSTM", None, "subject 'missing.py:LSTM': there is no file "),
     ("my_layers.py:LTSM", None, "subject 'my_layers.py:LTSM': there is no LTSM in my_layers.py"),
     ("my_layers.py:", None, "expected path/to/file.py:Name or module:Name"),

@@ -96,12 +96,7 @@ def test_a_wrong_class_is_caught(layer, check, place):
     assert place in verdict.place
 
 
-def test_a_gru_is_no_lstm():
-    """--like names the equations; a class with other parameters does not stand for them."""
-    assert held(hand_written.LSTM, "smoke", what="GRU").status == "crashed"
-
-
-def test_only_torchs_three_layers_can_be_stood_for():
+def test_only_torchs_layers_and_cells_can_be_stood_for():
     """Another class is a mistake of the user's, told in a sentence."""
     with pytest.raises(UnknownSubject, match=r"--like torch\.nn\.Linear: expected one of"):
         like(hand_written.LSTM, "Linear")

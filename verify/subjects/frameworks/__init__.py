@@ -1,8 +1,8 @@
 """Adapters of frameworks, one file each; a new file is found by itself.
 
 It has ``SUBJECTS``, ``FAMILIES``, the words before their colons with the modules that each needs,
-and ``INSTALL``, what pip is given for those. ``FAMILIES`` is a literal, read from the source: to
-find one subject no other family's adapter is imported.
+and ``INSTALL``, what pip is given for those, or for each family's. ``FAMILIES`` is a literal, read
+from the source: to find one subject no other family's adapter is imported.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ class Family:
     def adapter(self) -> Any:
         """The file's module; to import it imports no framework."""
         return importlib.import_module(f"{__name__}.{self.file}")
+
+    @property
+    def install(self) -> str:
+        """What pip is given for its packages."""
+        install: str | dict[str, str] = self.adapter.INSTALL
+        return install if isinstance(install, str) else install[self.name]
 
     def subjects(self) -> Iterator[Subject]:
         """Yield its subjects; ValueError if the adapter has none of this family."""

@@ -27,7 +27,7 @@ from ..framework import FrameworkSubject, Plain, imported
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
-from .torch_layers import depth_arguments
+from ..torch_subject import depth_arguments
 
 FAMILIES = {"executorch": ("executorch", "torch")}
 INSTALL = "executorch torch"

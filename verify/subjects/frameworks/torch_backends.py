@@ -26,8 +26,7 @@ from .. import torch_module as torch_caller
 from ..profiler import Route, Watch
 from ..protocol import SubjectUnavailable
 from ..torch_module import TorchModule, import_torch
-from .torch_layers import SUBJECTS as ON_CPU
-from .torch_layers import (
+from ..torch_subject import (
     TorchCell,
     TorchLayer,
     TorchSubject,
@@ -35,6 +34,7 @@ from .torch_layers import (
     call_layer,
     depth_arguments,
 )
+from .torch_layers import SUBJECTS as ON_CPU
 
 FAMILIES = {
     "cudnn": ("torch",),

@@ -26,8 +26,8 @@ from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, wh
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
+from ..torch_subject import TorchLayer, depth_arguments
 from .onnxruntime import import_runtime, session
-from .torch_layers import TorchLayer, depth_arguments
 
 FAMILIES = {"torch-export": ("torch",), "torch-onnx": ("torch", "onnx", "onnxruntime")}
 INSTALL = "torch onnx onnxruntime"

@@ -2,117 +2,12 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
-
-from ....reference.functions import Array
-from ...cases.case import Case
 from ...cases.options import Options
-from ...conventions import Convention
-from ...conventions.file_layout import Stored
-from ...conventions.parameter_map import ConventionMap
-from .. import torch_module as torch_caller
-from ..framework import FrameworkSubject
-from ..torch_module import TorchModule, import_torch, torch_dtype
-from ..torch_parameters import CONVENTIONS, TorchMap
+from ..torch_parameters import CONVENTIONS, stepped
+from ..torch_subject import TorchCell, TorchLayer
 
 FAMILIES = {"torch": ("torch",)}
 INSTALL = "torch"
-
-
-@dataclass(frozen=True)
-class TorchSubject(FrameworkSubject):
-    """What the layers and the cells of torch.nn share: names, parameters, autograd."""
-
-    dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
-    kind: str = ""
-    nonlinearity: str | None = None
-
-    def version(self) -> str:
-        return f"torch {import_torch().__version__}"
-
-    def parameter_map(self, case: Case) -> ConventionMap:
-        return TorchMap(super().parameter_map(case).convention, case)
-
-    def module(self, torch: Any, case: Case) -> Any:
-        given: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
-        if self.nonlinearity:
-            given["nonlinearity"] = self.nonlinearity
-        return getattr(torch.nn, self.kind)(case.D, case.H, **given, **depth_arguments(case))
-
-    @abstractmethod
-    def build(self, case: Case) -> TorchModule:
-        """Return the module, ready to be called."""
-
-
-class TorchLayer(TorchSubject):
-    """A layer of torch.nn: stacked, bidirectional, packed by lengths."""
-
-    def build(self, case: Case) -> TorchModule:
-        return TorchModule(self.module(import_torch(), case), case, call_layer)
-
-    def caller(self, case: Case) -> str:
-        """Return source that imports, builds and calls the layer."""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
-        line = f"from torch.nn import {self.kind} as Layer\n"
-        return torch_caller.source(line, case, given, takes_dtype=True)
-
-
-class TorchCell(TorchSubject):
-    """A cell of torch.nn in a Python loop over time, with torch's names, which number no layers."""
-
-    stored: ClassVar[Stored] = Stored(
-        tuple((name, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    )
-
-    def build(self, case: Case) -> TorchModule:
-        module = self.module(import_torch(), case)
-        return TorchModule(module, case, call_cell, key=lambda name: f"{name}_l0")
-
-
-def depth_arguments(case: Case) -> dict[str, Any]:
-    """Return the arguments by which torch's layers differ from their defaults."""
-    used = {
-        "num_layers": (case.layers, 1),
-        "bidirectional": (case.bidirectional, False),
-        "batch_first": (case.layout == "batch-first", False),
-        "dropout": (case.dropout, 0.0),
-        "proj_size": (case.P, 0),
-    }
-    return {name: value for name, (value, default) in used.items() if value != default}
-
-
-def call_layer(
-    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
-) -> tuple[Any, tuple[Any, ...]]:
-    """Call a module as torch's layers are called; with lengths, on a packed sequence."""
-    arguments = (x,) if state is None else (x, state)
-    if lengths is None:
-        y, final = module(*arguments)
-    else:
-        rnn, first = torch.nn.utils.rnn, bool(getattr(module, "batch_first", False))
-        ends = torch.from_numpy(lengths)
-        packed = rnn.pack_padded_sequence(x, ends, batch_first=first, enforce_sorted=False)
-        y, final = module(packed, *arguments[1:])
-        y, _ = rnn.pad_packed_sequence(y, batch_first=first, total_length=x.shape[int(first)])
-    return y, final if isinstance(final, tuple) else (final,)
-
-
-def call_cell(
-    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
-) -> tuple[Any, tuple[Any, ...]]:
-    """Call a module as torch's cells are called, step after step."""
-    hx = tuple(s[0] for s in state) if isinstance(state, tuple) else state
-    hx = hx[0] if hx is not None and not isinstance(hx, tuple) else hx
-    outputs = []
-    for x_t in x:
-        hx = module(x_t, hx)
-        outputs.append(hx[0] if isinstance(hx, tuple) else hx)
-    final = hx if isinstance(hx, tuple) else (hx,)
-    return torch.stack(outputs), tuple(s[None] for s in final)
-
 
 _LAYER = Options(
     batch_first=True, unbatched=True, dropout=True, jvp=True, named_parameters=True
@@ -123,18 +18,12 @@ _LSTM = Options(
 _CELL = Options(layers=False, bidirectional=False, lengths=False, named_parameters=True)
 
 
-def _stepped(cell: str) -> Convention:
-    """Return what a cell means, which knows neither lengths nor directions."""
-    of_layer = CONVENTIONS[cell]
-    return replace(of_layer, time="one step", padding="none", empty_row="none", merge="none")
-
-
 SUBJECTS = (
     TorchLayer("torch:RNN", CONVENTIONS["rnn"], _LAYER, kind="RNN"),
     TorchLayer("torch:RNN-relu", CONVENTIONS["rnn-relu"], _LAYER, kind="RNN", nonlinearity="relu"),
     TorchLayer("torch:LSTM", CONVENTIONS["lstm"], _LSTM, kind="LSTM"),
     TorchLayer("torch:GRU", CONVENTIONS["gru"], _LAYER, kind="GRU"),
-    TorchCell("torch:RNNCell", _stepped("rnn"), _CELL, kind="RNNCell"),
-    TorchCell("torch:LSTMCell", _stepped("lstm"), _CELL, kind="LSTMCell"),
-    TorchCell("torch:GRUCell", _stepped("gru"), _CELL, kind="GRUCell"),
+    TorchCell("torch:RNNCell", stepped("rnn"), _CELL, kind="RNNCell"),
+    TorchCell("torch:LSTMCell", stepped("lstm"), _CELL, kind="LSTMCell"),
+    TorchCell("torch:GRUCell", stepped("gru"), _CELL, kind="GRUCell"),
 )
