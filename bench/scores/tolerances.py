@@ -8,7 +8,7 @@ rows at a time; none may exceed its certificate. Then it grades tolerances that 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import click
 
 from ...verify.cases.case import Case
 from ...verify.numbers.arithmetic import DTYPES
+from ...verify.runs.provenance import machine, versions
 from ...verify.tolerances.certificate import setting
 from ...verify.tolerances.grade import Grade, grade
 from .rows import Work, jobs_option, scored, seed_option, write_table
@@ -114,7 +115,30 @@ def main(evaluations: int, table: Path | None, seed: int, jobs: int) -> None:
         headings = ("tolerance", "stated in", "dtype", "atol", "rtol", "cell", "grade",
                     "refused", "let through")  # fmt: skip
         write_table(table, "Tolerances in use, graded", headings, lines(results))
+        table.write_text(table.read_text(encoding="utf-8") + _made(rows, evaluations, seed),
+                         encoding="utf-8")  # fmt: skip
     sys.exit(any(row.used > 1 for row in rows))
+
+
+def _made(rows: Sequence[Held], evaluations: int, seed: int) -> str:
+    """Return what was evaluated, and how it is made again."""
+    said = ", ".join(f"{name} {value}" for name, value in versions().items())
+    at = f"T={HELD.T}, D={HELD.D}, H={HELD.H}"
+    beyond = sum(row.used > 1 for row in rows)
+    size = f"T={GRADED.T}, B={GRADED.B}, D={GRADED.D}, H={GRADED.H}"
+    most = max(rows, key=lambda row: row.used)
+    return f"""
+Graded for outputs, states and all gradients at {size}, against the mistakes that lie beyond the
+derived bounds there. `too tight`: some of 100 right evaluations exceed it; `blind`: it lets such a
+mistake through.
+
+Certificates of {len(rows)} pairs of cell and dtype were held by {rows[0].rows} sequences each, at
+{at}: {beyond} lie beyond. The largest error is {most.used:.2f} of its bound ({most.cell},
+{most.dtype}).
+
+Made by `python -m gatewise.bench.scores.tolerances --evaluations {evaluations} --seed {seed}`;
+{said}; {", ".join(machine().values())}.
+"""
 
 
 def lines(results: list[Graded]) -> Iterator[tuple[str, ...]]:
