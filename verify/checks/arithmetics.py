@@ -122,6 +122,7 @@ CHECKS = (
         (),
         _some_steps,
         honest_dtype,
+        needs=("equations",),
         forced=_long_sums,
         share=0.2,
         shrinks=False,
