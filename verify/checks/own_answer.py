@@ -12,9 +12,10 @@ What such changes do to the results is seen by making them, larger, with random 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
+from ..numbers.shaken import Shaken, plain
 from ..subjects.called import SubjectUnderTest, layer_of, state_shapes
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
@@ -56,6 +58,10 @@ class OwnAnswer:
         bounds = np.where(np.isnan(value), np.inf, bound)
         return Bounded(np.nan_to_num(value), bounds, self.case.arithmetic)
 
+    def bounded(self) -> dict[str, Bounded]:
+        """Return all results by name."""
+        return {name: self[name] for name in self.values}
+
     def along(self, name: str, direction: Array) -> tuple[float, float]:
         """Return the sum of a result times a direction, and its bound."""
         value = self.values[name]
@@ -77,11 +83,97 @@ def own_answer(
     def results(given: Inputs) -> Named:
         return _results(subject, case, given, cotangents)
 
-    values, again = results(inputs), results(inputs)
-    for name, array in values.items():
+    again = results(inputs)
+    answer = _measured(subject, case, inputs, results)
+    for name, array in answer.values.items():
         if not np.array_equal(array, again[name], equal_nan=True):
             raise Mismatch(f"{name}: another number each time, from layers made anew")
-    step = float(np.sqrt(case.arithmetic.roundoff))
+    return answer
+
+
+def narrowed(
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    proven: Mapping[str, Bounded],
+    cotangents: Cotangents | None = None,
+) -> dict[str, Bounded]:
+    """Return what a step of the user's own expects, with bounds that mean something.
+
+    A proven bound stays. Where it is too wide, as of normalisations over many steps, it is the one
+    that is measured here, of the step itself in float64.
+    """
+    share = SHARP.get(case.dtype, SHARP_ELSEWHERE)
+    if case.T == 0 or all(_means_something(each, share) for each in proven.values()):
+        return dict(proven)
+    with subject.clock.timing("oracle"), np.errstate(all="ignore"):
+        values = _by_step(subject, case, inputs, cotangents, np.asarray)
+        moved = []
+        for k in range(DIRECTIONS):
+            rng, step = case.generator(f"rounding {k}"), _step(case)
+            shaken = partial(Shaken, rng=rng, share=step)
+            there = _by_step(subject, case, inputs, cotangents, shaken)
+            moved.append({name: (there[name] - array) / step for name, array in values.items()})
+    allowed = case.arithmetic.gamma(_roundings(subject, case))
+    answer = OwnAnswer(values, moved, allowed, case)
+    return {
+        name: each if _means_something(each, share) else answer[name]
+        for name, each in proven.items()
+    }
+
+
+SHARP, SHARP_ELSEWHERE = {"float64": 2.0**-25, "float32": 2.0**-12}, 0.2
+"""The share of the largest value up to which a proven bound means something to every check."""
+
+
+def _means_something(proven: Bounded, share: float) -> bool:
+    if not proven.value.size:
+        return True
+    largest = np.max(np.abs(np.where(np.isfinite(proven.value), proven.value, 0)))
+    return bool(np.median(proven.bound) <= share * largest)
+
+
+def _by_step(
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    cotangents: Cotangents | None,
+    number: Callable[[Array], Any],
+) -> Named:
+    """Run the step in float64, or on numbers that are made of it, over all steps, and back."""
+
+    def fine(array: Array) -> Any:
+        return number(np.asarray(array, np.float64))
+
+    def given(cotangent: Array | None, output: Any) -> Any:
+        return fine(np.zeros(output.shape) if cotangent is None else cotangent)
+
+    layer = layer_of(subject, case)
+    named = {name: fine(array) for name, array in inputs.parameters.items()}
+    p = subject.parameter_map(case).to_reference(named)
+    state = None if inputs.state is None else tuple(map(fine, inputs.state))
+    output = layer.forward(p, fine(inputs.x), state, inputs.lengths)
+    result: Any = Result(output.y, output.final)
+    if cotangents is not None:
+        ends = tuple(map(given, cotangents[1], output.final))
+        d = layer.vjp(p, output, given(cotangents[0], output.y), ends)
+        packed = subject.parameter_map(case).from_reference(d.parameters)
+        initial = d.initial if inputs.state is not None else ()
+        result = Pulled(output.y, output.final, packed, d.x, initial)
+    return _by_name((layer.cell.states, result))
+
+
+def _step(case: Case) -> float:
+    """Return by how much numbers are changed: far more than rounding does, and still little."""
+    return float(np.sqrt(case.arithmetic.roundoff))
+
+
+def _measured(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, results: Callable[[Inputs], Named]
+) -> OwnAnswer:
+    """Return results, and by how much they move when all that is read is changed."""
+    values = results(inputs)
+    step = _step(case)
     moved = []
     for k in range(DIRECTIONS):
         there = results(_changed(case, inputs, step, k))
@@ -205,7 +297,7 @@ def _by_name(returned: tuple[tuple[str, ...], Result]) -> Named:
         named["gradient of x"] = result.x
         initial = zip(states, result.initial, strict=False)  # a default state has none
         named |= {f"gradient of initial {s}": d for s, d in initial}
-    return {name: np.asarray(array, np.float64) for name, array in named.items()}
+    return {name: np.asarray(plain(array), np.float64) for name, array in named.items()}
 
 
 def _without_steps(

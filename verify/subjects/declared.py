@@ -32,11 +32,15 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
+from ...reference.layer import Layer
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention
 from ..conventions.convention import GATES
 from ..conventions.parameter_map import ConventionMap, OwnMap, ParameterMap
+from ..numbers.arithmetic import FLOAT64
+from ..numbers.bounded import Bounded
+from ..numbers.followed import Unfollowed
 from .called import with_care
 from .framework import Plain, imported
 from .frameworks import families
@@ -579,7 +583,34 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
     )
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
     subject = Declared(name, value, declaration, options, dtypes, import_lines)
+    if own is not None and own.function is not None:
+        _try_step(name, own)
     return _tried(subject)
+
+
+def _try_step(name: str, own: Recurrence) -> None:
+    """Refuse a step that cannot be followed, in a sentence that says what can be done."""
+    case = Case(2, 2, 3, 4)
+    rng = np.random.default_rng(0)
+    arrays = [
+        own.random_parameters(rng, case.sizes).map(partial(Bounded.exact, arithmetic=FLOAT64))
+    ]
+    x = Bounded.exact(rng.standard_normal((case.T, case.B, own.input_width(case.sizes))), FLOAT64)
+    layer = Layer(own, case.sizes)
+    try:
+        output = layer.forward(arrays, x)
+        layer.vjp(arrays, output, output.y, output.final)
+    except Unfollowed as what:
+        raise UnknownSubject(
+            f"subject {name!r}: its step {own.function.__name__} uses {what}, which cannot be "
+            "followed with bounds. Write it with sums, products, quotients, tanh, exp, log, sqrt, "
+            "mean, var, maximum, concatenate and the like of NumPy; or hold the layer without "
+            "equations: cell = None"
+        ) from what
+    except Exception as error:
+        raise UnknownSubject(
+            f"subject {name!r}: its step does not run: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _tried(subject: Declared) -> Declared:

@@ -12,9 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...reference.arrays import NumberSystem
 from ...reference.cell import Cell, Gates, State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Shape, Sizes
+from ..numbers.followed import Followed, followed, pulled
+from ..numbers.ledger import Mismatch
 from ..runs.verdict import NO_EQUATIONS, OWN_EQUATIONS
 
 Axes: TypeAlias = str | int | Sequence[str | int]
@@ -103,14 +106,47 @@ class Recurrence(Cell):
         return rng.standard_normal(axes) / np.sqrt(fan_in)
 
     def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
-        """Run the user's step."""
-        raise NotImplementedError(f"{self.name}: it has no equations")
+        """Run the user's step; other number systems than NumPy's are followed through it."""
+        if not isinstance(x, NumberSystem):
+            return self._called(p, x, state), {}
+        new = self._called(p.map(Followed), Followed(x), tuple(map(Followed, state)))
+        return tuple(s.value for s in new), {}
 
     def vjp(
         self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Parameters, Array, State]:
         """Pull a cotangent back through the user's step."""
-        raise NotImplementedError(f"{self.name}: it has no equations")
+        leaves, read, carried = p.map(Followed), Followed(x), tuple(map(Followed, state))
+        outputs = self._called(leaves, read, carried)
+        wanted = [*leaves.values(), read, *carried]
+        pulls = pulled(outputs, cotangent, wanted)
+        arrays = dict(zip(p, pulls, strict=False))
+        return Parameters(p.shapes, arrays), pulls[len(p)], tuple(pulls[len(p) + 1 :])
+
+    def _called(self, p: Parameters, x: Any, state: Sequence[Any]) -> tuple[Any, ...]:
+        """Call the step with arrays of the declared axes; return the new states, flat."""
+        if self.function is None:
+            raise NotImplementedError(f"{self.name}: it has no equations")
+        sizes = self._sizes(x.shape[-1], state[0].shape[-1])
+        rows = x.shape[0]
+        axes = self.state_axes(sizes)
+        given = tuple(s.reshape(rows, *n) for s, n in zip(state, axes, strict=True))
+        new = self.function(p, x.reshape(rows, *self.x_axes(sizes)), given)
+        new = new if isinstance(new, tuple | list) else (new,)
+        shapes = [tuple(np.shape(s)) for s in new]
+        wanted = [(rows, *n) for n in axes]
+        if shapes != wanted:
+            raise Mismatch(f"the step returns states of shape {shapes}, expected {wanted}")
+        like = x.value if isinstance(x, Followed) else None
+        flat = (s if like is None else followed(s, like) for s in new)
+        return tuple(s.reshape(rows, math.prod(n)) for s, n in zip(flat, axes, strict=True))
+
+    def _sizes(self, read: int, width: int) -> Sizes:
+        """Return the widths D and H of which an input and the first state are so wide."""
+        D = next(D for D in range(1, read + 1) if self.input_width(Sizes(D, 1)) == read)
+        return Sizes(
+            D, next(H for H in range(1, width + 1) if self.widths(Sizes(D, H))[0] == width)
+        )
 
 
 def own_name(function: Callable[..., Any] | None) -> str:

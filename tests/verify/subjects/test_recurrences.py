@@ -84,6 +84,78 @@ class Random(WithoutGradient):
         return y + np.random.default_rng().standard_normal(y.shape).astype(y.dtype), final
 
 
+def minimal_gate(p, x, state):
+    """A gate that lets a normalised candidate in: a step of no cell of the catalogue."""
+    (h,) = state
+    z = 1 / (1 + np.exp(-(x @ p.W + h @ p.U + p.b)))
+    candidate = x @ p.V + z * h
+    centred = candidate - np.mean(candidate, axis=-1, keepdims=True)
+    return (1 - z) * h + z * np.tanh(
+        centred / np.sqrt(1e-3 + np.mean(centred**2, -1, keepdims=True))
+    )
+
+
+GATED = {"W": "D H", "U": "H H", "V": "D H", "b": "H"}
+
+
+class Gated:
+    """The same as a layer of NumPy, over (B, T, D), in other words."""
+
+    cell, parameters, axes = minimal_gate, GATED, "BTD"
+
+    def forward(self, x, h0, W, U, V, b):
+        h = np.zeros((len(x), len(b)), x.dtype) if h0 is None else h0
+        y = []
+        for t in range(x.shape[1]):
+            z = 0.5 + 0.5 * np.tanh((x[:, t] @ W + h @ U + b) / 2)
+            candidate = x[:, t] @ V + z * h
+            spread = np.sqrt(candidate.var(-1, keepdims=True) + self.small)
+            h = h + z * (np.tanh((candidate - candidate.mean(-1, keepdims=True)) / spread) - h)
+            y.append(h)
+        return np.stack(y, 1), h
+
+    small = 1e-3
+
+
+class OtherConstant(Gated):
+    """Wrong: another number below the root."""
+
+    small = 1.1e-3
+
+
+class OfTorch:
+    """Its gradient is torch's, through the same in torch."""
+
+    cell, parameters, axes, gradient = minimal_gate, GATED, "BTD", "torch"
+    detached = False
+
+    def forward(self, x, h0, W, U, V, b):
+        h = x.new_zeros(len(x), len(b)) if h0 is None else h0
+        y = []
+        for x_t in x.unbind(1):
+            z = (x_t @ W + (h.detach() if self.detached else h) @ U + b).sigmoid()
+            candidate = x_t @ V + z * h
+            h = (1 - z) * h + z * self.normed(candidate).tanh()
+            y.append(h)
+        return torch_stack(y), h
+
+    def normed(self, candidate):
+        centred = candidate - candidate.mean(-1, keepdim=True)
+        return centred * (1e-3 + (centred**2).mean(-1, keepdim=True)).rsqrt()
+
+
+class Detached(OfTorch):
+    """Wrong: the gate's gradient does not reach the state."""
+
+    detached = True
+
+
+def torch_stack(arrays):
+    import torch
+
+    return torch.stack(arrays, 1)
+
+
 def held(value, *checks, explain=False):
     return gatewise.check(value, checks=checks, budget="quick", explain=explain)
 
@@ -158,6 +230,53 @@ def test_convolutional_states_have_axes_of_their_own_in_a_module_of_torch():
     assert outcome, outcome
     assert failing(held(AlwaysInTraining, "modes", "repeat")) == {"modes", "repeat"}
     assert failing(held(Reversed, "batch-single", "purity")) == {"batch-single"}
+
+
+def test_a_layer_is_held_to_a_step_of_its_author():
+    """Everything is judged, in bounds that mean something, but what needs a cell's gates."""
+    outcome = held(Gated)
+
+    assert outcome, outcome
+    assert {v.cell for v in outcome} == {"own:minimal_gate"}
+    judged = {v.check for v in outcome if v.compared}
+    assert {"forward", "dtype", "default-state", "transition", "influence", "wide"} <= judged
+    assert judged.isdisjoint({"derivative", "gate-limits", "bounds", "unit-permutation"})
+
+
+def test_torchs_gradient_is_held_to_the_step():
+    pytest.importorskip("torch")
+    checks = ("smoke", "forward", "gradient", "cotangents", "shapes", "gradient-window")
+
+    assert held(OfTorch, *checks), held(OfTorch, *checks)
+    assert {"gradient", "cotangents"} <= failing(
+        held(Detached, "forward", "gradient", "cotangents")
+    )
+
+
+def test_a_layer_that_differs_from_its_step_fails():
+    outcome = held(OtherConstant, "forward", "transition", "carry", explain=True)
+
+    assert failing(outcome) == {"forward", "transition"}
+    assert outcome.diagnosis.message.startswith("Not looked for: its step is its own")
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (
+            lambda p, x, state: (np.where(x @ p.W > 0, 1.0, 0.0),),
+            "uses np.greater, which cannot be",
+        ),
+        (lambda p, x, state: (np.cumsum(x @ p.W, axis=1),), "uses np.cumsum.*cell = None"),
+        (lambda p, x, state: x @ p.nothing, "does not run: AttributeError: no parameter 'nothing'"),
+        (lambda p, x, state: (x, state[0]), "returns states of shape"),
+    ],
+)
+def test_a_step_that_cannot_be_followed_is_refused_in_a_sentence(step, said):
+    wrong = type("Wrong", (Gated,), {"cell": staticmethod(step), "parameters": {"W": "D H"}})
+
+    with pytest.raises(UnknownSubject, match=said):
+        adapted(wrong, "Wrong", None)
 
 
 @pytest.mark.parametrize(
