@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -44,7 +44,8 @@ def expected(subject: SubjectUnderTest, case: Case, inputs: Inputs) -> Expected:
     Where there are no equations, the layer's own answer to the plainest call is expected.
     """
     if not subject.options.equations:
-        return _of_names(subject, case, inputs, own_answer(subject, case, inputs).bounded())
+        own = own_answer(subject, case, inputs).bounded()
+        return cast("Expected", _of_names(subject, case, inputs, own))
     with subject.clock.timing("oracle"):
         _, _, output = _reference_run(subject, case, inputs)
     return _meaningful(subject, case, inputs, Expected(output.y, output.final))
@@ -93,7 +94,8 @@ def _meaningful(
     if catalogued(subject) is not None:
         return proven
     named = by_name(state_names(subject, case), proven)
-    return _of_names(subject, case, inputs, narrowed(subject, case, inputs, named, cotangents))
+    found = narrowed(subject, case, inputs, named, cotangents)
+    return cast("E", _of_names(subject, case, inputs, found))
 
 
 def _of_names(subject: Subject, case: Case, inputs: Inputs, named: Any) -> Any:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
+from ..numbers.arithmetic import ACTIVATION_UNITS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
 from ..numbers.shaken import Shaken, plain
@@ -114,7 +115,7 @@ def narrowed(
             shaken = partial(Shaken, rng=rng, share=step)
             there = _by_step(subject, case, inputs, cotangents, shaken)
             moved.append({name: (there[name] - array) / step for name, array in values.items()})
-    allowed = case.arithmetic.gamma(_roundings(subject, case))
+    allowed = case.arithmetic.gamma(_in_one_operation(subject, case))
     answer = OwnAnswer(values, moved, allowed, case)
     return {
         name: each if _means_something(each, share) else answer[name]
@@ -186,6 +187,17 @@ def _roundings(subject: SubjectUnderTest, case: Case) -> int:
     layer = layer_of(subject, case)
     read = layer.cell.input_width(case.sizes) + sum(layer.cell.widths(case.sizes))
     return 2 * case.T * (read + BESIDE_SUMS) + case.B
+
+
+def _in_one_operation(subject: SubjectUnderTest, case: Case) -> int:
+    """Return how many roundings one operation may have, and four times: signs add up at worst.
+
+    That is the longest sum, over an axis of any array, or what an activation may be off.
+    """
+    cell = layer_of(subject, case).cell
+    axes = [n for shape in cell.shapes(case.sizes).values() for n in shape.full]
+    longest = max(*axes, *cell.widths(case.sizes), cell.input_width(case.sizes), case.B)
+    return 4 * (longest + ACTIVATION_UNITS)
 
 
 def _changed(case: Case, inputs: Inputs, step: float, k: int) -> Inputs:

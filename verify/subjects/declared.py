@@ -41,6 +41,7 @@ from ..conventions.parameter_map import ConventionMap, OwnMap, ParameterMap
 from ..numbers.arithmetic import FLOAT64
 from ..numbers.bounded import Bounded
 from ..numbers.followed import Unfollowed
+from ..runs.verdict import OWN_EQUATIONS
 from .called import with_care
 from .framework import Plain, imported
 from .frameworks import families
@@ -602,10 +603,10 @@ def _try_step(name: str, own: Recurrence) -> None:
         layer.vjp(arrays, output, output.y, output.final)
     except Unfollowed as what:
         raise UnknownSubject(
-            f"subject {name!r}: its step {own.function.__name__} uses {what}, which cannot be "
-            "followed with bounds. Write it with sums, products, quotients, tanh, exp, log, sqrt, "
-            "mean, var, maximum, concatenate and the like of NumPy; or hold the layer without "
-            "equations: cell = None"
+            f"subject {name!r}: its step {own.name.removeprefix(OWN_EQUATIONS)} uses {what}, "
+            "which cannot be followed with bounds. Write it with sums, products, quotients, tanh, "
+            "exp, log, sqrt, mean, var, maximum, concatenate and the like of NumPy; or hold the "
+            "layer without equations: cell = None"
         ) from what
     except Exception as error:
         raise UnknownSubject(
