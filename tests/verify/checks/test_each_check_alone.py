@@ -60,6 +60,7 @@ VICTIMS = {
     "gate-limits": Victim("C05[gru]", "z = 0 and r = 0 forget it: final h"),
     "bounds": Victim(wrong.LeavesTheInterval, "y["),
     "unit-permutation": Victim("C07[gru]", "y["),
+    "derivative": Victim("G06[rnn]", "gradient of x, along a direction"),
     "influence": Victim("C03[gru]", "b_hn of pass 0: changing it changes nothing"),
     "padding": Victim("Q01[rnn]", "expected a finite number"),
     "zero-length": Victim("Q11[rnn]", "final h"),
