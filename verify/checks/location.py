@@ -36,7 +36,7 @@ def place(subject: Subject, case: Case, comparison: Comparison) -> str:
 def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]) -> str:
     if name == "x":
         return f"step {index[0]}, row {index[1]}, feature {index[2]}"
-    if name.startswith("initial "):
+    if name.startswith("initial ") and len(index) == 3:  # else it is along a direction
         return _in_state(case, index)
     suffix, parameters = PASS.search(name), subject.parameter_map(case)
     if suffix is None or name not in parameters.shapes():

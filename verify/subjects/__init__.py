@@ -133,5 +133,6 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
         return explicit(value, name, import_lines)
     raise UnknownSubject(
         f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
-        f"or RNN for one with torch's constructor, parameters and call"
+        f"or RNN for one with torch's constructor, parameters and call; a recurrence of another "
+        f"kind has cell = None, or its step"
     )

@@ -102,15 +102,17 @@ class Declaration:
 
     def __post_init__(self) -> None:
         """Refuse what is no declaration, in a sentence that says what is."""
-        cells = (("cell", tuple(GATES)),) if isinstance(self.cell, str) else ()
+        own = self.cell is None or callable(self.cell)
+        cells = () if own else (("cell", tuple(GATES)),)
         for name, allowed in (*cells, ("axes", AXES), ("state", STATES),
                               ("returns", RETURNS), ("gradient", GRADIENTS)):  # fmt: skip
             if getattr(self, name) not in allowed:
                 known = ", ".join(repr(each) for each in allowed)
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}")
+                other = "; of another kind: None, or its step" if name == "cell" else ""
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}{other}")
         if self.cell == "lstm" and (self.state == "h" or self.returns == "y"):
             raise ValueError("an LSTM has the states h and c: take and return both")
-        if isinstance(self.cell, str):
+        if not own:
             _ = self.convention
             if self.parameters is not None:
                 raise ValueError(
