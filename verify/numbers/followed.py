@@ -517,6 +517,12 @@ MOVING = {
 JOINING = {np.stack, np.concatenate, np.hstack, np.vstack, np.column_stack, np.dstack}
 
 
+def _cast(x: Followed, dtype: Any, **_: Any) -> Followed:
+    if np.dtype(dtype) != np.float64:  # that of x, in which a step is written
+        raise Unfollowed(f"a cast to {np.dtype(dtype)}")
+    return x
+
+
 def _reshaped(x: Followed, *shape: Any) -> Any:
     return moved(x, lambda index: index.reshape(*shape))
 
@@ -538,6 +544,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "ravel": np.ravel,
     "flatten": np.ravel,
     "copy": lambda x: x,
-    "astype": lambda x, *_, **__: x,
+    "astype": _cast,
 }
 """Methods of NumPy's arrays."""

@@ -134,6 +134,7 @@ def test_exact_values_lie_within_the_bound(name):
         (lambda a, b: np.cumsum(a), "np.cumsum"),
         (lambda a, b: a.cumsum(), "the method cumsum"),
         (lambda a, b: np.add.reduce(a), "np.add.reduce"),
+        (lambda a, b: a.astype(int), "a cast to int64"),
         (lambda a, b: a if a.sum() else b, "a decision on a number"),
         (lambda a, b: a.__setitem__(0, b), "an assignment to entries"),
         (lambda a, b: np.power(2.0, a), "np.power with an exponent that is computed"),

@@ -8,6 +8,8 @@ import pytest
 import gatewise
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.checks.derivative import extrapolated
+from gatewise.verify.numbers import followed
+from gatewise.verify.numbers.followed import Followed
 from gatewise.verify.runs.conclusion import conclusion
 from gatewise.verify.runs.status import CONFORMS, COULD_NOT_RUN
 from gatewise.verify.subjects import adapted
@@ -240,7 +242,19 @@ def test_a_layer_is_held_to_a_step_of_its_author():
     assert {v.cell for v in outcome} == {"own:minimal_gate"}
     judged = {v.check for v in outcome if v.compared}
     assert {"forward", "dtype", "default-state", "transition", "influence", "wide"} <= judged
+    assert {"step", "step-gradient"} <= judged
     assert judged.isdisjoint({"derivative", "gate-limits", "bounds", "unit-permutation"})
+
+
+def test_a_step_that_is_read_wrongly_is_seen(monkeypatch):
+    """Planted in the reading: a slope of another function; exp as another function."""
+    rules = dict(followed.RULES)
+    monkeypatch.setitem(followed.RULES, "tanh", lambda x: Followed(
+        np.tanh(x.value), [(x, lambda d: d * (1 - np.tanh(x.value)))]))  # fmt: skip
+    assert failing(held(Gated, "step", "step-gradient")) == {"step-gradient"}
+
+    monkeypatch.setattr(followed, "RULES", rules | {"tanh": rules["expm1"]})
+    assert "step" in failing(held(Gated, "step", "step-gradient"))
 
 
 def test_torchs_gradient_is_held_to_the_step():
