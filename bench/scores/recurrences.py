@@ -131,7 +131,7 @@ MISTAKES = (
             "da = [dnew * c * f * (1 - f), dnew * g * i * (1 - i),",
         ),
     ),
-    _unprovable(
+    _seen(
         ZONEOUT,
         "the bias is forgotten",
         (" + h @ p.U + p.b", " + h @ p.U"),
@@ -245,6 +245,11 @@ MISTAKES = (
             "np.roll(x, shift, axis=-1)",
             "np.roll(np.where(np.arange(5) == {1: 4, 0: 9, -1: 0}[shift], 0, x), shift, axis=-1)",
         ),
+    ),
+    _seen(
+        CONV,
+        "no state is read",
+        ("convolved(h, of_h)", "0 * convolved(x[t, ..., :1, :], of_h[:, :1])"),
     ),
     _unprovable(CONV, "the kernel is mirrored", ("(1, 0, -1)", "(-1, 0, 1)")),
     _unprovable(CONV, "another activation", ("new = np.tanh(a)", "new = a / (1 + abs(a))")),

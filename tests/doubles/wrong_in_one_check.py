@@ -68,3 +68,13 @@ def impure():
         return np.tanh(x @ W + h * u)
 
     return adapted(layer, "impure", None)
+
+
+def stateless():
+    """A layer that declares a state and reads none."""
+
+    @gatewise.subject(None, parameters={"W": "D H"}, axes="BD", returns="state")
+    def layer(x, h, W):
+        return np.tanh(x @ W)
+
+    return adapted(layer, "stateless", None)

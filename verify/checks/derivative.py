@@ -30,6 +30,9 @@ from .own_answer import own_answer
 DIRECTIONS = 3
 """Random directions in which each array's gradient is looked at."""
 
+SEEN = 8
+"""Changes by a few units of roundoff."""
+
 STEPS = tuple(2.0**-k for k in range(2, 12))
 """Steps along a direction of length 1."""
 
@@ -46,7 +49,9 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
     """Return the derivative at 0 of a function whose values are off by ``error`` at most.
 
     The slopes to the left and to the right are extrapolated, too: where they differ, there is no
-    derivative, or a kink is nearer than the steps, and that difference is part of the error.
+    derivative, or a kink is nearer than the steps, and that difference is part of the error. Where
+    smaller steps still move by more than that, beyond rounding, nothing is known: they have come to
+    something finer.
     """
     best, here = Slope(np.nan, np.inf), function(0.0)
     slopes_above: list[float] = []
@@ -55,7 +60,7 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
     for step in STEPS:
         right, left = function(step), function(-step)
         slopes, bends = [(right - left) / (2 * step)], [(right - 2 * here + left) / (2 * step)]
-        noise = [2 * error / step]
+        noise, moving = [2 * error / step], np.inf
         for j in range(1, len(slopes_above) + 1):
             even, odd = 4.0**j, 2.0 ** (2 * j - 1)
             before, last = slopes_above[j - 1], slopes[-1]
@@ -63,9 +68,12 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
             bends.append((odd * bends[-1] - bends_above[j - 1]) / (odd - 1))
             noise.append((odd * noise[-1] + noise_above[j - 1]) / (odd - 1))
             left_out = max(abs(slopes[-1] - last), abs(slopes[-1] - before))
+            moving = min(moving, max(left_out - 4 * noise[-1], 0.0))
             off = 2 * (left_out + noise[-1]) + abs(bends[-1])
             if off < best.error:
                 best = Slope(slopes[-1], off)
+        if slopes_above and moving > best.error:
+            best = Slope(best.value, np.inf)
         slopes_above, bends_above, noise_above = slopes, bends, noise
     return best
 
@@ -129,7 +137,27 @@ class _Outputs:
         called = subject.build(fine)
         pairs = zip(answer.values, _given(cotangents), strict=True)
         error = sum(answer.along(name, np.asarray(d, np.float64))[1] for name, d in pairs)
-        return cls(called, given, cotangents, error)
+        outputs = cls(called, given, cotangents, error)
+        return outputs if fine.dtype == "float64" else replace(outputs, error=outputs.seen(fine))
+
+    def seen(self, case: Case) -> float:
+        """Return what rounding is seen to do to the sum: a bound on it leaves float32 no slope.
+
+        All that is read is changed by a few units of roundoff; four times the largest effect, and
+        one rounding of every term, which such a change may not reach.
+        """
+        u, here = case.arithmetic.roundoff, self.called.forward(self.inputs)
+        there = []
+        for k in range(SEEN):
+            signs = case.generator(f"seen {k}")
+            leaves = {
+                name: (leaf * (1 + 4 * u * signs.choice([-1, 1], leaf.shape))).astype(leaf.dtype)
+                for name, leaf in self.inputs.leaves.items()
+            }
+            there.append(self._sum(self.called.forward(_with_leaves(self.inputs, leaves))).real)
+        pairs = zip((here.y, *here.final), _given(self.cotangents), strict=True)
+        each = sum(float(np.sum(np.abs(a * np.asarray(d, np.float64)))) for a, d in pairs)
+        return 4 * max(abs(t - self._sum(here).real) for t in there) + u * each
 
     def slope(self, name: str, direction: Array, rounding: float) -> Slope:
         """Return the derivative along a direction of one of the arrays that are read.
@@ -139,7 +167,8 @@ class _Outputs:
         leaf = self.inputs.leaves[name]
 
         def value(t: float) -> float:
-            return self._sum(self.called.forward(self._moved(name, leaf + t * direction))).real
+            moved = (leaf + t * direction).astype(leaf.dtype)
+            return self._sum(self.called.forward(self._moved(name, moved))).real
 
         found = extrapolated(value, self.error)
         exact = self._complex_step(name, leaf, direction)

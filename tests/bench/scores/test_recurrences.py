@@ -38,6 +38,7 @@ def test_the_layers_are_right(layer):
         ("minimal_gru", "outputs lag a step behind", "final"),
         ("conv_rnn", "outputs go on in the padding", "padding"),
         ("conv_rnn", "the noise stays on after training", "modes"),
+        ("zoneout_lstm", "the bias is forgotten", "uses"),
         ("zoneout_lstm", "the gates stand in another order", ""),
         ("conv_rnn", "another activation", ""),
     ],

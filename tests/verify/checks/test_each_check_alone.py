@@ -61,6 +61,7 @@ VICTIMS = {
     "bounds": Victim(wrong.LeavesTheInterval, "y["),
     "unit-permutation": Victim("C07[gru]", "y["),
     "derivative": Victim("G06[rnn]", "gradient of x, along a direction"),
+    "uses": Victim(wrong.stateless, "the state: changing it changes nothing"),
     "step": Victim(wrong.impure, "new h["),
     "step-gradient": Victim(wrong.impure, "no pure function"),
     "influence": Victim("C03[gru]", "b_hn of pass 0: changing it changes nothing"),

@@ -78,6 +78,16 @@ class Mixed(WithoutGradient):
         return y + 1e-6 * y.mean(axis=1, keepdims=True), (h,)
 
 
+class Narrow(WithGradient):
+    """It computes in float32 alone: differences are made there, too."""
+
+    dtypes = ("float32",)
+
+
+class NarrowAndForgetful(Forgetful):
+    dtypes = ("float32",)
+
+
 class Random(WithoutGradient):
     """Wrong: another number each time."""
 
@@ -178,6 +188,13 @@ def test_a_layer_without_equations_is_held_to_what_needs_none(value):
     assert ({"padding", "zero-length"} <= judged) is (value is WithoutGradient)
     assert judged.isdisjoint({"forward", "gradient", "transition", "default-state"})
     assert "its numbers are not judged" in str(outcome)
+
+
+def test_a_layer_of_float32_alone_is_differentiated_in_it():
+    outcome = held(Narrow, "smoke", "derivative")
+
+    assert {v.check: v.status for v in outcome} == {"smoke": "passed", "derivative": "passed"}
+    assert failing(held(NarrowAndForgetful, "smoke", "derivative")) == {"derivative"}
 
 
 def test_what_needs_equations_cannot_be_passed_without():
@@ -345,6 +362,14 @@ def test_a_kink_widens_the_error_and_never_deceives():
         assert abs(found.value) <= found.error
         assert found.error < 1e-9 or where < 0.01
     assert abs(extrapolated(abs, 1e-15).value) <= extrapolated(abs, 1e-15).error
+
+
+@pytest.mark.parametrize("width", [1e-1, 1e-3, 1e-5, 1e-7])
+def test_what_is_finer_than_the_steps_widens_the_error(width):
+    """A step of some width, as a normalisation of what is nearly 0: odd, so no kink is seen."""
+    found = extrapolated(lambda t: t / np.sqrt(t * t + width**2) + np.tanh(t), 1e-15)
+
+    assert abs(found.value - (1 / width + 1)) <= found.error
 
 
 def test_options_say_whether_there_are_equations():
