@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..verify.runs.findings import WIDTH, Finding, laid_out
+from ..verify.runs.findings import UNJUDGED, WIDTH, Finding, laid_out
 from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import Verdict
 
@@ -129,7 +129,9 @@ def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
 def counts(verdicts: Sequence[Verdict]) -> str:
     """Return how many verdicts there are of each status, the passed first."""
     count = Counter(v.status for v in verdicts)
-    return ", ".join(f"{count[status.name]} {status.name}" for status in shown(count))
+    each = ", ".join(f"{count[status.name]} {status.name}" for status in shown(count))
+    subjects = dict.fromkeys(v.subject for v in verdicts if v.without_equations)
+    return f"{each}; {', '.join(subjects)}: {UNJUDGED}" if subjects else each
 
 
 def profile(verdicts: Sequence[Verdict]) -> str:

@@ -24,8 +24,10 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), EXAMPLES / "README.md"]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-NEEDS_TORCH = {"ways-in/torch.md", "ways-in/own-names.md", "ways-in/declared.md", "diagnosis.md",
-               "examples/README.md"}  # fmt: skip
+NEEDS_TORCH = {
+    "ways-in/torch.md", "ways-in/own-names.md", "ways-in/declared.md", "ways-in/recurrences.md",
+    "diagnosis.md", "examples/README.md",
+}  # fmt: skip
 
 
 def name(page):

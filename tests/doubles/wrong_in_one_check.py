@@ -1,9 +1,14 @@
 """Wrong subjects for the checks that no mutant of the catalogue is made for."""
 
+import itertools
 from dataclasses import replace
 
+import numpy as np
+
+import gatewise
 import miniatures
 from gatewise.verify.numbers.ledger import Mismatch
+from gatewise.verify.subjects import adapted
 
 
 class WrongAtWidth127(miniatures.Right):
@@ -49,3 +54,27 @@ class SeesTheLastInput(miniatures.Right):
     def forward(self, case, inputs):
         result = super().forward(case, inputs)
         return replace(result, y=result.y + 1e-6 * inputs.x[-1].mean())
+
+
+def impure():
+    """A layer whose step counts its calls, and returns another number each time."""
+    calls = itertools.count()
+
+    def step(p, x, state):
+        return np.tanh(x @ p.W + state[0] * p.u + 1e-3 * next(calls))
+
+    @gatewise.subject(step, parameters={"W": "D H", "u": "H"}, axes="BD", returns="state")
+    def layer(x, h, W, u):
+        return np.tanh(x @ W + h * u)
+
+    return adapted(layer, "impure", None)
+
+
+def stateless():
+    """A layer that declares a state and reads none."""
+
+    @gatewise.subject(None, parameters={"W": "D H"}, axes="BD", returns="state")
+    def layer(x, h, W):
+        return np.tanh(x @ W)
+
+    return adapted(layer, "stateless", None)

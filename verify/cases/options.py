@@ -23,6 +23,7 @@ WORDS = {
     "dropout": "dropout",
     "named_parameters": "parameters under torch's names",
     "algorithms": "algorithms that change with the sizes",
+    "equations": "equations to hold its numbers to",
 }
 """Every option, as reports put it."""
 
@@ -50,6 +51,7 @@ class Options:
     dropout: bool = False
     named_parameters: bool = False
     algorithms: bool = False
+    equations: bool = True
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:
@@ -77,5 +79,6 @@ class Options:
     def why(self, missing: tuple[str, ...]) -> str:
         """Say in a sentence which options are missing and what the subject said."""
         said = dict(self.reasons)
+        missing = ("equations",) if "equations" in missing else missing  # that says it all
         words = [WORDS[m] + (f" ({said[m]})" if m in said else "") for m in missing]
         return f"the subject does not offer {', '.join(words)}"

@@ -96,6 +96,7 @@ CHECKS = (
         DEPTH,
         short_cases,
         forward,
+        needs=("equations",),
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
@@ -105,7 +106,7 @@ CHECKS = (
         BACK,
         short_cases,
         gradient,
-        needs=("gradient",),
+        needs=("equations", "gradient"),
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
     SubjectCheck(
@@ -115,7 +116,7 @@ CHECKS = (
         BACK,
         short_cases,
         cotangent_subsets,
-        needs=("gradient",),
+        needs=("equations", "gradient"),
         share=0.2,
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),

@@ -256,7 +256,7 @@ CHECKS = (
         DEPTH,
         lambda subject, dtype: cases(subject.options, dtype, lengths=False),
         forward_mode,
-        needs=("jvp",),
+        needs=("equations", "jvp"),
         share=0.2,
         refuses=lambda case: "expected no lengths" if case.lengths else "",
     ),

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from hypothesis.strategies import SearchStrategy
 
+from ...reference.cell import Cell
+from ...reference.cells import cells
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.ledger import Ledger
@@ -45,6 +47,11 @@ class Offers(Protocol):
         """What it can be asked for."""
 
 
+def catalogued(subject: Offers) -> Cell | None:
+    """Return the cell of the catalogue that a subject computes; None if it is none of those."""
+    return cells().get(subject.cells[0])
+
+
 @dataclass(frozen=True)
 class SubjectCheck:
     """A sentence about any subject: id, statement, extra equations, cases, and the comparison.
@@ -52,7 +59,8 @@ class SubjectCheck:
     It is about the equations of the subject's cell, and about those named here. ``run`` compares
     and returns the ledger; it does not judge.
 
-    ``needs`` are options without which the check is not supported; ``concerns`` says whether it
+    ``needs`` are options without which the check is not supported: ``equations`` of a check that
+    judges the numbers themselves; ``concerns`` says whether it
     means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
     part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
     tells as much. ``refuses`` says, for a case that somebody else made, why this check cannot

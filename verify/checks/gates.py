@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ...reference.cell import Cell, Limit
-from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.layer import Layer, Output
 from ...reference.parameters import Parameters, Sizes
@@ -17,10 +16,10 @@ from ..cases.case import Case
 from ..cases.strategies import cases, varied
 from ..conventions import NoHome
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, NotOffered, SubjectUnderTest, layer_of
+from ..subjects.called import Called, NotOffered, SubjectUnderTest, cell_of, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
-from .check import SubjectCheck
+from .check import SubjectCheck, catalogued
 from .oracle import agree, around, expected
 
 SATURATING = 60.0
@@ -118,7 +117,7 @@ def unit_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 def _hidden_axes(subject: Subject, case: Case) -> dict[str, tuple[int, ...]]:
     """Return, for every parameter, the axes that run over hidden units."""
-    cell = cell_named(subject.cell(case))
+    cell = cell_of(subject, case)
     shapes = cell.shapes(_marked(cell))
     return {
         name: tuple(k for k, n in enumerate(shape.full) if n == MARKS.H)
@@ -146,7 +145,7 @@ def _permuted(
 def _states_permuted(
     subject: Subject, case: Case, states: Sequence[Any], order: Array
 ) -> tuple[Any, ...]:
-    cell = cell_named(subject.cell(case))
+    cell = cell_of(subject, case)
     widths = cell.widths(_marked(cell))
     return tuple(s[:, :, order] if w == MARKS.H else s for s, w in zip(states, widths, strict=True))
 
@@ -213,7 +212,7 @@ CHECKS = (
         ).map(_with_bias),
         gate_limits,
         needs=("state",),
-        concerns=lambda subject: bool(cell_named(subject.cells[0]).limits),
+        concerns=lambda subject: bool((cell := catalogued(subject)) and cell.limits),
         share=0.3,
         refuses=lambda case: (
             "" if case.bias and case.state and case.layers == 1 and not case.bidirectional
@@ -228,7 +227,7 @@ CHECKS = (
             lambda case: replace(case, P=0)
         ),
         bounds,
-        concerns=lambda subject: "bounded" in cell_named(subject.cells[0]).traits,
+        concerns=lambda subject: bool((cell := catalogued(subject)) and "bounded" in cell.traits),
         share=0.3,
         refuses=lambda case: "expected no projection" if case.P else "",
     ),
@@ -238,6 +237,7 @@ CHECKS = (
         (),
         lambda subject, dtype: cases(subject.options, dtype),
         unit_permutation,
+        concerns=lambda subject: catalogued(subject) is not None,
         share=0.3,
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
@@ -247,6 +247,7 @@ CHECKS = (
         (),
         lambda subject, dtype: cases(subject.options, dtype, scales=("unit",)).map(_with_bias),
         influence,
+        needs=("equations",),
         share=0.1,
         refuses=lambda case: "" if case.bias else "expected a bias",
     ),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ...reference.cells import cell_named
 from ..cases.case import Case
 from ..numbers.ledger import Comparison
-from ..subjects.called import layer_of, state_shapes
+from ..subjects.called import cell_of, layer_of, state_shapes
 from ..subjects.protocol import Subject
 from .check import SubjectCheck
 
@@ -37,7 +36,7 @@ def place(subject: Subject, case: Case, comparison: Comparison) -> str:
 def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]) -> str:
     if name == "x":
         return f"step {index[0]}, row {index[1]}, feature {index[2]}"
-    if name.startswith("initial "):
+    if name.startswith("initial ") and len(index) == 3:  # else it is along a direction
         return _in_state(case, index)
     suffix, parameters = PASS.search(name), subject.parameter_map(case)
     if suffix is None or name not in parameters.shapes():
@@ -72,8 +71,10 @@ def possible(subject: Subject, check: SubjectCheck) -> tuple[str, ...]:
     """Return the equations that some case of this check may touch."""
     plain = Case(9, 1, 2, 3)
     taken = [c for c in (plain, replace(plain, P=1)) if not subject.options.lacking(c)]
-    cells = [subject.cell(c) for c in taken if not check.refuses(c)]
-    names = [name for cell in cells for name in cell_named(cell).equations]
+    if not subject.options.equations:
+        return ()
+    cells = [cell_of(subject, c) for c in taken if not check.refuses(c)]
+    names = [name for cell in cells for name in cell.equations]
     names += [n for n in check.equations if getattr(subject.options, STRUCTURE.get(n, ""), True)]
     return tuple(dict.fromkeys(names))
 
@@ -81,6 +82,8 @@ def possible(subject: Subject, check: SubjectCheck) -> tuple[str, ...]:
 def touched(subject: Subject, check: SubjectCheck, case: Case) -> tuple[str, ...]:
     """Return the equations that this case touches."""
     used = {"bidirectional": case.bidirectional, "layers": case.layers > 1}
-    names = [*cell_named(subject.cell(case)).equations]
+    if not subject.options.equations:
+        return ()
+    names = [*cell_of(subject, case).equations]
     names += [n for n in check.equations if used.get(STRUCTURE.get(n, ""), True)]
     return tuple(names)

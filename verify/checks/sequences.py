@@ -166,7 +166,7 @@ CHECKS = (
             lambda case: replace(case, bidirectional=True)
     ),
         direction,
-        needs=("bidirectional",),
+        needs=("equations", "bidirectional"),
         share=0.4,
         refuses=_two_directions,
         forced=lambda subject, dtype: varied(subject.options, dtype, bidirectional=True),

@@ -127,7 +127,7 @@ CHECKS = (
         (),
         lambda subject, dtype: cases(subject.options, dtype, state=False),
         default_state,
-        needs=("state", "default_state"),
+        needs=("equations", "state", "default_state"),
         share=0.3,
         refuses=lambda case: "expected a case without a state" if case.state else "",
     ),

@@ -26,7 +26,7 @@ from ..numbers.ledger import Ledger, Mismatch, Undecided, in_bounds
 from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
-from .check import SubjectCheck
+from .check import SubjectCheck, catalogued
 from .oracle import compare_outputs, exact, expected, reference_parameters
 
 ROWS = 96
@@ -241,7 +241,7 @@ CHECKS = (
             replace,
             cases(subject.options, dtype),
             layers=st.just(2 if subject.options.layers else 1),
-            dropout=st.sampled_from([0.0, 0.5]),
+            dropout=st.sampled_from([0.0, 0.5] if catalogued(subject) else [0.5]),
         ),
         modes,
         needs=("dropout",),
@@ -254,7 +254,7 @@ CHECKS = (
         ("stacked",),
         lambda subject, dtype: st.sampled_from(list(_stacked(subject, dtype))),
         dropout,
-        needs=("dropout", "layers"),
+        needs=("equations", "dropout", "layers"),
         forced=_stacked,
         share=0.05,
         refuses=_refuses,

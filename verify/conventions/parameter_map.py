@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.functions import Array, zeros
 from ...reference.layer import Layer
@@ -107,6 +108,40 @@ class ExplicitMap(ParameterMap):
         shape = cell_named(self.cell).shapes(self.case.sizes)[name.rpartition("_l")[0]]
         unit = f"unit {index[-1]}"
         return f"gate {shape.gates[index[0]]}, {unit}" if shape.gates else unit
+
+
+@dataclass(frozen=True)
+class OwnMap(ParameterMap):
+    """The parameters as their user has them, with the suffix of the one pass: ``W_l0``."""
+
+    cell: Cell
+    case: Case
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {f"{name}_l0": shape.full for name, shape in self._wanted.items()}
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Draw one array; what has several axes is a weight, by the case's scale."""
+        drawn = self.cell.random_parameter(name, self.case.generator(name), Shape((), shape))
+        scale = self.case.weight_scale if len(shape) > 1 else 1.0
+        return self.case.simplified(name, drawn * scale)
+
+    def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
+        return (Parameters(self._wanted, {name: named[f"{name}_l0"] for name in self._wanted}),)
+
+    def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
+        (d,) = gradient
+        return {f"{name}_l0": array for name, array in d.items()}
+
+    def pack(self, parameters: Sequence[Parameters]) -> dict[str, Array]:
+        return self.from_reference(parameters)
+
+    def place(self, name: str, index: tuple[int, ...]) -> str:
+        return f"entry {list(index)}"
+
+    @property
+    def _wanted(self) -> dict[str, Shape]:
+        return self.cell.shapes(self.case.sizes)
 
 
 @dataclass(frozen=True)

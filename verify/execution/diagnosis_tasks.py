@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+from ...reference.cells import cells
 from ..diagnosis.examination import diagnose
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
@@ -52,6 +53,8 @@ def diagnosed(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
+    if no_mistakes := _beyond_catalogue(subject, dtype, failing):
+        return asdict(no_mistakes)
     return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
 
 
@@ -59,9 +62,23 @@ def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
     """Return what explains the failures of a subject, looked for in this process."""
     failing = _failing(verdicts)
     dtype = failing[0].dtype
+    if no_mistakes := _beyond_catalogue(subject, dtype, [asdict(v) for v in failing]):
+        return no_mistakes
     if dtype not in USUAL_DTYPES:
         return _undecided(subject.name, dtype, failing, COARSE.format(dtype))
     return diagnose(subject, dtype, failing, seconds=BRIEFLY)
+
+
+def _beyond_catalogue(
+    subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]
+) -> Diagnosis | None:
+    """Say that no mistakes are known of a cell that is not in the catalogue; None if it is."""
+    if subject.cells[0] in cells():
+        return None
+    equations = "it has no equations" if not subject.options.equations else "its step is its own"
+    message = f"Not looked for: {equations}, and the known mistakes are of the catalogue's cells."
+    failed = tuple(v["check"] for v in failing)
+    return Diagnosis(subject.name, dtype, "unexplained", failed, message=message)
 
 
 def _failing(verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -11,6 +11,11 @@ from .verdict import Verdict
 ESSENTIAL = ("forward", "gradient")
 """Checks without which nothing is shown; ``gradient`` only of a subject that offers gradients."""
 
+WITHOUT_EQUATIONS = ("derivative",)
+"""The same of a layer that has no equations: its gradients, where it offers any."""
+
+WHERE_OFFERED = ("gradient", *WITHOUT_EQUATIONS)
+
 
 @dataclass(frozen=True)
 class Conclusion:
@@ -29,7 +34,8 @@ def conclusion(verdicts: Sequence[Verdict], chosen: Collection[str] = ()) -> Con
     """Return what verdicts say together; ``chosen`` are the checks that the user named, if any.
 
     A subject conforms if nothing is wrong or open, and each check that was chosen, or else each
-    of ``ESSENTIAL``, passed in at least one dtype. What was not judged shows nothing.
+    of ``ESSENTIAL``, passed in at least one dtype. What was not judged shows nothing. A layer
+    without equations conforms if what could be judged passed.
     """
     outcomes = {v.status: STATUSES[v.status].outcome for v in verdicts}
     for outcome, code in ((Outcome.WRONG, DIFFERS), (Outcome.OPEN, COULD_NOT_RUN)):
@@ -56,11 +62,12 @@ def _counted(there: Sequence[Verdict], total: int) -> str:
 def _unjudged(verdicts: Sequence[Verdict], chosen: Collection[str]) -> Iterator[str]:
     """Yield what of one subject had to be shown, and was not."""
     subject = verdicts[0].subject
-    for check in chosen or ESSENTIAL:
+    essential = WITHOUT_EQUATIONS if verdicts[0].without_equations else ESSENTIAL
+    for check in chosen or essential:
         about = [v for v in verdicts if v.check == check]
         if not about or any(v.compared for v in about):
             continue
-        if check == "gradient" and not chosen:
+        if check in WHERE_OFFERED and not chosen:
             continue  # it offers none
         yield f"{subject}: {check} was not judged: {about[0].message or about[0].status}"
     if not any(v.compared for v in verdicts):

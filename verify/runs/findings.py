@@ -26,6 +26,14 @@ MEANINGFUL = 100.0
 """Up to so many times what rounding explains, another mistake is nearly an explanation, too."""
 
 
+UNJUDGED = "no equations: its numbers are not judged"
+
+NOT_SHOWN = (
+    "The numbers themselves: without equations, nothing says what they should be. It is held to "
+    "what is true of every recurrence, and its gradients to what it computes itself."
+)
+
+
 class Line(NamedTuple):
     """A label, what it labels, and whether that may be broken to fit: a command may not."""
 
@@ -103,7 +111,15 @@ class Finding:
         if not self.conforms:
             return f"{name}: not everything was tested"
         passed = sum(v.status == "passed" for v in self.verdicts)
+        if self.without_equations:
+            able = sum(v.compared for v in self.verdicts)
+            return f"{name}: {passed} of {able} properties hold; {UNJUDGED}"
         return f"{name}: {passed} of {total} checks passed"
+
+    @property
+    def without_equations(self) -> bool:
+        """Whether there were no equations to hold it to."""
+        return self.verdicts[0].without_equations
 
     def lines(self) -> Iterator[Line]:
         """Yield what is wrong, what to do, where, how sure; then the failures that show it."""
@@ -111,6 +127,8 @@ class Finding:
             yield from diagnosis_lines(self.diagnosis)
         if meaning := self.verdicts[0].version.partition(PARAMETERS)[2]:
             yield Line("parameters", meaning)
+        if self.without_equations:
+            yield Line("not judged", NOT_SHOWN)
         root = self.root
         if root is not None:
             yield from _root_lines(root, self.wrong)

@@ -13,6 +13,9 @@ from .status import STATUSES, Outcome
 PARAMETERS = "; its parameters: "
 """What stands in a version before the meaning of parameters that have names of their own."""
 
+NO_EQUATIONS, OWN_EQUATIONS = "none", "own:"
+"""In the place of a cell: there are no equations, or the user's own, whose name follows."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -82,6 +85,11 @@ class Verdict:
     def cause(self) -> str:
         """What failures of the same cause have in common; "" where it takes numbers to say."""
         return cause(self.message) if self.wrong else ""
+
+    @property
+    def without_equations(self) -> bool:
+        """Whether there were none to hold its numbers to."""
+        return self.cell == NO_EQUATIONS
 
     @property
     def compared(self) -> bool:

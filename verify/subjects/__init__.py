@@ -134,7 +134,8 @@ def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> 
         return explicit(value, name, import_lines)
     raise UnknownSubject(
         f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
-        f"or RNN, or a Cell of these, for one with torch's constructor and call{_fits(value, name)}"
+        f"or RNN, or a Cell of these, for one with torch's constructor and call"
+        f"{_fits(value, name)}; a recurrence of another kind has cell = None, or its step"
     )
 
 

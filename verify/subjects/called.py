@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
+from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.layer import Layer
@@ -104,10 +105,15 @@ class NotOffered(RuntimeError):
     """The subject says that it does not implement what it was asked for."""
 
 
+def cell_of(subject: Subject, case: Case) -> Cell:
+    """Return the cell that the subject claims to compute: its own, or one of the catalogue."""
+    own: Cell | None = getattr(subject, "own_cell", None)
+    return own or cell_named(subject.cell(case))
+
+
 def layer_of(subject: Subject, case: Case) -> Layer:
     """Return the reference's layer that the subject claims to be."""
-    cell = cell_named(subject.cell(case))
-    return Layer(cell, case.sizes, case.layers, case.bidirectional)
+    return Layer(cell_of(subject, case), case.sizes, case.layers, case.bidirectional)
 
 
 def state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:

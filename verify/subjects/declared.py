@@ -9,33 +9,54 @@
 Arguments are recognised by their names: ``x`` (or ``inputs``), the state (``state`` as declared, or
 ``h0`` and ``c0`` each alone), ``lengths``, ``params`` (all arrays by the convention's names). Those
 that are left are the convention's arrays, in its order.
+
+A recurrence that is none of the catalogue's says its arrays instead of a convention; its cell is
+its step, a function of (p, x, state), or None where there are no equations:
+
+.. code-block:: python
+
+    @gatewise.subject(None, parameters={"W": "D H", "u": "H"}, states="h", axes="BTD")
+    def ind_rnn(x, h0, W, u):
+        return y, h
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from ...reference.functions import Array
+from ...reference.layer import Layer
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention
 from ..conventions.convention import GATES
-from ..conventions.parameter_map import ConventionMap
+from ..conventions.parameter_map import ConventionMap, OwnMap, ParameterMap
+from ..numbers.arithmetic import FLOAT64
+from ..numbers.bounded import Bounded
+from ..numbers.followed import Unfollowed
+from ..runs.verdict import OWN_EQUATIONS
+from .called import with_care
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .recurrence import Recurrence
+from .torch_module import one_thread
 
 DECLARATION = "__gatewise__"
 """The attribute that holds what was declared."""
 
-ATTRIBUTES = ("weights", "order", "layout", "bias", "axes", "state", "returns", "gradient")
+CONVENTION = ("weights", "order", "layout", "bias")
+OWN = ("parameters", "states", "input")
+ATTRIBUTES = (*CONVENTION, *OWN, "axes", "state", "returns", "gradient")
 """What a class may declare as attributes beside ``cell``."""
 
 AXES = ("TBD", "BTD", "TD", "BD")
@@ -45,6 +66,7 @@ GRADIENTS = ("", "vjp", "torch", "jax")
 X, STATE = ("x", "xs", "input", "inputs"), ("state", "states", "hx", "hidden", "carry")
 PARAMS = ("params", "parameters", "weights", "p")
 ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev"), "c": ("c", "c0", "c_0", "c_prev")}
+LONGEST_REASON = 200
 ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 
 
@@ -52,16 +74,20 @@ ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 class Declaration:
     """How code means its arrays and its call.
 
-    ``cell``: ``rnn``, ``lstm`` or ``gru``. ``weights``: whose convention its arrays have, a family
+    ``cell``: ``rnn``, ``lstm`` or ``gru``; for a recurrence of one's own its step, or None.
+    ``weights``: whose convention its arrays have, a family
     of adapters (``torch``, ``keras``, ``onnx``, ...), or a ``Convention``; ``order``, ``layout``
     and ``bias`` replace fields of it. ``axes`` of x and y: ``BD`` is a single step. ``state``: a
     tuple, h alone, all states stacked along a first axis, or none at all. ``returns``: outputs and
     state, outputs alone (of cells with one state), or the state alone (of a step). ``gradient``:
     by a method ``vjp(params, x, state, dy, dstate)`` with the same axes and arrays, or by torch's
     or JAX's differentiation, whose arrays it is then called with.
+
+    Of a recurrence of one's own, ``parameters``, ``states`` and ``input`` are the axes of every
+    array but the batch, by the widths D and H: ``{"W": "D 4H"}``; states may be names alone.
     """
 
-    cell: str
+    cell: str | Callable[..., Any] | None
     weights: str | Convention = "torch"
     order: str = ""
     layout: str = ""
@@ -70,23 +96,57 @@ class Declaration:
     state: str = "tuple"
     returns: str = "both"
     gradient: str = ""
+    parameters: Any = None
+    states: Any = ("h",)
+    input: Any = "D"
 
     def __post_init__(self) -> None:
         """Refuse what is no declaration, in a sentence that says what is."""
-        for name, allowed in (("cell", tuple(GATES)), ("axes", AXES), ("state", STATES),
+        own = self.cell is None or callable(self.cell)
+        cells = () if own else (("cell", tuple(GATES)),)
+        for name, allowed in (*cells, ("axes", AXES), ("state", STATES),
                               ("returns", RETURNS), ("gradient", GRADIENTS)):  # fmt: skip
             if getattr(self, name) not in allowed:
                 known = ", ".join(repr(each) for each in allowed)
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}")
+                other = "; of another kind: None, or its step" if name == "cell" else ""
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}{other}")
         if self.cell == "lstm" and (self.state == "h" or self.returns == "y"):
             raise ValueError("an LSTM has the states h and c: take and return both")
+        if not own:
+            _ = self.convention
+            if self.parameters is not None:
+                raise ValueError(
+                    f"cell={self.cell!r} has the arrays of its convention; a recurrence with "
+                    "parameters of its own has cell=None, or a step of its own"
+                )
+        else:
+            _ = self.recurrence
+
+    @cached_property
+    def recurrence(self) -> Recurrence | None:
+        """The recurrence that it is, if it is one of its author's own."""
+        if isinstance(self.cell, str):
+            return None
+        for name in CONVENTION:
+            if getattr(self, name) != Declaration.__dataclass_fields__[name].default:
+                raise ValueError(f"{name}: a recurrence of one's own has no convention; "
+                                 'say parameters={"W": "D 4H", ...}')  # fmt: skip
+        if self.parameters is None:
+            raise ValueError('parameters: expected the axes of every array, {"W": "D 4H", ...}')
+        named = self.states
+        if not isinstance(named, Mapping):
+            names = named.split() if isinstance(named, str) else named
+            named = dict.fromkeys(names, "H")
+        if len(named) > 1 and (self.state == "h" or self.returns == "y"):
+            raise ValueError(f"it has the states {', '.join(named)}: take and return all of them")
+        return Recurrence(self.parameters, named, self.input, self.cell)
 
     @property
     def convention(self) -> Convention:
         """The convention of its arrays; ValueError if there is none of that name."""
         convention = self.weights
         if not isinstance(convention, Convention):
-            convention = _stated(convention, self.cell)
+            convention = _stated(convention, str(self.cell))
         given: dict[str, Any] = {"order": self.order, "layout": self.layout, "bias": self.bias}
         return replace(convention, **{k: v for k, v in given.items() if v})
 
@@ -104,13 +164,12 @@ def _stated(name: str, cell: str) -> Convention:
     raise ValueError(f"weights={name!r}: it states no convention of a {cell}; there are {known}")
 
 
-def subject(cell: str, **declared: Any) -> Callable[[Any], Any]:
+def subject(cell: str | Callable[..., Any] | None, **declared: Any) -> Callable[[Any], Any]:
     """Declare how a class or a function means its arrays, so that it can be held as it is.
 
     The arguments are the fields of ``Declaration``. Raises ValueError for what is none.
     """
     declaration = Declaration(cell, **declared)
-    _ = declaration.convention  # so that a wrong name is refused here
 
     def decorate(value: Any) -> Any:
         setattr(value, DECLARATION, declaration)
@@ -137,8 +196,13 @@ class Declared:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The reference's cell of its convention."""
-        return (str(self.convention.cell),)
+        """The reference's cell of its convention, or the name of its own."""
+        return (self.own_cell.name if self.own_cell else str(self.convention.cell),)
+
+    @property
+    def own_cell(self) -> Recurrence | None:
+        """The recurrence, if it is its author's own."""
+        return self.declaration.recurrence
 
     def version(self) -> str:
         """Return its version, if it says one."""
@@ -148,8 +212,10 @@ class Declared:
         """Return the cell that it claims."""
         return self.cells[0]
 
-    def parameter_map(self, case: Case) -> ConventionMap:
-        """Return the map of its convention."""
+    def parameter_map(self, case: Case) -> ParameterMap:
+        """Return the map of its convention, or of its own arrays."""
+        if self.own_cell is not None:
+            return OwnMap(self.own_cell, case)
         return ConventionMap(self.convention, case)
 
     def caller(self, case: Case) -> str:
@@ -158,9 +224,40 @@ class Declared:
 
     def build(self, case: Case) -> Built:
         """Return it, ready to be called."""
-        made = self.value() if isinstance(self.value, type) else self.value
-        call = _Call(self, made, _arrays(self.declaration.gradient))
-        return Plain(call.run, call.pull if self.declaration.gradient else None)
+        made = self._made(case)
+        if callable(getattr(made, "train", None)):
+            made.train(False)
+        call = _Call(self, made, _arrays(self.declaration.gradient), case)
+        return _Built(call.run, call.pull if self.declaration.gradient else None, made)
+
+    def _made(self, case: Case) -> Any:
+        if self.is_module:
+            module = self.value(case.D, case.H)
+            return module.to(getattr(imported("torch", "torch"), case.dtype))
+        return self.value() if isinstance(self.value, type) else self.value
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a class of torch's modules, which is made for the widths of a case."""
+        return self.own_cell is not None and hasattr(self.value, "named_parameters")
+
+
+def module_parameters(module: Any, D: int, H: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a module's parameters; it is made with its widths."""
+    if not isinstance(module, type):
+        raise TypeError("expected the class of the module, which is made with (D, H)")
+    return {name: tuple(array.shape) for name, array in module(D, H).named_parameters()}
+
+
+@dataclass(frozen=True)
+class _Built(Plain):
+    """A layer that has modes if its class has ``train``."""
+
+    made: Any = None
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation."""
+        self.made.train(training)
 
 
 @dataclass(frozen=True)
@@ -170,14 +267,16 @@ class _Arrays:
     into: Callable[[Array], Any] = lambda array: array
     back: Callable[[Any], Array] = np.asarray
     stack: Callable[[Sequence[Any]], Any] = np.stack
+    setting: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 def _arrays(gradient: str) -> _Arrays:
     if gradient == "torch":
         torch = imported("torch", "torch")
         return _Arrays(
-            lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack
-        )
+            lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack,
+            partial(one_thread, torch),
+        )  # fmt: skip
     if gradient == "jax":
         jax = imported("jax", "jax")
         jax.config.update("jax_enable_x64", True)
@@ -192,6 +291,7 @@ class _Call:
     subject: Declared
     made: Any
     arrays: _Arrays
+    case: Case
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -201,19 +301,37 @@ class _Call:
     def run(self, inputs: Inputs) -> Result:
         """Run the code on NumPy arrays."""
         leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
-        return self._result(*self.called(inputs, leaves))
+        with self.arrays.setting():
+            return self._result(*self.called(inputs, leaves))
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once and pull cotangents back, by the differentiation that was declared."""
         pulls = {"torch": self._by_torch, "jax": self._by_jax, "vjp": self._by_vjp}
-        return pulls[self.subject.declaration.gradient](inputs, cotangents)
+        with self.arrays.setting():
+            return pulls[self.subject.declaration.gradient](inputs, cotangents)
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with arrays of the code's own kind; return y (T, B, H) and states (B, H)."""
         weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
-        x, stack = leaves["x"], self.arrays.stack
+        x, stack = self._spread(leaves["x"], 2, self._x_axes), self.arrays.stack
         states = sorted(name for name in leaves if name.startswith("state "))
-        state = tuple(leaves[name][0] for name in states) or None
+        state = self._spread_states([leaves[name][0] for name in states]) or None
+        y, final = self._over_time(weights, x, state, inputs.lengths, stack)
+        flat = zip(final, self._state_axes, strict=False)
+        rest = final[len(self._state_axes) :]  # one too many is found by its number
+        return self._flattened(y, 2, self._state_axes[0]), (
+            *(self._flattened(s, 1, axes) for s, axes in flat), *rest
+        )  # fmt: skip
+
+    def _over_time(
+        self,
+        weights: Mapping[str, Any],
+        x: Any,
+        state: tuple[Any, ...] | None,
+        lengths: Array | None,
+        stack: Callable[[Sequence[Any]], Any],
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Call the code for all steps, in its axes."""
         axes = self.subject.declaration.axes
         if axes == "BD":
             outputs = []
@@ -228,8 +346,36 @@ class _Call:
             ]
             y = stack([y for y, _ in rows]).swapaxes(0, 1)
             return y, tuple(stack(list(s)) for s in zip(*(s for _, s in rows), strict=True))
-        y, final = self._once(weights, self._turned(x), state, inputs.lengths)
+        y, final = self._once(weights, self._turned(x), state, lengths)
         return self._turned(y), final
+
+    @property
+    def _x_axes(self) -> tuple[int, ...]:
+        own = self.subject.own_cell
+        return own.x_axes(self.case.sizes) if own else (self.case.D,)
+
+    @property
+    def _state_axes(self) -> tuple[tuple[int, ...], ...]:
+        own = self.subject.own_cell
+        if own:
+            return own.state_axes(self.case.sizes)
+        return ((self.case.H,),) * (2 if self.subject.declaration.cell == "lstm" else 1)
+
+    def _spread_states(self, states: Sequence[Any]) -> tuple[Any, ...]:
+        pairs = zip(states, self._state_axes, strict=False)
+        return tuple(self._spread(state, 1, axes) for state, axes in pairs)
+
+    def _spread(self, array: Any, leading: int, axes: tuple[int, ...]) -> Any:
+        """Return what is carried flat with the axes that its author declared."""
+        if len(axes) == 1:
+            return array
+        return array.reshape((*array.shape[:leading], *axes))
+
+    def _flattened(self, array: Any, leading: int, axes: tuple[int, ...]) -> Any:
+        """Return an array with its last axes as one; one of another shape as it is."""
+        if len(axes) == 1 or tuple(array.shape[leading:]) != axes:
+            return array
+        return array.reshape((*array.shape[:leading], int(np.prod(axes))))
 
     def _by_torch(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         torch = imported("torch", "torch")
@@ -267,8 +413,10 @@ class _Call:
 
     def _by_vjp(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Call ``vjp`` with the same axes and arrays as ``forward``."""
-        weights = {n.removesuffix("_l0"): np.array(a) for n, a in inputs.parameters.items()}
-        state = None if inputs.state is None else tuple(s[0] for s in inputs.state)
+        weights = Named({n.removesuffix("_l0"): np.array(a) for n, a in inputs.parameters.items()})
+        state = None
+        if inputs.state is not None:
+            state = self._spread_states([s[0] for s in inputs.state])
         outputs = self.run(inputs)
         pulled = []
         for given in cotangents:
@@ -278,17 +426,21 @@ class _Call:
                                 strict=True)
             )  # fmt: skip
             dp, dx, dstate = self.made.vjp(
-                weights, self._turned(inputs.x), self._state(state), self._turned(dy),
-                self._state(tuple(ends)),
+                weights, self._turned(self._spread(inputs.x, 2, self._x_axes)), self._state(state),
+                self._turned(self._spread(dy, 2, self._state_axes[0])),
+                self._state(self._spread_states(ends)),
             )  # fmt: skip
             named = dp if isinstance(dp, Mapping) else dict(zip(weights, dp, strict=True))
             initial = dstate if isinstance(dstate, tuple | list) else (dstate,)
             if self.subject.declaration.state == "stacked":
                 initial = tuple(dstate)
             gradients = {f"{n}_l0": np.asarray(d) for n, d in named.items()}
-            gradients["x"] = np.asarray(self._turned(np.asarray(dx)))
+            gradients["x"] = self._flattened(self._turned(np.asarray(dx)), 2, self._x_axes)
             if inputs.state is not None:
-                gradients |= {f"state {k}": np.asarray(d)[None] for k, d in enumerate(initial)}
+                gradients |= {
+                    f"state {k}": self._flattened(np.asarray(d), 1, axes)[None]
+                    for k, (d, axes) in enumerate(zip(initial, self._state_axes, strict=False))
+                }
             pulled.append(Pulled.of_leaves(outputs, gradients))
         return pulled
 
@@ -300,6 +452,9 @@ class _Call:
         self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
     ) -> tuple[Any, tuple[Any, ...]]:
         arguments = self._bound(weights, x, state, lengths)
+        if self.subject.is_module:
+            run = imported("torch", "torch").func.functional_call
+            return self._results(run(self.made, dict(weights), (), arguments))
         return self._results(self.function(**arguments))
 
     def _results(self, result: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -327,14 +482,19 @@ class _Call:
             elif name == "lengths":
                 bound[name] = lengths
             elif name in PARAMS:
-                bound[name] = dict(weights)
-            elif kind := next((k for k, names in ONE_STATE.items() if name in names), ""):
-                bound[name] = None if state is None else state["hc".index(kind)]
+                bound[name] = Named(weights)
+            elif name in self._one_state:
+                bound[name] = None if state is None else state[self._one_state[name]]
             elif left:
                 key = name if name in left else left[0]
                 left.remove(key)
                 bound[name] = weights[key]
         return bound
+
+    @property
+    def _one_state(self) -> dict[str, int]:
+        """The place of each state among all, by the names that an argument may have for it."""
+        return one_state(self.subject.own_cell)
 
     def _state(self, state: Any) -> Any:
         if state is None or self.subject.declaration.state == "tuple":
@@ -346,6 +506,23 @@ class _Call:
         return array.swapaxes(0, 1) if self.subject.declaration.axes == "BTD" else array
 
 
+class Named(dict[str, Any]):
+    """Arrays by name: ``p["W"]``, or ``p.W``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"no parameter {name!r}; there are {', '.join(self)}")
+
+
+def one_state(own: Recurrence | None) -> dict[str, int]:
+    """Return the names that an argument may have for one of the states, and which it is."""
+    if own is None:
+        return {name: "hc".index(state) for state, names in ONE_STATE.items() for name in names}
+    names = {state: (state, f"{state}0", f"{state}_0", f"{state}_prev") for state in own.states}
+    return {name: k for k, state in enumerate(own.states) for name in names[state]}
+
+
 def _flat(pair: Cotangents) -> list[Array | None]:
     """Return the cotangents of y and of the final states, (B, H) each."""
     dy, dfinal = pair
@@ -355,23 +532,30 @@ def _flat(pair: Cotangents) -> list[Array | None]:
 def declaration_of(value: Any, name: str) -> Declaration | None:
     """Return what a class or a function declares, None if it declares nothing."""
     decorated: Declaration | None = getattr(value, DECLARATION, None)
-    stated = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
-    given = {key: each for key, each in stated.items() if _may_declare(key, each)}
-    if decorated is not None or not given or not hasattr(value, "cell"):
+    if decorated is not None or not hasattr(value, "cell"):
         return decorated
+    cell = getattr(value.cell, "__func__", value.cell)  # a step is no method
+    own = cell is None or callable(cell)
+    stated = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
+    given = {key: each for key, each in stated.items() if _may_declare(key, each, own)}
+    if own and hasattr(value, "named_parameters"):
+        given = {"parameters": partial(module_parameters, value), "gradient": "torch", **given}
+    if not given and not own:
+        return None
     try:
-        declaration = Declaration(str(value.cell), **given)
-        _ = declaration.convention
+        declaration = Declaration(cell if own else str(cell), **given)
     except (TypeError, ValueError) as error:
         raise UnknownSubject(f"subject {name!r}: {error}") from error
     return declaration
 
 
-def _may_declare(field: str, value: Any) -> bool:
+def _may_declare(field: str, value: Any, own: bool) -> bool:
     """Whether a class says something of its convention by an attribute of a field's name.
 
     A method, a buffer or a tuple of numbers of that name is the class's own affair.
     """
+    if field in OWN:
+        return own and isinstance(value, str | int | tuple | list | Mapping)
     if field == "bias":
         return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
     return isinstance(value, str) or (field == "weights" and isinstance(value, Convention))
@@ -379,12 +563,12 @@ def _may_declare(field: str, value: Any) -> bool:
 
 def declared(value: Any, name: str, declaration: Declaration, import_lines: str = "") -> Declared:
     """Return the subject that a declared class or function is, with what it offers."""
-    convention = declaration.convention
-    if convention.cell is None:
+    own = declaration.recurrence
+    if own is None and declaration.convention.cell is None:
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
     function = getattr(value, "forward", None) or getattr(value, "step", None) or value
     taken = inspect.signature(function).parameters
-    given = any(n in (*STATE, *ONE_STATE["h"]) for n in taken) and declaration.state != "none"
+    given = any(n in (*STATE, *one_state(own)) for n in taken) and declaration.state != "none"
     options = Options(
         layers=False,
         bidirectional=False,
@@ -397,19 +581,61 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
         no_steps=False,
         zero_length=False,
         default_state=declaration.axes != "BD",
+        dropout=own is not None and callable(getattr(value, "train", None)),
+        equations=own is None or own.function is not None,
     )
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
     subject = Declared(name, value, declaration, options, dtypes, import_lines)
-    return subject if declaration.axes == "BD" else _with_default_state(subject)
+    if own is not None and own.function is not None:
+        _try_step(name, own)
+    return _tried(subject)
 
 
-def _with_default_state(subject: Declared) -> Declared:
-    """Return the subject; it has a start of its own if it runs without a state."""
-    case = Case(2, 2, 2, 3, state=False)
+def _try_step(name: str, own: Recurrence) -> None:
+    """Refuse a step that cannot be followed, in a sentence that says what can be done."""
+    case = Case(2, 2, 3, 4)
+    rng = np.random.default_rng(0)
+    arrays = [
+        own.random_parameters(rng, case.sizes).map(partial(Bounded.exact, arithmetic=FLOAT64))
+    ]
+    x = Bounded.exact(rng.standard_normal((case.T, case.B, own.input_width(case.sizes))), FLOAT64)
+    layer = Layer(own, case.sizes)
     try:
-        subject.build(case).forward(draw_inputs(subject, case))
-    except Exception as error:  # whatever it raises is why it does not offer it
-        reasons = (("default_state", f"{type(error).__name__}: {error}"[:200]),)
-        options = replace(subject.options, default_state=False, reasons=reasons)
-        return replace(subject, options=options)
-    return subject
+        output = layer.forward(arrays, x)
+        layer.vjp(arrays, output, output.y, output.final)
+    except Unfollowed as what:
+        raise UnknownSubject(
+            f"subject {name!r}: its step {own.name.removeprefix(OWN_EQUATIONS)} uses {what}, "
+            "which cannot be followed with bounds. Write it with sums, products, quotients, tanh, "
+            "exp, log, sqrt, mean, var, maximum, concatenate and the like of NumPy; or hold the "
+            "layer without equations: cell = None"
+        ) from what
+    except Exception as error:
+        raise UnknownSubject(
+            f"subject {name!r}: its step does not run: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _tried(subject: Declared) -> Declared:
+    """Return the subject with what it turns out to offer: a start of its own, and the like."""
+    offered = subject.options
+    cases = {"default_state": Case(2, 2, 2, 3, state=False)} if offered.default_state else {}
+    if subject.own_cell is not None:
+        plain = Case(2, 3, 2, 4, state=offered.state)
+        cases["no_steps"] = replace(plain, T=0)
+        if offered.lengths:
+            cases["zero_length"] = replace(plain, lengths=True, zero_length=True)
+    changed: dict[str, Any] = {}
+    reasons = []
+    for option, case in cases.items():
+        try:
+            with_care(partial(_runs, subject, case))
+            changed[option] = True
+        except Exception as error:  # whatever it raises is why it does not offer it
+            changed[option] = False
+            reasons.append((option, str(error)[:LONGEST_REASON]))
+    return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons)))
+
+
+def _runs(subject: Declared, case: Case) -> None:
+    subject.build(case).forward(draw_inputs(subject, case))

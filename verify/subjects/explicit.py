@@ -173,7 +173,8 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
     try:
         cell = cell_named(str(value.cell))
     except InputError as error:
-        raise UnknownSubject(f"subject {name!r}: {error}") from error
+        own = "a recurrence of another kind has cell = None, or its step"
+        raise UnknownSubject(f"subject {name!r}: {error}; {own}") from error
     taken = inspect.signature(value.forward).parameters
     options = Options(
         layers=False,

@@ -143,7 +143,8 @@ def test_another_order_is_another_convention():
 @pytest.mark.parametrize(("fields", "message"), [
     ({"cell": "gru", "axes": "DTB"}, "axes='DTB': expected one of 'TBD', 'BTD'"),
     ({"cell": "lstm", "state": "h"}, "an LSTM has the states h and c"),
-    ({"cell": "cnn"}, "cell='cnn': expected one of 'rnn'"),
+    ({"cell": "cnn"}, "cell='cnn': expected one of 'rnn', 'lstm', .*; of another kind: None"),
+    ({"cell": 3}, "cell=3: expected one of 'rnn'"),
     ({"cell": "gru", "gradient": "autograd"}, "gradient='autograd'"),
 ])  # fmt: skip
 def test_what_is_no_declaration_is_a_sentence(fields, message):

@@ -1,0 +1,220 @@
+"""Gradients of a layer without equations, held to derivatives of the layer itself.
+
+Where the layer computes with complex numbers, a complex step differentiates it; else differences of
+ever smaller steps do, extrapolated to none (Richardson 1911). What an extrapolation leaves out is
+estimated by how far its table still moves, what rounding does to it by the layer's own rounding
+over the step; of all entries of the table the one with the smallest sum is taken, and twice that.
+The slopes to both sides are extrapolated as well, so that a kink is not taken for a derivative.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..numbers.complex_step import STEP
+from ..numbers.ledger import Ledger
+from ..subjects.called import Called, SubjectUnderTest, layer_of
+from ..subjects.inputs import draw_cotangents, draw_inputs
+from ..subjects.protocol import Cotangents, Inputs, Result
+from .against_reference import short_cases
+from .check import SubjectCheck
+from .oracle import around
+from .own_answer import own_answer
+
+DIRECTIONS = 3
+"""Random directions in which each array's gradient is looked at."""
+
+SEEN = 8
+"""Changes by a few units of roundoff."""
+
+STEPS = tuple(2.0**-k for k in range(2, 12))
+"""Steps along a direction of length 1."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A derivative along a direction, and how far off it may be."""
+
+    value: float
+    error: float
+
+
+def extrapolated(function: Callable[[float], float], error: float) -> Slope:
+    """Return the derivative at 0 of a function whose values are off by ``error`` at most.
+
+    The slopes to the left and to the right are extrapolated, too: where they differ, there is no
+    derivative, or a kink is nearer than the steps, and that difference is part of the error. Where
+    smaller steps still move by more than that, beyond rounding, nothing is known: they have come to
+    something finer.
+    """
+    best, here = Slope(np.nan, np.inf), function(0.0)
+    slopes_above: list[float] = []
+    bends_above: list[float] = []
+    noise_above: list[float] = []
+    for step in STEPS:
+        right, left = function(step), function(-step)
+        slopes, bends = [(right - left) / (2 * step)], [(right - 2 * here + left) / (2 * step)]
+        noise, moving = [2 * error / step], np.inf
+        for j in range(1, len(slopes_above) + 1):
+            even, odd = 4.0**j, 2.0 ** (2 * j - 1)
+            before, last = slopes_above[j - 1], slopes[-1]
+            slopes.append((even * last - before) / (even - 1))
+            bends.append((odd * bends[-1] - bends_above[j - 1]) / (odd - 1))
+            noise.append((odd * noise[-1] + noise_above[j - 1]) / (odd - 1))
+            left_out = max(abs(slopes[-1] - last), abs(slopes[-1] - before))
+            moving = min(moving, max(left_out - 4 * noise[-1], 0.0))
+            off = 2 * (left_out + noise[-1]) + abs(bends[-1])
+            if off < best.error:
+                best = Slope(slopes[-1], off)
+        if slopes_above and moving > best.error:
+            best = Slope(best.value, np.inf)
+        slopes_above, bends_above, noise_above = slopes, bends, noise
+    return best
+
+
+def derivative(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare gradients, along random directions, with derivatives of the outputs."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    cotangents = draw_cotangents(subject, case)
+    pulled = own_answer(subject, case, inputs, cotangents)
+    outputs = _Outputs.of(subject, case, inputs, cotangents)
+    for name, leaf in outputs.inputs.leaves.items():
+        quantity = f"gradient of {_said(subject, case, name)}"
+        directions = [_direction(case, name, k, leaf.shape) for k in range(DIRECTIONS)]
+        got, rounding = np.array([pulled.along(quantity, v) for v in directions]).T
+        finer = outputs.called.case.arithmetic.roundoff / case.arithmetic.roundoff
+        slopes = [
+            outputs.slope(name, v, finer * float(r))
+            for v, r in zip(directions, rounding, strict=True)
+        ]
+        want = np.array([slope.value for slope in slopes])
+        off = rounding + np.array([slope.error for slope in slopes])
+        bound = np.where(np.isfinite(want), off, np.inf)
+        ledger.compare(
+            f"{quantity}, along a direction", got, around(case, np.nan_to_num(want), bound)
+        )
+    return ledger
+
+
+def _said(subject: SubjectUnderTest, case: Case, leaf: str) -> str:
+    """Return what the gradient of a leaf is called."""
+    if not leaf.startswith("state "):
+        return leaf
+    return f"initial {layer_of(subject, case).cell.states[int(leaf.removeprefix('state '))]}"
+
+
+def _direction(case: Case, name: str, k: int, shape: tuple[int, ...]) -> Array:
+    v = case.generator(f"direction {k} of {name}").standard_normal(shape)
+    return v / np.sqrt(np.sum(v * v))
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The sum of a layer's outputs, each times its cotangent, in the finest arithmetic it has.
+
+    ``error`` is what rounding may do to it.
+    """
+
+    called: Called
+    inputs: Inputs
+    cotangents: Cotangents
+    error: float
+
+    @classmethod
+    def of(
+        cls, subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents
+    ) -> _Outputs:
+        fine = replace(case, dtype="float64") if "float64" in subject.dtypes else case
+        given = _with_leaves(inputs, {k: a.astype(fine.number_type)
+                                      for k, a in inputs.leaves.items()})  # fmt: skip
+        answer = own_answer(subject, fine, given)
+        called = subject.build(fine)
+        pairs = zip(answer.values, _given(cotangents), strict=True)
+        error = sum(answer.along(name, np.asarray(d, np.float64))[1] for name, d in pairs)
+        outputs = cls(called, given, cotangents, error)
+        return outputs if fine.dtype == "float64" else replace(outputs, error=outputs.seen(fine))
+
+    def seen(self, case: Case) -> float:
+        """Return what rounding is seen to do to the sum: a bound on it leaves float32 no slope.
+
+        All that is read is changed by a few units of roundoff; four times the largest effect, and
+        one rounding of every term, which such a change may not reach.
+        """
+        u, here = case.arithmetic.roundoff, self.called.forward(self.inputs)
+        there = []
+        for k in range(SEEN):
+            signs = case.generator(f"seen {k}")
+            leaves = {
+                name: (leaf * (1 + 4 * u * signs.choice([-1, 1], leaf.shape))).astype(leaf.dtype)
+                for name, leaf in self.inputs.leaves.items()
+            }
+            there.append(self._sum(self.called.forward(_with_leaves(self.inputs, leaves))).real)
+        pairs = zip((here.y, *here.final), _given(self.cotangents), strict=True)
+        each = sum(float(np.sum(np.abs(a * np.asarray(d, np.float64)))) for a, d in pairs)
+        return 4 * max(abs(t - self._sum(here).real) for t in there) + u * each
+
+    def slope(self, name: str, direction: Array, rounding: float) -> Slope:
+        """Return the derivative along a direction of one of the arrays that are read.
+
+        ``rounding`` is that of the derivative itself, in the arithmetic of the outputs.
+        """
+        leaf = self.inputs.leaves[name]
+
+        def value(t: float) -> float:
+            moved = (leaf + t * direction).astype(leaf.dtype)
+            return self._sum(self.called.forward(self._moved(name, moved))).real
+
+        found = extrapolated(value, self.error)
+        exact = self._complex_step(name, leaf, direction)
+        if exact is None or not abs(exact - found.value) <= found.error:
+            return found
+        return Slope(exact, min(found.error, rounding))
+
+    def _complex_step(self, name: str, leaf: Array, direction: Array) -> float | None:
+        """Return the derivative by a complex step; None where the layer drops imaginary parts."""
+        moved = self._moved(name, leaf + 1j * STEP * direction)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                result = self.called.built.forward(moved)
+            return self._sum(result).imag / STEP
+        except Exception:
+            return None
+
+    def _moved(self, name: str, leaf: Array) -> Inputs:
+        return _with_leaves(self.inputs, {**self.inputs.leaves, name: leaf})
+
+    def _sum(self, result: Result) -> complex:
+        pairs = zip((result.y, *result.final), _given(self.cotangents), strict=True)
+        return complex(sum(np.sum(a * np.asarray(d, np.float64)) for a, d in pairs))
+
+
+def _given(cotangents: Cotangents) -> Sequence[Array]:
+    dy, dfinal = cotangents
+    return [np.asarray(d) for d in (dy, *dfinal)]
+
+
+def _with_leaves(inputs: Inputs, leaves: Mapping[str, Array]) -> Inputs:
+    state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))
+    parameters = {name: leaves[name] for name in inputs.parameters}
+    return replace(inputs, parameters=parameters, x=leaves["x"], state=state or None)
+
+
+CHECKS = (
+    SubjectCheck(
+        "derivative",
+        "The gradients of a layer without equations are the derivatives of what it computes.",
+        (),
+        short_cases,
+        derivative,
+        needs=("gradient",),
+        concerns=lambda subject: not subject.options.equations,
+        share=0.2,
+    ),
+)

@@ -1,0 +1,337 @@
+"""What a layer without equations should return: what it returns itself, in the plainest way.
+
+The plainest way is a layer made anew, in evaluation, that is called once, with arrays that lie
+contiguous in memory, and for rows of different lengths once for each row alone. A check that asks
+in another way must get the same numbers, rounded differently.
+
+How far roundings may move them follows from no equations, so it is measured. Every rounding is
+taken for a change of the numbers that a step reads, by the unit roundoff at most (a backward error:
+Higham 2002, sec. 1.5), and a step has no more roundings in a row than it reads numbers, and a few.
+What such changes do to the results is seen by making them, larger, with random signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..numbers.arithmetic import ACTIVATION_UNITS
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Mismatch
+from ..numbers.shaken import Shaken, plain
+from ..subjects.called import SubjectUnderTest, layer_of, state_shapes
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+
+DIRECTIONS = 4
+"""Random changes of all that is read."""
+
+BESIDE_SUMS = 32
+"""Roundings in a row of a step beside its longest sum: activations, products, a normalisation."""
+
+Named: TypeAlias = dict[str, Array]
+"""Outputs and gradients by name, float64; what cannot be known is NaN."""
+
+
+@dataclass(frozen=True)
+class OwnAnswer:
+    """Results of the plainest calls by name, and how far roundings may move them.
+
+    ``moved`` is by how much they move, in units of the change, for each change of what is read;
+    ``allowed`` is what roundings change, at most.
+    """
+
+    values: Named
+    moved: Sequence[Named]
+    allowed: float
+    case: Case
+
+    def __getitem__(self, name: str) -> Bounded:
+        """Return a result; the bound is that of its entry that moves most."""
+        value = self.values[name]
+        most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
+        bound = self.allowed * (most + _largest(value))
+        bounds = np.where(np.isnan(value), np.inf, bound)
+        return Bounded(np.nan_to_num(value), bounds, self.case.arithmetic)
+
+    def bounded(self) -> dict[str, Bounded]:
+        """Return all results by name."""
+        return {name: self[name] for name in self.values}
+
+    def along(self, name: str, direction: Array) -> tuple[float, float]:
+        """Return the sum of a result times a direction, and its bound."""
+        value = self.values[name]
+        most = max((abs(float(np.sum(moved[name] * direction))) for moved in self.moved), default=0)
+        bound = self.allowed * (most + float(np.sum(np.abs(value * direction))))
+        return float(np.sum(value * direction)), bound
+
+
+def own_answer(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None = None
+) -> OwnAnswer:
+    """Return outputs, with cotangents gradients too, and their bounds.
+
+    Raises Mismatch where a layer that is made anew does not return the same numbers again.
+    """
+    if case.T == 0:
+        return OwnAnswer(_without_steps(subject, case, inputs, cotangents), (), 0.0, case)
+
+    def results(given: Inputs) -> Named:
+        return _results(subject, case, given, cotangents)
+
+    again = results(inputs)
+    answer = _measured(subject, case, inputs, results)
+    for name, array in answer.values.items():
+        if not np.array_equal(array, again[name], equal_nan=True):
+            raise Mismatch(f"{name}: another number each time, from layers made anew")
+    return answer
+
+
+def narrowed(
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    proven: Mapping[str, Bounded],
+    cotangents: Cotangents | None = None,
+) -> dict[str, Bounded]:
+    """Return what a step of the user's own expects, with bounds that mean something.
+
+    A proven bound stays. Where it is too wide, as of normalisations over many steps, it is the one
+    that is measured here, of the step itself in float64.
+    """
+    share = SHARP.get(case.dtype, SHARP_ELSEWHERE)
+    if case.T == 0 or all(_means_something(each, share) for each in proven.values()):
+        return dict(proven)
+    with subject.clock.timing("oracle"), np.errstate(all="ignore"):
+        values = _by_step(subject, case, inputs, cotangents, np.asarray)
+        moved = []
+        for k in range(DIRECTIONS):
+            rng, step = case.generator(f"rounding {k}"), _step(case)
+            shaken = partial(Shaken, rng=rng, share=step)
+            there = _by_step(subject, case, inputs, cotangents, shaken)
+            moved.append({name: (there[name] - array) / step for name, array in values.items()})
+    allowed = case.arithmetic.gamma(_in_one_operation(subject, case))
+    answer = OwnAnswer(values, moved, allowed, case)
+    return {
+        name: each if _means_something(each, share) else answer[name]
+        for name, each in proven.items()
+    }
+
+
+SHARP, SHARP_ELSEWHERE = {"float64": 2.0**-25, "float32": 2.0**-12}, 0.2
+"""The share of the largest value up to which a proven bound means something to every check."""
+
+
+def _means_something(proven: Bounded, share: float) -> bool:
+    if not proven.value.size:
+        return True
+    largest = np.max(np.abs(np.where(np.isfinite(proven.value), proven.value, 0)))
+    return bool(np.median(proven.bound) <= share * largest)
+
+
+def _by_step(
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    cotangents: Cotangents | None,
+    number: Callable[[Array], Any],
+) -> Named:
+    """Run the step in float64, or on numbers that are made of it, over all steps, and back."""
+
+    def fine(array: Array) -> Any:
+        return number(np.asarray(array, np.float64))
+
+    def given(cotangent: Array | None, output: Any) -> Any:
+        return fine(np.zeros(output.shape) if cotangent is None else cotangent)
+
+    layer = layer_of(subject, case)
+    named = {name: fine(array) for name, array in inputs.parameters.items()}
+    p = subject.parameter_map(case).to_reference(named)
+    state = None if inputs.state is None else tuple(map(fine, inputs.state))
+    output = layer.forward(p, fine(inputs.x), state, inputs.lengths)
+    result: Any = Result(output.y, output.final)
+    if cotangents is not None:
+        ends = tuple(map(given, cotangents[1], output.final))
+        d = layer.vjp(p, output, given(cotangents[0], output.y), ends)
+        packed = subject.parameter_map(case).from_reference(d.parameters)
+        initial = d.initial if inputs.state is not None else ()
+        result = Pulled(output.y, output.final, packed, d.x, initial)
+    return _by_name((layer.cell.states, result))
+
+
+def _step(case: Case) -> float:
+    """Return by how much numbers are changed: far more than rounding does, and still little."""
+    return float(np.sqrt(case.arithmetic.roundoff))
+
+
+def _measured(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, results: Callable[[Inputs], Named]
+) -> OwnAnswer:
+    """Return results, and by how much they move when all that is read is changed."""
+    values = results(inputs)
+    step = _step(case)
+    moved = []
+    for k in range(DIRECTIONS):
+        there = results(_changed(case, inputs, step, k))
+        moved.append({name: (there[name] - array) / step for name, array in values.items()})
+    return OwnAnswer(values, moved, case.arithmetic.gamma(_roundings(subject, case)), case)
+
+
+def _roundings(subject: SubjectUnderTest, case: Case) -> int:
+    """Return how many roundings in a row there may be, forward and back."""
+    layer = layer_of(subject, case)
+    read = layer.cell.input_width(case.sizes) + sum(layer.cell.widths(case.sizes))
+    return 2 * case.T * (read + BESIDE_SUMS) + case.B
+
+
+def _in_one_operation(subject: SubjectUnderTest, case: Case) -> int:
+    """Return how many roundings one operation may have, and four times: signs add up at worst.
+
+    That is the longest sum, over an axis of any array, or what an activation may be off.
+    """
+    cell = layer_of(subject, case).cell
+    axes = [n for shape in cell.shapes(case.sizes).values() for n in shape.full]
+    longest = max(*axes, *cell.widths(case.sizes), cell.input_width(case.sizes), case.B)
+    return 4 * (longest + ACTIVATION_UNITS)
+
+
+def _changed(case: Case, inputs: Inputs, step: float, k: int) -> Inputs:
+    """Return all numbers that are read, each changed by a share of it."""
+
+    def changed(name: str, array: Array) -> Array:
+        signs = case.generator(f"rounding {k} {name}").choice([-step, step], array.shape)
+        return (array * (1 + signs)).astype(array.dtype)
+
+    return Inputs(
+        {name: changed(name, array) for name, array in inputs.parameters.items()},
+        changed("x", inputs.x),
+        None if inputs.state is None
+        else tuple(changed(f"state {k}", s) for k, s in enumerate(inputs.state)),
+        inputs.lengths,
+    )  # fmt: skip
+
+
+def _largest(array: Array) -> float:
+    return float(np.max(np.abs(array), initial=0, where=~np.isnan(array)))
+
+
+def _results(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
+) -> Named:
+    """Return what layers made anew return, by name, in float64."""
+    if inputs.lengths is None:
+        return _by_name(_once(subject, case, inputs, cotangents))
+    named: Named = {}
+    for b, steps in enumerate(inputs.lengths):
+        for name, array in _row(subject, case, inputs, cotangents, b, int(steps)).items():
+            _joined(named, name, array, b)
+    return named
+
+
+def _joined(named: Named, name: str, array: Array, b: int) -> None:
+    """Add a row's share: parameters have the sum of all rows' gradients, all else one row each."""
+    if b == 0:
+        named[name] = array
+    elif shared(name):
+        named[name] = named[name] + array
+    else:
+        named[name] = np.concatenate([named[name], array], axis=1)
+
+
+def shared(name: str) -> bool:
+    """Whether all rows have one share in what has this name: a parameter's gradient."""
+    others = ("gradient of x", "gradient of initial ")
+    return name.startswith("gradient of ") and not name.startswith(others)
+
+
+def _row(
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    cotangents: Cotangents | None,
+    b: int,
+    steps: int,
+) -> Named:
+    """Return the results of one row alone, without its padding, which is 0 in all results."""
+
+    def part(array: Array | None) -> Array | None:
+        return None if array is None else array[:, b : b + 1]
+
+    alone = replace(case, T=steps, B=1, lengths=False, zero_length=False)
+    state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
+    given = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
+    pair = None
+    if cotangents is not None:
+        dy = part(cotangents[0])
+        pair = (None if dy is None else dy[:steps], tuple(map(part, cotangents[1])))
+    if steps == 0:
+        named = _without_steps(subject, alone, given, pair)
+    else:
+        named = _by_name(_once(subject, alone, given, pair))
+    for name in named.keys() & {"y", "gradient of x"}:
+        padded = np.zeros((case.T, *named[name].shape[1:]))
+        padded[:steps] = named[name]
+        named[name] = padded
+    return named
+
+
+def _once(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
+) -> tuple[tuple[str, ...], Result]:
+    called = subject.build(case)
+    if subject.options.dropout:
+        called.train(False)
+    plain = Inputs(
+        {name: np.ascontiguousarray(array) for name, array in inputs.parameters.items()},
+        np.ascontiguousarray(inputs.x),
+        None if inputs.state is None else tuple(np.ascontiguousarray(s) for s in inputs.state),
+        None,
+    )
+    names = layer_of(subject, case).cell.states
+    if cotangents is None:
+        return names, called.forward(plain)
+    dy, dfinal = cotangents
+    ends = tuple(None if d is None else np.ascontiguousarray(d) for d in dfinal)
+    return names, called.gradient(plain, (None if dy is None else np.ascontiguousarray(dy), ends))
+
+
+def _by_name(returned: tuple[tuple[str, ...], Result]) -> Named:
+    states, result = returned
+    named = {"y": result.y}
+    named |= {f"final {s}": a for s, a in zip(states, result.final, strict=True)}
+    if isinstance(result, Pulled):
+        named |= {f"gradient of {name}": d for name, d in result.parameters.items()}
+        named["gradient of x"] = result.x
+        initial = zip(states, result.initial, strict=False)  # a default state has none
+        named |= {f"gradient of initial {s}": d for s, d in initial}
+    return {name: np.asarray(plain(array), np.float64) for name, array in named.items()}
+
+
+def _without_steps(
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
+) -> Named:
+    """Return what no steps return: the state that was given, and its cotangent; NaN if none was."""
+    layer = layer_of(subject, case)
+    shapes = state_shapes(layer, case)
+    width = shapes[0][2]
+    named: Named = {"y": np.zeros((0, case.B, width))}
+    states = inputs.state or tuple(np.full(shape, np.nan) for shape in shapes)
+    named |= {f"final {s}": a for s, a in zip(layer.cell.states, states, strict=True)}
+    if cotangents is not None:
+        named |= {f"gradient of {n}": np.zeros(a.shape) for n, a in inputs.parameters.items()}
+        named["gradient of x"] = np.zeros((0, *inputs.x.shape[1:]))
+        if inputs.state is not None:
+            named |= dict(_handed_on(layer.cell.states, cotangents[1], shapes))
+    return {name: np.asarray(array, np.float64) for name, array in named.items()}
+
+
+def _handed_on(
+    states: Sequence[str], dfinal: Sequence[Array | None], shapes: Sequence[tuple[int, ...]]
+) -> Iterator[tuple[str, Array]]:
+    for name, d, shape in zip(states, dfinal, shapes, strict=True):
+        yield f"gradient of initial {name}", np.zeros(shape) if d is None else d

@@ -1,0 +1,105 @@
+"""``Shaken``: floats in which every operation changes what it reads, by a share, with random signs.
+
+What a computation on such numbers is off by shows how far rounding moves its results, also where
+it cancels: a rounding is such a change, by the unit roundoff (Vignes 1993; Parker 1997).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...reference import functions
+from ...reference.arrays import Floats, NumberSystem
+from .followed import lifted, scattered, with_added
+
+
+class Shaken(NumberSystem):
+    """Float64 numbers; ``share`` is by how much they change, ``rng`` draws the signs."""
+
+    value: Floats
+
+    def __init__(self, value: Any, rng: np.random.Generator, share: float) -> None:
+        self.value = np.asarray(value, np.float64)
+        self.rng, self.share = rng, share
+
+    @property
+    def changed(self) -> Floats:
+        """The numbers, each changed anew."""
+        signs = self.rng.integers(0, 2, self.value.shape)
+        return self.value * (1 + self.share * (2 * signs - 1))
+
+    def like(self, value: Any) -> Shaken:
+        """Return other numbers that change in the same way."""
+        return Shaken(value, self.rng, self.share)
+
+    @property
+    def T(self) -> Shaken:  # noqa: N802 - as ndarray calls it
+        """The transposed array."""
+        return self.like(self.value.T)
+
+    def __getitem__(self, key: Any) -> Shaken:
+        return self.like(self.value[key])
+
+    def reshape(self, *shape: int) -> Shaken:
+        """Return the same numbers in another shape."""
+        return self.like(self.value.reshape(*shape))
+
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Shaken:
+        """Return the sum over an axis, or over everything."""
+        return self.like(self.changed.sum(axis=axis, keepdims=keepdims))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs:
+            return NotImplemented
+        return self._applied(ufunc, *inputs)
+
+    def _applied(self, function: Callable[..., Any], *inputs: Any) -> Shaken:
+        read = (x.changed if isinstance(x, Shaken) else x for x in inputs)
+        return self.like(self.like(function(*read)).changed)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if function in (np.stack, np.concatenate):
+            return self.like(function([plain(a) for a in args[0]], *args[1:], **kwargs))
+        if function is np.where and len(args) == 3:
+            return self.like(np.where(args[0], *map(plain, args[1:])))
+        return NotImplemented
+
+
+def plain(x: Any) -> Any:
+    """Return the numbers themselves."""
+    return x.value if isinstance(x, Shaken) else x
+
+
+@lifted.register
+def _(like: Shaken, constant: Any) -> Shaken:
+    return like.like(constant)
+
+
+@scattered.register
+def _(d: Shaken, index: Floats, shape: tuple[int, ...]) -> Shaken:
+    return d.like(with_added(d.changed, index, shape))
+
+
+@functions.sigmoid.register
+def _(s: Shaken) -> Shaken:
+    return s._applied(functions.sigmoid, s)
+
+
+@functions.midpoint.register
+def _(x: Shaken) -> Floats:
+    return x.value
+
+
+@functions.zeros.register
+def _(like: Shaken, shape: tuple[int, ...]) -> Shaken:
+    return like.like(np.zeros(shape))
+
+
+@functions.switch.register
+def _(s: Shaken, below: Any, above: Any) -> Shaken:
+    return s.like(np.where(s.value < 0, plain(below), plain(above)))

@@ -1,0 +1,154 @@
+"""A recurrence of the user's own: its parameters, its states, and its step where it has equations.
+
+It stands where a cell of the catalogue stands: cases are drawn by it, and the oracle runs it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...reference.arrays import NumberSystem
+from ...reference.cell import Cell, Gates, State
+from ...reference.functions import Array
+from ...reference.parameters import Parameters, Shape, Sizes
+from ..numbers.followed import Followed, followed, pulled
+from ..numbers.ledger import Mismatch
+from ..runs.verdict import NO_EQUATIONS, OWN_EQUATIONS
+
+Axes: TypeAlias = str | int | Sequence[str | int]
+"""The lengths of an array's axes, by the widths D of the input and H of the state: ``"D 4H"``."""
+
+TERM = re.compile(r"(\d*)\*?([DH]?)")
+
+
+def lengths(axes: Axes, D: int, H: int) -> tuple[int, ...]:
+    """Return the length of every axis; ValueError for what is none."""
+    each = axes.split() if isinstance(axes, str) else (axes,) if isinstance(axes, int) else axes
+    return tuple(_length(str(axis), D, H) for axis in each)
+
+
+def _length(axis: str, D: int, H: int) -> int:
+    total = 0
+    for term in axis.split("+"):
+        found = TERM.fullmatch(term)
+        if not term or found is None:
+            raise ValueError(f"axis {axis!r}: expected a number, D, H, or such as 4H or D+H")
+        total += int(found[1] or 1) * {"D": D, "H": H, "": 1}[found[2]]
+    return total
+
+
+class Recurrence(Cell):
+    """A cell with parameters and states of its user's own; the first state is the output.
+
+    ``parameters``, ``states`` and ``x`` say the axes of every array but the batch; states of
+    several axes are carried flat. ``equations`` is the user's ``step(p, x, state)``, or None.
+    """
+
+    title = "a recurrence of one's own"
+    equations = ()
+    gates = ()
+    traits = frozenset()
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Axes] | Callable[[int, int], Mapping[str, Axes]],
+        states: Mapping[str, Axes],
+        x: Axes,
+        function: Callable[..., Any] | None = None,
+    ) -> None:
+        """Take the axes of all arrays; ValueError for what is none.
+
+        ``parameters`` may be a function of D and H that returns them.
+        """
+        self.parameters = parameters if callable(parameters) else lambda D, H: parameters
+        self.of_states, self.of_x = dict(states), x
+        self.states = tuple(states)
+        self.function = function
+        self.name = own_name(function)
+        given = {} if callable(parameters) else parameters
+        for axes in (*given.values(), *self.of_states.values(), x):
+            lengths(axes, 1, 1)
+        if not self.states:
+            raise ValueError("states: expected at least one; the first is the output")
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """Return the shape of every parameter; none has an axis of gates."""
+        return {
+            name: Shape((), lengths(axes, sizes.D, sizes.H))
+            for name, axes in self.parameters(sizes.D, sizes.H).items()
+        }
+
+    def state_axes(self, sizes: Sizes) -> tuple[tuple[int, ...], ...]:
+        """Return the axes of every state, without the batch."""
+        return tuple(lengths(axes, sizes.D, sizes.H) for axes in self.of_states.values())
+
+    def x_axes(self, sizes: Sizes) -> tuple[int, ...]:
+        """Return the axes of the input of one step, without the batch."""
+        return lengths(self.of_x, sizes.D, sizes.H)
+
+    def widths(self, sizes: Sizes) -> tuple[int, ...]:
+        """Return how many numbers every state has in one row."""
+        return tuple(map(math.prod, self.state_axes(sizes)))
+
+    def input_width(self, sizes: Sizes) -> int:
+        """Return how many numbers one row reads in one step."""
+        return math.prod(self.x_axes(sizes))
+
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Array:
+        """Draw N(0, 1/fan-in) weights, N(0, 1/4) vectors; the longest axis is the output's."""
+        axes = shape.axes
+        fan_in = math.prod(axes) // max(axes) if len(axes) > 1 else 4
+        return rng.standard_normal(axes) / np.sqrt(fan_in)
+
+    def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
+        """Run the user's step; other number systems than NumPy's are followed through it."""
+        if not isinstance(x, NumberSystem):
+            return self._called(p, x, state), {}
+        new = self._called(p.map(Followed), Followed(x), tuple(map(Followed, state)))
+        return tuple(s.value for s in new), {}
+
+    def vjp(
+        self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Array, State]:
+        """Pull a cotangent back through the user's step."""
+        leaves, read, carried = p.map(Followed), Followed(x), tuple(map(Followed, state))
+        outputs = self._called(leaves, read, carried)
+        wanted = [*leaves.values(), read, *carried]
+        pulls = pulled(outputs, cotangent, wanted)
+        arrays = dict(zip(p, pulls, strict=False))
+        return Parameters(p.shapes, arrays), pulls[len(p)], tuple(pulls[len(p) + 1 :])
+
+    def _called(self, p: Parameters, x: Any, state: Sequence[Any]) -> tuple[Any, ...]:
+        """Call the step with arrays of the declared axes; return the new states, flat."""
+        if self.function is None:
+            raise NotImplementedError(f"{self.name}: it has no equations")
+        sizes = self._sizes(x.shape[-1], state[0].shape[-1])
+        rows = x.shape[0]
+        axes = self.state_axes(sizes)
+        given = tuple(s.reshape(rows, *n) for s, n in zip(state, axes, strict=True))
+        new = self.function(p, x.reshape(rows, *self.x_axes(sizes)), given)
+        new = new if isinstance(new, tuple | list) else (new,)
+        shapes = [tuple(np.shape(s)) for s in new]
+        wanted = [(rows, *n) for n in axes]
+        if shapes != wanted:
+            raise Mismatch(f"the step returns states of shape {shapes}, expected {wanted}")
+        like = x.value if isinstance(x, Followed) else None
+        flat = (s if like is None else followed(s, like) for s in new)
+        return tuple(s.reshape(rows, math.prod(n)) for s, n in zip(flat, axes, strict=True))
+
+    def _sizes(self, read: int, width: int) -> Sizes:
+        """Return the widths D and H of which an input and the first state are so wide."""
+        D = next(D for D in range(1, read + 1) if self.input_width(Sizes(D, 1)) == read)
+        return Sizes(
+            D, next(H for H in range(1, width + 1) if self.widths(Sizes(D, H))[0] == width)
+        )
+
+
+def own_name(function: Callable[..., Any] | None) -> str:
+    """Return the name of a cell that is not in the catalogue."""
+    return NO_EQUATIONS if function is None else f"{OWN_EQUATIONS}{function.__name__}"
