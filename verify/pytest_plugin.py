@@ -60,6 +60,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Only these checks; see: gatewise checks.",
     )  # fmt: skip
     group.addoption(
+        "--gatewise-timeout", type=float, metavar="SECONDS",
+        help="For one check in one dtype (60, 300 or 1800 by budget).",
+    )  # fmt: skip
+    group.addoption(
         "--gatewise-no-diagnosis", action="store_true",
         help="Do not look for what explains a failure.",
     )  # fmt: skip
@@ -104,6 +108,9 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     option = session.config.getoption
     if option("gatewise_seed") < 0:
         raise pytest.UsageError("--gatewise-seed: expected 0 or more")
+    timeout = option("gatewise_timeout")
+    if timeout is not None and not timeout > 0:
+        raise pytest.UsageError("--gatewise-timeout: expected seconds, more than 0")
     try:
         request = Request.parse(
             option("gatewise"),
@@ -111,10 +118,12 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
             checks=[name for names in option("gatewise_check") for name in names.split(",")],
             budget=option("gatewise_budget"),
             seed=option("gatewise_seed"),
+            timeout=timeout,
         )
     except ValueError as error:
         raise pytest.UsageError(f"gatewise: {error}") from error
-    isolated = Isolated(request.memory, paths=map(str, session.config.getini("pythonpath")))
+    paths = map(str, session.config.getini("pythonpath"))
+    isolated = Isolated(request.memory, paths, option="--gatewise-timeout")
     session.config.add_cleanup(isolated.close)
     verdicts = _lazily(lambda task: isolated.hold(task, request.patience))
     nodes = [_node(session, request, one, verdicts) for one in _described(request, isolated)]
@@ -189,8 +198,12 @@ class SubjectNode(pytest.Collector):
 
     def verdict(self, task: Task) -> Verdict:
         """Return the verdict; a subject that could not even be imported has none."""
+        from .execution.tasks import hung
+
         if self.described.problem:
             return task.unanswered(self.described.status, self.described.problem)
+        if reason := hung(item.held for item in self.items if item.held is not None):
+            return task.unanswered("not tested", reason)
         return self.verdicts(task)
 
 

@@ -101,7 +101,7 @@ def _asked(
 ) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
         return _undecided(named.name, dtype, failing, COARSE.format(dtype))
-    isolated = Isolated(memory)
+    isolated = Isolated(memory, option="")
     try:
         told = [asdict(v) for v in failing]
         found = isolated.ask(

@@ -17,10 +17,27 @@ import msgspec
 
 from ..runs.verdict import Verdict
 from .isolation import Isolated
-from .tasks import Description, Named, Task
+from .tasks import Description, Named, Task, hung
 
 BATCH = 8
 """Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
+
+
+class Late:
+    """Verdicts of subjects that gave no answer in time; after ``HANGS`` one is not run again."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[Named, list[Verdict]] = {}
+
+    def hold(self, task: Task, isolated: Isolated, timeout: float) -> Verdict:
+        """Hold a subject to a task, unless it has hung too often."""
+        late = self.verdicts.setdefault(task.named, [])
+        if reason := hung(late):
+            return task.unanswered("not tested", reason)
+        verdict = isolated.hold(task, timeout)
+        if verdict.status == "timeout":
+            late.append(verdict)
+        return verdict
 
 
 def hold_batch(
@@ -29,7 +46,9 @@ def hold_batch(
     """Hold subjects in a process of this batch's own; runs on a cluster's workers."""
     isolated = Isolated(memory)
     try:
-        return [vars(isolated.hold(msgspec.convert(task, Task), timeout)) for task in tasks]
+        late = Late()
+        converted = (msgspec.convert(task, Task) for task in tasks)
+        return [vars(late.hold(task, isolated, timeout)) for task in converted]
     finally:
         isolated.close()
 
@@ -69,7 +88,7 @@ class Here:
     def __init__(self, jobs: int, timeout: float, memory: int) -> None:
         self.timeout, self.memory = timeout, memory
         self.threads = ThreadPoolExecutor(jobs)
-        self._own = threading.local()
+        self._own, self._late = threading.local(), Late()
         self._all: list[Isolated] = []
 
     def describe(self, named: Named) -> Future[Description]:
@@ -79,7 +98,9 @@ class Here:
     def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
         """Ask for the verdicts of one batch."""
         seconds = timeout or self.timeout
-        return self.threads.submit(lambda: [self._isolated().hold(t, seconds) for t in tasks])
+        return self.threads.submit(
+            lambda: [self._late.hold(task, self._isolated(), seconds) for task in tasks]
+        )
 
     def close(self) -> None:
         """End every process; nothing is left behind."""

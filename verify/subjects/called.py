@@ -45,10 +45,20 @@ class Call:
 
 @dataclass
 class Clock:
-    """Seconds spent in the subject and in the oracle; the rest is drawing and comparing."""
+    """Seconds spent in the subject and in the oracle; the rest is drawing and comparing.
+
+    ``on_answer`` is called once, when the subject has answered for the first time.
+    """
 
     subject: float = 0.0
     oracle: float = 0.0
+    on_answer: Callable[[], None] | None = None
+
+    def answered(self) -> None:
+        """Say so, the first time."""
+        if self.on_answer is not None:
+            self.on_answer, on_answer = None, self.on_answer
+            on_answer()
 
     @contextmanager
     def timing(self, part: str) -> Iterator[None]:
@@ -127,7 +137,9 @@ class Called:
     def attempt(self, function: Callable[[], R]) -> R:
         """Call the subject with care, and count the time as its own."""
         with self.subject.clock.timing("subject"):
-            return with_care(function)
+            answer = with_care(function)
+        self.subject.clock.answered()
+        return answer
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
