@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, stop
+from .common import COULD_NOT_RUN, DIFFERS, say, stop
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -33,6 +33,7 @@ def convert(
     from ..verify.conventions import conversion as porting
     from ..verify.execution.tasks import Named
     from ..verify.numbers.ledger import Mismatch
+    from ..verify.runs.findings import counted
     from ..verify.subjects.loader import UnknownSubject
 
     if output.resolve() == file.resolve():
@@ -64,4 +65,4 @@ def convert(
             stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
         finally:
             part.unlink(missing_ok=True)
-    click.echo(f"{said}\nwritten: {output} ({len(result)} arrays)")
+    say(f"{said}\nwritten: {output} ({counted(len(result), 'array')})")

@@ -7,6 +7,7 @@ function call with JSON values, so nothing of ours is pickled.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,8 +24,16 @@ BATCH = 8
 """Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
 
 
+SHORTER = 4
+"""What the time of a task is divided by once its subject has given no answer in time."""
+
+
 class Late:
-    """Verdicts of subjects that gave no answer in time; after ``HANGS`` one is not run again."""
+    """Verdicts of subjects that gave no answer in time.
+
+    After the first, a subject's other tasks have a ``SHORTER``-th of the time; after ``HANGS``,
+    none is run.
+    """
 
     def __init__(self) -> None:
         self.verdicts: dict[Named, list[Verdict]] = {}
@@ -34,7 +43,7 @@ class Late:
         late = self.verdicts.setdefault(task.named, [])
         if reason := hung(late):
             return task.unanswered("not tested", reason)
-        verdict = isolated.hold(task, timeout)
+        verdict = isolated.hold(task, timeout, share=1 / SHORTER if late else 1.0)
         if verdict.status == "timeout":
             late.append(verdict)
         return verdict
@@ -81,7 +90,11 @@ class Elsewhere:
 
 
 class Here:
-    """Tasks on threads, each of which keeps one worker process."""
+    """Tasks on threads, each of which keeps one worker process.
+
+    A thread takes the first task of a subject that no other thread runs, if there is one: a layer
+    that hangs then holds up one thread, and each process imports few subjects.
+    """
 
     batch = 1
 
@@ -90,17 +103,35 @@ class Here:
         self.threads = ThreadPoolExecutor(jobs)
         self._own, self._late = threading.local(), Late()
         self._all: list[Isolated] = []
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Task, float, Future[list[Verdict]]]] = []
+        self._running: Counter[Named] = Counter()
 
     def describe(self, named: Named) -> Future[Description]:
         """Ask for a description."""
         return self.threads.submit(lambda: self._isolated().describe(named, self.timeout))
 
     def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
-        """Ask for the verdicts of one batch."""
-        seconds = timeout or self.timeout
-        return self.threads.submit(
-            lambda: [self._late.hold(task, self._isolated(), seconds) for task in tasks]
-        )
+        """Ask for the verdict on one task."""
+        (task,) = tasks
+        future: Future[list[Verdict]] = Future()
+        with self._lock:
+            self._waiting.append((task, timeout or self.timeout, future))
+        self.threads.submit(self._hold_next)
+        return future
+
+    def _hold_next(self) -> None:
+        with self._lock:
+            free = (k for k, (t, *_) in enumerate(self._waiting) if not self._running[t.named])
+            task, timeout, future = self._waiting.pop(next(free, 0))
+            self._running[task.named] += 1
+        try:
+            future.set_result([self._late.hold(task, self._isolated(), timeout)])
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            with self._lock:
+                self._running[task.named] -= 1
 
     def close(self) -> None:
         """End every process; nothing is left behind."""

@@ -73,10 +73,13 @@ class Isolated:
             problem += self._more_time(timeout)
             return Description(named, problem=problem, status=_status(end), seconds=end.seconds)
 
-    def hold(self, task: Task, timeout: float) -> Verdict:
-        """Return the verdict; what the subject's process does becomes one, too."""
+    def hold(self, task: Task, timeout: float, *, share: float = 1.0) -> Verdict:
+        """Return the verdict; what the subject's process does becomes one, too.
+
+        Once it is imported, the subject has this share of the time.
+        """
         try:
-            found = self._ask({"do": "hold", "task": asdict(task)}, timeout)["verdict"]
+            found = self._ask({"do": "hold", "task": asdict(task)}, timeout, share)["verdict"]
             return Verdict(**found)
         except ProcessEnded as end:
             return task.unanswered("crashed", str(end), self.last_case)
@@ -145,7 +148,7 @@ class Isolated:
         paths = [*self.paths, *filter(None, [os.environ.get("PYTHONPATH")])]
         return {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
 
-    def _ask(self, asked: dict[str, Any], timeout: float) -> dict[str, Any]:
+    def _ask(self, asked: dict[str, Any], timeout: float, share: float = 1.0) -> dict[str, Any]:
         """Send one task and wait for its answer.
 
         The clock starts again with each ``ready``: once the subject is imported, and once it has
@@ -165,7 +168,7 @@ class Isolated:
                 if "case" in said:
                     self.last_case = said["case"]
                 elif "ready" in said:
-                    limit.restart()
+                    limit.restart(share * timeout)
                 else:
                     return said
         finally:

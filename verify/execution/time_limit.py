@@ -81,10 +81,10 @@ class TimeLimit:
         """Whether it was ended although it had not had its time."""
         return self.reached and self.own < self.seconds
 
-    def restart(self) -> None:
-        """Give it its whole time again."""
+    def restart(self, seconds: float) -> None:
+        """Give it time anew."""
         with self._lock:
-            self.own = 0.0
+            self.seconds, self.own = seconds, 0.0
             self.since = self._last = time.monotonic()
             self._use = None
 

@@ -65,12 +65,12 @@ def test_what_is_given_no_processor_has_not_hung(monkeypatch):
     assert limit.starved
 
 
-def test_a_restart_gives_the_whole_time_again(monkeypatch):
+def test_a_restart_gives_time_anew(monkeypatch):
     monkeypatch.setattr(time_limit, "use", lambda session: None)
     over = threading.Event()
     limit = TimeLimit(1.0, 0, over.set)
     time.sleep(0.6)
-    limit.restart()
+    limit.restart(1.0)
     assert not over.wait(0.6)
     assert limit.waited < limit.total
     limit.stop()
