@@ -24,7 +24,7 @@ BATCH = 8
 """Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
 
 
-SHORTER = 4
+SHORTER = 6
 """What the time of a task is divided by once its subject has given no answer in time."""
 
 

@@ -229,7 +229,20 @@ def with_care(function: Callable[[], R]) -> R:
         said = str(error) or "NotImplementedError"
         raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
+        if _of_an_adapter(error):
+            raise
         raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
+
+
+SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)
+"""What a mistake in a line of Python raises; packages' native code raises others, too."""
+
+
+def _of_an_adapter(error: Exception) -> bool:
+    """Whether one of our adapters raised, and not the package that it adapts."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = Path(__file__).parent / "frameworks"
+    return isinstance(error, SLIPS) and Path(frames[-1].filename).is_relative_to(ours)
 
 
 PACKAGES = ("torch", "numpy")
@@ -237,11 +250,17 @@ PACKAGES = ("torch", "numpy")
 
 
 def _origin(error: BaseException) -> str:
-    """Say where the subject raised: file, line and function; "" where that is not Python's."""
+    """Say where the subject raised: file, line and function; "" where that is not Python's.
+
+    The file of an installed package is named with the package.
+    """
     frame = _own_frame(error)
     if frame is None:
         return ""
-    return f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
+    path = Path(frame.filename)
+    installed = max((k for k, part in enumerate(path.parts) if part == "site-packages"), default=-1)
+    name = "/".join(path.parts[installed + 1 :]) if installed >= 0 else path.name
+    return f" ({name}, line {frame.lineno}, in {frame.name})"
 
 
 def _own_frame(error: BaseException) -> traceback.FrameSummary | None:

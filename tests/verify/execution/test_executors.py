@@ -192,7 +192,7 @@ def test_threads_prefer_subjects_that_no_other_runs(monkeypatch):
 
 
 def test_what_hung_has_less_time_and_is_then_not_run():
-    """The first wait is whole, the next two are a quarter, and there is no fourth."""
+    """The first wait is whole, the next two are a sixth, and there is no fourth."""
     shares = []
 
     class Silent:
@@ -204,7 +204,7 @@ def test_what_hung_has_less_time_and_is_then_not_run():
     task = Task(Named("a:B"), "forward", "float64", "quick", 0)
     verdicts = [late.hold(task, Silent(), 60.0) for _ in range(5)]
 
-    assert shares == [1.0, 0.25, 0.25]
+    assert shares == [1.0, 1 / 6, 1 / 6]
     assert [v.status for v in verdicts] == ["timeout"] * 3 + ["not tested"] * 2
     other = late.hold(replace(task, named=Named("a:C")), Silent(), 60.0)
     assert other.status == "timeout"
