@@ -93,7 +93,8 @@ def files(seed: int) -> dict[str, File]:
         if hand.style != COMPILED and hand.id.startswith(FIRST)
         and "peephole" not in hand.cell and not known[hand.id].same_as
     ]  # fmt: skip
-    wrong, ids = [], set[str]()
+    wrong: list[Hand] = []
+    ids = set[str]()
     for hand in in_turns(fit, lambda hand: (hand.style, hand.cell), seed):
         if hand.id not in ids and len(wrong) < WRONG:
             wrong.append(hand)

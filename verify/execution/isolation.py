@@ -23,6 +23,9 @@ from .time_limit import TimeLimit
 MEMORY = 4096
 """MiB that a subject may take, by default."""
 
+RESTARTS = 2
+"""How often the time of a task begins anew: after the import, and after the first answer."""
+
 LAST_WORDS = 300
 """Characters of what a process said before it died."""
 
@@ -98,8 +101,8 @@ class Isolated:
             asked = {"do": do, "named": vars(named), **more}
             found: dict[str, Any] = self._ask(asked, timeout)["found"]
         except (ProcessEnded, TimedOut) as end:
-            more = self._more_time(timeout) if isinstance(end, TimedOut) else ""
-            return {"problem": f"{end}{more}"}
+            hint = self._more_time(timeout) if isinstance(end, TimedOut) else ""
+            return {"problem": f"{end}{hint}"}
         return found
 
     def _more_time(self, seconds: float) -> str:
@@ -158,7 +161,7 @@ class Isolated:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
         self.last_case = ""
-        limit = TimeLimit(timeout, process.pid, self._kill)
+        limit, restarts = TimeLimit(timeout, process.pid, self._kill), 0
         try:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(asked) + "\n")
@@ -168,7 +171,9 @@ class Isolated:
                 if "case" in said:
                     self.last_case = said["case"]
                 elif "ready" in said:
-                    limit.restart(share * timeout)
+                    restarts += 1
+                    if restarts <= RESTARTS:  # a hostile layer may write there, too
+                        limit.restart(share * timeout)
                 else:
                     return said
         finally:
@@ -202,6 +207,10 @@ def _status(end: TimedOut) -> str:
 
 
 def _sizes(case: str) -> str:
-    given = Case.from_json(case)
+    """Return the sizes of a case; the text itself where it is none, as a hostile layer's may be."""
+    try:
+        given = Case.from_json(case)
+    except ValueError:
+        return case[:LAST_WORDS]
     layers = f", {given.layers} layers" if given.layers > 1 else ""
     return f"T={given.T}, B={given.B}, D={given.D}, H={given.H}{layers}"

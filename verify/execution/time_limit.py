@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST = 4.0
+LONGEST = 10.0
 """Times its limit that a process is waited for at most, however busy the machine is."""
 
 TICKS, TICK = 20, 0.5

@@ -56,8 +56,8 @@ class Clock:
 
     def answered(self) -> None:
         """Say so, the first time."""
-        if self.on_answer is not None:
-            self.on_answer, on_answer = None, self.on_answer
+        on_answer, self.on_answer = self.on_answer, None
+        if on_answer is not None:
             on_answer()
 
     @contextmanager

@@ -125,6 +125,32 @@ def test_the_clock_starts_again_with_the_first_answer(tmp_path, monkeypatch):
                     "--timeout 2.4", found[2]["problem"])  # fmt: skip
 
 
+HOSTILE = """
+import json, sys, time
+
+for line in sys.stdin:
+    while True:
+        time.sleep(0.2)
+        print(json.dumps({"ready": True}), flush=True)
+        print(json.dumps({"case": "nonsense"}), flush=True)
+"""
+
+
+def test_a_layer_cannot_give_itself_more_time(tmp_path, monkeypatch):
+    """It may write to the worker's output: that is neither an answer nor an error of ours."""
+    (tmp_path / "hostile_worker.py").write_text(HOSTILE)
+    monkeypatch.setattr(Isolated, "WORKER", "hostile_worker")
+    isolated = Isolated(paths=[str(tmp_path)])
+    try:
+        verdict = isolated.hold(Task(Named("a:B"), "forward", "float64", "quick", 0), 1.0)
+    finally:
+        isolated.close()
+
+    assert verdict.status == "timeout"
+    assert "(check forward in float64, nonsense)" in verdict.message
+    assert verdict.seconds < 20
+
+
 def test_the_first_answer_is_said_once(root):
     """After the first call has returned, before the second is made."""
     events = []
