@@ -102,6 +102,7 @@ def pytest_make_collect_report(
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     """Ask every subject what it offers; a name that leads nowhere is a usage error."""
+    from .execution.executors import Late
     from .execution.isolation import Isolated
     from .execution.session import Request
 
@@ -125,7 +126,8 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     paths = map(str, session.config.getini("pythonpath"))
     isolated = Isolated(request.memory, paths, option="--gatewise-timeout")
     session.config.add_cleanup(isolated.close)
-    verdicts = _lazily(lambda task: isolated.hold(task, request.patience))
+    late = Late()
+    verdicts = _lazily(lambda task: late.hold(task, isolated, request.patience))
     nodes = [_node(session, request, one, verdicts) for one in _described(request, isolated)]
     session.config.stash[NODES] = nodes
     return nodes
@@ -198,12 +200,8 @@ class SubjectNode(pytest.Collector):
 
     def verdict(self, task: Task) -> Verdict:
         """Return the verdict; a subject that could not even be imported has none."""
-        from .execution.tasks import hung
-
         if self.described.problem:
             return task.unanswered(self.described.status, self.described.problem)
-        if reason := hung(item.held for item in self.items if item.held is not None):
-            return task.unanswered("not tested", reason)
         return self.verdicts(task)
 
 
