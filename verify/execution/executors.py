@@ -18,7 +18,7 @@ import msgspec
 
 from ..runs.verdict import Verdict
 from .isolation import Isolated
-from .tasks import Description, Named, Task, hung
+from .tasks import Description, Named, Task, hung, in_vain
 
 BATCH = 8
 """Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
@@ -44,7 +44,7 @@ class Late:
         if reason := hung(late):
             return task.unanswered("not tested", reason)
         verdict = isolated.hold(task, timeout, share=1 / SHORTER if late else 1.0)
-        if verdict.status == "timeout":
+        if in_vain(verdict):
             late.append(verdict)
         return verdict
 

@@ -17,7 +17,7 @@ import msgspec
 
 from ..cases.case import Case
 from ..runs.verdict import Verdict
-from .tasks import Description, Named, Task
+from .tasks import NO_ANSWER, Description, Named, Task
 from .time_limit import TimeLimit
 
 MEMORY = 4096
@@ -44,7 +44,7 @@ class TimedOut(RuntimeError):
         self.starved, self.seconds = limit.starved, round(limit.total, 3)
         busy = limit.own < 0.8 * limit.waited
         own = f", of which it had a processor for {limit.own:.1f} s" if busy else ""
-        super().__init__(f"no answer after {limit.waited:.1f} s{own}")
+        super().__init__(f"{NO_ANSWER} {limit.waited:.1f} s{own}")
 
 
 class Isolated:

@@ -22,7 +22,7 @@ from ..subjects.loader import UnknownSubject, is_file
 from .executors import Elsewhere, Here, workers
 from .isolation import MEMORY
 from .judge import BUDGETS
-from .tasks import Description, Named, Task, hung
+from .tasks import Description, Named, Task, hung, in_vain
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
@@ -219,7 +219,7 @@ class Session:
 
     def _count(self, task: Task, verdict: Verdict) -> None:
         self.done[task] = verdict
-        if verdict.status == "timeout":
+        if in_vain(verdict):
             self.late.setdefault(verdict.subject, []).append(verdict)
 
 

@@ -86,9 +86,18 @@ HANGS = 3
 """Checks in which a subject may give no answer; after so many it is not waited for in others."""
 
 
+NO_ANSWER = "no answer after"
+"""How the message of a verdict begins that was waited for in vain."""
+
+
+def in_vain(verdict: Verdict) -> bool:
+    """Whether it was waited for in vain: the subject hung, or the machine gave it no time."""
+    return verdict.status in ("timeout", "not tested") and verdict.message.startswith(NO_ANSWER)
+
+
 def hung(verdicts: Iterable[Verdict]) -> str:
     """Return why a subject with these verdicts is not run again, "" if nothing speaks against."""
-    checks = [f"{v.check} ({v.dtype})" for v in verdicts if v.status == "timeout"]
+    checks = [f"{v.check} ({v.dtype})" for v in verdicts if in_vain(v)]
     if len(checks) < HANGS:
         return ""
     return f"no answer came in {len(checks)} checks, {', '.join(checks)}; so it was not tried"
