@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,9 @@ FEW = 3
 
 BAR, BESIDE = 12, 36
 """Columns of a progress bar, and of all that stands beside its text."""
+
+FOLDERS = re.compile(r"/?(?:[\w.~-]+/){2,}")
+"""Folders before a file's name, which are left out of a table."""
 
 STYLES = {True: "bold red", False: "bold"}
 """The style of a headline, by whether something is wrong."""
@@ -126,7 +130,7 @@ def subject_table(findings: Sequence[Finding]) -> Table:
         style = "green" if finding.conforms else STATUSES[finding.verdict].style
         table.add_row(
             Text(finding.name), Text(finding.verdict, style=style),
-            f"{passed} of {len(finding.verdicts)}", Text(finding.cause),
+            f"{passed} of {len(finding.verdicts)}", Text(FOLDERS.sub("", finding.cause)),
         )  # fmt: skip
     return table
 

@@ -105,3 +105,14 @@ def test_sentences_break_between_words(monkeypatch, capsys):
     monkeypatch.delenv("COLUMNS")
     say("word " * 40)
     assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_the_table_of_many_names_files_without_their_folders():
+    """A long path would leave no room for the other columns."""
+    message = "importing /home/someone/courses/2026/homework/a.py raised SyntaxError ('b/a.py', 3)"
+    verdict = replace(VERDICT, status="not tested", message=message)
+    table = terminal.subject_table([Finding("b/a.py", (verdict,))])
+
+    assert terminal.plain(next(iter(table.columns[3].cells))) == (
+        "smoke: importing a.py raised SyntaxError ('b/a.py', 3)"
+    )
