@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import DIFFERS, json_option, or_usage
+from .common import DIFFERS, json_option, or_usage, say
 
 if TYPE_CHECKING:
     from ..bench.cost.rows import CostRow
@@ -69,7 +69,7 @@ def _tell(rows: Sequence[CostRow]) -> None:
         click.echo(f"{shape} {rows[0].dtype}")
         print_rows(OPERATIONS, [_operations(r) for r in alike], as_json=False)
         print_rows(MEMORY, [_memory(r) for r in alike], as_json=False)
-    click.echo(LEGEND)
+    say(LEGEND)
 
 
 def _operations(r: CostRow) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import RunOptions, bench_options
-from .common import DIFFERS, DTYPES
+from .common import DIFFERS, DTYPES, say
 
 if TYPE_CHECKING:
     from ..bench.decay.rows import DecayRow
@@ -99,7 +99,7 @@ def _tell(run: BenchRun) -> None:
         ],
     )  # fmt: skip
     for row in of_kind(run.rows, "cost"):
-        click.echo(
+        say(
             f"adjoint of an LSTM, H {row.hidden}, over {row.steps} steps: "
             f"{1e6 * row.adjoint_step:.0f} µs a step, {row.ratio:.2f} times a plain step; "
             f"gradient 10^{row.log10_norm:.0f}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import RunOptions, bench_options
+from .common import say
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -50,4 +51,4 @@ def _tell(run: BenchRun) -> None:
     print_rows(headings, shares, as_json=False)
     left = [row for row in run.rows if row["status"] != "OK"]
     if left:
-        click.echo(f"not tested: {len(left)} of {len(run.planned)}: {left[0].get('message', '')}")
+        say(f"not tested: {len(left)} of {len(run.planned)}: {left[0].get('message', '')}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import RunOptions, bench_options
-from .common import COULD_NOT_RUN, DIFFERS
+from .common import COULD_NOT_RUN, DIFFERS, say
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -90,11 +90,11 @@ def _tell(run: BenchRun) -> None:
         counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
         print_rows(rungs.headings[:-1], counts, as_json=False)
     for message, names in _messages(analyses).items():
-        click.echo(f"{', '.join(names)}: {message}")
+        say(f"{', '.join(names)}: {message}")
     statuses = Counter(r.entry.status for r in analyses)
-    click.echo(", ".join(f"{count} {status}" for status, count in statuses.items()))
+    say(", ".join(f"{count} {status}" for status, count in statuses.items()))
     for said in left_out(Wanted.checked(**run.settings)):
-        click.echo(f"left out: {said}; --full measures more")
+        say(f"left out: {said}; --full measures more")
 
 
 def _tell_machine(run: BenchRun) -> None:
@@ -105,9 +105,9 @@ def _tell_machine(run: BenchRun) -> None:
     for name, value in machine.get("ceilings", {}).items():
         click.echo(f"{name}: {value:.3g}")
     said = ", ".join(f"{k} {v}" for k, v in machine.get("environment", {}).items())
-    click.echo(f"threads {run.settings.get('threads')}; {said}")
+    say(f"threads {run.settings.get('threads')}; {said}")
     click.echo(f"A/A noise floor: {100 * rows.floor(run):.1f} %")
-    click.echo("GFLOP/s: all products, 2 G H (D + H) B T forward, as oneDNN counts; DeepBench "
+    say("GFLOP/s: all products, 2 G H (D + H) B T forward, as oneDNN counts; DeepBench "
                "leaves out those of the input. ceiling: the time of the same products alone, over "
                "the time.")  # fmt: skip
 

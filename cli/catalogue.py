@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import CONFORMS, DIFFERS, json_option, or_usage
+from .common import CONFORMS, DIFFERS, json_option, or_usage, say
 
 if TYPE_CHECKING:
     from ..reference.cell import Cell
@@ -122,7 +122,7 @@ def _print_problems(descriptions: Sequence[Description]) -> None:
         if description.problem:
             reasons.setdefault(description.problem, {})[family(description.named.name)] = None
     for reason, names in reasons.items():
-        click.echo(f"{', '.join(names)}: {reason}")
+        say(f"{', '.join(names)}: {reason}")
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .bench import RunOptions, bench_options
-from .common import CONFORMS, COULD_NOT_RUN
+from .common import CONFORMS, COULD_NOT_RUN, say
 
 if TYPE_CHECKING:
     from ..bench.claims.ledger import Row
@@ -51,21 +51,21 @@ def _tell(run: BenchRun, *, evidence: bool) -> None:
     for row in ledger:
         _tell_row(row, evidence=evidence)
     counts = (f"{sum(row.verdict == v for row in ledger)} {v}" for v in VERDICTS)
-    click.echo(", ".join(counts))
+    say(", ".join(counts))
 
 
 def _tell_row(row: Row, *, evidence: bool) -> None:
     shown = click.style(row.verdict, fg=STYLES[row.verdict])
     click.echo(f"{row.id} {shown} {row.condition}".rstrip())
-    click.echo(f"    claimed: {row.statement} [{', '.join(row.documents)}]")
+    say(f"    claimed: {row.statement} [{', '.join(row.documents)}]")
     if row.counterexample:
-        click.echo(f"    against: {row.counterexample}")
+        say(f"    against: {row.counterexample}")
     if row.message:
-        click.echo(f"    error: {row.message}")
+        say(f"    error: {row.message}")
     if not evidence:
         return
     for number in row.numbers:
-        click.echo(f"    {number.name}: {number.shown}")
+        say(f"    {number.name}: {number.shown}")
     for finding in row.findings:
         so = "yes" if finding.holds else "no"
-        click.echo(f"    {ROLES[finding.role]}, {so}: {finding.text}")
+        say(f"    {ROLES[finding.role]}, {so}: {finding.text}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,3 +79,15 @@ def probe(path: Path) -> None:
             pass
     except OSError as error:
         stop(f"{path}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+
+
+def say(text: str) -> None:
+    """Print lines that break between words, as wide as the terminal; whole where there is none."""
+    shown = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    width = shutil.get_terminal_size().columns if shown else sys.maxsize
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        click.echo(textwrap.fill(
+            line.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ",
+            break_long_words=False, break_on_hyphens=False,
+        ))  # fmt: skip

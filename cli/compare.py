@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, probe, stop
+from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, probe, say, stop
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -95,9 +95,9 @@ def _print(comparison: Comparison) -> None:
     from ..reports.comparison import sentence, tables
     from ..reports.terminal import print_rows
 
-    click.echo(f"{comparison.before} and {comparison.after}: {sentence(comparison)}")
+    say(f"{comparison.before} and {comparison.after}: {sentence(comparison)}")
     for table in tables(comparison):
-        click.echo(f"\n{table.title}")
+        say(f"\n{table.title}")
         rows = [[str(cell) for cell in row] for row in table.rows]
         print_rows(table.headings, rows, as_json=False)
 

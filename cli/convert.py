@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, stop
+from .common import COULD_NOT_RUN, DIFFERS, say, stop
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -14,7 +14,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--from", "source", required=True, metavar="SUBJECT",
-              help="What the file belongs to, torch:LSTM for instance.")  # fmt: skip
+              help="What the file belongs to: torch:LSTM, or keras where its arrays "
+              "can be those of one layer only.")  # fmt: skip
 @click.option("--to", "target", required=True, metavar="SUBJECT", help="What to write it for.")
 @click.option("-o", "--output", type=_FILE, required=True, help="The new file.")
 @click.option("--unverified", is_flag=True, help="Write it even if a layer cannot be run.")
@@ -23,7 +24,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def convert(
     file: Path, source: str, target: str, output: Path, unverified: bool, timeout: float
 ) -> None:
-    """Convert a safetensors FILE of one layer's weights to another framework's arrays.
+    """Convert a FILE of one layer's weights, safetensors or .npz, to another framework's arrays.
 
     Both layers are then run on random input, and must compute what the equations say. Nothing is
     written if the target cannot hold the weights or if a layer is off (exit code 1), or if that
@@ -33,6 +34,9 @@ def convert(
     from ..verify.conventions import conversion as porting
     from ..verify.execution.tasks import Named
     from ..verify.numbers.ledger import Mismatch
+    from ..verify.runs.findings import counted
+    from ..verify.subjects import known
+    from ..verify.subjects.frameworks import families
     from ..verify.subjects.loader import UnknownSubject
 
     if output.resolve() == file.resolve():
@@ -40,7 +44,13 @@ def convert(
     part = output.with_name(f"{output.name}.part")
     with converter(Named(source), Named(target), timeout=timeout) as made:
         try:
-            done, result = made.convert(porting.read(file))
+            arrays = porting.read(file)
+            if source in families():
+                ends = [made.end(Named(name)) for name in known(source)]
+                made.source = Named(porting.only(source, ends, arrays).name)
+            if read := porting.reading(made.end(made.source), arrays):
+                say(read)
+            done, result = made.convert(arrays)
             porting.write(part, result)
             try:
                 said = made.verify(done, porting.read(part))
@@ -50,9 +60,9 @@ def convert(
                 said = f"not verified: {problem}"
             part.replace(output)
         except NoHome as problem:
-            stop(f"{source} to {target}: cannot be converted: {problem}", DIFFERS)
+            stop(f"{made.source.name} to {target}: cannot be converted: {problem}", DIFFERS)
         except Mismatch as problem:
-            stop(f"{source} to {target}: {problem}", DIFFERS)
+            stop(f"{made.source.name} to {target}: {problem}", DIFFERS)
         except Unfit as problem:
             stop(str(problem), COULD_NOT_RUN)
         except NotVerified as problem:
@@ -64,4 +74,4 @@ def convert(
             stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
         finally:
             part.unlink(missing_ok=True)
-    click.echo(f"{said}\nwritten: {output} ({len(result)} arrays)")
+    say(f"{said}\nwritten: {output} ({counted(len(result), 'array')})")

@@ -17,6 +17,7 @@ from .common import (
     like_option,
     memory_option,
     or_usage,
+    say,
     seed_option,
 )
 
@@ -57,7 +58,7 @@ def identify(
             codes.append(COULD_NOT_RUN)
             documents.append({"subject": name, **answer})
             if not as_json:
-                click.echo(f"{name}: not identified: {answer['problem']}")
+                say(f"{name}: not identified: {answer['problem']}")
             continue
         result = Identification.from_json(answer)
         codes.append(_code(result))
@@ -114,24 +115,24 @@ def _print(name: str, result: Identification) -> None:
     from ..verify.conventions import formula
 
     if not result.fits:
-        click.echo(f"\n{name}: no convention fits")
+        say(f"\n{name}: no convention fits")
         click.echo(f"{NO_FIT}: gatewise diagnose {name}")
         return
-    click.echo(f"\n{name}: {formula.summary(result.nearest)}")
+    say(f"\n{name}: {formula.summary(result.nearest)}")
     rows = list(_rows(result))
     if result.stated is None:
         print_rows(("field", "found"), [row[:2] for row in rows], as_json=False)
     else:
         print_rows(("field", "found", "stated"), rows, as_json=False)
     for line in formula.plain(result.nearest):
-        click.echo(f"  {line}")
-    click.echo(
+        say(f"  {line}")
+    say(
         f"largest error {result.residual:.2g}, {result.ratio:.2g} of its bound ({result.dtype}); "
         f"runner-up {result.runner_up_residual:.2g}, {result.separation:.2g} times as far: "
         f"{formula.summary(result.runner_up)}"
     )
     for line in _notes(result):
-        click.echo(line)
+        say(line)
 
 
 def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:

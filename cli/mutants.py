@@ -22,6 +22,7 @@ from .common import (
     json_option,
     or_usage,
     runs_option,
+    say,
     seed_option,
     stop,
 )
@@ -153,7 +154,7 @@ def _see(names: Sequence[str], *, as_json: bool) -> None:
         wrong = [s for s in sightings if s.wrong]
         seen = sum(bool(s.seen_by) for s in wrong)
         same = [s for s in sightings if not s.wrong]
-        click.echo(
+        say(
             f"{seen} of {len(wrong)} mutants are seen in recordings, "
             f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
         )
@@ -181,7 +182,7 @@ def _print(rows: Sequence[Row], folder: Path) -> None:
     planted = [row for row in rows if row.expected]
     same = [row for row in rows if not row.expected]
     killed = sum(row.right for row in planted)
-    click.echo(
+    say(
         f"{killed} of {len(planted)} mutants killed, {sum(row.right for row in same)} of "
         f"{len(same)} equivalent programs pass\nrun: {folder}"
     )

@@ -45,6 +45,7 @@ def record(
     from ..verify.execution.recording_tasks import NotRecorded
     from ..verify.execution.recording_tasks import record as recorded
     from ..verify.execution.tasks import Named
+    from ..verify.runs.findings import counted
     from ..verify.runs.records import RunFileError
     from ..verify.subjects.loader import UnknownSubject
 
@@ -67,6 +68,6 @@ def record(
         stop("interrupted; nothing is left of the recording", COULD_NOT_RUN)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     click.echo(
-        f"recording: {folder} ({count} cases, {size:.1f} MiB)\n"
+        f"recording: {folder} ({counted(count, 'case')}, {size:.1f} MiB)\n"
         f"verify it anywhere with: gatewise verify recording:{folder}"
     )

@@ -26,6 +26,7 @@ from .common import (
     or_usage,
     probe,
     runs_option,
+    say,
     seed_option,
     stop,
     timeout_option,
@@ -150,7 +151,7 @@ def verify(
     _tell(verdicts, folder, as_json=as_json, profile=profile)
     ending = conclusion(verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
-        click.echo(f"exit code {ending.code}: {ending.reason}")
+        say(f"exit code {ending.code}: {ending.reason}")
     if page is not None:
         write_report([folder], page, quiet=as_json)
     sys.exit(ending.code)
@@ -201,12 +202,12 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
     click.echo()
     scripts = [*_write_scripts(each, folder)]
     for path in scripts if len(each) <= terminal.FEW else ():
-        click.echo(f"the first failure without gatewise: {path}")
+        say(f"the first failure without gatewise: {path}")
     if len(each) > terminal.FEW and scripts:
-        click.echo(f"the first failures without gatewise: {folder / 'scripts'}")
-        click.echo("in full, with the first failures: gatewise verify SUBJECT, for one of them")
+        say(f"the first failures without gatewise: {folder / 'scripts'}")
+        say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
     if profile:
-        click.echo(terminal.profile(verdicts))
+        say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -28,6 +32,12 @@ from ..verify.runs.verdict import Verdict
 FEW = 3
 """Subjects that are told one after the other; of more there is a table."""
 
+BAR, BESIDE = 12, 36
+"""Columns of a progress bar, and of all that stands beside its text."""
+
+FOLDERS = re.compile(r"/?(?:[\w.~-]+/){2,}")
+"""Folders before a file's name, which are left out of a table."""
+
 STYLES = {True: "bold red", False: "bold"}
 """The style of a headline, by whether something is wrong."""
 
@@ -42,17 +52,21 @@ class Advance:
 
     def plan(self, total: int) -> None:
         """Say how many verdicts there will be."""
-        self.bar.update(self.task, total=total, description="")
+        self.bar.update(self.task, total=total, description="", visible=total != 0)
 
     def about(self, text: str) -> None:
         """Say what is being done."""
-        self.bar.update(self.task, description=text)
+        self.bar.update(self.task, description=self._brief(text))
+
+    def _brief(self, text: str) -> str:
+        """Return as many of the words as stand beside the bar."""
+        return textwrap.shorten(text, max(2, self.console.width - BESIDE), placeholder=" …")
 
     def __call__(self, line: str) -> None:
         """Count one verdict and show what it says."""
         if self.bar.disable:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self.bar.update(self.task, advance=1, description=line)
+        self.bar.update(self.task, advance=1, description=self._brief(line))
 
 
 @contextmanager
@@ -63,7 +77,7 @@ def progress(total: int | None, *, lines: bool = False) -> Iterator[Advance]:
     """
     console = Console(stderr=True)
     columns = (
-        BarColumn(),
+        BarColumn(BAR),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
@@ -71,7 +85,8 @@ def progress(total: int | None, *, lines: bool = False) -> Iterator[Advance]:
     quiet = not console.is_terminal
     shown = console if lines else Console(quiet=True)
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        yield Advance(bar, bar.add_task("starting", total=total), shown)
+        task = bar.add_task("starting", total=total, visible=total != 0)
+        yield Advance(bar, task, shown)
 
 
 def verdict_line(v: Verdict) -> str:
@@ -81,8 +96,13 @@ def verdict_line(v: Verdict) -> str:
 
 
 def check_table(verdicts: Sequence[Verdict]) -> Table:
-    """Return one row a check and one column a dtype, of one subject; numbers are error/bound."""
-    dtypes = list(dict.fromkeys(v.dtype for v in verdicts))
+    """Return one row a check and one column a dtype, of one subject; numbers are error/bound.
+
+    A dtype in which it does not compute has no column.
+    """
+    every = dict.fromkeys(v.dtype for v in verdicts)
+    compared = {v.dtype for v in verdicts if v.status != "not supported"}
+    dtypes = [dtype for dtype in every if dtype in compared] or list(every)
     table = Table()
     for column in ("check", *dtypes):
         table.add_column(column)
@@ -104,13 +124,13 @@ def subject_table(findings: Sequence[Finding]) -> Table:
     """Return one row a subject: how many of its checks passed, and what is wrong."""
     table = Table()
     for column in ("subject", "verdict", "passed", "what is wrong"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for finding in findings:
         passed = sum(v.status == "passed" for v in finding.verdicts)
         style = "green" if finding.conforms else STATUSES[finding.verdict].style
         table.add_row(
             Text(finding.name), Text(finding.verdict, style=style),
-            f"{passed} of {len(finding.verdicts)}", Text(finding.cause),
+            f"{passed} of {len(finding.verdicts)}", Text(FOLDERS.sub("", finding.cause)),
         )  # fmt: skip
     return table
 
@@ -151,9 +171,9 @@ def profile(verdicts: Sequence[Verdict]) -> str:
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print the finding on each subject, what is wrong first; of many, a table alone."""
     console = Console()
-    width = console.width if console.is_terminal else WIDTH
+    width = columns_of(console, WIDTH)
     if len(findings) > FEW:
-        console.print(subject_table(findings), width=width)
+        print_table(subject_table(findings), otherwise=WIDTH)
         for text in common_causes(findings):
             console.print(text, markup=False, highlight=False)
         return
@@ -175,15 +195,70 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json
         return
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for row in rows:
         table.add_row(*map(Text, row))
     print_table(table)
 
 
-def print_table(table: Table) -> None:
-    """Print a table, as wide as the terminal, or as wide as it needs where there is none."""
+def columns_of(console: Console, otherwise: int) -> int:
+    """Return the width of a terminal, or what ``COLUMNS`` says, or else what is given."""
+    said = os.environ.get("COLUMNS", "")
+    return console.width if console.is_terminal or said.isdecimal() else otherwise
+
+
+def print_table(table: Table, *, otherwise: int = 200) -> None:
+    """Print a table of texts in the width of the terminal; ``otherwise`` where there is none.
+
+    Lines break between words. Where not even the longest words of all columns fit beside each
+    other, each row is a paragraph with a line for each column.
+    """
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    width = columns_of(console, otherwise)
+    columns = [(str(c.header), [plain(cell) for cell in c.cells]) for c in table.columns]
+    lines = [[line for text in (head, *cells) for line in text.split("\n")]
+             for head, cells in columns]  # fmt: skip
+    least = [max(cell_len(word) for text in own for word in text.split() or [""]) for own in lines]
+    most = [max(map(cell_len, own)) for own in lines]
+    room = width - sum(least) - 3 * len(columns) - 1
+    if room < 0:
+        _print_paragraphs(console, columns, width)
+        return
+    wanted = [m - n for m, n in zip(most, least, strict=True)]
+    for column, own, more in zip(table.columns, least, _shared(room, wanted), strict=True):
+        column.width = own + more
+    Console(width=width).print(table)
+
+
+def plain(cell: object) -> str:
+    """Return a cell's text without its style."""
+    return cell.plain if isinstance(cell, Text) else str(cell)
+
+
+def _shared(room: int, wanted: Sequence[int]) -> list[int]:
+    """Return the room that each column is given: all it wants, or its part, the least first."""
+    given = [0] * len(wanted)
+    order = sorted(range(len(wanted)), key=lambda k: wanted[k])
+    for place, k in enumerate(order):
+        given[k] = min(wanted[k], room // (len(wanted) - place))
+        room -= given[k]
+    return given
+
+
+def _print_paragraphs(
+    console: Console, columns: Sequence[tuple[str, Sequence[str]]], width: int
+) -> None:
+    labels = max(cell_len(head) for head, _ in columns) + 2
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        for (head, _), text in zip(columns, row, strict=True):
+            if not text:
+                continue
+            first, rest = f"{head:{labels}}", " " * labels
+            if labels + max(map(cell_len, text.split())) > width:  # below its label
+                console.print(head, markup=False, highlight=False, soft_wrap=True)
+                first = rest = "  "
+            console.print(textwrap.fill(
+                text, width, initial_indent=first, subsequent_indent=rest,
+                break_long_words=False, break_on_hyphens=False,
+            ), markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+        console.print()

@@ -60,6 +60,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Only these checks; see: gatewise checks.",
     )  # fmt: skip
     group.addoption(
+        "--gatewise-timeout", type=float, metavar="SECONDS",
+        help="For one check in one dtype (60, 300 or 1800 by budget).",
+    )  # fmt: skip
+    group.addoption(
         "--gatewise-no-diagnosis", action="store_true",
         help="Do not look for what explains a failure.",
     )  # fmt: skip
@@ -98,12 +102,16 @@ def pytest_make_collect_report(
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     """Ask every subject what it offers; a name that leads nowhere is a usage error."""
+    from .execution.executors import Late
     from .execution.isolation import Isolated
     from .execution.session import Request
 
     option = session.config.getoption
     if option("gatewise_seed") < 0:
         raise pytest.UsageError("--gatewise-seed: expected 0 or more")
+    timeout = option("gatewise_timeout")
+    if timeout is not None and not timeout > 0:
+        raise pytest.UsageError("--gatewise-timeout: expected seconds, more than 0")
     try:
         request = Request.parse(
             option("gatewise"),
@@ -111,12 +119,15 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
             checks=[name for names in option("gatewise_check") for name in names.split(",")],
             budget=option("gatewise_budget"),
             seed=option("gatewise_seed"),
+            timeout=timeout,
         )
     except ValueError as error:
         raise pytest.UsageError(f"gatewise: {error}") from error
-    isolated = Isolated(request.memory, paths=map(str, session.config.getini("pythonpath")))
+    paths = map(str, session.config.getini("pythonpath"))
+    isolated = Isolated(request.memory, paths, option="--gatewise-timeout")
     session.config.add_cleanup(isolated.close)
-    verdicts = _lazily(lambda task: isolated.hold(task, request.patience))
+    late = Late()
+    verdicts = _lazily(lambda task: late.hold(task, isolated, request.patience))
     nodes = [_node(session, request, one, verdicts) for one in _described(request, isolated)]
     session.config.stash[NODES] = nodes
     return nodes

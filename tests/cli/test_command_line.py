@@ -55,7 +55,7 @@ def test_verify_reports_a_wrong_subject(run, tmp_path, root):
                  "--no-diagnosis")  # fmt: skip
 
     assert result.exit_code == 1
-    assert "swapped.py:Swapped does not conform: 1 of 1 checks failed" in result.stdout
+    assert "swapped.py:Swapped does not conform: 1 of 1 check failed" in result.stdout
     assert "first failure   forward (float64): " in result.stdout
     assert "lstm.forget_gate" in result.stdout
     again = 'again           gatewise verify swapped.py:Swapped --check forward --case \'{"T": 1'

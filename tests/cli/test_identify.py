@@ -107,4 +107,4 @@ def test_identify_what_hangs(run, tmp_path):
     result = run("identify", "hangs.py:LSTM", "--timeout", "2")
 
     assert result.exit_code == 3
-    assert "hangs.py:LSTM: not identified: no answer after 2 s" in result.stdout
+    assert "hangs.py:LSTM: not identified: no answer after 2." in result.stdout

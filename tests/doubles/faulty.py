@@ -38,6 +38,14 @@ class Hangs(Faulty):
         time.sleep(3600)
 
 
+class Loops(Faulty):
+    """It computes without an end."""
+
+    def beyond(self, params, x, state):
+        while True:
+            pass
+
+
 class HangsWithChildren(Faulty):
     """It has started a process that hangs, too."""
 

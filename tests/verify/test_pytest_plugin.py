@@ -19,6 +19,7 @@ import plain_numpy
 
 GRU = plain_numpy.GRU
 Segfaults, Exits, RaisesAtOnce = faulty.Segfaults, faulty.Exits, faulty.RaisesAtOnce
+Loops = faulty.Loops
 
 
 class Wrong(plain_numpy.GRU):
@@ -150,6 +151,16 @@ def test_one_that_crashes_costs_its_own_item(run):
     assert "crashed: the process ended itself with exit code 0" in done.stdout
 
 
+def test_one_that_hangs_is_not_waited_for_in_all_items(run):
+    """The option that gives it more time is this one's; after three, no more are run."""
+    checks = "smoke,forward,gradient,cotangents,repeat"
+    done = run(*gatewise("Loops", checks), "--gatewise-timeout", "1.5")
+
+    assert done.stdout.count("E   timeout: no answer after ") == 3
+    assert "gets more time with --gatewise-timeout 6" in done.stdout
+    assert done.stdout.count("E   not tested: no answer came in 3 checks, ") == 5
+
+
 def test_what_was_not_tested_fails(run):
     """The layer does not run: the smoke check says why, and nothing else passes or is skipped."""
     done = run(*gatewise("RaisesAtOnce", "smoke,forward,no-steps,padding"))
@@ -165,8 +176,8 @@ from gatewise.verify.execution.isolation import Isolated
 hold = Isolated.hold
 
 
-def without_a_bound(self, task, timeout):
-    verdict = hold(self, task, timeout)
+def without_a_bound(self, task, timeout, **more):
+    verdict = hold(self, task, timeout, **more)
     if task.check == "forward":
         verdict.status, verdict.message = "blind", "no bound was sharp"
     return verdict
@@ -192,6 +203,8 @@ def test_blind_fails(run, tmp_path):
     (["--gatewise", "layers.py:GRU", "--gatewise-like", "torch.nn.Linear"],
      "--like torch.nn.Linear: expected one of torch.nn.LSTM"),
     (["--gatewise", "layers.py:GRU", "--gatewise-check", "foo"], "check 'foo' is not known"),
+    (["--gatewise", "layers.py:GRU", "--gatewise-timeout", "0"],
+     "--gatewise-timeout: expected seconds, more than 0"),
     (["--gatewise", "layers.py:GRU", "--gatewise-seed", "-1"], "--gatewise-seed: expected 0 or"),
 ])  # fmt: skip
 def test_mistakes_are_usage_errors(run, arguments, sentence):

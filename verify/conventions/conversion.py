@@ -6,10 +6,13 @@ read from names and shapes; what is missing, too much or of another shape is an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -21,6 +24,7 @@ from ..cases.options import Options
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
+from . import formula
 from .convention import LAYOUTS, Convention
 from .file_layout import DEEPEST, Stored, Unfit
 from .parameter_map import ConventionMap, NoHome
@@ -80,8 +84,9 @@ def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case, dict
 
     The convention has no biases if the file has none.
     """
-    named, extra = end.stored.opened(end.arrays, arrays)
     c = end.convention
+    arrays = dict(in_full(end, arrays))
+    named, extra = end.stored.opened(end.arrays, arrays)
     if "weight_hr_l0" in named and c.family == "lstm":
         c = replace(c, projected=True)
     if not any(f"{p.name}_l0" in named for p in c.arrays() if "bias" in p.name):
@@ -102,6 +107,56 @@ def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case, dict
         expected = _some(wanted.values())
         raise Unfit(f"{_some(extra)} belong to no array of {end.name}: expected {expected}")
     return c, case, {name: named[name] for name in wanted}
+
+
+BARE = ("kernel", "recurrent_kernel", "bias")
+"""What Keras's layers and TensorFlow's cells call their arrays, without a path."""
+
+
+def in_full(end: End, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Return arrays of one layer that have nothing but ``BARE`` names by the end's own names."""
+    bare = {name.rpartition("/")[2].removesuffix(":0"): array for name, array in arrays.items()}
+    if len(bare) < len(arrays) or not bare or not {*bare} <= {*BARE}:
+        return arrays
+    stems = [packed.name for packed in end.convention.arrays()]
+    weights = [stem for stem in stems if "bias" not in stem]
+    biases = [stem for stem in stems if "bias" in stem]
+    stand = dict(zip(BARE, weights, strict=False)) | dict(zip(BARE[2:], biases, strict=False))
+    if len(weights) > 2 or not {*bare} <= {*stand}:
+        return arrays
+    own = {name: end.stored.own(f"{stand[name]}_l0") for name in bare}
+    return arrays if {*own.values()} & {*arrays} else {own[n]: a for n, a in bare.items()}
+
+
+def reading(end: End, arrays: Mapping[str, Array]) -> str:
+    """Return as what arrays with bare names are read, "" where the names are the end's own."""
+    if {*in_full(end, arrays)} == {*arrays}:
+        return ""
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+    return f"{shapes}: read as one layer of {end.name} ({formula.summary(end.convention)})"
+
+
+def fitting(ends: Iterable[End], arrays: Mapping[str, Array]) -> list[End]:
+    """Return those ends whose arrays these can be."""
+    fit = []
+    for end in ends:
+        with suppress(Unfit):
+            infer(end, arrays)
+            fit.append(end)
+    return fit
+
+
+def only(family: str, ends: Iterable[End], arrays: Mapping[str, Array]) -> End:
+    """Return the one end of a family whose arrays these can be; Unfit where one must be named."""
+    ends = list(ends)
+    fit = fitting(ends, arrays)
+    if not fit:
+        names = ", ".join(end.name for end in ends)
+        raise Unfit(f"{_some(arrays)} are no arrays of a layer of {family}: there are {names}")
+    if len(fit) > 1:
+        each = "; ".join(f"--from {end.name} for {formula.summary(end.convention)}" for end in fit)
+        raise Unfit(f"{_some(arrays)} may be several layers of {family}: give {each}")
+    return fit[0]
 
 
 def _case(end: End, c: Convention, named: Mapping[str, Array], arrays: Mapping[str, Array]) -> Case:
@@ -191,7 +246,12 @@ def _expected(case: Case, c: Convention, arrays: Mapping[str, Array]) -> dict[st
 
 
 def read(path: Path) -> dict[str, Array]:
-    """Read a safetensors file: plain numbers, nothing of which is run. Unfit says what is wrong."""
+    """Read a safetensors or an ``.npz`` file: plain numbers, nothing of which is run.
+
+    Unfit says what is wrong.
+    """
+    if path.suffix == ".npz":
+        return _read_npz(path)
     safetensors = _safetensors()
     if not path.is_file():
         raise Unfit(f"{path}: there is no such file")
@@ -211,6 +271,23 @@ def read(path: Path) -> dict[str, Array]:
     except (safetensors.SafetensorError, OSError) as error:
         raise Unfit(f"{path}: is no safetensors file ({error})") from error
     return tensors
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise Unfit(f"{path}: there is no such file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if len(file.files) > MOST_ARRAYS:
+                raise Unfit(f"{path}: more than {MOST_ARRAYS} arrays")
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+        raise Unfit(f"{path}: is no .npz file of numbers ({error})") from error
+    for name, array in arrays.items():
+        if str(array.dtype) not in DTYPES.values():
+            known = ", ".join(DTYPES.values())
+            raise Unfit(f"{path}: {name} is {array.dtype}; expected one of {known}")
+    return arrays
 
 
 def write(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -90,7 +90,7 @@ def probed(
 
 def _probe(descriptions: Sequence[Description], timeout: float) -> list[Description]:
     """Import one family in one process, so that its framework is imported once, and no other."""
-    isolated = Isolated(memory=0)
+    isolated = Isolated(memory=0, option="")
     try:
         answers = []
         for subject in descriptions:

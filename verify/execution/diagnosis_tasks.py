@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from queue import SimpleQueue
 from typing import Any
 
 from ...reference.cells import cells
@@ -98,34 +99,43 @@ def diagnoses(
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
 
-    The search for each ends after ``seconds``. ``jobs`` of them are made at a time, each in a
-    process of its own.
+    The search for each ends after ``seconds``. ``jobs`` of them are made at a time, each in one of
+    as many processes.
     """
+    processes = [Isolated(memory, option="") for _ in range(jobs)]
+    free = SimpleQueue[Isolated]()
+    for isolated in processes:
+        free.put(isolated)
 
     def diagnosis(subject: Named) -> Diagnosis | None:
         failing = _failing([v for v in verdicts if v.subject == subject.name])
         if not failing:
             return None
-        ended = _of_process(failing)
-        return ended or _asked(subject, failing[0].dtype, failing, memory, seconds)
+        if ended := _of_process(failing):
+            return ended
+        isolated = free.get()
+        try:
+            return _asked(subject, failing[0].dtype, failing, isolated, seconds)
+        finally:
+            free.put(isolated)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from filter(None, pool.map(diagnosis, named))
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from filter(None, pool.map(diagnosis, named))
+    finally:
+        for isolated in processes:
+            isolated.close()
 
 
 def _asked(
-    named: Named, dtype: str, failing: Sequence[Verdict], memory: int, seconds: float
+    named: Named, dtype: str, failing: Sequence[Verdict], isolated: Isolated, seconds: float
 ) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
         return _undecided(named.name, dtype, failing, COARSE.format(dtype))
-    isolated = Isolated(memory)
-    try:
-        told = [asdict(v) for v in failing]
-        found = isolated.ask(
-            "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
-        )
-    finally:
-        isolated.close()
+    told = [asdict(v) for v in failing]
+    found = isolated.ask(
+        "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
+    )
     if "problem" not in found:
         return typed(Diagnosis, found)
     said = f"it could not be diagnosed: {found['problem']}"

@@ -7,6 +7,7 @@ function call with JSON values, so nothing of ours is pickled.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,10 +18,35 @@ import msgspec
 
 from ..runs.verdict import Verdict
 from .isolation import Isolated
-from .tasks import Description, Named, Task
+from .tasks import Description, Named, Task, hung, in_vain
 
 BATCH = 8
 """Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
+
+
+SHORTER = 6
+"""What the time of a task is divided by once its subject has given no answer in time."""
+
+
+class Late:
+    """Verdicts of subjects that gave no answer in time.
+
+    After the first, a subject's other tasks have a ``SHORTER``-th of the time; after ``HANGS``,
+    none is run.
+    """
+
+    def __init__(self) -> None:
+        self.verdicts: dict[Named, list[Verdict]] = {}
+
+    def hold(self, task: Task, isolated: Isolated, timeout: float) -> Verdict:
+        """Hold a subject to a task, unless it has hung too often."""
+        late = self.verdicts.setdefault(task.named, [])
+        if reason := hung(late):
+            return task.unanswered("not tested", reason)
+        verdict = isolated.hold(task, timeout, share=1 / SHORTER if late else 1.0)
+        if in_vain(verdict):
+            late.append(verdict)
+        return verdict
 
 
 def hold_batch(
@@ -29,7 +55,9 @@ def hold_batch(
     """Hold subjects in a process of this batch's own; runs on a cluster's workers."""
     isolated = Isolated(memory)
     try:
-        return [vars(isolated.hold(msgspec.convert(task, Task), timeout)) for task in tasks]
+        late = Late()
+        converted = (msgspec.convert(task, Task) for task in tasks)
+        return [vars(late.hold(task, isolated, timeout)) for task in converted]
     finally:
         isolated.close()
 
@@ -62,24 +90,48 @@ class Elsewhere:
 
 
 class Here:
-    """Tasks on threads, each of which keeps one worker process."""
+    """Tasks on threads, each of which keeps one worker process.
+
+    A thread takes the first task of a subject that no other thread runs, if there is one: a layer
+    that hangs then holds up one thread, and each process imports few subjects.
+    """
 
     batch = 1
 
     def __init__(self, jobs: int, timeout: float, memory: int) -> None:
         self.timeout, self.memory = timeout, memory
         self.threads = ThreadPoolExecutor(jobs)
-        self._own = threading.local()
+        self._own, self._late = threading.local(), Late()
         self._all: list[Isolated] = []
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Task, float, Future[list[Verdict]]]] = []
+        self._running: Counter[Named] = Counter()
 
     def describe(self, named: Named) -> Future[Description]:
         """Ask for a description."""
         return self.threads.submit(lambda: self._isolated().describe(named, self.timeout))
 
     def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
-        """Ask for the verdicts of one batch."""
-        seconds = timeout or self.timeout
-        return self.threads.submit(lambda: [self._isolated().hold(t, seconds) for t in tasks])
+        """Ask for the verdict on one task."""
+        (task,) = tasks
+        future: Future[list[Verdict]] = Future()
+        with self._lock:
+            self._waiting.append((task, timeout or self.timeout, future))
+        self.threads.submit(self._hold_next)
+        return future
+
+    def _hold_next(self) -> None:
+        with self._lock:
+            free = (k for k, (t, *_) in enumerate(self._waiting) if not self._running[t.named])
+            task, timeout, future = self._waiting.pop(next(free, 0))
+            self._running[task.named] += 1
+        try:
+            future.set_result([self._late.hold(task, self._isolated(), timeout)])
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            with self._lock:
+                self._running[task.named] -= 1
 
     def close(self) -> None:
         """End every process; nothing is left behind."""

@@ -56,16 +56,18 @@ def hold(
     seed_value: int = 0,
     case: Case | None = None,
     on_case: Callable[[Case], None] = lambda case: None,
+    on_answer: Callable[[], None] | None = None,
     shrink: bool = True,
 ) -> Verdict:
     """Hold a subject to one check in one dtype, on drawn cases or on the one given.
 
-    Without ``shrink`` the first failing case is told as it was drawn.
+    Without ``shrink`` the first failing case is told as it was drawn. ``on_case`` is called before
+    each case, ``on_answer`` after the subject's first answer.
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
     shrink = shrink and not isinstance(subject, FixedCases)
-    judge = Judge(subject, check, on_case)
+    judge = Judge(subject, check, on_case, Clock(on_answer=on_answer))
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()

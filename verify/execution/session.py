@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -22,7 +22,7 @@ from ..subjects.loader import UnknownSubject, is_file
 from .executors import Elsewhere, Here, workers
 from .isolation import MEMORY
 from .judge import BUDGETS
-from .tasks import Description, Named, Task
+from .tasks import Description, Named, Task, hung, in_vain
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
@@ -130,6 +130,7 @@ class Session:
     pool: Here | Elsewhere
     described: dict[Named, Description] = field(default_factory=dict)
     done: dict[Task, Verdict] = field(default_factory=dict)
+    late: dict[str, list[Verdict]] = field(default_factory=dict)
 
     def describe(self) -> list[Task]:
         """Ask every subject what it offers, and return the plan."""
@@ -171,6 +172,8 @@ class Session:
         smoke = self.done.get(replace(task, check=SMOKE))
         if smoke is not None and not smoke.compared:
             return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
+        if reason := self._hung(task):
+            return self._about(task.unanswered("not tested", reason))
         return None
 
     def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
@@ -178,7 +181,9 @@ class Session:
         for task in tasks:
             if problem := self.described[task.named].problem:
                 status = self.described[task.named].status
-                yield self._keep(task, task.unanswered(status, problem))
+                verdict = task.unanswered(status, problem)
+                verdict.seconds = self.described[task.named].seconds
+                yield self._keep(task, verdict)
         askable = [t for t in tasks if t not in self.done]
         for start in range(0, len(askable), self.pool.batch):
             batch = askable[start : start + self.pool.batch]
@@ -190,6 +195,10 @@ class Session:
                 for task, verdict in zip(asked, future.result(), strict=True):
                     yield self._keep(task, self._about(verdict))
 
+    def _hung(self, task: Task) -> str:
+        """Return why a task is not worth another wait, "" if it is."""
+        return hung(self.late.get(task.named.name, ()))
+
     def _about(self, verdict: Verdict) -> Verdict:
         """Fill in what a process that died could not say."""
         one = next(d for d in self.described.values() if d.named.name == verdict.subject)
@@ -200,8 +209,18 @@ class Session:
     def _keep(self, task: Task, verdict: Verdict) -> Verdict:
         verdict = self.request.known.judge(verdict)
         run_files.append(self.folder, verdict)
-        self.done[task] = verdict
+        self._count(task, verdict)
         return verdict
+
+    def go_on(self, done: Mapping[Task, Verdict]) -> None:
+        """Take over what an unfinished run has done."""
+        for task, verdict in done.items():
+            self._count(task, verdict)
+
+    def _count(self, task: Task, verdict: Verdict) -> None:
+        self.done[task] = verdict
+        if in_vain(verdict):
+            self.late.setdefault(verdict.subject, []).append(verdict)
 
 
 def run(
@@ -221,7 +240,7 @@ def run(
     with workers(jobs=jobs, timeout=timeout, memory=request.memory, executor=executor) as pool:
         session = Session(request, folder, pool)
         plan = session.describe()
-        session.done = _begin(folder, request, plan, command)
+        session.go_on(_begin(folder, request, plan, command))
         on_plan(len(plan) - len(session.done))
         yield from session.run([task for task in plan if task not in session.done])
 

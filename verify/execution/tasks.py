@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..cases.case import Case
@@ -33,7 +33,8 @@ class Named:
 class Description:
     """What is known of a subject before it is held to anything.
 
-    ``problem`` says why it cannot be, ``status`` what its verdicts then are.
+    ``problem`` says why it cannot be, ``status`` what its verdicts then are, ``seconds`` how long
+    it was waited for in vain.
     """
 
     named: Named
@@ -43,6 +44,7 @@ class Description:
     version: str = ""
     problem: str = ""
     status: str = "not tested"
+    seconds: float = 0.0
 
     def checks(self, chosen: tuple[SubjectCheck, ...]) -> tuple[SubjectCheck, ...]:
         """Return those of the checks that mean anything for it, the smoke check first."""
@@ -80,6 +82,27 @@ class Task:
         return verdict
 
 
+HANGS = 3
+"""Checks in which a subject may give no answer; after so many it is not waited for in others."""
+
+
+NO_ANSWER = "no answer after"
+"""How the message of a verdict begins that was waited for in vain."""
+
+
+def in_vain(verdict: Verdict) -> bool:
+    """Whether it was waited for in vain: the subject hung, or the machine gave it no time."""
+    return verdict.status in ("timeout", "not tested") and verdict.message.startswith(NO_ANSWER)
+
+
+def hung(verdicts: Iterable[Verdict]) -> str:
+    """Return why a subject with these verdicts is not run again, "" if nothing speaks against."""
+    checks = [f"{v.check} ({v.dtype})" for v in verdicts if in_vain(v)]
+    if len(checks) < HANGS:
+        return ""
+    return f"no answer came in {len(checks)} checks, {', '.join(checks)}; so it was not tried"
+
+
 def describe(named: Named) -> Description:
     """Import a subject and ask what it offers."""
     subject = named.find()
@@ -87,7 +110,12 @@ def describe(named: Named) -> Description:
     return Description(named, subject.cells, subject.dtypes, subject.options, version)
 
 
-def answer(task: Task, subject: Subject, on_case: Callable[[Case], None]) -> Verdict:
+def answer(
+    task: Task,
+    subject: Subject,
+    on_case: Callable[[Case], None],
+    on_answer: Callable[[], None] | None = None,
+) -> Verdict:
     """Hold the subject to the task's check."""
     verdict = hold(
         subject,
@@ -97,6 +125,7 @@ def answer(task: Task, subject: Subject, on_case: Callable[[Case], None]) -> Ver
         seed_value=task.seed,
         case=None if task.case is None else Case.from_json(task.case),
         on_case=on_case,
+        on_answer=on_answer,
         shrink=task.shrink,
     )
     if verdict.reproduce:

@@ -124,7 +124,7 @@ class _Worker:
         task = msgspec.convert(asked["task"], Task)
         subject = self.subject(task.named)
         self.say({"ready": True})
-        verdict = answer(task, subject, self.say_case)
+        verdict = answer(task, subject, self.say_case, lambda: self.say({"ready": True}))
         self.say({"verdict": vars(verdict)})
 
     def other(self, named: Named, asked: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _counted(there: Sequence[Verdict], total: int) -> str:
     """Return how many verdicts of each status there are, in words."""
     statuses = [v.status for v in there]
     parts = [STATUSES[s].counted(statuses.count(s)) for s in STATUSES if s in statuses]
-    return f"of {total} checks, {', '.join(parts)}"
+    return f"of {total} {'check' if total == 1 else 'checks'}, {', '.join(parts)}"
 
 
 def _unjudged(verdicts: Sequence[Verdict], chosen: Collection[str]) -> Iterator[str]:

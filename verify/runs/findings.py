@@ -34,6 +34,11 @@ NOT_SHOWN = (
 )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, in words: ``1 case``, ``2 cases``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class Line(NamedTuple):
     """A label, what it labels, and whether that may be broken to fit: a command may not."""
 
@@ -105,16 +110,16 @@ class Finding:
     @property
     def headline(self) -> str:
         """Whether it conforms, in a sentence that fits a line."""
-        name, total = self.name, len(self.verdicts)
+        name, total = self.name, counted(len(self.verdicts), "check")
         if self.wrong:
-            return f"{name} does not conform: {len(self.wrong)} of {total} checks failed"
+            return f"{name} does not conform: {len(self.wrong)} of {total} failed"
         if not self.conforms:
             return f"{name}: not everything was tested"
         passed = sum(v.status == "passed" for v in self.verdicts)
         if self.without_equations:
             able = sum(v.compared for v in self.verdicts)
             return f"{name}: {passed} of {able} properties hold; {UNJUDGED}"
-        return f"{name}: {passed} of {total} checks passed"
+        return f"{name}: {passed} of {total} passed"
 
     @property
     def without_equations(self) -> bool:
@@ -192,15 +197,17 @@ def certainty(diagnosis: Diagnosis) -> str:
     """Say how well an explanation fits, and how far off the nearest other one is; "" for none."""
     if not diagnosis.tried:
         return ""
-    experiments = f"{diagnosis.experiments} experiments"
+    experiments = counted(diagnosis.experiments, "experiment")
+    tried = counted(diagnosis.tried, "mistake")
     if diagnosis.explanations:
         kind = "of this kind" if diagnosis.explanations[0].variant else "with this mistake"
+        every = experiments if diagnosis.experiments == 1 else f"all {experiments}"
         text = (
-            f"a layer {kind} returns the same numbers in all {experiments}, within "
-            f"{diagnosis.residual:.1g} of what rounding explains; tried {diagnosis.tried} mistakes"
+            f"a layer {kind} returns the same numbers in {every}, within "
+            f"{diagnosis.residual:.1g} of what rounding explains; tried {tried}"
         )
     else:
-        text = f"{diagnosis.tried} mistakes tried in {experiments}"
+        text = f"{tried} tried in {experiments}"
     near = diagnosis.runner_up is not None and diagnosis.runner_up <= MEANINGFUL
     if near and diagnosis.runner_up_name:
         name = diagnosis.runner_up_name

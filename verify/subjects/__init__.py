@@ -58,6 +58,7 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         value = loader.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
         return adapted(value, name, like or getattr(value, "like", None), lines)
+    loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loader.load(name)

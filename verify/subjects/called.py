@@ -46,10 +46,20 @@ class Call:
 
 @dataclass
 class Clock:
-    """Seconds spent in the subject and in the oracle; the rest is drawing and comparing."""
+    """Seconds spent in the subject and in the oracle; the rest is drawing and comparing.
+
+    ``on_answer`` is called once, when the subject has answered for the first time.
+    """
 
     subject: float = 0.0
     oracle: float = 0.0
+    on_answer: Callable[[], None] | None = None
+
+    def answered(self) -> None:
+        """Say so, the first time."""
+        on_answer, self.on_answer = self.on_answer, None
+        if on_answer is not None:
+            on_answer()
 
     @contextmanager
     def timing(self, part: str) -> Iterator[None]:
@@ -133,7 +143,9 @@ class Called:
     def attempt(self, function: Callable[[], R]) -> R:
         """Call the subject with care, and count the time as its own."""
         with self.subject.clock.timing("subject"):
-            return with_care(function)
+            answer = with_care(function)
+        self.subject.clock.answered()
+        return answer
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
@@ -223,7 +235,20 @@ def with_care(function: Callable[[], R]) -> R:
         said = str(error) or "NotImplementedError"
         raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
+        if _of_an_adapter(error):
+            raise
         raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
+
+
+SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)
+"""What a mistake in a line of Python raises; packages' native code raises others, too."""
+
+
+def _of_an_adapter(error: Exception) -> bool:
+    """Whether one of our adapters raised, and not the package that it adapts."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = Path(__file__).parent / "frameworks"
+    return isinstance(error, SLIPS) and Path(frames[-1].filename).is_relative_to(ours)
 
 
 PACKAGES = ("torch", "numpy")
@@ -231,11 +256,17 @@ PACKAGES = ("torch", "numpy")
 
 
 def _origin(error: BaseException) -> str:
-    """Say where the subject raised: file, line and function; "" where that is not Python's."""
+    """Say where the subject raised: file, line and function; "" where that is not Python's.
+
+    The file of an installed package is named with the package.
+    """
     frame = _own_frame(error)
     if frame is None:
         return ""
-    return f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
+    path = Path(frame.filename)
+    installed = max((k for k, part in enumerate(path.parts) if part == "site-packages"), default=-1)
+    name = "/".join(path.parts[installed + 1 :]) if installed >= 0 else path.name
+    return f" ({name}, line {frame.lineno}, in {frame.name})"
 
 
 def _own_frame(error: BaseException) -> traceback.FrameSummary | None:

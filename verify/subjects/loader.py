@@ -57,6 +57,32 @@ def files(name: str) -> list[str]:
     return [f"{path}{member}" for path in paths]
 
 
+WEIGHTS = (
+    "convert weights alone with: gatewise convert; explain weights with an input and an output "
+    "with: gatewise explain"
+)
+INSTEAD = {
+    ".onnx": "hold the operator of a runtime with: gatewise verify onnxruntime:LSTM; hold a whole "
+             "model in a class that runs it (see docs/ways-in/explicit.md)",
+    ".ipynb": "copy the class into a Python file",
+    **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
+}  # fmt: skip
+"""What works with files that hold no class, by what their names end in."""
+
+
+def refuse_data(name: str) -> None:
+    """Raise UnknownSubject for a file that is no Python file; it says what may be held."""
+    where = name.rpartition(":")[0] or name
+    suffix = Path(where).suffix.lower()
+    if suffix == ".py" or not (suffix in INSTEAD or Path(where).is_file()):
+        return
+    instead = f". {INSTEAD[suffix][0].upper()}{INSTEAD[suffix][1:]}" if suffix in INSTEAD else ""
+    raise UnknownSubject(
+        f"subject {name!r}: {where} is no Python file; a path may be a folder, path/to/file.py or "
+        f"path/to/file.py:Name{instead}"
+    )
+
+
 def load(name: str) -> Loaded:
     """Import what ``path/to/file.py:Name`` or ``package.module:Name`` stands for.
 

@@ -12,7 +12,7 @@ import gatewise
 from gatewise.cli import main
 from gatewise.verify.api import NotVerified, converter
 from gatewise.verify.conventions import NoHome
-from gatewise.verify.conventions.conversion import End, Unfit, convert, infer, read, write
+from gatewise.verify.conventions.conversion import End, Unfit, convert, infer, only, read, write
 from gatewise.verify.execution.tasks import Named
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import subject_named
@@ -245,3 +245,89 @@ def test_the_same_file_is_not_overwritten(run, tmp_path):
     result = run("convert", "--from", "torch:LSTM", "--to", "torch:LSTM", "a", "-o", "./a")
     assert result.exit_code == 2
     assert "must be another one" in result.stderr
+
+
+def keras_arrays(gates, biases=(), D=3, H=4):
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (D, gates * H), "recurrent_kernel": (H, gates * H),
+              "bias": (*biases, gates * H)}  # fmt: skip
+    return {name: rng.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+
+
+def cell_arrays(gates, D=3, H=4):
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (D + H, gates * H), "bias": (gates * H,)}
+    return {name: rng.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(("gates", "biases", "fits"), [
+    (4, (), "keras:LSTM"), (3, (2,), "keras:GRU"), (3, (), "keras:GRU-reset-before"),
+    (1, (), "keras:RNN"),
+])  # fmt: skip
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
+    """Their shapes leave one layer; it is said which, and the numbers are where they belong."""
+    arrays = keras_arrays(gates, biases)
+    path = tmp_path / f"a.{suffix}"
+    np.savez(path, **arrays) if suffix == "npz" else write(path, arrays)
+    outcomes = [
+        run("convert", "--from", source, "--to", fits, f"a.{suffix}", "-o", f"{k}.safetensors",
+            "--unverified")
+        for k, source in enumerate(("keras", fits))
+    ]  # fmt: skip
+
+    for k, result in enumerate(outcomes):
+        assert result.exit_code == 0, result.output
+        assert f"read as one layer of {fits} (" in result.stdout
+        made = read(tmp_path / f"{k}.safetensors")
+        assert same({name.rpartition("/")[2]: array for name, array in made.items()}, arrays)
+
+
+def test_bare_arrays_of_keras_are_the_same_numbers_in_torch():
+    """By Keras's formula and by torch alone."""
+    arrays = keras_arrays(4)
+    end = End("keras:LSTM", subject_named("keras:LSTM").convention,
+              subject_named("keras:LSTM").stored)  # fmt: skip
+    torchs = End("torch:LSTM", subject_named("torch:LSTM").convention)
+    made = convert(end, torchs, arrays).result
+    layer = torch.nn.LSTM(3, 4)
+    layer.load_state_dict({name: torch.tensor(array) for name, array in made.items()})
+    x = torch.randn(1, 2, 3)
+    i, _, g, _ = np.split(x[0].numpy() @ arrays["kernel"] + arrays["bias"], 4, axis=1)
+    c = 1 / (1 + np.exp(-i)) * np.tanh(g)
+
+    np.testing.assert_allclose(layer(x)[1][1][0].detach().numpy(), c, rtol=1e-5, atol=1e-6)
+
+
+def test_a_cells_kernel_and_bias():
+    """One reading where its name is given; several where only the family is."""
+    first, second = (
+        End(name, subject_named(name).convention)
+        for name in ("tensorflow:BlockLSTM", "tensorflow:BlockLSTMV2")
+    )
+    _, case, named = infer(first, cell_arrays(4))
+
+    assert (case.D, case.H) == (3, 4)
+    assert len(named) == 2
+    with pytest.raises(Unfit, match=(
+        r"may be several layers of tensorflow: give --from tensorflow:BlockLSTM for LSTM, gates "
+        r"i g f o.*f \+ 1; --from tensorflow:BlockLSTMV2 for LSTM, gates i f g o"
+    )):  # fmt: skip
+        only("tensorflow", [first, second], cell_arrays(4))
+    with pytest.raises(Unfit, match="are no arrays of a layer of tensorflow"):
+        only("tensorflow", [first, second], {"kernel": np.ones((3, 16), "float32")})
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"PK nothing", "is no .npz file of numbers"), (b"", "is no .npz file of numbers"),
+])  # fmt: skip
+def test_an_npz_that_is_none(tmp_path, content, said):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(Unfit, match=said):
+        read(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", kernel=np.array([{}], object))
+    with pytest.raises(Unfit, match=said):
+        read(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", kernel=np.ones(3, int))
+    with pytest.raises(Unfit, match="kernel is int64; expected one of float32, float64"):
+        read(tmp_path / "c.npz")

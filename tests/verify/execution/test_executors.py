@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from click.testing import CliRunner
 
 from gatewise.cli import main
-from gatewise.verify.execution import session
+from gatewise.verify.execution import executors, session
+from gatewise.verify.execution.isolation import Isolated
+from gatewise.verify.execution.tasks import Named, Task
 from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
 
@@ -157,3 +160,57 @@ def test_without_dask_it_says_what_to_install(tmp_path, monkeypatch):
 
     assert result.exit_code == 2
     assert "pip install 'dask[distributed]'" in " ".join(result.output.split())
+
+
+def test_threads_prefer_subjects_that_no_other_runs(monkeypatch):
+    """A layer that hangs holds up one thread; the other does everything else meanwhile."""
+    order, hanging = [], threading.Event()
+
+    def hold(isolated, task, timeout, share=1.0):
+        if task.named.name == "hangs" and not order:
+            order.append("hangs")
+            hanging.wait(30)
+        else:
+            order.append(task.named.name)
+            if order.count("right") == 4:
+                hanging.set()
+        return task.unanswered("passed", "")
+
+    monkeypatch.setattr(Isolated, "hold", hold)
+    pool = executors.Here(2, 1.0, 0)
+    begun = threading.Event()
+    for _ in range(2):  # both threads wait until all tasks are there
+        pool.threads.submit(begun.wait)
+    names = ["hangs"] * 3 + ["right"] * 4
+    futures = [pool.hold([Task(Named(name), "forward", "float64", "quick", 0)]) for name in names]
+    begun.set()
+    for future in futures:
+        future.result(60)
+    pool.close()
+
+    assert order == ["hangs", *["right"] * 4, "hangs", "hangs"]
+
+
+@pytest.mark.parametrize("status", ["timeout", "not tested"])
+def test_what_hung_has_less_time_and_is_then_not_run(status):
+    """The first wait is whole, the next two are a sixth of it, and there is no fourth.
+
+    So it is where the machine gave it no time.
+    """
+    shares = []
+
+    class Silent:
+        def hold(self, task, timeout, share=1.0):
+            shares.append(share)
+            return task.unanswered(status, "no answer after 60.0 s")
+
+    late = executors.Late()
+    task = Task(Named("a:B"), "forward", "float64", "quick", 0)
+    verdicts = [late.hold(task, Silent(), 60.0) for _ in range(5)]
+
+    assert shares == [1.0, 1 / 6, 1 / 6]
+    assert [v.status for v in verdicts] == [status] * 3 + ["not tested"] * 2
+    assert verdicts[3].message.startswith("no answer came in 3 checks, forward (float64), ")
+    other = late.hold(replace(task, named=Named("a:C")), Silent(), 60.0)
+    assert other.status == status
+    assert shares[-1] == 1.0

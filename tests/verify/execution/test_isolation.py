@@ -1,12 +1,16 @@
 """Subjects that crash, hang or eat memory cost their check, not the run, and leave nothing."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 
+from gatewise.verify.execution.isolation import Isolated
+from gatewise.verify.execution.tasks import Named, Task, answer
+from gatewise.verify.subjects import subject_named
 from processes import Mark, needs_proc
 
 pytestmark = needs_proc
@@ -71,9 +75,92 @@ def test_hanging_is_a_timeout(verify, name):
 
     assert done.returncode == 1
     assert [v["status"] for v in verdicts.values()] == ["passed", "timeout", "passed"]
-    assert verdicts["forward"]["message"] == "no answer after 3 s"
-    assert json.loads(verdicts["forward"]["case"])["T"] > 4
+    said = re.fullmatch(
+        r"no answer after ([\d.]+) s \(check forward in float64, T=(\d+), B=\d+, D=\d+, H=\d+\); "
+        r"a layer that is only slow gets more time with --timeout 12",
+        verdicts["forward"]["message"],
+    )
+    assert said
+    assert float(said[1]) >= 3
+    assert int(said[2]) == json.loads(verdicts["forward"]["case"])["T"] > 4
+    assert verdicts["forward"]["seconds"] >= float(said[1])
     assert time.monotonic() - started < 60
+
+
+def test_a_layer_that_hangs_everywhere_is_not_waited_for_everywhere(verify):
+    """After three checks without an answer the others are not tested, and say why."""
+    done, verdicts = verify("Loops", "--timeout", "1.5", "--jobs", "1")
+
+    assert done.returncode == 1
+    statuses = [verdict["status"] for verdict in verdicts.values()]
+    assert statuses.count("timeout") == 3
+    reasons = {v["message"] for v in verdicts.values() if v["status"] == "not tested"}
+    assert len(reasons) == 1
+    assert re.match(r"no answer came in 3 checks, [\w-]+ \(float64\), ", reasons.pop())
+    assert statuses.count("not tested") > 20
+
+
+SLOW = """
+import json, sys, time
+
+for line in sys.stdin:
+    for said in ({"ready": True}, {"case": "{}"}, {"ready": True}, {"found": {}}):
+        time.sleep(0.5)
+        print(json.dumps(said), flush=True)
+"""
+
+
+def test_the_clock_starts_again_with_the_first_answer(tmp_path, monkeypatch):
+    """What a compiler does before that does not count against the calls that follow."""
+    (tmp_path / "slow_worker.py").write_text(SLOW)
+    monkeypatch.setattr(Isolated, "WORKER", "slow_worker")
+    isolated = Isolated(paths=[str(tmp_path)])
+    try:
+        found = [isolated.ask("", Named("a:B"), timeout) for timeout in (1.6, 1.6, 0.6)]
+    finally:
+        isolated.close()
+
+    assert found[:2] == [{}, {}], "two seconds of work, never more than one without a word"
+    assert re.match(r"no answer after 0.\d s; a layer that is only slow gets more time with "
+                    "--timeout 2.4", found[2]["problem"])  # fmt: skip
+
+
+HOSTILE = """
+import json, sys, time
+
+for line in sys.stdin:
+    while True:
+        time.sleep(0.2)
+        print(json.dumps({"ready": True}), flush=True)
+        print(json.dumps({"case": "nonsense"}), flush=True)
+"""
+
+
+def test_a_layer_cannot_give_itself_more_time(tmp_path, monkeypatch):
+    """It may write to the worker's output: that is neither an answer nor an error of ours."""
+    (tmp_path / "hostile_worker.py").write_text(HOSTILE)
+    monkeypatch.setattr(Isolated, "WORKER", "hostile_worker")
+    isolated = Isolated(paths=[str(tmp_path)])
+    try:
+        verdict = isolated.hold(Task(Named("a:B"), "forward", "float64", "quick", 0), 1.0)
+    finally:
+        isolated.close()
+
+    assert verdict.status == "timeout"
+    assert "(check forward in float64, nonsense)" in verdict.message
+    assert verdict.seconds < 20
+
+
+def test_the_first_answer_is_said_once(root):
+    """After the first call has returned, before the second is made."""
+    events = []
+    layer = subject_named(f"{root}/tests/doubles/plain_numpy.py:LSTM")
+    task = Task(Named("a:B"), "repeat", "float64", "quick", 0)
+    answer(task, layer, lambda case: events.append("case"), lambda: events.append("answer"))
+
+    assert events[:2] == ["case", "answer"]
+    assert events.count("answer") == 1
+    assert events.count("case") > 1
 
 
 def test_memory_is_limited(verify):

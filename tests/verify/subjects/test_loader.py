@@ -40,6 +40,7 @@ def folder(tmp_path, monkeypatch):
     """A folder with a module of layers, which imports its neighbour, and modules that fail."""
     (tmp_path / "beside_it.py").write_text("WIDTH = 3")
     (tmp_path / "my_layers.py").write_text(LAYERS)
+    (tmp_path / "my_layers.txt").write_text(LAYERS)
     (tmp_path / "needs.py").write_text("import not_installed_anywhere")
     (tmp_path / "breaks.py").write_text("1 / 0")
     (tmp_path / "typo.py").write_text("class LSTM(:")
@@ -98,6 +99,10 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
     ("my_layers.py:LTSM", None, "subject 'my_layers.py:LTSM': there is no LTSM in my_layers.py"),
     ("my_layers.py:", None, "expected path/to/file.py:Name or module:Name"),
     ("no_module:LSTM", None, "subject 'no_module:LSTM': there is no module no_module"),
+    ("big.onnx", None, "big.onnx is no Python file; a path may be a folder, path/to/file.py or "),
+    ("to/big.onnx:LSTM", None, "to/big.onnx is no Python file; a path may be a folder, "),
+    ("weights.npz", None, "Convert weights alone with: gatewise convert"),
+    ("my_layers.txt:LSTM", None, "my_layers.txt is no Python file; a path may be a folder, "),
     ("my_layers.py:Holder", None, "expected a class with cell and forward, or --like torch.nn."),
     ("my_layers.py:NUMBER", None, "expected a class with cell and forward"),
     ("my_layers.py:LSTM", "torch.nn.Linear", "--like torch.nn.Linear: expected one of torch.nn."),

@@ -1,0 +1,182 @@
+"""How a folder of thirty files is judged by one command: right, wrong and broken ones.
+
+``python -m gatewise.bench.scores.homework [--seed 0] [--keep FOLDER] [--json]`` writes five right
+layers, twenty with one of the catalogue's mistakes (a mistake that the quick budget sees, drawn in
+turns from each style and cell of ``hands``) and five broken files, runs ``gatewise verify FOLDER
+--budget quick`` on them, and compares each line with what is known of its file.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from ...verify.mutants import mutants
+from ...verify.runs import run as run_files
+from ...verify.runs.findings import Finding, findings
+from .hands import numpy_loop, torch_loop
+from .other_hands import COMPILED, LOOP, NUMPY, Hand, hands, names, texts
+from .rows import in_turns, json_option, seed_option
+
+WRONG = 20
+"""Files with a mistake."""
+
+RIGHT = ((LOOP, "lstm"), (LOOP, "gru"), (LOOP, "rnn"), (NUMPY, "lstm"), (NUMPY, "gru"))
+
+FIRST = ("C", "F", "L", "S", "Q")
+"""Kinds of mistakes that a class makes: activations, formulas, layouts, states, sequences."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file: its text, the verdict that it should have, and the mistake or words of the cause."""
+
+    text: str
+    verdict: str
+    hand: Hand | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one line of the table says, and what is wrong with that, "" if nothing is."""
+
+    file: str
+    verdict: str
+    cause: str
+    objection: str
+    seconds: float
+
+
+def source(style: str, cell: str, id: str = "") -> str:
+    """Return the text of a layer with a mistake, "" for none."""
+    spoilt = texts(style, cell)[id] if id else {}
+    if style == NUMPY:
+        return numpy_loop.source(cell, spoilt)
+    return torch_loop.source(cell, spoilt)
+
+
+def broken() -> dict[str, File]:
+    """Return files that are no layers, or do to the command what layers should not."""
+    right = source(NUMPY, "lstm")
+    head, call, rest = right.partition("    def forward(self, p, x, state, lengths=None):\n")
+    endless = "if len(x) > 4:\n            while True:\n                pass"
+    crash = "raise RuntimeError('no kernel for this')"
+    return {
+        "syntax": File(right.replace("class Layer:", "class Layer"), "not tested",
+                       words="SyntaxError"),
+        "no_class": File("import numpy as np\n\n\ndef helper(x):\n    return np.tanh(x)\n",
+                         "not tested", words="a class with forward; it has none"),
+        "no_module": File(f"import my_helpers_of_last_year\n{right}", "not tested",
+                          words="No module named 'my_helpers_of_last_year'"),
+        "crash": File(f"{head}{call}        {crash}\n{rest}", "not tested",
+                      words="no kernel for this"),
+        "endless": File(f"{head}{call}        {endless}\n{rest}", "timeout",
+                        words="it does not return, or is too slow"),
+    }  # fmt: skip
+
+
+def files(seed: int) -> dict[str, File]:
+    """Return all files by their names."""
+    known = {mutant.id: mutant for mutant in mutants()}
+    fit = [
+        hand for hand in hands()
+        if hand.style != COMPILED and hand.id.startswith(FIRST)
+        and "peephole" not in hand.cell and not known[hand.id].same_as
+    ]  # fmt: skip
+    wrong: list[Hand] = []
+    ids = set[str]()
+    for hand in in_turns(fit, lambda hand: (hand.style, hand.cell), seed):
+        if hand.id not in ids and len(wrong) < WRONG:
+            wrong.append(hand)
+            ids.add(hand.id)
+    made = [File(source(style, cell), "conforms") for style, cell in RIGHT]
+    made += [File(source(h.style, h.cell, h.id), "failed", h) for h in wrong]
+    numbered = {f"student_{number:02}": file for number, file in enumerate(made, 1)}
+    return numbered | {f"student_{name}": file for name, file in broken().items()}
+
+
+def objection(file: File, finding: Finding | None) -> str:
+    """Return what is wrong with a line, "" if nothing is."""
+    if finding is None:
+        return "it has no line"
+    if finding.verdict != file.verdict:
+        return f"expected {file.verdict}, got {finding.verdict}"
+    if file.words and file.words not in finding.cause:
+        return f"expected words: {file.words}"
+    if file.hand is not None:
+        mutant = next(m for m in mutants() if m.id == file.hand.id)
+        explanations = finding.diagnosis.explanations if finding.diagnosis else []
+        if not any(names(mutant, each.ids) for each in explanations):
+            return f"expected {mutant.id}: {mutant.statement}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds of a command, and what of these its processes worked, all together."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def judged(folder: Path, there: Mapping[str, File]) -> tuple[list[Row], Time]:
+    """Write the files and run the command; return its lines and its time."""
+    work = folder / "homework"
+    work.mkdir(parents=True)
+    for name, file in there.items():
+        (work / f"{name}.py").write_text(file.text, encoding="utf-8")
+    command = [sys.executable, "-m", "gatewise", "verify", "homework", "--budget", "quick"]
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*command, "-o", "grades.csv"], cwd=folder, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    seconds, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    (folder / "output.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    run = run_files.read_checks(run_files.newest(folder / "runs"))
+    each = {Path(f.subject).stem: f for f in findings(run.verdicts, run.diagnoses)}
+    rows = []
+    for name, file in there.items():
+        finding = each.get(name)
+        took = sum(v.seconds for v in finding.verdicts) if finding else 0.0
+        rows.append(Row(
+            f"{name}.py {file.hand or ''}".strip(), finding.verdict if finding else "",
+            finding.cause if finding else "", objection(file, finding), round(took, 1),
+        ))  # fmt: skip
+    return rows, Time(round(seconds, 1), round(cpu, 1))
+
+
+@click.command()
+@seed_option
+@click.option("--keep", type=click.Path(path_type=Path), help="A new folder for files and run.")
+@json_option
+def main(seed: int, keep: Path | None, as_json: bool) -> None:
+    """Judge the folder; the exit code is 1 if a line is wrong."""
+    with tempfile.TemporaryDirectory(prefix="gatewise-homework-") as folder:
+        rows, took = judged(keep or Path(folder), files(seed))
+    wrong = [row for row in rows if row.objection]
+    if as_json:
+        scores = {"rows": [asdict(row) for row in rows], **asdict(took)}
+        click.echo(json.dumps(scores, indent=1))
+    else:
+        for row in rows:
+            mark = f"WRONG ({row.objection})" if row.objection else "right"
+            click.echo(f"{mark:6} {row.file}: {row.verdict}: {row.cause} ({row.seconds} s)")
+        click.echo(
+            f"{len(rows) - len(wrong)} of {len(rows)} lines are right; "
+            f"{took.seconds} s, {took.cpu_seconds} s of processors"
+        )
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""A time limit that is fair: what a process waits for a processor on a busy machine is not its own.
+
+Where the system does not say what a process does (there is no ``/proc``), all time is its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+LONGEST = 10.0
+"""Times its limit that a process is waited for at most, however busy the machine is."""
+
+TICKS, TICK = 20, 0.5
+"""A process is looked at so often within its limit, and at least so often, in seconds."""
+
+
+class Use(NamedTuple):
+    """Seconds of processors that processes had so far, and whether they want one now."""
+
+    processor: float
+    ready: bool
+
+
+def use(session: int) -> Use | None:
+    """Return what all processes of a session use together, None where the system does not say."""
+    processor, ready, seen = 0.0, False, False
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(_fields(process / "stat")[_SESSION]) != session:
+                continue
+            threads = [_fields(thread / "stat") for thread in (process / "task").iterdir()]
+            own = _fields(process / "stat")
+        except (OSError, ValueError, IndexError):  # it has ended, or is not ours to look at
+            continue
+        processor, seen = processor + sum(map(int, own[_TIMES])) / os.sysconf("SC_CLK_TCK"), True
+        ready = ready or any(each[_STATE] == "R" for each in threads)
+    return Use(processor, ready) if seen else None
+
+
+_STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)
+"""Places in ``/proc/PID/stat`` after the name: the times are its own and its ended children's."""
+
+
+def _fields(stat: Path) -> list[str]:
+    return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+class TimeLimit:
+    """Calls ``end`` when a process, the leader of its session, has had its time.
+
+    Its time is what it computes and what it sleeps; not its time is what it waits for a processor.
+    After ``LONGEST`` times the limit ``end`` is called all the same. ``own`` and ``waited`` are
+    seconds since the last restart, ``total`` since the beginning.
+    """
+
+    def __init__(self, seconds: float, session: int, end: Callable[[], None]) -> None:
+        self.seconds, self.session, self.end = seconds, session, end
+        self.own, self.reached = 0.0, False
+        self.began = self.since = self._last = time.monotonic()
+        self._use: Use | None = None
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the last restart."""
+        return time.monotonic() - self.since
+
+    @property
+    def total(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.began
+
+    @property
+    def starved(self) -> bool:
+        """Whether it was ended although it had not had its time."""
+        return self.reached and self.own < self.seconds
+
+    def restart(self, seconds: float) -> None:
+        """Give it time anew."""
+        with self._lock:
+            self.seconds, self.own = seconds, 0.0
+            self.since = self._last = time.monotonic()
+            self._use = None
+
+    def stop(self) -> None:
+        """End the watch: the process has answered."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(min(TICK, self.seconds / TICKS)):
+            with self._lock:
+                self._look()
+                over = self.own >= self.seconds or self.waited >= LONGEST * self.seconds
+                self.reached = over and not self._stopped.is_set()
+            if self.reached:
+                self.end()
+                return
+
+    def _look(self) -> None:
+        """Count the time since the last look: all of it, or, of one that waits, what it was given.
+
+        What the watch itself came late by is not counted: then nobody was given a processor.
+        """
+        now, current = time.monotonic(), use(self.session)
+        passed = min(now - self._last, 2 * TICK)
+        if current is not None and current.ready and self._use is not None:
+            passed = min(passed, max(0.0, current.processor - self._use.processor))
+        self.own += passed
+        self._last, self._use = now, current
