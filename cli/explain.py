@@ -148,6 +148,9 @@ def _lines(result: Explanation, found: Mistakes | None) -> Iterator[Line]:
     sizes, example = fit.example.sizes, fit.example
     yield Line("input", f"{example.axes}: T = {example.steps}, B = {example.rows}, D = {sizes.D}, "
                f"H = {sizes.H}")  # fmt: skip
+    if example.printed is not None:
+        yield Line("printed", f"with {example.printed} places: each number may be off by "
+                   f"{example.unit:.0e}")  # fmt: skip
     if example.padded:
         after = {"zeros": "0", "others": "not 0, and not judged"}[example.padded]
         yield Line("after the end", f"outputs after the end of a row are {after}")

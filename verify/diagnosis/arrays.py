@@ -17,7 +17,7 @@ from ..checks.location import place
 from ..checks.oracle import by_name
 from ..conventions import Convention
 from ..conventions.comparison import IDENTIFIED, identity
-from ..identification.explanation import Explanation, Fit, look, with_loss
+from ..identification.explanation import Explanation, Fit, compared, look, with_loss
 from ..identification.recorded import Recorded
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.ledger import Comparison
@@ -220,7 +220,19 @@ def observed(recorded: Recorded) -> Observation:
     for name, array in by_name(recorded.states, recorded.result(np.nan)).items():
         key = (0, 0, name)
         seen.levels[key] = np.where(np.isnan(array), np.nan, seen.levels[key])
+    if recorded.example.printed is not None:
+        _widen(seen, recorded)
     return seen
+
+
+def _widen(seen: Observation, recorded: Recorded) -> None:
+    """Enter how far numbers that are printed with few places may be from what was computed."""
+    example = recorded.example
+    for name, _, want in compared(recorded.candidate, example, example.dtype):
+        key = (0, 0, name)
+        seen.levels[key] = np.maximum(seen.levels[key], want.bound)
+    for key in filter(is_gradient, seen.levels):
+        seen.levels[key] = np.full_like(seen.levels[key], np.nan)
 
 
 def _singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:

@@ -38,6 +38,9 @@ GRADIENTS = ("d{}", "grad{}", "gradient{}", "gradof{}", "gradientof{}", "{}grad"
 RESULTS = ("y", "final h", "final c")
 """Roles of what a system returns; their gradients are given to it, the others it returns."""
 
+PLACES, MANY = 6, 4
+"""Decimal places that are taken for a printer's, if so many different numbers have no others."""
+
 Cotangents: TypeAlias = tuple["Array | None", tuple["Array | None", ...]]
 
 
@@ -47,7 +50,8 @@ class Example:
 
     ``gradients`` are by role, ``x``, ``initial h``, or by the name of a parameter; they are those
     of a loss whose gradients by the results are ``cotangents``, None where that is not said.
-    ``axes`` says how the arrays lay, ``assumed`` what was not in them.
+    ``axes`` says how the arrays lay, ``assumed`` what was not in them; ``printed``: all numbers
+    are printed with so many decimal places.
     """
 
     parameters: Mapping[str, Array]
@@ -62,6 +66,12 @@ class Example:
     gradients: Mapping[str, Array] = field(default_factory=dict)
     cotangents: Cotangents | None = None
     assumed: tuple[str, ...] = ()
+    printed: int | None = None
+
+    @property
+    def unit(self) -> float:
+        """How far a printed number may be from the one that was computed."""
+        return 0.0 if self.printed is None else 0.5 * 10.0**-self.printed
 
     @property
     def steps(self) -> int:
@@ -249,7 +259,7 @@ def _example(
     example = Example(
         parameters, turned, y, state, tuple(final), dtype or _dtype([x, *results]),
         axes.rows_first, axes.words, None if ends is None else ends.astype(int),
-        of, (dy, tuple(dfinal)) if given else None, assumed,
+        of, (dy, tuple(dfinal)) if given else None, assumed, _places(results),
     )  # fmt: skip
     fits = all(a.shape[:2] == (T, B) if a.ndim == 3 else a.shape[0] == B for a in whole)
     same = all(d.shape == parameters[n].shape for n, d in of.items() if n in parameters)
@@ -313,11 +323,29 @@ def _check_lengths(given: Array, longest: int) -> None:
 
 
 def _dtype(results: Sequence[Array]) -> str:
-    """Return the coarsest dtype that holds every number of the results."""
+    """Return the coarsest dtype that holds every number of the results, or that they print."""
     for name in HALVES:
         if all(str(a.dtype) == name for a in results):
             return name
     for name in ("float32", "float64"):
-        if all(np.array_equal(a.astype(name).astype(np.float64), a) for a in results):
+        if all(_held(a, name) for a in results):
             return name
     return "float64"
+
+
+def _held(array: Array, name: str) -> bool:
+    """Whether a dtype holds these numbers, or prints them so: 0.1 is no number of float32."""
+    near = array.astype(name)
+    printed = near.astype(str).astype(np.float64)
+    return np.array_equal(near.astype(np.float64), array) or np.array_equal(printed, array)
+
+
+def _places(arrays: Sequence[Array]) -> int | None:
+    """Return the decimal places that all numbers are printed with; None if there are more."""
+    numbers = np.unique(np.concatenate([a.ravel() for a in arrays]))
+    numbers = numbers[numbers != np.round(numbers)]  # 0 and 1 are what gates saturate at
+    for places in range(1, PLACES + 1):
+        near = np.round(numbers.astype(np.float64), places).astype(numbers.dtype)
+        if np.array_equal(near, numbers) and len(numbers) >= MANY:
+            return places
+    return None

@@ -240,7 +240,7 @@ def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
     ``arithmetic`` is what the bounds are of, where it is not that of the example's dtype.
     """
     ledger = Ledger()
-    for name, got, want in _compared(candidate, example, arithmetic or example.dtype):
+    for name, got, want in compared(candidate, example, arithmetic or example.dtype):
         ledger.compare(name, got, want)
     if not example.gradients:
         return Fit(candidate, example, ledger)
@@ -253,28 +253,34 @@ def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
     return Fit(candidate, example, Ledger([*ledger.comparisons, *best.comparisons]), loss)
 
 
-def _compared(
+def compared(
     candidate: Candidate, example: Example, arithmetic: str
 ) -> Iterator[tuple[str, Array, Bounded]]:
-    """Yield every result of an example, and what the convention gives, within the rows' ends."""
-    kind = ARITHMETICS[arithmetic]
-    exact = {n: Bounded.exact(a, kind) for n, a in example.parameters.items()}
-    slices = candidate.slices(exact)
-    states = [tuple(Bounded.exact(s, kind) for s in _start(candidate, example))]
+    """Yield every result of an example, and what the convention gives, within the rows' ends.
+
+    Where the results are printed with few places, so may all other numbers be.
+    """
+    kind, unit = ARITHMETICS[arithmetic], example.unit
+
+    def given(array: Array) -> Bounded:
+        return Bounded(array, unit, kind)
+
+    slices = candidate.slices({n: given(a) for n, a in example.parameters.items()})
+    states = [tuple(map(given, _start(candidate, example)))]
     for t in range(example.steps):
-        x = Bounded.exact(example.x[t], kind)
+        x = given(example.x[t])
         states.append(family.step(candidate.convention, slices, x, states[-1]))
     shown = example.shown[..., None]
     if example.y is not None and example.steps:
         value = np.stack([s[0].value for s in states[1:]])
         bound = np.stack([s[0].bound for s in states[1:]])
-        yield "y", example.y * shown, Bounded(value * shown, bound * shown, kind)
+        yield "y", example.y * shown, Bounded(value * shown, (bound + unit) * shown, kind)
     ends, rows = example.shown.sum(axis=0), np.arange(example.rows)
     for k, (letter, got) in enumerate(zip("hc", example.final, strict=False)):
         if got is not None:
             value = np.stack([s[k].value for s in states])[ends, rows]
             bound = np.stack([s[k].bound for s in states])[ends, rows]
-            yield f"final {letter}", got[None], Bounded(value[None], bound[None], kind)
+            yield f"final {letter}", got[None], Bounded(value[None], bound[None] + unit, kind)
 
 
 def _losses(example: Example) -> Iterator[tuple[str, Cotangents]]:

@@ -221,3 +221,17 @@ def test_an_array_that_says_nothing_is_a_usage_error(tmp_path, array, message):
 
     assert result.exit_code == 2, result.output
     assert re.search(message, result.output)
+
+
+def test_numbers_that_are_printed_are_held_to_what_was_printed():
+    """As float32 prints them; with four places, and with one that is off by two of the last."""
+    given = arrays(CONVENTIONS["torch gru"])
+    shortest = {n: a.astype(str).astype(float) for n, a in given.items()}
+    few = {n: np.round(a.astype(float), 4) for n, a in given.items()}
+    off = few | {"y": few["y"] + np.where(np.arange(60).reshape(4, 3, 5) == 7, 2e-3, 0)}
+    fits = [explain("gru", examples(each, {}, "gru")) for each in (shortest, few, off)]
+
+    assert [bool(found.fits) for found in fits] == [True, True, False]
+    assert [found.nearest.example.printed for found in fits] == [None, 4, 4]
+    assert fits[0].nearest.example.dtype == "float32"
+    assert fits[0].nearest.bound < 1e-5 < fits[1].nearest.bound
