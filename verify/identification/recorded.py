@@ -158,7 +158,7 @@ class Recorded:
     def inputs(self) -> Inputs:
         """What the one call was made with."""
         e = self.example
-        state = None if e.state is None else tuple(self._given(s)[None] for s in e.state)
+        state = None if e.state is None else tuple(self._given(s[None]) for s in e.state)
         named = {mine: self._given(e.parameters[n]) for mine, n in self.own.items()}
         return Inputs(named, self._given(e.x), state, e.lengths)
 
@@ -166,7 +166,7 @@ class Recorded:
     def cotangents(self) -> Cotangents:
         """The gradients by the results that the way back was given."""
         dy, dfinal = self.example.cotangents or (None, ())
-        ends = tuple(None if d is None else self._given(d)[None] for d in dfinal)
+        ends = tuple(None if d is None else self._given(d[None]) for d in dfinal)
         ends += (None,) * (len(self.states) - len(ends))
         return None if dy is None else self._given(dy), ends
 

@@ -38,13 +38,13 @@ DECLARATION = "__gatewise__"
 ATTRIBUTES = ("weights", "order", "layout", "bias", "axes", "state", "returns", "gradient")
 """What a class may declare as attributes beside ``cell``."""
 
-AXES = ("TBD", "BTD", "TD", "BD")
+AXES = ("TBD", "BTD", "DBT", "TD", "BD")
 STATES = ("tuple", "h", "stacked", "none")
 RETURNS = ("both", "y", "state")
 GRADIENTS = ("", "vjp", "torch", "jax")
 X, STATE = ("x", "xs", "input", "inputs"), ("state", "states", "hx", "hidden", "carry")
 PARAMS = ("params", "parameters", "weights", "p")
-ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev"), "c": ("c", "c0", "c_0", "c_prev")}
+ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev", "a0"), "c": ("c", "c0", "c_0", "c_prev")}
 ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 
 
@@ -54,7 +54,8 @@ class Declaration:
 
     ``cell``: ``rnn``, ``lstm`` or ``gru``. ``weights``: whose convention its arrays have, a family
     of adapters (``torch``, ``keras``, ``onnx``, ...), or a ``Convention``; ``order``, ``layout``
-    and ``bias`` replace fields of it. ``axes`` of x and y: ``BD`` is a single step. ``state``: a
+    and ``bias`` replace fields of it. ``axes`` of x and y: ``BD`` is a single step; with ``DBT``
+    states are (H, B). ``state``: a
     tuple, h alone, all states stacked along a first axis, or none at all. ``returns``: outputs and
     state, outputs alone (of cells with one state), or the state alone (of a step). ``gradient``:
     by a method ``vjp(params, x, state, dy, dstate)`` with the same axes and arrays, or by torch's
@@ -79,7 +80,10 @@ class Declaration:
                 known = ", ".join(repr(each) for each in allowed)
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}")
         if self.cell == "lstm" and (self.state == "h" or self.returns == "y"):
-            raise ValueError("an LSTM has the states h and c: take and return both")
+            raise ValueError(
+                "an LSTM has the states h and c: take and return both, as in return y, (h, c); "
+                "from y alone nobody can tell what c was"
+            )
 
     @property
     def convention(self) -> Convention:
@@ -278,13 +282,14 @@ class _Call:
                                 strict=True)
             )  # fmt: skip
             dp, dx, dstate = self.made.vjp(
-                weights, self._turned(inputs.x), self._state(state), self._turned(dy),
-                self._state(tuple(ends)),
+                weights, self._turned(inputs.x), self._state(self._flipped(state)),
+                self._turned(dy), self._state(self._flipped(tuple(ends))),
             )  # fmt: skip
             named = dp if isinstance(dp, Mapping) else dict(zip(weights, dp, strict=True))
             initial = dstate if isinstance(dstate, tuple | list) else (dstate,)
             if self.subject.declaration.state == "stacked":
                 initial = tuple(dstate)
+            initial = self._flipped(tuple(map(np.asarray, initial)))
             gradients = {f"{n}_l0": np.asarray(d) for n, d in named.items()}
             gradients["x"] = np.asarray(self._turned(np.asarray(dx)))
             if inputs.state is not None:
@@ -299,19 +304,19 @@ class _Call:
     def _once(
         self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
     ) -> tuple[Any, tuple[Any, ...]]:
-        arguments = self._bound(weights, x, state, lengths)
+        arguments = self._bound(weights, x, self._flipped(state), lengths)
         return self._results(self.function(**arguments))
 
     def _results(self, result: Any) -> tuple[Any, tuple[Any, ...]]:
         """Return outputs and a tuple of states of what was returned."""
         declaration = self.subject.declaration
         if declaration.returns == "y":
-            final = result[-1] if declaration.axes != "BTD" else result[:, -1]
-            return result, (final,)
+            last = {"BTD": (slice(None), -1), "DBT": (..., -1)}.get(declaration.axes, -1)
+            return result, self._flipped((result[last],))
         y, state = (None, result) if declaration.returns == "state" else result
         if declaration.state == "h" or not isinstance(state, tuple | list):
             state = tuple(state) if declaration.state == "stacked" else (state,)
-        return y, tuple(state)
+        return y, self._flipped(tuple(state))
 
     def _bound(
         self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
@@ -343,7 +348,14 @@ class _Call:
 
     def _turned(self, array: Any) -> Any:
         """Return (T, B, ...) in the code's axes, or the other way round."""
-        return array.swapaxes(0, 1) if self.subject.declaration.axes == "BTD" else array
+        other = {"BTD": 1, "DBT": 2}.get(self.subject.declaration.axes)
+        return array if other is None else array.swapaxes(0, other)
+
+    def _flipped(self, states: Any) -> Any:
+        """Return states (B, H) in the code's axes, or the other way round."""
+        if states is None or self.subject.declaration.axes != "DBT":
+            return states
+        return tuple(s.swapaxes(0, 1) for s in states)
 
 
 def _flat(pair: Cotangents) -> list[Array | None]:
