@@ -165,7 +165,7 @@ SLIPS = {
     ),
     "a cell": (
         TORCH, "torch_cell.py", "torch.sigmoid(o) * torch.tanh(c)", "torch.sigmoid(o) * c",
-        f"torch_cell_held.py:Layer {LSTM}", "tanh",
+        f"torch_cell_held.py:Layer {LSTM}", "tanh is not applied to c_t",
     ),
     "an autograd.Function": (
         TORCH, "autograd_rnn.py", "(dy[t] + dh)", "dy[t]",
@@ -180,12 +180,12 @@ SLIPS = {
         "coursera_rnn_held.py:Held", "h_{t-1}",
     ),
     "lax.scan": (
-        JAX, "scan_gru.py", "r * h]", "h]",
-        "scan_gru_held.py:held", "the candidate does not use it",
+        JAX, "scan_gru.py", "(1 - z) * h + z * n", "z * h + (1 - z) * n",
+        "scan_gru_held.py:held", "update │ keep │ take (differs)",
     ),
     "Flax": (
         JAX, "flax_gru.py", "xr, xz, xn =", "xz, xr, xn =",
-        "flax_gru_held.py:held", "read in the order z r n",
+        "flax_gru_held.py:held", "order │ zrn │ rzn (differs)",
     ),
     "Keras": (
         KERAS, "keras_gru.py", "hz, hr, hn =", "hr, hz, hn =",
@@ -207,13 +207,14 @@ def test_a_slip_in_each_kind_of_code_is_told(kind, tmp_path, monkeypatch):
     assert text.count(right) == 1
     (tmp_path / file).write_text(text.replace(right, wrong), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    checks = "smoke,forward" if packages == JAX or not subject.startswith(
-        ("autograd", "coursera")) else "smoke,forward,gradient"  # fmt: skip
-    said = printed(f"gatewise verify {subject} --budget quick --check {checks}", tmp_path)
-    cause = re.search(r"what is wrong(.*?)\n  (?:what to do|where)", said, re.DOTALL)
+    checks = "smoke,forward,gradient" if "dy[t]" in right or "a_next" in right else "smoke,forward"
+    command = f"verify {subject} --budget quick --check {checks}"
+    if packages == JAX:  # which compiles anew for every size: identify makes few calls
+        command = f"identify {subject}"
+    said = " ".join(printed(f"gatewise {command}", tmp_path).split())
 
-    assert cause, said
-    assert words in " ".join(cause[1].split()), said
+    assert command.startswith("identify") or "does not conform" in said
+    assert words in said.partition("first failure")[0], said
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
