@@ -5,52 +5,60 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, DIFFERS, json_option, or_usage
+from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage
 
 if TYPE_CHECKING:
     from ..reference.functions import Array
-    from ..verify.identification.example import Explanation
+    from ..verify.diagnosis.arrays import Mistakes
+    from ..verify.identification.explanation import Explanation, Fit
+    from ..verify.runs.findings import Line
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--cell", type=click.Choice(["rnn", "lstm", "gru"]), required=True,
               help="What the system computes.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float64", "float32"]),
+@click.option("--dtype", type=click.Choice(DTYPES),
               help="What it computes in; else what its numbers show.")  # fmt: skip
 @click.option("--role", "given", multiple=True, metavar="ROLE=NAME",
-              help="Which array is x, y, 'initial h', 'initial c', 'final h' or 'final c', where "
-              "its name does not say so.")  # fmt: skip
+              help="Which array is x, y, 'initial h', 'initial c', 'final h', 'final c', lengths "
+              "or 'gradient of NAME', where its name does not say so.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True,
+              help="For finding a mistake where no convention fits.")  # fmt: skip
 @json_option
-def explain(file: Path, cell: str, dtype: str | None, given: Sequence[str], as_json: bool) -> None:
-    """Find the convention that explains the arrays of FILE: npz, safetensors or JSON.
+def explain(
+    file: Path, cell: str, dtype: str | None, given: Sequence[str], seconds: float, as_json: bool
+) -> None:
+    """Find the convention, or the mistake, that explains the arrays of FILE.
 
-    FILE holds the weights of one layer, an input, and what some system returned for it: outputs,
-    or final states, or both. No program is needed. Exit code 0 if a convention explains the
-    numbers, 1 if none does.
+    FILE is an npz, safetensors or JSON file. It holds the weights of one layer, an input, and what
+    some system returned for it: outputs, or final states, or both; gradients, if there are any. No
+    program is needed. Exit code 0 if a convention explains the numbers, 1 if none does.
     """
+    from ..verify.diagnosis.arrays import mistakes
     from ..verify.identification.example import examples
-    from ..verify.identification.example import explain as explained
+    from ..verify.identification.explanation import explain as explained
 
     arrays = or_usage(lambda: _read(file))
     roles = dict(_role(each) for each in given)
     result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
+    found = None if result.fits else mistakes(result, seconds)
     if as_json:
-        click.echo(json.dumps(_for_programs(result), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(_for_programs(result, found), indent=1, ensure_ascii=False))
     else:
-        for line in _lines(result):
+        for line in _text(file, result, found):
             click.echo(line)
     sys.exit(CONFORMS if result.fits else DIFFERS)
 
 
 def _read(file: Path) -> dict[str, Array]:
-    """Return the arrays of a file by name; ValueError if it holds none."""
+    """Return the arrays of a file by name; ValueError if it holds none, or anything else."""
     import numpy as np
 
     try:
@@ -63,18 +71,39 @@ def _read(file: Path) -> dict[str, Array]:
             arrays = load_file(file)
         elif file.suffix == ".json":
             given = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(given, dict):
+                raise ValueError("expected an object of arrays by name")
             arrays = {name: np.asarray(value, dtype=float) for name, value in given.items()}
         else:
             raise ValueError("expected .npz, .safetensors or .json")
     except ImportError as error:
         raise ValueError(f"{file}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
-        raise ValueError(f"{file}: cannot be read: {error}") from error
-    odd = [n for n, a in arrays.items() if a.dtype.kind != "f" or not np.isfinite(a).all()]
-    if odd or not arrays:
-        what = f"{', '.join(odd)}: expected finite numbers with a point" if odd else "no arrays"
-        raise ValueError(f"{file}: {what}")
-    return arrays
+        reason = "it holds pickled objects, which are not loaded: save plain arrays" if (
+            "pickle" in str(error)) else str(error) or type(error).__name__  # fmt: skip
+        raise ValueError(f"{file}: cannot be read: {reason}") from error
+    if not arrays:
+        raise ValueError(f"{file}: no arrays")
+    return {name: _numbers(file, name, array) for name, array in arrays.items()}
+
+
+def _numbers(file: Path, name: str, array: Array) -> Array:
+    """Return an array of finite real numbers; ValueError says why it is none."""
+    import numpy as np
+
+    whole = array.dtype.kind in "iu"
+    if not (whole or array.dtype.kind == "f" or array.dtype.name == "bfloat16"):
+        raise ValueError(f"{file}: {name}: expected real numbers, got {array.dtype}")
+    if array.size == 0:
+        raise ValueError(f"{file}: {name}: it is empty, {list(array.shape)}")
+    odd = ~np.isfinite(array.astype(float))
+    if odd.any():
+        where = [int(k) for k in np.argwhere(odd)[0]]
+        raise ValueError(
+            f"{file}: {name}{where} is {array[odd][0]}; numbers that are not finite say nothing "
+            "of a convention"
+        )
+    return array.astype(float) if whole else array
 
 
 def _role(text: str) -> tuple[str, str]:
@@ -84,37 +113,126 @@ def _role(text: str) -> tuple[str, str]:
     return role.strip(), name.strip()
 
 
-def _lines(result: Explanation) -> Iterator[str]:
+def _text(file: Path, result: Explanation, found: Mistakes | None) -> Iterator[str]:
     """Yield the answer, then the numbers that it rests on."""
     from ..verify.conventions import formula
+    from ..verify.runs.findings import laid_out
 
     fit = result.nearest
-    example = fit.example
-    sizes = f"T = {example.steps}, B = {example.x.shape[1]}"
-    if result.fits:
-        yield f"explained: {formula.summary(fit.convention)}"
-        yield (
-            f"the numbers agree within {fit.residual:.2g}; rounding of {example.dtype} alone "
-            f"explains up to {fit.bound:.2g} ({fit.ratio:.2g} of the bound at most)"
-        )
-        axis = "rows first (B, T, D)" if example.rows_first else "steps first (T, B, D)"
-        yield f"the input is read with {axis}: {sizes}"
-        yield from formula.plain(fit.convention)
+    summary = formula.summary(fit.convention)
+    if found is None:
+        yield f"{file.name}: explained: {summary}"
+    elif found.fits:
+        yield f"{file.name}: no convention gives these numbers; one with a mistake does"
     else:
-        yield f"no convention explains the numbers; {result.tried} were tried"
-        yield (
-            f"the nearest is off by {fit.residual:.2g}, where rounding of {example.dtype} explains "
-            f"{fit.bound:.2g}: {formula.summary(fit.convention)}"
-        )
-    if result.undetermined:
-        fields = ", ".join(name.replace("_", " ") for name in result.undetermined)
-        yield (
-            f"this example cannot tell apart: {len(result.fits)} conventions that differ in "
-            f"{fields}; more steps, a state or biases that are not 0 would"
-        )
+        yield f"{file.name}: not explained"
+    yield from laid_out(_lines(result, found))
 
 
-def _for_programs(result: Explanation) -> dict[str, Any]:
+def _lines(result: Explanation, found: Mistakes | None) -> Iterator[Line]:
+    from ..verify.conventions import formula
+    from ..verify.diagnosis.arrays import shown
+    from ..verify.runs.findings import Line
+
+    fit = result.nearest
+    if found is None:
+        yield Line(
+            "is it right?", f"yes: rounding of {fit.example.dtype} explains every difference"
+        )
+    else:
+        yield from _mistake_lines(result, found)
+        fit = shown(result, found)
+        name = "convention" if found.fits else "nearest"
+        yield Line(name, formula.summary(fit.convention))
+    yield Line("worst number", _worst(fit))
+    sizes, example = fit.example.sizes, fit.example
+    yield Line("input", f"{example.axes}: T = {example.steps}, B = {example.rows}, D = {sizes.D}, "
+               f"H = {sizes.H}")  # fmt: skip
+    if example.printed is not None:
+        yield Line("printed", f"with {example.printed} places: each number may be off by "
+                   f"{example.unit:.0e}")  # fmt: skip
+    if example.padded:
+        after = {"zeros": "0", "others": "not 0, and not judged"}[example.padded]
+        yield Line("after the end", f"outputs after the end of a row are {after}")
+    for sentence in example.assumed:
+        yield Line("assumed", sentence)
+    if example.gradients:
+        yield Line("gradients", _of_gradients(fit))
+    for number, line in enumerate(formula.plain(fit.convention) if found is None else ()):
+        yield Line("" if number else "equations", line)
+    if sentence := _open(result, found):
+        yield Line("open", sentence)
+
+
+def _mistake_lines(result: Explanation, found: Mistakes) -> Iterator[Line]:
+    """Yield what is wrong as ``gatewise verify`` does, and how sure that is."""
+    from ..verify.diagnosis.arrays import diagnosis
+    from ..verify.runs.findings import Line, diagnosis_lines
+
+    said = diagnosis(result, found)
+    yield from (line for line in diagnosis_lines(said) if line.label != "how sure")
+    if found.coarser and not found.fits:
+        yield Line("rounding", f"that of {found.coarser} would explain the numbers")
+    tried = (
+        f"tried {result.tried} conventions, and {found.search.tried} mistakes under "
+        f"{found.conventions} of them"
+    )
+    if found.fits:
+        tried = (
+            f"a layer with this mistake returns the same numbers in this one example, within "
+            f"{said.residual:.1g} of what rounding explains; {tried}"
+        )
+    yield Line("how sure", tried if found.search.complete else f"{tried}; stopped for time, "
+               "--seconds gives more")  # fmt: skip
+
+
+def _worst(fit: Fit) -> str:
+    """Return the number that is farthest off, and whether rounding explains it."""
+    from ..verify.diagnosis.arrays import where
+
+    worst = fit.worst
+    place = where(fit, replace(worst, first=worst.where))
+    share = f"{worst.ratio:.2g} of" if worst.ratio <= 1 else f"{worst.ratio:.2g} times"
+    if worst.bound == 0:
+        share = "not"
+    return (
+        f"{worst.quantity.removesuffix('_l0')}{' at ' * bool(place)}{place} is {worst.got:.9g}, "
+        f"the equations give {worst.expected:.9g}: the difference of {fit.residual:.2g} is {share} "
+        f"the {worst.bound:.2g} that rounding of {fit.example.dtype} explains there"
+    )
+
+
+def _of_gradients(fit: Fit) -> str:
+    """Say whether gradients were judged, and of which loss they are taken to be."""
+    if fit.unjudged:
+        return f"not judged: {fit.unjudged}"
+    names = ", ".join(fit.example.gradients)
+    if fit.loss:
+        return f"of {names}; taken to be those of {fit.loss}: no dy is in the file"
+    return f"of {names}; judged, too"
+
+
+def _open(result: Explanation, found: Mistakes | None) -> str:
+    """Return what this one example cannot tell apart, "" if nothing."""
+    if found is None:
+        fields, count = result.undetermined, f"{len(result.fits)} conventions"
+    else:
+        fields, several = found.undetermined, len(found.by_name)
+        count = f"{several} mistakes" if several > 1 else f"{len(found.fits)} conventions"
+        if several > 1 and not fields:
+            return f"this one example cannot tell apart {count}; more rows and steps would"
+    if not fields:
+        return ""
+    names = ", ".join(name.replace("_", " ") for name in fields)
+    return (
+        f"this example cannot tell apart {count} that differ in {names}; more steps, a state or "
+        "biases that are not 0 would"
+    )
+
+
+def _for_programs(result: Explanation, found: Mistakes | None) -> dict[str, Any]:
+    from ..verify.diagnosis.arrays import diagnosis
+
     fit = result.nearest
     return {
         "explained": bool(result.fits),
@@ -122,7 +240,18 @@ def _for_programs(result: Explanation) -> dict[str, Any]:
         "residual": fit.residual,
         "bound": fit.bound,
         "ratio": fit.ratio,
+        "worst": asdict(fit.worst),
         "dtype": fit.example.dtype,
-        "undetermined": result.undetermined,
+        "axes": fit.example.axes,
+        "assumed": fit.example.assumed,
+        "gradients": _of_gradients(fit) if fit.example.gradients else "",
+        "undetermined": result.undetermined if found is None else found.undetermined,
         "tried": result.tried,
-    }
+        "diagnosis": None if found is None else {
+            **asdict(diagnosis(result, found)), "coarser": found.coarser,
+            "conventions": {
+                name: [asdict(each.recorded.convention) for each in fits]
+                for name, fits in found.by_name.items()
+            },
+        },
+    }  # fmt: skip

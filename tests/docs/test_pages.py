@@ -24,10 +24,27 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), EXAMPLES / "README.md"]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-NEEDS_TORCH = {
-    "ways-in/torch.md", "ways-in/own-names.md", "ways-in/declared.md", "ways-in/recurrences.md",
-    "diagnosis.md", "examples/README.md",
-}  # fmt: skip
+TORCH, JAX, KERAS = ("torch",), ("jax", "flax"), ("keras", "torch")
+NEEDS = {
+    "ways-in/torch.md": TORCH,
+    "ways-in/own-names.md": TORCH,
+    "ways-in/declared.md": TORCH,
+    "ways-in/recurrences.md": TORCH,
+    "ways-in/examples.md": TORCH,
+    "ways-in/jax.md": JAX,
+    "ways-in/keras.md": KERAS,
+    "diagnosis.md": TORCH,
+    "examples/README.md": TORCH,
+}
+"""The packages without which a page's blocks cannot be run."""
+
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow
+
+
+def needed(package):
+    """Skip where a package is missing, or lacks what it needs; the reason says what."""
+    pytest.importorskip(package, exc_type=ImportError)
 
 
 def name(page):
@@ -96,8 +113,8 @@ def commands(text):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_print_what_the_page_shows(page, folder):
     """With an error planted in a page's output the test says which line differs."""
-    if name(page) in NEEDS_TORCH:
-        pytest.importorskip("torch")
+    for package in NEEDS.get(name(page), ()):
+        needed(package)
     for language, _, text in blocks(page):
         for command, output in commands(text) if language == "console" else ():
             got = printed(command, folder)
@@ -116,8 +133,8 @@ def test_commands_print_what_the_page_shows(page, folder):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_python_runs(page, folder):
     """Every block without a title, in one namespace a page."""
-    if name(page) in NEEDS_TORCH:
-        pytest.importorskip("torch")
+    for package in NEEDS.get(name(page), ()):
+        needed(package)
     text = "\n\n".join(
         text for language, title, text in blocks(page) if language == "python" and not title
     )
@@ -153,6 +170,68 @@ def test_the_test_suite_of_the_examples_passes(folder):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 50
+
+
+GRU = "--like torch.nn.GRU"
+LSTM = "--like torch.nn.LSTM"
+
+SLIPS = {
+    "packed parameters": (
+        TORCH, "packed_gru.py", "torch.tanh(xn + r * hn)", "torch.tanh(xn + hn)",
+        f"packed_gru.py:PackedGRU {GRU}", "the candidate does not use it",
+    ),
+    "a cell": (
+        TORCH, "torch_cell.py", "torch.sigmoid(o) * torch.tanh(c)", "torch.sigmoid(o) * c",
+        f"torch_cell_held.py:Layer {LSTM}", "tanh is not applied to c_t",
+    ),
+    "an autograd.Function": (
+        TORCH, "autograd_rnn.py", "(dy[t] + dh)", "dy[t]",
+        "autograd_rnn_held.py:rnn", "No gradient flows through the hidden state",
+    ),
+    "NumPy forward": (
+        (), "numpy_gru.py", "z * h + (1 - z) * n", "(1 - z) * h + z * n",
+        "numpy_gru_held.py:held", "update gate",
+    ),
+    "NumPy with caches": (
+        (), "coursera_rnn.py", "(1 - a_next**2)", "(1 - a_prev**2)",
+        "coursera_rnn_held.py:Held", "h_{t-1}",
+    ),
+    "lax.scan": (
+        JAX, "scan_gru.py", "(1 - z) * h + z * n", "z * h + (1 - z) * n",
+        "scan_gru_held.py:held", "update │ keep │ take (differs)",
+    ),
+    "Flax": (
+        JAX, "flax_gru.py", "xr, xz, xn =", "xz, xr, xn =",
+        "flax_gru_held.py:held", "order │ zrn │ rzn (differs)",
+    ),
+    "Keras": (
+        KERAS, "keras_gru.py", "hz, hr, hn =", "hr, hz, hn =",
+        "keras_gru_held.py:Held", "read in the order r z n",
+    ),
+}  # fmt: skip
+"""Packages, file, what is written there, the slip, the subject, words of the answer."""
+
+
+@pytest.mark.parametrize("kind", SLIPS)
+def test_a_slip_in_each_kind_of_code_is_told(kind, tmp_path, monkeypatch):
+    """The page holds the right version; the wrong one fails with the right words."""
+    packages, file, right, wrong, subject, words = SLIPS[kind]
+    for package in packages:
+        needed(package)
+    for title, text in files().items():
+        (tmp_path / title).write_text(text, encoding="utf-8")
+    text = files()[file]
+    assert text.count(right) == 1
+    (tmp_path / file).write_text(text.replace(right, wrong), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    checks = "smoke,forward,gradient" if "dy[t]" in right or "a_next" in right else "smoke,forward"
+    command = f"verify {subject} --budget quick --check {checks}"
+    if packages == JAX:  # which compiles anew for every size: identify makes few calls
+        command = f"identify {subject}"
+    said = " ".join(printed(f"gatewise {command}", tmp_path).split())
+
+    assert command.startswith("identify") or "does not conform" in said
+    assert words in said.partition("first failure")[0], said
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -77,6 +77,12 @@ def differing(a: Convention, b: Convention) -> tuple[str, ...]:
     return tuple(name for name in _plain(a).differences(_plain(b)) if name in IDENTIFIED)
 
 
+def identity(c: Convention) -> tuple[object, ...]:
+    """Return what two conventions that do not differ, other than in their calls, have in common."""
+    plain = _plain(c)
+    return tuple(getattr(plain, name) for name in IDENTIFIED)
+
+
 def _plain(c: Convention) -> Convention:
     """Return the same convention, without what has no influence in it."""
     layout, recurrent = c.layout, c.recurrent_layout or c.layout

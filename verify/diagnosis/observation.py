@@ -103,8 +103,12 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
     """Run a check on its case, and keep every call that it made."""
     tested = under_test(subject)
     wrong, words = run_check(tested, experiment)
-    calls = tested.calls
-    seen = Observation(experiment, calls, words, wrong)
+    return of_calls(subject, Observation(experiment, tested.calls, words, wrong))
+
+
+def of_calls(subject: Subject, seen: Observation) -> Observation:
+    """Enter what calls returned, and what they should have, into an observation."""
+    experiment, calls = seen.experiment, seen.calls
     masked = masked_calls(calls)
     states = state_names(subject, experiment.case)
     for number, call in enumerate(calls):

@@ -1,36 +1,22 @@
-"""Which convention explains arrays alone: weights, inputs and outputs that some system returned.
+"""One recorded run of a system that is not here: weights, inputs, and what came back.
 
-There is no layer to ask, so one example has to do: every convention whose arrays have these shapes
-is run over the input, first on plain numbers, then, where it is near, on numbers with bounds. What
-one example cannot tell apart is told.
+Arrays are recognised by their names, or their roles are given; which axis is that of the steps
+follows from their shapes. What had to be assumed is kept, to be said.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import permutations, product
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from ...reference.functions import Array
 from ...reference.parameters import Sizes
-from ..conventions import family
-from ..conventions.comparison import IDENTIFIED
-from ..conventions.convention import CHOICES, GATES, RECURRENT_BIAS, Convention
-from ..numbers.arithmetic import ARITHMETICS
-from ..numbers.bounded import Bounded
-from ..numbers.ledger import in_bounds
-from .candidates import Candidate, Role, distance, with_role
-from .probe import Reading, Unreadable, readings
-
-KEPT = 12
-"""Candidates that are looked at with bounds; right ones are far ahead."""
-
-OFFSETS = (0.0, 1.0)
-"""What frameworks add to an LSTM's forget gate."""
+from ..numbers.arithmetic import HALVES
+from .probe import Unreadable
 
 NAMES = {
     "x": ("x", "input", "inputs"),
@@ -39,15 +25,33 @@ NAMES = {
     "initial c": ("c0", "initialc", "initc", "cinit", "cprev"),
     "final h": ("hn", "finalh", "yh", "hfinal", "hlast", "ht"),
     "final c": ("cn", "finalc", "yc", "cfinal", "clast", "ct"),
+    "lengths": ("lengths", "length", "seqlengths", "seqlens", "sequencelength", "sequencelengths"),
 }
 """What arrays are called, in small letters and without signs."""
+
+GRADIENT = "gradient of "
+"""What stands before a role, or a parameter's name, in the role of its gradient."""
+
+GRADIENTS = ("d{}", "grad{}", "gradient{}", "gradof{}", "gradientof{}", "{}grad", "{}gradient")
+"""What gradients are called, of an array called ``{}``."""
+
+RESULTS = ("y", "final h", "final c")
+"""Roles of what a system returns; their gradients are given to it, the others it returns."""
+
+PLACES, MANY = 6, 4
+"""Decimal places that are taken for a printer's, if so many different numbers have no others."""
+
+Cotangents: TypeAlias = tuple["Array | None", tuple["Array | None", ...]]
 
 
 @dataclass(frozen=True)
 class Example:
     """One run of one layer: x (T, B, D), y (T, B, width), states (B, width); None: not there.
 
-    ``rows_first``: its arrays of steps had the axis of rows first.
+    ``gradients`` are by role, ``x``, ``initial h``, or by the name of a parameter; they are those
+    of a loss whose gradients by the results are ``cotangents``, None where that is not said.
+    ``axes`` says how the arrays lay, ``assumed`` what was not in them; ``printed``: all numbers
+    are printed with so many decimal places.
     """
 
     parameters: Mapping[str, Array]
@@ -57,6 +61,17 @@ class Example:
     final: tuple[Array | None, ...]
     dtype: str
     rows_first: bool = False
+    axes: str = "steps first (T, B, D)"
+    lengths: Array | None = None
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    cotangents: Cotangents | None = None
+    assumed: tuple[str, ...] = ()
+    printed: int | None = None
+
+    @property
+    def unit(self) -> float:
+        """How far a printed number may be from the one that was computed."""
+        return 0.0 if self.printed is None else 0.5 * 10.0**-self.printed
 
     @property
     def steps(self) -> int:
@@ -64,47 +79,52 @@ class Example:
         return int(self.x.shape[0])
 
     @property
+    def rows(self) -> int:
+        """B."""
+        return int(self.x.shape[1])
+
+    @property
     def outputs(self) -> dict[str, Array]:
         """What was returned, by name."""
         named = {"y": self.y} | {f"final {s}": a for s, a in zip("hc", self.final, strict=False)}
         return {name: array for name, array in named.items() if array is not None}
 
-
-@dataclass(frozen=True)
-class Fit:
-    """How far an example is from what a convention computes.
-
-    ``residual`` is the largest difference, ``ratio`` the largest in units of its bound, ``bound``
-    the largest bound: what rounding alone explains.
-    """
-
-    candidate: Candidate
-    example: Example
-    residual: float
-    ratio: float
-    bound: float
+    @property
+    def sizes(self) -> Sizes:
+        """The widths; an LSTM whose c is wider than its h projects."""
+        states = [*(self.state or (None, None)), *self.final]
+        width = next(a.shape[-1] for a in (self.y, *self.final[:1], *states) if a is not None)
+        inner = next((a.shape[-1] for a in (*states[1:2], *self.final[1:]) if a is not None), width)
+        return Sizes(self.x.shape[-1], inner, width if width != inner else None)
 
     @property
-    def convention(self) -> Convention:
-        """The whole convention, with the axis of its steps."""
-        time = "second" if self.example.rows_first else "first"
-        return replace(self.candidate.convention, time=time)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The conventions that explain an example, and the nearest one where none does."""
-
-    fits: tuple[Fit, ...]
-    nearest: Fit
-    tried: int
+    def shown(self) -> Array:
+        """Which steps of which rows belong to a sequence, (T, B)."""
+        ends = np.full(self.rows, self.steps) if self.lengths is None else self.lengths
+        return np.asarray(np.arange(self.steps)[:, None] < ends)
 
     @property
-    def undetermined(self) -> tuple[str, ...]:
-        """The fields in which the conventions that fit differ."""
-        conventions = [fit.convention for fit in self.fits]
-        names = (*IDENTIFIED, "time")
-        return tuple(n for n in names if len({getattr(c, n) for c in conventions}) > 1)
+    def padded(self) -> str:
+        """What stands in y after the end of a row: "", ``zeros`` or ``others``."""
+        if self.y is None or self.shown.all():
+            return ""
+        return "others" if self.y[~self.shown].any() else "zeros"
+
+    def part(self, steps: int, rows: int) -> Example:
+        """Return its first steps and rows, outputs alone; the whole where it has no y."""
+        if self.y is None or (self.steps <= steps and self.rows <= rows):
+            return self
+        state = None if self.state is None else tuple(s[:rows] for s in self.state)
+        ends = None if self.lengths is None else np.minimum(self.lengths[:rows], steps)
+        return replace(
+            self, x=self.x[:steps, :rows], y=self.y[:steps, :rows], state=state, lengths=ends,
+            final=tuple(None for _ in self.final), gradients={}, cotangents=None,
+        )  # fmt: skip
+
+
+def plain(name: str) -> str:
+    """Return a name in small letters and without signs."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def roles(arrays: Mapping[str, Array], given: Mapping[str, str]) -> dict[str, str]:
@@ -112,69 +132,162 @@ def roles(arrays: Mapping[str, Array], given: Mapping[str, str]) -> dict[str, st
 
     Unreadable if there is no input or no output, or if two arrays may be the same.
     """
-    found = dict(given)
+    known = dict(given)
+    for role, name in known.items():
+        base = role.removeprefix(GRADIENT)
+        if name not in arrays or not (base in NAMES or (base != role and base in arrays)):
+            allowed = ", ".join(arrays if name not in arrays else (*NAMES, f"{GRADIENT}NAME"))
+            raise Unreadable(f"--role '{role}={name}': expected one of {allowed}")
     for role, names in NAMES.items():
-        named = [n for n in arrays if re.sub(r"[\W_]", "", n.lower()) in names]
-        named = [n for n in named if n not in found.values()]
-        if role in found or not named:
-            continue
-        if len(named) > 1:
-            raise Unreadable(f"{' and '.join(named)} may both be {role}: say --role '{role}=NAME'")
-        found[role] = named[0]
-    for role, name in found.items():
-        if role not in NAMES or name not in arrays:
-            known = ", ".join(NAMES) if role not in NAMES else ", ".join(arrays)
-            raise Unreadable(f"--role '{role}={name}': expected one of {known}")
-    if "x" not in found:
+        _recognise(role, names, arrays, known)
+    if "x" not in known:
         raise Unreadable(f"which is the input of {', '.join(arrays)}? say --role x=NAME")
-    if not {"y", "final h"} & found.keys():
+    if not {"y", "final h"} & known.keys():
         raise Unreadable(f"which is the output of {', '.join(arrays)}? say --role y=NAME")
-    return found
+    for role, names in NAMES.items():
+        called = (*names, *(plain(known[r]) for r in (role,) if r in known))
+        _recognise(f"{GRADIENT}{role}", _of_gradients(called), arrays, known)
+    for name in arrays:
+        if name not in known.values():
+            _recognise(f"{GRADIENT}{name}", _of_gradients([plain(name)]), arrays, known)
+    return known
+
+
+def _of_gradients(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(form.format(name) for name in names for form in GRADIENTS)
+
+
+def _recognise(
+    role: str, names: Sequence[str], arrays: Mapping[str, Array], known: dict[str, str]
+) -> None:
+    """Enter the array of a role, by its name, among those that are known."""
+    called = [n for n in arrays if plain(n) in names and n not in known.values()]
+    if role in known or not called:
+        return
+    if len(called) > 1:
+        raise Unreadable(f"{' and '.join(called)} may both be {role}: say --role '{role}=NAME'")
+    known[role] = called[0]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """One way in which arrays of steps may lie: in words, and how they become (T, B, width)."""
+
+    words: str
+    turned: Callable[[Array], Array]
+    rows_first: bool = False
+
+
+AXES = {
+    1: (Axes("one step of one row (D,)", lambda a: a[None, None]),),
+    2: (Axes("one row (T, D)", lambda a: a[:, None]), Axes("one step (B, D)", lambda a: a[None])),
+    3: (
+        Axes("steps first (T, B, D)", lambda a: a),
+        Axes("rows first (B, T, D)", lambda a: a.swapaxes(0, 1), rows_first=True),
+    ),
+}
+"""The ways, by the number of axes that the input has."""
 
 
 def examples(
     arrays: Mapping[str, Array], given: Mapping[str, str], cell: str, dtype: str | None = None
 ) -> list[Example]:
-    """Return the example that arrays are, with either axis of x being that of the steps."""
+    """Return the example that arrays are, once for every axis that may be that of the steps.
+
+    Unreadable if none can be, or if lengths are none.
+    """
     role = roles(arrays, given)
-    named = {n: np.asarray(a) for n, a in arrays.items() if n not in role.values()}
-
-    def taken(name: str) -> Array | None:
-        return np.asarray(arrays[role[name]]) if name in role else None
-
-    x, y = taken("x"), taken("y")
-    assert x is not None  # noqa: S101 - roles has seen to it
-    results = [a for a in (y, taken("final h"), taken("final c")) if a is not None]
-    letters = "hc" if cell == "lstm" else "h"
-    initial = [taken(f"initial {s}") for s in letters]
-    flat = [None if s is None else _rows(s) for s in initial]
-    if any(s is None for s in flat) and any(s is not None for s in flat):
-        width = next(s for s in flat if s is not None)
-        flat = [np.zeros_like(width) if s is None else s for s in flat]
-    whole = tuple(s for s in flat if s is not None) or None
-    finals = tuple(None if s is None else _rows(s) for s in (taken(f"final {k}") for k in letters))
-    base = Example(
-        named, _three(x), None if y is None else _three(y), whole, finals,
-        dtype or _dtype([x, *results]),
-    )  # fmt: skip
-    turned = replace(
-        base, x=base.x.swapaxes(0, 1), y=None if base.y is None else base.y.swapaxes(0, 1),
-        rows_first=True,
-    )  # fmt: skip
-    fitting = [each for each in (base, turned) if _consistent(each)]
+    several = sorted(n for n in arrays if re.search(r"_l[1-9]|reverse|_bw\b|backward", n))
+    if several:
+        raise Unreadable(
+            f"{', '.join(several[:3])}: these are several layers or directions; give the arrays of "
+            "one layer and direction at a time"
+        )
+    taken = {r: np.asarray(arrays[n]) for r, n in role.items()}
+    x = taken["x"]
+    if x.ndim not in AXES:
+        raise Unreadable(f"{role['x']}: expected an input of up to three axes, got {x.ndim}")
+    if "lengths" in taken:
+        _check_lengths(taken["lengths"], max(x.shape[:-1]))
+    parameters = _parameters(
+        {n: np.asarray(a) for n, a in arrays.items() if n not in role.values()}
+    )
+    fitting = [
+        example
+        for axes in AXES[x.ndim]
+        if (example := _example(cell, parameters, taken, axes, dtype)) is not None
+    ]
     if not fitting:
         shapes = ", ".join(f"{name} {list(np.shape(a))}" for name, a in arrays.items())
         raise Unreadable(f"no axis of the input can be that of the steps and rows: {shapes}")
-    return fitting if x.ndim == 3 else fitting[:1]
+    return fitting
 
 
-def _three(array: Array) -> Array:
-    """Return (T, B, width): a second axis of length 1 where there is none."""
-    if array.ndim == 2:
-        return array[:, None]
-    if array.ndim == 4 and array.shape[1] == 1:
-        return array[:, 0]
-    return array
+def _example(
+    cell: str, parameters: Mapping[str, Array], taken: Mapping[str, Array], axes: Axes,
+    dtype: str | None,
+) -> Example | None:  # fmt: skip
+    """Return what arrays are if their axes are these; None if they cannot be."""
+    x = taken["x"]
+    turned = axes.turned(x)
+    T, B = turned.shape[:2]
+    letters = "hc" if cell == "lstm" else "h"
+
+    def steps(role: str) -> Array | None:
+        return _steps(taken[role], x.ndim, axes) if role in taken else None
+
+    def states(before: str) -> list[Array | None]:
+        named = (taken.get(f"{before} {letter}") for letter in letters)
+        return [None if s is None else _rows(s) for s in named]
+
+    y, final, dy = steps("y"), states("final"), steps(f"{GRADIENT}y")
+    dfinal = states(f"{GRADIENT}final")
+    if y is None and "y" in taken:  # the last output alone, as Keras returns it
+        final[0] = _rows(taken["y"]) if final[0] is None else final[0]
+        dfinal[0] = _rows(taken[f"{GRADIENT}y"]) if f"{GRADIENT}y" in taken else dfinal[0]
+    initial, gradients = states("initial"), states(f"{GRADIENT}initial")
+    state, assumed = _started(initial, gradients, final, y, turned)
+    of = {f"initial {s}": d for s, d in zip(letters, gradients, strict=True) if d is not None}
+    named = {r.removeprefix(GRADIENT): a for r, a in taken.items() if r.startswith(GRADIENT)}
+    of |= {n: d for n, d in _parameters(named).items() if n in parameters}
+    if (dx := steps(f"{GRADIENT}x")) is not None:
+        of["x"] = dx
+    given = dy is not None or any(d is not None for d in dfinal)
+    whole = [a for a in (y, *final, dy, *dfinal, *(initial if state else ())) if a is not None]
+    ends = taken.get("lengths")
+    results = [taken[r] for r in RESULTS if r in taken]
+    example = Example(
+        parameters, turned, y, state, tuple(final), dtype or _dtype([x, *results]),
+        axes.rows_first, axes.words, None if ends is None else ends.astype(int),
+        of, (dy, tuple(dfinal)) if given else None, assumed, _places(results),
+    )  # fmt: skip
+    fits = all(a.shape[:2] == (T, B) if a.ndim == 3 else a.shape[0] == B for a in whole)
+    same = all(d.shape == parameters[n].shape for n, d in of.items() if n in parameters)
+    if not same:
+        raise Unreadable("a gradient has another shape than what it is of")
+    within = ends is None or (ends.shape == (B,) and bool((ends <= T).all()))
+    return example if fits and within else None
+
+
+def _parameters(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return arrays; of biases without axes of length 1, and two in one array apart."""
+    parameters = {}
+    for name, array in arrays.items():
+        bias = plain(name).startswith("b") or "bias" in plain(name)
+        if bias and array.ndim == 2 and 1 in array.shape:
+            parameters[name] = array.reshape(-1)
+        elif bias and array.ndim == 2 and len(array) == 2:  # Keras's GRU that resets after
+            parameters |= {f"{name}[{k}]": array[k] for k in range(2)}
+        else:
+            parameters[name] = array
+    return parameters
+
+
+def _steps(array: Array, axes: int, layout: Axes) -> Array | None:
+    """Return (T, B, width), without an axis of one direction; None for what has no steps."""
+    if array.ndim == 4:
+        array = next((array.squeeze(k) for k in (1, 0) if array.shape[k] == 1), array)
+    return layout.turned(array) if array.ndim == axes else None
 
 
 def _rows(state: Array) -> Array:
@@ -184,132 +297,55 @@ def _rows(state: Array) -> Array:
     return state[None] if state.ndim == 1 else state
 
 
-def _consistent(example: Example) -> bool:
-    T, B = example.x.shape[:2]
-    states = [s for s in (*(example.state or ()), *example.final) if s is not None]
-    same = example.y is None or example.y.shape[:2] == (T, B)
-    return same and all(s.shape[0] == B for s in states)
+def _started(
+    initial: Sequence[Array | None], gradients: Sequence[Array | None],
+    final: Sequence[Array | None], y: Array | None, x: Array,
+) -> tuple[tuple[Array, ...] | None, tuple[str, ...]]:  # fmt: skip
+    """Return the initial state, None for the layer's own, and what is assumed of it."""
+    names = ["initial " + "hc"[k] for k, s in enumerate(initial) if s is None]
+    assumed = (f"no {' and '.join(names)} in the file: zeros are assumed",) if names else ()
+    if all(s is None for s in (*initial, *gradients)):
+        return None, assumed
+    known = [a for a in (*initial, *final, y) if a is not None]
+
+    def zeros(k: int) -> Array:
+        width = next(a.shape[-1] for a in (initial[k], final[k], *known) if a is not None)
+        return np.zeros((x.shape[1], width), x.dtype)
+
+    return tuple(zeros(k) if s is None else s for k, s in enumerate(initial)), assumed
+
+
+def _check_lengths(given: Array, longest: int) -> None:
+    """Raise Unreadable if lengths are none."""
+    if (given.astype(int) != given).any() or (given < 0).any() or (given > longest).any():
+        said = given.astype(float).tolist()
+        raise Unreadable(f"lengths: expected whole numbers from 0 to {longest}, got {said}")
 
 
 def _dtype(results: Sequence[Array]) -> str:
-    """Return the coarsest dtype that holds every number of the results."""
+    """Return the coarsest dtype that holds every number of the results, or that they print."""
+    for name in HALVES:
+        if all(str(a.dtype) == name for a in results):
+            return name
     for name in ("float32", "float64"):
-        if all(np.array_equal(a.astype(name).astype(np.float64), a) for a in results):
+        if all(_held(a, name) for a in results):
             return name
     return "float64"
 
 
-def explain(cell: str, several: Sequence[Example]) -> Explanation:
-    """Return which conventions of a family explain an example; Unreadable if shapes fit none."""
-    tried, ranking = 0, []
-    for example in several:
-        for candidate in _candidates(cell, example):
-            tried += 1
-            ranking.append((_distance(candidate, example), tried, candidate, example))
-    ranking.sort(key=lambda each: each[:2])
-    looks = [_look(candidate, example) for _, _, candidate, example in ranking[:KEPT]]
-    looks.sort(key=lambda fit: (fit.ratio > 1, fit.ratio))
-    return Explanation(tuple(fit for fit in looks if fit.ratio <= 1), looks[0], tried)
+def _held(array: Array, name: str) -> bool:
+    """Whether a dtype holds these numbers, or prints them so: 0.1 is no number of float32."""
+    near = array.astype(name)
+    printed = near.astype(str).astype(np.float64)
+    return np.array_equal(near.astype(np.float64), array) or np.array_equal(printed, array)
 
 
-def _candidates(cell: str, example: Example) -> Iterator[Candidate]:
-    """Yield every convention whose arrays have the example's shapes."""
-    width = next(a.shape[-1] for a in example.outputs.values())
-    shapes = {name: tuple(a.shape) for name, a in example.parameters.items()}
-    ways = readings(cell, shapes, Sizes(D=example.x.shape[-1], H=width))
-    for reading in ways:
-        letters = GATES[cell] if reading.gates == len(GATES[cell]) else "igo"
-        for order in map("".join, permutations(letters)):
-            for base in _functions(cell, order, reading):
-                yield from _with_biases(Candidate(reading, base, {}))
-
-
-def _functions(cell: str, order: str, reading: Reading) -> Iterator[Convention]:
-    fields = {
-        "rnn": ("candidate",),
-        "gru": ("reset", "update", "gate", "candidate"),
-        "lstm": ("gate", "candidate", "output"),
-    }[cell]
-    recurrent = "" if reading.recurrent_layout == reading.layout else reading.recurrent_layout
-    offsets = OFFSETS if cell == "lstm" and "f" in order else OFFSETS[:1]
-    for values in product(*(CHOICES[name] for name in fields)):
-        chosen: dict[str, Any] = dict(zip(fields, values, strict=True))
-        for offset in offsets:
-            yield Convention(
-                cell, order, layout=reading.layout, recurrent_layout=recurrent,
-                forget_offset=offset, coupled=cell == "lstm" and "f" not in order,
-                projected=bool(reading.R), **chosen,
-            )  # fmt: skip
-
-
-def _with_biases(candidate: Candidate) -> Iterator[Candidate]:
-    """Yield a candidate with its vectors as biases in the order of the gates.
-
-    A GRU whose reset acts after the product has b_hn in the last of them, or in one of its own.
-    """
-    base, vectors = candidate.base, candidate.reading.vectors
-    orders = permutations(vectors) if base.recurrent_bias else [tuple(vectors)]
-    for order in orders:
-        held = candidate
-        for number, names in enumerate(order):
-            letters = base.order
-            if vectors[names] == 1 and base.recurrent_bias:
-                letters = RECURRENT_BIAS
-            elif number and base.recurrent_bias:
-                letters = letters.replace("n", RECURRENT_BIAS)
-            if vectors[names] != len(letters):
-                break
-            held = with_role(held, names, Role("bias", letters))
-        else:
-            yield held
-
-
-def _start(candidate: Candidate, example: Example) -> tuple[Array, ...]:
-    if example.state is not None:
-        return example.state
-    width = next(a.shape[-1] for a in example.outputs.values())
-    count = 2 if candidate.base.family == "lstm" else 1
-    return (np.zeros((example.x.shape[1], width), example.x.dtype),) * count
-
-
-def _distance(candidate: Candidate, example: Example) -> float:
-    """Return how far plain numbers are off; after the first step, if that is already far."""
-    slices = candidate.slices({n: a.astype(float) for n, a in example.parameters.items()})
-    state = tuple(s.astype(float) for s in _start(candidate, example))
-    worst = 0.0
-    with np.errstate(all="ignore"):
-        for t in range(example.steps):
-            state = family.step(candidate.convention, slices, example.x[t].astype(float), state)
-            if example.y is not None:
-                worst = max(worst, distance([state[0]], [example.y[t]]))
-            if worst > FAR:
-                return worst
-        ends = [(s, e) for s, e in zip(state, example.final, strict=False) if e is not None]
-        return max([worst, *(distance([s], [e]) for s, e in ends)])
-
-
-FAR = 0.1
-"""A difference that no rounding explains: later steps need not be looked at."""
-
-
-def _look(candidate: Candidate, example: Example) -> Fit:
-    """Return how far an example is from a convention, in units of its bounds."""
-    arithmetic = ARITHMETICS[example.dtype]
-    exact = {n: Bounded.exact(a, arithmetic) for n, a in example.parameters.items()}
-    slices = candidate.slices(exact)
-    state = tuple(Bounded.exact(s, arithmetic) for s in _start(candidate, example))
-    pairs: list[tuple[Array, Bounded]] = []
-    for t in range(example.steps):
-        x = Bounded.exact(example.x[t], arithmetic)
-        state = family.step(candidate.convention, slices, x, state)
-        if example.y is not None:
-            pairs.append((example.y[t], state[0]))
-    pairs += [(e, s) for s, e in zip(state, example.final, strict=False) if e is not None]
-    return Fit(
-        candidate,
-        example,
-        max(distance([want.value], [got]) for got, want in pairs),
-        max(float(np.max(in_bounds(got.astype(float), want.value, want.bound)))
-            for got, want in pairs),
-        max(float(np.max(want.bound)) for _, want in pairs),
-    )  # fmt: skip
+def _places(arrays: Sequence[Array]) -> int | None:
+    """Return the decimal places that all numbers are printed with; None if there are more."""
+    numbers = np.unique(np.concatenate([a.ravel() for a in arrays]))
+    numbers = numbers[numbers != np.round(numbers)]  # 0 and 1 are what gates saturate at
+    for places in range(1, PLACES + 1):
+        near = np.round(numbers.astype(np.float64), places).astype(numbers.dtype)
+        if np.array_equal(near, numbers) and len(numbers) >= MANY:
+            return places
+    return None

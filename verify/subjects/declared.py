@@ -59,13 +59,13 @@ OWN = ("parameters", "states", "input")
 ATTRIBUTES = (*CONVENTION, *OWN, "axes", "state", "returns", "gradient")
 """What a class may declare as attributes beside ``cell``."""
 
-AXES = ("TBD", "BTD", "TD", "BD")
+AXES = ("TBD", "BTD", "DBT", "TD", "BD")
 STATES = ("tuple", "h", "stacked", "none")
 RETURNS = ("both", "y", "state")
 GRADIENTS = ("", "vjp", "torch", "jax")
 X, STATE = ("x", "xs", "input", "inputs"), ("state", "states", "hx", "hidden", "carry")
 PARAMS = ("params", "parameters", "weights", "p")
-ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev"), "c": ("c", "c0", "c_0", "c_prev")}
+ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev", "a0"), "c": ("c", "c0", "c_0", "c_prev")}
 LONGEST_REASON = 200
 ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 
@@ -77,7 +77,8 @@ class Declaration:
     ``cell``: ``rnn``, ``lstm`` or ``gru``; for a recurrence of one's own its step, or None.
     ``weights``: whose convention its arrays have, a family
     of adapters (``torch``, ``keras``, ``onnx``, ...), or a ``Convention``; ``order``, ``layout``
-    and ``bias`` replace fields of it. ``axes`` of x and y: ``BD`` is a single step. ``state``: a
+    and ``bias`` replace fields of it. ``axes`` of x and y: ``BD`` is a single step; with ``DBT``
+    states are (H, B). ``state``: a
     tuple, h alone, all states stacked along a first axis, or none at all. ``returns``: outputs and
     state, outputs alone (of cells with one state), or the state alone (of a step). ``gradient``:
     by a method ``vjp(params, x, state, dy, dstate)`` with the same axes and arrays, or by torch's
@@ -111,7 +112,10 @@ class Declaration:
                 other = "; of another kind: None, or its step" if name == "cell" else ""
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}{other}")
         if self.cell == "lstm" and (self.state == "h" or self.returns == "y"):
-            raise ValueError("an LSTM has the states h and c: take and return both")
+            raise ValueError(
+                "an LSTM has the states h and c: take and return both, as in return y, (h, c); "
+                "from y alone nobody can tell what c was"
+            )
         if not own:
             _ = self.convention
             if self.parameters is not None:
@@ -131,6 +135,8 @@ class Declaration:
             if getattr(self, name) != Declaration.__dataclass_fields__[name].default:
                 raise ValueError(f"{name}: a recurrence of one's own has no convention; "
                                  'say parameters={"W": "D 4H", ...}')  # fmt: skip
+        if self.axes == "DBT":
+            raise ValueError("axes='DBT': only cells of the catalogue have their states as (H, B)")
         if self.parameters is None:
             raise ValueError('parameters: expected the axes of every array, {"W": "D 4H", ...}')
         named = self.states
@@ -426,14 +432,16 @@ class _Call:
                                 strict=True)
             )  # fmt: skip
             dp, dx, dstate = self.made.vjp(
-                weights, self._turned(self._spread(inputs.x, 2, self._x_axes)), self._state(state),
+                weights, self._turned(self._spread(inputs.x, 2, self._x_axes)),
+                self._state(self._flipped(state)),
                 self._turned(self._spread(dy, 2, self._state_axes[0])),
-                self._state(self._spread_states(ends)),
+                self._state(self._flipped(self._spread_states(ends))),
             )  # fmt: skip
             named = dp if isinstance(dp, Mapping) else dict(zip(weights, dp, strict=True))
             initial = dstate if isinstance(dstate, tuple | list) else (dstate,)
             if self.subject.declaration.state == "stacked":
                 initial = tuple(dstate)
+            initial = self._flipped(tuple(map(np.asarray, initial)))
             gradients = {f"{n}_l0": np.asarray(d) for n, d in named.items()}
             gradients["x"] = self._flattened(self._turned(np.asarray(dx)), 2, self._x_axes)
             if inputs.state is not None:
@@ -451,7 +459,7 @@ class _Call:
     def _once(
         self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
     ) -> tuple[Any, tuple[Any, ...]]:
-        arguments = self._bound(weights, x, state, lengths)
+        arguments = self._bound(weights, x, self._flipped(state), lengths)
         if self.subject.is_module:
             run = imported("torch", "torch").func.functional_call
             return self._results(run(self.made, dict(weights), (), arguments))
@@ -461,12 +469,12 @@ class _Call:
         """Return outputs and a tuple of states of what was returned."""
         declaration = self.subject.declaration
         if declaration.returns == "y":
-            final = result[-1] if declaration.axes != "BTD" else result[:, -1]
-            return result, (final,)
+            last = {"BTD": (slice(None), -1), "DBT": (..., -1)}.get(declaration.axes, -1)
+            return result, self._flipped((result[last],))
         y, state = (None, result) if declaration.returns == "state" else result
         if declaration.state == "h" or not isinstance(state, tuple | list):
             state = tuple(state) if declaration.state == "stacked" else (state,)
-        return y, tuple(state)
+        return y, self._flipped(tuple(state))
 
     def _bound(
         self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
@@ -503,7 +511,14 @@ class _Call:
 
     def _turned(self, array: Any) -> Any:
         """Return (T, B, ...) in the code's axes, or the other way round."""
-        return array.swapaxes(0, 1) if self.subject.declaration.axes == "BTD" else array
+        other = {"BTD": 1, "DBT": 2}.get(self.subject.declaration.axes)
+        return array if other is None else array.swapaxes(0, other)
+
+    def _flipped(self, states: Any) -> Any:
+        """Return states (B, H) in the code's axes, or the other way round."""
+        if states is None or self.subject.declaration.axes != "DBT":
+            return states
+        return tuple(s.swapaxes(0, 1) for s in states)
 
 
 class Named(dict[str, Any]):

@@ -1,6 +1,7 @@
 """Arrays alone: which convention explains them, within which bound, and what stays open."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from gatewise.cli import main
 from gatewise.reference.parameters import Sizes
 from gatewise.verify.conventions import family
 from gatewise.verify.conventions.convention import Convention
-from gatewise.verify.identification.example import examples, explain, roles
+from gatewise.verify.identification.example import examples, roles
+from gatewise.verify.identification.explanation import explain
 from gatewise.verify.identification.probe import Unreadable
 
 CONVENTIONS = {
@@ -117,3 +119,119 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path, name, content):
 
     assert result.exit_code == 2, result.output
     assert name in result.output
+
+
+def as_one_row(given):
+    """The first row alone: x (T, D), y (T, H), states (H,)."""
+    return {n: a[:, 0] if n in "xy" else a[0] if n in ("h0", "c0") else a for n, a in given.items()}
+
+
+def as_final_states(given):
+    """The last output in the place of all of them, as Keras returns it."""
+    return given | {"y": given["y"][-1]}
+
+
+def with_lengths(given, after=0.0):
+    """Rows of 4, 2 and 1 steps; ``after`` them stands another number, or nan: the layer runs on."""
+    lengths = np.array([4, 2, 1])
+    ended = np.arange(4)[:, None, None] >= lengths[:, None]
+    ends = given["y"][lengths - 1, np.arange(3)]
+    y = given["y"] if np.isnan(after) else np.where(ended, after, given["y"])
+    return given | {"lengths": lengths, "y": y, "h_n": ends}
+
+
+@pytest.mark.parametrize(("form", "axes"), [
+    (as_one_row, "one row (T, D)"),
+    (as_final_states, "steps first (T, B, D)"),
+    (with_lengths, "steps first (T, B, D)"),
+    (lambda given: with_lengths(given, np.nan), "steps first (T, B, D)"),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["torch lstm", "torch gru"])
+def test_arrays_in_other_forms_are_read(form, axes, name):
+    """One row, the last output alone, rows of different lengths however they are padded."""
+    convention = CONVENTIONS[name]
+    found = explain(convention.family, examples(form(arrays(convention)), {}, convention.family))
+
+    assert found.fits
+    assert found.nearest.convention.order == convention.order
+    assert found.nearest.example.axes == axes
+
+
+def test_a_number_after_the_end_is_not_judged_and_one_before_it_is():
+    convention = CONVENTIONS["torch lstm"]
+    right = with_lengths(arrays(convention))
+    after, before = right | {"y": right["y"].copy()}, right | {"y": right["y"].copy()}
+    after["y"][3, 2, 0] = 0.5
+    before["y"][0, 2, 0] += 0.5
+
+    assert explain("lstm", examples(after, {}, "lstm")).fits
+    assert not explain("lstm", examples(before, {}, "lstm")).fits
+
+
+def test_a_state_that_is_missing_is_assumed_to_be_zeros_and_that_is_said():
+    given = arrays(CONVENTIONS["torch lstm"], state=False)
+    (example, *_) = examples(given, {}, "lstm")
+    (half, *_) = examples(given | {"h0": np.zeros((3, 5), "float32")}, {}, "lstm")
+
+    assert "initial h and initial c" in example.assumed[0]
+    assert "no initial c in the file: zeros are assumed" in half.assumed
+
+
+def test_peepholes_and_a_bias_in_two_rows_are_read():
+    """An LSTM with peepholes in the order of the gates; Keras's GRU that resets after."""
+    peephole = Convention("lstm", "ifgo", ("ifgo",), "in-out", peepholes="ifo")
+    found = explain("lstm", examples(arrays(peephole), {}, "lstm"))
+    assert [fit.convention.peepholes for fit in found.fits] == ["ifo"]
+
+    keras = Convention("gru", "zrn", ("zrn", "zrm"), "in-out")
+    given = arrays(keras)
+    names = [n for n in given if n.startswith("bias")]
+    stacked = {n: a for n, a in given.items() if n not in names}
+    stacked["bias"] = np.stack([given[n] for n in names])
+    found = explain("gru", examples(stacked, {}, "gru"))
+    assert [fit.convention.order for fit in found.fits] == ["zrn"]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"lengths": np.array([1, 9, 2])}, "whole numbers from 0 to 4"),
+    ({"weight_ih_l1": np.zeros((20, 7))}, "several layers or directions"),
+    ({"weight_ih": np.zeros((19, 7))}, "none that a convention of the lstm has"),
+    ({"grad_weight_ih": np.zeros((3, 3))}, "another shape than what it is of"),
+    ({"y": np.zeros((9, 3, 5))}, "no axis of the input"),
+    ({"x": np.zeros((1, 1, 1, 4))}, "up to three axes"),
+])  # fmt: skip
+def test_arrays_that_do_not_go_together_are_a_sentence(change, message):
+    given = arrays(CONVENTIONS["torch lstm"]) | change
+    with pytest.raises(Unreadable, match=message):
+        explain("lstm", examples(given, {}, "lstm"))
+
+
+@pytest.mark.parametrize(("array", "message"), [
+    (np.array([{}], dtype=object), "pickled objects"),
+    (np.array([1.0, np.nan]), r"odd\[1\] is nan"),
+    (np.array([np.inf]), r"odd\[0\] is inf"),
+    (np.array(["a"]), "expected real numbers"),
+    (np.array([1j]), "expected real numbers"),
+    (np.zeros((0, 3)), "it is empty"),
+])  # fmt: skip
+def test_an_array_that_says_nothing_is_a_usage_error(tmp_path, array, message):
+    path = tmp_path / "run.npz"
+    np.savez(path, **arrays(CONVENTIONS["torch gru"]), odd=array)
+    result = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+
+    assert result.exit_code == 2, result.output
+    assert re.search(message, result.output)
+
+
+def test_numbers_that_are_printed_are_held_to_what_was_printed():
+    """As float32 prints them; with four places, and with one that is off by two of the last."""
+    given = arrays(CONVENTIONS["torch gru"])
+    shortest = {n: a.astype(str).astype(float) for n, a in given.items()}
+    few = {n: np.round(a.astype(float), 4) for n, a in given.items()}
+    off = few | {"y": few["y"] + np.where(np.arange(60).reshape(4, 3, 5) == 7, 2e-3, 0)}
+    fits = [explain("gru", examples(each, {}, "gru")) for each in (shortest, few, off)]
+
+    assert [bool(found.fits) for found in fits] == [True, True, False]
+    assert [found.nearest.example.printed for found in fits] == [None, 4, 4]
+    assert fits[0].nearest.example.dtype == "float32"
+    assert fits[0].nearest.bound < 1e-5 < fits[1].nearest.bound

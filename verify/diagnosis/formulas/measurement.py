@@ -16,7 +16,7 @@ from ...cases.case import Case
 from ...numbers.ledger import Mismatch
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
-from ...subjects.protocol import Pulled, Subject
+from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .program import Program, Run, named, program_of
 
 NEAR = {"float64": 1e-8, "float32": 2e-4}
@@ -150,14 +150,20 @@ def measured(
     if not recurrent:
         inputs = replace(inputs, parameters=_without_u(subject, case, inputs.parameters))
     layer = under_test(subject).build(case)
+    offered = subject.options.gradient
+    result = layer.gradient(inputs, (dy, dfinal)) if offered else layer.forward(inputs)
+    return of_call(subject, case, inputs, (dy, dfinal), result)
+
+
+def of_call(
+    subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents, result: Result
+) -> Measurement:
+    """Sort what came back from a call; gradients only where it has them."""
     cell = cell_named(subject.cell(case))
     (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
-    if subject.options.gradient:
-        pulled = layer.gradient(inputs, (dy, dfinal))
-        gradients = _gradients(subject, case, pulled, p, cell)
-        result = pulled
-    else:
-        gradients, result = {}, layer.forward(inputs)  # type: ignore[assignment]
+    gradients = (
+        _gradients(subject, case, result, p, cell) if isinstance(result, Pulled) else {}
+    )  # fmt: skip
     outputs = {"y": result.y}
     outputs |= {f"final {s}": a[0] for s, a in zip(cell.states, result.final, strict=True)}
     given = inputs.state
@@ -165,7 +171,12 @@ def measured(
         cell.initial_state(inputs.x, case.B, case.sizes) if given is None
         else tuple(s[0] for s in given)
     )  # fmt: skip
-    ends = tuple(d[0] for d in dfinal)
+    dy, dfinal = cotangents
+    dy = np.zeros_like(result.y) if dy is None else dy
+    ends = tuple(
+        np.zeros_like(s[0]) if d is None else d[0]
+        for d, s in zip(dfinal, result.final, strict=True)
+    )
     return Measurement(case, cell.name, p, inputs.x, state, dy, ends, outputs, gradients)
 
 

@@ -74,8 +74,15 @@ def candidates(
     subject: Subject, dtype: str, late: Callable[[], bool] = lambda: False
 ) -> Iterator[Hypothesis]:
     """Yield the edits that compute what small runs of a layer measured."""
-    program, seen = program_of(subject.cells[0]), measurements(subject, dtype)
-    if program is None or not seen:
+    yield from computing(measurements(subject, dtype), late)
+
+
+def computing(
+    seen: Sequence[Measurement], late: Callable[[], bool] = lambda: False
+) -> Iterator[Hypothesis]:
+    """Yield the edits that compute what runs of a layer measured."""
+    program = program_of(seen[0].cell_name) if seen else None
+    if program is None:
         return
     if any(m.wrong_outputs for m in seen):
         yield from _ahead(program, seen, late)

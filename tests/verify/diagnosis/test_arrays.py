@@ -1,0 +1,182 @@
+"""Arrays alone with a mistake in them: which it is, under which convention, and what stays open."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gatewise.cli import main
+from gatewise.verify.diagnosis.arrays import diagnosis, mistakes
+from gatewise.verify.identification.example import examples
+from gatewise.verify.identification.explanation import compared, explain
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def lstm(slip="", *, T=5, B=3, D=4, H=6, order="ifgo", dtype="float32", seed=0, state=False):
+    """What an LSTM written down here returns, [4H, D] and two biases, with a slip."""
+    rng = np.random.default_rng(seed)
+    shapes = {"w_ih": (4 * H, D), "w_hh": (4 * H, H), "b_ih": (4 * H,), "b_hh": (4 * H,)}
+    named = {n: (rng.normal(size=s) * 0.5).astype(dtype) for n, s in shapes.items()}
+    x = rng.normal(size=(T, B, D)).astype(dtype)
+    start = [rng.normal(size=(B, H), scale=float(state)).astype(dtype) for _ in "hc"]
+    (h, c), y = start, []
+    for x_t in x:
+        sums = x_t @ named["w_ih"].T + h @ named["w_hh"].T + named["b_ih"] + named["b_hh"]
+        a = dict(zip(order, np.split(sums, 4, axis=-1), strict=True))
+        i, f, o = (sigmoid(a[k]) for k in "ifo")
+        g = a["g"] if slip == "no tanh" else np.tanh(a["g"])
+        c = i * g if slip == "no forgetting" else f * c + i * g
+        c = c * f if slip == "forgets twice" else c
+        h = o * np.tanh(c)
+        y.append(h)
+    states = {"h0": start[0], "c0": start[1]} if state else {}
+    final = h * 0.5 if slip == "half the state" else h
+    y = np.stack(y)
+    y = np.roll(y, 1, axis=1) if slip == "rows rolled" else y
+    return named | states | {"x": x, "y": y, "h_n": final, "c_n": c}
+
+
+def explained(arrays, cell="lstm", **more):
+    result = explain(cell, examples(arrays, {}, cell))
+    assert not result.fits
+    found = mistakes(result, **{"seconds": 600, **more})
+    return diagnosis(result, found), found
+
+
+@pytest.mark.parametrize(("slip", "words"), [
+    ("no tanh", "tanh is not applied"),
+    ("forgets twice", "factor f too many"),
+    ("rows rolled", "previous row"),
+])  # fmt: skip
+def test_a_mistake_in_the_numbers_is_named(slip, words):
+    """The right convention, the place, and words that say what is wrong."""
+    said, found = explained(lstm(slip))
+
+    assert words in " ".join(s for e in said.explanations for s in e.statements)
+    assert {fit.recorded.convention.order for fit in found.fits} == {"ifgo"}
+    assert said.location.part == "outputs"
+    assert said.location.place.startswith("step ")
+    assert said.residual <= 1
+
+
+def test_a_mistake_is_found_under_a_convention_that_no_framework_has():
+    said, found = explained(lstm("forgets twice", order="ogif"))
+
+    assert "factor f too many" in said.headline
+    assert {fit.recorded.convention.order for fit in found.fits} == {"ogif"}
+
+
+def test_a_large_example_is_tried_in_part_and_held_as_a_whole():
+    """The slip shows in all of it; a number that is off at its end refutes the mistake."""
+    given = lstm("no tanh", T=12, B=4, state=True)
+    said, _ = explained(given)
+    given["y"][-1, -1, -1] += 0.01
+    other, _ = explained(given, seconds=4)
+
+    assert "tanh is not applied" in said.headline
+    assert other.status == "unexplained"
+
+
+def test_what_nothing_explains_is_said_with_the_time_that_it_took():
+    said, found = explained(lstm("half the state"), seconds=0)
+
+    assert said.status == "unexplained"
+    assert not said.complete
+    assert not found.fits
+
+
+@pytest.mark.parametrize("dtype", ["tf32", "float16, inside float32"])
+def test_a_coarser_arithmetic_is_named(dtype):
+    """Numbers that are off by as much as products in TF32, or storing in float16, may be."""
+    given = lstm(dtype="float64", T=2)
+    (example,) = (e for e in examples(given, {}, "lstm", "float32") if not e.rows_first)
+    right = explain("lstm", [example]).nearest.candidate
+    names = {"y": "y", "final h": "h_n", "final c": "c_n"}
+    for name, got, want in compared(right, example, dtype):
+        given[names[name]] = got + 0.5 * want.bound
+    result = explain("lstm", examples(given, {}, "lstm", "float32"))
+
+    assert not result.fits
+    assert mistakes(result, seconds=0).coarser == dtype
+
+
+def gradients(slip=""):
+    """A GRU of PyTorch, its gradients for a given dy, and a slip in them."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layer = torch.nn.GRU(4, 6)
+    x, dy = torch.randn(5, 3, 4, requires_grad=True), torch.randn(5, 3, 6)
+    y, h = layer(x)
+    y.backward(dy)
+    named = {n: p.detach().numpy() for n, p in layer.named_parameters()}
+    back = {f"grad_{n}": p.grad.numpy() for n, p in layer.named_parameters()}
+    if slip == "recurrent bias":
+        back["grad_bias_hh_l0"] = back["grad_bias_ih_l0"].copy()
+    if slip == "sign":
+        back["grad_weight_ih_l0"] = -back["grad_weight_ih_l0"]
+    dx = np.roll(x.grad.numpy(), 1, axis=0) if slip == "steps rolled" else x.grad.numpy()
+    ends = {"x": x.detach().numpy(), "dx": dx, "y": y.detach().numpy(), "h_n": h.detach().numpy()}
+    return named | back | ends | {"dy": dy.numpy()}
+
+
+def test_right_gradients_are_explained():
+    result = explain("gru", examples(gradients(), {}, "gru"))
+
+    assert len(result.fits) == 1
+    assert {c.quantity for c in result.nearest.ledger.comparisons} >= {
+        "gradient of x", "gradient of bias_hh_l0", "gradient of weight_ih_l0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("slip", "words"), [
+    ("recurrent bias", "The gradient of bias_ih is returned in the place of that of bias_hh"),
+    ("steps rolled", "previous step"),
+])  # fmt: skip
+def test_a_mistake_of_the_way_back_is_named(slip, words):
+    """Outputs are right, so the convention is known."""
+    said, found = explained(gradients(slip), "gru")
+
+    assert words in " ".join(s for e in said.explanations for s in e.statements)
+    assert said.location.part == "gradients"
+    assert found.conventions == 1
+
+
+def test_a_loss_that_is_not_in_the_file_is_found_out():
+    """dy of the mean of the squared outputs, left out; of another loss nothing fits."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layer, x = torch.nn.GRU(4, 6), torch.randn(5, 3, 4)
+    named = {n: p.detach().numpy() for n, p in layer.named_parameters()}
+    for loss, words in ((lambda y: (y**2).mean(), "the mean of the squared"),
+                        (lambda y: y.sum(), "the sum of the outputs")):  # fmt: skip
+        layer.zero_grad()
+        y = layer(x)[0]
+        loss(y).backward()
+        back = {f"{n}.grad": p.grad.numpy() for n, p in layer.named_parameters()}
+        given = named | back | {"x": x.numpy(), "y": y.detach().numpy()}
+        fit = explain("gru", examples(given, {}, "gru")).nearest
+        assert fit.ratio <= 1
+        assert words in fit.loss
+
+
+def test_the_command_tells_a_mistake(tmp_path):
+    """Exit 1; as text, and for programs with the diagnosis."""
+    path = tmp_path / "run.npz"
+    np.savez(path, **lstm("no tanh"))
+    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "600"])
+    short = CliRunner().invoke(
+        main, ["explain", str(path), "--cell", "lstm", "--seconds", "0", "--json"]
+    )
+    told = json.loads(short.stdout)
+
+    assert said.exit_code == 1, said.output
+    assert "what is wrong   In the candidate g, tanh is not applied" in said.stdout
+    assert "convention      LSTM, gates i f g o, [4H, D], two biases" in said.stdout
+    assert "zeros are assumed" in said.stdout
+    assert told["explained"] is False
+    assert told["diagnosis"]["complete"] is False
+    assert short.exit_code == 1

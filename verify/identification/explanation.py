@@ -1,0 +1,320 @@
+"""Which convention explains arrays alone: weights, inputs and outputs that some system returned.
+
+There is no layer to ask, so one example has to do: every convention whose arrays have these shapes
+is run over the input, first on plain numbers, then, where it is near, on numbers with bounds. What
+one example cannot tell apart is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations, product
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..checks.oracle import expected_gradient, gradients_by_name
+from ..conventions import family
+from ..conventions.comparison import IDENTIFIED
+from ..conventions.convention import CHOICES, GATES, RECURRENT_BIAS, Convention
+from ..numbers.arithmetic import ARITHMETICS
+from ..numbers.bounded import Bounded
+from ..numbers.ledger import Comparison, Ledger
+from ..subjects.called import under_test
+from .candidates import Candidate, Role, distance, with_role
+from .example import Cotangents, Example
+from .probe import Reading, Unreadable, readings
+from .recorded import Recorded
+
+KEPT = 12
+"""Candidates that are looked at with bounds; right ones are far ahead."""
+
+OFFSETS = (0.0, 1.0)
+"""What frameworks add to an LSTM's forget gate."""
+
+FAR = 0.1
+"""A difference that no rounding explains: later steps need not be looked at."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What gradients may be of, where the file does not say so: in words, and its gradient by y."""
+
+    words: str
+    gradient: Callable[[Array], Array]
+
+
+LOSSES = (
+    Loss("the sum of the outputs", np.ones_like),
+    Loss("the mean of the outputs", lambda y: np.full_like(y, 1 / y.size)),
+    Loss("the sum of the squared outputs", lambda y: 2 * y),
+    Loss("half the sum of the squared outputs", lambda y: y),
+    Loss("the mean of the squared outputs", lambda y: 2 * y / np.asarray(y.size, y.dtype)),
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How far an example is from what a convention computes; ``loss``: what gradients are of.
+
+    ``unjudged`` says why gradients could not be judged, "" if they were or there are none.
+    """
+
+    candidate: Candidate
+    example: Example
+    ledger: Ledger
+    loss: str = ""
+    unjudged: str = ""
+
+    @property
+    def worst(self) -> Comparison:
+        """The number that is farthest off, in units of its bound."""
+        return max(self.ledger.comparisons, key=lambda c: c.ratio)
+
+    @property
+    def ratio(self) -> float:
+        """The largest difference in units of its bound."""
+        return self.worst.ratio
+
+    @property
+    def residual(self) -> float:
+        """The difference of the worst number."""
+        return abs(self.worst.got - self.worst.expected)
+
+    @property
+    def bound(self) -> float:
+        """What rounding alone explains of the worst number."""
+        return self.worst.bound
+
+    @property
+    def outputs_fit(self) -> bool:
+        """Whether all but gradients is explained."""
+        outputs = (c for c in self.ledger.comparisons if not c.quantity.startswith("gradient"))
+        return all(c.ratio <= 1 for c in outputs)
+
+    @property
+    def convention(self) -> Convention:
+        """The whole convention, with the axis of its steps."""
+        time = "second" if self.example.rows_first else "first"
+        return replace(self.candidate.convention, time=time)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The conventions that explain an example, and the nearest one where none does.
+
+    ``ranking`` are all candidates and the example as each reads it, the nearest first.
+    """
+
+    fits: tuple[Fit, ...]
+    nearest: Fit
+    ranking: tuple[tuple[Candidate, Example], ...]
+    looks: tuple[Fit, ...] = ()
+
+    @property
+    def tried(self) -> int:
+        """How many conventions were tried."""
+        return len(self.ranking)
+
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """The fields in which the conventions that fit differ."""
+        conventions = [fit.convention for fit in self.fits]
+        names = (*IDENTIFIED, "time")
+        return tuple(n for n in names if len({getattr(c, n) for c in conventions}) > 1)
+
+
+def explain(cell: str, several: Sequence[Example]) -> Explanation:
+    """Return which conventions of a family explain an example; Unreadable if shapes fit none."""
+    ranking = [
+        (_distance(candidate, example), number, candidate, example)
+        for example in several
+        for number, candidate in enumerate(_candidates(cell, example))
+    ]
+    if not ranking:
+        shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in several[0].parameters.items())
+        raise Unreadable(f"no convention of the {cell} has these arrays: {shapes}")
+    ranking.sort(key=lambda each: each[:2])
+    looks = [look(candidate, example) for _, _, candidate, example in ranking[:KEPT]]
+    looks.sort(key=lambda fit: (not fit.outputs_fit, fit.ratio))
+    whole = tuple(each[2:] for each in ranking)
+    fits = tuple(fit for fit in looks if fit.ratio <= 1)
+    return Explanation(fits, looks[0], whole, tuple(looks))
+
+
+def _candidates(cell: str, example: Example) -> Iterator[Candidate]:
+    """Yield every convention whose arrays have the example's shapes."""
+    shapes = {name: tuple(a.shape) for name, a in example.parameters.items()}
+    ways = readings(cell, shapes, example.sizes)
+    for reading in ways:
+        letters = GATES[cell] if reading.gates == len(GATES[cell]) else "igo"
+        for order in map("".join, permutations(letters)):
+            for base in _functions(cell, order, reading):
+                yield from _with_vectors(Candidate(reading, base, {}))
+
+
+def _functions(cell: str, order: str, reading: Reading) -> Iterator[Convention]:
+    fields = {
+        "rnn": ("candidate",),
+        "gru": ("reset", "update", "gate", "candidate"),
+        "lstm": ("gate", "candidate", "output"),
+    }[cell]
+    recurrent = "" if reading.recurrent_layout == reading.layout else reading.recurrent_layout
+    offsets = OFFSETS if cell == "lstm" and "f" in order else OFFSETS[:1]
+    for values in product(*(CHOICES[name] for name in fields)):
+        chosen: dict[str, Any] = dict(zip(fields, values, strict=True))
+        for offset in offsets:
+            yield Convention(
+                cell, order, layout=reading.layout, recurrent_layout=recurrent,
+                forget_offset=offset, coupled=cell == "lstm" and "f" not in order,
+                projected=bool(reading.R), **chosen,
+            )  # fmt: skip
+
+
+def _with_vectors(candidate: Candidate) -> Iterator[Candidate]:
+    """Yield a candidate with its vectors as biases in the order of the gates, or as peepholes.
+
+    A GRU whose reset acts after the product has b_hn in the last bias, or in one of its own.
+    """
+    base, vectors = candidate.base, candidate.reading.vectors
+    for order in permutations(vectors) if base.recurrent_bias else [tuple(vectors)]:
+        choices = [list(_roles(candidate, names, k)) for k, names in enumerate(order)]
+        for roles in product(*choices):
+            if sum(role.kind == "peephole" for role in roles) > 1:
+                continue
+            held = candidate
+            for names, role in zip(order, roles, strict=True):
+                held = with_role(held, names, role)
+            if len(held.convention.bias) <= 2:  # no convention has more
+                yield held
+
+
+def _roles(candidate: Candidate, names: tuple[str, ...], number: int) -> Iterator[Role]:
+    """Yield what an array of vectors may be, given how many biases stand before it."""
+    base, count = candidate.base, candidate.reading.vectors[names]
+    letters = base.order
+    if count == 1 and base.recurrent_bias:
+        letters = RECURRENT_BIAS
+    elif number and base.recurrent_bias:
+        letters = letters.replace("n", RECURRENT_BIAS)
+    if count == len(letters):
+        yield Role("bias", letters)
+    seen = "io" if base.coupled else "ifo"
+    if base.family == "lstm" and count == len(seen):
+        for order, state in product(permutations(seen), CHOICES["output_peephole"]):
+            yield Role("peephole", "".join(order), state)
+
+
+def _start(candidate: Candidate, example: Example) -> tuple[Array, ...]:
+    if example.state is not None:
+        return example.state
+    sizes = example.sizes
+    widths = (sizes.projected, sizes.H) if candidate.base.family == "lstm" else (sizes.projected,)
+    return tuple(np.zeros((example.rows, width), example.x.dtype) for width in widths)
+
+
+def _distance(candidate: Candidate, example: Example) -> float:
+    """Return how far plain numbers are off; after the first step, if that is already far."""
+    slices = candidate.slices({n: a.astype(float) for n, a in example.parameters.items()})
+    state = tuple(s.astype(float) for s in _start(candidate, example))
+    worst, ends, shown = 0.0, list(state), example.shown
+    with np.errstate(all="ignore"):
+        for t in range(example.steps):
+            state = family.step(candidate.convention, slices, example.x[t].astype(float), state)
+            live = shown[t][:, None]
+            ends = [np.where(live, s, e) for s, e in zip(state, ends, strict=True)]
+            if example.y is not None:
+                off = distance([np.where(live, state[0], 0)], [np.where(live, example.y[t], 0)])
+                worst = max(worst, off)
+            if worst > FAR:
+                return worst
+        pairs = [(s, e) for s, e in zip(ends, example.final, strict=False) if e is not None]
+        return max([worst, *(distance([s], [e]) for s, e in pairs)])
+
+
+def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
+    """Return how far an example is from a convention, in units of its bounds.
+
+    ``arithmetic`` is what the bounds are of, where it is not that of the example's dtype.
+    """
+    ledger = Ledger()
+    for name, got, want in compared(candidate, example, arithmetic or example.dtype):
+        ledger.compare(name, got, want)
+    if not example.gradients:
+        return Fit(candidate, example, ledger)
+    if candidate.convention.cell is None:
+        return Fit(candidate, example, ledger, unjudged="the reference has no cell for it")
+    if any(c.ratio > 1 for c in ledger.comparisons):
+        return Fit(candidate, example, ledger, unjudged="the outputs are not explained")
+    tried = [(words, _gradients(candidate, example, given)) for words, given in _losses(example)]
+    loss, best = min(tried, key=lambda each: max(c.ratio for c in each[1].comparisons) > 1)
+    return Fit(candidate, example, Ledger([*ledger.comparisons, *best.comparisons]), loss)
+
+
+def compared(
+    candidate: Candidate, example: Example, arithmetic: str
+) -> Iterator[tuple[str, Array, Bounded]]:
+    """Yield every result of an example, and what the convention gives, within the rows' ends.
+
+    Where the results are printed with few places, so may all other numbers be.
+    """
+    kind, unit = ARITHMETICS[arithmetic], example.unit
+
+    def given(array: Array) -> Bounded:
+        return Bounded(array, unit, kind)
+
+    slices = candidate.slices({n: given(a) for n, a in example.parameters.items()})
+    states = [tuple(map(given, _start(candidate, example)))]
+    for t in range(example.steps):
+        x = given(example.x[t])
+        states.append(family.step(candidate.convention, slices, x, states[-1]))
+    shown = example.shown[..., None]
+    if example.y is not None and example.steps:
+        value = np.stack([s[0].value for s in states[1:]])
+        bound = np.stack([s[0].bound for s in states[1:]])
+        yield "y", example.y * shown, Bounded(value * shown, (bound + unit) * shown, kind)
+    ends, rows = example.shown.sum(axis=0), np.arange(example.rows)
+    for k, (letter, got) in enumerate(zip("hc", example.final, strict=False)):
+        if got is not None:
+            value = np.stack([s[k].value for s in states])[ends, rows]
+            bound = np.stack([s[k].bound for s in states])[ends, rows]
+            yield f"final {letter}", got[None], Bounded(value[None], bound[None] + unit, kind)
+
+
+def _losses(example: Example) -> Iterator[tuple[str, Cotangents]]:
+    """Yield what the gradients may be of, with its gradients by the results."""
+    nothing: tuple[Array | None, ...] = (None,) * len(example.final)
+    if example.cotangents is not None:
+        yield "", example.cotangents
+        return
+    for loss in LOSSES:
+        if example.y is not None:
+            given = (loss.gradient(example.y) * example.shown[..., None]).astype(example.y.dtype)
+            yield loss.words, (given, nothing)
+        elif example.final[0] is not None:
+            words = loss.words.replace("outputs", "final h")
+            yield words, (None, (loss.gradient(example.final[0]), *nothing[1:]))
+
+
+def with_loss(example: Example, loss: str = "") -> Example:
+    """Return the example with the cotangents of a loss, the first where none is named.
+
+    Without gradients it stays as it is.
+    """
+    if not example.gradients:
+        return example
+    losses = dict(_losses(example))
+    return replace(example, cotangents=losses.get(loss, next(iter(losses.values()))))
+
+
+def _gradients(candidate: Candidate, example: Example, given: Cotangents) -> Ledger:
+    """Hold the gradients to those of the reference, for cotangents on the results."""
+    recorded = Recorded(candidate, replace(example, cotangents=given))
+    tested, inputs = under_test(recorded), recorded.inputs
+    want = expected_gradient(tested, recorded.case, inputs, recorded.cotangents)
+    wanted, ledger = gradients_by_name(recorded.states, want), Ledger()
+    for name, array in recorded.gradients.items():
+        ledger.compare(name, array, wanted[name])
+    return ledger
