@@ -7,10 +7,10 @@
 ``search``        which hypotheses compute exactly what the layer computes
 ``conventions``   by which convention it computes, told by where it differs
 ``location``      where it is wrong: in which results, with which options, from which size on
-``causes/``       what needs no search: it raises, or is not the same twice
+``causes/``       what needs no search: it raises, is not the same twice, or writes to arguments
 ``misplaced/``    right numbers in the wrong place, and parameters of another pass
 ``formulas/``     single edits of the cell's own step and way back
-``gradients/``    how far back gradients reach; states that are detached; forward mode
+``gradients/``    how far back they reach; detached states; sums over calls; forward mode
 ``arithmetic/``   a coarser dtype, weights on a grid, fixed point
 ``other_cells/``  layer norm, zoneout and the like, measured; facts about what nobody knows
 ``dropout``       dropout, judged apart

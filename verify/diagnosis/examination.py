@@ -17,8 +17,9 @@ from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from .arithmetic import precision
 from .arithmetic.grid import on_a_grid
+from .causes import writes
 from .causes.cause import hidden, unexplained, with_causes
-from .causes.crash import crashes, follows
+from .causes.crash import crashes
 from .causes.randomness import randomness
 from .conventions import other_conventions
 from .deadline import Deadline
@@ -26,6 +27,7 @@ from .discovery import Discovery
 from .dropout import dropout_notes
 from .formulas.departure import departures
 from .formulas.relations import steps, ways_back
+from .gradients.accumulated import accumulated
 from .gradients.detached import detached
 from .gradients.tangents import NOTE as TANGENTS_NOTE
 from .gradients.tangents import as_gradients
@@ -72,14 +74,16 @@ Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
 
 def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield every mistake of the catalogue, and what was measured."""
+    yield from explainer.suspected
     yield from hypotheses(explainer.subject, explainer.dtype)
     if explainer.measured:
         yield explainer.measured
 
 
 def cuts(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield states that are detached in the loop, where outputs are right."""
+    """Yield states that are detached in the loop, and sums over calls, where outputs are right."""
     if not explainer.outputs_deviate:
+        yield from accumulated(explainer.subject)
         yield from detached(explainer.subject.cells[0].partition("-")[0])
 
 
@@ -154,12 +158,16 @@ def diagnose(
     The search ends after ``seconds``; the diagnosis then says so.
     """
     deadline = Deadline(seconds)
-    causes = [*crashes(subject, dtype, failing)]
+    writings = writes.written(subject, dtype, failing)
+    writing = writes.cause(subject, dtype, writings, failing)
+    causes = [c for c in crashes(subject, dtype, failing) if not (writing and writes.refused(c))]
+    causes += [writing] if writing else []
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
-    values = _of_values(subject, dtype, rest, deadline, on_step=on_step)
+    suspected = tuple(writes.hypotheses_of(writings, jvp=subject.options.jvp))
+    values = _of_values(subject, dtype, rest, deadline, suspected, on_step=on_step)
     ids = values.explanations[0].ids if values.explanations else ()
-    causes = [cause for cause in causes if not follows(subject, dtype, ids, cause)]
+    causes = [cause for cause in causes if cause.explanation.ids != ids]
     if not causes:
         values.failed = tuple(v.check for v in failing)
     return with_causes(values, causes, failing)
@@ -170,6 +178,7 @@ def _of_values(
     dtype: str,
     failing: Sequence[Verdict],
     deadline: Deadline,
+    suspected: tuple[Hypothesis, ...] = (),
     *,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
@@ -185,6 +194,7 @@ def _of_values(
     explainer = Explainer(
         subject, dtype, list(observations(subject, experiments)), on_step, deadline
     )
+    explainer.suspected = suspected
     explainer.transposed = as_gradients(subject, explainer.observations)
     diagnosis.location = locate(subject, failures, explainer.observations)
     measured = Truncation()

@@ -7,9 +7,10 @@ own arrays, so that the two can be compared number by number.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Protocol, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.replaceable_layer import ReplaceableLayer
+from ..subjects.declared import ONE_STATE, PARAMS, STATE, Declared, X
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
 
 RIGHT = "right"
@@ -276,30 +278,59 @@ def base(name: str) -> str:
 
 
 def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
-    """Yield that one of the subject's arrays is not read."""
+    """Yield that one of the subject's arrays is not read, or those that it has no argument for."""
     shapes = subject.parameter_map(Case(2, 2, 3, 4, dtype=dtype)).shapes()
-    for name in dict.fromkeys(map(base, shapes)):
+    without = unbound(subject, tuple(dict.fromkeys(map(base, shapes))))
+    if without:
+        names = " and ".join(without)
+        yield Hypothesis(
+            (f"no argument for {names}",),
+            (f"Its convention has {names}, which it takes no argument for, so that these are not "
+             "read.",),
+            (), (f"take {names} as arguments, or declare a convention that has no such arrays, for "
+                 "example by bias=",), ("forward",), without,
+        )  # fmt: skip
+    for name in dict.fromkeys(base(n) for n in shapes if (base(n),) != without):
         yield Hypothesis(
             (f"{name} not read",), (f"{name} is not read.",), (), (f"add {name}",), ("forward",),
             (name,),
         )  # fmt: skip
 
 
+def unbound(subject: Subject, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the arrays of a declared function's convention that it has no argument for."""
+    if not isinstance(subject, Declared):
+        return ()
+    value, missing = subject.value, list(names)
+    function = getattr(value, "forward", None) or getattr(value, "step", None) or value
+    taken = list(inspect.signature(function).parameters)
+    if set(taken) & {*PARAMS}:
+        return ()
+    others = {*X, *STATE, "lengths", *chain(*ONE_STATE.values())}
+    for name in (n for n in taken if n not in others):
+        if missing:
+            missing.remove(name if name in missing else missing[0])
+    return tuple(missing)
+
+
 def _orders(cell: str) -> Iterator[Hypothesis]:
     """Yield every order of the gates in which parameters might be read, other than the cell's."""
     letters = cell_named(cell).gates
     for order in permutations(letters):
-        if order == letters:
-            continue
-        read = " ".join(order)
-        own = " ".join(letters)
-        yield Hypothesis(
-            (f"order {''.join(order)}",),
-            (f"The blocks of the gates are read in the order {read}, not {own}.",),
-            (_reordered(order),),
-            (f"read the blocks as {own}",),
-            ("forward",),
-        )
+        if order != letters:
+            yield order_of_gates(cell, order)
+
+
+def order_of_gates(cell: str, order: Sequence[str]) -> Hypothesis:
+    """Return that the gates' parameters are read in an order other than the cell's."""
+    read, own = " ".join(order), " ".join(cell_named(cell).gates)
+    return Hypothesis(
+        (f"order {''.join(order)}",),
+        (f"The blocks of the gates are read in the order {read}, not {own}.",),
+        (_reordered(order),),
+        (f"read the blocks as {own}",),
+        ("forward",),
+    )
 
 
 def _reordered(order: Sequence[str]) -> Change:

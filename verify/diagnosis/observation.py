@@ -43,6 +43,9 @@ BLIND = {"float64": 2.0**-20, "float32": 2.0**-8}
 LARGER = 2.0**10
 """Numbers that are so many times the right ones are sums of other terms, and round as these do."""
 
+OVERFLOW = {8: 1e150, 4: 1e18, 2: 1e3}
+"""Numbers of so many bytes beyond which a sequence that grows has overflown."""
+
 Key = tuple[int, int, str]
 """Which call, which pair of cotangents, which quantity."""
 
@@ -224,9 +227,9 @@ def residual(seen: Array, predicted: Array, level: Array) -> float:
         level = np.full(seen.shape, np.nanmax(level, initial=0.0))
     with np.errstate(all="ignore"):
         off = np.abs(seen.astype(np.float64) - predicted.astype(np.float64)) / level
-        both = (
-            ~np.isfinite(seen) & ~np.isfinite(predicted) & (np.isnan(seen) == np.isnan(predicted))
-        )
+        overflown = np.abs(seen[np.isfinite(seen)]).max(initial=0) > OVERFLOW[seen.dtype.itemsize]
+        alike = overflown | (np.isnan(seen) == np.isnan(predicted))  # inf or inf - inf: by rounding
+        both = ~np.isfinite(seen) & ~np.isfinite(predicted) & alike
         off = np.where(np.isnan(level) & np.isfinite(seen), 0.0, np.where(both, 0.0, off))
         off = np.where(np.isfinite(off), off, np.inf)
     return float(np.max(off, initial=0.0))

@@ -64,7 +64,8 @@ class Search:
 class Explainer:
     """A subject, and everything that it was seen to do in one dtype.
 
-    ``measured`` is a mistake whose measure was read off this subject; ``bases`` are conventions by
+    ``measured`` is a mistake whose measure was read off this subject, ``suspected`` are those that
+    what it writes into its arguments suggests; ``bases`` are conventions by
     which single steps of it go, ``of_outputs_alone`` explain all but gradients.
     """
 
@@ -74,6 +75,7 @@ class Explainer:
     on_try: Callable[[str], None] = lambda name: None
     deadline: Deadline = field(default_factory=lambda: Deadline(math.inf))
     measured: Hypothesis | None = None
+    suspected: tuple[Hypothesis, ...] = ()
     bases: tuple[Hypothesis, ...] = ()
     of_outputs_alone: Sequence[Hypothesis] = ()
     transposed: bool = False
@@ -136,7 +138,7 @@ class Explainer:
 
         These say which order, constant or function it is, where the catalogue's are of a kind.
         """
-        if hypothesis.reading or len(hypothesis.ids) != 1:
+        if hypothesis.reading or hypothesis.ignored or len(hypothesis.ids) != 1:
             return hypothesis
         for base in self.bases:
             if self.off(base) <= 1:
@@ -290,21 +292,42 @@ def _keys(number: int, seen: Observation) -> frozenset[Place]:
 
 
 def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
-    """Whether a layer's numbers vary from run to run where the subject's do, and nowhere else.
+    """Whether a layer's numbers vary from run to run where the subject's do, and not much else.
 
-    Where masks are drawn, which rows happen to have the same twice says nothing.
+    Two draws may agree in an entry by chance, in the subject and in the other layer. Where masks
+    are drawn, which rows happen to have the same twice says nothing.
     """
     masked = masked_calls(seen.calls)
     expected = {key: array for key, array in seen.varying.items() if key[0] not in masked}
     if not expected:
         return True
-    runs = [signature(subject, build, seen) for _ in range(2)]
+    runs = [signature(subject, _drawn(build, number), seen) for number in range(DRAWS)]
     for key, varying in expected.items():
-        if key not in runs[0] or key not in runs[1]:
+        if any(key not in run for run in runs):
             return False
-        if not np.array_equal(varies(runs[0][key], runs[1][key], seen.scale(key)), varying):
+        first, *others = (run[key] for run in runs)
+        apart = [varies(first, other, seen.rounding[key]) for other in others]
+        ever = np.logical_or.reduce(apart)
+        if (varying & ~ever).any() or varying.sum() < LIKELY * np.mean([a.sum() for a in apart]):
             return False
     return True
+
+
+DRAWS, LIKELY = 8, 1 / 4
+"""Runs of a random layer after which nearly every entry has varied; share of the entries that vary
+between two runs on average, below which what was seen varies too little."""
+
+
+def _drawn(build: Callable[[Case], Built], number: int) -> Callable[[Case], Built]:
+    """Return what builds a layer whose masks are drawn from a stream of that number."""
+
+    def built(case: Case) -> Built:
+        layer = build(case)
+        if number:
+            layer.layer.rng = np.random.default_rng(number)  # type: ignore[attr-defined]
+        return layer
+
+    return built
 
 
 def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
@@ -317,14 +340,7 @@ def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observa
         return True
     met = np.False_
     for number in range(MASKS):
-
-        def drawn(case: Case, number: int = number) -> Built:
-            built = build(case)
-            if number:
-                built.layer.rng = np.random.default_rng(number)  # type: ignore[attr-defined]
-            return built
-
-        alike = _rows_alike(seen, signature(subject, drawn, seen))
+        alike = _rows_alike(seen, signature(subject, _drawn(build, number), seen))
         if alike is None or not alike.any():
             return alike is None
         met = met | alike
@@ -357,15 +373,23 @@ def varies(first: Array, second: Array, level: float) -> Array:
 
 
 def observations(subject: Subject, experiments: Sequence[Experiment]) -> Iterator[Observation]:
-    """Run every experiment, and make its calls once more; what differs then is random."""
+    """Run every experiment, and make its calls once more; what differs then is random.
+
+    Where anything is, the calls are made more often: small masks are the same twice by chance.
+    """
     for experiment in experiments:
         first = observe(subject, experiment)
-        again = signature(subject, subject.build, first)
-        for key, seen in first.seen.items():
-            if key not in again or again[key].shape != seen.shape:
-                continue
-            varying = varies(seen, again[key], first.scale(key))
-            if varying.any():
-                first.varying[key] = varying
-                first.levels[key] = np.where(varying, np.nan, first.levels[key])
+        masked = masked_calls(first.calls)
+        for number in range(DRAWS):
+            if number and all(key[0] in masked for key in first.varying):
+                break
+            again = signature(subject, subject.build, first)
+            for key, seen in first.seen.items():
+                if key not in again or again[key].shape != seen.shape:
+                    continue
+                varying = varies(seen, again[key], first.rounding[key])
+                varying = varying | first.varying.get(key, False)
+                if varying.any():
+                    first.varying[key] = varying
+                    first.levels[key] = np.where(varying, np.nan, first.levels[key])
         yield first

@@ -26,7 +26,6 @@ from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject, SubjectUnavailable
 from ...subjects.torch_module import import_torch
-from ..hypotheses import Guess, hypotheses
 from ..observation import OUTPUTS, VALUES
 from .cause import Cause
 
@@ -84,48 +83,40 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
     if failing:
         for verdict in hidden(subject, dtype, failing[0]):
             groups.setdefault(verdict.cause, [verdict])
-    for name, verdicts in _roots(groups).items():
-        trial, verdict = Trial.of(subject, name, verdicts)
-        where = tuple(trial.conditions())
-        if verdict.status == "crashed":
-            statement = f"It raises {_raised(subject, verdict)}"
-        else:
-            statement = _returned(name, verdict, trial)
-            if "stands first" in statement:
-                where = tuple(each for each in where if "more than one" not in each)
-        explanation = Explanation(
-            (_id(name, statement, where),),
-            (f"{statement}{only(where)}.",),
-            (_fix(verdict, where),),
-        )
-        part = "program" if verdict.status == "crashed" else "outputs"
-        told = tuple(v for v in verdicts if any(v is each for each in failing))
-        yield Cause(explanation, told, Location(part))
+    found = [_cause(subject, name, verdicts, failing) for name, verdicts in _roots(groups).items()]
+    lost = [each for each, _ in found if LOST in each.explanation.statements[0]][:1]
+    same = [each for each, trial in found if lost and each not in lost and trial.of_small_sizes()]
+    more = tuple(v for each in same for v in each.verdicts)
+    yield from (replace(each, verdicts=(*each.verdicts, *more)) for each in lost)
+    yield from (each for each, _ in found if each not in lost and each not in same)
 
 
-def follows(subject: Subject, dtype: str, ids: Sequence[str], cause: Cause) -> bool:
-    """Whether a layer with a mistake of the catalogue raises wherever a cause says so, alike.
+LOST = "an axis of length 1 is missing"
+"""What is said of a result without an axis; what raises because of it is the same mistake."""
 
-    Who writes into an argument raises where that may not be written into: one mistake, not two.
-    """
-    known = {h.ids: h for h in hypotheses(subject, dtype)}
-    hypothesis = known.get(tuple(ids))
-    if hypothesis is None or not cause.verdicts:
-        return False
-    guess = Guess(subject, hypothesis).as_subject
-    for verdict in cause.verdicts:
-        if verdict.status != "crashed":
-            return False
-        try:
-            check_named(verdict.check).run(under_test(guess), Case.from_json(verdict.case))
-        except SubjectCrashed as crash:
-            if type(crash.__cause__).__name__ != verdict.message.partition(":")[0]:
-                return False
-        except (Mismatch, NotOffered):
-            return False
-        else:
-            return False
-    return True
+
+def _cause(
+    subject: Subject, name: str, verdicts: Sequence[Verdict], failing: Sequence[Verdict]
+) -> tuple[Cause, Trial]:
+    trial, verdict = Trial.of(subject, name, verdicts)
+    where, when = tuple(trial.conditions()), ""
+    if verdict.status == "crashed":
+        statement = f"It raises {_raised(subject, verdict)}"
+    else:
+        statement = _returned(name, verdict, trial)
+        if "stands first" in statement:
+            where = tuple(each for each in where if "more than one" not in each)
+        if LOST in statement and len(sizes := trial.sizes_of_one()) > 1:
+            when = f", wherever {', '.join(sizes[:-1])} or {sizes[-1]}"
+            where = tuple(each for each in where if each == "in the backward")
+    explanation = Explanation(
+        (_id(name, statement, where),),
+        (f"{statement}{when or only(where)}.",),
+        (_fix(verdict, where) if not when else KEEP_AXES.format(""),),
+    )
+    part = "program" if verdict.status == "crashed" else "outputs"
+    told = tuple(v for v in verdicts if any(v is each for each in failing))
+    return Cause(explanation, told, Location(part)), trial
 
 
 def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
@@ -235,6 +226,35 @@ class Trial:
         results = [result for call in tested.calls for result in call.results]
         named = by_name(state_names(tested, case), results[0]) if results else {}
         return [name for name, array in named.items() if array.dtype != case.number_type]
+
+    def sizes_of_one(self) -> list[str]:
+        """Return which sizes fail where they are 1, each alone, if larger ones do not."""
+        layers = 2 if self.subject.options.layers else 1
+        roomy = replace(self.case, **ROOMY, layers=layers, zeroed="", rounded="")  # type: ignore[arg-type]
+        if self.fails(roomy) is not False:
+            return []
+        names = [n for n in ROOMY if self._breaks(replace(roomy, **{n: 1}))]  # type: ignore[arg-type]
+        if layers > 1 and self._breaks(replace(roomy, layers=1)):
+            names.append("the number of layers")
+        return [f"{name} = 1" if len(name) == 1 else f"{name} is 1" for name in names]
+
+    def of_small_sizes(self) -> bool:
+        """Whether no size of 1 means no failure, of whatever kind."""
+        roomy = replace(self.case, **ROOMY, zeroed="", rounded="")  # type: ignore[arg-type]
+        impossible_case = self.case.P or impossible(self.subject, self.check, roomy)
+        return not impossible_case and not self._breaks(roomy)
+
+    def _breaks(self, case: Case) -> bool:
+        """Whether a case raises, or comes back in another shape, for whatever cause."""
+        if impossible(self.subject, self.check, case):
+            return False
+        try:
+            run(self.subject, self.check, case)
+        except NotOffered:
+            return False
+        except (Mismatch, SubjectCrashed):
+            return True
+        return False
 
     def conditions(self) -> Iterator[str]:
         """Yield, in words, what a case has to be like to fail."""
@@ -427,6 +447,12 @@ FIXES = (
 """What messages say, and what to do about it."""
 
 
+KEEP_AXES = (
+    "{}keep axes of length 1: give squeeze its axis, index by a range, and do not let the length "
+    "decide the number of axes"
+)
+
+
 def _fix(verdict: Verdict, where: Sequence[str]) -> str:
     for words, fix in FIXES:
         if re.search(words, f"{verdict.cause} {verdict.message}"):
@@ -434,10 +460,7 @@ def _fix(verdict: Verdict, where: Sequence[str]) -> str:
     at = re.search(r"\(([^()]+), line (\d+), in ", verdict.message)
     place = f"line {at[2]} of {at[1]}: " if at else ""
     if any(one in each for one, _ in SIZES.values() for each in where):
-        return (
-            f"{place}keep axes of length 1: give squeeze its axis, index by a range, and do not "
-            f"let the length decide the number of axes"
-        )
+        return KEEP_AXES.format(place)
     if any(each.startswith("where ") for each in where):
         return f"{place}tell axes apart by their place, not by their length"
     needed = [each for each in where if each.startswith(("with", "when", "in two", "for"))]

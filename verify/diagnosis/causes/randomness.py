@@ -7,6 +7,7 @@ accepted only if every unit of every call is among them.
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ from ...runs.verdict import Verdict
 from ...subjects.called import Called, NotOffered, SubjectCrashed, layer_of, under_test
 from ...subjects.inputs import draw_inputs
 from ...subjects.protocol import Inputs, Result, Subject
+from ..formulas.phrases import subject_of
+from ..formulas.program import expression, named, program_of
 from ..location import TRAINING
 from ..observation import MARGIN, OUTPUTS
 from .cause import Cause
@@ -131,6 +134,36 @@ PLACES = (
     Place("the cell state that recurs (c)", _on_state(1)),
 )
 """Where masks are looked for, the documented place first."""
+
+
+def places_of(cell: str) -> tuple[Place, ...]:
+    """Return where masks are looked for in a cell: also on every value of its step."""
+    program = program_of(cell)
+    numbers = [k for k, s in enumerate(program.forward) if not s.target.endswith("_new")] if (
+        program
+    ) else []  # fmt: skip
+    numbers.sort(key=lambda k: program.forward[k].target not in ("g", "n"))  # type: ignore[union-attr]
+    return (*PLACES, *(
+        Place(subject_of(program.forward[k].target), _on_statement(k)) for k in numbers  # type: ignore[union-attr]
+    ))  # fmt: skip
+
+
+def _on_statement(number: int) -> Callable[[ReplaceableLayer, Multiplier], None]:
+    """Mask what one statement of a step computes."""
+
+    def change(layer: ReplaceableLayer, mask: Multiplier) -> None:
+        program = program_of(layer.cell.name)
+        assert program  # noqa: S101 - such a place is of a program
+        statement = program.forward[number]
+        masked = statement.with_value(ast.BinOp(statement.value, ast.Mult(), expression("mask")))
+        edited = program.with_statements("forward", {number: masked})
+
+        def step(at: At, p: Parameters, x: Array, state: State) -> State:
+            return edited.step({**named(p), "mask": mask(at, 0)}, x, state)[0]
+
+        layer.step = step
+
+    return change
 
 
 @dataclass(frozen=True)
@@ -316,7 +349,8 @@ def _masks(probes: Sequence[Probe], training: bool | None) -> Mask | None:
     short = [Probe.of(p.subject, replace(p.case, T=1), training) for p in probes]
     short = [probe for probe in short if probe.random]
     deadline = time.process_time() + SECONDS
-    for place in sorted(PLACES, key=probes[0].entries) if probes else ():
+    places = places_of(probes[0].subject.cells[0]) if probes else ()
+    for place in sorted(places, key=probes[0].entries) if probes else ():
         if "(c)" in place.words and len(probes[0].results[0].final) < 2:
             continue
         rates = set.intersection(*(set(probe.rates(place)) for probe in short or probes))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import combinations
+from functools import cache, partial
+from itertools import chain, combinations
+from itertools import product as product_of
 
 import numpy as np
 
 from ....reference.cells import cell_named
 from ....reference.parameters import Sizes
+from .activations import ACTIVATIONS, OF_ROWS
 from .expression import SHIFTS, Scope, factors, name, product, renamed, terms, total, variants
 from .phrases import Words, beyond, gate, said, shown, subject_of
 from .program import Order, Program, Statement, expression, last_first, named, program_of, rebuilt
@@ -126,6 +128,75 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     seen = names_of(program.cell)
     values = [n for n in seen.forward if len(seen.shapes[n]) == 2 and _is_saved(n)]
     yield from _exchanged(program, "forward", values, seen)
+    yield from _activated(program)
+    yield from _of_rows(program)
+    yield from _reset_elsewhere(program)
+
+
+def _reset_elsewhere(program: Program) -> Iterator[Edit]:
+    """Yield that the reset gate of a GRU acts on the other side of the product."""
+    lines = {s.target: k for k, s in enumerate(program.forward)}
+    if "r" not in lines:
+        return
+    new = {"a_n": "x @ W_n + r * (h_old @ U_n) + b_n"}
+    side = "after"
+    if "q" in lines:
+        new, side = {"q": "(r * h_old) @ U_n + b_hn", "a_n": "x @ W_n + b_n + q"}, "before"
+    changed = tuple(
+        (("forward", lines[n]), program.forward[lines[n]].with_value(expression(text)))
+        for n, text in new.items()
+    )
+    text = f"the reset gate acts {side} the product with the recurrent weights"
+    yield Edit(subject_of("a_n"), (text,), 0, changed)
+
+
+def _activated(program: Program) -> Iterator[Edit]:
+    """Yield another activation in several statements of the step."""
+    others = {name: words for name, (_, words) in ACTIVATIONS.items()} | {"relu": "ReLU"}
+    for function in ("sigmoid", "tanh"):
+        members = [k for k, s in enumerate(program.forward) if function in s.names]
+        other_gate = {"sigmoid": "tanh", "tanh": "sigmoid"}[function]
+        for size, (other, words) in product_of(
+            range(2, len(members) + 1), (others | {other_gate: other_gate}).items()
+        ):
+            for chosen in combinations(members, size):
+                changed = tuple(_renamed("forward", program.forward, chosen, {function: other}))
+                of = " and ".join(subject_of(program.forward[k].target) for k in chosen)
+                yield Edit(of, (f"{words} stands in the place of {function}",), 2, changed)
+
+
+def _of_rows(program: Program) -> Iterator[Edit]:
+    """Yield what is read of other rows: in one statement, in all pre-activations, in the step."""
+    numbers = range(len(program.forward))
+    before = [k for k in numbers if program.forward[k].target.startswith("a_")]
+    before += [k for k in numbers if program.forward[k].target == "q"]
+    groups = {subject_of(program.forward[k].target): [k] for k in numbers}
+    groups |= {"the pre-activations": before, "the whole step": [*numbers]}
+    names = ["x", *(f"{s}_old" for s in cell_named(program.cell).states)]
+    sets = [[n] for n in names] + ([names[1:]] if len(names) > 2 else [])
+    for (where, members), read, (function, (_, words)) in product_of(
+        groups.items(), sets, OF_ROWS.items()
+    ):
+        changed = tuple(
+            (("forward", k), s.with_value(rebuilt(s.value, partial(_called, function, read),
+                                                  calls=False)))
+            for k in members
+            for s in [program.forward[k]]
+            if s.names & set(read)
+        )  # fmt: skip
+        if changed:
+            of = " and ".join(shown(n) for n in read)
+            yield Edit(where, (f"{words} stands in the place of {of}",), 1, changed)
+    for k in numbers:
+        s = program.forward[k]
+        for function, (_, words) in OF_ROWS.items() if s.target.endswith("_new") else ():
+            new = s.with_value(ast.Call(name(function), [s.value], []))
+            text = f"{words} stands in the place of each row's"
+            yield Edit(subject_of(s.target), (text,), 2, ((("forward", k), new),))
+
+
+def _called(function: str, read: Collection[str], n: ast.Name) -> ast.expr:
+    return ast.Call(name(function), [n], []) if n.id in read else n
 
 
 @cache
@@ -138,13 +209,38 @@ def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda e: e.rank))
 
 
+@cache
+def combined_edits(cell: str, number: int) -> tuple[Edit, ...]:
+    """Return two simple edits of one statement of the step, as one."""
+    program = program_of(cell)
+    assert program  # noqa: S101 - who asks has a program
+    s, place = program.forward[number], ("forward", number)
+    scope = _scope(program, *place)
+    found: dict[str, Edit] = {}
+    for first in statement_edits(cell, "forward", number):
+        ((_, once),) = first.changed
+        for second in _statement_edits(place, once, scope) if first.rank <= SIMPLE else ():
+            if second.rank <= SIMPLE:
+                text = ast.unparse(second.changed[0][1].value)
+                words = (*first.words, ", and ", *second.words)
+                found.setdefault(text, Edit(first.where, words, 3, second.changed))
+    found.pop(ast.unparse(s.value), None)
+    return tuple(found.values())
+
+
+SIMPLE = 1
+"""Rank of edits that two of are tried in one statement."""
+
+
 def _scope(program: Program, section: str, number: int) -> Scope:
     """Return what a statement may read: what is there before it."""
     seen, states = names_of(program.cell), cell_named(program.cell).states
     if section == "forward":
         given = set(seen.forward) - {s.target for s in program.forward}
         before = given | {s.target for s in program.forward[:number]}
-        return Scope(seen.alike([n for n in seen.forward if n in before]), seen.square)
+        return Scope(
+            seen.alike([n for n in seen.forward if n in before]), seen.square, ahead=True
+        )  # fmt: skip
     finals = [f"d{s}_final" for s in states]
     wide = {f"d{s}_final": seen.shapes[f"{s}_new"] for s in states}
     alike = Names({**seen.shapes, **wide}, seen.forward)
@@ -210,7 +306,10 @@ def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]
             s.value, ("each step overwrites what later steps gave instead of adding to it",), 0,
             adds=False,
         )  # fmt: skip
-    for value, words, rank in _scaled(s, back=place[0] == "back"):
+    others = [_scaled(s, back=place[0] == "back", ends=not s.slot)]
+    others += [_partial_sums(s)] if s.slot else []
+    others += [_constants(s)] if place[0] == "forward" and s.target.startswith("a_") else []
+    for value, words, rank in chain(*others):
         yield edit(value, words, rank)
     alike = scope.alike.get(s.target, ())
     for n in alike:
@@ -236,6 +335,12 @@ def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]
             words = ("there is a term ", "-" if sign < 0 else "", name(n), " too many")
             yield edit(total([*terms(s.value), (sign, name(n))]), words, 2)
     yield from _renamed_in(place, s, scope)
+
+
+def _constants(s: Statement) -> Iterator[tuple[ast.expr, Words, int]]:
+    """Yield a constant that is added, as to a forget gate."""
+    for sign, words in ((1, "added to"), (-1, "subtracted from")):
+        yield total([*terms(s.value), (sign, ast.Constant(1))]), (f"1 is {words} it",), 2
 
 
 def _prefixes(place: Place, s: Statement, alike: Sequence[str]) -> Iterator[Edit]:
@@ -280,8 +385,11 @@ def _factors_of(n: str) -> Iterator[ast.expr]:
         yield expression(f"(1 - tanh({n}) ** 2)")
 
 
-def _scaled(s: Statement, *, back: bool) -> Iterator[tuple[ast.expr, Words, int]]:
-    """Yield a statement's value times what has nothing to do with the step's formula."""
+def _scaled(s: Statement, *, back: bool, ends: bool) -> Iterator[tuple[ast.expr, Words, int]]:
+    """Yield a statement's value times what has nothing to do with the step's formula.
+
+    With ``ends``, at one end of the sequence alone: of what rows have each.
+    """
     minus = ast.UnaryOp(ast.USub(), s.value)
     yield minus, ("the sign is wrong",), 1
     yield product([ast.Constant(2), s.value]), ("it is doubled",), 2
@@ -292,10 +400,60 @@ def _scaled(s: Statement, *, back: bool) -> Iterator[tuple[ast.expr, Words, int]
     for size, words in (("B", "the number of rows"), ("T", "the number of steps")):
         yield ast.BinOp(s.value, ast.Div(), name(size)), (f"it is divided by {words}",), 1
     yield ast.Call(name("clip"), [s.value], []), ("it is clipped to the range from -1 to 1",), 1
-    for end in ("first", "last"):
+    for end in ("first", "last") if ends else ():
         other = total([(1, ast.Constant(1)), (-1, name(end))])
         yield product([other, s.value]), (f"the {end} step is left out",), 1
         yield product([name(end), s.value]), (f"the {end} step alone counts",), 2
+
+
+STEPS = {
+    "": "",
+    "first": " at the first step",
+    "last": " at the last step",
+    "(1 - first)": " at all steps but the first",
+    "(1 - last)": " at all steps but the last",
+}
+SOME_ROWS = {
+    "": "all rows are",
+    "row_is_first": "row 0 is",
+    "row_is_last": "the last row is",
+    "(1 - row_is_first)": "all rows but row 0 are",
+    "(1 - row_is_last)": "all rows but the last are",
+}
+"""By a formula that is 1 there and 0 elsewhere: steps, and rows."""
+
+
+def _partial_sums(s: Statement) -> Iterator[tuple[ast.expr, Words, int]]:
+    """Yield that some rows of some steps are not counted in a sum, or with another weight."""
+    read = next((n for n in sorted(s.names) if n in CARRIERS or n.startswith("da_")), "")
+    for (steps, when), (some, these) in product_of(STEPS.items(), SOME_ROWS.items()):
+        here = " * ".join(filter(None, (steps, some)))
+        ways = [
+            (f"1 - 0.5 * {here}", f"{these} halved{when}", 3),
+            (f"1 + {here}", f"{these} counted twice{when}", 3),
+        ]
+        if some:
+            ways.append((f"1 - {here}", f"{these} left out{when}", 2))
+        else:
+            ways.append((f"1 - {here} + {here} / B", f"rows are averaged{when}, not summed", 2))
+            if steps in ("first", "last"):
+                ways.append((f"1 - {here}", f"the {steps} step is left out", 1))
+                ways.append((here, f"the {steps} step alone counts", 2))
+        if some and not steps:
+            ways.append((here, f"{these} counted alone", 2))
+        if some and steps:
+            ways.append((here, f"{these} counted{when} alone, and nothing else is", 3))
+        for weight, words, rank in ways if read and here else ():
+            factor = expression(f"({weight}) * {read}")
+            yield rebuilt(s.value, partial(_replaced, read, factor), calls=False), (words,), rank
+
+
+def _replaced(read: str, factor: ast.expr, n: ast.Name) -> ast.expr:
+    return factor if n.id == read else n
+
+
+CARRIERS = ("dq", "dh")
+"""Gradients that sums over rows and steps are of, beside those of pre-activations."""
 
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
@@ -464,14 +622,18 @@ def _group_edits(program: Program) -> Iterator[Edit]:
         some = [program.back[k] for k in members]
         if len(members) < 2 or where == "the whole way back":
             continue
-        scaled = [list(_scaled(s, back=True)) for s in some]
+        sums, no_sums = all(s.slot for s in some), not any(s.slot for s in some)
+        scaled = [
+            [*_scaled(s, back=True, ends=no_sums), *(_partial_sums(s) if sums else ())]
+            for s in some
+        ]
         for ways in zip(*scaled, strict=True):
             changed = tuple(
                 (("back", k), s.with_value(value))
                 for k, s, (value, _, _) in zip(members, some, ways, strict=True)
             )
             yield Edit(where, ways[0][1], ways[0][2] + 1, changed)
-        if all(s.slot for s in some):
+        if sums:
             changed = tuple(
                 (("back", k), replace(s, adds=False)) for k, s in zip(members, some, strict=True)
             )

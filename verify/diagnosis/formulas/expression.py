@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+from .activations import ACTIVATIONS
 from .phrases import Words, beyond
 from .program import rebuilt
 
@@ -34,7 +35,8 @@ class Scope:
 
     ``alike`` are the other names of each name's shape, ``square`` matrices whose transpose has
     their shape, ``sums`` the definitions of names that are sums, ``saved`` the names that every
-    step has its own of, ``carried`` those that come from the later step.
+    step has its own of, ``carried`` those that come from the later step; ``ahead``: it is one of
+    the step itself, whose activations may be any.
     """
 
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Scope:
     sums: Mapping[str, ast.expr] = field(default_factory=dict)
     saved: frozenset[str] = frozenset()
     carried: frozenset[str] = frozenset()
+    ahead: bool = False
 
     @property
     def narrow(self) -> Scope:
@@ -269,11 +272,25 @@ def _call(node: ast.Call, scope: Scope) -> Iterator[Variant]:
             yield Variant(argument, (f"{function.id} is not applied to ", argument), 0)
             words = (f"{function.id} is applied twice to ", argument)
             yield Variant(_called(function.id, node), words, 1)
-        for other in sorted({"tanh", "sigmoid", "relu", "positive"} - {function.id}):
-            text = f"{other} stands in the place of {function.id}"
+        others = {name: words for name, (_, words) in ACTIVATIONS.items() if scope.ahead}
+        others |= {name: name for name in ("tanh", "sigmoid", "relu", "positive")}
+        for other in sorted(others.keys() - {function.id}):
+            text = f"{others[other]} stands in the place of {function.id}"
             yield Variant(_called(other, argument), (text,), 2)
+        if function.id == "sigmoid" and scope.ahead:
+            yield from _complements(argument, scope)
     for v in variants(argument, scope):
         yield replace(v, value=_called(function.id, v.value))
+
+
+def _complements(argument: ast.expr, scope: Scope) -> Iterator[Variant]:
+    """Yield that a gate is 1 minus itself, or minus another gate."""
+    mine = argument.id if isinstance(argument, ast.Name) else ""
+    for other in (mine, *(n for n in scope.alike.get(mine, ()) if n.startswith("a_"))):
+        turned = total([(1, ast.Constant(1)), (-1, _called("sigmoid", name(other)))])
+        letter = other.removeprefix("a_")
+        words = f"it is 1 - {letter}" + (", of another gate" if other != mine else ": turned round")
+        yield Variant(turned, (words,), 1)
 
 
 def _called(function: str, argument: ast.expr) -> ast.expr:
@@ -302,6 +319,10 @@ def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
     if len(node.id) == 1 and node.id in "ifgorzn" and scope.alike:
         turned = total([(1, ast.Constant(1)), (-1, node)])
         yield Variant(turned, (turned, " stands in the place of ", node), 1)
+        for other in scope.alike.get(node.id, ()) if scope.ahead else ():
+            if len(other) == 1 and other in "ifgorzn":
+                turned = total([(1, ast.Constant(1)), (-1, name(other))])
+                yield Variant(turned, (turned, " stands in the place of ", node), 3)
 
 
 def _signed(sign: int, node: ast.expr) -> Words:

@@ -103,10 +103,13 @@ class Measurement:
         result = {}
         for name, array in (self.outputs | self.gradients).items():  # type: ignore[operator]
             known = ~np.isnan(array)
-            size = float(np.abs(array[known]).max(initial=0.0))
-            limit = NEAR[self.case.dtype] * max(size, 1e-30)
-            result[name] = (array, None if known.all() else known, limit)
+            result[name] = (array, None if known.all() else known, self.limit(array[known]))
         return result
+
+    def limit(self, array: Array) -> float:
+        """Return how far off an array may be that is the same."""
+        size = float(np.abs(array).max(initial=0.0))
+        return NEAR[self.case.dtype] * max(size, 1e-30)
 
 
 def outputs_of(run: Run, cell: Cell) -> dict[str, Array]:

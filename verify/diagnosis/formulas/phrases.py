@@ -26,7 +26,13 @@ ENDS = {
     "edge": "the nearest step's where there is none",
 }
 
-FUNCTIONS = {"rows": "sum_rows", "positive": "step", "first_row": "row_0", "last_row": "row_last"}
+FUNCTIONS = {
+    "rows": "sum_rows",
+    "positive": "step",
+    "first_row": "row_0",
+    "last_row": "row_last",
+    "row_first": "row_0",
+}
 
 
 def shown(value: ast.expr | str) -> str:

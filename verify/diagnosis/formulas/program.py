@@ -18,6 +18,7 @@ from ....reference.cells import cell_named
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ....reference.sequence import choose, only
+from .activations import ACTIVATIONS, OF_ROWS
 from .texts import TEXTS
 
 Order = Callable[[int], Sequence[int]]
@@ -205,6 +206,7 @@ class Values(dict[str, Array]):
 
     ``i`` is that of step t, ``i__prev_zero`` that of step t - 1, and 0 where there is none;
     ``_wrap``: Python's own index, ``_edge``: the nearest step's. ``mirror`` is step T - 1 - t.
+    ``first`` and ``last`` are 1 at such steps, ``row_is_first`` and ``row_is_last`` of such rows.
     """
 
     def __init__(
@@ -225,6 +227,8 @@ class Values(dict[str, Array]):
         T, (plain, _, shift) = len(self._run.steps), name.partition("__")
         if plain in ("last", "first"):
             value = self._end(plain)
+        elif plain in ("row_is_first", "row_is_last"):
+            value = self._row(plain)
         else:
             way, _, beyond = shift.partition("_")
             mirrored = T - 1 - 2 * self._t
@@ -244,6 +248,14 @@ class Values(dict[str, Array]):
         if name not in saved:
             raise KeyError(name)
         return saved[name]
+
+    def _row(self, which: str) -> Array:
+        """Return 1 for the first, or the last, of the rows, else 0; (B, 1)."""
+        run = self._run
+        assert run is not None  # noqa: S101 - the caller has looked
+        B = run.x.shape[1]
+        at = np.arange(B) == (0 if which == "row_is_first" else B - 1)
+        return _of_rows(at[:, None].astype(run.x.dtype), self._live)
 
     def _end(self, which: str) -> Array:
         """Return 1 for rows whose last, or first, step this is, else 0; (B, 1)."""
@@ -332,6 +344,8 @@ def _positive(y: Array) -> Array:
 
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    **{name: function for name, (function, _) in ACTIVATIONS.items()},
+    **{name: function for name, (function, _) in OF_ROWS.items()},
     "tanh": np.tanh,
     "sigmoid": functions.sigmoid,
     "relu": functions.relu,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from ....reference.functions import Array
 from ...mutants import Change
 from ...subjects.protocol import Subject
-from ..hypotheses import Hypothesis
+from ..hypotheses import Hypothesis, order_of_gates
 from ..search import Explainer, Search
 from .edits import (
     Edit,
@@ -22,6 +22,7 @@ from .edits import (
 )
 from .measurement import Measurement, measurements, outputs_of
 from .one_step import RAISED, OneStep
+from .pairs import in_other_orders, reordered, two_edits
 from .phrases import said
 from .program import Program, program_of
 from .replacement import differentiated_step, step, way_back
@@ -233,26 +234,68 @@ def hypothesis(program: Program, edit: Edit, change: Change, check: str) -> Hypo
 def _ahead(
     program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
+    """Yield edits of the step: one, or two together, or one under another order of the gates."""
+    edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
+    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen))
+    alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
+    yield from _with_ways_back(program, seen, alone, late)
+    if alone:
+        return
+    for order, edit in in_other_orders(program, seen[0], late):
+        again = [reordered(m, order) for m in seen]
+        if all(_computes(m, edit.of(program)) for m in again):
+            base = order_of_gates(program.cell, order)
+            found = _with_ways_back(program, again, [(edit,)], late)
+            yield from (base + hypothesis for hypothesis in found)
+    both = [
+        pair for pair in two_edits(program, seen[0], late)
+        if all(_computes(m, _edited(program, pair)) for m in seen)
+    ]  # fmt: skip
+    both.sort(key=lambda pair: sum(e.rank + len(e.changed) for e in pair))
+    yield from _with_ways_back(program, seen, both[:PAIRS], late)
+
+
+PAIRS = 8
+"""Edits of the step, and pairs of these, that are handed on; the gradients tell them apart."""
+
+
+def _edited(program: Program, edits: Sequence[Edit]) -> Program:
+    for edit in edits:
+        program = edit.of(program)
+    return program
+
+
+def _with_ways_back(
+    program: Program,
+    seen: Sequence[Measurement],
+    alone: Sequence[Sequence[Edit]],
+    late: Callable[[], bool],
+) -> Iterator[Hypothesis]:
     """Yield edits of the step: differentiated, with right formulas for the way back, or wrong ones.
 
     A way back by hand runs on what its own step computed, or on what the right one does.
     """
-    edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
-    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen))
-    alone = _distinct(program, fits)[:MOST]
-    for edit in alone:
+    for edits in alone:
         for change in (
-            differentiated_step(edit), step(edit, apart=False), step(edit, apart=True)
+            differentiated_step, partial(step, apart=False), partial(step, apart=True)
         ):  # fmt: skip
-            yield hypothesis(program, edit, change, "forward")
-    for edit in alone:
+            yield _together(program, edits, change)
+    for edits in alone[:MOST]:
         for apart in (False, True):
-            after = seen if apart else [replace(m, ahead=edit.of(program)) for m in seen]
+            edited = _edited(program, edits)
+            after = seen if apart else [replace(m, ahead=edited) for m in seen]
             if not any(m.wrong_gradients for m in after):
                 continue  # nothing is left to explain
-            forward = hypothesis(program, edit, step(edit, apart=apart), "forward")
+            forward = _together(program, edits, partial(step, apart=apart))
             for back in _back(program, after, late):
                 yield forward + back
+
+
+def _together(
+    program: Program, edits: Sequence[Edit], change: Callable[[Edit], Change]
+) -> Hypothesis:
+    parts = [hypothesis(program, edit, change(edit), "forward") for edit in edits]
+    return sum(parts[1:], parts[0])
 
 
 def _computes(m: Measurement, program: Program) -> bool:

@@ -1,1 +1,1 @@
-"""What cuts gradients: how far they reach, and states that are detached."""
+"""What cuts gradients: how far they reach, detached states; and sums over calls."""

@@ -18,12 +18,13 @@ from ....reference.parameters import Parameters
 from ...cases.options import Options
 from ...mutants import Change
 from ...mutants.replaceable_layer import At, ReplaceableLayer
-from ...numbers.tape import rearranged
+from ...numbers.tape import instead, plain, rearranged
 from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
+from ..formulas.activations import OF_ROWS
 from ..gradients.detached import ends
 from ..hypotheses import Hypothesis
 from .passes import ALWAYS, LEVELS, OTHERS, Pass
-from .slots import biases
+from .slots import biases, terms
 
 Shift = Callable[[Array], Array]
 """Move entries of an array; its shape stays."""
@@ -376,6 +377,9 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from steps(family, offered)
         yield from ends(offered)
         yield from biases(subject)
+        yield from terms(subject)
+        yield from carried_over(family, offered)
+        yield from starts_of_other_rows(family, offered)
         yield from sorted_rows(offered)
     for target, every in known:
         moves = [m for m in every if offered.bidirectional or not m.name.startswith("halves")]
@@ -450,6 +454,98 @@ def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
             ("forward",),
             needs=options,
         )  # fmt: skip
+
+
+def starts_of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
+    """Yield rows that start from the state of another row, or of all of them.
+
+    Gradients go where the state came from, or by hand to each row's own.
+    """
+    kinds: dict[str, tuple[int, ...]] = {"hidden state": (0,)}
+    if family == "lstm":
+        kinds = {"states": (0, 1), "hidden state": (0,), "cell state": (1,)}
+    for (words, which), (function, (rows, said)), followed in product(
+        kinds.items(), OF_ROWS.items() if offered.state else (), (True, False)
+    ):
+        own = "" if followed else "; its gradient is returned as if each row had its own"
+        verb = "are" if words == "states" else "is"
+        told = said.replace("that of", "those of") if words == "states" else said
+        yield Hypothesis(
+            (f"initial {words} by {function}{'' if followed else ', gradients apart'}",),
+            (f"The initial {words} that {verb} read {verb} {told.rstrip(',')}{own}.",),
+            (_started(rows, which, followed=followed),),
+            ("start every row from its own state: s[:, k] for row k",),
+            ("batch-permutation", "batch-single", "forward"),
+        )  # fmt: skip
+
+
+def _started(rows: Callable[[Array], Array], which: tuple[int, ...], *, followed: bool) -> Change:
+    def change(layer: ReplaceableLayer) -> None:
+        def taken(s: Array) -> Array:
+            return rows(s) if followed else instead(s, rows(plain(s)))
+
+        def run(right: Callable[[Inputs], Result], inputs: Inputs) -> Result:
+            state = inputs.state and tuple(
+                taken(s) if k in which else s for k, s in enumerate(inputs.state)
+            )
+            return right(replace(inputs, state=state))
+
+        wrap(layer, "run", run)
+
+    return change
+
+
+def carried_over(family: str, offered: Options) -> Iterator[Hypothesis]:
+    """Yield passes that start from where the one before them ended, in a loop without a reset."""
+    kinds: dict[str, tuple[int, ...]] = {"hidden state": (0,)}
+    if family == "lstm":
+        kinds = {"states": (0, 1), "hidden state": (0,), "cell state": (1,)}
+    ways = {
+        "The backward direction starts from the forward direction's final {}": (
+            lambda at: at.direction > 0, ("bidirectional",)),
+        "Every layer above the lowest starts from the final {} of the layer below it": (
+            lambda at: at.level > 0, ("layers",)),
+        "Every layer and direction starts from the final {} of the one before it": (
+            lambda at: True, ("layers", "bidirectional")),
+    }  # fmt: skip
+    for (words, (here, needs)), (names, which), given in product(
+        ways.items(), kinds.items(), (True, False)
+    ):
+        if offered.missing(needs) or not (given or offered.default_state):
+            continue
+        always = " instead of its own initial state" if given else ", where no state is given"
+        statement = f"{words.format(names)}{always}."
+        yield Hypothesis(
+            (statement.rstrip("."),), (statement,), (_carried(here, which, given=given),),
+            ("start every layer and direction from its own initial state, layer * directions + "
+             "direction, or from zeros",), ("direction", "forward"), needs=needs[:1],
+        )  # fmt: skip
+
+
+def _carried(here: Callable[[At], bool], which: tuple[int, ...], *, given: bool) -> Change:
+    def change(layer: ReplaceableLayer) -> None:
+        ends: dict[tuple[int, int], State] = {}
+
+        def unroll(
+            right: Callable[..., tuple[Array, State]], at: At, p: Parameters, x: Array
+        ) -> tuple[Array, State]:
+            last = layer.case.directions - 1
+            before = (at.level, 0) if at.direction else (at.level - 1, at.direction or last)
+            if here(at) and before in ends and (given or layer.given.state is None):
+                start = tuple(ends[before][k] if k in which else s for k, s in enumerate(at.start))
+                at = replace(at, start=start)
+            y, final = right(at, p, x)
+            ends[at.level, at.direction] = final
+            return y, final
+
+        def run(right: Callable[[Inputs], Result], inputs: Inputs) -> Result:
+            ends.clear()
+            return right(inputs)
+
+        wrap(layer, "unroll", unroll)
+        wrap(layer, "run", run)
+
+    return change
 
 
 def _from_pass(

@@ -1,12 +1,12 @@
-"""One gate's part of one array of biases, where there are two of them: left out, or added twice.
+"""One gate's part of an array: biases of two arrays left out or added twice, terms left out.
 
 The reference has the sum of two biases; which of them is off shows in gradients, and in the layer's
-own arrays.
+own arrays. Who adds a product and its bias in one call leaves out both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class SlotFactor:
     def __call__(self, parameters: ParameterMap) -> dict[str, Array]:
         """Return the factors of all entries of the arrays of this name."""
         return {
-            name: np.where(slots(parameters, name)[self.gate], self.by, 1.0)
+            name: np.where(slots(parameters, name).get(self.gate, False), self.by, 1.0)
             for name in parameters.shapes()
             if base(name) == self.array
         }
@@ -74,3 +74,50 @@ def biases(subject: Subject) -> Iterator[Hypothesis]:
                     (f"{fix}: every gate has a part in every array of biases",), ("forward",),
                     factors=(SlotFactor(base(name), gate, by),),
                 )  # fmt: skip
+
+
+def terms(subject: Subject) -> Iterator[Hypothesis]:
+    """Yield that a gate's product with the input or the state is not added, alone or with a bias.
+
+    Also that none of several arrays of biases is added.
+    """
+    parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
+    names = {role: _of_role(parameters, role) for role in ("W", "U", "b")}
+    biases = names["b"]
+    paired = len(biases) > 1 and len(names["W"]) == len(names["U"]) == 1
+    groups: dict[str, tuple[str, ...]] = {
+        f"part of {name} is": (name,) for name in (*names["W"], *names["U"])
+    }
+    if paired:
+        for name, bias in zip((*names["W"], *names["U"]), biases, strict=False):
+            groups[f"parts of {name} and {bias} are"] = (name, bias)
+        groups[f"parts of {' and '.join(biases)} are"] = tuple(biases)
+    for words, arrays in groups.items():
+        for gate in slots(parameters, f"{arrays[0]}_l0"):
+            who = {"g": "the candidate", "n": "the candidate", "a": "the state"}.get(
+                gate, f"gate {gate}"
+            )
+            yield Hypothesis(
+                (f"{gate} of {' and '.join(arrays)} not read",),
+                (f"In the pre-activation of {who}, its {words} not added.",), (),
+                (f"add it: every gate sums {_sum(names)}",), ("influence", "forward"),
+                factors=tuple(SlotFactor(array, gate, 0) for array in arrays),
+            )  # fmt: skip
+
+
+def _sum(names: Mapping[str, Sequence[str]]) -> str:
+    """Return what a gate sums, by the names of the arrays."""
+    products = [*(f"{w} x" for w in names["W"]), *(f"{u} h" for u in names["U"])]
+    return ", ".join((*products, *names["b"]))
+
+
+def _of_role(parameters: ParameterMap, role: str) -> list[str]:
+    """Return the names of arrays whose entries are the reference's W, U or b, without a pass."""
+    nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
+    found = []
+    (without, *_) = parameters.to_reference(nothing)
+    for name, zeros in nothing.items():
+        (own, *_) = parameters.to_reference({**nothing, name: zeros + 1})
+        if any(key[0] == role and (own[key] != without[key]).any() for key in own.shapes):
+            found.append(base(name))
+    return list(dict.fromkeys(found))

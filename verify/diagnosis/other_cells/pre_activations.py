@@ -77,7 +77,9 @@ def _of_lstm(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
     written = e.run(p=open_g, old=empty).new[1]
     if np.array_equal(written, further):  # else the candidate does not saturate
         yield "i", written, _logit
-    yield "g", e.run(p=open_i, old=empty).new[1], np.arctanh
+    both = with_bias(open_g, "i", SATURATED)
+    if np.abs(e.run(p=both, old=empty).new[1] - 1).max() <= e.exact:  # else i is not its own gate
+        yield "g", e.run(p=open_i, old=empty).new[1], np.arctanh
 
 
 def _of_gru(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:

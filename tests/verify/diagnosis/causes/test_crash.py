@@ -1,6 +1,7 @@
 """What raises is narrowed to its condition; what fails for one cause is told once."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -9,10 +10,11 @@ import hand_written
 import refusing
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import examination
-from gatewise.verify.diagnosis.causes import crash
+from gatewise.verify.diagnosis.causes import crash, writes
 from gatewise.verify.diagnosis.causes.cause import unexplained
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.mutants import mutant_subject, mutants
+from gatewise.verify.runs.diagnosis import Explanation
 from gatewise.verify.runs.verdict import cause
 from gatewise.verify.subjects import adapted
 
@@ -166,7 +168,7 @@ def test_a_crash_that_follows_from_a_mistake_is_not_one_of_its_own(overwriting, 
     """Who writes into a cotangent raises where that may not be written into."""
     failing = failures(overwriting, "purity", "strided")
     found = examination.diagnose(overwriting, "float64", failing, seconds=20)
-    monkeypatch.setattr(examination, "follows", lambda *given: False)
+    monkeypatch.setattr(examination.writes, "refused", lambda cause: False)
     twice = examination.diagnose(overwriting, "float64", failing, seconds=20)
 
     assert [v.status for v in failing] == ["failed", "crashed"]
@@ -177,10 +179,27 @@ def test_a_crash_that_follows_from_a_mistake_is_not_one_of_its_own(overwriting, 
     assert [e.ids for e in twice.explanations] == [("ValueError", "G12")]
 
 
-def test_a_crash_does_not_follow_from_another_mistake(overwriting):
+def test_a_crash_for_another_reason_is_a_mistake_of_its_own(overwriting):
     failing = failures(overwriting, "purity", "strided")
     (raised,) = crash.crashes(overwriting, "float64", failing)
 
-    assert crash.follows(overwriting, "float64", ("G12",), raised)
-    for ids in (("G11",), ("G12", "G11"), (), ("some formula",)):
-        assert not crash.follows(overwriting, "float64", ids, raised)
+    assert writes.refused(raised)
+    other = Explanation(("ValueError",), ("It raises ValueError: no such size.",), ())
+    assert not writes.refused(replace(raised, explanation=other))
+
+
+class Squeezed(hand_written.LSTM):
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return y.squeeze(), final
+
+
+def test_all_sizes_whose_axis_is_lost_are_named():
+    """One mistake, whatever raises because of it."""
+    failing = failures(subject_of(Squeezed), "shapes", "batch-single")
+    (raised,) = crash.crashes(subject_of(Squeezed), "float64", failing)
+
+    assert raised.explanation.statements[0].endswith(
+        "an axis of length 1 is missing, wherever T = 1, B = 1 or H = 1."
+    )
+    assert set(map(id, raised.verdicts)) == set(map(id, failing))

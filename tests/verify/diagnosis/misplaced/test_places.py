@@ -209,7 +209,12 @@ def test_generated_hypotheses_are_named_by_what_they_do(seed):
     wrong = failing(subject, "forward", "batch-first", "gradient")
     if wrong:
         found = diagnose(subject, "float64", wrong, seconds=120)
-        assert hypothesis.name in [one.name for one in found.explanations], hypothesis.name
+        names = {hypothesis.name, SAME.get(hypothesis.name)}
+        assert names & {one.name for one in found.explanations}, hypothesis.name
+
+
+SAME = {"initial states: directions all first": "S04"}
+"""What has a name in the catalogue, too."""
 
 
 def test_gradients_go_where_entries_were_read():

@@ -1,0 +1,348 @@
+"""What a layer writes into the arrays that it is given, and what it does to them.
+
+The calls of the check of purity are made again, and every argument is looked at afterwards. What
+was computed from an argument that changed on the way is a hypothesis, held to every number.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...mutants import Change
+from ...mutants.replaceable_layer import ReplaceableLayer
+from ...numbers.complex_step import STEP
+from ...numbers.ledger import Mismatch
+from ...runs.diagnosis import Explanation, Location
+from ...runs.verdict import Verdict
+from ...subjects.called import NotOffered, SubjectCrashed, under_test
+from ...subjects.inputs import draw_cotangents, draw_inputs
+from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
+from ..hypotheses import Guess, Hypothesis, hypotheses
+from ..observation import DISTINCT
+from .cause import Cause
+
+REFUSED = re.compile(r"in-?place|read-only|readonly|modified by")
+"""What raises where an array may not be written into, or is still needed as it was."""
+
+MUST_BE_SEEN = ("purity", "gradient", "cotangents", "repeat", "strided")
+"""Checks of which one fails where an argument is written into."""
+
+EXACT = {"float64": 1e-12, "float32": 1e-5}
+"""Relative difference of two arrays that are the same."""
+
+FORWARD, BACKWARD = "forward", "backward"
+
+Function = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What one pass does to one argument: in words, and as a function where it is one of it.
+
+    ``once``: what was written stays as it is when that is written once more.
+    """
+
+    way: str
+    name: str
+    words: str
+    function: Function | None = None
+    once: bool = False
+
+    @property
+    def statement(self) -> str:
+        """Say it in a sentence."""
+        return f"The {self.way} pass writes into {NAMES[self.name]}: {self.words}."
+
+
+NAMES = {
+    "x": "its input x",
+    "state 0": "the initial h that it is given",
+    "state 1": "the initial c that it is given",
+    "dy": "the gradient of the outputs that it is given",
+    "dfinal 0": "the gradient of the final h that it is given",
+    "dfinal 1": "the gradient of the final c that it is given",
+}
+
+
+def written(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Writing]:
+    """Return what a layer writes into its arguments, where that was seen."""
+    if not any(v.check in MUST_BE_SEEN or REFUSED.search(v.message) for v in failing):
+        return []
+    plain = replace(DISTINCT, dtype=dtype, state=subject.options.state)
+    cases = [plain] if subject.cells[0] != "lstm-projected" else [replace(plain, P=2)]
+    cases += [replace(cases[0], state=False)] if subject.options.default_state else []
+    own = [Case.from_json(v.case) for v in failing if v.check == "purity" and v.case]
+    cases += own[:1]
+    found: dict[tuple[str, str], Writing] = {}
+    for case in cases:
+        for writing in () if subject.options.lacking(case) else _written(subject, case):
+            found.setdefault((writing.way, writing.name), writing)
+    return list(found.values())
+
+
+def _written(subject: Subject, case: Case) -> Iterator[Writing]:
+    called, inputs = under_test(subject).build(case), draw_inputs(subject, case)
+    given = _arguments(inputs)
+    try:
+        result = called.attempt(lambda: called.built.forward(inputs))
+    except (SubjectCrashed, NotOffered, Mismatch):
+        return
+    others = {f"the final {n}": s for n, s in zip("hc", result.final, strict=False)}
+    others["the outputs"] = result.y
+    ahead = [*_changes(FORWARD, given, _arguments(inputs), others)]
+    yield from ahead
+    if not subject.options.gradient:
+        return
+    inputs, cotangents = draw_inputs(subject, case), draw_cotangents(subject, case)
+    given = _arguments(inputs) | _cotangents(cotangents)
+    try:
+        (pulled,) = called.attempt(lambda: called.built.gradients(inputs, [cotangents]))
+    except (SubjectCrashed, NotOffered, Mismatch):
+        return
+    others = {"the gradient of x": pulled.x}
+    others |= {f"the gradient of the initial {n}": s
+               for n, s in zip("hc", pulled.initial, strict=False)}  # fmt: skip
+    others |= {f"the gradient of the final {n}": given[f"dfinal {k}"]
+               for k, n in enumerate("hc") if f"dfinal {k}" in given}  # fmt: skip
+    after = _arguments(inputs) | _cotangents(cotangents)
+    known = {w.name for w in ahead}
+    yield from (w for w in _changes(BACKWARD, given, after, others) if w.name not in known)
+
+
+def _arguments(inputs: Inputs) -> dict[str, Array]:
+    states = {f"state {k}": s for k, s in enumerate(inputs.state or ())}
+    return {name: np.array(a) for name, a in {"x": inputs.x, **states}.items()}
+
+
+def _cotangents(pair: Cotangents) -> dict[str, Array]:
+    dy, dfinal = pair
+    named = {"dy": dy, **{f"dfinal {k}": d for k, d in enumerate(dfinal)}}
+    return {name: np.array(d) for name, d in named.items() if d is not None}
+
+
+def _changes(
+    way: str,
+    before: Mapping[str, Array],
+    after: Mapping[str, Array],
+    others: Mapping[str, Array],
+) -> Iterator[Writing]:
+    for name, old in before.items():
+        if not np.array_equal(old, after[name], equal_nan=True):
+            yield _described(way, name, old, after[name], others)
+
+
+def _described(way: str, name: str, old: Array, new: Array, others: Mapping[str, Array]) -> Writing:
+    """Say what was done to an array: the first thing that fits."""
+    exact = EXACT[old.dtype.name] * max(1.0, float(np.abs(old).max()), float(np.abs(new).max()))
+
+    def same(wanted: Array) -> bool:
+        return wanted.shape == new.shape and bool(np.abs(wanted - new).max(initial=0) <= exact)
+
+    for words, function in _functions(old, new):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if same(function(old)):
+                return Writing(way, name, words, function, once=same(function(new)))
+    for other, array in others.items():
+        if same(array):
+            return Writing(way, name, f"it overwrites it with {other}")
+        for step, when in ((0, "first"), (-1, "last")):
+            added = np.array(old)
+            if array.shape[1:] == added.shape[1:] and added.ndim == 3 and name == "dy":
+                added[step] += array[0]
+                if same(added):
+                    return Writing(way, name, f"it adds {other} to that of the {when} step")
+    steps = np.flatnonzero((old != new).reshape(len(old), -1).any(axis=1))
+    where = f" at step {steps[0]} alone" if len(steps) == 1 < len(old) else ""
+    return Writing(way, name, f"it changes it{where}")
+
+
+AXES = {
+    "over everything": None,
+    "over the features": (2,),
+    "over the steps": (0,),
+    "over the rows": (1,),
+    "over steps and rows": (0, 1),
+}
+
+
+def _functions(old: Array, new: Array) -> Iterator[tuple[str, Function]]:
+    """Yield functions of an array by what they are in words, with measured numbers."""
+    yield "it sets it to 0", np.zeros_like
+    matrix = np.stack([old.ravel(), np.ones(old.size)], axis=1).astype(np.float64)
+    slope, offset = np.linalg.lstsq(matrix, new.ravel().astype(np.float64), rcond=None)[0]
+    slope, offset = (_plain(float(v), old.dtype.name) for v in (slope, offset))
+    few = all(v == float(f"{v:.4g}") for v in (slope, offset))
+    times = f"multiplies it by {slope:.6g}" if slope != 1 else ""
+    plus = f"{'adds' if offset > 0 else 'subtracts'} {abs(offset):.6g}" if offset else ""
+    affine = f"it {' and '.join(filter(None, (times, plus)))}"
+    if few:
+        yield affine, lambda a: slope * a + offset
+    for over, axes in AXES.items():
+        yield from _normalised(over, axes)
+    low, high = float(new.min()), float(new.max())
+    low = -np.inf if low == old.min() else low
+    high = np.inf if high == old.max() else high
+    yield f"it clips it to the range from {low:g} to {high:g}", lambda a: np.clip(a, low, high)
+    for axis, words in enumerate(("steps", "rows", "features or units")):
+        yield f"it reverses the order of its {words}", partial(np.flip, axis=axis)
+    yield "it takes tanh of it", np.tanh
+    yield "it takes its absolute value", np.abs
+    yield "it takes the sigmoid of it", lambda a: 1 / (1 + np.exp(-a))
+    yield affine, lambda a: slope * a + offset
+
+
+def _normalised(over: str, axes: tuple[int, ...] | None) -> Iterator[tuple[str, Function]]:
+    """Yield what makes the mean 0, or the deviation, the norm or the largest value 1."""
+
+    def deviation(a: Array, ddof: int = 0) -> Array:
+        return a.std(axis=axes, ddof=ddof, keepdims=True)
+
+    def centred(a: Array) -> Array:
+        return a - a.mean(axis=axes, keepdims=True)
+
+    def standardised(a: Array, ddof: int, epsilon: float) -> Array:
+        return centred(a) / (deviation(a, ddof) + epsilon)
+
+    yield f"it subtracts its mean {over}", centred
+    for ddof, epsilon in product((0, 1), (0.0, 1e-5, 1e-8, 1e-6)):
+        words = f"it standardises it {over}: minus the mean, divided by the standard deviation"
+        yield words, partial(standardised, ddof=ddof, epsilon=epsilon)
+    yield f"it divides it by its standard deviation {over}", lambda a: a / deviation(a)
+    yield (
+        f"it divides it by its largest absolute value {over}",
+        lambda a: a / np.abs(a).max(axis=axes, keepdims=True),
+    )
+    yield (
+        f"it divides it by its norm {over}",
+        lambda a: a / np.sqrt((a * a).sum(axis=axes, keepdims=True)),
+    )
+
+
+def _plain(number: float, dtype: str) -> float:
+    """Return a number with few digits, if it is near one."""
+    near = 1e-10 if dtype == "float64" else 1e-4
+    plain = 0.0 if abs(number) <= near else float(f"{number:.4g}")
+    return plain if abs(plain - number) <= near * max(1.0, abs(plain)) else number
+
+
+IDS = "writes"
+"""What the ids of all writing begin with."""
+
+
+def cause(
+    subject: Subject, dtype: str, writings: Sequence[Writing], failing: Sequence[Verdict]
+) -> Cause | None:
+    """Return the cause that what is written is, for what failed because of it.
+
+    A mistake of the catalogue that writes the same has its name.
+    """
+    if not writings:
+        return None
+    verdicts = tuple(v for v in failing if v.check == "purity" or REFUSED.search(v.message))
+    explanation = Explanation(_ids(writings), _statements(writings), (FIX,))
+    for known in hypotheses(subject, dtype):
+        if known.killed_by[:1] == ("purity",):
+            others = written(Guess(subject, known).as_subject, dtype, failing)
+            if others and _statements(others) == _statements(writings):
+                explanation = Explanation(known.ids, known.statements, known.fixes)
+    return Cause(explanation, verdicts, Location("calls"))
+
+
+def refused(cause: Cause) -> bool:
+    """Whether something raises because an array was written into: the same mistake once more."""
+    return all(REFUSED.search(text) for text in cause.explanation.statements)
+
+
+FIX = "copy an argument before writing into it: x = x * s, not x *= s"
+
+
+def _ids(writings: Sequence[Writing]) -> tuple[str, ...]:
+    return tuple(f"{IDS} {w.way} {w.name}" for w in writings)
+
+
+def _statements(writings: Sequence[Writing]) -> tuple[str, ...]:
+    return tuple(w.statement for w in writings)
+
+
+def hypotheses_of(writings: Sequence[Writing], *, jvp: bool) -> Iterator[Hypothesis]:
+    """Yield that results are computed from what was written: how often, before which of them."""
+    functions = {w.name: w.function for w in writings if w.name in ("x", "state 0", "state 1")}
+    if not functions or any(f is None for f in functions.values()):
+        return
+    known = {name: f for name, f in functions.items() if f is not None}
+    once = all(w.once for w in writings if w.name in known)
+    for ahead, first, more in product((0, 1), (0, 1, 2, 3), (0, 1, 2)):
+        if once and (max(first, more) > 1 or (first and more)):
+            continue
+        if (ahead, first, more) != (0, 0, 0):
+            for pushes in (False, True) if jvp and ahead else (False,):
+                yield Hypothesis(
+                    _ids(writings), _statements(writings),
+                    (_change(known, ahead, first, more, pushes=pushes),),
+                    (FIX,), ("purity", "forward"),
+                )  # fmt: skip
+
+
+def _along(inputs: Inputs, tangents: Inputs) -> Inputs:
+    """Return arguments with a small imaginary part along their tangents."""
+    pairs = zip(inputs.state or (), tangents.state or (), strict=True)
+    state = inputs.state and tuple(s + 1j * STEP * t for s, t in pairs)
+    return replace(inputs, x=inputs.x + 1j * STEP * tangents.x, state=state)
+
+
+def _change(
+    known: Mapping[str, Function], ahead: int, first: int, more: int, *, pushes: bool
+) -> Change:
+    """Let outputs be computed after so many writings, the first gradients, and each further one."""
+
+    def applied(inputs: Inputs, times: int) -> Inputs:
+        for _ in range(times):
+            state = inputs.state and tuple(
+                known[f"state {k}"](s).astype(s.dtype, copy=False) if f"state {k}" in known else s
+                for k, s in enumerate(inputs.state)
+            )
+            x = inputs.x
+            x = known["x"](x).astype(x.dtype, copy=False) if "x" in known else x
+            inputs = replace(inputs, x=x, state=state)
+        return inputs
+
+    def change(layer: ReplaceableLayer) -> None:
+        def forward(right: Callable[[Inputs], Result], inputs: Inputs) -> Result:
+            return right(applied(inputs, ahead))
+
+        def gradients(
+            right: Callable[..., list[Pulled]], inputs: Inputs, cotangents: Sequence[Cotangents]
+        ) -> list[Pulled]:
+            outputs = layer.forward(inputs)
+            results = []
+            for number, pair in enumerate(cotangents):
+                (pulled,) = right(applied(inputs, first + number * more), [pair])
+                results.append(replace(pulled, y=outputs.y, final=outputs.final))
+            return results
+
+        def pushed(inputs: Inputs, tangents: Inputs) -> Inputs:
+            """Return tangents of what was written: forward mode looks at what no_grad hides."""
+            moved = applied(_along(inputs, tangents), ahead)
+            state = moved.state and tuple(s.imag / STEP for s in moved.state)
+            x, old = moved.x.imag / STEP, tangents.state or ()
+            state = state and tuple(s.astype(t.dtype) for s, t in zip(state, old, strict=True))
+            return replace(tangents, x=x.astype(tangents.x.dtype), state=state)
+
+        def jvp(right: Callable[..., Result], inputs: Inputs, tangents: Inputs) -> Result:
+            return right(applied(inputs, ahead), pushed(inputs, tangents) if pushes else tangents)
+
+        layer.wrap("jvp", jvp)
+        layer.wrap("forward", forward)
+        layer.wrap("gradients", gradients)
+
+    return change

@@ -1,0 +1,173 @@
+"""Two edits of a step that together compute one measured step, or one under another order of gates.
+
+All edits of the one statement are run at once: their values stand along an axis before the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...mutants.parts import changed
+from .edits import Edit, combined_edits, grouped_forward_edits, statement_edits
+from .measurement import Measurement
+from .one_step import RAISED
+from .program import Program, Statement, Values, named
+
+Late = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Edits of one statement and their values, (edits, B, width), none of them twice."""
+
+    number: int
+    edits: tuple[Edit, ...]
+    values: Array
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measured step, and a program whose edits are compared with it."""
+
+    m: Measurement
+    program: Program
+
+    def values(self) -> Values:
+        """Return the values of the step without an edit."""
+        state, x = self.m.state, self.m.x[0]
+        return self.program.step(named(self.m.p), x, state)[1]
+
+    def stack(self, number: int, given: Mapping[str, Array], edits: Sequence[Edit]) -> Stack | None:
+        """Return the edits of a statement that make a difference, with their values."""
+        statement, right = self.program.forward[number], given[self.program.forward[number].target]
+        seen, kept, values = {right.tobytes()}, [], []
+        for edit in edits:
+            ((_, new),) = edit.changed
+            value = _evaluated(new, given)
+            if value is None or np.shape(value) != right.shape or statement.target != new.target:
+                continue
+            if value.tobytes() not in seen:
+                seen.add(value.tobytes())
+                kept.append(edit)
+                values.append(value)
+        return Stack(number, tuple(kept), np.stack(values)) if kept else None
+
+    def fitting(self, stack: Stack, given: Mapping[str, Array], second: Edit | None) -> list[int]:
+        """Return which edits of a stack, with a second one further on, compute the step."""
+        new = {place[1]: s for place, s in second.changed} if second else {}
+        here = dict(given)
+        here[self.program.forward[stack.number].target] = stack.values
+        touched = {self.program.forward[stack.number].target}
+        for k in range(stack.number + 1, len(self.program.forward)):
+            statement = new.get(k, self.program.forward[k])
+            if k not in new and touched.isdisjoint(statement.names):
+                continue
+            value = _evaluated(statement, here)
+            if value is None:
+                return []
+            here[statement.target] = value
+            touched.add(statement.target)
+        return [*np.flatnonzero(self._agrees(here, len(stack.edits)))]
+
+    def alone(
+        self, number: int, given: Mapping[str, Array], edits: Sequence[Edit]
+    ) -> Iterator[Edit]:
+        """Yield the edits of a statement that compute the step."""
+        stack = self.stack(number, given, edits)
+        if stack:
+            yield from (stack.edits[k] for k in self.fitting(stack, given, None))
+
+    def _agrees(self, here: Mapping[str, Array], count: int) -> Array:
+        m, good = self.m, np.ones(count, bool)
+        wanted = {f"{m.cell.states[0]}_new": m.outputs["y"][0]}
+        wanted |= {f"{s}_new": m.outputs[f"final {s}"] for s in m.cell.states}
+        for name, array in wanted.items():
+            off = np.abs(here[name] - array)
+            off = np.broadcast_to(off, (count, *array.shape)).reshape(count, -1).max(axis=1)
+            good &= off <= m.limit(array)
+        return good
+
+
+def _evaluated(statement: Statement, here: Mapping[str, Array]) -> Array | None:
+    try:
+        with np.errstate(all="ignore"):
+            value: Array = eval(statement.code, {}, here)  # noqa: S307
+    except RAISED:
+        return None
+    return value if isinstance(value, np.ndarray) else None
+
+
+@cache
+def _grouped(cell: str, program: Program) -> tuple[Edit, ...]:
+    return tuple(grouped_forward_edits(program))
+
+
+def two_edits(program: Program, m: Measurement, late: Late) -> Iterator[tuple[Edit, ...]]:
+    """Yield two edits of a program that compute one step, those of two statements first."""
+    trial = Trial(m, program)
+    given, count = trial.values(), len(program.forward)
+    own = [statement_edits(program.cell, "forward", k) for k in range(count)]
+    stacks = [trial.stack(k, given, edits) for k, edits in enumerate(own)]
+    for stack in filter(None, stacks):
+        for second in (e for edits in own[stack.number + 1 :] for e in edits):
+            if late():
+                return
+            for k in trial.fitting(stack, given, second):
+                yield stack.edits[k], second
+    for number in range(count):
+        both = [e for e in combined_edits(program.cell, number) if not late()]
+        for edit in trial.alone(number, given, both):
+            yield (edit,)
+    for first in _grouped(program.cell, program):
+        if late():
+            return
+        edited = Trial(m, first.of(program))
+        for edit in _one_more(edited, {place[1] for place, _ in first.changed}):
+            yield first, edit
+
+
+def _one_more(trial: Trial, without: set[int]) -> Iterator[Edit]:
+    """Yield single edits of a trial's program that compute the step."""
+    try:
+        with np.errstate(all="ignore"):
+            given = trial.values()
+    except RAISED:
+        return
+    for number in range(len(trial.program.forward)):
+        if number in without:
+            continue
+        edits = statement_edits(trial.program.cell, "forward", number)
+        yield from trial.alone(number, given, edits)
+
+
+def in_other_orders(
+    program: Program, m: Measurement, late: Late
+) -> Iterator[tuple[tuple[str, ...], Edit]]:
+    """Yield orders in which gates are read, each with an edit that then computes one step."""
+    letters = m.cell.gates
+    for order in permutations(letters):
+        if order == letters:
+            continue
+        if late():
+            return
+        for edit in _one_more(Trial(reordered(m, order), program), set()):
+            yield order, edit
+
+
+def reordered(m: Measurement, order: Sequence[str]) -> Measurement:
+    """Return a measurement as a layer sees it that reads the blocks of gates in another order."""
+    letters = m.cell.gates
+    index = [letters.index(letter) for letter in order]
+    p = changed(m.p, **{name: m.p[name][index] for name in ("W", "U", "b")})
+    gradients = dict(m.gradients)
+    for array in ("W", "U", "b"):
+        for mine, read in zip(letters, order, strict=True):
+            if f"d{array}_{read}" in m.gradients:
+                gradients[f"d{array}_{mine}"] = m.gradients[f"d{array}_{read}"]
+    return replace(m, p=p, gradients=gradients)

@@ -1,0 +1,77 @@
+"""Gradients that are added to those of earlier calls, because nothing sets them to zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from ....reference.cells import cell_named
+from ....reference.functions import Array
+from ...cases.case import Case
+from ...mutants import Change
+from ...mutants.replaceable_layer import ReplaceableLayer
+from ...subjects.protocol import Cotangents, Inputs, Pulled, Subject
+from ..hypotheses import Hypothesis, base
+
+UNTIL = {
+    "over calls": "set them to zero where a backward pass starts",
+    "over the backward passes of one run": (
+        "set them to zero where a backward pass starts, not where the forward pass does"
+    ),
+}
+"""How long they are added up: until never, or until the next run; what to do."""
+
+
+def accumulated(subject: Subject) -> Iterator[Hypothesis]:
+    """Yield groups of gradients that accumulate; handed out as copies, or as the buffers."""
+    names = tuple(cell_named(subject.cells[0]).shapes(Case(2, 2, 3, 4).sizes))
+    biases = tuple(n for n in names if n.startswith("b"))
+    weights = tuple(n for n in names if n not in biases)
+    groups = {"The gradients of all parameters": names}
+    groups |= {"The gradients of all parameters and of x": (*names, "x")}
+    groups |= {"The gradients of the weights": weights, "The gradients of the biases": biases}
+    groups |= {f"The gradient of {n}": (n,) for n in (*names, "x")}
+    distinct = {group: words for words, group in reversed(groups.items())}
+    for (group, words), (until, fix), shared in product(
+        reversed(distinct.items()), UNTIL.items(), (False, True)
+    ):
+        verb = "accumulate" if words.startswith("The gradients") else "accumulates"
+        yield Hypothesis(
+            (f"{words} {verb} {until}{', shared' if shared else ''}",),
+            (f"{words} {verb} {until}: a second backward call returns the sum of both.",),
+            (_summed(group, shared=shared, over_calls=until == "over calls"),), (fix,),
+            ("backward-twice", "vjp-linearity"),
+        )  # fmt: skip
+
+
+def _summed(group: Sequence[str], *, shared: bool, over_calls: bool) -> Change:
+    """Add up what is pulled back; ``shared``: every call returns the one buffer of the sum."""
+
+    def change(layer: ReplaceableLayer) -> None:
+        sums: dict[str, Array] = {}
+
+        def added(name: str, d: Array) -> Array:
+            if base(name) not in group and name not in group:
+                return d
+            if name not in sums or sums[name].shape != d.shape:
+                sums[name] = np.zeros_like(d)
+            sums[name] += d
+            return sums[name] if shared else sums[name].copy()
+
+        def give(right: Callable[..., Pulled], pulled: Pulled, given: Cotangents) -> Pulled:
+            result = right(pulled, given)
+            named = {name: added(name, d) for name, d in result.parameters.items()}
+            return replace(result, parameters=named, x=added("x", result.x))
+
+        def record(right: Callable[[Inputs], object], inputs: Inputs) -> object:
+            if not over_calls:
+                sums.clear()
+            return right(inputs)
+
+        layer.wrap("give_gradients", give)
+        layer.wrap("record", record)
+
+    return change
