@@ -85,7 +85,7 @@ def test_two_mistakes_together_are_named(briefly, one, other):
 
 
 STORIES = (
-    ("softsign", "forward"),
+    ("sigmoid_of_softsign", "forward"),
     ("first_step_twice", "forward"),
     ("last_input_gradient_doubled", "gradient"),
     ("update_gate_of_the_mean_unit", "forward"),
