@@ -59,6 +59,15 @@ def write_report(
         click.echo(f"report: {(output / 'index.html' if whole else output).resolve()}")
 
 
+def require_form(output: Path) -> None:
+    """Refuse a file whose name does not say what it is to be."""
+    from ..reports.formats import FORMATS
+
+    if output.suffix not in FORMATS:
+        raise click.UsageError(f"--report {output}: expected a name that ends in "
+                               f"{', '.join(FORMATS)}")  # fmt: skip
+
+
 def require_page() -> None:
     """Stop where what makes the HTML page is not installed."""
     try:

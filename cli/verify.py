@@ -31,7 +31,7 @@ from .common import (
     stop,
     timeout_option,
 )
-from .report import require_page, write_report
+from .report import require_form, require_page, write_report
 
 if TYPE_CHECKING:
     from ..verify.execution.session import Request
@@ -134,6 +134,8 @@ def verify(
             )
         )
     )
+    if page is not None:
+        require_form(page)
     for path in filter(None, (page, junit, grades)):  # before the run, not after it
         probe(path)
     if page is not None:

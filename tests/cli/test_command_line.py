@@ -203,6 +203,16 @@ def test_verify_writes_the_report_last(run, tmp_path, plain):
     assert result.output.rstrip().endswith(f"report: {tmp_path / 'page.html'}")
 
 
+def test_a_report_whose_name_says_no_form_is_refused_before_the_run(run, tmp_path, plain):
+    """Nothing has run, and nothing was written."""
+    before = sorted(tmp_path.iterdir())
+    result = run("verify", plain, "--check", "smoke", "--report", "report")
+
+    assert result.exit_code == 2
+    assert "--report report: expected a name that ends in .html" in result.output
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("what", ["nowhere", "empty"])
 def test_report_without_a_run(run, tmp_path, what):
     """Exit 3 and one sentence where there is nothing to report."""

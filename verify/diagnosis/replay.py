@@ -68,8 +68,9 @@ def _copied(pair: Cotangents) -> Cotangents:
 
 def _view_copied(array: Array) -> Array:
     """Return the same numbers with the same strides in other memory."""
-    if 0 in array.strides:  # broadcast, and not to be written into
-        return array
+    steps = zip(array.strides, array.shape, strict=True)
+    if any(stride == 0 and size > 1 for stride, size in steps):
+        return array  # broadcast, and not to be written into
     root = array.base if isinstance(array.base, np.ndarray) else array
     return array.copy() if root is array else _view(array, root)
 

@@ -197,7 +197,9 @@ class Probe:
         self.sizes = PROJECTED if "projected" in cell else SIZES
         self.family = next((f for f in GATES if cell.partition("-")[0] == f), "")
         if not self.family or cell not in CELLS.values():
-            raise Unreadable(f"{cell} is no member of the family that conventions describe")
+            raise Unreadable(
+                f"its cell ({cell}) has no conventions: they describe RNN, LSTM and GRU layers"
+            )
         dtype = "float64" if "float64" in subject.dtypes else subject.dtypes[0]
         self.case = Case(1, ROWS, self.sizes.D, self.sizes.H, self.sizes.P or 0, dtype=dtype,
                          state=state and options.state, seed=seed)  # fmt: skip
