@@ -322,6 +322,7 @@ def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]
                 words = (name(n), " stands in the place of ", part)
                 yield edit(total(new), words, 2)
     yield from _prefixes(place, s, alike)
+    yield from _gathered(place, s)
     for n in alike:
         for one in _factors_of(n):
             yield edit(product([s.value, one]), ("there is a factor ", one, " too many"), 2)
@@ -355,6 +356,23 @@ def _prefixes(place: Place, s: Statement, alike: Sequence[str]) -> Iterator[Edit
                 words = (name(n), " stands in the place of ", product(these[:size]))
                 edited = s.with_value(total(new))
                 yield Edit(subject_of(s.target), words, 2, ((place, edited),))
+
+
+def _gathered(place: Place, s: Statement) -> Iterator[Edit]:
+    """Yield a term's factor around the whole sum, as a parenthesis in the wrong place has it."""
+    parts = terms(s.value)
+    for k, (sign, part) in enumerate(parts):
+        these = factors(part)
+        if len(parts) < 2 or len(these) < 2:
+            continue
+        for n, factor in enumerate(these):
+            if isinstance(factor, ast.Constant):
+                continue
+            rest = product([*these[:n], *these[n + 1 :]])
+            sum_ = total([*parts[:k], (sign, rest), *parts[k + 1 :]])
+            words = ("the factor ", factor, " of ", part, " multiplies the whole sum")
+            edited = s.with_value(product([factor, sum_]))
+            yield Edit(subject_of(s.target), words, 2, ((place, edited),))
 
 
 def _renamed_in(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
