@@ -104,6 +104,7 @@ class Declaration:
     def __post_init__(self) -> None:
         """Refuse what is no declaration, in a sentence that says what is."""
         own = self.cell is None or callable(self.cell)
+        object.__setattr__(self, "gradient", self.gradient or "")
         cells = () if own else (("cell", tuple(GATES)),)
         for name, allowed in (*cells, ("axes", AXES), ("state", STATES),
                               ("returns", RETURNS), ("gradient", GRADIENTS)):  # fmt: skip
@@ -424,6 +425,8 @@ class _Call:
         if inputs.state is not None:
             state = self._spread_states([s[0] for s in inputs.state])
         outputs = self.run(inputs)
+        takes_lengths = "lengths" in inspect.signature(self.made.vjp).parameters
+        more = {"lengths": inputs.lengths} if takes_lengths else {}
         pulled = []
         for given in cotangents:
             dy, *ends = (
@@ -435,7 +438,7 @@ class _Call:
                 weights, self._turned(self._spread(inputs.x, 2, self._x_axes)),
                 self._state(self._flipped(state)),
                 self._turned(self._spread(dy, 2, self._state_axes[0])),
-                self._state(self._flipped(self._spread_states(ends))),
+                self._state(self._flipped(self._spread_states(ends))), **more,
             )  # fmt: skip
             named = dp if isinstance(dp, Mapping) else dict(zip(weights, dp, strict=True))
             initial = dstate if isinstance(dstate, tuple | list) else (dstate,)
@@ -583,6 +586,8 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
     function = getattr(value, "forward", None) or getattr(value, "step", None) or value
     taken = inspect.signature(function).parameters
+    if declaration.gradient == "vjp" and "lengths" in taken:
+        _require_lengths(value, name)
     given = any(n in (*STATE, *one_state(own)) for n in taken) and declaration.state != "none"
     options = Options(
         layers=False,
@@ -604,6 +609,15 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
     if own is not None and own.function is not None:
         _try_step(name, own)
     return _tried(subject)
+
+
+def _require_lengths(value: Any, name: str) -> None:
+    """Refuse a way back that cannot know where the rows end."""
+    if "lengths" not in inspect.signature(value.vjp).parameters:
+        raise UnknownSubject(
+            f"subject {name!r}: it takes lengths and its vjp does not: give vjp, too, an argument "
+            "lengths, which is None where all rows are of one length"
+        )
 
 
 def _try_step(name: str, own: Recurrence) -> None:

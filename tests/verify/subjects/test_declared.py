@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import gatewise
+from gatewise.verify.checks import check_named
+from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.declared import Declaration
 from gatewise.verify.subjects.loader import UnknownSubject
@@ -181,3 +183,49 @@ def test_a_framework_that_states_no_convention_is_a_sentence():
     layer = type("Layer", (), {"cell": "gru", "weights": "nobody", "forward": lambda *a: a})
     with pytest.raises(UnknownSubject, match="weights='nobody'"):
         adapted(layer, "layer", None)
+
+
+class Masked:
+    """An RNN in NumPy that stops rows at their lengths, forward and back."""
+
+    cell, weights, axes, state, gradient, bias = "rnn", "torch", "BTD", "h", "vjp", ("a",)
+
+    def forward(self, x, h0, W, U, b, lengths=None):
+        h = np.zeros((len(x), len(U)), x.dtype) if h0 is None else h0
+        self.cache, y = [], []
+        for t in range(x.shape[1]):
+            inside = np.ones((len(x), 1), bool) if lengths is None else (lengths > t)[:, None]
+            x_t = np.where(inside, x[:, t], 0)
+            new = np.tanh(x_t @ W.T + h @ U.T + b)
+            self.cache.append((inside, x_t, h, new))
+            y.append(np.where(inside, new, 0))
+            h = np.where(inside, new, h)
+        return np.stack(y, 1), h
+
+    def vjp(self, p, x, h0, dy, dh, lengths=None):
+        self.forward(x, h0, *p.values(), lengths=lengths)
+        W, U, b = p.values()
+        dW, dU, db, dx = map(np.zeros_like, (W, U, b, x))
+        for t in reversed(range(x.shape[1])):
+            inside, x_t, h, new = self.cache[t]
+            da = np.where(inside, (dy[:, t] + dh) * (1 - new**2), 0)
+            dW, dU, db = dW + da.T @ x_t, dU + da.T @ h, db + da.sum(0)
+            dx[:, t] = da @ W
+            dh = np.where(inside, da @ U, dh)
+        return (dW, dU, db), dx, dh
+
+
+class WithoutLengthsBack(Masked):
+    def vjp(self, p, x, h0, dy, dh):
+        return super().vjp(p, x, h0, dy, dh)
+
+
+def test_the_way_back_is_given_the_lengths():
+    held = hold(adapted(Masked, "test:masked", None), check_named("padding"), "float64",
+                budget=BUDGETS["quick"])  # fmt: skip
+    assert held.status == "passed", held.message
+
+
+def test_a_way_back_that_knows_no_lengths_is_refused():
+    with pytest.raises(UnknownSubject, match="it takes lengths and its vjp does not"):
+        adapted(WithoutLengthsBack, "test:masked", None)
