@@ -34,7 +34,8 @@ def write_script(
     if not caller or not calls or any(call.tangents is not None for call in calls):
         return ""  # no script calls forward mode
     numbers = Numbers()
-    body = [*_calls(calls, numbers), *_ending(subject, case, failed, message, calls)]
+    train = "train({}, {})" if "\ndef train(" in caller else "{}.train({})"
+    body = [*_calls(calls, numbers, train), *_ending(subject, case, failed, message, calls)]
     if numbers.count > LARGEST:
         return ""
     heading = f'"""{check.statement}\n\n{subject.name}, {case.dtype}: {message}\n"""'
@@ -66,7 +67,8 @@ class Numbers:
         return self.named[key][0]
 
 
-def _calls(calls: Sequence[Call], numbers: Numbers) -> Iterator[str]:
+def _calls(calls: Sequence[Call], numbers: Numbers, train: str) -> Iterator[str]:
+    """Yield every call; ``train`` is how a mode is switched."""
     made: dict[int, str] = {}
     for number, call in enumerate(calls, start=1):
         if id(call.layer) not in made:
@@ -74,7 +76,7 @@ def _calls(calls: Sequence[Call], numbers: Numbers) -> Iterator[str]:
             yield f"{made[id(call.layer)]} = make()"
         layer = made[id(call.layer)]
         if call.inputs is None:
-            yield f"{layer}.train({call.training})"
+            yield train.format(layer, call.training)
             continue
         arguments = ", ".join(_arguments(call.inputs, numbers))
         for k, (dy, dfinal) in enumerate(call.cotangents or [(None, ())], start=1):

@@ -157,7 +157,8 @@ class Subject(Protocol):
         """Return source that defines ``make()`` and ``call(...)``, for stand-alone scripts.
 
         "" where there is none. ``call(layer, parameters, x, state, lengths=None, dy=None,
-        dfinal=None)`` returns the outputs, and with cotangents the gradients, by name.
+        dfinal=None)`` returns the outputs, and with cotangents the gradients, by name. Where it
+        defines ``train(layer, training)``, that switches the mode, else the layer's own method.
         """
 
     def build(self, case: Case) -> Built:
