@@ -71,6 +71,26 @@ class LSTM:
         return dp, dx, (dh, dc)
 
 
+class KeepsItsState(LSTM):
+    """A call without a state goes on where the last one ended; one state alone may be given."""
+
+    stateful, partial_state = True, True
+    kept = None
+
+    def reset(self):
+        self.kept = None
+
+    def start(self, params, x, state):
+        if state is None:
+            return self.kept
+        zeros = np.zeros((x.shape[1], params["U"].shape[1]), x.dtype)
+        return tuple(zeros if s is None else s for s in state)
+
+    def forward(self, params, x, state, lengths=None):
+        ys, self.kept = super().forward(params, x, self.start(params, x, state), lengths)
+        return ys, self.kept
+
+
 class ForwardOnly:
     """The least that a layer can offer: a GRU without lengths and without gradients."""
 

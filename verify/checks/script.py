@@ -71,10 +71,11 @@ def _calls(calls: Sequence[Call], numbers: Numbers, train: str) -> Iterator[str]
     """Yield every call; ``train`` is how a mode is switched."""
     made: dict[int, str] = {}
     for number, call in enumerate(calls, start=1):
-        if id(call.layer) not in made:
-            made[id(call.layer)] = f"layer_{len(made) + 1}"
-            yield f"{made[id(call.layer)]} = make()"
-        layer = made[id(call.layer)]
+        built = id(call.layer.built)
+        if built not in made:
+            made[built] = f"layer_{len(made) + 1}"
+            yield f"{made[built]} = make()"
+        layer = made[built]
         if call.inputs is None:
             yield train.format(layer, call.training)
             continue
@@ -97,6 +98,8 @@ def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
         yield f"({', '.join(map(numbers, inputs.state))},)"
     if inputs.lengths is not None:
         yield f"lengths={numbers(inputs.lengths)}"
+    if inputs.kept:
+        yield "kept=True"
 
 
 def _ending(

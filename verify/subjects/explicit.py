@@ -19,6 +19,10 @@ A constructor that takes ``layers`` (or ``num_layers``), ``bidirectional`` or ``
 these. With either of the first two, ``params`` and their gradients are lists, one entry a pass:
 layer 0 forward, layer 0 backward, layer 1 forward, ...; states are (layers * directions, B, H).
 ``dropout`` needs modes: ``train()`` and ``eval()``, or an attribute ``training``.
+
+``stateful = True`` says that a call without a state goes on where the last one ended, until
+``reset()``, or the method that ``reset = "reset_states"`` names; ``partial_state = True`` that one
+of several states may be None, which stands for zeros.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap, suffixes
 from .called import NotOffered, same_count, with_care
+from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
 
@@ -54,8 +59,10 @@ class Parameters(dict):
         return self[name] if name in self else self[array][GATES[array].index(gate)]
 
 
-def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None):
+def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None, kept=False):
     """Call the layer, and return everything it computes, by name."""
+    if RESET and state is None and not kept:
+        getattr(layer, RESET)()
     passes = [Parameters({n[: -len(end)]: a for n, a in parameters.items() if n.endswith(end)})
               for end in ENDS]  # fmt: skip
     named = passes if SEVERAL else passes[0]
@@ -80,7 +87,7 @@ def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None):
 
 
 def given(state):
-    return state if SEVERAL else state[0]
+    return state if SEVERAL or state is None else state[0]
 
 
 def returned(state):
@@ -143,6 +150,7 @@ class Explicit:
         names = (
             f"\nGATES = {gates}\nSTATES = {list(cell.states)}\n"
             f"ENDS = {list(suffixes(case))}\nSEVERAL = {self.several}\n"
+            f"RESET = {self.reset!r}\n"
         )
         return self.import_lines + names + self._make(case) + CALL if self.import_lines else ""
 
@@ -170,6 +178,14 @@ class Explicit:
         return bool(self.takes.keys() & {"layers", "bidirectional"})
 
     @cached_property
+    def reset(self) -> str:
+        """The method that resets the state it keeps between calls; "" if it keeps none."""
+        stateful = getattr(self.value, "stateful", False) is True
+        stated = getattr(self.value, "reset", None)
+        name = stated if isinstance(stated, str) else "reset"
+        return reset_method(self.value, self.name, name) if stateful else ""
+
+    @cached_property
     def takes(self) -> dict[str, str]:
         """The options that its constructor takes, and by which argument."""
         if not isinstance(self.value, type):
@@ -188,6 +204,10 @@ class _Built:
     made: Any
     subject: Explicit
     case: Case
+
+    def anew(self) -> None:
+        """Forget the state that was kept."""
+        getattr(self.made, self.subject.reset)()
 
     def forward(self, inputs: Inputs) -> Result:
         y, final = self.made.forward(*self._arguments(inputs), **_lengths(inputs))
@@ -222,6 +242,8 @@ class _Built:
         train(self.made, training)
 
     def _arguments(self, inputs: Inputs) -> tuple[Any, Array, State | None]:
+        if self.subject.reset and inputs.anew:
+            self.anew()
         passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
         p = list(passes) if self.subject.several else passes[0]
         return p, inputs.x, None if inputs.state is None else self._given(inputs.state)
@@ -238,7 +260,8 @@ class _Built:
 
     def _given(self, states: Iterable[Array]) -> State:
         """Return states as it takes them: without the axis of passes where it has one."""
-        return tuple(s if self.subject.several else s[0] for s in states)
+        several = self.subject.several
+        return tuple(s if several or s is None else s[0] for s in states)
 
     def _returned(self, states: Any) -> State:
         """Return states with the axis of layers and directions that the protocol has."""
@@ -264,12 +287,14 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
         bidirectional=False,
         lengths="lengths" in taken,
         projection="projected" in cell.traits,
+        partial_state=getattr(value, "partial_state", False) is True and len(cell.states) > 1,
         gradient=hasattr(value, "vjp"),
         jvp=hasattr(value, "jvp"),
     )
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
     subject = Explicit(name, value, options, dtypes, import_lines)
-    offered = dict.fromkeys(subject.takes, True)
+    offered: dict[str, Any] = dict.fromkeys(subject.takes, True)
+    offered["kept_state"] = bool(subject.reset)
     return _tried(replace(subject, options=replace(options, **offered)))
 
 
