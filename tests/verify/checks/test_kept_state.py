@@ -8,6 +8,7 @@ import plain_numpy
 import wrong_in_one_check as wrong
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, subject_checks
+from gatewise.verify.diagnosis.observation import Experiment, observe
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
@@ -138,6 +139,20 @@ def test_one_state_is_no_part():
     """Of a cell with one state, and of states that are one argument, nothing is asked."""
     for layer in (plain_numpy.GRU, plain_numpy.LSTM):
         assert not check_named("partial-state").concerns(adapted(layer, "it", None))
+
+
+@pytest.mark.parametrize("check", NEW)
+def test_the_diagnosis_is_handed_whole_states(check):
+    """Hypotheses keep no state and fill none up; a right layer's calls are right beside theirs."""
+    subject = adapted(plain_numpy.KeepsItsState, "it", None)
+    case = Case(4, 3, 2, 5, state=check == "partial-state")
+    seen = observe(subject, Experiment(check, case))
+
+    assert not seen.wrong
+    assert seen.seen
+    assert not seen.deviating
+    assert not any(call.inputs.kept for call in seen.calls)
+    assert all(s is not None for call in seen.calls for s in call.inputs.state or ())
 
 
 def test_a_layer_that_keeps_its_state_has_a_reset():
