@@ -71,6 +71,26 @@ class LSTM:
         return dp, dx, (dh, dc)
 
 
+class KeepsItsState(LSTM):
+    """A call without a state goes on where the last one ended; one state alone may be given."""
+
+    stateful, partial_state = True, True
+    kept = None
+
+    def reset(self):
+        self.kept = None
+
+    def start(self, params, x, state):
+        if state is None:
+            return self.kept
+        zeros = np.zeros((x.shape[1], params["U"].shape[1]), x.dtype)
+        return tuple(zeros if s is None else s for s in state)
+
+    def forward(self, params, x, state, lengths=None):
+        ys, self.kept = super().forward(params, x, self.start(params, x, state), lengths)
+        return ys, self.kept
+
+
 class ForwardOnly:
     """The least that a layer can offer: a GRU without lengths and without gradients."""
 
@@ -111,3 +131,57 @@ class GRU(ForwardOnly):
             gates = v[0] @ params.U_r.T + v[1] @ params.U_z.T
             dh = total * (1 - z) + reset * r + gates
         return dp, dx, (dh,)
+
+
+class StackedRNN:
+    """Layers, two directions, and dropout between the layers in training."""
+
+    cell = "rnn"
+
+    def __init__(self, num_layers=1, bidirectional=False, dropout=0.0):
+        self.layers, self.directions, self.rate = num_layers, 1 + bidirectional, dropout
+        self.training, self.random = True, np.random.default_rng()
+
+    def forward(self, params, x, state):
+        B, H = x.shape[1], params[0]["U"].shape[-1]
+        (h0,) = state or (np.zeros((len(params), B, H), x.dtype),)
+        final, self.seen, self.masks = [], [], []
+        for layer in range(self.layers):
+            outputs = []
+            for direction in range(self.directions):
+                k, turn = layer * self.directions + direction, slice(None, None, 1 - 2 * direction)
+                h, ys = h0[k], np.zeros((len(x), B, H), x.dtype)
+                for t in range(len(x))[turn]:
+                    ys[t] = h = np.tanh(x[t] @ params[k].W_a + h @ params[k].U_a + params[k].b_a)
+                self.seen.append((x, h0[k], ys))
+                final.append(h)
+                outputs.append(ys)
+            x = np.concatenate(outputs, axis=-1)
+            self.masks.append(self.mask(x) if layer < self.layers - 1 else np.ones_like(x))
+            x = x * self.masks[-1]
+        return x, (np.stack(final),)
+
+    def mask(self, y):
+        kept = 1 - self.rate if self.training else 1
+        return ((self.random.random(y.shape) < kept) / (kept or 1)).astype(y.dtype)
+
+    def vjp(self, params, x, state, dy, dstate):
+        """Pull back through the last call of forward, whose masks were drawn then."""
+        d, dh0 = [zeros_like(p) for p in params], np.zeros_like(dstate[0])
+        H = params[0]["U"].shape[-1]
+        for layer in reversed(range(self.layers)):
+            dy, dx = dy * self.masks[layer], 0
+            for direction in range(self.directions):
+                k, turn = layer * self.directions + direction, 1 - 2 * direction
+                x, h0, ys = self.seen[k]
+                dh, dx_k = dstate[0][k], np.zeros_like(x)
+                for t in range(len(x))[::-turn]:
+                    da = (dy[t, :, direction * H : (direction + 1) * H] + dh) * (1 - ys[t] ** 2)
+                    before = ys[t - turn] if 0 <= t - turn < len(x) else h0
+                    d[k]["W"][0] += x[t].T @ da
+                    d[k]["U"][0] += before.T @ da
+                    d[k]["b"][0] += da.sum(axis=0)
+                    dx_k[t], dh = da @ params[k].W_a.T, da @ params[k].U_a.T
+                dx, dh0[k] = dx + dx_k, dh
+            dy = dx
+        return d, dy, (dh0,)

@@ -7,6 +7,7 @@ import numpy as np
 
 import gatewise
 import miniatures
+import plain_numpy
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import adapted
 
@@ -78,3 +79,35 @@ def stateless():
         return np.tanh(x @ W)
 
     return adapted(layer, "stateless", None)
+
+
+def half_reset():
+    """A layer that keeps its state, and whose reset forgets h alone."""
+
+    class Layer(plain_numpy.KeepsItsState):
+        def reset(self):
+            self.kept = self.kept and (0 * self.kept[0], self.kept[1])
+
+    return adapted(Layer, "half reset", None)
+
+
+def not_kept():
+    """A layer that says that it keeps its state, and begins anew every time."""
+
+    class Layer(plain_numpy.LSTM):
+        stateful = True
+
+        def reset(self):
+            pass
+
+    return adapted(Layer, "not kept", None)
+
+
+def cell_state_alone_is_ignored():
+    """A layer that asks for h whether a state was given, and then ignores c."""
+
+    class Layer(plain_numpy.KeepsItsState):
+        def start(self, params, x, state):
+            return super().start(params, x, None if state is None or state[0] is None else state)
+
+    return adapted(Layer, "c alone is ignored", None)

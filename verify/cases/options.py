@@ -16,6 +16,8 @@ WORDS = {
     "projection": "a projected hidden state",
     "state": "an initial state",
     "default_state": "leaving out the initial state",
+    "partial_state": "one of several initial states without the others",
+    "kept_state": "a state that is kept between calls",
     "gradient": "gradients",
     "jvp": "forward-mode derivatives",
     "batch_first": "input with the batch first",
@@ -44,6 +46,8 @@ class Options:
     projection: bool = False
     state: bool = True
     default_state: bool = True
+    partial_state: bool = False
+    kept_state: bool = False
     gradient: bool = True
     jvp: bool = False
     batch_first: bool = False

@@ -79,7 +79,9 @@ def repeat(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     called = subject.build(case)
     first = called.forward(inputs)
-    _same_bits(ledger, subject, case, called.forward(inputs), first, "called again")
+    second = called.forward(inputs)
+    _hold_state(ledger, subject, case, inputs, first, second)
+    _same_bits(ledger, subject, case, second, first, "called again")
     for T, B in ((case.T + 3, case.B + 2), (max(case.T - 1, 1), max(case.B - 1, 1))):
         between = replace(case, T=T, B=B, seed=case.seed + 1, zero_length=False)
         replace(called, case=between).forward(draw_inputs(subject, between))
@@ -90,6 +92,27 @@ def repeat(subject: SubjectUnderTest, case: Case) -> Ledger:
         again = called.gradient(inputs, cotangents)
         _same_bits(ledger, subject, case, again, pulled, "called again")
     return ledger
+
+
+def _hold_state(
+    ledger: Ledger,
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    first: Result,
+    second: Result,
+) -> None:
+    """Say so where a second call without a state begins where the first one ended."""
+    if case.state or not subject.options.state or np.array_equal(first.y, second.y):
+        return
+    on = replace(inputs, state=first.final)
+    kept = subject.build(replace(case, state=True)).forward(on)
+    ledger.require(
+        "called again", not np.array_equal(kept.y, second.y),
+        "a call without a state goes on where the last one ended, "
+        + ("although it was reset" if subject.options.kept_state else
+           "with nothing that says stateful = True"),
+    )  # fmt: skip
 
 
 def _same_bits(

@@ -34,7 +34,8 @@ def write_script(
     if not caller or not calls or any(call.tangents is not None for call in calls):
         return ""  # no script calls forward mode
     numbers = Numbers()
-    body = [*_calls(calls, numbers), *_ending(subject, case, failed, message, calls)]
+    train = "train({}, {})" if "\ndef train(" in caller else "{}.train({})"
+    body = [*_calls(calls, numbers, train), *_ending(subject, case, failed, message, calls)]
     if numbers.count > LARGEST:
         return ""
     heading = f'"""{check.statement}\n\n{subject.name}, {case.dtype}: {message}\n"""'
@@ -66,15 +67,17 @@ class Numbers:
         return self.named[key][0]
 
 
-def _calls(calls: Sequence[Call], numbers: Numbers) -> Iterator[str]:
+def _calls(calls: Sequence[Call], numbers: Numbers, train: str) -> Iterator[str]:
+    """Yield every call; ``train`` is how a mode is switched."""
     made: dict[int, str] = {}
     for number, call in enumerate(calls, start=1):
-        if id(call.layer) not in made:
-            made[id(call.layer)] = f"layer_{len(made) + 1}"
-            yield f"{made[id(call.layer)]} = make()"
-        layer = made[id(call.layer)]
+        built = id(call.layer.built)
+        if built not in made:
+            made[built] = f"layer_{len(made) + 1}"
+            yield f"{made[built]} = make()"
+        layer = made[built]
         if call.inputs is None:
-            yield f"{layer}.train({call.training})"
+            yield train.format(layer, call.training)
             continue
         arguments = ", ".join(_arguments(call.inputs, numbers))
         for k, (dy, dfinal) in enumerate(call.cotangents or [(None, ())], start=1):
@@ -95,6 +98,8 @@ def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
         yield f"({', '.join(map(numbers, inputs.state))},)"
     if inputs.lengths is not None:
         yield f"lengths={numbers(inputs.lengths)}"
+    if inputs.kept:
+        yield "kept=True"
 
 
 def _ending(

@@ -40,10 +40,10 @@ def carry(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare one run with two that follow each other, the second from the first's final state."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
-    k = _split(case)
+    k = split(case)
     whole = subject.build(case).forward(inputs)
-    first = subject.build(replace(case, T=k)).forward(_part(inputs, None, k))
-    rest = _part(inputs, k, None, first.final)
+    first = subject.build(replace(case, T=k)).forward(part(inputs, None, k))
+    rest = part(inputs, k, None, first.final)
     second = subject.build(replace(case, T=case.T - k, state=True)).forward(rest)
     y = np.concatenate([first.y, second.y])
     agree(ledger, case, "y", y, whole.y, want.y)
@@ -58,12 +58,12 @@ def carry_gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     dy, dfinal = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, (dy, dfinal))
-    k = _split(case)
+    k = split(case)
     whole = subject.build(case).gradient(inputs, (dy, dfinal))
     early, late = replace(case, T=k), replace(case, T=case.T - k)
-    first_part = _part(inputs, None, k)
+    first_part = part(inputs, None, k)
     first = subject.build(early).forward(first_part)
-    second = subject.build(late).gradient(_part(inputs, k, None, first.final), (dy[k:], dfinal))
+    second = subject.build(late).gradient(part(inputs, k, None, first.final), (dy[k:], dfinal))
     before = subject.build(early).gradient(first_part, (dy[:k], second.initial))
     dx = np.concatenate([before.x, second.x])
     agree(ledger, case, "gradient of x", dx, whole.x, want.x)
@@ -95,24 +95,26 @@ def final_state(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _split(case: Case) -> int:
+def split(case: Case) -> int:
+    """Return after how many steps a sequence is split."""
     return int(case.generator("split").integers(1, case.T))
 
 
-def _part(
-    inputs: Inputs, start: int | None, stop: int | None, state: State | None = None
-) -> Inputs:
+def part(inputs: Inputs, start: int | None, stop: int | None, state: State | None = None) -> Inputs:
+    """Return the inputs of some steps, from another state if there is one."""
     x: Array = np.ascontiguousarray(inputs.x[start:stop])
     return replace(inputs, x=x, state=inputs.state if state is None else state)
 
 
-def _one_direction(case: Case) -> str:
+def one_direction(case: Case) -> str:
+    """Say why a case cannot be split; "" if it can."""
     if case.T > 1 and not case.bidirectional and not case.lengths:
         return ""
     return "expected T > 1, one direction, no lengths"
 
 
-def _forward_cases(subject: Subject, dtype: str, *, state: bool) -> st.SearchStrategy[Case]:
+def forward_cases(subject: Subject, dtype: str, *, state: bool) -> st.SearchStrategy[Case]:
+    """Draw cases that can be split, of one or two layers."""
     return st.builds(
         replace,
         cases(subject.options, dtype, state=state, lengths=False, depth=False),
@@ -135,22 +137,22 @@ CHECKS = (
         "carry",
         "Splitting a sequence in two and carrying the state gives the same result as one run.",
         (),
-        lambda subject, dtype: _forward_cases(subject, dtype, state=True),
+        lambda subject, dtype: forward_cases(subject, dtype, state=True),
         carry,
         needs=("state",),
         share=0.3,
-        refuses=_one_direction,
+        refuses=one_direction,
     ),
     SubjectCheck(
         "carry-gradient",
         "Splitting a sequence in two and carrying the state's gradient back gives the same "
         "gradients.",
         ("bptt.backpropagate",),
-        lambda subject, dtype: _forward_cases(subject, dtype, state=True),
+        lambda subject, dtype: forward_cases(subject, dtype, state=True),
         carry_gradient,
         needs=("state", "gradient"),
         share=0.3,
-        refuses=lambda case: _one_direction(case) or ("" if case.state else "expected a state"),
+        refuses=lambda case: one_direction(case) or ("" if case.state else "expected a state"),
     ),
     SubjectCheck(
         "final",

@@ -24,6 +24,7 @@ from ..subjects.called import (
     NotOffered,
     SubjectCrashed,
     SubjectUnderTest,
+    layer_of,
     under_test,
 )
 from ..subjects.inputs import draw_cotangents, draw_inputs
@@ -106,7 +107,32 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
     """Run a check on its case, and keep every call that it made."""
     tested = under_test(subject)
     wrong, words = run_check(tested, experiment)
-    return of_calls(subject, Observation(experiment, tested.calls, words, wrong))
+    calls = list(_with_states(tested.calls))
+    return of_calls(subject, Observation(experiment, calls, words, wrong))
+
+
+def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
+    """Yield calls with the whole state from which they begin, be it kept or given in part.
+
+    Layers that are compared are handed it: they need not keep one, nor fill one up.
+    """
+    ended: dict[int, Sequence[Array]] = {}
+    for call in calls:
+        layer, inputs = call.layer, call.inputs
+        state = None if inputs is None else inputs.state
+        if inputs is not None and inputs.kept:
+            state = tuple(ended.get(id(layer.built), ())) or None
+        elif inputs is not None and state is not None and any(s is None for s in state):
+            start = layer_of(layer.subject, layer.case).initial_state(inputs.x, layer.case.B)
+            state = tuple(b if s is None else s for s, b in zip(state, start, strict=True))
+        if call.results:
+            ended[id(layer.built)] = call.results[-1].final
+        if inputs is None or state is inputs.state:
+            yield call
+        else:
+            case = replace(layer.case, state=True)
+            stated = replace(inputs, state=state, kept=False)
+            yield replace(call, layer=replace(layer, case=case), inputs=stated)
 
 
 def of_calls(subject: Subject, seen: Observation) -> Observation:

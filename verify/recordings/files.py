@@ -120,6 +120,10 @@ def read(folder: Path) -> Recording:
     return recording
 
 
+LATER = {"partial_state", "kept_state"}
+"""Options that older recordings do not name; they have none of them."""
+
+
 def _check_index(where: Path, recording: Recording) -> None:
     from ...reference.cells import cells
 
@@ -128,7 +132,8 @@ def _check_index(where: Path, recording: Recording) -> None:
         raise RunFileError(f"{where}: cells: unknown: {', '.join(odd) or 'none given':.100}")
     if not set(recording.dtypes) <= {*DTYPES} or not recording.dtypes:
         raise RunFileError(f"{where}: dtypes: expected some of {', '.join(DTYPES)}")
-    if odd := sorted(recording.options.keys() ^ (asdict(Options()).keys() - {"reasons"})):
+    known = asdict(Options()).keys() - {"reasons"}
+    if odd := sorted((recording.options.keys() ^ known) - LATER):
         raise RunFileError(f"{where}: options: missing or unknown: {', '.join(odd):.200}")
     if not 0 < len(recording.entries) <= MOST_CASES:
         raise RunFileError(f"{where}: entries: expected 1 to {MOST_CASES} cases")

@@ -24,7 +24,7 @@ class Given:
 
     parameters: dict[str, str]
     x: str
-    state: tuple[str, ...] | None
+    state: tuple[str | None, ...] | None
     lengths: str | None
 
 
@@ -158,7 +158,8 @@ class Store:
 def _parts(value: Any) -> dict[Any, Any] | None:
     """Return what a record, a mapping or a sequence holds, by name or number; None for others."""
     if is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
+        arrays = (f.name for f in fields(value) if f.name != "kept")  # calls are replayed in order
+        return {name: getattr(value, name) for name in arrays}
     if isinstance(value, Mapping):
         return dict(value)
     return dict(enumerate(value)) if isinstance(value, list | tuple) else None

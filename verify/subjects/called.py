@@ -293,8 +293,11 @@ def copied(inputs: Inputs) -> Inputs:
     return Inputs(
         {name: _copied(array) for name, array in inputs.parameters.items()},
         _copied(inputs.x),
-        None if inputs.state is None else tuple(_copied(s) for s in inputs.state),
+        None
+        if inputs.state is None
+        else tuple(None if s is None else _copied(s) for s in inputs.state),
         None if inputs.lengths is None else np.array(inputs.lengths),
+        inputs.kept,
     )
 
 

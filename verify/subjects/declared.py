@@ -23,7 +23,7 @@ its step, a function of (p, x, state), or None where there are no equations:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -46,6 +46,7 @@ from .called import with_care
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
+from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
 from .recurrence import Recurrence
@@ -56,6 +57,7 @@ DECLARATION = "__gatewise__"
 
 CONVENTION = ("weights", "order", "layout", "bias")
 OWN = ("parameters", "states", "input")
+BETWEEN_CALLS = ("stateful", "reset", "partial_state")
 ATTRIBUTES = (*CONVENTION, *OWN, "axes", "state", "returns", "gradient")
 """What a class may declare as attributes beside ``cell``."""
 
@@ -84,6 +86,9 @@ class Declaration:
     by a method ``vjp(params, x, state, dy, dstate)`` with the same axes and arrays, or by torch's
     or JAX's differentiation, whose arrays it is then called with.
 
+    ``stateful``: a call without a state goes on where the last one ended, until the method that
+    ``reset`` names is called. ``partial_state``: one of several states may be None, for zeros.
+
     Of a recurrence of one's own, ``parameters``, ``states`` and ``input`` are the axes of every
     array but the batch, by the widths D and H: ``{"W": "D 4H"}``; states may be names alone.
     """
@@ -100,6 +105,9 @@ class Declaration:
     parameters: Any = None
     states: Any = ("h",)
     input: Any = "D"
+    stateful: bool = False
+    reset: str = "reset"
+    partial_state: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no declaration, in a sentence that says what is."""
@@ -112,6 +120,11 @@ class Declaration:
                 known = ", ".join(repr(each) for each in allowed)
                 other = "; of another kind: None, or its step" if name == "cell" else ""
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}{other}")
+        if self.stateful and self.axes in ("TD", "BD"):
+            raise ValueError(
+                f"stateful: expected whole sequences of a batch, not axes={self.axes!r}: "
+                "gatewise hands the state from step to step, and calls row by row"
+            )
         if self.cell == "lstm" and (self.state == "h" or self.returns == "y"):
             raise ValueError(
                 "an LSTM has the states h and c: take and return both, as in return y, (h, c); "
@@ -321,14 +334,21 @@ class _Call:
         """Call with arrays of the code's own kind; return y (T, B, H) and states (B, H)."""
         weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
         x, stack = self._spread(leaves["x"], 2, self._x_axes), self.arrays.stack
-        states = sorted(name for name in leaves if name.startswith("state "))
-        state = self._spread_states([leaves[name][0] for name in states]) or None
+        self._reset(inputs)
+        names = [f"state {k}" for k in range(len(inputs.state or ()))]
+        given = [leaves[name][0] if name in leaves else None for name in names]
+        state = self._spread_states(given) or None
         y, final = self._over_time(weights, x, state, inputs.lengths, stack)
         flat = zip(final, self._state_axes, strict=False)
         rest = final[len(self._state_axes) :]  # one too many is found by its number
         return self._flattened(y, 2, self._state_axes[0]), (
             *(self._flattened(s, 1, axes) for s, axes in flat), *rest
         )  # fmt: skip
+
+    def _reset(self, inputs: Inputs) -> None:
+        """Reset a layer that keeps its state, before a call that begins anew."""
+        if self.subject.declaration.stateful and inputs.anew:
+            getattr(self.made, self.subject.declaration.reset)()
 
     def _over_time(
         self,
@@ -347,10 +367,7 @@ class _Call:
                 outputs.append(state[0] if y is None else y)
             return stack(outputs), state or ()
         if axes == "TD":  # a row at a time
-            rows = [
-                self._once(weights, x[:, k], state and tuple(s[k] for s in state), None)
-                for k in range(x.shape[1])
-            ]
+            rows = [self._once(weights, x[:, k], _row(state, k), None) for k in range(x.shape[1])]
             y = stack([y for y, _ in rows]).swapaxes(0, 1)
             return y, tuple(stack(list(s)) for s in zip(*(s for _, s in rows), strict=True))
         y, final = self._once(weights, self._turned(x), state, lengths)
@@ -374,7 +391,7 @@ class _Call:
 
     def _spread(self, array: Any, leading: int, axes: tuple[int, ...]) -> Any:
         """Return what is carried flat with the axes that its author declared."""
-        if len(axes) == 1:
+        if len(axes) == 1 or array is None:
             return array
         return array.reshape((*array.shape[:leading], *axes))
 
@@ -434,6 +451,7 @@ class _Call:
                 for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), _flat(given),
                                 strict=True)
             )  # fmt: skip
+            self._reset(inputs)
             dp, dx, dstate = self.made.vjp(
                 weights, self._turned(self._spread(inputs.x, 2, self._x_axes)),
                 self._state(self._flipped(state)),
@@ -521,7 +539,12 @@ class _Call:
         """Return states (B, H) in the code's axes, or the other way round."""
         if states is None or self.subject.declaration.axes != "DBT":
             return states
-        return tuple(s.swapaxes(0, 1) for s in states)
+        return tuple(None if s is None else s.swapaxes(0, 1) for s in states)
+
+
+def _row(state: Any, k: int) -> tuple[Any, ...] | None:
+    """Return the states of one row."""
+    return None if state is None else tuple(None if s is None else s[k] for s in state)
 
 
 class Named(dict[str, Any]):
@@ -560,6 +583,8 @@ def declaration_of(value: Any, name: str) -> Declaration | None:
         given = {"parameters": partial(module_parameters, value), "gradient": "torch", **given}
     if not given and not own:
         return None
+    between = {key: getattr(value, key, None) for key in BETWEEN_CALLS}
+    given |= {k: v for k, v in between.items() if v is True or (k == "reset" and type(v) is str)}
     try:
         declaration = Declaration(cell if own else str(cell), **given)
     except (TypeError, ValueError) as error:
@@ -601,9 +626,13 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
         no_steps=False,
         zero_length=False,
         default_state=declaration.axes != "BD",
+        partial_state=declaration.partial_state or _takes_each_state(taken, declaration),
+        kept_state=declaration.stateful,
         dropout=own is not None and callable(getattr(value, "train", None)),
         equations=own is None or own.function is not None,
     )
+    if declaration.stateful:
+        reset_method(value, name, declaration.reset)
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
     subject = Declared(name, value, declaration, options, dtypes, import_lines)
     if own is not None and own.function is not None:
@@ -618,6 +647,14 @@ def _require_lengths(value: Any, name: str) -> None:
             f"subject {name!r}: it takes lengths and its vjp does not: give vjp, too, an argument "
             "lengths, which is None where all rows are of one length"
         )
+
+
+def _takes_each_state(taken: Iterable[str], declaration: Declaration) -> bool:
+    """Whether every one of several states is an argument of its own."""
+    own = declaration.recurrence
+    places = one_state(own)
+    count = len(own.states) if own else 2 if declaration.cell == "lstm" else 1
+    return count > 1 and {places[name] for name in taken if name in places} == set(range(count))
 
 
 def _try_step(name: str, own: Recurrence) -> None:
@@ -656,9 +693,12 @@ def _tried(subject: Declared) -> Declared:
             cases["zero_length"] = replace(plain, lengths=True, zero_length=True)
     changed: dict[str, Any] = {}
     reasons = []
-    for option, case in cases.items():
+    runs: dict[str, Callable[[], None]] = {k: partial(_runs, subject, c) for k, c in cases.items()}
+    if offered.partial_state and not subject.declaration.partial_state:
+        runs["partial_state"] = partial(_runs_with_one_state, subject)
+    for option, run in runs.items():
         try:
-            with_care(partial(_runs, subject, case))
+            with_care(run)
             changed[option] = True
         except Exception as error:  # whatever it raises is why it does not offer it
             changed[option] = False
@@ -668,3 +708,11 @@ def _tried(subject: Declared) -> Declared:
 
 def _runs(subject: Declared, case: Case) -> None:
     subject.build(case).forward(draw_inputs(subject, case))
+
+
+def _runs_with_one_state(subject: Declared) -> None:
+    case = Case(2, 2, 2, 3)
+    inputs = draw_inputs(subject, case)
+    for k, state in enumerate(inputs.state or ()):
+        alone = tuple(state if j == k else None for j in range(len(inputs.state or ())))
+        subject.build(case).forward(replace(inputs, state=alone))

@@ -14,14 +14,23 @@
 A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different lengths, ``jvp``
 (params, x, state, dparams, dx, dstate) forward-mode derivatives; an attribute ``dtypes``,
 ``("float32",)`` for instance, says that it computes in those alone.
+
+A constructor that takes ``layers`` (or ``num_layers``), ``bidirectional`` or ``dropout`` offers
+these. With either of the first two, ``params`` and their gradients are lists, one entry a pass:
+layer 0 forward, layer 0 backward, layer 1 forward, ...; states are (layers * directions, B, H).
+``dropout`` needs modes: ``train()`` and ``eval()``, or an attribute ``training``.
+
+``stateful = True`` says that a call without a state goes on where the last one ended, until
+``reset()``, or the method that ``reset = "reset_states"`` names; ``partial_state = True`` that one
+of several states may be None, which stands for zeros.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -30,20 +39,17 @@ from ...reference.cell import State
 from ...reference.cells import cell_named
 from ...reference.errors import InputError
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.options import Options
-from ..conventions.parameter_map import ExplicitMap
+from ..conventions.parameter_map import ExplicitMap, suffixes
+from .called import NotOffered, same_count, with_care
+from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
 
 PLAIN = Case(2, 2, 2, 3)
 LONGEST_REASON = 200
 CALL = '''
-
-def make():
-    return Layer() if isinstance(Layer, type) else Layer
-
 
 class Parameters(dict):
     """params["W"] (G, D, H), and params.W_f (D, H), the slice of a gate."""
@@ -53,28 +59,61 @@ class Parameters(dict):
         return self[name] if name in self else self[array][GATES[array].index(gate)]
 
 
-def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None):
+def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None, kept=False):
     """Call the layer, and return everything it computes, by name."""
-    named = Parameters({name.rpartition("_l")[0]: a for name, a in parameters.items()})
-    state = None if state is None else tuple(s[0] for s in state)
+    if RESET and state is None and not kept:
+        getattr(layer, RESET)()
+    passes = [Parameters({n[: -len(end)]: a for n, a in parameters.items() if n.endswith(end)})
+              for end in ENDS]  # fmt: skip
+    named = passes if SEVERAL else passes[0]
+    state = None if state is None else tuple(map(given, state))
     more = {} if lengths is None else {"lengths": lengths}
     y, final = layer.forward(named, x, state, **more)
     final = final if isinstance(final, (tuple, list)) else (final,)
     result = {"y": np.asarray(y)}
     for name, s in zip(STATES, final):
-        result[f"final {name}"] = np.asarray(s)[None]
+        result[f"final {name}"] = returned(s)
     if dfinal is not None:
-        ends = tuple(np.zeros_like(s) if d is None else d[0] for d, s in zip(dfinal, final))
+        ends = tuple(np.zeros_like(s) if d is None else given(d) for d, s in zip(dfinal, final))
         dy = np.zeros_like(y) if dy is None else dy
         dparams, dx, dstate = layer.vjp(named, x, state, dy, ends, **more)
-        for name in parameters:
-            result[f"gradient of {name}"] = np.asarray(dparams[name.rpartition("_l")[0]])
+        for end, d in zip(ENDS, dparams if SEVERAL else [dparams]):
+            for name in d:
+                result[f"gradient of {name}{end}"] = np.asarray(d[name])
         result["gradient of x"] = np.asarray(dx)
         for name, d in zip(STATES, dstate if isinstance(dstate, (tuple, list)) else (dstate,)):
-            result[f"gradient of initial {name}"] = np.asarray(d)[None]
+            result[f"gradient of initial {name}"] = returned(d)
     return result
 
+
+def given(state):
+    return state if SEVERAL or state is None else state[0]
+
+
+def returned(state):
+    return np.asarray(state) if SEVERAL else np.asarray(state)[None]
+
 '''
+ARGUMENTS = {"layers": ("layers", "num_layers"), "bidirectional": ("bidirectional",),
+             "dropout": ("dropout",)}  # fmt: skip
+"""The options that a constructor may take, and the names of their arguments."""
+
+NO_MODES = "it has no modes: train() and eval(), or an attribute training"
+
+
+def train(layer: Any, training: bool) -> None:
+    """Switch a layer by its methods train and eval, by train alone, or by its attribute."""
+    if hasattr(layer, "eval"):
+        layer.train() if training else layer.eval()
+    elif hasattr(layer, "train"):
+        layer.train(training)
+    else:
+        layer.training = training
+
+
+def has_modes(layer: object) -> bool:
+    """Whether ``train`` can switch a layer."""
+    return hasattr(layer, "train") or hasattr(layer, "training")
 
 
 @dataclass(frozen=True)
@@ -108,13 +147,56 @@ class Explicit:
         """Return source that imports and calls it."""
         cell = cell_named(self.cells[0])
         gates = {name: list(shape.gates) for name, shape in cell.shapes(case.sizes).items()}
-        names = f"\nGATES = {gates}\nSTATES = {list(cell.states)}\n"
-        return self.import_lines + names + CALL if self.import_lines else ""
+        names = (
+            f"\nGATES = {gates}\nSTATES = {list(cell.states)}\n"
+            f"ENDS = {list(suffixes(case))}\nSEVERAL = {self.several}\n"
+            f"RESET = {self.reset!r}\n"
+        )
+        return self.import_lines + names + self._make(case) + CALL if self.import_lines else ""
+
+    def _make(self, case: Case) -> str:
+        """Return source that defines ``make``, and ``train`` where it has modes."""
+        given = ", ".join(f"{name}={value!r}" for name, value in self._given(case).items())
+        made = f"Layer({given})" if isinstance(self.value, type) else "Layer"
+        if not self.options.dropout:
+            return f"\n\ndef make():\n    return {made}\n"
+        body = f"    layer = {made}\n    train(layer, False)\n    return layer\n"
+        switch = f"from typing import Any\n\n\n{inspect.getsource(train)}"
+        return f"{switch}\n\ndef make():\n{body}"
 
     def build(self, case: Case) -> _Built:
-        """Return it, ready to be called."""
-        made = self.value() if isinstance(self.value, type) else self.value
-        return _Built(made, self, case)
+        """Return it, ready to be called: in evaluation, if it has modes."""
+        made = self.value(**self._given(case)) if isinstance(self.value, type) else self.value
+        built = _Built(made, self, case)
+        if self.options.dropout and has_modes(made):
+            train(made, False)
+        return built
+
+    @property
+    def several(self) -> bool:
+        """Whether it has several passes: lists of parameters, and states with an axis of them."""
+        return bool(self.takes.keys() & {"layers", "bidirectional"})
+
+    @cached_property
+    def reset(self) -> str:
+        """The method that resets the state it keeps between calls; "" if it keeps none."""
+        stateful = getattr(self.value, "stateful", False) is True
+        stated = getattr(self.value, "reset", None)
+        name = stated if isinstance(stated, str) else "reset"
+        return reset_method(self.value, self.name, name) if stateful else ""
+
+    @cached_property
+    def takes(self) -> dict[str, str]:
+        """The options that its constructor takes, and by which argument."""
+        if not isinstance(self.value, type):
+            return {}
+        taken = inspect.signature(self.value).parameters
+        known = ((option, name) for option, names in ARGUMENTS.items() for name in names)
+        return {option: name for option, name in known if name in taken}
+
+    def _given(self, case: Case) -> dict[str, Any]:
+        """Return what its constructor is given."""
+        return {name: getattr(case, option) for option, name in self.takes.items()}
 
 
 @dataclass(frozen=True)
@@ -123,49 +205,73 @@ class _Built:
     subject: Explicit
     case: Case
 
+    def anew(self) -> None:
+        """Forget the state that was kept."""
+        getattr(self.made, self.subject.reset)()
+
     def forward(self, inputs: Inputs) -> Result:
         y, final = self.made.forward(*self._arguments(inputs), **_lengths(inputs))
-        return Result(np.asarray(y), _with_passes(final))
+        return Result(np.asarray(y), self._returned(final))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         outputs = self.forward(inputs)
         pulled = []
         for dy, dfinal in cotangents:
-            ends = tuple(
-                np.zeros_like(s[0]) if d is None else d[0]
+            ends = self._given(
+                np.zeros_like(s) if d is None else d
                 for d, s in zip(dfinal, outputs.final, strict=True)
             )
             given = np.zeros_like(outputs.y) if dy is None else dy
             dp, dx, dstate = self.made.vjp(
                 *self._arguments(inputs), given, ends, **_lengths(inputs)
             )
-            named = {f"{name}_l0": np.asarray(dp[name]) for name in dp}
-            initial = _with_passes(dstate) if inputs.state is not None else ()
-            pulled.append(Pulled(outputs.y, outputs.final, named, np.asarray(dx), initial))
+            initial = self._returned(dstate) if inputs.state is not None else ()
+            pulled.append(
+                Pulled(outputs.y, outputs.final, self._named(dp), np.asarray(dx), initial)
+            )
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         p, _, dstate = self._arguments(tangents)
         dy, dfinal = self.made.jvp(*self._arguments(inputs), p, tangents.x, dstate)
-        return Result(np.asarray(dy), _with_passes(dfinal))
+        return Result(np.asarray(dy), self._returned(dfinal))
 
     def train(self, training: bool) -> None:
-        raise NotImplementedError("explicit layers have no modes")
+        if not has_modes(self.made):
+            raise NotImplementedError(NO_MODES)
+        train(self.made, training)
 
-    def _arguments(self, inputs: Inputs) -> tuple[Parameters, Array, State | None]:
-        (p,) = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
-        state = None if inputs.state is None else tuple(s[0] for s in inputs.state)
-        return p, inputs.x, state
+    def _arguments(self, inputs: Inputs) -> tuple[Any, Array, State | None]:
+        if self.subject.reset and inputs.anew:
+            self.anew()
+        passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
+        p = list(passes) if self.subject.several else passes[0]
+        return p, inputs.x, None if inputs.state is None else self._given(inputs.state)
+
+    def _named(self, gradients: Any) -> dict[str, Array]:
+        """Return the gradients of all passes' parameters by name."""
+        passes, ends = gradients if self.subject.several else [gradients], suffixes(self.case)
+        same_count("gradients of passes' parameters", len(passes), len(list(suffixes(self.case))))
+        return {
+            f"{name}{end}": np.asarray(d[name])
+            for end, d in zip(ends, passes, strict=True)
+            for name in d
+        }
+
+    def _given(self, states: Iterable[Array]) -> State:
+        """Return states as it takes them: without the axis of passes where it has one."""
+        several = self.subject.several
+        return tuple(s if several or s is None else s[0] for s in states)
+
+    def _returned(self, states: Any) -> State:
+        """Return states with the axis of layers and directions that the protocol has."""
+        arrays = states if isinstance(states, tuple | list) else (states,)
+        several = self.subject.several
+        return tuple(np.asarray(s) if several else np.asarray(s)[None] for s in arrays)
 
 
 def _lengths(inputs: Inputs) -> dict[str, Array]:
     return {} if inputs.lengths is None else {"lengths": inputs.lengths}
-
-
-def _with_passes(states: Any) -> State:
-    """Return states with the axis of layers and directions that the protocol has."""
-    arrays = states if isinstance(states, tuple | list) else (states,)
-    return tuple(np.asarray(s)[None] for s in arrays)
 
 
 def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
@@ -181,24 +287,31 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
         bidirectional=False,
         lengths="lengths" in taken,
         projection="projected" in cell.traits,
+        partial_state=getattr(value, "partial_state", False) is True and len(cell.states) > 1,
         gradient=hasattr(value, "vjp"),
         jvp=hasattr(value, "jvp"),
     )
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
-    return _tried(Explicit(name, value, options, dtypes, import_lines))
+    subject = Explicit(name, value, options, dtypes, import_lines)
+    offered: dict[str, Any] = dict.fromkeys(subject.takes, True)
+    offered["kept_state"] = bool(subject.reset)
+    return _tried(replace(subject, options=replace(options, **offered)))
 
 
 def _tried(subject: Explicit) -> Explicit:
     """Return the subject with the options that it turns out to have."""
-    from .called import NotOffered, with_care
     from .inputs import draw_cotangents, draw_inputs
 
+    made = with_care(partial(subject.build, PLAIN)).made
+    reasons, offered = {}, {}
+    if subject.options.dropout and not has_modes(made):
+        reasons["dropout"] = NO_MODES
+        subject = replace(subject, options=replace(subject.options, dropout=False))
     cases = {
         "default_state": replace(PLAIN, state=False),
         "no_steps": replace(PLAIN, T=0),
         "zero_length": replace(PLAIN, B=3, lengths=True, zero_length=True),
     }
-    reasons, offered = {}, {}
     for option, case in cases.items():
         if option == "zero_length" and not subject.options.lengths:
             offered[option] = False
@@ -217,6 +330,10 @@ def _tried(subject: Explicit) -> Explicit:
         "gradient": partial(built.gradients, inputs, [draw_cotangents(subject, plain)]),
         "jvp": partial(built.jvp, inputs, inputs),
     }
+    depth = {"layers": {"layers": 2}, "bidirectional": {"bidirectional": True},
+             "dropout": {"dropout": 0.5}}  # fmt: skip
+    for option, used in depth.items():
+        calls[option] = partial(_runs, subject, replace(plain, **used))  # type: ignore[arg-type]
     for option, call in calls.items():
         if not getattr(subject.options, option):
             continue
@@ -230,3 +347,9 @@ def _tried(subject: Explicit) -> Explicit:
         offered["zero_length"] = False
     options = replace(subject.options, **offered, reasons=tuple(reasons.items()))
     return replace(subject, options=options)
+
+
+def _runs(subject: Explicit, case: Case) -> None:
+    from .inputs import draw_inputs
+
+    subject.build(case).forward(draw_inputs(subject, case))

@@ -24,7 +24,9 @@ class Inputs:
     """What a subject is called with; all arrays are NumPy's, in the case's dtype.
 
     ``parameters`` carry the subject's own names and shapes, x is (T, B, D), states
-    (layers * directions, B, width) or None for the subject's default, lengths (B,) or None.
+    (layers * directions, B, width) or None for the subject's default, lengths (B,) or None. One of
+    several states may be None (option ``partial_state``). ``kept``: a call without a state goes on
+    where the last one ended (option ``kept_state``); else the subject is reset before it.
     A subject that writes into its arguments must show here, so adapters give changes back.
     """
 
@@ -32,11 +34,18 @@ class Inputs:
     x: Array
     state: tuple[Array, ...] | None
     lengths: Array | None
+    kept: bool = False
 
     @property
     def called_with(self) -> dict[str, Array]:
         """What a layer is called with beside its parameters, by name: ``x``, ``state 0``, ..."""
-        return {"x": self.x} | {f"state {k}": s for k, s in enumerate(self.state or ())}
+        states = enumerate(self.state or ())
+        return {"x": self.x} | {f"state {k}": s for k, s in states if s is not None}
+
+    @property
+    def anew(self) -> bool:
+        """Whether a subject that keeps its state is reset before it is called."""
+        return self.state is None and not self.kept
 
     @property
     def leaves(self) -> dict[str, Array]:
@@ -157,7 +166,8 @@ class Subject(Protocol):
         """Return source that defines ``make()`` and ``call(...)``, for stand-alone scripts.
 
         "" where there is none. ``call(layer, parameters, x, state, lengths=None, dy=None,
-        dfinal=None)`` returns the outputs, and with cotangents the gradients, by name.
+        dfinal=None)`` returns the outputs, and with cotangents the gradients, by name. Where it
+        defines ``train(layer, training)``, that switches the mode, else the layer's own method.
         """
 
     def build(self, case: Case) -> Built:

@@ -55,6 +55,26 @@ class ExplicitGradient(plain_numpy.GRU):
         return dp, dx, (dh / 2,)
 
 
+class StackedGradient(plain_numpy.StackedRNN):
+    def vjp(self, *arguments):
+        d, dx, dstate = super().vjp(*arguments)
+        d[-1]["U"] /= 2
+        return d, dx, dstate
+
+
+class LargerInTraining(plain_numpy.StackedRNN):
+    def forward(self, params, x, state):
+        y, final = super().forward(params, x, state)
+        return y * 1.5 if self.training else y, final
+
+
+class HalvesWhatItKeeps(plain_numpy.KeepsItsState):
+    def forward(self, params, x, state, lengths=None):
+        y, final = super().forward(params, x, state, lengths)
+        self.kept = tuple(s / 2 for s in final)
+        return y, final
+
+
 class Raises(plain_numpy.LSTM):
     def forward(self, params, x, state, lengths=None):
         if len(x) > 3:
@@ -103,6 +123,9 @@ def run(script, folder):
     ("Explicit", "forward", None, "float64"),
     ("Explicit", "padding", None, "float32"),
     ("ExplicitGradient", "gradient", None, "float64"),
+    ("StackedGradient", "gradient", None, "float64"),
+    ("LargerInTraining", "modes", None, "float64"),
+    ("HalvesWhatItKeeps", "kept-state", None, "float64"),
 ])  # fmt: skip
 def test_a_script_fails_as_the_check_did(verdict, tmp_path, name, check, like, dtype):
     """AssertionError, on the number that the message names."""

@@ -14,12 +14,12 @@ from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
 
 CHECKS = {check.id: check for check in subject_checks()}
-LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly)
+LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly, plain_numpy.StackedRNN)
 
 
-def held(layer, check, dtype="float64"):
+def held(layer, check, dtype="float64", case=None):
     subject = adapted(layer, getattr(layer, "__name__", "object"), None)
-    return hold(subject, CHECKS[check], dtype, budget=Budget(6, 4), seed_value=2)
+    return hold(subject, CHECKS[check], dtype, budget=Budget(6, 4), seed_value=2, case=case)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -49,9 +49,131 @@ def test_what_is_offered_is_read_off_the_class(layer, gradient, lengths):
     assert (options.gradient, options.lengths, options.zero_length) == (gradient, lengths, lengths)
     assert options.no_steps
     assert options.default_state
-    assert not (options.layers)
-    assert not (options.bidirectional)
+    assert not options.layers
+    assert not options.bidirectional
     assert not options.dropout
+
+
+class StackedLSTM:
+    """Nothing but two directions, by another name of the layers' argument; no modes."""
+
+    cell = "lstm"
+
+    def __init__(self, layers=1, bidirectional=False, dropout=0.5):
+        self.layers, self.directions = layers, 1 + bidirectional
+
+    def forward(self, params, x, state):
+        final = []
+        for layer in range(self.layers):
+            outputs = []
+            for direction in range(self.directions):
+                k, turn = layer * self.directions + direction, slice(None, None, 1 - 2 * direction)
+                start = None if state is None else tuple(s[k] for s in state)
+                ys, end = plain_numpy.LSTM().forward(params[k], x[turn], start)
+                final.append(end)
+                outputs.append(ys[turn])
+            x = np.concatenate(outputs, axis=-1)
+        return x, tuple(map(np.stack, zip(*final, strict=True)))
+
+
+class OneDirection(StackedLSTM):
+    def forward(self, params, x, state):
+        if self.directions == 2:
+            raise NotImplementedError("two directions are not written yet")
+        return super().forward(params, x, state)
+
+
+def test_what_is_offered_is_read_off_the_constructor():
+    """And tried: what it refuses it does not offer, and dropout needs modes."""
+    options = adapted(plain_numpy.StackedRNN, "layer", None).options
+    assert (options.layers, options.bidirectional, options.dropout) == (True, True, True)
+
+    options = adapted(StackedLSTM, "layer", None).options
+    assert (options.layers, options.bidirectional, options.dropout) == (True, True, False)
+    assert "train() and eval()" in options.why(("dropout",))
+
+    options = adapted(OneDirection, "layer", None).options
+    assert (options.layers, options.bidirectional) == (True, False)
+    assert "two directions are not written yet" in options.why(("bidirectional",))
+
+
+class TrainsByMethods(plain_numpy.StackedRNN):
+    """Modes as methods without arguments."""
+
+    def __init__(self, num_layers=1, dropout=0.0):
+        super().__init__(num_layers, False, dropout)
+        self.training, self.mode = None, "train"
+
+    def train(self):
+        self.mode = "train"
+
+    def eval(self):
+        self.mode = "eval"
+
+    def mask(self, y):
+        self.training = self.mode == "train"
+        return super().mask(y)
+
+
+class TrainsByOneMethod(plain_numpy.StackedRNN):
+    """Both modes by one method."""
+
+    def train(self, training):
+        self.training = training
+
+
+@pytest.mark.parametrize("layer", [StackedLSTM, TrainsByMethods, TrainsByOneMethod])
+@pytest.mark.parametrize("check", ["forward", "carry", "modes", "dropout"])
+def test_right_layers_with_several_passes_pass(layer, check):
+    needs_modes = layer is StackedLSTM and check in ("modes", "dropout")
+    assert held(layer, check).status == ("not supported" if needs_modes else "passed")
+
+
+class DropsInEvaluation(plain_numpy.StackedRNN):
+    def mask(self, y):
+        self.training = True
+        return super().mask(y)
+
+
+class NeverDrops(plain_numpy.StackedRNN):
+    def mask(self, y):
+        return np.ones_like(y)
+
+
+class DropsAnew(plain_numpy.StackedRNN):
+    """Its gradient runs forward once more, with other masks."""
+
+    def vjp(self, params, x, state, dy, dstate):
+        self.forward(params, x, state)
+        return super().vjp(params, x, state, dy, dstate)
+
+
+class FirstDirectionTwice(StackedLSTM):
+    def forward(self, params, x, state):
+        ys, final = super().forward(params, x, state)
+        H = params[0]["U"].shape[-1]
+        return np.concatenate([ys[..., :H]] * self.directions, axis=-1), final
+
+
+class ForgetsAPass(plain_numpy.StackedRNN):
+    def vjp(self, *arguments):
+        d, dx, dstate = super().vjp(*arguments)
+        return d[:1], dx, dstate
+
+
+@pytest.mark.parametrize(("layer", "check", "message"), [
+    (DropsInEvaluation, "modes", "y["),
+    (NeverDrops, "dropout", "explained by none of 16 masks of rate 0.5"),
+    (DropsAnew, "dropout", "gradient of "),
+    (FirstDirectionTwice, "forward", "y["),
+    (ForgetsAPass, "gradient", "gradients of passes' parameters: expected 2, got 1"),
+])  # fmt: skip
+def test_wrong_layers_with_several_passes_fail(layer, check, message):
+    case = Case(5, 3, 2, 4, layers=2, dropout=0.5) if check == "modes" else None
+    verdict = held(layer, check, case=case)
+
+    assert verdict.status == "failed"
+    assert message in verdict.message
 
 
 def test_without_vjp_gradients_are_not_supported():
