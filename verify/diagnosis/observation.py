@@ -144,8 +144,8 @@ def of_calls(subject: Subject, seen: Observation) -> Observation:
         for k, (result, want) in enumerate(zip(call.results, _wanted(call), strict=False)):
             wanted = by_name(states, want)
             for name, array in by_name(states, result).items():
-                if name not in wanted:
-                    continue
+                if name not in wanted or np.asarray(array).dtype.kind not in "fiuV":
+                    continue  # objects and complex numbers; V: bfloat16
                 key, bounded = (number, k, name), wanted[name]
                 seen.seen[key], seen.right[key] = np.asarray(array), bounded.value
                 level = _level(experiment.case, bounded, np.asarray(array))
