@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ SHOWN = 12
 @click.option("--sizes", metavar="T=20,B=3,D=8,H=16",
               help="Steps, rows, inputs and units.")  # fmt: skip
 @click.option("--inputs", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              metavar="FILE.npz", help="x, states and weights of your own.")  # fmt: skip
+              metavar="FILE.npz", help="Arrays of your own: x, 'state 0', W_l0, ...")  # fmt: skip
 @click.option("--evaluations", type=click.IntRange(min=1), default=100, show_default=True,
               help="Right evaluations that measure what is used.")  # fmt: skip
 @click.option("--grade", "graded", metavar="atol=A,rtol=R",
@@ -62,6 +62,8 @@ def tolerance(
     """
     from ..verify.tolerances.grade import SOUND, grade
 
+    if form and as_json:
+        raise click.UsageError("--for pytest prints Python: leave out --json")
     setting = or_usage(lambda: _setting(cell, dtype, inside, sizes, inputs, seed))
     pair = or_usage(lambda: _pair(graded)) if graded else None
     tolerances = setting.tolerances(evaluations, seed)
@@ -88,9 +90,21 @@ def _setting(
         raise ValueError(f"--inside {inside}: only float16 and bfloat16 are computed inside it")
     cell_named(cell)
     assumed = FINER[dtype][0] if inside else ""
-    at = SIZES | _sizes(sizes)
+    arrays = _arrays(inputs) if inputs else {}
+    at = SIZES | _sizes_of(arrays) | _sizes(sizes)
     case = Case(at["T"], at["B"], at["D"], at["H"], dtype=dtype, assumed=assumed, seed=seed)
-    return setting(cell, case, _arrays(inputs) if inputs else None)
+    return setting(cell, case, arrays)
+
+
+def _sizes_of(arrays: Mapping[str, Any]) -> dict[str, int]:
+    """Return the sizes that x, and weights or states, have."""
+    found: dict[str, int] = {}
+    if "x" in arrays and arrays["x"].ndim == 3:
+        found = dict(zip("TBD", arrays["x"].shape, strict=True))
+    for name, array in arrays.items():
+        if (name[0] in "WUb" or name.startswith("state ")) and array.ndim:
+            found["H"] = array.shape[-1]
+    return found
 
 
 def _sizes(text: str | None) -> dict[str, int]:
@@ -161,6 +175,12 @@ def _told(
         "bound; relative, ULP: to each number itself.",
         "",
     ]
+    if any(t.of_largest > 1 for t in tolerances):
+        lines += [
+            "Bounds larger than the numbers themselves show nothing: take fewer steps, or, for",
+            "halves that are only stored, --inside float32.",
+            "",
+        ]
     shown = [mistake for mistake in mistakes if mistake.shown]
     return [
         *lines,
@@ -191,12 +211,14 @@ def _number(value: float) -> str:
 
 
 def _pasted(tolerances: Sequence[Tolerance]) -> list[str]:
-    return [
-        f"{t.quantity!r}: {{'atol': {t.absolute:.2e}, 'rtol': 0.0}},"
+    lines = (
+        f"    {t.quantity!r}: {{'atol': {t.absolute:.2e}, 'rtol': 0.0}},"
         if t.absolute < float("inf")
-        else f"# {t.quantity}: no tolerance holds for every right implementation"
+        else f"    # {t.quantity}: no tolerance holds for every right implementation"
         for t in tolerances
-    ]
+    )
+    compare = "torch.testing.assert_close(got[name], expected[name], **TOLERANCES[name])"
+    return ["TOLERANCES = {", *lines, "}", f"# {compare}"]
 
 
 def _record(

@@ -1,6 +1,5 @@
 """``gatewise tolerance``: its table, its grades, lines to paste, and what it refuses."""
 
-import ast
 import json
 
 import numpy as np
@@ -14,6 +13,13 @@ SMALL = ["--cell", "lstm", "--sizes", "T=4,B=2,D=3,H=4", "--evaluations", "3"]
 
 def run(*arguments):
     return CliRunner().invoke(main, ["tolerance", *arguments], catch_exceptions=False)
+
+
+def pasted(result):
+    """Return what the lines to paste define."""
+    defined = {}
+    exec(result.output, defined)
+    return defined["TOLERANCES"]
 
 
 def test_the_table_fits_a_terminal():
@@ -38,7 +44,7 @@ def test_a_grade_comes_first(tolerance, code, said):
 
 
 def test_lines_to_paste_are_python():
-    read = ast.literal_eval("{" + run(*SMALL, "--for", "pytest").output + "}")
+    read = pasted(run(*SMALL, "--for", "pytest"))
 
     assert {"y", "final h", "final c", "gradient of x"} < read.keys()
     assert all(0 < each["atol"] < 1e-3 for each in read.values())
@@ -56,7 +62,7 @@ def test_json_has_everything():
 def test_half_precision_may_be_stored_alone():
     stored = run(*SMALL, "--dtype", "float16", "--inside", "float32", "--for", "pytest")
     whole = run(*SMALL, "--dtype", "float16", "--for", "pytest")
-    narrow, wide = (ast.literal_eval("{" + each.output + "}")["y"] for each in (stored, whole))
+    narrow, wide = (pasted(each)["y"] for each in (stored, whole))
 
     assert narrow["atol"] < wide["atol"] / 2
 
@@ -74,6 +80,20 @@ def test_a_mistake_of_the_user_is_a_sentence(arguments, said):
 
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_sizes_come_from_the_arrays_that_are_given(tmp_path):
+    np.savez(tmp_path / "own.npz", x=np.ones((3, 2, 5)), **{"state 0": np.zeros((1, 2, 6))})
+    result = run("--cell", "gru", "--inputs", str(tmp_path / "own.npz"), "--evaluations", "2")
+
+    assert result.exit_code == 0, result.output
+    assert "T=3, B=2, D=5, H=6" in result.output
+
+
+def test_bounds_beyond_the_numbers_are_told():
+    result = run("--cell", "gru", "--dtype", "float16", "--sizes", "T=20,B=1,D=2,H=4",
+                 "--evaluations", "1")  # fmt: skip
+    assert "show nothing: take fewer steps" in result.output
 
 
 def test_a_file_that_is_no_archive_is_a_sentence(tmp_path):

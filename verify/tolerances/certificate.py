@@ -169,7 +169,8 @@ def _replaced(inputs: Inputs, given: Mapping[str, Array]) -> Inputs:
     leaves = inputs.leaves
     for name, array in given.items():
         if name not in leaves:
-            raise ValueError(f"{name!r}: no such array; there are {', '.join(leaves)}")
+            known = ", ".join(map(repr, leaves))
+            raise ValueError(f"{name!r}: no such array; there are {known}")
         if np.shape(array) != leaves[name].shape:
             raise ValueError(
                 f"{name}: has the shape {np.shape(array)}, and the sizes ask for "

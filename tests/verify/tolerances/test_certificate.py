@@ -73,7 +73,7 @@ def test_inputs_of_ones_own_stand_in_the_place_of_drawn_ones():
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"z": np.zeros(3)}, "'z': no such array; there are W_l0"),
+    ({"z": np.zeros(3)}, "'z': no such array; there are 'W_l0'"),
     ({"x": np.zeros(3)}, r"x: has the shape \(3,\), and the sizes ask for \(2, 2, 3\)"),
     ({"x": np.full((2, 2, 3), np.nan)}, "x: expected finite numbers"),
     ({"x": np.full((2, 2, 3), "a")}, "x: expected finite numbers"),
