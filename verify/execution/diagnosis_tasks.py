@@ -156,6 +156,9 @@ def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:
                 found = Diagnosis(verdict.subject, verdict.dtype, "explained")
                 found.failed = tuple(v.check for v in failing)
                 found.explanations = [Explanation((id,), (statement.format(said),), (fix,))]
-                found.location = Location("program", place=f"check {verdict.check}, {verdict.case}")
+                found.location = Location(
+                    "program",
+                    place=", ".join(filter(None, (f"check {verdict.check}", verdict.case))),
+                )
                 return found
     return None

@@ -370,11 +370,14 @@ class Twice(Trial):
     training: bool | None = None
 
     def fails(self, case: Case) -> bool | None:
-        """Whether the results differ; None if it cannot be said."""
+        """Whether the results differ; None if it cannot be said: rounding may explain it."""
         if time.process_time() > self.deadline or impossible(self.subject, OUTPUTS, case):
             return None
         try:
-            return differs(self.subject, case, self.training, calls=SURE)
+            if differs(self.subject, case, self.training, calls=SURE):
+                return True
+            slightly = differs(self.subject, case, self.training, calls=SURE, exactly=True)
+            return None if slightly else False
         except (Mismatch, SubjectCrashed, NotOffered):
             return None
 
@@ -393,10 +396,14 @@ def differs(
     inputs: Inputs | None = None,
     *,
     calls: int = CALLS,
+    exactly: bool = False,
 ) -> bool:
-    """Whether layers made anew, called with the same inputs, return different results."""
+    """Whether layers made anew, called with the same inputs, return different results.
+
+    They differ by more than rounding explains, or, ``exactly``, in any bit.
+    """
     tested, given = under_test(subject), inputs or draw_inputs(subject, case)
-    level = MARGIN * _largest_bound(expected(tested, case, given))
+    level = 0.0 if exactly else MARGIN * _largest_bound(expected(tested, case, given))
 
     def result() -> Result:  # nothing is left of an earlier call
         layer = tested.build(case)

@@ -61,6 +61,22 @@ def test_what_is_random_otherwise(layer, said):
     assert said in cause.explanation.statements[0]
 
 
+class Trembling(hand_written.LSTM):
+    """Noise so small that rounding in float32 could explain much of it."""
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return y + 1e-6 * torch.randn_like(y), final
+
+
+def test_noise_below_the_bounds_of_float32_is_not_said_to_be_in_float64_alone():
+    subject = subject_of(Trembling)
+    (cause,) = randomness(subject, "float64", failures(subject, "forward", "repeat"))
+
+    assert "gives two results" in cause.explanation.statements[0]
+    assert "float64" not in cause.explanation.statements[0]
+
+
 def test_masks_in_training_alone_are_told_apart():
     """The layer is held in evaluation, where everything passes."""
     subject = subject_of(dropped.RecurrentWeightsInTraining)
