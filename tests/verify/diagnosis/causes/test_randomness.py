@@ -70,7 +70,7 @@ class Trembling(hand_written.LSTM):
 
 
 def test_noise_below_the_bounds_of_float32_is_not_said_to_be_in_float64_alone():
-    subject = subject_of(Trembling)
+    subject = adapted(Trembling, "of:Trembling", "torch.nn.LSTM")
     (cause,) = randomness(subject, "float64", failures(subject, "forward", "repeat"))
 
     assert "gives two results" in cause.explanation.statements[0]
