@@ -1,5 +1,6 @@
 """What all tests share: the deterministic Hypothesis profile, and where the source lies."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ settings.register_profile(
 settings.load_profile("gatewise")
 
 shapes.install()
+os.environ.pop("COLUMNS", None)  # xdist's workers have it, and lines would break there
 
 
 @pytest.fixture(scope="session")
