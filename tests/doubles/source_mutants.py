@@ -430,7 +430,7 @@ PARTS_OF_CHECKS = (
       "if not ratio[row, best[row]] <= 1:", "if not best[row] >= 0:",
       f"{PARTS}[dropout explained by none of 64 masks]"),
     M("the second part starts as the first", "verify/checks",
-      "rest = _part(inputs, k, None, first.final)", "rest = _part(inputs, k, None)",
+      "rest = part(inputs, k, None, first.final)", "rest = part(inputs, k, None)",
       f"{JUDGE}::test_a_right_subject_passes[float64-carry]"),
     M("the last state of a long run is not looked at", "verify/checks",
       "        if t == case.T - 1:\n", "        if t == case.T:\n",
@@ -472,7 +472,7 @@ PARTS_OF_CHECKS = (
 
 OTHERS = (
     M("a process that hangs has crashed", "verify/execution",
-      "if alarm.rang:", "if not alarm.rang:",
+      "if limit.reached:", "if not limit.reached:",
       "verify/execution/test_isolation.py::test_hanging_is_a_timeout"),
     M("a dtype that is lacking is said for every check", "verify/execution",
       "if dtype in one.dtypes or number == 0", "if dtype in one.dtypes or number >= 0",
