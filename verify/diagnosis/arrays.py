@@ -42,6 +42,13 @@ STEPS, ROWS = 6, 3
 FORMULAS = 12
 """Edits of formulas that are handed on, of those that compute what was recorded."""
 
+OUTLIERS = 0.1
+"""A share of numbers off that is no rounding: a coarser arithmetic would show in most of them."""
+
+SCALES = {2.0: ("doubled", "halve it"), 0.5: ("halved", "double it"),
+          -1.0: ("negated", "change its sign")}  # fmt: skip
+"""What a gradient may be multiplied by: what it then is, and what to do."""
+
 COARSER = ("float32", "tf32", "float16, inside float32", "bfloat16, inside float32")
 """What a system may have computed in, though its numbers are finer."""
 
@@ -143,6 +150,10 @@ def mistakes(
     found = Mistakes()
     example = explanation.nearest.example
     found.coarser = coarser(explanation.nearest)
+    found.fits = scaled(explanation.nearest)
+    if found.fits:
+        found.conventions = 1
+        return found
     if example.dtype not in ("float32", "float64"):
         found.unsought = f"mistakes are sought in float64 and float32 alone, not in {example.dtype}"
         return found
@@ -262,15 +273,43 @@ STAGES: tuple[Stage, ...] = (_singles, _formulas, misplaced, outputs_first)
 
 def coarser(fit: Fit) -> str:
     """Return the arithmetic whose rounding explains what that of the dtype does not, "" if none."""
-    example = replace(fit.example, gradients={})
-    own = ARITHMETICS[example.dtype]
+    if fit.off <= OUTLIERS * fit.entries:
+        return ""
+    own = ARITHMETICS[fit.example.dtype]
     for name in COARSER:
         kind = ARITHMETICS[name]
-        if max(kind.roundoff, kind.product_roundoff) > own.roundoff:
-            coarse = look(fit.candidate, example, name)
+        if max(kind.roundoff, kind.product_roundoff) > max(own.roundoff, own.product_roundoff):
+            coarse = look(fit.candidate, replace(fit.example, dtype=name), name)
             if coarse.ratio <= 1 and coarse.ledger.sharp:
                 return name
     return ""
+
+
+def scaled(fit: Fit) -> list[Mistake]:
+    """Return the mistake that the gradients which are off are a multiple of the right ones."""
+    off = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
+    if not fit.outputs_fit or not off or (fit.loss and len(off) == len(fit.example.gradients)):
+        return []  # all gradients off without dy: it may be another loss
+    said: dict[str, tuple[str, str]] = {}
+    worst = 0.0
+    recorded = _recorded(fit)
+    for scale, words in SCALES.items():
+        arrays = {n: a / np.asarray(scale, a.dtype) for n, a in fit.example.gradients.items()}
+        tried = look(fit.candidate, replace(recorded.example, gradients=arrays))
+        for c in tried.ledger.comparisons:
+            if c.quantity in off and c.ratio <= 1 and c.sharp:
+                said.setdefault(c.quantity, words)
+                worst = max(worst, c.ratio)
+    if len(said) < len(off):
+        return []
+    names = {quantity: quantity.removesuffix("_l0") for quantity in said}
+    hypothesis = Hypothesis(
+        tuple(f"{names[q]} {what}" for q, (what, _) in said.items()),
+        tuple(f"The {names[q]} is {what}." for q, (what, _) in said.items()),
+        (),
+        tuple(f"{what} ({names[q]})" for q, (_, what) in said.items()),
+    )
+    return [Mistake(recorded, hypothesis, worst)]
 
 
 def shown(explanation: Explanation, found: Mistakes) -> Fit:

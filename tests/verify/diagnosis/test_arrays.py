@@ -104,6 +104,32 @@ def test_a_coarser_arithmetic_is_named(dtype):
     assert mistakes(result, seconds=0).coarser == dtype
 
 
+@pytest.mark.parametrize("dtype", ["float32", "tf32"])
+def test_no_coarser_arithmetic_explains_numbers_that_are_beyond_its_bounds(dtype):
+    """A gradient that is wrong in every entry, under right outputs."""
+    given = gradients()
+    given["grad_weight_hh_l0"] = given["grad_weight_hh_l0"] * 3
+    result = explain("gru", examples(given, {}, "gru", dtype))
+
+    assert not result.fits
+    assert mistakes(result, seconds=0).coarser == ""
+
+
+def test_a_number_that_is_off_by_itself_is_counted_and_no_rounding(tmp_path):
+    """TF32 would allow as much, but everywhere."""
+    given = lstm()
+    given["y"][2, 1, 3] += 1e-3
+    result = explain("lstm", examples(given, {}, "lstm"))
+    path = tmp_path / "run.npz"
+    np.savez(path, **given)
+    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "0"])
+
+    assert mistakes(result, seconds=0).coarser == ""
+    assert (result.nearest.off, result.nearest.entries) == (1, 5 * 3 * 6 + 2 * 3 * 6)
+    assert "off             1 of the 126 numbers" in said.stdout
+    assert "rounding  " not in said.stdout
+
+
 def gradients(slip=""):
     """A GRU of PyTorch, its gradients for a given dy, and a slip in them."""
     torch = pytest.importorskip("torch")
@@ -118,7 +144,10 @@ def gradients(slip=""):
         back["grad_bias_hh_l0"] = back["grad_bias_ih_l0"].copy()
     if slip == "sign":
         back["grad_weight_ih_l0"] = -back["grad_weight_ih_l0"]
+    if slip == "twice":
+        back["grad_bias_hh_l0"] = 2 * back["grad_bias_hh_l0"]
     dx = np.roll(x.grad.numpy(), 1, axis=0) if slip == "steps rolled" else x.grad.numpy()
+    dx = dx / np.float32(2) if slip == "half" else dx
     ends = {"x": x.detach().numpy(), "dx": dx, "y": y.detach().numpy(), "h_n": h.detach().numpy()}
     return named | back | ends | {"dy": dy.numpy()}
 
@@ -135,6 +164,9 @@ def test_right_gradients_are_explained():
 @pytest.mark.parametrize(("slip", "words"), [
     ("recurrent bias", "The gradient of bias_ih is returned in the place of that of bias_hh"),
     ("steps rolled", "previous step"),
+    ("sign", "The gradient of weight_ih is negated."),
+    ("twice", "The gradient of bias_hh is doubled."),
+    ("half", "The gradient of x is halved."),
 ])  # fmt: skip
 def test_a_mistake_of_the_way_back_is_named(slip, words):
     """Outputs are right, so the convention is known."""
@@ -146,7 +178,10 @@ def test_a_mistake_of_the_way_back_is_named(slip, words):
 
 
 def test_a_loss_that_is_not_in_the_file_is_found_out():
-    """dy of the mean of the squared outputs, left out; of another loss nothing fits."""
+    """dy of the mean of the squared outputs, left out; of another loss nothing fits.
+
+    A gradient that is wrong does not hide it.
+    """
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     layer, x = torch.nn.GRU(4, 6), torch.randn(5, 3, 4)
@@ -161,6 +196,10 @@ def test_a_loss_that_is_not_in_the_file_is_found_out():
         fit = explain("gru", examples(given, {}, "gru")).nearest
         assert fit.ratio <= 1
         assert words in fit.loss
+        given["weight_hh_l0.grad"] = 2 * given["weight_hh_l0.grad"]
+        said, _ = explained(given, "gru")
+        assert words in explain("gru", examples(given, {}, "gru")).nearest.loss
+        assert said.headline == "The gradient of weight_hh is doubled."
 
 
 def test_the_command_tells_a_mistake(tmp_path):
