@@ -45,22 +45,23 @@ def explain(
 
     FILE is an npz, safetensors or JSON file. It holds the weights of one layer, an input, and what
     some system returned for it: outputs, or final states, or both; gradients, if there are any. No
-    program is needed. Exit code 0 if a convention explains the numbers, 1 if none does.
+    program is needed. Exit code 0 if a convention explains the numbers, 1 if none does, or only
+    one with an activation that no framework has.
     """
-    from ..verify.diagnosis.arrays import mistakes
+    from ..verify.diagnosis.arrays import mistakes, unusual
     from ..verify.identification.example import examples
     from ..verify.identification.explanation import explain as explained
 
     arrays = or_usage(lambda: _read(file))
     roles = dict(_role(each) for each in given)
     result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
-    found = None if result.fits else mistakes(result, seconds)
+    found = unusual(result) if result.fits else mistakes(result, seconds)
     if as_json:
         click.echo(json.dumps(_for_programs(result, found), indent=1, ensure_ascii=False))
     else:
         for line in _text(file, result, found):
             click.echo(line)
-    sys.exit(CONFORMS if result.fits else DIFFERS)
+    sys.exit(CONFORMS if found is None else DIFFERS)
 
 
 def _read(file: Path) -> dict[str, Array]:
@@ -168,6 +169,8 @@ def _text(file: Path, result: Explanation, found: Mistakes | None) -> Iterator[s
     summary = formula.summary(fit.convention)
     if found is None:
         yield f"{file.name}: explained: {summary}"
+    elif result.fits:
+        yield f"{file.name}: only a convention that no framework has gives these numbers: {summary}"
     elif found.fits:
         yield f"{file.name}: no convention gives these numbers; one with a mistake does"
     else:
@@ -222,6 +225,8 @@ def _mistake_lines(result: Explanation, found: Mistakes) -> Iterator[Line]:
     if not found.fits:
         nearest = result.nearest
         yield Line("off", f"{nearest.off} of the {nearest.entries} numbers that were judged")
+    if result.fits:
+        yield Line("if it is meant", "then rounding explains every difference, and all is right")
     tried = (
         f"tried {result.tried} conventions, and {found.search.tried} mistakes under "
         f"{found.conventions} of them"
@@ -284,7 +289,7 @@ def _for_programs(result: Explanation, found: Mistakes | None) -> dict[str, Any]
 
     fit = result.nearest
     return {
-        "explained": bool(result.fits),
+        "explained": found is None,
         "conventions": [asdict(each.convention) for each in result.fits or (fit,)],
         "residual": fit.residual,
         "bound": fit.bound,

@@ -198,8 +198,7 @@ def _groups(explanation: Explanation) -> list[list[Recorded]]:
     outputs = [fit for fit in explanation.looks if fit.outputs_fit]
     if outputs:
         return [[_recorded(fit) for fit in outputs if fit.convention.cell]]
-    stated = (getattr(each, "convention", None) for each in subjects().values())
-    known = {identity(convention) for convention in stated if convention is not None}
+    known = {identity(convention) for convention in _known()}
     groups: dict[int, list[Recorded]] = {}
     for candidate, example in explanation.ranking:
         convention = candidate.convention
@@ -208,6 +207,60 @@ def _groups(explanation: Explanation) -> list[list[Recorded]]:
             recorded = Recorded(candidate, with_loss(example))
             groups.setdefault(rank, []).append(recorded)
     return [groups[rank] for rank in sorted(groups)]
+
+
+def _known() -> Iterator[Convention]:
+    """Yield the conventions of all frameworks."""
+    stated = (getattr(each, "convention", None) for each in subjects().values())
+    yield from (convention for convention in stated if convention is not None)
+
+
+def unusual(explanation: Explanation) -> Mistakes | None:
+    """Return the mistake in conventions that fit, all with activations that no framework has.
+
+    None if one that fits is usual. The right convention differs from the one that fits in as few
+    activations as may be.
+    """
+    fits = explanation.fits
+    known = {(c.family, c.candidate, c.output) for c in _known()}
+    if not fits or any(_activations(fit.convention) in known for fit in fits):
+        return None
+    found = Mistakes(conventions=len(fits))
+    for fit in fits:
+        base = fit.candidate.base
+        ours = _activations(base)
+        usual = [each for each in known if each[0] == base.family]
+        near = min(usual, key=lambda each: (_changes(ours, each), each[1:] != ("tanh", "tanh")))
+        right = replace(base, candidate=near[1], output=near[2])
+        candidate = replace(fit.candidate, base=right)
+        recorded = Recorded(candidate, with_loss(fit.example, fit.loss))
+        found.fits.append(Mistake(recorded, _stand_in(base, right), fit.ratio))
+    return found
+
+
+def _activations(c: Convention) -> tuple[str, str, str]:
+    """Return the family and the functions that few choose; those of gates are a common option."""
+    return c.family, c.candidate, c.output
+
+
+def _changes(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    return sum(a != b for a, b in zip(ours, theirs, strict=True))
+
+
+def _stand_in(ours: Convention, right: Convention) -> Hypothesis:
+    """Return the mistake of one activation in the place of another."""
+    places = {"candidate": "candidate", "output": "output h_t, of c_t"}
+    pairs = {name: (getattr(ours, name), getattr(right, name)) for name in places}
+    wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    statements = tuple(
+        f"In the {places[name]}, {theirs} is missing: the numbers are those without it."
+        if got == "identity"
+        else f"In the {places[name]}, {got} stands in the place of {theirs}."
+        for name, (got, theirs) in wrong.items()
+    )
+    fixes = tuple(f"apply {theirs} in the {places[n]}" for n, (_, theirs) in wrong.items())
+    ids = tuple(f"{name} {got}" for name, (got, _) in wrong.items())
+    return Hypothesis(ids, statements, (), fixes)
 
 
 def _oddity(convention: Convention) -> int:

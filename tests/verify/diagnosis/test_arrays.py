@@ -31,7 +31,7 @@ def lstm(slip="", *, T=5, B=3, D=4, H=6, order="ifgo", dtype="float32", seed=0, 
         g = a["g"] if slip == "no tanh" else np.tanh(a["g"])
         c = i * g if slip == "no forgetting" else f * c + i * g
         c = c * f if slip == "forgets twice" else c
-        h = o * np.tanh(c)
+        h = o * (c if slip == "no output tanh" else np.tanh(c))
         y.append(h)
     states = {"h0": start[0], "c0": start[1]} if state else {}
     final = h * 0.5 if slip == "half the state" else h
@@ -61,6 +61,21 @@ def test_a_mistake_in_the_numbers_is_named(slip, words):
     assert said.location.part == "outputs"
     assert said.location.place.startswith("step ")
     assert said.residual <= 1
+
+
+def test_an_activation_that_no_framework_has_is_a_mistake(tmp_path):
+    """It computes the numbers exactly, yet exit 1; a right layer has exit 0."""
+    said = []
+    for slip in ("no output tanh", ""):
+        path = tmp_path / "run.npz"
+        np.savez(path, **lstm(slip))
+        said.append(CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm"]))
+
+    assert [each.exit_code for each in said] == [1, 0], said[0].output
+    assert "In the output h_t, of c_t, tanh is missing" in said[0].stdout
+    assert "if it is meant" in said[0].stdout
+    assert "is it right?    yes" not in said[0].stdout
+    assert "is it right?    yes" in said[1].stdout
 
 
 def test_a_mistake_is_found_under_a_convention_that_no_framework_has():
