@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from ..verify.diagnosis.arrays import Mistakes
     from ..verify.identification.explanation import Explanation, Fit
     from ..verify.runs.findings import Line
+
+
+LIMIT = 2**30
+"""Bytes of arrays that are read: one layer and one run are far smaller, a zip bomb is larger."""
 
 
 @click.command()
@@ -39,32 +45,30 @@ def explain(
 
     FILE is an npz, safetensors or JSON file. It holds the weights of one layer, an input, and what
     some system returned for it: outputs, or final states, or both; gradients, if there are any. No
-    program is needed. Exit code 0 if a convention explains the numbers, 1 if none does.
+    program is needed. Exit code 0 if a convention explains the numbers, 1 if none does, or only
+    one with an activation that no framework has.
     """
-    from ..verify.diagnosis.arrays import mistakes
+    from ..verify.diagnosis.arrays import mistakes, unusual
     from ..verify.identification.example import examples
     from ..verify.identification.explanation import explain as explained
 
     arrays = or_usage(lambda: _read(file))
     roles = dict(_role(each) for each in given)
     result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
-    found = None if result.fits else mistakes(result, seconds)
+    found = unusual(result) if result.fits else mistakes(result, seconds)
     if as_json:
         click.echo(json.dumps(_for_programs(result, found), indent=1, ensure_ascii=False))
     else:
         for line in _text(file, result, found):
             click.echo(line)
-    sys.exit(CONFORMS if result.fits else DIFFERS)
+    sys.exit(CONFORMS if found is None else DIFFERS)
 
 
 def _read(file: Path) -> dict[str, Array]:
     """Return the arrays of a file by name; ValueError if it holds none, or anything else."""
-    import numpy as np
-
     try:
         if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = _unzipped(file)
         elif file.suffix == ".safetensors":
             from safetensors.numpy import load_file
 
@@ -73,18 +77,61 @@ def _read(file: Path) -> dict[str, Array]:
             given = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(given, dict):
                 raise ValueError("expected an object of arrays by name")
-            arrays = {name: np.asarray(value, dtype=float) for name, value in given.items()}
+            arrays = {name: _parsed(name, value) for name, value in given.items()}
         else:
             raise ValueError("expected .npz, .safetensors or .json")
     except ImportError as error:
         raise ValueError(f"{file}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
-        reason = "it holds pickled objects, which are not loaded: save plain arrays" if (
-            "pickle" in str(error)) else str(error) or type(error).__name__  # fmt: skip
-        raise ValueError(f"{file}: cannot be read: {reason}") from error
+        raise ValueError(f"{file}: cannot be read: {error or type(error).__name__}") from error
     if not arrays:
         raise ValueError(f"{file}: no arrays")
     return {name: _numbers(file, name, array) for name, array in arrays.items()}
+
+
+def _unzipped(file: Path) -> dict[str, Array]:
+    """Return the arrays of an npz file; ValueError if it is none, or declares too much."""
+    import numpy as np
+
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is no npz file")
+    with zipfile.ZipFile(file) as members:
+        declared = sum(_declared(members, each) for each in members.infolist())
+    if declared > LIMIT:
+        raise ValueError(
+            f"it declares {declared / 2**30:.3g} GiB of arrays; at most {LIMIT / 2**30:g} GiB are "
+            "read: save one layer and a short run"
+        )
+    with np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Return the bytes that a member declares, in the directory or in its array's header."""
+    from numpy.lib import format as npy
+
+    with members.open(member) as stream:
+        if not member.filename.endswith(".npy"):
+            return member.file_size
+        major, _ = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
+        shape, _, dtype = header(stream)
+    if dtype.hasobject:
+        name = member.filename.removesuffix(".npy")
+        raise ValueError(
+            f"{name}: it holds pickled objects, which are not loaded: save plain arrays"
+        )
+    return max(member.file_size, math.prod(shape) * dtype.itemsize)
+
+
+def _parsed(name: str, value: object) -> Array:
+    """Return an array of a JSON file; ValueError names it if it holds anything but numbers."""
+    import numpy as np
+
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: expected numbers, in lists of equal length") from error
 
 
 def _numbers(file: Path, name: str, array: Array) -> Array:
@@ -122,6 +169,8 @@ def _text(file: Path, result: Explanation, found: Mistakes | None) -> Iterator[s
     summary = formula.summary(fit.convention)
     if found is None:
         yield f"{file.name}: explained: {summary}"
+    elif result.fits:
+        yield f"{file.name}: only a convention that no framework has gives these numbers: {summary}"
     elif found.fits:
         yield f"{file.name}: no convention gives these numbers; one with a mistake does"
     else:
@@ -173,6 +222,11 @@ def _mistake_lines(result: Explanation, found: Mistakes) -> Iterator[Line]:
     yield from (line for line in diagnosis_lines(said) if line.label != "how sure")
     if found.coarser and not found.fits:
         yield Line("rounding", f"that of {found.coarser} would explain the numbers")
+    if not found.fits:
+        nearest = result.nearest
+        yield Line("off", f"{nearest.off} of the {nearest.entries} numbers that were judged")
+    if result.fits:
+        yield Line("if it is meant", "then rounding explains every difference, and all is right")
     tried = (
         f"tried {result.tried} conventions, and {found.search.tried} mistakes under "
         f"{found.conventions} of them"
@@ -235,7 +289,7 @@ def _for_programs(result: Explanation, found: Mistakes | None) -> dict[str, Any]
 
     fit = result.nearest
     return {
-        "explained": bool(result.fits),
+        "explained": found is None,
         "conventions": [asdict(each.convention) for each in result.fits or (fit,)],
         "residual": fit.residual,
         "bound": fit.bound,

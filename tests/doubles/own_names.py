@@ -245,6 +245,15 @@ class WrongWithoutNames(Transposed):
         return o.sigmoid() * c.tanh(), c
 
 
+class InputGateUnused(Transposed):
+    """Wrong, and near to a layer that adds 1 to the forget gate."""
+
+    def step(self, x, h, c):
+        _, f, g, o = (x @ self.W + h @ self.U + self.b).chunk(4, -1)
+        c = f.sigmoid() * c + g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
 class Nameless(Elman):
     """Wrong, and its names say nothing of gates."""
 

@@ -42,6 +42,13 @@ STEPS, ROWS = 6, 3
 FORMULAS = 12
 """Edits of formulas that are handed on, of those that compute what was recorded."""
 
+OUTLIERS = 0.1
+"""A share of numbers off that is no rounding: a coarser arithmetic would show in most of them."""
+
+SCALES = {2.0: ("doubled", "halve it"), 0.5: ("halved", "double it"),
+          -1.0: ("negated", "change its sign")}  # fmt: skip
+"""What a gradient may be multiplied by: what it then is, and what to do."""
+
 COARSER = ("float32", "tf32", "float16, inside float32", "bfloat16, inside float32")
 """What a system may have computed in, though its numbers are finer."""
 
@@ -143,6 +150,10 @@ def mistakes(
     found = Mistakes()
     example = explanation.nearest.example
     found.coarser = coarser(explanation.nearest)
+    found.fits = scaled(explanation.nearest)
+    if found.fits:
+        found.conventions = 1
+        return found
     if example.dtype not in ("float32", "float64"):
         found.unsought = f"mistakes are sought in float64 and float32 alone, not in {example.dtype}"
         return found
@@ -187,8 +198,7 @@ def _groups(explanation: Explanation) -> list[list[Recorded]]:
     outputs = [fit for fit in explanation.looks if fit.outputs_fit]
     if outputs:
         return [[_recorded(fit) for fit in outputs if fit.convention.cell]]
-    stated = (getattr(each, "convention", None) for each in subjects().values())
-    known = {identity(convention) for convention in stated if convention is not None}
+    known = {identity(convention) for convention in _known()}
     groups: dict[int, list[Recorded]] = {}
     for candidate, example in explanation.ranking:
         convention = candidate.convention
@@ -197,6 +207,60 @@ def _groups(explanation: Explanation) -> list[list[Recorded]]:
             recorded = Recorded(candidate, with_loss(example))
             groups.setdefault(rank, []).append(recorded)
     return [groups[rank] for rank in sorted(groups)]
+
+
+def _known() -> Iterator[Convention]:
+    """Yield the conventions of all frameworks."""
+    stated = (getattr(each, "convention", None) for each in subjects().values())
+    yield from (convention for convention in stated if convention is not None)
+
+
+def unusual(explanation: Explanation) -> Mistakes | None:
+    """Return the mistake in conventions that fit, all with activations that no framework has.
+
+    None if one that fits is usual. The right convention differs from the one that fits in as few
+    activations as may be.
+    """
+    fits = explanation.fits
+    known = {(c.family, c.candidate, c.output) for c in _known()}
+    if not fits or any(_activations(fit.convention) in known for fit in fits):
+        return None
+    found = Mistakes(conventions=len(fits))
+    for fit in fits:
+        base = fit.candidate.base
+        ours = _activations(base)
+        usual = [each for each in known if each[0] == base.family]
+        near = min(usual, key=lambda each: (_changes(ours, each), each[1:] != ("tanh", "tanh")))
+        right = replace(base, candidate=near[1], output=near[2])
+        candidate = replace(fit.candidate, base=right)
+        recorded = Recorded(candidate, with_loss(fit.example, fit.loss))
+        found.fits.append(Mistake(recorded, _stand_in(base, right), fit.ratio))
+    return found
+
+
+def _activations(c: Convention) -> tuple[str, str, str]:
+    """Return the family and the functions that few choose; those of gates are a common option."""
+    return c.family, c.candidate, c.output
+
+
+def _changes(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    return sum(a != b for a, b in zip(ours, theirs, strict=True))
+
+
+def _stand_in(ours: Convention, right: Convention) -> Hypothesis:
+    """Return the mistake of one activation in the place of another."""
+    places = {"candidate": "candidate", "output": "output h_t, of c_t"}
+    pairs = {name: (getattr(ours, name), getattr(right, name)) for name in places}
+    wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    statements = tuple(
+        f"In the {places[name]}, {theirs} is missing: the numbers are those without it."
+        if got == "identity"
+        else f"In the {places[name]}, {got} stands in the place of {theirs}."
+        for name, (got, theirs) in wrong.items()
+    )
+    fixes = tuple(f"apply {theirs} in the {places[n]}" for n, (_, theirs) in wrong.items())
+    ids = tuple(f"{name} {got}" for name, (got, _) in wrong.items())
+    return Hypothesis(ids, statements, (), fixes)
 
 
 def _oddity(convention: Convention) -> int:
@@ -262,15 +326,43 @@ STAGES: tuple[Stage, ...] = (_singles, _formulas, misplaced, outputs_first)
 
 def coarser(fit: Fit) -> str:
     """Return the arithmetic whose rounding explains what that of the dtype does not, "" if none."""
-    example = replace(fit.example, gradients={})
-    own = ARITHMETICS[example.dtype]
+    if fit.off <= OUTLIERS * fit.entries:
+        return ""
+    own = ARITHMETICS[fit.example.dtype]
     for name in COARSER:
         kind = ARITHMETICS[name]
-        if max(kind.roundoff, kind.product_roundoff) > own.roundoff:
-            coarse = look(fit.candidate, example, name)
+        if max(kind.roundoff, kind.product_roundoff) > max(own.roundoff, own.product_roundoff):
+            coarse = look(fit.candidate, replace(fit.example, dtype=name), name)
             if coarse.ratio <= 1 and coarse.ledger.sharp:
                 return name
     return ""
+
+
+def scaled(fit: Fit) -> list[Mistake]:
+    """Return the mistake that the gradients which are off are a multiple of the right ones."""
+    off = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
+    if not fit.outputs_fit or not off or (fit.loss and len(off) == len(fit.example.gradients)):
+        return []  # all gradients off without dy: it may be another loss
+    said: dict[str, tuple[str, str]] = {}
+    worst = 0.0
+    recorded = _recorded(fit)
+    for scale, words in SCALES.items():
+        arrays = {n: a / np.asarray(scale, a.dtype) for n, a in fit.example.gradients.items()}
+        tried = look(fit.candidate, replace(recorded.example, gradients=arrays))
+        for c in tried.ledger.comparisons:
+            if c.quantity in off and c.ratio <= 1 and c.sharp:
+                said.setdefault(c.quantity, words)
+                worst = max(worst, c.ratio)
+    if len(said) < len(off):
+        return []
+    names = {quantity: quantity.removesuffix("_l0") for quantity in said}
+    hypothesis = Hypothesis(
+        tuple(f"{names[q]} {what}" for q, (what, _) in said.items()),
+        tuple(f"The {names[q]} is {what}." for q, (what, _) in said.items()),
+        (),
+        tuple(f"{what} ({names[q]})" for q, (_, what) in said.items()),
+    )
+    return [Mistake(recorded, hypothesis, worst)]
 
 
 def shown(explanation: Explanation, found: Mistakes) -> Fit:

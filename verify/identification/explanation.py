@@ -89,6 +89,16 @@ class Fit:
         return self.worst.bound
 
     @property
+    def off(self) -> int:
+        """How many numbers rounding does not explain."""
+        return sum(c.off for c in self.ledger.comparisons)
+
+    @property
+    def entries(self) -> int:
+        """How many numbers were looked at."""
+        return sum(c.entries for c in self.ledger.comparisons)
+
+    @property
     def outputs_fit(self) -> bool:
         """Whether all but gradients is explained."""
         outputs = (c for c in self.ledger.comparisons if not c.quantity.startswith("gradient"))
@@ -249,8 +259,13 @@ def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
     if any(c.ratio > 1 for c in ledger.comparisons):
         return Fit(candidate, example, ledger, unjudged="the outputs are not explained")
     tried = [(words, _gradients(candidate, example, given)) for words, given in _losses(example)]
-    loss, best = min(tried, key=lambda each: max(c.ratio for c in each[1].comparisons) > 1)
+    loss, best = min(tried, key=lambda each: _unexplained(each[1]))
     return Fit(candidate, example, Ledger([*ledger.comparisons, *best.comparisons]), loss)
+
+
+def _unexplained(ledger: Ledger) -> tuple[int, int]:
+    """Return how many arrays, and how many numbers, a ledger does not explain."""
+    return len(ledger.failed), sum(c.off for c in ledger.comparisons)
 
 
 def compared(

@@ -40,7 +40,8 @@ class Undecided(RuntimeError):
 class Comparison:
     """One quantity against its oracle: the largest error in units of its bound, and where.
 
-    ``first`` is the first entry, in the order of the axes, that is off; None if none is.
+    ``first`` is the first entry, in the order of the axes, that is off; None if none is. ``off``
+    of its ``entries`` are off.
     """
 
     quantity: str
@@ -51,6 +52,8 @@ class Comparison:
     expected: float
     bound: float
     sharp: bool
+    off: int = 0
+    entries: int = 0
 
     def __str__(self) -> str:
         index = f"[{', '.join(map(str, self.where))}]" if self.where else ""
@@ -89,7 +92,7 @@ class Ledger:
         sharp = share * scale
         telling = (ratio > 1) | (bound <= sharp)
         where = np.unravel_index(int(np.argmax(np.where(telling, ratio, -1.0))), ratio.shape)
-        off = np.argwhere(~(ratio <= 1))[:1]
+        off = np.argwhere(~(ratio <= 1))
         self.comparisons.append(
             Comparison(
                 quantity,
@@ -100,6 +103,8 @@ class Ledger:
                 float(expected.value[where]),
                 float(bound[where]),
                 sharp=scale == 0 or float(np.median(bound)) <= sharp,
+                off=len(off),
+                entries=got.size,
             )
         )
 

@@ -349,7 +349,8 @@ def own_names(run: Run, shapes: Shapes, like: Convention) -> OwnNames:
             crash = crash or error
     if not ran and crash:
         raise crash
-    meant = _meant(arrays, ran[0], like)
+    offset = max((base.forget_offset for base, _ in found), default=0.0)
+    meant = _meant(arrays, ran[0], [b for b in arrays.bases(like) if b.forget_offset <= offset])
     names = f"torch.nn.{like.family.upper()}"
     if len(found) > 1:
         raise NoMapping(f"{len(found)} mappings of its parameters compute what it computes")
@@ -485,8 +486,11 @@ def gate_of(kind: str, name: str) -> str:
     return weak[-1] if weak and not strong else ""
 
 
-def _meant(arrays: _Arrays, experiment: Experiment, like: Convention) -> Reading | None:
-    """Return the reading that the names tell, of its variants the nearest; None if they do not."""
+def _meant(arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention]) -> Reading | None:
+    """Return the reading that the names tell, of its variants the nearest; None if they do not.
+
+    No name tells an offset of the forget gate, so ``bases`` have none that no experiment shows.
+    """
     orders = {side: _named_order(arrays, side) for side in "WU"}
     if not all(orders.values()):
         return None
@@ -494,7 +498,7 @@ def _meant(arrays: _Arrays, experiment: Experiment, like: Convention) -> Reading
     every = experiment.arrays(*experiment.shapes, round_="all")
     observed = experiment.made(arrays.kind, every, "all")
     ranked: list[tuple[float, int, Reading]] = []
-    for style, base in product(arrays.styles(), arrays.bases(like)):
+    for style, base in product(arrays.styles(), bases):
         if any(map(_unusual, arrays.weights, style[0])):
             continue
         packed = arrays.packed(style, upper, lower)

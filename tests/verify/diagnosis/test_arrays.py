@@ -31,7 +31,7 @@ def lstm(slip="", *, T=5, B=3, D=4, H=6, order="ifgo", dtype="float32", seed=0, 
         g = a["g"] if slip == "no tanh" else np.tanh(a["g"])
         c = i * g if slip == "no forgetting" else f * c + i * g
         c = c * f if slip == "forgets twice" else c
-        h = o * np.tanh(c)
+        h = o * (c if slip == "no output tanh" else np.tanh(c))
         y.append(h)
     states = {"h0": start[0], "c0": start[1]} if state else {}
     final = h * 0.5 if slip == "half the state" else h
@@ -61,6 +61,21 @@ def test_a_mistake_in_the_numbers_is_named(slip, words):
     assert said.location.part == "outputs"
     assert said.location.place.startswith("step ")
     assert said.residual <= 1
+
+
+def test_an_activation_that_no_framework_has_is_a_mistake(tmp_path):
+    """It computes the numbers exactly, yet exit 1; a right layer has exit 0."""
+    said = []
+    for slip in ("no output tanh", ""):
+        path = tmp_path / "run.npz"
+        np.savez(path, **lstm(slip))
+        said.append(CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm"]))
+
+    assert [each.exit_code for each in said] == [1, 0], said[0].output
+    assert "In the output h_t, of c_t, tanh is missing" in said[0].stdout
+    assert "if it is meant" in said[0].stdout
+    assert "is it right?    yes" not in said[0].stdout
+    assert "is it right?    yes" in said[1].stdout
 
 
 def test_a_mistake_is_found_under_a_convention_that_no_framework_has():
@@ -104,6 +119,32 @@ def test_a_coarser_arithmetic_is_named(dtype):
     assert mistakes(result, seconds=0).coarser == dtype
 
 
+@pytest.mark.parametrize("dtype", ["float32", "tf32"])
+def test_no_coarser_arithmetic_explains_numbers_that_are_beyond_its_bounds(dtype):
+    """A gradient that is wrong in every entry, under right outputs."""
+    given = gradients()
+    given["grad_weight_hh_l0"] = given["grad_weight_hh_l0"] * 3
+    result = explain("gru", examples(given, {}, "gru", dtype))
+
+    assert not result.fits
+    assert mistakes(result, seconds=0).coarser == ""
+
+
+def test_a_number_that_is_off_by_itself_is_counted_and_no_rounding(tmp_path):
+    """TF32 would allow as much, but everywhere."""
+    given = lstm()
+    given["y"][2, 1, 3] += 1e-3
+    result = explain("lstm", examples(given, {}, "lstm"))
+    path = tmp_path / "run.npz"
+    np.savez(path, **given)
+    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "0"])
+
+    assert mistakes(result, seconds=0).coarser == ""
+    assert (result.nearest.off, result.nearest.entries) == (1, 5 * 3 * 6 + 2 * 3 * 6)
+    assert "off             1 of the 126 numbers" in said.stdout
+    assert "rounding  " not in said.stdout
+
+
 def gradients(slip=""):
     """A GRU of PyTorch, its gradients for a given dy, and a slip in them."""
     torch = pytest.importorskip("torch")
@@ -118,7 +159,10 @@ def gradients(slip=""):
         back["grad_bias_hh_l0"] = back["grad_bias_ih_l0"].copy()
     if slip == "sign":
         back["grad_weight_ih_l0"] = -back["grad_weight_ih_l0"]
+    if slip == "twice":
+        back["grad_bias_hh_l0"] = 2 * back["grad_bias_hh_l0"]
     dx = np.roll(x.grad.numpy(), 1, axis=0) if slip == "steps rolled" else x.grad.numpy()
+    dx = dx / np.float32(2) if slip == "half" else dx
     ends = {"x": x.detach().numpy(), "dx": dx, "y": y.detach().numpy(), "h_n": h.detach().numpy()}
     return named | back | ends | {"dy": dy.numpy()}
 
@@ -135,6 +179,9 @@ def test_right_gradients_are_explained():
 @pytest.mark.parametrize(("slip", "words"), [
     ("recurrent bias", "The gradient of bias_ih is returned in the place of that of bias_hh"),
     ("steps rolled", "previous step"),
+    ("sign", "The gradient of weight_ih is negated."),
+    ("twice", "The gradient of bias_hh is doubled."),
+    ("half", "The gradient of x is halved."),
 ])  # fmt: skip
 def test_a_mistake_of_the_way_back_is_named(slip, words):
     """Outputs are right, so the convention is known."""
@@ -146,7 +193,10 @@ def test_a_mistake_of_the_way_back_is_named(slip, words):
 
 
 def test_a_loss_that_is_not_in_the_file_is_found_out():
-    """dy of the mean of the squared outputs, left out; of another loss nothing fits."""
+    """dy of the mean of the squared outputs, left out; of another loss nothing fits.
+
+    A gradient that is wrong does not hide it.
+    """
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     layer, x = torch.nn.GRU(4, 6), torch.randn(5, 3, 4)
@@ -161,6 +211,10 @@ def test_a_loss_that_is_not_in_the_file_is_found_out():
         fit = explain("gru", examples(given, {}, "gru")).nearest
         assert fit.ratio <= 1
         assert words in fit.loss
+        given["weight_hh_l0.grad"] = 2 * given["weight_hh_l0.grad"]
+        said, _ = explained(given, "gru")
+        assert words in explain("gru", examples(given, {}, "gru")).nearest.loss
+        assert said.headline == "The gradient of weight_hh is doubled."
 
 
 def test_the_command_tells_a_mistake(tmp_path):

@@ -1,7 +1,9 @@
 """Arrays alone: which convention explains them, within which bound, and what stays open."""
 
+import io
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -221,6 +223,41 @@ def test_an_array_that_says_nothing_is_a_usage_error(tmp_path, array, message):
 
     assert result.exit_code == 2, result.output
     assert re.search(message, result.output)
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("x.npz", b"hello", "no npz file"),
+    ("x.npz", b"", "no npz file"),
+    ("x.json", b'{"x": [[1.0]], "h": ["a"]}', "h: expected numbers"),
+    ("x.json", b'{"h": [[1, 2], [3]]}', "h: expected numbers, in lists of equal length"),
+])  # fmt: skip
+def test_what_is_no_file_of_arrays_is_a_sentence(tmp_path, name, content, message):
+    """It names the array, and speaks of pickled objects only where there are any."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "pickled" not in result.output
+
+
+@pytest.mark.parametrize("written", [0, 2**21])
+def test_a_file_that_declares_too_much_is_not_unpacked(tmp_path, monkeypatch, written):
+    """By the header of an array, or by what is packed; nothing is loaded."""
+    path = tmp_path / "bomb.npz"
+    header = io.BytesIO()
+    entries = 2**40 if written == 0 else written
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (entries,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("x.npy", header.getvalue() + bytes(4 * written))
+    monkeypatch.setattr("gatewise.cli.explain.LIMIT", 2**22)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is loaded"))
+    result = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+
+    assert result.exit_code == 2, result.output
+    assert "GiB of arrays" in result.output
 
 
 def test_numbers_that_are_printed_are_held_to_what_was_printed():

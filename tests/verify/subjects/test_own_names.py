@@ -79,6 +79,17 @@ def test_a_wrong_layer_is_held_by_what_its_names_tell(layer):
     assert held(subject, check).status == "failed"
 
 
+@pytest.mark.parametrize(
+    "layer", [layers.InputGateUnused, layers.OutputWithoutTanh, layers.WrongWithoutNames]
+)
+def test_no_name_tells_an_offset_of_the_forget_gate(layer):
+    """Its mistake would be two then."""
+    own = like(layer).own
+
+    assert "by their names alone" in own.text
+    assert own.convention.forget_offset == 0
+
+
 @pytest.mark.parametrize(("layer", "message"), [
     (layers.Nameless, "their names do not say which belongs to which gate of torch.nn.GRU"),
     (layers.WithAHead, r"head.weight \[7, 6\] is no array of a recurrent layer with 11 inputs"),
