@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.verify.checks import subject_checks
+from gatewise.verify.cases.case import Case
+from gatewise.verify.checks import check_named, subject_checks
 from gatewise.verify.checks.derivative import extrapolated
 from gatewise.verify.numbers import followed
 from gatewise.verify.numbers.followed import Followed
@@ -216,6 +217,31 @@ def test_a_wrong_layer_without_equations_fails(value, check):
     assert outcome.diagnosis.message.startswith("Not looked for: it has no equations")
 
 
+class Unread(WithoutGradient):
+    """Wrong: an array is declared and not read."""
+
+    parameters = {"W": "D H", "u": "H", "b": "H"}  # noqa: RUF012 - as users write it
+
+
+def test_an_array_that_is_not_read_is_named():
+    """Planted: zeros in place of the arrays, beside which W has no influence either."""
+    outcome = held(Unread, "uses")
+
+    assert failing(outcome) == {"uses"}
+    for verdict in outcome.wrong:
+        assert verdict.message.startswith("b_l0: changing it")
+        assert "zeroed" not in verdict.case
+    assert check_named("uses").refuses(Case(1, 1, 1, 1, zeroed="x"))
+    assert held(WithoutGradient, "uses")
+
+
+def test_a_layer_that_is_random_fails_first_because_it_is_not_the_same_again():
+    outcome = held(Random, "batch-single", "repeat")
+
+    assert {"batch-single", "repeat"} <= failing(outcome)
+    assert "first failure   repeat" in str(outcome)
+
+
 def test_convolutional_states_have_axes_of_their_own_in_a_module_of_torch():
     torch = pytest.importorskip("torch")
 
@@ -370,6 +396,14 @@ def test_what_is_finer_than_the_steps_widens_the_error(width):
     found = extrapolated(lambda t: t / np.sqrt(t * t + width**2) + np.tanh(t), 1e-15)
 
     assert abs(found.value - (1 / width + 1)) <= found.error
+
+
+@pytest.mark.parametrize("frequency", 10 ** np.linspace(3, 6, 60))
+def test_a_table_that_does_not_converge_is_blind(frequency):
+    """Planted: without the look at the last halvings, half of these are wrong."""
+    for phase in np.linspace(0, 6, 40):
+        found = extrapolated(lambda t, phase=phase: np.sin(frequency * t + phase), 1e-14)
+        assert abs(found.value - frequency * np.cos(phase)) <= found.error
 
 
 def test_options_say_whether_there_are_equations():
