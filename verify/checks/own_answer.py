@@ -78,8 +78,9 @@ class OwnAnswer:
         """Return the sum of a result times a direction, and its bound."""
         value = self.values[name]
         most = max((abs(float(np.sum(moved[name] * direction))) for moved in self.moved), default=0)
-        terms = np.maximum(np.abs(value), self._flowing(name))
-        bound = self.allowed * (most + float(np.sum(terms * np.abs(direction))))
+        cancelled = self._flowing(name) * float(np.sqrt(np.sum(direction**2)))  # signs are random
+        terms = max(float(np.sum(np.abs(value * direction))), cancelled)
+        bound = self.allowed * (most + terms)
         if self._is_rounding(name):
             bound = np.inf
         return float(np.sum(value * direction)), bound

@@ -23,7 +23,7 @@ its step, a function of (p, x, state), or None where there are no equations:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -267,7 +267,7 @@ class _Built(Plain):
 
     def buffers(self) -> dict[str, Array]:
         """Return copies of what a module of torch keeps beside its parameters, by name."""
-        kept = getattr(self.made, "named_buffers", tuple)()
+        kept: Iterable[tuple[str, Any]] = getattr(self.made, "named_buffers", tuple)()
         return {name: np.asarray(buffer.detach()).copy() for name, buffer in kept}
 
 
