@@ -33,6 +33,9 @@ DIRECTIONS = 3
 SEEN = 8
 """Changes by a few units of roundoff."""
 
+SETTLED = 4
+"""Halvings of the step, the last, in which slopes must come nearer to each other."""
+
 STEPS = tuple(2.0**-k for k in range(2, 12))
 """Steps along a direction of length 1."""
 
@@ -54,6 +57,7 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
     something finer.
     """
     best, here = Slope(np.nan, np.inf), function(0.0)
+    plain: list[tuple[float, float]] = []
     slopes_above: list[float] = []
     bends_above: list[float] = []
     noise_above: list[float] = []
@@ -61,6 +65,7 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
         right, left = function(step), function(-step)
         slopes, bends = [(right - left) / (2 * step)], [(right - 2 * here + left) / (2 * step)]
         noise, moving = [2 * error / step], np.inf
+        plain.append((slopes[0], bends[0]))
         for j in range(1, len(slopes_above) + 1):
             even, odd = 4.0**j, 2.0 ** (2 * j - 1)
             before, last = slopes_above[j - 1], slopes[-1]
@@ -75,7 +80,21 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
         if slopes_above and moving > best.error:
             best = Slope(best.value, np.inf)
         slopes_above, bends_above, noise_above = slopes, bends, noise
-    return best
+    return best if _converge(plain, error) else Slope(best.value, np.inf)
+
+
+def _converge(plain: Sequence[tuple[float, float]], error: float) -> bool:
+    """Return whether slopes over the steps come ever nearer, as those of a smooth function do.
+
+    What half a step changes falls to a quarter; it must to a half, beyond rounding, in each of the
+    last ``SETTLED`` halvings. Where it does not, entries of the table agree by accident only. What
+    the slopes to both sides differ by halves; where it stays, a kink is at 0, or nearer than steps.
+    """
+    slopes, bends = np.array(plain).T
+    changes = np.abs(np.diff(slopes))[-1 - SETTLED :]
+    noise = 8 * error / np.array(STEPS[-SETTLED:])
+    smooth = changes[1:] <= changes[:-1] / 2 + noise
+    return bool(np.all(smooth) and abs(bends[-1]) <= 0.75 * abs(bends[-2]) + noise[-1])
 
 
 def derivative(subject: SubjectUnderTest, case: Case) -> Ledger:

@@ -34,6 +34,11 @@ DIRECTIONS = 4
 BESIDE_SUMS = 32
 """Roundings in a row of a step beside its longest sum: activations, products, a normalisation."""
 
+GRADIENT = "gradient of "
+
+UNSTABLE = 2.0**-6
+"""The share by which a change of all that is read, by the root of roundoff, moves mere rounding."""
+
 Named: TypeAlias = dict[str, Array]
 """Outputs and gradients by name, float64; what cannot be known is NaN."""
 
@@ -43,19 +48,25 @@ class OwnAnswer:
     """Results of the plainest calls by name, and how far roundings may move them.
 
     ``moved`` is by how much they move, in units of the change, for each change of what is read;
-    ``allowed`` is what roundings change, at most.
+    ``allowed`` is what roundings change, at most. ``flowing`` is the largest gradient or cotangent:
+    a gradient is a sum of such terms, which may cancel, and their roundings do not. ``step`` is by
+    how much all that is read was changed.
     """
 
     values: Named
     moved: Sequence[Named]
     allowed: float
     case: Case
+    flowing: float = 0.0
+    step: float = 0.0
 
     def __getitem__(self, name: str) -> Bounded:
         """Return a result; the bound is that of its entry that moves most."""
         value = self.values[name]
         most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
-        bound = self.allowed * (most + _largest(value))
+        bound = self.allowed * (most + max(_largest(value), self._flowing(name)))
+        if self._is_rounding(name):
+            bound = np.inf
         bounds = np.where(np.isnan(value), np.inf, bound)
         return Bounded(np.nan_to_num(value), bounds, self.case.arithmetic)
 
@@ -67,8 +78,25 @@ class OwnAnswer:
         """Return the sum of a result times a direction, and its bound."""
         value = self.values[name]
         most = max((abs(float(np.sum(moved[name] * direction))) for moved in self.moved), default=0)
-        bound = self.allowed * (most + float(np.sum(np.abs(value * direction))))
+        cancelled = self._flowing(name) * float(np.sqrt(np.sum(direction**2)))  # signs are random
+        terms = max(float(np.sum(np.abs(value * direction))), cancelled)
+        bound = self.allowed * (most + terms)
+        if self._is_rounding(name):
+            bound = np.inf
         return float(np.sum(value * direction)), bound
+
+    def _flowing(self, name: str) -> float:
+        return self.flowing if name.startswith(GRADIENT) else 0.0
+
+    def _is_rounding(self, name: str) -> bool:
+        """Whether a gradient is what rounding leaves of terms that cancel: then nothing is known.
+
+        It is nearly none beside the largest, and a small change of all moves it by far more.
+        """
+        largest = _largest(self.values[name])
+        most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
+        tiny = largest + self.step * most <= self.step * self._flowing(name)
+        return tiny and self.step * most > UNSTABLE * largest
 
 
 def own_answer(
@@ -81,11 +109,11 @@ def own_answer(
     if case.T == 0:
         return OwnAnswer(_without_steps(subject, case, inputs, cotangents), (), 0.0, case)
 
-    def results(given: Inputs) -> Named:
-        return _results(subject, case, given, cotangents)
+    def results(given: Inputs, pulled: Cotangents | None) -> Named:
+        return _results(subject, case, given, pulled)
 
-    again = results(inputs)
-    answer = _measured(subject, case, inputs, results)
+    again = results(inputs, cotangents)
+    answer = _measured(subject, case, inputs, cotangents, results)
     for name, array in answer.values.items():
         if not np.array_equal(array, again[name], equal_nan=True):
             raise Mismatch(f"{name}: another number each time, from layers made anew")
@@ -170,16 +198,25 @@ def _step(case: Case) -> float:
 
 
 def _measured(
-    subject: SubjectUnderTest, case: Case, inputs: Inputs, results: Callable[[Inputs], Named]
+    subject: SubjectUnderTest,
+    case: Case,
+    inputs: Inputs,
+    cotangents: Cotangents | None,
+    results: Callable[[Inputs, Cotangents | None], Named],
 ) -> OwnAnswer:
     """Return results, and by how much they move when all that is read is changed."""
-    values = results(inputs)
+    values = results(inputs, cotangents)
     step = _step(case)
     moved = []
     for k in range(DIRECTIONS):
-        there = results(_changed(case, inputs, step, k))
+        there = results(*_changed(case, inputs, cotangents, step, k))
         moved.append({name: (there[name] - array) / step for name, array in values.items()})
-    return OwnAnswer(values, moved, case.arithmetic.gamma(_roundings(subject, case)), case)
+    allowed = case.arithmetic.gamma(_roundings(subject, case))
+    flowing = [array for name, array in values.items() if name.startswith(GRADIENT)]
+    if cotangents is not None:
+        dy, dfinal = cotangents
+        flowing += [np.asarray(d, np.float64) for d in (dy, *dfinal) if d is not None]
+    return OwnAnswer(values, moved, allowed, case, max(map(_largest, flowing), default=0.0), step)
 
 
 def _roundings(subject: SubjectUnderTest, case: Case) -> int:
@@ -200,20 +237,29 @@ def _in_one_operation(subject: SubjectUnderTest, case: Case) -> int:
     return 4 * (longest + ACTIVATION_UNITS)
 
 
-def _changed(case: Case, inputs: Inputs, step: float, k: int) -> Inputs:
-    """Return all numbers that are read, each changed by a share of it."""
+def _changed(
+    case: Case, inputs: Inputs, cotangents: Cotangents | None, step: float, k: int
+) -> tuple[Inputs, Cotangents | None]:
+    """Return all numbers that are read, forward and back, each changed by a share of it."""
 
     def changed(name: str, array: Array) -> Array:
         signs = case.generator(f"rounding {k} {name}").choice([-step, step], array.shape)
         return (array * (1 + signs)).astype(array.dtype)
 
-    return Inputs(
+    def each(name: str, arrays: Sequence[Array | None]) -> tuple[Array | None, ...]:
+        return tuple(a if a is None else changed(f"{name} {n}", a) for n, a in enumerate(arrays))
+
+    there = Inputs(
         {name: changed(name, array) for name, array in inputs.parameters.items()},
         changed("x", inputs.x),
         None if inputs.state is None
         else tuple(changed(f"state {k}", s) for k, s in enumerate(inputs.state)),
         inputs.lengths,
     )  # fmt: skip
+    if cotangents is None:
+        return there, None
+    (dy,) = each("dy", cotangents[:1])
+    return there, (dy, each("dfinal", cotangents[1]))
 
 
 def _largest(array: Array) -> float:
@@ -246,7 +292,7 @@ def _joined(named: Named, name: str, array: Array, b: int) -> None:
 def shared(name: str) -> bool:
     """Whether all rows have one share in what has this name: a parameter's gradient."""
     others = ("gradient of x", "gradient of initial ")
-    return name.startswith("gradient of ") and not name.startswith(others)
+    return name.startswith(GRADIENT) and not name.startswith(others)
 
 
 def _row(

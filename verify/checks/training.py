@@ -23,7 +23,7 @@ from ..cases.strategies import cases
 from ..numbers.arithmetic import FINER, HALVES
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch, Undecided, in_bounds
-from ..subjects.called import Called, SubjectUnderTest, layer_of
+from ..subjects.called import Called, NotOffered, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck, catalogued
@@ -47,10 +47,29 @@ def modes(subject: SubjectUnderTest, case: Case) -> Ledger:
         called = subject.build(case)
         for training in (first, not first, first, not first):
             called.train(training)
+            before = _buffers(called)
             got = called.forward(inputs)
+            if training:
+                _refuse_statistics(before, _buffers(called))
             if not training or case.dropout == 0:
                 compare_outputs(ledger, subject, case, got, want)
     return ledger
+
+
+def _buffers(called: Called) -> dict[str, Array]:
+    """Return what a layer keeps beside its parameters, by name, if it says so."""
+    buffers: dict[str, Array] = getattr(called.built, "buffers", dict)()
+    return buffers
+
+
+def _refuse_statistics(before: dict[str, Array], after: dict[str, Array]) -> None:
+    """Raise NotOffered where training changes buffers: evaluation is to depend on them."""
+    same = {n for n in before.keys() & after.keys() if np.array_equal(before[n], after[n])}
+    if changed := [name for name in after if name not in same]:
+        raise NotOffered(
+            f"training changes the buffers {', '.join(changed)}, on which evaluation may depend "
+            "(running statistics)"
+        )
 
 
 def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:

@@ -26,6 +26,9 @@ MEANINGFUL = 100.0
 """Up to so many times what rounding explains, another mistake is nearly an explanation, too."""
 
 
+SAME_AGAIN = ("purity", "repeat")
+"""Checks that a layer is the same in every call; what compares two calls follows from them."""
+
 UNJUDGED = "no equations: its numbers are not judged"
 
 NOT_SHOWN = (
@@ -66,9 +69,14 @@ class Finding:
 
     @property
     def root(self) -> Verdict | None:
-        """The first check that failed, in the dtype of the diagnosis: checks go from plain on."""
+        """The first check that failed, in the dtype of the diagnosis: checks go from plain on.
+
+        Without equations a layer is compared with itself: that it is the same again comes first.
+        """
         dtype = self.diagnosis and self.diagnosis.dtype
         own = [v for v in self.wrong if v.dtype == dtype] or self.wrong
+        if own and self.without_equations:
+            own = sorted(own, key=lambda v: v.check not in SAME_AGAIN)
         return own[0] if own else None
 
     @property

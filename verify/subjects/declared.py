@@ -279,6 +279,11 @@ class _Built(Plain):
         """Switch between training and evaluation."""
         self.made.train(training)
 
+    def buffers(self) -> dict[str, Array]:
+        """Return copies of what a module of torch keeps beside its parameters, by name."""
+        kept: Iterable[tuple[str, Any]] = getattr(self.made, "named_buffers", tuple)()
+        return {name: np.asarray(buffer.detach()).copy() for name, buffer in kept}
+
 
 @dataclass(frozen=True)
 class _Arrays:

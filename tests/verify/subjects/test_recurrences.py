@@ -1,13 +1,16 @@
 """Recurrences of one's own: without equations, and by a step."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 import gatewise
-from gatewise.verify.checks import subject_checks
+from gatewise.verify.cases.case import Case
+from gatewise.verify.checks import check_named, subject_checks
 from gatewise.verify.checks.derivative import extrapolated
+from gatewise.verify.execution.judge import hold
 from gatewise.verify.numbers import followed
 from gatewise.verify.numbers.followed import Followed
 from gatewise.verify.runs.conclusion import conclusion
@@ -216,6 +219,31 @@ def test_a_wrong_layer_without_equations_fails(value, check):
     assert outcome.diagnosis.message.startswith("Not looked for: it has no equations")
 
 
+class Unread(WithoutGradient):
+    """Wrong: an array is declared and not read."""
+
+    parameters = {"W": "D H", "u": "H", "b": "H"}  # noqa: RUF012 - as users write it
+
+
+def test_an_array_that_is_not_read_is_named():
+    """Planted: zeros in place of the arrays, beside which W has no influence either."""
+    outcome = held(Unread, "uses")
+
+    assert failing(outcome) == {"uses"}
+    for verdict in outcome.wrong:
+        assert verdict.message.startswith("b_l0: changing it")
+        assert "zeroed" not in verdict.case
+    assert check_named("uses").refuses(Case(1, 1, 1, 1, zeroed="x"))
+    assert held(WithoutGradient, "uses")
+
+
+def test_a_layer_that_is_random_fails_first_because_it_is_not_the_same_again():
+    outcome = held(Random, "batch-single", "repeat")
+
+    assert {"batch-single", "repeat"} <= failing(outcome)
+    assert "first failure   repeat" in str(outcome)
+
+
 def test_convolutional_states_have_axes_of_their_own_in_a_module_of_torch():
     torch = pytest.importorskip("torch")
 
@@ -370,6 +398,79 @@ def test_what_is_finer_than_the_steps_widens_the_error(width):
     found = extrapolated(lambda t: t / np.sqrt(t * t + width**2) + np.tanh(t), 1e-15)
 
     assert abs(found.value - (1 / width + 1)) <= found.error
+
+
+@pytest.mark.parametrize("frequency", 10 ** np.linspace(3, 6, 60))
+def test_a_table_that_does_not_converge_is_blind(frequency):
+    """Planted: without the look at the last halvings, half of these are wrong."""
+    for phase in np.linspace(0, 6, 40):
+        found = extrapolated(lambda t, phase=phase: np.sin(frequency * t + phase), 1e-14)
+        assert abs(found.value - frequency * np.cos(phase)) <= found.error
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_terms_that_cancel_leave_their_rounding(units):
+    """Planted: a bound by what moves alone. Normalised, one unit is 0 and two are nearly 1, -1."""
+    torch = pytest.importorskip("torch")
+
+    class Normalised(torch.nn.Module):
+        cell, axes, states = None, "BTD", "h"
+
+        def __init__(self, width, hidden):
+            super().__init__()
+            self.hidden, self.norm = hidden, torch.nn.LayerNorm(hidden)
+            self.mix = torch.nn.Linear(width + hidden, hidden)
+
+        def forward(self, x, h=None):
+            h, y = x.new_zeros(len(x), self.hidden) if h is None else h, []
+            for x_t in x.unbind(1):
+                h = self.norm(self.mix(torch.cat([x_t, h], 1))).tanh()
+                y.append(h)
+            return torch.stack(y, 1), h
+
+    class Detached(Normalised):
+        def forward(self, x, h=None):
+            return super().forward(x.detach() + 0 * x, h)
+
+    subject = adapted(Normalised, "Normalised", None)
+    wrong = adapted(Detached, "Detached", None)
+    for check, dtype, seed in product(
+        ("vjp-linearity", "derivative"), ("float64", "float32"), range(8)
+    ):
+        case = Case(2, 1, 2, units, dtype=dtype, seed=seed, state=True)
+        verdict = hold(subject, check_named(check), dtype, case=case)
+        assert verdict.status in ("passed", "blind"), verdict.message
+    case = Case(2, 1, 2, 3, seed=1, state=True)
+    assert hold(wrong, check_named("derivative"), "float64", case=case).status == "failed"
+
+
+def test_a_module_with_running_statistics_has_no_modes_to_compare():
+    torch = pytest.importorskip("torch")
+
+    class Statistics(torch.nn.Module):
+        cell, axes, states = None, "BTD", "h"
+
+        def __init__(self, width, hidden):
+            super().__init__()
+            self.norm, self.mix = (
+                torch.nn.BatchNorm1d(width),
+                torch.nn.Linear(width + hidden, hidden),
+            )
+            self.hidden = hidden
+
+        def forward(self, x, h=None):
+            h, y = x.new_zeros(len(x), self.hidden) if h is None else h, []
+            for x_t in self.norm(x.transpose(1, 2)).transpose(1, 2).unbind(1):
+                h = self.mix(torch.cat([x_t, h], 1)).tanh()
+                y.append(h)
+            return torch.stack(y, 1), h
+
+    outcome = held(Statistics, "smoke", "modes", "batch-single")
+
+    assert not failing(outcome)
+    modes = [v for v in outcome if v.check == "modes"]
+    assert {v.status for v in modes} == {"not supported"}
+    assert all("norm.running_mean" in v.message for v in modes)
 
 
 def test_options_say_whether_there_are_equations():
