@@ -29,7 +29,11 @@ NOT_OFFERED = {
     "jvp": "forward-mode derivatives",
     "modes": "dropout",
     "dropout": "dropout",
+    "kept-state": "a state that is kept between calls",
+    "partial-state": "one of several initial states without the others",
 }
+OF_OWN_STEPS = {"step", "step-gradient"}
+"""Checks of recurrences whose step is their author's; they are not planned for other cells."""
 
 
 def test_a_check_without_its_ledger_is_gatewises_own_fault():
@@ -41,7 +45,9 @@ def test_a_check_without_its_ledger_is_gatewises_own_fault():
     assert "check forward: expected its ledger, got None" in verdict.message
 
 
-@pytest.mark.parametrize("check", [name for name in CHECKS if name not in NOT_OFFERED])
+@pytest.mark.parametrize(
+    "check", [name for name in CHECKS if name not in {*NOT_OFFERED, *OF_OWN_STEPS}]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_right_subject_passes(check, dtype):
     """No false alarm on the reference itself."""
@@ -127,7 +133,7 @@ def test_window_errors_need_long_sequences():
     assert held(wrong, "transition").status == "failed"
 
 
-NO_OUTPUTS = {*NOT_OFFERED, "parameters", "no-steps"}
+NO_OUTPUTS = {*NOT_OFFERED, *OF_OWN_STEPS, "parameters", "no-steps"}
 
 
 @pytest.mark.parametrize("check", [name for name in CHECKS if name not in NO_OUTPUTS])

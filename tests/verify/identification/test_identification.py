@@ -260,7 +260,7 @@ def test_arrays_of_no_convention():
 
 
 def test_cells_of_no_convention():
-    with pytest.raises(Unreadable, match="skip-lstm is no member"):
+    with pytest.raises(Unreadable, match=r"its cell \(skip-lstm\) has no conventions"):
         identify(Skip(Convention("lstm", "ifgo")))
 
 
