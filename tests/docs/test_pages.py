@@ -100,7 +100,7 @@ def comparable(text):
     """Return output without what differs between machines: folders, roundoff, widths."""
     text = re.sub(r"runs/[\w.-]+", "runs/RUN", text)
     text = re.sub(r"-?\b\d+(\.\d+(e[-+]\d+)?|e[-+]\d+)\b", "NUMBER", text)
-    text = re.sub(r"(tried\s+)\d+", r"\1MANY", text)  # the catalogue grows
+    text = re.sub(r"(tried|and)(\s+)\d+", r"\1\2MANY", text)  # the catalogue grows
     return " ".join(re.sub(r"[━─]+", "─", text).split())
 
 
