@@ -179,7 +179,7 @@ LSTM = "--like torch.nn.LSTM"
 SLIPS = {
     "packed parameters": (
         TORCH, "packed_gru.py", "torch.tanh(xn + r * hn)", "torch.tanh(xn + hn)",
-        f"packed_gru.py:PackedGRU {GRU}", "the candidate does not use it",
+        f"packed_gru.py:PackedGRU {GRU}", "the factor r is missing",
     ),
     "a cell": (
         TORCH, "torch_cell.py", "torch.sigmoid(o) * torch.tanh(c)", "torch.sigmoid(o) * c",
