@@ -1,5 +1,6 @@
 """Time limits: what counts as a process's own time, and what it waits for."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from processes import needs_proc
 
 @pytest.fixture
 def process():
-    """Start a program in a session of its own."""
+    """Start a program in a session of its own, which ends with the test."""
     started = []
 
     def start(program):
@@ -24,8 +25,9 @@ def process():
         return started[-1]
 
     yield start
-    for each in started:
-        each.kill()
+    for each in started:  # and the processes that they started
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.pid, signal.SIGKILL)
         each.wait()
 
 
