@@ -123,7 +123,7 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
         )
     except ValueError as error:
         raise pytest.UsageError(f"gatewise: {error}") from error
-    paths = map(str, session.config.getini("pythonpath"))
+    paths = [str(path) for path in session.config.getini("pythonpath")]
     isolated = Isolated(request.memory, paths, option="--gatewise-timeout")
     session.config.add_cleanup(isolated.close)
     late = Late()

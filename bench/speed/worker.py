@@ -12,7 +12,8 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from ...verify.execution.worker import limit, lines
+from ...verify.execution.sandbox import limit_memory
+from ...verify.execution.worker import lines
 from ..run import from_json
 from ..timing.environment import environment
 from . import ceilings
@@ -33,7 +34,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    limit(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    limit_memory(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     say({"ready": True})
     for line in questions:
         say({"answer": _answer(json.loads(line), lambda doing: say({"case": doing}))})

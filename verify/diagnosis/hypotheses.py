@@ -7,7 +7,6 @@ own arrays, so that the two can be compared number by number.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, permutations
@@ -24,7 +23,7 @@ from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.replaceable_layer import ReplaceableLayer
-from ..subjects.declared import ONE_STATE, PARAMS, STATE, Declared, X
+from ..subjects.declared import ONE_STATE, PARAMS, STATE, X
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
 
 RIGHT = "right"
@@ -299,13 +298,10 @@ def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
 
 def unbound(subject: Subject, names: Sequence[str]) -> tuple[str, ...]:
     """Return the arrays of a declared function's convention that it has no argument for."""
-    if not isinstance(subject, Declared):
+    taken: tuple[str, ...] | None = getattr(subject, "arguments", None)
+    if taken is None or set(taken) & {*PARAMS}:
         return ()
-    value, missing = subject.value, list(names)
-    function = getattr(value, "forward", None) or getattr(value, "step", None) or value
-    taken = list(inspect.signature(function).parameters)
-    if set(taken) & {*PARAMS}:
-        return ()
+    missing = list(names)
     others = {*X, *STATE, "lengths", *chain(*ONE_STATE.values())}
     for name in (n for n in taken if n not in others):
         if missing:

@@ -98,8 +98,8 @@ class Here:
 
     batch = 1
 
-    def __init__(self, jobs: int, timeout: float, memory: int) -> None:
-        self.timeout, self.memory = timeout, memory
+    def __init__(self, jobs: int, timeout: float, memory: int, hidden: Sequence[str] = ()) -> None:
+        self.timeout, self.memory, self.hidden = timeout, memory, hidden
         self.threads = ThreadPoolExecutor(jobs)
         self._own, self._late = threading.local(), Late()
         self._all: list[Isolated] = []
@@ -144,7 +144,7 @@ class Here:
 
     def _isolated(self) -> Isolated:
         if not hasattr(self._own, "isolated"):
-            self._own.isolated = Isolated(self.memory)
+            self._own.isolated = Isolated(self.memory, hidden=self.hidden)
             self._all.append(self._own.isolated)
         isolated: Isolated = self._own.isolated
         return isolated
@@ -152,11 +152,19 @@ class Here:
 
 @contextmanager
 def workers(
-    *, jobs: int, timeout: float, memory: int, executor: Executor | str | None = None
+    *,
+    jobs: int,
+    timeout: float,
+    memory: int,
+    executor: Executor | str | None = None,
+    hidden: Sequence[str] = (),
 ) -> Iterator[Here | Elsewhere]:
-    """Yield what tasks are handed to: processes here, an executor, or a Dask cluster's address."""
+    """Yield what tasks are handed to: processes here, an executor, or a Dask cluster's address.
+
+    Subjects do not see ``hidden`` folders, where the system can hide them, and are here.
+    """
     if executor is None:
-        here = Here(jobs, timeout, memory)
+        here = Here(jobs, timeout, memory, hidden)
         try:
             yield here
         finally:

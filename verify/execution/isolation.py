@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from ..cases.case import Case
 from ..runs.verdict import Verdict
+from .processes import LAST_WORDS, Child, environment, search_path
 from .tasks import NO_ANSWER, Description, Named, Task
 from .time_limit import TimeLimit
 
@@ -25,9 +21,6 @@ MEMORY = 4096
 
 RESTARTS = 2
 """How often the time of a task begins anew: after the import, and after the first answer."""
-
-LAST_WORDS = 300
-"""Characters of what a process said before it died."""
 
 
 class ProcessEnded(RuntimeError):
@@ -50,19 +43,23 @@ class TimedOut(RuntimeError):
 class Isolated:
     """One worker process, started when needed and again after it has died.
 
-    ``paths`` are where it looks for modules first. ``WORKER`` is the module that it runs.
-    ``option`` is what users give it more time with, "" for nothing.
+    ``paths`` are where it looks for modules first; ``hidden`` are folders that programs of others
+    do not see, where the system can hide them. ``WORKER`` is the module that it runs. ``option`` is
+    what users give it more time with, "" for nothing.
     """
 
     WORKER = "gatewise.verify.execution.worker"
 
     def __init__(
-        self, memory: int = MEMORY, paths: Iterable[str] = (), option: str = "--timeout"
+        self,
+        memory: int = MEMORY,
+        paths: Sequence[str] = (),
+        option: str = "--timeout",
+        hidden: Sequence[str] = (),
     ) -> None:
-        self.memory, self.paths, self.option = memory, list(paths), option
+        self.memory, self.paths, self.option, self.hidden = memory, paths, option, hidden
         self.last_case = ""
-        self._process: subprocess.Popen[str] | None = None
-        self._errors: IO[bytes] | None = None
+        self._child: Child | None = None
 
     def describe(self, named: Named, timeout: float) -> Description:
         """Return what a subject offers, or why it does not run."""
@@ -112,44 +109,18 @@ class Isolated:
 
     def close(self) -> None:
         """End the process, and whatever it has started."""
-        if self._process is None:
-            return
-        self._kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        self._process = None
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
-    def _kill(self) -> None:
-        assert self._process is not None  # noqa: S101
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
-
-    def _start(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", self.WORKER, str(self.memory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                encoding="utf-8",
-                start_new_session=True,  # so that its own children end with it
-                env=self._environment() | self._search_path(),
-            )
-        return self._process
+    def _start(self) -> Child:
+        if self._child is None:
+            variables = self._environment() | search_path(self.paths)
+            self._child = Child(self.WORKER, str(self.memory), *self.hidden, environment=variables)
+        return self._child
 
     def _environment(self) -> dict[str, str]:
-        return {"OMP_NUM_THREADS": "1", **os.environ}
-
-    def _search_path(self) -> dict[str, str]:
-        paths = [*self.paths, *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
+        return environment()
 
     def _ask(self, asked: dict[str, Any], timeout: float, share: float = 1.0) -> dict[str, Any]:
         """Send one task and wait for its answer.
@@ -157,16 +128,14 @@ class Isolated:
         The clock starts again with each ``ready``: once the subject is imported, and once it has
         answered its first call, which compilers make slow.
         """
-        process = self._start()
-        assert process.stdin is not None  # noqa: S101
-        assert process.stdout is not None  # noqa: S101
+        child = self._start()
         self.last_case = ""
-        limit, restarts = TimeLimit(timeout, process.pid, self._kill), 0
+        limit, restarts = TimeLimit(timeout, child.pid, child.kill), 0
         try:
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(asked) + "\n")
-                process.stdin.flush()
-            for line in process.stdout:
+                child.stdin.write(json.dumps(asked).encode() + b"\n")
+                child.stdin.flush()
+            for line in child.stdout:
                 said: dict[str, Any] = json.loads(line)
                 if "case" in said:
                     self.last_case = said["case"]
@@ -178,27 +147,11 @@ class Isolated:
                     return said
         finally:
             limit.stop()
-        how = self._how_it_ended(process)
+        how = child.how_it_ended()
         self.close()
         if limit.reached:
             raise TimedOut(limit)
         raise ProcessEnded(how)
-
-    def _how_it_ended(self, process: subprocess.Popen[str]) -> str:
-        code = process.wait()
-        if code < 0:
-            how = f"the process was ended by {signal.Signals(-code).name}"
-        else:
-            how = f"the process ended itself with exit code {code}"
-        words = self._last_words()
-        return f"{how}; it said: {words}" if words else how
-
-    def _last_words(self) -> str:
-        if self._errors is None:
-            return ""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - LAST_WORDS))
-        return " ".join(self._errors.read().decode(errors="replace").split())
 
 
 def _status(end: TimedOut) -> str:

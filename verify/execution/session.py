@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -166,14 +167,15 @@ class Session:
         one = self.described[task.named]
         if task.dtype not in one.dtypes:
             lacking = f"the subject does not compute in {task.dtype}"
-            return self._about(task.unanswered("not supported", lacking))
+            return self._about(task, task.unanswered("not supported", lacking))
         if missing := one.options.missing(check_named(task.check).needs):
-            return self._about(task.unanswered("not supported", one.options.why(missing)))
+            return self._about(task, task.unanswered("not supported", one.options.why(missing)))
         smoke = self.done.get(replace(task, check=SMOKE))
         if smoke is not None and not smoke.compared:
-            return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
+            reason = f"its smoke check: {smoke.status}"
+            return self._about(task, task.unanswered("not tested", reason))
         if reason := self._hung(task):
-            return self._about(task.unanswered("not tested", reason))
+            return self._about(task, task.unanswered("not tested", reason))
         return None
 
     def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
@@ -193,15 +195,17 @@ class Session:
             for future in finished:
                 asked = waiting.pop(future)
                 for task, verdict in zip(asked, future.result(), strict=True):
-                    yield self._keep(task, self._about(verdict))
+                    yield self._keep(task, self._about(task, verdict))
 
     def _hung(self, task: Task) -> str:
         """Return why a task is not worth another wait, "" if it is."""
         return hung(self.late.get(task.named.name, ()))
 
-    def _about(self, verdict: Verdict) -> Verdict:
-        """Fill in what a process that died could not say."""
-        one = next(d for d in self.described.values() if d.named.name == verdict.subject)
+    def _about(self, task: Task, verdict: Verdict) -> Verdict:
+        """Hold a verdict to its task, and fill in what a process that died could not say."""
+        if verdict.planned != task.planned:
+            raise RuntimeError(f"a verdict on {verdict.planned} where {task.planned} was asked for")
+        one = self.described[task.named]
         verdict.cell = verdict.cell or one.cells[0]
         verdict.version = verdict.version or one.version
         return verdict
@@ -236,13 +240,29 @@ def run(
 
     A folder that holds an unfinished run of the same request is gone on with.
     """
-    timeout = request.patience
-    with workers(jobs=jobs, timeout=timeout, memory=request.memory, executor=executor) as pool:
+    folder.mkdir(parents=True, exist_ok=True)  # before any subject runs: then it can be hidden
+    with workers(
+        jobs=jobs,
+        timeout=request.patience,
+        memory=request.memory,
+        executor=executor,
+        hidden=(str(folder.resolve()),),
+    ) as pool:
         session = Session(request, folder, pool)
-        plan = session.describe()
+        try:
+            plan = session.describe()
+        except ValueError:
+            _leave(folder)
+            raise
         session.go_on(_begin(folder, request, plan, command))
         on_plan(len(plan) - len(session.done))
         yield from session.run([task for task in plan if task not in session.done])
+
+
+def _leave(folder: Path) -> None:
+    """Remove the folder of a run that does not begin."""
+    with suppress(OSError):  # it holds an earlier run
+        folder.rmdir()
 
 
 def _begin(folder: Path, request: Request, plan: list[Task], command: str) -> dict[Task, Verdict]:

@@ -103,9 +103,8 @@ def hung(verdicts: Iterable[Verdict]) -> str:
     return f"no answer came in {len(checks)} checks, {', '.join(checks)}; so it was not tried"
 
 
-def describe(named: Named) -> Description:
-    """Import a subject and ask what it offers."""
-    subject = named.find()
+def describe(named: Named, subject: Subject) -> Description:
+    """Ask a subject what it offers."""
     version = subject.version()
     return Description(named, subject.cells, subject.dtypes, subject.options, version)
 
@@ -128,6 +127,7 @@ def answer(
         on_answer=on_answer,
         shrink=task.shrink,
     )
+    verdict.subject = task.named.name  # an adapter in a file may have another name
     if verdict.reproduce:
         verdict.reproduce = reproduce(task.named, verdict.check, verdict.case)
     if task.check == SMOKE and verdict.status in ("crashed", "not supported"):

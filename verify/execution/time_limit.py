@@ -5,12 +5,14 @@ Where the system does not say what a process does (there is no ``/proc``), all t
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from .processes import family, stat_fields
 
 LONGEST = 10.0
 """Times its limit that a process is waited for at most, however busy the machine is."""
@@ -27,27 +29,19 @@ class Use(NamedTuple):
 
 
 def use(session: int) -> Use | None:
-    """Return what all processes of a session use together, None where the system does not say."""
-    processor, ready, seen = 0.0, False, False
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if int(_fields(process / "stat")[_SESSION]) != session:
-                continue
-            threads = [_fields(thread / "stat") for thread in (process / "task").iterdir()]
-            own = _fields(process / "stat")
-        except (OSError, ValueError, IndexError):  # it has ended, or is not ours to look at
-            continue
-        processor, seen = processor + sum(map(int, own[_TIMES])) / os.sysconf("SC_CLK_TCK"), True
-        ready = ready or any(each[_STATE] == "R" for each in threads)
-    return Use(processor, ready) if seen else None
+    """Return what a session and all its descendants use, None where the system does not say."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    members = family(session)
+    states = (state for member in members for state in _thread_states(member.pid))
+    seconds = sum(member.seconds for member in members)
+    return Use(seconds, "R" in states) if members else None
 
 
-_STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)
-"""Places in ``/proc/PID/stat`` after the name: the times are its own and its ended children's."""
-
-
-def _fields(stat: Path) -> list[str]:
-    return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+def _thread_states(pid: int) -> Iterator[str]:
+    for thread in Path(f"/proc/{pid}/task").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):  # it has ended, or is not ours to look at
+            yield stat_fields(thread / "stat")[0]
 
 
 class TimeLimit:

@@ -1,9 +1,10 @@
-"""The process in which subjects run: reads tasks, writes answers, one JSON object a line.
+"""The judge's process: reads tasks, writes answers, one JSON object a line.
 
-``python -m gatewise.verify.execution.worker MEMORY``: MEMORY in MiB is what the subject may take
-beyond what is in use when it has been imported; 0 for no limit. Before each case the case is
-written, so that the parent knows it if the process dies in it. What a subject prints goes to
-standard error.
+``python -m gatewise.verify.execution.worker MEMORY [HIDDEN ...]``: MEMORY in MiB is what a subject
+may take beyond what is in use when it has been imported; 0 for no limit. HIDDEN are folders that
+programs of others do not see. Those run in processes of their own (``remote``); the adapters,
+mutants and recordings of this package run here. Before each case the case is written, so that the
+parent knows it if the process dies in it. What a subject prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from queue import SimpleQueue
 from typing import IO, Any
@@ -20,8 +21,14 @@ from typing import IO, Any
 import msgspec
 
 from ..cases.case import Case
+from ..runs.verdict import SHARED
+from ..subjects import SCHEMES, adapter, family
+from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
+from .processes import end_descendants
+from .remote import Remote, SubjectEnded
+from .sandbox import adopt_orphans, limit_memory
 from .tasks import Description, Named, Task, answer, describe
 
 
@@ -73,7 +80,8 @@ def main() -> None:
     memory = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    worker = _Worker(answers, memory)
+    adopt_orphans()
+    worker = _Worker(answers, memory, sys.argv[2:])
     for line in lines():
         worker.do(json.loads(line))
 
@@ -92,26 +100,13 @@ def lines() -> Iterator[str]:
         yield waiting.get()
 
 
-def limit(memory: int) -> None:
-    """Allow so many MiB of addresses more, where the system can; 0 is no limit.
-
-    It has no measure of memory alone.
-    """
-    if not memory:
-        return
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    with open("/proc/self/statm", encoding="ascii") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + memory * 2**20, resource.RLIM_INFINITY))
-
-
 class _Worker:
-    def __init__(self, answers: IO[str], memory: int) -> None:
-        self.answers, self.memory = answers, memory
+    def __init__(self, answers: IO[str], memory: int, hidden: Sequence[str] = ()) -> None:
+        self.answers, self.memory, self.hidden = answers, memory, hidden
         self.subjects: dict[Named, Subject] = {}
+        self.remote: tuple[Named, Remote] | None = None
+        self.isolation: dict[Named, str] = {}
+        self.last_case = ""
 
     def do(self, asked: dict[str, Any]) -> None:
         """Do one task."""
@@ -121,10 +116,16 @@ class _Worker:
         if asked["do"] in OTHER:
             self.say({"found": self.other(Named(**asked["named"]), asked)})
             return
+        self.last_case = ""
         task = msgspec.convert(asked["task"], Task)
-        subject = self.subject(task.named)
-        self.say({"ready": True})
-        verdict = answer(task, subject, self.say_case, lambda: self.say({"ready": True}))
+        try:
+            subject = self.subject(task.named)
+            self.say({"ready": True})
+            verdict = answer(task, subject, self.say_case, lambda: self.say({"ready": True}))
+        except SubjectEnded as end:
+            self.end_remote()
+            verdict = task.unanswered("crashed", str(end), self.last_case)
+        verdict.isolation = self.isolation.get(task.named, "")
         self.say({"verdict": vars(verdict)})
 
     def other(self, named: Named, asked: dict[str, Any]) -> dict[str, Any]:
@@ -132,32 +133,81 @@ class _Worker:
             subject = self.subject(named)
         except UnknownSubject as unknown:
             return {"problem": str(unknown), "unknown": True}
+        except SubjectEnded as end:
+            self.end_remote()
+            return {"problem": str(end)}
         except Exception as error:
             kind = "" if isinstance(error, SubjectUnavailable) else f"{type(error).__name__}: "
             return {"problem": f"{kind}{error}"}
         self.say({"ready": True})
-        return OTHER[asked["do"]](subject, asked)
+        try:
+            return OTHER[asked["do"]](subject, asked)
+        except SubjectEnded as end:
+            self.end_remote()
+            return {"problem": str(end)}
 
     def description(self, named: Named) -> Description:
         try:
-            return describe(named)
+            return describe(named, self.subject(named))
         except UnknownSubject as unknown:
             return Description(named, problem=str(unknown), status="unknown")
         except SubjectUnavailable as missing:
             return Description(named, problem=str(missing))
+        except SubjectEnded as end:
+            self.end_remote()
+            problem = f"while it was tried out, {end}"
+            return Description(named, problem=problem, status="crashed")
+        except (SubjectCrashed, NotOffered) as error:
+            return Description(named, problem=f"the layer does not run: {error}")
         except Exception as error:
             problem = f"the layer does not run: {type(error).__name__}: {error}"
             return Description(named, problem=problem)
 
     def subject(self, named: Named) -> Subject:
-        if named not in self.subjects:
-            self.subjects[named] = named.find()
-            if getattr(self.subjects[named], "device", "cpu") == "cpu":
-                limit(self.memory)  # drivers of devices reserve far more addresses than they use
+        """Return a subject: one of this package's, or a program of others in its own process."""
+        if named in self.subjects:
+            return self.subjects[named]
+        if self.remote is None or self.remote[0] != named:
+            self.end_remote()  # one at a time: who else's children are ended is then no question
+            if remote := self.apart(named):
+                self.remote = named, remote
+        if self.remote is not None:
+            return self.remote[1]
+        self.subjects[named] = self.here(named)
         return self.subjects[named]
 
+    def apart(self, named: Named) -> Remote | None:
+        """Return a program of others; None for what is of this package, or judged by itself.
+
+        A recurrence that brings its own equations, or an adapter its own map, says itself what is
+        right: its code runs beside the oracle's, and its verdicts say so.
+        """
+        if adapter(named.name) or family(named.name) in SCHEMES:
+            return None
+        remote = Remote(named.name, named.like, self.memory, self.hidden)
+        self.isolation[named] = f"{SHARED}{remote.shared}" if remote.shared else remote.in_force
+        if not remote.shared:
+            return remote
+        remote.close()
+        return None
+
+    def end_remote(self) -> None:
+        """End the program of others that runs, if there is one, and all that it left behind."""
+        if self.remote is not None:
+            self.remote[1].close()
+            self.remote = None
+        end_descendants()
+
+    def here(self, named: Named) -> Subject:
+        """Return a subject that runs in this process."""
+        subject = named.find()
+        if getattr(subject, "device", "cpu") == "cpu":
+            limit_memory(self.memory)  # drivers of devices reserve far more than they use
+        return subject
+
     def say_case(self, case: Case) -> None:
-        self.say({"case": case.to_json()})
+        self.last_case = case.to_json()
+        self.say({"case": self.last_case})
 
     def say(self, value: dict[str, Any]) -> None:
         self.answers.write(json.dumps(value) + "\n")

@@ -142,6 +142,8 @@ class Finding:
             yield Line("parameters", meaning)
         if self.without_equations:
             yield Line("not judged", NOT_SHOWN)
+        if dependent := next((v.dependent for v in self.verdicts if v.dependent), ""):
+            yield Line("dependent", f"{dependent}: it could have made this verdict itself")
         root = self.root
         if root is not None:
             yield from _root_lines(root, self.wrong)

@@ -109,7 +109,7 @@ def start(
     request: Mapping[str, Any] | None = None,
 ) -> None:
     """Create the folder of a run of checks, and write its header."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     about = provenance.header(command, seed)
     records.write(folder / "run.json", CheckHeader(
         schema=SCHEMA, budget=budget, planned=tuple(planned), request=dict(request or {}), **about

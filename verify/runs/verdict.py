@@ -16,6 +16,9 @@ PARAMETERS = "; its parameters: "
 NO_EQUATIONS, OWN_EQUATIONS = "none", "own:"
 """In the place of a cell: there are no equations, or the user's own, whose name follows."""
 
+SHARED = "none: "
+"""What stands before the reason why nothing keeps a subject apart from its judge."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -37,7 +40,7 @@ class Verdict:
     simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
     the failure without gatewise; ``arithmetic`` is the finest whose bounds hold all that was seen;
     ``ran`` what is known to have run, by the profiler's names, ``lacking`` what should have run
-    and did not.
+    and did not; ``isolation`` is what kept a program of others apart from its judge.
     """
 
     subject: str
@@ -65,6 +68,12 @@ class Verdict:
     arithmetic: str = ""
     ran: str = ""
     lacking: str = ""
+    isolation: str = ""
+
+    @property
+    def dependent(self) -> str:
+        """Why the subject is not independent of its judge, "" if it is."""
+        return self.isolation.removeprefix(SHARED) if self.isolation.startswith(SHARED) else ""
 
     @property
     def planned(self) -> Planned:

@@ -46,8 +46,13 @@ def subjects() -> dict[str, Subject]:
     return dict(sorted(every))
 
 
-def subject_named(name: str, like: str | None = None) -> Subject:
-    """Return the subject that ``name`` stands for; UnknownSubject says why there is none."""
+def subject_named(
+    name: str, like: str | None = None, on_import: Callable[[], None] = lambda: None
+) -> Subject:
+    """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
+
+    ``on_import`` is called once a program of others is imported, before it is tried out.
+    """
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
@@ -56,12 +61,14 @@ def subject_named(name: str, like: str | None = None) -> Subject:
         return SCHEMES[family(name)](name)
     if name in loader.registered():
         value = loader.registered()[name].load()
+        on_import()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
         return adapted(value, name, like or getattr(value, "like", None), lines)
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loader.load(name)
+    on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
     return adapted(loaded.value, name, like, loaded.import_lines)
 

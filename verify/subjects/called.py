@@ -232,12 +232,27 @@ def with_care(function: Callable[[], R]) -> R:
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
-        said = str(error) or "NotImplementedError"
+        said = said_by(error) or "NotImplementedError"
         raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
         if _of_an_adapter(error):
             raise
-        raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
+        name = type(error).__name__
+        raise SubjectCrashed(f"{name}: {said_by(error)}{_origin(error)}") from error
+
+
+LONGEST_WORDS = 2000
+
+
+def said_by(error: BaseException) -> str:
+    """Return an error's own words as text that may be printed; its class may be the subject's."""
+    try:
+        words = str(error)
+    except Exception as another:
+        return f"no words: its __str__ raises {type(another).__name__}"
+    shown = words.encode("utf-8", "backslashreplace").decode()
+    shown = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in shown)
+    return shown if len(shown) <= LONGEST_WORDS else f"{shown[:LONGEST_WORDS]}…"
 
 
 SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)

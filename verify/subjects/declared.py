@@ -224,6 +224,13 @@ class Declared:
         """The recurrence, if it is its author's own."""
         return self.declaration.recurrence
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of what is called."""
+        value = self.value
+        function = getattr(value, "forward", None) or getattr(value, "step", None) or value
+        return tuple(inspect.signature(function).parameters)
+
     def version(self) -> str:
         """Return its version, if it says one."""
         return str(getattr(self.value, "version", ""))

@@ -83,7 +83,7 @@ def test_hanging_is_a_timeout(verify, name):
     assert said
     assert float(said[1]) >= 3
     assert int(said[2]) == json.loads(verdicts["forward"]["case"])["T"] > 4
-    assert verdicts["forward"]["seconds"] >= float(said[1])
+    assert verdicts["forward"]["seconds"] >= float(said[1]) - 0.05  # it is told rounded
     assert time.monotonic() - started < 60
 
 

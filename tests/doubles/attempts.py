@@ -1,0 +1,405 @@
+"""Layers that try to pass although they are wrong, or that disturb whoever runs them.
+
+Every attempt is the source of a class ``L`` in a file that starts with ``COMMON``: an LSTM in
+NumPy, right or wrong by a tenth. Those of ``WRONG`` may end in any verdict but *passed*; those of
+``RIGHT`` disturb and compute what they should, so that they pass.
+"""
+
+from __future__ import annotations
+
+COMMON = '''
+import gc, os, signal, socket, struct, subprocess, sys, threading, time, zlib
+import numpy as np
+
+GATES = "ifog"
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def right(p, x, state):
+    T, B, _ = x.shape
+    h, c = state or (np.zeros((B, p.U_f.shape[0]), x.dtype),) * 2
+    ys = np.zeros((T, B, h.shape[1]), x.dtype)
+    for t in range(T):
+        a = {k: x[t] @ getattr(p, "W_" + k) + h @ getattr(p, "U_" + k) + getattr(p, "b_" + k)
+             for k in GATES}
+        c = sigmoid(a["f"]) * c + sigmoid(a["i"]) * np.tanh(a["g"])
+        h = sigmoid(a["o"]) * np.tanh(c)
+        ys[t] = h
+    return ys, (h, c)
+
+
+def wrong(p, x, state):
+    y, (h, c) = right(p, x, state)
+    return (y * 0.9).astype(x.dtype), ((h * 0.9).astype(x.dtype), c)
+
+
+def layer(function):
+    class L:
+        cell = "lstm"
+
+        def forward(self, p, x, state):
+            return function(p, x, state)
+
+    return L
+
+
+def frame(body, number, mark=b"GW01", checksum=None):
+    """A frame as gatewise's own processes send them."""
+    checksum = zlib.crc32(body) if checksum is None else checksum
+    return struct.pack("<4sQQI", mark, len(body), number, checksum) + body
+
+
+def everywhere(data):
+    for descriptor in range(3, 30):
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            pass
+
+'''
+
+_SAID = '{"verdict": {"status": "passed", "check": "forward"}}'
+
+WRONG = {
+    # Forging: answers that nobody asked for, or that are none.
+    "forged_line": f"""
+def forward(p, x, state):
+    everywhere({_SAID!r}.encode() + b"\\n")
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "forged_number": """
+def forward(p, x, state):
+    everywhere(frame(b"\\x80", 10**6))
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "forged_ahead": """
+def forward(p, x, state):
+    for number in range(2, 400):
+        everywhere(frame(b"\\x80", number))
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "forged_length": """
+def forward(p, x, state):
+    everywhere(struct.pack("<4sQQI", b"GW01", 2**62, 3, 0))
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "forged_checksum": """
+def forward(p, x, state):
+    everywhere(frame(b"\\x80", 1, checksum=1))
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "forged_body": """
+def forward(p, x, state):
+    everywhere(frame(os.urandom(100), 3))
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "chatter_of_a_thread": """
+def chatter():
+    while True:
+        everywhere(b'{"ready": true}\\n')
+        time.sleep(0.05)
+threading.Thread(target=chatter, daemon=True).start()
+L = layer(wrong)
+""",
+    "answered_twice": """
+def forward(p, x, state):
+    os.fork()
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "closed_pipes": """
+def forward(p, x, state):
+    os.closerange(3, 30)
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    # Patching: what compares, what encodes, what counts.
+    "patched_json": """
+import json
+plain = json.dumps
+json.dumps = lambda v, *a, **k: plain(v, *a, **k).replace("failed", "passed")
+L = layer(wrong)
+""",
+    "patched_msgspec": """
+import msgspec
+plain = msgspec.to_builtins
+msgspec.to_builtins = lambda v, *a, **k: {}
+L = layer(wrong)
+""",
+    "patched_abs": """
+np.abs = np.absolute = lambda v, *a, **k: np.zeros_like(v)
+L = layer(wrong)
+""",
+    "patched_comparison": """
+np.array_equal = np.allclose = lambda *a, **k: True
+np.all = lambda *a, **k: True
+L = layer(wrong)
+""",
+    "patched_builtins": """
+import builtins
+builtins.max = lambda *a, **k: 0
+builtins.any = lambda each: False
+L = layer(wrong)
+""",
+    "patched_hypothesis": """
+import hypothesis
+hypothesis.given = lambda *a, **k: lambda f: lambda *b, **c: None
+L = layer(wrong)
+""",
+    "patched_ledger": """
+from gatewise.verify.numbers.ledger import Ledger
+Ledger.assert_within = lambda self: None
+Ledger.failed = property(lambda self: [])
+L = layer(wrong)
+""",
+    "patched_equations": """
+from gatewise.reference.cells import cell_named
+cell = cell_named("lstm")
+type(cell).step = lambda self, *a, **k: (_ for _ in ()).throw(ValueError)
+L = layer(wrong)
+""",
+    "patched_map": """
+import gatewise.verify.conventions.parameter_map as maps
+maps.ExplicitMap.to_reference = lambda self, named: None
+L = layer(wrong)
+""",
+    # Looking: for the expected result, in frames, in the collector, in memory of others.
+    "frames": """
+def forward(p, x, state):
+    at = sys._getframe()
+    while at is not None:
+        want = at.f_locals.get("want")
+        if hasattr(want, "y"):
+            return np.array(want.y.value, x.dtype), tuple(s.value[0] for s in want.final)
+        at = at.f_back
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "collector": """
+def forward(p, x, state):
+    for each in gc.get_objects():
+        if type(each).__name__ == "Bounded" and np.shape(each.value)[:2] == x.shape[:2]:
+            y = np.asarray(each.value, x.dtype)
+            return y, (y[-1], y[-1])
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "own_equations": """
+import gatewise
+class L:
+    cell = "lstm"
+    def forward(self, p, x, state):
+        sizes = gatewise.Sizes(x.shape[2], p.U_f.shape[0])
+        layer = gatewise.Layer(gatewise.cell_named("lstm"), sizes)
+        run = layer.forward([p], x, None if state is None else tuple(s[None] for s in state))
+        return run.y, tuple(s[0] for s in run.final)
+""",
+    "own_equations_by_module": """
+import importlib
+class L:
+    cell = "lstm"
+    def forward(self, p, x, state):
+        cells = importlib.import_module("gatewise.reference.cells")
+        return right(p, x, state)
+""",
+    # Opting out.
+    "refuses_all": """
+calls = []
+def forward(p, x, state):
+    calls.append(1)
+    if len(calls) > 3:
+        raise NotImplementedError("not for these sizes")
+    return right(p, x, state)
+L = layer(forward)
+""",
+    "refuses_one_size": """
+def forward(p, x, state):
+    if x.shape[0] > 4:
+        raise NotImplementedError("not for so many steps")
+    return wrong(p, x, state)
+L = layer(forward)
+""",
+    "skips": """
+import unittest
+def forward(p, x, state):
+    raise unittest.SkipTest("not today")
+L = layer(forward)
+""",
+    "leaves": """
+def forward(p, x, state):
+    sys.exit(0)
+L = layer(forward)
+""",
+    "leaves_at_once": """
+def forward(p, x, state):
+    os._exit(0)
+L = layer(forward)
+""",
+    "leaves_while_imported": """
+os._exit(0)
+""",
+    "interrupts": """
+def forward(p, x, state):
+    raise KeyboardInterrupt
+L = layer(forward)
+""",
+    "stops_iteration": """
+def forward(p, x, state):
+    raise StopIteration
+L = layer(forward)
+""",
+    "unspeakable": """
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+def forward(p, x, state):
+    raise Unspeakable
+L = layer(forward)
+""",
+    "unprintable": """
+def forward(p, x, state):
+    raise ValueError("\\udcff\\x00\\x1b[31m" + "z" * 100_000)
+L = layer(forward)
+""",
+    # Knowing the test.
+    "few_calls": """
+calls = []
+def forward(p, x, state):
+    calls.append(1)
+    return (right if len(calls) < 3 else wrong)(p, x, state)
+L = layer(forward)
+""",
+    "small_batches": """
+def forward(p, x, state):
+    return (right if x.shape[1] < 3 else wrong)(p, x, state)
+L = layer(forward)
+""",
+    # Results that are no arrays, or lie about what they are.
+    "agreeable_array": """
+class Agreeable(np.ndarray):
+    def __array_ufunc__(self, ufunc, method, *inputs, **given):
+        return np.zeros(np.shape(inputs[0]), bool)
+    def __eq__(self, other):
+        return True
+def forward(p, x, state):
+    y, final = wrong(p, x, state)
+    return y.view(Agreeable), final
+L = layer(forward)
+""",
+    "array_of_lies": """
+class Lies:
+    def __init__(self, array): self.array, self.shape, self.dtype = array, array.shape, array.dtype
+    def __array__(self, *a, **k): return np.zeros(self.shape, object)
+def forward(p, x, state):
+    y, final = right(p, x, state)
+    return Lies(y), final
+L = layer(forward)
+""",
+    "nan": """
+def forward(p, x, state):
+    y, final = right(p, x, state)
+    return y * np.nan, final
+L = layer(forward)
+""",
+    "nothing": """
+L = layer(lambda p, x, state: None)
+""",
+    "huge": """
+def forward(p, x, state):
+    return np.zeros(10**12, x.dtype), right(p, x, state)[1]
+L = layer(forward)
+""",
+    # Limits.
+    "memory_of_a_family": """
+def forward(p, x, state):
+    for _ in range(6):
+        if os.fork() == 0:
+            block = np.ones(40 * 2**20)
+            time.sleep(60)
+    time.sleep(60)
+L = layer(forward)
+""",
+    "raised_limit": """
+import resource
+def forward(p, x, state):
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    np.ones(256 * 2**20)
+    return right(p, x, state)
+L = layer(forward)
+""",
+    "hangs_deaf": """
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+    signal.signal(number, signal.SIG_IGN)
+def forward(p, x, state):
+    while True:
+        pass
+L = layer(forward)
+""",
+}  # fmt: skip
+
+RIGHT = {
+    "grandchild": """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "MARK"])
+    os._exit(0)
+L = layer(right)
+""",
+    "child_in_a_session": """
+subprocess.Popen(["sleep", "MARK"], start_new_session=True)
+L = layer(right)
+""",
+    "flushes_subnormals": """
+import ctypes
+def forward(p, x, state):
+    ctypes.CDLL("libm.so.6").fesetround(0x800)
+    return right(p, x, state)
+L = layer(forward)
+""",
+    "raises_on_underflow": """
+np.seterr(all="raise")
+L = layer(right)
+""",
+    "seeds": """
+import random
+def forward(p, x, state):
+    np.random.seed(0)
+    random.seed(0)
+    return right(p, x, state)
+L = layer(forward)
+""",
+    "prints": """
+def forward(p, x, state):
+    print("x" * 10_000)
+    sys.stderr.write("y" * 10_000)
+    os.write(1, b"z" * 1000)
+    return right(p, x, state)
+L = layer(forward)
+""",
+    "no_collector": """
+gc.disable()
+sys.setswitchinterval(1e-6)
+sys.settrace(None)
+L = layer(right)
+""",
+    "warnings_are_errors": """
+import warnings
+warnings.simplefilter("error")
+L = layer(right)
+""",
+    "elsewhere": """
+os.chdir("/")
+os.environ.clear()
+L = layer(right)
+""",
+}

@@ -1,0 +1,137 @@
+"""What tries to pass although it is wrong does not, and what disturbs leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from attempts import COMMON, RIGHT, WRONG
+from gatewise.verify.execution import sandbox
+from processes import Mark, needs_proc
+
+pytestmark = needs_proc
+
+ARGUMENTS = ("--check", "smoke,forward", "--dtype", "float64", "--budget", "quick",
+             "--timeout", "12", "--memory", "600", "--no-diagnosis", "--json")  # fmt: skip
+
+
+class Run:
+    """One run over a folder of layers: its verdicts by layer, and how the command ended."""
+
+    def __init__(self, folder, sources, jobs=2, **environment):
+        for name, source in sources.items():
+            (folder / f"{name}.py").write_text(COMMON + source, encoding="utf-8")
+        mark = Mark()
+        command = [sys.executable, "-m", "gatewise", "verify", f"{folder}:L", *ARGUMENTS,
+                   "--jobs", str(jobs)]  # fmt: skip
+        self.done = subprocess.run(
+            command, cwd=folder, env=mark.environment | environment, capture_output=True, text=True,
+            timeout=600, check=False,
+        )  # fmt: skip
+        self.left = mark.left_behind()
+        self.verdicts = {}
+        for verdict in json.loads(self.done.stdout):
+            name = verdict["subject"].rpartition("/")[2].removesuffix(".py:L")
+            self.verdicts.setdefault(name, {})[verdict["check"]] = verdict
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """All attempts in one run: what one does is not to be seen in the verdicts of the others."""
+    return Run(tmp_path_factory.mktemp("attempts"), WRONG | RIGHT)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_layer_never_passes(run, name):
+    """Whatever it does, ``forward`` is not told as passed."""
+    verdicts = run.verdicts[name]
+
+    assert all(verdict["status"] != "passed" for check, verdict in verdicts.items()
+               if check == "forward" or len(verdicts) == 1)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_layer_that_disturbs_passes(run, name):
+    """What it does to its own process says nothing of its numbers, nor does it reach the judge."""
+    assert {v["status"] for v in run.verdicts[name].values()} == {"passed"}
+
+
+def test_the_run_goes_on_to_its_end(run):
+    """No attempt ends the run, leaves a process behind, or is told in a traceback."""
+    assert {*run.verdicts} == {*WRONG, *RIGHT}
+    assert run.done.returncode == 1
+    assert run.left == []
+    assert "Traceback" not in run.done.stderr
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("forged_number", "spoke out of turn; it sent an answer to question 1000000"),
+    ("forged_line", "spoke out of turn"),
+    ("forged_length", "spoke out of turn; it sent bytes that are no frame"),
+    ("forged_checksum", "checksum"),
+    ("own_equations", "it uses gatewise.Layer, gatewise.cell_named"),
+    ("own_equations_by_module", "it uses gatewise.reference.cells"),
+    ("refuses_all", "it offers this, and refused: not for these sizes"),
+    ("leaves", "the process ended itself with exit code 0"),
+    ("unspeakable", "Unspeakable: no words: its __str__ raises RuntimeError"),
+    ("memory_of_a_family", "not enough memory: it took more than 600 MiB"),
+    ("raised_limit", "not allowed to raise maximum limit"),
+    ("nothing", "None"),
+    ("array_of_lies", "expected dtype float64, got object"),
+])  # fmt: skip
+def test_what_is_told(run, name, message):
+    """The verdict says what the attempt did."""
+    said = " ".join(verdict["message"] for verdict in run.verdicts[name].values())
+
+    assert message in said
+
+
+def test_isolation_is_told(run):
+    """Every verdict says what kept its layer apart."""
+    told = {v["isolation"] for name in RIGHT for v in run.verdicts[name].values()}
+
+    assert told <= {sandbox.IN_FORCE, sandbox.NOT_IN_FORCE}
+    assert len(told) == 1
+
+
+SOME = ("forged_number", "answered_twice", "frames", "memory_of_a_family", "leaves")
+
+
+def test_without_namespaces(tmp_path):
+    """A system that has none still tells right from wrong, ends orphans, and says what it lacks."""
+    sources = {name: WRONG[name] for name in SOME}
+    sources |= {name: RIGHT[name] for name in ("grandchild", "child_in_a_session", "prints")}
+
+    run = Run(tmp_path, sources, GATEWISE_NAMESPACES="none")
+
+    assert all(run.verdicts[name]["forward"]["status"] != "passed"
+               for name in SOME if "forward" in run.verdicts[name])  # fmt: skip
+    assert run.verdicts["prints"]["forward"]["status"] == "passed"
+    assert run.verdicts["prints"]["forward"]["isolation"] == sandbox.NOT_IN_FORCE
+    assert run.verdicts["grandchild"]["forward"]["status"] == "passed"
+    assert run.left == []
+
+
+def test_namespaces_hide_the_run_and_the_others(tmp_path):
+    """Where they are in force, a program sees no run folder, no process but its own, no network."""
+    source = """
+def forward(p, x, state):
+    processes = [name for name in os.listdir("/proc") if name.isdigit()]
+    runs = [os.listdir(f"runs/{name}") for name in os.listdir("runs")]
+    with socket.socket() as s:
+        refused = s.connect_ex(("192.0.2.1", 9)) != 0
+    with open("seen.txt", "w") as file:
+        file.write(f"{len(processes)} {runs} {refused}")
+    return right(p, x, state)
+L = layer(forward)
+"""
+    (tmp_path / "seen.py").write_text(COMMON + source, encoding="utf-8")
+    command = [sys.executable, "-m", "gatewise", "verify", "seen.py:L", *ARGUMENTS]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    (verdict,) = [v for v in json.loads(done.stdout) if v["check"] == "forward"]
+    if verdict["isolation"] != sandbox.IN_FORCE:
+        pytest.skip("this system has no namespaces")
+    assert (tmp_path / "seen.txt").read_text(encoding="utf-8") == "2 [[]] True"

@@ -1,0 +1,298 @@
+"""What the judge and a subject's process say to each other: frames, and what is in them.
+
+A frame is a head (length, number of the question, checksum) and a MessagePack of one ``Question``
+or one ``Answer``. Every answer has its question's number. Arrays travel as their bytes, with gaps
+in memory kept: what lies in a gap is ``GAP``, so that whoever reads it is noticed.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import IO, Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.options import Options
+from ..conventions.convention import Convention, Packed
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+
+HEAD = struct.Struct("<4sQQI")
+MARK = b"GW01"
+LARGEST = 2**32
+"""Bytes of a frame at most."""
+
+GAP = 1000
+NUMBERS = "biufc"
+"""Kinds of dtypes that travel; of any other only the shape does."""
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+class OutOfTurn(RuntimeError):
+    """What came is no answer to the question; the message says what it is instead."""
+
+
+class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """An array; ``strides`` are in bytes, None where it is contiguous."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+    strides: tuple[int, ...] | None = None
+    writable: bool = True
+
+
+Packets = dict[str, Packet]
+
+
+class Meaning(msgspec.Struct, forbid_unknown_fields=True):
+    """What the parameters of a subject mean: which map between them and the reference's it has.
+
+    ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
+    ``recurrence`` without equations; "" where the judge has to run the subject's own code, and
+    ``shared`` says why.
+    """
+
+    kind: str
+    shared: str = ""
+    convention: Convention | None = None
+    arrays: tuple[Packed, ...] = ()
+    states: dict[str, Any] = {}
+    x: Any = "D"
+
+
+class Portrait(msgspec.Struct, forbid_unknown_fields=True):
+    """What a subject offers, and what its parameters mean.
+
+    ``in_force`` is what keeps its process apart, ``like`` the class of torch's in whose place it
+    stands, ``arguments`` those of a declared function.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    options: Options
+    version: str
+    meaning: Meaning
+    in_force: str
+    like: str = ""
+    arguments: tuple[str, ...] | None = None
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What the judge asks of a layer: ``ask`` says what, ``call`` is the number of the call.
+
+    ``states`` initial states are given, None for the default's; ``final_states`` is how many have
+    cotangents.
+    """
+
+    ask: str
+    layer: int = 0
+    call: int = 0
+    text: str = ""
+    like: str | None = None
+    widths: tuple[int, int] = (0, 0)
+    arrays: Packets = {}
+    tangents: Packets | None = None
+    cotangents: tuple[Packets, ...] = ()
+    states: int | None = None
+    final_states: int = 0
+    kept: bool = False
+    training: bool = False
+
+
+class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What the subject answers: ``problem`` names the kind of refusal, "" for none.
+
+    ``imported``: it has been, and is now tried out; the answer proper is still to come.
+    ``written`` are arguments that the call has changed, ``earlier`` results of earlier calls that
+    it has, by their numbers; ``borrowed`` are names of gatewise's that the subject uses.
+    """
+
+    problem: str = ""
+    text: str = ""
+    imported: bool = False
+    layer: int = 0
+    portrait: Portrait | None = None
+    shapes: dict[str, Any] = {}
+    results: tuple[Packets, ...] = ()
+    written: Packets = {}
+    earlier: dict[int, Packets] = {}
+    borrowed: tuple[str, ...] = ()
+
+
+def send(stream: IO[bytes], number: int, message: msgspec.Struct) -> None:
+    """Write one frame."""
+    body = msgspec.msgpack.encode(message)
+    stream.write(HEAD.pack(MARK, len(body), number, zlib.crc32(body)))
+    stream.write(body)
+    stream.flush()
+
+
+def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, M]:
+    """Read one frame: its number, and what is in it.
+
+    EOFError if the stream ends before it; OutOfTurn if it has another number than is expected, or
+    is no frame, or holds anything else than a ``kind``.
+    """
+    head = stream.read(HEAD.size)
+    if not head:
+        raise EOFError
+    if len(head) < HEAD.size:
+        raise OutOfTurn(f"{len(head)} bytes that are no frame")
+    mark, length, got, checksum = HEAD.unpack(head)
+    if mark != MARK or length > LARGEST:
+        raise OutOfTurn("bytes that are no frame")
+    if number is not None and got != number:
+        raise OutOfTurn(f"an answer to question {got}, where question {number} was asked")
+    body = stream.read(length)
+    if len(body) < length:
+        raise EOFError
+    if zlib.crc32(body) != checksum:
+        raise OutOfTurn("a frame whose checksum is not that of its bytes")
+    try:
+        return got, msgspec.msgpack.decode(body, type=kind)
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
+        raise OutOfTurn(f"a frame that is no {kind.__name__.lower()} ({error})") from error
+
+
+def pack(value: object) -> Packet:
+    """Return an array as it travels; of what has no numbers in it only dtype and shape do."""
+    array = np.asarray(value)
+    name, shape, writable = array.dtype.name, array.shape, bool(array.flags.writeable)
+    if array.dtype.kind not in NUMBERS and name != "bfloat16":
+        return Packet(name, shape, b"")
+    if array.flags.c_contiguous or min(array.strides, default=0) < 0:
+        return Packet(name, shape, np.ascontiguousarray(array).tobytes(), None, writable)
+    reach = sum((n - 1) * stride for n, stride in zip(shape, array.strides, strict=True))
+    buffer = np.full(reach // array.itemsize + 1, GAP, array.dtype)
+    np.lib.stride_tricks.as_strided(buffer, shape, array.strides)[...] = array
+    return Packet(name, shape, buffer.tobytes(), array.strides, writable)
+
+
+def unpack(packet: Packet) -> Array:
+    """Return the array; OutOfTurn if its bytes are not those of its shape.
+
+    One whose dtype holds no numbers comes back empty, as an array of objects.
+    """
+    try:
+        dtype = _dtype(packet.dtype)
+    except TypeError:
+        return np.empty(packet.shape, object) if _fits(packet.shape) else np.empty((), object)
+    if min(packet.shape, default=0) < 0:
+        raise OutOfTurn(f"an array of shape {packet.shape}")
+    if packet.strides is None:
+        if int(np.prod(packet.shape, dtype=object)) * dtype.itemsize != len(packet.data):
+            raise OutOfTurn(f"{len(packet.data)} bytes for an array of shape {packet.shape}")
+        array = np.frombuffer(bytearray(packet.data), dtype).reshape(packet.shape)
+    else:
+        array = _with_gaps(packet, dtype)
+    if not packet.writable:
+        array.flags.writeable = False
+    return array
+
+
+def _with_gaps(packet: Packet, dtype: np.dtype[Any]) -> Array:
+    strides = packet.strides or ()
+    pairs = list(zip(packet.shape, strides, strict=True))
+    reach = sum((n - 1) * stride for n, stride in pairs) + dtype.itemsize
+    if min(strides) < 0 or min(packet.shape) < 1 or reach > len(packet.data):
+        raise OutOfTurn(f"strides {strides} in {len(packet.data)} bytes")
+    buffer = np.frombuffer(bytearray(packet.data), dtype)
+    return np.lib.stride_tricks.as_strided(buffer, packet.shape, strides)
+
+
+MANY = 2**24
+
+
+def _fits(shape: Sequence[int]) -> bool:
+    return min(shape, default=0) >= 0 and int(np.prod(shape, dtype=object)) < MANY
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """Return a dtype of numbers; TypeError for any other."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
+    dtype = np.dtype(name)
+    if dtype.kind not in NUMBERS:
+        raise TypeError(name)
+    return dtype
+
+
+PARAMETER, STATE = "parameter ", "state "
+
+
+def packed_inputs(inputs: Inputs) -> Packets:
+    """Return what a layer is called with."""
+    packets = {f"{PARAMETER}{name}": pack(array) for name, array in inputs.parameters.items()}
+    packets |= {name: pack(array) for name, array in inputs.called_with.items()}
+    return packets if inputs.lengths is None else packets | {"lengths": pack(inputs.lengths)}
+
+
+def named_inputs(inputs: Inputs) -> dict[str, Array]:
+    """Return the arrays themselves, by the names under which they travel."""
+    arrays = {f"{PARAMETER}{name}": array for name, array in inputs.parameters.items()}
+    arrays |= inputs.called_with
+    return arrays if inputs.lengths is None else arrays | {"lengths": inputs.lengths}
+
+
+def unpacked_inputs(packets: Packets, states: int | None, *, kept: bool = False) -> Inputs:
+    """Return inputs as they were before they travelled; ``states`` of None are the default's."""
+    arrays = {name: unpack(packet) for name, packet in packets.items()}
+    start = len(PARAMETER)
+    parameters = {n[start:]: a for n, a in arrays.items() if n.startswith(PARAMETER)}
+    state = None
+    if states is not None:
+        state = tuple(arrays.get(f"{STATE}{k}") for k in range(states))
+    return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept)
+
+
+def named_cotangents(cotangents: Cotangents) -> dict[str, Array]:
+    """Return cotangents by the names under which they travel; those of None do not."""
+    dy, dfinal = cotangents
+    arrays = {} if dy is None else {"dy": dy}
+    return arrays | {f"dfinal {k}": d for k, d in enumerate(dfinal) if d is not None}
+
+
+def unpacked_cotangents(packets: Packets, states: int) -> Cotangents:
+    """Return cotangents as they were."""
+    arrays = {name: unpack(packet) for name, packet in packets.items()}
+    return arrays.get("dy"), tuple(arrays.get(f"dfinal {k}") for k in range(states))
+
+
+def named_result(result: Result) -> dict[str, Any]:
+    """Return the arrays of a result, by the names under which they travel."""
+    named: dict[str, Any] = {}
+    for field in fields(result):
+        value = getattr(result, field.name)
+        if isinstance(value, Mapping):
+            named |= {f"{field.name} {name}": array for name, array in value.items()}
+        elif isinstance(value, tuple | list):
+            named |= {f"{field.name} {k}": array for k, array in enumerate(value)}
+        else:
+            named[field.name] = value
+    return named
+
+
+def result_of(arrays: Mapping[str, Array], *, pulled: bool) -> Result:
+    """Return the result that these arrays are; OutOfTurn if one is missing."""
+
+    def several(prefix: str) -> tuple[Array, ...]:
+        numbered = (f"{prefix} {k}" for k in range(len(arrays)))
+        return tuple(arrays[name] for name in numbered if name in arrays)
+
+    try:
+        if not pulled:
+            return Result(arrays["y"], several("final"))
+        start = len("parameters ")
+        parameters = {n[start:]: a for n, a in arrays.items() if n.startswith("parameters ")}
+        return Pulled(arrays["y"], several("final"), parameters, arrays["x"], several("initial"))
+    except KeyError as missing:
+        raise OutOfTurn(f"a result without {missing}") from missing

@@ -1,0 +1,233 @@
+"""Processes that run programs of others: started apart, and ended with all that they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+LAST_WORDS = 300
+"""Characters of what a process said before it died."""
+
+ROUNDS = 50
+"""How often a process's descendants are looked for while they are ended: some start others."""
+
+
+class Entry(NamedTuple):
+    """One process of the system: what ``/proc/PID/stat`` says, without its name."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    seconds: float
+
+    @classmethod
+    def read(cls, process: Path) -> Entry:
+        """Read one process; OSError, ValueError or IndexError if it is gone, or not ours."""
+        fields = stat_fields(process / "stat")
+        ticks = sum(map(int, fields[11:15]))  # its own, and those of its ended children
+        parent, session = int(fields[1]), int(fields[3])
+        seconds = ticks / os.sysconf("SC_CLK_TCK")
+        return cls(int(process.name), fields[0], parent, session, seconds)
+
+
+def stat_fields(stat: Path) -> list[str]:
+    """Return the fields of a ``stat`` file after the name, which may hold anything."""
+    return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def entries() -> list[Entry]:
+    """Return the processes of the system, by ``ps`` where it has no ``/proc``; [] without both."""
+    known = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            known.append(Entry.read(process))
+    return known or _entries_by_ps()
+
+
+def _entries_by_ps() -> list[Entry]:
+    """Return processes with their parents and states, but not their sessions and times."""
+    try:
+        said = subprocess.run(
+            ["ps", "-axo", "pid=,stat=,ppid="], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    rows = (line.split() for line in said.stdout.splitlines())
+    return [Entry(int(pid), state[0], int(parent), 0, 0.0) for pid, state, parent in rows]
+
+
+def family(pid: int) -> list[Entry]:
+    """Return a process, its session and all their descendants, as far as the system says."""
+    entries_now = entries()
+    members = {entry.pid for entry in entries_now if pid in (entry.pid, entry.session)}
+    grown = True
+    while grown:
+        children = {e.pid for e in entries_now if e.parent in members} - members
+        members |= children
+        grown = bool(children)
+    return [entry for entry in entries_now if entry.pid in members]
+
+
+def end_family(pid: int) -> None:
+    """End a process, the leader of its session, with its descendants, wherever they have gone.
+
+    It is stopped first, so that it starts nothing more.
+    """
+    _send(pid, getattr(signal, "SIGSTOP", signal.SIGTERM))
+    end_descendants(pid)
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    _send(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def end_descendants(pid: int | None = None) -> None:
+    """End what a process, this one by default, has started.
+
+    What has left its session, and whose parent has ended, is its descendant still if it adopts
+    orphans (``sandbox.adopt_orphans``).
+    """
+    root = os.getpid() if pid is None else pid
+    for _ in range(ROUNDS):
+        living = [e.pid for e in family(root) if e.pid != root and e.state not in "ZX"]
+        for member in living:
+            _send(member, signal.SIGKILL)
+        if not living:
+            return
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Yield a process and all its descendants; only itself where the system does not say."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, children.read_text(encoding="ascii").split()):
+                yield from descendants(child)
+
+
+def memory(pid: int, *, shared: bool = True) -> float:
+    """Return the MiB of memory that a process and its descendants take.
+
+    What several have in common counts for each of them, or, if not ``shared``, once.
+    """
+    total = 0.0
+    for member in descendants(pid):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if shared:
+                pages = Path(f"/proc/{member}/statm").read_text(encoding="ascii").split()[1]
+                total += int(pages) * os.sysconf("SC_PAGESIZE") / 2**20
+            else:
+                lines = Path(f"/proc/{member}/smaps_rollup").read_text(encoding="ascii")
+                total += int(lines.partition("Pss:")[2].split()[0]) / 2**10
+    return total
+
+
+class MemoryLimit:
+    """Ends a process once it and its descendants together take so many MiB, and some for imports.
+
+    What several have in common counts once.
+    """
+
+    LOOKS = 0.25
+    """Seconds between two looks."""
+
+    def __init__(self, child: Child, mebibytes: int, for_imports: int) -> None:
+        self.child, self.mebibytes = child, mebibytes
+        self.allowed = mebibytes + for_imports
+        self.reached = False
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def imported(self) -> None:
+        """Allow so many MiB beyond what is in use now: all that is needed has been imported."""
+        self.allowed = self.mebibytes + memory(self.child.pid, shared=False)
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        pid = self.child.pid
+        while not self._stopped.wait(self.LOOKS):
+            if memory(pid) > self.allowed and memory(pid, shared=False) > self.allowed:
+                self.reached = True
+                self.child.kill()
+                return
+
+
+class Child:
+    """A Python process of ours with binary pipes; what it says goes into a file.
+
+    ``leads``: it leads a session of its own, as one has to whose whole family is ended with it.
+    """
+
+    def __init__(
+        self, module: str, *arguments: str, environment: Mapping[str, str], leads: bool = True
+    ) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=leads,
+            process_group=None if leads or os.name != "posix" else 0,
+            env=dict(environment),
+        )
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        self.stdin: IO[bytes] = self._process.stdin
+        self.stdout: IO[bytes] = self._process.stdout
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """End it, and whatever it has started."""
+        end_family(self.pid)
+
+    def how_it_ended(self) -> str:
+        """Wait for its end; say how that was, and what its last words were."""
+        code = self._process.wait()
+        if code < 0:
+            how = f"the process was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"the process ended itself with exit code {code}"
+        words = self._last_words()
+        return f"{how}; it said: {words}" if words else how
+
+    def close(self) -> None:
+        """End it, and let go of its pipes."""
+        self.kill()
+        self._process.wait()
+        for stream in (self.stdin, self.stdout, self._errors):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def _last_words(self) -> str:
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - LAST_WORDS))
+        return " ".join(self._errors.read().decode(errors="replace").split())
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process in which subjects run: with one thread."""
+    return {"OMP_NUM_THREADS": "1", **os.environ}
+
+
+def search_path(paths: Sequence[str]) -> dict[str, str]:
+    """Return the variable that says where modules are looked for first."""
+    searched = [*paths, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(searched)} if searched else {}

@@ -1,0 +1,342 @@
+"""A subject that runs in a process of its own, as the judge sees it: questions and answers.
+
+Everything that a verdict rests on is here and not there: the inputs, the map from the subject's
+parameters to the reference's, the equations, the comparison. An answer that is not one to the
+question asked ends the subject's process.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..cases.options import Options
+from ..conventions.convention import Convention
+from ..conventions.parameter_map import ConventionMap, ExplicitMap, OwnMap, ParameterMap
+from ..numbers.ledger import Mismatch
+from ..subjects.called import NotOffered, SubjectCrashed
+from ..subjects.framework import PROJECTED
+from ..subjects.loader import UnknownSubject
+from ..subjects.own_names import OwnMap as NamedMap
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from ..subjects.recurrence import Recurrence
+from ..subjects.torch_parameters import TorchMap
+from .channel import (
+    Answer,
+    OutOfTurn,
+    Packets,
+    Portrait,
+    Question,
+    named_cotangents,
+    named_inputs,
+    named_result,
+    pack,
+    packed_inputs,
+    receive,
+    result_of,
+    send,
+    unpack,
+)
+from .processes import Child, MemoryLimit, environment
+from .respondent import CRASHED, DIFFERENT, REFUSED, UNAVAILABLE, UNKNOWN
+
+HOST = "gatewise.verify.execution.host"
+
+ERRORS: dict[str, type[Exception]] = {
+    UNKNOWN: UnknownSubject, UNAVAILABLE: SubjectUnavailable, DIFFERENT: Mismatch,
+    CRASHED: SubjectCrashed,
+}  # fmt: skip
+
+FOR_IMPORTS = 2048
+"""MiB that a program may take to be imported, beside what it may take to run."""
+
+KEPT = 3
+"""Earlier results of a layer in which changes are shown, as many as are looked at there."""
+
+
+class SubjectEnded(BaseException):
+    """The subject's process is no more; the message says why.
+
+    No Exception: nothing on the way may take it for a result, or draw another case.
+    """
+
+
+class Remote:
+    """A subject in a process of its own. ``memory`` in MiB, ``hidden``: folders it does not see."""
+
+    def __init__(
+        self, name: str, like: str | None, memory: int, hidden: Sequence[str] = ()
+    ) -> None:
+        self.name, self._number, self._layers = name, 0, 0
+        self.borrowed: tuple[str, ...] = ()
+        self._taken: set[str] = set()
+        self._refused: dict[str, str] = {}
+        """What it was asked and has done, and has refused: what it does both of, it offers."""
+        self._dropped: list[int] = []
+        self._memory: MemoryLimit | None = None
+        self._child = Child(HOST, str(memory), *hidden, environment=environment(), leads=False)
+        if memory:
+            self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
+        try:
+            answer = self.ask(Question("load", text=name, like=like))
+        except BaseException:
+            self.close()
+            raise
+        if answer.portrait is None:
+            raise self._end("an answer without a portrait")
+        self.portrait: Portrait = answer.portrait
+
+    @property
+    def options(self) -> Options:
+        """What it offers."""
+        return self.portrait.options
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes it computes in."""
+        return self.portrait.dtypes
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The reference's cells that it computes, the ordinary one first."""
+        return self.portrait.cells
+
+    @property
+    def shared(self) -> str:
+        """Why it has to run where it is judged, "" if it has not."""
+        return self.portrait.meaning.shared
+
+    @property
+    def in_force(self) -> str:
+        """What keeps its process apart."""
+        return self.portrait.in_force
+
+    @property
+    def convention(self) -> Convention | None:
+        """The convention of its arrays, where it has one."""
+        return self.portrait.meaning.convention
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The arguments of a declared function; None of any other subject."""
+        return self.portrait.arguments
+
+    @property
+    def own(self) -> object:
+        """Its arrays, where they have names of their own, else None."""
+        return self.portrait.meaning.arrays or None
+
+    @cached_property
+    def own_cell(self) -> Recurrence | None:
+        """The recurrence without equations that it is, if it is one."""
+        meaning = self.portrait.meaning
+        if meaning.kind != "recurrence":
+            return None
+        return Recurrence(self._axes, meaning.states, meaning.x)
+
+    @property
+    def watch(self) -> Borrowing:
+        """What says whether it computes with gatewise's own equations."""
+        return Borrowing(self)
+
+    def version(self) -> str:
+        """Return its version, if it says one."""
+        return self.portrait.version
+
+    def cell(self, case: Case) -> str:
+        """Return the reference's cell that it claims to compute."""
+        return PROJECTED if case.P and PROJECTED in self.cells else self.cells[0]
+
+    def parameter_map(self, case: Case) -> ParameterMap:
+        """Return what its parameters mean: the judge's own map, never the subject's."""
+        meaning = self.portrait.meaning
+        if self.own_cell is not None:
+            return OwnMap(self.own_cell, case)
+        if meaning.convention is None:
+            return ExplicitMap(self.cells[0], case)
+        convention = replace(meaning.convention, projected=True) if case.P else meaning.convention
+        if meaning.kind == "own":
+            return NamedMap(convention, case, meaning.arrays)
+        return (TorchMap if meaning.kind == "torch" else ConventionMap)(convention, case)
+
+    def caller(self, case: Case) -> str:
+        """Return source that imports and calls it, by itself."""
+        return self.ask(Question("caller", text=case.to_json())).text
+
+    def build(self, case: Case) -> RemoteLayer:
+        """Return a layer of it."""
+        self._layers += 1
+        number = self._layers
+        hushed = replace(case, seed=0)  # the numbers of a case are not its business
+        self.ask(Question("build", layer=number, text=hushed.to_json()))
+        layer = RemoteLayer(self, number)
+        weakref.finalize(layer, self._dropped.append, number)
+        return layer
+
+    def ask(self, question: Question) -> Answer:
+        """Return the answer to a question; raise the problem that it tells of."""
+        while self._dropped:
+            self._exchange(Question("drop", layer=self._dropped.pop()))
+        answer = self._exchange(question)
+        self.borrowed = answer.borrowed
+        if answer.problem == REFUSED:
+            self._refused.setdefault(question.ask, answer.text)
+        elif answer.problem:
+            raise ERRORS.get(answer.problem, SubjectCrashed)(answer.text)
+        else:
+            self._taken.add(question.ask)
+        if refusal := self._refused.get(question.ask):
+            if question.ask in self._taken:
+                raise SubjectCrashed(f"it offers this, and {refusal}")
+            raise NotOffered(refusal)
+        return answer
+
+    def close(self) -> None:
+        """End its process."""
+        if self._memory is not None:
+            self._memory.stop()
+        self._child.close()
+
+    def unpacked(self, packets: Packets) -> dict[str, Array]:
+        """Return the arrays of an answer."""
+        try:
+            return {name: unpack(packet) for name, packet in packets.items()}
+        except OutOfTurn as said:
+            raise self._end(str(said)) from said
+
+    def result(self, packets: Packets, *, pulled: bool) -> Result:
+        """Return the result that an answer holds."""
+        arrays = self.unpacked(packets)
+        try:
+            return result_of(arrays, pulled=pulled)
+        except OutOfTurn as said:
+            raise self._end(str(said)) from said
+
+    def _exchange(self, question: Question) -> Answer:
+        self._number += 1
+        try:
+            send(self._child.stdin, self._number, question)
+            answer = receive(self._child.stdout, self._number, Answer)[1]
+            if answer.imported and question.ask == "load":
+                if self._memory is not None:
+                    self._memory.imported()
+                answer = receive(self._child.stdout, self._number, Answer)[1]
+            return answer
+        except OutOfTurn as said:
+            raise self._end(str(said)) from said
+        except (EOFError, OSError, ValueError) as ended:
+            how = self._child.how_it_ended()
+            if self._memory is not None and self._memory.reached:
+                how = f"not enough memory: it took more than {self._memory.mebibytes} MiB"
+            self.close()
+            raise SubjectEnded(how) from ended
+
+    def _end(self, what: str) -> SubjectEnded:
+        self.close()
+        return SubjectEnded(f"the process was ended: it spoke out of turn; it sent {what}")
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a subject lives as long as its process
+    def _axes(self, D: int, H: int) -> Mapping[str, Any]:
+        return self.ask(Question("widths", widths=(D, H))).shapes
+
+
+@dataclass(frozen=True)
+class Borrowing:
+    """What of gatewise's own computations a subject was seen to use."""
+
+    subject: Remote
+
+    def begin(self) -> None:
+        """Keep what was seen: what was imported once is used ever after."""
+
+    @property
+    def told(self) -> str:
+        """Nothing: what ran is the subject."""
+        return ""
+
+    @property
+    def lacking(self) -> str:
+        """Why its numbers are not its own."""
+        if not self.subject.borrowed:
+            return ""
+        names = ", ".join(self.subject.borrowed[:3])
+        return f"it uses {names}: what was compared is gatewise's own computation with itself"
+
+
+class RemoteLayer:
+    """A layer of a remote subject."""
+
+    def __init__(self, subject: Remote, number: int) -> None:
+        self.subject, self.number = subject, number
+        self._calls = 0
+        self._results: dict[int, Result] = {}
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run the layer."""
+        return self._call("forward", inputs)[0]
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        """Run the layer once, and pull each pair of cotangents back."""
+        results = self._call("gradients", inputs, cotangents)
+        if len(results) != len(cotangents):
+            raise Mismatch(f"gradients: expected {len(cotangents)}, got {len(results)}")
+        return [result for result in results if isinstance(result, Pulled)]
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Push tangents forward."""
+        return self._call("jvp", inputs, tangents=tangents)[0]
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation."""
+        self.subject.ask(Question("train", layer=self.number, training=training))
+
+    def buffers(self) -> dict[str, Array]:
+        """Return what a module keeps beside its parameters."""
+        (packets,) = self.subject.ask(Question("buffers", layer=self.number)).results
+        return self.subject.unpacked(packets)
+
+    def _call(
+        self,
+        ask: str,
+        inputs: Inputs,
+        cotangents: Sequence[Cotangents] = (),
+        tangents: Inputs | None = None,
+    ) -> list[Result]:
+        self._calls += 1
+        question = Question(
+            ask, layer=self.number, call=self._calls, arrays=packed_inputs(inputs),
+            tangents=None if tangents is None else packed_inputs(tangents),
+            cotangents=tuple({n: pack(a) for n, a in named_cotangents(c).items()}
+                             for c in cotangents),
+            states=None if inputs.state is None else len(inputs.state),
+            final_states=len(cotangents[0][1]) if cotangents else 0, kept=inputs.kept,
+        )  # fmt: skip
+        answer = self.subject.ask(question)
+        given = named_inputs(inputs)
+        for k, pair in enumerate(cotangents):
+            given |= {f"{k} {name}": array for name, array in named_cotangents(pair).items()}
+        _write(self.subject.unpacked(answer.written), given)
+        for number, packets in answer.earlier.items():
+            if number in self._results:
+                _write(self.subject.unpacked(packets), named_result(self._results[number]))
+        results = [self.subject.result(p, pulled=ask == "gradients") for p in answer.results]
+        if not results:
+            raise Mismatch("it returned nothing")
+        self._results[self._calls] = results[0]
+        self._results.pop(self._calls - KEPT, None)
+        return results
+
+
+def _write(changed: Mapping[str, Array], arrays: Mapping[str, Array]) -> None:
+    """Make in the judge's arrays the changes that the subject made in its own."""
+    for name, array in changed.items():
+        there = arrays.get(name)
+        if there is not None and there.flags.writeable and there.shape == array.shape:
+            np.copyto(there, array, casting="unsafe")

@@ -1,0 +1,286 @@
+"""What a subject's process answers: its portrait, and what its layers return.
+
+Nothing here judges. What the subject does to this process is its own affair: every answer is held
+to its question where it arrives.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import IO, Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..numbers.ledger import Mismatch
+from ..subjects import subject_named
+from ..subjects.called import NotOffered, SubjectCrashed, said_by, with_care
+from ..subjects.declared import Declared
+from ..subjects.explicit import Explicit
+from ..subjects.loader import UnknownSubject
+from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from .channel import (
+    Answer,
+    Meaning,
+    Packets,
+    Portrait,
+    Question,
+    named_cotangents,
+    named_inputs,
+    named_result,
+    pack,
+    receive,
+    send,
+    unpacked_cotangents,
+    unpacked_inputs,
+)
+from .sandbox import limit_memory
+
+UNKNOWN, UNAVAILABLE, REFUSED = "unknown", "unavailable", "refused"
+DIFFERENT, CRASHED = "different", "crashed"
+PROBLEMS: tuple[tuple[type[Exception], str], ...] = (
+    (UnknownSubject, UNKNOWN),
+    (SubjectUnavailable, UNAVAILABLE),
+    (NotOffered, REFUSED),
+    (Mismatch, DIFFERENT),
+    (SubjectCrashed, CRASHED),
+)
+"""Which kind of problem an error is."""
+
+OWN_ADAPTER = "its adapter says itself what its parameters mean, in the process that judges"
+OWN_STEP = "its step is the equations too, and runs in the process that judges"
+"""Why a subject is not independent of its judge."""
+
+REMEMBERED = 3
+"""Results of a layer that are looked at again after later calls."""
+
+
+def problem_of(error: Exception) -> Answer:
+    """Return an error as an answer."""
+    kind = next((name for cls, name in PROBLEMS if isinstance(error, cls)), "")
+    text = said_by(error)
+    return Answer(kind, text) if kind else Answer(CRASHED, f"{type(error).__name__}: {text}")
+
+
+@dataclass
+class Remembered:
+    """A layer, and the results of its last calls: the arrays, and copies as they were."""
+
+    built: Built
+    results: dict[int, tuple[dict[str, Any], dict[str, Array]]] = field(default_factory=dict)
+
+    def keep(self, number: int, results: Sequence[Result]) -> None:
+        """Remember the first result of a call."""
+        arrays = named_result(results[0]) if results else {}
+        self.results[number] = arrays, {name: np.array(a) for name, a in arrays.items()}
+        for old in list(self.results)[:-REMEMBERED]:
+            del self.results[old]
+
+    def changed(self) -> dict[int, Packets]:
+        """Return the arrays of earlier results that are no longer what they were."""
+        every = {
+            number: {n: pack(a) for n, a in arrays.items() if not _same(a, copies[n])}
+            for number, (arrays, copies) in self.results.items()
+        }
+        return {number: packets for number, packets in every.items() if packets}
+
+
+def _same(now: object, before: Array) -> bool:
+    return bool(np.asarray(now).tobytes() == before.tobytes())
+
+
+class Respondent:
+    """Answers one question after another; ``memory`` is what the subject may take, in MiB."""
+
+    def __init__(
+        self, questions: IO[bytes], answers: IO[bytes], memory: int, in_force: str
+    ) -> None:
+        self.questions, self.answers = questions, answers
+        self.memory, self.in_force = memory, in_force
+        self.subject: Any
+        self.number = 0
+        self.layers: dict[int, Remembered] = {}
+        self.borrowed: dict[str, None] = {}
+
+    def serve(self) -> None:
+        """Answer until there are no more questions."""
+        ask: dict[str, Callable[[Question], Answer]] = {
+            "load": self._load, "widths": self._widths, "caller": self._caller,
+            "build": self._build, "drop": self._drop, "forward": self._forward,
+            "gradients": self._gradients, "jvp": self._jvp, "train": self._train,
+            "buffers": self._buffers,
+        }  # fmt: skip
+        while True:
+            try:
+                number, question = receive(self.questions, None, Question)
+            except EOFError:
+                return
+            self.number = number
+            try:
+                answer = ask[question.ask](question)
+            except Exception as error:
+                answer = problem_of(error)
+            answer.borrowed = tuple(self.borrowed)
+            send(self.answers, number, answer)
+
+    def _load(self, question: Question) -> Answer:
+        watch_imports(self.borrowed)
+
+        def imported() -> None:
+            limit_memory(self.memory)
+            send(self.answers, self.number, Answer(imported=True))
+
+        self.subject = subject = subject_named(question.text, question.like, on_import=imported)
+        version = with_care(subject.version)
+        like = f"torch.nn.{subject.kind}" if _is_torch_like(subject) else ""
+        arguments = subject.arguments if isinstance(subject, Declared) else None
+        portrait = Portrait(
+            subject.name, subject.cells, subject.dtypes, subject.options, version,
+            meaning_of(subject), self.in_force, like, arguments,
+        )  # fmt: skip
+        return Answer(portrait=portrait)
+
+    def _widths(self, question: Question) -> Answer:
+        """Say the axes of a recurrence's parameters for widths D and H."""
+        recurrence = self.subject.own_cell  # asked for of such alone
+        axes: Mapping[str, Any] = with_care(lambda: recurrence.parameters(*question.widths))
+        return Answer(shapes={str(n): v if isinstance(v, str | int) else tuple(map(str, v))
+                              for n, v in axes.items()})  # fmt: skip
+
+    def _caller(self, question: Question) -> Answer:
+        return Answer(text=self.subject.caller(Case.from_json(question.text)))
+
+    def _build(self, question: Question) -> Answer:
+        case = Case.from_json(question.text)
+        self.layers[question.layer] = Remembered(with_care(lambda: self.subject.build(case)))
+        return Answer(layer=question.layer)
+
+    def _drop(self, question: Question) -> Answer:
+        self.layers.pop(question.layer, None)
+        return Answer()
+
+    def _forward(self, question: Question) -> Answer:
+        inputs = _inputs(question)
+        return self._called(question, inputs, {}, lambda built: [built.forward(inputs)])
+
+    def _gradients(self, question: Question) -> Answer:
+        inputs = _inputs(question)
+        pairs = [unpacked_cotangents(p, question.final_states) for p in question.cotangents]
+        given = {f"{k} {n}": a for k, c in enumerate(pairs) for n, a in named_cotangents(c).items()}
+        return self._called(question, inputs, given, lambda built: built.gradients(inputs, pairs))
+
+    def _jvp(self, question: Question) -> Answer:
+        inputs = _inputs(question)
+        tangents = unpacked_inputs(question.tangents or {}, question.states)
+        return self._called(question, inputs, {}, lambda built: [built.jvp(inputs, tangents)])
+
+    def _train(self, question: Question) -> Answer:
+        with_care(lambda: self.layers[question.layer].built.train(question.training))
+        return Answer()
+
+    def _buffers(self, question: Question) -> Answer:
+        built = self.layers[question.layer].built
+        kept: Mapping[str, Array] = with_care(getattr(built, "buffers", dict))
+        return Answer(results=({name: pack(array) for name, array in kept.items()},))
+
+    def _called(
+        self,
+        question: Question,
+        inputs: Inputs,
+        cotangents: Mapping[str, Array],
+        call: Callable[[Built], Sequence[Result]],
+    ) -> Answer:
+        """Call a layer; say what it returned, and what it wrote into."""
+        layer = self.layers[question.layer]
+        arrays = {**named_inputs(inputs), **cotangents}
+        before = {name: array.tobytes() for name, array in arrays.items()}
+        results = with_care(lambda: list(call(layer.built)))
+        written = {n: pack(a) for n, a in arrays.items() if a.tobytes() != before[n]}
+        earlier = layer.changed()
+        packed = tuple({n: pack(a) for n, a in named_result(r).items()} for r in results)
+        layer.keep(question.call, results)
+        return Answer(results=packed, written=written, earlier=earlier)
+
+
+def _inputs(question: Question) -> Inputs:
+    return unpacked_inputs(question.arrays, question.states, kept=question.kept)
+
+
+def _is_torch_like(subject: Subject) -> bool:
+    return type(subject).__name__ == "TorchLike"  # by name: its module imports PyTorch
+
+
+def meaning_of(subject: Any) -> Meaning:
+    """Return what the parameters mean, as data; of kind "" where the subject's own code says it."""
+    if isinstance(subject, Explicit):
+        return Meaning("explicit")
+    if isinstance(subject, Declared):
+        return _declared_meaning(subject)
+    if not _is_torch_like(subject):
+        return Meaning("", OWN_ADAPTER)
+    if subject.own is None:
+        return Meaning("torch", convention=subject.convention)
+    return Meaning("own", convention=subject.own.convention, arrays=subject.own.arrays)
+
+
+def _declared_meaning(subject: Declared) -> Meaning:
+    recurrence = subject.own_cell
+    if recurrence is None:
+        return Meaning("convention", convention=subject.convention)
+    if recurrence.function is None:
+        return Meaning("recurrence", states=dict(recurrence.of_states), x=recurrence.of_x)
+    return Meaning("", OWN_STEP)
+
+
+FREE = {"functions", "parameters", "errors", "cases", "conventions", "subjects", "api", "options"}
+"""Parts of gatewise that a layer or an adapter may use: types, errors, and what adapters are."""
+
+OWN = {"Layer", "cell_named", "cells", "equations", "examples", "Bounded"}
+"""Names of gatewise itself that compute what a subject should."""
+
+
+def watch_imports(borrowed: dict[str, None]) -> None:
+    """Note which of gatewise's own computations other modules import.
+
+    A program can hide from this; one that does so has no excuse. It stops nothing.
+    """
+    package = __name__.partition(".")[0]
+    plain_import, plain_module = builtins.__import__, importlib.import_module
+    plain_name = sys.modules[package].__getattr__
+
+    def note(name: str, names: Sequence[str], importer: str) -> None:
+        if importer.partition(".")[0] == package or name.partition(".")[0] != package:
+            return
+        parts = set(name.split("."))
+        if parts & {"reference", "verify"} and not parts & FREE:
+            borrowed[name] = None
+        borrowed.update(dict.fromkeys(f"{name}.{n}" for n in names if name == package and n in OWN))
+
+    def import_(name: str, scope: Any = None, local: Any = None, names: Any = (), level: int = 0,
+                **keywords: Any) -> ModuleType:  # fmt: skip
+        scope = keywords.get("globals", scope)
+        names = keywords.get("fromlist", names)
+        if not level:
+            note(name, [str(n) for n in names or ()], str((scope or {}).get("__name__", "")))
+        return plain_import(name, scope, keywords.get("locals", local), names, level)
+
+    def import_module(name: str, package: str | None = None) -> ModuleType:
+        note(name, (), _module_of_caller())
+        return plain_module(name, package)
+
+    def attribute(name: str) -> Any:
+        note(package, (name,), _module_of_caller())
+        return plain_name(name)
+
+    builtins.__import__, importlib.import_module = import_, import_module  # type: ignore[assignment]
+    sys.modules[package].__getattr__ = attribute  # type: ignore[method-assign]
+
+
+def _module_of_caller() -> str:
+    return str(sys._getframe(2).f_globals.get("__name__", ""))

@@ -1,0 +1,185 @@
+"""What the system offers to keep a program apart: namespaces, limits, and no way to be orphaned.
+
+``enter`` is called in a process before it runs anything of others. Where the system has user
+namespaces, the program sees no process but its own, no network, and an empty folder in the place
+of the run's; it has no rights, and all that it starts ends with it. Elsewhere it is a process like
+any other, whose family is looked for and ended. Runs say which of both was in force.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+IN_FORCE = "its own process, in namespaces without a network, other processes or the run's folder"
+NOT_IN_FORCE = "its own process; this system offers no namespaces, so it sees files and the network"
+
+NEW_USER, NEW_MOUNTS, NEW_PROCESSES, NEW_NETWORK = 0x10000000, 0x00020000, 0x20000000, 0x40000000
+RECURSIVE, PRIVATE = 0x4000, 0x40000
+SET_END_WITH_PARENT, SET_SUBREAPER, SET_NO_NEW_RIGHTS, DROP_BOUND = 1, 36, 38, 24
+CAPABILITIES_VERSION = 0x20080522
+LAST_CAPABILITY = 63
+GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 0x1
+
+IMPORTS = 16 * 1024
+"""MiB of addresses more that a program may take while it is imported: libraries reserve many."""
+
+
+class Refused(OSError):
+    """The system does not allow what was asked for."""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all descendants whose own parents end, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        _call("prctl", SET_SUBREAPER, 1, 0, 0, 0)
+
+
+def enter(hidden: Sequence[str] = ()) -> str:
+    """Put this process into namespaces of its own; return what is in force.
+
+    It must have one thread. The caller goes on in a process of its own; what called
+    ``enter`` waits for that and ends as it does. ``hidden`` are folders that it does not see.
+    """
+    try:
+        if sys.platform != "linux" or os.environ.get("GATEWISE_NAMESPACES") == "none":
+            raise Refused("there are no namespaces")
+        _allowed()
+        user, group = os.geteuid(), os.getegid()
+        _call("unshare", NEW_USER | NEW_MOUNTS | NEW_PROCESSES | NEW_NETWORK)
+    except (OSError, AttributeError):
+        with contextlib.suppress(OSError, AttributeError):
+            _call("prctl", SET_END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        return NOT_IN_FORCE
+    _map(user, group)
+    _fork_and_end_as_it_does()  # the first in its namespace: all others end when it does
+    with contextlib.suppress(OSError):
+        _call("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
+        _call("mount", b"proc", b"/proc", b"proc", 0, None)
+    for folder in hidden:
+        _hide(folder)
+    with contextlib.suppress(OSError):
+        _raise_loopback()
+    _fork_and_end_as_it_does()  # the first ignores signals that it has no handler for
+    _drop_rights()
+    return IN_FORCE
+
+
+def _allowed() -> None:
+    """Try it in a process that is thrown away: half of it would be worse than nothing."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            user, group = os.geteuid(), os.getegid()
+            _call("unshare", NEW_USER | NEW_MOUNTS | NEW_PROCESSES | NEW_NETWORK)
+            _map(user, group)
+            _call("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
+            os.write(writer, b"1")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    allowed = os.read(reader, 1)
+    os.close(reader)
+    os.waitpid(child, 0)
+    if not allowed:
+        raise Refused("namespaces are not allowed")
+
+
+def _map(user: int, group: int) -> None:
+    """Keep user and group as they are; inside they have every right, until these are dropped."""
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+
+
+def _fork_and_end_as_it_does() -> None:
+    """Go on in a child; wait for it here, and end as it does."""
+    child = os.fork()
+    if child == 0:
+        _call("prctl", SET_END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        return
+    os.close(0)  # so that whoever waits at the other end of the pipes sees that the child has ended
+    os.close(1)
+    _end_with(_wait(child))
+
+
+def _wait(child: int) -> int:
+    """Return the child's status, reaping whatever else ends here."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == child:
+            return status
+
+
+def _end_with(status: int) -> None:
+    signalled = os.WIFSIGNALED(status)
+    code = SIGNALLED + os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)
+    if os.getpid() != 1 and code - SIGNALLED in {*signal.valid_signals()}:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(code - SIGNALLED, signal.SIG_DFL)
+        os.kill(os.getpid(), code - SIGNALLED)
+    os._exit(code)  # the first process of a namespace cannot end itself by a signal
+
+
+SIGNALLED = 128
+"""Added to a signal's number where a process can only tell it by its exit code, as shells do."""
+
+
+def _hide(folder: str) -> None:
+    if Path(folder).is_dir():
+        _call("mount", b"none", os.fsencode(folder), b"tmpfs", 0, None)
+
+
+def _raise_loopback() -> None:
+    """Switch on the network of the process with itself: some libraries talk to their own."""
+    import fcntl
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("16sh14x", b"lo", 0)
+        (flags,) = struct.unpack("16xh14x", fcntl.ioctl(probe, GET_FLAGS, request))
+        fcntl.ioctl(probe, SET_FLAGS, struct.pack("16sh14x", b"lo", flags | UP))
+
+
+def _drop_rights() -> None:
+    for capability in range(LAST_CAPABILITY + 1):
+        with contextlib.suppress(OSError):
+            _call("prctl", DROP_BOUND, capability, 0, 0, 0)
+    _call("prctl", SET_NO_NEW_RIGHTS, 1, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(CAPABILITIES_VERSION, 0)
+    _call("capset", header, (ctypes.c_uint32 * 6)())
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Call a function of the C library; raise what it says is wrong."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise Refused(number, f"{name}: {os.strerror(number)}")
+
+
+def limit_memory(mebibytes: int, more: int = 0) -> None:
+    """Allow so many MiB of addresses beyond those in use, for good; 0 is no limit.
+
+    ``more`` is allowed for a while: another call takes it back. Where the system cannot, nothing
+    is limited. Addresses are what it can count: of memory alone it has no measure.
+    """
+    if not mebibytes:
+        return
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):  # Windows; no /proc
+        return
+    hard = used * resource.getpagesize() + (mebibytes + more) * 2**20
+    before = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if before != resource.RLIM_INFINITY:
+        hard = min(hard, before)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
