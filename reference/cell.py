@@ -140,12 +140,18 @@ def affine_vjp(
     ``recurrent`` are those of the products h U_k, where they are not dz. Returns the arrays for W,
     U and b, then dx and dh.
     """
-    gates, recurrent = p.shapes["W"].gates, recurrent or dz
-    dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in gates])
-    dh = total([recurrent[k] @ getattr(p, f"U_{k}").T for k in gates])
+    gates = p.shapes["W"].gates
+    beside: Array = np.concatenate([dz[k] for k in gates], axis=1)  # (B, G H): one product for all
+    below = beside if recurrent is None else np.concatenate([recurrent[k] for k in gates], axis=1)
     arrays: dict[str, Array] = {
-        "W": np.stack([x.T @ dz[k] for k in gates]),
-        "U": np.stack([h.T @ recurrent[k] for k in gates]),
-        "b": np.stack([dz[k].sum(axis=0) for k in gates]),
+        "W": _by_gate(x.T @ beside, len(gates)),
+        "U": _by_gate(h.T @ below, len(gates)),
+        "b": beside.sum(axis=0).reshape(len(gates), -1),
     }
-    return arrays, dx, dh
+    return arrays, beside @ p.rows("W"), below @ p.rows("U")
+
+
+def _by_gate(beside: Annotated[Array, "_ _"], gates: int) -> Annotated[Array, "_ _ _"]:
+    """Return (G, D, H), given the gates side by side (D, G H)."""
+    H = beside.shape[1] // gates
+    return np.stack([beside[:, k * H : (k + 1) * H] for k in range(gates)])

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from .arrays import Array
+import numpy as np
+
+from .arrays import Array, NumberSystem
 from .errors import InputError
 
 
@@ -57,6 +59,7 @@ class Parameters(Mapping[str, Any]):
             raise ValueError(f"parameters: expected {sorted(shapes)}, got {sorted(arrays)}")
         self.shapes = dict(shapes)
         self._arrays = dict(arrays)
+        self._slices: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Any:
         return self._arrays[name]
@@ -73,8 +76,27 @@ class Parameters(Mapping[str, Any]):
             return arrays[name]
         array, _, gate = name.partition("_")
         if array in arrays and gate in self.shapes[array].gates:
-            return arrays[array][self.shapes[array].gates.index(gate)]
+            index = self.shapes[array].gates.index(gate)
+            return self._kept(name, arrays[array], lambda whole: whole[index])
         raise AttributeError(f"no parameter {name!r}; there are {', '.join(sorted(self.names()))}")
+
+    def rows(self, name: str) -> Array:
+        """Return an array (G, D, H) as rows (G H, D): the gates', transposed, one below another."""
+        return self._kept(
+            f"{name} rows", self._arrays[name],
+            lambda gates: np.concatenate([gate.T for gate in gates]),
+        )  # fmt: skip
+
+    def _kept(self, name: str, array: Any, part: Callable[[Any], Array]) -> Array:
+        """Return a part of an array, made once: every step of a sequence asks for it.
+
+        NumPy's arrays may be written into between two steps, so their parts are not kept.
+        """
+        if not isinstance(array, NumberSystem):
+            return part(array)
+        if name not in self._slices:
+            self._slices[name] = part(array)
+        return self._slices[name]
 
     def names(self) -> Iterator[str]:
         """Yield every name that attribute access understands, gate by gate."""

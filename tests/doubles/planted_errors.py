@@ -78,9 +78,8 @@ PLANTED = (
         named=("E13",),
     ),
     Planted(
-        "transpose_U_in_the_vjp", "cell.py",
-        "dh = total([recurrent[k] @ getattr(p, f\"U_{k}\").T for k in gates])",
-        "dh = total([recurrent[k] @ getattr(p, f\"U_{k}\") for k in gates])",
+        "transpose_U_in_the_vjp", "parameters.py",
+        "[gate.T for gate in gates]", "[gate.T if name == \"W\" else gate for gate in gates]",
         named=("E04", "E13", "E10"),
     ),
     Planted(

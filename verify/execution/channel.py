@@ -69,8 +69,8 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     """What a subject offers, and what its parameters mean.
 
-    ``in_force`` is what keeps its process apart, ``like`` the class of torch's in whose place it
-    stands, ``arguments`` those of a declared function.
+    ``in_force`` is what keeps its process apart, ``form`` what tells another machine the meaning
+    of its parameters, ``arguments`` are those of a declared function.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     version: str
     meaning: Meaning
     in_force: str
-    like: str = ""
+    form: tuple[str, str] | None = None
     arguments: tuple[str, ...] | None = None
 
 

@@ -129,6 +129,11 @@ class Remote:
         return self.portrait.arguments
 
     @property
+    def form(self) -> tuple[str, str] | None:
+        """What tells another machine the meaning of its parameters, if anything does."""
+        return self.portrait.form
+
+    @property
     def own(self) -> object:
         """Its arrays, where they have names of their own, else None."""
         return self.portrait.meaning.arrays or None
@@ -169,6 +174,10 @@ class Remote:
     def caller(self, case: Case) -> str:
         """Return source that imports and calls it, by itself."""
         return self.ask(Question("caller", text=case.to_json())).text
+
+    def gpu(self) -> dict[str, str]:
+        """Return what torch says of the GPU that it has used."""
+        return self.ask(Question("gpu")).shapes
 
     def build(self, case: Case) -> RemoteLayer:
         """Return a layer of it."""

@@ -19,6 +19,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from ..runs.provenance import gpu
 from ..subjects import subject_named
 from ..subjects.called import NotOffered, SubjectCrashed, said_by, with_care
 from ..subjects.declared import Declared
@@ -114,7 +115,7 @@ class Respondent:
             "load": self._load, "widths": self._widths, "caller": self._caller,
             "build": self._build, "drop": self._drop, "forward": self._forward,
             "gradients": self._gradients, "jvp": self._jvp, "train": self._train,
-            "buffers": self._buffers,
+            "buffers": self._buffers, "gpu": lambda _: Answer(shapes=gpu()),
         }  # fmt: skip
         while True:
             try:
@@ -138,11 +139,10 @@ class Respondent:
 
         self.subject = subject = subject_named(question.text, question.like, on_import=imported)
         version = with_care(subject.version)
-        like = f"torch.nn.{subject.kind}" if _is_torch_like(subject) else ""
         arguments = subject.arguments if isinstance(subject, Declared) else None
         portrait = Portrait(
             subject.name, subject.cells, subject.dtypes, subject.options, version,
-            meaning_of(subject), self.in_force, like, arguments,
+            meaning_of(subject), self.in_force, getattr(subject, "form", None), arguments,
         )  # fmt: skip
         return Answer(portrait=portrait)
 

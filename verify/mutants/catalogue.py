@@ -114,6 +114,11 @@ class MutantSubject:
         return f"mutant:{self.mutant.id if self.mutant else 'none'}[{self.cell_name}]"
 
     @property
+    def form(self) -> tuple[str, str]:
+        """What tells another machine the meaning of its parameters."""
+        return "explicit", self.cell_name
+
+    @property
     def options(self) -> Options:
         """Everything; other layouts and forward mode only where a mutant is about them."""
         needs = self.mutant.needs if self.mutant else ("batch_first", "unbatched", "jvp")

@@ -47,10 +47,13 @@ class Bounded(NumberSystem):
         A closed value counts as a sum of one term, itself.
         """
         self.value = np.asarray(value, dtype=np.float64)
-        self.error = np.broadcast_to(np.asarray(error, dtype=np.float64), self.value.shape)
+        settled: Floats = np.asarray(error, dtype=np.float64)
+        same = settled.shape == self.value.shape
+        self.error = settled if same else np.broadcast_to(settled, self.value.shape)
         self.arithmetic = arithmetic
         self.mass = np.abs(self.value) + self.error if mass is None else mass
         self.roundings = roundings
+        self._bound: Floats | None = None
 
     @classmethod
     def exact(cls, value: ArrayLike, arithmetic: Arithmetic) -> Bounded:
@@ -67,6 +70,11 @@ class Bounded(NumberSystem):
     @property
     def bound(self) -> Floats:
         """The bound, float64, of the shape of ``value``; inf where nothing can be said."""
+        if self._bound is None:  # an array is an operand of several operations
+            self._bound = self._bounded()
+        return self._bound
+
+    def _bounded(self) -> Floats:
         if self.given:
             return np.where(self.mass <= self.arithmetic.largest, 0.0, np.inf)
         rounding = self.arithmetic.gamma(self.roundings)
@@ -177,11 +185,12 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
         propagated += a_size @ b_bound
     if a_bound is not None:
         propagated += a_bound @ b_most
-    first = a.arithmetic.product_roundoff
-    error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
+    if first := a.arithmetic.product_roundoff:
+        propagated += (2 * first + first * first) * mass
+        mass = mass * (1 + first) ** 2  # what is added is made of rounded operands
     roundings = a.arithmetic.roundings(a.value.shape[-1])
-    mass = mass * (1 + first) ** 2 * OWN_ROUNDING  # what is added is made of rounded operands
-    return Bounded(a.value @ b.value, error, a.arithmetic, mass, roundings)
+    error = propagated * OWN_ROUNDING
+    return Bounded(a.value @ b.value, error, a.arithmetic, mass * OWN_ROUNDING, roundings)
 
 
 def _sizes(a: Bounded) -> tuple[Floats, Floats | None]:

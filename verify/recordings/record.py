@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from ..cases.case import Case
 from ..checks import check_named
 from ..numbers.arithmetic import FINER, PackageMissing, chosen_dtypes
 from ..numbers.ledger import Mismatch, Undecided
+from ..runs.provenance import gpu
 from ..subjects import adapter
 from ..subjects.called import Call, NotOffered, SubjectCrashed, under_test
-from ..subjects.explicit import Explicit
 from ..subjects.protocol import Subject, Watching
-from ..subjects.torch_like import TorchLike
 from .files import Form, write_trace
 from .table import chosen
 from .trace import Ended, Store, Trace, drawing, same_bits
@@ -57,15 +55,10 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
 
 def form_of(subject: Subject) -> Form | None:
     """Return what tells another machine the meaning of the parameters; None if nothing does."""
-    from ..mutants.catalogue import MutantSubject
-
     if adapter(subject.name) is subject:
         return Form("named", subject.name)
-    if isinstance(subject, TorchLike) and subject.own is None:
-        return Form("like", f"torch.nn.{subject.kind}")
-    if isinstance(subject, (Explicit, MutantSubject)):
-        return Form("explicit", subject.cells[0])
-    return None
+    form: tuple[str, str] | None = getattr(subject, "form", None)
+    return Form(*form) if form else None
 
 
 def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
@@ -99,35 +92,11 @@ def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
     flags = getattr(subject, "flags", None)
     return {
         "sha256": digest,
-        "device": device(),
+        "device": getattr(subject, "gpu", gpu)(),
         "ran": watch.told if watch else "",
         "lacking": watch.lacking if watch else "",
         "flags": flags(recorded) if flags else {},
     }
-
-
-def device() -> dict[str, str]:
-    """Return what torch says of the GPU that it has used; nothing where it has used none."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
-        return {}
-    return {
-        "name": torch.cuda.get_device_name(),
-        "capability": ".".join(map(str, torch.cuda.get_device_capability())),
-        "driver": _driver(),
-        "cuda": str(torch.version.cuda),
-        "cudnn": str(torch.backends.cudnn.version()),
-        "cudnn.deterministic": str(torch.backends.cudnn.deterministic),
-        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
-    }
-
-
-def _driver() -> str:
-    path = Path("/proc/driver/nvidia/version")
-    if not path.is_file():
-        return "unknown"
-    words = path.read_text(encoding="utf-8", errors="replace").split()
-    return next((w for w in words if w[:1].isdigit() and w.count(".") > 0), "unknown")
 
 
 def answer(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:

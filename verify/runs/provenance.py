@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,27 @@ def _git(root: Path, *arguments: str) -> str:
 def now() -> str:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def gpu() -> dict[str, str]:
+    """Return what torch says of the GPU that it has used; nothing where it has used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    return {
+        "name": torch.cuda.get_device_name(),
+        "capability": ".".join(map(str, torch.cuda.get_device_capability())),
+        "driver": _driver(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn.deterministic": str(torch.backends.cudnn.deterministic),
+        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
+    }
+
+
+def _driver() -> str:
+    path = Path("/proc/driver/nvidia/version")
+    if not path.is_file():
+        return "unknown"
+    words = path.read_text(encoding="utf-8", errors="replace").split()
+    return next((w for w in words if w[:1].isdigit() and w.count(".") > 0), "unknown")

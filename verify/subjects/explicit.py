@@ -131,6 +131,11 @@ class Explicit:
         """The cell it claims."""
         return (str(self.value.cell),)
 
+    @property
+    def form(self) -> tuple[str, str]:
+        """What tells another machine the meaning of its parameters."""
+        return "explicit", self.cells[0]
+
     def version(self) -> str:
         """Return its version, if it says one."""
         return str(getattr(self.value, "version", ""))

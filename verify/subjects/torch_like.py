@@ -104,6 +104,11 @@ class TorchLike(TorchLayer):
     batch_first: bool = False
     """Whether its batch axis is the first though no argument says so."""
 
+    @property
+    def form(self) -> tuple[str, str] | None:
+        """What tells another machine the meaning of its parameters, if their names are torch's."""
+        return None if self.own else ("like", f"torch.nn.{self.kind}")
+
     def version(self) -> str:
         """Return the versions of its package and of PyTorch, and what own names mean."""
         mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""

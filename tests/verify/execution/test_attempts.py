@@ -135,3 +135,38 @@ L = layer(forward)
     if verdict["isolation"] != sandbox.IN_FORCE:
         pytest.skip("this system has no namespaces")
     assert (tmp_path / "seen.txt").read_text(encoding="utf-8") == "2 [[]] True"
+
+
+DEPENDENT = {
+    "adapter": """
+from gatewise.verify.subjects import subject_named
+L = subject_named("torch:RNN")
+""",
+    "step": """
+def step(p, x, state):
+    (h,) = state
+    return (np.tanh(x @ p.W + h @ p.U),)
+class L:
+    cell, parameters, states = step, {"W": "D H", "U": "H H"}, "h"
+    def forward(self, p, x, state):
+        h = np.zeros((x.shape[1], p.U.shape[0]), x.dtype) if state is None else state[0]
+        ys = []
+        for x_t in x:
+            (h,) = step(p, x_t, (h,))
+            ys.append(h)
+        return np.stack(ys), (h,)
+L.cell = staticmethod(step)
+""",
+}
+
+
+def test_what_is_not_independent_says_so(tmp_path):
+    """An adapter with a map of its own, and a step that is the equations, run where they judge."""
+    pytest.importorskip("torch")
+
+    run = Run(tmp_path, DEPENDENT)
+
+    adapter, step = (run.verdicts[name]["forward"] for name in ("adapter", "step"))
+    assert {adapter["status"], step["status"]} == {"passed"}
+    assert adapter["isolation"].startswith("none: its adapter says itself")
+    assert step["isolation"].startswith("none: its step is the equations")

@@ -1,0 +1,121 @@
+"""What the judge and a subject's process say to each other arrives as it was, or not at all."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.verify.execution.channel import (
+    GAP,
+    HEAD,
+    Answer,
+    OutOfTurn,
+    Packet,
+    Question,
+    pack,
+    receive,
+    send,
+    unpack,
+)
+
+ARRAYS = {
+    "contiguous": np.arange(6.0).reshape(2, 3),
+    "gapped": np.arange(12.0).reshape(2, 6)[:, ::2],
+    "transposed": np.arange(6.0, dtype=np.float32).reshape(2, 3).T,
+    "broadcast": np.broadcast_to(np.arange(3.0), (4, 3)),
+    "backwards": np.arange(6.0)[::-1],
+    "empty": np.zeros((0, 3)),
+    "scalar": np.float64(2.5),
+    "complex": np.ones((2, 2), np.complex128) * 1j,
+    "integers": np.arange(4),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_arrives_as_it_was(name):
+    """The same numbers, dtype and shape; and strides, where they are not negative."""
+    array = np.asarray(ARRAYS[name])
+
+    arrived = unpack(pack(array))
+
+    assert arrived.dtype == array.dtype
+    assert np.array_equal(arrived, array)
+    assert arrived.shape == array.shape
+    assert arrived.flags.writeable == array.flags.writeable
+    if array.size and min(array.strides, default=0) >= 0:
+        assert arrived.strides == array.strides
+
+
+def test_halves_arrive():
+    """Also those that NumPy alone does not know."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.arange(4).astype(ml_dtypes.bfloat16)
+
+    assert unpack(pack(array)).dtype == array.dtype
+
+
+def test_who_reads_a_gap_is_noticed():
+    """What lies between the entries is no number of the array's, and not what was there."""
+    packet = pack(np.zeros((2, 6))[:, ::2])
+
+    assert GAP in np.frombuffer(packet.data)
+
+
+def test_what_has_no_numbers_arrives_without_them():
+    """Objects do not travel; that there were some does."""
+    assert unpack(pack(np.array([None, "x"], object))).dtype == object
+
+
+@pytest.mark.parametrize("packet", [
+    Packet("float64", (2, 2), b"1234"),
+    Packet("float64", (-1,), b""),
+    Packet("float64", (10**30,), b""),
+    Packet("float64", (2,), bytes(16), (800,)),
+    Packet("float64", (2,), bytes(16), (-8,)),
+], ids=["short", "negative", "huge", "beyond", "before"])  # fmt: skip
+def test_a_false_array_is_refused(packet):
+    """Its bytes have to be those of its shape: nobody reads beyond them."""
+    with pytest.raises(OutOfTurn):
+        unpack(packet)
+
+
+def framed(message, number=7):
+    stream = io.BytesIO()
+    send(stream, number, message)
+    return stream.getvalue()
+
+
+def test_a_frame_arrives():
+    """A question, and an answer with its number."""
+    assert receive(io.BytesIO(framed(Question("load", text="x"))), None, Question)[1].text == "x"
+    assert receive(io.BytesIO(framed(Answer(text="y"))), 7, Answer) == (7, Answer(text="y"))
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (framed(Answer(), 6), "an answer to question 6, where question 7 was asked"),
+    (b"{}\n", "3 bytes that are no frame"),
+    (b"x" * 100, "bytes that are no frame"),
+    (framed(Answer(text="abc"))[:-1] + b"x", "checksum"),
+    (framed(Question("load")), "a frame that is no answer"),
+    (HEAD.pack(b"GW01", 2**60, 7, 0), "bytes that are no frame"),
+])  # fmt: skip
+def test_anything_else_is_out_of_turn(data, message):
+    """An answer has its question's number, its own checksum, and nothing that is not asked for."""
+    with pytest.raises(OutOfTurn, match=message):
+        receive(io.BytesIO(data), 7, Answer)
+
+
+@given(st.binary(max_size=200), st.integers(0, 60), st.integers(0, 255))
+def test_damaged_frames_are_refused(noise, at, byte):
+    """Whatever arrives is an answer, the end, or out of turn."""
+    whole = bytearray(framed(Answer(text="abc", results=({"y": pack(np.ones(2))},))))
+    whole[at % len(whole)] ^= byte
+    for data in (noise, bytes(whole), bytes(whole[: at % len(whole)])):
+        try:
+            number, answer = receive(io.BytesIO(data), 7, Answer)
+        except (OutOfTurn, EOFError):
+            continue
+        assert (number, answer.text) == (7, "abc")
+        assert not byte
