@@ -25,6 +25,7 @@ from ..subjects.called import NotOffered, SubjectCrashed, said_by, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
 from ..subjects.loader import UnknownSubject
+from ..subjects.program import Program
 from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
 from .channel import (
     Answer,
@@ -222,8 +223,13 @@ def meaning_of(subject: Any) -> Meaning:
         return Meaning("explicit")
     if isinstance(subject, Declared):
         return _declared_meaning(subject)
-    if not _is_torch_like(subject):
-        return Meaning("", OWN_ADAPTER)
+    if isinstance(subject, Program):
+        kind = "convention" if subject.convention else "explicit"
+        return Meaning(kind, convention=subject.convention)
+    return _torch_meaning(subject) if _is_torch_like(subject) else Meaning("", OWN_ADAPTER)
+
+
+def _torch_meaning(subject: Any) -> Meaning:
     if subject.own is None:
         return Meaning("torch", convention=subject.convention)
     return Meaning("own", convention=subject.own.convention, arrays=subject.own.arrays)

@@ -185,12 +185,11 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
         propagated += a_size @ b_bound
     if a_bound is not None:
         propagated += a_bound @ b_most
-    if first := a.arithmetic.product_roundoff:
-        propagated += (2 * first + first * first) * mass
-        mass = mass * (1 + first) ** 2  # what is added is made of rounded operands
+    first = a.arithmetic.product_roundoff
+    error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
     roundings = a.arithmetic.roundings(a.value.shape[-1])
-    error = propagated * OWN_ROUNDING
-    return Bounded(a.value @ b.value, error, a.arithmetic, mass * OWN_ROUNDING, roundings)
+    mass = mass * (1 + first) ** 2 * OWN_ROUNDING  # what is added is made of rounded operands
+    return Bounded(a.value @ b.value, error, a.arithmetic, mass, roundings)
 
 
 def _sizes(a: Bounded) -> tuple[Floats, Floats | None]:

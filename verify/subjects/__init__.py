@@ -23,6 +23,9 @@ SCHEMES: dict[str, Callable[[str], Subject]] = {}
 ``execution.schemes`` fills it: no subject knows mutants or recordings.
 """
 
+PROGRAMS = "process"
+"""What stands before the command of a program in any language."""
+
 LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
 """The classes in whose place one of a user's may stand."""
 
@@ -59,6 +62,12 @@ def subject_named(
         return subject.loaded() if isinstance(subject, Loadable) else subject
     if family(name) in SCHEMES:
         return SCHEMES[family(name)](name)
+    if family(name) == PROGRAMS:
+        from .program import program
+
+        started = program(name, like)
+        on_import()
+        return started
     if name in loader.registered():
         value = loader.registered()[name].load()
         on_import()
