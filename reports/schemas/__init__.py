@@ -11,6 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ...bench.claims.ledger import Row as ClaimRow
 from ...bench.decay.rows import KINDS
 from ...bench.evidence.plan import LayerRow
@@ -25,6 +27,7 @@ from ...verify.runs.diagnosis import Diagnosis
 from ...verify.runs.records import schema
 from ...verify.runs.status import STATUSES
 from ...verify.runs.verdict import Verdict
+from ...verify.subjects.program import LINES
 
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),
@@ -48,6 +51,7 @@ def made() -> dict[str, dict[str, Any]]:
         "verdict": verdict,
         "diagnosis": schema(Diagnosis),
         "recording": _header(files_of_recordings.Recording, files_of_recordings.SCHEMA),
+        "program": _lines(),
         "bench": _header(run_files.BenchHeader, run_files.BENCH_SCHEMA),
         "row": _row({}),
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
@@ -73,6 +77,12 @@ def _header(kind: Any, version: str) -> dict[str, Any]:
     document = schema(kind)
     document["properties"]["schema"] = {"const": version}
     return document
+
+
+def _lines() -> dict[str, Any]:
+    """Return what a line is that a program in another language reads or writes."""
+    references, parts = msgspec.json.schema_components(LINES, ref_template="#/$defs/{name}")
+    return {"anyOf": list(references), "$defs": parts}
 
 
 def _row(own: dict[str, Any]) -> dict[str, Any]:

@@ -19,15 +19,16 @@ from .records import RunFileError, typed
 from .status import STATUSES
 from .verdict import Planned, Verdict
 
-SCHEMA, BENCH_SCHEMA = "gatewise.run/4", "gatewise.bench/1"
+SCHEMA, BENCH_SCHEMA = "gatewise.run/5", "gatewise.bench/1"
 SINCE: dict[int, dict[str, Any]] = {
     2: {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0},
     3: {"drawn": ""},
     4: {"arithmetic": "", "ran": "", "lacking": ""},
+    5: {"isolation": ""},
 }
 """Fields of verdicts that earlier schemas did not have, by the version that brought them."""
 
-READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3, 4)}
+READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3, 4, 5)}
 FILES: dict[type, str] = {
     Verdict: "verdicts.jsonl", Diagnosis: "diagnoses.jsonl", dict: "rows.jsonl"
 }  # fmt: skip
