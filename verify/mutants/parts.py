@@ -19,6 +19,7 @@ from ...reference.cells.gru_reset_after import candidate_reset_after
 from ...reference.cells.lstm import cell_state, hidden_state
 from ...reference.functions import Array, sigmoid, tanh
 from ...reference.parameters import Parameters
+from ..subjects.protocol import Cotangents, Inputs, Result
 from .replaceable_layer import At, ReplaceableLayer, UnrollPart
 
 Gate: TypeAlias = Callable[[Parameters, str, Array, Array, Array], Array]
@@ -36,6 +37,21 @@ PLAIN = ("rnn", "lstm", "gru")
 def reads(layer: ReplaceableLayer, function: Callable[[Parameters], Parameters]) -> None:
     """Let the layer understand the parameters of every pass otherwise."""
     layer.wrap("read_parameters", lambda right, named: [function(p) for p in right(named)])
+
+
+def takes(layer: ReplaceableLayer, function: Callable[[Inputs], Inputs]) -> None:
+    """Let the layer run on a function of its inputs."""
+    layer.wrap("run", lambda right, inputs: right(function(inputs)))
+
+
+def returns(layer: ReplaceableLayer, function: Callable[[Result], Result]) -> None:
+    """Let the layer return a function of its outputs."""
+    layer.wrap("run", lambda right, inputs: function(right(inputs)))
+
+
+def pulls(layer: ReplaceableLayer, function: Callable[[Cotangents], Cotangents]) -> None:
+    """Let the layer pull back a function of the cotangents that it is given."""
+    layer.wrap("read_cotangents", lambda right, given: function(right(given)))
 
 
 def changed(p: Parameters, /, **arrays: Array) -> Parameters:

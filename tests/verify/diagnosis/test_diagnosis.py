@@ -26,7 +26,7 @@ from gatewise.verify.execution import session
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
-from gatewise.verify.mutants.held_out import unknown_mistakes
+from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis
 from gatewise.verify.runs.records import typed
@@ -35,7 +35,7 @@ from gatewise.verify.subjects import adapted
 
 SMALL = Case(3, 2, 2, 3)
 MUTANTS = {m.id: m for m in mutants()}
-UNKNOWN = {m.id: m for m in unknown_mistakes()}
+UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
 
 
 def failing(subject, *checks, dtype="float64"):
