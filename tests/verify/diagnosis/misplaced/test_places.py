@@ -143,7 +143,7 @@ class OrderAndWeights(ForwardWeightsInBoth):
     (ForwardWeightsInBoth, ("forward", "gradient", "direction"),
      "The backward direction reads all parameters of the forward direction."),
     (OneMatrixAbove, ("forward", "gradient"),
-     "weight_hh is read in the place of weight_ih in every layer above the lowest"),
+     "weight_hh is read in the place of weight_ih above the lowest layer"),
     (WeightsReshaped, ("forward", "gradient"),
      "weight_hh is reshaped to (inputs, gates, units), not transposed to it."),
     (OrderAndWeights, ("forward", "gradient"),
