@@ -14,7 +14,8 @@ import numpy as np
 
 from ....reference.functions import Array
 from ...mutants.parts import changed
-from .edits import Edit, combined_edits, grouped_forward_edits, statement_edits
+from .edits import Edit, combined_edits, statement_edits
+from .groups import grouped_forward_edits
 from .measurement import Measurement
 from .one_step import RAISED
 from .program import Program, Statement, Values, named
