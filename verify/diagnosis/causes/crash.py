@@ -26,7 +26,7 @@ from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject, SubjectUnavailable
 from ...subjects.torch_module import import_torch
-from ..observation import OUTPUTS, VALUES
+from ..observation import OUTPUTS, VALUES, plain_case
 from .cause import Cause
 
 ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
@@ -124,9 +124,7 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
 
     A check tells one failure: the first that it meets.
     """
-    state = subject.options.state
-    projected = 2 if _projected(subject) else 0
-    plain = replace(Case(1, 1, 1, 4, projected, state=state, dtype=dtype), **ROOMY)  # type: ignore[arg-type]
+    plain = plain_case(subject, dtype, **ROOMY)
     cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
     cases += [
         replace(plain, **{option: value})  # type: ignore[arg-type]
@@ -143,10 +141,6 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
                     run(subject, called, case)
                 except SubjectCrashed as said:
                     yield replace(like, status="crashed", message=str(said), case=case.to_json())
-
-
-def _projected(subject: Subject) -> bool:
-    return subject.cells[0] == "lstm-projected"
 
 
 def run(subject: Subject, check: str, case: Case) -> None:

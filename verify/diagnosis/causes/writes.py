@@ -27,7 +27,7 @@ from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from ..hypotheses import Guess, Hypothesis, hypotheses
-from ..observation import DISTINCT
+from ..observation import plain_case
 from .cause import Cause
 
 REFUSED = re.compile(r"in-?place|read-only|readonly|modified by")
@@ -77,8 +77,7 @@ def written(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Wr
     """Return what a layer writes into its arguments, where that was seen."""
     if not any(v.check in MUST_BE_SEEN or REFUSED.search(v.message) for v in failing):
         return []
-    plain = replace(DISTINCT, dtype=dtype, state=subject.options.state)
-    cases = [plain] if subject.cells[0] != "lstm-projected" else [replace(plain, P=2)]
+    cases = [plain_case(subject, dtype)]
     cases += [replace(cases[0], state=False)] if subject.options.default_state else []
     own = [Case.from_json(v.case) for v in failing if v.check == "purity" and v.case]
     cases += own[:1]

@@ -26,9 +26,10 @@ from .expression import (
     terms,
     total,
     variants,
+    with_names,
 )
 from .phrases import Words, said, shown, subject_of
-from .program import Order, Program, Statement, expression, named, program_of, rebuilt
+from .program import Order, Program, Statement, expression, named, program_of
 
 Place = tuple[str, int]
 """Section and number of a statement."""
@@ -376,6 +377,5 @@ def partial_sums(s: Statement) -> Iterator[Variant]:
         if some and steps:
             ways.append((here, f"{these} counted{when} alone, and nothing else is", 3))
         for weight, words, rank in ways if read and here else ():
-            factor = {read: expression(f"({weight}) * {read}")}
-            value = rebuilt(s.value, lambda n, new=factor: new.get(n.id, n), calls=False)
+            value = with_names(s.value, {read: expression(f"({weight}) * {read}")})
             yield Variant(value, (words,), rank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from typing import TypeAlias, TypeVar
 
@@ -124,20 +125,28 @@ def total(parts: Sequence[Term]) -> ast.expr:
     return result
 
 
+def with_names(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
+    """Return an expression with others in the place of names."""
+    return rebuilt(node, lambda n: values.get(n.id, n), calls=False)
+
+
 def renamed(node: ast.expr, names: Mapping[str, str]) -> ast.expr:
     """Return an expression with names exchanged."""
-    return rebuilt(node, lambda n: name(names.get(n.id, n.id)), calls=False)
+    return with_names(node, {n: name(other) for n, other in names.items()})
 
 
 def term_places(node: ast.expr) -> Iterator[Place]:
     """Yield the terms of a sum; of anything else, itself."""
     parts = terms(node)
-    for k, (sign, part) in enumerate(parts):
+    yield from ((part, partial(_term, parts, k)) for k, (_, part) in enumerate(parts))
 
-        def put(new: ast.expr, k: int = k, sign: int = sign) -> ast.expr:
-            return total(swapped(parts, k, (sign, new)))
 
-        yield part, put
+def _factor(parts: Sequence[ast.expr], k: int, new: ast.expr) -> ast.expr:
+    return product(swapped(parts, k, new))
+
+
+def _term(parts: Sequence[Term], k: int, new: ast.expr) -> ast.expr:
+    return total(swapped(parts, k, (parts[k][0], new)))
 
 
 def places(node: ast.expr) -> Iterator[Place]:
@@ -146,7 +155,7 @@ def places(node: ast.expr) -> Iterator[Place]:
         case ast.BinOp(_, ast.Mult()):
             parts = factors(node)
             for k, part in enumerate(parts):
-                yield part, lambda new, k=k: product(swapped(parts, k, new))
+                yield part, partial(_factor, parts, k)
         case ast.BinOp(_, ast.Add() | ast.Sub()):
             yield from term_places(node)
         case ast.BinOp(left, ast.MatMult(), right):
@@ -352,8 +361,8 @@ def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
     if node.id in scope.saved:
         for shift in SHIFTS:
             other_step = name(f"{node.id}__{shift}")
-            words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
-            yield Variant(other_step, words, 2)
+            so: Words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
+            yield Variant(other_step, so, 2)
     if node.id in GATES and scope.alike:
         ranks = {node.id: 1} | {n: 3 for n in alike if scope.ahead and n in GATES}
         for other, rank in ranks.items():

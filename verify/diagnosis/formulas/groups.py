@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 from itertools import product as product_of
 
@@ -26,9 +25,9 @@ from .edits import (
     spare,
     statement_edits,
 )
-from .expression import ROWS, SHIFTS, call, factors, name, product, renamed, terms, total
+from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
 from .phrases import beyond, gate, shown, subject_of
-from .program import Order, Program, Statement, expression, last_first, rebuilt
+from .program import Order, Program, Statement, expression, last_first
 from .texts import TEXTS
 
 Member = tuple[int, Statement]
@@ -75,15 +74,20 @@ def _changed(
     return tuple(((section, k), s.with_value(value(s))) for k, s in members)
 
 
+def _with_names(
+    section: str, members: Sequence[Member], values: Mapping[str, ast.expr]
+) -> tuple[tuple[Place, Statement], ...]:
+    """Return those statements that read some names, with expressions in their place."""
+    read = [(k, s) for k, s in members if s.names & values.keys()]
+    return _changed(section, read, lambda s: with_names(s.value, values))
+
+
 def _renamed(
     section: str, members: Sequence[Member], names: Mapping[str, str]
 ) -> tuple[tuple[Place, Statement], ...]:
-    """Return those statements that read some names, with others in their place."""
-    read = [
-        (k, s) for k, s in members
-        if s.names & names.keys() and s.target not in names.values()
-    ]  # fmt: skip
-    return _changed(section, read, lambda s: renamed(s.value, names))
+    """Return those statements that read some names, with others, not of their own, for them."""
+    others = [(k, s) for k, s in members if s.target not in names.values()]
+    return _with_names(section, others, {n: name(other) for n, other in names.items()})
 
 
 def _reset_elsewhere(program: Program) -> Iterator[Edit]:
@@ -126,9 +130,8 @@ def _of_rows(program: Program) -> Iterator[Edit]:
     for (where, members), read, (function, (_, words)) in product_of(
         groups.items(), sets, OF_ROWS.items()
     ):
-        called = partial(_called, function, read)
-        reading = [(k, s) for k, s in members if s.names & set(read)]
-        changed = _changed("forward", reading, lambda s, f=called: rebuilt(s.value, f, calls=False))  # type: ignore[misc]
+        values = {n: call(function, name(n)) for n in read}
+        changed = _with_names("forward", members, values)
         if changed:
             of = " and ".join(shown(n) for n in read)
             yield Edit(where, (f"{words} stands in the place of {of}",), 1, changed)
@@ -137,10 +140,6 @@ def _of_rows(program: Program) -> Iterator[Edit]:
             new = s.with_value(call(function, s.value))
             text = f"{words} stands in the place of each row's"
             yield Edit(subject_of(s.target), (text,), 2, ((("forward", k), new),))
-
-
-def _called(function: str, read: Collection[str], n: ast.Name) -> ast.expr:
-    return call(function, n) if n.id in read else n
 
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
@@ -199,7 +198,7 @@ def _with_slope(program: Program, value: str, other: str) -> list[tuple[Place, S
     before = f"a_{value}" if len(value) == 1 else "c_new" if value == "c_new" else "a_a"
     y = "tanh(c_new)" if value == "c_new" else value
     names = {"y": expression(y), "a": name(before)}
-    new = rebuilt(expression(other), lambda n: names.get(n.id, n), calls=False)
+    new = with_names(expression(other), names)
     slope = [y, f"1 - {y}"] if value in TEXTS[program.cell].sigmoids else [f"1 - {y} ** 2"]
     return [
         (("back", k), s.with_value(changed))

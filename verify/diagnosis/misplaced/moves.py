@@ -16,7 +16,7 @@ import numpy as np
 from ....reference.functions import Array
 from ...cases.options import Options
 from ...mutants.gradient import gives
-from ...mutants.parts import pulls, returns, takes
+from ...mutants.parts import pulls, pulls_outputs, returns, some, takes
 from ...mutants.replaceable_layer import ReplaceableLayer
 from ...numbers.tape import rearranged
 from ..hypotheses import Hypothesis
@@ -171,15 +171,6 @@ def state_groups(family: str) -> dict[str, tuple[int, ...]]:
     return {"states": (0, 1), "hidden state": (0,), "cell state": (1,)}
 
 
-def some(
-    arrays: Sequence[Array | None], which: Sequence[int], function: Shift
-) -> tuple[Array, ...]:
-    """Return arrays, some of them as a function has them; what is None stays so."""
-    return tuple(
-        function(a) if a is not None and k in which else a for k, a in enumerate(arrays)
-    )  # fmt: skip
-
-
 def move_x(layer: ReplaceableLayer, function: Shift) -> None:
     """Let a layer read moved inputs."""
     takes(layer, lambda given: replace(given, x=rearranged(given.x, function)))
@@ -209,10 +200,6 @@ def _move_dfinal(which: Sequence[int], layer: ReplaceableLayer, function: Shift)
 
 def _move_dinitial(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
     gives(layer, lambda pulled: replace(pulled, initial=some(pulled.initial, which, function)))
-
-
-def _move_dy(layer: ReplaceableLayer, function: Shift) -> None:
-    pulls(layer, lambda given: (some(given[:1], (0,), function)[0], given[1]))
 
 
 def _move_dx(layer: ReplaceableLayer, function: Shift) -> None:
@@ -248,7 +235,10 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
             (f"gradient of the initial {words}", "", "is", _move_dinitial, True),
         ):
             yield Target(name, f"The {name}{read}", told, partial(move, which), gradient), states
-    yield Target("dy", "The gradient of the outputs that is read", "is", _move_dy, True), outputs
+    yield (
+        Target("dy", "The gradient of the outputs that is read", "is", pulls_outputs, True),
+        outputs,
+    )
     yield Target("dx", "The gradient of x", "is", _move_dx, True), sequence
 
 

@@ -15,13 +15,13 @@ from ....reference.parameters import Parameters
 from ...cases.options import Options
 from ...mutants import Change
 from ...mutants.gradient import gives
-from ...mutants.parts import returns, takes
+from ...mutants.parts import returns, some, takes
 from ...mutants.replaceable_layer import At, ReplaceableLayer, UnrollPart
 from ...numbers.tape import instead, plain
 from ...subjects.protocol import Inputs
 from ..formulas.activations import OF_ROWS
 from ..hypotheses import Hypothesis
-from .moves import move_final, move_initial, some, state_groups
+from .moves import move_final, move_initial, state_groups
 from .passes import ALWAYS, LEVELS, OTHERS, Other, Pass
 
 Here = Callable[[Pass], bool]

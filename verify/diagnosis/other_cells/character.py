@@ -16,7 +16,7 @@ from ...runs.diagnosis import Explanation
 from ...subjects.protocol import Subject
 from ..discovery import Discovery
 from ..hypotheses import NOTHING_WRONG, Hypothesis
-from ..observation import DISTINCT, OUTPUTS, VALUES, Experiment, basic
+from ..observation import OUTPUTS, VALUES, Experiment, basic, plain_case
 from ..search import Explainer, observations
 from . import mixture as mixtures
 from . import normalisation
@@ -131,8 +131,7 @@ def _residual(
     """
     if (residual := judge.off(hypothesis)) > 1:
         return residual, len(judge.observations)
-    state = judge.subject.options.state
-    case = replace(DISTINCT, D=4, H=4, state=state, dtype=judge.dtype, seed=17)
+    case = plain_case(judge.subject, judge.dtype, D=4, H=4, seed=17)
     seen = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
     further = Explainer(judge.subject, judge.dtype, seen).off(hypothesis)
     return max(residual, further), len(judge.observations) + len(seen)
