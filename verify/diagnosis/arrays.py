@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 
 from ..checks.location import place
-from ..checks.oracle import by_name
+from ..checks.quantities import by_name
 from ..conventions import Convention
 from ..conventions.comparison import IDENTIFIED, identity
 from ..identification.explanation import Explanation, Fit, compared, look, with_loss

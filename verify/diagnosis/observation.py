@@ -17,7 +17,8 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks import check_named
-from ..checks.oracle import by_name, expected, expected_gradients, expected_jvp, state_names
+from ..checks.oracle import expected, expected_gradients, expected_jvp, state_names
+from ..checks.quantities import by_name
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
 from ..subjects.called import (

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ..checks.oracle import expected_gradient, gradients_by_name
+from ..checks.oracle import expected_gradient
+from ..checks.quantities import gradients_by_name
 from ..conventions import family
 from ..conventions.comparison import IDENTIFIED
 from ..conventions.convention import CHOICES, GATES, RECURRENT_BIAS, Convention

@@ -14,7 +14,8 @@ import numpy as np
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
-from ...checks.oracle import by_name, state_names
+from ...checks.oracle import state_names
+from ...checks.quantities import by_name
 from ...numbers.arithmetic import FLOAT64, Arithmetic
 from ...numbers.bounded import Bounded
 from ...runs.diagnosis import Explanation

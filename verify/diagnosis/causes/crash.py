@@ -17,7 +17,8 @@ from pathlib import Path
 from ...cases.case import Case
 from ...cases.simplification import NO_OPTIONS
 from ...checks import check_named
-from ...checks.oracle import by_name, state_names
+from ...checks.oracle import state_names
+from ...checks.quantities import by_name
 from ...numbers.arithmetic import USUAL_DTYPES
 from ...numbers.ledger import Mismatch
 from ...runs.diagnosis import Explanation, Location
