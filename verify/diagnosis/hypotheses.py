@@ -23,6 +23,7 @@ from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
 from ..mutants.parts import PLAIN, changed, reads
 from ..mutants.replaceable_layer import ReplaceableLayer
+from ..runs.diagnosis import Explanation
 from ..subjects.declared import ONE_STATE, PARAMS, STATE, Declared, X
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
 from .stand_in import StandIn
@@ -74,6 +75,11 @@ class Hypothesis:
     def name(self) -> str:
         """Its ids."""
         return " + ".join(self.ids) or RIGHT
+
+    @property
+    def explanation(self) -> Explanation:
+        """What users read of it."""
+        return Explanation(self.ids, self.statements, tuple(filter(None, self.fixes)))
 
     def __add__(self, other: Hypothesis) -> Hypothesis:
         names = (f.name for f in fields(self) if f.name != "reading")

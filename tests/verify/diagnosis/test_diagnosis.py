@@ -23,7 +23,6 @@ from gatewise.verify.diagnosis.gradients.truncation import truncation
 from gatewise.verify.diagnosis.observation import VALUES, Experiment
 from gatewise.verify.execution import diagnosis_tasks as asking
 from gatewise.verify.execution import session
-from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
@@ -32,15 +31,11 @@ from gatewise.verify.runs.diagnosis import Diagnosis
 from gatewise.verify.runs.records import typed
 from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import adapted
+from judgements import diagnosed
 
 SMALL = Case(3, 2, 2, 3)
 MUTANTS = {m.id: m for m in mutants()}
 UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
-
-
-def failing(subject, *checks, dtype="float64"):
-    verdicts = [hold(subject, check_named(c), dtype, budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in verdicts if v.wrong]
 
 
 @pytest.fixture
@@ -77,7 +72,7 @@ def test_mutants_are_named_and_located(id, cell, place):
 @pytest.mark.parametrize(("one", "other"), [("G11", "S06"), ("C04", "Q15")])
 def test_two_mistakes_together_are_named(briefly, one, other):
     subject = mutant_subject(pair_of(MUTANTS[one], MUTANTS[other], "rnn"), "rnn")
-    found = diagnose(subject, "float64", failing(subject, "forward"))
+    found = diagnosed(subject, "forward")
 
     assert {one, other} in [set(e.ids) for e in found.explanations]
     assert MUTANTS[one].statement in found.headline
@@ -97,7 +92,7 @@ STORIES = (
 def tell_no_story(id, check):
     mistake = UNKNOWN[id]
     subject = mutant_subject(mistake, mistake.cells[0])
-    found = diagnose(subject, "float64", failing(subject, check))
+    found = diagnosed(subject, check)
 
     assert (found.status, found.explanations) == ("unexplained", [])
     assert found.message == "no known mistake explains this, nor two together"
@@ -161,7 +156,7 @@ class Single(plain_numpy.LSTM):
 
 def test_a_coarser_arithmetic_is_named():
     subject = adapted(Single, "test:Single", None)
-    found = diagnose(subject, "float64", failing(subject, "forward", "dtype"))
+    found = diagnosed(subject, "forward", "dtype")
 
     assert [e.name for e in found.explanations] == ["arithmetic float32"]
     assert found.location.part == "outputs"
@@ -331,7 +326,7 @@ def test_long_sequences_are_run_only_where_short_ones_refute_nothing(monkeypatch
 
     monkeypatch.setattr(explaining, "first_differs", counted)
     subject = mutant_subject(MUTANTS["F14"], "rnn")
-    found = diagnose(subject, "float64", failing(subject, "transition"), seconds=60)
+    found = diagnosed(subject, "transition", seconds=60)
 
     assert [e.name for e in found.explanations] == ["F14"]
     assert 0 < len(long) < found.tried / 2

@@ -129,12 +129,13 @@ def fixed_point(explainer: Explainer) -> Discovery:
     if (worst := judge.off(NOTHING_WRONG)) <= 1:
         return Discovery([_right(form)], notes, residual=worst, experiments=len(seen))
     fits = _best(judge, known_mistakes(judge))
-    explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
     if not fits:
         coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
     worst = max(map(judge.off, fits), default=0.0)
-    return Discovery(explanations, (coarse, *notes), residual=worst, experiments=len(seen))
+    return Discovery(
+        [h.explanation for h in fits], (coarse, *notes), residual=worst, experiments=len(seen)
+    )
 
 
 def known_mistakes(judge: Explainer) -> list[Hypothesis]:

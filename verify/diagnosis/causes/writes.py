@@ -253,7 +253,7 @@ def cause(
         if known.killed_by[:1] == ("purity",):
             others = written(Guess(subject, known).as_subject, dtype, failing)
             if others and _statements(others) == _statements(writings):
-                explanation = Explanation(known.ids, known.statements, known.fixes)
+                explanation = known.explanation
     return Cause(explanation, verdicts, Location("calls"))
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...runs.diagnosis import Explanation
 from ...subjects.protocol import Subject
 from ..discovery import Discovery
 from ..hypotheses import NOTHING_WRONG, Hypothesis
@@ -89,7 +88,7 @@ def _explained(
             hypothesis = replace(hypothesis, fixes=(ONE_RATE, *hypothesis.fixes))
     if variant:
         notes = [*notes, "It is consistent in itself: another cell than the claimed, and right."]
-    explanation = Explanation(hypothesis.ids, hypothesis.statements, hypothesis.fixes, variant)
+    explanation = replace(hypothesis.explanation, variant=variant)
     return Discovery([explanation], tuple(notes))
 
 

@@ -1,6 +1,7 @@
 """Conventions, right numbers in the wrong place, and parameters read from the wrong place."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ import torch
 import hand_written
 import plain_numpy
 from gatewise.bench.scores.diagnosis import pair_of
-from gatewise.verify.checks import check_named
 from gatewise.verify.conventions import Convention
 from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
 from gatewise.verify.diagnosis.dropout import NOT_JUDGED, RIGHT
@@ -17,20 +17,12 @@ from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.misplaced.passes import passes
 from gatewise.verify.diagnosis.misplaced.places import places
-from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.identification.identification import identify
 from gatewise.verify.mutants import mutant_subject, mutants
 from gatewise.verify.subjects import adapted
+from judgements import diagnosed, failing
 
-
-def failing(subject, *checks):
-    verdicts = [hold(subject, check_named(c), "float64", budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in verdicts if v.wrong]
-
-
-def told(layer, *checks, like="torch.nn.LSTM", seconds=120):
-    subject = adapted(layer, "test:Layer", like)
-    return diagnose(subject, "float64", failing(subject, *checks), seconds=seconds)
+told = partial(diagnosed, like="torch.nn.LSTM")
 
 
 class ForgetBias(hand_written.LSTM):
@@ -79,7 +71,7 @@ def test_dropout_is_judged_beside_what_explains_the_equations(ids, note):
     known = {m.id: m for m in mutants()}
     wrong = known[ids[0]] if len(ids) == 1 else pair_of(*(known[id] for id in ids), "lstm")
     subject = mutant_subject(replace(wrong, needs=("layers", "dropout")), "lstm")
-    found = diagnose(subject, "float64", failing(subject, "forward", "dropout"))
+    found = diagnosed(subject, "forward", "dropout")
 
     assert [each.ids for each in found.explanations] == [("L01",)]
     assert [said[: len(note)] for said in found.notes] == [note]
