@@ -17,11 +17,11 @@ import numpy as np
 
 from ...reference.cells import cell_named
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
-from ..mutants.parts import PLAIN, changed, reads
+from ..mutants.layout import reordered
+from ..mutants.parts import PLAIN, reads
 from ..mutants.replaceable_layer import ReplaceableLayer
 from ..runs.diagnosis import Explanation
 from ..subjects.declared import ONE_STATE, PARAMS, STATE, Declared, X
@@ -309,19 +309,7 @@ def order_of_gates(cell: str, order: Sequence[str]) -> Hypothesis:
     return Hypothesis(
         (f"order {''.join(order)}",),
         (f"The blocks of the gates are read in the order {read}, not {own}.",),
-        (_reordered(order),),
+        (lambda layer: reads(layer, lambda p: reordered(p, "".join(order))),),
         (f"read the blocks as {own}",),
         ("forward",),
     )
-
-
-def _reordered(order: Sequence[str]) -> Change:
-    def change(layer: ReplaceableLayer) -> None:
-        def read(p: Parameters) -> Parameters:
-            gates = p.shapes["W"].gates
-            index = [gates.index(letter) for letter in order]
-            return changed(p, **{name: p[name][index] for name in ("W", "U", "b")})
-
-        reads(layer, read)
-
-    return change

@@ -52,7 +52,7 @@ def locate(
     subject: Subject, failing: Sequence[Verdict], observations: Sequence[Observation]
 ) -> Location:
     """Say where a layer is wrong, from its failing checks on their simplest cases."""
-    simplest = min(failing, key=_complexity)
+    simplest = min(failing, key=complexity)
     case = Case.from_json(simplest.case)
     part, quantities = _part(subject, failing, observations)
     return Location(
@@ -64,7 +64,8 @@ def locate(
     )
 
 
-def _complexity(verdict: Verdict) -> tuple[int, int]:
+def complexity(verdict: Verdict) -> tuple[int, int]:
+    """Return by what cases are ordered, the simplest first."""
     case = Case.from_json(verdict.case)
     options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
     return options, case.T * case.B * case.H * case.D
@@ -125,7 +126,7 @@ def _needs(subject: Subject, failing: Sequence[Verdict]) -> Iterator[str]:
     """
     cases = [
         (v.check, Case.from_json(text))
-        for v in sorted(failing, key=_complexity)
+        for v in sorted(failing, key=complexity)
         for text in dict.fromkeys((v.case, v.drawn or v.case))
     ]
     short = [(check, case) for check, case in cases if case.T <= SHORT]

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..conventions import family
-from ..conventions.convention import CHOICES, RECURRENT_BIAS, Convention, functions
+from ..conventions.convention import CHOICES, RECURRENT_BIAS, Convention, added, functions
 from .probe import Reading, Steps
 
 KEPT = 24
@@ -78,9 +78,8 @@ class Candidate:
             slices["R"] = self.reading.projection(named)
         for names, role in self.roles.items():
             kind = "p" if role.kind == "peephole" else "b"
-            for letter, value in zip(role.letters, self.reading.vector(names, named), strict=False):
-                name = "b_hn" if letter == RECURRENT_BIAS else f"{kind}_{letter}"
-                slices[name] = slices[name] + value if name in slices else value
+            own = ["b_hn" if k == RECURRENT_BIAS else f"{kind}_{k}" for k in role.letters]
+            added(slices, dict(zip(own, self.reading.vector(names, named), strict=False)))
         for gate in c.letters:
             slices.setdefault(f"b_{gate}", 0.0)
         if c.forget_offset and not c.coupled:

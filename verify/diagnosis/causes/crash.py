@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 from ...cases.case import Case
-from ...cases.simplification import NO_OPTIONS
 from ...checks import check_named
 from ...checks.oracle import state_names
 from ...checks.quantities import by_name
@@ -27,6 +26,7 @@ from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject, SubjectUnavailable
 from ...subjects.torch_module import import_torch
+from ..location import complexity
 from ..observation import OUTPUTS, VALUES, plain_case
 from .cause import Cause
 
@@ -184,7 +184,7 @@ class Trial:
     def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
         """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
         deadline = time.process_time() + SECONDS
-        ordered = sorted(verdicts, key=_complexity)
+        ordered = sorted(verdicts, key=complexity)
         for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
             for verdict in ordered:
                 trial = cls(subject, name, check, Case.from_json(verdict.case), deadline)
@@ -346,12 +346,6 @@ def impossible(subject: Subject, check: str, case: Case) -> bool:
     if case.P >= case.H or subject.options.lacking(case):
         return True
     return check not in (OUTPUTS, VALUES) and bool(check_named(check).refuses(case))
-
-
-def _complexity(verdict: Verdict) -> tuple[int, int]:
-    case = Case.from_json(verdict.case)
-    options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
-    return options, case.T * case.B * case.H * case.D
 
 
 def _raised(subject: Subject, verdict: Verdict) -> str:
