@@ -15,12 +15,10 @@ from gatewise.bench.scores.true_location import part
 from gatewise.cli import main
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis import examination as diagnosing
 from gatewise.verify.diagnosis import replay as replaying
 from gatewise.verify.diagnosis import search as explaining
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.diagnosis.gradients.truncation import truncation
-from gatewise.verify.diagnosis.observation import VALUES, Experiment
 from gatewise.verify.execution import diagnosis_tasks as asking
 from gatewise.verify.execution import session
 from gatewise.verify.execution.tasks import Named
@@ -33,16 +31,8 @@ from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import adapted
 from judgements import diagnosed
 
-SMALL = Case(3, 2, 2, 3)
 MUTANTS = {m.id: m for m in mutants()}
 UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
-
-
-@pytest.fixture
-def briefly(monkeypatch):
-    """Ask for one small experiment beside the failing cases: enough for mistakes that show."""
-    monkeypatch.setattr(diagnosing, "basic", lambda subject, dtype: [Experiment(VALUES, SMALL)])
-    monkeypatch.setattr(diagnosing, "thorough", lambda subject, dtype: [])
 
 
 @pytest.mark.parametrize(("id", "cell", "place"), [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -317,10 +318,8 @@ class Trial:
         if not good or not bad:
             return f"for {size} = {now}"
         if max(good) < min(bad):
-            low, high = max(good), min(bad)
-            while high - low > 1:  # the smallest that fails
-                middle = (low + high) // 2
-                low, high = (low, middle) if fails(middle) else (middle, high)
+            between = range(max(good), min(bad))
+            high = between.start + bisect_left(between, True, key=lambda n: bool(fails(n)))
             return f"with more than {f'{high - 1} {many}' if high > 2 else f'one {many[:-1]}'}"
         if max(bad) < min(good):
             return f"with up to {max(bad)} {many}"
