@@ -304,21 +304,17 @@ def _change(
 ) -> Change:
     """Let outputs be computed after so many writings, the first gradients, and each further one."""
 
+    def written(name: str, a: Array) -> Array:
+        return known[name](a).astype(a.dtype, copy=False) if name in known else a
+
     def applied(inputs: Inputs, times: int) -> Inputs:
         for _ in range(times):
-            state = inputs.state and tuple(
-                known[f"state {k}"](s).astype(s.dtype, copy=False) if f"state {k}" in known else s
-                for k, s in enumerate(inputs.state)
-            )
-            x = inputs.x
-            x = known["x"](x).astype(x.dtype, copy=False) if "x" in known else x
-            inputs = replace(inputs, x=x, state=state)
+            states = enumerate(inputs.state or ())
+            state = inputs.state and tuple(written(f"state {k}", s) for k, s in states)
+            inputs = replace(inputs, x=written("x", inputs.x), state=state)
         return inputs
 
     def change(layer: ReplaceableLayer) -> None:
-        def forward(right: Callable[[Inputs], Result], inputs: Inputs) -> Result:
-            return right(applied(inputs, ahead))
-
         def gradients(
             right: Callable[..., list[Pulled]], inputs: Inputs, cotangents: Sequence[Cotangents]
         ) -> list[Pulled]:
@@ -341,7 +337,7 @@ def _change(
             return right(applied(inputs, ahead), pushed(inputs, tangents) if pushes else tangents)
 
         layer.wrap("jvp", jvp)
-        layer.wrap("forward", forward)
+        layer.wrap("forward", lambda right, inputs: right(applied(inputs, ahead)))
         layer.wrap("gradients", gradients)
 
     return change
