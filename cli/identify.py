@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from .common import (
     CONFORMS,
@@ -60,7 +61,7 @@ def identify(
             if not as_json:
                 say(f"{name}: not identified: {answer['problem']}")
             continue
-        result = Identification.from_json(answer)
+        result = msgspec.convert(answer, Identification)
         codes.append(_code(result))
         documents.append(_for_programs(name, result, answer))
         if not as_json:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..reference.functions import Array
@@ -238,8 +239,8 @@ def _end(named: Named, found: Mapping[str, Any]) -> End:
     reasons = tuple((a, b) for a, b in options["reasons"])
     return End(
         named.name,
-        Convention.from_json(found["convention"]),
-        Stored.from_json(found["stored"]),
+        msgspec.convert(found["convention"], Convention),
+        msgspec.convert(found["stored"], Stored),
         Options(**options | {"reasons": reasons}),
         tuple(found["dtypes"]),
     )

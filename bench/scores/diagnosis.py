@@ -2,7 +2,7 @@
 
 ``python -m gatewise.bench.scores.diagnosis [--mutants] [--pairs N] [--unknown]`` diagnoses every
 mutant of the catalogue in each of its cells, N random pairs of them, and the mistakes of
-``unknown_mistakes``, which the catalogue does not have: to blame one of its mistakes is a wrong
+``UNKNOWN_MISTAKES``, which the catalogue does not have: to blame one of its mistakes is a wrong
 story, unless that computes the same; to say nothing, or what the layer computes (a formula, a
 place, a convention) is right. It prints what was missed, and totals. Without any of the three, all
 are scored, with 100 pairs.
@@ -34,7 +34,7 @@ from ...verify.execution.judge import BUDGETS, hold
 from ...verify.execution.tasks import Named, Task
 from ...verify.mutants import Mutant, mutant_subject, mutants
 from ...verify.mutants.catalogue import MutantSubject
-from ...verify.mutants.held_out import unknown_mistakes
+from ...verify.mutants.held_out import UNKNOWN_MISTAKES
 from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.runs.diagnosis import Diagnosis, Location
 from ...verify.runs.provenance import machine, versions
@@ -210,7 +210,7 @@ def pair_row(one: str, other: str, cell: str) -> Row:
 
 def unknown_row(id: str) -> Row:
     """Diagnose a mistake that is not in the catalogue."""
-    mistake = {m.id: m for m in unknown_mistakes()}[id]
+    mistake = {m.id: m for m in UNKNOWN_MISTAKES}[id]
     (cell,) = mistake.cells
     subject, started = mutant_subject(mistake, cell), time.perf_counter()
     diagnosis = diagnose(subject, "float64", failing_checks(subject, "float64"))
@@ -280,7 +280,7 @@ def work(*, all_mutants: bool, count: int, all_unknown: bool, seed: int) -> Iter
             yield from ((mutant_row, (mutant.id, cell)) for cell in mutant.cells)
     yield from ((pair_row, pair) for pair in pairs(count, seed))
     if all_unknown:
-        yield from ((unknown_row, (one.id,)) for one in unknown_mistakes())
+        yield from ((unknown_row, (one.id,)) for one in UNKNOWN_MISTAKES)
 
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...reference.parameters import Parameters
-from ...verify.checks.oracle import by_name
+from ...verify.checks.quantities import by_name
 from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Pulled

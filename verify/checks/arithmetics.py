@@ -17,8 +17,9 @@ from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck, catalogued
-from .oracle import by_name, state_names
+from .oracle import state_names
 from .own_answer import narrowed
+from .quantities import by_name
 
 SHARP = {"float64": 2.0**-25, "float32": 2.0**-12}
 """Half the roundoff of the finest coarser one, as a share of the largest value; else as ever."""

@@ -17,16 +17,15 @@ from .against_reference import BACK, DEPTH, short_cases
 from .check import SubjectCheck
 from .oracle import (
     around,
-    by_name,
     compare_gradients,
     compare_outputs,
     expected,
     expected_gradient,
     expected_gradients,
     expected_jvp,
-    gradients_by_name,
     state_names,
 )
+from .quantities import by_name, gradients_by_name
 
 
 def purity(subject: SubjectUnderTest, case: Case) -> Ledger:

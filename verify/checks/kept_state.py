@@ -16,7 +16,8 @@ from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result
 from .check import Offers, SubjectCheck
-from .oracle import agree, by_name, expected, state_names
+from .oracle import agree, expected, state_names
+from .quantities import by_name
 from .states import forward_cases, one_direction, part, split
 
 

@@ -19,6 +19,7 @@ from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .check import catalogued
 from .own_answer import narrowed, own_answer
+from .quantities import by_name, gradients_by_name
 
 
 @dataclass(frozen=True)
@@ -198,23 +199,3 @@ def compare_gradients(
     named = gradients_by_name(states, got)
     for name, w in gradients_by_name(states, want).items():
         ledger.compare(f"{prefix}{name}", named[name], w)
-
-
-def by_name(states: Sequence[str], result: Any) -> dict[str, Any]:
-    """Return every number of a result, or of what was expected: outputs, then gradients.
-
-    ``states`` are the names of the cell's states.
-    """
-    named = {"y": result.y}
-    named |= {f"final {s}": a for s, a in zip(states, result.final, strict=True)}
-    if hasattr(result, "parameters"):
-        named |= gradients_by_name(states, result)
-    return named
-
-
-def gradients_by_name(states: Sequence[str], pulled: Any) -> dict[str, Any]:
-    """Return the gradients alone."""
-    named = {f"gradient of {name}": a for name, a in pulled.parameters.items()}
-    named["gradient of x"] = pulled.x
-    pairs = zip(states, pulled.initial, strict=False)  # a default state has no gradient
-    return named | {f"gradient of initial {s}": a for s, a in pairs}

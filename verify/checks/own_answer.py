@@ -27,14 +27,13 @@ from ..numbers.ledger import Mismatch
 from ..numbers.shaken import Shaken, plain
 from ..subjects.called import SubjectUnderTest, layer_of, state_shapes
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from .quantities import GRADIENT, by_name
 
 DIRECTIONS = 4
 """Random changes of all that is read."""
 
 BESIDE_SUMS = 32
 """Roundings in a row of a step beside its longest sum: activations, products, a normalisation."""
-
-GRADIENT = "gradient of "
 
 UNSTABLE = 2.0**-6
 """The share by which a change of all that is read, by the root of roundoff, moves mere rounding."""
@@ -189,7 +188,7 @@ def _by_step(
         packed = subject.parameter_map(case).from_reference(d.parameters)
         initial = d.initial if inputs.state is not None else ()
         result = Pulled(output.y, output.final, packed, d.x, initial)
-    return _by_name((layer.cell.states, result))
+    return _plain_by_name(layer.cell.states, result)
 
 
 def _step(case: Case) -> float:
@@ -271,7 +270,7 @@ def _results(
 ) -> Named:
     """Return what layers made anew return, by name, in float64."""
     if inputs.lengths is None:
-        return _by_name(_once(subject, case, inputs, cotangents))
+        return _plain_by_name(*_once(subject, case, inputs, cotangents))
     named: Named = {}
     for b, steps in enumerate(inputs.lengths):
         for name, array in _row(subject, case, inputs, cotangents, b, int(steps)).items():
@@ -318,7 +317,7 @@ def _row(
     if steps == 0:
         named = _without_steps(subject, alone, given, pair)
     else:
-        named = _by_name(_once(subject, alone, given, pair))
+        named = _plain_by_name(*_once(subject, alone, given, pair))
     for name in named.keys() & {"y", "gradient of x"}:
         padded = np.zeros((case.T, *named[name].shape[1:]))
         padded[:steps] = named[name]
@@ -346,15 +345,9 @@ def _once(
     return names, called.gradient(plain, (None if dy is None else np.ascontiguousarray(dy), ends))
 
 
-def _by_name(returned: tuple[tuple[str, ...], Result]) -> Named:
-    states, result = returned
-    named = {"y": result.y}
-    named |= {f"final {s}": a for s, a in zip(states, result.final, strict=True)}
-    if isinstance(result, Pulled):
-        named |= {f"gradient of {name}": d for name, d in result.parameters.items()}
-        named["gradient of x"] = result.x
-        initial = zip(states, result.initial, strict=False)  # a default state has none
-        named |= {f"gradient of initial {s}": d for s, d in initial}
+def _plain_by_name(states: Sequence[str], result: Result) -> Named:
+    """Return results by name, without what bounds them."""
+    named = by_name(states, result)
     return {name: np.asarray(plain(array), np.float64) for name, array in named.items()}
 
 

@@ -15,7 +15,8 @@ from ..numbers.ledger import Comparison
 from ..subjects.called import Call
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck
-from .oracle import by_name, state_names
+from .oracle import state_names
+from .quantities import by_name
 
 LARGEST = 20_000
 """Numbers in a script; a larger case is told by its command alone."""

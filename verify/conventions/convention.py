@@ -6,12 +6,12 @@ biases of their own, and some mean another function by the same name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import product
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from ...reference.functions import Array
@@ -158,6 +158,20 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """What some fields may be."""
 
+FUNCTIONS = {
+    "rnn": ("candidate",),
+    "gru": ("reset", "update", "gate", "candidate"),
+    "lstm": ("gate", "candidate", "output"),
+}
+"""The fields of a family that say what it computes, and that are looked for as one."""
+
+
+def functions(family: str) -> Iterator[dict[str, Any]]:
+    """Yield every choice of these fields."""
+    names = FUNCTIONS[family]
+    for values in product(*(CHOICES[name] for name in names)):
+        yield dict(zip(names, values, strict=True))
+
 
 @dataclass(frozen=True)
 class Convention:
@@ -273,11 +287,6 @@ class Convention:
         if len(self.bias) < 2:
             return ("bias",) * len(self.bias)
         return ("bias", "bias_hn") if self.bias[1] == RECURRENT_BIAS else ("bias_ih", "bias_hh")
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Convention:
-        """Read what ``dataclasses.asdict`` made, also by way of JSON."""
-        return msgspec.convert(value, cls)
 
     def differences(self, other: Convention) -> tuple[str, ...]:
         """Return the names of the fields in which two conventions differ."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from ...reference.functions import Array
@@ -42,15 +40,6 @@ class Stored:
     joined: str = ""
     axis: bool = False
     turned: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Stored:
-        """Read what to_json made, also by way of JSON."""
-        return msgspec.convert(value, cls)
 
     def own(self, name: str, *, both: bool = False) -> str:
         """Return the framework's own name of an array, weight_ih_l0_reverse for instance.

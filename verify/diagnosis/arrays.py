@@ -14,14 +14,13 @@ from itertools import islice
 import numpy as np
 
 from ..checks.location import place
-from ..checks.oracle import by_name
+from ..checks.quantities import by_name
 from ..conventions import Convention
 from ..conventions.comparison import IDENTIFIED, identity
 from ..identification.explanation import Explanation, Fit, compared, look, with_loss
 from ..identification.recorded import Recorded
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.ledger import Comparison
-from ..runs import diagnosis as runs
 from ..runs.diagnosis import Diagnosis, Location
 from ..subjects import subjects
 from ..subjects.called import Call, Called, under_test
@@ -377,10 +376,7 @@ def shown(explanation: Explanation, found: Mistakes) -> Fit:
 def diagnosis(explanation: Explanation, found: Mistakes) -> Diagnosis:
     """Return what is wrong in the words of every other diagnosis."""
     fit = shown(explanation, found)
-    explanations = [
-        runs.Explanation(h.ids, h.statements, tuple(filter(None, h.fixes)))
-        for h in (each[0].hypothesis for each in found.by_name.values())
-    ]
+    explanations = [each[0].hypothesis.explanation for each in found.by_name.values()]
     search = found.search
     return Diagnosis(
         "arrays", fit.example.dtype,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..cases.case import Case
-from ..runs.diagnosis import Diagnosis, Explanation
+from ..runs.diagnosis import Diagnosis
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from .arithmetic import precision
@@ -223,7 +223,7 @@ def _of_values(
     if not search.fits and not whole:
         search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
-    diagnosis.explanations = [_explanation(h) for h in fits]
+    diagnosis.explanations = [h.explanation for h in fits]
     if arithmetic and whole and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
@@ -304,11 +304,6 @@ def _experiment(verdict: Verdict) -> Experiment:
     """Return a check's failing case as it was drawn; of masks the smallest, of which few differ."""
     smallest = verdict.check in TRAINING or not verdict.drawn
     return Experiment(verdict.check, Case.from_json(verdict.case if smallest else verdict.drawn))
-
-
-def _explanation(hypothesis: Hypothesis) -> Explanation:
-    fixes = tuple(filter(None, hypothesis.fixes))
-    return Explanation(hypothesis.ids, hypothesis.statements, fixes)
 
 
 def _conclude(diagnosis: Diagnosis, search: Search, deadline: Deadline) -> None:

@@ -8,23 +8,24 @@ own arrays, so that the two can be compared number by number.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain, permutations
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
 from ...reference.cells import cell_named
 from ...reference.functions import Array
-from ...reference.parameters import Parameters
 from ..cases.case import Case
-from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
-from ..mutants.parts import PLAIN, changed, reads
+from ..mutants.layout import reordered
+from ..mutants.parts import PLAIN, reads
 from ..mutants.replaceable_layer import ReplaceableLayer
+from ..runs.diagnosis import Explanation
 from ..subjects.declared import ONE_STATE, PARAMS, STATE, X
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
+from .stand_in import StandIn
 
 RIGHT = "right"
 
@@ -74,48 +75,29 @@ class Hypothesis:
         """Its ids."""
         return " + ".join(self.ids) or RIGHT
 
+    @property
+    def explanation(self) -> Explanation:
+        """What users read of it."""
+        return Explanation(self.ids, self.statements, tuple(filter(None, self.fixes)))
+
     def __add__(self, other: Hypothesis) -> Hypothesis:
-        return Hypothesis(
-            self.ids + other.ids,
-            self.statements + other.statements,
-            self.changes + other.changes,
-            self.fixes + other.fixes,
-            self.killed_by + other.killed_by,
-            self.ignored + other.ignored,
-            self.reading or other.reading,
-            self.sources + other.sources,
-            self.returns + other.returns,
-            self.needs + other.needs,
-            self.factors + other.factors,
-        )
+        names = (f.name for f in fields(self) if f.name != "reading")
+        both = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Hypothesis(**both, reading=self.reading or other.reading)
 
 
 NOTHING_WRONG = Hypothesis((), (), ())
 
 
 @dataclass(frozen=True)
-class Guess:
+class Guess(StandIn):
     """A subject's stand-in: its parameters and options, and a hypothesis in the place of it.
 
     ``transposed``: its forward mode goes by the transposed of its way back, mistakes and all.
     """
 
-    subject: Subject
     hypothesis: Hypothesis
     transposed: bool = False
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.subject, name)
-
-    @property
-    def options(self) -> Options:
-        """The subject's."""
-        return self.subject.options
-
-    @property
-    def as_subject(self) -> Subject:
-        """Return it as what it is: the rest of the protocol is the subject's own."""
-        return cast("Subject", self)
 
     def build(self, case: Case) -> Built:
         """Return the layer with the mistake."""
@@ -323,19 +305,7 @@ def order_of_gates(cell: str, order: Sequence[str]) -> Hypothesis:
     return Hypothesis(
         (f"order {''.join(order)}",),
         (f"The blocks of the gates are read in the order {read}, not {own}.",),
-        (_reordered(order),),
+        (lambda layer: reads(layer, lambda p: reordered(p, "".join(order))),),
         (f"read the blocks as {own}",),
         ("forward",),
     )
-
-
-def _reordered(order: Sequence[str]) -> Change:
-    def change(layer: ReplaceableLayer) -> None:
-        def read(p: Parameters) -> Parameters:
-            gates = p.shapes["W"].gates
-            index = [gates.index(letter) for letter in order]
-            return changed(p, **{name: p[name][index] for name in ("W", "U", "b")})
-
-        reads(layer, read)
-
-    return change

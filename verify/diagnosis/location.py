@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -52,7 +53,7 @@ def locate(
     subject: Subject, failing: Sequence[Verdict], observations: Sequence[Observation]
 ) -> Location:
     """Say where a layer is wrong, from its failing checks on their simplest cases."""
-    simplest = min(failing, key=_complexity)
+    simplest = min(failing, key=complexity)
     case = Case.from_json(simplest.case)
     part, quantities = _part(subject, failing, observations)
     return Location(
@@ -64,7 +65,8 @@ def locate(
     )
 
 
-def _complexity(verdict: Verdict) -> tuple[int, int]:
+def complexity(verdict: Verdict) -> tuple[int, int]:
+    """Return by what cases are ordered, the simplest first."""
     case = Case.from_json(verdict.case)
     options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
     return options, case.T * case.B * case.H * case.D
@@ -125,7 +127,7 @@ def _needs(subject: Subject, failing: Sequence[Verdict]) -> Iterator[str]:
     """
     cases = [
         (v.check, Case.from_json(text))
-        for v in sorted(failing, key=_complexity)
+        for v in sorted(failing, key=complexity)
         for text in dict.fromkeys((v.case, v.drawn or v.case))
     ]
     short = [(check, case) for check, case in cases if case.T <= SHORT]
@@ -182,7 +184,4 @@ def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:
         low, high = high, min(2 * high, most)
         if low == most:
             return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if wrong(middle) else (middle, high)
-    return high
+    return low + 1 + bisect_left(range(low + 1, high), True, key=wrong)

@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks import check_named
-from ..checks.oracle import by_name, expected, expected_gradients, expected_jvp, state_names
+from ..checks.oracle import expected, expected_gradients, expected_jvp, state_names
+from ..checks.quantities import by_name
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
 from ..subjects.called import (
@@ -265,24 +267,30 @@ DISTINCT = Case(T=4, B=3, D=2, H=5)
 """Sizes that all differ, so that no axis can be taken for another."""
 
 
+def plain_case(subject: Subject, dtype: str, **sizes: Any) -> Case:
+    """Return a case of one layer, from a state and with a projection where the subject has them."""
+    P = sizes.pop("P", 2) if subject.cells[0] == "lstm-projected" else 0
+    return replace(DISTINCT, dtype=dtype, **{"state": subject.options.state, **sizes, "P": P})
+
+
+def deep_case(subject: Subject, plain: Case, **sizes: Any) -> Case:
+    """Return a case with layers, directions and lengths where the subject offers them."""
+    offered = subject.options
+    return replace(
+        plain, layers=2 if offered.layers else 1, bidirectional=offered.bidirectional,
+        lengths=offered.lengths, **sizes,
+    )  # fmt: skip
+
+
 def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents.
 
     A failing case says what is wrong; cases that pass say what is not, so that no explanation
     says too much.
     """
-    offered = subject.options
-    plain = replace(DISTINCT, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
+    offered, plain = subject.options, plain_case(subject, dtype)
     yield Experiment(VALUES, plain)
-    deep = replace(
-        plain,
-        B=4,
-        seed=1,
-        layers=2 if offered.layers else 1,
-        bidirectional=offered.bidirectional,
-        lengths=offered.lengths,
-    )
-    yield Experiment(VALUES, deep)
+    yield Experiment(VALUES, deep_case(subject, plain, B=4, seed=1))
     yield Experiment("reweight", replace(plain, T=2, seed=2))
     if offered.jvp:
         yield Experiment("jvp", replace(plain, T=3, seed=16))
@@ -290,8 +298,7 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
 
 def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
     """Yield more experiments, by which explanations that still agree may be told apart."""
-    offered = subject.options
-    plain = replace(DISTINCT, dtype=dtype, state=offered.state, P=2 if _projected(subject) else 0)
+    offered, plain = subject.options, plain_case(subject, dtype)
     wanted = [
         Experiment(VALUES, replace(plain, H=7, D=3, seed=3)),
         Experiment(VALUES, replace(plain, T=3, B=3, seed=4)),
@@ -313,7 +320,3 @@ def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
         yield from (
             Experiment("dropout", case) for case in check_named("dropout").forced(subject, dtype)
         )
-
-
-def _projected(subject: Subject) -> bool:
-    return subject.cells[0] == "lstm-projected"

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
-from ..checks.oracle import by_name, state_names
+from ..checks.oracle import state_names
+from ..checks.quantities import by_name
 from ..subjects.called import Call, copied, with_care
 from ..subjects.protocol import Built, Cotangents, Inputs, Result, Subject, SubjectUnavailable
 from .observation import Key, Observation, residual

@@ -21,7 +21,7 @@ def identified(subject: Subject, seed: int) -> dict[str, Any]:
     """Return by which convention a subject computes, as JSON values, or ``problem``: why not."""
     try:
         subject.version()
-        return identify(subject, seed).to_json()
+        return asdict(identify(subject, seed))
     except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch, Unreadable) as error:
         return {"problem": str(error)}
 
@@ -33,7 +33,7 @@ def ported(subject: Subject) -> dict[str, Any]:
         return {"problem": "its adapter states no convention"}
     return {
         "convention": asdict(convention),
-        "stored": getattr(subject, "stored", Stored()).to_json(),
+        "stored": asdict(getattr(subject, "stored", Stored())),
         "options": asdict(subject.options),
         "dtypes": subject.dtypes,
     }

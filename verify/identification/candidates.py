@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations, product
-from typing import Any, TypeAlias
+from itertools import permutations
+from typing import TypeAlias
 
 import numpy as np
 
 from ...reference.functions import Array
 from ..conventions import family
-from ..conventions.convention import CHOICES, GATES, RECURRENT_BIAS, Convention
+from ..conventions.convention import CHOICES, RECURRENT_BIAS, Convention, added, functions
 from .probe import Reading, Steps
 
 KEPT = 24
@@ -78,9 +78,8 @@ class Candidate:
             slices["R"] = self.reading.projection(named)
         for names, role in self.roles.items():
             kind = "p" if role.kind == "peephole" else "b"
-            for letter, value in zip(role.letters, self.reading.vector(names, named), strict=False):
-                name = "b_hn" if letter == RECURRENT_BIAS else f"{kind}_{letter}"
-                slices[name] = slices[name] + value if name in slices else value
+            own = ["b_hn" if k == RECURRENT_BIAS else f"{kind}_{k}" for k in role.letters]
+            added(slices, dict(zip(own, self.reading.vector(names, named), strict=False)))
         for gate in c.letters:
             slices.setdefault(f"b_{gate}", 0.0)
         if c.forget_offset and not c.coupled:
@@ -125,16 +124,10 @@ def structures(
         reading, _, conventions = tried[number]
         base = replace(
             conventions(tuple(where)),
-            layout=reading.layout,
-            recurrent_layout=_unless(reading.recurrent_layout, reading.layout),
-            projected=bool(reading.R),
+            **reading.fields,
         )
         candidates.append(Candidate(reading, base, {}))
     return candidates
-
-
-def _unless(value: str, usual: str) -> str:
-    return "" if value == usual else value
 
 
 class _Sums:
@@ -156,7 +149,7 @@ class _Sums:
         """Return the convention with the orders and the forget offset of a place."""
         upper, lower = (self._stored(self.orders[k]) for k in where)
         offset = float(offsets[where])
-        recurrent = _unless(lower, upper)
+        recurrent = "" if lower == upper else lower
         return replace(base, order=upper, recurrent_order=recurrent, forget_offset=offset)
 
     def _stored(self, places: Sequence[int]) -> str:
@@ -168,34 +161,28 @@ def _worst(got: Array, want: Array) -> Array:
         return np.abs(got - want).max(axis=(-2, -1))
 
 
-def _fields(names: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
-    return dict(zip(names, values, strict=True))
-
-
 def _rnns(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
     sums = _Sums("a", reading, named, steps)
-    for candidate in CHOICES["candidate"]:
-        base = Convention("rnn", "a", candidate=candidate)
-        h = family.activation(candidate)(sums.x["a"] + sums.h["a"])
+    for chosen in functions("rnn"):
+        base = Convention("rnn", "a", **chosen)
+        h = family.activation(base.candidate)(sums.x["a"] + sums.h["a"])
         yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros((1, 1)))
 
 
 def _grus(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
     sums = _Sums("rzn", reading, named, steps)
-    names = ("reset", "update", "gate", "candidate")
-    for values in product(*(CHOICES[name] for name in names)):
-        base = Convention("gru", "rzn", **_fields(names, values))
+    for chosen in functions("gru"):
+        base = Convention("gru", "rzn", **chosen)
         h = family.gru(base, sums.x, sums.h, steps.before[0], None, lambda rh: rh @ sums.U["n"])
         yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros(h.shape[:2]))
 
 
 def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
-    letters = GATES["lstm"] if reading.gates == len(GATES["lstm"]) else "igo"
+    letters = reading.letters("lstm")
     sums = _Sums(letters, reading, named, steps)
     whole = {g: sums.x[g] + sums.h[g] for g in letters}
-    names = ("gate", "candidate", "output")
-    for values in product(*(CHOICES[name] for name in names)):
-        base = Convention("lstm", letters, coupled="f" not in letters, **_fields(names, values))
+    for chosen in functions("lstm"):
+        base = Convention("lstm", letters, coupled="f" not in letters, **chosen)
         shifted, offsets = dict(whole), np.zeros(whole["i"].shape[:2])
         if "f" in letters:
             offsets = _offsets(base, whole, steps)

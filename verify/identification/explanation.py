@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
-from typing import Any
 
 import numpy as np
 
 from ...reference.functions import Array
-from ..checks.oracle import expected_gradient, gradients_by_name
+from ..checks.oracle import expected_gradient
+from ..checks.quantities import gradients_by_name
 from ..conventions import family
 from ..conventions.comparison import IDENTIFIED
-from ..conventions.convention import CHOICES, GATES, RECURRENT_BIAS, Convention
+from ..conventions.convention import CHOICES, RECURRENT_BIAS, Convention, functions
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Comparison, Ledger
@@ -159,28 +159,18 @@ def _candidates(cell: str, example: Example) -> Iterator[Candidate]:
     shapes = {name: tuple(a.shape) for name, a in example.parameters.items()}
     ways = readings(cell, shapes, example.sizes)
     for reading in ways:
-        letters = GATES[cell] if reading.gates == len(GATES[cell]) else "igo"
-        for order in map("".join, permutations(letters)):
+        for order in map("".join, permutations(reading.letters(cell))):
             for base in _functions(cell, order, reading):
                 yield from _with_vectors(Candidate(reading, base, {}))
 
 
 def _functions(cell: str, order: str, reading: Reading) -> Iterator[Convention]:
-    fields = {
-        "rnn": ("candidate",),
-        "gru": ("reset", "update", "gate", "candidate"),
-        "lstm": ("gate", "candidate", "output"),
-    }[cell]
-    recurrent = "" if reading.recurrent_layout == reading.layout else reading.recurrent_layout
-    offsets = OFFSETS if cell == "lstm" and "f" in order else OFFSETS[:1]
-    for values in product(*(CHOICES[name] for name in fields)):
-        chosen: dict[str, Any] = dict(zip(fields, values, strict=True))
-        for offset in offsets:
-            yield Convention(
-                cell, order, layout=reading.layout, recurrent_layout=recurrent,
-                forget_offset=offset, coupled=cell == "lstm" and "f" not in order,
-                projected=bool(reading.R), **chosen,
-            )  # fmt: skip
+    coupled = cell == "lstm" and "f" not in order
+    offsets = OFFSETS if cell == "lstm" and not coupled else OFFSETS[:1]
+    for chosen, offset in product(functions(cell), offsets):
+        yield Convention(
+            cell, order, forget_offset=offset, coupled=coupled, **reading.fields, **chosen
+        )
 
 
 def _with_vectors(candidate: Candidate) -> Iterator[Candidate]:

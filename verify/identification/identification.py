@@ -8,8 +8,7 @@ has in the layer's arithmetic; the family itself is taken from the cell that the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,19 +69,6 @@ class Identification:
         if self.stated is None:
             return None
         return any(not differing(c, self.stated) for c in self.fits) and not self.swapped
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Identification:
-        """Read what to_json wrote."""
-        single = {k: Convention.from_json(value[k]) for k in ("nearest", "runner_up")}
-        stated = None if value["stated"] is None else Convention.from_json(value["stated"])
-        fits = tuple(map(Convention.from_json, value["fits"]))
-        return cls(**{**value, **single, "stated": stated, "fits": fits,
-                      **{k: tuple(value[k]) for k in ("unused", "arrays")}})  # fmt: skip
 
 
 @dataclass(frozen=True)

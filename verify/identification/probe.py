@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,16 @@ class Reading:
     vectors: Mapping[tuple[str, ...], int]
     R: str = ""
     sizes: Sizes = SIZES
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of a convention that say so."""
+        below = "" if self.recurrent_layout == self.layout else self.recurrent_layout
+        return {"layout": self.layout, "recurrent_layout": below, "projected": bool(self.R)}
+
+    def letters(self, family: str) -> str:
+        """Return the gates that are stored; an LSTM's f may be 1 - i."""
+        return GATES[family] if self.gates == len(GATES[family]) else "igo"
 
     def weights(self, named: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:
         """Return the blocks (D, H) of W and (H, H) of U, in stored order."""

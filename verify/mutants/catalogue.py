@@ -75,13 +75,18 @@ def mutant(
     def register(function: Part) -> Part:
         if id in _registered:
             raise ValueError(f"mutant {id} is registered twice")
-        made = (lambda layer: layer.wrap(part, partial(function, layer))) if part else function
+        made = in_place_of(part, function)
         _registered[id] = Mutant(
             id, statement, made, cells, killed_by, models, dtypes, needs, isolated, fix, same_as
         )
         return function
 
     return register(change) if change else register
+
+
+def in_place_of(part: str, function: Part) -> Change:
+    """Return the change by which a function stands in the place of a part; itself without one."""
+    return (lambda layer: layer.wrap(part, partial(function, layer))) if part else function
 
 
 def _all() -> tuple[Mutant, ...]:

@@ -14,7 +14,7 @@ from ...reference.parameters import Parameters
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .parts import GRU, LSTM, changed, pre_activation, steps
+from .parts import GRU, LSTM, changed, pre_activation, returns, steps, takes
 from .replaceable_layer import At, ReplaceableLayer, RunPart, StepPart
 
 CLAMP = 8.0
@@ -23,14 +23,14 @@ CLAMP = 8.0
 def computed_in(dtype: str, layer: ReplaceableLayer) -> None:
     """Let the whole layer compute in another dtype than it takes and returns."""
 
-    def run(right: RunPart, inputs: Inputs) -> Result:
+    def taken(inputs: Inputs) -> Inputs:
         state = None if inputs.state is None else tuple(s.astype(dtype) for s in inputs.state)
         named = {name: a.astype(dtype) for name, a in inputs.parameters.items()}
-        result = right(Inputs(named, inputs.x.astype(dtype), state, inputs.lengths))
-        back = layer.case.dtype
-        return Result(result.y.astype(back), tuple(s.astype(back) for s in result.final))
+        return Inputs(named, inputs.x.astype(dtype), state, inputs.lengths)
 
-    layer.wrap("run", run)
+    back = layer.case.dtype
+    takes(layer, taken)
+    returns(layer, lambda r: Result(r.y.astype(back), tuple(s.astype(back) for s in r.final)))
 
 
 mutant(

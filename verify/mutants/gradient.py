@@ -14,10 +14,9 @@ from ...reference.sequence import Step, Unrolled, only, unroll
 from ..numbers.tape import Pull, custom
 from ..subjects.protocol import Cotangents, Pulled
 from .catalogue import mutant
-from .parts import RECURRENT, changed
+from .parts import RECURRENT, changed, pulls_outputs
 from .replaceable_layer import (
     At,
-    CotangentsPart,
     GradientsPart,
     ReplaceableLayer,
     StepGradients,
@@ -308,20 +307,15 @@ def gradient_of_x_over_the_cotangent(
     return right(pulled, given)
 
 
-@mutant(
+mutant(
     "G13",
     "The backward pass reads the gradient of the outputs as if it were contiguous, whatever its "
     "strides.",
     ("strided",),
     models="pytorch/pytorch#619",
     fix="honour the strides of the cotangent on y, or copy it to contiguous memory first",
-    part="read_cotangents",
+    change=lambda layer: pulls_outputs(layer, in_memory_order),
 )
-def cotangent_read_without_its_strides(
-    layer: ReplaceableLayer, right: CotangentsPart, given: Cotangents
-) -> Cotangents:
-    dy, dfinal = right(given)
-    return dy if dy is None else in_memory_order(dy), dfinal
 
 
 def in_memory_order(a: Array) -> Array:

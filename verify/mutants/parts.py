@@ -5,7 +5,7 @@ The steps are the reference's, line by line, with a place for another gate, cand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -19,6 +19,7 @@ from ...reference.cells.gru_reset_after import candidate_reset_after
 from ...reference.cells.lstm import cell_state, hidden_state
 from ...reference.functions import Array, sigmoid, tanh
 from ...reference.parameters import Parameters
+from ..subjects.protocol import Cotangents, Inputs, Result
 from .replaceable_layer import At, ReplaceableLayer, UnrollPart
 
 Gate: TypeAlias = Callable[[Parameters, str, Array, Array, Array], Array]
@@ -36,6 +37,35 @@ PLAIN = ("rnn", "lstm", "gru")
 def reads(layer: ReplaceableLayer, function: Callable[[Parameters], Parameters]) -> None:
     """Let the layer understand the parameters of every pass otherwise."""
     layer.wrap("read_parameters", lambda right, named: [function(p) for p in right(named)])
+
+
+def some(
+    arrays: Sequence[Array | None], which: Sequence[int], function: Callable[[Array], Array]
+) -> tuple[Array, ...]:
+    """Return arrays, some of them as a function has them; what is None stays so."""
+    return tuple(
+        function(a) if a is not None and k in which else a for k, a in enumerate(arrays)
+    )  # fmt: skip
+
+
+def takes(layer: ReplaceableLayer, function: Callable[[Inputs], Inputs]) -> None:
+    """Let the layer run on a function of its inputs."""
+    layer.wrap("run", lambda right, inputs: right(function(inputs)))
+
+
+def returns(layer: ReplaceableLayer, function: Callable[[Result], Result]) -> None:
+    """Let the layer return a function of its outputs."""
+    layer.wrap("run", lambda right, inputs: function(right(inputs)))
+
+
+def pulls(layer: ReplaceableLayer, function: Callable[[Cotangents], Cotangents]) -> None:
+    """Let the layer pull back a function of the cotangents that it is given."""
+    layer.wrap("read_cotangents", lambda right, given: function(right(given)))
+
+
+def pulls_outputs(layer: ReplaceableLayer, function: Callable[[Array], Array]) -> None:
+    """Let the layer pull back a function of the gradient of its outputs, where there is one."""
+    pulls(layer, lambda given: (some(given[:1], (0,), function)[0], given[1]))
 
 
 def changed(p: Parameters, /, **arrays: Array) -> Parameters:

@@ -14,7 +14,8 @@ import numpy as np
 from ...reference.arrays import Floats
 from ...reference.functions import Array
 from ..cases.case import Case
-from ..checks.oracle import by_name, expected_gradient
+from ..checks.oracle import expected_gradient
+from ..checks.quantities import by_name
 from ..mutants import Mutant, mutant_subject, mutants, right_subject
 from ..mutants.catalogue import MutantSubject
 from ..numbers.bounded import Bounded

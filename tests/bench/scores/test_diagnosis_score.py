@@ -4,10 +4,10 @@ import pytest
 
 from gatewise.bench.scores import diagnosis as scores
 from gatewise.verify.mutants import mutant_subject, mutants
-from gatewise.verify.mutants.held_out import unknown_mistakes
+from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 
-KNOWN = {m.id: m for m in (*mutants(), *unknown_mistakes())}
+KNOWN = {m.id: m for m in (*mutants(), *UNKNOWN_MISTAKES)}
 
 
 def subject(id):

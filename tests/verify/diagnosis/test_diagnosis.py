@@ -15,39 +15,24 @@ from gatewise.bench.scores.true_location import part
 from gatewise.cli import main
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis import examination as diagnosing
 from gatewise.verify.diagnosis import replay as replaying
 from gatewise.verify.diagnosis import search as explaining
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.diagnosis.gradients.truncation import truncation
-from gatewise.verify.diagnosis.observation import VALUES, Experiment
 from gatewise.verify.execution import diagnosis_tasks as asking
 from gatewise.verify.execution import session
-from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
-from gatewise.verify.mutants.held_out import unknown_mistakes
+from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis
 from gatewise.verify.runs.records import typed
 from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import adapted
+from judgements import diagnosed
 
-SMALL = Case(3, 2, 2, 3)
 MUTANTS = {m.id: m for m in mutants()}
-UNKNOWN = {m.id: m for m in unknown_mistakes()}
-
-
-def failing(subject, *checks, dtype="float64"):
-    verdicts = [hold(subject, check_named(c), dtype, budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in verdicts if v.wrong]
-
-
-@pytest.fixture
-def briefly(monkeypatch):
-    """Ask for one small experiment beside the failing cases: enough for mistakes that show."""
-    monkeypatch.setattr(diagnosing, "basic", lambda subject, dtype: [Experiment(VALUES, SMALL)])
-    monkeypatch.setattr(diagnosing, "thorough", lambda subject, dtype: [])
+UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
 
 
 @pytest.mark.parametrize(("id", "cell", "place"), [
@@ -77,7 +62,7 @@ def test_mutants_are_named_and_located(id, cell, place):
 @pytest.mark.parametrize(("one", "other"), [("G11", "S06"), ("C04", "Q15")])
 def test_two_mistakes_together_are_named(briefly, one, other):
     subject = mutant_subject(pair_of(MUTANTS[one], MUTANTS[other], "rnn"), "rnn")
-    found = diagnose(subject, "float64", failing(subject, "forward"))
+    found = diagnosed(subject, "forward")
 
     assert {one, other} in [set(e.ids) for e in found.explanations]
     assert MUTANTS[one].statement in found.headline
@@ -97,7 +82,7 @@ STORIES = (
 def tell_no_story(id, check):
     mistake = UNKNOWN[id]
     subject = mutant_subject(mistake, mistake.cells[0])
-    found = diagnose(subject, "float64", failing(subject, check))
+    found = diagnosed(subject, check)
 
     assert (found.status, found.explanations) == ("unexplained", [])
     assert found.message == "no known mistake explains this, nor two together"
@@ -161,7 +146,7 @@ class Single(plain_numpy.LSTM):
 
 def test_a_coarser_arithmetic_is_named():
     subject = adapted(Single, "test:Single", None)
-    found = diagnose(subject, "float64", failing(subject, "forward", "dtype"))
+    found = diagnosed(subject, "forward", "dtype")
 
     assert [e.name for e in found.explanations] == ["arithmetic float32"]
     assert found.location.part == "outputs"
@@ -331,7 +316,7 @@ def test_long_sequences_are_run_only_where_short_ones_refute_nothing(monkeypatch
 
     monkeypatch.setattr(explaining, "first_differs", counted)
     subject = mutant_subject(MUTANTS["F14"], "rnn")
-    found = diagnose(subject, "float64", failing(subject, "transition"), seconds=60)
+    found = diagnosed(subject, "transition", seconds=60)
 
     assert [e.name for e in found.explanations] == ["F14"]
     assert 0 < len(long) < found.tried / 2

@@ -8,19 +8,15 @@ from torch.nn import functional
 import hand_written
 import hand_written_gradients as by_hand
 from gatewise import subject
-from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis.examination import diagnose
-from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.diagnosis.conventions import differences, stated_convention
 from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.declared import declaration_of
+from judgements import diagnosed
 
 
 def said_of(layer, *checks, like=None):
     """Return all sentences about a layer whose explanation fits everything."""
-    found = layer if hasattr(layer, "parameter_map") else adapted(layer, "test:layer", like)
-    held = [hold(found, check_named(c), "float64", budget=BUDGETS["quick"]) for c in checks]
-    failing = [verdict for verdict in held if verdict.wrong and verdict.case]
-    assert failing
-    diagnosis = diagnose(found, "float64", failing, seconds=120)
+    diagnosis = diagnosed(layer, *checks, like=like)
     assert diagnosis.status == "explained", diagnosis.headline
     return " ".join(diagnosis.explanations[0].statements)
 
@@ -98,7 +94,7 @@ def of_gates(step):
 
 
 def of_terms(spoil):
-    """Return a GRU in torch, batch first; ``spoil`` gets the gates' products with x and h."""
+    """Return a GRU in torch, batch first; ``spoil`` gets the gates' products, and biases of x."""
 
     @subject("gru", weights="torch", axes="BTD", state="h", gradient="torch")
     def layer(x, h0, w_ih, w_hh, b_ih, b_hh):
@@ -106,7 +102,7 @@ def of_terms(spoil):
         y = []
         for x_t in x.unbind(1):
             a, u = functional.linear(x_t, w_ih, b_ih), functional.linear(h, w_hh, b_hh)
-            a, u = spoil(list(a.chunk(3, -1)), list(u.chunk(3, -1)))
+            a, u = spoil(list(a.chunk(3, -1)), list(u.chunk(3, -1)), b_ih.chunk(3))
             r, z = (a[0] + u[0]).sigmoid(), (a[1] + u[1]).sigmoid()
             h = z * h + (1 - z) * (a[2] + r * u[2]).tanh()
             y.append(h)
@@ -115,7 +111,7 @@ def of_terms(spoil):
     return layer
 
 
-def exchanged_and_turned(a, u):
+def exchanged_and_turned(a, u, b):
     return [a[1], -a[0], a[2]], [u[1], -u[0], u[2]]
 
 
@@ -171,10 +167,12 @@ def test_steps_in_torch(layer, words):
 
 
 @pytest.mark.parametrize(("spoil", "words"), [
-    (lambda a, u: ([0, *a[1:]], u),
+    (lambda a, u, b: ([0, *a[1:]], u),
      "In the pre-activation of gate r, its parts of weight_ih and bias_ih are not added."),
-    (lambda a, u: (a, [u[0], 0 * u[1], u[2]]),
+    (lambda a, u, b: (a, [u[0], 0 * u[1], u[2]]),
      "In the pre-activation of gate z, its parts of weight_hh and bias_hh are not added."),
+    (lambda a, u, b: ([a[0] + b[0], *a[1:]], u),
+     "The part of bias_ih that belongs to the gate r is added twice."),
     (exchanged_and_turned,
      "The blocks of the gates are read in the order z r n, not r z n. The update gate is the share "
      "of the new state, not of the old: h' = (1 - z) h + z n."),
@@ -286,3 +284,90 @@ def test_dropout_of_a_value_of_the_step():
         "The same call gives two results: dropout acts on the candidate g, at every step (rate "
         "about 0.25); a gradient belongs to another mask than the outputs."
     )
+
+
+class Detached(hand_written.LSTM):
+    def step(self, x, h, c, suffix):
+        return super().step(x, h, c.detach(), suffix)
+
+
+class DropsTheLast(hand_written.LSTM):
+    """Dropout after every layer, the last one, too, by masks that are not the reference's."""
+
+    def __init__(self, *sizes, dropout=0.0, **options):
+        super().__init__(*sizes, **options)
+        self.dropout = dropout
+
+    def gates(self, x, h, suffix):
+        level = int(suffix[2])
+        return super().gates(self.dropped(x) if level else x, h, suffix)
+
+    def dropped(self, v):
+        return torch.nn.functional.dropout(v, self.dropout, self.training)
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return self.dropped(y), final
+
+
+class PlainLSTM:
+    """Explicit, of one step after another; ``lengths`` as its mistake has them."""
+
+    cell = "lstm"
+
+    def forward(self, p, x, state, lengths=None):
+        h, c = state or (np.zeros((x.shape[1], p["b"].shape[1]), x.dtype),) * 2
+        ends = np.full(x.shape[1], len(x) + 1) if lengths is None else np.asarray(lengths)
+        y = []
+        for t, x_t in enumerate(x):
+            a = [x_t @ w + h @ u + b for w, u, b in zip(p["W"], p["U"], p["b"], strict=True)]
+            i, f, o = (1 / (1 + np.exp(-a[k])) for k in (0, 1, 3))
+            new_c = f * c + i * np.tanh(a[2])
+            new_h = o * np.tanh(new_c)
+            shown, kept = self.live(t, ends)
+            h, c = np.where(kept, new_h, h), np.where(kept, new_c, c)
+            y.append(np.where(shown, new_h, 0))
+        return np.array(y).reshape(len(x), *h.shape), (h, c)
+
+
+class OneStepShort(PlainLSTM):
+    def live(self, t, ends):
+        return ((t < ends - 1)[:, None],) * 2
+
+
+class StateGoesOn(PlainLSTM):
+    def live(self, t, ends):
+        return (t < ends)[:, None], np.full((len(ends), 1), True)
+
+
+@pytest.mark.parametrize(("layer", "check", "words"), [
+    (Detached, "gradient", "No gradient passes through the cell state from a step to the one "
+     "before it, as if detached at the start of each step."),
+    (DropsTheLast, "dropout", "Dropout is also applied to the outputs of the last layer."),
+    (OneStepShort, "padding", "Rows end one step before their length."),
+    (StateGoesOn, "padding",
+     "The outputs stop at the end of a row, but its state goes on through the padding."),
+])  # fmt: skip
+def test_what_ported_layers_showed_is_named(layer, check, words):
+    like = "torch.nn.LSTM" if issubclass(layer, torch.nn.Module) else None
+    assert diagnosed(layer, check, like=like).headline == words
+
+
+def test_biases_and_matrices_are_told_in_words():
+    stated = stated_convention(adapted(one_bias, "test:gru", None))
+    merged = type(stated)(**{**vars(stated), "bias": ("rzn", "rzn")})
+    transposed = type(stated)(**{**vars(stated), "recurrent_layout": "in-out"})
+    arrays = {n: n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+
+    assert [d.name for d in differences(merged, stated, arrays)] == ["recurrent bias of bias_hh"]
+    assert [d.statement for d in differences(transposed, stated, arrays)] == [
+        "weight_hh is read as [H, 3H], not as [3H, H]."
+    ]
+
+
+class OwnOrder(hand_written.LSTM):
+    cell, order, state, bias = "lstm", (0, 1, 2, 3), None, True
+
+
+def test_attributes_that_are_no_words_declare_nothing():
+    assert declaration_of(OwnOrder, "test:OwnOrder") is None

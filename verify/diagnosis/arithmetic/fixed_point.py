@@ -14,7 +14,8 @@ import numpy as np
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
-from ...checks.oracle import by_name, state_names
+from ...checks.oracle import state_names
+from ...checks.quantities import by_name
 from ...numbers.arithmetic import FLOAT64, Arithmetic
 from ...numbers.bounded import Bounded
 from ...runs.diagnosis import Explanation
@@ -22,7 +23,14 @@ from ...subjects.called import layer_of
 from ...subjects.protocol import Inputs, Result, Subject
 from ..discovery import Discovery
 from ..hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
-from ..observation import OUTPUTS, Experiment, Key, Observation
+from ..observation import (
+    OUTPUTS,
+    Experiment,
+    Key,
+    Observation,
+    deep_case,
+    plain_case,
+)
 from ..other_cells.step import REFUSALS, StepExperiment
 from ..replay import signature
 from ..search import Explainer, Search, observations
@@ -121,12 +129,13 @@ def fixed_point(explainer: Explainer) -> Discovery:
     if (worst := judge.off(NOTHING_WRONG)) <= 1:
         return Discovery([_right(form)], notes, residual=worst, experiments=len(seen))
     fits = _best(judge, known_mistakes(judge))
-    explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
     if not fits:
         coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
     worst = max(map(judge.off, fits), default=0.0)
-    return Discovery(explanations, (coarse, *notes), residual=worst, experiments=len(seen))
+    return Discovery(
+        [h.explanation for h in fits], (coarse, *notes), residual=worst, experiments=len(seen)
+    )
 
 
 def known_mistakes(judge: Explainer) -> list[Hypothesis]:
@@ -170,17 +179,9 @@ def _largest(subject: Subject, dtype: str) -> float:
 
 def _observed(form: FixedPoint, subject: Subject, dtype: str) -> Iterator[Observation]:
     """Yield outputs of plain runs, with levels of the fixed-point arithmetic."""
-    options = subject.options
-    plain = Case(T=1, B=8, D=3, H=5, state=options.state, bias=options.bias, dtype=dtype, seed=31)
-    deep = replace(
-        plain,
-        T=2,
-        B=4,
-        layers=2 if options.layers else 1,
-        bidirectional=options.bidirectional,
-        lengths=options.lengths,
-        seed=32,
-    )
+    bias = subject.options.bias
+    plain = plain_case(subject, dtype, T=1, B=8, D=3, H=5, bias=bias, seed=31)
+    deep = deep_case(subject, plain, T=2, B=4, seed=32)
     for case in (plain, replace(plain, T=3, B=3, D=2, H=4, seed=33), deep):
         for seen in observations(subject, [Experiment(OUTPUTS, case)]):
             _widen(form, subject, seen)

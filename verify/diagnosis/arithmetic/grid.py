@@ -336,9 +336,8 @@ def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discover
     """Return what explains a layer whose outputs, or whose weights, are on a grid."""
     stored = storage(explainer.observations, explainer.dtype)
     if stored and (residual := explainer.off(wrong := stored.hypothesis)) <= 1:
-        explanation = Explanation(wrong.ids, wrong.statements, wrong.fixes)
         seen = len(explainer.observations)
-        return Discovery([explanation], residual=residual, experiments=seen)
+        return Discovery([wrong.explanation], residual=residual, experiments=seen)
     fixed = fixed_point(explainer)
     if fixed.explanations or fixed.notes:
         return fixed
@@ -392,8 +391,7 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Discovery | None:
     if judge.off(NOTHING_WRONG) <= 1:  # what is off are derivatives in forward mode
         return None
     fits = known_mistakes(judge)
-    explanations = [Explanation(h.ids, h.statements, h.fixes) for h in fits]
-    other = Discovery(explanations) if fits else character(judge)
+    other = Discovery([h.explanation for h in fits]) if fits else character(judge)
     note = f"Its weights are rounded to {way.words}, too; that is not what is wrong."
     if not other.explanations:
         return None

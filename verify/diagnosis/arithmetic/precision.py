@@ -18,7 +18,7 @@ from ...runs.verdict import Verdict
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_inputs
 from ...subjects.protocol import Subject
-from ..observation import Observation, residual
+from ..observation import Observation, plain_case, residual
 
 CASES = 3
 """Cases each of which a coarser arithmetic must explain."""
@@ -77,7 +77,7 @@ def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) 
 
 
 def _plain(subject: Subject, dtype: str, seed: int) -> Case:
-    return Case(T=6, B=3, D=4, H=5, state=subject.options.state, dtype=dtype, seed=seed)
+    return plain_case(subject, dtype, T=6, B=3, D=4, H=5, seed=seed)
 
 
 def _notices(subject: Subject, case: Case) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ...cases.case import Case
 from ...conventions.parameter_map import ParameterMap
 from ...numbers.bounded import Bounded
 from ...numbers.dual import Dual
-from ...subjects.protocol import Subject
+from ..stand_in import StandIn
 
 MATRICES = ("W", "U", "R")
 """The parameters that are weights; the others are vectors."""
@@ -28,20 +28,11 @@ Rounding = Callable[[Sequence[Parameters]], Sequence[Parameters]]
 
 
 @dataclass(frozen=True)
-class Rounded:
+class Rounded(StandIn):
     """A subject, and how it rounds the parameters of all passes."""
 
-    subject: Subject
     rounding: Rounding
     straight: bool = True
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.subject, name)
-
-    @property
-    def as_subject(self) -> Subject:
-        """Return it as what it is: the rest of the protocol is the subject's own."""
-        return cast("Subject", self)
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the subject's map, with the rounding in it."""

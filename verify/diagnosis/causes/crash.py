@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ from functools import cache
 from pathlib import Path
 
 from ...cases.case import Case
-from ...cases.simplification import NO_OPTIONS
 from ...checks import check_named
-from ...checks.oracle import by_name, state_names
+from ...checks.oracle import state_names
+from ...checks.quantities import by_name
 from ...numbers.arithmetic import USUAL_DTYPES
 from ...numbers.ledger import Mismatch
 from ...runs.diagnosis import Explanation, Location
@@ -26,7 +27,8 @@ from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject, SubjectUnavailable
 from ...subjects.torch_module import import_torch
-from ..observation import OUTPUTS, VALUES
+from ..location import complexity
+from ..observation import OUTPUTS, VALUES, plain_case
 from .cause import Cause
 
 ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
@@ -124,9 +126,7 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
 
     A check tells one failure: the first that it meets.
     """
-    state = subject.options.state
-    projected = 2 if _projected(subject) else 0
-    plain = replace(Case(1, 1, 1, 4, projected, state=state, dtype=dtype), **ROOMY)  # type: ignore[arg-type]
+    plain = plain_case(subject, dtype, **ROOMY)
     cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
     cases += [
         replace(plain, **{option: value})  # type: ignore[arg-type]
@@ -143,10 +143,6 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
                     run(subject, called, case)
                 except SubjectCrashed as said:
                     yield replace(like, status="crashed", message=str(said), case=case.to_json())
-
-
-def _projected(subject: Subject) -> bool:
-    return subject.cells[0] == "lstm-projected"
 
 
 def run(subject: Subject, check: str, case: Case) -> None:
@@ -189,7 +185,7 @@ class Trial:
     def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
         """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
         deadline = time.process_time() + SECONDS
-        ordered = sorted(verdicts, key=_complexity)
+        ordered = sorted(verdicts, key=complexity)
         for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
             for verdict in ordered:
                 trial = cls(subject, name, check, Case.from_json(verdict.case), deadline)
@@ -322,10 +318,8 @@ class Trial:
         if not good or not bad:
             return f"for {size} = {now}"
         if max(good) < min(bad):
-            low, high = max(good), min(bad)
-            while high - low > 1:  # the smallest that fails
-                middle = (low + high) // 2
-                low, high = (low, middle) if fails(middle) else (middle, high)
+            between = range(max(good), min(bad))
+            high = between.start + bisect_left(between, True, key=lambda n: bool(fails(n)))
             return f"with more than {f'{high - 1} {many}' if high > 2 else f'one {many[:-1]}'}"
         if max(bad) < min(good):
             return f"with up to {max(bad)} {many}"
@@ -351,12 +345,6 @@ def impossible(subject: Subject, check: str, case: Case) -> bool:
     if case.P >= case.H or subject.options.lacking(case):
         return True
     return check not in (OUTPUTS, VALUES) and bool(check_named(check).refuses(case))
-
-
-def _complexity(verdict: Verdict) -> tuple[int, int]:
-    case = Case.from_json(verdict.case)
-    options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
-    return options, case.T * case.B * case.H * case.D
 
 
 def _raised(subject: Subject, verdict: Verdict) -> str:

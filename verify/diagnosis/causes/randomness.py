@@ -11,6 +11,7 @@ import ast
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -21,8 +22,8 @@ from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...checks.oracle import Expected, expected
 from ...conventions.parameter_map import ExplicitMap
-from ...mutants.parts import changed
-from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...mutants.parts import changed, some
+from ...mutants.replaceable_layer import At, ReplaceableLayer, StepPart
 from ...numbers.ledger import Mismatch
 from ...runs.diagnosis import Explanation, Location
 from ...runs.verdict import Verdict
@@ -32,7 +33,7 @@ from ...subjects.protocol import Inputs, Result, Subject
 from ..formulas.phrases import subject_of
 from ..formulas.program import expression, named, program_of
 from ..location import TRAINING
-from ..observation import MARGIN, OUTPUTS
+from ..observation import MARGIN, OUTPUTS, plain_case
 from .cause import Cause
 from .crash import SECONDS, Trial, impossible, only
 
@@ -64,53 +65,31 @@ class Place:
     upper: bool = False
 
 
-def _on_weights(name: str) -> Callable[[ReplaceableLayer, Multiplier], None]:
-    def change(layer: ReplaceableLayer, mask: Multiplier) -> None:
-        right = layer.step
+def _on_weights(name: str, layer: ReplaceableLayer, mask: Multiplier) -> None:
+    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
+        each = np.array([mask(at, gate) for gate in range(len(p[name]))], p[name].dtype)
+        return right(at, changed(p, **{name: p[name] * each[:, None, None]}), x, state)
 
-        def step(at: At, p: Parameters, x: Array, state: State) -> State:
-            gates = range(len(p[name]))
-            each = np.array([mask(at, gate) for gate in gates], p[name].dtype)
-            return right(at, changed(p, **{name: p[name] * each[:, None, None]}), x, state)
-
-        layer.step = step
-
-    return change
+    layer.wrap("step", step)
 
 
-def _on_state(index: int) -> Callable[[ReplaceableLayer, Multiplier], None]:
+def _on_state(index: int, layer: ReplaceableLayer, mask: Multiplier) -> None:
     """Mask one state before it is read."""
-
-    def change(layer: ReplaceableLayer, mask: Multiplier) -> None:
-        right = layer.step
-
-        def step(at: At, p: Parameters, x: Array, state: State) -> State:
-            read = tuple(s * mask(at, 0) if k == index else s for k, s in enumerate(state))
-            return right(at, p, x, read)
-
-        layer.step = step
-
-    return change
+    layer.wrap("step", lambda right, at, p, x, state: right(
+        at, p, x, some(state, (index,), lambda s: s * mask(at, 0))))  # fmt: skip
 
 
 def _on_new_state(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    right = layer.step
-
-    def step(at: At, p: Parameters, x: Array, state: State) -> State:
-        h, *rest = right(at, p, x, state)
-        return (h * mask(at, 0), *rest)
-
-    layer.step = step
+    layer.wrap("step", lambda right, at, *given: some(
+        right(at, *given), (0,), lambda s: s * mask(at, 0)))  # fmt: skip
 
 
 def _on_outputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    right = layer.show
-    layer.show = lambda at, new, old: right(at, new, old) * mask(at, 0)
+    layer.wrap("show", lambda right, at, *states: right(at, *states) * mask(at, 0))
 
 
 def _on_inputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    right = layer.see
-    layer.see = lambda at, x: right(at, x) * mask(at, 0)
+    layer.wrap("see", lambda right, at, x: right(at, x) * mask(at, 0))
 
 
 BETWEEN = Place("the outputs between layers", _on_outputs, lower=True)
@@ -122,16 +101,16 @@ KNOWN = (BETWEEN, AFTER_ALL)
 
 PLACES = (
     BETWEEN,
-    Place("recurrent weights ({hh})", _on_weights("U"), weights=True),
-    Place("input weights ({ih})", _on_weights("W"), weights=True),
+    Place("recurrent weights ({hh})", partial(_on_weights, "U"), weights=True),
+    Place("input weights ({ih})", partial(_on_weights, "W"), weights=True),
     Place("the input of the first layer", _on_inputs, lower=True),
     Place("the input of every layer", _on_inputs),
     AFTER_ALL,
     Place("the outputs of the last layer", _on_outputs, upper=True),
-    Place("the state that recurs (h)", _on_state(0)),
+    Place("the state that recurs (h)", partial(_on_state, 0)),
     Place("the state that recurs, in the last layer too", _on_new_state),
     Place("the state that recurs, in all layers but the last", _on_new_state, lower=True),
-    Place("the cell state that recurs (c)", _on_state(1)),
+    Place("the cell state that recurs (c)", partial(_on_state, 1)),
 )
 """Where masks are looked for, the documented place first."""
 
@@ -139,31 +118,26 @@ PLACES = (
 def places_of(cell: str) -> tuple[Place, ...]:
     """Return where masks are looked for in a cell: also on every value of its step."""
     program = program_of(cell)
-    numbers = [k for k, s in enumerate(program.forward) if not s.target.endswith("_new")] if (
-        program
-    ) else []  # fmt: skip
-    numbers.sort(key=lambda k: program.forward[k].target not in ("g", "n"))  # type: ignore[union-attr]
+    values = [*enumerate(program.forward)] if program else []
+    values.sort(key=lambda each: each[1].target not in ("g", "n"))
     return (*PLACES, *(
-        Place(subject_of(program.forward[k].target), _on_statement(k)) for k in numbers  # type: ignore[union-attr]
+        Place(subject_of(s.target), partial(_on_value, k))
+        for k, s in values if not s.target.endswith("_new")
     ))  # fmt: skip
 
 
-def _on_statement(number: int) -> Callable[[ReplaceableLayer, Multiplier], None]:
+def _on_value(number: int, layer: ReplaceableLayer, mask: Multiplier) -> None:
     """Mask what one statement of a step computes."""
+    program = program_of(layer.cell.name)
+    assert program  # noqa: S101 - such a place is of a program
+    statement = program.forward[number]
+    masked = statement.with_value(ast.BinOp(statement.value, ast.Mult(), expression("mask")))
+    edited = program.with_statements("forward", {number: masked})
 
-    def change(layer: ReplaceableLayer, mask: Multiplier) -> None:
-        program = program_of(layer.cell.name)
-        assert program  # noqa: S101 - such a place is of a program
-        statement = program.forward[number]
-        masked = statement.with_value(ast.BinOp(statement.value, ast.Mult(), expression("mask")))
-        edited = program.with_statements("forward", {number: masked})
+    def step(at: At, p: Parameters, x: Array, state: State) -> State:
+        return edited.step({**named(p), "mask": mask(at, 0)}, x, state)[0]
 
-        def step(at: At, p: Parameters, x: Array, state: State) -> State:
-            return edited.step({**named(p), "mask": mask(at, 0)}, x, state)[0]
-
-        layer.step = step
-
-    return change
+    layer.step = step
 
 
 @dataclass(frozen=True)
@@ -330,9 +304,8 @@ def randomness(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iter
 
 
 def _plain(subject: Subject, dtype: str, **options: object) -> Case:
-    state = subject.options.state
-    case = Case(2, ROWS, UNITS, UNITS, state=state, dtype=dtype, **options)  # type: ignore[arg-type]
-    return replace(case, P=UNITS - 1) if subject.cells[0] == "lstm-projected" else case
+    sizes = {"T": 2, "B": ROWS, "D": UNITS, "H": UNITS, "P": UNITS - 1}
+    return plain_case(subject, dtype, **sizes, **options)
 
 
 def _modes(subject: Subject, case: Case) -> bool:

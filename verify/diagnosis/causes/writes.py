@@ -27,7 +27,7 @@ from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from ..hypotheses import Guess, Hypothesis, hypotheses
-from ..observation import DISTINCT
+from ..observation import plain_case
 from .cause import Cause
 
 REFUSED = re.compile(r"in-?place|read-only|readonly|modified by")
@@ -77,8 +77,7 @@ def written(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Wr
     """Return what a layer writes into its arguments, where that was seen."""
     if not any(v.check in MUST_BE_SEEN or REFUSED.search(v.message) for v in failing):
         return []
-    plain = replace(DISTINCT, dtype=dtype, state=subject.options.state)
-    cases = [plain] if subject.cells[0] != "lstm-projected" else [replace(plain, P=2)]
+    cases = [plain_case(subject, dtype)]
     cases += [replace(cases[0], state=False)] if subject.options.default_state else []
     own = [Case.from_json(v.case) for v in failing if v.check == "purity" and v.case]
     cases += own[:1]
@@ -254,7 +253,7 @@ def cause(
         if known.killed_by[:1] == ("purity",):
             others = written(Guess(subject, known).as_subject, dtype, failing)
             if others and _statements(others) == _statements(writings):
-                explanation = Explanation(known.ids, known.statements, known.fixes)
+                explanation = known.explanation
     return Cause(explanation, verdicts, Location("calls"))
 
 
@@ -305,21 +304,17 @@ def _change(
 ) -> Change:
     """Let outputs be computed after so many writings, the first gradients, and each further one."""
 
+    def written(name: str, a: Array) -> Array:
+        return known[name](a).astype(a.dtype, copy=False) if name in known else a
+
     def applied(inputs: Inputs, times: int) -> Inputs:
         for _ in range(times):
-            state = inputs.state and tuple(
-                known[f"state {k}"](s).astype(s.dtype, copy=False) if f"state {k}" in known else s
-                for k, s in enumerate(inputs.state)
-            )
-            x = inputs.x
-            x = known["x"](x).astype(x.dtype, copy=False) if "x" in known else x
-            inputs = replace(inputs, x=x, state=state)
+            states = enumerate(inputs.state or ())
+            state = inputs.state and tuple(written(f"state {k}", s) for k, s in states)
+            inputs = replace(inputs, x=written("x", inputs.x), state=state)
         return inputs
 
     def change(layer: ReplaceableLayer) -> None:
-        def forward(right: Callable[[Inputs], Result], inputs: Inputs) -> Result:
-            return right(applied(inputs, ahead))
-
         def gradients(
             right: Callable[..., list[Pulled]], inputs: Inputs, cotangents: Sequence[Cotangents]
         ) -> list[Pulled]:
@@ -342,7 +337,7 @@ def _change(
             return right(applied(inputs, ahead), pushed(inputs, tangents) if pushes else tangents)
 
         layer.wrap("jvp", jvp)
-        layer.wrap("forward", forward)
+        layer.wrap("forward", lambda right, inputs: right(applied(inputs, ahead)))
         layer.wrap("gradients", gradients)
 
     return change

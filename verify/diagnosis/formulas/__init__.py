@@ -5,7 +5,8 @@
 ``program``         its statements: parsed, compiled, run on plain or traced arrays
 ``activations``     other activations, and functions of the rows
 ``expression``      every single edit of one expression
-``edits``           every single edit of a program: of statements, of groups, of the loop
+``edits``           every single edit of a program's statements
+``groups``          edits of several statements at once, and of the loop
 ``phrases``         formulas and names as users read them
 ``measurement``     what a layer computes in small runs, by the program's names
 ``replacement``     an edited program in the place of a layer's own

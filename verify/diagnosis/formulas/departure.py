@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....reference.cell import State
 from ....reference.functions import Array
 from ...numbers.ledger import Mismatch
 from ...runs.verdict import Verdict
@@ -140,16 +139,24 @@ def _shared(m: Measurement, off: Sequence[str]) -> str:
 
 def _lacks(subject: Subject, dtype: str, number: int) -> bool:
     """Whether one step is wrong where a cotangent on one final state alone is given."""
-
-    def cut(dy: Array, dfinal: State) -> tuple[Array, State]:
-        return 0 * dy, tuple(d if k == number else 0 * d for k, d in enumerate(dfinal))
-
-    def rest(dy: Array, dfinal: State) -> tuple[Array, State]:
-        return dy, tuple(0 * d for d in dfinal)
-
     case = small_case(subject, dtype, 1)
-    right = not measured(subject, case, rest).wrong_gradients
-    return right and bool(measured(subject, case, cut).wrong_gradients)
+    right = not measured(subject, case, _outputs_alone(0)).wrong_gradients
+    return right and bool(measured(subject, case, _final_alone(number)).wrong_gradients)
+
+
+def _outputs_alone(*steps: int) -> Cut:
+    """Leave the cotangents of the outputs of some steps."""
+    return lambda dy, dfinal: (
+        np.stack([d if t in steps else 0 * d for t, d in enumerate(dy)]),
+        tuple(0 * d for d in dfinal),
+    )
+
+
+def _final_alone(number: int) -> Cut:
+    """Leave the cotangent of one final state."""
+    return lambda dy, dfinal: (
+        0 * dy, tuple(d if k == number else 0 * d for k, d in enumerate(dfinal))
+    )  # fmt: skip
 
 
 def _many_steps(subject: Subject, dtype: str, seen: Sequence[Measurement]) -> Iterator[str]:
@@ -171,29 +178,16 @@ def _paths(subject: Subject, dtype: str, T: int, m: Measurement) -> Iterator[str
     def wrong(cut: Cut, *, recurrent: bool = True) -> frozenset[str]:
         return measured(subject, case, cut, recurrent=recurrent).wrong_gradients
 
-    def outputs(*steps: int) -> Cut:
-        return lambda dy, dfinal: (
-            np.stack([d if t in steps else 0 * d for t, d in enumerate(dy)]),
-            tuple(0 * d for d in dfinal),
-        )
-
-    def final(number: int) -> Cut:
-        return lambda dy, dfinal: (
-            0 * dy, tuple(d if k == number else 0 * d for k, d in enumerate(dfinal))
-        )  # fmt: skip
-
-    first, last = wrong(outputs(0)), wrong(outputs(T - 1))
-    without_u = bool(wrong(outputs(T - 1), recurrent=False))
+    first, last = wrong(_outputs_alone(0)), wrong(_outputs_alone(T - 1))
+    without_u = bool(wrong(_outputs_alone(T - 1), recurrent=False))
     if first:
         yield f"The gradient of the output of step 1 alone is off ({_plain(first)}): time."
-    if last and "c" in m.cell.states:
-        path = "c (dc_{t-1})" if without_u else "h (dh_{t-1}, that is U)"
-        yield f"The gradient of the last output goes wrong on its way back through {path}."
-    elif last:
-        path = "h past the gates" if without_u else "h (dh_{t-1}, that is U)"
+    if last:
+        past = "c (dc_{t-1})" if "c" in m.cell.states else "h past the gates"
+        path = past if without_u else "h (dh_{t-1}, that is U)"
         yield f"The gradient of the last output goes wrong on its way back through {path}."
     for k, s in enumerate(m.cell.states):
-        if not last and wrong(final(k)):
+        if not last and wrong(_final_alone(k)):
             yield f"The gradient of the final {s} alone goes wrong on its way back."
 
 

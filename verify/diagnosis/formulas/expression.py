@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
+from typing import TypeAlias, TypeVar
 
 from .activations import ACTIVATIONS
 from .phrases import Words, beyond
 from .program import rebuilt
 
-Term = tuple[int, ast.expr]
+T = TypeVar("T")
+
+Term: TypeAlias = tuple[int, ast.expr]
 """A sign and what stands behind it."""
+
+Place: TypeAlias = tuple[ast.expr, Callable[[ast.expr], ast.expr]]
+"""A part of an expression, and what makes the expression of another part in its place."""
+
+GATES = frozenset("ifgorzn")
+"""Names of gates."""
 
 SHIFTS = (
     *(f"{way}_{end}" for way in ("prev", "next") for end in ("zero", "wrap", "edge")),
@@ -57,6 +67,28 @@ def name(text: str) -> ast.expr:
     return ast.Name(text, ast.Load())
 
 
+def call(function: str, argument: ast.expr) -> ast.expr:
+    """Return a call of a function of one argument."""
+    return ast.Call(name(function), [argument], [])
+
+
+def complement(node: ast.expr) -> ast.expr:
+    """Return 1 minus an expression."""
+    return total([(1, ast.Constant(1)), (-1, node)])
+
+
+def swapped(items: Sequence[T], k: int, *others: T) -> list[T]:
+    """Return items with others in the place of one."""
+    return [*items[:k], *others, *items[k + 1 :]]
+
+
+def runs(items: Sequence[T]) -> Iterator[tuple[Sequence[T], Sequence[T], Sequence[T]]]:
+    """Yield several neighbouring items, but not all, between those before and those after."""
+    for size in range(2, len(items)):
+        for k in range(len(items) - size + 1):
+            yield items[:k], items[k : k + size], items[k + size :]
+
+
 def factors(node: ast.expr) -> list[ast.expr]:
     """Return the factors of a product, one for anything else."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
@@ -93,62 +125,107 @@ def total(parts: Sequence[Term]) -> ast.expr:
     return result
 
 
+def with_names(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
+    """Return an expression with others in the place of names."""
+    return rebuilt(node, lambda n: values.get(n.id, n), calls=False)
+
+
 def renamed(node: ast.expr, names: Mapping[str, str]) -> ast.expr:
     """Return an expression with names exchanged."""
-    return rebuilt(node, lambda n: name(names.get(n.id, n.id)), calls=False)
+    return with_names(node, {n: name(other) for n, other in names.items()})
+
+
+def term_places(node: ast.expr) -> Iterator[Place]:
+    """Yield the terms of a sum; of anything else, itself."""
+    parts = terms(node)
+    yield from ((part, partial(_term, parts, k)) for k, (_, part) in enumerate(parts))
+
+
+def _factor(parts: Sequence[ast.expr], k: int, new: ast.expr) -> ast.expr:
+    return product(swapped(parts, k, new))
+
+
+def _term(parts: Sequence[Term], k: int, new: ast.expr) -> ast.expr:
+    return total(swapped(parts, k, (parts[k][0], new)))
+
+
+def places(node: ast.expr) -> Iterator[Place]:
+    """Yield the parts that an expression is made of."""
+    match node:
+        case ast.BinOp(_, ast.Mult()):
+            parts = factors(node)
+            for k, part in enumerate(parts):
+                yield part, partial(_factor, parts, k)
+        case ast.BinOp(_, ast.Add() | ast.Sub()):
+            yield from term_places(node)
+        case ast.BinOp(left, ast.MatMult(), right):
+            yield left, lambda new: ast.BinOp(new, ast.MatMult(), right)
+            yield right, lambda new: ast.BinOp(left, ast.MatMult(), new)
+        case ast.BinOp(left, op, right):
+            yield left, lambda new: ast.BinOp(new, op, right)
+        case ast.Call(function, [argument]):
+            yield argument, lambda new: ast.Call(function, [new], [])
+        case ast.Attribute(value, attribute):
+            yield value, lambda new: ast.Attribute(new, attribute, ast.Load())
 
 
 def variants(node: ast.expr, scope: Scope) -> Iterator[Variant]:
-    """Yield every single edit of an expression."""
-    if len(factors(node)) > 1:
-        yield from _product(factors(node), scope)
-    elif len(terms(node)) > 1:
-        yield from _sum(terms(node), scope)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-        yield from _matrix_product(node, scope)
-    elif isinstance(node, ast.BinOp):
-        yield from _power(node, scope)
-    elif isinstance(node, ast.Call):
-        yield from _call(node, scope)
-    elif isinstance(node, ast.Attribute):
-        if isinstance(node.value, ast.Name) and node.value.id in scope.square:
-            yield Variant(node.value, (node.value, " is not transposed"), 1)
-        for v in variants(node.value, scope):
-            yield replace(v, value=ast.Attribute(v.value, "T", ast.Load()))
-    elif isinstance(node, ast.Name):
-        yield from _name(node, scope)
-    elif isinstance(node, ast.Constant):
-        yield Variant(ast.Constant(2), ("2 stands in the place of ", node), 3)
-
-
-def _product(parts: Sequence[ast.expr], scope: Scope) -> Iterator[Variant]:
-    for k, part in enumerate(parts):
-        rest = [*parts[:k], *parts[k + 1 :]]
-        yield Variant(product(rest), ("the factor ", part, " is missing"), 0)
-        yield Variant(
-            product([*parts[: k + 1], *parts[k:]]), ("the factor ", part, " is there twice"), 1
-        )
-        yield Variant(ast.BinOp(product(rest), ast.Div(), part), (part, " divides"), 3)
-        for v in variants(part, scope):
-            yield replace(v, value=product([*parts[:k], v.value, *parts[k + 1 :]]))
-        yield from _misplaced(rest, part, terms(part))
+    """Yield every single edit of an expression: of it as a whole, and of its parts."""
+    match node:
+        case ast.BinOp(_, ast.Mult()):
+            yield from _product(factors(node))
+        case ast.BinOp(_, ast.Add() | ast.Sub()):
+            yield from _sum(terms(node))
+        case ast.BinOp(left, ast.MatMult() as op, ast.Name(id) as right) if id in scope.square:
+            turned = ast.BinOp(left, op, ast.Attribute(right, "T", ast.Load()))
+            yield Variant(turned, (right, " is transposed"), 1)
+        case ast.BinOp(_, ast.Pow()):
+            yield from _power(node, scope)
+        case ast.Call(ast.Name(function), [argument]):
+            yield from _call(node, function, argument, scope)
+        case ast.Attribute(ast.Name(id) as value) if id in scope.square:
+            yield Variant(value, (value, " is not transposed"), 1)
+        case ast.Name():
+            yield from _name(node, scope)
+        case ast.Constant():
+            yield Variant(ast.Constant(2), ("2 stands in the place of ", node), 3)
+    for part, put in places(node):
+        yield from (replace(v, value=put(v.value)) for v in variants(part, scope))
+    for part, put in places(node) if scope.sums else ():
         if isinstance(part, ast.Name) and part.id in scope.sums:
-            yield from _misplaced(rest, part, terms(scope.sums[part.id]))
-            yield from _distributed(rest, terms(scope.sums[part.id]), scope)
-    yield from _gaps(parts)
+            yield from _defined(node, part, put, scope)
+
+
+def _defined(
+    node: ast.expr, part: ast.Name, put: Callable[[ast.expr], ast.expr], scope: Scope
+) -> Iterator[Variant]:
+    """Yield edits of the sum that a name stands for, where it is a factor or a term."""
+    definition = scope.sums[part.id]
+    if len(factors(node)) > 1:
+        rest = [factor for factor in factors(node) if factor is not part]
+        yield from _misplaced(rest, part, terms(definition))
+        yield from _distributed(rest, terms(definition), scope)
+    elif len(terms(node)) > 1:
+        for v in variants(definition, scope.narrow):
+            words = (*v.words, " in the ", part, " that is read here")
+            yield Variant(put(v.value), words, v.rank + 1)
+
+
+def _product(parts: Sequence[ast.expr]) -> Iterator[Variant]:
+    for k, part in enumerate(parts):
+        rest = swapped(parts, k)
+        yield Variant(product(rest), ("the factor ", part, " is missing"), 0)
+        twice = product(swapped(parts, k, part, part))
+        yield Variant(twice, ("the factor ", part, " is there twice"), 1)
+        yield Variant(ast.BinOp(product(rest), ast.Div(), part), (part, " divides"), 3)
+        yield from _misplaced(rest, part, terms(part))
+    for before, gone, after in runs(parts):
+        words = ("the factors ", product(gone), " are missing")
+        yield Variant(product([*before, *after]), words, 2)
     for k in range(1, len(parts)):
         left, right = product(parts[:k]), product(parts[k:])
         yield Variant(total([(1, left), (1, right)]), ("+ stands in the place of a *",), 4)
         yield Variant(total([(1, left), (-1, right)]), ("- stands in the place of a *",), 4)
-
-
-def _gaps(parts: Sequence[ast.expr]) -> Iterator[Variant]:
-    """Yield that several neighbouring factors are missing."""
-    for size in range(2, len(parts)):
-        for k in range(len(parts) - size + 1):
-            gone = product(parts[k : k + size])
-            rest = product([*parts[:k], *parts[k + size :]])
-            yield Variant(rest, ("the factors ", gone, " are missing"), 2)
 
 
 def _distributed(
@@ -156,15 +233,19 @@ def _distributed(
 ) -> Iterator[Variant]:
     """Yield edits of one term of a sum that is a factor, multiplied out."""
     each = [(sign, product([*factors(part), *rest])) for sign, part in parts]
-    for k, (sign, part) in enumerate(each):
-        kept = [*each[:k], *each[k + 1 :]]
-        yield Variant(total(kept), ("the term ", *_signed(sign, part), " is missing"), 1)
-        flipped = [*each[:k], (-sign, part), *each[k + 1 :]]
-        yield Variant(total(flipped), ("the term ", *_signed(sign, part), " has the other sign"), 2)
+    yield from _of_terms(each)
+    for part, put in term_places(total(each)):
         for v in variants(part, replace(scope, sums={})):
-            words = (*v.words, " in the term ", part)
-            new = [*each[:k], (sign, v.value), *each[k + 1 :]]
-            yield Variant(total(new), words, v.rank + 1)
+            yield Variant(put(v.value), (*v.words, " in the term ", part), v.rank + 1)
+
+
+def _of_terms(parts: Sequence[Term], rank: int = 1) -> Iterator[Variant]:
+    """Yield that a term is missing, or has the other sign."""
+    for k, (sign, part) in enumerate(parts):
+        words = ("the term ", *_signed(sign, part))
+        yield Variant(total(swapped(parts, k)), (*words, " is missing"), rank)
+        flipped = total(swapped(parts, k, (-sign, part)))
+        yield Variant(flipped, (*words, " has the other sign"), rank + 1)
 
 
 def _misplaced(
@@ -173,16 +254,15 @@ def _misplaced(
     """Yield that some factors multiply some terms of a sum only: parentheses are missing."""
     if len(parts) < 2:
         return
+    every = set(range(len(parts)))
     for size in range(1, len(rest) + 1):
         for chosen in combinations(range(len(rest)), size):
             inner = [rest[k] for k in chosen]
             outer = [f for k, f in enumerate(rest) if k not in chosen]
-            for k, (_, part) in enumerate(parts):
+            for k in range(len(parts)):
                 yield _partly(outer, inner, whole, parts, {k})
                 if len(parts) > 2:
-                    others = set(range(len(parts))) - {k}
-                    yield _partly(outer, inner, whole, parts, others)
-                del part
+                    yield _partly(outer, inner, whole, parts, every - {k})
 
 
 def _partly(
@@ -203,48 +283,24 @@ def _partly(
     return Variant(product([*outer, total(new)]), words, 2)
 
 
-def _sum(parts: Sequence[Term], scope: Scope) -> Iterator[Variant]:
+def _sum(parts: Sequence[Term]) -> Iterator[Variant]:
+    yield from _of_terms(parts, rank=0)
     for k, (sign, part) in enumerate(parts):
-        rest = [*parts[:k], *parts[k + 1 :]]
-        yield Variant(total(rest), ("the term ", *_signed(sign, part), " is missing"), 0)
+        rest = swapped(parts, k)
         if len(rest) == 1 and rest[0][0] < 0:
             yield Variant(rest[0][1], (rest[0][1], " stands in the place of ", total(parts)), 0)
-        flipped = [*parts[:k], (-sign, part), *parts[k + 1 :]]
-        yield Variant(total(flipped), ("the term ", *_signed(sign, part), " has the other sign"), 1)
-        doubled = [*parts, (sign, part)]
-        yield Variant(total(doubled), ("the term ", *_signed(sign, part), " is added twice"), 1)
-        for v in variants(part, scope):
-            yield replace(v, value=total([*parts[:k], (sign, v.value), *parts[k + 1 :]]))
-        if isinstance(part, ast.Name) and part.id in scope.sums:
-            for v in variants(scope.sums[part.id], scope.narrow):
-                new = [*parts[:k], (sign, v.value), *parts[k + 1 :]]
-                text = (*v.words, " in the ", part, " that is read here")
-                yield Variant(total(new), text, v.rank + 1)
-    for size in range(2, len(parts)):
-        for k in range(len(parts) - size + 1):
-            gone = total(parts[k : k + size])
-            kept = total([*parts[:k], *parts[k + size :]])
-            yield Variant(kept, ("the terms ", gone, " are missing"), 2)
-            turned = [(-s if k <= j < k + size else s, t) for j, (s, t) in enumerate(parts)]
-            yield Variant(total(turned), ("the terms ", gone, " have the other sign"), 2)
+        words = ("the term ", *_signed(sign, part), " is added twice")
+        yield Variant(total([*parts, (sign, part)]), words, 1)
+    for before, gone, after in runs(parts):
+        words = ("the terms ", total(gone))
+        yield Variant(total([*before, *after]), (*words, " are missing"), 2)
+        turned = total([*before, *_negated(gone), *after])
+        yield Variant(turned, (*words, " have the other sign"), 2)
     if any(sign < 0 for sign, _ in parts):
-        new = [(-sign, part) for sign, part in parts]
-        yield Variant(total(new), (total(parts), " has the other sign"), 1)
+        yield Variant(total(_negated(parts)), (total(parts), " has the other sign"), 1)
     if len(parts) == 2:
         times = product([part for _, part in parts])
         yield Variant(times, ("* stands in the place of a + or -",), 4)
-
-
-def _matrix_product(node: ast.BinOp, scope: Scope) -> Iterator[Variant]:
-    if isinstance(node.right, ast.Name) and node.right.id in scope.square:
-        turned = ast.Attribute(node.right, "T", ast.Load())
-        yield Variant(ast.BinOp(node.left, node.op, turned), (node.right, " is transposed"), 1)
-    for v in variants(node.left, scope):
-        yield replace(v, value=ast.BinOp(v.value, node.op, node.right))
-        words = (*v.words, " in one factor of ", node)
-        yield Variant(product([v.value, node.left]), words, v.rank + 1)
-    for v in variants(node.right, scope):
-        yield replace(v, value=ast.BinOp(node.left, node.op, v.value))
 
 
 def _power(node: ast.BinOp, scope: Scope) -> Iterator[Variant]:
@@ -255,74 +311,67 @@ def _power(node: ast.BinOp, scope: Scope) -> Iterator[Variant]:
     doubled = product([ast.Constant(2), node.left])
     yield Variant(doubled, (doubled, " stands in the place of ", node), 2)
     for v in variants(node.left, scope):
-        yield replace(v, value=ast.BinOp(v.value, node.op, node.right))
         words = (*v.words, " in one factor of ", node)
         yield Variant(product([v.value, node.left]), words, v.rank + 1)
 
 
-def _call(node: ast.Call, scope: Scope) -> Iterator[Variant]:
-    (argument,), function = node.args, node.func
-    assert isinstance(function, ast.Name)  # noqa: S101 - programs have no methods
-    if function.id == "rows":
-        yield Variant(_called("mean_rows", argument), ("rows are averaged, not summed",), 0)
-        yield Variant(_called("first_row", argument), ("the first row alone is counted",), 1)
-        yield Variant(_called("last_row", argument), ("the last row alone is counted",), 1)
-    else:
-        if function.id != "positive":
-            yield Variant(argument, (f"{function.id} is not applied to ", argument), 0)
-            words = (f"{function.id} is applied twice to ", argument)
-            yield Variant(_called(function.id, node), words, 1)
-        others = {name: words for name, (_, words) in ACTIVATIONS.items() if scope.ahead}
-        others |= {name: name for name in ("tanh", "sigmoid", "relu", "positive")}
-        for other in sorted(others.keys() - {function.id}):
-            text = f"{others[other]} stands in the place of {function.id}"
-            yield Variant(_called(other, argument), (text,), 2)
-        if function.id == "sigmoid" and scope.ahead:
-            yield from _complements(argument, scope)
-    for v in variants(argument, scope):
-        yield replace(v, value=_called(function.id, v.value))
+ROWS: tuple[tuple[str, Words, int], ...] = (
+    ("mean_rows", ("rows are averaged, not summed",), 0),
+    ("first_row", ("the first row alone is counted",), 1),
+    ("last_row", ("the last row alone is counted",), 1),
+)
+"""What may stand in the place of a sum over rows, in words, and how far-fetched it is."""
+
+
+def _call(node: ast.Call, function: str, argument: ast.expr, scope: Scope) -> Iterator[Variant]:
+    if function == "rows":
+        yield from (Variant(call(other, argument), words, rank) for other, words, rank in ROWS)
+        return
+    if function != "positive":
+        yield Variant(argument, (f"{function} is not applied to ", argument), 0)
+        words = (f"{function} is applied twice to ", argument)
+        yield Variant(call(function, node), words, 1)
+    others = {name: words for name, (_, words) in ACTIVATIONS.items() if scope.ahead}
+    others |= {name: name for name in ("tanh", "sigmoid", "relu", "positive")}
+    for other in sorted(others.keys() - {function}):
+        text = f"{others[other]} stands in the place of {function}"
+        yield Variant(call(other, argument), (text,), 2)
+    if function == "sigmoid" and scope.ahead:
+        yield from _complements(argument, scope)
 
 
 def _complements(argument: ast.expr, scope: Scope) -> Iterator[Variant]:
     """Yield that a gate is 1 minus itself, or minus another gate."""
     mine = argument.id if isinstance(argument, ast.Name) else ""
     for other in (mine, *(n for n in scope.alike.get(mine, ()) if n.startswith("a_"))):
-        turned = total([(1, ast.Constant(1)), (-1, _called("sigmoid", name(other)))])
         letter = other.removeprefix("a_")
         words = f"it is 1 - {letter}" + (", of another gate" if other != mine else ": turned round")
-        yield Variant(turned, (words,), 1)
-
-
-def _called(function: str, argument: ast.expr) -> ast.expr:
-    return ast.Call(name(function), [argument], [])
+        yield Variant(complement(call("sigmoid", name(other))), (words,), 1)
 
 
 def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
-    for other in scope.alike.get(node.id, ()):
+    alike = scope.alike.get(node.id, ())
+    for other in alike:
         yield Variant(name(other), (name(other), " stands in the place of ", node), 1)
     if node.id in scope.carried:
-        yield Variant(
-            product([name("last"), node]),
-            (node, " counts at the last step only: what later steps pass back is left out"),
-            1,
-        )
-        yield Variant(
-            product([total([(1, ast.Constant(1)), (-1, name("last"))]), node]),
-            (node, " is left out at the last step: the gradient of the final state is not read"),
-            1,
-        )
+        words = (node, " counts at the last step only: what later steps pass back is left out")
+        yield Variant(product([name("last"), node]), words, 1)
+        words = (node, " is left out at the last step: the gradient of the final state is not read")
+        yield Variant(product([complement(name("last")), node]), words, 1)
     if node.id in scope.saved:
         for shift in SHIFTS:
             other_step = name(f"{node.id}__{shift}")
-            words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
-            yield Variant(other_step, words, 2)
-    if len(node.id) == 1 and node.id in "ifgorzn" and scope.alike:
-        turned = total([(1, ast.Constant(1)), (-1, node)])
-        yield Variant(turned, (turned, " stands in the place of ", node), 1)
-        for other in scope.alike.get(node.id, ()) if scope.ahead else ():
-            if len(other) == 1 and other in "ifgorzn":
-                turned = total([(1, ast.Constant(1)), (-1, name(other))])
-                yield Variant(turned, (turned, " stands in the place of ", node), 3)
+            so: Words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
+            yield Variant(other_step, so, 2)
+    if node.id in GATES and scope.alike:
+        ranks = {node.id: 1} | {n: 3 for n in alike if scope.ahead and n in GATES}
+        for other, rank in ranks.items():
+            turned = complement(name(other))
+            yield Variant(turned, (turned, " stands in the place of ", node), rank)
+
+
+def _negated(parts: Sequence[Term]) -> list[Term]:
+    return [(-sign, part) for sign, part in parts]
 
 
 def _signed(sign: int, node: ast.expr) -> Words:

@@ -17,6 +17,7 @@ from ...numbers.ledger import Mismatch
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
+from ..observation import plain_case
 from .program import Program, Run, named, program_of
 
 NEAR = {"float64": 1e-8, "float32": 2e-4}
@@ -129,11 +130,7 @@ def measurements(subject: Subject, dtype: str) -> list[Measurement]:
 
 def small_case(subject: Subject, dtype: str, T: int, B: int = 2) -> Case:
     """Return a case of T steps whose other sizes all differ."""
-    projected = subject.cells[0] == "lstm-projected"
-    return Case(
-        T=T, B=B, D=5, H=4, P=3 if projected else 0, dtype=dtype, seed=T,
-        state=subject.options.state,
-    )  # fmt: skip
+    return plain_case(subject, dtype, T=T, B=B, D=5, H=4, P=3, seed=T)
 
 
 Cut = Callable[[Array, State], tuple[Array, State]]

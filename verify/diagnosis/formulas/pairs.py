@@ -13,8 +13,9 @@ from itertools import permutations
 import numpy as np
 
 from ....reference.functions import Array
-from ...mutants.parts import changed
-from .edits import Edit, combined_edits, grouped_forward_edits, statement_edits
+from ...mutants.layout import reordered as gates_reordered
+from .edits import Edit, combined_edits, statement_edits
+from .groups import grouped_forward_edits
 from .measurement import Measurement
 from .one_step import RAISED
 from .program import Program, Statement, Values, named
@@ -163,8 +164,7 @@ def in_other_orders(
 def reordered(m: Measurement, order: Sequence[str]) -> Measurement:
     """Return a measurement as a layer sees it that reads the blocks of gates in another order."""
     letters = m.cell.gates
-    index = [letters.index(letter) for letter in order]
-    p = changed(m.p, **{name: m.p[name][index] for name in ("W", "U", "b")})
+    p = gates_reordered(m.p, "".join(order))
     gradients = dict(m.gradients)
     for array in ("W", "U", "b"):
         for mine, read in zip(letters, order, strict=True):

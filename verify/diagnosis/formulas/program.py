@@ -99,18 +99,13 @@ class Program:
 
     def of(self, section: str) -> tuple[Statement, ...]:
         """Return the statements of a section by its name."""
-        return {
-            "forward": self.forward, "start": self.start, "back": self.back, "end": self.end
-        }[section]  # fmt: skip
+        statements: tuple[Statement, ...] = getattr(self, section)
+        return statements
 
     def with_statements(self, section: str, changed: Mapping[int, Statement]) -> Program:
         """Return the program with some statements of a section replaced."""
         new = tuple(changed.get(k, s) for k, s in enumerate(self.of(section)))
-        if section == "forward":
-            return replace(self, forward=new)
-        if section == "start":
-            return replace(self, start=new)
-        return replace(self, back=new) if section == "back" else replace(self, end=new)
+        return replace(self, **{section: new})  # type: ignore[arg-type]
 
     def step(self, p: Mapping[str, Array], x: Array, state: State) -> tuple[State, Values]:
         """Return the next state and all values of one step."""
@@ -225,10 +220,8 @@ class Values(dict[str, Array]):
         if self._run is None:
             raise KeyError(name)
         T, (plain, _, shift) = len(self._run.steps), name.partition("__")
-        if plain in ("last", "first"):
-            value = self._end(plain)
-        elif plain in ("row_is_first", "row_is_last"):
-            value = self._row(plain)
+        if plain in ENDS:
+            value = self._end(self._run, plain)
         else:
             way, _, beyond = shift.partition("_")
             mirrored = T - 1 - 2 * self._t
@@ -236,35 +229,27 @@ class Values(dict[str, Array]):
             inside = 0 <= t < T
             t = t % T if beyond == "wrap" else min(max(t, 0), T - 1)
             array = self._dy[t] if plain == "dy" and self._dy is not None else None
-            array = self._saved(plain, t) if array is None else array
+            array = self._run.steps[t][plain] if array is None else array
             value = _of_rows(array, self._live)
             value = value if inside or beyond != "zero" else 0 * value
         self[name] = value
         return value
 
-    def _saved(self, name: str, t: int) -> Array:
-        assert self._run is not None  # noqa: S101 - the caller has looked
-        saved = self._run.steps[t]
-        if name not in saved:
-            raise KeyError(name)
-        return saved[name]
-
-    def _row(self, which: str) -> Array:
-        """Return 1 for the first, or the last, of the rows, else 0; (B, 1)."""
-        run = self._run
-        assert run is not None  # noqa: S101 - the caller has looked
-        B = run.x.shape[1]
-        at = np.arange(B) == (0 if which == "row_is_first" else B - 1)
-        return _of_rows(at[:, None].astype(run.x.dtype), self._live)
-
-    def _end(self, which: str) -> Array:
-        """Return 1 for rows whose last, or first, step this is, else 0; (B, 1)."""
-        run = self._run
-        assert run is not None  # noqa: S101 - the caller has looked
+    def _end(self, run: Run, which: str) -> Array:
+        """Return 1 for rows whose first or last step this is, or that are first or last; (B, 1)."""
         B, T = run.x.shape[1], len(run.steps)
         ends = np.full(B, T) if run.lengths is None else np.asarray(run.lengths)
-        at = (ends - 1 if which == "last" else np.zeros(B)) == self._t
+        at = {
+            "first": np.zeros(B) == self._t,
+            "last": ends - 1 == self._t,
+            "row_is_first": np.arange(B) == 0,
+            "row_is_last": np.arange(B) == B - 1,
+        }[which]
         return _of_rows(at[:, None].astype(run.x.dtype), self._live)
+
+
+ENDS = ("first", "last", "row_is_first", "row_is_last")
+"""Names that are 1 at an end, and 0 elsewhere."""
 
 
 def _of_rows(array: Array, live: Array | None) -> Array:

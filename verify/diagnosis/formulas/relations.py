@@ -13,13 +13,8 @@ from ...mutants import Change
 from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis, order_of_gates
 from ..search import Explainer, Search
-from .edits import (
-    Edit,
-    backward_edits,
-    forward_edits,
-    grouped_backward_edits,
-    grouped_forward_edits,
-)
+from .edits import Edit, forward_edits
+from .groups import backward_edits, grouped_backward_edits, grouped_forward_edits
 from .measurement import Measurement, measurements, outputs_of
 from .one_step import RAISED, OneStep
 from .pairs import in_other_orders, reordered, two_edits

@@ -12,8 +12,9 @@ from ....reference.cells import cell_named
 from ....reference.functions import Array
 from ...cases.case import Case
 from ...mutants import Change
+from ...mutants.gradient import gives, gives_named
 from ...mutants.replaceable_layer import ReplaceableLayer
-from ...subjects.protocol import Cotangents, Inputs, Pulled, Subject
+from ...subjects.protocol import Inputs, Subject
 from ..hypotheses import Hypothesis, base
 
 UNTIL = {
@@ -61,17 +62,13 @@ def _summed(group: Sequence[str], *, shared: bool, over_calls: bool) -> Change:
             sums[name] += d
             return sums[name] if shared else sums[name].copy()
 
-        def give(right: Callable[..., Pulled], pulled: Pulled, given: Cotangents) -> Pulled:
-            result = right(pulled, given)
-            named = {name: added(name, d) for name, d in result.parameters.items()}
-            return replace(result, parameters=named, x=added("x", result.x))
-
         def record(right: Callable[[Inputs], object], inputs: Inputs) -> object:
             if not over_calls:
                 sums.clear()
             return right(inputs)
 
-        layer.wrap("give_gradients", give)
+        gives_named(layer, added)
+        gives(layer, lambda pulled: replace(pulled, x=added("x", pulled.x)))
         layer.wrap("record", record)
 
     return change

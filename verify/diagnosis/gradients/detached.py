@@ -6,7 +6,8 @@ step that of the final state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -17,8 +18,8 @@ from ....reference.parameters import Parameters
 from ...cases.options import Options
 from ...mutants import Change
 from ...mutants.gradient import after_step_vjp
-from ...mutants.replaceable_layer import At, ReplaceableLayer
-from ...subjects.protocol import Cotangents
+from ...mutants.parts import pulls, some
+from ...mutants.replaceable_layer import At, ReplaceableLayer, StepGradients, WritePart
 from ..hypotheses import Hypothesis
 
 
@@ -40,25 +41,19 @@ def detached(family: str) -> Iterator[Hypothesis]:
 
 
 def _cut(which: tuple[int, ...], *, end: bool) -> Change:
-    def cut(states: State) -> State:
-        return tuple(0 * d if k in which else d for k, d in enumerate(states))
+    def cut(states: Sequence[Array | None]) -> State:
+        return some(states, which, lambda d: 0 * d)
 
-    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> tuple[Parameters, Array, State]:
+    def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> StepGradients:
         return dp, dx, d_old if end and at.t == 0 else cut(d_old)
 
-    def read(right: Callable[[Cotangents], Cotangents], given: Cotangents) -> Cotangents:
-        dy, dfinal = right(given)
-        return dy, tuple(
-            None if d is None else 0 * d if k in which else d for k, d in enumerate(dfinal)
-        )
-
     def real(states: State) -> State:
-        return tuple(_without_tangent(s) if k in which else s for k, s in enumerate(states))
+        return some(states, which, _without_tangent)
 
     def change(layer: ReplaceableLayer) -> None:
         after_step_vjp(layer, spoil)
         if end:
-            layer.wrap("read_cotangents", read)
+            pulls(layer, lambda given: (given[0], cut(given[1])))
             layer.wrap("carry", lambda right, at, new, old: real(right(at, new, old)))
         else:
             layer.wrap("step", lambda right, at, p, x, state: right(at, p, x, real(state)))
@@ -79,7 +74,7 @@ def ends(offered: Options) -> Iterator[Hypothesis]:
     for more, words in ((-1, "one step before"), (1, "one step after")):
         yield Hypothesis(
             (f"rows end {words} their length",), (f"Rows end {words} their length.",),
-            (_other_length(more),), ("a row runs while t < length",), ("padding",),
+            (partial(_other_length, more),), ("a row runs while t < length",), ("padding",),
             needs=("lengths",),
         )  # fmt: skip
     yield Hypothesis(
@@ -90,26 +85,18 @@ def ends(offered: Options) -> Iterator[Hypothesis]:
     )  # fmt: skip
 
 
-def _other_length(more: int) -> Change:
-    def change(layer: ReplaceableLayer) -> None:
-        def read(right: Callable[[Array | None], Array | None], lengths: Array | None) -> object:
-            given = right(lengths)
-            return None if given is None else np.clip(given + more, 0, layer.case.T)
-
-        layer.wrap("read_lengths", read)
-
-    return change
+def _other_length(more: int, layer: ReplaceableLayer) -> None:
+    layer.wrap("read_lengths", lambda right, lengths: (
+        None if lengths is None else np.clip(right(lengths) + more, 0, layer.case.T)))  # fmt: skip
 
 
 def _goes_on(layer: ReplaceableLayer) -> None:
-    def write(
-        right: Callable[..., tuple[Array, State]], y: Array, final: State, lengths: Array | None
-    ) -> tuple[Array, State]:
-        given = layer.given.lengths
-        if given is not None:
-            active = (np.arange(layer.case.T)[:, None] < np.asarray(given))[..., None]
+    def write(right: WritePart, y: Array, final: State, none: None) -> tuple[Array, State]:
+        lengths = layer.given.lengths
+        if lengths is not None:
+            active = (np.arange(layer.case.T)[:, None] < np.asarray(lengths))[..., None]
             y = y * active.astype(layer.case.dtype)
-        return right(y, final, lengths)
+        return right(y, final, none)
 
     layer.read_lengths = lambda lengths: None
     layer.wrap("write", write)

@@ -11,7 +11,7 @@ from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...mutants.gradient import after_step_vjp
-from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...mutants.replaceable_layer import At, StepGradients
 from ...subjects.called import under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject
@@ -37,19 +37,14 @@ class Truncation:
         if not self.period:
             return None
 
-        def spoil(
-            at: At, dp: Parameters, dx: Array, d_old: State
-        ) -> tuple[Parameters, Array, State]:
+        def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> StepGradients:
             cut = at.t and at.t % self.period == 0
             return dp, dx, tuple(0 * d for d in d_old) if cut else d_old
-
-        def change(layer: ReplaceableLayer) -> None:
-            after_step_vjp(layer, spoil)
 
         return Hypothesis(
             ("truncated",),
             (f"Backpropagation is truncated: {self.words}.",),
-            (change,),
+            (lambda layer: after_step_vjp(layer, spoil),),
             ("let the cotangent through: look for a detach, a stop_gradient or a chunked loop",),
             ("gradient-window",),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations, product
 
 import numpy as np
@@ -74,47 +75,36 @@ def read_as(target: str, source: str, here: Callable[[Pass], bool]) -> Sources:
     return sources
 
 
-def rearranged_blocks(
-    names: Sequence[str], gates: int, order: tuple[int, ...], *, viewed: bool
-) -> Sources:
-    """Return that blocks of weights are read as if their axes stood in another order.
+def laid(order: Sequence[int], a: Array) -> Array:
+    """Return an array with its axes in another order."""
+    return a.transpose(order)
+
+
+def viewed(order: Sequence[int], a: Array) -> Array:
+    """Return what an array looks like if it is reshaped to another order of its axes."""
+    back = [order.index(k) for k in range(len(order))]
+    return a.reshape([a.shape[k] for k in order]).transpose(back)
+
+
+def transposed(blocks: Array) -> Array:
+    """Return each gate's block transposed, where it is square."""
+    return blocks.swapaxes(1, 2) if blocks.shape[1] == blocks.shape[2] else blocks
+
+
+def blocks(names: Sequence[str], gates: int, moved: Callable[[Array], Array]) -> Sources:
+    """Return that weights are read as a function of their blocks, (gates, ...), has them.
 
     Weights have an axis of gates, or their rows stand gate after gate.
     """
-    back = tuple(int(k) for k in np.argsort(order))
 
     def sources(shapes: Shapes) -> dict[str, tuple[str, Array]]:
-        moved = {}
-        for name, shape in shapes.items():
-            if base(name) not in names or len(shape) < 2:
-                continue
-            split = shape if len(shape) == 3 else (gates, shape[0] // gates, shape[1])
-            if len(shape) == 2 and shape[0] % gates:
-                continue
-            places: Array = np.arange(int(np.prod(shape)))
-            if viewed:
-                places = places.reshape([split[k] for k in order]).transpose(back)
-            else:
-                places = places.reshape(split).transpose(order)
-            moved[name] = (name, places.reshape(shape))
-        return moved
-
-    return sources
-
-
-def square_blocks_transposed(names: Sequence[str], gates: int) -> Sources:
-    """Return that each gate's block is transposed, where it is square."""
-
-    def sources(shapes: Shapes) -> dict[str, tuple[str, Array]]:
-        moved = {}
-        for name, shape in shapes.items():
-            if base(name) not in names or len(shape) < 2:
-                continue
-            places = np.arange(int(np.prod(shape)))
-            blocks = places.reshape(shape if len(shape) == 3 else (gates, -1, shape[1]))
-            if blocks.shape[1] == blocks.shape[2]:
-                moved[name] = (name, blocks.swapaxes(1, 2).reshape(shape))
-        return moved
+        places = {
+            name: _all(shape).reshape(shape if len(shape) == 3 else (gates, -1, shape[-1]))
+            for name, shape in shapes.items()
+            if base(name) in names
+            and (len(shape) == 3 or (len(shape) == 2 and not shape[0] % gates))
+        }
+        return {name: (name, moved(each).reshape(shapes[name])) for name, each in places.items()}
 
     return sources
 
@@ -133,68 +123,35 @@ class Other:
     needs: str
 
 
-def _forward(own: Pass, layers: int) -> Pass | None:
-    return Pass(own.level, backward=False) if own.backward else None
-
-
-def _backward(own: Pass, layers: int) -> Pass | None:
-    return None if own.backward else Pass(own.level, backward=True)
-
-
-def _other_direction(own: Pass, layers: int) -> Pass | None:
-    return Pass(own.level, not own.backward)
-
-
-def _lowest(own: Pass, layers: int) -> Pass | None:
-    return Pass(0, own.backward) if own.level else None
-
-
-def _second(own: Pass, layers: int) -> Pass | None:
-    return Pass(1, own.backward) if own.level > 1 else None
-
-
-def _below(own: Pass, layers: int) -> Pass | None:
-    return Pass(own.level - 1, own.backward) if own.level else None
-
-
-def _above(own: Pass, layers: int) -> Pass | None:
-    return Pass(own.level + 1, own.backward) if own.level + 1 < layers else None
-
-
-def _top(own: Pass, layers: int) -> Pass | None:
-    return Pass(layers - 1, own.backward)
-
-
-def _from_the_top(own: Pass, layers: int) -> Pass | None:
-    return Pass(layers - 1 - own.level, own.backward)
-
+OWN_DIRECTION, OWN_LAYER = "read each direction's own arrays", "read each layer's own arrays"
 
 OTHERS = (
     Other("The backward direction reads {} of the forward direction.",
           "read the backward direction's own arrays, those that end in _reverse",
-          _forward, "bidirectional"),
+          lambda own, layers: Pass(own.level, False) if own.backward else None, "bidirectional"),
     Other("The forward direction reads {} of the backward direction.",
           "read the forward direction's own arrays, those that do not end in _reverse",
-          _backward, "bidirectional"),
-    Other("Each direction reads {} of the other.",
-          "read each direction's own arrays", _other_direction, "bidirectional"),
-    Other("Every layer reads {} of the lowest layer, where the shapes are the same.",
-          "read each layer's own arrays", _lowest, "layers"),
-    Other("Every layer above the second reads {} of the second.",
-          "read each layer's own arrays", _second, "layers"),
-    Other("Every layer reads {} of the layer below it, where the shapes are the same.",
-          "read each layer's own arrays", _below, "layers"),
-    Other("Every layer reads {} of the layer above it, where the shapes are the same.",
-          "read each layer's own arrays", _above, "layers"),
-    Other("Every layer reads {} of the last layer, where the shapes are the same.",
-          "read each layer's own arrays", _top, "layers"),
+          lambda own, layers: None if own.backward else Pass(own.level, True), "bidirectional"),
+    Other("Each direction reads {} of the other.", OWN_DIRECTION,
+          lambda own, layers: Pass(own.level, not own.backward), "bidirectional"),
+    Other("Every layer reads {} of the lowest layer, where the shapes are the same.", OWN_LAYER,
+          lambda own, layers: Pass(0, own.backward) if own.level else None, "layers"),
+    Other("Every layer above the second reads {} of the second.", OWN_LAYER,
+          lambda own, layers: Pass(1, own.backward) if own.level > 1 else None, "layers"),
+    Other("Every layer reads {} of the layer below it, where the shapes are the same.", OWN_LAYER,
+          lambda own, layers: Pass(own.level - 1, own.backward) if own.level else None, "layers"),
+    Other("Every layer reads {} of the layer above it, where the shapes are the same.", OWN_LAYER,
+          lambda own, layers: Pass(own.level + 1, own.backward) if own.level + 1 < layers else None,
+          "layers"),
+    Other("Every layer reads {} of the last layer, where the shapes are the same.", OWN_LAYER,
+          lambda own, layers: Pass(layers - 1, own.backward), "layers"),
     Other("The layers read {} in the reverse order of layers, where the shapes are the same.",
-          "read each layer's own arrays", _from_the_top, "layers"),
+          OWN_LAYER, lambda own, layers: Pass(layers - 1 - own.level, own.backward), "layers"),
 )  # fmt: skip
 
 LEVELS: dict[str, tuple[Callable[[Pass], bool], tuple[str, ...]]] = {
     "": (lambda own: True, ()),
-    " in every layer above the lowest": (lambda own: own.level > 0, ("layers",)),
+    " above the lowest layer": (lambda own: own.level > 0, ("layers",)),
     " in the lowest layer": (lambda own: own.level == 0, ("layers",)),
     " in the backward direction": (lambda own: own.backward, ("bidirectional",)),
     " in the forward direction": (lambda own: not own.backward, ("bidirectional",)),
@@ -210,83 +167,67 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
 
     With ``gradients``: may return their gradients misplaced.
     """
-    names = tuple(dict.fromkeys(map(base, subject.parameter_map(_case(subject)).shapes())))
-    shapes = subject.parameter_map(_case(subject)).shapes()
+    shapes = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0])).shapes()
+    names = tuple(dict.fromkeys(map(base, shapes)))
     weights = tuple(n for n in names if len(shapes[f"{n}_l0"]) > 1)
     vectors = tuple(n for n in names if n not in weights)
     groups = {"all parameters": names, "the weights": weights, "the biases": vectors}
     groups |= {name: (name,) for name in names}
     offered = subject.options
-    if gradients:
-        yield from _gradients(names)
-        yield from _blocks(subject, weights, returned=True)
-        return
-    for other in OTHERS:
+    for other in () if gradients else OTHERS:
         if getattr(offered, other.needs):
             for words, group in groups.items():
-                yield _hypothesis(other.words.format(words), other.fix,
-                                  read_from(group, other.where), needs=(other.needs,))  # fmt: skip
+                sources = read_from(group, other.where)
+                yield _hypothesis(other.words.format(words), other.fix, sources, (other.needs,))
     for (target, source), (where, (here, needs)) in product(permutations(names, 2), LEVELS.items()):
-        if not offered.missing(needs):
-            yield _hypothesis(
-                f"{source} is read in the place of {target}{where}, where their shapes are equal.",
-                f"read {target} itself: it is never read there",
-                read_as(target, source, here), needs=() if where in ALWAYS else needs,
-            )  # fmt: skip
-    yield from _blocks(subject, weights, returned=False)
+        so = f"{source} is read in the place of {target}{where}, where their shapes are equal."
+        fix = f"read {target} itself: it is never read there"
+        if gradients:
+            so = (f"The gradient of {source} is returned in the place of that of {target}{where}, "
+                  "where their shapes are equal.")  # fmt: skip
+            fix = f"return the gradient of {target} itself"
+        if gradients or not offered.missing(needs):
+            needed = () if where in ALWAYS else needs
+            yield _hypothesis(so, fix, read_as(target, source, here), needed, returned=gradients)
+    axes = ("gates", "inputs", "units")
+    if len(shapes[f"{weights[0]}_l0"]) == 2:
+        axes = ("gates", "units", "inputs")
+    yield from _blocks(subject, weights, axes, returned=gradients)
 
 
-def _blocks(subject: Subject, weights: Sequence[str], *, returned: bool) -> Iterator[Hypothesis]:
+def _blocks(
+    subject: Subject, weights: Sequence[str], axes: Sequence[str], *, returned: bool
+) -> Iterator[Hypothesis]:
+    """Yield that blocks of weights are transposed, or that a reshape stands for that."""
     gates = len(cell_named(subject.cells[0]).gates)
     groups = {"The weights are": tuple(weights)} | {f"{name} is": (name,) for name in weights}
-    axes = ("gates", "inputs", "units")
-    if len(subject.parameter_map(_case(subject)).shapes()[f"{weights[0]}_l0"]) == 2:
-        axes = ("gates", "units", "inputs")
-    for words, group in groups.items():
-        told = words
-        if returned:
-            plural = words.endswith("are")
-            told = "The gradients of the weights are" if plural else f"The gradient of {words}"
-        yield _hypothesis(
-            f"{told} transposed, gate by gate, where the blocks are square.",
-            f"leave {'out one transposition' if returned else 'the blocks as they are stored'}",
-            square_blocks_transposed(group, gates), returned=returned,
-        )  # fmt: skip
-        for order, viewed in product(list(permutations(range(3)))[1:], (False, True)):
-            other = ", ".join(axes[k] for k in order)
-            how = f"laid out as ({other}) and reshaped to ({', '.join(axes)})"
-            if viewed:
-                how = f"reshaped to ({other}), not transposed to it"
-            yield _hypothesis(
-                f"{told} {how}.",
-                "transpose the weights, do not reshape them; gates stand one after another",
-                rearranged_blocks(group, gates, order, viewed=viewed), returned=returned,
-            )  # fmt: skip
-
-
-def _gradients(names: Sequence[str]) -> Iterator[Hypothesis]:
-    """Yield gradients that are returned for another array."""
-    for (target, source), (where, (here, needs)) in product(permutations(names, 2), LEVELS.items()):
-        yield _hypothesis(
-            f"The gradient of {source} is returned in the place of that of {target}{where}, where "
-            "their shapes are equal.",
-            f"return the gradient of {target} itself",
-            read_as(target, source, here), returned=True,
-            needs=() if where in ALWAYS else needs,
-        )  # fmt: skip
-
-
-def _case(subject: Subject) -> Case:
-    return Case(2, 2, 3, 4, dtype=subject.dtypes[0])
+    if returned:
+        groups = {"The gradients of the weights are": tuple(weights)}
+        groups |= {f"The gradient of {name} is": (name,) for name in weights}
+    ways: list[tuple[str, str, Callable[[Array], Array]]] = [(
+        "transposed, gate by gate, where the blocks are square",
+        f"leave {'out one transposition' if returned else 'the blocks as they are stored'}",
+        transposed,
+    )]  # fmt: skip
+    fix = "transpose the weights, do not reshape them; gates stand one after another"
+    for order in list(permutations(range(3)))[1:]:
+        other = ", ".join(axes[k] for k in order)
+        how = f"laid out as ({other}) and reshaped to ({', '.join(axes)})"
+        ways.append((how, fix, partial(laid, order)))
+        how = f"reshaped to ({other}), not transposed to it"
+        ways.append((how, fix, partial(viewed, order)))
+    for (words, group), (how, fix, move) in product(groups.items(), ways):
+        sources = blocks(group, gates, move)
+        yield _hypothesis(f"{words} {how}.", fix, sources, returned=returned)
 
 
 def _hypothesis(
     statement: str,
     fix: str,
     sources: Sources,
+    needs: tuple[str, ...] = (),
     *,
     returned: bool = False,
-    needs: tuple[str, ...] = (),
 ) -> Hypothesis:
     return Hypothesis(
         (statement.rstrip("."),), (statement,), (), (fix,),

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...runs.diagnosis import Explanation
 from ...subjects.protocol import Subject
 from ..discovery import Discovery
 from ..hypotheses import NOTHING_WRONG, Hypothesis
-from ..observation import DISTINCT, OUTPUTS, VALUES, Experiment, basic
+from ..observation import OUTPUTS, VALUES, Experiment, basic, plain_case
 from ..search import Explainer, observations
 from . import mixture as mixtures
 from . import normalisation
@@ -89,7 +88,7 @@ def _explained(
             hypothesis = replace(hypothesis, fixes=(ONE_RATE, *hypothesis.fixes))
     if variant:
         notes = [*notes, "It is consistent in itself: another cell than the claimed, and right."]
-    explanation = Explanation(hypothesis.ids, hypothesis.statements, hypothesis.fixes, variant)
+    explanation = replace(hypothesis.explanation, variant=variant)
     return Discovery([explanation], tuple(notes))
 
 
@@ -131,8 +130,7 @@ def _residual(
     """
     if (residual := judge.off(hypothesis)) > 1:
         return residual, len(judge.observations)
-    state = judge.subject.options.state
-    case = replace(DISTINCT, D=4, H=4, state=state, dtype=judge.dtype, seed=17)
+    case = plain_case(judge.subject, judge.dtype, D=4, H=4, seed=17)
     seen = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
     further = Explainer(judge.subject, judge.dtype, seen).off(hypothesis)
     return max(residual, further), len(judge.observations) + len(seen)

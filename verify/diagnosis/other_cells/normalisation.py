@@ -17,7 +17,7 @@ from ....reference.cells import cell_named
 from ....reference.cells.gru import state_keeps_old, state_takes_new
 from ....reference.functions import Array, relu, sigmoid, tanh
 from ....reference.parameters import Parameters
-from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...mutants.replaceable_layer import ReplaceableLayer
 from ...numbers.tape import Pull, custom
 from ..hypotheses import Hypothesis
 from .pre_activations import measured
@@ -106,6 +106,26 @@ class Norm:
         return [value], pull
 
 
+Rule = Callable[[Callable[[Array], Array], Array, Array, Array, Array, Array], Array]
+"""Norm, W x, U h, the bias of each, what U h is multiplied by (the reset gate, or 1) to a sum."""
+
+RULES: dict[str, Rule] = {
+    "apart": lambda norm, a, u, b, c, r: norm(a) + b + r * (norm(u) + c),
+    "apart, bias in W x": lambda norm, a, u, b, c, r: norm(a + b) + r * norm(u + c),
+    "apart, bias in U h": lambda norm, a, u, b, c, r: norm(a) + b + r * norm(u + c),
+    "apart, a bias in each": lambda norm, a, u, b, c, r: norm(a + b) + r * norm(u + c),
+    "sum": lambda norm, a, u, b, c, r: norm(a + r * u) + b + r * c,
+    "all": lambda norm, a, u, b, c, r: norm(a + b + r * (u + c)),
+    "input": lambda norm, a, u, b, c, r: norm(a) + b + r * (u + c),
+    "recurrence": lambda norm, a, u, b, c, r: a + b + r * (norm(u) + c),
+    "": lambda norm, a, u, b, c, r: a + b + r * (u + c),
+}
+"""Of each place: the pre-activation."""
+
+SHARES = {"apart, bias in U h": (0.0, 1.0), "apart, a bias in each": (0.5, 0.5)}
+"""Where there is one bias for W x and U h: how much of it belongs to each; else W x has it."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """Which numbers of a step are normalised: a key of PLACES, of SPANS, of CELLS."""
@@ -118,118 +138,62 @@ class Structure:
 
     def step(self, cell: Cell, p: Parameters, x: Array, old: State) -> State:
         """Return the new states."""
-        if cell.states == ("h", "c"):
-            return self._lstm(p, x, old)
         if "n" in cell.gates:
             return self._gru(cell.name, p, x, old[0])
-        z = self._sum(self.inputs(p, x), self.recurrence(p, old[0]), p)["a"]
-        return (relu(z) if "relu" in cell.name else tanh(z),)
-
-    def _lstm(self, p: Parameters, x: Array, old: State) -> State:
-        h, c = old
-        z = self._sum(self.inputs(p, x), self.recurrence(p, h), p)
-        c_new = sigmoid(z["f"]) * c + sigmoid(z["i"]) * tanh(z["g"])
+        z = self._sums(cell.gates, p, x, old[0])
+        if cell.states == ("h",):
+            return (relu(z["a"]) if "relu" in cell.name else tanh(z["a"]),)
+        c_new = sigmoid(z["f"]) * old[1] + sigmoid(z["i"]) * tanh(z["g"])
         if self.cell == "carried":
             c_new = self.cell_norm(c_new)
         shown = self.cell_norm(c_new) if self.cell == "shown" else c_new
         return sigmoid(z["o"]) * tanh(shown), c_new
 
     def _gru(self, name: str, p: Parameters, x: Array, h: Array) -> State:
-        a, after = self.inputs(p, x), "b_hn" in p
-        u = self.recurrence(p, h)
-        letters = ("r", "z", "n") if self.span == "pass" and after else ("r", "z")
-        gates = self._sum(_only(a, letters), _only(u, letters), p)
+        after, a, u = "b_hn" in p, x @ p.W_n, h @ p.U_n
+        together = self.span == "pass" and after
+        gates = self._sums(("r", "z", "n") if together else ("r", "z"), p, x, h)
         r, z = sigmoid(gates["r"]), sigmoid(gates["z"])
-        if "n" in gates:  # one norm over all gates: reset acts on what comes out
-            n_in, n_rec = self._ends(a, u, p)
-            n = tanh(n_in + p.b_n + r * (n_rec + p.b_hn))
+        if together:  # one norm over all gates: reset acts on what comes out
+            into, back = products(p, "W", x), products(p, "U", h)
+            a = a if self.place == "recurrence" else self.over(into)["n"]
+            u = u if self.place == "input" else self.over(back)["n"]
+            n = a + p.b_n + r * (u + p.b_hn)
+        elif after:
+            n = RULES[self.place](self.norm, a, u, p.b_n, p.b_hn, r)
         else:
-            n = tanh(self._candidate(a["n"], (r * h) @ p.U_n, u["n"], r, p, after=after))
-        return (state_takes_new(z, n, h) if name == "gru-takes-new" else state_keeps_old(z, n, h),)
+            n = self._sum(self.norm, a, (r * h) @ p.U_n, p.b_n)
+        state = state_takes_new if name == "gru-takes-new" else state_keeps_old
+        return (state(z, tanh(n), h),)
 
-    def _ends(
-        self, a: Mapping[str, Array], u: Mapping[str, Array], p: Parameters
-    ) -> tuple[Array, Array]:
-        """Return W x and U h of the candidate, each normalised with those of the gates."""
-        into = a if self.place == "recurrence" else self.over(a)
-        back = u if self.place == "input" else self.over(u)
-        return into["n"], back["n"]
+    def _sum(self, norm: Callable[[Array], Array], a: Array, u: Array, b: Array) -> Array:
+        """Return a pre-activation with one bias."""
+        of_x, of_h = SHARES.get(self.place, (1.0, 0.0))
+        return RULES[self.place](norm, a, u, of_x * b, of_h * b, 1.0)
 
-    def _candidate(
-        self, a: Array, before: Array, u: Array, r: Array, p: Parameters, *, after: bool
-    ) -> Array:
-        norm, b = self.norm, p.b_n
-        if after:
-            inner = {
-                "apart": lambda: norm(a) + b + r * (norm(u) + p.b_hn),
-                "apart, bias in W x": lambda: norm(a + b) + r * norm(u + p.b_hn),
-                "apart, bias in U h": lambda: norm(a) + b + r * norm(u + p.b_hn),
-                "apart, a bias in each": lambda: norm(a + b) + r * norm(u + p.b_hn),
-                "sum": lambda: norm(a + r * u) + b + r * p.b_hn,
-                "all": lambda: norm(a + b + r * (u + p.b_hn)),
-                "input": lambda: norm(a) + b + r * (u + p.b_hn),
-                "recurrence": lambda: a + b + r * (norm(u) + p.b_hn),
-                "": lambda: a + b + r * (u + p.b_hn),
-            }
-            return inner[self.place]()
-        outer = {
-            "apart": lambda: norm(a) + norm(before) + b,
-            "apart, bias in W x": lambda: norm(a + b) + norm(before),
-            "apart, bias in U h": lambda: norm(a) + norm(before + b),
-            "apart, a bias in each": lambda: norm(a + b / 2) + norm(before + b / 2),
-            "sum": lambda: norm(a + before) + b,
-            "all": lambda: norm(a + before + b),
-            "input": lambda: norm(a) + before + b,
-            "recurrence": lambda: a + norm(before) + b,
-            "": lambda: a + before + b,
-        }
-        return outer[self.place]()
+    def _sums(self, letters: Sequence[str], p: Parameters, x: Array, h: Array) -> dict[str, Array]:
+        """Return the pre-activations of gates that are normalised in one way."""
+        a, u, b = (
+            np.concatenate([parts[k] for k in letters], axis=-1)
+            for parts in (
+                products(p, "W", x), products(p, "U", h), {k: getattr(p, f"b_{k}") for k in letters}
+            )
+        )  # fmt: skip
 
-    def inputs(self, p: Parameters, x: Array) -> dict[str, Array]:
-        """Return W x of every gate."""
-        return {k: x @ getattr(p, f"W_{k}") for k in p.shapes["W"].gates}
+        def norm(z: Array) -> Array:
+            return np.concatenate([*self.over(_apart(z, letters)).values()], axis=-1)
 
-    def recurrence(self, p: Parameters, h: Array) -> dict[str, Array]:
-        """Return U h of every gate."""
-        return {k: h @ getattr(p, f"U_{k}") for k in p.shapes["U"].gates}
-
-    def _sum(
-        self,
-        a: Mapping[str, Array],
-        u: Mapping[str, Array],
-        p: Parameters,
-    ) -> dict[str, Array]:
-        """Return the pre-activations of gates from W x, U h and the biases."""
-        b = {k: getattr(p, f"b_{k}") for k in a}
-        over, half = self.over, {k: bias / 2 for k, bias in b.items()}
-        rules: dict[str, Callable[[], Mapping[str, Array]]] = {
-            "apart": lambda: _add(over(a), over(u), b),
-            "apart, bias in W x": lambda: _add(over(_add(a, b)), over(u)),
-            "apart, bias in U h": lambda: _add(over(a), over(_add(u, b))),
-            "apart, a bias in each": lambda: _add(over(_add(a, half)), over(_add(u, half))),
-            "sum": lambda: _add(over(_add(a, u)), b),
-            "all": lambda: over(_add(a, u, b)),
-            "input": lambda: _add(over(a), u, b),
-            "recurrence": lambda: _add(a, over(u), b),
-            "": lambda: _add(a, u, b),
-        }
-        return dict(rules[self.place]())
+        return _apart(self._sum(norm, a, u, b), letters)
 
     def over(self, parts: Mapping[str, Array]) -> dict[str, Array]:
         """Normalise each gate's numbers, or those of all gates together."""
         if self.span == "gate":
             return {k: self.norm(z) for k, z in parts.items()}
-        together = self.norm(np.concatenate(list(parts.values()), axis=-1))
-        width = together.shape[-1] // len(parts)
-        return {k: together[:, j * width : (j + 1) * width] for j, k in enumerate(parts)}
+        return _apart(self.norm(np.concatenate([*parts.values()], axis=-1)), [*parts])
 
     def change(self, layer: ReplaceableLayer) -> None:
         """Make a right layer one that normalises."""
-
-        def step(at: At, p: Parameters, x: Array, old: State) -> State:
-            return self.step(layer.cell, p, x, old)
-
-        layer.step = step
+        layer.step = lambda at, p, x, old: self.step(layer.cell, p, x, old)
 
     def statement(self, title: str) -> str:
         """What is normalised, in a sentence."""
@@ -242,16 +206,15 @@ class Structure:
         return f"It is {article} {title} with layer norm: {'; '.join(parts)}."
 
 
-def _add(*parts: Mapping[str, Array]) -> dict[str, Array]:
-    first, *rest = parts
-    total = dict(first)
-    for part in rest:
-        total = {k: z + part[k] for k, z in total.items()}
-    return total
+def products(p: Parameters, array: str, x: Array) -> dict[str, Array]:
+    """Return the product of x, or h, with the weights of every gate."""
+    return {k: x @ getattr(p, f"{array}_{k}") for k in p.shapes[array].gates}
 
 
-def _only(parts: Mapping[str, Array], letters: Sequence[str]) -> dict[str, Array]:
-    return {k: parts[k] for k in letters}
+def _apart(z: Array, letters: Sequence[str]) -> dict[str, Array]:
+    """Return the numbers of each gate, which stand side by side."""
+    width = z.shape[-1] // len(letters)
+    return {k: z[:, j * width : (j + 1) * width] for j, k in enumerate(letters)}
 
 
 def _structures(cell: Cell) -> Iterator[Structure]:
@@ -356,11 +319,11 @@ def _gains(
     structure: Structure, seen: Mapping[str, Array], e: StepExperiment, slack: float
 ) -> dict[str, Array] | None:
     """Return the gains with which a normalisation is as near to pre-activations as ``slack``."""
-    a, u = structure.inputs(e.p, e.x), structure.recurrence(e.p, e.old[0])
+    a, u = products(e.p, "W", e.x), products(e.p, "U", e.old[0])
     over = structure.over
     terms = {
         "apart": lambda: [over(a), over(u)],
-        "sum": lambda: [over(_add(a, u))],
+        "sum": lambda: [over({k: a[k] + u[k] for k in a})],
         "input": lambda: [over(a), u],
         "recurrence": lambda: [over(u), a],
     }[structure.place]()

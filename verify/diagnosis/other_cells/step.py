@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ...numbers.ledger import Mismatch
 from ...subjects.called import NotOffered, SubjectCrashed, layer_of, state_shapes, under_test
 from ...subjects.inputs import draw_inputs
 from ...subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from ..stand_in import StandIn
 
 REFUSALS = (SubjectCrashed, NotOffered, Mismatch, NoHome, SubjectUnavailable)
 """What ends an experiment without saying anything."""
@@ -28,19 +28,10 @@ EXACT = {"float64": 2.0**-36, "float32": 2.0**-13}
 
 
 @dataclass(frozen=True)
-class Mode:
+class Mode(StandIn):
     """A subject whose layers are in training, or in evaluation, from the start."""
 
-    subject: Subject
     training: bool
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.subject, name)
-
-    @property
-    def as_subject(self) -> Subject:
-        """Return it as what it is: the rest of the protocol is the subject's own."""
-        return cast("Subject", self)
 
     def build(self, case: Case) -> Built:
         """Return the layer, switched where it has modes."""

@@ -13,13 +13,13 @@ from gatewise.verify.diagnosis.arithmetic.grid import Grid, Staircase, candidate
 from gatewise.verify.diagnosis.observation import basic
 from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.mutants import Mutant, mutant_subject, right_subject
-from gatewise.verify.mutants.held_out import unknown_mistakes
+from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
 from gatewise.verify.subjects.explicit import explicit
 
 LSTM, GRU = other_cells.Layer, other_cells.GRU
 
 
-UNKNOWN = {m.id: m for m in unknown_mistakes()}
+UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
 
 
 def examined(layer, dtype="float64"):

@@ -2,21 +2,22 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 import conditional
 import hand_written
 import refusing
-from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import examination
 from gatewise.verify.diagnosis.causes import crash, writes
 from gatewise.verify.diagnosis.causes.cause import unexplained
-from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.execution.judge import Budget
 from gatewise.verify.mutants import mutant_subject, mutants
 from gatewise.verify.runs.diagnosis import Explanation
 from gatewise.verify.runs.verdict import cause
 from gatewise.verify.subjects import adapted
+from judgements import failing
 
 
 def subject_of(layer):
@@ -24,9 +25,7 @@ def subject_of(layer):
     return adapted(layer, f"of:{layer.__name__}", like)
 
 
-def failures(subject, *checks, dtype="float64"):
-    held = (hold(subject, check_named(c), dtype, budget=Budget(8), seed_value=1) for c in checks)
-    return [verdict for verdict in held if verdict.wrong]
+failures = partial(failing, budget=Budget(8), seed_value=1)
 
 
 CONDITIONS = [

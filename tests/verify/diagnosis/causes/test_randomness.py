@@ -1,5 +1,7 @@
 """What is random is named, and where dropout acts; what is not random is none."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.mutants import mutant_named
 from gatewise.verify.subjects import adapted
+from judgements import failing
 
 
 def subject_of(layer):
@@ -18,9 +21,7 @@ def subject_of(layer):
     return adapted(layer, f"of:{layer.__name__}", f"torch.nn.{kind}")
 
 
-def failures(subject, *checks):
-    held = (hold(subject, check_named(c), "float64", budget=Budget(8, 4)) for c in checks)
-    return [verdict for verdict in held if verdict.wrong]
+failures = partial(failing, budget=Budget(8, 4))
 
 
 RANDOM = [

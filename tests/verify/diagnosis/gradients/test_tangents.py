@@ -4,23 +4,16 @@ import numpy as np
 import pytest
 
 from gatewise.verify.cases.case import Case
-from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import examination
-from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.diagnosis.gradients.tangents import NOTE
 from gatewise.verify.diagnosis.hypotheses import NOTHING_WRONG, Guess, of_mutant
-from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import mutants, right_subject
 from gatewise.verify.subjects.inputs import draw_inputs
+from judgements import diagnosed
 
 KNOWN = {m.id: of_mutant(m) for m in mutants()}
 CUT = KNOWN["G02"]
 CASE = Case(3, 2, 2, 3)
-
-
-def failing(subject, *checks):
-    held = [hold(subject, check_named(c), "float64", budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in held if v.wrong]
 
 
 def tangents_of(hypothesis, *, transposed):
@@ -53,7 +46,7 @@ def cut():
 
 
 def test_a_gradient_that_is_cut_off_in_both_modes_is_named(cut):
-    found = diagnose(cut, "float64", failing(cut, "gradient", "jvp"), seconds=20)
+    found = diagnosed(cut, "gradient", "jvp", seconds=20)
 
     assert [e.name for e in found.explanations][:1] == ["G02"]
     assert NOTE in found.notes
@@ -65,6 +58,6 @@ def test_it_is_forward_mode_that_refutes_it_else(cut, monkeypatch):
     monkeypatch.setattr(examination, "STAGES", examination.STAGES[:1])
     monkeypatch.setattr(examination, "EXAMINATIONS", ())
     monkeypatch.setattr(examination, "LAST_STAGES", ())
-    found = diagnose(cut, "float64", failing(cut, "gradient", "jvp"), seconds=20)
+    found = diagnosed(cut, "gradient", "jvp", seconds=20)
 
     assert (found.explanations, NOTE in found.notes) == ([], False)

@@ -1,6 +1,7 @@
 """Conventions, right numbers in the wrong place, and parameters read from the wrong place."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ import torch
 import hand_written
 import plain_numpy
 from gatewise.bench.scores.diagnosis import pair_of
-from gatewise.verify.checks import check_named
 from gatewise.verify.conventions import Convention
 from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
 from gatewise.verify.diagnosis.dropout import NOT_JUDGED, RIGHT
@@ -17,20 +17,12 @@ from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.misplaced.passes import passes
 from gatewise.verify.diagnosis.misplaced.places import places
-from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.identification.identification import identify
 from gatewise.verify.mutants import mutant_subject, mutants
 from gatewise.verify.subjects import adapted
+from judgements import diagnosed, failing
 
-
-def failing(subject, *checks):
-    verdicts = [hold(subject, check_named(c), "float64", budget=BUDGETS["quick"]) for c in checks]
-    return [v for v in verdicts if v.wrong]
-
-
-def told(layer, *checks, like="torch.nn.LSTM", seconds=120):
-    subject = adapted(layer, "test:Layer", like)
-    return diagnose(subject, "float64", failing(subject, *checks), seconds=seconds)
+told = partial(diagnosed, like="torch.nn.LSTM")
 
 
 class ForgetBias(hand_written.LSTM):
@@ -79,7 +71,7 @@ def test_dropout_is_judged_beside_what_explains_the_equations(ids, note):
     known = {m.id: m for m in mutants()}
     wrong = known[ids[0]] if len(ids) == 1 else pair_of(*(known[id] for id in ids), "lstm")
     subject = mutant_subject(replace(wrong, needs=("layers", "dropout")), "lstm")
-    found = diagnose(subject, "float64", failing(subject, "forward", "dropout"))
+    found = diagnosed(subject, "forward", "dropout")
 
     assert [each.ids for each in found.explanations] == [("L01",)]
     assert [said[: len(note)] for said in found.notes] == [note]
@@ -143,7 +135,7 @@ class OrderAndWeights(ForwardWeightsInBoth):
     (ForwardWeightsInBoth, ("forward", "gradient", "direction"),
      "The backward direction reads all parameters of the forward direction."),
     (OneMatrixAbove, ("forward", "gradient"),
-     "weight_hh is read in the place of weight_ih in every layer above the lowest"),
+     "weight_hh is read in the place of weight_ih above the lowest layer"),
     (WeightsReshaped, ("forward", "gradient"),
      "weight_hh is reshaped to (inputs, gates, units), not transposed to it."),
     (OrderAndWeights, ("forward", "gradient"),
@@ -166,28 +158,27 @@ class LeftSorted(plain_numpy.LSTM):
         return super().vjp(params, x, state, dy, dstate, lengths)
 
 
-def test_rows_left_in_sorted_order():
+def test_rows_left_in_sorted_order(briefly):
     found = told(LeftSorted, "padding", "forward", like=None)
     assert found.headline.startswith("Rows are sorted by falling length, and the outputs are left")
 
 
-class OutputsAlone(plain_numpy.LSTM):
+class OutputsAlone(plain_numpy.GRU):
     """The gates are exchanged on the way forward, and the way back is wrong in its own way."""
 
-    def unrolled(self, params, x, state, lengths):
-        other = {name: array[[1, 0, 2, 3]] for name, array in params.items()}
-        return super().unrolled(other, x, state, lengths)
+    def forward(self, params, x, state):
+        return super().forward(params.map(lambda array: array[[1, 0, 2]]), x, state)
 
-    def vjp(self, params, x, state, dy, dstate, lengths=None):
-        dp, dx, dinitial = super().vjp(params, x, state, dy, dstate, lengths)
+    def vjp(self, params, x, state, dy, dstate):
+        dp, dx, dinitial = plain_numpy.GRU().vjp(params, x, state, dy, dstate)
         return {name: d**3 for name, d in dp.items()}, dx, dinitial
 
 
-def test_outputs_are_explained_where_gradients_are_not():
+def test_outputs_are_explained_where_gradients_are_not(briefly):
     found = told(OutputsAlone, "forward", "gradient", like=None)
 
     assert (found.status, found.explanations) == ("unexplained", [])
-    order = "The blocks of the gates are read in the order f i g o, not i f g o."
+    order = "The blocks of the gates are read in the order z r n, not r z n."
     assert found.notes[:2] == (
         f"The outputs are explained: {order}", "The gradients are wrong beyond that.",
     )  # fmt: skip
@@ -200,7 +191,7 @@ def test_the_search_stops_in_time_and_says_so():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_generated_hypotheses_are_named_by_what_they_do(seed):
+def test_generated_hypotheses_are_named_by_what_they_do(briefly, seed):
     """Any of them, made a subject, is explained by itself, or by what computes the same."""
     right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
     known = [*places(right, gradients=False), *passes(right, gradients=False)]

@@ -1,0 +1,18 @@
+"""What checks, and the diagnosis of those that fail, say of a layer."""
+
+from gatewise.verify.checks import check_named
+from gatewise.verify.diagnosis.examination import diagnose
+from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.subjects import adapted
+
+
+def failing(subject, *checks, dtype="float64", budget=BUDGETS["quick"], **more):
+    """Return the verdicts of the checks that a subject fails."""
+    held = (hold(subject, check_named(c), dtype, budget=budget, **more) for c in checks)
+    return [verdict for verdict in held if verdict.wrong]
+
+
+def diagnosed(layer, *checks, like=None, dtype="float64", seconds=120):
+    """Return what is wrong with a layer, or a subject, by the checks that it fails."""
+    subject = layer if hasattr(layer, "parameter_map") else adapted(layer, "test:layer", like)
+    return diagnose(subject, dtype, failing(subject, *checks, dtype=dtype), seconds=seconds)

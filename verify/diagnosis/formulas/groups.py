@@ -1,0 +1,393 @@
+"""Edits of several statements at once, as where a program has them in one line, and of the loop."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from itertools import product as product_of
+
+from ....reference.cells import cell_named
+from .activations import ACTIVATIONS, OF_ROWS
+from .edits import (
+    OVERWRITTEN,
+    Edit,
+    Place,
+    carried,
+    computed,
+    is_saved,
+    names_of,
+    partial_sums,
+    replacements,
+    saved,
+    scaled,
+    spare,
+    statement_edits,
+)
+from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
+from .phrases import beyond, gate, shown, subject_of
+from .program import Order, Program, Statement, expression, last_first
+from .texts import TEXTS
+
+Member = tuple[int, Statement]
+"""A statement of a section, with its number."""
+
+
+def grouped_forward_edits(program: Program) -> Iterator[Edit]:
+    """Yield names that stand in another's place all over the step."""
+    seen = names_of(program.cell)
+    values = [n for n in seen.forward if len(seen.shapes[n]) == 2 and is_saved(n)]
+    step = [*enumerate(program.forward)]
+    yield from _exchanged(program, "forward", {"the whole step": step}, values)
+    yield from _activated(program)
+    yield from _of_rows(program)
+    yield from _reset_elsewhere(program)
+
+
+def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]:
+    """Yield every single edit of the way back: of statements of the targets, and of the loop."""
+    yield from _loop_edits()
+    for section in ("start", "back", "end"):
+        for k, s in enumerate(program.of(section)):
+            if s.target in targets and s.target not in spare(program):
+                yield from statement_edits(program.cell, section, k)
+    yield from _slope_edits(program)
+
+
+def grouped_backward_edits(program: Program) -> Iterator[Edit]:
+    """Yield edits of several statements of the way back at once."""
+    cell = program.cell
+    values = [*saved(cell), *carried(cell), *computed(program.back)]
+    groups = {where: members for where, members in _groups(program).items() if len(members) > 1}
+    yield from _in_every(groups)
+    yield from _shifted(program, groups)
+    yield from _gates_left_out(program)
+    yield from _exchanged_ends(program)
+    yield from _exchanged(program, "back", groups, values)
+
+
+def _changed(
+    section: str, members: Sequence[Member], value: Callable[[Statement], ast.expr]
+) -> tuple[tuple[Place, Statement], ...]:
+    """Return statements with what a function makes of their values."""
+    return tuple(((section, k), s.with_value(value(s))) for k, s in members)
+
+
+def _with_names(
+    section: str, members: Sequence[Member], values: Mapping[str, ast.expr]
+) -> tuple[tuple[Place, Statement], ...]:
+    """Return those statements that read some names, with expressions in their place."""
+    read = [(k, s) for k, s in members if s.names & values.keys()]
+    return _changed(section, read, lambda s: with_names(s.value, values))
+
+
+def _renamed(
+    section: str, members: Sequence[Member], names: Mapping[str, str]
+) -> tuple[tuple[Place, Statement], ...]:
+    """Return those statements that read some names, with others, not of their own, for them."""
+    others = [(k, s) for k, s in members if s.target not in names.values()]
+    return _with_names(section, others, {n: name(other) for n, other in names.items()})
+
+
+def _reset_elsewhere(program: Program) -> Iterator[Edit]:
+    """Yield that the reset gate of a GRU acts on the other side of the product."""
+    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    if "r" not in lines:
+        return
+    new = {"a_n": "x @ W_n + r * (h_old @ U_n) + b_n"}
+    side = "after"
+    if "q" in lines:
+        new, side = {"q": "(r * h_old) @ U_n + b_hn", "a_n": "x @ W_n + b_n + q"}, "before"
+    changed = _changed("forward", [lines[n] for n in new], lambda s: expression(new[s.target]))
+    text = f"the reset gate acts {side} the product with the recurrent weights"
+    yield Edit(subject_of("a_n"), (text,), 0, changed)
+
+
+def _activated(program: Program) -> Iterator[Edit]:
+    """Yield another activation in several statements of the step."""
+    others = {name: words for name, (_, words) in ACTIVATIONS.items()} | {"relu": "ReLU"}
+    for function, other_gate in (("sigmoid", "tanh"), ("tanh", "sigmoid")):
+        members = [(k, s) for k, s in enumerate(program.forward) if function in s.names]
+        for size, (other, words) in product_of(
+            range(2, len(members) + 1), (others | {other_gate: other_gate}).items()
+        ):
+            for chosen in combinations(members, size):
+                of = " and ".join(subject_of(s.target) for _, s in chosen)
+                text = f"{words} stands in the place of {function}"
+                yield Edit(of, (text,), 2, _renamed("forward", chosen, {function: other}))
+
+
+def _of_rows(program: Program) -> Iterator[Edit]:
+    """Yield what is read of other rows: in one statement, in all pre-activations, in the step."""
+    step = [*enumerate(program.forward)]
+    before = [(k, s) for k, s in step if s.target.startswith("a_")]
+    before += [(k, s) for k, s in step if s.target == "q"]
+    groups = {subject_of(s.target): [(k, s)] for k, s in step}
+    groups |= {"the pre-activations": before, "the whole step": step}
+    names = ["x", *(f"{s}_old" for s in cell_named(program.cell).states)]
+    sets = [[n] for n in names] + ([names[1:]] if len(names) > 2 else [])
+    for (where, members), read, (function, (_, words)) in product_of(
+        groups.items(), sets, OF_ROWS.items()
+    ):
+        values = {n: call(function, name(n)) for n in read}
+        changed = _with_names("forward", members, values)
+        if changed:
+            of = " and ".join(shown(n) for n in read)
+            yield Edit(where, (f"{words} stands in the place of {of}",), 1, changed)
+    for k, s in step:
+        for function, (_, words) in OF_ROWS.items() if s.target.endswith("_new") else ():
+            new = s.with_value(call(function, s.value))
+            text = f"{words} stands in the place of each row's"
+            yield Edit(subject_of(s.target), (text,), 2, ((("forward", k), new),))
+
+
+def _slope_edits(program: Program) -> Iterator[Edit]:
+    """Yield slopes of activations that are another function, in one gate and in all."""
+    activations = TEXTS[program.cell]
+    for values, others, kind in (
+        (activations.sigmoids, SIGMOID_SLOPES, "sigma * (1 - sigma)"),
+        (activations.tangents, TANH_SLOPES, "1 - tanh^2"),
+    ):
+        for (other, words), count in product_of(others, {1, len(values)}):
+            for chosen in combinations(values, count):
+                changed = tuple(c for v in chosen for c in _with_slope(program, v, other))
+                where = f"the slope of the activation of {' and '.join(map(shown, chosen))}"
+                text = f"{words} stands in the place of the slope ({kind} of the value)"
+                if changed:
+                    yield Edit(where, (text,), 1, changed)
+
+
+SIGMOID_SLOPES = (
+    ("1", "1"),
+    ("0.25", "1/4"),
+    ("y", "sigma"),
+    ("(1 - y)", "1 - sigma"),
+    ("y * (1 + y)", "sigma * (1 + sigma)"),
+    ("y * (y - 1)", "sigma * (sigma - 1)"),
+    ("(1 - y ** 2)", "1 - sigma^2, the slope of tanh,"),
+    ("(1 - y) ** 2", "(1 - sigma)^2"),
+    ("y ** 2", "sigma^2"),
+    ("(1 - 2 * y)", "1 - 2 sigma"),
+    ("sigmoid(y) * (1 - sigmoid(y))", "the slope at a value that has been through sigma already"),
+    ("a * (1 - a)", "the slope's formula taken at the pre-activation"),
+    ("sigmoid(a)", "sigma of the pre-activation"),
+)
+
+TANH_SLOPES = (
+    ("1", "1"),
+    ("(1 - y)", "1 - tanh"),
+    ("(1 + y)", "1 + tanh"),
+    ("(1 + y ** 2)", "1 + tanh^2"),
+    ("(y ** 2 - 1)", "tanh^2 - 1"),
+    ("y ** 2", "tanh^2"),
+    ("y", "tanh"),
+    ("(1 - y) ** 2", "(1 - tanh)^2"),
+    ("(1 - y ** 2) ** 2", "(1 - tanh^2)^2"),
+    ("y * (1 - y)", "tanh * (1 - tanh), the slope of sigma,"),
+    ("(1 - 2 * y)", "1 - 2 tanh"),
+    ("(1 - y ** 3)", "1 - tanh^3"),
+    ("(1 - tanh(y) ** 2)", "the slope at a value that has been through tanh already"),
+    ("(1 - a ** 2)", "the slope's formula taken at the value before tanh"),
+    ("tanh(y)", "tanh of the value"),
+)
+
+
+def _with_slope(program: Program, value: str, other: str) -> list[tuple[Place, Statement]]:
+    """Return the statements that read the slope of a value, with another function for it."""
+    before = f"a_{value}" if len(value) == 1 else "c_new" if value == "c_new" else "a_a"
+    y = "tanh(c_new)" if value == "c_new" else value
+    names = {"y": expression(y), "a": name(before)}
+    new = with_names(expression(other), names)
+    slope = [y, f"1 - {y}"] if value in TEXTS[program.cell].sigmoids else [f"1 - {y} ** 2"]
+    return [
+        (("back", k), s.with_value(changed))
+        for k, s in enumerate(program.back)
+        for changed in [_slope_replaced(s.value, slope, new)]
+        if changed is not None and not s.slot
+    ]
+
+
+def _slope_replaced(value: ast.expr, slope: list[str], new: ast.expr) -> ast.expr | None:
+    """Return a sum whose terms have another last factor for a slope; None if none has one."""
+    parts, size = [(sign, factors(part)) for sign, part in terms(value)], len(slope)
+    hit = [[*map(ast.unparse, part[-size:])] == slope and len(part) > size for _, part in parts]
+    result = [
+        (sign, product([*part[:-size], new] if there else part))
+        for (sign, part), there in zip(parts, hit, strict=True)
+    ]
+    return total(result) if any(hit) else None
+
+
+def _groups(program: Program) -> dict[str, list[Member]]:
+    """Return groups of statements of the way back that programs often write as one line."""
+
+    def of(wanted: Callable[[Statement], bool]) -> list[Member]:
+        return [(k, s) for k, s in enumerate(program.back) if wanted(s)]
+
+    arrays = dict.fromkeys(s.target.partition("_")[0] for s in program.back if s.slot)
+    groups = {"the gradients of all gates": of(lambda s: s.target.startswith("da_"))}
+    groups |= {
+        f"the gradients of {array[1:]}": of(lambda s, a=array: s.slot and s.target.startswith(a))  # type: ignore[misc]
+        for array in arrays
+    }
+    slots = of(lambda s: s.slot)
+    weights = [(k, s) for k, s in slots if s.target[1] in "WU"]
+    back = of(lambda s: s.target in ("dx", "dh_old"))
+    for letter in cell_named(program.cell).gates:
+        own = [(k, s) for k, s in slots if s.target.endswith(f"_{letter}")]
+        groups[f"the gradients of W, U and b of {gate(letter)}"] = own
+        groups[f"the gradients of W and U of {gate(letter)}"] = [m for m in own if m in weights]
+    return groups | {
+        "the gradients of W and U": weights,
+        "the gradients of b, without b_hn": of(
+            lambda s: s.target.startswith("db_") and s.target != "db_hn"
+        ),
+        "the gradients of all parameters": slots,
+        "the gradients of x_t and h_{t-1}": back,
+        "the gradients of all parameters, of x_t and h_{t-1}": of(
+            lambda s: s.slot or s.target in ("dx", "dh_old")
+        ),
+        WHOLE: [*enumerate(program.back)],
+    }
+
+
+WHOLE = "the whole way back"
+
+
+def _exchanged(
+    program: Program, section: str, groups: Mapping[str, Sequence[Member]], values: Sequence[str]
+) -> Iterator[Edit]:
+    """Yield names that are read in another's place, or exchanged, in a group of statements."""
+    seen = names_of(program.cell)
+    alike = seen.alike(values)
+    matrices = [n for n in seen.forward if not is_saved(n)]
+    alike |= {n: others for n, others in seen.alike(matrices).items() if n in matrices}
+    for where, members in groups.items():
+        read = frozenset().union(*(s.names for _, s in members))
+        for n in sorted(read):
+            for other in alike.get(n, ()):
+                for mapping, words in replacements(n, other, read):
+                    changed = _renamed(section, members, mapping)
+                    if len(changed) > 1:
+                        yield Edit(where, words, 2, changed)
+
+
+def _in_every(groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
+    """Yield one edit of the whole value in every statement of a group."""
+    for where, members in groups.items():
+        some = [s for _, s in members]
+        if where == WHOLE:
+            continue
+        sums, no_sums = all(s.slot for s in some), not any(s.slot for s in some)
+        edits = [
+            [*scaled(s, back=True, ends=no_sums), *(partial_sums(s) if sums else ())] for s in some
+        ]
+        for ways in zip(*edits, strict=True):
+            changed = tuple(
+                (("back", k), s.with_value(way.value))
+                for (k, s), way in zip(members, ways, strict=True)
+            )
+            yield Edit(where, ways[0].words, ways[0].rank + 1, changed)
+        if sums:
+            changed = tuple((("back", k), replace(s, adds=False)) for k, s in members)
+            yield Edit(where, (OVERWRITTEN,), 0, changed)
+        for other, words, _ in ROWS:
+            changed = _renamed("back", members, {"rows": other})
+            if len(changed) > 1:
+                yield Edit(where, words, 1, changed)
+
+
+def _shifted(program: Program, groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
+    """Yield values of another step in a group of statements."""
+    *own, dy = saved(program.cell)
+    for shift in SHIFTS:
+        step = {"prev": "t-1", "next": "t+1", "mirror": "T-1-t"}[shift.partition("_")[0]]
+        for names, but in (
+            (own, ""),
+            ([*own, dy], ""),
+            ([n for n in own if n != "x"], ", but for x_t,"),
+        ):
+            mapping = {n: f"{n}__{shift}" for n in names}
+            changed = _renamed("back", groups[WHOLE], mapping)
+            text = f"what step {step} saved{but} stands in the place of what step t saved"
+            yield Edit(WHOLE, (text,), 2, changed)
+    for (where, members), n, shift in product_of(groups.items(), own, SHIFTS):
+        other = f"{n}__{shift}"
+        changed = _renamed("back", members, {n: other})
+        if len(changed) > 1:
+            words = (name(other), " stands in the place of ", name(n), beyond(n, shift))
+            yield Edit(where, words, 3, changed)
+
+
+def _gates_left_out(program: Program) -> Iterator[Edit]:
+    """Yield that a loop over the gates leaves one out."""
+    for letter in cell_named(program.cell).gates:
+        d = f"da_{letter}"
+        reading = [(k, s) for k, s in enumerate(program.back) if d in s.names]
+        zeros = _changed("back", [(k, s) for k, s in reading if s.slot],
+                         lambda s: product([ast.Constant(0), s.value]))  # fmt: skip
+        sums = [
+            (k, s) for k, s in reading
+            if s.target in ("dx", "dh_old") and len(terms(s.value)) > 1
+        ]  # fmt: skip
+        back = _changed("back", sums, lambda s, d=d: total(  # type: ignore[misc]
+            [t for t in terms(s.value) if d not in ast.unparse(t[1])]))  # fmt: skip
+        for where, changed in (
+            ("the gradients of all parameters", zeros),
+            ("the gradients of x_t and h_{t-1}", back),
+            ("the gradients of all parameters, of x_t and h_{t-1}", (*zeros, *back)),
+        ):
+            if len(changed) > 1:
+                yield Edit(where, (name(d), " is left out"), 1, changed)
+
+
+def _exchanged_ends(program: Program) -> Iterator[Edit]:
+    """Yield that the cotangents of h and c are exchanged, where the way back starts or ends."""
+    seen, states = names_of(program.cell), cell_named(program.cell).states
+    if len(states) != 2 or seen.shapes["h_new"] != seen.shapes["c_new"]:
+        return
+    for section, which in (("start", "final"), ("end", "initial")):
+        one, two = program.of(section)
+        changed = (
+            ((section, 0), one.with_value(two.value)), ((section, 1), two.with_value(one.value))
+        )  # fmt: skip
+        yield Edit(f"the gradients of the {which} states", ("h and c are exchanged",), 1, changed)
+
+
+def _loop_edits() -> Iterator[Edit]:
+    for words, order in ORDERS:
+        yield Edit(THE_LOOP, (words,), 0, order=order)
+    text = "steps are visited first to last, not last to first, and dx_t is kept in that order"
+    yield Edit(THE_LOOP, (text,), 1, order=range, x_at=lambda t, T: T - 1 - t)
+    for words, x_at in PLACES:
+        yield Edit(THE_LOOP, (f"dx_t is kept {words}",), 1, x_at=x_at)
+
+
+THE_LOOP = "the loop over the steps back"
+
+ORDERS: tuple[tuple[str, Order], ...] = (
+    ("the first step is left out", lambda T: range(T - 1, 0, -1)),
+    ("the last step is left out", lambda T: range(T - 2, -1, -1)),
+    ("the first and the last step are left out", lambda T: range(T - 2, 0, -1)),
+    ("the first two steps are left out", lambda T: range(T - 1, 1, -1)),
+    ("the last two steps are left out", lambda T: range(T - 3, -1, -1)),
+    ("steps are visited first to last, not last to first", range),
+    ("steps are visited first to last, without the first", lambda T: range(1, T)),
+    ("steps are visited first to last, without the last", lambda T: range(T - 1)),
+    ("every other step is left out", lambda T: range(T - 1, -1, -2)),
+    ("the last step alone is visited", lambda T: range(T - 1, max(T - 2, -1), -1)),
+    ("the first step alone is visited", lambda T: range(min(T, 1))),
+    ("the first step is visited twice", lambda T: [*last_first(T), *range(min(T, 1))]),
+    ("the last step is visited twice", lambda T: [*last_first(T)[:1], *last_first(T)]),
+)
+"""In which steps may be visited, from their number."""
+
+PLACES: tuple[tuple[str, Callable[[int, int], int]], ...] = (
+    ("in reversed order", lambda t, T: T - 1 - t),
+    ("at the place of step t - 1", lambda t, T: t - 1),
+    ("at the place of step t + 1", lambda t, T: t + 1),
+    ("at the place of step t - 1, the first at the last", lambda t, T: (t - 1) % T),
+    ("at the place of step t + 1, the last at the first", lambda t, T: (t + 1) % T),
+)
+"""Where the gradient of x_t may be kept, from t and the number of steps."""
