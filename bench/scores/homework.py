@@ -8,7 +8,6 @@ turns from each style and cell of ``hands``) and five broken files, runs ``gatew
 
 from __future__ import annotations
 
-import json
 import resource
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from ...verify.runs import run as run_files
 from ...verify.runs.findings import Finding, findings
 from .hands import numpy_loop, torch_loop
 from .other_hands import COMPILED, LOOP, NUMPY, Hand, hands, names, texts
-from .rows import in_turns, json_option, seed_option
+from .rows import in_turns, json_option, print_json, seed_option
 
 WRONG = 20
 """Files with a mistake."""
@@ -165,8 +164,7 @@ def main(seed: int, keep: Path | None, as_json: bool) -> None:
         rows, took = judged(keep or Path(folder), files(seed))
     wrong = [row for row in rows if row.objection]
     if as_json:
-        scores = {"rows": [asdict(row) for row in rows], **asdict(took)}
-        click.echo(json.dumps(scores, indent=1))
+        print_json(rows=[asdict(row) for row in rows], **asdict(took))
     else:
         for row in rows:
             mark = f"WRONG ({row.objection})" if row.objection else "right"

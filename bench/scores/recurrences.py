@@ -7,7 +7,6 @@ with gradients of what it computes, is one that no property can see: those are l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -15,11 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ...verify.api import check
-from .rows import Work, jobs_option, json_option, misses_option, scored, write_table
+from .rows import (
+    Columns,
+    Work,
+    counted,
+    jobs_option,
+    json_option,
+    misses_option,
+    print_json,
+    print_table,
+    scored,
+    write_table,
+)
 
 ZONEOUT, MINIMAL, CONV = "zoneout_lstm", "minimal_gru", "conv_rnn"
 LAYERS = (ZONEOUT, MINIMAL, CONV)
@@ -315,29 +323,31 @@ def totals(rows: Sequence[Row]) -> dict[str, int]:
     return {"mistakes": len(rows)} | {each: results.count(each) for each in dict.fromkeys(results)}
 
 
+COLUMNS: Columns = {
+    "": lambda r: r.result,
+    "layer": lambda r: r.layer,
+    "mistake": lambda r: r.what,
+    "checks that fail": lambda r: ", ".join(r.failed),
+}
+
+
 @click.command()
 @jobs_option
 @misses_option
 @json_option
 def main(jobs: int, misses: Path | None, as_json: bool) -> None:
-    """Score and print."""
+    """Score and print all, whether they are missed or not."""
     todo: list[Work[Row]] = [(row, (number,)) for number in range(len(MISTAKES))]
-    found = {(r.layer, r.what): r for r in scored(todo, jobs)}
-    rows = [found[m.layer, m.what] for m in MISTAKES]
+    scores = {(r.layer, r.what): r for r in scored(todo, jobs)}
+    rows = [scores[m.layer, m.what] for m in MISTAKES]
     if misses:
-        columns = ("", "layer", "mistake", "checks that fail")
-        cells = ((r.result, r.layer, r.what, ", ".join(r.failed)) for r in rows)
-        counts = ", ".join(f"{k} {v}" for k, v in totals(rows).items())
-        write_table(misses, f"Recurrences without equations: {counts}", columns, cells)
+        title = f"Recurrences without equations: {counted(totals(rows))}"
+        write_table(misses, title, COLUMNS, rows)
     if as_json:
-        click.echo(json.dumps({"rows": list(map(asdict, rows)), "totals": totals(rows)}, indent=1))
-        return
-    table = Table("", "layer", "mistake", "checks that fail")
-    for r in rows:
-        table.add_row(r.result, r.layer, r.what, ", ".join(r.failed))
-    console = Console(width=140)
-    console.print(table, markup=False)
-    console.print("recurrences: " + ", ".join(f"{k} {v}" for k, v in totals(rows).items()))
+        print_json(rows=[asdict(row) for row in rows], totals=totals(rows))
+    else:
+        print_table("Recurrences without equations", COLUMNS, rows)
+        click.echo(counted(totals(rows)))
 
 
 if __name__ == "__main__":

@@ -178,7 +178,10 @@ def test_other_names_count_where_they_are_the_same():
     assert other_hands.names(KNOWN["G16"], ["G16", "J01"])
     assert not other_hands.names(KNOWN["G16"], ["J01"])
     assert not other_hands.names(KNOWN["G16"], ["G16", "G06"])
-    row = other_hands.Row("G18", "rnn", "numpy", True, False, ("G06",), 1.0, 2.0, 0.5, "s", ())
+    row = other_hands.Row(
+        id="G18", cell="rnn", style="numpy", caught=True, named=False, explanations=("G06",),
+        said="s", failed=(), seconds=1.0, check_seconds=2.0, cpu_seconds=0.5,
+    )  # fmt: skip
     assert row.result == "OTHERWISE"
     assert replace(row, explanations=()).result == "UNEXPLAINED"
     assert other_hands.totals([row, replace(row, named=True)])["named"] == "1 (50 %)"
