@@ -23,8 +23,7 @@ from ...verify.subjects import subject_named
 from ...verify.subjects.explicit import explicit
 from ...verify.subjects.protocol import Subject
 from .diagnosis import ALIASES, examined
-from .hands import numpy_loop, torch_loop
-from .hands.templates import Texts
+from .hands import Texts, layer
 from .rows import (
     Columns,
     Duration,
@@ -40,8 +39,10 @@ from .rows import (
     tell,
 )
 
-LOOP, COMPILED, NUMPY = "torch loop", "torch compiled", "numpy"
-STYLES = (LOOP, COMPILED, NUMPY)
+LOOP, COMPILED, NUMPY = STYLES = ("torch loop", "torch compiled", "numpy")
+LAYERS = {LOOP: "torch_loop", COMPILED: "torch_loop", NUMPY: "numpy_loop"}
+"""The file of each style's layer; in COMPILED its step is scripted or vmapped."""
+
 CELLS = ("lstm", "gru", "rnn", "lstm-peephole")
 """The last in NumPy alone."""
 
@@ -85,7 +86,12 @@ class Hand:
 
 def texts(style: str, cell: str) -> dict[str, Texts]:
     """Return what mutants are in the places of a style's layer, by id."""
-    return numpy_loop.texts(cell) if style == NUMPY else torch_loop.texts(cell)
+    return layer(LAYERS[style]).mistakes.get(cell, {})
+
+
+def source(style: str, cell: str, texts: Texts) -> str:
+    """Return the layer of a style with these texts in its places."""
+    return layer(LAYERS[style]).source(cell, texts, compiled=style == COMPILED)
 
 
 def hands() -> list[Hand]:
@@ -118,15 +124,14 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 def subject(style: str, cell: str, spoilt: Texts | None = None, name: str = "right") -> Subject:
     """Return the layer of a style, with these texts in its places."""
-    spoilt = spoilt or {}
+    text = source(style, cell, spoilt or {})
     if style == NUMPY:
         space: dict[str, Any] = {"__name__": "hand"}
-        exec(numpy_loop.source(cell, spoilt), space)  # noqa: S102 - our own text
+        exec(text, space)  # noqa: S102 - our own text
         return explicit(space["Layer"], f"hand:{name}")
     path = Path(_folder().name) / f"{name}_{cell}_{style.replace(' ', '_')}.py"  # scripts need one
-    text = torch_loop.source(cell, spoilt, compiled=style == COMPILED)
     path.write_text(text, encoding="utf-8")
-    return subject_named(f"{path}:Port", f"torch.nn.{torch_loop.FAMILIES[cell]}")
+    return subject_named(f"{path}:Port", f"torch.nn.{cell.upper()}")
 
 
 def written(hand: Hand) -> Subject:
