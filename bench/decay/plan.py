@@ -13,8 +13,8 @@ from ...verify.subjects import adapter, expanded
 from ...verify.subjects.loader import UnknownSubject
 from ...verify.subjects.protocol import Subject
 from ..plan import OK, Piece, Plan
-from .clipping import SETTINGS as EXPLODING
-from .clipping import exploded
+from .gradient_clipping import SETTINGS as EXPLODING
+from .gradient_clipping import exploded
 from .layers import measured as of_layer
 from .measurement import RIGHT, Effort, cost, measured, seeds_of
 from .problem import Setting, keeping_gate

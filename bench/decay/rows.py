@@ -142,7 +142,7 @@ class DecayRow(SettingRow):
 
 @dataclass(frozen=True, kw_only=True)
 class ClippingRow(SettingRow):
-    """Medians over seeds, at lags; logs are natural. See ``clipping.Clipped``.
+    """Medians over seeds, at lags; logs are natural. See ``gradient_clipping.Clipped``.
 
     ``refused`` says from which lag on the parameters' gradient is infinite or NaN in a dtype, so
     that there is nothing left to clip; None where not within the last lag. It and ``losses``, of
