@@ -181,7 +181,7 @@ def reference_speed(session: nox.Session) -> None:
 def timing(session: nox.Session) -> None:
     """Count how often times are judged wrongly; arguments go to it. Ten minutes and more."""
     session.install(*CONSTRAINTS, "-e", ".")
-    command = ("python", "-m", "gatewise.bench.timing.false_calls")
+    command = ("python", "-m", "gatewise.bench.scores.false_calls")
     session.run(*command, *session.posargs, env=dict.fromkeys(ONE_THREAD, "1"))
 
 
