@@ -216,12 +216,12 @@ def _default(*, full: bool) -> list[str]:
     families = ["numpy", "numpy-fast"]
     if find_spec("torch"):
         families += ["torch-native", "torch-compile"]
-    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
-        families += ["cudnn", "cudnn-graph", "torch-cuda"]
     names = [name for name in own() if family(name) in families]
+    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        names += expanded(("cudnn:*", "cudnn-graph:*", "torch-cuda:*"))
     if find_spec("torch"):
         names += ["torch-onednn:LSTM", *(f"torch:{cell}Cell" for cell in ("RNN", "LSTM", "GRU"))]
-    return names + (_installed() if full else [])
+    return list(dict.fromkeys(names + (_installed() if full else [])))
 
 
 def _installed() -> list[str]:
