@@ -22,7 +22,6 @@ from ...verify.subjects.profiler import seen
 from ...verify.subjects.protocol import Subject
 from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
-from .cliffs import Device, algorithm
 from .contender import FORWARD, TRAINING, Contender, Prepared
 from .problem import Problem
 from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for, compiled_prepared, prove
@@ -50,7 +49,7 @@ class CudaPrepared(TorchPrepared):
 
     def device_side(self, of: str, cotangents: Any) -> dict[str, Any]:
         """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
-        device = {
+        return {
             "hot": self._timed(of, cotangents, cold=False),
             "cold": self._timed(of, cotangents, cold=True),
             "clock_mhz": clock(),
@@ -58,13 +57,6 @@ class CudaPrepared(TorchPrepared):
             "device": self.torch.cuda.get_device_name(),
             "cudnn": self.torch.backends.cudnn.version(),
         }
-        if not getattr(self.subject, "cudnn", False):
-            return device
-        predicted = algorithm(
-            self.problem.cell, self.problem.shape, self.problem.dtype, described(self.torch),
-            backward=of != FORWARD,
-        )  # fmt: skip
-        return device | {"predicted": predicted}
 
     def _timed(self, of: str, cotangents: Any, *, cold: bool) -> list[float]:
         cuda = self.torch.cuda
@@ -168,12 +160,6 @@ def prepare_cell(problem: Problem, subject: Subject, *, compile: bool) -> Prepar
     if compile:
         return compiled_prepared(CudaPrepared, problem, subject, built)
     return CudaPrepared(problem, subject, built)
-
-
-def described(torch: Any) -> Device:
-    """Return what cuDNN's algorithm depends on."""
-    properties = torch.cuda.get_device_properties(0)
-    return Device(properties.major, properties.minor, properties.multi_processor_count)
 
 
 def clock() -> list[float]:
