@@ -161,7 +161,7 @@ def test_only_the_lags_that_are_asked_for_are_kept():
     )
 
 
-def peak(prepared, *, repeats=4):
+def peak(prepared, *, repeats=3):
     """Bytes that what ``prepared`` returns needs at its worst, the least of ``repeats`` runs.
 
     What other threads and the garbage collector hold at that moment (up to 85 kB were seen) is
@@ -196,6 +196,6 @@ def test_exponents_need_no_more_memory_for_more_steps():
         return lambda: exponents(jacobians, steps=steps, transient=10)
 
     measured(10)()
-    one_number_a_step = 8 * (4000 - 200)
-    more = peak(lambda: measured(4000)) - peak(lambda: measured(200))
+    one_number_a_step = 8 * (2000 - 200)
+    more = peak(lambda: measured(2000)) - peak(lambda: measured(200))
     assert more < one_number_a_step
