@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..plan import OK
@@ -198,11 +198,6 @@ class LayerRow(SettingRow):
     wrong: int | None
     zero: int | None
     ran: str
-
-
-def to_json(row: Row) -> dict[str, Any]:
-    """Return a row as JSON has it, without its id."""
-    return {name: value for name, value in asdict(row).items() if name != "id"}
 
 
 KINDS = {
