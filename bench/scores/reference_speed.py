@@ -18,7 +18,7 @@ from ...verify.subjects.torch_module import import_torch
 from ..cost.shape import Shape
 from ..run import from_json
 from ..speed.contender import TRAINING
-from ..speed.measurement import EFFORTS, Asked, measured
+from ..speed.measurement import EFFORTS, Request, measured
 from ..speed.rows import Group
 from ..timing.comparison import Comparison, Rounds
 from ..timing.environment import environment
@@ -80,9 +80,9 @@ class Row:
 
 def compared(case: Case, seed: int) -> Row:
     """Let both take turns."""
-    asked = Asked(str(case.shape), "lstm", case.shape, case.dtype, SIDES, (TRAINING,),
+    request = Request(str(case.shape), "lstm", case.shape, case.dtype, SIDES, (TRAINING,),
                   effort="standard", longest=60.0, seed=seed)  # fmt: skip
-    group = from_json(Group, {"id": asked.id, **measured(asked, lambda doing: None)})
+    group = from_json(Group, {"id": request.id, **measured(request, lambda doing: None)})
     timings = {}
     for entry in group.entries:
         if entry.timing is None:
