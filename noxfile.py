@@ -181,7 +181,7 @@ def reference_speed(session: nox.Session) -> None:
 def timing(session: nox.Session) -> None:
     """Count how often times are judged wrongly; arguments go to it. Ten minutes and more."""
     session.install(*CONSTRAINTS, "-e", ".")
-    command = ("python", "-m", "gatewise.bench.timing.false_calls")
+    command = ("python", "-m", "gatewise.bench.scores.false_calls")
     session.run(*command, *session.posargs, env=dict.fromkeys(ONE_THREAD, "1"))
 
 
@@ -243,12 +243,12 @@ def diagnosis(session: nox.Session) -> None:
 
     Without arguments, also samples of edited gradients and of the catalogue in other hands; what
     they miss is kept in reports/out/diagnosis. ``-- gradients ...`` and ``-- other_hands ...`` run
-    one of these two with its own arguments, ``-- cases FOLDER`` holds the layers in a folder,
-    ``-- recurrences`` scores what is seen without equations.
+    one of these two with its own arguments, ``-- recurrences`` scores what is seen without
+    equations.
     """
     session.install(*CONSTRAINTS, "-e", ".[torch]")
     name, *rest = session.posargs or [""]
-    if name in ("gradients", "other_hands", "cases", "recurrences"):
+    if name in ("gradients", "other_hands", "recurrences"):
         session.run("python", "-m", f"gatewise.bench.scores.{name}", *rest)
         return
     session.run("python", "-m", "gatewise.bench.scores.diagnosis", *session.posargs)

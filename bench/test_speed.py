@@ -12,41 +12,39 @@ from typing import Any
 
 import pytest
 
-from gatewise.bench.scores.reference_speed import CASES, ONE_THREAD, SIDES, Case, calls
+from gatewise.bench.scores.reference_speed import CASES, ONE_THREAD, SIDES, Case
 from gatewise.bench.speed import shapes
 from gatewise.bench.speed.contender import FORWARD, TRAINING
 from gatewise.bench.speed.gate import expected, passed
 from gatewise.bench.speed.ladder import RUNGS, Rung
 from gatewise.bench.speed.problem import Problem
+from gatewise.bench.speed.registry import contender_named
 
 pytest.importorskip("pytest_benchmark")
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.dtype}-{case.shape}")
 def test_forward_and_backward(benchmark: Any, case: Case, side: str) -> None:
-    """Both sides compute the same gradients; one of them is timed."""
+    """The reference's fast LSTM, and torch's."""
     pytest.importorskip("torch").set_num_threads(1)
-    call = calls(case.problem(seed=0))[side]
-
-    benchmark.group = case.name
-    benchmark.extra_info |= {"shape": [case.T, case.B, case.D, case.H], **_about(case.dtype)}
-    benchmark(call)
+    time_of(benchmark, side, Problem("lstm", case.shape, case.dtype), TRAINING)
 
 
 @pytest.mark.parametrize("of", [FORWARD, TRAINING])
 @pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
 @pytest.mark.parametrize("part", shapes.parts("ladder")[:2], ids=lambda part: part.grid)
 def test_rung(benchmark: Any, part: shapes.Part, rung: Rung, of: str) -> None:
-    """A rung is timed after it has proven right."""
-    problem = Problem("lstm", part.shapes[0], "float64")
-    prepared = rung.prepare(problem)
+    """The rungs of the ladder."""
+    time_of(benchmark, rung.name, Problem("lstm", part.shapes[0], "float64"), of)
+
+
+def time_of(benchmark: Any, name: str, problem: Problem, of: str) -> None:
+    """Time a pass of a contender, once it has proven right."""
+    prepared = contender_named(name).prepare(problem)
     gate = passed(of, prepared, problem, expected(problem))
+    threads = {name: os.environ.get(name) for name in ONE_THREAD}
 
-    benchmark.group = f"{problem.shape} {of}"
-    benchmark.extra_info |= {"error/bound": gate.ratio, **_about("float64")}
-    benchmark(prepared.call, of, problem.cotangents())
-
-
-def _about(dtype: str) -> dict[str, Any]:
-    return {"dtype": dtype, "threads": {name: os.environ.get(name) for name in ONE_THREAD}}
+    benchmark.group = f"{problem.shape} {problem.dtype} {of}"
+    benchmark.extra_info |= {"error/bound": gate.ratio, "threads": threads}
+    benchmark(prepared.call, of, prepared.own(problem.cotangents()))

@@ -14,7 +14,7 @@ The files, from the ground up:
 ``bptt``                  the documents' explicit chain rules: Jacobians, sums over paths
 ``output``                softmax, output layer, cross-entropy
 ``tokens``                one-hot rows and embedding
-``clipping``              gradients clipped by value and by global norm
+``gradient_clipping``     gradients clipped by value and by global norm
 ``topologies``            one-to-one ... many-to-many, encoder-decoder
 ``attention``             additive attention over encoder states
 ``documents``             the worked numbers and listings, and their errata

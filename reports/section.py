@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,6 +36,12 @@ class Table:
         """Refuse a column without a name: a reader could only guess what stands in it."""
         if not all(self.headings):
             raise ValueError(f"{self.title or 'a table'}: a heading is empty")
+
+    @classmethod
+    def of(cls, title: str, records: Iterable[Mapping[str, Cell]], note: str = "") -> Table:
+        """Return records, of which there is one at least; their keys are the headings."""
+        rows = list(records)
+        return cls(title, tuple(rows[0]), tuple(tuple(row.values()) for row in rows), note)
 
     @property
     def numeric(self) -> tuple[int, ...]:

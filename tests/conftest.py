@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before NumPy is imported: products of small matrices take ten times as long on several threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shapes
 
 settings.register_profile(

@@ -93,6 +93,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
     assert code <= names
     assert {"gatewise/py.typed", "gatewise/__main__.py"} <= names
     assert {f"gatewise/reports/templates/page.{kind}" for kind in ("html", "css")} <= names
+    assert {f"gatewise/{path.relative_to(root)}" for path in root.glob("bench/**/*.toml")} <= names
     assert not [name for name in names if re.search("tests|noxfile|setup|/findings/", name)]
 
 

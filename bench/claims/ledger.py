@@ -6,13 +6,13 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..plan import OK, Piece, Plan
-from ..run import from_json
+from ..run import from_json, to_json
 from .evidence import NOT_TESTED, READINGS, Curve, Evidence, Finding, Number, verdict
 
 Judge: TypeAlias = Callable[[Evidence, np.random.Generator], None]
@@ -140,22 +140,9 @@ def plan(*, seed: int, only: Sequence[str]) -> Plan:
     chosen = list({one.id: one for one in chosen}.values())
 
     def piece(one: Claim) -> Piece:
-        return Piece(one.id, lambda: _as_json(judge(one, seed)))
+        return Piece(one.id, lambda: to_json(judge(one, seed)))
 
     return Plan("claims", seed, {"only": list(only)}, [piece(one) for one in chosen])
-
-
-def _as_json(row: Row) -> Mapping[str, Any]:
-    """Return the row as JSON values, without its id, which the run adds."""
-    values: dict[str, Any] = _lists(asdict(row))
-    del values["id"]
-    return values
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _lists(each) for name, each in value.items()}
-    return [_lists(each) for each in value] if isinstance(value, tuple | list) else value
 
 
 def rows(values: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -17,8 +17,8 @@ import numpy as np
 
 from ...reference.cell import Cell
 from ...reference.cells import cell_named
-from ...reference.clipping import clip_by_global_norm
 from ...reference.functions import Array
+from ...reference.gradient_clipping import clip_by_global_norm
 from ...reference.output import (
     cross_entropy_of_logits,
     cross_entropy_vjp,

@@ -15,9 +15,9 @@ from ...verify.subjects import subject_named
 from ...verify.subjects.torch_module import import_torch, one_thread
 from ..cost.shape import Shape
 from ..speed.contender import FORWARD, TRAINING, Prepared
-from ..speed.cuda import prepare_on_device
 from ..speed.numpy_layers import prepare
 from ..speed.problem import Problem
+from ..speed.registry import contender_named
 from ..speed.torch_layers import TorchPrepared, built_for, native
 from ..timing.comparison import FASTER, SLOWER, rounds
 from ..timing.measurement import Effort
@@ -92,7 +92,7 @@ def torch_backend(rng: np.random.Generator) -> Iterator[tuple[str, Calls]]:
             for mode, of in MODES.items():
                 yield f"PyTorch CPU{how} ({mode})", _calls(ready, of)
     if torch.cuda.is_available():
-        ready = {key: prepare_on_device(problem, subjects[key], "cudnn")
+        ready = {key: contender_named(f"cudnn:{key.upper()}").prepare(problem)
                  for key, problem in problems.items()}  # fmt: skip
         for mode, of in MODES.items():
             yield f"PyTorch CUDA ({mode})", _calls(ready, of)

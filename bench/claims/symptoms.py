@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ...reference.cells import cell_named
-from ...reference.clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.errors import InputError
 from ...reference.functions import Array
+from ...reference.gradient_clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.output import cross_entropy_vjp
 from ...reference.parameters import Parameters, Sizes
 from .evidence import OPEN, Evidence

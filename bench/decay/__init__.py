@@ -10,7 +10,7 @@
 ``rates``                 slopes, half-lives, bands and intervals over seeds
 ``lyapunov``              Lyapunov exponents by QR, with the sum rule that checks them
 ``products``              all singular values of a product of Jacobians, however far apart
-``clipping``              what clipping does where gradients explode
+``gradient_clipping``     what clipping does where gradients explode
 ``closed_forms``          what theory says: half-lives, thresholds, eigenvalues, mean field
 ``validations``           measured against theory; run with every bench
 ``measurement``           one setting, measured in all of these ways, and what the adjoint costs

@@ -13,13 +13,14 @@ from ...verify.subjects import adapter, expanded
 from ...verify.subjects.loader import UnknownSubject
 from ...verify.subjects.protocol import Subject
 from ..plan import OK, Piece, Plan
-from .clipping import SETTINGS as EXPLODING
-from .clipping import exploded
+from ..run import to_json
+from .gradient_clipping import SETTINGS as EXPLODING
+from .gradient_clipping import exploded
 from .layers import measured as of_layer
 from .measurement import RIGHT, Effort, cost, measured, seeds_of
 from .problem import Setting, keeping_gate
 from .rates import or_none
-from .rows import Row, ValidationRow, to_json
+from .rows import Row, ValidationRow
 from .validations import LAWS, Validation
 
 KIND = "decay"

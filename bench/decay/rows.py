@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..plan import OK
@@ -142,7 +142,7 @@ class DecayRow(SettingRow):
 
 @dataclass(frozen=True, kw_only=True)
 class ClippingRow(SettingRow):
-    """Medians over seeds, at lags; logs are natural. See ``clipping.Clipped``.
+    """Medians over seeds, at lags; logs are natural. See ``gradient_clipping.Clipped``.
 
     ``refused`` says from which lag on the parameters' gradient is infinite or NaN in a dtype, so
     that there is nothing left to clip; None where not within the last lag. It and ``losses``, of
@@ -198,11 +198,6 @@ class LayerRow(SettingRow):
     wrong: int | None
     zero: int | None
     ran: str
-
-
-def to_json(row: Row) -> dict[str, Any]:
-    """Return a row as JSON has it, without its id."""
-    return {name: value for name, value in asdict(row).items() if name != "id"}
 
 
 KINDS = {

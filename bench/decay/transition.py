@@ -8,7 +8,7 @@ an error planted in it, as the tests have it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -39,17 +39,11 @@ class Transition(Protocol):
 
 
 class Bound:
-    """A cell bound to its parameters.
-
-    The cell's VJP is asked for the state's cotangent alone: the outer products of a parameter's
-    gradient, which take most of a step's time at B = 1, are not computed (see ``_Unasked``).
-    """
+    """A cell bound to its parameters."""
 
     def __init__(self, cell: Cell, p: Parameters, sizes: Sizes) -> None:
-        """Look once whether the cell's VJP can do without those products."""
         self.cell, self.p, self.sizes = cell, _Direct(p), sizes
         self.states, self.widths = cell.states, cell.widths(sizes)
-        self._shorter = self._shorter_agrees()
 
     def step(self, x: Array, state: State) -> tuple[State, Gates]:
         """The cell's own step."""
@@ -63,37 +57,8 @@ class Bound:
         self, x: Array, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Array, State]:
         """As ``pull``, but return the cotangent of the input as well."""
-        if self._shorter:
-            return self._shorter_vjp(x, state, gates, new, cotangent)
         _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
         return dx, old
-
-    def _shorter_vjp(
-        self, x: Array, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Array, State]:
-        x, state, new = _seen(x), tuple(map(_seen, state)), tuple(map(_seen, new))
-        _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
-        return np.asarray(dx), tuple(np.asarray(d) for d in old)
-
-    def _shorter_agrees(self) -> bool:
-        """Whether the shorter way gives the same bits, at one random point."""
-        rng, dtype = np.random.default_rng(0), next(iter(self.p.values())).dtype
-        x = self.cell.random_input(rng, 1, 2, self.sizes)[0].astype(dtype)
-        shapes = [(2, width) for width in self.widths]
-        state = tuple(
-            self.cell.random_state(name, rng, shape).astype(dtype)
-            for name, shape in zip(self.states, shapes, strict=True)
-        )
-        cotangent = tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
-        with np.errstate(all="ignore"):
-            new, gates = self.step(x, state)
-            _, dx, whole = self.cell.vjp(self.p, x, state, gates, new, cotangent)
-            try:
-                short_dx, shorter = self._shorter_vjp(x, state, gates, new, cotangent)
-            except (TypeError, AttributeError):  # an operation that _Unasked does not have
-                return False
-        pairs = zip((dx, *whole), (short_dx, *shorter), strict=True)
-        return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 Binding: TypeAlias = Callable[[Cell, Parameters, Sizes], Transition]
@@ -153,36 +118,6 @@ class _Direct(Parameters):
     def __init__(self, p: Parameters) -> None:
         super().__init__(p.shapes, p)
         self.__dict__.update({name: getattr(p, name) for name in p.names()})
-
-
-class _Unasked:
-    """The transpose of what a step has seen. Its products are gradients of parameters.
-
-    They are NaN here instead of being computed: if one ever reached a state, it would show.
-    Anything else that is asked of it is a TypeError.
-    """
-
-    __slots__ = ()
-    __array_ufunc__ = None
-
-    def __matmul__(self, other: Array) -> Array:
-        return _NAN
-
-
-_NAN = np.array(np.nan)
-_UNASKED = _Unasked()
-
-
-class _Seen(np.ndarray[Any, np.dtype[Any]]):
-    """An array like any other, but for its transpose."""
-
-    @property
-    def T(self) -> Any:  # noqa: N802 - as ndarray calls it
-        return _UNASKED
-
-
-def _seen(array: Array) -> Array:
-    return array.view(_Seen)
 
 
 # Two layers as one transition: the upper one reads the new output of the lower one (E27).

@@ -12,7 +12,7 @@ from ..plan import OK, Piece, Plan, UnsupportedError
 from ..run import from_json
 from ..timing.significance import wilson
 from .tasks import TASKS
-from .training import GATES, Effort, Trained, train
+from .trained_layer import GATES, Effort, Trained, train
 
 KIND = "memory"
 LAGS, SEEDS = (8, 24, 64), 3

@@ -10,7 +10,6 @@ are scored, with 100 pairs.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections import Counter
@@ -19,8 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 
 import click
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
 from ...verify.cases.case import Case
 from ...verify.cases.simplification import NO_OPTIONS
@@ -37,10 +35,22 @@ from ...verify.mutants.catalogue import MutantSubject
 from ...verify.mutants.held_out import UNKNOWN_MISTAKES
 from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.runs.diagnosis import Diagnosis, Location
-from ...verify.runs.provenance import machine, versions
 from ...verify.runs.verdict import Verdict
 from ...verify.subjects.protocol import Subject
-from .rows import Work, in_turns, jobs_option, json_option, sample_option, scored, seed_option
+from .rows import (
+    Columns,
+    Duration,
+    Work,
+    counted,
+    in_turns,
+    jobs_option,
+    json_option,
+    print_json,
+    print_table,
+    sample_option,
+    scored,
+    seed_option,
+)
 from .true_location import RICH, differs, part, same_numbers
 
 # One diagnosis of something whose mistake is known, and what is right about it.
@@ -267,6 +277,19 @@ def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
     return []
 
 
+def examined(subject: Subject, dtype: str) -> tuple[bool, Diagnosis, Duration]:
+    """Return whether a check fails, the diagnosis, and how long both took."""
+    started = time.perf_counter()
+    with np.errstate(all="ignore"):
+        failing = failing_checks(subject, dtype)
+        checked, processed = time.perf_counter(), time.process_time()
+        diagnosis = diagnosis_of(subject, dtype, failing)
+    ended, cpu = time.perf_counter(), time.process_time() - processed
+    duration = Duration(check_seconds=round(checked - started, 2),
+                        seconds=round(ended - checked, 2), cpu_seconds=round(cpu, 2))  # fmt: skip
+    return bool(failing), diagnosis, duration
+
+
 PAIRS = 100
 
 GOOD = {"mutant": (TOP,), "pair": (TOP, IN_CLASS, ONE), "unknown": (SILENT, TRUE)}
@@ -303,6 +326,20 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
     return counts
 
 
+NOT_FIRST: Columns = {
+    "kind": lambda row: row.kind,
+    "is wrong": lambda row: row.name,
+    "result": lambda row: row.result,
+    "explanations": lambda row: ", ".join(row.explanations) or row.message,
+    "seconds": lambda row: f"{row.seconds:.1f}",
+}
+MISPLACED: Columns = {
+    "is wrong": lambda row: row.name,
+    "is said to be in": lambda row: row.location,
+    "what is wrong with that": lambda row: row.misplaced,
+}
+
+
 @click.command()
 @click.option("--mutants", "all_mutants", is_flag=True, help="Every mutant, in each of its cells.")
 @click.option("--pairs", "count", type=click.IntRange(min=1), help="That many random pairs.")
@@ -312,51 +349,27 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
 @jobs_option
 @json_option
 def main(
-    all_mutants: bool,
-    count: int | None,
-    all_unknown: bool,
-    sample: int | None,
-    seed: int,
-    jobs: int,
-    as_json: bool,
-) -> None:
+    all_mutants: bool, count: int | None, all_unknown: bool, sample: int | None, seed: int,
+    jobs: int, as_json: bool,
+) -> None:  # fmt: skip
     """Score and print."""
     if not (all_mutants or count or all_unknown):
         all_mutants, count, all_unknown = True, PAIRS, True
     todo = list(work(all_mutants=all_mutants, count=count or 0, all_unknown=all_unknown, seed=seed))
     if sample:
         todo = list(in_turns(todo, lambda one: one[0], seed))[:sample]
-    rows = []
-    for number, row in enumerate(scored(todo, jobs), 1):
-        rows.append(row)
-        click.echo(f"{number}/{len(todo)} {row}", err=True)
-    rows.sort(key=lambda row: (row.kind, row.name))
+    rows = sorted(scored(todo, jobs), key=lambda row: (row.kind, row.name))
     if as_json:
-        report = {"rows": [asdict(row) for row in rows], "totals": totals(rows)}
-        click.echo(json.dumps(report | {"versions": versions(), "machine": machine()}, indent=1))
+        print_json(rows=[asdict(row) for row in rows], totals=totals(rows))
         return
-    _print(rows)
-
-
-def _print(rows: Sequence[Row]) -> None:
-    """Print what is not as it should be, then the totals."""
-    console = Console(width=160)
-    missed = [row for row in rows if row.result not in (TOP, SILENT)]
-    table = Table("", "is wrong", "", "explanations", "seconds", title="not named first")
-    for row in missed:
-        explanations = ", ".join(row.explanations) or row.message
-        table.add_row(row.kind, row.name, row.result, explanations, f"{row.seconds:.1f}")
-    console.print(table)
-    table = Table("is wrong", "found in", "what is wrong with that", title="in the wrong place")
-    for row in rows:
-        if row.misplaced:
-            table.add_row(row.name, row.location, row.misplaced)
-    console.print(table)
+    not_first = [row for row in rows if row.result not in (TOP, SILENT)]
+    print_table("not named first", NOT_FIRST, not_first)
+    print_table("in the wrong place", MISPLACED, [row for row in rows if row.misplaced])
+    for row in not_first:
+        if row.kind == "unknown":
+            click.echo(f"{row.result}: {row.name}: {row.story}")
     for kind, numbers in totals(rows).items():
-        console.print(f"{kind}: " + ", ".join(f"{v} {k}" for k, v in numbers.items()))
-    for row in rows:
-        if row.kind == "unknown" and row.result != SILENT:
-            console.print(f"{row.result}: {row.name}: {row.story}", markup=False)
+        click.echo(f"{kind}: {counted(numbers)}")
 
 
 if __name__ == "__main__":

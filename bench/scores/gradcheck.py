@@ -8,28 +8,25 @@ catalogue, once with all inputs and outputs, once as it is mostly used: the grad
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ...verify.cases.case import Case
 from ...verify.checks import check_named
 from ...verify.execution.judge import Budget, hold
 from ...verify.mutants import Mutant, mutant_subject, mutants
 from ...verify.numbers.ledger import Mismatch
-from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import subject_named
 from ...verify.subjects.called import Called, SubjectCrashed, under_test
 from ...verify.subjects.inputs import draw_inputs
 from ...verify.subjects.protocol import Inputs
 from ...verify.subjects.torch_module import import_torch
+from .rows import Columns, json_option, print_json, print_table
 
 TIMED = Case(10, 2, 8, 32)
 SMALL = Case(5, 3, 2, 4)
@@ -153,35 +150,31 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
     return run
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def main(as_json: bool) -> None:
-    """Measure and print."""
-    seconds, judgements = costs(), misses()
-    if as_json:
-        report = {"seconds": seconds, "mutants": [asdict(m) for m in judgements]}
-        click.echo(json.dumps(report | {"versions": versions(), "machine": machine()}, indent=1))
-        return
-    base = seconds["gatewise gradient, one case"]
-    timed = [(name, f"{s:.3f}", f"{s / base:.1f}") for name, s in seconds.items()]
-    _print((f"T={TIMED.T} B={TIMED.B} H={TIMED.H}", "seconds", "ratio"), timed)
-    judged = [
-        (m.mutant, m.statement, _mark(m.typical_seen), _mark(m.all_seen), _mark(m.gatewise_seen))
-        for m in judgements
-    ]
-    columns = ("mutant", "", "gradcheck, x and y", "gradcheck, everything", "gatewise")
-    _print(columns, judged)
-
-
 def _mark(seen: bool) -> str:
     return "seen" if seen else "MISSED"
 
 
-def _print(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=160).print(table)
+COLUMNS: Columns = {
+    "mutant": lambda m: m.mutant,
+    "what is wrong": lambda m: m.statement,
+    "gradcheck, x and y": lambda m: _mark(m.typical_seen),
+    "gradcheck, everything": lambda m: _mark(m.all_seen),
+    "gatewise": lambda m: _mark(m.gatewise_seen),
+}
+
+
+@click.command()
+@json_option
+def main(as_json: bool) -> None:
+    """Measure and print."""
+    seconds, judgements = costs(), misses()
+    if as_json:
+        print_json(seconds=seconds, mutants=[asdict(m) for m in judgements])
+        return
+    base = seconds["gatewise gradient, one case"]
+    for name, taken in seconds.items():
+        click.echo(f"{name}: {taken:.3f} s, {taken / base:.1f} times one case")
+    print_table("Gradient mutants", COLUMNS, judgements)
 
 
 if __name__ == "__main__":

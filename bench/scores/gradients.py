@@ -11,33 +11,31 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import pkgutil
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ...reference.functions import Array
 from ...verify.cases.case import Case
 from ...verify.runs.diagnosis import Diagnosis
-from ...verify.runs.provenance import machine, versions
 from ...verify.subjects.explicit import Explicit, explicit
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
 from . import passes
-from .diagnosis import diagnosis_of, failing_checks
+from .diagnosis import examined
 from .edits import Edit, edits
 from .rows import (
+    Columns,
+    Duration,
     Work,
+    durations,
     in_turns,
     jobs_option,
     json_option,
@@ -45,7 +43,7 @@ from .rows import (
     sample_option,
     scored,
     seed_option,
-    write_table,
+    tell,
 )
 
 DTYPE = "float64"
@@ -138,14 +136,12 @@ def changes(name: str, edit: Edit) -> bool:
     return any(not np.allclose(a, b, rtol=CLOSE, atol=CLOSE) for a, b in pairs)
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Row(Duration):
     """One edit, and what became of it.
 
     ``caught``: a check failed; ``located``: the diagnosis names the place; ``wrong_story``: it
-    explains the failure by a mistake at another one. ``seconds`` are those of the diagnosis,
-    ``cpu_seconds`` what of these the processor worked, ``check_seconds`` those of the checks before
-    it.
+    explains the failure by a mistake at another one.
     """
 
     name: str
@@ -159,9 +155,6 @@ class Row:
     located: bool
     explained: bool
     wrong_story: bool
-    seconds: float
-    check_seconds: float
-    cpu_seconds: float
     said: str
 
     @property
@@ -186,36 +179,30 @@ class Row:
 def row(name: str, number: int) -> Row:
     """Hold one edit to the checks and diagnose it."""
     edit = edits_of(name)[number]
-    held, started = subject(name, edit.source), time.perf_counter()
-    with np.errstate(all="ignore"):
-        failing = failing_checks(held, DTYPE)
-        checked, processed = time.perf_counter(), time.process_time()
-        found = diagnosis_of(held, DTYPE, failing)
-    ended, cpu = time.perf_counter(), time.process_time() - processed
-    explained = found.status == "explained"
+    caught, diagnosis, duration = examined(subject(name, edit.source), DTYPE)
+    explained = diagnosis.status == "explained"
     return Row(
-        name, number, edit.kind, edit.line, edit.before, edit.after, edit.places,
-        caught=bool(failing),
-        located=located(found, edit.places),
+        name=name, number=number, kind=edit.kind, line=edit.line, before=edit.before,
+        after=edit.after, places=edit.places,
+        caught=caught,
+        located=located(diagnosis, edit.places),
         explained=explained,
-        wrong_story=explained and not names_any(story(found), edit.places),
-        seconds=round(ended - checked, 2),
-        check_seconds=round(checked - started, 2),
-        cpu_seconds=round(cpu, 2),
-        said=" ".join(filter(None, (story(found) or found.message, notes(found)))),
+        wrong_story=explained and not names_any(story(diagnosis), edit.places),
+        said=" ".join(filter(None, (story(diagnosis) or diagnosis.message, notes(diagnosis)))),
+        **asdict(duration),
     )  # fmt: skip
 
 
-def story(found: Diagnosis) -> str:
+def story(diagnosis: Diagnosis) -> str:
     """Return what the explanations of a diagnosis say."""
-    return " ".join(text for e in found.explanations for text in (*e.statements, *e.fixes))
+    return " ".join(text for e in diagnosis.explanations for text in (*e.statements, *e.fixes))
 
 
-def notes(found: Diagnosis) -> str:
+def notes(diagnosis: Diagnosis) -> str:
     """Return what a diagnosis says besides; of the first wrong entry, the gate alone counts."""
-    entry = re.match(r"gate \w+", found.location.place)
+    entry = re.match(r"gate \w+", diagnosis.location.place)
     place = entry[0] if entry else ""
-    return " ".join((place, found.reach, *getattr(found, "notes", ()))).strip()
+    return " ".join((place, diagnosis.reach, *getattr(diagnosis, "notes", ()))).strip()
 
 
 def names_any(text: str, places: Sequence[str]) -> bool:
@@ -227,12 +214,13 @@ def names_any(text: str, places: Sequence[str]) -> bool:
     return not named.isdisjoint(places)
 
 
-def located(found: Diagnosis, places: Sequence[str]) -> bool:
+def located(diagnosis: Diagnosis, places: Sequence[str]) -> bool:
     """Whether a diagnosis names the place, in words or as the only arrays that are off."""
-    if names_any(f"{story(found)} {notes(found)}", places):
+    if names_any(f"{story(diagnosis)} {notes(diagnosis)}", places):
         return True
     off = {
-        name.removeprefix("gradient of ").partition("_l")[0] for name in found.location.quantities
+        name.removeprefix("gradient of ").partition("_l")[0]
+        for name in diagnosis.location.quantities
     }
     return bool(off) and off <= set(places)
 
@@ -246,23 +234,30 @@ def living(chosen: Sequence[str], seed: int) -> Iterator[tuple[str, Edit]]:
 
 def totals(rows: Sequence[Row]) -> dict[str, Any]:
     """Return counts, shares and seconds."""
-    count, seconds = len(rows), [r.seconds for r in rows]
 
     def share(right: int) -> str:
-        return f"{right} ({100 * right / count:.0f} %)"
+        return f"{right} ({100 * right / len(rows):.0f} %)"
 
     return {
-        "edits": count,
+        "edits": len(rows),
         "caught": share(sum(r.caught for r in rows)),
         "located": share(sum(r.located for r in rows)),
         "explained": share(sum(r.explained and not r.wrong_story for r in rows)),
         "wrong stories": sum(r.wrong_story for r in rows),
-        "median seconds": median(seconds),
-        "longest seconds": max(seconds),
-        "median CPU seconds": round(median(r.cpu_seconds for r in rows), 1),
-        "longest CPU seconds": max(r.cpu_seconds for r in rows),
-        "median seconds with checks": round(median(r.seconds + r.check_seconds for r in rows), 1),
+        **durations(rows),
     }
+
+
+COLUMNS: Columns = {
+    "": lambda r: r.result,
+    "pass": lambda r: r.name,
+    "line": lambda r: str(r.line),
+    "kind": lambda r: r.kind,
+    "edit": lambda r: f"`{r.before}` → `{r.after}`",
+    "place": lambda r: ", ".join(r.places),
+    "said": lambda r: r.said,
+    "seconds": lambda r: f"{r.seconds:.1f}",
+}
 
 
 @click.command()
@@ -273,54 +268,15 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
 @misses_option
 @json_option
 def main(
-    chosen: Sequence[str],
-    sample: int | None,
-    seed: int,
-    jobs: int,
-    misses: Path | None,
+    chosen: Sequence[str], sample: int | None, seed: int, jobs: int, misses: Path | None,
     as_json: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Score and print."""
-    edited = living(chosen or names(), seed)
-    numbers = range(sample) if sample else iter(int, 1)
-    todo: list[Work[Row]] = [
-        (row, (name, edit.number)) for _, (name, edit) in zip(numbers, edited, strict=False)
-    ]
-    rows = []
-    for number, found in enumerate(scored(todo, jobs), 1):
-        rows.append(found)
-        click.echo(f"{number}/{len(todo)} {found}", err=True)
-    rows.sort(key=lambda r: (r.name, r.line, r.number))
-    if misses:
-        write_misses(misses, rows)
-    if as_json:
-        scores = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
-        click.echo(json.dumps(scores | {"versions": versions(), "machine": machine()}, indent=1))
-        return
-    _print(rows)
-
-
-def write_misses(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table of what was not caught, located or explained, or was told otherwise."""
-    title = f"Edits of backward passes: {sum(r.missed for r in rows)} missed of {len(rows)}"
-    columns = ("", "pass", "line", "kind", "edit", "place", "said")
-    cells = (
-        (r.result, r.name, str(r.line), r.kind, f"`{r.before}` → `{r.after}`",
-         ", ".join(r.places), r.said)
-        for r in rows if r.missed
-    )  # fmt: skip
-    write_table(path, title, columns, cells)
-
-
-def _print(rows: Sequence[Row]) -> None:
-    console = Console(width=160)
-    table = Table("", "pass", "kind", "edit", "place", "said", "seconds", title="missed")
-    for r in rows:
-        if r.missed:
-            table.add_row(r.result, f"{r.name}:{r.line}", r.kind, f"{r.before}\n{r.after}",
-                          ", ".join(r.places), r.said, f"{r.seconds:.1f}")  # fmt: skip
-    console.print(table, markup=False)
-    console.print("gradients: " + ", ".join(f"{k} {v}" for k, v in totals(rows).items()))
+    edited = islice(living(chosen or names(), seed), sample)
+    todo: list[Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
+    rows = sorted(scored(todo, jobs), key=lambda r: (r.name, r.line, r.number))
+    tell("Edits of backward passes", COLUMNS, rows, totals(rows), missed=lambda r: r.missed,
+         misses=misses, as_json=as_json)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ turns from each style and cell of ``hands``) and five broken files, runs ``gatew
 
 from __future__ import annotations
 
-import json
 import resource
 import subprocess
 import sys
@@ -23,9 +22,8 @@ import click
 from ...verify.mutants import mutants
 from ...verify.runs import run as run_files
 from ...verify.runs.findings import Finding, findings
-from .hands import numpy_loop, torch_loop
-from .other_hands import COMPILED, LOOP, NUMPY, Hand, hands, names, texts
-from .rows import in_turns, json_option, seed_option
+from .other_hands import COMPILED, LOOP, NUMPY, Hand, hands, names, source, texts
+from .rows import in_turns, json_option, print_json, seed_option
 
 WRONG = 20
 """Files with a mistake."""
@@ -57,17 +55,14 @@ class Row:
     seconds: float
 
 
-def source(style: str, cell: str, id: str = "") -> str:
+def text_of(style: str, cell: str, id: str = "") -> str:
     """Return the text of a layer with a mistake, "" for none."""
-    spoilt = texts(style, cell)[id] if id else {}
-    if style == NUMPY:
-        return numpy_loop.source(cell, spoilt)
-    return torch_loop.source(cell, spoilt)
+    return source(style, cell, texts(style, cell)[id] if id else {})
 
 
 def broken() -> dict[str, File]:
     """Return files that are no layers, or do to the command what layers should not."""
-    right = source(NUMPY, "lstm")
+    right = text_of(NUMPY, "lstm")
     head, call, rest = right.partition("    def forward(self, p, x, state, lengths=None):\n")
     endless = "if len(x) > 4:\n            while True:\n                pass"
     crash = "raise RuntimeError('no kernel for this')"
@@ -99,8 +94,8 @@ def files(seed: int) -> dict[str, File]:
         if hand.id not in ids and len(wrong) < WRONG:
             wrong.append(hand)
             ids.add(hand.id)
-    made = [File(source(style, cell), "conforms") for style, cell in RIGHT]
-    made += [File(source(h.style, h.cell, h.id), "failed", h) for h in wrong]
+    made = [File(text_of(style, cell), "conforms") for style, cell in RIGHT]
+    made += [File(text_of(h.style, h.cell, h.id), "failed", h) for h in wrong]
     numbered = {f"student_{number:02}": file for number, file in enumerate(made, 1)}
     return numbered | {f"student_{name}": file for name, file in broken().items()}
 
@@ -165,8 +160,7 @@ def main(seed: int, keep: Path | None, as_json: bool) -> None:
         rows, took = judged(keep or Path(folder), files(seed))
     wrong = [row for row in rows if row.objection]
     if as_json:
-        scores = {"rows": [asdict(row) for row in rows], **asdict(took)}
-        click.echo(json.dumps(scores, indent=1))
+        print_json(rows=[asdict(row) for row in rows], **asdict(took))
     else:
         for row in rows:
             mark = f"WRONG ({row.objection})" if row.objection else "right"

@@ -9,31 +9,26 @@ for a diagnosis. ``--list`` says which mutants are written in which styles, and 
 
 from __future__ import annotations
 
-import json
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
-import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ...verify.mutants import Mutant, mutants
-from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import subject_named
 from ...verify.subjects.explicit import explicit
 from ...verify.subjects.protocol import Subject
-from .diagnosis import ALIASES, diagnosis_of, failing_checks
-from .hands import numpy_loop, torch_loop
-from .hands.templates import Texts
+from .diagnosis import ALIASES, examined
+from .hands import Texts, layer
 from .rows import (
+    Columns,
+    Duration,
     Work,
+    durations,
     in_turns,
     jobs_option,
     json_option,
@@ -41,11 +36,13 @@ from .rows import (
     sample_option,
     scored,
     seed_option,
-    write_table,
+    tell,
 )
 
-LOOP, COMPILED, NUMPY = "torch loop", "torch compiled", "numpy"
-STYLES = (LOOP, COMPILED, NUMPY)
+LOOP, COMPILED, NUMPY = STYLES = ("torch loop", "torch compiled", "numpy")
+LAYERS = {LOOP: "torch_loop", COMPILED: "torch_loop", NUMPY: "numpy_loop"}
+"""The file of each style's layer; in COMPILED its step is scripted or vmapped."""
+
 CELLS = ("lstm", "gru", "rnn", "lstm-peephole")
 """The last in NumPy alone."""
 
@@ -55,21 +52,8 @@ FORWARD_MODE = ("J01", "J02")
 CONVENTION = "convention"
 """What the diagnosis calls another convention: some mutants are nothing else."""
 
-CONVENTIONS = (
-    "C01",
-    "C02",
-    "C03",
-    "C03b",
-    "C05",
-    "C06",
-    "C06b",
-    "L01",
-    "L02",
-    "L03",
-    "L05",
-    "L06",
-    "L13",
-)
+CONVENTIONS = ("C01", "C02", "C03", "C03b", "C05", "C06", "C06b", "L01", "L02", "L03", "L05", "L06",
+               "L13")  # fmt: skip
 """Mutants that are another convention."""
 
 WHY_NOT = {
@@ -102,7 +86,12 @@ class Hand:
 
 def texts(style: str, cell: str) -> dict[str, Texts]:
     """Return what mutants are in the places of a style's layer, by id."""
-    return numpy_loop.texts(cell) if style == NUMPY else torch_loop.texts(cell)
+    return layer(LAYERS[style]).mistakes.get(cell, {})
+
+
+def source(style: str, cell: str, texts: Texts) -> str:
+    """Return the layer of a style with these texts in its places."""
+    return layer(LAYERS[style]).source(cell, texts, compiled=style == COMPILED)
 
 
 def hands() -> list[Hand]:
@@ -135,15 +124,14 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 def subject(style: str, cell: str, spoilt: Texts | None = None, name: str = "right") -> Subject:
     """Return the layer of a style, with these texts in its places."""
-    spoilt = spoilt or {}
+    text = source(style, cell, spoilt or {})
     if style == NUMPY:
         space: dict[str, Any] = {"__name__": "hand"}
-        exec(numpy_loop.source(cell, spoilt), space)  # noqa: S102 - our own text
+        exec(text, space)  # noqa: S102 - our own text
         return explicit(space["Layer"], f"hand:{name}")
     path = Path(_folder().name) / f"{name}_{cell}_{style.replace(' ', '_')}.py"  # scripts need one
-    text = torch_loop.source(cell, spoilt, compiled=style == COMPILED)
     path.write_text(text, encoding="utf-8")
-    return subject_named(f"{path}:Port", f"torch.nn.{torch_loop.FAMILIES[cell]}")
+    return subject_named(f"{path}:Port", f"torch.nn.{cell.upper()}")
 
 
 def written(hand: Hand) -> Subject:
@@ -151,13 +139,11 @@ def written(hand: Hand) -> Subject:
     return subject(hand.style, hand.cell, texts(hand.style, hand.cell)[hand.id], hand.id)
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Row(Duration):
     """One mutant in one style and cell: whether a check failed, and what the diagnosis says.
 
     ``named``: the mutant, or what is the same by another name, is among the explanations.
-    ``seconds`` are those of the diagnosis, ``cpu_seconds`` what of these the processor worked,
-    ``check_seconds`` those of the checks before it.
     """
 
     id: str
@@ -166,9 +152,6 @@ class Row:
     caught: bool
     named: bool
     explanations: tuple[str, ...]
-    seconds: float
-    check_seconds: float
-    cpu_seconds: float
     said: str
     failed: tuple[str, ...]
 
@@ -187,24 +170,15 @@ class Row:
 def row(style: str, cell: str, id: str) -> Row:
     """Hold one layer to the checks and diagnose it."""
     mutant = {m.id: m for m in mutants()}[id]
-    held, started = written(Hand(style, cell, id)), time.perf_counter()
-    dtype = mutant.dtypes[0]
-    with np.errstate(all="ignore"):
-        failing = failing_checks(held, dtype)
-        checked, processed = time.perf_counter(), time.process_time()
-        found = diagnosis_of(held, dtype, failing)
-    ended, cpu = time.perf_counter(), time.process_time() - processed
-    explanations = tuple(e.name for e in found.explanations)
+    caught, diagnosis, duration = examined(written(Hand(style, cell, id)), mutant.dtypes[0])
     return Row(
-        id, cell, style,
-        caught=bool(failing),
-        named=any(names(mutant, e.ids) for e in found.explanations),
-        explanations=explanations,
-        seconds=round(ended - checked, 2),
-        check_seconds=round(checked - started, 2),
-        cpu_seconds=round(cpu, 2),
-        said=" ".join((found.headline, *getattr(found, "notes", ()))),
-        failed=found.failed,
+        id=id, cell=cell, style=style,
+        caught=caught,
+        named=any(names(mutant, e.ids) for e in diagnosis.explanations),
+        explanations=tuple(e.name for e in diagnosis.explanations),
+        said=" ".join((diagnosis.headline, *getattr(diagnosis, "notes", ()))),
+        failed=diagnosis.failed,
+        **asdict(duration),
     )  # fmt: skip
 
 
@@ -225,18 +199,25 @@ def equal(mutant: Mutant) -> set[str]:
 
 def totals(rows: Sequence[Row]) -> dict[str, Any]:
     """Return counts, shares and seconds."""
-    seconds, named = [r.seconds for r in rows], sum(r.named for r in rows)
+    named = sum(r.named for r in rows)
     return {
         "layers": len(rows),
         "caught": sum(r.caught for r in rows),
         "named": f"{named} ({100 * named / len(rows):.0f} %)",
         "explained otherwise": sum(r.result == "OTHERWISE" for r in rows),
-        "median seconds": round(median(seconds), 1),
-        "longest seconds": round(max(seconds), 1),
-        "median CPU seconds": round(median(r.cpu_seconds for r in rows), 1),
-        "longest CPU seconds": max(r.cpu_seconds for r in rows),
-        "median seconds with checks": round(median(r.seconds + r.check_seconds for r in rows), 1),
+        **durations(rows),
     }
+
+
+COLUMNS: Columns = {
+    "": lambda r: r.result,
+    "mutant": lambda r: r.id,
+    "cell": lambda r: r.cell,
+    "style": lambda r: r.style,
+    "explanations": lambda r: ", ".join(r.explanations),
+    "said": lambda r: r.said,
+    "seconds": lambda r: f"{r.seconds:.1f}",
+}
 
 
 @click.command()
@@ -249,15 +230,9 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
 @misses_option
 @json_option
 def main(
-    styles: Sequence[str],
-    ids: Sequence[str],
-    listing: bool,
-    sample: int | None,
-    seed: int,
-    jobs: int,
-    misses: Path | None,
-    as_json: bool,
-) -> None:
+    styles: Sequence[str], ids: Sequence[str], listing: bool, sample: int | None, seed: int,
+    jobs: int, misses: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """Score and print."""
     if listing:
         click.echo("\n".join(listed()))
@@ -268,18 +243,9 @@ def main(
     ]  # fmt: skip
     mixed = list(in_turns(chosen, lambda hand: (hand.style, hand.cell), seed))[:sample]
     todo: list[Work[Row]] = [(row, (hand.style, hand.cell, hand.id)) for hand in mixed]
-    rows = []
-    for number, found in enumerate(scored(todo, jobs), 1):
-        rows.append(found)
-        click.echo(f"{number}/{len(todo)} {found}", err=True)
-    rows.sort(key=lambda r: (r.id, r.cell, r.style))
-    if misses:
-        write_misses(misses, rows)
-    if as_json:
-        scores = {"rows": [asdict(r) for r in rows], "totals": totals(rows)}
-        click.echo(json.dumps(scores | {"versions": versions(), "machine": machine()}, indent=1))
-        return
-    _print(rows)
+    rows = sorted(scored(todo, jobs), key=lambda r: (r.id, r.cell, r.style))
+    tell("The catalogue in other hands", COLUMNS, rows, totals(rows),
+         missed=lambda r: not r.named, misses=misses, as_json=as_json)  # fmt: skip
 
 
 def listed() -> Iterator[str]:
@@ -289,25 +255,6 @@ def listed() -> Iterator[str]:
         mine = [f"{hand.cell} {hand.style}" for hand in known if hand.id == mutant.id]
         yield f"{mutant.id}: {', '.join(mine) or 'not written: ' + why_not(mutant)}"
     yield f"{len({hand.id for hand in known})} mutants, {len(known)} layers"
-
-
-def write_misses(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table of what was not caught or not named."""
-    missed = [r for r in rows if not r.named]
-    title = f"The catalogue in other hands: {len(missed)} of {len(rows)} not named"
-    cells = ((r.result, r.id, r.cell, r.style, ", ".join(r.explanations), r.said) for r in missed)
-    write_table(path, title, ("", "mutant", "cell", "style", "explanations", "said"), cells)
-
-
-def _print(rows: Sequence[Row]) -> None:
-    console = Console(width=160)
-    table = Table("", "mutant", "cell", "style", "said", "seconds", title="not named")
-    for r in rows:
-        if not r.named:
-            said = ", ".join(r.explanations) or r.said
-            table.add_row(r.result, r.id, r.cell, r.style, said, f"{r.seconds:.1f}")
-    console.print(table, markup=False)
-    console.print("other hands: " + ", ".join(f"{k} {v}" for k, v in totals(rows).items()))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,42 @@
-"""What the scores have in common: a sample, rows on several processors, what was missed."""
+"""What the scores have in common: options, rows on several processors, tables, Markdown, JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.table import Table
+
+from ...verify.runs.provenance import machine, versions
 
 R = TypeVar("R")
 Work = tuple[Callable[..., R], tuple[Any, ...]]
 """What is to be scored: a function that returns a row, and its arguments."""
 
+Columns = Mapping[str, Callable[[Any], str]]
+"""The headings of a table, each with what stands below it of a row."""
 
-def scored(todo: Sequence[Work[R]], jobs: int) -> Iterator[R]:
-    """Yield rows as they are found."""
+
+def scored(todo: Sequence[Work[R]], jobs: int) -> list[R]:
+    """Return the row of each, and say on standard error when it is there."""
+    rows = []
+    for row in _results(todo, jobs):
+        rows.append(row)
+        click.echo(f"{len(rows)}/{len(todo)} {row}", err=True)
+    return rows
+
+
+def _results(todo: Sequence[Work[R]], jobs: int) -> Iterator[R]:
     if jobs == 1:
         yield from (function(*arguments) for function, arguments in todo)
         return
@@ -44,10 +62,33 @@ def in_turns(entries: Iterable[T], group: Callable[[T], Hashable], seed: int) ->
         waiting = [members for members in waiting if members]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """How long a layer took: seconds of the checks, and then of the diagnosis.
+
+    ``cpu_seconds`` is what of the latter the processor worked.
+    """
+
+    check_seconds: float
+    seconds: float
+    cpu_seconds: float
+
+
+def durations(rows: Sequence[Duration]) -> dict[str, float]:
+    """Return medians and the longest, for totals."""
+    return {
+        "median seconds": round(median(r.seconds for r in rows), 1),
+        "longest seconds": round(max(r.seconds for r in rows), 1),
+        "median CPU seconds": round(median(r.cpu_seconds for r in rows), 1),
+        "longest CPU seconds": max(r.cpu_seconds for r in rows),
+        "median seconds with checks": round(median(r.seconds + r.check_seconds for r in rows), 1),
+    }
+
+
 sample_option = click.option(
     "--sample", type=click.IntRange(min=1), help="That many, at random; else all."
 )
-seed_option = click.option("--seed", default=0, show_default=True, help="Of the sample.")
+seed_option = click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
     help="Processes at a time.",
@@ -59,15 +100,57 @@ misses_option = click.option(
 )  # fmt: skip
 
 
-def write_table(
-    path: Path, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
+def print_table(title: str, columns: Columns, rows: Sequence[Any]) -> None:
+    """Print rows one below the other, if there are any."""
+    if not rows:
+        return
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(cell(row) for cell in columns.values()))
+    Console(width=160).print(table, markup=False)
+
+
+def counted(totals: Mapping[str, object]) -> str:
+    """Return totals as a line."""
+    return ", ".join(f"{name} {value}" for name, value in totals.items())
+
+
+def print_json(**scores: Any) -> None:
+    """Print rows and whatever else there is as JSON, with the versions and the machine."""
+    click.echo(json.dumps({**scores, "versions": versions(), "machine": machine()}, indent=1))
+
+
+def tell(
+    title: str,
+    columns: Columns,
+    rows: Sequence[Any],
+    totals: Mapping[str, object],
+    *,
+    missed: Callable[[Any], bool],
+    misses: Path | None,
+    as_json: bool,
 ) -> None:
-    """Write a Markdown table."""
-    lines = [f"# {title}", "", _line(columns), _line(["---"] * len(columns)), *map(_line, rows)]
+    """Print the rows that are ``missed``, and totals; write the former into the file ``misses``."""
+    shown = [row for row in rows if missed(row)]
+    if misses:
+        write_table(misses, f"{title}: {len(shown)} of {len(rows)} missed", columns, shown)
+    if as_json:
+        print_json(rows=[asdict(row) for row in rows], totals=totals)
+        return
+    print_table("missed", columns, shown)
+    click.echo(f"{title}: {counted(totals)}")
+
+
+def write_table(
+    path: Path, title: str, columns: Columns, rows: Iterable[Any], below: str = ""
+) -> None:
+    """Write a Markdown table, with text below it."""
+    lines = [_line(columns), _line(["---"] * len(columns))]
+    lines += [_line([cell(row) for cell in columns.values()]) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    path.write_text("\n".join([f"# {title}", "", *lines, below]), encoding="utf-8")
 
 
-def _line(cells: Sequence[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     shown = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
     return f"| {' | '.join(shown)} |"

@@ -8,7 +8,7 @@ rows at a time; none may exceed its certificate. Then it grades tolerances that 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,15 @@ from ...verify.numbers.arithmetic import DTYPES
 from ...verify.runs.provenance import machine, versions
 from ...verify.tolerances.certificate import setting
 from ...verify.tolerances.grade import Grade, grade
-from .rows import Work, jobs_option, scored, seed_option, write_table
+from .rows import (
+    Columns,
+    Work,
+    jobs_option,
+    print_table,
+    scored,
+    seed_option,
+    write_table,
+)
 
 CELLS = ("rnn", "lstm", "gru-takes-new", "gru-keeps-old", "gru")
 HELD = Case(5, 100, 4, 6)
@@ -90,6 +98,25 @@ def graded(constant: Constant, cell: str, seed: int) -> Graded:
     return Graded(constant, cell, given)
 
 
+COLUMNS: Columns = {
+    "tolerance": lambda r: r.constant.source,
+    "stated in": lambda r: r.constant.where,
+    "dtype": lambda r: r.constant.dtype,
+    "atol": lambda r: f"{r.constant.atol:g}",
+    "rtol": lambda r: f"{r.constant.rtol:g}",
+    "cell": lambda r: r.cell,
+    "grade": lambda r: " and ".join(r.grade.words),
+    "refused": lambda r: f"{r.grade.refused} of {r.grade.evaluations}",
+    "let through": lambda r: _let_through(r.grade),
+}
+
+
+def _let_through(grade: Grade) -> str:
+    """Return how many mistakes pass, and which."""
+    count = f"{len(grade.passed)} of {len(grade.passed) + grade.caught}"
+    return ": ".join(filter(None, (count, ", ".join(m.id for m in grade.passed))))
+
+
 @click.command()
 @click.option("--evaluations", type=click.IntRange(min=1), default=1000, show_default=True,
               help="For each cell and dtype, of 100 rows each.")  # fmt: skip
@@ -98,26 +125,21 @@ def graded(constant: Constant, cell: str, seed: int) -> Graded:
 @seed_option
 @jobs_option
 def main(evaluations: int, table: Path | None, seed: int, jobs: int) -> None:
-    """Score and print."""
+    """Score and print; the exit code is 1 if an evaluation is beyond its certificate."""
     pairs = [(cell, dtype) for cell in CELLS for dtype in DTYPES]
-    todo: list[Work[Held]] = [(held, (*pair, evaluations, seed)) for pair in pairs]
-    rows = []
-    for row in scored(todo, jobs):
-        rows.append(row)
-        click.echo(f"{row.cell:14} {row.dtype:9} {row.rows} rows, largest share {row.used:.3f}")
+    evaluated: list[Work[Held]] = [(held, (*pair, evaluations, seed)) for pair in pairs]
+    rows = scored(evaluated, jobs)
     grades: list[Work[Graded]] = [
         (graded, (constant, cell, seed)) for constant in CONSTANTS for cell in ("lstm", "gru")
     ]
     results = sorted(scored(grades, jobs), key=lambda r: (CONSTANTS.index(r.constant), r.cell))
-    for cells in lines(results):
-        click.echo("  ".join(cells))
+    print_table(TITLE, COLUMNS, results)
     if table:
-        headings = ("tolerance", "stated in", "dtype", "atol", "rtol", "cell", "grade",
-                    "refused", "let through")  # fmt: skip
-        write_table(table, "Tolerances in use, graded", headings, lines(results))
-        table.write_text(table.read_text(encoding="utf-8") + _made(rows, evaluations, seed),
-                         encoding="utf-8")  # fmt: skip
+        write_table(table, TITLE, COLUMNS, results, _made(rows, evaluations, seed))
     sys.exit(any(row.used > 1 for row in rows))
+
+
+TITLE = "Tolerances in use, graded"
 
 
 def _made(rows: Sequence[Held], evaluations: int, seed: int) -> str:
@@ -139,18 +161,6 @@ Certificates of {len(rows)} pairs of cell and dtype were held by {rows[0].rows} 
 Made by `python -m gatewise.bench.scores.tolerances --evaluations {evaluations} --seed {seed}`;
 {said}; {", ".join(machine().values())}.
 """
-
-
-def lines(results: list[Graded]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each line of the table."""
-    for r in results:
-        passed, many = len(r.grade.passed), len(r.grade.passed) + r.grade.caught
-        yield (
-            r.constant.source, r.constant.where, r.constant.dtype, f"{r.constant.atol:g}",
-            f"{r.constant.rtol:g}", r.cell, " and ".join(r.grade.words),
-            f"{r.grade.refused} of {r.grade.evaluations}",
-            f"{passed} of {many}: {', '.join(m.id for m in r.grade.passed)}".rstrip(": "),
-        )  # fmt: skip
 
 
 if __name__ == "__main__":

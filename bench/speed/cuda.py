@@ -17,25 +17,21 @@ from functools import partial
 from typing import Any
 
 from ...verify.subjects import subject_named
-from ...verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNELS, cuda_setting
-from ...verify.subjects.profiler import Route, Watch, seen
+from ...verify.subjects.frameworks.torch_backends import cuda_setting, import_torch_with
+from ...verify.subjects.profiler import seen
 from ...verify.subjects.protocol import Subject
-from ...verify.subjects.torch_module import TorchModule, import_torch
+from ...verify.subjects.torch_module import TorchModule
 from ..plan import UnsupportedError
-from .cliffs import Device, algorithm
-from .contender import FORWARD, TRAINING, Contender, FallbackError, Prepared
+from .contender import FORWARD, TRAINING, Contender, Prepared
 from .problem import Problem
-from .torch_layers import CAP, CELLS, LAYERS, TorchPrepared, built_for, compile_now, compiled
+from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for, compiled_prepared, prove
 
-COMPILED = "torch-compile-cuda"
 EVENTS = 20
 """Samples of device time."""
 
 
 class CudaPrepared(TorchPrepared):
-    """A layer on the device; every call waits for it. ``cudnn`` may compute it."""
-
-    cudnn = False
+    """A layer on the device; every call waits for it."""
 
     def call(self, of: str, cotangents: Any) -> Any:
         """Make one call and wait for the device."""
@@ -53,7 +49,7 @@ class CudaPrepared(TorchPrepared):
 
     def device_side(self, of: str, cotangents: Any) -> dict[str, Any]:
         """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
-        device = {
+        return {
             "hot": self._timed(of, cotangents, cold=False),
             "cold": self._timed(of, cotangents, cold=True),
             "clock_mhz": clock(),
@@ -61,13 +57,6 @@ class CudaPrepared(TorchPrepared):
             "device": self.torch.cuda.get_device_name(),
             "cudnn": self.torch.backends.cudnn.version(),
         }
-        if not self.cudnn:
-            return device
-        predicted = algorithm(
-            self.problem.cell, self.problem.shape, self.problem.dtype, described(self.torch),
-            backward=of != FORWARD,
-        )  # fmt: skip
-        return device | {"predicted": predicted}
 
     def _timed(self, of: str, cotangents: Any, *, cold: bool) -> list[float]:
         cuda = self.torch.cuda
@@ -96,17 +85,6 @@ class CudaPrepared(TorchPrepared):
         for event in (e for e in p.events() or () if e.name in kernels):
             spent[event.name] = spent.get(event.name, 0.0) + event.device_time
         return sorted(spent, key=lambda name: -spent[name])[:8]
-
-
-class CompiledPrepared(CudaPrepared):
-    """A loop over a cell on the device, compiled as a whole."""
-
-    algorithm = "inductor"
-
-    def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
-        super().__init__(problem, subject, built)
-        self.built = compiled(self.torch, self.built)
-        compile_now(self)
 
 
 class GraphPrepared(CudaPrepared):
@@ -166,47 +144,22 @@ class GraphPrepared(CudaPrepared):
         return graph, result
 
 
-def prepare_on_device(problem: Problem, subject: Subject, kind: str) -> Prepared:
-    """Return a layer or a cell of torch.nn on the GPU; UnsupportedError where there is none.
-
-    ``kind`` is the family of the contender's name.
-    """
-    torch = import_torch()
-    if not torch.cuda.is_available():
-        raise UnsupportedError("there is no CUDA device that PyTorch can use")
-    if kind == COMPILED and problem.shape.T > CAP:
-        raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
-    made = {"cudnn-graph": GraphPrepared, COMPILED: CompiledPrepared}.get(kind, CudaPrepared)
-    cudnn = kind.startswith("cudnn")
-    setting = partial(cuda_setting, torch, problem.case, cudnn=cudnn)
-
-    def built() -> TorchModule:
-        return replace(built_for(problem, subject), device="cuda", setting=setting)
-
-    if kind in ROUTES:
-        prove(CudaPrepared(problem, subject, built()), ROUTES[kind])
-    prepared = made(problem, subject, built())
-    prepared.cudnn = cudnn
-    return prepared
+def prepare(
+    problem: Problem, subject: Subject, kind: type[CudaPrepared] = CudaPrepared
+) -> Prepared:
+    """Return a layer on the GPU, once it has shown that what it is named for runs."""
+    prove(CudaPrepared(problem, subject, built_for(problem, subject)))
+    return kind(problem, subject, built_for(problem, subject))
 
 
-ROUTES = {"cudnn": CUDNN, "cudnn-graph": CUDNN, "torch-cuda": OWN_KERNELS}
-"""What has to run for a family to be what its name says; what compiles raises if it cannot."""
-
-
-def prove(prepared: TorchPrepared, route: Route) -> None:
-    """Look at a training step; FallbackError if something else runs than should."""
-    watch, problem = Watch(route), prepared.problem
-    with watch.looking(prepared.torch, problem.case, packed=False, backward=True):
-        prepared.call(TRAINING, prepared.own(problem.cotangents()))
-    if watch.lacking:
-        raise FallbackError(f"something else ran: {watch.lacking}")
-
-
-def described(torch: Any) -> Device:
-    """Return what cuDNN's algorithm depends on."""
-    properties = torch.cuda.get_device_properties(0)
-    return Device(properties.major, properties.minor, properties.multi_processor_count)
+def prepare_cell(problem: Problem, subject: Subject, *, compile: bool) -> Prepared:
+    """Return a loop over a cell of torch.nn on the GPU, as it is or compiled as a whole."""
+    torch = import_torch_with("cuda")
+    setting = partial(cuda_setting, torch, problem.case, cudnn=False)
+    built = replace(built_for(problem, subject), device="cuda", setting=setting)
+    if compile:
+        return compiled_prepared(CudaPrepared, problem, subject, built)
+    return CudaPrepared(problem, subject, built)
 
 
 def clock() -> list[float]:
@@ -219,33 +172,21 @@ def clock() -> list[float]:
     return [float(word) for word in said.stdout.split() if word.isdigit()]
 
 
-def product(torch: Any, m: int, k: int, n: int, dtype: str) -> Callable[[], object]:
-    """Return a call that multiplies (m, k) by (k, n) on the device and waits for it."""
-    a, b = (torch.randn(size, device="cuda", dtype=getattr(torch, dtype)) for size in
-            ((m, k), (k, n)))  # fmt: skip
-    out = torch.empty((m, n), device="cuda", dtype=a.dtype)
-
-    def call() -> None:
-        torch.mm(a, b, out=out)
-        torch.cuda.synchronize()
-
-    return call
+def _graph(layer: str) -> Contender:
+    subject = subject_named(f"cudnn:{layer}")
+    graph = partial(prepare, subject=subject, kind=GraphPrepared)
+    return Contender(f"cudnn-graph:{layer}", subject.cells, subject.version, graph)
 
 
-_FAMILIES = {
-    "cudnn": LAYERS,
-    "cudnn-graph": LAYERS,
-    "torch-cuda": (*LAYERS, *CELLS),
-    COMPILED: CELLS,
-}
+def _cell(family: str, cell: str, *, compile: bool) -> Contender:
+    subject = subject_named(f"torch:{cell}")
+    loop = partial(prepare_cell, subject=subject, compile=compile)
+    return Contender(f"{family}:{cell}", subject.cells, subject.version, loop)
 
 
-def _contender(kind: str, layer: str) -> Contender:
-    subject = subject_named(f"torch:{layer}")
-    prepare = partial(prepare_on_device, subject=subject, kind=kind)
-    return Contender(f"{kind}:{layer}", subject.cells, subject.version, prepare)
-
-
-CONTENDERS = tuple(
-    _contender(kind, layer) for kind, layers in _FAMILIES.items() for layer in layers
+CONTENDERS = (
+    *map(_graph, LAYERS),
+    *(_cell("torch-cuda", cell, compile=False) for cell in CELLS),
+    *(_cell("torch-compile-cuda", cell, compile=True) for cell in CELLS),
 )
+"""Those that ``verify`` has not: its own subjects ``cudnn`` and ``torch-cuda`` are timed, too."""

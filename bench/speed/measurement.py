@@ -36,7 +36,7 @@ PATIENT = 1.3
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A group as it is asked for. ``only`` limits the passes of contenders that it names.
 
     ``longest`` are the seconds that a call may take and still be timed.
@@ -71,16 +71,16 @@ Say = Callable[[str], None]
 """Told what is being done, so that it is known if the process ends in it."""
 
 
-def measured(asked: Asked, say: Say) -> dict[str, Any]:
+def measured(request: Request, say: Say) -> dict[str, Any]:
     """Return the row of a group, without its id."""
     started = time.perf_counter()
-    problem = Problem(asked.cell, asked.shape, asked.dtype, asked.seed)
-    entries = _Group(asked, problem, say).entries()
-    timed = tuple(of for of in asked.passes if any(e.timing and e.of == of for e in entries))
+    problem = Problem(request.cell, request.shape, request.dtype, request.seed)
+    entries = _Group(request, problem, say).entries()
+    timed = tuple(of for of in request.passes if any(e.timing and e.of == of for e in entries))
     say("the ceilings of this group")
     return {
         "status": rows.OK if timed else entries[0].status if entries else rows.UNSUPPORTED,
-        **asked.about,
+        **request.about,
         "entries": [_json(entry) for entry in entries],
         "ceiling": ceilings.seconds(problem, timed),
         "work": ceilings.work(problem),
@@ -91,33 +91,33 @@ def measured(asked: Asked, say: Say) -> dict[str, Any]:
 class _Group:
     """Contenders on their way: prepared, proven, timed."""
 
-    def __init__(self, asked: Asked, problem: Problem, say: Say) -> None:
-        self.asked, self.problem, self.say = asked, problem, say
-        self.effort = EFFORTS[asked.effort]
+    def __init__(self, request: Request, problem: Problem, say: Say) -> None:
+        self.request, self.problem, self.say = request, problem, say
+        self.effort = EFFORTS[request.effort]
 
     def entries(self) -> list[Entry]:
         """Return an entry for every contender and pass."""
         try:
             self.say("the reference")
-            want = expected(self.problem, WORK[self.asked.effort])
+            want = expected(self.problem, WORK[self.request.effort])
         except UnsupportedError as why:
             return [
                 Entry(name, of, rows.UNSUPPORTED, str(why))
-                for name in self.asked.subjects
-                for of in self.asked.passes_of(name)
+                for name in self.request.subjects
+                for of in self.request.passes_of(name)
             ]
         ready: dict[str, Prepared] = {}
         proven: list[Entry] = []
-        for name in self.asked.subjects:
+        for name in self.request.subjects:
             self.say(name)
             proven += self._proven(name, want, ready)
         return self._timed(proven, ready)
 
     def _proven(self, name: str, want: Expected, ready: dict[str, Prepared]) -> list[Entry]:
         """Prepare a contender and hold every pass to the reference."""
-        passes, version = self.asked.passes_of(name), ""
+        passes, version = self.request.passes_of(name), ""
         try:
-            contender = contender_named(name, self.asked.like)
+            contender = contender_named(name, self.request.like)
             version = contender.version()
             prepared = ready[name] = contender.prepare(self.problem)
         except Exception as error:
@@ -144,14 +144,14 @@ class _Group:
             return replace(entry, status=status, message=message)
         first = prepared.first[entry.of]
         entry = replace(entry, gate=gate, first=first, peak=peak, device=device, counts=counts)
-        if took > self.asked.longest:
-            long = f"one call takes {took:.2g} s, more than {self.asked.longest:g} s"
+        if took > self.request.longest:
+            long = f"one call takes {took:.2g} s, more than {self.request.longest:g} s"
             return replace(entry, status=rows.TIMEOUT, message=long)
         return entry
 
     def _timed(self, entries: list[Entry], ready: Mapping[str, Prepared]) -> list[Entry]:
         """Let the contenders that were let through take turns, pass by pass."""
-        for of in self.asked.passes:
+        for of in self.request.passes:
             running = [e.subject for e in entries if e.of == of and e.status == rows.OK]
             self.say(", ".join(running))
             times = self._turns(of, {name: ready[name] for name in running})
@@ -174,8 +174,8 @@ class _Group:
         needed = PATIENT * ROUNDS * all_once / max(len(calls), 1)
         effort = replace(self.effort, patience=max(self.effort.patience, needed))
         if len(calls) > 1:
-            return rounds(calls, effort, self.asked.seed).timings
-        return {name: measure(call, effort, seed=self.asked.seed) for name, call in calls.items()}
+            return rounds(calls, effort, self.request.seed).timings
+        return {name: measure(call, effort, seed=self.request.seed) for name, call in calls.items()}
 
 
 def _call(prepared: Prepared, of: str, cotangents: Any) -> Callable[[], object]:

@@ -25,7 +25,7 @@ from ..plan import Piece, Plan
 from ..run import from_json
 from . import rows, shapes
 from .contender import BACKWARD, DATA, FORWARD, PASSES, TRAINING
-from .measurement import Asked
+from .measurement import Request
 from .problem import STORED
 from .process import SpeedProcess
 from .registry import check_family, expanded, own
@@ -89,12 +89,12 @@ class Wanted:
 def plan(*, seed: int, **given: Any) -> Plan:
     """Return the plan of a run; the same options make the same pieces."""
     wanted = Wanted.checked(**given)
-    asked = list(groups(wanted, seed))
-    if not asked:
+    requests = list(groups(wanted, seed))
+    if not requests:
         raise InputError("subjects", "some that compute the cells that are asked for", "none")
     process = SpeedProcess(wanted.threads, wanted.memory, wanted.timeout)
     atexit.register(process.close)
-    pieces = [*_first(wanted, process, seed), *(_piece(process, each) for each in asked)]
+    pieces = [*_first(wanted, process, seed), *(_piece(process, each) for each in requests)]
     pieces[-1] = _last(pieces[-1], process)
     return Plan("speed", seed, {name: given[name] for name in given}, pieces)
 
@@ -109,8 +109,8 @@ def _first(wanted: Wanted, process: SpeedProcess, seed: int) -> Iterator[Piece]:
     )
 
 
-def _piece(process: SpeedProcess, asked: Asked) -> Piece:
-    return Piece(asked.id, partial(process.group, asked))
+def _piece(process: SpeedProcess, request: Request) -> Piece:
+    return Piece(request.id, partial(process.group, request))
 
 
 def _last(piece: Piece, process: SpeedProcess) -> Piece:
@@ -129,7 +129,7 @@ def _effort(wanted: Wanted) -> str:
     return "standard" if wanted.full else "quick"
 
 
-def groups(wanted: Wanted, seed: int) -> Iterator[Asked]:
+def groups(wanted: Wanted, seed: int) -> Iterator[Request]:
     """Yield every group once: a cell, a shape, a dtype, and the contenders that take turns."""
     computing = contenders(wanted)
     seen: set[str] = set()
@@ -145,7 +145,7 @@ def groups(wanted: Wanted, seed: int) -> Iterator[Asked]:
                 chosen = _fitting(wanted, computing.get(cell, ()), shape)
                 if chosen and id not in seen:
                     seen.add(id)
-                    yield _asked(wanted, id, cell, shape, dtype, chosen, seed)
+                    yield _request(wanted, id, cell, shape, dtype, chosen, seed)
 
 
 def _lonely(wanted: Wanted, text: str, names: Sequence[str]) -> bool:
@@ -154,12 +154,12 @@ def _lonely(wanted: Wanted, text: str, names: Sequence[str]) -> bool:
     return not chosen and all(family(n) == "numpy" or n not in own() for n in names)
 
 
-def _asked(
+def _request(
     wanted: Wanted, id: str, cell: str, shape: Shape, dtype: str, chosen: Sequence[str], seed: int
-) -> Asked:
+) -> Request:
     compiled = [name for name in chosen if family(name) == "torch-compile"]
     light = not (wanted.full or wanted.subjects)
-    return Asked(
+    return Request(
         id=id,
         cell=cell,
         shape=shape,
@@ -216,12 +216,12 @@ def _default(*, full: bool) -> list[str]:
     families = ["numpy", "numpy-fast"]
     if find_spec("torch"):
         families += ["torch-native", "torch-compile"]
-    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
-        families += ["cudnn", "cudnn-graph", "torch-cuda"]
     names = [name for name in own() if family(name) in families]
+    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        names += expanded(("cudnn:*", "cudnn-graph:*", "torch-cuda:*"))
     if find_spec("torch"):
         names += ["torch-onednn:LSTM", *(f"torch:{cell}Cell" for cell in ("RNN", "LSTM", "GRU"))]
-    return names + (_installed() if full else [])
+    return list(dict.fromkeys(names + (_installed() if full else [])))
 
 
 def _installed() -> list[str]:

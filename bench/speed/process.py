@@ -12,7 +12,7 @@ from ...verify.execution.isolation import Isolated, ProcessEnded, TimedOut
 from ..plan import UnsupportedError
 from ..timing.environment import THREADS
 from . import rows
-from .measurement import Asked
+from .measurement import Request
 
 
 class SpeedProcess(Isolated):
@@ -42,18 +42,18 @@ class SpeedProcess(Isolated):
             shutil.rmtree(self.cache, ignore_errors=True)
             self.cache = ""
 
-    def plain(self, do: str, **asked: Any) -> dict[str, Any]:
+    def plain(self, do: str, **request: Any) -> dict[str, Any]:
         """Return the answer to anything but a group; UnsupportedError says why there is none."""
         try:
-            return self._answer(do, **asked)
+            return self._answer(do, **request)
         except (ProcessEnded, TimedOut) as end:
             raise UnsupportedError(f"{self.last_case}: {end}") from end
 
-    def _answer(self, do: str, **asked: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._ask({"do": do, **asked}, self.timeout)["answer"]
+    def _answer(self, do: str, **request: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask({"do": do, **request}, self.timeout)["answer"]
         return answer
 
-    def group(self, asked: Asked) -> dict[str, Any]:
+    def group(self, request: Request) -> dict[str, Any]:
         """Return the row of a group; a contender in which the process ends is left out, and told.
 
         Where it cannot be known which it was, the whole group is.
@@ -61,21 +61,21 @@ class SpeedProcess(Isolated):
         gone: list[rows.Entry] = []
         while True:
             try:
-                row = self._answer("group", group=asdict(asked))
+                row = self._answer("group", group=asdict(request))
                 return row | {"entries": [*row["entries"], *map(asdict, gone)]}
             except (ProcessEnded, TimedOut) as end:
                 status, message = _status(end)
-                lost = [self.last_case] if self.last_case in asked.subjects else asked.subjects
+                lost = [self.last_case] if self.last_case in request.subjects else request.subjects
                 gone += [
                     rows.Entry(name, of, status, message)
                     for name in lost
-                    for of in asked.passes_of(name)
+                    for of in request.passes_of(name)
                 ]
-                left = tuple(name for name in asked.subjects if name not in lost)
-                asked = replace(asked, subjects=left)
+                left = tuple(name for name in request.subjects if name not in lost)
+                request = replace(request, subjects=left)
                 if not left:
                     return {
-                        "status": gone[0].status, "message": gone[0].message, **asked.about,
+                        "status": gone[0].status, "message": gone[0].message, **request.about,
                         "entries": [*map(asdict, gone)], "ceiling": {}, "work": {}, "seconds": 0.0,
                     }  # fmt: skip
 

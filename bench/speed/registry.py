@@ -112,10 +112,11 @@ def _prepare(problem: Problem, subject: Subject) -> Prepared:
     if lacking := subject.options.lacking(problem.case):
         raise UnsupportedError(subject.options.why(lacking))
     built = subject.build(problem.case)
+    if isinstance(built, TorchModule) and subject.options.gradient:
+        prepare = torch_layers.prepare if built.device == "cpu" else cuda.prepare
+        return prepare(problem, subject)
     if (watch := getattr(subject, "watch", None)) is not None:
         return _watched(Adapted(problem, subject, built), watch)
-    if isinstance(built, TorchModule) and subject.options.gradient:
-        return torch_layers.prepare(problem, subject)
     return Adapted(problem, subject, built)
 
 

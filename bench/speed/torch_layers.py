@@ -20,7 +20,7 @@ from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Pulled, Result, Subject
 from ...verify.subjects.torch_module import TorchModule, import_torch
 from ..plan import UnsupportedError
-from .contender import FORWARD, Contender, FallbackError, Prepared
+from .contender import FORWARD, TRAINING, Contender, FallbackError, Prepared
 from .problem import Cotangents, Problem
 
 ONE, ONEDNN = "oneDNN", "mkldnn_rnn_layer"
@@ -162,16 +162,30 @@ def prepare(problem: Problem, subject: Subject, path: str = "") -> Prepared:
     """
     built = built_for(problem, subject)
     if path == "compile":
-        return _compiled(problem, subject, built)
+        return compiled_prepared(TorchPrepared, problem, subject, built)
     if path == "native":
         built = replace(built, setting=native)
     prepared = TorchPrepared(problem, subject, built)
     prepared.call(FORWARD, None)
+    prove(prepared)
     onednn = ONEDNN in prepared.operators()
     prepared.algorithm = ONE if onednn else "native"
     if path == "onednn" and not onednn:
         raise FallbackError("oneDNN was asked for, and PyTorch ran its own operators")
     return prepared
+
+
+def prove(prepared: TorchPrepared) -> None:
+    """Look at a training step; FallbackError if something else runs than the name says."""
+    watch, problem = prepared.built.watch, prepared.problem
+    if watch is None:
+        return
+    watch.begin()
+    with watch.looking(prepared.torch, problem.case, packed=False, backward=True):
+        prepared.call(TRAINING, prepared.own(problem.cotangents()))
+    prepared.first.clear()  # the profiler was on that clock
+    if watch.lacking:
+        raise FallbackError(f"something else ran: {watch.lacking}")
 
 
 def built_for(problem: Problem, subject: Subject) -> TorchModule:
@@ -192,10 +206,13 @@ CAP = 32
 """Steps beyond which nothing is compiled: with gradients, 16 take most of a minute."""
 
 
-def _compiled(problem: Problem, subject: Subject, built: TorchModule) -> TorchPrepared:
+def compiled_prepared(
+    kind: type[TorchPrepared], problem: Problem, subject: Subject, built: TorchModule
+) -> TorchPrepared:
+    """Return a cell whose loop is compiled; UnsupportedError for too many steps."""
     if problem.shape.T > CAP:
         raise UnsupportedError(f"to compile more than {CAP} steps takes too long")
-    prepared = TorchPrepared(problem, subject, compiled(import_torch(), built))
+    prepared = kind(problem, subject, compiled(import_torch(), built))
     prepared.algorithm = "inductor"
     compile_now(prepared)
     return prepared

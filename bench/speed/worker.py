@@ -17,7 +17,7 @@ from ...verify.execution.worker import lines
 from ..run import from_json
 from ..timing.environment import environment
 from . import ceilings
-from .measurement import Asked, measured, noise
+from .measurement import Request, measured, noise
 
 
 def main() -> None:
@@ -40,12 +40,12 @@ def main() -> None:
         say({"answer": _answer(json.loads(line), lambda doing: say({"case": doing}))})
 
 
-def _answer(asked: dict[str, Any], say: Any) -> dict[str, Any]:
-    if asked["do"] == "group":
-        return measured(from_json(Asked, asked["group"]), say)
-    if asked["do"] == "noise":
-        return noise(asked["subjects"], asked["effort"], asked["seed"], say)
-    return {"ceilings": ceilings.machine(tuple(asked["dtypes"])), "environment": environment()}
+def _answer(request: dict[str, Any], say: Any) -> dict[str, Any]:
+    if request["do"] == "group":
+        return measured(from_json(Request, request["group"]), say)
+    if request["do"] == "noise":
+        return noise(request["subjects"], request["effort"], request["seed"], say)
+    return {"ceilings": ceilings.machine(tuple(request["dtypes"])), "environment": environment()}
 
 
 if __name__ == "__main__":

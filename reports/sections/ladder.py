@@ -12,10 +12,6 @@ from ...bench.timing.comparison import Comparison
 from ..section import Figure, Table
 from .charts import alt, plot
 
-HEADINGS = ("shape", "pass", "rung", "µs/step", "times as fast as below", "verdict",
-            "times as fast as the baseline", "products/step", "Mflop", "calls/step", "arrays/step",
-            "written (MB)", "kept (MB)", "what is new")  # fmt: skip
-
 PLACES = {rung.name: place for place, rung in enumerate(RUNGS)}
 
 
@@ -24,8 +20,8 @@ def table(analyses: Sequence[Row]) -> Table | None:
     rungs = _rungs(analyses)
     if not rungs:
         return None
-    return Table(
-        "The ladder", HEADINGS, tuple(_row(r) for r in rungs),
+    return Table.of(
+        "The ladder", map(_row, rungs),
         "Six ways to compute the same LSTM in NumPy, each with one thing changed, in the order of "
         "Appleyard, Kocisky & Blunsom (2016, arXiv:1604.01946). Verdicts are about the ratio to "
         "the next lower rung that has a time. Counts do not depend on the machine: matrix "
@@ -41,22 +37,33 @@ def _rungs(analyses: Sequence[Row]) -> list[Row]:
                                         PLACES[r.entry.subject]))  # fmt: skip
 
 
-def _row(r: Row) -> tuple[str, ...]:
+def _row(r: Row) -> dict[str, str]:
     counts, steps = r.entry.counts or {}, r.shape.T
-    each = [f"{counts.get(name, 0) / steps:.3g}" for name in ("products", "calls", "made")]
-    millions = [f"{counts.get(name, 0) / 1e6:.3g}" for name in ("flop", "written", "kept")]
-    return (
-        f"{r.shape} {r.group.dtype}", r.entry.of, _name(r), f"{r.us_per_step:.3g}",
-        _times(r.gain), r.gain.verdict if r.gain else "", _times(r.comparison),
-        each[0], millions[0], *each[1:], *millions[1:], RUNGS[PLACES[r.entry.subject]].change,
-    )  # fmt: skip
+
+    def each(name: str) -> str:
+        return f"{counts.get(name, 0) / steps:.3g}"
+
+    def millions(name: str) -> str:
+        return f"{counts.get(name, 0) / 1e6:.3g}"
+
+    return {
+        "shape": f"{r.shape} {r.group.dtype}", "pass": r.entry.of, "rung": _name(r),
+        "µs/step": f"{r.us_per_step:.3g}", "times as fast as below": times(r.gain),
+        "verdict": r.gain.verdict if r.gain else "",
+        "times as fast as the baseline": times(r.comparison),
+        "products/step": each("products"), "Mflop": millions("flop"),
+        "calls/step": each("calls"), "arrays/step": each("made"),
+        "written (MB)": millions("written"), "kept (MB)": millions("kept"),
+        "what is new": RUNGS[PLACES[r.entry.subject]].change,
+    }  # fmt: skip
 
 
 def _name(r: Row) -> str:
     return f"{PLACES[r.entry.subject] + 1} {r.entry.subject.partition(':')[2]}"
 
 
-def _times(c: Comparison | None) -> str:
+def times(c: Comparison | None) -> str:
+    """Return how many times as fast, with its interval; "" where nothing was compared."""
     return f"{1 / c.ratio:.2f} ({1 / c.high:.2f} to {1 / c.low:.2f})" if c else ""
 
 

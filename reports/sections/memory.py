@@ -7,7 +7,7 @@ from typing import Any
 
 from ...bench.memory.plan import SOLVED, Summary, rows, summaries
 from ...bench.memory.tasks import TASKS
-from ...bench.memory.training import HELD_OUT
+from ...bench.memory.trained_layer import HELD_OUT
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from .charts import alt, plot

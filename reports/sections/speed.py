@@ -8,19 +8,13 @@ from collections.abc import Mapping, Sequence
 from ...bench.run import BenchRun
 from ...bench.speed import rows
 from ...bench.speed.analysis import Row, analysed, geometric_mean
+from ...bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER
 from ..section import Cell, Figure, Section, Table
 from . import ladder
 from . import speed_figures as figures
 
 FIGURES = (figures.against_sizes, figures.heat, figures.passes, figures.errors, figures.memory,
            figures.compiling, ladder.figure)  # fmt: skip
-
-VERDICTS = ("cell", "dtype", "pass", "contender", "against", "times as fast", "least", "most",
-            "shapes", "FASTER", "SLOWER", "SAME", "AMBIGUOUS")  # fmt: skip
-HEADINGS = ("cell", "shape", "dtype", "contender", "pass", "algorithm", "status", "error",
-            "error/bound", "median (ms)", "95 % (ms)", "µs/step", "GFLOP/s", "recurrent GFLOP/s",
-            "of ceiling (%)", "in turn (%)", "bound by", "d log t/d log B", "d log t/d log H",
-            "peak (MB)", "of formula", "first call (s)", "times as fast")  # fmt: skip
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -36,7 +30,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     if rungs := ladder.table(analyses):
         parts.append(rungs)
     if timed := [row for row in analyses if row.entry.timing]:
-        parts.append(Table("Every row", HEADINGS, tuple(map(_row, timed))))
+        parts.append(Table.of("Every row", map(_row, timed)))
     if missing := _missing(analyses):
         parts.append(missing)
     parts.append(_machine(ceilings))
@@ -86,49 +80,49 @@ def _verdicts(analyses: Sequence[Row]) -> Table | None:
             series.setdefault(key, []).append(r)
     if not series:
         return None
-    lines: list[tuple[Cell, ...]] = []
+    lines: list[dict[str, Cell]] = []
     for key, alike in series.items():
         ratios = [1 / r.comparison.ratio for r in alike if r.comparison]
         counted = Counter(r.comparison.verdict for r in alike if r.comparison)
-        mean = f"{geometric_mean(ratios):.2f}"
-        lines.append((
-            *key, mean, f"{min(ratios):.2f}", f"{max(ratios):.2f}", len(ratios),
-            *(counted[verdict] for verdict in VERDICTS[-4:]),
-        ))  # fmt: skip
+        lines.append({
+            **dict(zip(("cell", "dtype", "pass", "contender", "against"), key, strict=True)),
+            "times as fast": f"{geometric_mean(ratios):.2f}",
+            "least": f"{min(ratios):.2f}", "most": f"{max(ratios):.2f}", "shapes": len(ratios),
+            **{verdict: counted[verdict] for verdict in (FASTER, SLOWER, SAME, AMBIGUOUS)},
+        })  # fmt: skip
     note = "Geometric means over shapes of ratios of speeds; those of each shape are below."
-    return Table("Who is faster", VERDICTS, tuple(lines), note)
+    return Table.of("Who is faster", lines, note)
 
 
-def _row(r: Row) -> tuple[Cell, ...]:
-    entry, timing, gate = r.entry, r.entry.timing, r.entry.gate
+def _row(r: Row) -> dict[str, Cell]:
+    entry, timing, gate, c = r.entry, r.entry.timing, r.entry.gate, r.comparison
     assert timing is not None  # noqa: S101
     assert gate is not None  # noqa: S101
-    c = r.comparison
-    return (
-        r.group.cell,
-        str(r.shape),
-        r.group.dtype,
-        entry.subject,
-        entry.of,
-        entry.algorithm,
-        entry.status,
-        f"{max(gate.outputs, gate.gradients or 0.0):.1e}",
-        gate.ratio,
-        1e3 * timing.median,
-        f"{1e3 * timing.low:.3g} to {1e3 * timing.high:.3g}",
-        r.us_per_step,
-        r.gflops,
-        r.recurrent_gflops,
-        None if r.share is None else 100 * r.share,
-        None if r.sequential is None else 100 * r.sequential,
-        r.regime,
-        r.by_rows,
-        r.by_width,
-        None if entry.peak is None else entry.peak / 1e6,
-        r.memory,
-        entry.first,
-        f"{1 / c.ratio:.2f} ({1 / c.high:.2f} to {1 / c.low:.2f}) {c.verdict}" if c else "",
-    )
+    return {
+        "cell": r.group.cell,
+        "shape": str(r.shape),
+        "dtype": r.group.dtype,
+        "contender": entry.subject,
+        "pass": entry.of,
+        "algorithm": entry.algorithm,
+        "status": entry.status,
+        "error": f"{max(gate.outputs, gate.gradients or 0.0):.1e}",
+        "error/bound": gate.ratio,
+        "median (ms)": 1e3 * timing.median,
+        "95 % (ms)": f"{1e3 * timing.low:.3g} to {1e3 * timing.high:.3g}",
+        "µs/step": r.us_per_step,
+        "GFLOP/s": r.gflops,
+        "recurrent GFLOP/s": r.recurrent_gflops,
+        "of ceiling (%)": None if r.share is None else 100 * r.share,
+        "in turn (%)": None if r.sequential is None else 100 * r.sequential,
+        "bound by": r.regime,
+        "d log t/d log B": r.by_rows,
+        "d log t/d log H": r.by_width,
+        "peak (MB)": None if entry.peak is None else entry.peak / 1e6,
+        "of formula": r.memory,
+        "first call (s)": entry.first,
+        "times as fast": f"{ladder.times(c)} {c.verdict}" if c else "",
+    }
 
 
 def _missing(analyses: Sequence[Row]) -> Table | None:
@@ -139,11 +133,11 @@ def _missing(analyses: Sequence[Row]) -> Table | None:
             reasons.setdefault((r.entry.status, r.entry.subject, r.entry.message), []).append(r)
     if not reasons:
         return None
-    lines = tuple(
-        (status, subject, len(alike), ", ".join(dict.fromkeys(r.entry.of for r in alike)), message)
+    return Table.of("Without a time", (
+        {"status": status, "contender": subject, "rows": len(alike),
+         "passes": ", ".join(dict.fromkeys(r.entry.of for r in alike)), "reason": message}
         for (status, subject, message), alike in reasons.items()
-    )
-    return Table("Without a time", ("status", "contender", "rows", "passes", "reason"), lines)
+    ))  # fmt: skip
 
 
 def _machine(ceilings: Mapping[str, float]) -> Table:

@@ -178,7 +178,7 @@ PLANTED = (
         named=("E31",),
     ),
     Planted(
-        "clip_arrays_one_by_one", "clipping.py",
+        "clip_arrays_one_by_one", "gradient_clipping.py",
         "return {name: g * scale for name, g in gradients.items()}",
         "return {name: g * minimum(threshold / global_norm({name: g}), 0 * norm + 1)"
         " for name, g in gradients.items()}",

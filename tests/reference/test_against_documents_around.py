@@ -8,7 +8,7 @@ from against_documents import LABELS, Drawn, exact, floats, transcribed
 from gatewise.reference import bptt, documents
 from gatewise.reference.attention import Attention, context, scores, weights
 from gatewise.reference.cells import cell_named
-from gatewise.reference.clipping import clip_by_global_norm, clip_by_value
+from gatewise.reference.gradient_clipping import clip_by_global_norm, clip_by_value
 from gatewise.reference.layer import Layer
 from gatewise.reference.output import cross_entropy, output_layer, sequence_log_probability, softmax
 from gatewise.reference.tokens import embedding, one_hot, vocabulary

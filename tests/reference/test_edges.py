@@ -7,10 +7,10 @@ import pytest
 from gatewise.reference import documents
 from gatewise.reference.attention import weights
 from gatewise.reference.cells import cell_named, cells
-from gatewise.reference.clipping import clip_by_global_norm, clip_by_value, global_norm
 from gatewise.reference.equation import equation, equations, vjps
 from gatewise.reference.errors import InputError
 from gatewise.reference.functions import binarise, switch
+from gatewise.reference.gradient_clipping import clip_by_global_norm, clip_by_value, global_norm
 from gatewise.reference.layer import Layer, stacked
 from gatewise.reference.output import (
     cross_entropy,

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...reference.attention import Attention, attend, attend_vjp, context, scores, weights
-from ...reference.clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.errors import InputError
 from ...reference.functions import Array
+from ...reference.gradient_clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.output import (
     cross_entropy,
     cross_entropy_of_logits,

@@ -240,7 +240,7 @@ def test_figures_are_drawn_from_curves(tmp_path):
 
 
 def made_run(row):
-    value = json.loads(json.dumps(ledger._as_json(row)))
+    value = json.loads(json.dumps(run.to_json(row)))
     return bench_run("claims", {"id": row.id, **value})
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gatewise.bench.decay.adjoint import loss, rounded
-from gatewise.bench.decay.clipping import clipped
+from gatewise.bench.decay.gradient_clipping import clipped
 from gatewise.bench.decay.problem import Setting, draw
 from linear_rnn import linear
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from gatewise.bench.memory import plan as memory
 from gatewise.bench.memory.tasks import STRING, SYMBOLS, TASKS, TOLERANCE, right
-from gatewise.bench.memory.training import GATES, Effort, parameters, train, width
+from gatewise.bench.memory.trained_layer import GATES, Effort, parameters, train, width
 from gatewise.cli import main
 
 torch = pytest.importorskip("torch")

@@ -1,6 +1,7 @@
 """Edits of right backward passes: made at a known place, kept where they change a gradient."""
 
 import ast
+import json
 import re
 
 import numpy as np
@@ -136,23 +137,30 @@ def test_samples_take_groups_in_turns_and_are_the_same_for_a_seed():
     assert mixed == list(rows.in_turns(entries, lambda e: e[0], 3))
 
 
+def made(explained, wrong_story):
+    return gradients.Row(
+        name="p", number=0, kind=edits.TERM, line=1, before="a | b", after="b", places=("U",),
+        caught=True, located=False, explained=explained, wrong_story=wrong_story, said="x",
+        seconds=2.0, check_seconds=1.0, cpu_seconds=1.5,
+    )  # fmt: skip
+
+
 def test_totals_count_wrong_stories_apart():
-    row = gradients.Row(
-        "p", 0, edits.TERM, 1, "a", "b", ("U",), True, False, True, True, 2.0, 1.0, 1.5, "x"
-    )
-    found = gradients.totals([row])
-    assert found["wrong stories"] == 1
-    assert found["explained"] == "0 (0 %)"
-    assert found["caught"] == "1 (100 %)"
-    assert np.isclose(found["median seconds with checks"], 3.0)
-    assert row.result == "WRONG STORY"
+    totals = gradients.totals([made(True, True)])
+    assert totals["wrong stories"] == 1
+    assert totals["explained"] == "0 (0 %)"
+    assert totals["caught"] == "1 (100 %)"
+    assert np.isclose(totals["median seconds with checks"], 3.0)
+    assert made(True, True).result == "WRONG STORY"
 
 
-def test_misses_are_kept_as_a_table(tmp_path):
-    row = gradients.Row(
-        "p", 0, edits.TERM, 1, "a | b", "b", ("U",), True, False, False, False, 2.0, 1.0, 1.5, "x"
-    )
-    gradients.write_misses(tmp_path / "misses.md", [row])
-    text = (tmp_path / "misses.md").read_text(encoding="utf-8")
-    assert "1 missed of 1" in text
+@pytest.mark.parametrize("as_json", [True, False])
+def test_misses_are_kept_as_a_table(tmp_path, capsys, as_json):
+    misses = tmp_path / "misses.md"
+    rows.tell("edits", gradients.COLUMNS, [made(False, False)], {"edits": 1},
+              missed=lambda r: r.missed, misses=misses, as_json=as_json)  # fmt: skip
+    text = misses.read_text(encoding="utf-8")
+    told = capsys.readouterr().out
+    assert "1 of 1 missed" in text
     assert "`a \\| b` → `b`" in text
+    assert json.loads(told)["rows"][0]["name"] == "p" if as_json else "edits: edits 1" in told

@@ -44,7 +44,7 @@ def test_there_are_thirty():
 def test_what_is_broken_is_not_the_right_text():
     texts = {file.text for file in broken().values()}
     assert len(texts) == 5
-    assert homework.source(NUMPY, "lstm") not in texts
+    assert homework.text_of(NUMPY, "lstm") not in texts
     assert "while True" in broken()["endless"].text
     assert "raise RuntimeError" in broken()["crash"].text
 
@@ -65,7 +65,7 @@ def test_lines_are_held_to_the_mistake():
 
 def test_a_folder_is_judged(tmp_path):
     """One command writes a line for each file; each is compared with what is known of it."""
-    wrong = File(homework.source(NUMPY, "rnn", "C04"), "failed", MISTAKE)
+    wrong = File(homework.text_of(NUMPY, "rnn", "C04"), "failed", MISTAKE)
     there = {name: broken()[name] for name in ("syntax", "no_module", "no_class")}
     rows, took = homework.judged(tmp_path / "folder", there | {"wrong": wrong})
 

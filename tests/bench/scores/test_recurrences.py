@@ -4,8 +4,9 @@ import pytest
 
 import gatewise
 from gatewise.bench.scores import recurrences
-from gatewise.bench.scores.recurrences import LAYERS, MISTAKES, Mistake, Row
+from gatewise.bench.scores.recurrences import LAYERS, Edit, Mistake, Row, mistakes
 
+MISTAKES = mistakes()
 NUMBERS = {(m.layer, m.what): number for number, m in enumerate(MISTAKES)}
 
 
@@ -19,7 +20,7 @@ def test_every_mistake_changes_its_layer_and_no_two_are_the_same():
 
 def test_a_piece_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="there is no 'nothing of the kind'"):
-        recurrences.wrong_source(Mistake(LAYERS[0], "", (("nothing of the kind", ""),)))
+        recurrences.wrong_source(Mistake(LAYERS[0], "", (Edit("nothing of the kind", ""),)))
 
 
 @pytest.mark.parametrize("layer", LAYERS)

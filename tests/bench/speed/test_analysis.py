@@ -8,6 +8,7 @@ import pytest
 from gatewise.bench.cost.shape import Shape
 from gatewise.bench.run import BenchRun
 from gatewise.bench.speed import analysis, ceilings, rows
+from gatewise.bench.speed.cliffs import edges
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from gatewise.bench.speed.problem import Problem
 
@@ -135,3 +136,13 @@ def test_ceilings_are_measured():
     found = ceilings.machine(("float32",))
     assert {name.split()[0] for name in found} == {"product", "copy", "empty"}
     assert all(value > 0 for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("cell", "forward", "backward"),
+    [("rnn-relu", (384, 1024), (256, 1024)), ("lstm", (192, 1024), (128, 1024)),
+     ("gru", (192, 1024), (128, 1024)), ("skip-lstm", (), ())],
+)  # fmt: skip
+def test_the_widths_at_which_cudnn_is_asked_for_another_algorithm(cell, forward, backward):
+    """As PyTorch's source has them; those backward are narrower."""
+    assert (edges(cell), edges(cell, backward=True)) == (forward, backward)

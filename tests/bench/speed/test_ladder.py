@@ -14,7 +14,7 @@ from gatewise.bench.speed import analysis, ladder, registry
 from gatewise.bench.speed.contender import BACKWARD, FORWARD, PASSES, TRAINING
 from gatewise.bench.speed.gate import WrongError, expected, passed
 from gatewise.bench.speed.ladder import RUNGS
-from gatewise.bench.speed.measurement import Asked, measured
+from gatewise.bench.speed.measurement import Request, measured
 from gatewise.bench.speed.problem import Problem
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Sizes
@@ -183,7 +183,7 @@ def run():
     contenders = {rung.name: rung.contender() for rung in (*RUNGS, wrong)}
     with patch.object(registry, "own", lambda: contenders):
         rows = [
-            {"id": str(shape), **measured(Asked(str(shape), "lstm", shape, "float64",
+            {"id": str(shape), **measured(Request(str(shape), "lstm", shape, "float64",
              (*names[1:], names[0]), (FORWARD, TRAINING)), lambda doing: None)}
             for shape in (SMALL, replace(SMALL, T=3))
         ]  # fmt: skip

@@ -11,7 +11,7 @@ from gatewise.bench.speed import plan as planning
 from gatewise.bench.speed import rows
 from gatewise.bench.speed.analysis import analysed
 from gatewise.bench.speed.contender import FORWARD, TRAINING
-from gatewise.bench.speed.measurement import Asked, measured
+from gatewise.bench.speed.measurement import Request, measured
 from gatewise.bench.speed.process import SpeedProcess
 from gatewise.cli import main
 from gatewise.reports import figures
@@ -56,7 +56,7 @@ def contenders(root, tmp_path):
 
 def group(subjects, passes=(FORWARD, TRAINING), **more):
     shape = Shape(T=6, B=3, D=4, H=5)
-    return Asked("a group", "lstm", shape, "float64", tuple(subjects), passes, **more)
+    return Request("a group", "lstm", shape, "float64", tuple(subjects), passes, **more)
 
 
 def test_a_wrong_contender_gets_no_time(contenders):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gatewise.bench.scores import false_calls
+from gatewise.bench.scores.false_calls import busy
 from gatewise.bench.timing import comparison as comparing
-from gatewise.bench.timing import false_calls
 from gatewise.bench.timing import measurement as sampling
 from gatewise.bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER, compare
 from gatewise.bench.timing.environment import environment
-from gatewise.bench.timing.false_calls import busy
 from gatewise.bench.timing.measurement import NOISY, OK, Clock, Effort, measure
 from simulated_machine import CALL, EFFORT, READING, Machine
 
@@ -218,5 +218,5 @@ class TestThisMachine:
         arguments = ["--same", "1", "--planted", "1", "--machine", "as it is", "--json"]
         told = json.loads(CliRunner().invoke(false_calls.main, arguments).stdout)
 
-        assert [row["comparisons"] for row in told["counted"]] == [1, 1]
-        assert told["about"]["seed"] == "0"
+        assert [row["comparisons"] for row in told["rows"]] == [1, 1]
+        assert told["seed"] == 0

@@ -11,7 +11,7 @@ from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import cuda
 from gatewise.bench.speed.contender import FallbackError
 from gatewise.bench.speed.problem import Problem
-from gatewise.bench.speed.torch_layers import TorchPrepared, built_for
+from gatewise.bench.speed.torch_layers import TorchPrepared, built_for, prove
 from gatewise.reports import summary, tables
 from gatewise.reports.page import render
 from gatewise.verify.cases.case import Case
@@ -215,12 +215,13 @@ def test_nothing_is_timed_before_it_has_proven_to_be_what_it_is_named_for():
     subject, shape = subject_named("torch:LSTM"), Shape(T=3, B=2, D=4, H=5)
     for dtype in ("float32", "float64"):
         problem = Problem("lstm", shape, dtype)
-        prepared = TorchPrepared(problem, subject, built_for(problem, subject))
+        built = replace(built_for(problem, subject), watch=Watch(ONEDNN))
+        prepared = TorchPrepared(problem, subject, built)
         if dtype == "float32":
-            cuda.prove(prepared, ONEDNN)
+            prove(prepared)
             continue
         with pytest.raises(FallbackError, match="something else ran: aten::mkldnn_rnn_layer did"):
-            cuda.prove(prepared, ONEDNN)
+            prove(prepared)
 
 
 def test_clocks_that_are_not_told(monkeypatch):

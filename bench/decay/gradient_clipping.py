@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...reference.cell import Cell, State
-from ...reference.clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.errors import InputError
 from ...reference.functions import Array
+from ...reference.gradient_clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.parameters import Parameters
 from ..plan import OK
 from .adjoint import DTYPES, loss, rounded

@@ -1,6 +1,6 @@
 """How often comparisons are wrong: of a call with itself, and with one that does 10 % more.
 
-``python -m gatewise.bench.timing.false_calls [--json]`` compares the plain LSTM cell's loop over 20
+``python -m gatewise.bench.scores.false_calls [--json]`` compares the plain LSTM cell's loop over 20
 steps with the same loop, built once more, and with one over 22 steps, on the machine as it is and
 with processes that disturb it. At most 1 in 100 may be called FASTER or SLOWER than itself,
 disturbed or not; at least 95 in 100 of the longer loops have to be called SLOWER on the machine as
@@ -10,29 +10,34 @@ requirement is missed.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 import click
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from ...reference.cells import cell_named
 from ...reference.parameters import Sizes
-from ...verify.runs.provenance import machine, versions
-from .comparison import AMBIGUOUS, FASTER, LEVEL, SAME, SLOWER, compare, corrected, noise_floor
-from .environment import environment
-from .measurement import STANDARD, Call
+from ..timing.comparison import (
+    AMBIGUOUS,
+    FASTER,
+    LEVEL,
+    SAME,
+    SLOWER,
+    compare,
+    corrected,
+    noise_floor,
+)
+from ..timing.environment import environment
+from ..timing.measurement import STANDARD, Call
+from .rows import Columns, json_option, print_json, print_table, seed_option
 
 STEPS, MORE = 20, 22
 """Steps of the loop, and of one that does 10 % more work."""
@@ -113,7 +118,7 @@ def counts(states: Sequence[str], same: int, planted: int, seed: int) -> Iterato
             yield counted(state, True, planted, floor, seed + same)
 
 
-COLUMNS: dict[str, Callable[[Counted], str]] = {
+COLUMNS: Columns = {
     "machine": lambda r: r.machine,
     "a does": lambda r: r.work,
     "noise floor": lambda r: f"{r.floor:.1%}",
@@ -125,43 +130,29 @@ COLUMNS: dict[str, Callable[[Counted], str]] = {
     "± 95 %": lambda r: f"{r.half_width:.1%}",
     "pairs": lambda r: f"{r.pairs:.0f}",
     "s each": lambda r: f"{r.seconds / r.comparisons:.2f}",
-    "": lambda r: "[green]ok[/]" if r.ok else "[red]missed[/]",
+    "": lambda r: "ok" if r.ok else "MISSED",
 }
-
-
-def table(rows: Sequence[Counted]) -> Table:
-    """Lay out the rows."""
-    title = f"The LSTM's loop beside itself; level {LEVEL:g}, default effort"
-    result = Table(*COLUMNS, title=title, box=box.SIMPLE, padding=0)
-    for row in rows:
-        result.add_row(*(cell(row) for cell in COLUMNS.values()))
-    return result
 
 
 @click.command()
 @click.option("--same", default=200, show_default=True, type=click.IntRange(1), help="A/A pairs.")
 @click.option("--planted", default=100, show_default=True, type=click.IntRange(1),
               help="Comparisons with 10 % more work.")  # fmt: skip
-@click.option("--machine", "state", default="both", show_default=True,
-              type=click.Choice([AS_IT_IS, DISTURBED, "both"]), help="Its state.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Seed of orders and intervals.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def main(same: int, planted: int, state: str, seed: int, as_json: bool) -> None:
+@click.option(
+    "--machine", "states", default=[AS_IT_IS, DISTURBED], show_default=True, multiple=True,
+    type=click.Choice([AS_IT_IS, DISTURBED]), help="Its state.",
+)  # fmt: skip
+@seed_option
+@json_option
+def main(same: int, planted: int, states: Sequence[str], seed: int, as_json: bool) -> None:
     """Count wrong verdicts of comparisons whose right verdict is known."""
-    states = [AS_IT_IS, DISTURBED] if state == "both" else [state]
     rows = list(counts(states, same, planted, seed))
-    about = {"seed": str(seed), **versions(), **machine(), **environment()}
     if as_json:
-        click.echo(json.dumps({"about": about, "counted": [asdict(r) for r in rows]}, indent=2))
+        print_json(rows=[asdict(row) for row in rows], seed=seed, environment=environment())
     else:
-        console = Console()
-        console.print(table(rows))
-        console.print(", ".join(f"{name} {value}" for name, value in about.items()))
+        title = f"The LSTM's loop beside itself; level {LEVEL:g}, default effort"
+        print_table(title, COLUMNS, rows)
     sys.exit(not all(row.ok for row in rows))
-
-
-if __name__ == "__main__":
-    main()
 
 
 # Keep the machine busy in a way that hurts: work and rest in turns of random length.
@@ -196,3 +187,7 @@ def _disturb(seed: int) -> None:
         while time.perf_counter() < end:
             memory = memory[::-1]
         time.sleep(rng.uniform(0, LONGEST))
+
+
+if __name__ == "__main__":
+    main()
