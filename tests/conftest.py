@@ -1,11 +1,15 @@
 """What all tests share: the deterministic Hypothesis profile, and where the source lies."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import preloaded
 import shapes
 
 settings.register_profile(
@@ -26,3 +30,18 @@ os.environ.pop("COLUMNS", None)  # xdist's workers have it, and lines would brea
 def root() -> Path:
     """The repository's root, which is the package."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[preloaded.Server]:
+    """What forks processes that have imported PyTorch."""
+    server = preloaded.Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def forked_workers(server: preloaded.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let subjects run in forks of one process, which do not import PyTorch anew."""
+    double = SimpleNamespace(Popen=server.start, PIPE=subprocess.PIPE)
+    monkeypatch.setattr("gatewise.verify.execution.isolation.subprocess", double)

@@ -1,6 +1,7 @@
 """The command: exit codes, messages without tracebacks, JSON."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ class Swapped(LSTM):
         turned = {{name: array[order] for name, array in params.items()}}
         return super().unrolled(turned, x, state, lengths)
 """
+
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 @pytest.fixture
@@ -141,6 +145,7 @@ def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "torch.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
+    monkeypatch.setattr("gatewise.verify.execution.isolation.subprocess", subprocess)
     result = run("verify", "torch:RNN", "--check", "forward")
 
     assert result.exit_code == 3
