@@ -36,14 +36,17 @@ class Server:
                 env={"OMP_NUM_THREADS": "1", **os.environ},
             )  # fmt: skip
 
-    def start(self, command, *, stderr, env=None, cwd=".", **_others):
-        """Run what follows ``python``, as ``subprocess.Popen`` does with pipes for its streams."""
-        return Process(self.requests, command, stderr, env, cwd)
+    def start(self, command, *, stderr, env=None, cwd=".", anew=False, **_others):
+        """Run what follows ``python``, as ``subprocess.Popen`` does with pipes for its streams.
 
-    def run(self, *arguments, cwd):
+        ``anew``: gatewise is not imported yet.
+        """
+        return Process(self.requests, command, stderr, env, cwd, anew)
+
+    def run(self, *arguments, **how):
         """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
         with tempfile.TemporaryFile("w+") as errors:
-            process = self.start([sys.executable, *arguments], stderr=errors, cwd=cwd)
+            process = self.start([sys.executable, *arguments], stderr=errors, **how)
             process.stdin.close()
             with process.stdout as output:
                 said = output.read()
@@ -60,9 +63,10 @@ class Server:
 class Process:
     """What a ``subprocess.Popen`` offers to those who talk to it."""
 
-    def __init__(self, requests, command, stderr, env, cwd):
+    def __init__(self, requests, command, stderr, env, cwd, anew):
         (stdin, write), (read, stdout), (status, end) = os.pipe(), os.pipe(), os.pipe()
-        job = [command[1:], dict(os.environ if env is None else env), os.path.abspath(cwd)]
+        env = dict(os.environ if env is None else env)
+        job = [command[1:], env, os.path.abspath(cwd), anew]
         socket.send_fds(requests, [json.dumps(job).encode()], [stdin, stdout, stderr.fileno(), end])
         for descriptor in (stdin, stdout, end):
             os.close(descriptor)
@@ -118,7 +122,7 @@ def watch(*descriptors):
         os.close(stream)
 
 
-def execute(arguments, environment, folder):
+def execute(arguments, environment, folder, anew):
     """Do what ``python`` does with these arguments in a process that has just started."""
     import numpy as np
 
@@ -130,6 +134,9 @@ def execute(arguments, environment, folder):
     isolated = arguments[0] == "-P"
     paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:0] = [*([] if isolated else [""]), *paths]
+    for name in [*sys.modules] if anew else ():
+        if name.partition(".")[0] == "gatewise":
+            del sys.modules[name]
     option, program, *sys.argv[1:] = arguments[isolated:]
     if option == "-c":
         exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
