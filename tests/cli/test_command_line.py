@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
 from gatewise.verify.runs import run as run_files
 
 SWAPPED = """
@@ -22,16 +20,6 @@ class Swapped(LSTM):
         turned = {{name: array[order] for name, array in params.items()}}
         return super().unrolled(turned, x, state, lengths)
 """
-
-
-pytestmark = pytest.mark.usefixtures("forked_workers")
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run the command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
 
 
 @pytest.fixture
