@@ -40,8 +40,10 @@ def server() -> Iterator[preloaded.Server]:
     server.close()
 
 
-@pytest.fixture
-def forked_workers(server: preloaded.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def forked_workers(server: preloaded.Server) -> Iterator[None]:
     """Let subjects run in forks of one process, which do not import PyTorch anew."""
     double = SimpleNamespace(Popen=server.start, PIPE=subprocess.PIPE)
-    monkeypatch.setattr("gatewise.verify.execution.isolation.subprocess", double)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatewise.verify.execution.isolation.subprocess", double)
+        yield
