@@ -5,6 +5,7 @@ that once. Tests of the processes themselves, in ``verify/execution``, start fre
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -25,16 +26,21 @@ MODULES = (
 
 
 class Server:
-    """Forks for each process that is asked of it, and ends when it is closed."""
+    """Forks for each process that is asked of it; it starts with the first."""
 
-    def __init__(self):
-        self.requests, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = None
+
+    @functools.cached_property
+    def requests(self):
+        """What jobs are written to."""
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(its.fileno())],
                 pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
                 env={"OMP_NUM_THREADS": "1", **os.environ},
             )  # fmt: skip
+        return ours
 
     def start(self, command, *, stderr, env=None, cwd=".", anew=False, **_others):
         """Run what follows ``python``, as ``subprocess.Popen`` does with pipes for its streams.
@@ -56,8 +62,9 @@ class Server:
 
     def close(self):
         """End it."""
-        self.requests.close()
-        self.process.wait()
+        if self.process is not None:
+            self.requests.close()
+            self.process.wait()
 
 
 class Process:
