@@ -1,7 +1,10 @@
 """What all tests share: the deterministic Hypothesis profile, and where the source lies."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,6 +12,7 @@ from hypothesis import HealthCheck, settings
 # Before NumPy is imported: products of small matrices take ten times as long on several threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import preloaded
 import shapes
 
 settings.register_profile(
@@ -29,3 +33,20 @@ os.environ.pop("COLUMNS", None)  # xdist's workers have it, and lines would brea
 def root() -> Path:
     """The repository's root, which is the package."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[preloaded.Server]:
+    """What forks processes that have imported PyTorch."""
+    server = preloaded.Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def forked_workers(server: preloaded.Server) -> Iterator[None]:
+    """Let subjects run in forks of one process, which do not import PyTorch anew."""
+    double = SimpleNamespace(Popen=server.start, PIPE=subprocess.PIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatewise.verify.execution.isolation.subprocess", double)
+        yield

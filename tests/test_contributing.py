@@ -1,8 +1,6 @@
 """CONTRIBUTING's cell is whole: as a file of the reference it is found and proven."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -15,7 +13,7 @@ main(["prove", "gradient[mgu]"])
 
 
 @pytest.fixture
-def proven(root, tmp_path):
+def proven(root, server, tmp_path):
     """Put the cell of CONTRIBUTING, changed or not, beside the reference's; prove its gradient."""
     text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -23,8 +21,7 @@ def proven(root, tmp_path):
     def prove(old="", new=""):
         assert old in code
         (tmp_path / "mgu.py").write_text(code.replace(old, new, 1) if old else code)
-        return subprocess.run([sys.executable, "-P", "-c", PROVE.format(folder=str(tmp_path))],
-                              capture_output=True, text=True, check=False)  # fmt: skip
+        return server.run("-P", "-c", PROVE.format(folder=str(tmp_path)), cwd=tmp_path, anew=True)
 
     return prove
 

@@ -1,12 +1,11 @@
 """The command: exit codes, messages without tracebacks, JSON."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
 from gatewise.verify.runs import run as run_files
 
 SWAPPED = """
@@ -21,13 +20,6 @@ class Swapped(LSTM):
         turned = {{name: array[order] for name, array in params.items()}}
         return super().unrolled(turned, x, state, lengths)
 """
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run the command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
 
 
 @pytest.fixture
@@ -141,6 +133,7 @@ def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "torch.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
+    monkeypatch.setattr("gatewise.verify.execution.isolation.subprocess", subprocess)
     result = run("verify", "torch:RNN", "--check", "forward")
 
     assert result.exit_code == 3

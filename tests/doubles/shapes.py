@@ -12,6 +12,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
+import re
 import sys
 import types
 import typing
@@ -111,7 +112,8 @@ def _check(hint, bound=False):
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         fields = {f.name: _check(hints[f.name]) for f in dataclasses.fields(kind)}
-        return _fields_check(kind, {name: check for name, check in fields.items() if check})
+        fields = {name: check for name, check in fields.items() if check}
+        return _fields_check(kind, fields) if fields else None
     return None
 
 
@@ -188,6 +190,21 @@ PARAMETERS = {n: _shape_check(a) for n, a in (("W", "G D H"), ("U", "G P H"), ("
 """What a cell's parameters say of D, P and H; those that a cell does not have say nothing."""
 
 
+WITHOUT_SHAPES = {
+    "Any", "Arithmetic", "Array", "ArrayLike", "Bounded", "Callable", "Floats", "None", "Self",
+    "Sequence", "bool", "dict", "dtype", "float", "int", "np", "object", "str", "tuple",
+}  # fmt: skip
+"""Names in annotations that say nothing of shapes: a function that has no others is not wrapped."""
+
+
+def _says_shapes(function):
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    every = [function.returns, *(each.annotation for each in every if each.annotation)]
+    words = re.findall(r"\w+", " ".join(ast.unparse(each) for each in every if each))
+    return not WITHOUT_SHAPES.issuperset(words)
+
+
 class _Loader(importlib.machinery.SourceFileLoader):
     """Compiles a module with ``@held`` on each of its functions, inside all other decorators."""
 
@@ -204,7 +221,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
                     each.lineno = each.end_lineno = node.lineno
                     each.col_offset = each.end_col_offset = 0
                 generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node))
-                if not generator:
+                if not generator and _says_shapes(node):
                     node.decorator_list.append(decorator)
         return compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
 

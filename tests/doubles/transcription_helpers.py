@@ -46,21 +46,6 @@ def transposed(M: Any) -> Any:
     return [list(column) for column in zip(*M, strict=True)]
 
 
-def beside(A: Any, B: Any) -> Any:
-    """[A, B]: the rows of A continued by those of B."""
-    return [[*a, *b] for a, b in zip(A, B, strict=True)]
-
-
-def diagonal(v: Any) -> Any:
-    """The square matrix with these entries on its diagonal."""
-    return [[v[j] if j == k else 0 for k in range(len(v))] for j in range(len(v))]
-
-
-def unit(j: int, states: Any) -> Any:
-    """The course of one unit: [T][H] -> [T][1]."""
-    return [[state[j]] for state in states]
-
-
 def each(function: Any, parameters: Any) -> Any:
     """The parameters of every letter passed through a function."""
     return {key: function(parameter) for key, parameter in parameters.items()}

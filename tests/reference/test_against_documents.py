@@ -5,7 +5,6 @@ transcription's value, computed with 40 digits, lies within the bound. The trans
 function with the reference; only these tests know both layouts.
 """
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,28 +14,72 @@ from gatewise.reference.cells.lstm_phased import LEAK
 from gatewise.verify.cases.case import Case
 from transcriptions import d0, d1, d2, d3, d4, others, others_skip
 
-
-@transcribed
-def test_d0_rnn(case):
-    """E04 in D0's concatenated columns."""
-    d = Drawn("rnn", case)
-    d.compare(d0.rnn(d.xs, d.states[0], d.joined()["a"], d.rows("b")["a"]))
+D1_KEYS = ("input", "forget", "candidate", "output")
 
 
-@transcribed
-def test_d2_rnn(case):
-    """E04 in D2's rows with one matrix C."""
-    d = Drawn("rnn", case)
-    C = np.concatenate([d.m.p["W"][0], d.m.p["U"][0]]).tolist()
-    d.compare(d2.rnn(d.xs, d.states[0], C, d.rows("b")["a"]))
+def phased(d):
+    times, xs = [x[0] for x in d.xs], [x[1:] for x in d.xs]
+    timing = [d.m.p[name].tolist() for name in ("tau", "s", "r_on")]
+    arrays = d.rows("W"), d.rows("U"), d.rows("p", "ifo"), d.rows("b")
+    return others.phased_lstm(xs, times, *d.states, *arrays, *timing, LEAK)
 
 
-@transcribed
-def test_d3_rnn(case):
-    """E04 in D3's columns with two matrices."""
-    d = Drawn("rnn", case)
-    W_xh, W_hh = d.columns("W")["a"], d.columns("U")["a"]
-    d.compare(d3.rnn(d.xs, d.states[0], W_xh, W_hh, d.rows("b")["a"]))
+def peephole(current):
+    return lambda d: d4.lstm_peephole(
+        d.xs, *d.states, d.columns("W"), d.columns("U"), d.rows("p", "ifo"), d.rows("b"),
+        output_sees_current=current,
+    )  # fmt: skip
+
+
+def reset_after(d):
+    b_h = {"r": [0] * len(d.states[0]), "z": [0] * len(d.states[0]), "n": d.m.p["b_hn"].tolist()}
+    return [others.gru_reset_after(d.xs, *d.states, d.rows("W"), d.rows("U"), d.rows("b"), b_h)]
+
+
+CELLS = {
+    "E04 in D0's concatenated columns": ("rnn", lambda d: [
+        d0.rnn(d.xs, *d.states, d.joined()["a"], d.rows("b")["a"])]),
+    "E04 in D2's rows with one matrix C": ("rnn", lambda d: [
+        d2.rnn(d.xs, *d.states, d.m.p["W"][0].tolist() + d.m.p["U"][0].tolist(),
+               d.rows("b")["a"])]),
+    "E04 in D3's columns with two matrices": ("rnn", lambda d: [
+        d3.rnn(d.xs, *d.states, d.columns("W")["a"], d.columns("U")["a"], d.rows("b")["a"])]),
+    "E04 with ReLU": ("rnn-relu", lambda d: [
+        others.relu_rnn(d.xs, *d.states, *(d.rows(name)["a"] for name in "WUb"))]),
+    "E13-E18 in D0's notation": ("lstm", lambda d: d0.lstm(
+        d.xs, *d.states, d.joined(), d.rows("b"))),
+    "E13-E18 as D1's LSTMCELL, its loop corrected": ("lstm", lambda d: d1.loop_corrected(
+        d.xs, *d.states[::-1], d.joined(D1_KEYS), d.rows("b", D1_KEYS))),
+    "E13-E18 in D2's rows": ("lstm", lambda d: d2.lstm(
+        d.xs, *d.states, *(d.rows(name, "ifco") for name in "WUb"))),
+    "E15 as D3 prints it": ("lstm-sigmoid-candidate", lambda d: d3.lstm(
+        d.xs, *d.states, d.columns("U", "ifuo"), d.columns("W", "ifuo"), d.rows("b", "ifuo"))),
+    "E13-E18 in D4's letters": ("lstm", lambda d: d4.lstm(
+        d.xs, *d.states, d.columns("W"), d.columns("U"), d.rows("b"))),
+    "E25, the output gate sees the new state": ("lstm-peephole", peephole(True)),
+    "E25, the output gate sees the old state": ("lstm-peephole-old", peephole(False)),
+    "E20-E22 and E23a in D0's notation": ("gru-takes-new", lambda d: [
+        d0.gru(d.xs, *d.states, d.joined("ric"), d.rows("b", "ric"))]),
+    "E20-E22 and E23b in D2's notation": ("gru-keeps-old", lambda d: [
+        d2.gru(d.xs, *d.states, *(d.rows(name, "rug") for name in "WUb"))]),
+    "E24": ("gru", reset_after),
+    "E13 as f = 1 - i": ("lstm-coupled", lambda d: others.lstm_coupled(
+        d.xs, *d.states, *(d.rows(name) for name in "WUb"))),
+    "E28": ("lstm-phased", phased),
+}  # fmt: skip
+"""Equations, in whose notation: the cell, and the transcription's states over time."""
+
+
+@pytest.mark.parametrize("equations", CELLS)
+def test_a_cell(equations):
+    name, transcription = CELLS[equations]
+
+    @transcribed
+    def agrees(case):
+        d = Drawn(name, case)
+        d.compare(*transcription(d))
+
+    agrees()
 
 
 @transcribed
@@ -44,103 +87,8 @@ def test_d3_and_d4_rnn_without_bias(case):
     """E04 with U for the input and W for the state, no bias."""
     d = Drawn("rnn", case)
     d.m = d.m.replaced("b", 0 * d.m.p["b"])
-    U, W = d.columns("W")["a"], d.columns("U")["a"]
-    d.compare(d3.rnn_s(d.xs, d.states[0], U, W))
-    d.compare(d4.rnn(d.xs, d.states[0], U, W))
-
-
-@transcribed
-def test_d0_lstm(case):
-    """E13-E18 in D0's notation."""
-    d = Drawn("lstm", case)
-    d.compare(*d0.lstm(d.xs, *d.states, d.joined(), d.rows("b")))
-
-
-@transcribed
-def test_d1_lstm(case):
-    """E13-E18 as D1's LSTMCELL, its loop corrected."""
-    d, keys = Drawn("lstm", case), ("input", "forget", "candidate", "output")
-    h, c = d.states
-    d.compare(*d1.loop_corrected(d.xs, c, h, d.joined(keys), d.rows("b", keys)))
-
-
-@transcribed
-def test_d2_lstm(case):
-    """E13-E18 in D2's rows."""
-    d, keys = Drawn("lstm", case), ("i", "f", "c", "o")
-    U, W, b = d.rows("W", keys), d.rows("U", keys), d.rows("b", keys)
-    d.compare(*d2.lstm(d.xs, *d.states, U, W, b))
-
-
-@transcribed
-def test_d3_lstm_with_sigmoid_candidate(case):
-    """E15 as D3 prints it."""
-    d, keys = Drawn("lstm-sigmoid-candidate", case), ("i", "f", "u", "o")
-    W_h, W_x, b = d.columns("U", keys), d.columns("W", keys), d.rows("b", keys)
-    d.compare(*d3.lstm(d.xs, *d.states, W_h, W_x, b))
-
-
-@transcribed
-def test_d4_lstm(case):
-    """E13-E18 in D4's letters."""
-    d = Drawn("lstm", case)
-    d.compare(*d4.lstm(d.xs, *d.states, d.columns("W"), d.columns("U"), d.rows("b")))
-
-
-@pytest.mark.parametrize(
-    ("name", "current"), [("lstm-peephole", True), ("lstm-peephole-old", False)]
-)
-def test_d4_peephole(name, current):
-    """E25 in both readings."""
-
-    @transcribed
-    def agrees(case):
-        d = Drawn(name, case)
-        p = d.rows("p", ("i", "f", "o"))
-        arrays = d.columns("W"), d.columns("U"), p, d.rows("b")
-        d.compare(*d4.lstm_peephole(d.xs, *d.states, *arrays, output_sees_current=current))
-
-    agrees()
-
-
-@transcribed
-def test_d0_gru(case):
-    """E20-E22 and E23a in D0's notation."""
-    d, keys = Drawn("gru-takes-new", case), ("r", "i", "c")
-    W = d.joined(keys)
-    d.compare(d0.gru(d.xs, d.states[0], W, d.rows("b", keys)))
-
-
-@transcribed
-def test_d2_gru(case):
-    """E20-E22 and E23b in D2's notation."""
-    d, keys = Drawn("gru-keeps-old", case), ("r", "u", "g")
-    U, W, b = d.rows("W", keys), d.rows("U", keys), d.rows("b", keys)
-    d.compare(d2.gru(d.xs, d.states[0], U, W, b))
-
-
-@transcribed
-def test_gru_reset_after(case):
-    """E24."""
-    d = Drawn("gru", case)
-    b_h = {"r": [0] * case.H, "z": [0] * case.H, "n": d.m.p["b_hn"].tolist()}
-    arrays = d.rows("W"), d.rows("U"), d.rows("b"), b_h
-    d.compare(others.gru_reset_after(d.xs, d.states[0], *arrays))
-
-
-@transcribed
-def test_relu_rnn(case):
-    """E04 with ReLU."""
-    d = Drawn("rnn-relu", case)
-    arrays = d.rows("W")["a"], d.rows("U")["a"], d.rows("b")["a"]
-    d.compare(others.relu_rnn(d.xs, d.states[0], *arrays))
-
-
-@transcribed
-def test_coupled_lstm(case):
-    """E13 as f = 1 - i."""
-    d = Drawn("lstm-coupled", case)
-    d.compare(*others.lstm_coupled(d.xs, *d.states, d.rows("W"), d.rows("U"), d.rows("b")))
+    for rnn in (d3.rnn_s, d4.rnn):
+        d.compare(rnn(d.xs, *d.states, d.columns("W")["a"], d.columns("U")["a"]))
 
 
 @given(case=CASES, P=st.integers(1, 2))
@@ -152,37 +100,21 @@ def test_projected_lstm(case, P):
     d.compare(*others.lstm_projected(d.xs, *d.states, *arrays))
 
 
-@transcribed
-def test_phased_lstm(case):
-    """E28."""
-    d = Drawn("lstm-phased", case)
-    times, xs = [x[0] for x in d.xs], [x[1:] for x in d.xs]
-    timing = [d.m.p[name].tolist() for name in ("tau", "s", "r_on")]
-    arrays = d.rows("W"), d.rows("U"), d.rows("p", ("i", "f", "o")), d.rows("b")
-    d.compare(*others.phased_lstm(xs, times, *d.states, *arrays, *timing, LEAK))
-
-
-@pytest.mark.parametrize("name", ["skip-rnn", "skip-lstm", "skip-gru"])
-def test_skip(name):
+@pytest.mark.parametrize(("name", "keys"), [
+    ("skip-rnn", ("a",)), ("skip-lstm", None), ("skip-gru", ("r", "z", "c"))])  # fmt: skip
+def test_skip(name, keys):
     """E29 around each plain cell; ũ starts anywhere."""
 
     @transcribed
     def agrees(case):
         d = Drawn(name, case)
         *states, (u_tilde,) = d.states
-        gate = d.m.p["w_p"][:, 0].tolist(), float(d.m.p["b_p"][0]), u_tilde
+        arrays = [d.rows(array, keys) for array in "WUb"]
         if name == "skip-rnn":
-            arrays = d.rows("W")["a"], d.rows("U")["a"], d.rows("b")["a"]
-            h, _, u = others_skip.skip_rnn(d.xs, *states, *arrays, *gate)
-            d.compare(h, [[v] for v in u[1:]])
-        elif name == "skip-gru":
-            keys = ("r", "z", "c")
-            arrays = d.rows("W", keys), d.rows("U", keys), d.rows("b", keys)
-            h, _, u = others_skip.skip_gru(d.xs, *states, *arrays, *gate)
-            d.compare(h, [[v] for v in u[1:]])
-        else:
-            arrays = d.rows("W"), d.rows("U"), d.rows("b")
-            h, c, _, u = others_skip.skip_lstm(d.xs, *states, *arrays, *gate)
-            d.compare(h, c, [[v] for v in u[1:]])
+            arrays = [array["a"] for array in arrays]
+        gate = d.m.p["w_p"][:, 0].tolist(), float(d.m.p["b_p"][0]), u_tilde
+        run = getattr(others_skip, name.replace("-", "_"))
+        *computed, _, u = run(d.xs, *states, *arrays, *gate)
+        d.compare(*computed, [[v] for v in u[1:]])
 
     agrees()

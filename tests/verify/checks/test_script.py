@@ -2,8 +2,6 @@
 
 import ast
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -83,13 +81,14 @@ class Raises(plain_numpy.LSTM):
 """
 
 WITHOUT = """
-import importlib.abc, runpy, sys
+import importlib.abc, runpy, sys, warnings
 
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name.partition(".")[0] == "gatewise":
             raise ImportError("a script that needs gatewise does not stand alone")
 
+warnings.simplefilter("ignore")
 sys.meta_path.insert(0, Refuse())
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
@@ -107,11 +106,15 @@ def verdict(root, tmp_path):
     return verdict
 
 
-def run(script, folder):
-    """Run it in a Python that refuses to import gatewise."""
-    (folder / "script.py").write_text(script, encoding="utf-8")
-    command = [sys.executable, "-W", "ignore", "-c", WITHOUT, "script.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(server, tmp_path):
+    """Run a script in a Python that refuses to import gatewise."""
+
+    def run(script):
+        (tmp_path / "script.py").write_text(script, encoding="utf-8")
+        return server.run("-c", WITHOUT, "script.py", cwd=tmp_path, anew=True)
+
+    return run
 
 
 @pytest.mark.parametrize(("name", "check", "like", "dtype"), [
@@ -127,11 +130,11 @@ def run(script, folder):
     ("LargerInTraining", "modes", None, "float64"),
     ("HalvesWhatItKeeps", "kept-state", None, "float64"),
 ])  # fmt: skip
-def test_a_script_fails_as_the_check_did(verdict, tmp_path, name, check, like, dtype):
+def test_a_script_fails_as_the_check_did(verdict, run, name, check, like, dtype):
     """AssertionError, on the number that the message names."""
     told = verdict(name, check, like, dtype)
     assert told.status == "failed"
-    done = run(told.script, tmp_path)
+    done = run(told.script)
 
     assert done.returncode == 1
     assert "AssertionError" in done.stderr, done.stderr
@@ -151,12 +154,12 @@ def test_a_script_says_what_it_is_about(verdict):
     assert "gatewise" not in told.script.replace("gatewise_subject", "")
 
 
-def test_a_crash_has_a_script_that_raises(verdict, tmp_path):
+def test_a_crash_has_a_script_that_raises(verdict, run):
     """Building and calling is enough; the subject's own error is at its end."""
     told = verdict("Raises", "forward", None)
 
     assert told.status == "crashed"
-    done = run(told.script, tmp_path)
+    done = run(told.script)
     assert done.returncode == 1
     assert "RuntimeError: no kernel" in done.stderr
 
@@ -166,10 +169,10 @@ def test_a_crash_has_a_script_that_raises(verdict, tmp_path):
     ("RowsFirst", "forward", r"final h: expected shape \(1, 2, 1\), got \(2, 1, 1\)"),
     ("EveryState", "dropout", "% of the outputs of the last layer are 0 in training"),
 ])  # fmt: skip
-def test_what_is_no_number_is_held_too(verdict, tmp_path, name, check, said):
+def test_what_is_no_number_is_held_too(verdict, run, name, check, said):
     """A dtype, a shape, and outputs that are dropped behind the last layer."""
     told = verdict(name, check, "torch.nn.GRU" if name == "EveryState" else "torch.nn.LSTM")
-    done = run(told.script, tmp_path)
+    done = run(told.script)
 
     assert told.status == "failed"
     assert done.returncode == 1

@@ -146,9 +146,9 @@ def test_complex_step_is_exact_where_differences_are_not():
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_vjp_and_complex_step_agree_to_a_few_ulp(cell):
-    """Over 40 cases, the median disagreement is below 4 units of roundoff of the terms' sum."""
+    """Over 12 cases, the median disagreement is below 4 units of roundoff of the terms' sum."""
     units = []
-    for seed in range(40):
+    for seed in range(12):
         m = cell_material(cell, Case(4, 2, 3, 3, seed=seed))
         for name, d in gradients(cell, m).items():
             direction = np.random.default_rng(seed).standard_normal(d.shape)
@@ -168,20 +168,13 @@ def test_midpoint_and_minimum_agree_in_every_system():
         np.testing.assert_array_equal(midpoint(minimum(system(a), system(b))), [1.0, 3.0])
 
 
-def test_arithmetics_are_ordered_by_precision():
-    """The roundoffs are those of the formats."""
-    assert ARITHMETICS["float32"].roundoff == np.finfo(np.float32).eps / 2
-    assert ARITHMETICS["float64"].roundoff == np.finfo(np.float64).eps / 2
-    assert ARITHMETICS["float16"].roundoff == np.finfo(np.float16).eps / 2
-
-
 @pytest.mark.parametrize("kind", [simulated.BFloat16, simulated.TF32])
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
     """bfloat16 and TF32 results, forward and backward, lie within the bound; float32's is not."""
     arithmetic = ARITHMETICS[kind.__name__.lower()]
     narrower_fails = 0
-    for seed in range(10):
+    for seed in range(4):
         m = cell_material(cell, Case(3, 2, 3, 3, seed=seed, lengths=bool(seed % 2)))
         m = m.map(lambda a: rounded(a, kind.bits))
         got = m.map(lambda a: a.view(kind))

@@ -65,14 +65,6 @@ def put(folder, value):
     (folder / "recording.json").write_text(value if isinstance(value, str) else json.dumps(value))
 
 
-def refused(folder, words):
-    """Reading it raises one sentence."""
-    with pytest.raises(RunFileError, match=words) as said:
-        files.subject("recording:there", folder)
-    assert "\n" not in str(said.value)
-    assert len(str(said.value)) < 600
-
-
 def rewritten(folder, data, number=1):
     """Put other bytes in the place of a case's file, with the digest that they have."""
     said = index(folder)
@@ -111,97 +103,93 @@ def test_what_ran_is_read_case_by_case(folder):
     assert verdicts["forward"].ran == "cuDNN in 0 of 1 profiled calls"
 
 
-def test_one_bit(folder):
+def changed(**fields):
+    """Return what puts other values into the index."""
+    return lambda folder: put(folder, index(folder) | fields)
+
+
+def changed_entry(number, **fields):
+    """Return what puts other values into an entry of the index."""
+
+    def change(folder):
+        said = index(folder)
+        said["entries"][number] |= fields
+        put(folder, said)
+
+    return change
+
+
+def one_bit(folder):
     path = folder / "001-forward.safetensors"
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    refused(folder, "its SHA-256 differs")
+
+
+def truncated(folder):
+    path = folder / "002-gradient.safetensors"
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def linked(folder):
+    path = folder / "000-smoke.safetensors"
+    path.rename(folder.parent / "outside")
+    path.symlink_to(folder.parent / "outside")
+
+
+def twice(folder):
+    entries = index(folder)["entries"]
+    put(folder, index(folder) | {"entries": [*entries, entries[0]]})
+
+
+PATHS = ("../x", "/etc/passwd", "000-smoke.safetensors/../../x", "a.safetensors", "", "000-smoke")
+JSONS = ("", "[]", "{", "null", "\x00", '{"schema": NaN}', "[" * 100_000)
+FORMS = (("named", "os:system"), ("like", "my.py:LSTM"), ("explicit", "lstm"))
+SIZES = {"T": 4, "B": 3, "D": 2, "H": 5}
+
+DAMAGED = [
+    (one_bit, "its SHA-256 differs"),
+    (truncated, "its SHA-256 differs"),
+    (lambda folder: (folder / "000-smoke.safetensors").unlink(), "there is no such file"),
+    (linked, "there is no such file in the recording"),
+    (twice, "twice"),
+    *((changed_entry(0, file=name), "expected a name in this folder") for name in PATHS),
+    *((lambda folder, text=text: put(folder, text), "recording.json: ") for text in JSONS),
+    *((changed(form={"kind": kind, "name": name}), "is not known here") for kind, name in FORMS),
+    (changed(schema="gatewise.recording/2"), "expected schema gatewise.recording/1"),
+    (changed(schema=None), "expected schema"),
+    (changed(entries=[]), "expected 1 to 999 cases"),
+    (changed(cells=["transformer"]), "cells: unknown: transformer"),
+    (changed(cells=[]), "cells"),
+    (changed(dtypes=["int8"]), "dtypes: expected some of float64"),
+    (changed(options={}), "options: missing or unknown"),
+    (changed(surprise=1), "unknown fields: surprise"),
+    (changed(seed="0"), "seed: expected int"),
+    (changed_entry(1, case={"T": 4, "B": 3, "D": 2}), "H missing"),
+    (changed_entry(1, case=SIZES | {"T": 4096}), "T: expected at most"),
+    (changed_entry(1, case=SIZES | {"H": 4000}), "H: expected at most"),
+    (changed_entry(1, case=SIZES | {"dtype": "float32"}), "is not one of the recording's"),
+    (changed_entry(1, case=SIZES | {"T": -1}), "expected 0 to"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGED)
+def test_what_is_damaged_is_refused(folder, damage, words):
+    """Reading it raises one sentence."""
+    damage(folder)
+
+    with pytest.raises(RunFileError, match=words) as said:
+        files.subject("recording:there", folder)
+    assert "\n" not in str(said.value)
+    assert len(str(said.value)) < 600
+
+
+def test_a_damaged_recording_is_a_usage_error(folder):
+    one_bit(folder)
     runs = str(folder.parent / "runs")
     done = CliRunner().invoke(main, ["verify", f"recording:{folder}", "--runs", runs])
     assert done.exit_code == 2
     assert "its SHA-256 differs" in " ".join(done.output.split())
-
-
-def test_a_truncated_file(folder):
-    path = folder / "002-gradient.safetensors"
-    os.truncate(path, path.stat().st_size // 2)
-    refused(folder, "its SHA-256 differs")
-
-
-def test_a_missing_file(folder):
-    (folder / "000-smoke.safetensors").unlink()
-    refused(folder, "there is no such file")
-
-
-def test_a_link_that_leads_out(folder):
-    path = folder / "000-smoke.safetensors"
-    path.rename(folder.parent / "outside")
-    path.symlink_to(folder.parent / "outside")
-    refused(folder, "there is no such file in the recording")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../x", "/etc/passwd", "000-smoke.safetensors/../../x", "a.safetensors", "", "000-smoke"],
-)
-def test_a_path_that_leads_out(folder, name):
-    said = index(folder)
-    said["entries"][0]["file"] = name
-    put(folder, said)
-    refused(folder, "expected a name in this folder")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"schema": "gatewise.recording/2"}, "expected schema gatewise.recording/1"),
-        ({"schema": None}, "expected schema"),
-        ({"entries": []}, "expected 1 to 999 cases"),
-        ({"cells": ["transformer"]}, "cells: unknown: transformer"),
-        ({"cells": []}, "cells"),
-        ({"dtypes": ["int8"]}, "dtypes: expected some of float64"),
-        ({"options": {}}, "options: missing or unknown"),
-        ({"form": {"kind": "named", "name": "os:system"}}, "is not known here"),
-        ({"form": {"kind": "like", "name": "my.py:LSTM"}}, "is not known here"),
-        ({"form": {"kind": "explicit", "name": "lstm"}}, "is not known here"),
-        ({"surprise": 1}, "unknown fields: surprise"),
-        ({"seed": "0"}, "seed: expected int"),
-    ],
-)
-def test_an_index_that_is_none(folder, change, words):
-    put(folder, index(folder) | change)
-    refused(folder, words)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\x00", '{"schema": NaN}', "[" * 100_000])
-def test_foreign_json(folder, text):
-    put(folder, text)
-    refused(folder, "recording.json: ")
-
-
-@pytest.mark.parametrize(
-    ("case", "words"),
-    [
-        ({"T": 4, "B": 3, "D": 2}, "H missing"),
-        ({"T": 4096, "B": 3, "D": 2, "H": 5}, "T: expected at most"),
-        ({"T": 4, "B": 3, "D": 2, "H": 4000}, "H: expected at most"),
-        ({"T": 4, "B": 3, "D": 2, "H": 5, "dtype": "float32"}, "is not one of the recording's"),
-        ({"T": -1, "B": 3, "D": 2, "H": 5}, "expected 0 to"),
-    ],
-)
-def test_a_case_that_is_none(folder, case, words):
-    said = index(folder)
-    said["entries"][1]["case"] = case
-    put(folder, said)
-    refused(folder, words)
-
-
-def test_a_case_that_stands_there_twice(folder):
-    said = index(folder)
-    said["entries"].append(said["entries"][0])
-    put(folder, said)
-    refused(folder, "twice")
 
 
 def forged(folder, number=1):

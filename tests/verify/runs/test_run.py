@@ -1,6 +1,7 @@
 """Runs on disk: written at once, read with distrust."""
 
 import json
+import shutil
 
 import pytest
 
@@ -14,16 +15,22 @@ from gatewise.verify.runs.records import RunFileError
 from gatewise.verify.runs.run import Planned
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A run of two planned checks, with a verdict for the first."""
-    folder = tmp_path / "run"
+    folder = tmp_path_factory.mktemp("runs") / "run"
     planned = [Planned("mini:Right", "forward", dtype) for dtype in ("float64", "float32")]
     run_files.start(folder, command="gatewise verify mini:Right", seed=0, budget="quick",
                     planned=planned)  # fmt: skip
     verdict = hold(miniatures.Right(), check_named("forward"), "float64", budget=Budget(3))
     run_files.append(folder, verdict)
     return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(written, tmp_path / "run")
 
 
 def test_what_was_written_is_read(folder):

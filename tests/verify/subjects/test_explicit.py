@@ -19,7 +19,7 @@ LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly, plain_nump
 
 def held(layer, check, dtype="float64", case=None):
     subject = adapted(layer, getattr(layer, "__name__", "object"), None)
-    return hold(subject, CHECKS[check], dtype, budget=Budget(6, 4), seed_value=2, case=case)
+    return hold(subject, CHECKS[check], dtype, budget=Budget(4, 2), seed_value=2, case=case)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -26,7 +26,6 @@ from gatewise.verify.subjects.frameworks import (
 )
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.protocol import SubjectUnavailable
-from gatewise.verify.subjects.torch_parameters import CONVENTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")  # executorch
 
@@ -156,6 +155,7 @@ WRONG = [
     ("tensorflow:BlockLSTM-peephole", {"output_peephole": "old"}),
     ("tensorflow:GRUBlockCell", {"update": "take"}),
     ("tensorflow:GRUBlockCell", {"reset": "after"}),
+    ("torch-export:RNN", {"candidate": "relu"}),
     ("torch-onnx:LSTM", {"order": "iofg"}),
     ("xlstm:LSTM", {"order": "figo"}),
     ("xlstm:LSTM", {"bias": ("figo",)}),
@@ -213,7 +213,7 @@ def test_a_wrong_convention_fails(name, fields):
 def test_every_family_is_in_the_tables():
     """Those of PyTorch itself, and packages', are held in tests of their own."""
     tried = {family(name) for rows in PASSES for name in rows[0]} | {"executorch"}
-    wrong = {family(name) for name, _ in WRONG} | {"torch-export"}
+    wrong = {family(name) for name, _ in WRONG}
     own = {name for name, each in frameworks.families().items()
            if each.file in ("torch_layers", "torch_backends", "packages")}  # fmt: skip
 
@@ -269,17 +269,26 @@ def test_executorch_passes(name, options, dtype):
     assert verdict.status == "passed", verdict.message
 
 
-@pytest.mark.parametrize(("name", "arithmetic"), [
-    ("executorch:LSTM", ("conv",)),
-    ("executorch:LSTM-xnnpack", ("split_with_sizes_copy",)),
+@pytest.mark.parametrize(("name", "check", "changed", "message"), [
+    ("executorch:LSTM", "forward", (executorch, "ARITHMETIC", ("conv",)), "delegates "),
+    ("executorch:LSTM-xnnpack", "forward",
+     (executorch, "ARITHMETIC", ("split_with_sizes_copy",)), "delegates "),
+    ("flashrnn:LSTM", "gradient", (flashrnn, "BY_HAND", "PermuteBackward0"),
+     "the gradient is that of"),
+    ("flashrnn:LSTM-fwbw", "gradient", (flashrnn, "BY_HAND", "another"), "the gradient is that of"),
+    ("ncps:LSTMCell", "forward",
+     (ncps, "PARAMETERS", {"input_map.weight": "weight_hh", "recurrent_map.weight": "weight_ih"}),
+     "expected the parameters"),
+    ("torch-export:GRU", "forward", (torch_exported, "OPERATORS", {"GRU": "lstm"}),
+     "expected one operator lstm, got ['gru']"),
 ])  # fmt: skip
-def test_executorch_with_arithmetic_elsewhere_is_not_tested(name, arithmetic, monkeypatch):
-    """A program that computes in other kernels than were asked for is no proof of these."""
-    monkeypatch.setattr(executorch, "ARITHMETIC", arithmetic)
-    verdict = held(installed(name), "forward", case=SMALL)
+def test_what_is_not_what_it_is_named_for_is_not_tested(name, check, changed, message, monkeypatch):
+    """Another kernel, program, gradient or cell than was asked for is no proof of this one."""
+    monkeypatch.setattr(*changed)
+    verdict = held(installed(name), check, case=SMALL)
 
     assert verdict.status == "not tested"
-    assert verdict.message.startswith("delegates ")
+    assert message in verdict.message
 
 
 def test_long_programs_of_executorch_are_not_offered():
@@ -288,17 +297,6 @@ def test_long_programs_of_executorch_are_not_offered():
 
     assert verdict.status == "not supported"
     assert "more than 12 steps" in verdict.message
-
-
-@pytest.mark.parametrize("name", ["flashrnn:LSTM", "flashrnn:LSTM-fwbw"])
-def test_a_gradient_of_flashrnns_other_backend_is_not_tested(name, monkeypatch):
-    """Autograd's name of the gradient tells which one it is."""
-    other = {"flashrnn:LSTM": "PermuteBackward0", "flashrnn:LSTM-fwbw": "another"}[name]
-    monkeypatch.setattr(flashrnn, "BY_HAND", other)
-    verdict = held(installed(name), "gradient", "float64", Case(3, 2, 3, 4))
-
-    assert verdict.status == "not tested"
-    assert "the gradient is that of" in verdict.message
 
 
 def test_a_backend_of_flashrnns_own_choice_is_not_tested():
@@ -355,16 +353,6 @@ def test_float64_arrays_stay_float64_in_mlx():
 
     assert result.y.dtype == np.float64
     assert mx.array(result.y).dtype == mx.float32
-
-
-def test_an_ncps_cell_with_other_parameters_is_not_tested(monkeypatch):
-    """What is held to the equations is a cell with these parameters, or none."""
-    exchanged = {"input_map.weight": "weight_hh", "recurrent_map.weight": "weight_ih"}
-    monkeypatch.setattr(ncps, "PARAMETERS", exchanged)
-    verdict = held(installed("ncps:LSTMCell"), "forward", "float64", SMALL)
-
-    assert verdict.status == "not tested"
-    assert verdict.message.startswith("expected the parameters")
 
 
 @pytest.mark.parametrize("name", REFERENCE)
@@ -488,22 +476,6 @@ def test_ncnn_has_no_gradients():
 
     assert verdict.status == "not supported"
     assert "ncnn is for inference" in verdict.message
-
-
-def test_an_exported_rnn_is_no_other():
-    """The equations that it is held against are its own."""
-    wrong = replace(installed("torch-export:RNN"), convention=CONVENTIONS["rnn-relu"])
-
-    assert held(wrong, "forward", "float32", PLAIN).status == "failed"
-
-
-def test_a_program_without_the_operator_is_not_tested(monkeypatch):
-    """A layer that is taken apart is another program, and no proof of this one."""
-    monkeypatch.setattr(torch_exported, "OPERATORS", {"GRU": "lstm"})
-    verdict = held(installed("torch-export:GRU"), "forward", "float32", PLAIN)
-
-    assert verdict.status == "not tested"
-    assert verdict.message == "expected one operator lstm, got ['gru']"
 
 
 def test_exponential_gates_are_no_lstm_of_xlstm(monkeypatch):

@@ -1,5 +1,6 @@
 """Parameters with names of their own: their meaning is found, and the layer is held by it."""
 
+import functools
 import re
 
 import pytest
@@ -18,12 +19,13 @@ EVERY = ("smoke", "forward", "gradient", "carry", "carry-gradient", "final", "dt
          "unit-permutation", "gate-limits", "transition")  # fmt: skip
 
 
+@functools.cache
 def like(layer):
     return adapted(layer, f"own:{layer.__name__}", f"torch.nn.{layer.kind}")
 
 
 def held(subject, check, dtype="float64"):
-    return hold(subject, CHECKS[check], dtype, budget=Budget(6, 3), seed_value=5)
+    return hold(subject, CHECKS[check], dtype, budget=Budget(4, 2), seed_value=5)
 
 
 RIGHT = {
@@ -41,6 +43,8 @@ RIGHT = {
     layers.BatchFirst: "gates.weight is",
     layers.BatchFirstByDefault: "gates.weight is",
 }
+READINGS = (layers.LinearPerGate, layers.WithoutBias, layers.Joint, layers.Elman)
+"""One of each kind: those of a kind differ in which array is which alone, which two checks show."""
 
 
 @pytest.mark.parametrize("layer", RIGHT, ids=lambda layer: layer.__name__)
@@ -50,11 +54,13 @@ def test_the_mapping_is_found_and_the_layer_passes(layer):
 
     assert re.search(RIGHT[layer], subject.own.text)
     assert subject.own.text in subject.version()
-    for check in (each for each in EVERY if CHECKS[each].concerns(subject)):
+    checks = EVERY if layer in READINGS else ("forward", "gradient")
+    for check in (each for each in checks if CHECKS[each].concerns(subject)):
         verdict = held(subject, check)
         unbiased = check == "gate-limits" and layer is layers.WithoutBias
         assert verdict.status == ("not supported" if unbiased else "passed"), verdict.message
-    assert held(subject, "forward", "float32").status == "passed"
+    if layer is layers.Packed:
+        assert held(subject, "forward", "float32").status == "passed"
 
 
 WRONG = {

@@ -171,8 +171,8 @@ def torch_stack(arrays):
     return torch.stack(arrays, 1)
 
 
-def held(value, *checks, explain=False):
-    return gatewise.check(value, checks=checks, budget="quick", explain=explain)
+def held(value, *checks, explain=False, dtype=None):
+    return gatewise.check(value, checks=checks, budget="quick", explain=explain, dtype=dtype)
 
 
 def failing(outcome):
@@ -304,12 +304,11 @@ def test_a_step_that_is_read_wrongly_is_seen(monkeypatch):
 
 def test_torchs_gradient_is_held_to_the_step():
     pytest.importorskip("torch")
-    checks = ("smoke", "forward", "gradient", "cotangents", "shapes", "gradient-window")
+    right = held(OfTorch, "forward", "gradient", "gradient-window", dtype="float64")
 
-    assert held(OfTorch, *checks), held(OfTorch, *checks)
-    assert {"gradient", "cotangents"} <= failing(
-        held(Detached, "forward", "gradient", "cotangents")
-    )
+    assert right, right
+    assert held(OfTorch, "cotangents", dtype="float32")
+    assert failing(held(Detached, "forward", "gradient", dtype="float64")) == {"gradient"}
 
 
 def test_a_layer_that_differs_from_its_step_fails():
@@ -435,7 +434,7 @@ def test_terms_that_cancel_leave_their_rounding(units):
     subject = adapted(Normalised, "Normalised", None)
     wrong = adapted(Detached, "Detached", None)
     for check, dtype, seed in product(
-        ("vjp-linearity", "derivative"), ("float64", "float32"), range(8)
+        ("vjp-linearity", "derivative"), ("float64", "float32"), range(4)
     ):
         case = Case(2, 1, 2, units, dtype=dtype, seed=seed, state=True)
         verdict = hold(subject, check_named(check), dtype, case=case)

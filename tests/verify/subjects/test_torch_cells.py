@@ -1,7 +1,7 @@
 """A class in the place of torch.nn.LSTMCell: held step after step; what fits badly is told."""
 
 import re
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -22,12 +22,13 @@ from gatewise.verify.subjects.torch_like import fitting, step_of
 CHECKS = {check.id: check for check in subject_checks()}
 
 
+@cache
 def like(cell, kind=None):
     return adapted(cell, f"own:{cell.__name__}", f"torch.nn.{kind or cell.kind}")
 
 
 def held(subject, check, dtype="float64"):
-    return hold(subject, CHECKS[check], dtype, budget=Budget(4, 2), seed_value=5)
+    return hold(subject, CHECKS[check], dtype, budget=Budget(2, 1), seed_value=5)
 
 
 RIGHT = {

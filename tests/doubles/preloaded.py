@@ -1,0 +1,165 @@
+"""Processes that have imported PyTorch and gatewise when they start: forks of one server.
+
+What a process of a subject does is mostly to import, and a test of what is said of a layer needs
+that once. Tests of the processes themselves, in ``verify/execution``, start fresh ones.
+"""
+
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import socket
+import subprocess
+import sys
+import tempfile
+
+WORKER = "gatewise.verify.execution.worker"
+MODULES = (
+    "gatewise.verify.execution.convention_tasks",
+    "gatewise.verify.execution.diagnosis_tasks",
+    WORKER,
+)
+
+
+class Server:
+    """Forks for each process that is asked of it; it starts with the first."""
+
+    process = None
+
+    @functools.cached_property
+    def requests(self):
+        """What jobs are written to."""
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(its.fileno())],
+                pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
+                env={"OMP_NUM_THREADS": "1", **os.environ},
+            )  # fmt: skip
+        return ours
+
+    def start(self, command, *, stderr, env=None, cwd=".", anew=False, **_others):
+        """Run what follows ``python``, as ``subprocess.Popen`` does with pipes for its streams.
+
+        ``anew``: gatewise is not imported yet.
+        """
+        return Process(self.requests, command, stderr, env, cwd, anew)
+
+    def run(self, *arguments, **how):
+        """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
+        with tempfile.TemporaryFile("w+") as errors:
+            process = self.start([sys.executable, *arguments], stderr=errors, **how)
+            process.stdin.close()
+            with process.stdout as output:
+                said = output.read()
+            code = process.wait()
+            errors.seek(0)
+            return subprocess.CompletedProcess(arguments, code, said, errors.read())
+
+    def close(self):
+        """End it."""
+        if self.process is not None:
+            self.requests.close()
+            self.process.wait()
+
+
+class Process:
+    """What a ``subprocess.Popen`` offers to those who talk to it."""
+
+    def __init__(self, requests, command, stderr, env, cwd, anew):
+        (stdin, write), (read, stdout), (status, end) = os.pipe(), os.pipe(), os.pipe()
+        env = dict(os.environ if env is None else env)
+        job = [command[1:], env, os.path.abspath(cwd), anew]
+        socket.send_fds(requests, [json.dumps(job).encode()], [stdin, stdout, stderr.fileno(), end])
+        for descriptor in (stdin, stdout, end):
+            os.close(descriptor)
+        self.stdin = os.fdopen(write, "w", encoding="utf-8")
+        self.stdout = os.fdopen(read, encoding="utf-8")
+        self.status, self.returncode = os.fdopen(status, encoding="ascii"), None
+        self.pid = int(self.status.readline())
+
+    def wait(self):
+        """Return the exit code; that of a signal is negative."""
+        if self.returncode is None:
+            with self.status as status:
+                self.returncode = int(status.readline())
+        return self.returncode
+
+
+def serve(requests):
+    """Fork for each job, and return it in the fork."""
+    while True:
+        job, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 4)
+        if not job:
+            break
+        if not os.fork():
+            requests.close()
+            watch(*descriptors)
+            return json.loads(job)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    os._exit(0)
+
+
+def watch(*descriptors):
+    """Fork once more; say which process that is, and how it ended; return in it."""
+    *streams, status = descriptors
+    process = os.fork()
+    if process:
+        for stream in streams:
+            os.close(stream)
+        _, code = os.waitpid(process, 0)
+        os.write(status, b"%d\n" % os.waitstatus_to_exitcode(code))
+        os._exit(0)
+    os.setsid()
+    os.write(status, b"%d\n" % os.getpid())
+    os.close(status)
+    for place, stream in enumerate(streams):
+        os.dup2(stream, place)
+        os.close(stream)
+
+
+def execute(arguments, environment, folder, anew):
+    """Do what ``python`` does with these arguments in a process that has just started."""
+    import numpy as np
+
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    random.seed()
+    np.random.seed()
+    isolated = arguments[0] == "-P"
+    paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:0] = [*([] if isolated else [""]), *paths]
+    for name in [*sys.modules] if anew else ():
+        if name.partition(".")[0] == "gatewise":
+            del sys.modules[name]
+    option, program, *sys.argv[1:] = arguments[isolated:]
+    if option == "-c":
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    elif program == WORKER:
+        importlib.import_module(program).main()
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    sys.stdout.flush()
+    os._exit(0)  # what is imported takes half a second to clear away
+
+
+if __name__ == "__main__":
+    import gatewise
+
+    for module in MODULES:
+        importlib.import_module(module)
+    gatewise.check("torch:GRU", checks="smoke,jvp", budget="quick")  # torch imports as it is used
+    gc.freeze()
+    execute(*serve(socket.socket(fileno=int(sys.argv[1]))))
