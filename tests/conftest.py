@@ -1,10 +1,8 @@
 """What all tests share: the deterministic Hypothesis profile, and where the source lies."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -46,7 +44,6 @@ def server() -> Iterator[preloaded.Server]:
 @pytest.fixture(scope="module")
 def forked_workers(server: preloaded.Server) -> Iterator[None]:
     """Let subjects run in forks of one process, which do not import PyTorch anew."""
-    double = SimpleNamespace(Popen=server.start, PIPE=subprocess.PIPE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gatewise.verify.execution.isolation.subprocess", double)
+        patch.setattr(preloaded.STARTING, server.double)
         yield

@@ -133,7 +133,7 @@ def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "torch.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
-    monkeypatch.setattr("gatewise.verify.execution.isolation.subprocess", subprocess)
+    monkeypatch.setattr("gatewise.verify.execution.processes.subprocess", subprocess)
     result = run("verify", "torch:RNN", "--check", "forward")
 
     assert result.exit_code == 3

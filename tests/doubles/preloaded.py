@@ -16,9 +16,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import types
 
 WORKER = "gatewise.verify.execution.worker"
+HOST = "gatewise.verify.execution.host"
+STARTING = "gatewise.verify.execution.processes.subprocess"
+"""What starts processes of subjects."""
+
 MODULES = (
+    "gatewise.verify.execution.respondent",
     "gatewise.verify.execution.convention_tasks",
     "gatewise.verify.execution.diagnosis_tasks",
     WORKER,
@@ -42,17 +48,22 @@ class Server:
             )  # fmt: skip
         return ours
 
-    def start(self, command, *, stderr, env=None, cwd=".", anew=False, **_others):
+    @property
+    def double(self):
+        """What stands in the place of ``subprocess`` where processes of subjects are started."""
+        return types.SimpleNamespace(Popen=self.start, PIPE=subprocess.PIPE)
+
+    def start(self, command, *, stderr, env=None, cwd=".", anew=False, text=False, **_others):
         """Run what follows ``python``, as ``subprocess.Popen`` does with pipes for its streams.
 
         ``anew``: gatewise is not imported yet.
         """
-        return Process(self.requests, command, stderr, env, cwd, anew)
+        return Process(self.requests, command, stderr, env, cwd, anew, text)
 
     def run(self, *arguments, **how):
         """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
         with tempfile.TemporaryFile("w+") as errors:
-            process = self.start([sys.executable, *arguments], stderr=errors, **how)
+            process = self.start([sys.executable, *arguments], stderr=errors, text=True, **how)
             process.stdin.close()
             with process.stdout as output:
                 said = output.read()
@@ -70,15 +81,17 @@ class Server:
 class Process:
     """What a ``subprocess.Popen`` offers to those who talk to it."""
 
-    def __init__(self, requests, command, stderr, env, cwd, anew):
+    def __init__(self, requests, command, stderr, env, cwd, anew, text):
         (stdin, write), (read, stdout), (status, end) = os.pipe(), os.pipe(), os.pipe()
         env = dict(os.environ if env is None else env)
         job = [command[1:], env, os.path.abspath(cwd), anew]
-        socket.send_fds(requests, [json.dumps(job).encode()], [stdin, stdout, stderr.fileno(), end])
+        descriptors = [stdin, stdout, stderr.fileno(), end, requests.fileno()]
+        socket.send_fds(requests, [json.dumps(job).encode()], descriptors)
         for descriptor in (stdin, stdout, end):
             os.close(descriptor)
-        self.stdin = os.fdopen(write, "w", encoding="utf-8")
-        self.stdout = os.fdopen(read, encoding="utf-8")
+        how = ("", "utf-8") if text else ("b", None)
+        self.stdin = os.fdopen(write, f"w{how[0]}", encoding=how[1])
+        self.stdout = os.fdopen(read, f"r{how[0]}", encoding=how[1])
         self.status, self.returncode = os.fdopen(status, encoding="ascii"), None
         self.pid = int(self.status.readline())
 
@@ -93,13 +106,14 @@ class Process:
 def serve(requests):
     """Fork for each job, and return it in the fork."""
     while True:
-        job, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 4)
+        job, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 5)
         if not job:
             break
         if not os.fork():
             requests.close()
-            watch(*descriptors)
-            return json.loads(job)
+            *streams, client = descriptors
+            watch(*streams)
+            return *json.loads(job), client
         for descriptor in descriptors:
             os.close(descriptor)
         with contextlib.suppress(ChildProcessError):
@@ -129,8 +143,11 @@ def watch(*descriptors):
         os.close(stream)
 
 
-def execute(arguments, environment, folder, anew):
-    """Do what ``python`` does with these arguments in a process that has just started."""
+def execute(arguments, environment, folder, anew, client):
+    """Do what ``python`` does with these arguments in a process that has just started.
+
+    A worker has its subjects' processes from the same server, whose other end is ``client``.
+    """
     import numpy as np
 
     os.environ.clear()
@@ -148,6 +165,9 @@ def execute(arguments, environment, folder, anew):
     if option == "-c":
         exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
     elif program == WORKER:
+        server = Server()
+        server.requests = socket.socket(fileno=client)
+        importlib.import_module(STARTING.rpartition(".")[0]).subprocess = server.double
         importlib.import_module(program).main()
     else:
         runpy.run_module(program, run_name="__main__", alter_sys=True)

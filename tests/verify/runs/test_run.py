@@ -154,6 +154,6 @@ def test_a_run_of_the_second_schema_lacks_nothing(folder):
     header(folder, schema=run_files.SCHEMA, request={})
 
     with pytest.raises(
-        RunFileError, match="fields missing or unknown: arithmetic, drawn, isolation, lacking, oracle"
+        RunFileError, match="fields missing or unknown: arithmetic, drawn, isolation"
     ):
         run_files.read(folder)
