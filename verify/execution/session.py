@@ -12,16 +12,19 @@ from typing import Any
 from ..cases.case import Case
 from ..checks import check_named, subject_checks
 from ..checks.smoke import SMOKE
-from ..numbers.arithmetic import EVERY, USUAL_DTYPES, chosen_dtypes
+from ..numbers.arithmetic import DTYPES, EVERY, USUAL_DTYPES, chosen_dtypes
 from ..runs import run as run_files
 from ..runs.deviations import Deviations
-from ..runs.records import typed
-from ..runs.verdict import Verdict
+from ..runs.provenance import versions
+from ..runs.records import RunFileError, typed
+from ..runs.run import CheckHeader, Run
+from ..runs.verdict import Planned, Verdict
 from ..subjects import LIKE, expanded
 from ..subjects.loader import UnknownSubject, is_file
 from .executors import Elsewhere, Here, workers
 from .isolation import MEMORY
 from .judge import BUDGETS
+from .limits import LARGEST_MEMORY, LONGEST
 from .tasks import Description, Named, Task, hung, in_vain
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
@@ -67,15 +70,36 @@ class Request:
             raise ValueError(f"--like {request.like}: expected one of {', '.join(LIKE)}")
         if request.budget not in BUDGETS:
             raise ValueError(f"budget {request.budget}: expected one of {', '.join(BUDGETS)}")
+        if request.dtype not in (None, EVERY, *DTYPES):
+            raise ValueError(f"dtype {request.dtype}: expected one of {', '.join(DTYPES)}, {EVERY}")
+        request.require_ranges()
         _ = request.known  # so that a file that cannot be read is refused now
         return request
+
+    def require_ranges(self) -> None:
+        """Raise ValueError for a number that means nothing, and for a name that is no text."""
+        if self.timeout is not None and not 0 < self.timeout <= LONGEST:
+            raise ValueError(f"timeout: expected more than 0 and at most {LONGEST:.0f} seconds")
+        if not 0 <= self.memory <= LARGEST_MEMORY:
+            raise ValueError(f"memory: expected 0 to {LARGEST_MEMORY} MiB")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        for name in self.subjects:
+            if not name.isprintable():
+                raise ValueError(f"subject {name!a:.200}: expected printable text")
 
     @classmethod
     def resumed(cls, folder: Path) -> Request:
         """Return the request of an unfinished run."""
         header = run_files.read_checks(folder)
-        if not header.request:
+        if not header.request or header.schema != run_files.SCHEMA:
             raise ValueError(f"{folder}: was made by an older version and cannot be gone on with")
+        here, there = (v.get("hypothesis", "none") for v in (versions(), header.versions))
+        if here != there:
+            raise ValueError(
+                f"{folder}: its cases were drawn by Hypothesis {there}, and here is {here}, which "
+                "draws others from the same seed; go on with that version, or begin anew"
+            )
         kept = {"budget": header.budget, "seed": header.seed, **header.request}
         options = dict(vars(typed(cls, kept, f"{folder}: request")))
         return cls.parse(options.pop("subjects"), **options)
@@ -95,7 +119,11 @@ class Request:
     @cached_property
     def known(self) -> Deviations:
         """The deviations that are known and accepted."""
-        return Deviations.read(Path(self.deviations)) if self.deviations else Deviations()
+        if not self.deviations:
+            return Deviations()
+        known = Deviations.read(Path(self.deviations))
+        known.require([check.id for check in subject_checks()], DTYPES)
+        return known
 
     @property
     def patience(self) -> float:
@@ -131,6 +159,7 @@ class Session:
     described: dict[Named, Description] = field(default_factory=dict)
     done: dict[Task, Verdict] = field(default_factory=dict)
     late: dict[str, list[Verdict]] = field(default_factory=dict)
+    plan: str = ""
 
     def describe(self) -> list[Task]:
         """Ask every subject what it offers, and return the plan."""
@@ -166,14 +195,16 @@ class Session:
         one = self.described[task.named]
         if task.dtype not in one.dtypes:
             lacking = f"the subject does not compute in {task.dtype}"
-            return self._about(task.unanswered("not supported", lacking))
+            return self._about(task, task.unanswered("not supported", lacking))
         if missing := one.options.missing(check_named(task.check).needs):
-            return self._about(task.unanswered("not supported", one.options.why(missing)))
+            return self._about(task, task.unanswered("not supported", one.options.why(missing)))
         smoke = self.done.get(replace(task, check=SMOKE))
         if smoke is not None and not smoke.compared:
-            return self._about(task.unanswered("not tested", f"its smoke check: {smoke.status}"))
+            return self._about(
+                task, task.unanswered("not tested", f"its smoke check: {smoke.status}")
+            )
         if reason := self._hung(task):
-            return self._about(task.unanswered("not tested", reason))
+            return self._about(task, task.unanswered("not tested", reason))
         return None
 
     def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
@@ -193,20 +224,28 @@ class Session:
             for future in finished:
                 asked = waiting.pop(future)
                 for task, verdict in zip(asked, future.result(), strict=True):
-                    yield self._keep(task, self._about(verdict))
+                    yield self._keep(task, self._about(task, verdict))
 
     def _hung(self, task: Task) -> str:
         """Return why a task is not worth another wait, "" if it is."""
         return hung(self.late.get(task.named.name, ()))
 
-    def _about(self, verdict: Verdict) -> Verdict:
-        """Fill in what a process that died could not say."""
-        one = next(d for d in self.described.values() if d.named.name == verdict.subject)
+    def _about(self, task: Task, verdict: Verdict) -> Verdict:
+        """Fill in what a process that died could not say, and what no process is asked."""
+        one = self.described[task.named]
+        verdict.subject, verdict.check, verdict.dtype = vars(task.planned).values()
         verdict.cell = verdict.cell or one.cells[0]
         verdict.version = verdict.version or one.version
         return verdict
 
     def _keep(self, task: Task, verdict: Verdict) -> Verdict:
+        verdict.plan = self.plan
+        try:
+            verdict = run_files.sound(verdict)
+        except RunFileError as error:  # what a subject's process said is untrusted
+            why = f"the subject's process gave a verdict that is none: {error}"
+            verdict = self._about(task, task.unanswered("crashed", why))
+            verdict.plan = self.plan
         verdict = self.request.known.judge(verdict)
         run_files.append(self.folder, verdict)
         self._count(task, verdict)
@@ -231,31 +270,52 @@ def run(
     jobs: int = 1,
     executor: Executor | str | None = None,
     on_plan: Callable[[int], None] = lambda count: None,
+    on_begin: Callable[[Run], None] = lambda run: None,
 ) -> Iterator[Verdict]:
     """Yield one verdict after another; each is in ``folder`` before it is yielded.
 
-    A folder that holds an unfinished run of the same request is gone on with.
+    A folder that holds an unfinished run of the same request is gone on with. ``on_begin`` is given
+    the run as it is then: its header, and what there is already. Nobody else can add to it.
     """
     timeout = request.patience
     with workers(jobs=jobs, timeout=timeout, memory=request.memory, executor=executor) as pool:
         session = Session(request, folder, pool)
         plan = session.describe()
-        session.go_on(_begin(folder, request, plan, command))
-        on_plan(len(plan) - len(session.done))
-        yield from session.run([task for task in plan if task not in session.done])
+        tasks = {task.planned: task for task in plan}
+        header = _begin(folder, request, list(tasks), command)
+        with run_files.locked(folder):
+            before = Run(**vars(header), verdicts=()) if header else _before(folder, request, tasks)
+            session.plan = before.plan
+            session.go_on({tasks[verdict.planned]: verdict for verdict in before.verdicts})
+            on_begin(before)
+            on_plan(len(plan) - len(session.done))
+            yield from session.run([task for task in plan if task not in session.done])
 
 
-def _begin(folder: Path, request: Request, plan: list[Task], command: str) -> dict[Task, Verdict]:
-    """Write the run's header, or read what an unfinished run has done already."""
-    tasks = {task.planned: task for task in plan}
-    if not (folder / "run.json").exists():
-        run_files.start(folder, command=command, seed=request.seed, budget=request.budget,
-                        planned=list(tasks), request=asdict(request))  # fmt: skip
-        return {}
+def _begin(
+    folder: Path, request: Request, planned: list[Planned], command: str
+) -> CheckHeader | None:
+    """Write the run's header, None where there is one."""
+    if (folder / "run.json").exists():
+        return None
+    return run_files.start(folder, command=command, seed=request.seed, budget=request.budget,
+                           planned=planned, request=asdict(request))  # fmt: skip
+
+
+def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Run:
+    """Return what an unfinished run has done, once it is known to be of this request."""
     run_files.drop_torn_line(folder)
     before = run_files.read_checks(folder)
     if (before.seed, before.budget, before.planned) != (
         request.seed, request.budget, tuple(tasks)
     ):  # fmt: skip
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
-    return {tasks[verdict.planned]: verdict for verdict in before.verdicts}
+    seen: set[Planned] = set()
+    for verdict in before.verdicts:
+        place = f"{folder}: the verdict on {verdict.subject}, {verdict.check}, {verdict.dtype}"
+        if verdict.planned not in tasks or verdict.planned in seen:
+            raise RunFileError(f"{place} is not planned, or stands there twice")
+        if (verdict.plan, verdict.seed) != (before.plan, request.seed):
+            raise RunFileError(f"{place} is of another plan than run.json, which was changed since")
+        seen.add(verdict.planned)
+    return before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -138,5 +139,5 @@ def answer(
 
 def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
-    like = f" --like {named.like}" if named.like else ""
-    return f"gatewise verify {named.name}{like} --check {check} --case '{case}'"
+    like = ["--like", named.like] if named.like else []
+    return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...reference.functions import Array
@@ -19,6 +20,7 @@ from ..conventions.convention import RECURRENT_BIAS, Convention
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import in_bounds
+from ..runs.records import RunFileError
 from ..subjects.protocol import Subject
 from .candidates import Candidate, distance, ranked_roles, structures, with_role
 from .probe import Probe, Reading, Steps, readings
@@ -77,12 +79,11 @@ class Identification:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Identification:
-        """Read what to_json wrote."""
-        single = {k: Convention.from_json(value[k]) for k in ("nearest", "runner_up")}
-        stated = None if value["stated"] is None else Convention.from_json(value["stated"])
-        fits = tuple(map(Convention.from_json, value["fits"]))
-        return cls(**{**value, **single, "stated": stated, "fits": fits,
-                      **{k: tuple(value[k]) for k in ("unused", "arrays")}})  # fmt: skip
+        """Read what to_json wrote; RunFileError where a subject's process said anything else."""
+        try:
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise RunFileError(f"identification: {error}") from error
 
 
 @dataclass(frozen=True)

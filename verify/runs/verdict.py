@@ -37,7 +37,7 @@ class Verdict:
     simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
     the failure without gatewise; ``arithmetic`` is the finest whose bounds hold all that was seen;
     ``ran`` what is known to have run, by the profiler's names, ``lacking`` what should have run
-    and did not.
+    and did not; ``plan`` the digest of its run's plan, "" outside of a run.
     """
 
     subject: str
@@ -46,10 +46,10 @@ class Verdict:
     statement: str
     equations: list[str]
     dtype: str
-    seed: int
+    seed: Annotated[int, msgspec.Meta(ge=0)]
     status: str = "passed"
-    cases: int = 0
-    blind_cases: int = 0
+    cases: Annotated[int, msgspec.Meta(ge=0)] = 0
+    blind_cases: Annotated[int, msgspec.Meta(ge=0)] = 0
     worst_ratio: Annotated[float, msgspec.Meta(ge=0)] | None = None
     worst: str = ""
     message: str = ""
@@ -65,6 +65,7 @@ class Verdict:
     arithmetic: str = ""
     ran: str = ""
     lacking: str = ""
+    plan: str = ""
 
     @property
     def planned(self) -> Planned:

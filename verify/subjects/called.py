@@ -23,6 +23,7 @@ from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from ..runs.words import words
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
 
 R = TypeVar("R")
@@ -232,12 +233,12 @@ def with_care(function: Callable[[], R]) -> R:
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
-        said = str(error) or "NotImplementedError"
+        said = words(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
         raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
         if _of_an_adapter(error):
             raise
-        raise SubjectCrashed(f"{type(error).__name__}: {error}{_origin(error)}") from error
+        raise SubjectCrashed(f"{words(error)}{_origin(error)}") from error
 
 
 SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)
