@@ -261,6 +261,16 @@ def test_a_run_is_added_to_by_one_process(pool, here):
     assert (run / "verdicts.jsonl").read_text() == before
 
 
+def test_another_hypothesis_draws_other_cases(pool, here, monkeypatch):
+    """So a run is gone on with by the version that began it."""
+    invoke(*VERIFY)
+    (run,) = (here / "runs").iterdir()
+    real = session.versions()
+    assert real["hypothesis"] == run_files.read_checks(run).versions["hypothesis"]
+    monkeypatch.setattr(session, "versions", lambda: real | {"hypothesis": "6.100"})
+    refused(invoke("verify", "--resume", run), 2, "drawn by Hypothesis", "and here is 6.100")
+
+
 def test_resume_says_whose_code_it_runs(pool, here):
     """The folder may be somebody else's."""
     invoke(*VERIFY)
@@ -271,6 +281,8 @@ def test_resume_says_whose_code_it_runs(pool, here):
 
 
 DAMAGE = {
+    "none": (lambda h: h.update(request={}), "was made by an older version"),
+    "older": (lambda h: h.update(schema="gatewise.run/4"), "was made by an older version"),
     "subjects": (lambda h: h["request"].update(subjects=[1, 2]), "subjects"),
     "checks": (lambda h: h["request"].update(checks=[{}]), "checks"),
     "check": (lambda h: h["request"].update(checks=["nothing"]), "check 'nothing' is not known"),

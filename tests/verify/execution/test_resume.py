@@ -123,12 +123,11 @@ def test_a_finished_run_needs_nothing(undisturbed):
     (lambda header: header.update(seed=12, request=header["request"] | {"seed": 12}), CHANGED),
     (lambda header: header.update(budget="standard"), CHANGED),
     (lambda header: header["versions"].update(numpy="1.0"), CHANGED),
-    (lambda header: header["versions"].update(hypothesis="6.100"), "drawn by Hypothesis 6.100"),
     (lambda header: header["request"].update(memory=-1), CHANGED),
     (lambda header: header["request"].update(checks=["forward"]), CHANGED),
     (lambda header: header["request"].update(checks="forward"), CHANGED),
     (lambda header: header["request"].pop("subjects"), CHANGED),
-    (lambda header: header.update(request={}), "was made by an older version"),
+    (lambda header: header.update(request={}), CHANGED),
 ])  # fmt: skip
 def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, message):
     """Exit 2, one sentence, and the folder is as it was."""
