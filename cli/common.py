@@ -45,6 +45,16 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+class Seed(click.IntRange):
+    """A seed; None for ``secret``: one that is drawn once it is known what is to be run."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seed."""
+        return None if value == "secret" else super().convert(value, param, ctx)
+
+
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True,
     help="The same seed draws the same cases.",

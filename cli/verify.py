@@ -19,6 +19,7 @@ from .common import (
     BUDGETS,
     CONFORMS,
     COULD_NOT_RUN,
+    Seed,
     command,
     dtype_option,
     jobs_option,
@@ -30,7 +31,6 @@ from .common import (
     quoted,
     runs_option,
     say,
-    seed_option,
     stop,
     timeout_option,
     unwritable,
@@ -58,7 +58,12 @@ LISTED = 10
 @dtype_option
 @click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
               help="How many cases for each check and dtype.")  # fmt: skip
-@seed_option
+@click.option("--seed", type=Seed(min=0), default=0, show_default=True, metavar="N|secret",
+              help="The same seed draws the same cases; secret: one that is drawn when all layers "
+              "have been imported, and is told.")  # fmt: skip
+@click.option("--sizes", multiple=True, metavar="T=N,B=N,D=N,H=N,layers=N",
+              help="Also cases of these sizes, for every check that takes them; may be "
+              "repeated.")  # fmt: skip
 @click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
 @jobs_option
 @timeout_option
@@ -94,7 +99,8 @@ def verify(
     only: Sequence[str],
     dtype: str | None,
     budget: str,
-    seed: int,
+    seed: int | None,
+    sizes: Sequence[str],
     case_text: str | None,
     jobs: int,
     timeout: float | None,
@@ -117,6 +123,7 @@ def verify(
     wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
     taken.
     """
+    from ..verify.cases.given_sizes import GivenSizes
     from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
 
@@ -139,6 +146,7 @@ def verify(
                 timeout=timeout,
                 memory=memory,
                 deviations=deviations,
+                sizes=tuple(map(GivenSizes.parse, sizes)),
             )
         )
     )
@@ -157,6 +165,8 @@ def verify(
     if not no_diagnosis:
         run = _diagnose(request, run, folder, jobs)
     _tell(run, folder, as_json=as_json, profile=profile)
+    if request.seed is None and not as_json:
+        say(f"the same cases again: --seed {run.seed}")
     ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         say(f"exit code {ending.code}: {ending.reason}")
@@ -251,6 +261,8 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     if len(each) > terminal.FEW and scripts:
         say(f"the first failures without gatewise: {folder / 'scripts'}")
         say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
+    for sentence in terminal.unsharp(verdicts):
+        say(sentence)
     if profile:
         say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")

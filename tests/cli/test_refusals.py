@@ -261,6 +261,24 @@ def test_a_run_is_added_to_by_one_process(pool, here):
     assert (run / "verdicts.jsonl").read_text() == before
 
 
+def test_a_secret_seed(pool, here):
+    """It is drawn when the plan is known, is in the header, and makes the same run again."""
+    seeds = []
+    for _ in range(2):
+        result = invoke(*VERIFY, "--seed", "secret", "--sizes", "T=9,H=70")
+        run = max((here / "runs").iterdir())
+        kept = run_files.read_checks(run)
+        seeds.append(kept.seed)
+        assert f"the same cases again: --seed {kept.seed}" in result.output
+        assert {v.seed for v in kept.verdicts} == {kept.seed} == {kept.request["seed"]}
+        assert {task.seed for task in pool.asked[-2:]} == {kept.seed}
+        assert invoke("verify", "--resume", run).exit_code == 0
+    assert seeds[0] != seeds[1]
+    assert [(s.T, s.H) for s in pool.asked[0].sizes] == [(9, 70)]
+    refused(invoke(*VERIFY, "--seed", "public"), 2, "'--seed'")
+    refused(invoke(*VERIFY, "--sizes", "T=x"), 2, "sizes 'T=x': expected numbers of T, B, D, H")
+
+
 def test_another_hypothesis_draws_other_cases(pool, here, monkeypatch):
     """So a run is gone on with by the version that began it."""
     invoke(*VERIFY)

@@ -176,6 +176,8 @@ def _checked(given: Any) -> dict[str, Any]:
 def _check_values(given: dict[str, Any]) -> None:
     if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
         raise ValueError("case: expected 0 <= P < H and seed >= 0")
+    if given.get("lengths") and not given["T"]:
+        raise ValueError("case: lengths need T > 0")
     if not 0 <= given.get("dropout", 0.0) <= 1:
         raise ValueError("case: dropout: expected 0 to 1")
     if given.get("layout") == "unbatched" and given["B"] != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cases.case import Case
+from ..cases.given_sizes import LARGE, GivenSizes
 from ..checks import check_named, subject_checks
 from ..checks.smoke import SMOKE
 from ..numbers.arithmetic import DTYPES, EVERY, USUAL_DTYPES, chosen_dtypes
@@ -36,6 +38,8 @@ class Request:
     """Subjects, checks and dtypes to combine, how hard to try, and in which processes.
 
     A run's header keeps it. ``case`` is its JSON, ``deviations`` the path of a file, "" for none.
+    ``sizes`` are tried beside those that are drawn. A seed that is None is drawn once the plan is
+    known: until then, nobody can know the cases.
     """
 
     subjects: tuple[str, ...]
@@ -43,11 +47,12 @@ class Request:
     checks: tuple[str, ...] = ()
     dtype: str | None = None
     budget: str = "standard"
-    seed: int = 0
+    seed: int | None = 0
     case: str | None = None
     timeout: float | None = None
     memory: int = MEMORY
     deviations: str = ""
+    sizes: tuple[GivenSizes, ...] = ()
 
     @classmethod
     def parse(cls, names: Sequence[str], **options: Any) -> Request:
@@ -55,7 +60,12 @@ class Request:
 
         ``options`` are the fields; of those that are None or empty the defaults are taken.
         """
+        secret = options.get("seed", 0) is None
         given = {name: value for name, value in options.items() if value is not None}
+        if secret:
+            given["seed"] = None
+        if given.get("case") and given.get("sizes"):
+            raise ValueError("sizes: a case that is given has its own")
         case = Case.from_json(given["case"]) if "case" in given else None
         if case and given.setdefault("dtype", case.dtype) != case.dtype:
             raise ValueError(f"case: its dtype is {case.dtype}, but {given['dtype']} was asked for")
@@ -82,8 +92,10 @@ class Request:
             raise ValueError(f"timeout: expected more than 0 and at most {LONGEST:.0f} seconds")
         if not 0 <= self.memory <= LARGEST_MEMORY:
             raise ValueError(f"memory: expected 0 to {LARGEST_MEMORY} MiB")
-        if self.seed < 0:
+        if self.seed is not None and self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        for each in self.sizes:
+            each.require()
         for name in self.subjects:
             if not name.isprintable():
                 raise ValueError(f"subject {name!a:.200}: expected printable text")
@@ -133,13 +145,18 @@ class Request:
     def plan(self, described: Sequence[Description]) -> list[Task]:
         """Return every combination that will be run."""
         checks = tuple(map(check_named, self.checks))
+        sizes = () if self.case else self.sizes + LARGE * (self.budget == "thorough")
         return [
-            Task(one.named, check.id, dtype, self.budget, self.seed, self.case)
+            Task(one.named, check.id, dtype, self.budget, self.seed or 0, self.case, sizes=sizes)
             for one in described
             for number, check in enumerate(one.checks(checks))
             for dtype in self._dtypes(one)
             if dtype in one.dtypes or number == 0  # once: that it does not offer this dtype
         ]
+
+    def with_seed(self) -> Request:
+        """Return it with a seed: its own, or one that nobody knew before."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**32))
 
     def _dtypes(self, one: Description) -> tuple[str, ...]:
         """Return the dtypes to hold a subject in; one that it lacks is told once."""
@@ -163,7 +180,8 @@ class Session:
 
     def describe(self) -> list[Task]:
         """Ask every subject what it offers, and return the plan."""
-        case = Case.from_json(self.request.case) if self.request.case else None
+        request = self.request
+        case = Case.from_json(request.case) if request.case else None
         asked = [self.pool.describe(named) for named in self.request.named]
         for future in asked:
             one = future.result()
@@ -173,7 +191,10 @@ class Session:
                 one = replace(one, status="not tested")  # the other files are held all the same
             if case and (lacking := one.options.lacking(case)):
                 raise ValueError(f"case: {one.options.why(lacking)}")
+            if any(each.layers > 1 for each in request.sizes) and one.options.missing(("layers",)):
+                raise ValueError(f"sizes: {one.options.why(('layers',))}")
             self.described[one.named] = one
+        self.request = request.with_seed()
         return self.request.plan(list(self.described.values()))
 
     def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
@@ -281,6 +302,7 @@ def run(
     with workers(jobs=jobs, timeout=timeout, memory=request.memory, executor=executor) as pool:
         session = Session(request, folder, pool)
         plan = session.describe()
+        request = session.request
         tasks = {task.planned: task for task in plan}
         header = _begin(folder, request, list(tasks), command)
         with run_files.locked(folder):
@@ -298,7 +320,7 @@ def _begin(
     """Write the run's header, None where there is one."""
     if (folder / "run.json").exists():
         return None
-    return run_files.start(folder, command=command, seed=request.seed, budget=request.budget,
+    return run_files.start(folder, command=command, seed=request.seed or 0, budget=request.budget,
                            planned=planned, request=asdict(request))  # fmt: skip
 
 

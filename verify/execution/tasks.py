@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..cases.case import Case
+from ..cases.given_sizes import GivenSizes
 from ..cases.options import Options
 from ..checks import check_named
 from ..checks.check import SubjectCheck
@@ -65,6 +66,7 @@ class Task:
     seed: int
     case: str | None = None
     shrink: bool = True
+    sizes: tuple[GivenSizes, ...] = ()
 
     @property
     def planned(self) -> Planned:
@@ -128,6 +130,7 @@ def answer(
         on_case=on_case,
         on_answer=on_answer,
         shrink=task.shrink,
+        sizes=task.sizes,
     )
     if verdict.reproduce:
         verdict.reproduce = reproduce(task.named, verdict.check, verdict.case)

@@ -13,6 +13,9 @@ from .status import STATUSES, Outcome
 PARAMETERS = "; its parameters: "
 """What stands in a version before the meaning of parameters that have names of their own."""
 
+UNSHARP = "no bound is sharp enough to fail at "
+"""What stands in a message before given sizes that show nothing."""
+
 NO_EQUATIONS, OWN_EQUATIONS = "none", "own:"
 """In the place of a cell: there are no equations, or the user's own, whose name follows."""
 
