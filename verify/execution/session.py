@@ -333,11 +333,12 @@ def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Ru
     ):  # fmt: skip
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
     seen: set[Planned] = set()
+    plan = before.plan
     for verdict in before.verdicts:
         place = f"{folder}: the verdict on {verdict.subject}, {verdict.check}, {verdict.dtype}"
         if verdict.planned not in tasks or verdict.planned in seen:
             raise RunFileError(f"{place} is not planned, or stands there twice")
-        if (verdict.plan, verdict.seed) != (before.plan, request.seed):
+        if (verdict.plan, verdict.seed) != (plan, request.seed):
             raise RunFileError(f"{place} is of another plan than run.json, which was changed since")
         seen.add(verdict.planned)
     return before
