@@ -214,6 +214,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     """
     from ..reports.terminal import progress, verdict_line
     from ..verify.execution import session
+    from ..verify.execution.executors import ClusterLost
 
     begun: list[Run] = []
     verdicts = []
@@ -232,6 +233,9 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
                 advance(verdict_line(verdict))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except ClusterLost as error:
+        again = f"gatewise verify --resume {quoted(folder)} --executor {executor}"
+        stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
     except OSError as error:
         stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:

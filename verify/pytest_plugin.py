@@ -102,7 +102,7 @@ def pytest_make_collect_report(
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     """Ask every subject what it offers; a name that leads nowhere is a usage error."""
-    from .execution.executors import Late
+    from .execution.late import Late
     from .execution.isolation import Isolated
     from .execution.session import Request
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -23,11 +23,14 @@ from ..runs.run import CheckHeader, Run
 from ..runs.verdict import Planned, Verdict
 from ..subjects import LIKE, expanded
 from ..subjects.loader import UnknownSubject, is_file
-from .executors import Elsewhere, Here, workers
+from .executors import ClusterLost, Elsewhere, Here, workers
 from .isolation import MEMORY
 from .judge import BUDGETS
 from .limits import LARGEST_MEMORY, LONGEST
 from .tasks import Description, Named, Task, hung, in_vain
+
+LOOK = 1.0
+"""Seconds after which it is looked whether somebody still works."""
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
@@ -184,6 +187,7 @@ class Session:
         case = Case.from_json(request.case) if request.case else None
         asked = [self.pool.describe(named) for named in self.request.named]
         for future in asked:
+            self._finished([future])
             one = future.result()
             if one.status == "unknown":
                 if len(self.request.subjects) == 1 or not is_file(one.named.name):
@@ -241,11 +245,20 @@ class Session:
             batch = askable[start : start + self.pool.batch]
             waiting[self.pool.hold(batch)] = batch
         while waiting:
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            finished = self._finished(waiting)
             for future in finished:
                 asked = waiting.pop(future)
                 for task, verdict in zip(asked, future.result(), strict=True):
                     yield self._keep(task, self._about(task, verdict))
+
+    def _finished(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
+        """Wait for futures, as long as somebody works on them; ClusterLost once nobody does."""
+        while True:
+            finished, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
+            if not finished and (why := self.pool.lost()):
+                raise ClusterLost(why)
+            if finished:
+                return finished
 
     def _hung(self, task: Task) -> str:
         """Return why a task is not worth another wait, "" if it is."""
