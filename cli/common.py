@@ -114,7 +114,7 @@ def in_a_sentence() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = brief(error.message)
+        vars(error)["message"] = brief(error.message)
         raise
     except (click.exceptions.Exit, click.Abort):
         raise
@@ -138,9 +138,10 @@ def in_a_sentence() -> Iterator[None]:
 
 def _drop_output() -> None:
     """Send to nowhere what could not be written, or the interpreter tries again when it ends."""
-    if sys.stdout is sys.__stdout__:
+    output = sys.stdout
+    if output is not None and output is sys.__stdout__:
         with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def brief(text: str) -> str:
@@ -186,8 +187,9 @@ def unwritable(path: Path, content: str | bytes | None, *, device: bool = True) 
             if not there:
                 path.unlink()
             return ""
-        text = isinstance(content, str)
-        path.write_bytes(content.encode("utf-8", "backslashreplace") if text else content)
+        if isinstance(content, str):
+            content = content.encode("utf-8", "backslashreplace")
+        path.write_bytes(content)
     except OSError as error:
         return f"{path}: cannot be written ({error.strerror})"
     return ""
