@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import tempfile
+from io import TextIOWrapper
+from typing import Any
 
 import click
+
+from .common import in_a_sentence
 
 CATALOGUE = ("equations", "examples", "subjects", "cells", "checks")
 COMMANDS = {
@@ -35,11 +40,18 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what goes wrong is told in a sentence, with the exit code for it."""
+        with in_a_sentence():
+            return super().invoke(ctx)
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gatewise")
 def main() -> None:
     """Is this recurrent layer right, and if not, what exactly is wrong with it?"""
+    if isinstance(sys.stdout, TextIOWrapper):  # file names may be no text that it can encode
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Hypothesis would leave a folder of its own wherever the command is run.
     os.environ.setdefault(
         "HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/gatewise-hypothesis"

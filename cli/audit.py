@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, stop
+from .common import COULD_NOT_RUN, DIFFERS, Seconds, json_option, or_usage, stop
 
 if TYPE_CHECKING:
     from ..verify.audit.suite import Baseline, Row, Suite
@@ -32,7 +32,7 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 @click.option("--mutants", "names", multiple=True, metavar="ID[,ID]", help="Only these.")
 @click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
               help="Runs of their suite at a time.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--timeout", type=Seconds(), metavar="SECONDS",
               help="For one run of their suite; by default a minute, or ten times what "
               "it takes without a mutant.")  # fmt: skip
 @click.option("--pytest-args", default="", metavar="TEXT", help="More arguments of their pytest.")

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import COULD_NOT_RUN, command, json_option, or_usage, runs_option, seed_option, stop
+from .common import (
+    COULD_NOT_RUN,
+    command,
+    json_option,
+    or_usage,
+    quoted,
+    runs_option,
+    seed_option,
+    stop,
+)
 from .report import write_report
 
 if TYPE_CHECKING:
@@ -134,7 +143,9 @@ def _carry_out(plan: Plan, folder: Path, kind: str) -> None:
     from ..bench.plan import carry_out
     from ..reports.terminal import progress
 
-    again = f"what was measured is kept; go on with: gatewise {_name(kind)} --resume {folder}"
+    again = (
+        f"what was measured is kept; go on with: gatewise {_name(kind)} --resume {quoted(folder)}"
+    )
     try:
         with progress(len(plan.pieces)) as advance:
             for row in carry_out(plan, folder, command()):

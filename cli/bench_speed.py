@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import RunOptions, bench_options
-from .common import COULD_NOT_RUN, DIFFERS, say
+from .common import COULD_NOT_RUN, DIFFERS, Seconds, say
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -42,9 +42,9 @@ def _parts(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--baseline", default="", metavar="SUBJECT", help="With whom to compare.")
 @click.option("--like", metavar="CLASS", help="torch.nn.LSTM, GRU or RNN, for a class of your own.")
-@click.option("--longest", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--longest", type=Seconds(), metavar="SECONDS",
               help="A call that takes longer is not timed.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True,
+@click.option("--timeout", type=Seconds(1), default=600.0, show_default=True,
               help="Seconds for all contenders of a shape.")  # fmt: skip
 @click.option("--memory", type=click.IntRange(min=0), default=4096, show_default=True,
               help="MiB that they may take; 0 for no limit.")  # fmt: skip

@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import math
 import os
 import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from ..verify.execution.limits import LARGEST_MEMORY, LONGEST
 from ..verify.runs import status
+from ..verify.runs.records import RunFileError, harmless
 
 CONFORMS, DIFFERS, COULD_NOT_RUN = status.CONFORMS, status.DIFFERS, status.COULD_NOT_RUN
 RUNS = Path("runs")
 BUDGETS = ("quick", "standard", "thorough")
+
+LONGEST_MESSAGE = 2000
+"""Characters of a message: what users gave may be quoted in it, and may be anything."""
+
+
+class Seconds(click.FloatRange):
+    """A time limit: a positive number that clocks can hold."""
+
+    name = "seconds"
+
+    def __init__(self, least: float = 0.0, *, zero: bool = False) -> None:
+        super().__init__(min=least, max=LONGEST, min_open=least == 0 and not zero)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; refuse what is none, which no range does."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
+
+class Seed(click.IntRange):
+    """A seed; None for ``secret``: one that is drawn once it is known what is to be run."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seed."""
+        return None if value == "secret" else super().convert(value, param, ctx)
+
 
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True,
@@ -36,11 +72,11 @@ jobs_option = click.option(
     help="Worker processes at a time.",
 )  # fmt: skip
 memory_option = click.option(
-    "--memory", type=click.IntRange(min=0), default=4096, show_default=True,
+    "--memory", type=click.IntRange(0, LARGEST_MEMORY), default=4096, show_default=True,
     metavar="MIB", help="What a subject may take; 0: no limit.",
 )  # fmt: skip
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    "--timeout", type=Seconds(), metavar="SECONDS",
     help="For one check in one dtype (60, 300 or 1800 by budget).",
 )  # fmt: skip
 DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
@@ -62,8 +98,58 @@ def or_usage(parse: Callable[[], Any]) -> Any:
 
 def stop(message: str, code: int) -> NoReturn:
     """Say why nothing can be done, and end with an exit code."""
-    click.echo(f"gatewise: {message}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"gatewise: {brief(message)}", err=True)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """Turn what goes wrong into a sentence and an exit code: the one place where that is done.
+
+    What users gave is refused where it is read, as a ValueError that ``or_usage`` turns into a
+    usage error; a machine's OSError means that a command could not run. Anything else is a mistake
+    of gatewise's own, and says nothing of the layer.
+    """
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = brief(error.message)
+        raise
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        stop("interrupted", COULD_NOT_RUN)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        where = os.fsdecode(error.filename) if error.filename else "output"
+        if not error.filename:
+            _drop_output()
+        stop(f"{where}: {error.strerror or error}", COULD_NOT_RUN)
+    except RunFileError as error:
+        stop(str(error), COULD_NOT_RUN)
+    except MemoryError:
+        stop("there is not enough memory", COULD_NOT_RUN)
+    except Exception:
+        traceback.print_exc()
+        stop("gatewise itself failed, please report it", COULD_NOT_RUN)
+
+
+def _drop_output() -> None:
+    """Send to nowhere what could not be written, or the interpreter tries again when it ends."""
+    output = sys.stdout
+    if output is not None and output is sys.__stdout__:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+
+
+def brief(text: str) -> str:
+    """Return text that can be printed, cut where it is long."""
+    lines = text.split("\n")
+    clean = ("".join(c if c.isprintable() else " " for c in line) for line in lines)
+    whole = "\n".join(clean)
+    return whole if len(whole) <= LONGEST_MESSAGE else f"{whole[:LONGEST_MESSAGE]} …"
 
 
 def command() -> str:
@@ -71,21 +157,54 @@ def command() -> str:
     return shlex.join(["gatewise", *sys.argv[1:]])
 
 
-def probe(path: Path) -> None:
-    """Stop unless a file can be written there."""
+def probe(path: Path, *, device: bool = True) -> None:
+    """Stop unless a file can be written there, or a device, except where that is refused."""
+    why = unwritable(path, None, device=device)
+    if why:
+        stop(why, COULD_NOT_RUN)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a whole file; stop with a sentence where that cannot be done."""
+    why = unwritable(path, content)
+    if why:
+        stop(why, COULD_NOT_RUN)
+
+
+def unwritable(path: Path, content: str | bytes | None, *, device: bool = True) -> str:
+    """Write a whole file, or only try to; return why that cannot be done, "" if it was."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8"):
-            pass
+        allowed = not path.exists() or path.is_file() or (device and path.is_char_device())
+        if path.is_dir():
+            return f"{path}: cannot be written (it is a folder)"
+        if not allowed:
+            return f"{path}: cannot be written (it is no regular file)"
+        if content is None:
+            there = path.exists()
+            with path.open("ab"):
+                pass
+            if not there:
+                path.unlink()
+            return ""
+        if isinstance(content, str):
+            content = content.encode("utf-8", "backslashreplace")
+        path.write_bytes(content)
     except OSError as error:
-        stop(f"{path}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+        return f"{path}: cannot be written ({error.strerror})"
+    return ""
+
+
+def quoted(path: Path | str) -> str:
+    """Return a path or a name as a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def say(text: str) -> None:
     """Print lines that break between words, as wide as the terminal; whole where there is none."""
     shown = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
     width = shutil.get_terminal_size().columns if shown else sys.maxsize
-    for line in text.split("\n"):
+    for line in harmless(text).split("\n"):
         indent = line[: len(line) - len(line.lstrip())]
         click.echo(textwrap.fill(
             line.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ",

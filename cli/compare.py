@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, probe, say, stop
+from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, stop, write
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -109,6 +109,5 @@ def _write(comparisons: Sequence[Comparison], output: Path) -> None:
         text = compared(comparisons, output)
     except FormatError as error:
         raise click.UsageError(str(error)) from error
-    probe(output)
-    output.write_text(text, encoding="utf-8")
+    write(output, text)
     click.echo(f"comparison: {output.resolve()}", err=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, say, stop
+from .common import COULD_NOT_RUN, DIFFERS, Seconds, probe, say, stop
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -19,7 +20,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--to", "target", required=True, metavar="SUBJECT", help="What to write it for.")
 @click.option("-o", "--output", type=_FILE, required=True, help="The new file.")
 @click.option("--unverified", is_flag=True, help="Write it even if a layer cannot be run.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0,
+@click.option("--timeout", type=Seconds(), default=120.0,
               show_default=True, metavar="SECONDS", help="For running one layer.")  # fmt: skip
 def convert(
     file: Path, source: str, target: str, output: Path, unverified: bool, timeout: float
@@ -41,7 +42,8 @@ def convert(
 
     if output.resolve() == file.resolve():
         raise click.UsageError("the new file must be another one")
-    part = output.with_name(f"{output.name}.part")
+    probe(output, device=False)  # a new file takes its place
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
     with converter(Named(source), Named(target), timeout=timeout) as made:
         try:
             arrays = porting.read(file)
@@ -58,7 +60,7 @@ def convert(
                 if not unverified:
                     raise
                 said = f"not verified: {problem}"
-            part.replace(output)
+            part.replace(output.resolve())
         except NoHome as problem:
             stop(f"{made.source.name} to {target}: cannot be converted: {problem}", DIFFERS)
         except Mismatch as problem:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage
+from .common import CONFORMS, DIFFERS, DTYPES, Seconds, json_option, or_usage
 
 if TYPE_CHECKING:
     from ..reference.functions import Array
@@ -35,7 +35,7 @@ LIMIT = 2**30
 @click.option("--role", "given", multiple=True, metavar="ROLE=NAME",
               help="Which array is x, y, 'initial h', 'initial c', 'final h', 'final c', lengths "
               "or 'gradient of NAME', where its name does not say so.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True,
+@click.option("--seconds", type=Seconds(zero=True), default=60.0, show_default=True,
               help="For finding a mistake where no convention fits.")  # fmt: skip
 @json_option
 def explain(

@@ -14,10 +14,12 @@ from .common import (
     CONFORMS,
     COULD_NOT_RUN,
     DIFFERS,
+    Seconds,
     json_option,
     like_option,
     memory_option,
     or_usage,
+    quoted,
     say,
     seed_option,
 )
@@ -36,7 +38,7 @@ TIMEOUT = 60.0
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
 @like_option
 @seed_option
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT,
+@click.option("--timeout", type=Seconds(), default=TIMEOUT,
               show_default=True, metavar="SECONDS", help="For one subject.")  # fmt: skip
 @memory_option
 @json_option
@@ -49,19 +51,18 @@ def identify(
     for. Exit code 1 if one differs from the convention that its adapter states, 3 if none fits or
     it could not run.
     """
-    from ..verify.identification.identification import Identification
     from ..verify.subjects import expanded
 
     codes, documents = [], []
     for name in or_usage(lambda: expanded(names)):
         answer = _identified(name, like, seed, timeout, memory)
-        if "problem" in answer:
+        result = None if "problem" in answer else _read(answer)
+        if result is None:
             codes.append(COULD_NOT_RUN)
             documents.append({"subject": name, **answer})
             if not as_json:
                 say(f"{name}: not identified: {answer['problem']}")
             continue
-        result = msgspec.convert(answer, Identification)
         codes.append(_code(result))
         documents.append(_for_programs(name, result, answer))
         if not as_json:
@@ -69,6 +70,18 @@ def identify(
     if as_json:
         click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
     sys.exit(max(codes))
+
+
+def _read(answer: dict[str, Any]) -> Identification | None:
+    """Return what a subject's process found; None, and why in ``problem``, if it is nothing."""
+    from ..verify.identification.identification import Identification
+
+    try:
+        return msgspec.convert(answer, Identification)
+    except msgspec.ValidationError as error:
+        answer.clear()
+        answer["problem"] = f"its process gave an answer that is none: {error}"
+        return None
 
 
 def _identified(
@@ -117,7 +130,7 @@ def _print(name: str, result: Identification) -> None:
 
     if not result.fits:
         say(f"\n{name}: no convention fits")
-        click.echo(f"{NO_FIT}: gatewise diagnose {name}")
+        click.echo(f"{NO_FIT}: gatewise diagnose {quoted(name)}")
         return
     say(f"\n{name}: {formula.summary(result.nearest)}")
     rows = list(_rows(result))

@@ -21,6 +21,7 @@ from .common import (
     jobs_option,
     json_option,
     or_usage,
+    quoted,
     runs_option,
     say,
     seed_option,
@@ -80,7 +81,7 @@ def mutants(
         return
     settings = {"mutants": list(names), "budget": budget, "full": full}
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants"
-    again = f"what was decided is kept; go on with: gatewise mutants --resume {folder}"
+    again = f"what was decided is kept; go on with: gatewise mutants --resume {quoted(folder)}"
     try:
         rows = _rows(folder, settings, seed, jobs)
     except ValueError as error:

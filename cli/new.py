@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, or_usage, stop
+from .common import COULD_NOT_RUN, or_usage, quoted, stop, write
 
 if TYPE_CHECKING:
     from ..reference.cell import Cell
@@ -107,10 +107,10 @@ def new(cell: str, folder: Path) -> None:
     for path in paths:
         if path.exists():
             stop(f"{path}: is there already, and is left as it is", COULD_NOT_RUN)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths[0].write_text(_subject(known, name, paths[0].name), encoding="utf-8")
-    paths[1].write_text(TEST.substitute(name=name, module=module), encoding="utf-8")
-    click.echo(f"wrote {paths[0]} and {paths[1]}\nhold it: gatewise verify {paths[0]}:{name}")
+    write(paths[0], _subject(known, name, paths[0].name))
+    write(paths[1], TEST.substitute(name=name, module=module))
+    subject = quoted(f"{paths[0]}:{name}")
+    click.echo(f"wrote {paths[0]} and {paths[1]}\nhold it: gatewise verify {subject}")
 
 
 def _subject(cell: Cell, name: str, file: str) -> str:

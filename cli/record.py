@@ -8,10 +8,12 @@ import click
 
 from .common import (
     COULD_NOT_RUN,
+    Seconds,
     command,
     dtype_option,
     like_option,
     memory_option,
+    quoted,
     seed_option,
     stop,
 )
@@ -24,7 +26,7 @@ from .common import (
               type=click.Path(path_type=Path), help="The recording's folder.")  # fmt: skip
 @seed_option
 @dtype_option
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0,
+@click.option("--timeout", type=Seconds(), default=300.0,
               show_default=True, metavar="SECONDS", help="For one case.")  # fmt: skip
 @memory_option
 def record(
@@ -69,5 +71,5 @@ def record(
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     click.echo(
         f"recording: {folder} ({counted(count, 'case')}, {size:.1f} MiB)\n"
-        f"verify it anywhere with: gatewise verify recording:{folder}"
+        f"verify it anywhere with: gatewise verify {quoted(f'recording:{folder}')}"
     )

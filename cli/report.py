@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, RUNS, probe, runs_option, stop
+from .common import COULD_NOT_RUN, RUNS, runs_option, stop, write
+
+if TYPE_CHECKING:
+    from ..bench.run import BenchRun
+    from ..verify.runs.run import Run
 
 
 @click.command()
@@ -31,30 +36,40 @@ def write_report(
     given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
 ) -> None:
     """Read runs and write what they say; stop with a sentence where that cannot be done."""
-    from ..reports.folder import everything
-    from ..reports.formats import FormatError, written
     from ..verify.runs.records import RunFileError
     from ..verify.runs.run import newest, read
 
-    whole = output.suffix == "" or output.is_dir()
-    if whole or output.suffix == ".html":
-        require_page()
     try:
         paths = given or [newest(runs)]
         folders = [path.parent if path.name == "run.json" else path for path in paths]
         once = {folder.resolve(): folder for folder in folders}
         found = {folder: read(folder) for folder in once.values()}
+    except RunFileError as error:
+        stop(str(error), COULD_NOT_RUN)
+    write_runs(found, output, quiet=quiet)
+
+
+def write_runs(found: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool = False) -> None:
+    """Write what runs, by their folders, say."""
+    from ..reports.folder import everything
+    from ..reports.formats import FormatError, written
+    from ..verify.runs.records import RunFileError
+
+    whole = output.suffix == "" or output.is_dir()
+    if whole or output.suffix == ".html":
+        require_page()
+    try:
         if whole:
             files = {output / name: content for name, content in everything(found)}
         else:
-            files = {output: written([*found.values()], output).encode()}
+            text = written([*found.values()], output)
+            files = {output: text.encode("utf-8", "backslashreplace")}
     except FormatError as error:
         raise click.UsageError(str(error)) from error
     except RunFileError as error:
         stop(str(error), COULD_NOT_RUN)
     for path, content in files.items():
-        probe(path)
-        path.write_bytes(content)
+        write(path, content)
     if not quiet:
         click.echo(f"report: {(output / 'index.html' if whole else output).resolve()}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ import click
 
 from .common import (
     BUDGETS,
+    CONFORMS,
     COULD_NOT_RUN,
+    Seed,
     command,
     dtype_option,
     jobs_option,
@@ -25,21 +28,26 @@ from .common import (
     memory_option,
     or_usage,
     probe,
+    quoted,
     runs_option,
     say,
-    seed_option,
     stop,
     timeout_option,
+    unwritable,
+    write,
 )
-from .report import require_form, require_page, write_report
+from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
     from ..verify.execution.session import Request
     from ..verify.runs.findings import Finding
-    from ..verify.runs.verdict import Verdict
+    from ..verify.runs.run import Run
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+LISTED = 10
+"""Subjects whose names are told."""
 
 
 @click.command()
@@ -50,7 +58,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @dtype_option
 @click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
               help="How many cases for each check and dtype.")  # fmt: skip
-@seed_option
+@click.option("--seed", type=Seed(min=0), default=0, show_default=True, metavar="N|secret",
+              help="The same seed draws the same cases; secret: one that is drawn when all layers "
+              "have been imported, and is told.")  # fmt: skip
+@click.option("--sizes", multiple=True, metavar="T=N,B=N,D=N,H=N,layers=N",
+              help="Also cases of these sizes, for every check that takes them; may be "
+              "repeated.")  # fmt: skip
 @click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
 @jobs_option
 @timeout_option
@@ -86,7 +99,8 @@ def verify(
     only: Sequence[str],
     dtype: str | None,
     budget: str,
-    seed: int,
+    seed: int | None,
+    sizes: Sequence[str],
     case_text: str | None,
     jobs: int,
     timeout: float | None,
@@ -109,6 +123,7 @@ def verify(
     wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
     taken.
     """
+    from ..verify.cases.given_sizes import GivenSizes
     from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
 
@@ -131,6 +146,7 @@ def verify(
                 timeout=timeout,
                 memory=memory,
                 deviations=deviations,
+                sizes=tuple(map(GivenSizes.parse, sizes)),
             )
         )
     )
@@ -141,30 +157,67 @@ def verify(
     if page is not None:
         require_page()
     folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
-    verdicts = _run(request, folder, jobs, executor)
+    if resume:
+        _say_what_runs(request, folder)
+    run = _run(request, folder, jobs, executor)
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
-        _write_junit(junit, folder, verdicts)
+        unwritable(junit, _junit(run))
     if not no_diagnosis:
-        _diagnose(request, verdicts, folder, jobs)
-    if junit is not None:
-        _write_junit(junit, folder, verdicts)
-    if grades is not None:
-        _write_grades(grades, folder, verdicts)
-    _tell(verdicts, folder, as_json=as_json, profile=profile)
-    ending = conclusion(verdicts, request.chosen)
+        run = _diagnose(request, run, folder, jobs)
+    _tell(run, folder, as_json=as_json, profile=profile)
+    if request.seed is None and not as_json:
+        say(f"the same cases again: --seed {run.seed}")
+    ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         say(f"exit code {ending.code}: {ending.reason}")
+    outputs = {junit: _junit, grades: _grades}
+    problems = [unwritable(path, content(run)) for path, content in outputs.items() if path]
+    problems.append(_difference(folder, run))
+    for problem in filter(None, problems):
+        click.echo(f"gatewise: {problem}", err=True)
     if page is not None:
-        write_report([folder], page, quiet=as_json)
-    sys.exit(ending.code)
+        write_runs({folder: run}, page, quiet=as_json)
+    sys.exit(COULD_NOT_RUN if any(problems) and ending.code == CONFORMS else ending.code)
 
 
-def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> list[Verdict]:
-    """Run the request under a progress bar; return all verdicts of the folder, as planned."""
+def _say_what_runs(request: Request, folder: Path) -> None:
+    """Say whose code is imported and run: the folder names it, and may be somebody else's."""
+    names = ", ".join(request.subjects[:LISTED])
+    more = f" and {len(request.subjects) - LISTED} more" if len(request.subjects) > LISTED else ""
+    click.echo(f"--resume runs the code that {folder} names: {names}{more}", err=True)
+
+
+def _difference(folder: Path, run: Run) -> str:
+    """Return how the folder differs from what this command wrote, "" if it does not.
+
+    A layer under test is a program that runs as its user: it can write there.
+    """
+    from ..verify.runs import run as run_files
+    from ..verify.runs.records import RunFileError
+
+    try:
+        if run_files.read_checks(folder) == run:
+            return ""
+        what = "its files are not those that were written"
+    except (RunFileError, OSError) as error:
+        what = str(error)
+    return (
+        f"{folder}: somebody else changed the run while it was made: {what}; what is told here, "
+        "the exit code included, is from memory"
+    )
+
+
+def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run:
+    """Run the request under a progress bar; return the run, with what the folder had before.
+
+    It is what was seen here, not what stands in the folder.
+    """
     from ..reports.terminal import progress, verdict_line
     from ..verify.execution import session
-    from ..verify.runs import run as run_files
+    from ..verify.execution.executors import ClusterLost
 
+    begun: list[Run] = []
+    verdicts = []
     try:
         with progress(None, lines=True) as advance:
             for verdict in session.run(
@@ -174,32 +227,36 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
                 jobs=jobs,
                 executor=executor,
                 on_plan=advance.plan,
+                on_begin=begun.append,
             ):
+                verdicts.append(verdict)
                 advance(verdict_line(verdict))
-        whole = run_files.read_checks(folder)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except ClusterLost as error:
+        again = f"gatewise verify --resume {quoted(folder)} --executor {executor}"
+        stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
     except OSError as error:
         stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:
-        kept = f"finished verdicts are kept; go on with: gatewise verify --resume {folder}"
-        stop(f"interrupted; {kept}", COULD_NOT_RUN)
-    if whole.untested:
-        stop(f"{folder}: {len(whole.untested)} planned checks have no verdict", COULD_NOT_RUN)
-    order = {planned: place for place, planned in enumerate(whole.planned)}
-    return sorted(whole.verdicts, key=lambda verdict: order[verdict.planned])
+        again = f"gatewise verify --resume {quoted(folder)}"
+        stop(f"interrupted; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
+    run = replace(begun[0], verdicts=(*begun[0].verdicts, *verdicts))
+    if run.untested:
+        stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
+    return run
 
 
-def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool) -> None:
+def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     """Print what the run says: the finding on each subject, and where everything is."""
     from ..reports import terminal
-    from ..verify.runs import run as run_files
     from ..verify.runs.findings import findings
 
+    verdicts = run.in_order
     if as_json:
         click.echo(json.dumps([asdict(v) for v in verdicts], indent=1))
         return
-    each = findings(verdicts, run_files.read_checks(folder).diagnoses)
+    each = findings(verdicts, run.diagnoses)
     terminal.print_findings(each)
     click.echo()
     scripts = [*_write_scripts(each, folder)]
@@ -208,61 +265,68 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
     if len(each) > terminal.FEW and scripts:
         say(f"the first failures without gatewise: {folder / 'scripts'}")
         say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
+    for sentence in terminal.unsharp(verdicts):
+        say(sentence)
     if profile:
         say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
 
 
-def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, jobs: int) -> None:
-    """Look for mistakes that explain the failures; what is found is kept with the run."""
+def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
+    """Look for mistakes that explain the failures; return the run with what is found.
+
+    It is kept in the folder, too.
+    """
     from ..reports.terminal import progress
     from ..verify.runs import run as run_files
+    from ..verify.runs.records import as_read
 
-    explained = {each.subject for each in run_files.read_checks(folder).diagnoses}
-    wrong = {v.subject for v in verdicts if v.wrong} - explained
+    explained = {each.subject for each in run.diagnoses}
+    wrong = {v.subject for v in run.verdicts if v.wrong} - explained
     # finding what explains a failure takes calls that no recording holds
     named = [
         each for each in request.named
         if each.name in wrong and not each.name.startswith("recording:")
     ]  # fmt: skip
     if not named:
-        return
+        return run
     from ..verify.execution.diagnosis_tasks import BRIEFLY, diagnoses
 
     try:
         with progress(len(named)) as advance:
             advance.about(f"looking for what explains the failures, at most {BRIEFLY:g} s each")
             for diagnosis in diagnoses(
-                verdicts, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
+                run.in_order, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
             ):
-                run_files.append(folder, diagnosis)
-                advance(diagnosis.subject)
+                found = as_read(diagnosis, "diagnosis")
+                run_files.append(folder, found)
+                run = replace(run, diagnoses=(*run.diagnoses, found))
+                advance(found.subject)
     except KeyboardInterrupt:
-        kept = f"all verdicts are kept; go on with: gatewise verify --resume {folder}"
+        again = f"gatewise verify --resume {quoted(folder)}"
+        kept = f"all verdicts are kept; go on with: {again}"
         stop(f"interrupted while explaining failures; {kept}", COULD_NOT_RUN)
+    return run
 
 
-def _write_junit(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
+def _junit(run: Run) -> str:
     from ..reports.junit import junit
-    from ..verify.runs import run as run_files
 
-    run = run_files.read_checks(folder)
-    text = junit(verdicts, run.diagnoses, created=run.created)
-    path.write_text(text, encoding="utf-8")
+    return junit(run.in_order, run.diagnoses, created=run.created)
 
 
-def _write_grades(path: Path, folder: Path, verdicts: list[Verdict]) -> None:
-    """Write one line a subject, for spreadsheets."""
-    from ..verify.runs import run as run_files
+def _grades(run: Run) -> str:
+    """Return one line a subject, for spreadsheets."""
     from ..verify.runs.findings import findings
 
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
-        for each in findings(verdicts, run_files.read_checks(folder).diagnoses):
-            passed = sum(v.status == "passed" for v in each.verdicts)
-            row = (each.subject, each.verdict, passed, len(each.wrong), len(each.verdicts))
-            table.writerow((*map(_cell, row), _cell(each.cause)))
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
+    for each in findings(run.in_order, run.diagnoses):
+        passed = sum(v.status == "passed" for v in each.verdicts)
+        row = (each.subject, each.verdict, passed, len(each.wrong), len(each.verdicts))
+        table.writerow((*map(_cell, row), _cell(each.cause)))
+    return text.getvalue()
 
 
 def _cell(value: object) -> str:
@@ -277,6 +341,5 @@ def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:
         for root in finding.roots:
             if root.script:
                 path = folder / "scripts" / f"{number}-{root.check}-{root.dtype}.py"
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(root.script, encoding="utf-8")
+                write(path, root.script)
                 yield path

@@ -26,6 +26,15 @@ from .typeset import mathml, subscripted
 CHOICES = 24
 """Dtypes and cells by which the table can be filtered."""
 
+DETAILED = 1000
+"""Failures that a page tells in full; of more it says how many there are."""
+
+NAMED = 300
+"""Subjects, gaps or standings that a page names in one place."""
+
+LARGEST_LINK = 8 * 2**20
+"""Characters of a table that a page holds as a file."""
+
 LISTED = 3000
 """Results up to which a page lists them in numbers; it has all of them as a file, anyway."""
 
@@ -103,12 +112,15 @@ def _shared(
         "statuses": STATUSES,
         "tones": TONES,
         "colours": words.COLOURS,
+        "named": NAMED,
     }
 
 
 def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
     """Return what a page without verdicts says."""
-    nothing: dict[str, Any] = dict.fromkeys(("failures", "open", "accepted", "not_planned"), ())
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("failures", "open", "accepted", "not_planned", "detailed"), ()
+    )
     return {"run": None, "headline": headline, **nothing}
 
 
@@ -116,6 +128,8 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     run = summary.combined(runs)
     rows = summary.entries(run)
     equations = _equation_rows(rows)
+    failures = tuple(_failures(run, rows))
+    results = as_link(tables.as_csv(rows))
     grid = tables.grid(rows) if len(rows) <= tables.MOST else tables.Grid((), {}, ())
     dtypes = (dtype for column in grid.subjects for dtype in column.dtypes)
     cells = (column.cell for column in grid.subjects)
@@ -127,7 +141,8 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "subjects": summary.names(rows),
         "blind": sum(verdict.blind_cases for verdict in run.verdicts),
         "closest": summary.closest(rows),
-        "failures": tuple(_failures(run, rows)),
+        "failures": failures,
+        "detailed": {e.number for each in failures for e in (each.root, *each.told)},
         "open": _gaps(rows, Outcome.OPEN),
         "accepted": _gaps(rows, Outcome.ACCEPTED),
         "not_planned": summary.not_planned(rows),
@@ -138,7 +153,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "ran": tables.ran(rows),
         "by_check": tables.by_check(rows),
         "listed": len(rows) <= LISTED,
-        "results": as_link(tables.as_csv(rows)),
+        "results": results if len(results) <= LARGEST_LINK else "",
         "statements": tables.statements(rows),
         "equations": _by_id(equations),
         "ids": {row.equation.name: row.equation.id for row in equations},
@@ -149,16 +164,33 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _failures(
-    run: Run, rows: Sequence[summary.Entry]
-) -> Iterator[tuple[Finding, summary.Entry, list[summary.Entry]]]:
-    """Yield the finding on each subject that does not conform, its first failure, the others."""
-    judged = [row.verdict for row in rows if row.verdict]
-    for finding in findings(judged, run.diagnoses):
-        wrong = [row for row in rows if row.wrong and row.planned.subject == finding.subject]
-        if wrong:
-            root = next(row for row in wrong if row.verdict is finding.root)
-            yield finding, root, [row for row in wrong if row is not root]
+@dataclass(frozen=True)
+class Failure:
+    """The finding on a subject that does not conform, its first failure, and the others.
+
+    ``told`` are those of the others that a page has room for.
+    """
+
+    finding: Finding
+    root: summary.Entry
+    others: tuple[summary.Entry, ...]
+    told: tuple[summary.Entry, ...]
+
+
+def _failures(run: Run, rows: Sequence[summary.Entry]) -> Iterator[Failure]:
+    """Yield what is wrong with each subject: ``DETAILED`` failures of all can be told in full."""
+    wrong: dict[str, list[summary.Entry]] = {}
+    for row in rows:
+        if row.wrong:
+            wrong.setdefault(row.planned.subject, []).append(row)
+    room = max(0, DETAILED - min(len(wrong), NAMED))
+    for finding in findings([row.verdict for row in rows if row.verdict], run.diagnoses):
+        own = wrong.get(finding.subject, [])
+        if own:
+            root = next(row for row in own if row.verdict is finding.root)
+            others = tuple(row for row in own if row is not root)
+            yield Failure(finding, root, others, others[:room])
+            room = max(0, room - len(others))
 
 
 def _gaps(

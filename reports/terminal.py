@@ -27,7 +27,7 @@ from rich.text import Text
 
 from ..verify.runs.findings import UNJUDGED, WIDTH, Finding, laid_out
 from ..verify.runs.status import STATUSES, Outcome, shown
-from ..verify.runs.verdict import Verdict
+from ..verify.runs.verdict import UNSHARP, Verdict
 
 FEW = 3
 """Subjects that are told one after the other; of more there is a table."""
@@ -152,6 +152,17 @@ def counts(verdicts: Sequence[Verdict]) -> str:
     each = ", ".join(f"{count[status.name]} {status.name}" for status in shown(count))
     subjects = dict.fromkeys(v.subject for v in verdicts if v.without_equations)
     return f"{each}; {', '.join(subjects)}: {UNJUDGED}" if subjects else each
+
+
+def unsharp(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield which passed checks show nothing at the sizes that were asked for."""
+    by_words: dict[str, list[str]] = {}
+    for v in verdicts:
+        _, words, sizes = v.message.partition(UNSHARP)
+        if words and v.status == "passed":
+            by_words.setdefault(f"{words}{sizes}", []).append(f"{v.check} ({v.dtype})")
+    for words, checks in by_words.items():
+        yield f"{words}: {', '.join(checks)}"
 
 
 def profile(verdicts: Sequence[Verdict]) -> str:

@@ -29,6 +29,7 @@ from .execution.isolation import MEMORY, Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
+from .numbers.ledger import Undecided
 from .runs.conclusion import conclusion
 from .runs.diagnosis import Diagnosis
 from .runs.findings import Finding
@@ -193,7 +194,7 @@ class Converter:
         written = Conversion(done.case, done.source, held, done.given, named)
         try:
             ledger = verify("source", "target", written, self._run)
-        except NoHome as problem:
+        except (NoHome, Undecided) as problem:
             raise NotVerified(str(problem)) from problem
         worst = max(c.ratio for c in ledger.comparisons)
         sharp = "" if ledger.sharp else "; the bound is wide for layers of this size"

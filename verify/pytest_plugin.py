@@ -102,8 +102,8 @@ def pytest_make_collect_report(
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     """Ask every subject what it offers; a name that leads nowhere is a usage error."""
-    from .execution.executors import Late
     from .execution.isolation import Isolated
+    from .execution.late import Late
     from .execution.session import Request
 
     option = session.config.getoption

@@ -146,7 +146,7 @@ class Case:
         try:
             given = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"case: expected JSON, got {text!r} ({error})") from error
+            raise ValueError(f"case: expected JSON, got {text!r:.60} ({error!s:.100})") from error
         return cls(**_checked(given))
 
 
@@ -156,17 +156,19 @@ _FIELDS = tuple(f for f in fields(Case) if f.compare)
 def _checked(given: Any) -> dict[str, Any]:
     types = {f.name: f.type for f in _FIELDS}
     if not isinstance(given, dict):
-        raise ValueError(f"case: expected an object, got {given!r}")
+        raise ValueError(f"case: expected an object, got {given!r:.60}")
     if missing := sorted(set("TBDH") - given.keys()):
         raise ValueError(f"case: {', '.join(missing)} missing; T, B, D and H are needed")
     if unknown := sorted(given.keys() - types.keys()):
-        raise ValueError(f"case: {', '.join(unknown)} unknown; there are {', '.join(types)}")
+        raise ValueError(f"case: {', '.join(unknown):.100} unknown; there are {', '.join(types)}")
     for name, value in given.items():
         if type(value).__name__ != types[name]:
-            raise ValueError(f"case: {name}: expected {types[name]}, got {value!r}")
+            raise ValueError(f"case: {name}: expected {types[name]}, got {value!r:.60}")
     for name, least in {"T": 0, "B": 1, "D": 1, "H": 1, "layers": 1}.items():
         if not least <= given.get(name, 1) <= LARGEST_SIZE:
-            raise ValueError(f"case: {name}: expected {least} to {LARGEST_SIZE}, got {given[name]}")
+            raise ValueError(
+                f"case: {name}: expected {least} to {LARGEST_SIZE}, got {given[name]!r:.60}"
+            )
     _check_values(given)
     return given
 
@@ -174,6 +176,8 @@ def _checked(given: Any) -> dict[str, Any]:
 def _check_values(given: dict[str, Any]) -> None:
     if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
         raise ValueError("case: expected 0 <= P < H and seed >= 0")
+    if given.get("lengths") and not given["T"]:
+        raise ValueError("case: lengths need T > 0")
     if not 0 <= given.get("dropout", 0.0) <= 1:
         raise ValueError("case: dropout: expected 0 to 1")
     if given.get("layout") == "unbatched" and given["B"] != 1:

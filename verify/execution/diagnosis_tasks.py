@@ -13,7 +13,7 @@ from ...reference.cells import cells
 from ..diagnosis.examination import diagnose
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
-from ..runs.records import typed
+from ..runs.records import RunFileError, harmless, typed
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
 from .isolation import Isolated
@@ -136,9 +136,12 @@ def _asked(
     found = isolated.ask(
         "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
     )
+    said = f"it could not be diagnosed: {harmless(found.get('problem'))}"
     if "problem" not in found:
-        return typed(Diagnosis, found)
-    said = f"it could not be diagnosed: {found['problem']}"
+        try:
+            return typed(Diagnosis, harmless(found))
+        except RunFileError as error:
+            said = f"it could not be diagnosed: its process gave an answer that is none: {error}"
     return _undecided(named.name, dtype, failing, said)
 
 

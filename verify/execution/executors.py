@@ -7,75 +7,51 @@ function call with JSON values, so nothing of ours is pickled.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
 from ..runs.verdict import Verdict
+from .batch import describe_one, hold_batch
 from .isolation import Isolated
-from .tasks import Description, Named, Task, hung, in_vain
+from .late import Late
+from .tasks import Description, Named, Task
 
 BATCH = 8
 """Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
 
 
-SHORTER = 6
-"""What the time of a task is divided by once its subject has given no answer in time."""
+PATIENCE = 20.0
+"""Seconds for which a cluster may have no worker."""
 
 
-class Late:
-    """Verdicts of subjects that gave no answer in time.
-
-    After the first, a subject's other tasks have a ``SHORTER``-th of the time; after ``HANGS``,
-    none is run.
-    """
-
-    def __init__(self) -> None:
-        self.verdicts: dict[Named, list[Verdict]] = {}
-
-    def hold(self, task: Task, isolated: Isolated, timeout: float) -> Verdict:
-        """Hold a subject to a task, unless it has hung too often."""
-        late = self.verdicts.setdefault(task.named, [])
-        if reason := hung(late):
-            return task.unanswered("not tested", reason)
-        verdict = isolated.hold(task, timeout, share=1 / SHORTER if late else 1.0)
-        if in_vain(verdict):
-            late.append(verdict)
-        return verdict
-
-
-def hold_batch(
-    tasks: Sequence[dict[str, Any]], timeout: float, memory: int
-) -> list[dict[str, Any]]:
-    """Hold subjects in a process of this batch's own; runs on a cluster's workers."""
-    isolated = Isolated(memory)
-    try:
-        late = Late()
-        converted = (msgspec.convert(task, Task) for task in tasks)
-        return [vars(late.hold(task, isolated, timeout)) for task in converted]
-    finally:
-        isolated.close()
-
-
-def describe_one(named: dict[str, Any], timeout: float, memory: int) -> dict[str, Any]:
-    """Describe a subject in a process of its own; runs on a cluster's workers."""
-    isolated = Isolated(memory)
-    try:
-        return asdict(isolated.describe(Named(**named), timeout))
-    finally:
-        isolated.close()
+class ClusterLost(RuntimeError):
+    """Nobody works on the tasks any more; the message says why."""
 
 
 class Elsewhere:
-    """Tasks handed to an executor whose workers are somewhere else."""
+    """Tasks handed to an executor whose workers are somewhere else.
 
-    def __init__(self, executor: Executor, timeout: float, memory: int, batch: int = BATCH) -> None:
+    ``lost`` says why nobody works on them any more, "" while somebody does.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        timeout: float,
+        memory: int,
+        batch: int = BATCH,
+        lost: Callable[[], str] = lambda: "",
+    ) -> None:
         self.executor, self.timeout, self.memory, self.batch = executor, timeout, memory, batch
+        self.lost = lost
 
     def describe(self, named: Named) -> Future[Description]:
         """Ask for a description."""
@@ -97,6 +73,11 @@ class Here:
     """
 
     batch = 1
+
+    @staticmethod
+    def lost() -> str:
+        """Threads of this process are there as long as it is."""
+        return ""
 
     def __init__(self, jobs: int, timeout: float, memory: int, hidden: Sequence[str] = ()) -> None:
         self.timeout, self.memory, self.hidden = timeout, memory, hidden
@@ -171,7 +152,8 @@ def workers(
             here.close()
     elif isinstance(executor, str):
         with _dask(executor) as client:
-            yield Elsewhere(client.get_executor(pure=False, retries=2), timeout, memory)
+            tasks = client.get_executor(pure=False, retries=2)
+            yield Elsewhere(tasks, timeout, memory, lost=Watch(client).lost)
     else:
         yield Elsewhere(executor, timeout, memory)
 
@@ -190,9 +172,41 @@ def _dask(address: str) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"--executor {address}: no scheduler answers there ({error})") from error
     try:
+        _require_gatewise(client, address)
         yield client
     finally:
-        client.close()
+        client.close(timeout=PATIENCE)
+
+
+def _require_gatewise(client: Any, address: str) -> None:
+    """Raise ValueError unless there are workers, and all have the gatewise that is here."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        raise ValueError(f"--executor {address}: the scheduler has no worker") from error
+    own = version("gatewise")
+    for worker, answer in client.run(version, "gatewise", on_error="return").items():
+        if answer != own:
+            there = f"gatewise {answer}" if isinstance(answer, str) else "no gatewise"
+            raise ValueError(f"--executor {address}: its worker {worker} has {there}, and here is "
+                             f"{own}: install that one there")  # fmt: skip
+
+
+class Watch:
+    """Looks whether a cluster is still there: a scheduler, and since when no worker."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.since = client, time.monotonic()
+
+    def lost(self) -> str:
+        """Return why nobody works any more, "" while somebody does or may come back."""
+        if self.client.status != "running":
+            return "the scheduler of the cluster has gone"
+        if self.client.scheduler_info(n_workers=-1).get("workers"):
+            self.since = time.monotonic()
+        if time.monotonic() - self.since > PATIENCE:
+            return f"the cluster has had no worker for {PATIENCE:.0f} s"
+        return ""
 
 
 def _then(asked: Future[Any], convert: Callable[[Any], Any]) -> Future[Any]:
@@ -200,11 +214,14 @@ def _then(asked: Future[Any], convert: Callable[[Any], Any]) -> Future[Any]:
     converted: Future[Any] = Future()
 
     def finish(done: Future[Any]) -> None:
-        error = done.exception()
-        if error is not None:
-            converted.set_exception(error)
-        else:
+        try:
             converted.set_result(convert(done.result()))
+        except CancelledError:
+            converted.set_exception(ClusterLost("the cluster gave its tasks up"))
+        except Exception as error:
+            if type(error).__name__ == "KilledWorker":  # Dask's, which need not be installed
+                error = ClusterLost(f"the workers of the cluster died: {error}")
+            converted.set_exception(error)
 
     asked.add_done_callback(finish)
     return converted

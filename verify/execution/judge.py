@@ -6,12 +6,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, Unsatisfiable
 
 from ..cases.case import Case
+from ..cases.given_sizes import GivenSizes
 from ..cases.simplification import simplify
 from ..cases.strategies import aim, for_all
 from ..checks import location as locating
@@ -21,7 +23,7 @@ from ..checks.script import write_script
 from ..numbers.arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing
 from ..numbers.ledger import MENTIONED, Ledger, Mismatch, Undecided
 from ..runs.records import RunFileError
-from ..runs.verdict import Verdict
+from ..runs.verdict import UNSHARP, Verdict
 from ..subjects.called import Call, Clock, NotOffered, SubjectCrashed, under_test
 from ..subjects.protocol import FixedCases, Subject, SubjectUnavailable, Watching
 
@@ -41,6 +43,9 @@ class Budget:
 
 LONGEST_MESSAGE = 500
 
+GIVEN = 2
+"""Cases of each sizes that were given."""
+
 UNTOLD = (Undecided, NotOffered, PackageMissing)
 """What a simpler case can end in that says nothing of the failure."""
 
@@ -58,11 +63,13 @@ def hold(
     on_case: Callable[[Case], None] = lambda case: None,
     on_answer: Callable[[], None] | None = None,
     shrink: bool = True,
+    sizes: Sequence[GivenSizes] = (),
 ) -> Verdict:
     """Hold a subject to one check in one dtype, on drawn cases or on the one given.
 
     Without ``shrink`` the first failing case is told as it was drawn. ``on_case`` is called before
-    each case, ``on_answer`` after the subject's first answer.
+    each case, ``on_answer`` after the subject's first answer. Beside its own cases, a check has
+    some of each of ``sizes`` that it can take.
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
@@ -79,6 +86,8 @@ def hold(
             _hold_recorded(judge, subject.cases_for(check.id, dtype), subject.why_not(check.id))
         else:
             _hold_all(judge, dtype, budget, seed_value, shrink and check.shrinks)
+            for each in sizes:
+                _hold_sizes(judge, dtype, each, seed_value)
 
     _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
     _record(verdict, judge)
@@ -152,6 +161,21 @@ def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink:
         for_all(judge, strategy, examples=steered, seed_value=seed_value + 1, shrink=shrink)
 
 
+def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) -> None:
+    """Judge cases of given sizes, drawn as the check draws its own; none if it takes none."""
+    check, options = judge.check, judge.subject.options
+
+    def taken(case: Case) -> bool:
+        return not check.refuses(case) and not options.lacking(case)
+
+    cases = sizes.cases(check.cases(judge.subject, dtype)).filter(taken).map(check.reached)
+    before = judge.cases - judge.blind
+    with suppress(Unsatisfiable):
+        for_all(judge, cases, examples=GIVEN, seed_value=seed_value, steer=False, shrink=False)
+        if judge.cases - judge.blind == before:
+            judge.unsharp.append(str(sizes))
+
+
 def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
     if not cases:
         raise NotOffered(otherwise)
@@ -165,7 +189,8 @@ class Judge:
 
     ``calls`` are those that the check made of the subject in the last case. A case that the
     subject refuses is not judged, and does not count: ``refused`` are the refusals, in its words.
-    ``sharp`` says of every quantity whether some case had a bound on it that could fail.
+    ``unsharp`` are given sizes at which no bound was sharp enough to fail. ``sharp`` says of every
+    quantity whether some case had a bound on it that could fail.
     """
 
     subject: Subject
@@ -178,6 +203,7 @@ class Judge:
     sharp: dict[str, bool] = field(default_factory=dict)
     undecided: int = 0
     refused: list[str] = field(default_factory=list)
+    unsharp: list[str] = field(default_factory=list)
     worst_ratio: float | None = None
     worst: str = ""
     last: Case | None = None
@@ -310,6 +336,9 @@ def _record(verdict: Verdict, judge: Judge) -> None:
     if judge.worst_ratio is not None:
         verdict.worst_ratio = min(judge.worst_ratio, sys.float_info.max)  # JSON has no infinity
         verdict.worst = judge.worst
+    if judge.unsharp and verdict.status == "passed":
+        words = filter(None, (verdict.message, f"{UNSHARP}{'; '.join(judge.unsharp)}"))
+        verdict.message = "; ".join(words)
     blurred = [quantity for quantity, sharp in judge.sharp.items() if not sharp]
     if verdict.status == "passed" and judge.blind == judge.cases and (blurred or not judge.sharp):
         verdict.status = "blind"

@@ -6,9 +6,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..cases.case import Case
 from ..checks.smoke import SMOKE
@@ -16,10 +16,12 @@ from ..recordings import files
 from ..recordings.files import Entry, Form, Recording
 from ..recordings.trace import Ended, Trace
 from ..runs import provenance
-from ..runs.records import RunFileError
+from ..runs.records import RunFileError, typed
 from ..subjects.loader import UnknownSubject
 from .isolation import MEMORY, Isolated
 from .tasks import Named
+
+T = TypeVar("T")
 
 PATIENCE = 300.0
 """Seconds that one case may take."""
@@ -27,6 +29,44 @@ PATIENCE = 300.0
 
 class NotRecorded(RuntimeError):
     """Nothing can be recorded; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a subject's process says is to be recorded: cases, as pairs of check and JSON."""
+
+    cases: tuple[tuple[str, str], ...]
+    form: Form
+    dtypes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What it says of one case that it has written."""
+
+    sha256: str
+    ran: str = ""
+    lacking: str = ""
+    flags: dict[str, bool] = field(default_factory=dict)
+    device: dict[str, str] = field(default_factory=dict)
+
+
+def _dtype(case: str, name: str) -> str:
+    """Return the dtype of a planned case; NotRecorded if it is none, or its name no file's."""
+    try:
+        dtype = Case.from_json(case).dtype
+    except ValueError as error:
+        raise NotRecorded(f"its process planned what is no case: {error}") from error
+    if not files.FILE.fullmatch(name):
+        raise NotRecorded(f"its process planned what is no check: {name!r:.60}")
+    return dtype
+
+
+def _typed(kind: type[T], answer: dict[str, Any]) -> T:
+    try:
+        return typed(kind, answer, "its process's answer")
+    except RunFileError as error:
+        raise NotRecorded(str(error)) from error
 
 
 def record(
@@ -49,33 +89,33 @@ def record(
     before = _replaceable(folder)
     part = folder.with_name(f"{folder.name}.part")
     isolated = Isolated(memory)
+    part.mkdir(parents=True)
     try:
-        part.mkdir(parents=True)
         described = isolated.describe(named, timeout)
         if described.status == "unknown":
             raise UnknownSubject(described.problem)
         if described.problem:
             raise NotRecorded(described.problem)
         ask = _Asking(isolated, named, timeout)
-        plan = ask(step="plan", dtype=dtype, seed=seed)
-        on_plan(len(plan["cases"]))
+        plan = _typed(_Plan, ask(step="plan", dtype=dtype, seed=seed))
+        on_plan(len(plan.cases))
         entries: list[Entry] = []
         device: dict[str, str] = {}
-        for number, (check, case) in enumerate(plan["cases"]):
-            if Case.from_json(case).dtype in ask.dead:
-                continue
+        for number, (check, case) in enumerate(plan.cases):
             name = f"{number:03}-{check}.safetensors"
-            digest, seen = ask.take(check, case, part / name)
-            device = seen.get("device") or device
-            about = {key: seen[key] for key in ("ran", "lacking", "flags") if key in seen}
-            entries.append(Entry(check, json.loads(case), name, digest, **about))
+            if _dtype(case, name) in ask.dead:
+                continue
+            seen = ask.take(check, case, part / name)
+            device = seen.device or device
+            entries.append(Entry(check, json.loads(case), name, seen.sha256,
+                                 seen.ran, seen.lacking, seen.flags))  # fmt: skip
             yield entries[-1]
         recording = Recording(
             schema=files.SCHEMA,
             subject=named.name,
-            form=Form(**plan["form"]),
+            form=plan.form,
             cells=described.cells,
-            dtypes=tuple(plan["dtypes"]),
+            dtypes=plan.dtypes,
             options={k: v for k, v in asdict(described.options).items() if k != "reasons"},
             reasons=described.options.reasons,
             version=described.version,
@@ -123,7 +163,7 @@ class _Asking:
             raise NotRecorded(reply["problem"])
         return reply
 
-    def take(self, check: str, case: str, path: Path) -> tuple[str, dict[str, Any]]:
+    def take(self, check: str, case: str, path: Path) -> _Taken:
         """Record a case; the end of the process is recorded, too."""
         try:
             reply = self(step="take", check=check, case=case, path=str(path.resolve()))
@@ -131,8 +171,8 @@ class _Asking:
             if check == SMOKE:
                 self.dead.add(Case.from_json(case).dtype)
             ended = Ended("SubjectCrashed", str(problem))
-            return files.write_trace(path, Trace(ended=ended)), {}
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != reply["sha256"]:
+            return _Taken(files.write_trace(path, Trace(ended=ended)))
+        taken = _typed(_Taken, reply)
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != taken.sha256:
             raise NotRecorded(f"{path.name}: what stands on the disk is not what was written")
-        return digest, reply
+        return taken

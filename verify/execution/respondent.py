@@ -20,8 +20,9 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
+from ..runs.words import words
 from ..subjects import subject_named
-from ..subjects.called import NotOffered, SubjectCrashed, said_by, with_care
+from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
 from ..subjects.loader import UnknownSubject
@@ -66,8 +67,10 @@ REMEMBERED = 3
 def problem_of(error: Exception) -> Answer:
     """Return an error as an answer."""
     kind = next((name for cls, name in PROBLEMS if isinstance(error, cls)), "")
-    text = said_by(error)
-    return Answer(kind, text) if kind else Answer(CRASHED, f"{type(error).__name__}: {text}")
+    said = words(error)
+    if kind:
+        return Answer(kind, said.removeprefix(f"{type(error).__name__}: "))
+    return Answer(CRASHED, said)
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -11,19 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from ..cases.case import Case
+from ..cases.given_sizes import LARGE, GivenSizes
 from ..checks import check_named, subject_checks
 from ..checks.smoke import SMOKE
-from ..numbers.arithmetic import EVERY, USUAL_DTYPES, chosen_dtypes
+from ..numbers.arithmetic import DTYPES, EVERY, USUAL_DTYPES, chosen_dtypes
 from ..runs import run as run_files
 from ..runs.deviations import Deviations
-from ..runs.records import typed
-from ..runs.verdict import Verdict
+from ..runs.provenance import versions
+from ..runs.records import RunFileError, typed
+from ..runs.run import CheckHeader, Run
+from ..runs.verdict import Planned, Verdict
 from ..subjects import LIKE, expanded
 from ..subjects.loader import UnknownSubject, is_file
-from .executors import Elsewhere, Here, workers
+from .executors import ClusterLost, Elsewhere, Here, workers
 from .isolation import MEMORY
 from .judge import BUDGETS
+from .limits import LARGEST_MEMORY, LONGEST
 from .tasks import Description, Named, Task, hung, in_vain
+
+LOOK = 1.0
+"""Seconds after which it is looked whether somebody still works."""
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
 """Seconds that one check of one subject in one dtype may take, by budget."""
@@ -34,6 +42,8 @@ class Request:
     """Subjects, checks and dtypes to combine, how hard to try, and in which processes.
 
     A run's header keeps it. ``case`` is its JSON, ``deviations`` the path of a file, "" for none.
+    ``sizes`` are tried beside those that are drawn. A seed that is None is drawn once the plan is
+    known: until then, nobody can know the cases.
     """
 
     subjects: tuple[str, ...]
@@ -41,11 +51,12 @@ class Request:
     checks: tuple[str, ...] = ()
     dtype: str | None = None
     budget: str = "standard"
-    seed: int = 0
+    seed: int | None = 0
     case: str | None = None
     timeout: float | None = None
     memory: int = MEMORY
     deviations: str = ""
+    sizes: tuple[GivenSizes, ...] = ()
 
     @classmethod
     def parse(cls, names: Sequence[str], **options: Any) -> Request:
@@ -53,7 +64,12 @@ class Request:
 
         ``options`` are the fields; of those that are None or empty the defaults are taken.
         """
+        secret = options.get("seed", 0) is None
         given = {name: value for name, value in options.items() if value is not None}
+        if secret:
+            given["seed"] = None
+        if given.get("case") and given.get("sizes"):
+            raise ValueError("sizes: a case that is given has its own")
         case = Case.from_json(given["case"]) if "case" in given else None
         if case and given.setdefault("dtype", case.dtype) != case.dtype:
             raise ValueError(f"case: its dtype is {case.dtype}, but {given['dtype']} was asked for")
@@ -68,15 +84,38 @@ class Request:
             raise ValueError(f"--like {request.like}: expected one of {', '.join(LIKE)}")
         if request.budget not in BUDGETS:
             raise ValueError(f"budget {request.budget}: expected one of {', '.join(BUDGETS)}")
+        if request.dtype not in (None, EVERY, *DTYPES):
+            raise ValueError(f"dtype {request.dtype}: expected one of {', '.join(DTYPES)}, {EVERY}")
+        request.require_ranges()
         _ = request.known  # so that a file that cannot be read is refused now
         return request
+
+    def require_ranges(self) -> None:
+        """Raise ValueError for a number that means nothing, and for a name that is no text."""
+        if self.timeout is not None and not 0 < self.timeout <= LONGEST:
+            raise ValueError(f"timeout: expected more than 0 and at most {LONGEST:.0f} seconds")
+        if not 0 <= self.memory <= LARGEST_MEMORY:
+            raise ValueError(f"memory: expected 0 to {LARGEST_MEMORY} MiB")
+        if self.seed is not None and self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        for each in self.sizes:
+            each.require()
+        for name in self.subjects:
+            if not name.isprintable():
+                raise ValueError(f"subject {name!a:.200}: expected printable text")
 
     @classmethod
     def resumed(cls, folder: Path) -> Request:
         """Return the request of an unfinished run."""
         header = run_files.read_checks(folder)
-        if not header.request:
+        if not header.request or header.schema != run_files.SCHEMA:
             raise ValueError(f"{folder}: was made by an older version and cannot be gone on with")
+        here, there = (v.get("hypothesis", "none") for v in (versions(), header.versions))
+        if here != there:
+            raise ValueError(
+                f"{folder}: its cases were drawn by Hypothesis {there}, and here is {here}, which "
+                "draws others from the same seed; go on with that version, or begin anew"
+            )
         kept = {"budget": header.budget, "seed": header.seed, **header.request}
         options = dict(vars(typed(cls, kept, f"{folder}: request")))
         return cls.parse(options.pop("subjects"), **options)
@@ -96,7 +135,11 @@ class Request:
     @cached_property
     def known(self) -> Deviations:
         """The deviations that are known and accepted."""
-        return Deviations.read(Path(self.deviations)) if self.deviations else Deviations()
+        if not self.deviations:
+            return Deviations()
+        known = Deviations.read(Path(self.deviations))
+        known.require([check.id for check in subject_checks()], DTYPES)
+        return known
 
     @property
     def patience(self) -> float:
@@ -106,13 +149,18 @@ class Request:
     def plan(self, described: Sequence[Description]) -> list[Task]:
         """Return every combination that will be run."""
         checks = tuple(map(check_named, self.checks))
+        sizes = () if self.case else self.sizes + LARGE * (self.budget == "thorough")
         return [
-            Task(one.named, check.id, dtype, self.budget, self.seed, self.case)
+            Task(one.named, check.id, dtype, self.budget, self.seed or 0, self.case, sizes=sizes)
             for one in described
             for number, check in enumerate(one.checks(checks))
             for dtype in self._dtypes(one)
             if dtype in one.dtypes or number == 0  # once: that it does not offer this dtype
         ]
+
+    def with_seed(self) -> Request:
+        """Return it with a seed: its own, or one that nobody knew before."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**32))
 
     def _dtypes(self, one: Description) -> tuple[str, ...]:
         """Return the dtypes to hold a subject in; one that it lacks is told once."""
@@ -132,12 +180,15 @@ class Session:
     described: dict[Named, Description] = field(default_factory=dict)
     done: dict[Task, Verdict] = field(default_factory=dict)
     late: dict[str, list[Verdict]] = field(default_factory=dict)
+    plan: str = ""
 
     def describe(self) -> list[Task]:
         """Ask every subject what it offers, and return the plan."""
-        case = Case.from_json(self.request.case) if self.request.case else None
+        request = self.request
+        case = Case.from_json(request.case) if request.case else None
         asked = [self.pool.describe(named) for named in self.request.named]
         for future in asked:
+            self._finished([future])
             one = future.result()
             if one.status == "unknown":
                 if len(self.request.subjects) == 1 or not is_file(one.named.name):
@@ -145,7 +196,10 @@ class Session:
                 one = replace(one, status="not tested")  # the other files are held all the same
             if case and (lacking := one.options.lacking(case)):
                 raise ValueError(f"case: {one.options.why(lacking)}")
+            if any(each.layers > 1 for each in request.sizes) and one.options.missing(("layers",)):
+                raise ValueError(f"sizes: {one.options.why(('layers',))}")
             self.described[one.named] = one
+        self.request = request.with_seed()
         return self.request.plan(list(self.described.values()))
 
     def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
@@ -191,26 +245,41 @@ class Session:
             batch = askable[start : start + self.pool.batch]
             waiting[self.pool.hold(batch)] = batch
         while waiting:
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            finished = self._finished(waiting)
             for future in finished:
                 asked = waiting.pop(future)
                 for task, verdict in zip(asked, future.result(), strict=True):
                     yield self._keep(task, self._about(task, verdict))
+
+    def _finished(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
+        """Wait for futures, as long as somebody works on them; ClusterLost once nobody does."""
+        while True:
+            finished, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
+            if not finished and (why := self.pool.lost()):
+                raise ClusterLost(why)
+            if finished:
+                return finished
 
     def _hung(self, task: Task) -> str:
         """Return why a task is not worth another wait, "" if it is."""
         return hung(self.late.get(task.named.name, ()))
 
     def _about(self, task: Task, verdict: Verdict) -> Verdict:
-        """Hold a verdict to its task, and fill in what a process that died could not say."""
-        if verdict.planned != task.planned:
-            raise RuntimeError(f"a verdict on {verdict.planned} where {task.planned} was asked for")
+        """Fill in what a process that died could not say, and what no process is asked."""
         one = self.described[task.named]
+        verdict.subject, verdict.check, verdict.dtype = vars(task.planned).values()
         verdict.cell = verdict.cell or one.cells[0]
         verdict.version = verdict.version or one.version
         return verdict
 
     def _keep(self, task: Task, verdict: Verdict) -> Verdict:
+        verdict.plan = self.plan
+        try:
+            verdict = run_files.sound(verdict)
+        except RunFileError as error:  # what a subject's process said is untrusted
+            why = f"the subject's process gave a verdict that is none: {error}"
+            verdict = self._about(task, task.unanswered("crashed", why))
+            verdict.plan = self.plan
         verdict = self.request.known.judge(verdict)
         run_files.append(self.folder, verdict)
         self._count(task, verdict)
@@ -235,10 +304,12 @@ def run(
     jobs: int = 1,
     executor: Executor | str | None = None,
     on_plan: Callable[[int], None] = lambda count: None,
+    on_begin: Callable[[Run], None] = lambda run: None,
 ) -> Iterator[Verdict]:
     """Yield one verdict after another; each is in ``folder`` before it is yielded.
 
-    A folder that holds an unfinished run of the same request is gone on with.
+    A folder that holds an unfinished run of the same request is gone on with. ``on_begin`` is given
+    the run as it is then: its header, and what there is already. Nobody else can add to it.
     """
     folder.mkdir(parents=True, exist_ok=True)  # before any subject runs: then it can be hidden
     with workers(
@@ -254,9 +325,16 @@ def run(
         except ValueError:
             _leave(folder)
             raise
-        session.go_on(_begin(folder, request, plan, command))
-        on_plan(len(plan) - len(session.done))
-        yield from session.run([task for task in plan if task not in session.done])
+        request = session.request
+        tasks = {task.planned: task for task in plan}
+        header = _begin(folder, request, list(tasks), command)
+        with run_files.locked(folder):
+            before = Run(**vars(header), verdicts=()) if header else _before(folder, request, tasks)
+            session.plan = before.plan
+            session.go_on({tasks[verdict.planned]: verdict for verdict in before.verdicts})
+            on_begin(before)
+            on_plan(len(plan) - len(session.done))
+            yield from session.run([task for task in plan if task not in session.done])
 
 
 def _leave(folder: Path) -> None:
@@ -265,17 +343,31 @@ def _leave(folder: Path) -> None:
         folder.rmdir()
 
 
-def _begin(folder: Path, request: Request, plan: list[Task], command: str) -> dict[Task, Verdict]:
-    """Write the run's header, or read what an unfinished run has done already."""
-    tasks = {task.planned: task for task in plan}
-    if not (folder / "run.json").exists():
-        run_files.start(folder, command=command, seed=request.seed, budget=request.budget,
-                        planned=list(tasks), request=asdict(request))  # fmt: skip
-        return {}
+def _begin(
+    folder: Path, request: Request, planned: list[Planned], command: str
+) -> CheckHeader | None:
+    """Write the run's header, None where there is one."""
+    if (folder / "run.json").exists():
+        return None
+    return run_files.start(folder, command=command, seed=request.seed or 0, budget=request.budget,
+                           planned=planned, request=asdict(request))  # fmt: skip
+
+
+def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Run:
+    """Return what an unfinished run has done, once it is known to be of this request."""
     run_files.drop_torn_line(folder)
     before = run_files.read_checks(folder)
     if (before.seed, before.budget, before.planned) != (
         request.seed, request.budget, tuple(tasks)
     ):  # fmt: skip
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
-    return {tasks[verdict.planned]: verdict for verdict in before.verdicts}
+    seen: set[Planned] = set()
+    plan = before.plan
+    for verdict in before.verdicts:
+        place = f"{folder}: the verdict on {verdict.subject}, {verdict.check}, {verdict.dtype}"
+        if verdict.planned not in tasks or verdict.planned in seen:
+            raise RunFileError(f"{place} is not planned, or stands there twice")
+        if (verdict.plan, verdict.seed) != (plan, request.seed):
+            raise RunFileError(f"{place} is of another plan than run.json, which was changed since")
+        seen.add(verdict.planned)
+    return before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..cases.case import Case
+from ..cases.given_sizes import GivenSizes
 from ..cases.options import Options
 from ..checks import check_named
 from ..checks.check import SubjectCheck
@@ -64,6 +66,7 @@ class Task:
     seed: int
     case: str | None = None
     shrink: bool = True
+    sizes: tuple[GivenSizes, ...] = ()
 
     @property
     def planned(self) -> Planned:
@@ -126,6 +129,7 @@ def answer(
         on_case=on_case,
         on_answer=on_answer,
         shrink=task.shrink,
+        sizes=task.sizes,
     )
     verdict.subject = task.named.name  # an adapter in a file may have another name
     if verdict.reproduce:
@@ -138,5 +142,5 @@ def answer(
 
 def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
-    like = f" --like {named.like}" if named.like else ""
-    return f"gatewise verify {named.name}{like} --check {check} --case '{case}'"
+    like = ["--like", named.like] if named.like else []
+    return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

@@ -24,6 +24,10 @@ class PackageMissing(ImportError):
     """An arithmetic needs a package that is not installed; the message says how to install it."""
 
 
+MANY = 2**60
+"""Roundings of which no arithmetic's bound says anything; integers are counted on beyond floats."""
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """A floating-point arithmetic.

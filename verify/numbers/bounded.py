@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from ...reference import functions
 from ...reference.arrays import Array, Entries, Floats, NumberSystem
-from .arithmetic import ACTIVATION_UNITS, FLOAT64_ROUNDOFF, Arithmetic
+from .arithmetic import ACTIVATION_UNITS, FLOAT64_ROUNDOFF, MANY, Arithmetic
 
 OWN_ROUNDING = 1 + 1e-10
 """Covers the rounding of the bound itself: sums of up to 1e5 non-negative float64 terms."""
@@ -77,6 +77,8 @@ class Bounded(NumberSystem):
     def _bounded(self) -> Floats:
         if self.given:
             return np.where(self.mass <= self.arithmetic.largest, 0.0, np.inf)
+        if self.roundings > MANY:  # an integer beyond what a float holds
+            return np.full(self.value.shape, np.inf)
         rounding = self.arithmetic.gamma(self.roundings)
         with np.errstate(invalid="ignore", over="ignore"):
             open_sum = rounding * self.mass + self.roundings * self.arithmetic.tiny

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -81,7 +81,9 @@ class Deviations:
             raise ValueError(f"{path}: there is no such file")
         try:
             text = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except RecursionError as error:
+            raise ValueError(f"{path}: cannot be read (nested too deeply)") from error
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read ({error})") from error
         entries = text.get("deviation", [])
         if not isinstance(entries, list) or text.keys() - {"deviation"}:
@@ -92,6 +94,15 @@ class Deviations:
             for deviation in _deviations(f"{path}: deviation {number}", entry)
         )
         return cls(tuple(declared), str(path))
+
+    def require(self, checks: Collection[str], dtypes: Collection[str]) -> None:
+        """Raise ValueError where a declaration names a check or dtype that there is not."""
+        for deviation in self.declared:
+            if deviation.check not in checks:
+                raise ValueError(f"{self.path}: check {deviation.check!r:.60} is not known")
+            if deviation.dtype not in ("", *dtypes):
+                raise ValueError(f"{self.path}: dtype {deviation.dtype!r:.60} is not known; there "
+                                 f"are {', '.join(dtypes)}")  # fmt: skip
 
     def judge(self, verdict: Verdict, today: date | None = None) -> Verdict:
         """Return the verdict in the light of the first declaration that is about it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +19,10 @@ T = TypeVar("T")
 LONGEST = 550
 """Characters of a message."""
 
-LARGEST_FILE = 64 * 2**20
+LARGEST_FILE = 2**30
+"""Bytes of a file of lines, which are read one after another."""
+
+LARGEST_HEADER = 64 * 2**20
 LARGEST_LINE = 4 * 2**20
 """What a verdict or a row may take; those that are written take less than a fortieth of it."""
 
@@ -37,18 +42,41 @@ def text(path: Path) -> str:
     """Return what a file of a run holds."""
     if not path.is_file():
         raise RunFileError(f"{path}: there is no such file; expected a folder made by a run")
-    if path.stat().st_size > LARGEST_FILE:
-        raise RunFileError(f"{path}: larger than {LARGEST_FILE // 2**20} MiB")
+    _require_size(path, LARGEST_HEADER)
+    return _decoded(path, path.read_bytes())
+
+
+def _require_size(path: Path, most: int) -> None:
+    if path.stat().st_size > most:
+        raise RunFileError(f"{path}: larger than {most // 2**20} MiB")
+
+
+def _decoded(path: Path, data: bytes) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RunFileError(f"{path}: not UTF-8 text ({error.reason})") from error
+
+
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What commands a terminal, and half characters, which UTF-8 cannot hold."""
+
+
+def harmless(value: Any) -> Any:
+    """Return a JSON value whose texts any file and terminal takes; else they have U+FFFD there."""
+    if isinstance(value, str):
+        return _ODD.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {harmless(name): harmless(each) for name, each in value.items()}
+    return [*map(harmless, value)] if isinstance(value, list | tuple) else value
 
 
 def parsed(path: Path, said: str) -> dict[str, Any]:
     """Return a JSON object."""
     try:
         value = json.loads(said, parse_constant=_refuse)
+        if "\\u" in said or _ODD.search(said):  # JSON may escape them
+            value = harmless(value)
     except (ValueError, RecursionError) as error:
         raise RunFileError(f"{path}: not JSON ({error})") from error
     if not isinstance(value, dict):
@@ -63,13 +91,28 @@ def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """
     if not path.exists():
         return
-    whole = text(path).split("\n")
-    for number, line in enumerate(whole[:-1], start=1):
-        if line.strip():
+    if not path.is_file():
+        raise RunFileError(f"{path}: expected a regular file")
+    _require_size(path, LARGEST_FILE)
+    with path.open("rb") as file:
+        for number in itertools.count(1):
+            line = file.readline(LARGEST_LINE + 2)
             where = Path(f"{path}:{number}")
-            if len(line) > LARGEST_LINE:
+            if len(line) > LARGEST_LINE + 1:
                 raise RunFileError(f"{where}: a line of more than {LARGEST_LINE // 2**20} MiB")
-            yield where, parsed(where, line)
+            if not line.endswith(b"\n"):
+                return
+            if line.strip():
+                yield where, parsed(where, _decoded(where, line))
+
+
+def as_read(record: T, where: Path | str = "row") -> T:
+    """Return a record as it will be read once it is written; RunFileError if it will not."""
+    try:
+        said = json.dumps(dataclasses.asdict(record), allow_nan=False)  # type: ignore[call-overload]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RunFileError(f"{where}: cannot be written as JSON ({error})") from error
+    return typed(type(record), parsed(Path(where), said), where)
 
 
 def write(path: Path, record: Any) -> None:
@@ -93,8 +136,16 @@ def drop_torn_line(path: Path) -> None:
 
     The file is shortened, not written anew: on a full disk that would lose all of it.
     """
-    if path.exists():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        start = max(0, end - LARGEST_LINE - 1)
+        file.seek(start)
+        last = file.read().rfind(b"\n")
+    if start and last < 0:
+        raise RunFileError(f"{path}: a line of more than {LARGEST_LINE // 2**20} MiB")
+    os.truncate(path, start + last + 1)
 
 
 def field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:

@@ -8,10 +8,17 @@ form is refused in one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from . import provenance, records
 from .diagnosis import Diagnosis
@@ -24,7 +31,7 @@ SINCE: dict[int, dict[str, Any]] = {
     2: {"place": "", "script": "", "subject_seconds": 0.0, "oracle_seconds": 0.0},
     3: {"drawn": ""},
     4: {"arithmetic": "", "ran": "", "lacking": ""},
-    5: {"isolation": ""},
+    5: {"isolation": "", "plan": ""},
 }
 """Fields of verdicts that earlier schemas did not have, by the version that brought them."""
 
@@ -42,7 +49,7 @@ class Header:
     schema: str
     command: str
     created: str
-    seed: int
+    seed: Annotated[int, msgspec.Meta(ge=0)]
     versions: dict[str, str]
     machine: dict[str, str]
     source: str
@@ -59,6 +66,13 @@ class CheckHeader(Header):
     planned: tuple[Planned, ...]
     request: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def plan(self) -> str:
+        """The digest of what its verdicts depend on, which they carry."""
+        planned = [asdict(each) for each in self.planned]
+        parts = [self.seed, self.budget, self.versions, planned, self.request]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run(CheckHeader):
@@ -72,6 +86,12 @@ class Run(CheckHeader):
         """What was planned and has no verdict."""
         done = {v.planned for v in self.verdicts}
         return tuple(p for p in self.planned if p not in done)
+
+    @property
+    def in_order(self) -> list[Verdict]:
+        """The verdicts as they were planned."""
+        order = {planned: place for place, planned in enumerate(self.planned)}
+        return sorted(self.verdicts, key=lambda verdict: order[verdict.planned])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +128,15 @@ def start(
     budget: str,
     planned: Sequence[Planned],
     request: Mapping[str, Any] | None = None,
-) -> None:
-    """Create the folder of a run of checks, and write its header."""
+) -> CheckHeader:
+    """Create the folder of a run of checks, and write its header; return that as it is read."""
+    header = records.as_read(CheckHeader(
+        schema=SCHEMA, budget=budget, planned=tuple(planned), request=dict(request or {}),
+        **provenance.header(command, seed),
+    ), folder / "run.json")  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    about = provenance.header(command, seed)
-    records.write(folder / "run.json", CheckHeader(
-        schema=SCHEMA, budget=budget, planned=tuple(planned), request=dict(request or {}), **about
-    ))  # fmt: skip
+    records.write(folder / "run.json", header)
+    return header
 
 
 def start_bench(
@@ -137,6 +159,40 @@ def start_bench(
 def append(folder: Path, record: Verdict | Diagnosis | dict[str, Any]) -> None:
     """Add a verdict, a diagnosis or a bench's row; it is on disk when this returns."""
     records.append(folder / FILES[type(record)], record)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep others from adding to a run meanwhile; RunFileError where one does already."""
+    with (folder / "run.json").open("rb") as file:
+        if not _lock(file.fileno()):
+            raise RunFileError(f"{folder}: another process is adding to this run; wait for its end")
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; return whether nobody else has it.
+
+    Some file systems have no locks: there, nobody is known to have one.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 2**30, os.SEEK_SET)  # beyond what is read
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def drop_torn_line(folder: Path) -> None:
@@ -187,18 +243,27 @@ def _checks(folder: Path, header: CheckHeader) -> Run:
     version = READABLE[header.schema]
     added = {n: v for since, new in SINCE.items() if since > version for n, v in new.items()}
     lines = records.lines(folder / FILES[Verdict])
-    verdicts = tuple(_verdict(where, {**added, **value}) for where, value in lines)
+    plan = header.plan
+    verdicts = tuple(_verdict(where, {**added, **value}, plan) for where, value in lines)
     lines = records.lines(folder / FILES[Diagnosis])
     diagnoses = tuple(typed(Diagnosis, value, where) for where, value in lines)
     return Run(**vars(header), verdicts=verdicts, diagnoses=diagnoses)
 
 
-def _verdict(where: Path, value: dict[str, Any]) -> Verdict:
+def sound(verdict: Verdict) -> Verdict:
+    """Return a verdict as it will be read; RunFileError says why nobody could read it."""
+    value = asdict(records.as_read(verdict, "verdict"))
+    return _verdict(Path("verdict"), value, verdict.plan)
+
+
+def _verdict(where: Path, value: dict[str, Any], plan: str) -> Verdict:
     if odd := sorted(value.keys() ^ {f.name for f in fields(Verdict)}):
         raise RunFileError(f"{where}: fields missing or unknown: {', '.join(odd):.200}")
     verdict = typed(Verdict, value, where)
     if verdict.status not in STATUSES:
         raise RunFileError(f"{where}: status: expected one of {', '.join(STATUSES)}")
+    if verdict.plan not in ("", plan):
+        raise RunFileError(f"{where}: is of another plan than run.json, which was changed since")
     return verdict
 
 

@@ -13,6 +13,9 @@ from .status import STATUSES, Outcome
 PARAMETERS = "; its parameters: "
 """What stands in a version before the meaning of parameters that have names of their own."""
 
+UNSHARP = "no bound is sharp enough to fail at "
+"""What stands in a message before given sizes that show nothing."""
+
 NO_EQUATIONS, OWN_EQUATIONS = "none", "own:"
 """In the place of a cell: there are no equations, or the user's own, whose name follows."""
 
@@ -40,7 +43,8 @@ class Verdict:
     simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
     the failure without gatewise; ``arithmetic`` is the finest whose bounds hold all that was seen;
     ``ran`` what is known to have run, by the profiler's names, ``lacking`` what should have run
-    and did not; ``isolation`` is what kept a program of others apart from its judge.
+    and did not; ``isolation`` is what kept a program of others apart from its judge; ``plan`` the
+    digest of its run's plan, "" outside of a run.
     """
 
     subject: str
@@ -49,10 +53,10 @@ class Verdict:
     statement: str
     equations: list[str]
     dtype: str
-    seed: int
+    seed: Annotated[int, msgspec.Meta(ge=0)]
     status: str = "passed"
-    cases: int = 0
-    blind_cases: int = 0
+    cases: Annotated[int, msgspec.Meta(ge=0)] = 0
+    blind_cases: Annotated[int, msgspec.Meta(ge=0)] = 0
     worst_ratio: Annotated[float, msgspec.Meta(ge=0)] | None = None
     worst: str = ""
     message: str = ""
@@ -69,6 +73,7 @@ class Verdict:
     ran: str = ""
     lacking: str = ""
     isolation: str = ""
+    plan: str = ""
 
     @property
     def dependent(self) -> str:

@@ -23,6 +23,7 @@ from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from ..runs.words import words
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
 
 R = TypeVar("R")
@@ -232,27 +233,12 @@ def with_care(function: Callable[[], R]) -> R:
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
-        said = said_by(error) or "NotImplementedError"
+        said = words(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
         raise NotOffered(f"refused: {said}{_origin(error)}") from error
     except Exception as error:
         if _of_an_adapter(error):
             raise
-        name = type(error).__name__
-        raise SubjectCrashed(f"{name}: {said_by(error)}{_origin(error)}") from error
-
-
-LONGEST_WORDS = 2000
-
-
-def said_by(error: BaseException) -> str:
-    """Return an error's own words as text that may be printed; its class may be the subject's."""
-    try:
-        words = str(error)
-    except Exception as another:
-        return f"no words: its __str__ raises {type(another).__name__}"
-    shown = words.encode("utf-8", "backslashreplace").decode()
-    shown = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in shown)
-    return shown if len(shown) <= LONGEST_WORDS else f"{shown[:LONGEST_WORDS]}…"
+        raise SubjectCrashed(f"{words(error)}{_origin(error)}") from error
 
 
 SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)

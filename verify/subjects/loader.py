@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .called import said_by
+from ..runs.words import words
 from .protocol import SubjectUnavailable
 
 ENTRY_POINTS = "gatewise.subjects"
@@ -143,7 +143,7 @@ def _module_from(path: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         raise SubjectUnavailable(
-            f"subject {name!r}: importing {path} raised {type(error).__name__}: {said_by(error)}"
+            f"subject {name!r}: importing {path} raised {words(error)}"
         ) from error
     return module
 
@@ -158,5 +158,5 @@ def _imported(where: str, name: str) -> ModuleType:
         raise SubjectUnavailable(f"subject {name!r}: importing {where}: {error}") from error
     except Exception as error:
         raise SubjectUnavailable(
-            f"subject {name!r}: importing {where} raised {type(error).__name__}: {said_by(error)}"
+            f"subject {name!r}: importing {where} raised {words(error)}"
         ) from error

@@ -74,7 +74,7 @@ def test_the_run_goes_on_to_its_end(run):
     ("own_equations_by_module", "it uses gatewise.reference.cells"),
     ("refuses_all", "it offers this, and refused: not for these sizes"),
     ("leaves", "the process ended itself with exit code 0"),
-    ("unspeakable", "Unspeakable: no words: its __str__ raises RuntimeError"),
+    ("unspeakable", "Unspeakable (its message cannot be read: that raises, too)"),
     ("memory_of_a_family", "not enough memory: it took more than 600 MiB"),
     ("raised_limit", "not allowed to raise maximum limit"),
     ("nothing", "None"),

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from gatewise.cli import main
 from gatewise.verify.execution import executors, session
 from gatewise.verify.execution.isolation import Isolated
+from gatewise.verify.execution.late import Late
 from gatewise.verify.execution.tasks import Named, Task
 from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
@@ -204,7 +205,7 @@ def test_what_hung_has_less_time_and_is_then_not_run(status):
             shares.append(share)
             return task.unanswered(status, "no answer after 60.0 s")
 
-    late = executors.Late()
+    late = Late()
     task = Task(Named("a:B"), "forward", "float64", "quick", 0)
     verdicts = [late.hold(task, Silent(), 60.0) for _ in range(5)]
 

@@ -1,7 +1,5 @@
 """What a session asks for, in which order, and what it need not ask; in this process."""
 
-from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -9,34 +7,12 @@ import pytest
 from gatewise.verify.execution import session
 from gatewise.verify.execution.judge import BUDGETS, Budget
 from gatewise.verify.execution.session import TIMEOUTS, Request
-from gatewise.verify.execution.tasks import Description, Named, Task
+from gatewise.verify.execution.tasks import Named, Task
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.records import drop_torn_line
+from pools import Pool, install
 
 CHECKS = ["smoke", "forward", "final"]
-
-
-def done(value):
-    future = Future()
-    future.set_result(value)
-    return future
-
-
-class Pool:
-    """Answers at once, and keeps what it was asked."""
-
-    batch = 1
-
-    def __init__(self, status="passed", dtypes=("float64", "float32")):
-        self.status, self.dtypes, self.asked = status, dtypes, []
-
-    def describe(self, named):
-        return done(Description(named, ("lstm",), self.dtypes, version="1.0"))
-
-    def hold(self, tasks):
-        self.asked += tasks
-        status = "passed" if tasks[0].check != "smoke" else self.status
-        return done([task.unanswered(status, "") for task in tasks])
 
 
 @pytest.fixture
@@ -44,11 +20,7 @@ def verify(monkeypatch, tmp_path):
     """Run checks of one subject on a pool; ``stop`` ends the run after so many verdicts."""
 
     def verify(pool, stop=None, folder=tmp_path / "run", **options):
-        @contextmanager
-        def workers(**_):
-            yield pool
-
-        monkeypatch.setattr(session, "workers", workers)
+        install(monkeypatch, pool)
         request = Request.parse(["torch:LSTM"], **{"checks": CHECKS, "budget": "quick"} | options)
         seen = []
         for verdict in session.run(request, folder, command="test"):

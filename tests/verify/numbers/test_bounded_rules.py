@@ -59,3 +59,9 @@ def test_both_sides(value):
     steps = floor(Bounded(np.array([1.0 + value / 10]), 0.2, FLOAT64))
     assert steps.value - steps.bound <= 0
     assert 1 <= steps.value + steps.bound
+
+
+def test_more_roundings_than_a_float_counts():
+    """A long run in which they double at each step: nothing can be said, and nothing fails."""
+    ones = np.ones(2)
+    assert np.all(Bounded(ones, 0.0, FLOAT64, ones, 2**2000).bound == np.inf)

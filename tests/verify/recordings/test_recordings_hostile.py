@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+import random
 import shutil
 
 import pytest
@@ -21,7 +22,9 @@ from gatewise.verify.recordings import files
 from gatewise.verify.recordings.files import Entry, Form, Recording
 from gatewise.verify.recordings.record import observed
 from gatewise.verify.runs.records import RunFileError
+from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.subjects import subject_named
+from hostile import NUMBERS, TEXTS
 
 CASE = Case(4, 3, 2, 5)
 CHECKS = ("smoke", "forward", "gradient")
@@ -298,3 +301,59 @@ def test_anything_in_an_index_is_read_or_refused(right, tmp_path_factory, data):
 def test_the_subject_is_named_in_the_refusal(tmp_path):
     with pytest.raises(ValueError, match=r"recording:.*there is no such file"):
         subject_named(f"recording:{tmp_path}")
+
+
+def damaged(draw, folder):
+    """Change a value of the index or of a case's file, or bytes of either; a digest may agree."""
+    said = index(folder)
+    path = draw.choice(sorted(folder.iterdir()))
+    how = draw.choice(["value", "value", "bytes", "agreeing", "cut", "lost", "folder"])
+    if how == "value":
+        *way, last = draw.choice([*places(said)][1:])
+        at = said
+        for key in way:
+            at = at[key]
+        at[last] = copy.deepcopy(draw.choice([*TEXTS, *NUMBERS, None, [], {}, [[]], True]))
+        put(folder, said)
+    elif how in ("bytes", "agreeing"):
+        number = draw.randrange(len(said["entries"]))
+        path = folder / said["entries"][number]["file"] if how == "agreeing" else path
+        data = bytearray(path.read_bytes())
+        for _ in range(draw.randint(1, 4)):
+            data[draw.randrange(min(len(data), draw.choice([16, 3000])))] = draw.randrange(256)
+        if how == "agreeing":
+            rewritten(folder, bytes(data), number)
+        else:
+            path.write_bytes(data)
+    elif how == "cut":
+        data = path.read_bytes()
+        path.write_bytes(data[: draw.randrange(len(data))])
+    else:
+        path.unlink()
+        if how == "folder":
+            path.mkdir()
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_a_damaged_recording_is_held_or_refused_in_a_sentence(right, tmp_path, part):
+    """GATEWISE_FUZZ says how many are tried; by hand, thousands."""
+    draw = random.Random(part)
+    for number in range(max(1, int(os.environ.get("GATEWISE_FUZZ", "40")) // 10)):
+        folder = shutil.copytree(right, tmp_path / str(number))
+        damaged(draw, folder)
+        subject, said = opened(folder)
+        assert said.isprintable()
+        assert len(said) < 600
+        for check in CHECKS if subject else ():
+            verdict = hold(subject, check_named(check), "float64")
+            assert "gatewise itself failed" not in verdict.message
+            assert verdict.status in STATUSES
+        shutil.rmtree(folder)
+
+
+def opened(folder):
+    """Return the subject that a recording is, or why it is none."""
+    try:
+        return files.subject("recording:there", folder), ""
+    except RunFileError as refused:
+        return None, str(refused)
