@@ -331,7 +331,7 @@ def _panel(size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
 
 
 SMALL = {"rnn": (384, 256), "lstm": (192, 128), "gru": (192, 128)}
-"""The widest H of cuDNN's small persistent kernels, forward and backward (PyTorch 2.13, RNN.cpp)."""
+"""The widest H of cuDNN's small persistent kernels, forward and backward (PyTorch's RNN.cpp)."""
 
 PERSISTENT_WIDTH = 1024
 """The widest H of its persistent kernels, which take float16 alone."""
