@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...bench.speed.analysis import Row
-from ...bench.speed.cliffs import edges
 from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from ...bench.timing.comparison import AMBIGUOUS
 from ...verify.subjects import family
@@ -329,6 +328,19 @@ def _panel(size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
         rule = plot(at).mark_rule(strokeDash=[4, 4])
         layers.append(rule.encode(alt.X("H:Q")))
     return alt.layer(*layers).properties(width=200, height=240)
+
+
+SMALL = {"rnn": (384, 256), "lstm": (192, 128), "gru": (192, 128)}
+"""The widest H of cuDNN's small persistent kernels, forward and backward (PyTorch's RNN.cpp)."""
+
+PERSISTENT_WIDTH = 1024
+"""The widest H of its persistent kernels, which take float16 alone."""
+
+
+def edges(cell: str, *, backward: bool = False) -> tuple[int, ...]:
+    """Return the widths H beyond which PyTorch asks cuDNN for another algorithm."""
+    kind = cell.partition("-")[0]
+    return (SMALL[kind][backward], PERSISTENT_WIDTH) if kind in SMALL else ()
 
 
 def _of_most_rows(analyses: Sequence[Row], of: str) -> list[Row]:

@@ -8,9 +8,9 @@ import pytest
 from gatewise.bench.cost.shape import Shape
 from gatewise.bench.run import BenchRun
 from gatewise.bench.speed import analysis, ceilings, rows
-from gatewise.bench.speed.cliffs import edges
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from gatewise.bench.speed.problem import Problem
+from gatewise.reports.sections.speed_figures import edges
 
 GATE = {"ratio": 0.1, "outputs": 1e-7, "gradients": None, "steps": 5, "later": 0, "blind": []}
 
