@@ -52,6 +52,8 @@ def main() -> None:
     """Is this recurrent layer right, and if not, what exactly is wrong with it?"""
     if isinstance(sys.stdout, TextIOWrapper):  # file names may be no text that it can encode
         sys.stdout.reconfigure(errors="backslashreplace")
+    # On several threads products of small matrices take ten times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Hypothesis would leave a folder of its own wherever the command is run.
     os.environ.setdefault(
         "HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/gatewise-hypothesis"

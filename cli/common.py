@@ -138,8 +138,8 @@ def in_a_sentence() -> Iterator[None]:
 
 def _drop_output() -> None:
     """Send to nowhere what could not be written, or the interpreter tries again when it ends."""
-    output = sys.stdout
-    if output is not None and output is sys.__stdout__:
+    output = sys.__stdout__
+    if output is not None and sys.stdout is output:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 

@@ -147,7 +147,7 @@ class MemoryLimit:
 
     def __init__(self, child: Child, mebibytes: int, for_imports: int) -> None:
         self.child, self.mebibytes = child, mebibytes
-        self.allowed = mebibytes + for_imports
+        self.allowed: float = mebibytes + for_imports
         self.reached = False
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
