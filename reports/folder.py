@@ -101,6 +101,7 @@ def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     facts = {
         "Made": [summary.created([run.created for run in runs])],
         "Machine": [words.machine(run.machine) for run in runs],
+        "Isolation": [words.isolation(getattr(run, "verdicts", ())) for run in runs],
         "Versions": [", ".join(f"{name} {v}" for name, v in run.versions.items()) for run in runs],
         "Source": [f"commit {run.source}" if run.source else "" for run in runs],
     }

@@ -143,4 +143,6 @@ def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     for run in runs:
         versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
         made = f"{run.created}; seed {run.seed}; {versions}; {words.machine(run.machine)}"
+        if apart := words.isolation(getattr(run, "verdicts", ())):
+            made += f"; isolation: {apart}"
         yield f"{code(run.command)}\n\n{plain(made)}"

@@ -73,8 +73,8 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     for function in (
-        words.shown, words.heat, words.case_items, words.families, words.cell, diagnosis_lines,
-        subscripted,
+        words.shown, words.heat, words.case_items, words.families, words.isolation, words.cell,
+        diagnosis_lines, subscripted,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment

@@ -6,7 +6,9 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from ..verify.runs.verdict import Verdict
 
 LONGEST = 4000
 """Characters of one text of a run that are shown."""
@@ -91,6 +93,11 @@ def _plain(value: object) -> str:
 def machine(said: Mapping[str, str]) -> str:
     """Return what a run says of its machine on one line."""
     return ", ".join(f"{each} cores" if name == "cores" else each for name, each in said.items())
+
+
+def isolation(verdicts: Iterable[Verdict]) -> str:
+    """Return what kept the subjects apart from their judge, "" if none was somebody else's."""
+    return "; ".join(dict.fromkeys(v.isolation for v in verdicts if v.isolation))
 
 
 def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
