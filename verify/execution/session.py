@@ -322,7 +322,7 @@ def run(
         session = Session(request, folder, pool)
         try:
             plan = session.describe()
-        except ValueError:
+        except BaseException:  # also where it is interrupted
             _leave(folder)
             raise
         request = session.request
