@@ -18,7 +18,7 @@ COMMANDS = {
     name: "catalogue" if name in CATALOGUE else name
     for name in (
         "verify", "diagnose", "identify", "convert", "mutants", "audit", "prove", "record", "bench",
-        "report", "compare", "claims", "evidence", "new", "explain", "tolerance",
+        "report", "compare", "claims", "evidence", "new", "explain", "tolerance", "vectors",
         *CATALOGUE,
     )
 }  # fmt: skip

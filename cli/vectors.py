@@ -1,0 +1,109 @@
+"""``gatewise vectors``: test vectors to take anywhere, and what a program made of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, seed_option, stop
+
+if TYPE_CHECKING:
+    from ..verify.vectors.files import Vectors
+    from ..verify.vectors.judgement import Judgement
+
+FORMATS = ("json", "npz", "safetensors")
+
+
+@click.group()
+def vectors() -> None:
+    """Test vectors that travel: numbers with bounds, and the mistakes that each catches."""
+
+
+@vectors.command()
+@click.option("--cell", required=True, metavar="CELL", help="One of: gatewise cells.")
+@click.option("--dtype", default="float64", show_default=True,
+              type=click.Choice(["float64", "float32", "float16", "bfloat16"]))  # fmt: skip
+@click.option("-o", "--output", "folder", required=True, metavar="DIR",
+              type=click.Path(path_type=Path, file_okay=False), help="Where to write them.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True,
+              help="Arrays beside vectors.json, which is always there.")  # fmt: skip
+@seed_option
+def export(cell: str, dtype: str, folder: Path, form: str, seed: int) -> None:
+    """Write the fewest numbers that catch the mistakes of CELL, each with a bound.
+
+    Inputs and weights lie as in the equations. vectors.json says of every test which mistakes it
+    catches, and which no vector can show, with the reason.
+    """
+    from ..reference.cells import cell_named
+    from ..reports.terminal import progress
+    from ..verify.conventions.conversion import write as write_arrays
+    from ..verify.vectors import files, selection
+
+    or_usage(lambda: cell_named(cell))
+    cases = len(list(selection.candidates(cell, dtype, seed)))
+    with progress(cases) as advance:
+        chosen = selection.select(cell, dtype, seed, advance)
+    document = files.vectors(chosen)
+    try:
+        path = files.write(folder, document)
+        if form != "json":
+            write_arrays(folder / f"vectors.{form}", files.arrays(document))
+    except OSError as error:
+        stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+    say(_summary(document, path))
+
+
+def _summary(document: Vectors, path: Path) -> str:
+    tests, size = len(document.tests), path.stat().st_size
+    shown = len(document.notes)
+    return (
+        f"{path}: {tests} tests, {size / 1000:.0f} kB; they catch {shown} of the "
+        f"{shown + len(document.not_shown)} mistakes of {document.cell}; of the others the file "
+        "says why"
+    )
+
+
+@vectors.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--outputs", required=True, metavar="FILE", type=click.Path(path_type=Path),
+              help='JSON, {"1": {"y": [[...]]}}, or npz, with arrays called 1/y.')  # fmt: skip
+@json_option
+def check(folder: Path, outputs: Path, as_json: bool) -> None:
+    """Judge what a program made of the vectors in DIR, without running it.
+
+    Exit code 1 if a number is beyond its bound, 3 if a test has no output.
+    """
+    from ..verify.runs.records import RunFileError
+    from ..verify.vectors import files
+    from ..verify.vectors.judgement import judge
+
+    try:
+        document = files.read(folder)
+        judgement = judge(document, files.outputs(outputs))
+    except RunFileError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(judgement), indent=1))
+    else:
+        _print(document, judgement)
+    if judgement.failed:
+        sys.exit(DIFFERS)
+    if not judgement.passed:
+        sys.exit(COULD_NOT_RUN)
+
+
+def _print(document: Vectors, judgement: Judgement) -> None:
+    passed = sum(r.status == "passed" for r in judgement.results)
+    say(f"{passed} of {len(judgement.results)} tests passed")
+    for result in judgement.results:
+        message = f": {result.message}" if result.message else ""
+        say(f"  test {result.test} {result.status}, error/bound {result.worst:.2g}{message}")
+    if judgement.failed and not judgement.suspects:
+        say("no mistake of the catalogue fails exactly these tests")
+    for mistake in judgement.suspects:
+        say(f"  it fails as this mistake does: {document.notes[mistake].mistake}")

@@ -1,0 +1,1 @@
+"""Test vectors that travel: numbers with bounds, and the mistakes that each of them catches."""

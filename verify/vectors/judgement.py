@@ -1,0 +1,92 @@
+"""What somebody's program made of vectors, judged without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..numbers.ledger import in_bounds
+from .files import Test, Vectors, numbers
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test: ``passed``, ``failed`` or ``not tested``, the worst error in bounds, and why."""
+
+    test: int
+    status: str
+    worst: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All tests, and the mistakes of the catalogue that fail exactly those that failed."""
+
+    results: tuple[Result, ...]
+    suspects: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every test passed."""
+        return bool(self.results) and all(r.status == "passed" for r in self.results)
+
+    @property
+    def failed(self) -> bool:
+        """Whether one failed."""
+        return any(r.status == "failed" for r in self.results)
+
+
+def judge(document: Vectors, outputs: Mapping[str, Mapping[str, Any]]) -> Judgement:
+    """Hold outputs to their vectors. What is not there was not tested."""
+    results = tuple(_judged(test, outputs.get(str(test.id), {})) for test in document.tests)
+    failed = {r.test for r in results if r.status == "failed"}
+    tested = {r.test for r in results if r.status != "not tested"}
+    suspects = tuple(_suspects(document, failed, tested)) if failed else ()
+    return Judgement(results, suspects)
+
+
+def _suspects(document: Vectors, failed: set[int], tested: set[int]) -> Iterator[str]:
+    for mistake in document.notes:
+        caught = {test.id for test in document.tests if mistake in test.catches}
+        if caught & tested == failed:
+            yield mistake
+
+
+def _judged(test: Test, got: Mapping[str, Any]) -> Result:
+    if not got:
+        return Result(test.id, "not tested", 0.0, "no output of this test")
+    worst, messages = 0.0, []
+    for name, wanted in test.expected.items():
+        if name not in got:
+            continue
+        array = np.asarray(got[name])
+        if array.shape != wanted.shape:
+            messages.append(f"{name} has the shape {array.shape}, expected {wanted.shape}")
+            continue
+        want = numbers(wanted.values, wanted.shape)
+        ratio = in_bounds(
+            array.astype(np.float64), want, numbers(wanted.bounds, wanted.shape)
+        )  # fmt: skip
+        if not ratio.size:
+            continue
+        largest = float(ratio.max())
+        if largest > 1:
+            where = tuple(map(int, np.unravel_index(int(ratio.argmax()), ratio.shape)))
+            messages.append(
+                f"{name}{list(where)} = {float(array[where]):.9g}, expected {want[where]:.9g}"
+            )
+        worst = max(worst, largest)
+    unknown = [name for name in got if name not in test.expected]
+    if unknown:
+        messages.append(f"no such output: {', '.join(unknown)}")
+    if messages:
+        return Result(test.id, "failed", worst, "; ".join(messages))
+    missing = [name for name in test.expected if name not in got]
+    note = f"not given: {', '.join(missing)}" if missing else ""
+    if "y" in missing:
+        return Result(test.id, "not tested", worst, note)
+    return Result(test.id, "passed", worst, note)
