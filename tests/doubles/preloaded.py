@@ -17,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+FORKS = sys.platform == "linux"
+"""Elsewhere libraries that have been imported may not outlive a fork; there processes are fresh."""
+
 WORKER = "gatewise.verify.execution.worker"
 MODULES = (
     "gatewise.verify.execution.convention_tasks",
@@ -51,6 +54,9 @@ class Server:
 
     def run(self, *arguments, **how):
         """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
+        if not FORKS:
+            command, _ = [sys.executable, *arguments], how.pop("anew", None)
+            return subprocess.run(command, capture_output=True, text=True, check=False, **how)
         with tempfile.TemporaryFile("w+") as errors:
             process = self.start([sys.executable, *arguments], stderr=errors, **how)
             process.stdin.close()
