@@ -45,5 +45,6 @@ def server() -> Iterator[preloaded.Server]:
 def forked_workers(server: preloaded.Server) -> Iterator[None]:
     """Let subjects run in forks of one process, which do not import PyTorch anew."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preloaded.STARTING, server.double)
+        if preloaded.FORKS:
+            patch.setattr(preloaded.STARTING, server.double)
         yield

@@ -18,6 +18,9 @@ import sys
 import tempfile
 import types
 
+FORKS = sys.platform == "linux"
+"""Elsewhere libraries that have been imported may not outlive a fork; there processes are fresh."""
+
 WORKER = "gatewise.verify.execution.worker"
 HOST = "gatewise.verify.execution.host"
 STARTING = "gatewise.verify.execution.processes.subprocess"
@@ -62,6 +65,9 @@ class Server:
 
     def run(self, *arguments, **how):
         """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
+        if not FORKS:
+            command, _ = [sys.executable, *arguments], how.pop("anew", None)
+            return subprocess.run(command, capture_output=True, text=True, check=False, **how)
         with tempfile.TemporaryFile("w+") as errors:
             process = self.start([sys.executable, *arguments], stderr=errors, text=True, **how)
             process.stdin.close()
