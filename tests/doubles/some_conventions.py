@@ -5,9 +5,16 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
+from gatewise.reference.functions import zeros
 from gatewise.verify.cases.case import Case
 from gatewise.verify.conventions import Convention, family
-from gatewise.verify.conventions.convention import CHOICES, GATES, LAYOUTS
+from gatewise.verify.conventions.convention import (
+    CHOICES,
+    GATES,
+    LAYOUTS,
+    added,
+    slice_shape,
+)
 from gatewise.verify.conventions.translation import stored_shapes
 
 SINGLE = [layout for layout in LAYOUTS if layout != "joint"]
@@ -134,5 +141,28 @@ def run(convention, case, named, rng):
     x = rng.standard_normal((case.T, case.B, case.D))
     widths = [sizes.projected if c.projected else sizes.H, sizes.H]
     state = [rng.standard_normal((case.B, w)) for w in widths[: 2 if c.family == "lstm" else 1]]
-    y, final = family.forward(c, sizes, stored, x, tuple(state))
+    y, final = forward(c, sizes, stored, x, tuple(state))
     return np.concatenate([y.ravel(), *(s.ravel() for s in final)])
+
+
+def slices(convention, sizes, stored):
+    """Every slice of a convention's arrays by name, biases added up; what is not there is 0."""
+    wanted, parts = family.shapes(convention, sizes), {}
+    for packed in convention.arrays():
+        added(parts, packed.split(stored[packed.name], wanted))
+    like = parts[f"U_{convention.order[0]}"]
+    for letter in convention.letters + convention.recurrent_bias:
+        name = "b_hn" if letter == "m" else f"b_{letter}"
+        parts.setdefault(name, zeros(like, slice_shape(wanted, name)))
+    if convention.forget_offset and not convention.coupled:
+        parts["b_f"] = parts["b_f"] + convention.forget_offset
+    return parts
+
+
+def forward(convention, sizes, stored, x, state):
+    """Run a convention over x (T, B, D), from its arrays by name: y, and the states at the end."""
+    held, outputs = slices(convention, sizes, stored), []
+    for t in range(x.shape[0]):
+        state = family.step(convention, held, x[t], state)
+        outputs.append(state[0])
+    return np.stack(outputs), state

@@ -12,11 +12,11 @@ from functools import singledispatch
 
 import numpy as np
 
-from ...reference.functions import Array, minimum, relu, sigmoid, switch, tanh, zeros
+from ...reference.functions import Array, minimum, relu, sigmoid, switch, tanh
 from ...reference.parameters import Shape, Sizes
 from ..numbers.arithmetic import ACTIVATION_UNITS
 from ..numbers.bounded import OWN_ROUNDING, Bounded
-from .convention import Convention, added, slice_shape
+from .convention import Convention
 
 SLOPES = {"hard sigmoid 0.2": 0.2, "hard sigmoid 1/6": 1 / 6}
 """Slopes of the hard sigmoids at 0."""
@@ -75,40 +75,6 @@ def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, 
     """Return the shape of every stored array."""
     wanted = shapes(convention, sizes)
     return {packed.name: packed.shape(wanted) for packed in convention.arrays()}
-
-
-def slices(convention: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> dict[str, Array]:
-    """Return every slice of the stored arrays, biases added up; what is not there is 0."""
-    wanted = shapes(convention, sizes)
-    parts: dict[str, Array] = {}
-    for packed in convention.arrays():
-        added(parts, packed.split(stored[packed.name], wanted))
-    like = parts[f"U_{convention.order[0]}"]
-    vectors = [f"b_{gate}" for gate in convention.letters + convention.recurrent_bias]
-    for name in (n.replace("b_m", "b_hn") for n in vectors):
-        parts.setdefault(name, zeros(like, slice_shape(wanted, name)))
-    if convention.forget_offset and not convention.coupled:
-        parts["b_f"] = parts["b_f"] + convention.forget_offset
-    return parts
-
-
-def forward(
-    convention: Convention,
-    sizes: Sizes,
-    stored: Mapping[str, Array],
-    x: Array,
-    state: tuple[Array, ...],
-) -> tuple[Array, tuple[Array, ...]]:
-    """Run over x (T, B, D) from a state of arrays (B, width); return y (T, B, width) and the end.
-
-    ``stored`` are the convention's arrays by their names without the pass's suffix.
-    """
-    held = slices(convention, sizes, stored)
-    outputs = []
-    for t in range(x.shape[0]):
-        state = step(convention, held, x[t], state)
-        outputs.append(state[0])
-    return np.stack(outputs), state
 
 
 def step(

@@ -171,14 +171,11 @@ def _equations(c: Convention, s: Style) -> Iterator[str]:
         last.append(f"c_t = f_t{s.product}c_{{t-1}} + i_t{s.product}g_t")
         sees_new = "o" in c.peepholes and c.output_peephole == "new"
         yield from reversed(last) if sees_new else last
-        shown = f"o_t{s.product}{_applied(s.activations[c.output], 'c_t')}"
+        output = s.activations[c.output]
+        shown = f"o_t{s.product}{f'{output}(c_t)' if output else 'c_t'}"
         yield f"h_t = ({shown}) {_projection(c, s)}" if c.projected else f"h_t = {shown}"
     if c.family != "rnn" and c.gate in HARD:
         yield f"{gate}(s) = {s.clip.format(HARD[c.gate])}"
-
-
-def _applied(function: str, argument: str) -> str:
-    return f"{function}({argument})" if function else argument
 
 
 def _projection(c: Convention, s: Style) -> str:

@@ -55,14 +55,10 @@ def translated(
             held = _moved(a, b, sizes, stored)
         except NoHome as problem:
             raise NoHome(
-                f"{suffix[1:]}: {problem}; possible only when {_conditions(a, b)}"
+                f"{suffix[1:]}: {problem}; possible only when {' and '.join(way.conditions)}"
             ) from None
         result |= {f"{name}{suffix}": array for name, array in held.items()}
     return result
-
-
-def _conditions(a: Convention, b: Convention) -> str:
-    return " and ".join(compare(a, b).there.conditions)
 
 
 def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> Slices:

@@ -198,7 +198,7 @@ class Explainer:
             _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
             for hypothesis in known if not self.deadline.passed
         ]  # fmt: skip
-        wrong = frozenset().union(*(_keys(k, o) for k, o in enumerate(self.observations)))
+        wrong = frozenset((k, key) for k, o in enumerate(self.observations) for key in o.deviating)
         tried, fitting = set(), set()
         for strict in (True, False):
             for first, second in permutations(alone, 2):
@@ -285,10 +285,6 @@ def _effort(seen: Observation) -> tuple[bool, bool, bool, int]:
 def _is_long(seen: Observation) -> bool:
     case = seen.experiment.case
     return case.T * case.layers * case.directions > LONG
-
-
-def _keys(number: int, seen: Observation) -> frozenset[Place]:
-    return frozenset((number, key) for key in seen.deviating)
 
 
 def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:

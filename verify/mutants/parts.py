@@ -25,7 +25,6 @@ from .replaceable_layer import At, ReplaceableLayer, UnrollPart
 Gate: TypeAlias = Callable[[Parameters, str, Array, Array, Array], Array]
 """(parameters, letter, x, h, c) to the activated gate; c is 0 where there is none."""
 
-RNN = ("rnn", "rnn-relu")
 LSTM = ("lstm", "lstm-peephole")
 GRU = ("gru", "gru-takes-new", "gru-keeps-old")
 SKIP = ("skip-rnn", "skip-lstm", "skip-gru")

@@ -18,7 +18,7 @@ from gatewise.verify.conventions.translation import stored_shapes, translated
 from gatewise.verify.numbers.arithmetic import ARITHMETICS
 from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.subjects import subject_named
-from some_conventions import arrays, case_of, conventions, losing_pairs, pairs, run
+from some_conventions import arrays, case_of, conventions, forward, losing_pairs, pairs, run
 
 UNITS = 1e-12
 """Far above roundoff in these small sums, far below any difference in a formula."""
@@ -62,7 +62,7 @@ def test_the_family_computes_what_the_reference_does(convention, seed):
     state = tuple(rng.standard_normal((1, case.B, w)) for w in layer.cell.widths(case.sizes))
     want = layer.forward(ConventionMap(convention, case).to_reference(named), x, state)
     stored = {name.removesuffix("_l0"): array for name, array in named.items()}
-    y, final = family.forward(convention, case.sizes, stored, x, tuple(s[0] for s in state))
+    y, final = forward(convention, case.sizes, stored, x, tuple(s[0] for s in state))
 
     np.testing.assert_allclose(y, want.y, rtol=0, atol=UNITS)
     for got, end in zip(final, want.final, strict=True):
@@ -83,9 +83,9 @@ def test_the_family_bounds_its_own_rounding(convention, seed):
     def exact(array):
         return Bounded.exact(array, ARITHMETICS["float32"])
 
-    _, got = family.forward(convention, case.sizes, stored, x, state)
+    _, got = forward(convention, case.sizes, stored, x, state)
     bounded = {name: exact(array) for name, array in stored.items()}
-    _, want = family.forward(convention, case.sizes, bounded, exact(x), tuple(map(exact, state)))
+    _, want = forward(convention, case.sizes, bounded, exact(x), tuple(map(exact, state)))
     for g, w in zip(got, want, strict=True):
         assert g.dtype == np.float32
         assert np.all(np.abs(g - w.value) <= w.bound)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise.verify.conventions import family, formula
-from some_conventions import arrays, case_of, conventions
+from some_conventions import arrays, case_of, conventions, slices
 
 UNITS = 1e-12
 """Far above roundoff in these small sums, far below any difference in a formula."""
@@ -46,7 +46,7 @@ def test_the_formula_is_what_is_computed(convention, seed):
     x = rng.standard_normal((2, case.D))
     h, c = rng.standard_normal((2, case.P or case.H)), rng.standard_normal((2, case.H))
     want = family.step(
-        convention, family.slices(convention, case.sizes, stored), x,
+        convention, slices(convention, case.sizes, stored), x,
         (h, c) if convention.family == "lstm" else (h,),
     )  # fmt: skip
 

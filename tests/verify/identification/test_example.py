@@ -16,6 +16,7 @@ from gatewise.verify.conventions.convention import Convention
 from gatewise.verify.identification.example import examples, roles
 from gatewise.verify.identification.explanation import explain
 from gatewise.verify.identification.probe import Unreadable
+from some_conventions import forward
 
 CONVENTIONS = {
     "torch lstm": Convention("lstm", "ifgo", ("ifgo", "ifgo")),
@@ -38,7 +39,7 @@ def arrays(convention, *, T=4, B=3, seed=0, dtype="float32", state=True):
     count = 2 if convention.family == "lstm" else 1
     start = tuple(rng.normal(size=(B, sizes.H), scale=float(state)).astype(dtype)
                   for _ in range(count))  # fmt: skip
-    y, _ = family.forward(convention, sizes, stored, x, start)
+    y, _ = forward(convention, sizes, stored, x, start)
     states = {f"{s}0": a for s, a in zip("hc", start, strict=False)}
     return stored | {"x": x, "y": y.astype(dtype)} | (states if state else {})
 

@@ -16,6 +16,7 @@ from gatewise.verify.identification.probe import Unreadable
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import adapted, subject_named
 from gatewise.verify.subjects.protocol import Result
+from some_conventions import forward
 
 ORDERS = ["".join(letters) for letters in permutations("ifgo")]
 
@@ -33,7 +34,7 @@ class Built:
         shape = (1, inputs.x.shape[1])
         state = inputs.state or tuple(np.zeros((*shape, w), self.case.dtype) for w in widths)
         state = tuple(s[0] for s in state)[:: self.subject.turn]
-        y, final = family.forward(c, sizes, named, inputs.x, state)
+        y, final = forward(c, sizes, named, inputs.x, state)
         final = tuple(s[None] for s in final)[:: self.subject.turn]
         return Result(*self.subject.spoil(y, final))
 

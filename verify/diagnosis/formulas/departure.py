@@ -108,7 +108,9 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         if _lacks(subject, dtype, k)
     ]  # fmt: skip
     if ignored:
-        yield f"{_capital(_listed(ignored))} wrong already where nothing else is given (one step)."
+        listed = _listed(ignored)
+        so = f"{listed[0].upper()}{listed[1:]}"
+        yield f"{so} wrong already where nothing else is given (one step)."
     found = _apart(alone)
     if found.gates:
         off = _listed(_gate_names(found.gates))
@@ -181,7 +183,8 @@ def _paths(subject: Subject, dtype: str, T: int, m: Measurement) -> Iterator[str
     first, last = wrong(_outputs_alone(0)), wrong(_outputs_alone(T - 1))
     without_u = bool(wrong(_outputs_alone(T - 1), recurrent=False))
     if first:
-        yield f"The gradient of the output of step 1 alone is off ({_plain(first)}): time."
+        off = ", ".join(_names(first))
+        yield f"The gradient of the output of step 1 alone is off ({off}): time."
     if last:
         past = "c (dc_{t-1})" if "c" in m.cell.states else "h past the gates"
         path = past if without_u else "h (dh_{t-1}, that is U)"
@@ -214,16 +217,8 @@ def _gate_names(letters: Sequence[str]) -> list[str]:
     return [f"{gate(k)} ({k})" if gate(k)[-1] != k and k in GATES else gate(k) for k in letters]
 
 
-def _plain(found: frozenset[str]) -> str:
-    return ", ".join(_names(found))
-
-
 def _listed(names: Sequence[str]) -> str:
     """Return "a, b and c are"."""
     text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     verb = "is" if len(names) == 1 else "are"
     return f"{text} {verb}"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

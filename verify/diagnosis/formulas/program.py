@@ -324,17 +324,13 @@ def expression(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-def _positive(y: Array) -> Array:
-    return (y > 0).astype(y.dtype)
-
-
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     **{name: function for name, (function, _) in ACTIVATIONS.items()},
     **{name: function for name, (function, _) in OF_ROWS.items()},
     "tanh": np.tanh,
     "sigmoid": functions.sigmoid,
     "relu": functions.relu,
-    "positive": _positive,
+    "positive": lambda y: (y > 0).astype(y.dtype),
     "rows": lambda a: a.sum(axis=0),
     "mean_rows": lambda a: a.mean(axis=0),
     "first_row": lambda a: a[0],

@@ -56,13 +56,9 @@ class ProgrammedPass:
 
             return [run.y, *run.final], pull
 
-        states = _states(self.back)
+        states = [s.target.removeprefix("d0_") for s in self.back.end]
         y, *final = custom(rule, *p.values(), x, *at.start)
         return y, tuple(final)
-
-
-def _states(program: Program) -> tuple[str, ...]:
-    return tuple(s.target.removeprefix("d0_") for s in program.end)
 
 
 def way_back(edit: Edit) -> Change:

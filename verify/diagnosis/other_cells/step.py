@@ -126,13 +126,6 @@ class StepExperiment:
         return under_test(self.subject).build(self.case)
 
 
-def same(first: Sequence[Array], second: Sequence[Array], exact: float) -> bool:
-    """Whether arrays agree to rounding, relative to the largest number or 1."""
-    return all(
-        a.shape == b.shape and distance(a, b) <= exact for a, b in zip(first, second, strict=True)
-    )
-
-
 def distance(a: Array, b: Array) -> float:
     """Return the largest difference as a share of the largest number or 1; inf for nan."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
