@@ -6,20 +6,12 @@ from pathlib import Path
 
 from ..verify.runs.records import RunFileError
 from ..verify.runs.records import typed as from_json
-from ..verify.runs.run import BenchRun, append, drop_torn_line
+from ..verify.runs.run import BenchRun, append, drop_torn_line, locked
 from ..verify.runs.run import read_bench as read
 from ..verify.runs.run import start_bench as start
 
-__all__ = [
-    "BenchRun",
-    "RunFileError",
-    "append",
-    "drop_torn_line",
-    "from_json",
-    "read",
-    "start",
-    "unfinished",
-]
+__all__ = ["BenchRun", "RunFileError", "append", "drop_torn_line", "from_json", "locked", "read",
+           "start", "unfinished"]  # fmt: skip
 
 
 def unfinished(folder: Path, kind: str) -> BenchRun:

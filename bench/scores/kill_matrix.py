@@ -192,10 +192,11 @@ def decide(
     on_plan(len(left))
     pool = Here(jobs, PATIENT, MEMORY)
     try:
-        matrix = Matrix(pool, settings["budget"], seed, settings["full"])
-        for row in matrix.decided(left):
-            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
-            yield row
+        with run.locked(folder):
+            matrix = Matrix(pool, settings["budget"], seed, settings["full"])
+            for row in matrix.decided(left):
+                run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
+                yield row
     finally:
         pool.close()
 
