@@ -40,18 +40,18 @@ def carry_out(plan: Plan, folder: Path, command: str) -> Iterator[dict[str, Any]
     A folder that exists is gone on with: ValueError if it is a run of something else.
     """
     planned = [piece.id for piece in plan.pieces]
-    if (folder / "run.json").exists():
-        done = _done(plan, folder, planned)
-    else:
-        done = set()
+    begun = (folder / "run.json").exists()
+    if not begun:
         run.start(folder, kind=plan.kind, command=command, seed=plan.seed,
                   settings=plan.settings, planned=planned)  # fmt: skip
-    for piece in plan.pieces:
-        if piece.id in done:
-            continue
-        row = {"id": piece.id, "status": OK, **_measured(piece)}
-        run.append(folder, row)
-        yield row
+    with run.locked(folder):
+        done = _done(plan, folder, planned) if begun else set()
+        for piece in plan.pieces:
+            if piece.id in done:
+                continue
+            row = {"id": piece.id, "status": OK, **_measured(piece)}
+            run.append(folder, row)
+            yield row
 
 
 def _measured(piece: Piece) -> Mapping[str, Any]:

@@ -6,13 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..verify.runs.records import RunFileError
 from ..verify.runs.records import typed as from_json
-from ..verify.runs.run import BenchRun, append, drop_torn_line
+from ..verify.runs.run import BenchRun, append, drop_torn_line, locked
 from ..verify.runs.run import read_bench as read
 from ..verify.runs.run import start_bench as start
 
 __all__ = [
-    "BenchRun", "append", "drop_torn_line", "from_json", "read", "start", "to_json", "unfinished",
+    "BenchRun", "RunFileError", "append", "drop_torn_line", "from_json", "locked", "read", "start",
+    "to_json", "unfinished",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import click
 
@@ -91,6 +92,7 @@ class RunOptions:
         if resume is not None:
             before = or_usage(lambda: run.unfinished(resume, kind))
             settings, seed = before.settings, before.seed
+            or_usage(lambda: _require_settings(make, settings, resume))
         plan = or_usage(lambda: make(seed=seed, **settings))
         folder = resume or self.runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-{kind}"
         _carry_out(plan, folder, kind)
@@ -106,6 +108,21 @@ class RunOptions:
         if self.page is not None:
             write_report([folder], self.page, quiet=self.as_json)
         return made
+
+
+def _require_settings(make: Callable[..., Plan], settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise ValueError unless ``make`` takes such settings: a run's file may hold anything."""
+    from ..verify.runs.records import typed
+
+    parameters, hints = inspect.signature(make).parameters, get_type_hints(make)
+    free = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    if not free and (odd := sorted(settings.keys() - parameters.keys())):
+        raise ValueError(f"{folder}: settings: unknown: {', '.join(odd):.200}")
+    for name, each in parameters.items():
+        if each.default is each.empty and not free and name not in {*settings, "seed"}:
+            raise ValueError(f"{folder}: settings: {name} is missing")
+        if name in settings and each.kind is not each.VAR_KEYWORD:
+            typed(hints[name], settings[name], f"{folder}: settings: {name}")
 
 
 _OPTIONS = (

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..plan import OK, Piece, Plan
-from ..run import from_json, to_json
-from .evidence import NOT_TESTED, READINGS, Curve, Evidence, Finding, Number, verdict
+from ..run import RunFileError, from_json, to_json
+from .evidence import NOT_TESTED, READINGS, VERDICTS, Curve, Evidence, Finding, Number, verdict
 
 Judge: TypeAlias = Callable[[Evidence, np.random.Generator], None]
 """Measures, and says in the evidence what the numbers say. The generator is the claim's own."""
@@ -147,4 +147,8 @@ def plan(*, seed: int, only: Sequence[str]) -> Plan:
 
 def rows(values: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return the rows of a run, typed; RunFileError for one that is not as it should be."""
-    return [from_json(Row, value) for value in values]
+    read = [from_json(Row, value) for value in values]
+    for row in read:
+        if row.verdict not in VERDICTS:
+            raise RunFileError(f"row {row.id}: verdict: expected one of {', '.join(VERDICTS)}")
+    return read

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...verify.mutants import Mutant, mutant_subject, mutants
 from ..plan import Piece, Plan
-from ..run import from_json
+from ..run import RunFileError, from_json
 from .sums import Group, Publication, expected, half_unit, publication, sums_by
 
 KIND = "evidence"
@@ -140,7 +140,17 @@ def rejected(sums: Sequence[PublishedSum], computed: Mapping[str, float]) -> lis
 
 def layer_rows(rows: Sequence[Mapping[str, Any]]) -> list[LayerRow]:
     """Return the rows of layers, typed; RunFileError for one that is not as it should be."""
-    return [from_json(LayerRow, row) for row in rows if "mutant" not in row]
+    layers = [from_json(LayerRow, row) for row in rows if "mutant" not in row]
+    for layer in layers:
+        for each in layer.sums:
+            try:
+                sound = each.ratio >= 0
+            except (ValueError, ArithmeticError):
+                sound = False
+            if not sound:
+                raise RunFileError(f"row {layer.id}: {each.quantity}: expected a printed number, "
+                                   f"and a bound above 0")  # fmt: skip
+    return layers
 
 
 def mutant_rows(rows: Sequence[Mapping[str, Any]]) -> list[MutantRow]:

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from ..plan import OK, Piece, Plan, UnsupportedError
-from ..run import from_json
+from ..run import RunFileError, from_json
 from ..timing.significance import wilson
 from .tasks import TASKS
 from .trained_layer import GATES, Effort, Trained, train
@@ -80,7 +80,11 @@ def plan(
 
 def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return the trainings of a run; RunFileError where one is something else."""
-    return [from_json(Row, row) for row in values if row["status"] == OK]
+    trainings = [from_json(Row, row) for row in values if row["status"] == OK]
+    for each in trainings:
+        if each.task not in TASKS:
+            raise RunFileError(f"row {each.id}: task: expected one of {', '.join(TASKS)}")
+    return trainings
 
 
 def summaries(trainings: Iterable[Row]) -> list[Summary]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...verify.checks import subject_checks
 from ...verify.execution.executors import Here
+from ...verify.execution.judge import BUDGETS
 from ...verify.execution.tasks import Named, Task
 from ...verify.mutants import Mutant, equivalences, mutant_subject, mutants
 from ...verify.runs.verdict import Verdict
@@ -151,6 +152,15 @@ def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
     return chosen
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a matrix is made from."""
+
+    mutants: tuple[str, ...]
+    budget: str
+    full: bool
+
+
 def decide(
     folder: Path,
     settings: Mapping[str, Any],
@@ -167,7 +177,10 @@ def decide(
     """
     if (folder / "run.json").exists():
         before = run.unfinished(folder, KIND)
-        settings, seed = before.settings, before.seed
+        kept = from_json(Settings, before.settings, f"{folder}: settings")
+        if kept.budget not in BUDGETS:
+            raise ValueError(f"{folder}: settings: budget: expected one of {', '.join(BUDGETS)}")
+        settings, seed = vars(kept), before.seed
         done = {row["id"] for row in before.rows}
     else:
         before, done = None, set()
@@ -179,10 +192,11 @@ def decide(
     on_plan(len(left))
     pool = Here(jobs, PATIENT, MEMORY)
     try:
-        matrix = Matrix(pool, settings["budget"], seed, settings["full"])
-        for row in matrix.decided(left):
-            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
-            yield row
+        with run.locked(folder):
+            matrix = Matrix(pool, settings["budget"], seed, settings["full"])
+            for row in matrix.decided(left):
+                run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
+                yield row
     finally:
         pool.close()
 

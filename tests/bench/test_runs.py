@@ -138,3 +138,13 @@ def test_rows_are_typed():
 def test_rows_of_another_form_are_refused(change, words):
     with pytest.raises(RunFileError, match=words):
         typed(Row, {**GOOD, **change})
+
+
+def test_a_run_is_added_to_by_one_process(tmp_path):
+    """A second one is refused while the first is at it."""
+    first = carry_out(plan(FIRST, SECOND), tmp_path / "r", "c")
+    next(first)
+    with pytest.raises(RunFileError, match="another process is adding to this run"):
+        list(carry_out(plan(FIRST, SECOND), tmp_path / "r", "c"))
+    assert [row["id"] for row in first] == ["b"]
+    assert len(run.read(tmp_path / "r").rows) == 2

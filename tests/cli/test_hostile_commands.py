@@ -186,6 +186,43 @@ def test_damaged_runs(here, right, part):
         assert resumed.exit_code in (1, 2, 3), "a layer that failed passes"
 
 
+BENCHES = {
+    "claims": ("claims",), "cost": ("bench", "cost"), "decay": ("bench", "decay"),
+    "evidence": ("evidence",), "memory": ("bench", "memory"), "mutants": ("mutants",),
+    "speed": ("bench", "speed"),
+}  # fmt: skip
+"""What goes on with each kind of run."""
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory):
+    """The published runs of benches, with few of their rows."""
+    folder, found = tmp_path_factory.mktemp("benches"), {}
+    for header in sorted(PUBLISHED.glob("*/run.json")):
+        said = json.loads(header.read_text())
+        if said.get("kind") in BENCHES:
+            run = found[said["kind"]] = folder / said["kind"]
+            run.mkdir(exist_ok=True)
+            said["planned"] = said["planned"][:20]
+            (run / "run.json").write_text(json.dumps(said))
+            rows = (header.parent / "rows.jsonl").read_text(encoding="utf-8").splitlines(True)
+            (run / "rows.jsonl").write_text("".join(rows[:4]), encoding="utf-8")
+    assert len(found) > 3
+    return found
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_damaged_benches(here, benches, part):
+    """Reported, compared, and gone on with, as far as that is planning."""
+    draw = random.Random(part)
+    for _ in range(max(1, COUNT // 10)):
+        kind = draw.choice(sorted(benches))
+        run = damaged(draw, benches[kind], here / "run")
+        harmless(["report", str(run), "-o", "a.md"])
+        harmless(["compare", str(benches[kind]), str(run)])
+        harmless([*BENCHES[kind], "--resume", str(run), "--json"])
+
+
 def test_an_undamaged_run_is_told_and_gone_on_with(here, right):
     """Or what is above would show nothing."""
     run = shutil.copytree(right, here / "run")

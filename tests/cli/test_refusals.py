@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -136,6 +137,16 @@ def test_a_full_disk_takes_what_is_printed(here, monkeypatch):
 def full(*_, err=False, **__):
     if not err:
         raise OSError(28, "No space left on device")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_takes_the_json(here):
+    """A process of its own: the interpreter tries again when it ends."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "gatewise", "cells", "--json"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr == "gatewise: output: No space left on device\n"
 
 
 def test_a_mistake_of_gatewise_is_no_verdict(here, monkeypatch):
