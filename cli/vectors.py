@@ -28,8 +28,8 @@ def vectors() -> None:
 @click.option("--cell", required=True, metavar="CELL", help="One of: gatewise cells.")
 @click.option("--dtype", default="float64", show_default=True,
               type=click.Choice(["float64", "float32", "float16", "bfloat16"]))  # fmt: skip
-@click.option("-o", "--output", "folder", required=True, metavar="DIR",
-              type=click.Path(path_type=Path, file_okay=False), help="Where to write them.")  # fmt: skip
+@click.option("-o", "--output", "folder", required=True, metavar="DIR", help="Where to write.",
+              type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True,
               help="Arrays beside vectors.json, which is always there.")  # fmt: skip
 @seed_option

@@ -41,7 +41,10 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Test(msgspec.Struct, forbid_unknown_fields=True):
-    """One call: sizes, arrays, what is expected, the mistakes that it catches, and why it is here."""
+    """One call: sizes, arrays, what is expected, and the mistakes that it catches.
+
+    ``comment`` says what it is there for.
+    """
 
     __test__ = False  # pytest takes it for tests
 
@@ -166,8 +169,10 @@ def read(folder: Path) -> Vectors:
     if document.schema != SCHEMA:
         raise RunFileError(f"{path}: schema {document.schema!r}, expected {SCHEMA!r}")
     for test in document.tests:
-        for name, each in {**test.given, **test.expected}.items():
-            _hold(f"{path}: test {test.id}, {name}", each)
+        for name, given in test.given.items():
+            _hold(f"{path}: test {test.id}, {name}", given)
+        for name, wanted in test.expected.items():
+            _hold(f"{path}: test {test.id}, {name}", wanted)
     return document
 
 
