@@ -29,6 +29,9 @@ LONGEST_MESSAGE = 2000
 """Characters of a message: what users gave may be quoted in it, and may be anything."""
 
 
+STANDARD_OUTPUT = 1
+
+
 class Seconds(click.FloatRange):
     """A time limit: a positive number that clocks can hold."""
 
@@ -138,10 +141,9 @@ def in_a_sentence() -> Iterator[None]:
 
 def _drop_output() -> None:
     """Send to nowhere what could not be written, or the interpreter tries again when it ends."""
-    output = sys.__stdout__
-    if output is not None and sys.stdout is output:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+    if sys.stdout is sys.__stdout__:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
 
 
 def brief(text: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from ..runs.verdict import Verdict
 from .processes import LAST_WORDS, Child, environment, search_path
 from .tasks import NO_ANSWER, Description, Named, Task
 from .time_limit import TimeLimit
+
+T = TypeVar("T")
 
 MEMORY = 4096
 """MiB that a subject may take, by default."""
@@ -60,12 +62,13 @@ class Isolated:
         self.memory, self.paths, self.option, self.hidden = memory, paths, option, hidden
         self.last_case = ""
         self._child: Child | None = None
+        self._number = 0
 
     def describe(self, named: Named, timeout: float) -> Description:
         """Return what a subject offers, or why it does not run."""
         asked = {"do": "describe", "named": vars(named)}
         try:
-            return msgspec.convert(self._ask(asked, timeout)["described"], Description)
+            return _typed(self._ask(asked, timeout), "described", Description)
         except (ProcessEnded, TimedOut) as end:
             problem = f"while it was tried out, {end}"
             if isinstance(end, ProcessEnded):
@@ -79,8 +82,8 @@ class Isolated:
         Once it is imported, the subject has this share of the time.
         """
         try:
-            found = self._ask({"do": "hold", "task": asdict(task)}, timeout, share)["verdict"]
-            return Verdict(**found)
+            said = self._ask({"do": "hold", "task": asdict(task)}, timeout, share)
+            return _typed(said, "verdict", Verdict)
         except ProcessEnded as end:
             return task.unanswered("crashed", str(end), self.last_case)
         except TimedOut as end:
@@ -96,7 +99,7 @@ class Isolated:
         """Return what ``worker.OTHER`` does with a subject, or under ``problem`` why it did not."""
         try:
             asked = {"do": do, "named": vars(named), **more}
-            found: dict[str, Any] = self._ask(asked, timeout)["found"]
+            found = _typed(self._ask(asked, timeout), "found", dict[str, Any])
         except (ProcessEnded, TimedOut) as end:
             hint = self._more_time(timeout) if isinstance(end, TimedOut) else ""
             return {"problem": f"{end}{hint}"}
@@ -129,19 +132,25 @@ class Isolated:
         answered its first call, which compilers make slow.
         """
         child = self._start()
+        self._number += 1
         self.last_case = ""
         limit, restarts = TimeLimit(timeout, child.pid, child.kill), 0
         try:
             with contextlib.suppress(BrokenPipeError):
+                asked = {**asked, "number": self._number}
                 child.stdin.write(json.dumps(asked).encode() + b"\n")
                 child.stdin.flush()
             for line in child.stdout:
-                said: dict[str, Any] = json.loads(line)
+                said = _answer(line, self._number)
+                if said is None:
+                    self.close()
+                    shown = line[:LAST_WORDS].decode(errors="replace").strip()
+                    raise ProcessEnded(f"the process was ended: it spoke out of turn: {shown}")
                 if "case" in said:
-                    self.last_case = said["case"]
+                    self.last_case = str(said["case"])
                 elif "ready" in said:
                     restarts += 1
-                    if restarts <= RESTARTS:  # a hostile layer may write there, too
+                    if restarts <= RESTARTS:  # code of others may write there, too
                         limit.restart(share * timeout)
                 else:
                     return said
@@ -152,6 +161,27 @@ class Isolated:
         if limit.reached:
             raise TimedOut(limit)
         raise ProcessEnded(how)
+
+
+def _answer(line: bytes, number: int) -> dict[str, Any] | None:
+    """Return what a line says to the question of this number; None if it says anything else.
+
+    Adapters of others run in the process that answers, and may fork, or write there, too.
+    """
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(said, dict) and said.get("number", number) == number
+    return said if fits else None
+
+
+def _typed(said: dict[str, Any], name: str, kind: type[T]) -> T:
+    """Return what an answer holds; ProcessEnded if it is anything else."""
+    try:
+        return msgspec.convert(said[name], kind)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise ProcessEnded(f"the process gave an answer that is none: {error}") from error
 
 
 def _status(end: TimedOut) -> str:

@@ -106,10 +106,11 @@ class _Worker:
         self.subjects: dict[Named, Subject] = {}
         self.remote: tuple[Named, Remote] | None = None
         self.isolation: dict[Named, str] = {}
-        self.last_case = ""
+        self.last_case, self.number = "", 0
 
     def do(self, asked: dict[str, Any]) -> None:
-        """Do one task."""
+        """Do one task; every answer has its number."""
+        self.number = asked["number"]
         if asked["do"] == "describe":
             self.say({"described": asdict(self.description(Named(**asked["named"])))})
             return
@@ -210,7 +211,7 @@ class _Worker:
         self.say({"case": self.last_case})
 
     def say(self, value: dict[str, Any]) -> None:
-        self.answers.write(json.dumps(value) + "\n")
+        self.answers.write(json.dumps({**value, "number": self.number}) + "\n")
         self.answers.flush()
 
 
