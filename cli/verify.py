@@ -45,6 +45,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1)
 @like_option
+@click.option("--forbid", default="", metavar="NAME[,NAME]",
+              help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
 @dtype_option
@@ -83,6 +85,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def verify(
     names: Sequence[str],
     like: str | None,
+    forbid: str,
     only: Sequence[str],
     dtype: str | None,
     budget: str,
@@ -123,6 +126,7 @@ def verify(
             else Request.parse(
                 names,
                 like=like,
+                forbid=forbid,
                 checks=[name for names in only for name in names.split(",")],
                 dtype=dtype,
                 budget=budget,

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import loader
 from .frameworks import families
+from .kernel_problems import BENCH, problem_named
 from .loader import UnknownSubject
 from .protocol import Loadable, Subject
 
@@ -46,8 +47,27 @@ def subjects() -> dict[str, Subject]:
     return dict(sorted(every))
 
 
-def subject_named(name: str, like: str | None = None) -> Subject:
-    """Return the subject that ``name`` stands for; UnknownSubject says why there is none."""
+def require_like(like: str | None, forbid: str = "") -> None:
+    """Raise UnknownSubject unless a subject may stand in this place: torch's class, or a problem.
+
+    Only of a submission to a problem can be said what it must not use.
+    """
+    if like is not None and like.startswith(BENCH):
+        problem_named(like)
+        return
+    if like is not None and like not in LIKE:
+        raise UnknownSubject(
+            f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35"
+        )
+    if forbid:
+        raise UnknownSubject(f"--forbid is for submissions to a problem: --like {BENCH}35")
+
+
+def subject_named(name: str, like: str | None = None, forbid: str = "") -> Subject:
+    """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
+
+    ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
+    """
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
@@ -57,13 +77,13 @@ def subject_named(name: str, like: str | None = None) -> Subject:
     if name in loader.registered():
         value = loader.registered()[name].load()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
-        return adapted(value, name, like or getattr(value, "like", None), lines)
+        return adapted(value, name, like or getattr(value, "like", None), lines, forbid)
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loader.load(name)
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
-    return adapted(loaded.value, name, like, loaded.import_lines)
+    return adapted(loaded.value, name, like, loaded.import_lines, forbid)
 
 
 def _inherited(value: Any) -> str | None:
@@ -114,11 +134,19 @@ def _there(name: str) -> str:
     return ", ".join(members or (f"{each}:*" for each in every))
 
 
-def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> Subject:
-    """Return the subject that an object is: an adapter, a torch-like class, or explicit gates."""
+def adapted(
+    value: Any, name: str, like: str | None, import_lines: str = "", forbid: str = ""
+) -> Subject:
+    """Return the subject that an object is.
+
+    An adapter, a torch-like class, a submission to a problem, or explicit gates.
+    """
+    require_like(like, forbid)
     if like is not None:
-        if like not in LIKE:
-            raise UnknownSubject(f"--like {like}: expected one of {', '.join(LIKE)}")
+        if like.startswith(BENCH):
+            from .kernel import kernel
+
+            return kernel(value, name, like, [each for each in forbid.split(",") if each])
         from .torch_like import torch_like
 
         return torch_like(value, name, like, import_lines)
