@@ -46,7 +46,7 @@ def output(problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift
     """Return what the problem's model returns; no step is kept for a way back."""
     layer, p, x, state = _lifted(problem, case, leaves, lift)
     y, final = _run(layer, p, x, state)
-    return _returned(problem, y, final, leaves, lift)
+    return returned(problem, y, final, leaves, lift)
 
 
 def pulled(
@@ -55,23 +55,40 @@ def pulled(
     """Return what the model returns, and the gradients of all leaves by name."""
     layer, p, x, state = _lifted(problem, case, leaves, lift)
     run = layer.forward(p, x, state)
-    result = _returned(problem, run.y, run.final, leaves, lift)
-    d, gradients = lift(cotangent), {}
-    none = tuple(zeros(s, s.shape) for s in run.final)
-    dy, dfinal = zeros(run.y, run.y.shape), none
-    if problem.returns in ("h", "c"):
-        dfinal = (d, *none[1:]) if problem.returns == "h" else (none[0], d)
-    else:
-        read = run.y if problem.returns == "outputs" else run.y[-1]
-        if problem.head:
-            gradients, d = _head_vjp(problem, leaves, read, d, lift)
-        before = zeros(run.y, (case.T - 1, *run.y.shape[1:]))
-        dy = d if problem.returns == "outputs" else np.concatenate([before, d[None]])
+    result = returned(problem, run.y, run.final, leaves, lift)
+    gradients, dy, dfinal = cotangents(
+        problem, case, leaves, run.y, run.final, lift(cotangent), lift
+    )
     found = layer.vjp(p, run, dy, dfinal)
     packed = problem.parameter_map(case).from_reference(found.parameters)
     gradients |= problem.of_recurrent(packed)
     gradients |= dict(zip(problem.states, found.initial, strict=True))
     return result, gradients | {"x": found.x}
+
+
+def cotangents(
+    problem: Problem,
+    case: Case,
+    leaves: Mapping[str, Array],
+    y: Any,
+    final: tuple[Any, ...],
+    d: Any,
+    lift: Lift,
+) -> tuple[dict[str, Any], Any, tuple[Any, ...]]:
+    """Pull a cotangent on what is returned back to y and the final states.
+
+    Returns the gradients of the head's parameters by name, and these.
+    """
+    gradients: dict[str, Any] = {}
+    none = tuple(zeros(s, s.shape) for s in final)
+    if problem.returns in ("h", "c"):
+        dfinal = (d, *none[1:]) if problem.returns == "h" else (none[0], d)
+        return gradients, zeros(y, y.shape), dfinal
+    read = y if problem.returns == "outputs" else y[-1]
+    if problem.head:
+        gradients, d = _head_vjp(problem, leaves, read, d, lift)
+    before = zeros(y, (case.T - 1, *y.shape[1:]))
+    return gradients, d if problem.returns == "outputs" else np.concatenate([before, d[None]]), none
 
 
 def _lifted(
@@ -106,9 +123,10 @@ def _steps(x: Any) -> Sequence[Any]:
     return [x[t] for t in range(x.shape[0])]
 
 
-def _returned(
+def returned(
     problem: Problem, y: Any, final: tuple[Any, ...], leaves: Mapping[str, Array], lift: Lift
 ) -> Any:
+    """Return what the model makes of the recurrence's outputs and final states."""
     if problem.returns in ("h", "c"):
         return final["hc".index(problem.returns)]
     read = y[-1] if problem.returns == "last" else y
