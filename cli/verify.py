@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,6 +47,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
+@click.option("--time", "timed", is_flag=True,
+              help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
 @dtype_option
@@ -86,6 +88,7 @@ def verify(
     names: Sequence[str],
     like: str | None,
     forbid: str,
+    timed: bool,
     only: Sequence[str],
     dtype: str | None,
     budget: str,
@@ -114,11 +117,11 @@ def verify(
     """
     from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
+    from ..verify.subjects import is_problem
 
-    if names and resume:
-        raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
-    if not names and not resume:
-        raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
+    _require_subjects(names, resume)
+    if timed and not (resume or is_problem(like)):
+        raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     request = or_usage(
         lambda: (
             Request.resumed(resume)
@@ -154,7 +157,8 @@ def verify(
         _write_junit(junit, folder, verdicts)
     if grades is not None:
         _write_grades(grades, folder, verdicts)
-    _tell(verdicts, folder, as_json=as_json, profile=profile)
+    said = _of_submissions if is_problem(request.like) else _tell
+    said(verdicts, folder, request, as_json=as_json, profile=profile, timed=timed)
     ending = conclusion(verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         say(f"exit code {ending.code}: {ending.reason}")
@@ -194,7 +198,41 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> lis
     return sorted(whole.verdicts, key=lambda verdict: order[verdict.planned])
 
 
-def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool) -> None:
+def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
+    """Refuse a command that names no subject, or besides a run some."""
+    if names and resume:
+        raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
+    if not names and not resume:
+        raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
+
+
+def _of_submissions(
+    verdicts: list[Verdict],
+    folder: Path,
+    request: Request,
+    *,
+    as_json: bool,
+    profile: bool,
+    timed: bool,
+) -> None:
+    """Print what the run says of submissions to a problem; if wanted, how fast they are."""
+    if as_json:
+        _print_submissions(request, verdicts, folder, timed=timed)
+        return
+    _tell(verdicts, folder, request, as_json=as_json, profile=profile)
+    for line in _speeds(request, verdicts) if timed else ():
+        say(line)
+
+
+def _tell(
+    verdicts: list[Verdict],
+    folder: Path,
+    request: Request,
+    *,
+    as_json: bool,
+    profile: bool,
+    timed: bool = False,
+) -> None:
     """Print what the run says: the finding on each subject, and where everything is."""
     from ..reports import terminal
     from ..verify.runs import run as run_files
@@ -215,6 +253,52 @@ def _tell(verdicts: list[Verdict], folder: Path, *, as_json: bool, profile: bool
     if profile:
         say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+
+
+def _print_submissions(
+    request: Request, verdicts: list[Verdict], folder: Path, *, timed: bool
+) -> None:
+    """Print one JSON on a submission, or a list of several."""
+    from ..verify.runs import run as run_files
+    from ..verify.runs.findings import findings
+    from ..verify.runs.submission import submission_json
+
+    problem = request.like or ""
+    each = findings(verdicts, run_files.read_checks(folder).diagnoses)
+    said = [
+        submission_json(
+            finding,
+            problem,
+            _time(finding.subject, problem) if timed and finding.conforms else None,
+        )
+        for finding in each
+    ]
+    click.echo(json.dumps(said[0] if len(said) == 1 else said, indent=1, ensure_ascii=False))
+
+
+def _time(name: str, problem: str) -> dict[str, Any]:
+    from ..bench.speed.kernels import in_process
+
+    return in_process(name, problem)
+
+
+def _speeds(request: Request, verdicts: list[Verdict]) -> Iterator[str]:
+    """Yield how fast each submission is that is right; what is wrong is not timed."""
+    from ..verify.runs.findings import findings
+
+    for finding in findings(verdicts):
+        if not finding.conforms:
+            yield f"{finding.name}: not timed, for it is not right"
+            continue
+        time = _time(finding.subject, request.like or "")
+        if "problem" in time:
+            yield f"{finding.name}: not timed: {time['problem']}"
+            continue
+        sizes = ", ".join(f"{name} = {value}" for name, value in time["sizes"].items())
+        yield (
+            f"{finding.name}: {time['ratio']:.2f} times as long as torch's own module "
+            f"({time['low']:.2f} to {time['high']:.2f}; {time['pairs']} pairs, {sizes})"
+        )
 
 
 def _diagnose(request: Request, verdicts: list[Verdict], folder: Path, jobs: int) -> None:

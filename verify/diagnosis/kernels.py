@@ -15,9 +15,9 @@ import numpy as np
 from ...reference.arrays import Array
 from ..cases.case import Case
 from ..checks import kernel_oracle as oracle
+from ..numbers.ledger import Mismatch
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.verdict import Verdict
-from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.kernel import Kernel, Submission
 from ..subjects.kernel_problems import Problem, leaves

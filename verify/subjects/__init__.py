@@ -47,12 +47,17 @@ def subjects() -> dict[str, Subject]:
     return dict(sorted(every))
 
 
+def is_problem(like: str | None) -> bool:
+    """Whether a subject stands in the place of a benchmark's problem's model."""
+    return like is not None and like.startswith(BENCH)
+
+
 def require_like(like: str | None, forbid: str = "") -> None:
     """Raise UnknownSubject unless a subject may stand in this place: torch's class, or a problem.
 
     Only of a submission to a problem can be said what it must not use.
     """
-    if like is not None and like.startswith(BENCH):
+    if like is not None and is_problem(like):
         problem_named(like)
         return
     if like is not None and like not in LIKE:
@@ -143,7 +148,7 @@ def adapted(
     """
     require_like(like, forbid)
     if like is not None:
-        if like.startswith(BENCH):
+        if is_problem(like):
             from .kernel import kernel
 
             return kernel(value, name, like, [each for each in forbid.split(",") if each])

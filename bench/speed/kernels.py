@@ -1,0 +1,97 @@
+"""How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
+
+``python -m gatewise.bench.speed.kernels SUBJECT PROBLEM`` runs in a process of its own and prints
+one line of JSON. Both have the benchmark's sizes, input and weights, and as many threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, cast
+
+import click
+
+from ...verify.subjects import subject_named
+from ...verify.subjects.kernel import Kernel, called
+from ..timing.comparison import compare
+from ..timing.measurement import Effort
+
+EFFORT = Effort(seconds=0.5, patience=10.0, half_width=0.03)
+"""How long both are measured; patience counts for each."""
+
+LIMIT = 300.0
+"""Seconds after which there is no answer."""
+
+WORDS = "median of the submission's time as a multiple of torch's own module, 95 % interval"
+
+
+def measured(name: str, like: str) -> dict[str, Any]:
+    """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
+    import torch
+
+    from ..scores.kernel_submissions import Wrapper, submission
+
+    subject = cast("Kernel", subject_named(name, like))
+    problem = subject.problem
+    case = problem.own_case
+    torch.manual_seed(0)
+    own = submission(Wrapper, problem)(*problem.init_arguments(case))
+    module = subject.module(case)
+    first = problem.layout == "batch-first"
+    shape = (case.B, case.T, case.D) if first else (case.T, case.B, case.D)
+    passes = case.layers * case.directions
+    x = torch.rand(shape if problem.layout != "one step" else (case.B, case.D))
+    state = (case.B, case.H) if problem.kind == "rnn" else (passes, case.B, case.H)
+    given = [x, *(torch.rand(state) for _ in called(problem)[1:])]
+
+    def timed(model: Any) -> Any:
+        def call() -> None:
+            with torch.no_grad():
+                model(*given)
+
+        return call
+
+    result = compare(timed(module), timed(own), EFFORT)
+    return {
+        "ratio": result.ratio,
+        "low": result.low,
+        "high": result.high,
+        "pairs": result.pairs,
+        "status": result.status,
+        "seconds": result.a.median,
+        "torch_seconds": result.b.median,
+        "sizes": {"T": case.T, "B": case.B, "D": case.D, "H": case.H, "layers": case.layers},
+        "scaled_down": problem.scaled,
+        "threads": torch.get_num_threads(),
+        "what": WORDS,
+    }
+
+
+def in_process(name: str, like: str) -> dict[str, Any]:
+    """Return the same from a process of its own, or under ``problem`` why there is none."""
+    command = [sys.executable, "-P", "-m", __name__, name, like]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT, check=False, env=os.environ
+        )
+    except subprocess.TimeoutExpired:
+        return {"problem": f"no answer after {LIMIT:g} s"}
+    if done.returncode:
+        return {"problem": " ".join(done.stderr.split())[-300:]}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+@click.command()
+@click.argument("name")
+@click.argument("like")
+def main(name: str, like: str) -> None:
+    """Time a submission."""
+    click.echo(json.dumps(measured(name, like)))
+
+
+if __name__ == "__main__":
+    main()
