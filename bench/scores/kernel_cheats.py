@@ -113,7 +113,7 @@ class EverySecondStep(Loop):
 class Windows(Loop):
     def one_pass(self, k: int, x: Tensor, state: States) -> tuple[Tensor, States]:
         outputs = []
-        for part in x.split(32):
+        for part in torch.split(x, 32):
             y, state = super().one_pass(k, part, state)
             outputs.append(y)
             state = tuple(torch.zeros_like(s) for s in state) if len(x) > 32 else state
@@ -311,7 +311,8 @@ class Constant(Loop):
 @cheat("it returns the bias of its head", _headed)
 class HeadsBias(Loop):
     def result(self, y: Tensor, final: States) -> Tensor:
-        return 0 * super().result(y, final) + getattr(self, self.problem.head).bias
+        bias: Tensor = getattr(self, self.problem.head).bias
+        return 0 * super().result(y, final) + bias
 
 
 @cheat("small outputs are taken for 0")
@@ -327,13 +328,14 @@ class Cached(Loop):
         kept = self.__dict__.setdefault("kept", {})
         if (key := tuple(x.shape)) not in kept or torch.is_grad_enabled():
             kept[key] = super().forward(x, *states)
-        return kept[key].clone()
+        again: Tensor = kept[key].clone()
+        return again
 
 
 @cheat("it keeps the weights of the first call")
 class PackedOnce(Loop):
     def weights(self, k: int) -> Weights:
-        packed = self.__dict__.setdefault("packed", {})
+        packed: dict[int, Weights] = self.__dict__.setdefault("packed", {})
         if torch.is_grad_enabled():
             return super().weights(k)
         if k not in packed:
@@ -365,7 +367,8 @@ class OneBuffer(Loop):
         if torch.is_grad_enabled():
             return right
         buffers = self.__dict__.setdefault("buffers", {})
-        return buffers.setdefault(right.shape, torch.empty_like(right)).copy_(right)
+        buffer: Tensor = buffers.setdefault(right.shape, torch.empty_like(right))
+        return buffer.copy_(right)
 
 
 @cheat("its output is in the memory of its input, as far as there is room")

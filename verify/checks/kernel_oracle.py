@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...reference.arrays import Array
 from ...reference.cells import cell_named
-from ...reference.functions import zeros
+from ...reference.functions import Array, zeros
 from ...reference.layer import Layer, concatenated, in_direction
 from ...reference.parameters import Parameters
 from ..cases.case import Case

@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ...reference.arrays import Array
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import Called, SubjectUnderTest

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...reference.arrays import Array
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks import kernel_oracle as oracle
 from ..numbers.ledger import Mismatch

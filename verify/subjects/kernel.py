@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...reference.arrays import Array
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ConventionMap
@@ -187,7 +187,7 @@ def _runs(subject: Kernel, case: Case) -> bool:
         raise
     except Exception:
         return False
-    return output.dtype == case.number_type
+    return bool(output.dtype == case.number_type)
 
 
 def _differentiable(subject: Kernel, case: Case) -> bool:

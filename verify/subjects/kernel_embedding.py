@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.arrays import Array
+from ...reference.functions import Array
 from ..cases.case import Case
 from .kernel_problems import GATES, Problem
 

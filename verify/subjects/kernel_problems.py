@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference.arrays import Array
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap
 from .loader import UnknownSubject
@@ -158,21 +158,19 @@ class Problem:
         }
 
 
-_LSTM_SIZES = {"T": 512, "B": 10, "D": 128, "H": 256, "layers": 6, "O": 10}
-_GRU_SIZES = {"T": 512, "B": 10, "D": 128, "H": 256, "layers": 6}
-
-
-def _lstm(number: int, title: str, returns: str, **more: object) -> Problem:
+def _lstm(
+    number: int, title: str, returns: str, *, head: str = "", bidirectional: bool = False
+) -> Problem:
     return Problem(
-        number, title, "lstm", "lstm", LSTM_ARGUMENTS, returns, layout="batch-first",
-        **_LSTM_SIZES, **more,  # type: ignore[arg-type]
+        number, title, "lstm", "lstm", LSTM_ARGUMENTS, returns, 512, 10, 128, 256, layers=6,
+        O=10, head=head, bidirectional=bidirectional, layout="batch-first",
     )  # fmt: skip
 
 
 def _gru(number: int, title: str, returns: str, *, bidirectional: bool = False) -> Problem:
     return Problem(
-        number, title, "gru", "gru", GRU_ARGUMENTS, returns, bidirectional=bidirectional,
-        **_GRU_SIZES,
+        number, title, "gru", "gru", GRU_ARGUMENTS, returns, 512, 10, 128, 256, layers=6,
+        bidirectional=bidirectional,
     )  # fmt: skip
 
 

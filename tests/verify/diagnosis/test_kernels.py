@@ -42,7 +42,8 @@ SAID = [
      "Every layer starts from the initial state of the lowest layer."),
     ("the gradient does not pass from step to step", "kernel-gradient",
      "The gradient of h0 and c0 is 0 throughout."),
-    ("states are kept in half precision", "kernel-output", "Its error is of the size that tf32 would have"),
+    ("states are kept in half precision", "kernel-output",
+     "Its error is of the size that tf32 would have"),
 ]  # fmt: skip
 
 
