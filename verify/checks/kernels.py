@@ -107,9 +107,9 @@ def _cotangent(problem: Problem, case: Case) -> Array:
 
 def output(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the output with the reference's."""
-    ledger, want = Ledger(), _want(subject, case)
-    given = leaves(problem_of(subject), case)
-    ledger.compare("output", _Call(subject, case).output(given), want)
+    ledger, given = Ledger(), leaves(problem_of(subject), case)
+    got = _Call(subject, case).output(given)
+    ledger.compare("output", got, _want(subject, case))
     return ledger
 
 
@@ -117,11 +117,10 @@ def benchmark_size(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the output at the benchmark's sizes, in the units of a small problem inside."""
     ledger, problem = Ledger(), problem_of(subject)
     small = inside(problem, case)
-    want = _want(subject, small)
     embedding = Embedding(problem, case, small)
     given = embedding.leaves(leaves(problem, small), leaves(problem, case))
     got = _Call(subject, case).output(given)
-    ledger.compare("output", embedding.output(got), want)
+    ledger.compare("output", embedding.output(got), _want(subject, small))
     return ledger
 
 
@@ -138,9 +137,9 @@ def inside(problem: Problem, case: Case) -> Case:
 def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the gradients of the input, the initial states and every parameter."""
     ledger, problem = Ledger(), problem_of(subject)
+    got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
     with subject.clock.timing("oracle"):
         _, wanted = _expected_gradients(problem.number, case, case.assumed)
-    got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
     for name, want in wanted.items():
         ledger.compare(f"gradient of {name}", got[name], want)
     return ledger

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from .conclusion import conclusion
 from .findings import Finding
 from .verdict import Verdict
 
@@ -48,7 +49,9 @@ def _reason(finding: Finding) -> str:
     if finding.conforms:
         return ""
     root = finding.root or next((v for v in finding.verdicts if v.open), None)
-    return f"{root.check}: {root.message}" if root else "nothing was judged"
+    if root is None:
+        return conclusion(finding.verdicts, finding.chosen).reason
+    return f"{root.check}: {root.message}"
 
 
 def _bound(root: Verdict | None) -> float | None:

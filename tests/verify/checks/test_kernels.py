@@ -11,6 +11,9 @@ from gatewise.bench.scores.kernel_cheats import CHEATS, restored
 from gatewise.bench.scores.kernel_submissions import HONEST, Loop, submission
 from gatewise.verify.checks import check_named, kernel_oracle, subject_checks
 from gatewise.verify.execution.judge import BUDGETS, hold
+from gatewise.verify.runs.conclusion import conclusion
+from gatewise.verify.runs.findings import findings
+from gatewise.verify.runs.submission import submission_json
 from gatewise.verify.subjects.kernel import Kernel, kernel
 from gatewise.verify.subjects.kernel_embedding import Embedding
 from gatewise.verify.subjects.kernel_problems import (
@@ -299,3 +302,42 @@ def test_only_submissions_are_held_to_these_checks():
     of_problems = {check.id for check in subject_checks() if check.concerns(of(Loop, 35))}
     assert of_problems == {"smoke", "kernel-output", "kernel-steps", "kernel-size",
                            "kernel-gradient", "kernel-calls"}  # fmt: skip
+
+
+def test_a_submission_that_refuses_the_benchmarks_sizes_is_not_right():
+    """What is refused is not judged, and a check with no case that is judged shows nothing."""
+
+    class Refuses(Loop):
+        def forward(self, x, *states):
+            if x.numel() > 100:
+                raise NotImplementedError("no kernel for this size")
+            return super().forward(x, *states)
+
+    subject = of(Refuses, 36)
+    checks = [check.id for check in subject_checks() if check.concerns(subject)]
+    verdicts = [held(subject, check) for check in checks if check != "kernel-gradient"]
+    ending = conclusion(verdicts)
+    said = submission_json(findings(verdicts)[0], "kernelbench:36")
+
+    assert not any(verdict.wrong for verdict in verdicts)
+    assert "kernel-size was not judged: refused: no kernel for this size" in ending.reason
+    assert not ending.conforms
+    assert not said["correct"]
+    assert said["reason"] == ending.reason
+
+
+def test_what_a_training_loop_is_told():
+    verdicts = [held(of(Loop, 33), "kernel-output"), held(of(Loop, 33), "kernel-calls")]
+    right = submission_json(findings(verdicts)[0], "kernelbench:33")
+    cheat = next(c for c in CHEATS if c.name == "the initial states are ignored")
+    wrong = submission_json(
+        findings([held(of(cheat.kind, 33), "kernel-output")])[0], "kernelbench:33"
+    )
+
+    assert (right["correct"], right["reason"], right["bound"]) == (True, "", None)
+    assert right["checks"] == {"kernel-output": "passed", "kernel-calls": "passed"}
+    assert 0 < right["worst"]["error_over_bound"] < 1
+    assert not wrong["correct"]
+    assert wrong["reason"].startswith("kernel-output: output[")
+    assert 0 < wrong["bound"] < 1e-3
+    assert wrong["worst"]["error_over_bound"] > 100
