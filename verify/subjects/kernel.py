@@ -20,7 +20,7 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ConventionMap
 from ..numbers.ledger import Mismatch
-from .called import SubjectCrashed, with_care
+from .called import NotOffered, SubjectCrashed, with_care
 from .kernel_problems import Problem, leaves, problem_named
 from .loader import UnknownSubject
 from .profiler import seen
@@ -202,7 +202,7 @@ def _differentiable(subject: Kernel, case: Case) -> bool:
     return True
 
 
-class NoDerivative(RuntimeError):
+class NoDerivative(NotOffered):
     """An output does not depend on anything, as far as autograd knows."""
 
 

@@ -304,6 +304,21 @@ def test_only_submissions_are_held_to_these_checks():
                            "kernel-gradient", "kernel-calls"}  # fmt: skip
 
 
+def test_a_submission_without_a_derivative_is_held_to_its_output():
+    class Forward(Loop):
+        def forward(self, x, *states):
+            with torch.no_grad():
+                return super().forward(x, *states)
+
+    subject = of(Forward, 36)
+    case = narrow(PROBLEMS[36])[0]
+    verdict = held(subject, "kernel-gradient", case)
+
+    assert verdict.status == "not supported"
+    assert "its output has no derivative that torch knows of" in verdict.message
+    assert held(subject, "kernel-output", case).status == "passed"
+
+
 def test_a_submission_that_refuses_the_benchmarks_sizes_is_not_right():
     """What is refused is not judged, and a check with no case that is judged shows nothing."""
 
