@@ -277,7 +277,7 @@ def _print_submissions(
 
 
 def _time(name: str, problem: str) -> dict[str, Any]:
-    from ..bench.speed.kernels import in_process
+    from ..bench.kernels.speed import in_process
 
     return in_process(name, problem)
 

@@ -1,7 +1,7 @@
 """What a benchmark's own test of kernels passes, and what gatewise does: cheats and honest ones.
 
 ``python -m gatewise.bench.scores.kernel_gate [--problems 35,40] [--jobs 2] [--json]`` submits
-every cheat of ``kernel_cheats`` to every problem that it fits, and the honest submissions.
+every cheat of ``bench.kernels.cheats`` to every problem that it fits, and the honest submissions.
 
 The benchmark's criterion, restated: the problem's model and the submission are made under one
 seed; in five trials their outputs for inputs uniform in [0, 1) are held to torch.allclose. With
@@ -25,8 +25,9 @@ from ...verify.checks.check import SubjectCheck
 from ...verify.execution.judge import BUDGETS, hold
 from ...verify.subjects.kernel import Kernel, called, kernel
 from ...verify.subjects.kernel_problems import PROBLEMS, Problem
-from .kernel_cheats import CHEATS, SMALL_D, SMALL_H, restored
-from .kernel_submissions import HONEST, Loop, Wrapper, submission
+from ...verify.subjects.torch_module import one_thread
+from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restored
+from ..kernels.submissions import HONEST, Loop, Wrapper, submission
 from .rows import jobs_option, json_option, scored
 
 TRIALS = 5
@@ -85,7 +86,7 @@ def by_benchmark(kind: type[Loop], problem: Problem) -> tuple[bool, bool]:
     for seed in range(TRIALS):
         torch.manual_seed(seed)
         given = inputs(own)
-        with torch.no_grad():
+        with one_thread(torch), torch.no_grad():
             want = models[0](*given)
             got = models[1](*(tensor.clone() for tensor in given))
         for t in TOLERANCES:
@@ -93,6 +94,35 @@ def by_benchmark(kind: type[Loop], problem: Problem) -> tuple[bool, bool]:
     restored()
     strict, loose = close.values()
     return strict, loose
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Whether the benchmark's criterion passes a cheat at a problem, at each of ``TOLERANCES``."""
+
+    problem: int
+    name: str
+    strict: bool
+    loose: bool
+
+
+def passed_by_benchmark(number: int) -> list[Passed]:
+    """Return what the benchmark's criterion says of every cheat that fits a problem."""
+    problem = PROBLEMS[number]
+    fitting = (cheat for cheat in CHEATS if cheat.fits(problem))
+    return [Passed(number, c.name, *by_benchmark(c.kind, problem)) for c in fitting]
+
+
+def cheats_table(jobs: int = 1) -> Iterator[tuple[str, int, int, int]]:
+    """Yield each cheat, at how many problems it was tried, and at how many it passes.
+
+    At 1e-2, and at 1e-4.
+    """
+    works = [(passed_by_benchmark, (number,)) for number in sorted(PROBLEMS)]
+    found = [each for part in scored(works, jobs) for each in part]
+    for cheat in CHEATS:
+        own = [each for each in found if each.name == cheat.name]
+        yield cheat.name, len(own), sum(e.loose for e in own), sum(e.strict for e in own)
 
 
 def by_gatewise(subject: Kernel) -> tuple[SubjectCheck | None, str]:
@@ -169,14 +199,13 @@ def summary(found: Sequence[Row]) -> dict[str, Any]:
 @json_option
 def main(problems: str, jobs: int, as_json: bool) -> None:
     """Score what a benchmark's own test passes, and what gatewise does."""
-    from ...reports.terminal import print_rows
-
     numbers = [int(n) for n in problems.split(",")] if problems else sorted(PROBLEMS)
     found = sorted(rows(numbers, jobs), key=lambda r: r.problem)
     if as_json:
         click.echo(json.dumps({**summary(found), "rows": [asdict(r) for r in found]}, indent=1))
         return
-    print_rows(COLUMNS, list(table(found)), as_json=False)
+    for line in (COLUMNS, *table(found)):
+        click.echo(f"{line[0]:28}" + "".join(f"{cell:>17}" for cell in line[1:]))
     for each in found:
         if each.passed is not each.honest:
             what = "false alarm" if each.honest else "not seen"

@@ -117,7 +117,7 @@ def cheat(name, number=36, **options):
     """Return what makes a submission to a problem that cheats so."""
 
     def subject():
-        from gatewise.bench.scores.kernel_cheats import CHEATS
+        from gatewise.bench.kernels.cheats import CHEATS
         from gatewise.verify.subjects.kernel import kernel
         from gatewise.verify.subjects.kernel_problems import PROBLEMS
 

@@ -20,8 +20,8 @@ from .torch_parameters import CONVENTIONS
 BENCH = "kernelbench:"
 """How a problem is named: ``kernelbench:35``."""
 
-SCALED = 256
-"""Widths beyond which a problem is scaled down: the weights of problem 33 alone take 2 GB."""
+WIDEST, SCALED = 1024, 256
+"""The width beyond which a problem is scaled down, and to which: weights of 16384 take 2 GB."""
 
 LSTM_ARGUMENTS = ("input_size", "hidden_size", "num_layers", "output_size", "dropout")
 GRU_ARGUMENTS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first")
@@ -71,13 +71,14 @@ class Problem:
 
     @property
     def own_case(self) -> Case:
-        """The benchmark's sizes; widths beyond ``SCALED`` are that wide."""
-        return self.case(self.T, self.B, min(self.D, SCALED), min(self.H, SCALED), self.layers)
+        """The benchmark's sizes; widths beyond ``WIDEST`` are scaled down."""
+        D, H = (SCALED if width > WIDEST else width for width in (self.D, self.H))
+        return self.case(self.T, self.B, D, H, self.layers)
 
     @property
     def scaled(self) -> bool:
         """Whether its own sizes are too large to be run as they are."""
-        return max(self.D, self.H) > SCALED * 4
+        return max(self.D, self.H) > WIDEST
 
     def case(self, T: int, B: int, D: int, H: int, layers: int = 1, seed: int = 0) -> Case:
         """Return a case of this problem; a step at a time and one layer where it has no more."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gatewise.bench.scores.kernel_cheats import CHEATS, restored
-from gatewise.bench.scores.kernel_submissions import HONEST, Loop, submission
+from gatewise.bench.kernels.cheats import CHEATS, restored
+from gatewise.bench.kernels.submissions import HONEST, Loop, submission
 from gatewise.verify.checks import check_named, kernel_oracle, subject_checks
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.runs.conclusion import conclusion

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatewise.bench.scores.kernel_cheats import CHEATS, restored
+from gatewise.bench.kernels.cheats import CHEATS, restored
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.kernels import diagnose_submission
 from gatewise.verify.execution.judge import BUDGETS, hold

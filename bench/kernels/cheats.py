@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...verify.subjects.kernel_problems import Problem
-from .kernel_submissions import Loop, Weights, submission
+from .submissions import Loop, Weights, submission
 
 States = tuple[Tensor, ...]
 

@@ -1,6 +1,6 @@
 """How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
 
-``python -m gatewise.bench.speed.kernels SUBJECT PROBLEM`` runs in a process of its own and prints
+``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM`` runs in a process of its own and prints
 one line of JSON. Both have the benchmark's sizes, input and weights, and as many threads.
 """
 
@@ -32,7 +32,7 @@ def measured(name: str, like: str) -> dict[str, Any]:
     """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
     import torch
 
-    from ..scores.kernel_submissions import Wrapper, submission
+    from .submissions import Wrapper, submission
 
     subject = cast("Kernel", subject_named(name, like))
     problem = subject.problem
