@@ -7,6 +7,9 @@ of the problem's model.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -214,11 +217,48 @@ class Products(Loop):
         return torch.stack(outputs), state
 
 
+def _lstm_step(z: Tensor, h: Tensor, c: Tensor, U: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, g, o = (z + h @ U.t() + b).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def _gru_step(z: Tensor, h: Tensor, U: Tensor, b: Tensor) -> Tensor:
+    r, u, n = z.chunk(3, -1)
+    hr, hu, hn = (h @ U.t() + b).chunk(3, -1)
+    u = (u + hu).sigmoid()
+    return (1 - u) * (n + (r + hr).sigmoid() * hn).tanh() + u * h
+
+
+@cache
+def _scripted(step: Callable[..., Any]) -> Callable[..., Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script: Callable[..., Any] = torch.jit.script(step)  # type: ignore[no-untyped-call]
+    return script
+
+
+class Scripted(Loop):
+    """A step that TorchScript has compiled."""
+
+    def step(
+        self, z: Tensor, state: tuple[Tensor, ...], U: Tensor, c: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run the compiled step."""
+        if self.problem.kind == "rnn":
+            return super().step(z, state, U, c)
+        if self.problem.kind == "lstm":
+            h, cell = _scripted(_lstm_step)(z, state[0], state[1], U, c)
+            return h, cell
+        return (_scripted(_gru_step)(z, state[0], U, c),)
+
+
 HONEST: dict[str, type[Loop]] = {
     "a loop in Python": Loop,
     "parameters of its own names": Own,
     "torch's own layer": Wrapper,
     "both products in one": Products,
+    "a step in TorchScript": Scripted,
 }
 """Right submissions."""
 

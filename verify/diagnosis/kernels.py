@@ -70,7 +70,7 @@ def diagnose_submission(
     """Return what explains the failures of a submission."""
     first, deadline = failing[0], Deadline(seconds)
     found = Diagnosis(subject.name, dtype, "unexplained", tuple(v.check for v in failing))
-    found.location = Location(PARTS.get(first.check, "program"), place=first.worst)
+    found.location = Location(PARTS.get(first.check, "program"), place=first.place)
     found.message = f"Nothing that is known explains it; {first.check}: {first.message}"
     if first.status != "failed" or first.check in ("kernel-calls", "kernel-own-work", "smoke"):
         found.message = f"{first.check}: {first.message}"
