@@ -234,7 +234,7 @@ def _gru_step(z: Tensor, h: Tensor, U: Tensor, b: Tensor) -> Tensor:
 def _scripted(step: Callable[..., Any]) -> Callable[..., Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        script: Callable[..., Any] = torch.jit.script(step)  # type: ignore[no-untyped-call]
+        script: Callable[..., Any] = torch.jit.script(step)
     return script
 
 
