@@ -297,7 +297,8 @@ def _speeds(request: Request, verdicts: list[Verdict]) -> Iterator[str]:
         sizes = ", ".join(f"{name} = {value}" for name, value in time["sizes"].items())
         yield (
             f"{finding.name}: {time['ratio']:.2f} times as long as torch's own module "
-            f"({time['low']:.2f} to {time['high']:.2f}; {time['pairs']} pairs, {sizes})"
+            f"({time['low']:.2f} to {time['high']:.2f}; {time['pairs']} pairs, {time['status']}; "
+            f"{sizes})"
         )
 
 

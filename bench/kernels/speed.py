@@ -1,7 +1,8 @@
 """How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
 
 ``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM`` runs in a process of its own and prints
-one line of JSON. Both have the benchmark's sizes, input and weights, and as many threads.
+one line of JSON. Both run on one thread, at the benchmark's sizes, with the very numbers of
+``kernel-size``: a submission that is quick where it sees others has no use of that.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any, cast
 
 import click
 
+from ...verify.checks.kernels import inside
 from ...verify.subjects import subject_named
-from ...verify.subjects.kernel import Kernel, called
+from ...verify.subjects.kernel import Kernel, kernel
+from ...verify.subjects.kernel_embedding import Embedding
+from ...verify.subjects.kernel_problems import benchmark_sizes, leaves
+from ...verify.subjects.torch_module import one_thread
 from ..timing.comparison import compare
 from ..timing.measurement import Effort
 
-EFFORT = Effort(seconds=0.5, patience=10.0, half_width=0.03)
+EFFORT = Effort(seconds=0.5, patience=30.0, half_width=0.03)
 """How long both are measured; patience counts for each."""
 
 LIMIT = 300.0
@@ -36,25 +41,14 @@ def measured(name: str, like: str) -> dict[str, Any]:
 
     subject = cast("Kernel", subject_named(name, like))
     problem = subject.problem
-    case = problem.own_case
-    torch.manual_seed(0)
-    own = submission(Wrapper, problem)(*problem.init_arguments(case))
-    module = subject.module(case)
-    first = problem.layout == "batch-first"
-    shape = (case.B, case.T, case.D) if first else (case.T, case.B, case.D)
-    passes = case.layers * case.directions
-    x = torch.rand(shape if problem.layout != "one step" else (case.B, case.D))
-    state = (case.B, case.H) if problem.kind == "rnn" else (passes, case.B, case.H)
-    given = [x, *(torch.rand(state) for _ in called(problem)[1:])]
-
-    def timed(model: Any) -> Any:
-        def call() -> None:
-            with torch.no_grad():
-                model(*given)
-
-        return call
-
-    result = compare(timed(module), timed(own), EFFORT)
+    case = next(benchmark_sizes(problem))
+    small = inside(problem, case)
+    within = Embedding(problem, case, small)
+    drawn = within.leaves(leaves(problem, small), leaves(problem, case))
+    own = kernel(submission(Wrapper, problem), "torch's own module", like)
+    call, torchs = (each.build(case).ready(drawn) for each in (subject, own))
+    with one_thread(torch):
+        result = compare(call, torchs, EFFORT)
     return {
         "ratio": result.ratio,
         "low": result.low,
@@ -65,7 +59,7 @@ def measured(name: str, like: str) -> dict[str, Any]:
         "torch_seconds": result.b.median,
         "sizes": {"T": case.T, "B": case.B, "D": case.D, "H": case.H, "layers": case.layers},
         "scaled_down": problem.scaled,
-        "threads": torch.get_num_threads(),
+        "threads": 1,
         "what": WORDS,
     }
 
@@ -75,7 +69,12 @@ def in_process(name: str, like: str) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", __name__, name, like]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LIMIT, check=False, env=os.environ
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+            env={"OMP_NUM_THREADS": "1", **os.environ},
         )
     except subprocess.TimeoutExpired:
         return {"problem": f"no answer after {LIMIT:g} s"}

@@ -229,6 +229,13 @@ class Function:
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         raise NotImplementedError("a function on arrays has no gradients")
 
+    def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
+        """Return a call of the function, for a clock."""
+        names = called(self.problem)
+        given = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
+        parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
+        return lambda: self.value(*given, parameters)
+
     @property
     def keeps(self) -> bool:
         return False
@@ -274,6 +281,18 @@ class Module:
             array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
             found[name] = _time_first(self.problem, name, array)
         return found
+
+    def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
+        """Set the parameters, and return a call of the module with the inputs, for a clock."""
+        torch = import_torch()
+        given = self._set(torch, leaves)
+        arguments = [given[name] for name in called(self.problem)]
+
+        def call() -> Any:
+            with torch.no_grad():
+                return self.module(*arguments)
+
+        return call
 
     @property
     def keeps(self) -> bool:

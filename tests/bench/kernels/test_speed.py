@@ -49,6 +49,15 @@ def test_a_pause_is_seen(named):
     assert not said["scaled_down"]
 
 
+def test_a_function_is_timed_too(named, tmp_path):
+    path = tmp_path / "arrays.py"
+    path.write_text(
+        "import time\n\n\ndef gru(x, h0, parameters):\n    time.sleep(0.02)\n    return h0\n",
+        encoding="utf-8",
+    )
+    assert measured(f"{path}:gru", "kernelbench:40")["low"] > 1.5
+
+
 def test_the_answer_is_one_line(named):
     done = CliRunner().invoke(main, [named, "kernelbench:40"])
 
