@@ -6,6 +6,7 @@
 ``timing``     how anything is timed, and how two times are compared
 ``cost``       operations, bytes, parameters, what is kept for the gradient: counted, not measured
 ``speed``      layers forward, backward and in training, each timed once it has proven right
+``kernels``    submissions to a benchmark of kernels: honest ones, cheats, how fast one is
 ``decay``      how gradients decay or explode with lag, held to closed forms first
 ``memory``     long-range tasks: what layers learn, against lag
 ``claims``     what the documents claim, with verdicts computed from measurements

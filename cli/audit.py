@@ -23,10 +23,12 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
 
 @click.command()
-@click.option("--tests", required=True, multiple=True, type=click.Path(exists=True),
+@click.option("--tests", multiple=True, type=click.Path(exists=True),
               metavar="PATH", help="Their tests, a file or a folder; may be repeated.")  # fmt: skip
-@click.option("--target", required=True, metavar="MODULE:CLASS", help="The class that they test; "
+@click.option("--target", metavar="MODULE:CLASS", help="The class that they test; "
               "also path/to/file.py:Class.")  # fmt: skip
+@click.option("--bench", type=click.Choice(["kernelbench"]), help="In the place of tests: which "
+              "cheating kernels a benchmark's own test passes.")  # fmt: skip
 @click.option("--like", type=click.Choice(LIKE), help="Whose call and packing of gates the class "
               "has; by default its name says it.")  # fmt: skip
 @click.option("--mutants", "names", multiple=True, metavar="ID[,ID]", help="Only these.")
@@ -39,7 +41,8 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 @json_option
 def audit(
     tests: Sequence[str],
-    target: str,
+    target: str | None,
+    bench: str | None,
     like: str | None,
     names: Sequence[str],
     jobs: int,
@@ -56,6 +59,11 @@ def audit(
     """
     from ..verify.audit.suite import Suite, choose
 
+    if bench is not None:
+        _print_cheats(jobs, as_json=as_json)
+        return
+    if not tests or target is None:
+        raise click.UsageError("name tests and a class: --tests PATH --target MODULE:CLASS")
     where, colon, attribute = target.rpartition(":")
     if not (where and colon and attribute):
         raise click.UsageError(f"--target {target!r}: expected MODULE:CLASS or path/file.py:Class")
@@ -72,6 +80,22 @@ def audit(
     else:
         _print(rows)
     _exit(rows)
+
+
+def _print_cheats(jobs: int, *, as_json: bool) -> None:
+    """Print how many problems of a benchmark each cheat passes, by the benchmark's own test."""
+    from ..bench.scores.kernel_gate import cheats_table
+    from ..reports.terminal import print_rows
+
+    rows = [(name, str(of), str(loose), str(strict))
+            for name, of, loose, strict in cheats_table(jobs)]  # fmt: skip
+    columns = ("cheat", "problems", "passes at 1e-2", "passes at 1e-4")
+    print_rows(columns, rows, as_json=as_json)
+    survived = sum(int(row[3]) for row in rows)
+    if not as_json:
+        click.echo(f"{survived} of {sum(int(row[1]) for row in rows)} cheats pass at 1e-4")
+    if survived:
+        sys.exit(DIFFERS)
 
 
 def _run(suite: Suite, chosen: Sequence[Mutant], jobs: int) -> tuple[Baseline, list[Row]]:

@@ -68,7 +68,7 @@ runs_option = click.option(
 )  # fmt: skip
 like_option = click.option(
     "--like", metavar="CLASS", help="The class has the constructor, parameters and call "
-    "of torch.nn.LSTM, GRU or RNN, or of a Cell of these.",
+    "of torch.nn.LSTM, GRU or RNN, or of a Cell of these, or of the model of kernelbench:35.",
 )  # fmt: skip
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,6 +53,10 @@ LISTED = 10
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1)
 @like_option
+@click.option("--forbid", default="", metavar="NAME[,NAME]",
+              help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
+@click.option("--time", "timed", is_flag=True,
+              help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
 @dtype_option
@@ -96,6 +100,8 @@ LISTED = 10
 def verify(
     names: Sequence[str],
     like: str | None,
+    forbid: str,
+    timed: bool,
     only: Sequence[str],
     dtype: str | None,
     budget: str,
@@ -126,11 +132,11 @@ def verify(
     from ..verify.cases.given_sizes import GivenSizes
     from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
+    from ..verify.subjects import is_problem
 
-    if names and resume:
-        raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
-    if not names and not resume:
-        raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
+    _require_subjects(names, resume)
+    if timed and not (resume or is_problem(like)):
+        raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     request = or_usage(
         lambda: (
             Request.resumed(resume)
@@ -138,6 +144,7 @@ def verify(
             else Request.parse(
                 names,
                 like=like,
+                forbid=forbid,
                 checks=[name for names in only for name in names.split(",")],
                 dtype=dtype,
                 budget=budget,
@@ -164,9 +171,7 @@ def verify(
         unwritable(junit, _junit(run))
     if not no_diagnosis:
         run = _diagnose(request, run, folder, jobs)
-    _tell(run, folder, as_json=as_json, profile=profile)
-    if request.seed is None and not as_json:
-        say(f"the same cases again: --seed {run.seed}")
+    _say_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
     ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         say(f"exit code {ending.code}: {ending.reason}")
@@ -247,6 +252,32 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     return run
 
 
+def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
+    """Refuse a command that names no subject, or besides a run some."""
+    if names and resume:
+        raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
+    if not names and not resume:
+        raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
+
+
+def _say_all(
+    run: Run, folder: Path, request: Request, *, as_json: bool, profile: bool, timed: bool
+) -> None:
+    """Print what the run says, and how fast submissions to a problem are, if that is wanted."""
+    from ..verify.subjects import is_problem
+
+    if as_json and is_problem(request.like):
+        _print_submissions(request, run, timed=timed)
+        return
+    _tell(run, folder, as_json=as_json, profile=profile)
+    if as_json:
+        return
+    for line in _speeds(request, run) if timed else ():
+        say(line)
+    if request.seed is None:
+        say(f"the same cases again: --seed {run.seed}")
+
+
 def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     """Print what the run says: the finding on each subject, and where everything is."""
     from ..reports import terminal
@@ -270,6 +301,49 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     if profile:
         say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
+
+
+def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
+    """Print one JSON on a submission, or a list of several."""
+    from ..verify.runs.findings import findings
+    from ..verify.runs.submission import submission_json
+
+    problem = request.like or ""
+    said = [
+        submission_json(
+            finding,
+            problem,
+            _time(finding.subject, problem) if timed and finding.conforms else None,
+        )
+        for finding in findings(run.in_order, run.diagnoses)
+    ]
+    click.echo(json.dumps(said[0] if len(said) == 1 else said, indent=1, ensure_ascii=False))
+
+
+def _time(name: str, problem: str) -> dict[str, Any]:
+    from ..bench.kernels.speed import in_process
+
+    return in_process(name, problem)
+
+
+def _speeds(request: Request, run: Run) -> Iterator[str]:
+    """Yield how fast each submission is that is right; what is wrong is not timed."""
+    from ..verify.runs.findings import findings
+
+    for finding in findings(run.in_order):
+        if not finding.conforms:
+            yield f"{finding.name}: not timed, for it is not right"
+            continue
+        time = _time(finding.subject, request.like or "")
+        if "problem" in time:
+            yield f"{finding.name}: not timed: {time['problem']}"
+            continue
+        sizes = ", ".join(f"{name} = {value}" for name, value in time["sizes"].items())
+        yield (
+            f"{finding.name}: {time['ratio']:.2f} times as long as torch's own module "
+            f"({time['low']:.2f} to {time['high']:.2f}; {time['pairs']} pairs, {time['status']}; "
+            f"{sizes})"
+        )
 
 
 def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:

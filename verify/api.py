@@ -93,7 +93,8 @@ def check(
     found = find(subject, like)
     named = Named(found.name, like)
     chosen = [check_named(name) for name in checks] or list(subject_checks())
-    dtypes = chosen_dtypes(found.dtypes, dtype)
+    one = dtype is None and found.options.problem
+    dtypes = found.dtypes[:1] if one else chosen_dtypes(found.dtypes, dtype)
     verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
     diagnosis = _explained(found, verdicts) if explain else None
     return Outcome(tuple(verdicts), diagnosis, tuple(checks))

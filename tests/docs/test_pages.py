@@ -33,6 +33,7 @@ NEEDS = {
     "ways-in/declared.md": TORCH,
     "ways-in/recurrences.md": TORCH,
     "ways-in/examples.md": TORCH,
+    "ways-in/kernels.md": TORCH,
     "ways-in/jax.md": JAX,
     "ways-in/keras.md": KERAS,
     "diagnosis.md": TORCH,

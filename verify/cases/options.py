@@ -26,6 +26,8 @@ WORDS = {
     "named_parameters": "parameters under torch's names",
     "algorithms": "algorithms that change with the sizes",
     "equations": "equations to hold its numbers to",
+    "problem": "a problem of a benchmark",
+    "forbidden": "anything that is forbidden",
 }
 """Every option, as reports put it."""
 
@@ -56,6 +58,8 @@ class Options:
     named_parameters: bool = False
     algorithms: bool = False
     equations: bool = True
+    problem: bool = False
+    forbidden: bool = False
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:

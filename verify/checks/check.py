@@ -60,10 +60,11 @@ class SubjectCheck:
     and returns the ledger; it does not judge.
 
     ``needs`` are options without which the check is not supported: ``equations`` of a check that
-    judges the numbers themselves; ``concerns`` says whether it
+    judges the numbers themselves; ``concerned`` says whether it
     means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
     part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
-    tells as much. ``refuses`` says, for a case that somebody else made, why this check cannot
+    tells as much. ``problems`` says that it is of submissions to a benchmark's problems, which no
+    other is. ``refuses`` says, for a case that somebody else made, why this check cannot
     take it; "" if it can. ``whole`` says that whole runs are compared, not single steps.
     """
 
@@ -73,12 +74,18 @@ class SubjectCheck:
     cases: Callable[[Subject, str], SearchStrategy[Case]]
     run: Callable[[SubjectUnderTest, Case], Ledger]
     needs: tuple[str, ...] = ()
-    concerns: Callable[[Offers], bool] = lambda subject: True
+    concerned: Callable[[Offers], bool] = lambda subject: True
     forced: Callable[[Subject, str], Iterable[Case]] = lambda subject, dtype: ()
     share: float = 1.0
     shrinks: bool = True
     refuses: Callable[[Case], str] = lambda case: ""
     whole: bool = True
+    problems: bool | None = False
+
+    def concerns(self, subject: Offers) -> bool:
+        """Whether the check means anything for a subject."""
+        alike = self.problems is None or self.problems == subject.options.problem
+        return alike and self.concerned(subject)
 
     def reached(self, case: Case) -> Case:
         """Return the case with no more steps than a bound on a whole run can mean something."""

@@ -233,7 +233,7 @@ CHECKS = (
         short_cases,
         derivative,
         needs=("gradient",),
-        concerns=lambda subject: not subject.options.equations,
+        concerned=lambda subject: not subject.options.equations,
         share=0.2,
     ),
 )

@@ -212,7 +212,7 @@ CHECKS = (
         ).map(_with_bias),
         gate_limits,
         needs=("state",),
-        concerns=lambda subject: bool((cell := catalogued(subject)) and cell.limits),
+        concerned=lambda subject: bool((cell := catalogued(subject)) and cell.limits),
         share=0.3,
         refuses=lambda case: (
             "" if case.bias and case.state and case.layers == 1 and not case.bidirectional
@@ -227,7 +227,7 @@ CHECKS = (
             lambda case: replace(case, P=0)
         ),
         bounds,
-        concerns=lambda subject: bool((cell := catalogued(subject)) and "bounded" in cell.traits),
+        concerned=lambda subject: bool((cell := catalogued(subject)) and "bounded" in cell.traits),
         share=0.3,
         refuses=lambda case: "expected no projection" if case.P else "",
     ),
@@ -237,7 +237,7 @@ CHECKS = (
         (),
         lambda subject, dtype: cases(subject.options, dtype),
         unit_permutation,
-        concerns=lambda subject: catalogued(subject) is not None,
+        concerned=lambda subject: catalogued(subject) is not None,
         share=0.3,
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),

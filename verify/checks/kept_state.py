@@ -128,7 +128,7 @@ CHECKS = (
         lambda subject, dtype: forward_cases(subject, dtype, state=False),
         kept_state,
         needs=("default_state", "kept_state"),
-        concerns=lambda subject: subject.options.kept_state,
+        concerned=lambda subject: subject.options.kept_state,
         share=0.3,
         shrinks=False,  # with numbers of 0, it cannot be said which states are kept
         refuses=lambda case: one_direction(case) or ("expected no state" if case.state else ""),
@@ -140,7 +140,7 @@ CHECKS = (
         lambda subject, dtype: cases(subject.options, dtype, state=True),
         partial_state,
         needs=("state", "partial_state"),
-        concerns=_may_be_partial,
+        concerned=_may_be_partial,
         share=0.3,
         refuses=lambda case: "" if case.state else "expected a state",
     ),

@@ -137,7 +137,7 @@ CHECKS = (
         (),
         short_cases,
         enclosed,
-        concerns=_of_ones_own,
+        concerned=_of_ones_own,
         share=0.1,
     ),
     SubjectCheck(
@@ -146,7 +146,7 @@ CHECKS = (
         (),
         short_cases,
         differentiated,
-        concerns=_of_ones_own,
+        concerned=_of_ones_own,
         share=0.1,
     ),
 )

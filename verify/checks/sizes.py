@@ -120,7 +120,7 @@ CHECKS = (
         lambda subject, dtype: st.sampled_from(list(algorithm_cases(subject, dtype))),
         both,
         needs=("equations",),
-        concerns=lambda subject: subject.options.algorithms,
+        concerned=lambda subject: subject.options.algorithms,
         forced=algorithm_cases,
         share=0.05,
         shrinks=False,

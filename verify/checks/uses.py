@@ -74,7 +74,7 @@ CHECKS = (
         (),
         _plain,
         uses,
-        concerns=lambda subject: not subject.options.equations,
+        concerned=lambda subject: not subject.options.equations,
         share=0.1,
         shrinks=False,
         refuses=_refuses,

@@ -54,8 +54,8 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     """What the parameters of a subject mean: which map between them and the reference's it has.
 
     ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
-    ``recurrence`` without equations; "" where the judge has to run the subject's own code, and
-    ``shared`` says why.
+    ``recurrence`` without equations, or a ``problem`` of a benchmark, by its name; "" where the
+    judge has to run the subject's own code, and ``shared`` says why.
     """
 
     kind: str
@@ -64,6 +64,7 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     arrays: tuple[Packed, ...] = ()
     states: dict[str, Any] = {}
     x: Any = "D"
+    problem: str = ""
 
 
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,6 +97,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     call: int = 0
     text: str = ""
     like: str | None = None
+    forbid: str = ""
     widths: tuple[int, int] = (0, 0)
     arrays: Packets = {}
     tangents: Packets | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...reference.cells import cells
 from ..diagnosis.examination import diagnose
+from ..diagnosis.kernels import diagnose_submission
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.records import RunFileError, harmless, typed
@@ -56,6 +57,9 @@ def diagnosed(
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
     if no_mistakes := _beyond_catalogue(subject, dtype, failing):
         return asdict(no_mistakes)
+    if subject.options.problem:
+        verdicts = [Verdict(**one) for one in failing]
+        return asdict(diagnose_submission(subject, dtype, verdicts, seconds))
     return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
 
 
@@ -67,6 +71,8 @@ def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
         return no_mistakes
     if dtype not in USUAL_DTYPES:
         return _undecided(subject.name, dtype, failing, COARSE.format(dtype))
+    if subject.options.problem:
+        return diagnose_submission(subject, dtype, failing, BRIEFLY)
     return diagnose(subject, dtype, failing, seconds=BRIEFLY)
 
 

@@ -23,6 +23,7 @@ from ..conventions.parameter_map import ConventionMap, ExplicitMap, OwnMap, Para
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import PROJECTED
+from ..subjects.kernel_problems import Problem, problem_named
 from ..subjects.loader import UnknownSubject
 from ..subjects.own_names import OwnMap as NamedMap
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
@@ -72,7 +73,12 @@ class Remote:
     """A subject in a process of its own. ``memory`` in MiB, ``hidden``: folders it does not see."""
 
     def __init__(
-        self, name: str, like: str | None, memory: int, hidden: Sequence[str] = ()
+        self,
+        name: str,
+        like: str | None,
+        memory: int,
+        hidden: Sequence[str] = (),
+        forbid: str = "",
     ) -> None:
         self.name, self._number, self._layers = name, 0, 0
         self.borrowed: tuple[str, ...] = ()
@@ -85,7 +91,7 @@ class Remote:
         if memory:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
-            answer = self.ask(Question("load", text=name, like=like))
+            answer = self.ask(Question("load", text=name, like=like, forbid=forbid))
         except BaseException:
             self.close()
             raise
@@ -122,6 +128,11 @@ class Remote:
     def convention(self) -> Convention | None:
         """The convention of its arrays, where it has one."""
         return self.portrait.meaning.convention
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The benchmark's problem to which it is a submission."""
+        return problem_named(self.portrait.meaning.problem)
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
@@ -164,6 +175,8 @@ class Remote:
         meaning = self.portrait.meaning
         if self.own_cell is not None:
             return OwnMap(self.own_cell, case)
+        if meaning.problem:
+            return self.problem.parameter_map(case)
         if meaning.convention is None:
             return ExplicitMap(self.cells[0], case)
         convention = replace(meaning.convention, projected=True) if case.P else meaning.convention
@@ -183,7 +196,8 @@ class Remote:
         """Return a layer of it."""
         self._layers += 1
         number = self._layers
-        hushed = replace(case, seed=0)  # the numbers of a case are not its business
+        # The numbers of a case are not its business; of a problem's the seed gives a width, too.
+        hushed = case if self.options.problem else replace(case, seed=0)
         self.ask(Question("build", layer=number, text=hushed.to_json()))
         layer = RemoteLayer(self, number)
         weakref.finalize(layer, self._dropped.append, number)
@@ -285,7 +299,7 @@ class RemoteLayer:
     def __init__(self, subject: Remote, number: int) -> None:
         self.subject, self.number = subject, number
         self._calls = 0
-        self._results: dict[int, Result] = {}
+        self._results: dict[int, dict[str, Array]] = {}
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
@@ -333,14 +347,69 @@ class RemoteLayer:
             given |= {f"{k} {name}": array for name, array in named_cotangents(pair).items()}
         _write(self.subject.unpacked(answer.written), given)
         for number, packets in answer.earlier.items():
-            if number in self._results:
-                _write(self.subject.unpacked(packets), named_result(self._results[number]))
+            self._rewrite(number, packets)
         results = [self.subject.result(p, pulled=ask == "gradients") for p in answer.results]
         if not results:
             raise Mismatch("it returned nothing")
-        self._results[self._calls] = results[0]
-        self._results.pop(self._calls - KEPT, None)
+        self._remember(named_result(results[0]))
         return results
+
+    def _remember(self, arrays: dict[str, Array]) -> None:
+        self._results[self._calls] = arrays
+        self._results.pop(self._calls - KEPT, None)
+
+    def _rewrite(self, number: int, packets: Packets) -> None:
+        """Show in an earlier result what became of it."""
+        if number in self._results:
+            _write(self.subject.unpacked(packets), self._results[number])
+
+    # A submission to a benchmark's problem (see ``subjects.kernel.Submission``).
+
+    def output(self, leaves: Mapping[str, Array]) -> Array:
+        """Return what it returns for x, initial states and parameters."""
+        self._calls += 1
+        answer = self._asked("output", leaves, call=self._calls)
+        for number, packets in answer.earlier.items():
+            self._rewrite(number, packets)
+        output = self._only(answer, "output")
+        self._remember({"output": output})
+        return output
+
+    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+        """Return the gradients of all leaves."""
+        answer = self._asked("pulled", leaves, cotangents=({"output": pack(cotangent)},))
+        gradients = self.subject.unpacked(answer.results[0] if answer.results else {})
+        for name in leaves:
+            if name not in gradients:
+                raise Mismatch(f"gradient of {name}: expected one, got none")
+        return gradients
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it can be called without a state, to go on from where it was."""
+        return bool(self._asked("keeps", {}).text)
+
+    def goes_on(self, x: Array) -> Array:
+        """Return what it returns for x alone, after another call."""
+        return self._only(self._asked("goes_on", {"x": x}), "output")
+
+    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+        """Say which of the forbidden things it contains, or runs when it is called; or ""."""
+        return self._asked("forbidden", leaves).text
+
+    def random_state(self) -> bytes:
+        """Return a digest of the state of the random numbers that it may draw."""
+        return self._asked("random", {}).text.encode()
+
+    def _asked(self, ask: str, leaves: Mapping[str, Array], **more: Any) -> Answer:
+        arrays = {name: pack(array) for name, array in leaves.items()}
+        return self.subject.ask(Question(ask, layer=self.number, arrays=arrays, **more))
+
+    def _only(self, answer: Answer, name: str) -> Array:
+        arrays = self.subject.unpacked(answer.results[0] if answer.results else {})
+        if name not in arrays:
+            raise Mismatch(f"{name}: expected one, got none")
+        return arrays[name]
 
 
 def _write(changed: Mapping[str, Array], arrays: Mapping[str, Array]) -> None:

@@ -7,6 +7,7 @@ to its question where it arrives.
 from __future__ import annotations
 
 import builtins
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,7 @@ from .channel import (
     pack,
     receive,
     send,
+    unpack,
     unpacked_cotangents,
     unpacked_inputs,
 )
@@ -77,12 +79,11 @@ def problem_of(error: Exception) -> Answer:
 class Remembered:
     """A layer, and the results of its last calls: the arrays, and copies as they were."""
 
-    built: Built
+    built: Any
     results: dict[int, tuple[dict[str, Any], dict[str, Array]]] = field(default_factory=dict)
 
-    def keep(self, number: int, results: Sequence[Result]) -> None:
-        """Remember the first result of a call."""
-        arrays = named_result(results[0]) if results else {}
+    def keep(self, number: int, arrays: dict[str, Any]) -> None:
+        """Remember what a call returned."""
         self.results[number] = arrays, {name: np.array(a) for name, a in arrays.items()}
         for old in list(self.results)[:-REMEMBERED]:
             del self.results[old]
@@ -120,6 +121,8 @@ class Respondent:
             "build": self._build, "drop": self._drop, "forward": self._forward,
             "gradients": self._gradients, "jvp": self._jvp, "train": self._train,
             "buffers": self._buffers, "gpu": lambda _: Answer(shapes=gpu()),
+            "output": self._output, "pulled": self._pulled, "goes_on": self._goes_on,
+            "keeps": self._keeps, "forbidden": self._forbidden, "random": self._random,
         }  # fmt: skip
         while True:
             try:
@@ -141,7 +144,9 @@ class Respondent:
             limit_memory(self.memory)
             send(self.answers, self.number, Answer(imported=True))
 
-        self.subject = subject = subject_named(question.text, question.like, on_import=imported)
+        self.subject = subject = subject_named(
+            question.text, question.like, question.forbid, on_import=imported
+        )
         version = with_care(subject.version)
         arguments = subject.arguments if isinstance(subject, Declared) else None
         portrait = Portrait(
@@ -208,12 +213,47 @@ class Respondent:
         written = {n: pack(a) for n, a in arrays.items() if a.tobytes() != before[n]}
         earlier = layer.changed()
         packed = tuple({n: pack(a) for n, a in named_result(r).items()} for r in results)
-        layer.keep(question.call, results)
+        layer.keep(question.call, named_result(results[0]) if results else {})
         return Answer(results=packed, written=written, earlier=earlier)
+
+    # What a submission to a benchmark's problem is asked.
+
+    def _output(self, question: Question) -> Answer:
+        layer, leaves = self.layers[question.layer], _arrays(question.arrays)
+        output = with_care(lambda: layer.built.output(leaves))
+        answer = Answer(results=({"output": pack(output)},), earlier=layer.changed())
+        layer.keep(question.call, {"output": output})
+        return answer
+
+    def _pulled(self, question: Question) -> Answer:
+        built, leaves = self.layers[question.layer].built, _arrays(question.arrays)
+        (cotangent,) = _arrays(question.cotangents[0]).values()
+        gradients = with_care(lambda: built.pulled(leaves, cotangent))
+        return Answer(results=({name: pack(array) for name, array in gradients.items()},))
+
+    def _goes_on(self, question: Question) -> Answer:
+        built, leaves = self.layers[question.layer].built, _arrays(question.arrays)
+        return Answer(results=({"output": pack(with_care(lambda: built.goes_on(leaves["x"])))},))
+
+    def _keeps(self, question: Question) -> Answer:
+        built = self.layers[question.layer].built
+        return Answer(text="keeps" if with_care(lambda: built.keeps) else "")
+
+    def _forbidden(self, question: Question) -> Answer:
+        built, leaves = self.layers[question.layer].built, _arrays(question.arrays)
+        return Answer(text=with_care(lambda: built.forbidden(leaves)))
+
+    def _random(self, question: Question) -> Answer:
+        state = self.layers[question.layer].built.random_state()
+        return Answer(text=hashlib.sha256(state).hexdigest())
 
 
 def _inputs(question: Question) -> Inputs:
     return unpacked_inputs(question.arrays, question.states, kept=question.kept)
+
+
+def _arrays(packets: Packets) -> dict[str, Array]:
+    return {name: unpack(packet) for name, packet in packets.items()}
 
 
 def _is_torch_like(subject: Subject) -> bool:
@@ -222,6 +262,8 @@ def _is_torch_like(subject: Subject) -> bool:
 
 def meaning_of(subject: Any) -> Meaning:
     """Return what the parameters mean, as data; of kind "" where the subject's own code says it."""
+    if subject.options.problem:
+        return Meaning("problem", problem=subject.problem.name)
     if isinstance(subject, Explicit):
         return Meaning("explicit")
     if isinstance(subject, Declared):

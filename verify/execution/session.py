@@ -22,7 +22,7 @@ from ..runs.provenance import versions
 from ..runs.records import RunFileError, typed
 from ..runs.run import CheckHeader, Run
 from ..runs.verdict import Planned, Verdict
-from ..subjects import LIKE, expanded
+from ..subjects import expanded, require_like
 from ..subjects.loader import UnknownSubject, is_file
 from .executors import ClusterLost, Elsewhere, Here, workers
 from .isolation import MEMORY
@@ -48,6 +48,7 @@ class Request:
 
     subjects: tuple[str, ...]
     like: str | None = None
+    forbid: str = ""
     checks: tuple[str, ...] = ()
     dtype: str | None = None
     budget: str = "standard"
@@ -80,8 +81,7 @@ class Request:
         given["checks"] = tuple(c.id for c in chosen if not (case and c.refuses(case)))
         given["deviations"] = str(given.get("deviations", ""))
         request = cls(tuple(expanded(names)), **given)
-        if request.like is not None and request.like not in LIKE:
-            raise ValueError(f"--like {request.like}: expected one of {', '.join(LIKE)}")
+        require_like(request.like, request.forbid)
         if request.budget not in BUDGETS:
             raise ValueError(f"budget {request.budget}: expected one of {', '.join(BUDGETS)}")
         if request.dtype not in (None, EVERY, *DTYPES):
@@ -123,7 +123,7 @@ class Request:
     @property
     def named(self) -> tuple[Named, ...]:
         """The subjects."""
-        return tuple(Named(name, self.like) for name in self.subjects)
+        return tuple(Named(name, self.like, self.forbid) for name in self.subjects)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -163,7 +163,12 @@ class Request:
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**32))
 
     def _dtypes(self, one: Description) -> tuple[str, ...]:
-        """Return the dtypes to hold a subject in; one that it lacks is told once."""
+        """Return the dtypes to hold a subject in; one that it lacks is told once.
+
+        A problem is one in a single dtype.
+        """
+        if self.dtype is None and one.options.problem:
+            return one.dtypes[:1]
         if self.dtype not in (None, EVERY):
             return (str(self.dtype),)
         usual = self.dtype is None and {*USUAL_DTYPES} & {*one.dtypes}

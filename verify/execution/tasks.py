@@ -21,14 +21,18 @@ from .judge import BUDGETS, hold
 
 @dataclass(frozen=True)
 class Named:
-    """A subject as users name it; ``like`` is the torch class in whose place it stands."""
+    """A subject as users name it; ``like`` is the torch class in whose place it stands.
+
+    Or the problem that it solves, without what ``forbid`` names.
+    """
 
     name: str
     like: str | None = None
+    forbid: str = ""
 
     def find(self) -> Subject:
         """Import the subject."""
-        return subject_named(self.name, self.like)
+        return subject_named(self.name, self.like, self.forbid)
 
 
 @dataclass(frozen=True)
@@ -143,4 +147,5 @@ def answer(
 def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
     like = ["--like", named.like] if named.like else []
+    like += ["--forbid", named.forbid] if named.forbid else []
     return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

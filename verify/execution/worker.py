@@ -185,7 +185,7 @@ class _Worker:
         """
         if adapter(named.name) or family(named.name) in SCHEMES:
             return None
-        remote = Remote(named.name, named.like, self.memory, self.hidden)
+        remote = Remote(named.name, named.like, self.memory, self.hidden, named.forbid)
         self.isolation[named] = f"{SHARED}{remote.shared}" if remote.shared else remote.in_force
         if not remote.shared:
             return remote

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from .status import CONFORMS, COULD_NOT_RUN, DIFFERS, STATUSES, Outcome
 from .verdict import Verdict
 
-ESSENTIAL = ("forward", "gradient")
+OF_PROBLEMS = ("kernel-output", "kernel-steps", "kernel-size", "kernel-calls")
+"""Those of a submission to a benchmark's problem: it may refuse a case, but none of these."""
+
+ESSENTIAL = ("forward", "gradient", *OF_PROBLEMS)
 """Checks without which nothing is shown; ``gradient`` only of a subject that offers gradients."""
 
 WITHOUT_EQUATIONS = ("derivative",)

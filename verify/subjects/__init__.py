@@ -14,6 +14,7 @@ from typing import Any
 
 from . import loader
 from .frameworks import families
+from .kernel_problems import BENCH, problem_named
 from .loader import UnknownSubject
 from .protocol import Loadable, Subject
 
@@ -49,11 +50,36 @@ def subjects() -> dict[str, Subject]:
     return dict(sorted(every))
 
 
+def is_problem(like: str | None) -> bool:
+    """Whether a subject stands in the place of a benchmark's problem's model."""
+    return like is not None and like.startswith(BENCH)
+
+
+def require_like(like: str | None, forbid: str = "") -> None:
+    """Raise UnknownSubject unless a subject may stand in this place: torch's class, or a problem.
+
+    Only of a submission to a problem can be said what it must not use.
+    """
+    if like is not None and is_problem(like):
+        problem_named(like)
+        return
+    if like is not None and like not in LIKE:
+        raise UnknownSubject(
+            f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35"
+        )
+    if forbid:
+        raise UnknownSubject(f"--forbid is for submissions to a problem: --like {BENCH}35")
+
+
 def subject_named(
-    name: str, like: str | None = None, on_import: Callable[[], None] = lambda: None
+    name: str,
+    like: str | None = None,
+    forbid: str = "",
+    on_import: Callable[[], None] = lambda: None,
 ) -> Subject:
     """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
 
+    ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
     ``on_import`` is called once a program of others is imported, before it is tried out.
     """
     if subject := adapter(name):
@@ -72,14 +98,14 @@ def subject_named(
         value = loader.registered()[name].load()
         on_import()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
-        return adapted(value, name, like or getattr(value, "like", None), lines)
+        return adapted(value, name, like or getattr(value, "like", None), lines, forbid)
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
-    return adapted(loaded.value, name, like, loaded.import_lines)
+    return adapted(loaded.value, name, like, loaded.import_lines, forbid)
 
 
 def _inherited(value: Any) -> str | None:
@@ -130,11 +156,19 @@ def _there(name: str) -> str:
     return ", ".join(members or (f"{each}:*" for each in every))
 
 
-def adapted(value: Any, name: str, like: str | None, import_lines: str = "") -> Subject:
-    """Return the subject that an object is: an adapter, a torch-like class, or explicit gates."""
+def adapted(
+    value: Any, name: str, like: str | None, import_lines: str = "", forbid: str = ""
+) -> Subject:
+    """Return the subject that an object is.
+
+    An adapter, a torch-like class, a submission to a problem, or explicit gates.
+    """
+    require_like(like, forbid)
     if like is not None:
-        if like not in LIKE:
-            raise UnknownSubject(f"--like {like}: expected one of {', '.join(LIKE)}")
+        if is_problem(like):
+            from .kernel import kernel
+
+            return kernel(value, name, like, [each for each in forbid.split(",") if each])
         from .torch_like import torch_like
 
         return torch_like(value, name, like, import_lines)

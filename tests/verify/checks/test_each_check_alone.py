@@ -84,6 +84,24 @@ VICTIMS = {
     "dropout": Victim("G04[rnn]", "gradient of x"),
     "transition": Victim("D02[rnn]", "y[", "float32"),
     "gradient-window": Victim("G06[rnn]", "cotangent on y[33]: gradient of x[32"),
+    "kernel-output": Victim(wrong.cheat("the initial states are ignored"), "output[", "float32"),
+    "kernel-steps": Victim(
+        wrong.cheat("only the last 16 steps are read", 34), "output[", "float32"
+    ),
+    "kernel-size": Victim(wrong.cheat("row 0 is copied to all rows", 33), "output[", "float32"),
+    "kernel-gradient": Victim(
+        wrong.cheat("the recurrent weights have no gradient"), "weight_hh_l1", "float32"
+    ),
+    "kernel-calls": Victim(
+        wrong.cheat("it goes on from the state of the call before"),
+        "the same call again: not the same bits as before",
+        "float32",
+    ),
+    "kernel-own-work": Victim(
+        wrong.cheat("the initial states are ignored", forbid=("aten::sigmoid",)),
+        "it runs aten::sigmoid",
+        "float32",
+    ),
 }
 
 

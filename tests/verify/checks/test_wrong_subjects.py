@@ -14,7 +14,7 @@ from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 
-CHECKS = {c.id: c for c in subject_checks()}
+CHECKS = {c.id: c for c in subject_checks() if not c.problems}
 CASE = Case(12, 3, 2, 3, lengths=True)
 
 

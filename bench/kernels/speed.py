@@ -1,0 +1,96 @@
+"""How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
+
+``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM`` runs in a process of its own and prints
+one line of JSON. Both run on one thread, at the benchmark's sizes, with the very numbers of
+``kernel-size``: a submission that is quick where it sees others has no use of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, cast
+
+import click
+
+from ...verify.checks.kernels import inside
+from ...verify.subjects import subject_named
+from ...verify.subjects.kernel import Kernel, kernel
+from ...verify.subjects.kernel_embedding import Embedding
+from ...verify.subjects.kernel_problems import benchmark_sizes, leaves
+from ...verify.subjects.torch_module import one_thread
+from ..timing.comparison import compare
+from ..timing.measurement import Effort
+
+EFFORT = Effort(seconds=0.5, patience=30.0, half_width=0.03)
+"""How long both are measured; patience counts for each."""
+
+LIMIT = 300.0
+"""Seconds after which there is no answer."""
+
+WORDS = "median of the submission's time as a multiple of torch's own module, 95 % interval"
+
+
+def measured(name: str, like: str) -> dict[str, Any]:
+    """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
+    import torch
+
+    from .submissions import Wrapper, submission
+
+    subject = cast("Kernel", subject_named(name, like))
+    problem = subject.problem
+    case = next(benchmark_sizes(problem))
+    small = inside(problem, case)
+    within = Embedding(problem, case, small)
+    drawn = within.leaves(leaves(problem, small), leaves(problem, case))
+    own = kernel(submission(Wrapper, problem), "torch's own module", like)
+    call, torchs = (each.build(case).ready(drawn) for each in (subject, own))
+    with one_thread(torch):
+        result = compare(call, torchs, EFFORT)
+    return {
+        "ratio": result.ratio,
+        "low": result.low,
+        "high": result.high,
+        "pairs": result.pairs,
+        "status": result.status,
+        "seconds": result.a.median,
+        "torch_seconds": result.b.median,
+        "sizes": {"T": case.T, "B": case.B, "D": case.D, "H": case.H, "layers": case.layers},
+        "scaled_down": problem.scaled,
+        "threads": 1,
+        "what": WORDS,
+    }
+
+
+def in_process(name: str, like: str) -> dict[str, Any]:
+    """Return the same from a process of its own, or under ``problem`` why there is none."""
+    command = [sys.executable, "-P", "-m", __name__, name, like]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+            env={"OMP_NUM_THREADS": "1", **os.environ},
+        )
+    except subprocess.TimeoutExpired:
+        return {"problem": f"no answer after {LIMIT:g} s"}
+    if done.returncode:
+        return {"problem": " ".join(done.stderr.split())[-300:]}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+@click.command()
+@click.argument("name")
+@click.argument("like")
+def main(name: str, like: str) -> None:
+    """Time a submission."""
+    click.echo(json.dumps(measured(name, like)))
+
+
+if __name__ == "__main__":
+    main()

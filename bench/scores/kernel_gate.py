@@ -1,0 +1,216 @@
+"""What a benchmark's own test of kernels passes, and what gatewise does: cheats and honest ones.
+
+``python -m gatewise.bench.scores.kernel_gate [--problems 35,40] [--jobs 2] [--json]`` submits
+every cheat of ``bench.kernels.cheats`` to every problem that it fits, and the honest submissions.
+
+The benchmark's criterion, restated: the problem's model and the submission are made under one
+seed; in five trials their outputs for inputs uniform in [0, 1) are held to torch.allclose. With
+1e-4 for float32 as it is today, and with 1e-2 as it was in its first versions. It is scaled down so
+that it runs here: fewer steps, narrower layers, the same depth.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import click
+import torch
+
+from ...verify.checks import subject_checks
+from ...verify.checks.check import SubjectCheck
+from ...verify.execution.judge import BUDGETS, hold
+from ...verify.subjects.kernel import Kernel, called, kernel
+from ...verify.subjects.kernel_problems import PROBLEMS, Problem
+from ...verify.subjects.torch_module import one_thread
+from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restored
+from ..kernels.submissions import HONEST, Loop, Wrapper, submission
+from .rows import jobs_option, json_option, scored
+
+TRIALS = 5
+TOLERANCES = (1e-4, 1e-2)
+"""Of float32 in the benchmark's evaluation: today's, and that of its first versions."""
+
+STEPS, ROWS = 128, 4
+"""Steps and rows of the benchmark's test where it is scaled down."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One submission to one problem.
+
+    ``strict`` and ``loose`` say whether the benchmark's criterion passes it at ``TOLERANCES``,
+    ``passed`` whether gatewise does; else ``check`` is the first that failed, and how.
+    """
+
+    problem: int
+    name: str
+    honest: bool
+    strict: bool
+    loose: bool
+    passed: bool
+    check: str
+    message: str
+    seconds: float
+
+
+def small(problem: Problem) -> Problem:
+    """Return the problem at the sizes at which the benchmark's criterion is run here."""
+    steps = min(problem.T, STEPS)
+    return replace(problem, T=steps, B=ROWS, D=SMALL_D, H=SMALL_H, O=min(problem.O, 16))
+
+
+def inputs(problem: Problem) -> list[torch.Tensor]:
+    """Draw what the benchmark draws."""
+    case = problem.own_case
+    shape = {
+        "batch-first": (case.B, case.T, case.D),
+        "time-first": (case.T, case.B, case.D),
+        "one step": (case.B, case.D),
+    }[problem.layout]
+    passes = case.layers * case.directions
+    state = (case.B, case.H) if problem.kind == "rnn" else (passes, case.B, case.H)
+    return [torch.rand(shape), *(torch.rand(state) for _ in called(problem)[1:])]
+
+
+def by_benchmark(kind: type[Loop], problem: Problem) -> tuple[bool, bool]:
+    """Return whether all trials are within each of ``TOLERANCES``, as torch.allclose says."""
+    own, models = small(problem), []
+    for each in (Wrapper, kind):
+        torch.manual_seed(0)
+        models.append(submission(each, own)(*own.init_arguments(own.own_case)))
+    close = dict.fromkeys(TOLERANCES, True)
+    for seed in range(TRIALS):
+        torch.manual_seed(seed)
+        given = inputs(own)
+        with one_thread(torch), torch.no_grad():
+            want = models[0](*given)
+            got = models[1](*(tensor.clone() for tensor in given))
+        for t in TOLERANCES:
+            close[t] = close[t] and torch.allclose(want, got, atol=t, rtol=t)
+    restored()
+    strict, loose = close.values()
+    return strict, loose
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Whether the benchmark's criterion passes a cheat at a problem, at each of ``TOLERANCES``."""
+
+    problem: int
+    name: str
+    strict: bool
+    loose: bool
+
+
+def passed_by_benchmark(number: int) -> list[Passed]:
+    """Return what the benchmark's criterion says of every cheat that fits a problem."""
+    problem = PROBLEMS[number]
+    fitting = (cheat for cheat in CHEATS if cheat.fits(problem))
+    return [Passed(number, c.name, *by_benchmark(c.kind, problem)) for c in fitting]
+
+
+def cheats_table(jobs: int = 1) -> Iterator[tuple[str, int, int, int]]:
+    """Yield each cheat, at how many problems it was tried, and at how many it passes.
+
+    At 1e-2, and at 1e-4.
+    """
+    works = [(passed_by_benchmark, (number,)) for number in sorted(PROBLEMS)]
+    found = [each for part in scored(works, jobs) for each in part]
+    for cheat in CHEATS:
+        own = [each for each in found if each.name == cheat.name]
+        yield cheat.name, len(own), sum(e.loose for e in own), sum(e.strict for e in own)
+
+
+def by_gatewise(subject: Kernel) -> tuple[SubjectCheck | None, str]:
+    """Return the first check that a submission fails, and how; None if it passes all of them."""
+    for check in subject_checks():
+        if not check.concerns(subject):
+            continue
+        verdict = hold(subject, check, "float32", budget=BUDGETS["standard"])
+        restored()
+        if verdict.wrong or verdict.open:
+            return check, f"{verdict.status}: {verdict.message}"
+    return None, ""
+
+
+def row(number: int, name: str) -> Row:
+    """Return the row of one submission by its name."""
+    problem, started = PROBLEMS[number], time.perf_counter()
+    kinds = {cheat.name: cheat.kind for cheat in CHEATS}
+    kind = HONEST.get(name) or kinds[name]
+    strict, loose = by_benchmark(kind, problem)
+    subject = kernel(submission(kind, problem), name, problem.name)
+    restored()
+    check, message = by_gatewise(subject)
+    seconds = time.perf_counter() - started
+    return Row(number, name, name in HONEST, strict, loose, check is None,
+               check.id if check else "", message, round(seconds, 2))  # fmt: skip
+
+
+def rows_of(number: int) -> list[Row]:
+    """Return all rows of a problem: what is expected of the same cases is computed once."""
+    problem = PROBLEMS[number]
+    names = [*HONEST, *(cheat.name for cheat in CHEATS if cheat.fits(problem))]
+    return [row(number, name) for name in names]
+
+
+def rows(numbers: Sequence[int], jobs: int = 1) -> Iterator[Row]:
+    """Yield the rows of these problems."""
+    for each in scored([(rows_of, (number,)) for number in numbers], jobs):
+        yield from each
+
+
+def table(found: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each problem: how many cheats there are, and who passes how many."""
+    for number in sorted({each.problem for each in found}):
+        own = [each for each in found if each.problem == number]
+        yield (f"{number} {PROBLEMS[number].title}", *_counts(own))
+    yield ("all", *_counts(found))
+
+
+def _counts(found: Sequence[Row]) -> tuple[str, ...]:
+    cheats, honest = ([r for r in found if r.honest is kind] for kind in (False, True))
+    return (
+        str(len(cheats)),
+        str(sum(r.loose for r in cheats)),
+        str(sum(r.strict for r in cheats)),
+        str(sum(r.passed for r in cheats)),
+        f"{sum(not r.passed for r in honest)} of {len(honest)}",
+    )
+
+
+COLUMNS = ("problem", "cheats", "1e-2 passes", "1e-4 passes", "gatewise passes", "false alarms")
+
+
+def summary(found: Sequence[Row]) -> dict[str, Any]:
+    """Return the counts of all problems together, for programs."""
+    names = ("cheats", "loose", "strict", "gatewise")
+    counts = dict(zip(names, map(int, _counts(found)[:4]), strict=True))
+    return counts | {"false_alarms": sum(r.honest and not r.passed for r in found)}
+
+
+@click.command()
+@click.option("--problems", default="", metavar="N[,N]", help="Only these; else all.")
+@jobs_option
+@json_option
+def main(problems: str, jobs: int, as_json: bool) -> None:
+    """Score what a benchmark's own test passes, and what gatewise does."""
+    numbers = [int(n) for n in problems.split(",")] if problems else sorted(PROBLEMS)
+    found = sorted(rows(numbers, jobs), key=lambda r: r.problem)
+    if as_json:
+        click.echo(json.dumps({**summary(found), "rows": [asdict(r) for r in found]}, indent=1))
+        return
+    for line in (COLUMNS, *table(found)):
+        click.echo(f"{line[0]:28}" + "".join(f"{cell:>17}" for cell in line[1:]))
+    for each in found:
+        if each.passed is not each.honest:
+            what = "false alarm" if each.honest else "not seen"
+            click.echo(f"{what}: {each.problem}: {each.name} {each.message}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What a benchmark's problem should return: the reference's layer, and the linear layer after it.
+
+Every function takes ``lift``, what the given numbers become: ``Bounded`` ones for a bound, float64
+for the numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array, zeros
+from ...reference.layer import Layer, concatenated, in_direction
+from ...reference.parameters import Parameters
+from ..cases.case import Case
+from ..numbers.bounded import Bounded
+from ..subjects.kernel_problems import Problem
+from .oracle import exact
+
+Lift: TypeAlias = Callable[[Array], Any]
+
+ROWS = {"outputs": 1, "last": 0, "h": 1, "c": 1}
+"""The axis of rows in what a problem returns."""
+
+
+def bounded(case: Case) -> Lift:
+    """Return what makes given numbers those of the case's arithmetic."""
+    return lambda array: array if isinstance(array, Bounded) else exact(case, array)
+
+
+def plain(array: Array) -> Array:
+    """Return given numbers in float64."""
+    return np.asarray(array, dtype=np.float64)
+
+
+def layer_of_problem(problem: Problem, case: Case) -> Layer:
+    """Return the reference's layer."""
+    return Layer(cell_named(problem.cell), case.sizes, case.layers, case.bidirectional)
+
+
+def output(problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift) -> Any:
+    """Return what the problem's model returns; no step is kept for a way back."""
+    layer, p, x, state = _lifted(problem, case, leaves, lift)
+    y, final = _run(layer, p, x, state)
+    return returned(problem, y, final, leaves, lift)
+
+
+def pulled(
+    problem: Problem, case: Case, leaves: Mapping[str, Array], cotangent: Array, lift: Lift
+) -> tuple[Any, dict[str, Any]]:
+    """Return what the model returns, and the gradients of all leaves by name."""
+    layer, p, x, state = _lifted(problem, case, leaves, lift)
+    run = layer.forward(p, x, state)
+    result = returned(problem, run.y, run.final, leaves, lift)
+    gradients, dy, dfinal = cotangents(
+        problem, case, leaves, run.y, run.final, lift(cotangent), lift
+    )
+    found = layer.vjp(p, run, dy, dfinal)
+    packed = problem.parameter_map(case).from_reference(found.parameters)
+    gradients |= problem.of_recurrent(packed)
+    gradients |= dict(zip(problem.states, found.initial, strict=True))
+    return result, gradients | {"x": found.x}
+
+
+def cotangents(
+    problem: Problem,
+    case: Case,
+    leaves: Mapping[str, Array],
+    y: Any,
+    final: tuple[Any, ...],
+    d: Any,
+    lift: Lift,
+) -> tuple[dict[str, Any], Any, tuple[Any, ...]]:
+    """Pull a cotangent on what is returned back to y and the final states.
+
+    Returns the gradients of the head's parameters by name, and these.
+    """
+    gradients: dict[str, Any] = {}
+    none = tuple(zeros(s, s.shape) for s in final)
+    if problem.returns in ("h", "c"):
+        dfinal = (d, *none[1:]) if problem.returns == "h" else (none[0], d)
+        return gradients, zeros(y, y.shape), dfinal
+    read = y if problem.returns == "outputs" else y[-1]
+    if problem.head:
+        gradients, d = _head_vjp(problem, leaves, read, d, lift)
+    before = zeros(y, (case.T - 1, *y.shape[1:]))
+    return gradients, d if problem.returns == "outputs" else np.concatenate([before, d[None]]), none
+
+
+def _lifted(
+    problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift
+) -> tuple[Layer, Sequence[Parameters], Any, tuple[Any, ...]]:
+    named = problem.recurrent(case, leaves)
+    p = problem.parameter_map(case).to_reference({n: lift(a) for n, a in named.items()})
+    state = tuple(lift(leaves[name]) for name in problem.states)
+    return layer_of_problem(problem, case), p, lift(leaves["x"]), state
+
+
+def _run(
+    layer: Layer, parameters: Sequence[Parameters], x: Any, state: tuple[Any, ...]
+) -> tuple[Any, tuple[Any, ...]]:
+    """Return outputs and final states, as ``Layer.forward`` does, in the memory of a few steps."""
+    read, ends = x, []
+    for level in range(layer.layers):
+        sides = []
+        for direction in range(layer.directions):
+            k = level * layer.directions + direction
+            now, hidden = tuple(s[k] for s in state), []
+            for x_t in _steps(in_direction(direction, read, None)):
+                now, _ = layer.cell.step(parameters[k], x_t, now)
+                hidden.append(now[0][None])
+            ends.append(now)
+            sides.append(in_direction(direction, np.concatenate(hidden), None))
+        read = concatenated(sides)
+    return read, tuple(np.stack(arrays) for arrays in zip(*ends, strict=True))
+
+
+def _steps(x: Any) -> Sequence[Any]:
+    return [x[t] for t in range(x.shape[0])]
+
+
+def returned(
+    problem: Problem, y: Any, final: tuple[Any, ...], leaves: Mapping[str, Array], lift: Lift
+) -> Any:
+    """Return what the model makes of the recurrence's outputs and final states."""
+    if problem.returns in ("h", "c"):
+        return final["hc".index(problem.returns)]
+    read = y[-1] if problem.returns == "last" else y
+    if not problem.head:
+        return read
+    weight, bias = (lift(leaves[f"{problem.head}.{name}"]) for name in ("weight", "bias"))
+    flat = read.reshape(-1, read.shape[-1]) @ weight.T + bias
+    return flat.reshape(*read.shape[:-1], weight.shape[0])
+
+
+def _head_vjp(
+    problem: Problem, leaves: Mapping[str, Array], read: Any, d: Any, lift: Lift
+) -> tuple[dict[str, Any], Any]:
+    """Pull a cotangent on the head's output back to its parameters and what it read."""
+    weight = lift(leaves[f"{problem.head}.weight"])
+    rows, flat = read.reshape(-1, read.shape[-1]), d.reshape(-1, d.shape[-1])
+    gradients = {
+        f"{problem.head}.weight": flat.T @ rows,
+        f"{problem.head}.bias": flat.sum(axis=0),
+    }
+    return gradients, (flat @ weight).reshape(*read.shape)
+
+
+def in_rows(leaves: Mapping[str, Array], problem: Problem, rows: Sequence[int]) -> dict[str, Array]:
+    """Return the leaves of some rows of the batch alone."""
+    batched = ("x", *problem.states)
+    return {n: a[:, list(rows)] if n in batched else a for n, a in leaves.items()}

@@ -1,0 +1,305 @@
+"""Submissions to a benchmark of kernels: the output and the gradients of a problem's model.
+
+Every bound is the reference's, run on ``Bounded``. Parameters and inputs are drawn so that each
+step, row, state, gate and weight moves the output far beyond it, as those of a constructor do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..numbers.ledger import Ledger, Mismatch
+from ..subjects.called import Called, SubjectUnderTest
+from ..subjects.kernel import Submission
+from ..subjects.kernel_embedding import Embedding
+from ..subjects.kernel_problems import (
+    PROBLEMS,
+    Problem,
+    benchmark_sizes,
+    leaves,
+    long_runs,
+    sizes,
+    small_cases,
+)
+from ..subjects.protocol import Subject
+from . import kernel_oracle as oracle
+from .against_reference import BACK, DEPTH
+from .check import SubjectCheck
+
+KEPT = 64
+"""Expected answers that are kept: many submissions may be held to the same cases."""
+
+
+class _Call:
+    """A submission made for a case, called with care; what it returns is looked at."""
+
+    def __init__(self, subject: SubjectUnderTest, case: Case) -> None:
+        self.problem, self.case = problem_of(subject), case
+        self.made: Called = subject.build(case)
+        self.submission = cast("Submission", self.made.built)
+
+    def output(self, given: dict[str, Array], case: Case | None = None) -> Array:
+        """Return the output for leaves of the case, or of another one of the same widths."""
+        array: Array = self.made.attempt(lambda: self.submission.output(given))
+        self._look_at("output", array, self.problem.output_shape(case or self.case))
+        return array
+
+    def pulled(self, given: dict[str, Array], cotangent: Array) -> dict[str, Array]:
+        """Return the gradients of all leaves."""
+        found = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
+        for name, array in found.items():
+            self._look_at(f"gradient of {name}", array, given[name].shape)
+        return found
+
+    def _look_at(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+        if array.shape != shape:
+            raise Mismatch(f"{name}: expected shape {shape}, got {array.shape}")
+        if array.dtype != self.case.number_type:
+            raise Mismatch(f"{name}: expected dtype {self.case.number_type}, got {array.dtype}")
+
+
+def problem_of(subject: Any) -> Problem:
+    """Return the problem that a submission is held to."""
+    problem: Problem = subject.problem
+    return problem
+
+
+def answered(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Build and call a submission once; look at the shape and dtype of its output."""
+    ledger, problem = Ledger(), problem_of(subject)
+    plain = replace(problem.case(3, 2, 4, 5), dtype=case.dtype)
+    _Call(subject, plain).output(leaves(problem, plain))
+    ledger.require("call", True, "")
+    return ledger
+
+
+@lru_cache(KEPT)
+def _expected(number: int, case: Case, assumed: str) -> Any:
+    problem = PROBLEMS[number]
+    return oracle.output(problem, case, leaves(problem, case), oracle.bounded(case))
+
+
+@lru_cache(KEPT)
+def _expected_gradients(number: int, case: Case, assumed: str) -> tuple[Any, dict[str, Any]]:
+    problem = PROBLEMS[number]
+    drawn, cotangent = leaves(problem, case), _cotangent(problem, case)
+    return oracle.pulled(problem, case, drawn, cotangent, oracle.bounded(case))
+
+
+def _want(subject: SubjectUnderTest, case: Case) -> Any:
+    """Return the output that is expected, Bounded."""
+    with subject.clock.timing("oracle"):
+        return _expected(problem_of(subject).number, case, case.assumed)
+
+
+def _cotangent(problem: Problem, case: Case) -> Array:
+    return case.normal("cotangent", problem.output_shape(case))
+
+
+def output(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare the output with the reference's."""
+    ledger, given = Ledger(), leaves(problem_of(subject), case)
+    got = _Call(subject, case).output(given)
+    ledger.compare("output", got, _want(subject, case))
+    return ledger
+
+
+def benchmark_size(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare the output at the benchmark's sizes, in the units of a small problem inside."""
+    ledger, problem = Ledger(), problem_of(subject)
+    small = inside(problem, case)
+    embedding = Embedding(problem, case, small)
+    given = embedding.leaves(leaves(problem, small), leaves(problem, case))
+    got = _Call(subject, case).output(given)
+    ledger.compare("output", embedding.output(got), _want(subject, small))
+    return ledger
+
+
+WIDTHS = (8, 16)
+"""Features and units of the small problem inside one of the benchmark's sizes."""
+
+
+def inside(problem: Problem, case: Case) -> Case:
+    """Return the small problem that is followed in a large one; its head is as wide."""
+    D, H = (min(n, own) for n, own in zip(WIDTHS, (case.D, case.H), strict=True))
+    return replace(case, D=D, H=H, seed=case.seed + 1)
+
+
+def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare the gradients of the input, the initial states and every parameter."""
+    ledger, problem = Ledger(), problem_of(subject)
+    got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
+    with subject.clock.timing("oracle"):
+        _, wanted = _expected_gradients(problem.number, case, case.assumed)
+    for name, want in wanted.items():
+        ledger.compare(f"gradient of {name}", got[name], want)
+    return ledger
+
+
+def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Call one submission again: with the same, with other numbers, with another batch."""
+    ledger, problem = Ledger(), problem_of(subject)
+    other = replace(case, seed=case.seed + 1)
+    longer = replace(other, T=case.T + 2 if problem.layout != "one step" else 1, B=case.B + 1)
+    longer = replace(longer, seed=_same_width(problem, case, longer.seed))
+    other = replace(other, seed=longer.seed)
+    call, first_leaves = _Call(subject, case), leaves(problem, case)
+    before = call.submission.random_state()
+    first = call.output(first_leaves)
+    kept = first.copy()
+    _same(ledger, "the same call again", call.output(first_leaves), kept)
+    second = call.output(leaves(problem, other))
+    ledger.require("an earlier output", np.array_equal(first, kept, equal_nan=True),
+                   "a later call wrote into it")  # fmt: skip
+    ledger.compare("output after other numbers", second, _want(subject, other))
+    mixed = leaves(problem, other) | {
+        n: a for n, a in first_leaves.items() if n in ("x", *problem.states)
+    }
+    want = oracle.output(problem, case, mixed, oracle.bounded(case))
+    ledger.compare("output with other parameters", call.output(mixed), want)
+    if call.submission.keeps:
+        got = call.made.attempt(lambda: call.submission.goes_on(first_leaves["x"]))
+        quantity = "output without a state, after another call"
+        ledger.compare(quantity, got, _after(problem, case, mixed, first_leaves["x"]))
+    got = call.output(leaves(problem, longer), longer)
+    ledger.compare("output of another batch", got, _want(subject, longer))
+    _same(ledger, "the first call again", call.output(first_leaves), kept)
+    ledger.require(
+        "random numbers",
+        call.submission.random_state() == before,
+        "a call draws from them, or sets their seed; it should leave them as they are",
+    )
+    return ledger
+
+
+def _after(problem: Problem, case: Case, before: dict[str, Array], x: Array) -> Any:
+    """Return the output for x after a call that left its state."""
+    lift = oracle.bounded(case)
+    end = oracle.output(replace(problem, returns="h", head=""), case, before, lift)
+    return oracle.output(problem, case, before | {"x": x, problem.states[0]: end}, lift)
+
+
+def _same_width(problem: Problem, case: Case, seed: int) -> int:
+    """Return the next seed by which the head is as wide as in a case."""
+    return next(s for s in range(seed, seed + 9)
+                if problem.width(replace(case, seed=s)) == problem.width(case))  # fmt: skip
+
+
+def _same(ledger: Ledger, quantity: str, got: Array, before: Array) -> None:
+    same = np.array_equal(got, before, equal_nan=True)
+    ledger.require(quantity, same, "not the same bits as before")
+
+
+def own_work(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Look for what is forbidden among the modules of a submission and the operators it runs."""
+    ledger, problem = Ledger(), problem_of(subject)
+    call, given = _Call(subject, case), leaves(problem, case)
+    said = call.made.attempt(lambda: call.submission.forbidden(given))
+    ledger.require("own work", not said, said)
+    return ledger
+
+
+def _forced(
+    choose: Callable[[Problem], Iterable[Case]],
+) -> Callable[[Subject, str], Iterator[Case]]:
+    def forced(subject: Subject, dtype: str) -> Iterator[Case]:
+        return (replace(case, dtype=dtype) for case in choose(problem_of(subject)))
+
+    return forced
+
+
+def _one(
+    choose: Callable[[Problem], Iterable[Case]],
+) -> Callable[[Subject, str], SearchStrategy[Case]]:
+    """Return what draws no more than the first of the forced cases."""
+    return lambda subject, dtype: st.just(next(iter(_forced(choose)(subject, dtype))))
+
+
+def _small(subject: Subject, dtype: str) -> SearchStrategy[Case]:
+    return st.integers(0, 40).map(
+        lambda seed: replace(small_cases(problem_of(subject), seed), dtype=dtype)
+    )
+
+
+CHECKS = (
+    SubjectCheck(
+        "kernel-output",
+        "The output is that of the problem's equations, in a few steps, at the benchmark's widths "
+        "and at others.",
+        DEPTH,
+        _small,
+        output,
+        forced=_forced(sizes),
+        share=0.3,
+        shrinks=False,
+        problems=True,
+    ),
+    SubjectCheck(
+        "kernel-steps",
+        "The output is that of the problem's equations where it depends on every step of a long "
+        "sequence.",
+        DEPTH,
+        _one(long_runs),
+        output,
+        forced=_forced(long_runs),
+        share=0.0,
+        shrinks=False,
+        problems=True,
+    ),
+    SubjectCheck(
+        "kernel-size",
+        "At the benchmark's own sizes the output is that of the problem's equations.",
+        DEPTH,
+        _one(benchmark_sizes),
+        benchmark_size,
+        forced=_forced(benchmark_sizes),
+        share=0.0,
+        shrinks=False,
+        problems=True,
+    ),
+    SubjectCheck(
+        "kernel-gradient",
+        "The gradients of the input, of the initial states and of every parameter are those of "
+        "the equations.",
+        BACK,
+        _small,
+        gradient,
+        needs=("gradient",),
+        forced=_forced(sizes),
+        share=0.1,
+        shrinks=False,
+        problems=True,
+    ),
+    SubjectCheck(
+        "kernel-calls",
+        "A call depends on its arguments and parameters alone, repeats the same bits, and changes "
+        "nothing.",
+        (),
+        _small,
+        calls,
+        share=0.1,
+        shrinks=False,
+        problems=True,
+    ),
+    SubjectCheck(
+        "kernel-own-work",
+        "The submission contains and runs nothing that is forbidden.",
+        (),
+        _one(sizes),
+        own_work,
+        needs=("forbidden",),
+        concerned=lambda subject: subject.options.forbidden,
+        share=0.0,
+        shrinks=False,
+        problems=True,
+    ),
+)

@@ -1,0 +1,311 @@
+"""What is wrong with a submission to a benchmark's problem: what it does not read, or a mistake.
+
+First it is asked itself: what can be changed without a change of its output, it does not read.
+Then every known mistake is made in the reference's layer, with the submission's own weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..checks import kernel_oracle as oracle
+from ..numbers.ledger import Mismatch
+from ..runs.diagnosis import Diagnosis, Explanation, Location
+from ..runs.verdict import Verdict
+from ..subjects.called import NotOffered, SubjectCrashed, with_care
+from ..subjects.kernel import Kernel, Submission
+from ..subjects.kernel_problems import Problem, leaves
+from ..subjects.protocol import Inputs, Subject
+from .deadline import Deadline
+from .hypotheses import Guess, Hypothesis, hypotheses
+
+MARGIN = 2.0
+"""A mistake fits where it is within so many bounds; the right answer is beyond one of them."""
+
+PARTS = {
+    "kernel-output": "outputs",
+    "kernel-steps": "outputs",
+    "kernel-size": "outputs",
+    "kernel-gradient": "gradients",
+    "kernel-calls": "calls",
+    "kernel-own-work": "program",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A case, what the submission returned in it, and what it should have, Bounded.
+
+    With ``gradients`` these are by name; else the output alone, under ``output``.
+    """
+
+    case: Case
+    leaves: Mapping[str, Array]
+    cotangent: Array
+    got: Mapping[str, Array]
+    want: Mapping[str, Any]
+
+    def off(self, other: Mapping[str, Array] | None = None) -> float:
+        """Return the largest difference to other numbers, the right ones if none, in bounds."""
+        named = self.want if other is None else other
+        return max(
+            float(np.max(np.abs(got - _value(named[name])) / self.want[name].bound))
+            for name, got in self.got.items()
+        )
+
+
+def _value(numbers: Any) -> Array:
+    return np.asarray(getattr(numbers, "value", numbers), dtype=np.float64)
+
+
+def diagnose_submission(
+    subject: Kernel, dtype: str, failing: Sequence[Verdict], seconds: float
+) -> Diagnosis:
+    """Return what explains the failures of a submission."""
+    first, deadline = failing[0], Deadline(seconds)
+    found = Diagnosis(subject.name, dtype, "unexplained", tuple(v.check for v in failing))
+    found.location = Location(PARTS.get(first.check, "program"), place=first.place)
+    found.message = f"Nothing that is known explains it; {first.check}: {first.message}"
+    if first.status != "failed" or first.check in ("kernel-calls", "kernel-own-work", "smoke"):
+        found.message = f"{first.check}: {first.message}"
+        return found
+    try:
+        explanations = [*_unread(subject, dtype, first), *_known(subject, dtype, found, deadline)]
+    except Mismatch:  # it writes into what it is given: the check said so
+        found.message = f"{first.check}: {first.message}"
+        return found
+    except (SubjectCrashed, NotOffered) as raised:
+        found.message = f"it could not be diagnosed: {raised}"
+        return found
+    if explanations:
+        found.status, found.explanations = "explained", explanations
+    elif coarse := _coarser(subject, dtype):
+        found.message = (
+            f"Its error is of the size that {coarse} would have: look for products or states in "
+            f"less precision than {dtype}, or for a function that is approximated."
+        )
+    return found
+
+
+COARSER = ("tf32", "float16", "bfloat16")
+
+MEANINGFUL = 0.1
+"""The share of the largest number up to which a bound says something of precision."""
+
+
+def _coarser(subject: Kernel, dtype: str) -> str:
+    """Return the finest arithmetic by whose rounding the output may be off so; "" if none."""
+    plain = (subject.problem.case(1, 3, 4, 6, seed=seed) for seed in range(4))
+    cases = (replace(case, dtype=dtype) for case in plain)
+    trials = [_trial(subject, case, gradients=False) for case in cases]
+    if all(trial.off() <= 1 for trial in trials):
+        return ""
+    for name in COARSER:
+        if all(_within(subject.problem, trial, name) for trial in trials):
+            return name
+    return ""
+
+
+def _within(problem: Problem, trial: Trial, arithmetic: str) -> bool:
+    lift = oracle.bounded(replace(trial.case, assumed=arithmetic))
+    want = oracle.output(problem, trial.case, trial.leaves, lift)
+    meant = np.median(want.bound) <= MEANINGFUL * np.abs(want.value).max()
+    return bool(meant and np.all(np.abs(trial.got["output"] - want.value) <= want.bound))
+
+
+def _small(problem: Problem, dtype: str) -> list[Case]:
+    cases = (problem.case(5, 3, 4, 6, 2, seed=1), problem.case(3, 4, 2, 5, 3, seed=3),
+             problem.case(6, 2, 7, 4, 2, seed=5))  # fmt: skip
+    return [replace(case, dtype=dtype) for case in cases]
+
+
+# What can be changed without a change of the output.
+
+
+def _unread(subject: Kernel, dtype: str, first: Verdict) -> Iterator[Explanation]:
+    """Yield what a submission does not read, in the case that failed."""
+    problem = subject.problem
+    case, long = _small(problem, dtype)[0], first.check in ("kernel-steps", "kernel-size")
+    if long and first.case:
+        case = Case.from_json(first.case)
+    submission = cast("Submission", with_care(lambda: subject.build(case)))
+    given, other = leaves(problem, case), leaves(problem, replace(case, seed=case.seed + 3))
+
+    def output(**changed: Array) -> Array:
+        return with_care(lambda: submission.output({**given, **changed}))
+
+    before = output()
+    if not np.array_equal(output(), before):
+        said = "Its output is random: the same call again returns other numbers."
+        yield Explanation(("random",), (said,), ("draw no random numbers",))
+        return
+    # what a long run rightly forgets may not move a bit of its output
+    named = ["x"] if long else [n for n in given if given[n].shape == other[n].shape]
+    unread = [n for n in named if np.array_equal(output(**{n: other[n]}), before)]
+    if unread:
+        whole = len(unread) == len(named) > 1
+        names = "Nothing that it is given" if whole else _listed(unread)
+        number = "has" if whole or len(unread) == 1 else "have"
+        yield Explanation(
+            ("unread",),
+            (f"{names} {number} {'an' if whole else 'no'} influence on its output.",),
+            (f"read {_listed(unread)}",),
+        )  # fmt: skip
+    if "x" in unread or problem.layout == "one step":
+        yield from _rows(problem, given, other, before, output)
+        return
+    steps = _first_read(case.T, given["x"], other["x"], before, output)
+    if steps:
+        yield Explanation(
+            ("unread steps",),
+            (f"The first {steps} of {case.T} steps have no influence on its output.",),
+            ("read every step",),
+        )
+    yield from _rows(problem, given, other, before, output)
+
+
+def _first_read(T: int, x: Array, other: Array, before: Array, output: Any) -> int:
+    """Return how many first steps can be changed without a change of the output."""
+    low, high = 0, T
+    while low < high:
+        middle = (low + high + 1) // 2
+        changed = np.concatenate([other[:middle], x[middle:]])
+        if np.array_equal(output(x=changed), before):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _rows(
+    problem: Problem,
+    given: Mapping[str, Array],
+    other: Mapping[str, Array],
+    before: Array,
+    output: Any,
+) -> Iterator[Explanation]:
+    """Yield that a row's output changes with another row's input."""
+    if given["x"].shape[1] < 2:
+        return
+    x = given["x"].copy()
+    x[:, 0] = other["x"][:, 0]
+    axis = oracle.ROWS[problem.returns]
+    now, was = (np.moveaxis(array, axis, 0) for array in (output(x=x), before))
+    moved = [row for row in range(1, len(now)) if not np.array_equal(now[row], was[row])]
+    if moved:
+        yield Explanation(
+            ("rows",),
+            (f"The output of row {moved[0]} changes with the input of row 0.",),
+            ("compute each row from its own input",),
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [*names[:4], f"{len(names) - 4} more"] if len(names) > 5 else [*names]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+
+# Known mistakes, in the reference's layer.
+
+
+def _known(
+    subject: Kernel, dtype: str, found: Diagnosis, deadline: Deadline
+) -> Iterator[Explanation]:
+    """Yield the mistakes of the catalogue that return the same numbers in every trial."""
+    trials = [_trial(subject, case, gradients=False) for case in _small(subject.problem, dtype)]
+    gradients = all(trial.off() <= 1 for trial in trials)
+    if gradients:
+        if not subject.options.gradient or "kernel-gradient" not in found.failed:
+            return
+        trials = [_trial(subject, case, gradients=True) for case in _small(subject.problem, dtype)]
+        if all(trial.off() <= 1 for trial in trials):
+            return
+        yield from _zeros(trials[0])
+    found.experiments, found.residual = len(trials), np.inf
+    others: list[tuple[float, str]] = []
+    for hypothesis in hypotheses(cast("Subject", subject), "float64"):
+        if deadline.passed:
+            found.complete = False
+            break
+        off = _off(subject, hypothesis, trials, gradients=gradients)
+        found.tried += 1
+        if off <= MARGIN:
+            found.residual = min(found.residual, off)
+            yield Explanation(
+                hypothesis.ids, hypothesis.statements, tuple(filter(None, hypothesis.fixes))
+            )
+        else:
+            others.append((off, " ".join(hypothesis.statements)))
+    found.residual = found.residual if np.isfinite(found.residual) else 0.0
+    if others:
+        found.runner_up, found.runner_up_name = min(others)
+
+
+def _zeros(trial: Trial) -> Iterator[Explanation]:
+    """Yield that a gradient is 0 throughout."""
+    names = [name for name, d in trial.got.items() if not np.any(d)]
+    if names:
+        yield Explanation(
+            ("no gradient",),
+            (f"The gradient of {_listed(names)} is 0 throughout.",),
+            ("do not detach it, and return its gradient from a backward function",),
+        )
+
+
+def _trial(subject: Kernel, case: Case, *, gradients: bool) -> Trial:
+    problem = subject.problem
+    given, lift = leaves(problem, case), oracle.bounded(case)
+    d = case.normal("cotangent", problem.output_shape(case))
+    submission = cast("Submission", with_care(lambda: subject.build(case)))
+    if gradients:
+        _, want = oracle.pulled(problem, case, given, d, lift)
+        got = with_care(lambda: submission.pulled(given, d))
+        return Trial(case, given, d, {name: got[name].astype(float) for name in want}, want)
+    got = {"output": with_care(lambda: submission.output(given)).astype(float)}
+    return Trial(case, given, d, got, {"output": oracle.output(problem, case, given, lift)})
+
+
+def _off(
+    subject: Kernel, hypothesis: Hypothesis, trials: Sequence[Trial], *, gradients: bool
+) -> float:
+    """Return how far off a mistake is at most, in bounds; inf where it cannot be made."""
+    worst = 0.0
+    for trial in trials:
+        try:
+            with np.errstate(all="ignore"):
+                numbers = _with_mistake(subject, hypothesis, trial, gradients=gradients)
+                off = trial.off(numbers)
+        except Exception:  # a mistake of another layer's kind
+            return float("inf")
+        worst = max(worst, off if np.isfinite(off) else float("inf"))
+        if worst > MARGIN:
+            return worst
+    return worst
+
+
+def _with_mistake(
+    subject: Kernel, hypothesis: Hypothesis, trial: Trial, *, gradients: bool
+) -> Mapping[str, Array]:
+    """Return the output, or all gradients, of the reference with a mistake in its layer."""
+    problem, case = subject.problem, replace(trial.case, dtype="float64")
+    given = {name: oracle.plain(array) for name, array in trial.leaves.items()}
+    inputs = Inputs(
+        problem.recurrent(case, given), given["x"], tuple(given[n] for n in problem.states), None
+    )
+    built = Guess(cast("Subject", subject), hypothesis).build(case)
+    if not gradients:
+        result = built.forward(inputs)
+        return {"output": oracle.returned(problem, result.y, result.final, given, oracle.plain)}
+    run = built.forward(inputs)
+    of_head, dy, dfinal = oracle.cotangents(
+        problem, case, given, run.y, run.final, oracle.plain(trial.cotangent), oracle.plain
+    )
+    (pulled,) = built.gradients(inputs, [(dy, dfinal)])
+    initial = dict(zip(problem.states, pulled.initial, strict=True))
+    return problem.of_recurrent(pulled.parameters) | of_head | initial | {"x": pulled.x}

@@ -1,0 +1,458 @@
+"""A submission to one of KernelBench's problems: a class ``ModelNew``, or a function on arrays.
+
+A class has the constructor and the call of the problem's own model, and its parameters under the
+same names (``lstm.weight_ih_l0``, ``fc.weight``) or, with names of its own, drawn in the same
+order, as the benchmark itself needs them. A function takes x, the initial states and a mapping of
+the parameters by these names, all of them NumPy's, and returns the output.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..cases.options import Options
+from ..conventions.parameter_map import ConventionMap
+from ..numbers.ledger import Mismatch
+from .called import NotOffered, SubjectCrashed, with_care
+from .kernel_problems import Problem, leaves, problem_named
+from .loader import UnknownSubject
+from .profiler import seen
+from .protocol import SubjectUnavailable
+from .torch_module import array_of, import_torch, one_thread, tensor_of, torch_dtype
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+"""What a submission may compute in: the benchmark's own first."""
+
+SEED = 20250
+"""The seed under which a model is made to see in which order parameters are drawn."""
+
+
+class Submission(Protocol):
+    """A submission made for one case. Arrays are time-first, whatever its own layout is."""
+
+    def output(self, leaves: Mapping[str, Array]) -> Array:
+        """Return what it returns for x, initial states and parameters."""
+
+    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+        """Return the gradients of all leaves, by name, of the output's product with a cotangent."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it can be called without a state, to go on from where it was."""
+
+    def goes_on(self, x: Array) -> Array:
+        """Return what it returns for x alone, after another call."""
+
+    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+        """Say which of the forbidden things it contains, or runs when it is called; or ""."""
+
+    def random_state(self) -> bytes:
+        """Return the state of the random numbers that it may draw."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A submission held to a problem, and what it must not use to solve it."""
+
+    name: str
+    value: Any
+    problem: Problem
+    forbid: tuple[str, ...] = ()
+    options: Options = field(default_factory=lambda: Options(problem=True))
+    dtypes: tuple[str, ...] = DTYPES
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The reference's cell."""
+        return (self.problem.cell,)
+
+    def version(self) -> str:
+        """Return the version of PyTorch, in which submissions are written."""
+        return (
+            f"torch {import_torch().__version__}" if self.is_module else f"numpy {np.__version__}"
+        )
+
+    def cell(self, case: Case) -> str:
+        """Return the name of the reference's cell."""
+        return self.problem.cell
+
+    def parameter_map(self, case: Case) -> ConventionMap:
+        """Return what the arrays of its recurrence mean."""
+        return self.problem.parameter_map(case)
+
+    def caller(self, case: Case) -> str:
+        """Return no source: a failure is told by its command."""
+        return ""
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a class of torch's modules; else it is a function."""
+        return isinstance(self.value, type)
+
+    def build(self, case: Case) -> Any:
+        """Return the submission, made for the sizes of a case."""
+        if not self.is_module:
+            return Function(self.problem, case, self.value, self.forbid)
+        torch = import_torch()
+        module = self.module(case)
+        return Module(self.problem, case, module, _names(torch, self, case, module), self.forbid)
+
+    def module(self, case: Case) -> Any:
+        """Construct the class as the benchmark does."""
+        torch = import_torch()
+        torch.manual_seed(SEED)
+        module = self.value(*self.problem.init_arguments(case))
+        return module.to(torch_dtype(torch, case))
+
+
+def kernel(value: Any, name: str, like: str, forbid: Sequence[str] = ()) -> Kernel:
+    """Return the submission that an object is, with what it offers."""
+    subject = Kernel(name, value, problem_named(like), tuple(forbid))
+    for each in subject.forbid:
+        if "::" not in each:
+            _class(import_torch(), each)
+    return _tried(subject)
+
+
+def forbidden(made: Module | Function, names: Sequence[str], run: Callable[[], object]) -> str:
+    """Say which of the forbidden things a submission contains, or runs when it is called; or "".
+
+    A name with ``::`` is an operator's by torch's profiler, any other the name of a class.
+    """
+    torch = import_torch()
+    classes = {name: _class(torch, name) for name in names if "::" not in name}
+    there = made.module.named_modules() if isinstance(made, Module) else ()
+    for part, module in there:
+        for name, kind in classes.items():
+            if isinstance(module, kind):
+                return f"it contains {name} (its {part}); a wrapper is not a kernel"
+    ran: list[Any] = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, arguments: ran.append(module)
+    )
+    try:
+        activity = torch.profiler.ProfilerActivity.CPU
+        with torch.profiler.profile(activities=[activity]) as profile:
+            run()
+    finally:
+        hook.remove()
+    for name, kind in classes.items():
+        if any(isinstance(module, kind) for module in ran):
+            return f"it runs {name}; a wrapper is not a kernel"
+    operators, kernels = seen(profile.events())
+    for name in names:
+        if name in operators | kernels:
+            return f"it runs {name}; a wrapper is not a kernel"
+    return ""
+
+
+def _class(torch: Any, name: str) -> type:
+    """Return a class of torch by its name; UnknownSubject if there is none."""
+    found: Any = torch
+    for part in name.removeprefix("torch.").split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type):
+        raise UnknownSubject(
+            f"--forbid {name}: expected a class of torch's, torch.nn.LSTM, or an operator, "
+            f"aten::lstm"
+        )
+    return found
+
+
+def _tried(subject: Kernel) -> Kernel:
+    """Return the submission with the dtypes it runs in, and whether it has gradients.
+
+    What does not run in the benchmark's own dtype is the smoke check's to say.
+    """
+    plain = subject.problem.case(2, 2, 3, 4)
+    dtypes = [dtype for dtype in DTYPES if _runs(subject, replace(plain, dtype=dtype))]
+    reasons: dict[str, str] = {}
+    if not subject.is_module:
+        reasons["gradient"] = "it is a function on arrays"
+    elif dtypes and not _differentiable(subject, replace(plain, dtype=dtypes[0])):
+        reasons["gradient"] = "its output has no derivative that torch knows of"
+    options = replace(
+        subject.options, gradient=not reasons, forbidden=bool(subject.forbid),
+        reasons=tuple(reasons.items()),
+    )  # fmt: skip
+    offered = tuple(dict.fromkeys(("float32", *dtypes)))
+    return replace(subject, options=options, dtypes=offered)
+
+
+def _runs(subject: Kernel, case: Case) -> bool:
+    try:
+        output = with_care(lambda: subject.build(case).output(leaves(subject.problem, case)))
+    except SubjectUnavailable:
+        raise
+    except Exception:
+        return False
+    return bool(output.dtype == case.number_type)
+
+
+def _differentiable(subject: Kernel, case: Case) -> bool:
+    drawn = leaves(subject.problem, case)
+    zeros = np.ones(subject.problem.output_shape(case), case.number_type)
+    try:
+        with_care(lambda: subject.build(case).pulled(drawn, zeros))
+    except NoDerivative:
+        return False
+    except Exception:
+        return True  # what is wrong with it, a check says
+    return True
+
+
+class NoDerivative(NotOffered):
+    """An output does not depend on anything, as far as autograd knows."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function on arrays."""
+
+    problem: Problem
+    case: Case
+    value: Callable[..., Any]
+    forbid: tuple[str, ...] = ()
+
+    def output(self, leaves: Mapping[str, Array]) -> Array:
+        given = [_laid_out(self.problem, name, leaves[name]) for name in called(self.problem)]
+        given = [np.array(array, order="C") for array in given]
+        parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
+        before = [array.copy() for array in given], {n: a.copy() for n, a in parameters.items()}
+        output = np.asarray(self.value(*given, parameters))
+        for name, now, was in zip(called(self.problem), given, before[0], strict=True):
+            _unchanged(name, now, was, np.may_share_memory(output, now))
+        for name, was in before[1].items():
+            _unchanged(name, parameters[name], was, shared=False)
+        return output
+
+    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+        raise NotImplementedError("a function on arrays has no gradients")
+
+    def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
+        """Return a call of the function, for a clock."""
+        names = called(self.problem)
+        given = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
+        parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
+        return lambda: self.value(*given, parameters)
+
+    @property
+    def keeps(self) -> bool:
+        return False
+
+    def goes_on(self, x: Array) -> Array:
+        raise NotImplementedError("a function keeps no state")
+
+    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+        return forbidden(self, self.forbid, lambda: self.output(leaves))
+
+    def random_state(self) -> bytes:
+        return repr(np.random.get_state(legacy=False)).encode()
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module; ``names`` are its parameters' by those of the problem's model."""
+
+    problem: Problem
+    case: Case
+    module: Any
+    names: Mapping[str, str]
+    forbid: tuple[str, ...] = ()
+
+    def output(self, leaves: Mapping[str, Array]) -> Array:
+        torch = import_torch()
+        with one_thread(torch), torch.no_grad():
+            given = self._set(torch, leaves)
+            output = self._run(torch, given)
+            self._untouched(torch, given, leaves, output)
+        return array_of(torch, output)
+
+    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+        torch = import_torch()
+        with one_thread(torch), torch.enable_grad():
+            given = self._set(torch, leaves, record=True)
+            output = self._run(torch, given)
+            if not output.requires_grad:
+                raise NoDerivative("its output has no derivative")
+            if tuple(output.shape) != cotangent.shape:
+                raise Mismatch(
+                    f"output: expected shape {cotangent.shape}, got {tuple(output.shape)}"
+                )
+            gradients = torch.autograd.grad(
+                output, list(given.values()), tensor_of(torch, cotangent), allow_unused=True
+            )
+            self._untouched(torch, given, leaves, output)
+        found = {}
+        for (name, leaf), d in zip(given.items(), gradients, strict=True):
+            array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
+            found[name] = _time_first(self.problem, name, array)
+        return found
+
+    def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
+        """Set the parameters, and return a call of the module with the inputs, for a clock."""
+        torch = import_torch()
+        given = self._set(torch, leaves)
+        arguments = [given[name] for name in called(self.problem)]
+
+        def call() -> Any:
+            with torch.no_grad():
+                return self.module(*arguments)
+
+        return call
+
+    @property
+    def keeps(self) -> bool:
+        if self.problem.layout != "one step":
+            return False  # there a missing state is drawn at random
+        try:
+            inspect.signature(self.module.forward).bind(None)
+        except TypeError:
+            return False
+        return True
+
+    def goes_on(self, x: Array) -> Array:
+        torch = import_torch()
+        with one_thread(torch), torch.no_grad():
+            given = tensor_of(torch, _laid_out(self.problem, "x", x))
+            return array_of(torch, self.module(given))
+
+    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+        return forbidden(self, self.forbid, lambda: self.output(leaves))
+
+    def random_state(self) -> bytes:
+        return bytes(import_torch().random.get_rng_state().numpy().tobytes())
+
+    def _set(
+        self, torch: Any, leaves: Mapping[str, Array], *, record: bool = False
+    ) -> dict[str, Any]:
+        """Set the parameters; return everything it is called with, and them, by name."""
+        given: dict[str, Any] = {}
+        for name in called(self.problem):
+            array = np.ascontiguousarray(_laid_out(self.problem, name, leaves[name]))
+            given[name] = tensor_of(torch, array).requires_grad_(record)
+        state = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        for name in self.problem.shapes(self.case):
+            parameter = state[self.names[name]]
+            with torch.no_grad():
+                parameter.copy_(tensor_of(torch, leaves[name]))
+            given[name] = parameter.requires_grad_(record)
+        return given
+
+    def _run(self, torch: Any, given: Mapping[str, Any]) -> Any:
+        output = self.module(*(given[name] for name in called(self.problem)))
+        if not isinstance(output, torch.Tensor):
+            raise Mismatch(f"output: expected a tensor, got {type(output).__name__}")
+        return output
+
+    def _untouched(
+        self, torch: Any, given: Mapping[str, Any], leaves: Mapping[str, Array], output: Any
+    ) -> None:
+        """Raise Mismatch where the call wrote into what it was given, or returned its memory."""
+        memory = output.untyped_storage().data_ptr()
+        for name, tensor in given.items():
+            was = _laid_out(self.problem, name, leaves[name])
+            shared = output.numel() > 0 and tensor.untyped_storage().data_ptr() == memory
+            _unchanged(name, array_of(torch, tensor), was, shared)
+
+
+def _unchanged(name: str, now: Array, was: Array, shared: bool) -> None:
+    if not np.array_equal(now, was, equal_nan=True):
+        raise Mismatch(f"{name}: the call wrote into it")
+    if shared:
+        raise Mismatch(f"{name}: the output is in its memory; it should be in memory of its own")
+
+
+def called(problem: Problem) -> tuple[str, ...]:
+    """Return the names of what a submission is called with, in order."""
+    return ("x", *problem.states)
+
+
+def _laid_out(problem: Problem, name: str, array: Array) -> Array:
+    """Return x or a state as the problem's model takes it."""
+    if name == "x" and problem.layout == "batch-first":
+        return array.swapaxes(0, 1)
+    if (name == "x" and problem.layout == "one step") or _flat(problem, name):
+        return array[0]
+    return array
+
+
+def _time_first(problem: Problem, name: str, array: Array) -> Array:
+    """Undo ``_laid_out``."""
+    if name == "x" and problem.layout == "batch-first":
+        return array.swapaxes(0, 1)
+    if (name == "x" and problem.layout == "one step") or _flat(problem, name):
+        return array[None]
+    return array
+
+
+def _flat(problem: Problem, name: str) -> bool:
+    """Whether a state has no axis of layers."""
+    return name in problem.states and problem.kind == "rnn"
+
+
+def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, str]:
+    """Return a module's own names by those of the problem's model.
+
+    Parameters under other names are those that are drawn as the model's are: the benchmark makes
+    both under one seed. SubjectCrashed says which cannot be found.
+    """
+    shapes = subject.problem.shapes(case)
+    state = dict(module.named_parameters()) | dict(module.named_buffers())
+    there = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if all(there.get(name) == shape for name, shape in shapes.items()):
+        return {name: name for name in shapes}
+    drawn = _as_drawn(torch, subject.problem, case)
+    names: dict[str, str] = {}
+    for name, shape in shapes.items():
+        same = (
+            own for own, tensor in state.items()
+            if there[own] == shape and own not in names.values()
+            and torch.equal(tensor.detach(), drawn[name].to(tensor.dtype))
+        )  # fmt: skip
+        if (own := next(same, None)) is not None:
+            names[name] = own
+    lacking = [name for name in shapes if name not in names]
+    if lacking:
+        raise SubjectCrashed(
+            f"parameter {lacking[0]}: expected shape {shapes[lacking[0]]} as in the problem's "
+            f"model, by this name or drawn in the same order; got {_listed(there)}"
+        )
+    return names
+
+
+def _as_drawn(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
+    """Return parameters as the problem's model draws them under the seed."""
+    torch.manual_seed(SEED)
+    nn = torch.nn
+    parts: dict[str, Any] = {}
+    if problem.module == "i2h":
+        parts["i2h"] = nn.Linear(case.D + case.H, case.H)
+    else:
+        parts[problem.module] = getattr(nn, problem.kind.upper())(
+            case.D, case.H, case.layers, bidirectional=case.bidirectional
+        )
+    if problem.head:
+        parts[problem.head] = nn.Linear(case.H * case.directions, problem.width(case))
+    every = (
+        (f"{part}.{name}", tensor)
+        for part, module in parts.items()
+        for name, tensor in module.state_dict().items()
+    )
+    return {name: tensor.to(torch_dtype(torch, case)) for name, tensor in every}
+
+
+LISTED = 6
+
+
+def _listed(there: Mapping[str, tuple[int, ...]]) -> str:
+    named = [f"{name} {shape}" for name, shape in list(there.items())[:LISTED]]
+    more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+    return (", ".join(named) + more) if named else "none"

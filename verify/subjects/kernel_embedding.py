@@ -1,0 +1,95 @@
+"""A small problem inside of a large one: all weights to and from the other units are 0.
+
+What is added as an exact 0 is not rounded, so the small problem's output, and its bound, are those
+of its units in the large one; to follow them costs no more than the small problem does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import Case
+from .kernel_problems import GATES, Problem
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Where the units and features of ``small`` stand in ``large``: in the same places always."""
+
+    problem: Problem
+    large: Case
+    small: Case
+
+    def leaves(self, small: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Array]:
+        """Return a large problem's leaves: those of the small one, and ``others`` around them.
+
+        Of the others' weights the rows and columns of the small problem's units become 0.
+        """
+        whole = {name: array.copy() for name, array in others.items()}
+        for name, array in small.items():
+            whole[name][self._places(name, array)] = array
+        for name, array in whole.items():
+            if array.ndim == 2 and name in self.problem.shapes(self.large):
+                rows, columns = self._axes(name)
+                outside = np.zeros(array.shape, bool)
+                outside[rows], outside[:, columns] = True, True
+                outside[np.ix_(rows, columns)] = False
+                array[outside] = 0
+        return whole
+
+    def output(self, large: Array) -> Array:
+        """Return the part of the large problem's output that is the small one's."""
+        if self.problem.head:
+            return large[..., : self.problem.width(self.small)]
+        if self.problem.returns == "outputs":
+            return large[..., self._sides(self.small.layers - 1)]
+        passes = range(len(large))
+        return np.stack([large[k][:, self._units(k)] for k in passes])
+
+    def _places(self, name: str, array: Array) -> tuple[Array, ...]:
+        """Return the index of a small array's entries in the large one."""
+        if name == "x":
+            axes = [np.arange(n) for n in array.shape[:2]] + [self._features]
+            return np.ix_(*axes)
+        if name in self.problem.states:
+            passes = range(len(array))
+            units = np.stack([self._units(k) for k in passes])
+            rows = np.arange(array.shape[1])
+            return np.arange(len(array))[:, None, None], rows[:, None], units[:, None]
+        rows, columns = self._axes(name)
+        return (rows,) if array.ndim == 1 else np.ix_(rows, columns)
+
+    def _axes(self, name: str) -> tuple[Array, Array]:
+        """Return the rows and columns of a parameter that are the small problem's."""
+        if name.startswith(f"{self.problem.head}."):
+            rows = np.arange(self.problem.width(self.small))
+            return rows, self._sides(self.small.layers - 1)
+        if self.problem.module == "i2h":
+            both = np.concatenate([self._features, self.large.D + self._units(0)])
+            return self._units(0), both
+        start, level = name.rpartition("_l")[::2]
+        layer = int(level.partition("_")[0])
+        k = layer * self.small.directions + level.endswith("_reverse")
+        gates = len(GATES[self.problem.kind])
+        rows = np.concatenate([g * self.large.H + self._units(k) for g in range(gates)])
+        if start.endswith("hh"):
+            return rows, self._units(k)
+        return rows, self._sides(layer - 1) if layer else self._features
+
+    def _sides(self, layer: int) -> Array:
+        """Return the places of a layer's units among its outputs in all directions."""
+        n = self.small.directions
+        return np.concatenate([d * self.large.H + self._units(layer * n + d) for d in range(n)])
+
+    def _units(self, k: int) -> Array:
+        rng = self.large.generator(f"units {k}")
+        return np.sort(rng.choice(self.large.H, self.small.H, replace=False))
+
+    @property
+    def _features(self) -> Array:
+        rng = self.large.generator("features")
+        return np.sort(rng.choice(self.large.D, self.small.D, replace=False))
