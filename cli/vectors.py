@@ -39,6 +39,8 @@ def export(cell: str, dtype: str, folder: Path, form: str, seed: int) -> None:
     Inputs and weights lie as in the equations. vectors.json says of every test which mistakes it
     catches, and which no vector can show, with the reason.
     """
+    import numpy as np
+
     from ..reference.cells import cell_named
     from ..reports.terminal import progress
     from ..verify.conventions.conversion import write as write_arrays
@@ -51,8 +53,10 @@ def export(cell: str, dtype: str, folder: Path, form: str, seed: int) -> None:
     document = files.vectors(chosen)
     try:
         path = files.write(folder, document)
-        if form != "json":
-            write_arrays(folder / f"vectors.{form}", files.arrays(document))
+        if form == "npz":
+            np.savez(folder / "vectors.npz", **files.arrays(document))
+        elif form == "safetensors":
+            write_arrays(folder / "vectors.safetensors", files.arrays(document))
     except OSError as error:
         stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     say(_summary(document, path))
