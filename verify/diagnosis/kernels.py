@@ -19,7 +19,7 @@ from ..numbers.ledger import Mismatch
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.verdict import Verdict
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
-from ..subjects.kernel import Kernel, Submission
+from ..subjects.kernel import Submission, Submitted
 from ..subjects.kernel_problems import Problem, leaves
 from ..subjects.protocol import Inputs, Subject
 from .deadline import Deadline
@@ -65,7 +65,7 @@ def _value(numbers: Any) -> Array:
 
 
 def diagnose_submission(
-    subject: Kernel, dtype: str, failing: Sequence[Verdict], seconds: float
+    subject: Submitted, dtype: str, failing: Sequence[Verdict], seconds: float
 ) -> Diagnosis:
     """Return what explains the failures of a submission."""
     first, deadline = failing[0], Deadline(seconds)
@@ -99,7 +99,7 @@ MEANINGFUL = 0.1
 """The share of the largest number up to which a bound says something of precision."""
 
 
-def _coarser(subject: Kernel, dtype: str) -> str:
+def _coarser(subject: Submitted, dtype: str) -> str:
     """Return the finest arithmetic by whose rounding the output may be off so; "" if none."""
     plain = (subject.problem.case(1, 3, 4, 6, seed=seed) for seed in range(4))
     cases = (replace(case, dtype=dtype) for case in plain)
@@ -128,7 +128,7 @@ def _small(problem: Problem, dtype: str) -> list[Case]:
 # What can be changed without a change of the output.
 
 
-def _unread(subject: Kernel, dtype: str, first: Verdict) -> Iterator[Explanation]:
+def _unread(subject: Submitted, dtype: str, first: Verdict) -> Iterator[Explanation]:
     """Yield what a submission does not read, in the case that failed."""
     problem = subject.problem
     case, long = _small(problem, dtype)[0], first.check in ("kernel-steps", "kernel-size")
@@ -215,7 +215,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _known(
-    subject: Kernel, dtype: str, found: Diagnosis, deadline: Deadline
+    subject: Submitted, dtype: str, found: Diagnosis, deadline: Deadline
 ) -> Iterator[Explanation]:
     """Yield the mistakes of the catalogue that return the same numbers in every trial."""
     trials = [_trial(subject, case, gradients=False) for case in _small(subject.problem, dtype)]
@@ -258,7 +258,7 @@ def _zeros(trial: Trial) -> Iterator[Explanation]:
         )
 
 
-def _trial(subject: Kernel, case: Case, *, gradients: bool) -> Trial:
+def _trial(subject: Submitted, case: Case, *, gradients: bool) -> Trial:
     problem = subject.problem
     given, lift = leaves(problem, case), oracle.bounded(case)
     d = case.normal("cotangent", problem.output_shape(case))
@@ -272,7 +272,7 @@ def _trial(subject: Kernel, case: Case, *, gradients: bool) -> Trial:
 
 
 def _off(
-    subject: Kernel, hypothesis: Hypothesis, trials: Sequence[Trial], *, gradients: bool
+    subject: Submitted, hypothesis: Hypothesis, trials: Sequence[Trial], *, gradients: bool
 ) -> float:
     """Return how far off a mistake is at most, in bounds; inf where it cannot be made."""
     worst = 0.0
@@ -290,7 +290,7 @@ def _off(
 
 
 def _with_mistake(
-    subject: Kernel, hypothesis: Hypothesis, trial: Trial, *, gradients: bool
+    subject: Submitted, hypothesis: Hypothesis, trial: Trial, *, gradients: bool
 ) -> Mapping[str, Array]:
     """Return the output, or all gradients, of the reference with a mistake in its layer."""
     problem, case = subject.problem, replace(trial.case, dtype="float64")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from ...reference.cells import cells
 from ..diagnosis.examination import diagnose
@@ -16,6 +16,7 @@ from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.records import RunFileError, harmless, typed
 from ..runs.verdict import Verdict
+from ..subjects.kernel import Submitted
 from ..subjects.protocol import Subject
 from .isolation import Isolated
 from .tasks import Named
@@ -59,7 +60,7 @@ def diagnosed(
         return asdict(no_mistakes)
     if subject.options.problem:
         verdicts = [Verdict(**one) for one in failing]
-        return asdict(diagnose_submission(subject, dtype, verdicts, seconds))
+        return asdict(diagnose_submission(cast("Submitted", subject), dtype, verdicts, seconds))
     return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
 
 
@@ -72,7 +73,7 @@ def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
         return _undecided(subject.name, dtype, failing, COARSE.format(dtype))
     if subject.options.problem:
-        return diagnose_submission(subject, dtype, failing, BRIEFLY)
+        return diagnose_submission(cast("Submitted", subject), dtype, failing, BRIEFLY)
     return diagnose(subject, dtype, failing, seconds=BRIEFLY)
 
 

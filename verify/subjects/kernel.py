@@ -24,7 +24,7 @@ from .called import NotOffered, SubjectCrashed, with_care
 from .kernel_problems import Problem, leaves, problem_named
 from .loader import UnknownSubject
 from .profiler import seen
-from .protocol import SubjectUnavailable
+from .protocol import Subject, SubjectUnavailable
 from .torch_module import array_of, import_torch, one_thread, tensor_of, torch_dtype
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -55,6 +55,14 @@ class Submission(Protocol):
 
     def random_state(self) -> bytes:
         """Return the state of the random numbers that it may draw."""
+
+
+class Submitted(Subject, Protocol):
+    """A subject that is a submission, in this process or in one of its own."""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that it is to solve."""
 
 
 @dataclass(frozen=True)
