@@ -22,7 +22,7 @@ from ..runs.provenance import versions
 from ..runs.records import RunFileError, typed
 from ..runs.run import CheckHeader, Run
 from ..runs.verdict import Planned, Verdict
-from ..subjects import expanded, require_like
+from ..subjects import PROGRAMS, expanded, family, require_like
 from ..subjects.loader import UnknownSubject, is_file
 from .executors import ClusterLost, Elsewhere, Here, workers
 from .isolation import MEMORY
@@ -81,7 +81,8 @@ class Request:
         given["checks"] = tuple(c.id for c in chosen if not (case and c.refuses(case)))
         given["deviations"] = str(given.get("deviations", ""))
         request = cls(tuple(expanded(names)), **given)
-        require_like(request.like, request.forbid)
+        if any(family(name) != PROGRAMS for name in request.subjects):
+            require_like(request.like, request.forbid)
         if request.budget not in BUDGETS:
             raise ValueError(f"budget {request.budget}: expected one of {', '.join(BUDGETS)}")
         if request.dtype not in (None, EVERY, *DTYPES):
