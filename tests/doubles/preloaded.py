@@ -156,6 +156,8 @@ def execute(arguments, environment, folder, anew, client):
     """
     import numpy as np
 
+    # The server's own may be files, in which one can seek; these are pipes.
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -147,11 +147,12 @@ class Respondent:
         self.subject = subject = subject_named(
             question.text, question.like, question.forbid, on_import=imported
         )
-        version = with_care(subject.version)
+        meaning = meaning_of(subject)
+        version = with_care(subject.version) if meaning.kind else ""  # else its judge asks for it
         arguments = subject.arguments if isinstance(subject, Declared) else None
         portrait = Portrait(
             subject.name, subject.cells, subject.dtypes, subject.options, version,
-            meaning_of(subject), self.in_force, getattr(subject, "form", None), arguments,
+            meaning, self.in_force, getattr(subject, "form", None), arguments,
         )  # fmt: skip
         return Answer(portrait=portrait)
 

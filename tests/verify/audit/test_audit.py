@@ -151,7 +151,7 @@ def test_tests_that_the_right_layer_fails_are_no_suite(run):
 
 @pytest.mark.parametrize(("arguments", "message", "code"), [
     (["--tests", "nowhere", "--target", "mine:MyLSTM"], "Path 'nowhere' does not exist", 2),
-    (["--tests", "."], "Missing option '--target'", 2),
+    (["--tests", "."], "name tests and a class: --tests PATH --target MODULE:CLASS", 2),
     (["--tests", ".", "--target", "mine"], "expected MODULE:CLASS", 2),
     (["--tests", ".", "--target", "mine:A", "--mutants", "X1"], "mutant 'X1' is not known", 2),
     (["--tests", ".", "--target", "mine:A", "--pytest-args", "'"], "No closing quotation", 2),
