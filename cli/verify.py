@@ -212,6 +212,12 @@ def _difference(folder: Path, run: Run) -> str:
     )
 
 
+def _hidden(runs: Path, subjects: Sequence[str]) -> list[Path]:
+    """Return the folder of all runs, unless a subject, or what it reads, may stand in it."""
+    here = [Path.cwd(), *(Path(name.rpartition(":")[0] or name).resolve() for name in subjects)]
+    return [] if any(each.is_relative_to(runs.resolve()) for each in here) else [runs]
+
+
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run:
     """Run the request under a progress bar; return the run, with what the folder had before.
 
@@ -231,6 +237,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
                 command=command(),
                 jobs=jobs,
                 executor=executor,
+                hidden=_hidden(folder.parent, request.subjects),
                 on_plan=advance.plan,
                 on_begin=begun.append,
             ):

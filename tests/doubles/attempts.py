@@ -92,7 +92,7 @@ L = layer(forward)
 """,
     "forged_checksum": """
 def forward(p, x, state):
-    everywhere(frame(b"\\x80", 1, checksum=1))
+    everywhere(frame(b"\\x80", 2, checksum=1))
     return wrong(p, x, state)
 L = layer(forward)
 """,

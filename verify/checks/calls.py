@@ -199,10 +199,17 @@ def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
         x=_gapped(drawn.x),
         state=None if drawn.state is None else tuple(_transposed(s) for s in drawn.state),
     )
+    before = _snapshot(inputs)
+    _compare_strided(ledger, subject, case, inputs)
+    _unchanged(ledger, before, _snapshot(inputs), "the call wrote into strided")
+    return ledger
+
+
+def _compare_strided(ledger: Ledger, subject: SubjectUnderTest, case: Case, inputs: Inputs) -> None:
     if not subject.options.gradient:
         want = expected(subject, case, inputs)
         compare_outputs(ledger, subject, case, subject.build(case).forward(inputs), want)
-        return ledger
+        return
     dy, dfinal = draw_cotangents(subject, case)
     ends = tuple(_transposed(d) for d in dfinal)
     called = subject.build(case)
@@ -214,7 +221,6 @@ def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
         got = called.gradient(inputs, (cotangent, ends))
         compare_outputs(ledger, subject, case, got, want_gradient)
         compare_gradients(ledger, subject, case, got, want_gradient, prefix=f"{what}: ")
-    return ledger
 
 
 def _gapped(array: Array) -> Array:

@@ -23,8 +23,8 @@ from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 HEAD = struct.Struct("<4sQQI")
 MARK = b"GW01"
-LARGEST = 2**32
-"""Bytes of a frame at most."""
+LARGEST = 2**28
+"""Bytes of a frame, or of an array, at most."""
 
 GAP = 1000
 NUMBERS = "biufc"
@@ -70,8 +70,8 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     """What a subject offers, and what its parameters mean.
 
-    ``in_force`` is what keeps its process apart, ``form`` what tells another machine the meaning
-    of its parameters, ``arguments`` are those of a declared function.
+    ``form`` is what tells another machine the meaning of its parameters, ``arguments`` are those of
+    a declared function.
     """
 
     name: str
@@ -80,7 +80,6 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     options: Options
     version: str
     meaning: Meaning
-    in_force: str
     form: tuple[str, str] | None = None
     arguments: tuple[str, ...] | None = None
 
@@ -166,7 +165,9 @@ def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, 
 def pack(value: object) -> Packet:
     """Return an array as it travels; of what has no numbers in it only dtype and shape do."""
     array = np.asarray(value)
-    name, shape, writable = array.dtype.name, array.shape, bool(array.flags.writeable)
+    native = array.dtype.isnative  # else it is another dtype, and has to be told as one
+    name = array.dtype.name if native else array.dtype.str
+    shape, writable = array.shape, bool(array.flags.writeable)
     if array.dtype.kind not in NUMBERS and name != "bfloat16":
         return Packet(name, shape, b"")
     if array.flags.c_contiguous or min(array.strides, default=0) < 0:
@@ -186,10 +187,11 @@ def unpack(packet: Packet) -> Array:
         dtype = _dtype(packet.dtype)
     except TypeError:
         return np.empty(packet.shape, object) if _fits(packet.shape) else np.empty((), object)
-    if min(packet.shape, default=0) < 0:
+    size = int(np.prod(packet.shape, dtype=object)) * dtype.itemsize
+    if min(packet.shape, default=0) < 0 or size > LARGEST:
         raise OutOfTurn(f"an array of shape {packet.shape}")
     if packet.strides is None:
-        if int(np.prod(packet.shape, dtype=object)) * dtype.itemsize != len(packet.data):
+        if size != len(packet.data):
             raise OutOfTurn(f"{len(packet.data)} bytes for an array of shape {packet.shape}")
         array = np.frombuffer(bytearray(packet.data), dtype).reshape(packet.shape)
     else:

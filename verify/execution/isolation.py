@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..cases.case import Case
-from ..runs.verdict import Verdict
+from ..runs.verdict import SHARED, Verdict
 from .processes import LAST_WORDS, Child, environment, search_path
 from .tasks import NO_ANSWER, Description, Named, Task
 from .time_limit import TimeLimit
@@ -63,11 +63,14 @@ class Isolated:
         self.last_case = ""
         self._child: Child | None = None
         self._number = 0
+        self._dependent: tuple[Named, str] | None = None
+        """The subject whose own code runs in the worker, and why: nobody else is judged there."""
 
     def describe(self, named: Named, timeout: float) -> Description:
         """Return what a subject offers, or why it does not run."""
         asked = {"do": "describe", "named": vars(named)}
         try:
+            self._alone(named)
             return _typed(self._ask(asked, timeout), "described", Description)
         except (ProcessEnded, TimedOut) as end:
             problem = f"while it was tried out, {end}"
@@ -82,8 +85,12 @@ class Isolated:
         Once it is imported, the subject has this share of the time.
         """
         try:
+            self._alone(task.named)
             said = self._ask({"do": "hold", "task": asdict(task)}, timeout, share)
-            return _typed(said, "verdict", Verdict)
+            verdict = _typed(said, "verdict", Verdict)
+            if self._dependent is not None:
+                verdict.isolation = f"{SHARED}{self._dependent[1]}"
+            return verdict
         except ProcessEnded as end:
             return task.unanswered("crashed", str(end), self.last_case)
         except TimedOut as end:
@@ -99,6 +106,7 @@ class Isolated:
         """Return what ``worker.OTHER`` does with a subject, or under ``problem`` why it did not."""
         try:
             asked = {"do": do, "named": vars(named), **more}
+            self._alone(named)
             found = _typed(self._ask(asked, timeout), "found", dict[str, Any])
         except (ProcessEnded, TimedOut) as end:
             hint = self._more_time(timeout) if isinstance(end, TimedOut) else ""
@@ -110,8 +118,14 @@ class Isolated:
             return ""
         return f"; a layer that is only slow gets more time with {self.option} {4 * seconds:g}"
 
+    def _alone(self, named: Named) -> None:
+        """End a process in which another subject's own code has run."""
+        if self._dependent is not None and self._dependent[0] != named:
+            self.close()
+
     def close(self) -> None:
         """End the process, and whatever it has started."""
+        self._dependent = None
         if self._child is not None:
             self._child.close()
             self._child = None
@@ -146,7 +160,11 @@ class Isolated:
                     self.close()
                     shown = line[:LAST_WORDS].decode(errors="replace").strip()
                     raise ProcessEnded(f"the process was ended: it spoke out of turn: {shown}")
-                if "case" in said:
+                if "dependent" in said and "named" in asked:
+                    self._dependent = Named(**asked["named"]), str(said["dependent"])
+                elif "dependent" in said:
+                    self._dependent = Named(**asked["task"]["named"]), str(said["dependent"])
+                elif "case" in said:
                     self.last_case = str(said["case"])
                 elif "ready" in said:
                     restarts += 1

@@ -27,7 +27,7 @@ from ..subjects.kernel_problems import Problem, problem_named
 from ..subjects.loader import UnknownSubject
 from ..subjects.own_names import OwnMap as NamedMap
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
-from ..subjects.recurrence import Recurrence
+from ..subjects.recurrence import Recurrence, lengths
 from ..subjects.torch_parameters import TorchMap
 from .channel import (
     Answer,
@@ -47,6 +47,7 @@ from .channel import (
 )
 from .processes import Child, MemoryLimit, environment
 from .respondent import CRASHED, DIFFERENT, REFUSED, UNAVAILABLE, UNKNOWN
+from .soundness import LISTED, LONGEST_SOURCE, LONGEST_TEXT, LONGEST_VERSION, WIDEST, unsound
 
 HOST = "gatewise.verify.execution.host"
 
@@ -91,6 +92,7 @@ class Remote:
         if memory:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
+            self.in_force = self.ask(Question("hello")).text  # before it imports what may lie
             answer = self.ask(Question("load", text=name, like=like, forbid=forbid))
         except BaseException:
             self.close()
@@ -98,6 +100,8 @@ class Remote:
         if answer.portrait is None:
             raise self._end("an answer without a portrait")
         self.portrait: Portrait = answer.portrait
+        if wrong := unsound(self.portrait, like):
+            raise self._end(f"a portrait of itself with {wrong}")
 
     @property
     def options(self) -> Options:
@@ -118,11 +122,6 @@ class Remote:
     def shared(self) -> str:
         """Why it has to run where it is judged, "" if it has not."""
         return self.portrait.meaning.shared
-
-    @property
-    def in_force(self) -> str:
-        """What keeps its process apart."""
-        return self.portrait.in_force
 
     @property
     def convention(self) -> Convention | None:
@@ -164,7 +163,7 @@ class Remote:
 
     def version(self) -> str:
         """Return its version, if it says one."""
-        return self.portrait.version
+        return self.portrait.version[:LONGEST_VERSION]
 
     def cell(self, case: Case) -> str:
         """Return the reference's cell that it claims to compute."""
@@ -186,7 +185,8 @@ class Remote:
 
     def caller(self, case: Case) -> str:
         """Return source that imports and calls it, by itself."""
-        return self.ask(Question("caller", text=case.to_json())).text
+        text = self.ask(Question("caller", text=case.to_json())).text
+        return text if len(text) <= LONGEST_SOURCE else ""
 
     def gpu(self) -> dict[str, str]:
         """Return what torch says of the GPU that it has used."""
@@ -208,11 +208,11 @@ class Remote:
         while self._dropped:
             self._exchange(Question("drop", layer=self._dropped.pop()))
         answer = self._exchange(question)
-        self.borrowed = answer.borrowed
+        self.borrowed = tuple(name[:LISTED] for name in answer.borrowed[:LISTED])
         if answer.problem == REFUSED:
             self._refused.setdefault(question.ask, answer.text)
         elif answer.problem:
-            raise ERRORS.get(answer.problem, SubjectCrashed)(answer.text)
+            raise ERRORS.get(answer.problem, SubjectCrashed)(answer.text[:LONGEST_TEXT])
         else:
             self._taken.add(question.ask)
         if refusal := self._refused.get(question.ask):
@@ -267,7 +267,15 @@ class Remote:
 
     @lru_cache(maxsize=64)  # noqa: B019 - a subject lives as long as its process
     def _axes(self, D: int, H: int) -> Mapping[str, Any]:
-        return self.ask(Question("widths", widths=(D, H))).shapes
+        shapes = self.ask(Question("widths", widths=(D, H))).shapes
+        for name, axes in shapes.items():
+            try:
+                widest = max(lengths(axes, D, H), default=0)
+            except (ValueError, TypeError) as error:
+                raise SubjectCrashed(f"parameter {name[:LISTED]}: {error}") from error
+            if widest > WIDEST:
+                raise SubjectCrashed(f"parameter {name[:LISTED]}: an axis of {widest}")
+        return shapes
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ class Respondent:
     def serve(self) -> None:
         """Answer until there are no more questions."""
         ask: dict[str, Callable[[Question], Answer]] = {
+            "hello": lambda _: Answer(text=self.in_force),
             "load": self._load, "widths": self._widths, "caller": self._caller,
             "build": self._build, "drop": self._drop, "forward": self._forward,
             "gradients": self._gradients, "jvp": self._jvp, "train": self._train,
@@ -152,7 +153,7 @@ class Respondent:
         arguments = subject.arguments if isinstance(subject, Declared) else None
         portrait = Portrait(
             subject.name, subject.cells, subject.dtypes, subject.options, version,
-            meaning, self.in_force, getattr(subject, "form", None), arguments,
+            meaning, getattr(subject, "form", None), arguments,
         )  # fmt: skip
         return Answer(portrait=portrait)
 

@@ -17,18 +17,30 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-IN_FORCE = "its own process, in namespaces without a network, other processes or the run's folder"
-NOT_IN_FORCE = "its own process; this system offers no namespaces, so it sees files and the network"
+IN_FORCE = "its own process, in namespaces without a network, other processes or the runs' folder"
+NOT_IN_FORCE = (
+    "its own process alone: this system offers no namespaces, so it sees files, the network and "
+    "the process that judges it, which it could stop or change"
+)
 
 NEW_USER, NEW_MOUNTS, NEW_PROCESSES, NEW_NETWORK = 0x10000000, 0x00020000, 0x20000000, 0x40000000
-RECURSIVE, PRIVATE = 0x4000, 0x40000
-SET_END_WITH_PARENT, SET_SUBREAPER, SET_NO_NEW_RIGHTS, DROP_BOUND = 1, 36, 38, 24
+NEW_MESSAGES = 0x08000000
+NAMESPACES = NEW_USER | NEW_MOUNTS | NEW_PROCESSES | NEW_NETWORK | NEW_MESSAGES
+READ_ONLY, AGAIN, BOUND, RECURSIVE, PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+SET_END_WITH_PARENT, SET_READABLE, SET_SUBREAPER, SET_NO_NEW_RIGHTS, DROP_BOUND = 1, 4, 36, 38, 24
 CAPABILITIES_VERSION = 0x20080522
 LAST_CAPABILITY = 63
 GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 0x1
 
+OWN_CODE = Path(__file__).resolve().parents[2]
+"""The package: a layer that changed it would judge itself the next time."""
+
 IMPORTS = 16 * 1024
 """MiB of addresses more that a program may take while it is imported: libraries reserve many."""
+
+
+LARGEST_FILE = 2**30
+"""Bytes of a file that a program may write, what it says included."""
 
 
 class Refused(OSError):
@@ -39,6 +51,12 @@ def adopt_orphans() -> None:
     """Become the parent of all descendants whose own parents end, where the system can."""
     with contextlib.suppress(OSError, AttributeError):
         _call("prctl", SET_SUBREAPER, 1, 0, 0, 0)
+
+
+def close_to_others() -> None:
+    """Let no process of the same user look into this one or change it, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        _call("prctl", SET_READABLE, 0, 0, 0, 0)
 
 
 def enter(hidden: Sequence[str] = ()) -> str:
@@ -52,18 +70,22 @@ def enter(hidden: Sequence[str] = ()) -> str:
             raise Refused("there are no namespaces")
         _allowed()
         user, group = os.geteuid(), os.getegid()
-        _call("unshare", NEW_USER | NEW_MOUNTS | NEW_PROCESSES | NEW_NETWORK)
+        _call("unshare", NAMESPACES)
     except (OSError, AttributeError):
         with contextlib.suppress(OSError, AttributeError):
             _call("prctl", SET_END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        with contextlib.suppress(OSError, AttributeError):
+            _drop_rights()
         return NOT_IN_FORCE
     _map(user, group)
     _fork_and_end_as_it_does()  # the first in its namespace: all others end when it does
-    with contextlib.suppress(OSError):
-        _call("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
-        _call("mount", b"proc", b"/proc", b"proc", 0, None)
+    _mount_own_processes()
     for folder in hidden:
         _hide(folder)
+    for folder in (OWN_CODE, sys.prefix, sys.base_prefix, "/proc/sys", "/sys"):
+        _protect(str(folder))
+    with contextlib.suppress(OSError):  # no namespaces in it, with rights of their own
+        Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="ascii")
     with contextlib.suppress(OSError):
         _raise_loopback()
     _fork_and_end_as_it_does()  # the first ignores signals that it has no handler for
@@ -78,10 +100,13 @@ def _allowed() -> None:
     if child == 0:
         try:
             user, group = os.geteuid(), os.getegid()
-            _call("unshare", NEW_USER | NEW_MOUNTS | NEW_PROCESSES | NEW_NETWORK)
+            _call("unshare", NAMESPACES)
             _map(user, group)
-            _call("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
-            os.write(writer, b"1")
+            if os.fork() == 0:  # processes are its own from its first child on
+                _mount_own_processes()
+                os.write(writer, b"1")
+            else:
+                os.wait()
         finally:
             os._exit(0)
     os.close(writer)
@@ -132,9 +157,22 @@ SIGNALLED = 128
 """Added to a signal's number where a process can only tell it by its exit code, as shells do."""
 
 
+def _mount_own_processes() -> None:
+    _call("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
+    _call("mount", b"proc", b"/proc", b"proc", 0, None)
+
+
 def _hide(folder: str) -> None:
     if Path(folder).is_dir():
-        _call("mount", b"none", os.fsencode(folder), b"tmpfs", 0, None)
+        _call("mount", b"none", os.fsencode(folder), b"tmpfs", 0, b"size=1m")
+
+
+def _protect(folder: str) -> None:
+    """Let nothing be written below a folder; what is mounted there is as it was."""
+    path = os.fsencode(folder)
+    with contextlib.suppress(OSError):  # not everything can be bound, nor mounted with other flags
+        _call("mount", path, path, None, BOUND | RECURSIVE, None)
+        _call("mount", path, path, None, BOUND | READ_ONLY | AGAIN, None)
 
 
 def _raise_loopback() -> None:
@@ -179,6 +217,7 @@ def limit_memory(mebibytes: int, more: int = 0) -> None:
     except (ImportError, OSError):  # Windows; no /proc
         return
     hard = used * resource.getpagesize() + (mebibytes + more) * 2**20
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     before = resource.getrlimit(resource.RLIMIT_AS)[1]
     if before != resource.RLIM_INFINITY:
         hard = min(hard, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -176,6 +177,17 @@ class Request:
         return USUAL_DTYPES if usual else chosen_dtypes(one.dtypes, self.dtype)
 
 
+def _digest(named: Named) -> str:
+    """Return the digest of a subject's file, "" for one that has none."""
+    where = named.name if named.name.endswith(".py") else named.name.rpartition(":")[0]
+    if not is_file(named.name):
+        return ""
+    try:
+        return hashlib.sha256(Path(where).expanduser().read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 @dataclass
 class Session:
     """A request on its way: its workers, its plan, its folder."""
@@ -185,6 +197,7 @@ class Session:
     pool: Here | Elsewhere
     described: dict[Named, Description] = field(default_factory=dict)
     done: dict[Task, Verdict] = field(default_factory=dict)
+    files: dict[Named, str] = field(default_factory=dict)
     late: dict[str, list[Verdict]] = field(default_factory=dict)
     plan: str = ""
 
@@ -192,6 +205,7 @@ class Session:
         """Ask every subject what it offers, and return the plan."""
         request = self.request
         case = Case.from_json(request.case) if request.case else None
+        self.files = {named: _digest(named) for named in self.request.named}
         asked = [self.pool.describe(named) for named in self.request.named]
         for future in asked:
             self._finished([future])
@@ -279,6 +293,9 @@ class Session:
         return verdict
 
     def _keep(self, task: Task, verdict: Verdict) -> Verdict:
+        if self.files.get(task.named) != _digest(task.named):
+            changed = "its file was changed while it was held: run it again, by itself"
+            verdict = self._about(task, task.unanswered("not tested", changed))
         verdict.plan = self.plan
         try:
             verdict = run_files.sound(verdict)
@@ -309,6 +326,7 @@ def run(
     command: str,
     jobs: int = 1,
     executor: Executor | str | None = None,
+    hidden: Sequence[Path] = (),
     on_plan: Callable[[int], None] = lambda count: None,
     on_begin: Callable[[Run], None] = lambda run: None,
 ) -> Iterator[Verdict]:
@@ -316,6 +334,7 @@ def run(
 
     A folder that holds an unfinished run of the same request is gone on with. ``on_begin`` is given
     the run as it is then: its header, and what there is already. Nobody else can add to it.
+    Subjects see neither the folder nor those that are ``hidden``, where the system can hide them.
     """
     folder.mkdir(parents=True, exist_ok=True)  # before any subject runs: then it can be hidden
     with workers(
@@ -323,7 +342,7 @@ def run(
         timeout=request.patience,
         memory=request.memory,
         executor=executor,
-        hidden=(str(folder.resolve()),),
+        hidden=[str(each.resolve()) for each in (folder, *hidden)],
     ) as pool:
         session = Session(request, folder, pool)
         try:

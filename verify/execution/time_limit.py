@@ -103,7 +103,9 @@ class TimeLimit:
         """
         now, current = time.monotonic(), use(self.session)
         passed = min(now - self._last, 2 * TICK)
-        if current is not None and current.ready and self._use is not None:
-            passed = min(passed, max(0.0, current.processor - self._use.processor))
+        given = current.processor - self._use.processor if current and self._use else -1.0
+        # A sum that has fallen has lost a member: what that was given, nobody can say.
+        if current is not None and current.ready and given >= 0:
+            passed = min(passed, given)
         self.own += passed
         self._last, self._use = now, current

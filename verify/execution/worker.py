@@ -28,7 +28,8 @@ from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
 from .processes import end_descendants
 from .remote import Remote, SubjectEnded
-from .sandbox import adopt_orphans, limit_memory
+from .respondent import meaning_of
+from .sandbox import adopt_orphans, close_to_others, limit_memory
 from .tasks import Description, Named, Task, answer, describe
 
 
@@ -81,6 +82,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     adopt_orphans()
+    close_to_others()
     worker = _Worker(answers, memory, sys.argv[2:])
     for line in lines():
         worker.do(json.loads(line))
@@ -186,10 +188,13 @@ class _Worker:
         if adapter(named.name) or family(named.name) in SCHEMES:
             return None
         remote = Remote(named.name, named.like, self.memory, self.hidden, named.forbid)
-        self.isolation[named] = f"{SHARED}{remote.shared}" if remote.shared else remote.in_force
         if not remote.shared:
+            self.isolation[named] = remote.in_force
             return remote
         remote.close()
+        # Said before its code is here, which could unsay whatever is said later.
+        self.isolation[named] = f"{SHARED}{remote.shared}"
+        self.say({"dependent": remote.shared})
         return None
 
     def end_remote(self) -> None:
@@ -202,6 +207,8 @@ class _Worker:
     def here(self, named: Named) -> Subject:
         """Return a subject that runs in this process."""
         subject = named.find()
+        if named in self.isolation and meaning_of(subject).kind:
+            raise SubjectCrashed("it said that it brings its own map or equations, and does not")
         if getattr(subject, "device", "cpu") == "cpu":
             limit_memory(self.memory)  # drivers of devices reserve far more than they use
         return subject

@@ -27,6 +27,13 @@ LARGEST_LINE = 4 * 2**20
 """What a verdict or a row may take; those that are written take less than a fortieth of it."""
 
 
+APPENDING = (
+    os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)  # fmt: skip
+"""Through no link, and without waiting for a reader: somebody may have put a pipe there."""
+
+
 class RunFileError(ValueError):
     """A run that cannot be read; the message says which file and why.
 
@@ -125,7 +132,7 @@ def append(path: Path, record: Any) -> None:
     """Add a record as one line; it is on disk when this returns."""
     value = record if isinstance(record, dict) else dataclasses.asdict(record)
     line = json.dumps(value, allow_nan=False)
-    with path.open("a", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, APPENDING, 0o666), "a", encoding="utf-8") as file:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())

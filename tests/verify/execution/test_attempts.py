@@ -134,7 +134,7 @@ L = layer(forward)
     (verdict,) = [v for v in json.loads(done.stdout) if v["check"] == "forward"]
     if verdict["isolation"] != sandbox.IN_FORCE:
         pytest.skip("this system has no namespaces")
-    assert (tmp_path / "seen.txt").read_text(encoding="utf-8") == "2 [[]] True"
+    assert (tmp_path / "seen.txt").read_text(encoding="utf-8") == "2 [] True"
 
 
 DEPENDENT = {
@@ -170,3 +170,48 @@ def test_what_is_not_independent_says_so(tmp_path):
     assert {adapter["status"], step["status"]} == {"passed"}
     assert adapter["isolation"].startswith("none: its adapter says itself")
     assert step["isolation"].startswith("none: its step is the equations")
+
+
+MALLORY = {
+    "a_changes_others": """
+for name in ("b_right", "c_right"):
+    with open(os.path.join(os.path.dirname(__file__), name + ".py"), "a") as file:
+        file.write("L = layer(wrong)\\n")
+L = layer(right)
+""",
+    "b_right": "L = layer(right)\n",
+    "c_right": "L = layer(right)\n",
+}
+
+
+def test_files_that_change_meanwhile_are_not_judged(tmp_path):
+    """A layer that writes into the files of others does not make them wrong."""
+    run = Run(tmp_path, MALLORY, jobs=1)
+
+    for name in ("b_right", "c_right"):
+        for verdict in run.verdicts[name].values():
+            assert verdict["status"] == "not tested"
+            assert "its file was changed while it was held" in verdict["message"]
+
+
+def test_a_dependent_judge_judges_nobody_else(tmp_path):
+    """Who runs where he is judged has a process to himself, and cannot drop the word for it."""
+    patching = """
+import sys
+worker = sys.modules.get("__main__")
+if hasattr(worker, "_Worker"):
+    from gatewise.verify.numbers.ledger import Ledger
+    Ledger.failed = property(lambda self: [])
+    plain = worker._Worker.say
+    def say(self, value):
+        if "verdict" in value:
+            value["verdict"]["isolation"] = "its own process"
+        plain(self, value)
+    worker._Worker.say = say
+"""
+    sources = {"a_step": DEPENDENT["step"] + patching, "b_wrong": "L = layer(wrong)\n"}
+
+    run = Run(tmp_path, sources, jobs=1)
+
+    assert run.verdicts["b_wrong"]["forward"]["status"] == "failed"
+    assert run.verdicts["a_step"]["forward"]["isolation"].startswith("none: ")

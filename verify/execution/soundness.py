@@ -1,0 +1,84 @@
+"""What a subject says of itself, held to what can be: its portrait decides what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...reference.cells import cell_named, cells
+from ...reference.parameters import Sizes
+from ..conventions.convention import LAYOUTS
+from ..numbers.arithmetic import DTYPES
+from ..runs.verdict import NO_EQUATIONS
+from ..subjects.kernel_problems import BENCH
+from .channel import Meaning, Portrait
+
+MOST_OFFSET = 100.0
+"""A forget bias is a small number; with a large one a gate is open, whatever its weights are."""
+
+LISTED = 200
+"""Characters of what a subject says that are quoted."""
+
+LONGEST_VERSION, LONGEST_TEXT, LONGEST_SOURCE = 1000, 4000, 200_000
+WIDEST = 2**16
+"""The longest axis of a recurrence's parameters."""
+
+KINDS = ("explicit", "convention", "torch", "own", "recurrence", "problem", "")
+
+
+def unsound(portrait: Portrait, like: str | None) -> str:
+    """Say what of a portrait cannot be, in words, "" if it may be true.
+
+    What parameters mean decides what is right: a map that leaves one out would excuse whoever does.
+    """
+    meaning, claimed = portrait.meaning, portrait.cells
+    problem = ""
+    if not portrait.dtypes or {*portrait.dtypes} - {*DTYPES}:
+        problem = f"dtypes {', '.join(portrait.dtypes)[:LISTED]}"
+    elif meaning.kind not in KINDS or (not meaning.kind and not meaning.shared):
+        problem = f"a meaning of kind {meaning.kind[:LISTED]!r}"
+    elif not 1 <= len(claimed) <= 2:
+        problem = f"{len(claimed)} cells"
+    if problem or not meaning.kind:
+        return problem
+    if meaning.kind == "recurrence":
+        return "" if claimed == (NO_EQUATIONS,) else "a recurrence that is a cell"
+    if any(cell not in cells() for cell in claimed):
+        return f"the cells {', '.join(claimed)[:LISTED]}"
+    return _unsound_meaning(meaning, claimed) or _unlike(portrait, like)
+
+
+def _unsound_meaning(meaning: Meaning, claimed: Sequence[str]) -> str:
+    """Say what is wrong with a convention, or with arrays under own names."""
+    convention = meaning.convention
+    if meaning.kind in ("explicit", "problem"):
+        return "a convention" if convention else ""
+    if convention is None or convention.cell != claimed[0]:
+        return "a convention of another cell"
+    if not np.isfinite(convention.forget_offset) or abs(convention.forget_offset) > MOST_OFFSET:
+        return f"a forget offset of {convention.forget_offset:g}"
+    if meaning.kind != "own":
+        return ""
+    held = [name for array in meaning.arrays for name in (*array.slices, *array.below)]
+    shapes = cell_named(claimed[0]).shapes(Sizes(2, 3))
+    weights = [f"{n}_{g}" for n in ("W", "U") for g in shapes[n].gates]
+    missing = [name for name in weights if held.count(name) != 1]
+    known = {array.layout for array in meaning.arrays} <= {*LAYOUTS}
+    return "" if known and not missing else f"arrays without {', '.join(missing) or 'a layout'}"
+
+
+def _unlike(portrait: Portrait, like: str | None) -> str:
+    """Say how a portrait differs from the class in whose place the subject is to stand."""
+    kind = portrait.meaning.kind
+    if like is None:
+        return ""
+    if portrait.meaning.problem or like.startswith(BENCH):
+        return "" if portrait.meaning.problem == like else "another problem"
+    if not like.startswith("torch.nn."):
+        return "" if portrait.cells == (like,) else "another cell"
+    family = like.removeprefix("torch.nn.").removesuffix("Cell").lower()
+    own = portrait.meaning.convention
+    if kind not in ("torch", "own") or own is None or own.family != family:
+        return f"another cell than {like}"
+    return "" if portrait.options.equations else "no equations"
