@@ -82,8 +82,8 @@ def enter(hidden: Sequence[str] = ()) -> str:
     _mount_own_processes()
     for folder in hidden:
         _hide(folder)
-    for folder in (OWN_CODE, sys.prefix, sys.base_prefix, "/proc/sys", "/sys"):
-        _protect(str(folder))
+    for protected in (str(OWN_CODE), sys.prefix, sys.base_prefix, "/proc/sys", "/sys"):
+        _protect(protected)
     with contextlib.suppress(OSError):  # no namespaces in it, with rights of their own
         Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="ascii")
     with contextlib.suppress(OSError):
