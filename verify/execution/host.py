@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .sandbox import IMPORTS, enter, limit_memory
+from .sandbox import IMPORTS, enter, limit_files, limit_memory
 
 DEVICES = "/dev/nvidia0"
 """Where drivers reserve far more addresses than they use, no limit of addresses can hold."""
@@ -28,6 +28,7 @@ def main() -> None:
 
     memory = 0 if os.path.exists(DEVICES) else memory
     limit_memory(memory, more=IMPORTS)
+    limit_files()
     Respondent(questions, answers, memory, in_force).serve()
 
 

@@ -202,6 +202,14 @@ def _call(name: str, *arguments: object) -> None:
         raise Refused(number, f"{name}: {os.strerror(number)}")
 
 
+def limit_files() -> None:
+    """Let no file grow beyond ``LARGEST_FILE``, what is said on standard error included."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a lower limit is there
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+
+
 def limit_memory(mebibytes: int, more: int = 0) -> None:
     """Allow so many MiB of addresses beyond those in use, for good; 0 is no limit.
 
@@ -217,7 +225,6 @@ def limit_memory(mebibytes: int, more: int = 0) -> None:
     except (ImportError, OSError):  # Windows; no /proc
         return
     hard = used * resource.getpagesize() + (mebibytes + more) * 2**20
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     before = resource.getrlimit(resource.RLIMIT_AS)[1]
     if before != resource.RLIM_INFINITY:
         hard = min(hard, before)
