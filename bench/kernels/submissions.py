@@ -21,7 +21,7 @@ Weights = list[Tensor]
 """W (G H, D), U (G H, H) and their two biases, as torch.nn packs them."""
 
 
-class Loop(nn.Module):
+class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not be there
     """A problem's model, written as a loop in Python; ``problem`` is set in a class derived."""
 
     problem: Problem
