@@ -139,7 +139,8 @@ def watch(*descriptors):
         for stream in streams:
             os.close(stream)
         _, code = os.waitpid(process, 0)
-        os.write(status, b"%d\n" % os.waitstatus_to_exitcode(code))
+        with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(status, b"%d\n" % os.waitstatus_to_exitcode(code))
         os._exit(0)
     os.setsid()
     os.write(status, b"%d\n" % os.getpid())
