@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..verify.numbers.arithmetic import ARITHMETICS
 from ..verify.runs.status import rank
-from ..verify.runs.verdict import Planned, Verdict
+from ..verify.runs.verdict import PARAMETERS, Planned, Verdict
 from .summary import Entry
 from .words import printable
 
@@ -57,8 +57,19 @@ def grid(rows: Sequence[Entry]) -> Grid:
             )
             for check in dict.fromkeys(row.planned.check for row in rows)
         },
-        tuple(dict.fromkeys(v.version for row in rows if (v := row.verdict) and v.version)),
+        tuple(
+            dict.fromkeys(
+                _of_package(v.version) if len(columns) > 1 else v.version
+                for row in rows
+                if (v := row.verdict) and v.version
+            )
+        ),
     )
+
+
+def _of_package(version: str) -> str:
+    """Return a version without what parameters with names of their own mean: that is no version."""
+    return version.partition(PARAMETERS)[0]
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,9 @@ def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each subject with its version and its statuses, counted over checks and dtypes."""
     versions = _own(rows, "version")
     counted = _counted(rows, lambda row: row.planned.subject)
-    return tuple(Tally(name, versions[name], dict(count)) for name, count in counted.items())
+    return tuple(
+        Tally(name, _of_package(versions[name]), dict(count)) for name, count in counted.items()
+    )
 
 
 def by_check(rows: Sequence[Entry]) -> tuple[Tally, ...]:
