@@ -40,13 +40,13 @@ def unsound(portrait: Portrait, like: str | None) -> str:
         problem = f"a meaning of kind {meaning.kind[:LISTED]!r}"
     elif not 1 <= len(claimed) <= 2:
         problem = f"{len(claimed)} cells"
-    if problem or not meaning.kind:
-        return problem
-    if meaning.kind == "recurrence":
-        return "" if claimed == (NO_EQUATIONS,) else "a recurrence that is a cell"
-    if any(cell not in cells() for cell in claimed):
-        return f"the cells {', '.join(claimed)[:LISTED]}"
-    return _unsound_meaning(meaning, claimed) or _unlike(portrait, like)
+    elif meaning.kind == "recurrence":
+        problem = "" if claimed == (NO_EQUATIONS,) else "a recurrence that is a cell"
+    elif meaning.kind and any(cell not in cells() for cell in claimed):
+        problem = f"the cells {', '.join(claimed)[:LISTED]}"
+    elif meaning.kind:
+        problem = _unsound_meaning(meaning, claimed)
+    return problem or _unlike(portrait, like)  # whatever it is, it is what was asked for
 
 
 def _unsound_meaning(meaning: Meaning, claimed: Sequence[str]) -> str:
@@ -76,7 +76,8 @@ def _unlike(portrait: Portrait, like: str | None) -> str:
     if portrait.meaning.problem or like.startswith(BENCH):
         return "" if portrait.meaning.problem == like else "another problem"
     if not like.startswith("torch.nn."):
-        return "" if portrait.cells == (like,) else "another cell"
+        named = kind in ("explicit", "convention") and portrait.cells == (like,)
+        return "" if named else "another cell"
     family = like.removeprefix("torch.nn.").removesuffix("Cell").lower()
     own = portrait.meaning.convention
     if kind not in ("torch", "own") or own is None or own.family != family:

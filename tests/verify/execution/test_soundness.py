@@ -64,6 +64,13 @@ def test_what_can_be_is_taken(portrait, like):
      "another problem"),
     (EXPLICIT, "kernelbench:35", "another problem"),
     (EXPLICIT, "gru", "another cell"),
+    (other(EXPLICIT, cells=("none",), meaning=Meaning("recurrence")), "torch.nn.LSTM",
+     "another cell than torch.nn.LSTM"),
+    (other(EXPLICIT, meaning=Meaning("", "its adapter says it")), "torch.nn.LSTM",
+     "another cell than torch.nn.LSTM"),
+    (other(EXPLICIT, meaning=Meaning("", "its adapter says it")), "lstm", "another cell"),
+    (other(EXPLICIT, meaning=Meaning("", "its adapter says it")), "kernelbench:35",
+     "another problem"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(portrait, like, what):
     """A map that leaves out a gate would excuse a layer that does; so would another cell."""
