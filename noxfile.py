@@ -19,11 +19,12 @@ BENCHES = {
     "ladder": ["speed", "ladder:*", "--shapes", "ladder"],
     "decay": ["decay"],
     "memory": ["memory", "--lag", "8", "--lag", "32", "--seeds", "2"],
-    "speed": ["speed"],
+    "speed": ["speed", "--shapes", "curves"],
 }
 """Each bench, and how it is kept small: all of them end within ten minutes on two cores."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CONFORMANCE = Path("reports/out/conformance")
+FIELD = Path("reports/results/field/history.jsonl")
 DECLARED = Path("reports/results/conformance/deviations.toml")
 DECLARED_ABOVE_QUICK = Path("reports/results/conformance/deviations-standard.toml")
 
@@ -191,9 +192,10 @@ def timing(session: nox.Session) -> None:
 
 @nox.session
 def publish(session: nox.Session) -> None:
-    """Make the project's own report anew: checks, planted errors, claims and benches.
+    """Make the project's own report anew: checks, planted errors, claims, benches, the field.
 
-    Wrong layers have the standard budget; right ones, which take every check, the quick one.
+    Wrong layers have the standard budget; right ones, which take every check, the quick one. Every
+    framework's layers are held in environments of their own, as in ``conformance``.
     """
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,onnx]")
     session.install("--no-deps", "-r", str(PACKAGES))
@@ -214,6 +216,10 @@ def publish(session: nox.Session) -> None:
     made = sorted(str(path.parent) for path in set(runs.glob("*/run.json")) - before)
     shutil.rmtree(page, ignore_errors=True)  # figures of another time must not stay
     session.run("gatewise", "report", *made, "-o", str(page))
+    of_frameworks, _, _ = _all_held(session, list(ENVIRONMENTS), "quick")
+    checked = [run for run in made if (Path(run) / "verdicts.jsonl").exists()]
+    session.run("python", "-P", "-m", "gatewise.reports.field", str(FIELD),
+                *checked, *of_frameworks)  # fmt: skip
 
 
 @nox.session
@@ -289,15 +295,7 @@ def conformance(session: nox.Session) -> None:
     if unknown := sorted(set(names) - set(ENVIRONMENTS)):
         session.error(f"{', '.join(unknown)}: expected {', '.join(ENVIRONMENTS)}")
     session.install(*CONSTRAINTS, "-e", ".[report]")
-    runs, missing, wrong = [], [], []
-    for name in names:
-        python = _installed(session, name)
-        if python is None:
-            missing.append(name)
-        run, conforms = _held(session, name, python or "python", options.budget)
-        runs += run
-        if python is not None and not conforms:
-            wrong.append(name)
+    runs, missing, wrong = _all_held(session, names, options.budget)
     session.run("gatewise", "report", *runs, "-o", str(CONFORMANCE / "index.html"))
     if missing:
         session.warn(f"not tested, as it could not be installed: {', '.join(missing)}")
@@ -320,6 +318,22 @@ def packages(session: nox.Session) -> None:
         "--deviations", str(DECLARED), "--report", str(CONFORMANCE / "packages.html"),
         success_codes=[0, 3],
     )  # fmt: skip
+
+
+def _all_held(
+    session: nox.Session, names: list[str], budget: str
+) -> tuple[list[str], list[str], list[str]]:
+    """Verify environments; return folders of runs, and which are not there, and which differ."""
+    runs, missing, wrong = [], [], []
+    for name in names:
+        python = _installed(session, name)
+        if python is None:
+            missing.append(name)
+        run, conforms = _held(session, name, python or "python", budget)
+        runs += run
+        if python is not None and not conforms:
+            wrong.append(name)
+    return runs, missing, wrong
 
 
 def _installed(session: nox.Session, name: str) -> str | None:

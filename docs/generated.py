@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatewise.bench.claims.ledger import claims
 from gatewise.reference.documents import TITLES
-from gatewise.reports import conventions
+from gatewise.reports import conventions, field
 from gatewise.reports.markdown import grid
 from gatewise.reports.section import Table
 from gatewise.reports.typeset import mathml
@@ -27,6 +27,9 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "results" / "published" / "figures"
 FIGURES = ("decay-lag.svg", "speed-sizes.svg")
 FINDINGS = ROOT / "reports" / "results" / "conformance"
+HISTORY = ROOT / "reports" / "results" / "field" / "history.jsonl"
+MATRIX = "<!-- the matrix of the field -->"
+"""What stands in a page where the matrix is to be."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,6 +42,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         source = str(PUBLISHED / figure)
         files.append(File.generated(config, f"figures/{figure}", abs_src_path=source))
     return files
+
+
+def on_page_markdown(markdown: str, **_page: Any) -> str:
+    """Put the matrix of the field where a page has a place for it."""
+    if MATRIX not in markdown:
+        return markdown
+    return markdown.replace(MATRIX, field.matrix(field.read(HISTORY)))
+
+
+def the_field() -> Iterator[str]:
+    """Yield how every framework's layers stand, and stood before."""
+    yield from field.page(field.read(HISTORY))
 
 
 def equations() -> Iterator[str]:
@@ -125,6 +140,7 @@ def _cell(text: Any) -> str:
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "field.md": the_field,
     "reference/equations.md": equations,
     "checks.md": checks,
     "reference/conventions.md": stated_conventions,

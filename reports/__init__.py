@@ -14,6 +14,7 @@
 ``junit``             what CI systems show
 ``comparison``        what changed from one run to another
 ``formats``           which of these a file's name asks for; the badge
+``field``             how layers of all frameworks stand, and stood before: the site's main page
 ``page``              the page: ``templates`` filled in
 ====================  ==========================================================================
 
