@@ -39,6 +39,15 @@ Some dozen roundings to 8 bits leave no more: a wrong formula is still seen, a c
 """
 
 
+CANCELLED = 0.1
+"""The share that bounds of the gradient of x may reach.
+
+Its sums over the units of all gates cancel, so that bounds grow with the width (to 0.06 at 1024
+units in float32): a wrong formula is still seen. Beyond the dtype's own share it counts as blind
+all the same.
+"""
+
+
 def arithmetic(dtype: str) -> Arithmetic:
     """Return what rounding a dtype is allowed; sums of halves are kept in float32."""
     return ARITHMETICS[FINER[dtype][0] if dtype in HALVES else dtype]
@@ -74,8 +83,8 @@ class Expected:
         are sums over all units of terms that cancel.
         """
         half = self.y.arithmetic.dtype_name in HALVES
-        names = ("W", "U", "b") if half else ("x", "W", "U", "b")
-        return not {"y", *(f"gradient of {name}" for name in names)} & {*self.blind}
+        needed = {"y", *(f"gradient of {name}" for name in "WUb")}
+        return (half or _sharp(self.x, CANCELLED)) and not needed & {*self.blind}
 
 
 def share(dtype: str) -> float:
@@ -83,9 +92,10 @@ def share(dtype: str) -> float:
     return WIDEST if dtype in HALVES else SHARP.get(dtype, SHARP_ELSEWHERE)
 
 
-def _sharp(b: Bounded) -> bool:
-    scale = float(np.max(np.abs(b.value)))
-    return scale == 0 or float(np.median(b.bound)) <= share(b.arithmetic.dtype_name) * scale
+def _sharp(b: Bounded, most: float = 0.0) -> bool:
+    """Return whether a bound is at most this share, or its dtype's, of the largest number."""
+    scale, most = float(np.max(np.abs(b.value))), max(most, share(b.arithmetic.dtype_name))
+    return scale == 0 or float(np.median(b.bound)) <= most * scale
 
 
 def expected(problem: Problem, work: float = WORK) -> Expected:

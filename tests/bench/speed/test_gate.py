@@ -125,6 +125,15 @@ def test_a_gradient_where_there_is_no_cotangent_is_refused():
     refuse(problem, TRAINING, gradient_of_a_row_without_cotangent(problem))
 
 
+def test_a_wide_layer_is_proven_though_its_gradient_of_x_is_not_sharp():
+    """That is said, and one that is off by a fifth is refused all the same."""
+    problem = Problem("lstm", Shape(T=4, B=1, D=512, H=512), "float32")
+    want = expected(problem)
+    assert want.blind == ("gradient of x",)
+    assert passed(TRAINING, prepared(problem), problem, want).blind == ("gradient of x",)
+    refuse(problem, TRAINING, lambda found: replace(found, x=1.2 * found.x))
+
+
 def test_a_later_step_that_is_wrong_is_refused():
     """Beyond the steps that are proven as a whole, an output off by the carry is still seen."""
     problem = Problem("lstm", Shape(T=40, B=3, D=8, H=8), "float64")
