@@ -48,7 +48,8 @@ def on_page_markdown(markdown: str, **_page: Any) -> str:
     """Put the matrix of the field where a page has a place for it."""
     if MATRIX not in markdown:
         return markdown
-    return markdown.replace(MATRIX, field.matrix(field.read(HISTORY)))
+    matrix = field.matrix(field.read(HISTORY))
+    return markdown.replace(MATRIX, f"{matrix}\n\n{field.legend()}")
 
 
 def the_field() -> Iterator[str]:

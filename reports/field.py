@@ -152,9 +152,13 @@ def matrix(history: Iterable[Standing]) -> str:
         f"{' | '.join(_marks(of[column]) for column in there)} |"
         for name, of in places.items()
     ]
-    legend = ", ".join(_shown(name, name) for name in reversed(MARKS))
-    return "\n".join([*lines, "", f"{legend}; empty: the framework has no such layer, or gatewise "
-                                  "no adapter for it."])  # fmt: skip
+    return "\n".join(lines)
+
+
+def legend() -> str:
+    """Return what the marks of the matrix mean, as a list in Markdown."""
+    lines = [f"* {_shown(name, name)}: {what}." for name, what in MEANINGS.items()]
+    return "\n".join([*lines, "* Empty: no such layer, or gatewise has no adapter for it."])
 
 
 def _column(cell: str) -> str:
@@ -194,7 +198,7 @@ def page(history: Sequence[Standing]) -> Iterator[str]:
         "`nox -s publish` makes this page.\n"
     )
     yield matrix(history) + "\n"
-    yield "".join(f"* {_shown(name, name)}: {what}.\n" for name, what in MEANINGS.items())
+    yield legend() + "\n"
     yield "## What was published, and what changed\n"
     yield from _changes(history)
     yield "## Layer by layer\n"
