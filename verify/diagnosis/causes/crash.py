@@ -381,14 +381,14 @@ def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
         verb = "comes" if len(names) == 1 else "come"
         _, _, rest = name.partition(" comes ")
         listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-        return f"{listed[0].upper()}{listed[1:]} {verb} {rest}"
+        return f"{_with_article(listed)} {verb} {rest}"
     message = trial.message() or verdict.message
     shapes = re.search(r"expected shape \(([\d, ]+)\), got \(([\d, ]+)\)", message)
     if shapes is None:
         return message[0].upper() + message[1:]
     expected, got = ([*map(int, re.findall(r"\d+", shapes[k]))] for k in (1, 2))
     what = name.removesuffix(" comes back in another shape than it should")
-    said = f"{what[0].upper()}{what[1:]} comes back in shape {tuple(got)}, not {tuple(expected)}"
+    said = f"{_with_article(what)} comes back in shape {tuple(got)}, not {tuple(expected)}"
     if len(got) == len(expected) > 1 and got == [expected[1], expected[0], *expected[2:]]:
         first = "time" if what == "y" else "layers'"
         return f"{said}: the batch axis stands first instead of the {first} axis"
@@ -397,10 +397,15 @@ def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
     return said
 
 
+def _with_article(arrays: str) -> str:
+    """Return arrays as they stand at the head of a sentence: their names are not capitalised."""
+    return f"The output {arrays}" if arrays.partition(" ")[0].strip(",") == "y" else f"The {arrays}"
+
+
 CATALOGUE = {
     (r"It raises", ("with more than one row",)): "P01",
-    (r"Y comes back in shape .* batch axis stands first", ()): "P07",
-    (r"Y comes back in float64", ()): "P08",
+    (r"The output y comes back in shape .* batch axis stands first", ()): "P07",
+    (r"The output y comes back in float64", ()): "P08",
 }
 """What is in the catalogue of mistakes: words of the statement, conditions, id."""
 
