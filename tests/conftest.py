@@ -41,10 +41,13 @@ def server() -> Iterator[preloaded.Server]:
     server.close()
 
 
-@pytest.fixture(scope="module")
-def forked_workers(server: preloaded.Server) -> Iterator[None]:
-    """Let subjects run in forks of one process, which do not import PyTorch anew."""
+@pytest.fixture(scope="module", autouse=True)
+def workers(request: pytest.FixtureRequest, server: preloaded.Server) -> Iterator[None]:
+    """Let subjects run in forks of one process, which do not import PyTorch anew.
+
+    Tests of the processes themselves start fresh ones.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        if preloaded.FORKS:
+        if preloaded.FORKS and "execution" not in request.path.parts:
             patch.setattr(preloaded.STARTING, server.double)
         yield

@@ -6,11 +6,6 @@ from click.testing import CliRunner
 from gatewise.cli import main
 
 
-@pytest.fixture(autouse=True)
-def workers(forked_workers):
-    """Let layers run in forks."""
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run the command in an empty folder."""

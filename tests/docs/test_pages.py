@@ -41,7 +41,6 @@ NEEDS = {
 }
 """The packages without which a page's blocks cannot be run."""
 
-pytestmark = pytest.mark.usefixtures("forked_workers")
 os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow
 
 

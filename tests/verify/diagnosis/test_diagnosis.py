@@ -25,7 +25,7 @@ from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
 from gatewise.verify.runs import run as run_files
-from gatewise.verify.runs.diagnosis import Diagnosis
+from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 from gatewise.verify.runs.records import typed
 from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import adapted
@@ -261,19 +261,21 @@ def ended(status, message):
     return Verdict("mini:Bad", "lstm", "forward", "", [], "float64", 0, status, message=message)
 
 
-def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch, briefly):
+def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch):
     """What was explained before the interruption is told again, not looked for again."""
     (tmp_path / "bad.py").write_text(
         TWO_BAD.format(tests=str(Path(__file__).parents[2] / "doubles"))
     )
     monkeypatch.chdir(tmp_path)
-    real, asked = asking._asked, []
+    asked = []
 
-    def interrupted(named, *more):
+    def interrupted(named, dtype, failing, *_others):
         asked.append(named.name)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return real(named, *more)
+        doubled = Explanation(("id",), ("y is twice what it should be.",), ("halve it",))
+        return Diagnosis(named.name, dtype, "explained", tuple(v.check for v in failing),
+                         explanations=[doubled])  # fmt: skip
 
     monkeypatch.setattr(asking, "_asked", interrupted)
     command = ["verify", "bad.py:One", "bad.py:Two", "--like", "torch.nn.LSTM", "--check",
@@ -287,7 +289,7 @@ def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch,
     done = CliRunner().invoke(main, ["verify", "--resume", str(run)])
     assert asked == ["bad.py:One", "bad.py:Two", "bad.py:Two"]
     assert done.stdout.count("bad.py:One does not conform") == 1
-    assert done.stdout.count("what is wrong") == 2
+    assert done.stdout.count("y is twice what it should be.") == 2
     assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One", "bad.py:Two"]
 
 

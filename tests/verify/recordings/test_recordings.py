@@ -28,7 +28,6 @@ from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_like import torch_like
 
-pytestmark = pytest.mark.usefixtures("forked_workers")
 SHORT = Case(4, 3, 2, 5)
 LACKING = {*UNANSWERED, "zero-length", "no-steps"}
 """What no recording can answer, and what torch does not offer."""

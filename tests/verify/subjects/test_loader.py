@@ -12,7 +12,6 @@ from gatewise.verify.subjects import known, subject_named
 from gatewise.verify.subjects import loader as loading
 from gatewise.verify.subjects.loader import UnknownSubject
 
-pytestmark = pytest.mark.usefixtures("forked_workers")
 LAYERS = """
 import torch
 

@@ -98,8 +98,8 @@ def test_an_operation_in_place_is_found():
     (conditional.CellInFloat32,
      "The final h and final c come back in float32 for float64 input, only when a state is given."),
     (conditional.RowsFirst,
-     "The final h comes back in shape (3, 1, 6), not (1, 3, 6): the batch axis stands first instead "
-     "of the layers' axis."),
+     "The final h comes back in shape (3, 1, 6), not (1, 3, 6): the batch axis stands first "
+     "instead of the layers' axis."),
 ])  # fmt: skip
 def test_what_comes_back_otherwise_is_one_cause(layer, said):
     """However many checks say it, and each of another size."""
