@@ -124,7 +124,7 @@ def add(history: Path, folders: Iterable[Path]) -> int:
     there = {(each.created, each.place) for each in read(history)}
     number = 0
     for folder in folders:
-        for standing in standings(run_files.read(folder)):
+        for standing in standings(run_files.read_checks(folder)):
             if (standing.created, standing.place) not in there:
                 records.append(history, standing)
                 number += 1
