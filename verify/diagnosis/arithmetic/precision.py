@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ....reference.functions import Array
 from ...cases.case import Case
 from ...checks import check_named
 from ...checks.arithmetics import COARSER
@@ -18,7 +19,7 @@ from ...runs.verdict import Verdict
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_inputs
 from ...subjects.protocol import Subject
-from ..observation import Observation, plain_case, residual
+from ..observation import Key, Observation, plain_case, residual
 
 CASES = 3
 """Cases each of which a coarser arithmetic must explain."""
@@ -63,14 +64,24 @@ def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coa
 
 
 def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) -> bool:
-    """Whether everything that was seen is as far from the equations as the arithmetic explains."""
+    """Whether everything that was seen is as far from the equations as the arithmetic explains.
+
+    A number that is handed through, as a state over no steps is, is rounded all the same; and what
+    is computed in an arithmetic may come back in it.
+    """
     coarse, claimed = ARITHMETICS[coarser.name], ARITHMETICS[dtype]
     ratio = max(coarse.roundoff, coarse.product_roundoff) / claimed.roundoff
+
+    def level(seen: Observation, key: Key) -> Array:
+        handed_through = coarse.roundoff * np.max(np.abs(seen.right[key]), initial=0.0)
+        return np.maximum(seen.levels[key] * ratio, handed_through)
+
+    returned = f"expected dtype {dtype}, got {coarser.name}"
     return all(
-        not seen.words or seen.experiment.check == "dtype"
+        not seen.words or seen.experiment.check == "dtype" or seen.words.endswith(returned)
         for seen in observations
     ) and all(
-        residual(array, seen.right[key], seen.levels[key] * ratio) <= 1
+        residual(array, seen.right[key], level(seen, key)) <= 1
         for seen in observations
         for key, array in seen.seen.items()
     )  # fmt: skip
