@@ -85,7 +85,8 @@ class SubjectCheck:
     def concerns(self, subject: Offers) -> bool:
         """Whether the check means anything for a subject."""
         alike = self.problems is None or self.problems == subject.options.problem
-        return alike and self.concerned(subject)
+        named = not subject.options.checks or self.id in subject.options.checks
+        return alike and named and self.concerned(subject)
 
     def reached(self, case: Case) -> Case:
         """Return the case with no more steps than a bound on a whole run can mean something."""

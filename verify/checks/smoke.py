@@ -21,7 +21,8 @@ SMOKE = "smoke"
 
 def plain_case(subject: Subject, dtype: str) -> Case:
     """Return a case that asks for as little as possible."""
-    return Case(3, 2, 4, 5, state=not subject.options.default_state, dtype=dtype)
+    plain = Case(3, 2, 4, 5, state=not subject.options.default_state, dtype=dtype)
+    return subject.options.settled(plain)
 
 
 def smoke(subject: SubjectUnderTest, case: Case) -> Ledger:

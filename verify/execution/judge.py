@@ -168,7 +168,8 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
     def taken(case: Case) -> bool:
         return not check.refuses(case) and not options.lacking(case)
 
-    cases = sizes.cases(check.cases(judge.subject, dtype)).filter(taken).map(check.reached)
+    cases = sizes.cases(check.cases(judge.subject, dtype)).map(options.settled)
+    cases = cases.filter(taken).map(check.reached)
     before = judge.cases - judge.blind
     with suppress(Unsatisfiable):
         for_all(judge, cases, examples=GIVEN, seed_value=seed_value, steer=False, shrink=False)

@@ -80,6 +80,7 @@ class Remote:
         memory: int,
         hidden: Sequence[str] = (),
         forbid: str = "",
+        **of_file: str,
     ) -> None:
         self.name, self._number, self._layers = name, 0, 0
         self.borrowed: tuple[str, ...] = ()
@@ -93,7 +94,7 @@ class Remote:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
             self.in_force = self.ask(Question("hello")).text  # before it imports what may lie
-            answer = self.ask(Question("load", text=name, like=like, forbid=forbid))
+            answer = self.ask(Question("load", text=name, like=like, forbid=forbid, **of_file))
         except BaseException:
             self.close()
             raise

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import IO, Any
 
@@ -19,16 +19,18 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
+from ..models.subject import NodeSubject, node_named, summaries
 from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
 from ..runs.words import words
-from ..subjects import subject_named
+from ..subjects import model_file, subject_named
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
 from ..subjects.loader import UnknownSubject
 from ..subjects.program import Program
 from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from . import schemes  # noqa: F401 - it makes the names of files known
 from .channel import (
     Answer,
     Meaning,
@@ -124,6 +126,7 @@ class Respondent:
             "buffers": self._buffers, "gpu": lambda _: Answer(shapes=gpu()),
             "output": self._output, "pulled": self._pulled, "goes_on": self._goes_on,
             "keeps": self._keeps, "forbidden": self._forbidden, "random": self._random,
+            "nodes": self._nodes,
         }  # fmt: skip
         while True:
             try:
@@ -145,9 +148,13 @@ class Respondent:
             limit_memory(self.memory)
             send(self.answers, self.number, Answer(imported=True))
 
-        self.subject = subject = subject_named(
-            question.text, question.like, question.forbid, on_import=imported
-        )
+        if model_file(question.text):
+            subject: Any = node_named(question.text, question.against, question.inputs)
+        else:
+            subject = subject_named(
+                question.text, question.like, question.forbid, on_import=imported
+            )
+        self.subject = subject
         meaning = meaning_of(subject)
         version = with_care(subject.version) if meaning.kind else ""  # else its judge asks for it
         arguments = subject.arguments if isinstance(subject, Declared) else None
@@ -156,6 +163,10 @@ class Respondent:
             meaning, getattr(subject, "form", None), arguments,
         )  # fmt: skip
         return Answer(portrait=portrait)
+
+    def _nodes(self, question: Question) -> Answer:
+        """Say which recurrent nodes a model file has."""
+        return Answer(shapes={"nodes": [asdict(each) for each in summaries(question.text)]})
 
     def _widths(self, question: Question) -> Answer:
         """Say the axes of a recurrence's parameters for widths D and H."""
@@ -270,6 +281,8 @@ def meaning_of(subject: Any) -> Meaning:
         return Meaning("explicit")
     if isinstance(subject, Declared):
         return _declared_meaning(subject)
+    if isinstance(subject, NodeSubject):
+        return Meaning("node", convention=subject.convention, operation=subject.operation)
     if isinstance(subject, Program):
         kind = "convention" if subject.convention else "explicit"
         return Meaning(kind, convention=subject.convention)

@@ -23,12 +23,15 @@ from .judge import BUDGETS, hold
 class Named:
     """A subject as users name it; ``like`` is the torch class in whose place it stands.
 
-    Or the problem that it solves, without what ``forbid`` names.
+    Or the problem that it solves, without what ``forbid`` names. A node of a file is compared with
+    the layer that ``against`` names, and with what was recorded for ``inputs``, a path.
     """
 
     name: str
     like: str | None = None
     forbid: str = ""
+    against: str = ""
+    inputs: str = ""
 
     def find(self) -> Subject:
         """Import the subject."""
@@ -148,4 +151,6 @@ def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
     like = ["--like", named.like] if named.like else []
     like += ["--forbid", named.forbid] if named.forbid else []
+    like += ["--against", named.against] if named.against else []
+    like += ["--inputs", named.inputs] if named.inputs else []
     return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

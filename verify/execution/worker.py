@@ -22,12 +22,13 @@ import msgspec
 
 from ..cases.case import Case
 from ..runs.verdict import SHARED
-from ..subjects import SCHEMES, adapter, family
+from ..subjects import SCHEMES, adapter, family, model_file
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
 from .processes import end_descendants
 from .remote import Remote, SubjectEnded
+from .remote_node import RemoteNode
 from .respondent import meaning_of
 from .sandbox import adopt_orphans, close_to_others, limit_memory
 from .tasks import Description, Named, Task, answer, describe
@@ -187,6 +188,10 @@ class _Worker:
         """
         if adapter(named.name) or family(named.name) in SCHEMES:
             return None
+        if model_file(named.name):
+            node = RemoteNode(named, self.memory, self.hidden)
+            self.isolation[named] = node.in_force
+            return node
         remote = Remote(named.name, named.like, self.memory, self.hidden, named.forbid)
         if not remote.shared:
             self.isolation[named] = remote.in_force

@@ -63,8 +63,6 @@ WEIGHTS = (
     "with: gatewise explain"
 )
 INSTEAD = {
-    ".onnx": "hold the operator of a runtime with: gatewise verify onnxruntime:LSTM; hold a whole "
-             "model in a class that runs it (see docs/ways-in/explicit.md)",
     ".ipynb": "copy the class into a Python file",
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
 }  # fmt: skip

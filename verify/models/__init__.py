@@ -1,0 +1,8 @@
+"""Recurrent nodes of model files: a graph is read, and each node held with its own weights.
+
+``graph`` reads a file of ONNX that nobody vouches for, ``nodes`` says what each recurrent node of
+it means, ``steps`` recognises steps that an exporter has unrolled; ``inventory`` has all of them.
+``runtimes`` run one that is cut out, ``subject`` is that as a subject, ``equations`` what it
+computes where no cell of the reference does. ``sources`` and ``departures`` compare it with the
+layer that it was exported from.
+"""

@@ -1,0 +1,145 @@
+"""ONNX's recurrent operators with any of their activations, and with clipping, as cells.
+
+Where the reference has a cell that computes the same, that one is taken; this is for the others.
+The lines run on floats, on ``Bounded`` numbers and on enclosures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+
+from ...reference.arrays import Rows
+from ...reference.cell import Cell, Gates, State
+from ...reference.cells import cell_named
+from ...reference.functions import Array, relu, sigmoid, switch, tanh
+from ...reference.parameters import Parameters, Shape, Sizes
+from ..numbers.bounded import Bounded
+from ..runs.verdict import OWN_EQUATIONS
+
+SOURCE = "https://onnx.ai/onnx/operators/"
+
+
+@singledispatch
+def clamp(s: Array, low: float, high: float) -> Array:
+    """Return s, or low where it is below that, or high where it is above."""
+    above = switch(s - low, low + 0 * s, s)
+    return switch(above - high, above, high + 0 * s)
+
+
+@clamp.register
+def _(s: Bounded, low: float, high: float) -> Bounded:
+    """It is nowhere steeper than 1, and rounds nothing."""
+    return Bounded(np.clip(s.value, low, high), np.minimum(s.bound, high - low), s.arithmetic)
+
+
+def _magnitude(s: Array) -> Array:
+    return switch(s, -s, s)
+
+
+ACTIVATIONS: Mapping[str, Callable[[Array, float, float], Array]] = {
+    "Affine": lambda s, alpha, beta: alpha * s + beta,
+    "Elu": lambda s, alpha, beta: switch(s, alpha * (np.exp(s) - 1), s),
+    "HardSigmoid": lambda s, alpha, beta: clamp(alpha * s + beta, 0.0, 1.0),
+    "LeakyRelu": lambda s, alpha, beta: switch(s, alpha * s, s),
+    "Relu": lambda s, alpha, beta: relu(s),
+    "ScaledTanh": lambda s, alpha, beta: alpha * tanh(beta * s),
+    "Sigmoid": lambda s, alpha, beta: sigmoid(s),
+    "Softplus": lambda s, alpha, beta: relu(s) + np.log(1 + np.exp(-_magnitude(s))),
+    "Softsign": lambda s, alpha, beta: s / (1 + _magnitude(s)),
+    "Tanh": lambda s, alpha, beta: tanh(s),
+    "ThresholdedRelu": lambda s, alpha, beta: switch(s - alpha, 0 * s, s),
+}
+"""ONNX's activations, of s and their alpha and beta."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a node computes beyond its convention: activations (name, alpha, beta), and clipping.
+
+    ``base`` is the cell whose parameters it has. Clipping is of what goes into an activation.
+    """
+
+    base: str
+    kind: str
+    activations: tuple[tuple[str, float, float], ...]
+    clip: float = 0.0
+
+    def activation(self, number: int, s: Array) -> Array:
+        """Return the activation of this number, clipped before it."""
+        name, alpha, beta = self.activations[number]
+        return ACTIVATIONS[name](clamp(s, -self.clip, self.clip) if self.clip else s, alpha, beta)
+
+    @property
+    def cell(self) -> OperatorCell:
+        """The cell that computes it."""
+        return OperatorCell(self)
+
+    @property
+    def problem(self) -> str:
+        """What of it is none of ONNX, "" if nothing."""
+        count = {"RNN": 1, "GRU": 2, "LSTM": 3}.get(self.kind)
+        if count != len(self.activations) or any(a[0] not in ACTIVATIONS for a in self.activations):
+            return f"activations {self.activations!r:.100}"
+        numbers = (self.clip, *(n for a in self.activations for n in a[1:]))
+        return "" if all(map(np.isfinite, numbers)) and self.clip >= 0 else "numbers that are none"
+
+
+class OperatorCell(Cell):
+    """An RNN, GRU or LSTM of ONNX; parameters as those of its base."""
+
+    title = "operator of ONNX"
+    equations: tuple[str, ...] = ()
+    traits: frozenset[str] = frozenset()
+
+    def __init__(self, operation: Operation) -> None:
+        """Take what it computes."""
+        self.operation, self._base = operation, cell_named(operation.base)
+        self.gates, self.states = self._base.gates, self._base.states
+        self.name = f"{OWN_EQUATIONS}{operation.kind}"
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """As those of the base."""
+        return self._base.shapes(sizes)
+
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
+        """Return the next state, by the equations of ONNX's operator."""
+        h = state[0]
+        of_x = {g: x @ getattr(p, f"W_{g}") + getattr(p, f"b_{g}") for g in self.gates}
+        of_h = {g: h @ getattr(p, f"U_{g}") for g in self.gates}
+        if self.operation.kind == "RNN":
+            return (self.operation.activation(0, of_x["a"] + of_h["a"]),), {}
+        if self.operation.kind == "GRU":
+            return (self._gru(p, of_x, of_h, h),), {}
+        return self._lstm(p, {g: of_x[g] + of_h[g] for g in self.gates}, state[1]), {}
+
+    def _gru(
+        self, p: Parameters, of_x: Mapping[str, Array], of_h: Mapping[str, Array], h: Array
+    ) -> Array:
+        f = self.operation.activation
+        r, z = (f(0, of_x[g] + of_h[g]) for g in "rz")
+        after = "b_hn" in p.shapes
+        product = r * (of_h["n"] + p.b_hn) if after else (r * h) @ p.U_n
+        n = f(1, of_x["n"] + product)
+        return z * h + (1 - z) * n
+
+    def _lstm(self, p: Parameters, sums: Mapping[str, Array], c: Array) -> tuple[Array, Array]:
+        f = self.operation.activation
+
+        def gate(letter: str, seen: Array) -> Array:
+            peephole = getattr(p, f"p_{letter}") * seen if "p" in p.shapes else None
+            return f(0, sums[letter] if peephole is None else sums[letter] + peephole)
+
+        i = gate("i", c)
+        forget = gate("f", c) if "f" in self.gates else 1 - i
+        new = forget * c + i * f(1, sums["g"])
+        return gate("o", new) * f(2, new), new
+
+    def vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
+        """Raise: what runs files has no gradients to hold to any."""
+        raise NotImplementedError("an operator of a file has no gradients")

@@ -1,0 +1,374 @@
+"""A node of a file as a subject: cut out, with its own weights and attributes, run by a runtime.
+
+Cases have the node's own widths, directions and layout, and its own weights; inputs and states are
+drawn. In other widths, which a diagnosis asks for, weights are drawn, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import LARGEST_SIZE, Case
+from ..cases.options import Options
+from ..conventions.parameter_map import ConventionMap
+from ..runs.verdict import OWN_EQUATIONS
+from ..subjects import families
+from ..subjects.called import NotOffered, SubjectCrashed
+from ..subjects.framework import OncePerParameters, imported, what_is_given
+from ..subjects.frameworks.onnx_operator import Operator
+from ..subjects.loader import UnknownSubject
+from ..subjects.protocol import Cotangents, Inputs, Result, SubjectUnavailable
+from .equations import Operation
+from .graph import SUFFIX, ModelError, read
+from .inventory import inventory
+from .nodes import DEFAULTS, ORDER, Activation, Node
+from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
+
+CHECKS = (
+    "smoke", "forward", "dtype", "batch-single", "batch-permutation", "repeat", "padding",
+    "causality", "default-state", "carry", "final", "transition",
+)  # fmt: skip
+"""What is held of a node: what can be asked of fixed weights, without gradients."""
+
+MARK = f"{SUFFIX}#"
+
+
+@dataclass(frozen=True)
+class Name:
+    """What ``[RUNTIME:]path/to/model.onnx[#NODE]`` says; ``node`` is "" where it names a file."""
+
+    runtime: str
+    path: Path
+    node: str
+
+    @classmethod
+    def parse(cls, name: str) -> Name | None:
+        """Return what a subject's name says; None if it names no model file."""
+        file, mark, node = name.partition(MARK)
+        if not mark and not name.endswith(SUFFIX):
+            return None
+        file = f"{file}{SUFFIX}" if mark else file
+        runtime, colon, path = file.partition(":")
+        known = colon and (runtime in RUNTIMES or runtime in families())
+        return cls(runtime, Path(path), node) if known else cls(DEFAULT, Path(file), node)
+
+    def __str__(self) -> str:
+        runtime = "" if self.runtime == DEFAULT else f"{self.runtime}:"
+        return f"{runtime}{self.path}" + (f"#{self.node}" if self.node else "")
+
+
+def file_of(name: str) -> str:
+    """Return the path of the model file that a subject's name has; "" if it has none."""
+    said = Name.parse(name)
+    return str(said.path) if said else ""
+
+
+class NodeMap(ConventionMap):
+    """The map of a node's convention; in its own shapes arrays are the file's, not drawn."""
+
+    def __init__(self, convention: Any, case: Case, weights: Mapping[str, Array]) -> None:
+        """Take the weights by the convention's names."""
+        super().__init__(convention, case)
+        object.__setattr__(self, "weights", weights)
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Return the file's array where it has this shape, else a drawn one."""
+        own: Array | None = getattr(self, "weights").get(name)  # noqa: B009 - frozen
+        if own is None or own.shape != shape:
+            return super().draw(name, shape)
+        return self.case.simplified(name, own.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class NodeSubject:
+    """A node of a file, and the runtime that runs it."""
+
+    name: str
+    node: Node
+    runtime: Runtime
+    arrays: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    """What was recorded, and the source that it is compared with: the judge asks for them."""
+
+    @property
+    def operation(self) -> Operation | None:
+        """What it computes, where no cell of the reference does."""
+        node = self.node
+        if node.plain:
+            return None
+        activations = tuple((a.name, a.alpha, a.beta) for a in node.of_direction)
+        return Operation(str(node.convention.cell), node.kind, activations, node.clip)
+
+    @property
+    def convention(self) -> Any:
+        """What its parameters mean."""
+        return replace(self.node.convention, padding="zeros", empty_row="zeros")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The reference's cell, or the operator itself."""
+        return (f"{OWN_EQUATIONS}{self.node.kind}" if self.operation else self.convention.cell,)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """That of its weights."""
+        return (self.node.dtype,)
+
+    @property
+    def options(self) -> Options:
+        """What its node has: directions, biases, lengths, states."""
+        node = self.node
+        reason = "the node of the file has none"
+        needs = (
+            ("padding", node.lengths),
+            ("carry", node.state),
+            ("default-state", not node.state),
+        )
+        without = [name for name, there in needs if not there]
+        return Options(
+            layers=False, bidirectional=node.directions == 2, bias="B" not in node.weights,
+            lengths=bool(node.lengths), state=bool(node.state), default_state=not node.state,
+            gradient=False, batch_first=node.layout == 1, fixed=fixed(node),
+            checks=tuple(check for check in CHECKS if check not in without),
+            reasons=(("gradient", "a runtime of files"), ("lengths", reason), ("state", reason),
+                     ("default_state", "the node of the file is given one")),
+        )  # fmt: skip
+
+    def version(self) -> str:
+        """Return the runtime's name and version; SubjectUnavailable if it is not there."""
+        return self.runtime.version()
+
+    def cell(self, case: Case) -> str:
+        """Return its cell."""
+        return self.cells[0]
+
+    @property
+    def own_cell(self) -> Any:
+        """The operator's own equations, where the reference has none."""
+        return self.operation.cell if self.operation else None
+
+    def parameter_map(self, case: Case) -> NodeMap:
+        """Return the map of its convention, with its own weights."""
+        return NodeMap(self.convention, case, self.weights)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call it by gatewise."""
+        return ""
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Its weights by the convention's names, ``weight_ih_l0``, ``bias_hh_l0_reverse``."""
+        return named_weights(self.node)
+
+    @property
+    def operator(self) -> Operator:
+        """The operator of ONNX that it is."""
+        node = self.node
+        attributes: dict[str, Any] = {}
+        if node.reset_after:
+            attributes["linear_before_reset"] = 1
+        if node.coupled:
+            attributes["input_forget"] = 1
+        if node.clip:
+            attributes["clip"] = node.clip
+        if node.direction == "reverse":
+            attributes["direction"] = "reverse"
+        usual = tuple(map(Activation, DEFAULTS[node.kind]))
+        stated = () if node.of_direction == usual else node.of_direction
+        return Operator(
+            node.kind, node.convention, attributes, tuple(a.name for a in stated),
+            tuple(a.alpha for a in stated if a.name in TAKE_ALPHA),
+            tuple(a.beta for a in stated if a.name in TAKE_BETA), node.opset,
+        )  # fmt: skip
+
+    def build(self, case: Case) -> BuiltNode:
+        """Return the node as a model of its own."""
+        return BuiltNode(self, case)
+
+
+WEIGHT = "weight "
+"""What stands before the names of weights among the buffers."""
+
+TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "ThresholdedRelu")
+TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
+
+
+class BuiltNode:
+    """A node, ready to be called; ``buffers`` are its weights, and what it is compared with."""
+
+    def __init__(self, subject: NodeSubject, case: Case) -> None:
+        self.subject, self.case = subject, case
+        onnx, operator = imported("onnx", "onnx"), subject.operator
+
+        def make(inputs: Inputs) -> PerShape:
+            turned = self._turned(inputs)
+            model = operator.model(onnx, case, turned)
+            return PerShape(subject.runtime, model.SerializeToString())
+
+        self._made = OncePerParameters(make, what_is_given)
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run it."""
+        operator, turned = self.subject.operator, self._turned(inputs)
+        outputs = self._made(inputs)(operator.feeds(self.case, turned))
+        if len(outputs) != len(operator.outputs):
+            raise SubjectCrashed(f"expected {len(operator.outputs)} outputs, got {len(outputs)}")
+        result = operator.result(self.case, [np.asarray(a) for a in outputs])
+        if not self._reverse:
+            return result
+        return replace(result, y=_turned(result.y, inputs.lengths))
+
+    def gradients(self, inputs: Inputs, cotangents: list[Cotangents]) -> Any:
+        """Raise: it has none."""
+        raise NotOffered("a runtime of files has no gradients")
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Raise: it has none."""
+        raise NotOffered("a runtime of files has no forward mode")
+
+    def train(self, training: bool) -> None:
+        """Raise: it has one mode."""
+        raise NotOffered("a runtime of files has one mode")
+
+    def buffers(self) -> dict[str, Array]:
+        """Return the node's own weights, and what it is compared with."""
+        own = {f"{WEIGHT}{name}": array for name, array in self.subject.weights.items()}
+        return {**own, **self.subject.arrays}
+
+    @property
+    def _reverse(self) -> bool:
+        """Whether it begins at the end: the equations see its rows turned round."""
+        return self.subject.node.direction == "reverse" and not self.case.bidirectional
+
+    def _turned(self, inputs: Inputs) -> Inputs:
+        return replace(inputs, x=_turned(inputs.x, inputs.lengths)) if self._reverse else inputs
+
+
+def _turned(x: Array, lengths: Array | None) -> Array:
+    """Return (T, B, ...) with every row turned round within its length."""
+    if lengths is None:
+        return x[::-1].copy()
+    turned = x.copy()
+    for row, length in enumerate(lengths):
+        turned[:length, row] = x[:length, row][::-1]
+    return turned
+
+
+def fixed(node: Node) -> tuple[tuple[str, int | bool | str], ...]:
+    """Return what every case of a node has: its widths, directions, biases and layout."""
+    own: dict[str, int | bool | str] = {"D": node.D, "H": node.H}
+    own |= {"bidirectional": node.directions == 2, "bias": "B" in node.weights}
+    return (*own.items(), *((("layout", "batch-first"),) if node.layout else ()))
+
+
+def own_case(node: Node) -> Case:
+    """Return a smallest case in a node's own widths."""
+    own: dict[str, Any] = dict(fixed(node))
+    return Case(**{"T": 1, "B": 1, "dtype": node.dtype, "state": bool(node.state), **own})
+
+
+def named_weights(node: Node) -> dict[str, Array]:
+    """Return a node's weights by its convention's names, those of every direction."""
+    gates, H = len(node.weights["W"][0]) // node.H, node.H
+    named = {}
+    for k in range(node.directions):
+        suffix = "_l0_reverse" if k else "_l0"
+        of = {slot: array[k] for slot, array in node.weights.items()}
+        bias = of.get("B", np.zeros(2 * gates * H, of["W"].dtype))
+        every = {"weight_ih": of["W"], "weight_hh": of["R"],
+                 "bias_ih": bias[: gates * H], "bias_hh": bias[gates * H :]}  # fmt: skip
+        if node.coupled:  # f = 1 - i leaves its block unused
+            keep = np.r_[0 : 2 * H, 3 * H : 4 * H]
+            every = {name: array[keep] for name, array in every.items()}
+        if "B" not in of:
+            every = {name: a for name, a in every.items() if not name.startswith("bias")}
+        if "P" in of:
+            every["peephole"] = of["P"]
+        named |= {f"{name}{suffix}": array for name, array in every.items()}
+    return named
+
+
+def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
+    """Return the subject of a node of a file; UnknownSubject says why there is none."""
+    said = Name.parse(name)
+    if said is None:
+        raise UnknownSubject(f"subject {name!r}: expected path/to/model{SUFFIX}#NODE")
+    if said.runtime not in RUNTIMES:
+        raise UnknownSubject(
+            f"subject {name!r}: a runtime of files is one of {', '.join(RUNTIMES)}"
+        )
+    try:
+        every = inventory(read(said.path))
+    except ModelError as error:
+        raise UnknownSubject(str(error)) from error
+    node = next((each for each in every if each.name == said.node), None)
+    if node is None:
+        raise UnknownSubject(
+            f"{said.path}: there is no recurrent node {said.node!r}; there are "
+            f"{', '.join(each.name for each in every[:20]) or 'none'}"
+        )
+    if problem := unheld(node):
+        raise SubjectUnavailable(f"{node.name}: {problem}")
+    return NodeSubject(name, node, RUNTIMES[said.runtime])
+
+
+def unheld(node: Node) -> str:
+    """Say why a node cannot be held, "" if it can."""
+    if node.problem:
+        return node.problem
+    if max(node.D, node.H) > LARGEST_SIZE:
+        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
+    if node.convention.cell is None:
+        return "there are no equations for input_forget with peepholes"
+    return ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is listed of a node: see ``Node``; ``problem`` says why it is not held, "" if it is.
+
+    ``stored`` are the names of its weights in the file; ``D`` and ``H`` are 0 where they are not
+    known.
+    """
+
+    name: str
+    kind: str
+    path: str
+    D: int
+    H: int
+    direction: str
+    convention: str
+    activations: tuple[str, ...]
+    gates: str
+    dtype: str
+    stored: dict[str, str]
+    state: str
+    lengths: str
+    steps: int | None
+    opset: int
+    unrolled: bool
+    problem: str
+
+
+def summaries(path: str) -> list[Summary]:
+    """Return what there is to say of a file's nodes; UnknownSubject if it cannot be read."""
+    try:
+        every = inventory(read(Path(path)))
+    except ModelError as error:
+        raise UnknownSubject(str(error)) from error
+    return [_summary(node) for node in every]
+
+
+def _summary(node: Node) -> Summary:
+    whole = not node.problem
+    return Summary(
+        node.name, node.kind, node.path, node.D if whole else 0, node.H if whole else 0,
+        node.direction, node.words if whole else "", tuple(map(str, node.activations)),
+        ORDER.get(node.kind, ""), node.dtype, dict(node.stored), node.state, node.lengths,
+        node.steps, node.opset, node.unrolled is not None, unheld(node),
+    )  # fmt: skip
