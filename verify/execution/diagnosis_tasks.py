@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 from ...reference.cells import cells
+from ..checks.model_files import SOURCE
 from ..diagnosis.examination import diagnose
 from ..diagnosis.kernels import diagnose_submission
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
@@ -56,12 +57,34 @@ def diagnosed(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
+    if any(verdict["check"] == SOURCE for verdict in failing):
+        return asdict(_of_source(subject, dtype, failing, seconds))
     if no_mistakes := _beyond_catalogue(subject, dtype, failing):
         return asdict(no_mistakes)
     if subject.options.problem:
         verdicts = [Verdict(**one) for one in failing]
         return asdict(diagnose_submission(cast("Submitted", subject), dtype, verdicts, seconds))
     return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
+
+
+def _of_source(
+    subject: Any, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
+) -> Diagnosis:
+    """Return how a node of a file departs from its source, and what else is wrong with it."""
+    rest = [v for v in failing if v["check"] != SOURCE]
+    found = Diagnosis(subject.name, dtype, "explained", location=Location("program"))
+    if rest:
+        found = typed(Diagnosis, diagnosed(subject, dtype, rest, seconds))
+    every = subject.departures
+    own = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in every]
+    first = found.explanations[:1] or [Explanation((), (), ())]
+    ids, statements, fixes = (
+        tuple(text for each in (*own, *first) for text in getattr(each, part))
+        for part in ("ids", "statements", "fixes")
+    )
+    found.explanations = [Explanation(ids, statements, fixes), *found.explanations[1:]]
+    found.status, found.failed = "explained", tuple(v["check"] for v in failing)
+    return found
 
 
 def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:

@@ -11,7 +11,9 @@ import msgspec
 
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
-from ..models.subject import WEIGHT, NodeMap, Summary
+from ..models.departures import Departure, departures
+from ..models.sources import unpacked
+from ..models.subject import OWN, SOURCE, WEIGHT, NodeMap, Summary
 from ..subjects.loader import UnknownSubject
 from .channel import Answer, OutOfTurn, Question, receive, send
 from .isolation import MEMORY
@@ -48,6 +50,12 @@ class RemoteNode(Remote):
         """The operator's equations, where the reference has no cell for it."""
         operation = self.portrait.meaning.operation
         return operation.cell if operation else None
+
+    @cached_property
+    def departures(self) -> list[Departure]:
+        """How the node departs from what it is compared with."""
+        own, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
+        return departures(int(self.arrays["number"]), own, source)
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the convention's map, with the node's own weights."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
+from ..cases.case import LARGEST_SIZE
 from ..conventions.convention import Convention
 from ..subjects.frameworks.onnx_operator import convention as convention_of
 from .graph import LARGEST_ARRAY, OWN_DOMAINS, ModelError, Scope
@@ -330,3 +331,14 @@ def _steps(scope: Scope, given: Mapping[str, str], layout: int) -> int | None:
         return None
     steps = shape[1 if layout else 0]
     return steps if isinstance(steps, int) and steps > 0 else None
+
+
+def unheld(node: Node) -> str:
+    """Say why a node cannot be held, "" if it can."""
+    if node.problem:
+        return node.problem
+    if max(node.D, node.H) > LARGEST_SIZE:
+        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
+    if node.convention.cell is None:
+        return "there are no equations for input_forget with peepholes"
+    return ""

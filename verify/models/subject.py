@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ..cases.case import LARGEST_SIZE, Case
+from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ConventionMap
 from ..runs.verdict import OWN_EQUATIONS
@@ -27,8 +27,9 @@ from ..subjects.protocol import Cotangents, Inputs, Result, SubjectUnavailable
 from .equations import Operation
 from .graph import SUFFIX, ModelError, read
 from .inventory import inventory
-from .nodes import DEFAULTS, ORDER, Activation, Node
+from .nodes import DEFAULTS, ORDER, Activation, Node, unheld
 from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
+from .sources import layers, of_node, packed
 
 CHECKS = (
     "smoke", "forward", "dtype", "batch-single", "batch-permutation", "repeat", "padding",
@@ -130,11 +131,13 @@ class NodeSubject:
             ("default-state", not node.state),
         )
         without = [name for name, there in needs if not there]
+        held = [check for check in CHECKS if check not in without]
+        held += ["source"] if "number" in self.arrays else []
         return Options(
             layers=False, bidirectional=node.directions == 2, bias="B" not in node.weights,
             lengths=bool(node.lengths), state=bool(node.state), default_state=not node.state,
             gradient=False, batch_first=node.layout == 1, fixed=fixed(node),
-            checks=tuple(check for check in CHECKS if check not in without),
+            checks=tuple(held),
             reasons=(("gradient", "a runtime of files"), ("lengths", reason), ("state", reason),
                      ("default_state", "the node of the file is given one")),
         )  # fmt: skip
@@ -191,8 +194,8 @@ class NodeSubject:
         return BuiltNode(self, case)
 
 
-WEIGHT = "weight "
-"""What stands before the names of weights among the buffers."""
+WEIGHT, OWN, SOURCE = "weight ", "own ", "source "
+"""What stands before the names among the buffers: of weights, the file's layers, the source's."""
 
 TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "ThresholdedRelu")
 TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
@@ -314,18 +317,12 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
         )
     if problem := unheld(node):
         raise SubjectUnavailable(f"{node.name}: {problem}")
-    return NodeSubject(name, node, RUNTIMES[said.runtime])
-
-
-def unheld(node: Node) -> str:
-    """Say why a node cannot be held, "" if it can."""
-    if node.problem:
-        return node.problem
-    if max(node.D, node.H) > LARGEST_SIZE:
-        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
-    if node.convention.cell is None:
-        return "there are no equations for input_forget with peepholes"
-    return ""
+    arrays: dict[str, Array] = {}
+    if against:
+        own = [each for each in every if not unheld(each)]
+        arrays |= {"number": np.array(own.index(node))}
+        arrays |= packed(list(map(of_node, own)), OWN) | packed(layers(against), SOURCE)
+    return NodeSubject(name, node, RUNTIMES[said.runtime], arrays)
 
 
 @dataclass(frozen=True)
