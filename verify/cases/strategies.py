@@ -81,7 +81,7 @@ def cases(
     )
     if options.projection:
         return st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
-    return drawn.map(options.settled) if options.fixed else drawn
+    return drawn
 
 
 def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:
@@ -133,7 +133,7 @@ def varied(options: Options, dtype: str, **fixed: object) -> Iterator[Case]:
             dtype=dtype,
             seed=number,
         )  # fmt: skip
-        yield options.settled(replace(case, **fixed))  # type: ignore[arg-type]
+        yield replace(case, **fixed)  # type: ignore[arg-type]
 
 
 OPTIONAL = ("lengths", "bidirectional", "layers", "state", "bias", "projection", "zero_length")

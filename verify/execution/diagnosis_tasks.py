@@ -104,9 +104,12 @@ def _beyond_catalogue(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]
 ) -> Diagnosis | None:
     """Say that no mistakes are known of a cell that is not in the catalogue; None if it is."""
-    if subject.cells[0] in cells():
+    unrolled = getattr(subject, "unrolled", False)
+    if subject.cells[0] in cells() and not unrolled:
         return None
     equations = "it has no equations" if not subject.options.equations else "its step is its own"
+    if unrolled:
+        equations = "a step that was unrolled runs with its own weights alone"
     message = f"Not looked for: {equations}, and the known mistakes are of the catalogue's cells."
     failed = tuple(v["check"] for v in failing)
     return Diagnosis(subject.name, dtype, "unexplained", failed, message=message)

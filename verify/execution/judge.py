@@ -73,7 +73,7 @@ def hold(
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
-    shrink = shrink and not isinstance(subject, FixedCases)
+    shrink = shrink and not (isinstance(subject, FixedCases) or subject.options.fixed)
     judge = Judge(subject, check, on_case, Clock(on_answer=on_answer))
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
@@ -151,9 +151,10 @@ def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
 
 def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink: bool) -> None:
     check, subject = judge.check, judge.subject
+    settled = subject.options.settled
     for forced in islice(check.forced(subject, dtype), budget.forced):
-        judge(check.reached(forced))
-    strategy = check.cases(subject, dtype).map(check.reached)
+        judge(settled(check.reached(forced)))
+    strategy = check.cases(subject, dtype).map(check.reached).map(settled)
     examples = max(2, round(budget.drawn * check.share))
     for_all(judge, strategy, examples=examples, seed_value=seed_value, steer=False, shrink=shrink)
     if budget.steered:

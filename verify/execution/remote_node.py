@@ -13,7 +13,7 @@ from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
 from ..models.departures import Departure, departures
 from ..models.sources import unpacked
-from ..models.subject import OWN, SOURCE, WEIGHT, NodeMap, Summary
+from ..models.subject import OWN, SOURCE, UNROLLED, WEIGHT, NodeMap, Summary
 from ..subjects.loader import UnknownSubject
 from .channel import Answer, OutOfTurn, Question, receive, send
 from .isolation import MEMORY
@@ -50,6 +50,11 @@ class RemoteNode(Remote):
         """The operator's equations, where the reference has no cell for it."""
         operation = self.portrait.meaning.operation
         return operation.cell if operation else None
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether it is a step that an exporter has unrolled, which runs with its own weights."""
+        return UNROLLED in self.arrays
 
     @cached_property
     def departures(self) -> list[Departure]:

@@ -68,8 +68,9 @@ class Node:
     one). ``weights`` are its constant inputs W, R, B and P as stored, (directions, ...); ``stored``
     the names under which they are. ``state`` and ``lengths`` say where those come from, "" where
     they are left out; ``fixed`` are states that are constants. ``steps`` is the number of steps
-    that is fixed in the graph, None if it is not. ``problem`` says why it cannot be held, "" if
-    it can.
+    that is fixed in the graph, None if it is not. ``unrolled`` is a step that an exporter has
+    unrolled, cut out; ``takes_new``: z is the share of the new state, as in no operator.
+    ``problem`` says why it cannot be held, "" if it can.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Node:
     clip: float = 0.0
     coupled: bool = False
     reset_after: bool = False
+    takes_new: bool = False
     weights: Mapping[str, Array] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
@@ -138,6 +140,7 @@ class Node:
                 given[name] = MEANT[_key(activation)]
         if self.kind == "GRU":
             given["reset"] = "after" if self.reset_after else "before"
+            given["update"] = "take" if self.takes_new else "keep"
         if "P" in self.weights:
             given["peepholes"] = "iof"
         return convention_of(self.family, coupled=self.coupled, **given)
@@ -166,6 +169,7 @@ class Node:
         if self.kind == "GRU":
             said.append("reset after the product" if self.reset_after
                         else "reset before the product")  # fmt: skip
+            said += ["z takes the new state"] if self.takes_new else []
         if "P" in self.weights:
             said.append("peepholes")
         if self.coupled:

@@ -32,7 +32,7 @@ from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
 from .sources import layers, of_node, packed
 
 CHECKS = (
-    "smoke", "forward", "dtype", "batch-single", "batch-permutation", "repeat", "padding",
+    "smoke", "forward", "batch-single", "batch-permutation", "repeat", "padding",
     "causality", "default-state", "carry", "final", "transition",
 )  # fmt: skip
 """What is held of a node: what can be asked of fixed weights, without gradients."""
@@ -191,8 +191,11 @@ class NodeSubject:
 
     def build(self, case: Case) -> BuiltNode:
         """Return the node as a model of its own."""
-        return BuiltNode(self, case)
+        return BuiltNode(self, case) if self.node.unrolled is None else BuiltStep(self, case)
 
+
+UNROLLED = "unrolled"
+"""The name among the buffers that says that a step runs with its own weights alone."""
 
 WEIGHT, OWN, SOURCE = "weight ", "own ", "source "
 """What stands before the names among the buffers: of weights, the file's layers, the source's."""
@@ -241,7 +244,8 @@ class BuiltNode:
     def buffers(self) -> dict[str, Array]:
         """Return the node's own weights, and what it is compared with."""
         own = {f"{WEIGHT}{name}": array for name, array in self.subject.weights.items()}
-        return {**own, **self.subject.arrays}
+        unrolled = {UNROLLED: np.array(1)} if self.subject.node.unrolled else {}
+        return {**own, **unrolled, **self.subject.arrays}
 
     @property
     def _reverse(self) -> bool:
@@ -250,6 +254,32 @@ class BuiltNode:
 
     def _turned(self, inputs: Inputs) -> Inputs:
         return replace(inputs, x=_turned(inputs.x, inputs.lengths)) if self._reverse else inputs
+
+
+class BuiltStep(BuiltNode):
+    """A step that an exporter has unrolled, run once for every step of x, with its own weights."""
+
+    def __init__(self, subject: NodeSubject, case: Case) -> None:
+        super().__init__(subject, case)
+        self._step = PerShape(subject.runtime, subject.node.unrolled.model(subject.node.dtype))
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run it, step after step."""
+        for name, own in self.subject.weights.items():
+            given = inputs.parameters.get(name)
+            if given is None or not np.array_equal(given, own):
+                raise NotOffered("its weights are in its products: it runs with its own alone")
+        states = self.subject.node.states
+        assert inputs.state is not None  # noqa: S101 - the node is given one
+        now = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
+        y = []
+        for x in inputs.x:
+            new = self._step({"x": np.ascontiguousarray(x), **now})
+            now = {name: np.asarray(a) for name, a in zip(states, new, strict=True)}
+            y.append(now["h"])
+        shape = (0, inputs.x.shape[1], self.subject.node.H)
+        whole = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
+        return Result(whole, tuple(now[name][None] for name in states))
 
 
 def _turned(x: Array, lengths: Array | None) -> Array:
