@@ -84,7 +84,7 @@ def written(
     graph = helper.make_graph(
         [made for made, _ in nodes], "main", [*given, *inputs], list(shown), stored
     )
-    imports = [helper.make_opsetid("", 17), *({helper.make_opsetid("own", 1)} if functions else ())]
+    imports = [helper.make_opsetid("", 17), *([helper.make_opsetid("own", 1)] if functions else [])]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8, functions=list(functions))
     onnx.save_model(model, path)
     return path

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from hypothesis import strategies as st
 
 from ..cases.case import Case
 from ..numbers.ledger import Ledger
-from ..subjects.called import SubjectUnderTest
+from ..subjects.called import NotOffered, SubjectUnderTest
 from .check import SubjectCheck
+from .oracle import compare_outputs, expected
 from .smoke import plain_case
+from .transitions import follow
 
 SOURCE = "source"
 
@@ -21,7 +26,44 @@ def source(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
+IN_GRAPH = "in-graph"
+
+FEW = 8
+"""Steps of a run that is compared as a whole; of more, steps are followed one by one."""
+
+
+def in_graph(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare what a node made of what reached it in the running graph with the equations."""
+    ledger = Ledger()
+    if subject.unseen:
+        raise NotOffered(subject.unseen)
+    for inputs, result in subject.calls_in_graph:
+        steps, rows = inputs.x.shape[:2]
+        own = replace(
+            case, T=steps, B=rows, state=inputs.state is not None,
+            lengths=inputs.lengths is not None,
+        )  # fmt: skip
+        if steps <= FEW or own.lengths or own.bidirectional:
+            compare_outputs(ledger, subject, own, result, expected(subject, own, inputs))
+            continue
+        zeros = tuple(np.zeros_like(final) for final in result.final)
+        given = replace(inputs, state=inputs.state or zeros)
+        follow(ledger, subject, replace(own, state=True), given, result)
+    return ledger
+
+
 CHECKS = (
+    SubjectCheck(
+        IN_GRAPH,
+        "In the running graph, a model file's node makes of what reaches it what the equations "
+        "say.",
+        (),
+        lambda subject, dtype: st.just(plain_case(subject, dtype)),
+        in_graph,
+        concerned=lambda subject: IN_GRAPH in subject.options.checks,
+        share=0.1,
+        shrinks=False,
+    ),
     SubjectCheck(
         SOURCE,
         "The weights, attributes and initial states of a model file's node are those of the layer "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -13,8 +14,9 @@ from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
 from ..models.departures import Departure, departures
 from ..models.sources import unpacked
-from ..models.subject import OWN, SOURCE, UNROLLED, WEIGHT, NodeMap, Summary
+from ..models.subject import CALL, OWN, SOURCE, UNROLLED, UNSEEN, WEIGHT, NodeMap, Summary
 from ..subjects.loader import UnknownSubject
+from ..subjects.protocol import Inputs, Result
 from .channel import Answer, OutOfTurn, Question, receive, send
 from .isolation import MEMORY
 from .processes import Child, environment
@@ -61,6 +63,27 @@ class RemoteNode(Remote):
         """How the node departs from what it is compared with."""
         own, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
         return departures(int(self.arrays["number"]), own, source)
+
+    @property
+    def unseen(self) -> str:
+        """Why what reaches the node in the running graph cannot be had, "" if it can."""
+        return self.arrays[UNSEEN].tobytes().decode() if UNSEEN in self.arrays else ""
+
+    @property
+    def calls_in_graph(self) -> Iterator[tuple[Inputs, Result]]:
+        """What reached the node in the running graph, and what it made of it."""
+        for k in count():
+            named = {
+                name.removeprefix(f"{CALL}{k} "): array for name, array in self.arrays.items()
+                if name.startswith(f"{CALL}{k} ")
+            }  # fmt: skip
+            if not named:
+                return
+            pairs = [(named.get(f"state {i}"), named[f"final {i}"])
+                     for i in range(len(named)) if f"final {i}" in named]  # fmt: skip
+            states = tuple(s for s, _ in pairs if s is not None)
+            inputs = Inputs(self.weights, named["x"], states or None, named.get("lengths"))
+            yield inputs, Result(named["y"], tuple(final for _, final in pairs))
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the convention's map, with the node's own weights."""

@@ -116,7 +116,8 @@ class Scope:
     """A graph, or a function as one node calls it, and what of the graph around it can be seen.
 
     ``path`` says where it stands. ``arguments`` are a function's inputs by the names that the
-    graph around has for them, ``given`` its attributes.
+    graph around has for them, ``given`` its attributes. ``within`` is the node whose ``attribute``
+    it is, or that calls it.
     """
 
     model: Model
@@ -126,6 +127,8 @@ class Scope:
     arguments: Mapping[str, str] | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     depth: int = 0
+    within: Any = None
+    attribute: str = ""
 
     @cached_property
     def producers(self) -> dict[str, Any]:
@@ -165,10 +168,13 @@ class Scope:
             for attribute in node.attribute:
                 graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
                 for graph in graphs:
-                    yield self._below(graph, f"{self.path}{label}.{attribute.name}/")
+                    inner = self._below(graph, f"{self.path}{label}.{attribute.name}/")
+                    inner.within, inner.attribute = node, attribute.name
+                    yield inner
             function = self.model.functions.get((node.domain, node.op_type))
             if function is not None:
                 inner = self._below(function, f"{self.path}{label}/")
+                inner.within = node
                 inner.arguments = dict(zip(function.input, node.input, strict=False))
                 inner.given = {a.name: a for a in function.attribute_proto} | {
                     a.name: a for a in node.attribute
@@ -231,7 +237,8 @@ class Scope:
         if key in above:
             raise ModelError(f"{self.model.path}: its graph goes round in a circle, at {name!r}")
         if len(above) > LONGEST_CHAIN:
-            raise ModelError(f"{self.model.path}: a chain of more than {len(above)} constants")
+            said = f"a chain of more than {LONGEST_CHAIN} operators makes a constant"
+            raise ModelError(f"{self.model.path}: {said}")
         if name in scope.initialisers:
             return array_of(self.model, scope.initialisers[name])
         node = scope.producers.get(name)
@@ -301,6 +308,8 @@ def array_of(model: Model, tensor: Any) -> Array:
     """Return a stored tensor, bfloat16 and smaller in their own dtype; ModelError if it is none."""
     onnx = import_onnx()
     name = tensor.name or "a constant"
+    if min(tensor.dims, default=0) < 0:
+        raise ModelError(f"{model.path}: tensor {name!r} has a shape of {list(tensor.dims)}")
     try:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             inline = onnx.TensorProto()
@@ -336,8 +345,9 @@ def _external(model: Model, tensor: Any) -> bytes:
         offset, length = int(stated.get("offset", 0)), int(stated.get("length", size))
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{where} of a place or dtype that is none ({error})") from error
-    if length != size or offset < 0 or min(tensor.dims, default=0) < 0:
-        raise ModelError(f"{where} of {length} bytes for a shape of {list(tensor.dims)}")
+    if length != size or offset < 0:
+        shape = list(tensor.dims)
+        raise ModelError(f"{where} of {length} bytes from {offset} on, for a shape of {shape}")
     if offset + length > path.stat().st_size:
         raise ModelError(f"{where}: {location!r} ends before it")
     with path.open("rb") as stream:

@@ -187,6 +187,7 @@ def _key(activation: Activation) -> tuple[str, float, float]:
 
 def nodes(scope: Scope) -> Iterator[Node]:
     """Yield the recurrent nodes of one graph; of what cannot be held, why it cannot."""
+    opset = scope.model.opset
     for number, proto in enumerate(scope.graph.node):
         if (proto.domain, proto.op_type) in scope.model.functions:
             continue  # its body is a graph of its own
@@ -195,12 +196,13 @@ def nodes(scope: Scope) -> Iterator[Node]:
         if proto.domain not in OWN_DOMAINS:
             if any(kind in proto.op_type.upper() for kind in KINDS):
                 problem = f"{proto.domain}.{proto.op_type} is no operator of ONNX: it is not held"
-                yield Node(label, proto.op_type, scope.path, problem=problem)
+                yield Node(label, proto.op_type, scope.path, opset=opset, problem=problem)
         elif proto.op_type in KINDS:
             try:
                 yield _node(scope, proto, label)
             except ModelError as error:
-                yield Node(label, proto.op_type, scope.path, problem=str(error))
+                said = str(error).removeprefix(f"{scope.model.path}: ")
+                yield Node(label, proto.op_type, scope.path, opset=opset, problem=said)
 
 
 def _node(scope: Scope, proto: Any, label: str) -> Node:

@@ -18,14 +18,16 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ConventionMap
 from ..runs.verdict import OWN_EQUATIONS
+from ..runs.words import words
 from ..subjects import families
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import OncePerParameters, imported, what_is_given
-from ..subjects.frameworks.onnx_operator import Operator
+from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Cotangents, Inputs, Result, SubjectUnavailable
+from .activations import activations
 from .equations import Operation
-from .graph import SUFFIX, ModelError, read
+from .graph import SUFFIX, Model, ModelError, read
 from .inventory import inventory
 from .nodes import DEFAULTS, ORDER, Activation, Node, unheld
 from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
@@ -133,6 +135,8 @@ class NodeSubject:
         without = [name for name, there in needs if not there]
         held = [check for check in CHECKS if check not in without]
         held += ["source"] if "number" in self.arrays else []
+        if any(name == UNSEEN or name.startswith(CALL) for name in self.arrays):
+            held.append("in-graph")
         return Options(
             layers=False, bidirectional=node.directions == 2, bias="B" not in node.weights,
             lengths=bool(node.lengths), state=bool(node.state), default_state=not node.state,
@@ -197,8 +201,14 @@ class NodeSubject:
 UNROLLED = "unrolled"
 """The name among the buffers that says that a step runs with its own weights alone."""
 
-WEIGHT, OWN, SOURCE = "weight ", "own ", "source "
-"""What stands before the names among the buffers: of weights, the file's layers, the source's."""
+WEIGHT, OWN, SOURCE, CALL = "weight ", "own ", "source ", "call "
+"""What stands before names among the buffers.
+
+Of weights, of the file's layers and the source's, and of calls in the running graph.
+"""
+
+UNSEEN = "unseen"
+"""The name among the buffers of the sentence that says why calls cannot be had."""
 
 TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "ThresholdedRelu")
 TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
@@ -336,7 +346,8 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
             f"subject {name!r}: a runtime of files is one of {', '.join(RUNTIMES)}"
         )
     try:
-        every = inventory(read(said.path))
+        model = read(said.path)
+        every = inventory(model)
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
     node = next((each for each in every if each.name == said.node), None)
@@ -352,7 +363,58 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
         own = [each for each in every if not unheld(each)]
         arrays |= {"number": np.array(own.index(node))}
         arrays |= packed(list(map(of_node, own)), OWN) | packed(layers(against), SOURCE)
-    return NodeSubject(name, node, RUNTIMES[said.runtime], arrays)
+    subject = NodeSubject(name, node, RUNTIMES[said.runtime], arrays)
+    return _with_calls(subject, model, Path(inputs)) if inputs else subject
+
+
+def _with_calls(subject: NodeSubject, model: Model, inputs: Path) -> NodeSubject:
+    """Return the subject with what reached it in the running graph, or why that cannot be had."""
+    try:
+        calls = activations(model, subject.node, subject.runtime, inputs)
+    except ModelError as error:
+        said = f"its own inputs cannot be had: {error}"
+        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
+    except (UnknownSubject, SubjectUnavailable):
+        raise
+    except Exception as error:
+        said = f"the whole model does not run: {words(error)}"
+        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
+    arrays = dict(subject.arrays)
+    for k, call in enumerate(calls):
+        named = _of_step(subject.node, call) if subject.node.unrolled else _of_call(subject, call)
+        arrays |= {f"{CALL}{k} {name}": array for name, array in named.items()}
+    return replace(subject, arrays=arrays)
+
+
+def _text(said: str) -> Array:
+    return np.frombuffer(said.encode(), np.uint8)
+
+
+def _of_step(node: Node, call: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a call of an unrolled step as one of a layer, of one step."""
+    named = {"x": call["x"][None], "y": call["new h"][None]}
+    for k, state in enumerate(node.states):
+        named |= {f"state {k}": call[state][None], f"final {k}": call[f"new {state}"][None]}
+    return named
+
+
+def _of_call(subject: NodeSubject, call: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a call of a node in the layout of the equations, (T, B, D)."""
+    node, operator = subject.node, subject.operator
+    lengths = call.get(LENGTHS)
+    outputs = [call["Y"], *(call[f"Y_{state}"] for state in node.states)]
+    result = operator.result(own_case(node), outputs)
+    x, states = call["X"], [call[f"initial_{s}"] for s in node.states if f"initial_{s}" in call]
+    if node.layout:
+        x, states = np.swapaxes(x, 0, 1), [np.swapaxes(s, 0, 1) for s in states]
+    y = result.y
+    if node.direction == "reverse":
+        x, y = _turned(x, lengths), _turned(y, lengths)
+    named = {"x": x, "y": y}
+    named |= {f"final {k}": a for k, a in enumerate(result.final)}
+    if len(states) == len(node.states):
+        named |= {f"state {k}": a for k, a in enumerate(states)}
+    return named if lengths is None else {**named, "lengths": lengths}
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def test_a_planted_fault_is_found_in_its_node_and_named(tmp_path, fault):
     every = found(exported(tmp_path, name, change, **attributes))
 
     assert [each for each, several in every.items() if several] == [name]
-    assert [each.kind for each in every[name]] and {each.kind for each in every[name]} == {kind}
+    assert {each.kind for each in every[name]} == {kind}
     assert words in every[name][0].statement
     assert every[name][0].fix
 
