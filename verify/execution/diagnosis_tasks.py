@@ -10,9 +10,11 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 from ...reference.cells import cells
+from ..cases.case import Case
 from ..checks.model_files import SOURCE
 from ..diagnosis.examination import diagnose
 from ..diagnosis.kernels import diagnose_submission
+from ..models.variants import misread
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.records import RunFileError, harmless, typed
@@ -32,6 +34,9 @@ COARSE = (
     "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
     "verify it in float64 or float32"
 )
+
+FEW = 8
+"""Steps of a case, and cases, on which attributes of a file's node are tried."""
 
 DEBUGGER = "run the script under a debugger: an index or a pointer is outside of its array"
 
@@ -59,12 +64,28 @@ def diagnosed(
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
     if any(verdict["check"] == SOURCE for verdict in failing):
         return asdict(_of_source(subject, dtype, failing, seconds))
+    if attribute := _of_attribute(subject, dtype, failing):
+        return asdict(attribute)
     if no_mistakes := _beyond_catalogue(subject, dtype, failing):
         return asdict(no_mistakes)
     if subject.options.problem:
         verdicts = [Verdict(**one) for one in failing]
         return asdict(diagnose_submission(cast("Submitted", subject), dtype, verdicts, seconds))
     return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
+
+
+def _of_attribute(subject: Any, dtype: str, failing: Sequence[dict[str, Any]]) -> Diagnosis | None:
+    """Return which attribute of a file's node its runtime misreads; None if that is not it."""
+    operation = getattr(subject, "attributes", None)
+    cases = [Case.from_json(v["case"]) for v in failing if v["status"] == "failed" and v["case"]]
+    few = [case for case in cases if case.T <= FEW][:FEW]
+    found = misread(subject, few, operation) if operation is not None else None
+    if found is None:
+        return None
+    return Diagnosis(
+        subject.name, dtype, "explained", tuple(v["check"] for v in failing), [found],
+        Location("outputs"), experiments=len(few),
+    )  # fmt: skip
 
 
 def _of_source(

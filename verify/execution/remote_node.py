@@ -13,8 +13,10 @@ import msgspec
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
 from ..models.departures import Departure, departures
+from ..models.equations import Operation
 from ..models.sources import unpacked
 from ..models.subject import CALL, OWN, SOURCE, UNROLLED, UNSEEN, WEIGHT, NodeMap, Summary
+from ..models.variants import operation_of
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Inputs, Result
 from .channel import Answer, OutOfTurn, Question, receive, send
@@ -63,6 +65,13 @@ class RemoteNode(Remote):
         """How the node departs from what it is compared with."""
         own, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
         return departures(int(self.arrays["number"]), own, source)
+
+    @property
+    def attributes(self) -> Operation:
+        """What its attributes say that it computes."""
+        meaning = self.portrait.meaning
+        assert meaning.convention is not None  # noqa: S101 - soundness asks for one
+        return meaning.operation or operation_of(meaning.convention)
 
     @property
     def unseen(self) -> str:

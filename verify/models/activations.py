@@ -77,6 +77,8 @@ def _shown(
     kinds = [number if name != _lengths(node) else onnx.TensorProto.INT32 for name in values]
     loops, depth = 0, 0
     while True:
+        if scope.arguments is not None:
+            raise ModelError("it stands in a function, whose values no runtime shows")
         names = [f"{MARK}{depth} {k}" for k, _ in enumerate(values)]
         for value, name, kind in zip(values, names, kinds, strict=True):
             scope.graph.node.append(onnx.helper.make_node("Identity", [value], [name]))
@@ -84,8 +86,6 @@ def _shown(
         if scope.outer is None:
             return names, loops
         container = scope.within
-        if scope.arguments is not None:
-            raise ModelError("it stands in a function, whose values no runtime shows")
         above = [f"{name} of {container.op_type}" for name in names]
         if container.op_type == "If":
             _fill_other_branch(container, scope, above, kinds)

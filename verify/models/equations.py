@@ -1,6 +1,8 @@
 """ONNX's recurrent operators with any of their activations, and with clipping, as cells.
 
 Where the reference has a cell that computes the same, that one is taken; this is for the others.
+Clipping is of the gates' sums, the candidate's included: whether it is of the cell state before its
+activation, too, ONNX leaves open, and no runtime seen does it.
 The lines run on floats, on ``Bounded`` numbers and on enclosures.
 """
 
@@ -60,18 +62,21 @@ ACTIVATIONS: Mapping[str, Callable[[Array, float, float], Array]] = {
 class Operation:
     """What a node computes beyond its convention: activations (name, alpha, beta), and clipping.
 
-    ``base`` is the cell whose parameters it has. Clipping is of what goes into an activation.
+    ``base`` is the cell whose parameters it has; ``clips_state``: the cell state is clipped before
+    its activation, too.
     """
 
     base: str
     kind: str
     activations: tuple[tuple[str, float, float], ...]
     clip: float = 0.0
+    clips_state: bool = False
 
-    def activation(self, number: int, s: Array) -> Array:
-        """Return the activation of this number, clipped before it."""
+    def activation(self, number: int, s: Array, *, clipped: bool = True) -> Array:
+        """Return the activation of this number, of s, clipped before it."""
         name, alpha, beta = self.activations[number]
-        return ACTIVATIONS[name](clamp(s, -self.clip, self.clip) if self.clip else s, alpha, beta)
+        bound = self.clip if clipped else 0.0
+        return ACTIVATIONS[name](clamp(s, -bound, bound) if bound else s, alpha, beta)
 
     @property
     def cell(self) -> OperatorCell:
@@ -114,7 +119,8 @@ class OperatorCell(Cell):
             return (self.operation.activation(0, of_x["a"] + of_h["a"]),), {}
         if self.operation.kind == "GRU":
             return (self._gru(p, of_x, of_h, h),), {}
-        return self._lstm(p, {g: of_x[g] + of_h[g] for g in self.gates}, state[1]), {}
+        sums = {g: of_x[g] + of_h[g] for g in self.gates}
+        return self._lstm(p, sums, x, state), {}
 
     def _gru(
         self, p: Parameters, of_x: Mapping[str, Array], of_h: Mapping[str, Array], h: Array
@@ -126,17 +132,23 @@ class OperatorCell(Cell):
         n = f(1, of_x["n"] + product)
         return z * h + (1 - z) * n
 
-    def _lstm(self, p: Parameters, sums: Mapping[str, Array], c: Array) -> tuple[Array, Array]:
-        f = self.operation.activation
+    def forget(self, p: Parameters, x: Array, h: Array, i: Array) -> Array:
+        """Return the forget gate that has no weights of its own."""
+        return 1 - i
+
+    def _lstm(
+        self, p: Parameters, sums: Mapping[str, Array], x: Array, state: State
+    ) -> tuple[Array, Array]:
+        f, (h, c) = self.operation.activation, state
 
         def gate(letter: str, seen: Array) -> Array:
             peephole = getattr(p, f"p_{letter}") * seen if "p" in p.shapes else None
             return f(0, sums[letter] if peephole is None else sums[letter] + peephole)
 
         i = gate("i", c)
-        forget = gate("f", c) if "f" in self.gates else 1 - i
+        forget = gate("f", c) if "f" in self.gates else self.forget(p, x, h, i)
         new = forget * c + i * f(1, sums["g"])
-        return gate("o", new) * f(2, new), new
+        return gate("o", new) * f(2, new, clipped=self.operation.clips_state), new
 
     def vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State

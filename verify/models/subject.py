@@ -35,7 +35,7 @@ from .sources import layers, of_node, packed
 
 CHECKS = (
     "smoke", "forward", "batch-single", "batch-permutation", "repeat", "padding",
-    "causality", "default-state", "carry", "final", "transition",
+    "causality", "carry", "final", "transition",
 )  # fmt: skip
 """What is held of a node: what can be asked of fixed weights, without gradients."""
 
@@ -127,13 +127,10 @@ class NodeSubject:
         """What its node has: directions, biases, lengths, states."""
         node = self.node
         reason = "the node of the file has none"
-        needs = (
-            ("padding", node.lengths),
-            ("carry", node.state),
-            ("default-state", not node.state),
-        )
-        without = [name for name, there in needs if not there]
-        held = [check for check in CHECKS if check not in without]
+        single = node.directions == 1
+        needs = {"padding": node.lengths, "carry": node.state and single, "causality": single,
+                 "transition": node.state and single}  # fmt: skip
+        held = [check for check in CHECKS if needs.get(check, True)]
         held += ["source"] if "number" in self.arrays else []
         if any(name == UNSEEN or name.startswith(CALL) for name in self.arrays):
             held.append("in-graph")
