@@ -97,12 +97,15 @@ def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explan
             runs.append((case, inputs, under_test(subject).build(case).forward(inputs)))
     except (Mismatch, SubjectCrashed, NotOffered):
         return None
-    for variant in variants(operation) if runs else ():
-        other = under_test(cast("Any", _Computing(subject, variant.cell)))
-        ledger = Ledger()
+
+    def explains(cell: Cell) -> bool:
+        other, ledger = under_test(cast("Any", _Computing(subject, cell))), Ledger()
         for case, inputs, result in runs:
             with np.errstate(all="ignore"):
                 compare_outputs(ledger, other, case, result, expected(other, case, inputs))
-        if not ledger.failed and any(c.sharp for c in ledger.comparisons):
-            return Explanation((variant.id,), (variant.statement,), (OTHER,))
-    return None
+        return not ledger.failed and any(c.sharp for c in ledger.comparisons)
+
+    if not runs or explains(operation.cell):
+        return None
+    found = (each for each in variants(operation) if explains(each.cell))
+    return next((Explanation((v.id,), (v.statement,), (OTHER,)) for v in found), None)
