@@ -104,6 +104,14 @@ def with_nodes(names: Sequence[str], runtime: str | None, node: str | None) -> l
     return list(every)
 
 
+def require_files(names: Sequence[str], against: str, inputs: str) -> None:
+    """Refuse what nodes are compared with where something else is named."""
+    from ..verify.models.subject import Name
+
+    if (against or inputs) and not all(map(Name.parse, names)):
+        raise click.UsageError("--against and --inputs are for model files alone: model.onnx")
+
+
 def _of_file(said: Name, runtime: str | None, node: str | None) -> list[str]:
     """Return the subjects of a file's nodes."""
     from dataclasses import replace

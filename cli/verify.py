@@ -36,7 +36,7 @@ from .common import (
     unwritable,
     write,
 )
-from .nodes import with_nodes
+from .nodes import require_files, with_nodes
 from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def verify(
     from ..verify.subjects import is_problem
 
     _require_subjects(names, resume)
+    require_files(names, against, inputs)
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     request = or_usage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .case import Case
 
@@ -36,9 +36,7 @@ WORDS = {
 class Options:
     """Which options a subject offers; cases use only those.
 
-    ``reasons`` are pairs (option, what the subject said when it was tried). A node of a file has
-    its own widths and weights: ``fixed`` are pairs (field of a case, what it is in every case), and
-    ``checks`` the ids of those that mean anything for it; none: all do.
+    ``reasons`` are pairs (option, what the subject said when it was tried).
     """
 
     layers: bool = True
@@ -63,12 +61,6 @@ class Options:
     problem: bool = False
     forbidden: bool = False
     reasons: tuple[tuple[str, str], ...] = ()
-    fixed: tuple[tuple[str, int | bool | str], ...] = ()
-    checks: tuple[str, ...] = ()
-
-    def settled(self, case: Case) -> Case:
-        """Return the case with what is fixed in all of them."""
-        return replace(case, **dict(self.fixed)) if self.fixed else case  # type: ignore[arg-type]
 
     def lacking(self, case: Case) -> tuple[str, ...]:
         """Return the options that a case uses and that are not offered."""

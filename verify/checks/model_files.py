@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ SOURCE = "source"
 def source(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a node's weights, attributes and states with the layer it was exported from."""
     ledger = Ledger()
-    departures = [each.statement for each in getattr(subject, "departures", ())]
+    departures = [each.statement for each in cast("Any", subject).departures]
     ledger.require("node", not departures, " ".join(departures))
     return ledger
 
@@ -34,10 +35,10 @@ FEW = 8
 
 def in_graph(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare what a node made of what reached it in the running graph with the equations."""
-    ledger = Ledger()
-    if subject.unseen:
-        raise NotOffered(subject.unseen)
-    for inputs, result in subject.calls_in_graph:
+    ledger, node = Ledger(), cast("Any", subject)
+    if node.unseen:
+        raise NotOffered(node.unseen)
+    for inputs, result in node.calls_in_graph:
         steps, rows = inputs.x.shape[:2]
         own = replace(
             case, T=steps, B=rows, state=inputs.state is not None,
@@ -60,7 +61,7 @@ CHECKS = (
         (),
         lambda subject, dtype: st.just(plain_case(subject, dtype)),
         in_graph,
-        concerned=lambda subject: IN_GRAPH in subject.options.checks,
+        concerned=lambda subject: IN_GRAPH in getattr(subject, "held_to", ()),
         share=0.1,
         shrinks=False,
     ),
@@ -71,7 +72,7 @@ CHECKS = (
         (),
         lambda subject, dtype: st.just(plain_case(subject, dtype)),
         source,
-        concerned=lambda subject: SOURCE in subject.options.checks,
+        concerned=lambda subject: SOURCE in getattr(subject, "held_to", ()),
         share=0.1,
         shrinks=False,
     ),

@@ -56,8 +56,9 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
 
     ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
     ``recurrence`` without equations, a ``problem`` of a benchmark, by its name, or a ``node`` of a
-    file, whose ``operation`` says what it computes where no cell does; "" where the judge has to
-    run the subject's own code, and ``shared`` says why.
+    file, whose ``operation`` says what it computes where no cell does, whose cases have ``fixed``
+    fields, and which is ``held_to`` these checks; "" where the judge has to run the subject's own
+    code, and ``shared`` says why.
     """
 
     kind: str
@@ -68,6 +69,8 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     x: Any = "D"
     problem: str = ""
     operation: Operation | None = None
+    fixed: tuple[tuple[str, int | bool | str], ...] = ()
+    held_to: tuple[str, ...] = ()
 
 
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):

@@ -93,14 +93,14 @@ def _of_source(
 ) -> Diagnosis:
     """Return how a node of a file departs from its source, and what else is wrong with it."""
     rest = [v for v in failing if v["check"] != SOURCE]
-    found = Diagnosis(subject.name, dtype, "explained", location=Location("program"))
+    found = Diagnosis(subject.name, dtype, "explained")
     if rest:
         found = typed(Diagnosis, diagnosed(subject, dtype, rest, seconds))
     every = subject.departures
     own = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in every]
     first = found.explanations[:1] or [Explanation((), (), ())]
     ids, statements, fixes = (
-        tuple(text for each in (*own, *first) for text in getattr(each, part))
+        tuple(dict.fromkeys(text for each in (*own, *first) for text in getattr(each, part)))
         for part in ("ids", "statements", "fixes")
     )
     found.explanations = [Explanation(ids, statements, fixes), *found.explanations[1:]]

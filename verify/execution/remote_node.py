@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import count
 from typing import Any
 
 import msgspec
 
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
-from ..models.departures import Departure, departures
 from ..models.equations import Operation
-from ..models.sources import unpacked
-from ..models.subject import CALL, OWN, SOURCE, UNROLLED, UNSEEN, WEIGHT, NodeMap, Summary
+from ..models.sources import under
+from ..models.subject import WEIGHT, Compared, NodeMap, Summary
 from ..models.variants import operation_of
 from ..subjects.loader import UnknownSubject
-from ..subjects.protocol import Inputs, Result
 from .channel import Answer, OutOfTurn, Question, receive, send
 from .isolation import MEMORY
 from .processes import Child, environment
@@ -30,7 +27,7 @@ PATIENCE = 60.0
 """Seconds in which a file is read."""
 
 
-class RemoteNode(Remote):
+class RemoteNode(Remote, Compared):
     """A subject of the name ``FILE.onnx#NODE``; its own weights are asked for once."""
 
     def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
@@ -40,31 +37,23 @@ class RemoteNode(Remote):
         )
         if self.portrait.meaning.kind != "node":
             raise self._end("a portrait of something else than a node")
-        settled = self.options.settled(Case(1, 1, 1, 1, dtype=self.dtypes[0]))
-        self.arrays = self.build(settled).buffers()
+        own = replace(Case(1, 1, 1, 1, dtype=self.dtypes[0]), **dict(self.fixed))
+        self.arrays = self.build(own).buffers()
+
+    @property
+    def fixed(self) -> tuple[tuple[str, Any], ...]:
+        """What all of its cases have: the node's widths, directions and layout."""
+        return self.portrait.meaning.fixed
+
+    @property
+    def held_to(self) -> tuple[str, ...]:
+        """The checks that mean anything for it."""
+        return self.portrait.meaning.held_to
 
     @cached_property
     def weights(self) -> dict[str, Any]:
         """The node's own weights by its convention's names."""
-        start = len(WEIGHT)
-        return {name[start:]: a for name, a in self.arrays.items() if name.startswith(WEIGHT)}
-
-    @cached_property
-    def own_cell(self) -> Any:
-        """The operator's equations, where the reference has no cell for it."""
-        operation = self.portrait.meaning.operation
-        return operation.cell if operation else None
-
-    @property
-    def unrolled(self) -> bool:
-        """Whether it is a step that an exporter has unrolled, which runs with its own weights."""
-        return UNROLLED in self.arrays
-
-    @cached_property
-    def departures(self) -> list[Departure]:
-        """How the node departs from what it is compared with."""
-        own, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
-        return departures(int(self.arrays["number"]), own, source)
+        return under(self.arrays, WEIGHT)
 
     @property
     def attributes(self) -> Operation:
@@ -73,26 +62,11 @@ class RemoteNode(Remote):
         assert meaning.convention is not None  # noqa: S101 - soundness asks for one
         return meaning.operation or operation_of(meaning.convention)
 
-    @property
-    def unseen(self) -> str:
-        """Why what reaches the node in the running graph cannot be had, "" if it can."""
-        return self.arrays[UNSEEN].tobytes().decode() if UNSEEN in self.arrays else ""
-
-    @property
-    def calls_in_graph(self) -> Iterator[tuple[Inputs, Result]]:
-        """What reached the node in the running graph, and what it made of it."""
-        for k in count():
-            named = {
-                name.removeprefix(f"{CALL}{k} "): array for name, array in self.arrays.items()
-                if name.startswith(f"{CALL}{k} ")
-            }  # fmt: skip
-            if not named:
-                return
-            pairs = [(named.get(f"state {i}"), named[f"final {i}"])
-                     for i in range(len(named)) if f"final {i}" in named]  # fmt: skip
-            states = tuple(s for s, _ in pairs if s is not None)
-            inputs = Inputs(self.weights, named["x"], states or None, named.get("lengths"))
-            yield inputs, Result(named["y"], tuple(final for _, final in pairs))
+    @cached_property
+    def own_cell(self) -> Any:
+        """The operator's equations, where the reference has no cell for it."""
+        operation = self.portrait.meaning.operation
+        return operation.cell if operation else None
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the convention's map, with the node's own weights."""

@@ -282,7 +282,10 @@ def meaning_of(subject: Any) -> Meaning:
     if isinstance(subject, Declared):
         return _declared_meaning(subject)
     if isinstance(subject, NodeSubject):
-        return Meaning("node", convention=subject.convention, operation=subject.operation)
+        return Meaning(
+            "node", convention=subject.convention, operation=subject.operation,
+            fixed=subject.fixed, held_to=subject.held_to,
+        )  # fmt: skip
     if isinstance(subject, Program):
         kind = "convention" if subject.convention else "explicit"
         return Meaning(kind, convention=subject.convention)

@@ -178,7 +178,7 @@ class Request:
             return one.dtypes[:1]
         if self.dtype not in (None, EVERY):
             return (str(self.dtype),)
-        if self.dtype is None and one.options.fixed:
+        if self.dtype is None and one.fixed:
             return one.dtypes
         usual = self.dtype is None and {*USUAL_DTYPES} & {*one.dtypes}
         return USUAL_DTYPES if usual else chosen_dtypes(one.dtypes, self.dtype)

@@ -38,7 +38,7 @@ def unsound(portrait: Portrait, like: str | None) -> str:
         problem = f"dtypes {', '.join(portrait.dtypes)[:LISTED]}"
     elif meaning.kind not in KINDS or (not meaning.kind and not meaning.shared):
         problem = f"a meaning of kind {meaning.kind[:LISTED]!r}"
-    elif (portrait.options.fixed or portrait.options.checks) and meaning.kind != "node":
+    elif (meaning.fixed or meaning.held_to) and meaning.kind != "node":
         problem = "cases or checks of its own"
     elif not 1 <= len(claimed) <= 2:
         problem = f"{len(claimed)} cells"

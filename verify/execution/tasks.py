@@ -43,7 +43,8 @@ class Description:
     """What is known of a subject before it is held to anything.
 
     ``problem`` says why it cannot be, ``status`` what its verdicts then are, ``seconds`` how long
-    it was waited for in vain.
+    it was waited for in vain. A node of a file has ``fixed`` fields of its cases, and names the
+    checks that it is ``held_to``.
     """
 
     named: Named
@@ -54,6 +55,8 @@ class Description:
     problem: str = ""
     status: str = "not tested"
     seconds: float = 0.0
+    fixed: tuple[tuple[str, int | bool | str], ...] = ()
+    held_to: tuple[str, ...] = ()
 
     def checks(self, chosen: tuple[SubjectCheck, ...]) -> tuple[SubjectCheck, ...]:
         """Return those of the checks that mean anything for it, the smoke check first."""
@@ -116,7 +119,10 @@ def hung(verdicts: Iterable[Verdict]) -> str:
 def describe(named: Named, subject: Subject) -> Description:
     """Ask a subject what it offers."""
     version = subject.version()
-    return Description(named, subject.cells, subject.dtypes, subject.options, version)
+    return Description(
+        named, subject.cells, subject.dtypes, subject.options, version,
+        fixed=getattr(subject, "fixed", ()), held_to=getattr(subject, "held_to", ()),
+    )  # fmt: skip
 
 
 def answer(

@@ -100,7 +100,7 @@ def _shown(
 def _lengths(node: Node) -> str:
     if node.place is None:
         return ""
-    return dict(zip(SLOTS, node.place[1].input, strict=False)).get("sequence_lens", "")
+    return str(dict(zip(SLOTS, node.place[1].input, strict=False)).get("sequence_lens", ""))
 
 
 def _fill_other_branch(

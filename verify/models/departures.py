@@ -141,10 +141,12 @@ def _other_sizes(layer: Layer, source: Sequence[Layer]) -> Departure:
 def _departures(layer: Layer, home: int, source: Sequence[Layer]) -> Iterator[Departure]:
     target = source[home]
     blocks = list(_blocks(layer, home, source))
+    biases, moved = _of_biases(layer, home, source, blocks)
     yield from _of_facts(layer, target)
     yield from _of_places(layer, blocks, home, source)
+    yield from _of_orders(layer, blocks, moved)
     yield from _of_relations(layer, blocks, target)
-    yield from _of_biases(layer, home, source, blocks)
+    yield from biases
     yield from _of_states(layer, target)
 
 
@@ -170,7 +172,8 @@ def _blocks(layer: Layer, home: int, source: Sequence[Layer]) -> Iterator[Block]
 
 
 def _dtype(layer: Layer) -> np.dtype[np.generic]:
-    return next(iter(layer.passes[0].values())).dtype
+    dtype: np.dtype[np.generic] = next(iter(layer.passes[0].values())).dtype
+    return dtype
 
 
 def _key(block: Array) -> tuple[tuple[int, ...], bytes]:
@@ -263,28 +266,38 @@ def _of_places(
             "arrays", f"{_listed(layer, swapped)} is taken from another array of the source.",
             "W has the weights of the input, R those of the state",
         )  # fmt: skip
-    wrong = [b for b, p in zip(found, places, strict=True) if p.gate != b.gate]
-    if wrong:
-        yield _gates(layer, wrong, found)
 
 
-def _gates(layer: Layer, wrong: Sequence[Block], found: Sequence[Block]) -> Departure:
-    """Return the departure of gates in another order."""
+def _of_orders(
+    layer: Layer, blocks: Sequence[Block], moved: Mapping[str, str]
+) -> Iterator[Departure]:
+    """Yield which arrays have their gates in another order; ``moved`` are those of the bias.
+
+    A gate is moved if the source's gate of another name stands in its place.
+    """
     letters, order = LETTERS[layer.family], ORDERS["onnx"][layer.family]
-    arrays = dict.fromkeys(b.array for b in wrong)
-    stands = {
-        b.gate: b.place.gate for b in found
-        if b.place is not None and (b.array, b.direction) == (wrong[0].array, wrong[0].direction)
-    }  # fmt: skip
-    got = ", ".join(letters[stands.get(gate, gate)] for gate in order)
+    by_array: dict[str, dict[str, str]] = {}
+    for b in blocks:
+        if b.place is not None and b.place.gate != b.gate:
+            by_array.setdefault(ARRAYS[b.array], {})[b.gate] = b.place.gate
+    if moved:
+        by_array["B"] = dict(moved)
+    orders: dict[str, list[str]] = {}
+    for array, gates in by_array.items():
+        stands = ", ".join(letters[gates.get(gate, gate)] for gate in order)
+        orders.setdefault(stands, []).append(array)
     want = ", ".join(letters[gate] for gate in order)
-    names = " and ".join(ARRAYS[a] for a in arrays)
-    verb = "stand" if len(arrays) > 1 or len(order) > 1 else "stands"
-    return Departure(
-        "gate-order",
-        f"The gates of {names} {verb} in the order {got}; ONNX reads them as {want}.",
-        f"write the gates in the order {want}",
-    )
+    for stands, arrays in orders.items():
+        yield Departure(
+            "gate-order",
+            f"The gates of {_and(arrays)} stand in the order {stands}; ONNX reads them as {want}.",
+            f"write the gates in the order {want}",
+        )
+
+
+def _and(names: Sequence[str]) -> str:
+    """Return names as a list in words."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Iterator[Departure]:
@@ -362,26 +375,37 @@ def _listed(layer: Layer, blocks: Sequence[Block]) -> str:
 
 def _of_biases(
     layer: Layer, home: int, source: Sequence[Layer], blocks: Sequence[Block]
-) -> Iterator[Departure]:
-    """Yield how biases depart, seen through what was found of the weights.
+) -> tuple[list[Departure], dict[str, str]]:
+    """Return how biases depart, and which gates' biases stand in which gates' places.
 
-    Where all weights are another layer's, or none is the source's, biases say nothing more.
+    They are seen through what was found of the weights: where all of those are another layer's, or
+    none is the source's, biases say nothing more.
     """
-    if any(b.place is not None and b.place.layer != home for b in blocks):
-        return
-    if all(b.relation == "other" for b in blocks):
-        return
+    elsewhere = any(b.place is not None and b.place.layer != home for b in blocks)
+    if elsewhere or all(b.relation == "other" for b in blocks):
+        return [], {}
     exchanged = any(b.place is not None and b.place.direction != b.direction for b in blocks)
     said: dict[tuple[str, str, str], list[str]] = {}
+    moved: dict[str, str] = {}
+    letters = LETTERS[layer.family]
     for d, own in enumerate(layer.passes):
         theirs = source[home].passes[1 - d if exchanged and len(layer.passes) > 1 else d]
-        for kind, gate, words, fix in _bias(layer, own, theirs):
+        for gate, kind, words, fix in _bias(layer, own, theirs):
+            if kind == MOVED:
+                moved[gate] = words
+                continue
             where = f" of the {DIRECTIONS[d]} direction" if len(layer.passes) > 1 else ""
-            said.setdefault((kind, words + where, fix), []).append(gate)
+            said.setdefault((kind, words + where, fix), []).append(letters[gate])
+    departures = []
     for (kind, words, fix), gates in said.items():
-        every = len(gates) == len(ORDERS["onnx"][layer.family])
-        of = "all gates" if every else f"gate {' and '.join(gates)}"
-        yield Departure(kind, f"{words.format(of)}.", fix)
+        every = len(gates) == len(letters)
+        of = "all gates" if every else f"gate {_and(gates)}"
+        departures.append(Departure(kind, f"{words.format(of)}.", fix))
+    return departures, moved
+
+
+MOVED = "moved"
+"""In the place of a kind: the bias is that of the gate whose letter follows."""
 
 
 @dataclass(frozen=True)
@@ -413,8 +437,8 @@ class _Bias:
 def _bias(
     layer: Layer, own: Mapping[str, Array], theirs: Mapping[str, Array]
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (kind, gate, words with a place for the gates, fix) for every bias that is off."""
-    letters, order = LETTERS[layer.family], ORDERS["onnx"][layer.family]
+    """Yield (gate, kind, words with a place for the gates, fix) for every bias that is off."""
+    order = ORDERS["onnx"][layer.family]
     zero = np.zeros(len(own[f"W_{order[0]}"]))
 
     def read(of: Mapping[str, Array], name: str) -> Array:
@@ -430,11 +454,10 @@ def _bias(
         apart = gate == "n" and layer.facts.get("reset") == "after"
         said = _halves(bias) if apart else None
         if said is None and not bias.near(bias.whole, bias.source):
-            others = {letters[g]: o.source for g, o in biases.items() if g != gate}
+            others = {g: other.source for g, other in biases.items() if g != gate}
             said = _off(bias, others)
         if said is not None:
-            kind, words, fix = said
-            yield kind, letters[gate], words, fix
+            yield gate, *said
 
 
 def _halves(bias: _Bias) -> tuple[str, str, str] | None:
@@ -461,8 +484,7 @@ def _off(bias: _Bias, others: Mapping[str, Array]) -> tuple[str, str, str]:
                     "write both biases into B, the input's first")  # fmt: skip
     for name, other in others.items():
         if bias.near(got, other):
-            return ("gate-order", f"The bias of {{}} is that of {name} in the source",
-                    "write the biases in ONNX's order, too")  # fmt: skip
+            return MOVED, name, ""
     for name in ("float16", "bfloat16"):
         kind = RELATIONS[f"rounded to {name}"]
         rounded = [kind(a).astype(np.float64) for a in (bias.source_b, bias.source_c)]

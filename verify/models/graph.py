@@ -352,4 +352,4 @@ def _external(model: Model, tensor: Any) -> bytes:
         raise ModelError(f"{where}: {location!r} ends before it")
     with path.open("rb") as stream:
         stream.seek(offset)
-        return stream.read(length)
+        return bytes(stream.read(length))

@@ -212,7 +212,8 @@ def _node(scope: Scope, proto: Any, label: str) -> Node:
         raise ModelError(f"{kind} of opset {node.opset} is another operator than today's")
     given = dict(zip(SLOTS, proto.input, strict=False))
     given = {slot: name for slot, name in given.items() if name}
-    weights, stored = {}, {}
+    weights: dict[str, Array] = {}
+    stored: dict[str, str] = {}
     for slot in ("W", "R", "B", "P"):
         if slot in given:
             value = scope.constant(given[slot])

@@ -247,7 +247,8 @@ class _Travelling(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 def packed(several: Sequence[Layer], prefix: str) -> dict[str, Array]:
     """Return layers as arrays by name; ``unpacked`` reads them."""
-    said, arrays = [], {}
+    said: list[list[Any]] = []
+    arrays: dict[str, Array] = {}
     for number, layer in enumerate(several):
         said.append([layer.name, layer.family, dict(layer.facts), layer.names, len(layer.passes)])
         for k, blocks in enumerate(layer.passes):
@@ -266,11 +267,12 @@ def unpacked(arrays: Mapping[str, Array], prefix: str) -> list[Layer]:
     text = arrays[f"{prefix}{FACTS}"].tobytes()
     several = []
     for number, said in enumerate(msgspec.json.decode(text, type=list[_Travelling])):
-        passes = tuple(_under(arrays, f"{prefix}{number} {k} ") for k in range(said.passes))
-        fixed = _under(arrays, f"{prefix}{number} fixed ")
+        passes = tuple(under(arrays, f"{prefix}{number} {k} ") for k in range(said.passes))
+        fixed = under(arrays, f"{prefix}{number} fixed ")
         several.append(Layer(said.name, said.family, passes, said.facts, fixed, said.names))
     return several
 
 
-def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """Return the arrays whose names begin so, by the rest of their names."""
     return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

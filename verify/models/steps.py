@@ -40,7 +40,7 @@ class Linear:
     def columns(self, part: slice) -> Linear:
         """Return some of its columns."""
         cut = {name: matrix[:, part] for name, matrix in self.products.items()}
-        return Linear(cut, self.bias[part] if np.ndim(self.bias) else self.bias)
+        return Linear(cut, self.bias if isinstance(self.bias, float) else self.bias[part])
 
     @property
     def width(self) -> int:
@@ -168,7 +168,8 @@ class Algebra:
         value = self.scope.constant(name)
         if value is None or value.dtype.kind != "f" or value.size != max(value.shape, default=1):
             return None
-        return Linear(bias=value.reshape(-1) if value.size > 1 else float(value.reshape(-1)[0]))
+        flat = value.reshape(-1)
+        return Linear(bias=flat if flat.size > 1 else float(flat[0]))
 
     def _product(self, node: Any, attributes: Mapping[str, Any], depth: int) -> Linear | None:
         matrix = self.scope.constant(node.input[1])
@@ -241,13 +242,10 @@ class Algebra:
         yield from self._rnns()
 
     def _lstm(self, node: Any) -> Iterator[Step]:
-        """C' = f * c + i * g; h' = o * tanh(c')."""
-        factors = [self.made_by(each, "Mul") for each in node.input]
-        if None in factors:
-            return
-        for kept, written in (factors, factors[::-1]):
-            for f, c in _both(kept.input):
-                for i, g in _both(written.input):
+        """Yield steps of c' = f * c + i * g and h' = o * tanh(c')."""
+        for kept, written in self._products(node):
+            for f, c in _both(kept):
+                for i, g in _both(written):
                     sums = {"f": self.gate(f, "Sigmoid"), "i": self.gate(i, "Sigmoid"),
                             "g": self.gate(g, "Tanh")}  # fmt: skip
                     if None in sums.values() or self.gate(c, "Tanh", "Sigmoid"):
@@ -256,6 +254,13 @@ class Algebra:
                         gates = {n: s for n, s in {**sums, "o": o}.items() if s is not None}
                         new = {"h": shown.output[0], "c": node.output[0]}
                         yield Step("LSTM", gates, {"c": c}, new, shown)
+
+    def _products(self, node: Any) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        """Yield the factors of the two products that a node adds, in both orders."""
+        first, second = (self.made_by(each, "Mul") for each in node.input)
+        if first is not None and second is not None:
+            yield first.input, second.input
+            yield second.input, first.input
 
     def _shown(self, c: str) -> Iterator[tuple[Linear, Any]]:
         """Yield the output gate, and the node of o * tanh(c)."""
@@ -271,15 +276,12 @@ class Algebra:
                         yield gate, product
 
     def _gru(self, node: Any) -> Iterator[Step]:
-        """H' = z * (h - n) + n, or z * h + (1 - z) * n, or with z and 1 - z exchanged."""
+        """Yield steps of z * (h - n) + n, or z * h + (1 - z) * n, or with z and 1 - z exchanged."""
         for a, b in _both(node.input):
             yield from self._around(node, a, b)
-        factors = [self.made_by(each, "Mul") for each in node.input]
-        if None in factors:
-            return
-        for first, second in (factors, factors[::-1]):
-            for z, kept in _both(first.input):
-                for rest, other in _both(second.input):
+        for first, second in self._products(node):
+            for z, kept in _both(first):
+                for rest, other in _both(second):
                     if self.gate(z, "Sigmoid") is None or self._complement(rest) != z:
                         continue
                     yield from self._blended(node, z, kept, other, takes_new=False)
@@ -309,18 +311,17 @@ class Algebra:
             return
         whole = self.linear(tanh.input[0])
         if whole is not None and len(whole.products) == LEAST:  # the reset acts before the product
-            for name, matrix in whole.products.items():
+            for name in whole.products:
                 r = self._reset(name, h)
                 if r is not None:
                     products = {h if k == name else k: m for k, m in whole.products.items()}
-                    assert matrix is whole.products[name]  # noqa: S101
                     gates = {"z": update, "r": r, "n": Linear(products, whole.bias)}
                     yield Step("GRU", gates, {"h": h}, {"h": node.output[0]}, node, takes_new)
         added = self.made_by(tanh.input[0], "Add")
         for product, x in _both(added.input) if added is not None else ():
             factor, of_x = self.made_by(product, "Mul"), self.linear(x)
-            for r, of_h in _both(factor.input) if factor is not None and of_x else ():
-                reset, m = self.gate(r, "Sigmoid"), self.linear(of_h)
+            for gate, of_h in _both(factor.input) if factor is not None and of_x else ():
+                reset, m = self.gate(gate, "Sigmoid"), self.linear(of_h)
                 if reset and m and of_x and list(m.products) == [h]:
                     gates = {"z": update, "r": reset, "n": of_x, "m": m}
                     yield Step("GRU", gates, {"h": h}, {"h": node.output[0]}, node, takes_new)
@@ -334,7 +335,7 @@ class Algebra:
         return None
 
     def _rnns(self) -> Iterator[Step]:
-        """H' = φ(x W + h U + b); only where h is the output of such a step with the same U."""
+        """Yield steps of φ(x W + h U + b) where h is the output of such a step with the same U."""
         sums = {}
         for node in self.scope.graph.node:
             if node.op_type in ("Tanh", "Relu"):

@@ -6,8 +6,10 @@ drawn. In other widths, which a diagnosis asks for, weights are drawn, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +21,20 @@ from ..cases.options import Options
 from ..conventions.parameter_map import ConventionMap
 from ..runs.verdict import OWN_EQUATIONS
 from ..runs.words import words
-from ..subjects import families
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import OncePerParameters, imported, what_is_given
+from ..subjects.frameworks import families
 from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
-from ..subjects.protocol import Cotangents, Inputs, Result, SubjectUnavailable
+from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 from .activations import activations
+from .departures import Departure, departures
 from .equations import Operation
 from .graph import SUFFIX, Model, ModelError, read
 from .inventory import inventory
 from .nodes import DEFAULTS, ORDER, Activation, Node, unheld
 from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
-from .sources import layers, of_node, packed
+from .sources import layers, of_node, packed, under, unpacked
 
 CHECKS = (
     "smoke", "forward", "batch-single", "batch-permutation", "repeat", "padding",
@@ -40,6 +43,22 @@ CHECKS = (
 """What is held of a node: what can be asked of fixed weights, without gradients."""
 
 MARK = f"{SUFFIX}#"
+
+
+UNROLLED = "unrolled"
+"""The name among the buffers that says that a step runs with its own weights alone."""
+
+WEIGHT, OWN, SOURCE, CALL = "weight ", "own ", "source ", "call "
+"""What stands before names among the buffers.
+
+Of weights, of the file's layers and the source's, and of calls in the running graph.
+"""
+
+UNSEEN = "unseen"
+"""The name among the buffers of the sentence that says why calls cannot be had."""
+
+NUMBER = "number"
+"""The name among the buffers of the node's place among those of its file."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +107,43 @@ class NodeMap(ConventionMap):
         return self.case.simplified(name, own.astype(np.float64))
 
 
+class Compared:
+    """What a node is compared with beside its equations, by the ``arrays`` of its process."""
+
+    arrays: Mapping[str, Array]
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether it is a step that an exporter has unrolled, which runs with its own weights."""
+        return UNROLLED in self.arrays
+
+    @cached_property
+    def departures(self) -> list[Departure]:
+        """How the node departs from what it is compared with."""
+        own, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
+        return departures(int(self.arrays[NUMBER]), own, source)
+
+    @property
+    def unseen(self) -> str:
+        """Why what reaches the node in the running graph cannot be had, "" if it can."""
+        return self.arrays[UNSEEN].tobytes().decode() if UNSEEN in self.arrays else ""
+
+    @property
+    def calls_in_graph(self) -> Iterator[tuple[Inputs, Result]]:
+        """What reached the node in the running graph, and what it made of it."""
+        weights = under(self.arrays, WEIGHT)
+        for k in count():
+            named = under(self.arrays, f"{CALL}{k} ")
+            if not named:
+                return
+            states, final = ([named[n] for n in sorted(named) if n.startswith(part)]
+                             for part in ("state ", "final "))  # fmt: skip
+            inputs = Inputs(weights, named["x"], tuple(states) or None, named.get("lengths"))
+            yield inputs, Result(named["y"], tuple(final))
+
+
 @dataclass(frozen=True)
-class NodeSubject:
+class NodeSubject(Compared):
     """A node of a file, and the runtime that runs it."""
 
     name: str
@@ -127,21 +181,31 @@ class NodeSubject:
         """What its node has: directions, biases, lengths, states."""
         node = self.node
         reason = "the node of the file has none"
+        return Options(
+            layers=False, bidirectional=node.directions == 2, bias="B" not in node.weights,
+            lengths=bool(node.lengths), state=bool(node.state), default_state=not node.state,
+            gradient=False, batch_first=node.layout == 1,
+            reasons=(("gradient", "a runtime of files"), ("lengths", reason), ("state", reason),
+                     ("default_state", "the node of the file is given one")),
+        )  # fmt: skip
+
+    @property
+    def fixed(self) -> tuple[tuple[str, int | bool | str], ...]:
+        """What all of its cases have."""
+        return fixed(self.node)
+
+    @property
+    def held_to(self) -> tuple[str, ...]:
+        """The checks that mean anything for it."""
+        node = self.node
         single = node.directions == 1
         needs = {"padding": node.lengths, "carry": node.state and single, "causality": single,
                  "transition": node.state and single}  # fmt: skip
         held = [check for check in CHECKS if needs.get(check, True)]
-        held += ["source"] if "number" in self.arrays else []
+        held += ["source"] if NUMBER in self.arrays else []
         if any(name == UNSEEN or name.startswith(CALL) for name in self.arrays):
             held.append("in-graph")
-        return Options(
-            layers=False, bidirectional=node.directions == 2, bias="B" not in node.weights,
-            lengths=bool(node.lengths), state=bool(node.state), default_state=not node.state,
-            gradient=False, batch_first=node.layout == 1, fixed=fixed(node),
-            checks=tuple(held),
-            reasons=(("gradient", "a runtime of files"), ("lengths", reason), ("state", reason),
-                     ("default_state", "the node of the file is given one")),
-        )  # fmt: skip
+        return tuple(held)
 
     def version(self) -> str:
         """Return the runtime's name and version; SubjectUnavailable if it is not there."""
@@ -167,7 +231,7 @@ class NodeSubject:
     @property
     def weights(self) -> dict[str, Array]:
         """Its weights by the convention's names, ``weight_ih_l0``, ``bias_hh_l0_reverse``."""
-        return named_weights(self.node)
+        return under(self.arrays, WEIGHT)
 
     @property
     def operator(self) -> Operator:
@@ -190,22 +254,10 @@ class NodeSubject:
             tuple(a.beta for a in stated if a.name in TAKE_BETA), node.opset,
         )  # fmt: skip
 
-    def build(self, case: Case) -> BuiltNode:
+    def build(self, case: Case) -> Built:
         """Return the node as a model of its own."""
         return BuiltNode(self, case) if self.node.unrolled is None else BuiltStep(self, case)
 
-
-UNROLLED = "unrolled"
-"""The name among the buffers that says that a step runs with its own weights alone."""
-
-WEIGHT, OWN, SOURCE, CALL = "weight ", "own ", "source ", "call "
-"""What stands before names among the buffers.
-
-Of weights, of the file's layers and the source's, and of calls in the running graph.
-"""
-
-UNSEEN = "unseen"
-"""The name among the buffers of the sentence that says why calls cannot be had."""
 
 TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "ThresholdedRelu")
 TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
@@ -236,7 +288,7 @@ class BuiltNode:
             return result
         return replace(result, y=_turned(result.y, inputs.lengths))
 
-    def gradients(self, inputs: Inputs, cotangents: list[Cotangents]) -> Any:
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
         """Raise: it has none."""
         raise NotOffered("a runtime of files has no gradients")
 
@@ -250,9 +302,7 @@ class BuiltNode:
 
     def buffers(self) -> dict[str, Array]:
         """Return the node's own weights, and what it is compared with."""
-        own = {f"{WEIGHT}{name}": array for name, array in self.subject.weights.items()}
-        unrolled = {UNROLLED: np.array(1)} if self.subject.node.unrolled else {}
-        return {**own, **unrolled, **self.subject.arrays}
+        return dict(self.subject.arrays)
 
     @property
     def _reverse(self) -> bool:
@@ -315,7 +365,7 @@ def own_case(node: Node) -> Case:
 def named_weights(node: Node) -> dict[str, Array]:
     """Return a node's weights by its convention's names, those of every direction."""
     gates, H = len(node.weights["W"][0]) // node.H, node.H
-    named = {}
+    named: dict[str, Array] = {}
     for k in range(node.directions):
         suffix = "_l0_reverse" if k else "_l0"
         of = {slot: array[k] for slot, array in node.weights.items()}
@@ -358,8 +408,10 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
     arrays: dict[str, Array] = {}
     if against:
         own = [each for each in every if not unheld(each)]
-        arrays |= {"number": np.array(own.index(node))}
+        arrays |= {NUMBER: np.array(own.index(node))}
         arrays |= packed(list(map(of_node, own)), OWN) | packed(layers(against), SOURCE)
+    arrays |= {f"{WEIGHT}{n}": array for n, array in named_weights(node).items()}
+    arrays |= {UNROLLED: np.array(1)} if node.unrolled else {}
     subject = NodeSubject(name, node, RUNTIMES[said.runtime], arrays)
     return _with_calls(subject, model, Path(inputs)) if inputs else subject
 

@@ -1,6 +1,7 @@
 """What is read from model files: nodes wherever they stand, unrolled steps, and hostile files."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from gatewise.verify.cases.case import Case  # noqa: E402
 from gatewise.verify.checks import check_named  # noqa: E402
 from gatewise.verify.models.graph import ModelError, read  # noqa: E402
 from gatewise.verify.models.inventory import inventory  # noqa: E402
+from gatewise.verify.models.runtimes import RUNTIMES  # noqa: E402
 from gatewise.verify.models.subject import Name, node_named, own_case  # noqa: E402
 from gatewise.verify.models.variants import misread, operation_of  # noqa: E402
 from gatewise.verify.subjects.called import under_test  # noqa: E402
@@ -90,7 +92,7 @@ def test_lengths_and_peepholes(tmp_path):
 
     assert subject.node.lengths == "input lens"
     assert subject.cells == ("lstm-peephole",)
-    assert "padding" in subject.options.checks
+    assert "padding" in subject.held_to
     assert 0 < forward(subject) <= 1
 
 
@@ -171,7 +173,7 @@ def test_what_reaches_a_node_in_the_running_graph(tmp_path):
     np.testing.assert_array_equal(inner.arrays["call 1 x"], 2 * x)  # two rounds of the loop
     assert inner.arrays["call 0 y"].shape == (5, 2, H)
     np.testing.assert_array_equal(end.arrays["call 0 x"], x[::-1])
-    assert "in-graph" in inner.options.checks
+    assert "in-graph" in inner.held_to
 
 
 def test_a_branch_that_was_not_taken_is_said(tmp_path):
@@ -488,6 +490,24 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, name):
 
     with pytest.raises(ModelError, match=words):
         inventory(read(make(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["tract", "openvino"])
+def test_a_runtime_that_is_not_installed_says_how_to(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(SubjectUnavailable, match=f"install it with: pip install {name}"):
+        RUNTIMES[name].version()
+
+
+@pytest.mark.parametrize("name", ["tract", "openvino"])
+def test_other_runtimes_where_they_are_installed(tmp_path, name):
+    pytest.importorskip(name, reason=f"{name} is another runtime of model files")
+    path = written(tmp_path / "m.onnx", [files.node("a", "GRU", weights("GRU"), state=True)])
+    subject = node_named(f"{name}:{path}#a")
+
+    assert subject.version().startswith(name)
+    assert 0 < forward(subject) <= 1
 
 
 def test_names():
