@@ -82,8 +82,13 @@ def _weights(stored: dict[str, str]) -> str:
     return ", ".join(f"{slot} {name}" for slot, name in stored.items())
 
 
-def with_nodes(names: Sequence[str], runtime: str | None, node: str | None) -> list[str]:
-    """Return the names of subjects, a model file's by those of its nodes, or of the one chosen."""
+def with_nodes(
+    names: Sequence[str], runtime: str | None, node: str | None, *, compared: bool
+) -> list[str]:
+    """Return the names of subjects, a model file's by those of its nodes, or of the one chosen.
+
+    ``compared``: they are to be compared with something, as model files alone can be.
+    """
     from ..verify.models.runtimes import RUNTIMES
     from ..verify.models.subject import Name
     from ..verify.subjects.loader import UnknownSubject
@@ -101,15 +106,9 @@ def with_nodes(names: Sequence[str], runtime: str | None, node: str | None) -> l
         every |= dict.fromkeys(_of_file(said, runtime, node))
     if (runtime or node) and not files:
         raise UnknownSubject("--runtime and --node are for model files: model.onnx")
+    if compared and files < len(names):
+        raise UnknownSubject("--against and --inputs are for model files alone: model.onnx")
     return list(every)
-
-
-def require_files(names: Sequence[str], against: str, inputs: str) -> None:
-    """Refuse what nodes are compared with where something else is named."""
-    from ..verify.models.subject import Name
-
-    if (against or inputs) and not all(map(Name.parse, names)):
-        raise click.UsageError("--against and --inputs are for model files alone: model.onnx")
 
 
 def _of_file(said: Name, runtime: str | None, node: str | None) -> list[str]:

@@ -36,7 +36,6 @@ from .common import (
     unwritable,
     write,
 )
-from .nodes import require_files, with_nodes
 from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
@@ -155,7 +154,6 @@ def verify(
     from ..verify.subjects import is_problem
 
     _require_subjects(names, resume)
-    require_files(names, against, inputs)
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     request = or_usage(
@@ -163,7 +161,7 @@ def verify(
             Request.resumed(resume)
             if resume
             else Request.parse(
-                with_nodes(names, runtime, node),
+                _with_nodes(names, runtime, node, against or inputs),
                 like=like,
                 forbid=forbid,
                 against=against,
@@ -206,6 +204,17 @@ def verify(
     if page is not None:
         write_runs({folder: run}, page, quiet=as_json)
     sys.exit(COULD_NOT_RUN if any(problems) and ending.code == CONFORMS else ending.code)
+
+
+def _with_nodes(
+    names: Sequence[str], runtime: str | None, node: str | None, compared: str
+) -> Sequence[str]:
+    """Return the names of subjects, that of a model file by those of its nodes."""
+    if not (runtime or node or compared or any(".onnx" in name for name in names)):
+        return names
+    from .nodes import with_nodes
+
+    return with_nodes(names, runtime, node, compared=bool(compared))
 
 
 def _say_what_runs(request: Request, folder: Path) -> None:

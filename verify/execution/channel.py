@@ -19,7 +19,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
-from ..models.equations import Operation
+from ..models.operation import Operation
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 HEAD = struct.Struct("<4sQQI")

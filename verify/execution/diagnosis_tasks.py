@@ -14,7 +14,6 @@ from ..cases.case import Case
 from ..checks.model_files import SOURCE
 from ..diagnosis.examination import diagnose
 from ..diagnosis.kernels import diagnose_submission
-from ..models.variants import misread
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.records import RunFileError, harmless, typed
@@ -77,9 +76,13 @@ def diagnosed(
 def _of_attribute(subject: Any, dtype: str, failing: Sequence[dict[str, Any]]) -> Diagnosis | None:
     """Return which attribute of a file's node its runtime misreads; None if that is not it."""
     operation = getattr(subject, "attributes", None)
+    if operation is None:
+        return None
+    from ..models.variants import misread
+
     cases = [Case.from_json(v["case"]) for v in failing if v["status"] == "failed" and v["case"]]
     few = [case for case in cases if case.T <= FEW][:FEW]
-    found = misread(subject, few, operation) if operation is not None else None
+    found = misread(subject, few, operation)
     if found is None:
         return None
     return Diagnosis(

@@ -11,7 +11,8 @@ import msgspec
 
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
-from ..models.equations import Operation
+from ..models.equations import OperatorCell
+from ..models.operation import Operation
 from ..models.sources import under
 from ..models.subject import WEIGHT, Compared, NodeMap, Summary
 from ..models.variants import operation_of
@@ -66,7 +67,7 @@ class RemoteNode(Remote, Compared):
     def own_cell(self) -> Any:
         """The operator's equations, where the reference has no cell for it."""
         operation = self.portrait.meaning.operation
-        return operation.cell if operation else None
+        return OperatorCell(operation) if operation else None
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the convention's map, with the node's own weights."""

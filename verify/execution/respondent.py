@@ -19,7 +19,6 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
-from ..models.subject import NodeSubject, node_named, summaries
 from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
 from ..runs.words import words
@@ -149,6 +148,8 @@ class Respondent:
             send(self.answers, self.number, Answer(imported=True))
 
         if model_file(question.text):
+            from ..models.subject import node_named
+
             subject: Any = node_named(question.text, question.against, question.inputs)
         else:
             subject = subject_named(
@@ -166,6 +167,8 @@ class Respondent:
 
     def _nodes(self, question: Question) -> Answer:
         """Say which recurrent nodes a model file has."""
+        from ..models.subject import summaries
+
         return Answer(shapes={"nodes": [asdict(each) for each in summaries(question.text)]})
 
     def _widths(self, question: Question) -> Answer:
@@ -273,6 +276,10 @@ def _is_torch_like(subject: Subject) -> bool:
     return type(subject).__name__ == "TorchLike"  # by name: its module imports PyTorch
 
 
+def _is_node(subject: Subject) -> bool:
+    return type(subject).__name__ == "NodeSubject"  # by name: its module imports runtimes
+
+
 def meaning_of(subject: Any) -> Meaning:
     """Return what the parameters mean, as data; of kind "" where the subject's own code says it."""
     if subject.options.problem:
@@ -281,7 +288,7 @@ def meaning_of(subject: Any) -> Meaning:
         return Meaning("explicit")
     if isinstance(subject, Declared):
         return _declared_meaning(subject)
-    if isinstance(subject, NodeSubject):
+    if _is_node(subject):
         return Meaning(
             "node", convention=subject.convention, operation=subject.operation,
             fixed=subject.fixed, held_to=subject.held_to,

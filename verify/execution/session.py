@@ -16,7 +16,6 @@ from ..cases.case import Case
 from ..cases.given_sizes import LARGE, GivenSizes
 from ..checks import check_named, subject_checks
 from ..checks.smoke import SMOKE
-from ..models.subject import file_of
 from ..numbers.arithmetic import DTYPES, EVERY, USUAL_DTYPES, chosen_dtypes
 from ..runs import run as run_files
 from ..runs.deviations import Deviations
@@ -188,6 +187,8 @@ def _digest(named: Named) -> str:
     """Return the digest of a subject's file, "" for one that has none."""
     where = named.name if named.name.endswith(".py") else named.name.rpartition(":")[0]
     if model_file(named.name):
+        from ..models.subject import file_of
+
         where = file_of(named.name)
     elif not is_file(named.name):
         return ""

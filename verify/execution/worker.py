@@ -28,7 +28,6 @@ from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
 from .processes import end_descendants
 from .remote import Remote, SubjectEnded
-from .remote_node import RemoteNode
 from .respondent import meaning_of
 from .sandbox import adopt_orphans, close_to_others, limit_memory
 from .tasks import Description, Named, Task, answer, describe
@@ -189,6 +188,8 @@ class _Worker:
         if adapter(named.name) or family(named.name) in SCHEMES:
             return None
         if model_file(named.name):
+            from .remote_node import RemoteNode
+
             node = RemoteNode(named, self.memory, self.hidden)
             self.isolation[named] = node.in_force
             return node

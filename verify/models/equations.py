@@ -9,8 +9,7 @@ The lines run on floats, on ``Bounded`` numbers and on enclosures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from ...reference.functions import Array, relu, sigmoid, switch, tanh
 from ...reference.parameters import Parameters, Shape, Sizes
 from ..numbers.bounded import Bounded
 from ..runs.verdict import OWN_EQUATIONS
+from .operation import Operation
 
 SOURCE = "https://onnx.ai/onnx/operators/"
 
@@ -58,39 +58,11 @@ ACTIVATIONS: Mapping[str, Callable[[Array, float, float], Array]] = {
 """ONNX's activations, of s and their alpha and beta."""
 
 
-@dataclass(frozen=True)
-class Operation:
-    """What a node computes beyond its convention: activations (name, alpha, beta), and clipping.
-
-    ``base`` is the cell whose parameters it has; ``clips_state``: the cell state is clipped before
-    its activation, too.
-    """
-
-    base: str
-    kind: str
-    activations: tuple[tuple[str, float, float], ...]
-    clip: float = 0.0
-    clips_state: bool = False
-
-    def activation(self, number: int, s: Array, *, clipped: bool = True) -> Array:
-        """Return the activation of this number, of s, clipped before it."""
-        name, alpha, beta = self.activations[number]
-        bound = self.clip if clipped else 0.0
-        return ACTIVATIONS[name](clamp(s, -bound, bound) if bound else s, alpha, beta)
-
-    @property
-    def cell(self) -> OperatorCell:
-        """The cell that computes it."""
-        return OperatorCell(self)
-
-    @property
-    def problem(self) -> str:
-        """What of it is none of ONNX, "" if nothing."""
-        count = {"RNN": 1, "GRU": 2, "LSTM": 3}.get(self.kind)
-        if count != len(self.activations) or any(a[0] not in ACTIVATIONS for a in self.activations):
-            return f"activations {self.activations!r:.100}"
-        numbers = (self.clip, *(n for a in self.activations for n in a[1:]))
-        return "" if all(map(np.isfinite, numbers)) and self.clip >= 0 else "numbers that are none"
+def activated(operation: Operation, number: int, s: Array, *, clipped: bool = True) -> Array:
+    """Return an operation's activation of this number, of s, clipped before it."""
+    name, alpha, beta = operation.activations[number]
+    bound = operation.clip if clipped else 0.0
+    return ACTIVATIONS[name](clamp(s, -bound, bound) if bound else s, alpha, beta)
 
 
 class OperatorCell(Cell):
@@ -116,7 +88,7 @@ class OperatorCell(Cell):
         of_x = {g: x @ getattr(p, f"W_{g}") + getattr(p, f"b_{g}") for g in self.gates}
         of_h = {g: h @ getattr(p, f"U_{g}") for g in self.gates}
         if self.operation.kind == "RNN":
-            return (self.operation.activation(0, of_x["a"] + of_h["a"]),), {}
+            return (activated(self.operation, 0, of_x["a"] + of_h["a"]),), {}
         if self.operation.kind == "GRU":
             return (self._gru(p, of_x, of_h, h),), {}
         sums = {g: of_x[g] + of_h[g] for g in self.gates}
@@ -125,7 +97,7 @@ class OperatorCell(Cell):
     def _gru(
         self, p: Parameters, of_x: Mapping[str, Array], of_h: Mapping[str, Array], h: Array
     ) -> Array:
-        f = self.operation.activation
+        f = partial(activated, self.operation)
         r, z = (f(0, of_x[g] + of_h[g]) for g in "rz")
         after = "b_hn" in p.shapes
         product = r * (of_h["n"] + p.b_hn) if after else (r * h) @ p.U_n
@@ -139,7 +111,7 @@ class OperatorCell(Cell):
     def _lstm(
         self, p: Parameters, sums: Mapping[str, Array], x: Array, state: State
     ) -> tuple[Array, Array]:
-        f, (h, c) = self.operation.activation, state
+        f, (h, c) = partial(activated, self.operation), state
 
         def gate(letter: str, seen: Array) -> Array:
             peephole = getattr(p, f"p_{letter}") * seen if "p" in p.shapes else None

@@ -29,10 +29,11 @@ from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 from .activations import activations
 from .departures import Departure, departures
-from .equations import Operation
+from .equations import OperatorCell
 from .graph import SUFFIX, Model, ModelError, read
 from .inventory import inventory
 from .nodes import DEFAULTS, ORDER, Activation, Node, unheld
+from .operation import Operation
 from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
 from .sources import layers, of_node, packed, under, unpacked
 
@@ -218,7 +219,7 @@ class NodeSubject(Compared):
     @property
     def own_cell(self) -> Any:
         """The operator's own equations, where the reference has none."""
-        return self.operation.cell if self.operation else None
+        return OperatorCell(self.operation) if self.operation else None
 
     def parameter_map(self, case: Case) -> NodeMap:
         """Return the map of its convention, with its own weights."""

@@ -18,8 +18,9 @@ from ..numbers.ledger import Ledger, Mismatch
 from ..runs.diagnosis import Explanation
 from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.inputs import draw_inputs
-from .equations import Operation, OperatorCell
+from .equations import OperatorCell
 from .nodes import DEFAULTS, PARAMETERS
+from .operation import Operation
 
 OTHER = "run the file by another runtime: gatewise verify --runtime"
 
@@ -47,21 +48,21 @@ def variants(operation: Operation) -> Iterator[Variant]:
     plain = tuple((name, *PARAMETERS.get(name, (0.0, 0.0))) for name, *_ in operation.activations)
     unclipped, ordinary = replace(operation, clip=0.0), replace(operation, activations=usual)
     if operation.clip:
-        yield Variant("clip", "It ignores clip.", unclipped.cell)
+        yield Variant("clip", "It ignores clip.", OperatorCell(unclipped))
         state = replace(operation, clips_state=True)
         words = "It clips the cell state before its activation, too."
-        yield Variant("clip of the state", words, state.cell)
+        yield Variant("clip of the state", words, OperatorCell(state))
     if operation.activations != usual:
         names = ", ".join(name for name, *_ in usual)
         words = f"It ignores activations, and computes with {names}."
-        yield Variant("activations", words, ordinary.cell)
+        yield Variant("activations", words, OperatorCell(ordinary))
     if operation.activations not in (usual, plain):
         numbers = replace(operation, activations=plain)
         words = "It ignores activation_alpha and activation_beta."
-        yield Variant("activation numbers", words, numbers.cell)
+        yield Variant("activation numbers", words, OperatorCell(numbers))
     if operation.clip and operation.activations != usual:
         both = replace(ordinary, clip=0.0)
-        yield Variant("clip + activations", "It ignores clip and activations.", both.cell)
+        yield Variant("clip + activations", "It ignores clip and activations.", OperatorCell(both))
     if operation.base == "lstm-coupled":
         words = "It ignores input_forget: its forget gate has weights of its own."
         yield Variant("input_forget", words, Uncoupled(operation))
@@ -105,7 +106,7 @@ def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explan
                 compare_outputs(ledger, other, case, result, expected(other, case, inputs))
         return not ledger.failed and any(c.sharp for c in ledger.comparisons)
 
-    if not runs or explains(operation.cell):
+    if not runs or explains(OperatorCell(operation)):
         return None
     found = (each for each in variants(operation) if explains(each.cell))
     return next((Explanation((v.id,), (v.statement,), (OTHER,)) for v in found), None)

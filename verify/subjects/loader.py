@@ -63,6 +63,7 @@ WEIGHTS = (
     "with: gatewise explain"
 )
 INSTEAD = {
+    ".onnx": "hold a node of it with: gatewise verify model.onnx --node NAME",
     ".ipynb": "copy the class into a Python file",
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
 }  # fmt: skip
