@@ -47,13 +47,10 @@ def require_model(file: Path) -> None:
     """Refuse a file that no reader here reads, with the reason."""
     if file.suffix == ".onnx":
         return
-    said = "expected a model of ONNX, model.onnx"
-    if file.suffix == ".tflite":
-        said += (
-            "; models of TensorFlow Lite are not read: export the layer to ONNX, or hold its "
-            "arrays with: gatewise explain"
-        )
-    raise click.UsageError(f"{file}: {said}")
+    from ..verify.subjects.loader import INSTEAD
+
+    more = f"; {INSTEAD['.tflite']}" if file.suffix == ".tflite" else ""
+    raise click.UsageError(f"{file}: expected a model of ONNX, model.onnx{more}")
 
 
 def _lines(node: Summary) -> Iterator[Line]:

@@ -63,6 +63,8 @@ WEIGHTS = (
     "with: gatewise explain"
 )
 INSTEAD = {
+    ".tflite": "models of TensorFlow Lite are not read: export the layer to ONNX, or hold its "
+               "arrays with: gatewise explain",
     ".onnx": "hold a node of it with: gatewise verify model.onnx --node NAME",
     ".ipynb": "copy the class into a Python file",
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
