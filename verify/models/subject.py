@@ -272,8 +272,9 @@ class BuiltNode:
         onnx, operator = imported("onnx", "onnx"), subject.operator
 
         def make(inputs: Inputs) -> PerShape:
-            turned = self._turned(inputs)
-            model = operator.model(onnx, case, turned)
+            model = operator.model(onnx, case, self._turned(inputs))
+            if fixed(subject.node) == tuple((n, getattr(case, n)) for n, _ in fixed(subject.node)):
+                _restate(onnx, model.graph.node[0], subject.node)
             return PerShape(subject.runtime, model.SerializeToString())
 
         self._made = OncePerParameters(make, what_is_given)
@@ -312,6 +313,16 @@ class BuiltNode:
 
     def _turned(self, inputs: Inputs) -> Inputs:
         return replace(inputs, x=_turned(inputs.x, inputs.lengths)) if self._reverse else inputs
+
+
+def _restate(onnx: Any, made: Any, node: Node) -> None:
+    """Give a node the attributes of the file's own, as they stand there."""
+    if node.place is None:
+        return
+    scope, proto = node.place
+    del made.attribute[:]
+    for name, value in scope.attributes(proto).items():
+        made.attribute.append(onnx.helper.make_attribute(name, value))
 
 
 class BuiltStep(BuiltNode):
