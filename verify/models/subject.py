@@ -274,7 +274,8 @@ class BuiltNode:
         def make(inputs: Inputs) -> PerShape:
             model = operator.model(onnx, case, self._turned(inputs))
             if fixed(subject.node) == tuple((n, getattr(case, n)) for n, _ in fixed(subject.node)):
-                _restate(onnx, model.graph.node[0], subject.node)
+                own = _same(inputs.parameters, subject.weights)
+                _restate(onnx, model.graph, subject.node, weights=own)
             return PerShape(subject.runtime, model.SerializeToString())
 
         self._made = OncePerParameters(make, what_is_given)
@@ -315,14 +316,25 @@ class BuiltNode:
         return replace(inputs, x=_turned(inputs.x, inputs.lengths)) if self._reverse else inputs
 
 
-def _restate(onnx: Any, made: Any, node: Node) -> None:
-    """Give a node the attributes of the file's own, as they stand there."""
+def _restate(onnx: Any, graph: Any, node: Node, *, weights: bool) -> None:
+    """Give the node of a graph the file's own attributes, and weights, as they stand there."""
     if node.place is None:
         return
     scope, proto = node.place
+    (made,) = graph.node
     del made.attribute[:]
     for name, value in scope.attributes(proto).items():
         made.attribute.append(onnx.helper.make_attribute(name, value))
+    for tensor in graph.initializer if weights else ():
+        if tensor.name in node.weights:
+            own = onnx.numpy_helper.from_array(node.weights[tensor.name], tensor.name)
+            tensor.CopyFrom(own)
+
+
+def _same(given: Mapping[str, Array], own: Mapping[str, Array]) -> bool:
+    """Whether two sets of arrays are the same."""
+    names = given.keys() == own.keys()
+    return names and all(np.array_equal(given[name], array) for name, array in own.items())
 
 
 class BuiltStep(BuiltNode):
@@ -334,10 +346,8 @@ class BuiltStep(BuiltNode):
 
     def forward(self, inputs: Inputs) -> Result:
         """Run it, step after step."""
-        for name, own in self.subject.weights.items():
-            given = inputs.parameters.get(name)
-            if given is None or not np.array_equal(given, own):
-                raise NotOffered("its weights are in its products: it runs with its own alone")
+        if not _same(inputs.parameters, self.subject.weights):
+            raise NotOffered("its weights are in its products: it runs with its own alone")
         states = self.subject.node.states
         assert inputs.state is not None  # noqa: S101 - the node is given one
         now = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
