@@ -274,7 +274,8 @@ class BuiltNode:
         def make(inputs: Inputs) -> PerShape:
             model = operator.model(onnx, case, self._turned(inputs))
             if fixed(subject.node) == tuple((n, getattr(case, n)) for n, _ in fixed(subject.node)):
-                own = _same(inputs.parameters, subject.weights)
+                # Of coupled gates the block that is not used holds ones, to be noticed.
+                own = not subject.node.coupled and _same(inputs.parameters, subject.weights)
                 _restate(onnx, model.graph, subject.node, weights=own)
             return PerShape(subject.runtime, model.SerializeToString())
 
