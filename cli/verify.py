@@ -161,7 +161,7 @@ def verify(
             Request.resumed(resume)
             if resume
             else Request.parse(
-                _with_nodes(names, runtime, node, against or inputs),
+                _with_nodes(names, like, runtime, node, against or inputs),
                 like=like,
                 forbid=forbid,
                 against=against,
@@ -207,13 +207,15 @@ def verify(
 
 
 def _with_nodes(
-    names: Sequence[str], runtime: str | None, node: str | None, compared: str
+    names: Sequence[str], like: str | None, runtime: str | None, node: str | None, compared: str
 ) -> Sequence[str]:
     """Return the names of subjects, that of a model file by those of its nodes."""
     if not (runtime or node or compared or any(".onnx" in name for name in names)):
         return names
     from .nodes import with_nodes
 
+    if like is not None:
+        raise ValueError("--like is for classes of your own, not for model files")
     return with_nodes(names, runtime, node, compared=bool(compared))
 
 
