@@ -75,3 +75,41 @@ def gru(
     ])  # fmt: skip
     one = numpy_helper.from_array(np.ones(1, np.float32), "one")
     return made, [*stored, *([one] if blend != "around" else [])]
+
+
+def gru_before(name: str, layer: Arrays, x: str, h: str) -> tuple[list[Any], list[Any]]:
+    """Return one step of a GRU whose reset acts before the product: W, U and b for each gate."""
+    lines, stored = [], []
+    for k, gate in enumerate("rzn"):
+        parts = {part: np.split(layer[f"{part}_l0"], 3)[k]
+                 for part in ("weight_ih", "weight_hh", "bias_ih")}  # fmt: skip
+        arrays = {"W": parts["weight_ih"].T, "U": parts["weight_hh"].T, "b": parts["bias_ih"]}
+        stored += [numpy_helper.from_array(np.ascontiguousarray(a), f"{name}.{n}{gate}")
+                   for n, a in arrays.items()]  # fmt: skip
+        operand = "rh" if gate == "n" else f"!{h}"
+        lines += [f"rh = Mul r !{h}"] * (gate == "n")
+        lines += [f"x{gate} = MatMul !{x} W{gate}", f"h{gate} = MatMul {operand} U{gate}",
+                  f"t{gate} = Add x{gate} h{gate}", f"s{gate} = Add t{gate} b{gate}",
+                  f"{gate} = {'Tanh' if gate == 'n' else 'Sigmoid'} s{gate}"]  # fmt: skip
+    lines += [line.format(h=h) for line in BLENDS["around"]]
+    return nodes(name, lines), stored
+
+
+def joint_lstm(name: str, layer: Arrays, x: str, h: str, c: str) -> tuple[list[Any], list[Any]]:
+    """Return one step of an LSTM of one product of x and h side by side, gates i, g, f, o."""
+    order = [0, 2, 1, 3]
+
+    def gates(part: str) -> np.ndarray:
+        blocks = np.split(layer[f"{part}_l0"], 4)
+        return np.concatenate([blocks[k] for k in order])
+
+    whole = np.concatenate([gates("weight_ih").T, gates("weight_hh").T])
+    stored = [numpy_helper.from_array(whole, f"{name}.W"),
+              numpy_helper.from_array(gates("bias_ih"), f"{name}.b")]  # fmt: skip
+    made = nodes(name, [f"xh = Concat !{x} !{h}", "p = MatMul xh W", "s = Add p b",
+                        "p0 p1 p2 p3 = Split s", "i = Sigmoid p0", "g = Tanh p1",
+                        "f = Sigmoid p2", "o = Sigmoid p3", f"kept = Mul f !{c}",
+                        "written = Mul i g", "new_c = Add written kept", "shown = Tanh new_c",
+                        "new_h = Mul shown o"])  # fmt: skip
+    made[0].attribute.append(helper.make_attribute("axis", 1))
+    return made, stored

@@ -443,11 +443,33 @@ def _node(algebra: Algebra, step: Step, outputs: set[str]) -> Node:
 
 
 def _state_of(scope: Scope, step: Step, outputs: set[str]) -> str:
-    """Return which of an LSTM's two operands is h: an earlier output, or of c's origin or width."""
+    """Return which of an LSTM's two operands is h.
+
+    It is what the loop around the graph carries, an earlier output, or of c's origin or width.
+    """
     names = list(step.gates["i"].products)
     matrices = step.gates["i"].products
+    carried = [name for name in names if name == _carried(scope, step.new["h"])]
     earlier = [name for name in names if name in outputs]
     origin = source(scope, step.state["c"])
     alike = [name for name in names if source(scope, name) == origin]
     square = [name for name in names if matrices[name].shape[0] == matrices[name].shape[1]]
-    return next((each[0] for each in (earlier, alike, square) if len(each) == 1), "")
+    known = (carried, earlier, alike, square)
+    return next((each[0] for each in known if len(each) == 1), "")
+
+
+def _carried(scope: Scope, new: str) -> str:
+    """Return the input of a loop's body that is a value of the round before; "" if none is."""
+    kind = scope.within.op_type if scope.within is not None else ""
+    inputs = [each.name for each in scope.graph.input] if kind in ("Loop", "Scan") else []
+    outputs = [each.name for each in scope.graph.output] if inputs else []
+    if kind == "Loop":  # its first inputs are the round and the condition, its first output that
+        inputs, outputs = inputs[2:], outputs[1:]
+    for given, made in zip(inputs, outputs, strict=False):
+        value, node = made, scope.producers.get(made)
+        while node is not None and node.op_type == "Identity":
+            value = node.input[0]
+            node = scope.producers.get(value)
+        if value == new:
+            return given
+    return ""

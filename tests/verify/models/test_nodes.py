@@ -250,6 +250,43 @@ def test_the_steps_of_a_gru_are_recognised(tmp_path, blend):
     assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
 
 
+def test_the_reset_before_the_product_is_recognised(tmp_path):
+    layer = files.torch_layer("GRU", D, H)
+    path = unrolled_file(tmp_path, unrolled.gru_before, layer)
+    (node,) = inventory(read(path))
+
+    assert (node.kind, node.reset_after, node.problem) == ("GRU", False, "")
+    np.testing.assert_array_equal(node.weights["R"], files.onnx_weights("GRU", layer)["R"])
+    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
+
+
+def test_a_step_in_a_scan_with_one_product_of_input_and_state(tmp_path):
+    layer = files.torch_layer("LSTM", H, H)  # D = H: the loop alone says which is the state
+    made, stored = unrolled.joint_lstm("s", layer, "row", "h", "c")
+    made += [helper.make_node("Identity", [f"s.new_{n}"], [n + "1"]) for n in "hc"]
+    made.append(helper.make_node("Identity", ["s.new_h"], ["each"]))
+    sizes = [files.value(name, ["B", H]) for name in ("h", "c", "row")]
+    body = helper.make_graph(
+        made, "body", sizes, [files.value(n) for n in ("h1", "c1", "each")], stored
+    )
+    scan = helper.make_node(
+        "Scan", ["h0", "c0", "x"], ["last", "cell", "y"], name="scan", body=body, num_scan_inputs=1
+    )
+    states = [files.value(name, ["B", H]) for name in ("h0", "c0")]
+    path = files.written(
+        tmp_path / "m.onnx", [(scan, [])], D=H, H=H, inputs=states, outputs=[files.value("y")]
+    )
+    (node,) = inventory(read(path))
+    rng = np.random.default_rng(0)
+    given = {"x": rng.standard_normal((3, 2, H)), "h0": np.ones((2, H)), "c0": np.ones((2, H))}
+    subject = in_graph(path, node.name, **given)
+
+    assert (node.kind, node.path, node.problem) == ("LSTM", "scan.body/", "")
+    np.testing.assert_array_equal(node.weights["W"], files.onnx_weights("LSTM", layer)["W"])
+    assert 0 < forward(subject) <= 1
+    assert len(list(subject.calls_in_graph)) == 3
+
+
 def test_gates_that_make_no_known_step_are_told(tmp_path):
     layer = files.torch_layer("LSTM", D, H)
     made, stored = unrolled.lstm("s", layer, "x0", "h", "c")
