@@ -224,6 +224,15 @@ class Scope:
             scope = scope.outer
         return None
 
+    def without_identity(self, name: str) -> str:
+        """Return the value of which one is a copy, by nodes of this graph; itself if of none."""
+        for _ in range(LONGEST_CHAIN):
+            node = self.producers.get(name)
+            if node is None or node.op_type != "Identity" or not node.input:
+                break
+            name = node.input[0]
+        return name
+
     def constant(self, name: str) -> Array | None:
         """Return a value that is stored, or made of stored ones alone; None for any other."""
         return self._constant(name, frozenset())

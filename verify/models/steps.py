@@ -135,11 +135,16 @@ class Algebra:
                 users[name].append(node)
         return users
 
+    def constant(self, name: str) -> Array | None:
+        """Return a value made of stored ones; None for any other, and for one that cannot be."""
+        try:
+            return self.scope.constant(name)
+        except ModelError:
+            return None
+
     def made_by(self, name: str, *kinds: str) -> Any | None:
         """Return the node that makes a value, if it is of one of these kinds."""
-        node = self.scope.producers.get(name)
-        while node is not None and node.op_type == "Identity":
-            node = self.scope.producers.get(node.input[0])
+        node = self.scope.producers.get(self.scope.without_identity(name))
         mine = node is not None and node.domain in OWN_DOMAINS and node.op_type in kinds
         return node if mine else None
 
@@ -165,14 +170,14 @@ class Algebra:
         return whole.columns(part) if whole and part else None
 
     def _constant(self, name: str) -> Linear | None:
-        value = self.scope.constant(name)
+        value = self.constant(name)
         if value is None or value.dtype.kind != "f" or value.size != max(value.shape, default=1):
             return None
         flat = value.reshape(-1)
         return Linear(bias=flat if flat.size > 1 else float(flat[0]))
 
     def _product(self, node: Any, attributes: Mapping[str, Any], depth: int) -> Linear | None:
-        matrix = self.scope.constant(node.input[1])
+        matrix = self.constant(node.input[1])
         if matrix is None or matrix.ndim != 2 or matrix.dtype.kind != "f":
             return None
         if attributes.get("transA"):
@@ -210,12 +215,12 @@ class Algebra:
             if attributes.get("axis", 0) not in (1, -1):
                 return None
             count, which = len(node.output), list(node.output).index(name)
-            given = self.scope.constant(node.input[1]) if len(node.input) > 1 else None
+            given = self.constant(node.input[1]) if len(node.input) > 1 else None
             sizes = attributes.get("split") if given is None else given.tolist()
             sizes = sizes or [whole.width // count] * count
             start = sum(sizes[:which])
             return slice(start, start + sizes[which])
-        values = [self.scope.constant(each) for each in node.input[1:]]
+        values = [self.constant(each) for each in node.input[1:]]
         if len(values) < 3 or any(v is None or v.size != 1 for v in values):
             return None
         start, end, axis, step = (
@@ -301,7 +306,7 @@ class Algebra:
     def _complement(self, name: str) -> str:
         """Return z of 1 - z; "" of anything else."""
         minus = self.made_by(name, "Sub")
-        one = self.scope.constant(minus.input[0]) if minus is not None else None
+        one = self.constant(minus.input[0]) if minus is not None else None
         return minus.input[1] if minus is not None and one is not None and (one == 1).all() else ""
 
     def _blended(self, node: Any, z: str, h: str, n: str, *, takes_new: bool) -> Iterator[Step]:
@@ -368,11 +373,7 @@ def steps(scope: Scope) -> Iterator[Node]:
     if not kinds & {"Gemm", "MatMul"} or not kinds & {"Tanh", "Sigmoid", "Relu"}:
         return
     algebra = Algebra(scope)
-    try:
-        found = list(algebra.steps())
-    except ModelError as error:
-        yield Node("unrolled steps", "step", scope.path, problem=str(error))
-        return
+    found = list(algebra.steps())
     layers: dict[tuple[object, ...], list[Node]] = {}
     outputs = {step.new["h"] for step in found}
     for step in found:
@@ -466,10 +467,6 @@ def _carried(scope: Scope, new: str) -> str:
     if kind == "Loop":  # its first inputs are the round and the condition, its first output that
         inputs, outputs = inputs[2:], outputs[1:]
     for given, made in zip(inputs, outputs, strict=False):
-        value, node = made, scope.producers.get(made)
-        while node is not None and node.op_type == "Identity":
-            value = node.input[0]
-            node = scope.producers.get(value)
-        if value == new:
+        if scope.without_identity(made) == new:
             return given
     return ""

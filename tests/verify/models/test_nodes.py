@@ -427,6 +427,22 @@ def circle(tmp_path):
     return written(tmp_path / "m.onnx", [*pair, (node, stored)])
 
 
+def test_values_that_go_round_in_a_circle_end(tmp_path):
+    """What is sought in the graph comes to an end; the node that reads such a value is told."""
+    pairs = [
+        ("Identity", ["u"], ["v"]), ("Identity", ["v"], ["u"]), ("Sigmoid", ["u"], ["s"]),
+        ("Add", ["t", "u"], ["t"]), ("Tanh", ["t"], ["q"]), ("MatMul", ["u", "m"], ["p"]),
+    ]  # fmt: skip
+    square = numpy_helper.from_array(np.eye(H, dtype=np.float32), "m")
+    made = [(helper.make_node(*each), []) for each in pairs[:-1]]
+    made.append((helper.make_node(*pairs[-1]), [square]))
+    node, stored = files.node("a", "LSTM", weights(), state=True)
+    node.input[5] = "u"
+    (found,) = inventory(read(written(tmp_path / "m.onnx", [*made, (node, stored)])))
+
+    assert (found.name, found.problem) == ("a", "its graph goes round in a circle, at 'u'")
+
+
 def bloated(tmp_path):
     node, stored = files.node("a", "LSTM", weights())
     node.input[1] = "u"
