@@ -468,5 +468,5 @@ def _carried(scope: Scope, new: str) -> str:
         inputs, outputs = inputs[2:], outputs[1:]
     for given, made in zip(inputs, outputs, strict=False):
         if scope.without_identity(made) == new:
-            return given
+            return str(given)
     return ""
