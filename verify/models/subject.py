@@ -58,6 +58,9 @@ Of weights, of the file's layers and the source's, and of calls in the running g
 UNSEEN = "unseen"
 """The name among the buffers of the sentence that says why calls cannot be had."""
 
+REVERSE = "reverse"
+"""The name among the buffers that says that a node begins at the end of its rows."""
+
 NUMBER = "number"
 """The name among the buffers of the node's place among those of its file."""
 
@@ -117,6 +120,11 @@ class Compared:
     def unrolled(self) -> bool:
         """Whether it is a step that an exporter has unrolled, which runs with its own weights."""
         return UNROLLED in self.arrays
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it begins at the end of its rows, which the equations see turned round."""
+        return REVERSE in self.arrays
 
     @cached_property
     def departures(self) -> list[Departure]:
@@ -434,7 +442,8 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
         arrays |= {NUMBER: np.array(own.index(node))}
         arrays |= packed(list(map(of_node, own)), OWN) | packed(layers(against), SOURCE)
     arrays |= {f"{WEIGHT}{n}": array for n, array in named_weights(node).items()}
-    arrays |= {UNROLLED: np.array(1)} if node.unrolled else {}
+    marks = {UNROLLED: node.unrolled is not None, REVERSE: node.direction == "reverse"}
+    arrays |= {mark: np.array(1) for mark, there in marks.items() if there}
     subject = NodeSubject(name, node, RUNTIMES[said.runtime], arrays)
     return _with_calls(subject, model, Path(inputs)) if inputs else subject
 

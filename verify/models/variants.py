@@ -18,6 +18,7 @@ from ..numbers.ledger import Ledger, Mismatch
 from ..runs.diagnosis import Explanation
 from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.inputs import draw_inputs
+from ..subjects.protocol import Inputs, Result
 from .equations import OperatorCell
 from .nodes import DEFAULTS, PARAMETERS
 from .operation import Operation
@@ -89,6 +90,16 @@ class _Computing:
         return getattr(self.subject, name)
 
 
+def _forwards(subject: Any, case: Case, inputs: Inputs, result: Result) -> bool:
+    """Whether a node that should begin at the end has read its rows from the beginning."""
+    if inputs.lengths is not None:
+        return False
+    tested, ledger = under_test(subject), Ledger()
+    want = expected(tested, case, replace(inputs, x=inputs.x[::-1].copy()))
+    compare_outputs(ledger, tested, case, result, replace(want, y=want.y[::-1]))
+    return not ledger.failed and any(c.sharp for c in ledger.comparisons)
+
+
 def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explanation | None:
     """Return which attribute a runtime does not read as it is meant, if that explains all cases."""
     runs = []
@@ -108,5 +119,8 @@ def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explan
 
     if not runs or explains(OperatorCell(operation)):
         return None
+    if subject.reverse and all(_forwards(subject, *run) for run in runs):
+        words = "It ignores direction: it begins at the first step, not at the last."
+        return Explanation(("direction",), (words,), (OTHER,))
     found = (each for each in variants(operation) if explains(each.cell))
     return next((Explanation((v.id,), (v.statement,), (OTHER,)) for v in found), None)

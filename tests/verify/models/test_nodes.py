@@ -329,6 +329,26 @@ def test_an_attribute_that_a_runtime_ignores_is_named(tmp_path, kind, attributes
     assert misread(right, cases, operation) is None
 
 
+def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
+    """As tract 0.23.9 does: it reads the rows of a node that is reverse from their beginning."""
+    node = files.node("a", "GRU", weights("GRU"), direction="reverse")
+    right = node_named(f"{written(tmp_path / 'm.onnx', [node])}#a")
+    case = own_case(right.node)
+    cases = [Case(**{**vars(case), "T": 4, "B": 2, "seed": seed}) for seed in (1, 2)]
+    operation = operation_of(right.convention)
+
+    def forwards(onnx, graph, node, *, weights):
+        names = [attribute.name for attribute in graph.node[0].attribute]
+        del graph.node[0].attribute[names.index("direction")]
+
+    assert misread(right, cases, operation) is None
+    monkeypatch.setattr("gatewise.verify.models.subject._restate", forwards)
+    found = misread(right, cases, operation)
+
+    assert found is not None
+    assert found.statements[0].startswith("It ignores direction")
+
+
 # Files that nobody vouches for.
 
 
