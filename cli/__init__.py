@@ -19,6 +19,7 @@ COMMANDS = {
     for name in (
         "verify", "diagnose", "identify", "convert", "mutants", "audit", "prove", "record", "bench",
         "report", "compare", "claims", "evidence", "new", "explain", "tolerance", "vectors",
+        "nodes",
         *CATALOGUE,
     )
 }  # fmt: skip

@@ -57,6 +57,21 @@ LISTED = 10
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    help="What runs a model file: onnxruntime, onnx-reference, openvino, tract.",
+)
+@click.option("--node", metavar="NAME", help="Only this node of a model file; see: gatewise nodes.")
+@click.option("--against", default="", metavar="SOURCE",
+              help="What a model file was exported from: weights.safetensors, weights.npz, "
+              "module.py:Model, or another model file.")  # fmt: skip
+@click.option(
+    "--inputs",
+    default="",
+    metavar="FILE.npz",
+    help="Inputs of a model file; its nodes are held to what reaches them, too.",
+)
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
 @dtype_option
@@ -102,6 +117,10 @@ def verify(
     like: str | None,
     forbid: str,
     timed: bool,
+    runtime: str | None,
+    node: str | None,
+    against: str,
+    inputs: str,
     only: Sequence[str],
     dtype: str | None,
     budget: str,
@@ -127,7 +146,7 @@ def verify(
     A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name;
     FAMILY:* stands for all subjects of a family, 'onnxruntime:*', and a folder or a path with
     wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
-    taken.
+    taken. model.onnx stands for the recurrent nodes of a model file, model.onnx#NODE for one.
     """
     from ..verify.cases.given_sizes import GivenSizes
     from ..verify.execution.session import Request
@@ -142,9 +161,11 @@ def verify(
             Request.resumed(resume)
             if resume
             else Request.parse(
-                names,
+                _with_nodes(names, like, runtime, node, against or inputs),
                 like=like,
                 forbid=forbid,
+                against=against,
+                inputs=inputs,
                 checks=[name for names in only for name in names.split(",")],
                 dtype=dtype,
                 budget=budget,
@@ -183,6 +204,19 @@ def verify(
     if page is not None:
         write_runs({folder: run}, page, quiet=as_json)
     sys.exit(COULD_NOT_RUN if any(problems) and ending.code == CONFORMS else ending.code)
+
+
+def _with_nodes(
+    names: Sequence[str], like: str | None, runtime: str | None, node: str | None, compared: str
+) -> Sequence[str]:
+    """Return the names of subjects, that of a model file by those of its nodes."""
+    if not (runtime or node or compared or any(".onnx" in name for name in names)):
+        return names
+    from .nodes import with_nodes
+
+    if like is not None:
+        raise ValueError("--like is for classes of your own, not for model files")
+    return with_nodes(names, runtime, node, compared=bool(compared))
 
 
 def _say_what_runs(request: Request, folder: Path) -> None:

@@ -12,6 +12,7 @@
 ``identification/`` by which convention a layer computes
 ``diagnosis/``      from a failure to a sentence that says what to change
 ``recordings/``     what a layer computed on another machine
+``models/``         model files: their recurrent nodes, and how those depart from their source
 ``execution/``      who runs what, where: session, judge, workers, isolation
 ``audit/``          the catalogue of mistakes in front of somebody else's tests
 ``api``             ``gatewise.check`` and ``gatewise.convert``; ``pytest_plugin`` is in pytest

@@ -36,10 +36,14 @@ NEEDS = {
     "ways-in/kernels.md": TORCH,
     "ways-in/jax.md": JAX,
     "ways-in/keras.md": KERAS,
+    "ways-in/files.md": ("onnx", "onnxruntime"),
     "diagnosis.md": TORCH,
     "examples/README.md": TORCH,
 }
 """The packages without which a page's blocks cannot be run."""
+
+MADE = {"ways-in/files.md": ("two_layers.py",)}
+"""Files of a page that make what its commands read."""
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow
 
@@ -119,6 +123,8 @@ def test_commands_print_what_the_page_shows(page, folder):
     """With an error planted in a page's output the test says which line differs."""
     for package in NEEDS.get(name(page), ()):
         needed(package)
+    for made in MADE.get(name(page), ()):
+        runpy.run_path(made)
     for language, _, text in blocks(page):
         for command, output in commands(text) if language == "console" else ():
             got = printed(command)

@@ -8,8 +8,11 @@ import numpy as np
 import gatewise
 import miniatures
 import plain_numpy
+from gatewise.verify.cases.case import Case
+from gatewise.verify.models.departures import Departure
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.inputs import draw_inputs
 
 
 class WrongAtWidth127(miniatures.Right):
@@ -55,6 +58,32 @@ class SeesTheLastInput(miniatures.Right):
     def forward(self, case, inputs):
         result = super().forward(case, inputs)
         return replace(result, y=result.y + 1e-6 * inputs.x[-1].mean())
+
+
+class OfAFile(miniatures.Right):
+    """A node of a model file."""
+
+    held_to = ("source", "in-graph")
+    departures = ()
+    unseen = ""
+
+
+class Stale(OfAFile):
+    """Its weights are not those of its source."""
+
+    departures = (Departure("other-weights", "Its weights are others.", "export it again"),)
+
+
+class OffInItsGraph(OfAFile):
+    """In the running graph, one number of it is wrong."""
+
+    @property
+    def calls_in_graph(self):
+        case = Case(3, 1, 4, 5, dtype="float32")
+        inputs = draw_inputs(self, case)
+        result = self.forward(case, inputs)
+        result.y[1, 0, 2] += 0.001
+        yield inputs, result
 
 
 def impure():

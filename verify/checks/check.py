@@ -85,7 +85,8 @@ class SubjectCheck:
     def concerns(self, subject: Offers) -> bool:
         """Whether the check means anything for a subject."""
         alike = self.problems is None or self.problems == subject.options.problem
-        return alike and self.concerned(subject)
+        own: tuple[str, ...] = getattr(subject, "held_to", ())  # a node of a file names them
+        return alike and (not own or self.id in own) and self.concerned(subject)
 
     def reached(self, case: Case) -> Case:
         """Return the case with no more steps than a bound on a whole run can mean something."""

@@ -71,7 +71,14 @@ def not_long(case: Case) -> str:
 def forward_transitions(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare sampled steps of one long run with one step of the reference."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    whole = subject.build(case).forward(inputs)
+    follow(ledger, subject, case, inputs, subject.build(case).forward(inputs))
+    return ledger
+
+
+def follow(
+    ledger: Ledger, subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result
+) -> None:
+    """Compare sampled steps of a run that was made with one step of the reference each."""
     for t in _sampled(case, whole):
         before = _state_before(subject, case, inputs, whole, t)
         if before is None:
@@ -82,7 +89,6 @@ def forward_transitions(subject: SubjectUnderTest, case: Case) -> Ledger:
             names = layer_of(subject, case).cell.states
             for name, got, want in zip(names, whole.final, step.final, strict=True):
                 ledger.compare(f"final {name}", got[0], want)
-    return ledger
 
 
 def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:

@@ -19,6 +19,7 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
+from ..models.operation import Operation
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 HEAD = struct.Struct("<4sQQI")
@@ -54,8 +55,10 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     """What the parameters of a subject mean: which map between them and the reference's it has.
 
     ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
-    ``recurrence`` without equations, or a ``problem`` of a benchmark, by its name; "" where the
-    judge has to run the subject's own code, and ``shared`` says why.
+    ``recurrence`` without equations, a ``problem`` of a benchmark, by its name, or a ``node`` of a
+    file, whose ``operation`` says what it computes where no cell does, whose cases have ``fixed``
+    fields, and which is ``held_to`` these checks; "" where the judge has to run the subject's own
+    code, and ``shared`` says why.
     """
 
     kind: str
@@ -65,6 +68,9 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     states: dict[str, Any] = {}
     x: Any = "D"
     problem: str = ""
+    operation: Operation | None = None
+    fixed: tuple[tuple[str, int | bool | str], ...] = ()
+    held_to: tuple[str, ...] = ()
 
 
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,6 +103,8 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     text: str = ""
     like: str | None = None
     forbid: str = ""
+    against: str = ""
+    inputs: str = ""
     widths: tuple[int, int] = (0, 0)
     arrays: Packets = {}
     tangents: Packets | None = None

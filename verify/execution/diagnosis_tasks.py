@@ -10,6 +10,8 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 from ...reference.cells import cells
+from ..cases.case import Case
+from ..checks.model_files import SOURCE
 from ..diagnosis.examination import diagnose
 from ..diagnosis.kernels import diagnose_submission
 from ..numbers.arithmetic import DTYPES, USUAL_DTYPES
@@ -31,6 +33,9 @@ COARSE = (
     "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
     "verify it in float64 or float32"
 )
+
+FEW = 8
+"""Steps of a case, and cases, on which attributes of a file's node are tried."""
 
 DEBUGGER = "run the script under a debugger: an index or a pointer is outside of its array"
 
@@ -56,12 +61,54 @@ def diagnosed(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
+    if any(verdict["check"] == SOURCE for verdict in failing):
+        return asdict(_of_source(subject, dtype, failing, seconds))
+    if attribute := _of_attribute(subject, dtype, failing):
+        return asdict(attribute)
     if no_mistakes := _beyond_catalogue(subject, dtype, failing):
         return asdict(no_mistakes)
     if subject.options.problem:
         verdicts = [Verdict(**one) for one in failing]
         return asdict(diagnose_submission(cast("Submitted", subject), dtype, verdicts, seconds))
     return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
+
+
+def _of_attribute(subject: Any, dtype: str, failing: Sequence[dict[str, Any]]) -> Diagnosis | None:
+    """Return which attribute of a file's node its runtime misreads; None if that is not it."""
+    operation = getattr(subject, "attributes", None)
+    if operation is None:
+        return None
+    from ..models.variants import misread
+
+    cases = [Case.from_json(v["case"]) for v in failing if v["status"] == "failed" and v["case"]]
+    few = [case for case in cases if case.T <= FEW][:FEW]
+    found = misread(subject, few, operation)
+    if found is None:
+        return None
+    return Diagnosis(
+        subject.name, dtype, "explained", tuple(v["check"] for v in failing), [found],
+        Location("outputs"), experiments=len(few),
+    )  # fmt: skip
+
+
+def _of_source(
+    subject: Any, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
+) -> Diagnosis:
+    """Return how a node of a file departs from its source, and what else is wrong with it."""
+    rest = [v for v in failing if v["check"] != SOURCE]
+    found = Diagnosis(subject.name, dtype, "explained")
+    if rest:
+        found = typed(Diagnosis, diagnosed(subject, dtype, rest, seconds))
+    every = subject.departures
+    own = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in every]
+    first = found.explanations[:1] or [Explanation((), (), ())]
+    ids, statements, fixes = (
+        tuple(dict.fromkeys(text for each in (*own, *first) for text in getattr(each, part)))
+        for part in ("ids", "statements", "fixes")
+    )
+    found.explanations = [Explanation(ids, statements, fixes), *found.explanations[1:]]
+    found.status, found.failed = "explained", tuple(v["check"] for v in failing)
+    return found
 
 
 def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
@@ -81,9 +128,12 @@ def _beyond_catalogue(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]
 ) -> Diagnosis | None:
     """Say that no mistakes are known of a cell that is not in the catalogue; None if it is."""
-    if subject.cells[0] in cells():
+    unrolled = getattr(subject, "unrolled", False)
+    if subject.cells[0] in cells() and not unrolled:
         return None
     equations = "it has no equations" if not subject.options.equations else "its step is its own"
+    if unrolled:
+        equations = "a step that was unrolled runs with its own weights alone"
     message = f"Not looked for: {equations}, and the known mistakes are of the catalogue's cells."
     failed = tuple(v["check"] for v in failing)
     return Diagnosis(subject.name, dtype, "unexplained", failed, message=message)

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 
 from hypothesis.errors import Flaky, Unsatisfiable
@@ -73,7 +74,8 @@ def hold(
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
-    shrink = shrink and not isinstance(subject, FixedCases)
+    own = isinstance(subject, FixedCases) or bool(getattr(subject, "fixed", ()))
+    shrink = shrink and not own
     judge = Judge(subject, check, on_case, Clock(on_answer=on_answer))
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
@@ -149,11 +151,17 @@ def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
         verdict.status, verdict.message = "fallback", watch.lacking
 
 
+def settle(subject: Subject, case: Case) -> Case:
+    """Return a case with what a node of a file fixes in all of its own: widths, directions."""
+    return replace(case, **dict(getattr(subject, "fixed", ())))
+
+
 def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink: bool) -> None:
     check, subject = judge.check, judge.subject
+    settled = partial(settle, subject)
     for forced in islice(check.forced(subject, dtype), budget.forced):
-        judge(check.reached(forced))
-    strategy = check.cases(subject, dtype).map(check.reached)
+        judge(settled(check.reached(forced)))
+    strategy = check.cases(subject, dtype).map(check.reached).map(settled)
     examples = max(2, round(budget.drawn * check.share))
     for_all(judge, strategy, examples=examples, seed_value=seed_value, steer=False, shrink=shrink)
     if budget.steered:
@@ -168,7 +176,8 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
     def taken(case: Case) -> bool:
         return not check.refuses(case) and not options.lacking(case)
 
-    cases = sizes.cases(check.cases(judge.subject, dtype)).filter(taken).map(check.reached)
+    cases = sizes.cases(check.cases(judge.subject, dtype)).map(partial(settle, judge.subject))
+    cases = cases.filter(taken).map(check.reached)
     before = judge.cases - judge.blind
     with suppress(Unsatisfiable):
         for_all(judge, cases, examples=GIVEN, seed_value=seed_value, steer=False, shrink=False)

@@ -80,6 +80,8 @@ class Remote:
         memory: int,
         hidden: Sequence[str] = (),
         forbid: str = "",
+        against: str = "",
+        inputs: str = "",
     ) -> None:
         self.name, self._number, self._layers = name, 0, 0
         self.borrowed: tuple[str, ...] = ()
@@ -93,7 +95,10 @@ class Remote:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
             self.in_force = self.ask(Question("hello")).text  # before it imports what may lie
-            answer = self.ask(Question("load", text=name, like=like, forbid=forbid))
+            asked = Question(
+                "load", text=name, like=like, forbid=forbid, against=against, inputs=inputs
+            )
+            answer = self.ask(asked)
         except BaseException:
             self.close()
             raise

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import IO, Any
 
@@ -22,13 +22,14 @@ from ..cases.case import Case
 from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
 from ..runs.words import words
-from ..subjects import subject_named
+from ..subjects import model_file, subject_named
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
 from ..subjects.loader import UnknownSubject
 from ..subjects.program import Program
 from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from . import schemes  # noqa: F401 - it makes the names of files known
 from .channel import (
     Answer,
     Meaning,
@@ -124,6 +125,7 @@ class Respondent:
             "buffers": self._buffers, "gpu": lambda _: Answer(shapes=gpu()),
             "output": self._output, "pulled": self._pulled, "goes_on": self._goes_on,
             "keeps": self._keeps, "forbidden": self._forbidden, "random": self._random,
+            "nodes": self._nodes,
         }  # fmt: skip
         while True:
             try:
@@ -145,9 +147,15 @@ class Respondent:
             limit_memory(self.memory)
             send(self.answers, self.number, Answer(imported=True))
 
-        self.subject = subject = subject_named(
-            question.text, question.like, question.forbid, on_import=imported
-        )
+        if model_file(question.text):
+            from ..models.subject import node_named
+
+            subject: Any = node_named(question.text, question.against, question.inputs)
+        else:
+            subject = subject_named(
+                question.text, question.like, question.forbid, on_import=imported
+            )
+        self.subject = subject
         meaning = meaning_of(subject)
         version = with_care(subject.version) if meaning.kind else ""  # else its judge asks for it
         arguments = subject.arguments if isinstance(subject, Declared) else None
@@ -156,6 +164,12 @@ class Respondent:
             meaning, getattr(subject, "form", None), arguments,
         )  # fmt: skip
         return Answer(portrait=portrait)
+
+    def _nodes(self, question: Question) -> Answer:
+        """Say which recurrent nodes a model file has."""
+        from ..models.subject import summaries
+
+        return Answer(shapes={"nodes": [asdict(each) for each in summaries(question.text)]})
 
     def _widths(self, question: Question) -> Answer:
         """Say the axes of a recurrence's parameters for widths D and H."""
@@ -262,6 +276,10 @@ def _is_torch_like(subject: Subject) -> bool:
     return type(subject).__name__ == "TorchLike"  # by name: its module imports PyTorch
 
 
+def _is_node(subject: Subject) -> bool:
+    return type(subject).__name__ == "NodeSubject"  # by name: its module imports runtimes
+
+
 def meaning_of(subject: Any) -> Meaning:
     """Return what the parameters mean, as data; of kind "" where the subject's own code says it."""
     if subject.options.problem:
@@ -270,6 +288,11 @@ def meaning_of(subject: Any) -> Meaning:
         return Meaning("explicit")
     if isinstance(subject, Declared):
         return _declared_meaning(subject)
+    if _is_node(subject):
+        return Meaning(
+            "node", convention=subject.convention, operation=subject.operation,
+            fixed=subject.fixed, held_to=subject.held_to,
+        )  # fmt: skip
     if isinstance(subject, Program):
         kind = "convention" if subject.convention else "explicit"
         return Meaning(kind, convention=subject.convention)

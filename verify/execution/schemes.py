@@ -1,11 +1,14 @@
-"""Names that no adapter owns, ``mutant:ID`` and ``recording:DIR``: imported to be known."""
+"""Names that no adapter owns, ``mutant:ID``, ``recording:DIR``, ``FILE.onnx#NODE``.
+
+Imported to be known.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..runs.records import RunFileError
-from ..subjects import SCHEMES
+from ..subjects import FILES, SCHEMES
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject
 
@@ -25,4 +28,11 @@ def _recording(name: str) -> Subject:
         raise UnknownSubject(f"subject {name!r}: {error}") from error
 
 
+def _node(name: str) -> Subject:
+    from ..models.subject import node_named
+
+    return node_named(name)
+
+
 SCHEMES |= {"mutant": _mutant, "recording": _recording}
+FILES |= {".onnx": _node}

@@ -23,7 +23,7 @@ from ..runs.provenance import versions
 from ..runs.records import RunFileError, typed
 from ..runs.run import CheckHeader, Run
 from ..runs.verdict import Planned, Verdict
-from ..subjects import PROGRAMS, expanded, family, require_like
+from ..subjects import PROGRAMS, expanded, family, model_file, require_like
 from ..subjects.loader import UnknownSubject, is_file
 from .executors import ClusterLost, Elsewhere, Here, workers
 from .isolation import MEMORY
@@ -43,7 +43,8 @@ class Request:
     """Subjects, checks and dtypes to combine, how hard to try, and in which processes.
 
     A run's header keeps it. ``case`` is its JSON, ``deviations`` the path of a file, "" for none.
-    ``sizes`` are tried beside those that are drawn. A seed that is None is drawn once the plan is
+    ``sizes`` are tried beside those that are drawn. ``against`` and ``inputs`` are what nodes of
+    files are compared with. A seed that is None is drawn once the plan is
     known: until then, nobody can know the cases.
     """
 
@@ -59,6 +60,8 @@ class Request:
     memory: int = MEMORY
     deviations: str = ""
     sizes: tuple[GivenSizes, ...] = ()
+    against: str = ""
+    inputs: str = ""
 
     @classmethod
     def parse(cls, names: Sequence[str], **options: Any) -> Request:
@@ -125,7 +128,8 @@ class Request:
     @property
     def named(self) -> tuple[Named, ...]:
         """The subjects."""
-        return tuple(Named(name, self.like, self.forbid) for name in self.subjects)
+        every = self.like, self.forbid, self.against, self.inputs
+        return tuple(Named(name, *every) for name in self.subjects)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -167,12 +171,14 @@ class Request:
     def _dtypes(self, one: Description) -> tuple[str, ...]:
         """Return the dtypes to hold a subject in; one that it lacks is told once.
 
-        A problem is one in a single dtype.
+        A problem is one in a single dtype, and so is a node of a file.
         """
         if self.dtype is None and one.options.problem:
             return one.dtypes[:1]
         if self.dtype not in (None, EVERY):
             return (str(self.dtype),)
+        if self.dtype is None and one.fixed:
+            return one.dtypes
         usual = self.dtype is None and {*USUAL_DTYPES} & {*one.dtypes}
         return USUAL_DTYPES if usual else chosen_dtypes(one.dtypes, self.dtype)
 
@@ -180,7 +186,11 @@ class Request:
 def _digest(named: Named) -> str:
     """Return the digest of a subject's file, "" for one that has none."""
     where = named.name if named.name.endswith(".py") else named.name.rpartition(":")[0]
-    if not is_file(named.name):
+    if model_file(named.name):
+        from ..models.subject import file_of
+
+        where = file_of(named.name)
+    elif not is_file(named.name):
         return ""
     try:
         return hashlib.sha256(Path(where).expanduser().read_bytes()).hexdigest()

@@ -24,7 +24,7 @@ LONGEST_VERSION, LONGEST_TEXT, LONGEST_SOURCE = 1000, 4000, 200_000
 WIDEST = 2**16
 """The longest axis of a recurrence's parameters."""
 
-KINDS = ("explicit", "convention", "torch", "own", "recurrence", "problem", "")
+KINDS = ("explicit", "convention", "torch", "own", "recurrence", "problem", "node", "")
 
 
 def unsound(portrait: Portrait, like: str | None) -> str:
@@ -38,8 +38,12 @@ def unsound(portrait: Portrait, like: str | None) -> str:
         problem = f"dtypes {', '.join(portrait.dtypes)[:LISTED]}"
     elif meaning.kind not in KINDS or (not meaning.kind and not meaning.shared):
         problem = f"a meaning of kind {meaning.kind[:LISTED]!r}"
+    elif (meaning.fixed or meaning.held_to) and meaning.kind != "node":
+        problem = "cases or checks of its own"
     elif not 1 <= len(claimed) <= 2:
         problem = f"{len(claimed)} cells"
+    elif meaning.operation is not None:
+        problem = meaning.operation.problem or _unsound_node(meaning)
     elif meaning.kind == "recurrence":
         problem = "" if claimed == (NO_EQUATIONS,) else "a recurrence that is a cell"
     elif meaning.kind and any(cell not in cells() for cell in claimed):
@@ -47,6 +51,14 @@ def unsound(portrait: Portrait, like: str | None) -> str:
     elif meaning.kind:
         problem = _unsound_meaning(meaning, claimed)
     return problem or _unlike(portrait, like)  # whatever it is, it is what was asked for
+
+
+def _unsound_node(meaning: Meaning) -> str:
+    """Say what is wrong with the convention of a node whose equations are its operator's."""
+    operation, convention = meaning.operation, meaning.convention
+    if operation is None or convention is None or convention.cell != operation.base:
+        return "a convention of another cell"
+    return "" if operation.kind.lower() == convention.family else "another operator"
 
 
 def _unsound_meaning(meaning: Meaning, claimed: Sequence[str]) -> str:

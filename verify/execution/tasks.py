@@ -23,12 +23,15 @@ from .judge import BUDGETS, hold
 class Named:
     """A subject as users name it; ``like`` is the torch class in whose place it stands.
 
-    Or the problem that it solves, without what ``forbid`` names.
+    Or the problem that it solves, without what ``forbid`` names. A node of a file is compared with
+    the layer that ``against`` names, and with what was recorded for ``inputs``, a path.
     """
 
     name: str
     like: str | None = None
     forbid: str = ""
+    against: str = ""
+    inputs: str = ""
 
     def find(self) -> Subject:
         """Import the subject."""
@@ -40,7 +43,8 @@ class Description:
     """What is known of a subject before it is held to anything.
 
     ``problem`` says why it cannot be, ``status`` what its verdicts then are, ``seconds`` how long
-    it was waited for in vain.
+    it was waited for in vain. A node of a file has ``fixed`` fields of its cases, and names the
+    checks that it is ``held_to``.
     """
 
     named: Named
@@ -51,6 +55,8 @@ class Description:
     problem: str = ""
     status: str = "not tested"
     seconds: float = 0.0
+    fixed: tuple[tuple[str, int | bool | str], ...] = ()
+    held_to: tuple[str, ...] = ()
 
     def checks(self, chosen: tuple[SubjectCheck, ...]) -> tuple[SubjectCheck, ...]:
         """Return those of the checks that mean anything for it, the smoke check first."""
@@ -113,7 +119,10 @@ def hung(verdicts: Iterable[Verdict]) -> str:
 def describe(named: Named, subject: Subject) -> Description:
     """Ask a subject what it offers."""
     version = subject.version()
-    return Description(named, subject.cells, subject.dtypes, subject.options, version)
+    return Description(
+        named, subject.cells, subject.dtypes, subject.options, version,
+        fixed=getattr(subject, "fixed", ()), held_to=getattr(subject, "held_to", ()),
+    )  # fmt: skip
 
 
 def answer(
@@ -148,4 +157,6 @@ def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
     like = ["--like", named.like] if named.like else []
     like += ["--forbid", named.forbid] if named.forbid else []
+    like += ["--against", named.against] if named.against else []
+    like += ["--inputs", named.inputs] if named.inputs else []
     return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

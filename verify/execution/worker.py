@@ -22,7 +22,7 @@ import msgspec
 
 from ..cases.case import Case
 from ..runs.verdict import SHARED
-from ..subjects import SCHEMES, adapter, family
+from ..subjects import SCHEMES, adapter, family, model_file
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
@@ -187,6 +187,12 @@ class _Worker:
         """
         if adapter(named.name) or family(named.name) in SCHEMES:
             return None
+        if model_file(named.name):
+            from .remote_node import RemoteNode
+
+            node = RemoteNode(named, self.memory, self.hidden)
+            self.isolation[named] = node.in_force
+            return node
         remote = Remote(named.name, named.like, self.memory, self.hidden, named.forbid)
         if not remote.shared:
             self.isolation[named] = remote.in_force

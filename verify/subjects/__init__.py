@@ -24,6 +24,12 @@ SCHEMES: dict[str, Callable[[str], Subject]] = {}
 ``execution.schemes`` fills it: no subject knows mutants or recordings.
 """
 
+FILES: dict[str, Callable[[str], Subject]] = {}
+"""What finds the subject by what a file's name ends in, where a part of it may follow: ``.onnx``.
+
+``execution.schemes`` fills it, too.
+"""
+
 PROGRAMS = "process"
 """What stands before the command of a program in any language."""
 
@@ -88,6 +94,8 @@ def subject_named(
         return subject.loaded() if isinstance(subject, Loadable) else subject
     if family(name) in SCHEMES:
         return SCHEMES[family(name)](name)
+    if suffix := model_file(name):
+        return FILES[suffix](name)
     if family(name) == PROGRAMS:
         from .program import program
 
@@ -106,6 +114,11 @@ def subject_named(
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
     return adapted(loaded.value, name, like, loaded.import_lines, forbid)
+
+
+def model_file(name: str) -> str:
+    """Return what the name of a model's file ends in, of which a subject is a part; "" for none."""
+    return next((s for s in FILES if name.endswith(s) or f"{s}#" in name), "")
 
 
 def _inherited(value: Any) -> str | None:

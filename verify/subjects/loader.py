@@ -63,8 +63,9 @@ WEIGHTS = (
     "with: gatewise explain"
 )
 INSTEAD = {
-    ".onnx": "hold the operator of a runtime with: gatewise verify onnxruntime:LSTM; hold a whole "
-             "model in a class that runs it (see docs/ways-in/explicit.md)",
+    ".tflite": "models of TensorFlow Lite are not read: export the layer to ONNX, or hold its "
+               "arrays with: gatewise explain",
+    ".onnx": "hold a node of it with: gatewise verify model.onnx --node NAME",
     ".ipynb": "copy the class into a Python file",
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
 }  # fmt: skip

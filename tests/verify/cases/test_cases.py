@@ -100,7 +100,14 @@ def test_the_same_seed_draws_the_same_cases(check):
     first, second, other = (drawn(strategy, 25, seed) for seed in (3, 3, 4))
 
     assert first == second
-    few = check in ("smoke", "parameters", "shapes", "dropout")  # these choose among a few
+    few = check in (
+        "smoke",
+        "parameters",
+        "shapes",
+        "dropout",
+        "source",
+        "in-graph",
+    )  # few to choose
     assert first != other or few
 
 

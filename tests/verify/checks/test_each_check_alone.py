@@ -84,6 +84,8 @@ VICTIMS = {
     "dropout": Victim("G04[rnn]", "gradient of x"),
     "transition": Victim("D02[rnn]", "y[", "float32"),
     "gradient-window": Victim("G06[rnn]", "cotangent on y[33]: gradient of x[32"),
+    "source": Victim(wrong.Stale, "node: Its weights are others.", "float32"),
+    "in-graph": Victim(wrong.OffInItsGraph, "y[1, 0, 2]", "float32"),
     "kernel-output": Victim(wrong.cheat("the initial states are ignored"), "output[", "float32"),
     "kernel-steps": Victim(
         wrong.cheat("only the last 16 steps are read", 34), "output[", "float32"

@@ -32,7 +32,7 @@ NOT_OFFERED = {
     "kept-state": "a state that is kept between calls",
     "partial-state": "one of several initial states without the others",
 }
-OF_OWN_STEPS = {"step", "step-gradient"}
+OF_OTHERS = {"step", "step-gradient", "source", "in-graph"}
 """Checks of recurrences whose step is their author's; they are not planned for other cells."""
 
 
@@ -46,7 +46,7 @@ def test_a_check_without_its_ledger_is_gatewises_own_fault():
 
 
 @pytest.mark.parametrize(
-    "check", [name for name in CHECKS if name not in {*NOT_OFFERED, *OF_OWN_STEPS}]
+    "check", [name for name in CHECKS if name not in {*NOT_OFFERED, *OF_OTHERS}]
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_right_subject_passes(check, dtype):
@@ -133,7 +133,7 @@ def test_window_errors_need_long_sequences():
     assert held(wrong, "transition").status == "failed"
 
 
-NO_OUTPUTS = {*NOT_OFFERED, *OF_OWN_STEPS, "parameters", "no-steps"}
+NO_OUTPUTS = {*NOT_OFFERED, *OF_OTHERS, "parameters", "no-steps"}
 
 
 @pytest.mark.parametrize("check", [name for name in CHECKS if name not in NO_OUTPUTS])

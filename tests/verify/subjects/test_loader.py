@@ -99,7 +99,7 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
     ("my_layers.py:LTSM", None, "subject 'my_layers.py:LTSM': there is no LTSM in my_layers.py"),
     ("my_layers.py:", None, "expected path/to/file.py:Name or module:Name"),
     ("no_module:LSTM", None, "subject 'no_module:LSTM': there is no module no_module"),
-    ("big.onnx", None, "big.onnx is no Python file; a path may be a folder, path/to/file.py or "),
+    ("big.onnx", None, "big.onnx: there is no such file"),
     ("to/big.onnx:LSTM", None, "to/big.onnx is no Python file; a path may be a folder, "),
     ("weights.npz", None, "Convert weights alone with: gatewise convert"),
     ("my_layers.txt:LSTM", None, "my_layers.txt is no Python file; a path may be a folder, "),

@@ -41,12 +41,19 @@ def convention(family: str, **others: Any) -> Convention:
 
 @dataclass(frozen=True)
 class Operator:
-    """One recurrent operator: its ONNX name, its attributes, and what its parameters mean."""
+    """One recurrent operator: its ONNX name, its attributes, and what its parameters mean.
+
+    ``activations`` are those of one direction, ``alpha`` and ``beta`` the numbers of those that
+    take any.
+    """
 
     kind: str
     convention: Convention
-    attributes: Mapping[str, int] = field(default_factory=dict)
+    attributes: Mapping[str, int | float | str] = field(default_factory=dict)
     activations: tuple[str, ...] = ()
+    alpha: tuple[float, ...] = ()
+    beta: tuple[float, ...] = ()
+    opset: int = OPSET
 
     def model(self, onnx: Any, case: Case, inputs: Inputs) -> Any:
         """Return a model of this one node, with the parameters inside; it takes any T and B."""
@@ -66,7 +73,7 @@ class Operator:
             [helper.make_tensor_value_info(name, number, None) for name in self.outputs],
             [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
         )
-        opset = helper.make_opsetid("", OPSET)
+        opset = helper.make_opsetid("", self.opset)
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
     @property
@@ -133,6 +140,9 @@ class Operator:
             chosen["layout"] = 1
         if self.activations:
             chosen["activations"] = list(self.activations) * case.directions
+        for name, numbers in (("alpha", self.alpha), ("beta", self.beta)):
+            if numbers:
+                chosen[f"activation_{name}"] = list(numbers) * case.directions
         return chosen
 
     def _whole(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -150,4 +160,4 @@ def _with_forget_gate(array: Array) -> Array:
     return np.concatenate([i, o, np.ones_like(i), g])
 
 
-_TYPES = {"float32": "FLOAT", "float64": "DOUBLE"}
+_TYPES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}

@@ -1,0 +1,128 @@
+"""``gatewise nodes model.onnx`` and ``gatewise verify model.onnx``: rows, sentences, exit codes."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("onnx", reason="onnx reads model files")
+pytest.importorskip("onnxruntime", reason="onnxruntime runs model files")
+
+import model_files as files
+from gatewise.cli import main
+
+D, H = 3, 4
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A file of two nodes, the second with its gates in another order, and their source."""
+    monkeypatch.chdir(tmp_path)
+    layers = {name: files.torch_layer("GRU", D, H, seed=k) for k, name in enumerate("ab")}
+    nodes = []
+    for name, layer in layers.items():
+        weights = files.onnx_weights("GRU", layer)
+        if name == "b":
+            weights["W"] = np.roll(weights["W"], H, axis=1)
+        nodes.append(files.node(name, "GRU", weights, state=True))
+    files.written(tmp_path / "m.onnx", nodes, D=D, H=H)
+    np.savez("w.npz", **{f"{n}.{k}": v for n, own in layers.items() for k, v in own.items()})
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def test_nodes_are_listed(folder):
+    listed = json.loads(run("nodes", "m.onnx", "--json").stdout)
+    said = run("nodes", "m.onnx").stdout
+
+    assert [(n["name"], n["kind"], n["D"], n["H"], n["state"], n["problem"]) for n in listed] == [
+        ("a", "GRU", D, H, "input initial_h", ""), ("b", "GRU", D, H, "input initial_h", ""),
+    ]  # fmt: skip
+    assert "m.onnx: 2 recurrent nodes" in said
+    assert "gates z, r, h, reset after the product" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_file_is_held_node_by_node(folder):
+    done = run("verify", "m.onnx", "--against", "w.npz", "--check", "forward,source",
+               "--budget", "quick", "--junit", "m.xml")  # fmt: skip
+
+    assert done.exit_code == 1
+    assert "m.onnx#a: 2 of 2 checks passed" in done.stdout
+    assert "m.onnx#b does not conform: 1 of 2 checks failed" in done.stdout
+    assert "The gates of W stand in the order h, z, r; ONNX reads them as z, r, h." in (
+        " ".join(done.stdout.split())
+    )
+    assert "gatewise verify 'm.onnx#b' --against w.npz --check source" in done.stdout
+    assert 'classname="m.onnx#a"' in (folder / "m.xml").read_text(encoding="utf-8")
+
+
+def test_the_command_that_a_failure_prints_makes_it_again(folder):
+    case = '{"T": 3, "B": 2, "D": 3, "H": 4, "dtype": "float32"}'
+    done = run("verify", "m.onnx#b", "--against", "w.npz", "--check", "source", "--case", case,
+               "--no-diagnosis", "--json")  # fmt: skip
+    (verdict,) = json.loads(done.stdout)
+
+    assert (done.exit_code, verdict["subject"], verdict["status"]) == (1, "m.onnx#b", "failed")
+
+
+def test_another_runtime_and_one_node(folder):
+    done = run("verify", "m.onnx", "--node", "a", "--runtime", "onnx-reference", "--check",
+               "forward", "--budget", "quick", "--json")  # fmt: skip
+    (verdict,) = json.loads(done.stdout)
+
+    assert done.exit_code == 0
+    assert verdict["subject"] == "onnx-reference:m.onnx#a"
+    assert verdict["version"].startswith("onnx ")
+    assert 0 < verdict["worst_ratio"] <= 1
+
+
+def test_what_reached_a_node(folder):
+    rng = np.random.default_rng(0)
+    np.savez("in.npz", x=rng.standard_normal((20, 2, D)), initial_h=rng.standard_normal((1, 2, H)))
+    done = run("verify", "m.onnx", "--node", "a", "--inputs", "in.npz", "--check", "in-graph",
+               "--json")  # fmt: skip
+    (verdict,) = json.loads(done.stdout)
+
+    assert (done.exit_code, verdict["status"]) == (0, "passed")
+    assert 0 < verdict["worst_ratio"] <= 1
+
+
+def no_nodes(folder):
+    files.written(folder / "none.onnx", [(files.helper.make_node("Identity", ["x"], ["y"]), [])])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verify", "gone.onnx"], "gone.onnx: there is no such file"),
+        (["verify", "text.onnx"], "text.onnx: it is no model of ONNX, or a part of one"),
+        (["verify", "huge.onnx"], "huge.onnx: 3221225472 bytes; a model file has less than 2 GiB"),
+        (["verify", "none.onnx"], "none.onnx: it has no recurrent nodes: no RNN, GRU or LSTM"),
+        (["verify", "m.onnx", "--node", "c"], "m.onnx: there is no recurrent node 'c'; there are"),
+        (["verify", "m.onnx", "--runtime", "tf"], "--runtime tf: expected one of onnxruntime"),
+        (["verify", "m.onnx", "--against", "gone.npz"], "--against gone.npz: there is no such fi"),
+        (["verify", "torch:LSTM", "--runtime", "tract"], "--runtime and --node are for model fil"),
+        (["verify", "torch:LSTM", "--against", "w.npz"], "--against and --inputs are for model f"),
+        (["verify", "m.onnx", "--like", "torch.nn.GRU"], "--like is for classes of your own, not"),
+        (["nodes", "m.tflite"], "models of TensorFlow Lite are not read"),
+        (["nodes", "text.onnx"], "text.onnx: it is no model of ONNX, or a part of one"),
+    ],
+)
+def test_refusals_are_sentences(folder, arguments, words):
+    (folder / "text.onnx").write_text("hello", encoding="utf-8")
+    (folder / "huge.onnx").write_bytes(b"")
+    os.truncate(folder / "huge.onnx", 3 * 2**30)
+    no_nodes(folder)
+    done = run(*arguments)
+
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output

@@ -1,0 +1,593 @@
+"""What is read from model files: nodes wherever they stand, unrolled steps, and hostile files."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="onnx reads model files")
+pytest.importorskip("onnxruntime", reason="onnxruntime runs model files")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+import model_files as files  # noqa: E402
+import unrolled  # noqa: E402
+from gatewise.verify.cases.case import Case  # noqa: E402
+from gatewise.verify.checks import check_named  # noqa: E402
+from gatewise.verify.models.graph import ModelError, read  # noqa: E402
+from gatewise.verify.models.inventory import inventory  # noqa: E402
+from gatewise.verify.models.runtimes import RUNTIMES  # noqa: E402
+from gatewise.verify.models.subject import Name, node_named, own_case  # noqa: E402
+from gatewise.verify.models.variants import misread, operation_of  # noqa: E402
+from gatewise.verify.subjects.called import under_test  # noqa: E402
+from gatewise.verify.subjects.loader import UnknownSubject  # noqa: E402
+from gatewise.verify.subjects.protocol import SubjectUnavailable  # noqa: E402
+
+D, H = 3, 4
+
+
+def weights(kind="LSTM", **options):
+    return files.onnx_weights(kind, files.torch_layer(kind, D, H, **options))
+
+
+def written(path, nodes, **options):
+    return files.written(Path(path), nodes, D=D, H=H, **options)
+
+
+def forward(subject, **changes):
+    """Return how far a subject's outputs are off, in units of what rounding explains."""
+    case = own_case(subject.node)
+    sizes = {"T": 3, "B": 2, "lengths": bool(subject.node.lengths), "seed": 7}
+    case = Case(**{**vars(case), **sizes, **changes})
+    ledger = check_named("forward").run(under_test(subject), case)
+    return max(c.ratio for c in ledger.comparisons)
+
+
+VARIETY = {
+    "LSTM": ("LSTM", {}),
+    "LSTM with a state": ("LSTM", {"state": True}),
+    "LSTM in two directions": ("LSTM", {"direction": "bidirectional"}),
+    "GRU": ("GRU", {"state": True}),
+    "GRU that resets before": ("GRU", {"linear_before_reset": 0}),
+    "GRU from the end": ("GRU", {"direction": "reverse", "state": True}),
+    "RNN of ReLU": ("RNN", {"activations": ["Relu"]}),
+    "coupled": ("LSTM", {"input_forget": 1}),
+    "clipped": ("LSTM", {"clip": 0.5}),
+    "clipped GRU": ("GRU", {"clip": 0.3}),
+    "hard": ("LSTM", {"activations": ["HardSigmoid", "Tanh", "Softsign"],
+                      "activation_alpha": [0.25], "activation_beta": [0.4]}),
+    "leaky": ("RNN", {"activations": ["LeakyRelu"], "activation_alpha": [0.1]}),
+    "exponential": ("RNN", {"activations": ["Elu"], "activation_alpha": [0.7]}),
+    "scaled": ("RNN", {"activations": ["ScaledTanh"], "activation_alpha": [0.7],
+                       "activation_beta": [1.3]}),
+    "soft": ("RNN", {"activations": ["Softplus"]}),
+    "above a threshold": ("RNN", {"activations": ["ThresholdedRelu"], "activation_alpha": [0.2]}),
+    "affine": ("RNN", {"activations": ["Affine"], "activation_alpha": [0.2],
+                       "activation_beta": [0.1]}),
+}  # fmt: skip
+"""Nodes of every kind of attribute, as ONNX Runtime runs them."""
+
+
+@pytest.mark.parametrize("name", VARIETY)
+def test_a_node_with_its_own_attributes_is_what_the_equations_say(tmp_path, name):
+    kind, attributes = VARIETY[name]
+    both = attributes.get("direction") == "bidirectional"
+    node = files.node("a", kind, weights(kind, both=both), **attributes)
+    path = written(tmp_path / "m.onnx", [node])
+    subject = node_named(f"{path}#a")
+
+    assert 0 < forward(subject) <= 1
+    assert 0 < forward(subject, T=1, seed=8) <= 1
+
+
+def test_lengths_and_peepholes(tmp_path):
+    node, stored = files.node("a", "LSTM", weights())
+    node.input.extend(["P"])
+    node.input[4] = "lens"
+    stored.append(numpy_helper.from_array(np.linspace(-1, 1, 3 * H, dtype=np.float32)[None], "P"))
+    lens = files.value("lens", ["B"], TensorProto.INT32)
+    subject = node_named(f"{written(tmp_path / 'm.onnx', [(node, stored)], inputs=[lens])}#a")
+
+    assert subject.node.lengths == "input lens"
+    assert subject.cells == ("lstm-peephole",)
+    assert "padding" in subject.held_to
+    assert 0 < forward(subject) <= 1
+
+
+def test_weights_that_are_put_together_in_the_graph(tmp_path):
+    layer = files.torch_layer("LSTM", D, H)
+    arrays = files.onnx_weights("LSTM", layer)
+    node, stored = files.node("a", "LSTM", arrays)
+    node.input[1] = "joined"
+    lower, upper = (numpy_helper.from_array(a, n) for a, n in
+                    zip(np.split(arrays["W"][0], 2), ("lower", "upper"), strict=True))  # fmt: skip
+    made = [
+        (helper.make_node("Concat", ["lower", "upper"], ["flat"], axis=0), [lower, upper]),
+        (helper.make_node("Unsqueeze", ["flat", "axes"], ["joined"]),
+         [numpy_helper.from_array(np.array([0]), "axes")]),
+        (node, stored),
+    ]  # fmt: skip
+    (found,) = inventory(read(written(tmp_path / "m.onnx", made)))
+
+    np.testing.assert_array_equal(found.weights["W"], arrays["W"])
+    assert found.stored["W"] == "lower"
+
+
+def nested(node, stored):
+    """Return If around Loop around a node."""
+    body = helper.make_graph(
+        [node, helper.make_node("Identity", ["go"], ["on"])], "body",
+        [files.value("n", [], TensorProto.INT64), files.value("go", [], TensorProto.BOOL)],
+        [files.value("on", [], TensorProto.BOOL), files.value(node.output[0])], stored,
+    )  # fmt: skip
+    loop = helper.make_node("Loop", ["rounds", "choice"], ["all"], name="loop", body=body)
+    rounds = numpy_helper.from_array(np.array(2), "rounds")
+    then = helper.make_graph([loop], "then", [], [files.value("all")], [rounds])
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["same"])], "other", [], [files.value("same")]
+    )
+    choice = helper.make_node(
+        "If", ["choice"], ["y"], name="if", then_branch=then, else_branch=other
+    )
+    return choice, [numpy_helper.from_array(np.array(True), "choice")]
+
+
+def test_nodes_inside_of_if_loop_and_functions(tmp_path):
+    inside = nested(*files.node("inner", "GRU", weights("GRU")))
+    node, stored = files.node("body", "LSTM", weights())
+    node.input[1:4] = ["W", "R", "B"]
+    function = helper.make_function(
+        "own", "Cell", ["x", "W", "R", "B"], ["body.Y"], [node], [helper.make_opsetid("", 17)]
+    )
+    call = helper.make_node(
+        "Cell", ["x", "body.W", "body.R", "body.B"], ["z"], domain="own", name="call"
+    )
+    path = written(tmp_path / "m.onnx", [inside, (call, stored)], functions=[function])
+    found = {node.name: node for node in inventory(read(path))}
+
+    assert {name: node.path for name, node in found.items()} == {
+        "inner": "if.then_branch/loop.body/", "body": "call/",
+    }  # fmt: skip
+    assert not any(node.problem for node in found.values())
+    assert forward(node_named(f"{path}#inner")) <= 1
+    assert forward(node_named(f"{path}#body")) <= 1
+
+
+def in_graph(path, node, **inputs):
+    np.savez(path.parent / "in.npz", **inputs)
+    return node_named(f"{path}#{node}", inputs=str(path.parent / "in.npz"))
+
+
+def test_what_reaches_a_node_in_the_running_graph(tmp_path):
+    x = np.linspace(-1, 1, 5 * 2 * D, dtype=np.float32).reshape(5, 2, D)
+    reversed_node = files.node("end", "RNN", weights("RNN"), direction="reverse")
+    inside = nested(*files.node("inner", "GRU", weights("GRU"), x="end.input"))
+    twice = (helper.make_node("Add", ["x", "x"], ["end.input"]), [])
+    path = written(tmp_path / "m.onnx", [twice, reversed_node, inside])
+
+    inner, end = in_graph(path, "inner", x=x), in_graph(path, "end", x=x)
+
+    np.testing.assert_array_equal(inner.arrays["call 0 x"], 2 * x)
+    np.testing.assert_array_equal(inner.arrays["call 1 x"], 2 * x)  # two rounds of the loop
+    assert inner.arrays["call 0 y"].shape == (5, 2, H)
+    np.testing.assert_array_equal(end.arrays["call 0 x"], x[::-1])
+    assert "in-graph" in inner.held_to
+
+
+def test_a_branch_that_was_not_taken_is_said(tmp_path):
+    choice, stored = nested(*files.node("inner", "GRU", weights("GRU")))
+    no = [numpy_helper.from_array(np.array(False), "choice")]
+    path = written(tmp_path / "m.onnx", [(choice, no)])
+    subject = in_graph(path, "inner", x=np.ones((2, 1, D), np.float32))
+
+    assert stored
+    assert subject.arrays["unseen"].tobytes().decode() == (
+        "its own inputs cannot be had: the branch in which it stands was not taken, or it had no "
+        "steps"
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"y": np.ones(2)}, "no x; the model's inputs are x"),
+        ({"x": np.ones((2, 1, D), int)}, "x is int64, expected float32"),
+        ({"x": np.ones((2, 1, D)), "z": np.ones(1)}, "z; the model's inputs are x"),
+    ],
+)
+def test_inputs_that_are_not_the_models(tmp_path, inputs, words):
+    path = written(tmp_path / "m.onnx", [files.node("a", "RNN", weights("RNN"))])
+
+    with pytest.raises(UnknownSubject, match=words):
+        in_graph(path, "a", **inputs)
+
+
+# Steps that an exporter has unrolled.
+
+
+def unrolled_file(tmp_path, step, layer, *, count=2, **options):
+    """Write so many steps; the state comes in as h and c."""
+    nodes, state = [], {"h": "h", "c": "c"}
+    for t in range(count):
+        states = [state["h"], state["c"]] if step is unrolled.lstm else [state["h"]]
+        made, stored = step(f"s{t}", layer, f"x{t}", *states, **options)
+        state = {"h": f"s{t}.new_h", "c": f"s{t}.new_c"}
+        known = {"one"} if t else set()
+        nodes += [(node, []) for node in made[:-1]]
+        nodes.append((made[-1], [s for s in stored if s.name not in known]))
+    given = [files.value(name, ["B", D]) for name in (f"x{t}" for t in range(count))]
+    given += [files.value(name, ["B", H]) for name in ("h", "c")]
+    return files.written(
+        tmp_path / "u.onnx", nodes, inputs=given, outputs=[files.value(state["h"])]
+    )
+
+
+def test_the_steps_of_an_lstm_are_recognised(tmp_path):
+    layer = files.torch_layer("LSTM", D, H)
+    path = unrolled_file(tmp_path, unrolled.lstm, layer)
+    (node,) = inventory(read(path))
+    want = files.onnx_weights("LSTM", layer)
+
+    assert (node.kind, node.steps, node.problem) == ("LSTM", 2, "")
+    np.testing.assert_array_equal(node.weights["W"], want["W"])
+    np.testing.assert_array_equal(node.weights["R"], want["R"])
+    np.testing.assert_allclose(node.weights["B"][:, : 4 * H], want["B"][:, : 4 * H]
+                               + want["B"][:, 4 * H :], rtol=1e-6)  # fmt: skip
+    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
+
+
+@pytest.mark.parametrize("blend", unrolled.BLENDS)
+def test_the_steps_of_a_gru_are_recognised(tmp_path, blend):
+    layer = files.torch_layer("GRU", D, H)
+    path = unrolled_file(tmp_path, unrolled.gru, layer, blend=blend)
+    (node,) = inventory(read(path))
+    want = files.onnx_weights("GRU", layer)
+
+    assert (node.kind, node.reset_after, node.takes_new) == ("GRU", True, blend == "takes new")
+    np.testing.assert_array_equal(node.weights["R"], want["R"])
+    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
+
+
+def test_the_reset_before_the_product_is_recognised(tmp_path):
+    layer = files.torch_layer("GRU", D, H)
+    path = unrolled_file(tmp_path, unrolled.gru_before, layer)
+    (node,) = inventory(read(path))
+
+    assert (node.kind, node.reset_after, node.problem) == ("GRU", False, "")
+    np.testing.assert_array_equal(node.weights["R"], files.onnx_weights("GRU", layer)["R"])
+    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
+
+
+def test_a_step_in_a_scan_with_one_product_of_input_and_state(tmp_path):
+    layer = files.torch_layer("LSTM", H, H)  # D = H: the loop alone says which is the state
+    made, stored = unrolled.joint_lstm("s", layer, "row", "h", "c")
+    made += [helper.make_node("Identity", [f"s.new_{n}"], [n + "1"]) for n in "hc"]
+    made.append(helper.make_node("Identity", ["s.new_h"], ["each"]))
+    sizes = [files.value(name, ["B", H]) for name in ("h", "c", "row")]
+    body = helper.make_graph(
+        made, "body", sizes, [files.value(n) for n in ("h1", "c1", "each")], stored
+    )
+    scan = helper.make_node(
+        "Scan", ["h0", "c0", "x"], ["last", "cell", "y"], name="scan", body=body, num_scan_inputs=1
+    )
+    states = [files.value(name, ["B", H]) for name in ("h0", "c0")]
+    path = files.written(
+        tmp_path / "m.onnx", [(scan, [])], D=H, H=H, inputs=states, outputs=[files.value("y")]
+    )
+    (node,) = inventory(read(path))
+    rng = np.random.default_rng(0)
+    given = {"x": rng.standard_normal((3, 2, H)), "h0": np.ones((2, H)), "c0": np.ones((2, H))}
+    subject = in_graph(path, node.name, **given)
+
+    assert (node.kind, node.path, node.problem) == ("LSTM", "scan.body/", "")
+    np.testing.assert_array_equal(node.weights["W"], files.onnx_weights("LSTM", layer)["W"])
+    assert 0 < forward(subject) <= 1
+    assert len(list(subject.calls_in_graph)) == 3
+
+
+def test_gates_that_make_no_known_step_are_told(tmp_path):
+    layer = files.torch_layer("LSTM", D, H)
+    made, stored = unrolled.lstm("s", layer, "x0", "h", "c")
+    strange = [node for node in made if node.op_type != "Add" or node.output[0] != "s.new_c"]
+    strange.insert(-2, helper.make_node("Sub", ["s.kept", "s.written"], ["s.new_c"]))
+    given = [files.value("x0", ["B", D]), files.value("h", ["B", H]), files.value("c", ["B", H])]
+    path = files.written(tmp_path / "u.onnx", [*((n, []) for n in strange[:-1]),
+                         (strange[-1], stored)], inputs=given)  # fmt: skip
+    (node,) = inventory(read(path))
+
+    assert node.problem == (
+        "not recognised: 3 gates, Sigmoid of a sum of two products, that make no step of an LSTM "
+        "or GRU"
+    )
+    with pytest.raises(SubjectUnavailable, match="not recognised"):
+        node_named(f"{path}#{node.name}")
+
+
+# Attributes that a runtime does not read.
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "words"),
+    [
+        ("LSTM", {"clip": 0.05}, "It ignores clip."),
+        ("LSTM", {"input_forget": 1}, "It ignores input_forget"),
+        ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "It ignores activations"),
+    ],
+)
+def test_an_attribute_that_a_runtime_ignores_is_named(tmp_path, kind, attributes, words):
+    path = written(tmp_path / "m.onnx", [files.node("a", kind, weights(kind), **attributes)])
+    wrong, right = node_named(f"onnx-reference:{path}#a"), node_named(f"{path}#a")
+    case = own_case(wrong.node)
+    cases = [Case(**{**vars(case), "T": 3, "B": 2, "seed": seed}) for seed in (1, 2)]
+    operation = wrong.operation or operation_of(wrong.convention)
+    found = misread(wrong, cases, operation)
+
+    assert found is not None
+    assert found.statements[0].startswith(words)
+    assert misread(right, cases, operation) is None
+
+
+def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
+    """As tract 0.23.9 does: it reads the rows of a node that is reverse from their beginning."""
+    node = files.node("a", "GRU", weights("GRU"), direction="reverse")
+    right = node_named(f"{written(tmp_path / 'm.onnx', [node])}#a")
+    case = own_case(right.node)
+    cases = [Case(**{**vars(case), "T": 4, "B": 2, "seed": seed}) for seed in (1, 2)]
+    operation = operation_of(right.convention)
+
+    def forwards(onnx, graph, node, *, weights):
+        names = [attribute.name for attribute in graph.node[0].attribute]
+        del graph.node[0].attribute[names.index("direction")]
+
+    assert misread(right, cases, operation) is None
+    monkeypatch.setattr("gatewise.verify.models.subject._restate", forwards)
+    found = misread(right, cases, operation)
+
+    assert found is not None
+    assert found.statements[0].startswith("It ignores direction")
+
+
+# Files that nobody vouches for.
+
+
+def spoiled(path, change):
+    model = onnx.load(path)
+    change(model)
+    onnx.save_model(model, path)
+    return path
+
+
+def external(location, **more):
+    def change(model):
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": location, **more}.items():
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, str(value)
+
+    return change
+
+
+def first(field, value):
+    def change(model):
+        setattr(model.graph.initializer[0], field, value)
+
+    return change
+
+
+def dims(axis, size):
+    def change(model):
+        model.graph.initializer[0].dims[axis] = size
+
+    return change
+
+
+def hidden_size(model):
+    model.graph.node[0].attribute[0].i = 5
+
+
+def old_opset(model):
+    model.opset_import[0].version = 3
+
+
+def missing(model):
+    del model.graph.initializer[0]
+
+
+SPOILED = {
+    "outside by ..": (external("../secret"), "external data outside of the model's folder"),
+    "outside absolutely": (external("/etc/passwd"), "external data outside of the model's folder"),
+    "outside by a link": (external("link"), "external data outside of the model's folder"),
+    "nowhere": (external("nothing"), "there is no file 'nothing' beside the model"),
+    "too short": (external("short"), "'short' ends before it"),
+    "too long": (external("short", length=10**12), "external data of 1000000000000 bytes"),
+    "before the beginning": (external("short", offset=-8), "from -8 on"),
+    "a huge shape": (dims(1, 10**12), "cannot be read"),
+    "a negative shape": (dims(1, -16), r"has a shape of \[1, -16, 3\]"),
+    "another dtype": (first("data_type", TensorProto.INT32), "are of float32 and int32"),
+    "no dtype": (first("data_type", 99), "cannot be read"),
+    "other sizes": (hidden_size, r"its W is \[1, 16, 3\]; \[1, 20, 3\] would be 1 x 4 gates of 5"),
+    "missing weights": (missing, "its W, 'a.W', is computed in the graph, or missing"),
+    "an old operator": (old_opset, "of opset 3 is another operator than today's"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_node_is_refused_in_a_sentence(tmp_path, name):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(4 * 16 * D))
+    (folder / "short").write_bytes(b"1234")
+    os.symlink(tmp_path / "secret", folder / "link")
+    change, words = SPOILED[name]
+    path = spoiled(written(folder / "m.onnx", [files.node("a", "LSTM", weights())]), change)
+    (node,) = inventory(read(path))
+
+    assert node.problem
+    with pytest.raises(SubjectUnavailable, match=words):
+        node_named(f"{path}#a")
+
+
+def test_external_data_in_the_models_folder(tmp_path):
+    arrays = weights()
+    (tmp_path / "w.bin").write_bytes(b"1234" + arrays["W"].tobytes())
+    path = written(tmp_path / "m.onnx", [files.node("a", "LSTM", arrays)])
+    (node,) = inventory(read(spoiled(path, external("w.bin", offset=4))))
+
+    np.testing.assert_array_equal(node.weights["W"], arrays["W"])
+
+
+def circle(tmp_path):
+    node, stored = files.node("a", "LSTM", weights())
+    node.input[1] = "u"
+    pair = [(helper.make_node("Identity", [a], [b]), []) for a, b in ("uv", "vu")]
+    return written(tmp_path / "m.onnx", [*pair, (node, stored)])
+
+
+def test_values_that_go_round_in_a_circle_end(tmp_path):
+    """What is sought in the graph comes to an end; the node that reads such a value is told."""
+    pairs = [
+        ("Identity", ["u"], ["v"]), ("Identity", ["v"], ["u"]), ("Sigmoid", ["u"], ["s"]),
+        ("Add", ["t", "u"], ["t"]), ("Tanh", ["t"], ["q"]), ("MatMul", ["u", "m"], ["p"]),
+    ]  # fmt: skip
+    square = numpy_helper.from_array(np.eye(H, dtype=np.float32), "m")
+    made = [(helper.make_node(*each), []) for each in pairs[:-1]]
+    made.append((helper.make_node(*pairs[-1]), [square]))
+    node, stored = files.node("a", "LSTM", weights(), state=True)
+    node.input[5] = "u"
+    (found,) = inventory(read(written(tmp_path / "m.onnx", [*made, (node, stored)])))
+
+    assert (found.name, found.problem) == ("a", "its graph goes round in a circle, at 'u'")
+
+
+def bloated(tmp_path):
+    node, stored = files.node("a", "LSTM", weights())
+    node.input[1] = "u"
+    shape = numpy_helper.from_array(np.array([10**6, 10**6]), "shape")
+    made = helper.make_node("ConstantOfShape", ["shape"], ["u"])
+    return written(tmp_path / "m.onnx", [(made, [shape]), (node, stored)])
+
+
+def custom(tmp_path):
+    made = helper.make_node("LSTM", ["x"], ["y"], name="a", domain="com.acme")
+    return written(tmp_path / "m.onnx", [(made, [])])
+
+
+def not_finite(tmp_path):
+    arrays = weights()
+    arrays["R"][0, 0, 0] = np.inf
+    return written(tmp_path / "m.onnx", [files.node("a", "LSTM", arrays)])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (circle, "goes round in a circle"),
+        (bloated, "makes a constant of 1000000000000 entries"),
+        (custom, "com.acme.LSTM is no operator of ONNX"),
+        (not_finite, "its R has entries that are not finite"),
+    ],
+)
+def test_a_node_of_a_hostile_graph_is_told(tmp_path, make, words):
+    (node,) = inventory(read(make(tmp_path)))
+
+    assert words in node.problem
+
+
+def functions(count, calls):
+    return [
+        helper.make_function(
+            "own", f"F{k}", ["x"], ["y"],
+            [helper.make_node(f"F{k + 1 if k + 1 < count else 0}", ["x"], ["y"], domain="own")
+             for _ in range(calls)],
+            [helper.make_opsetid("own", 1)],
+        )
+        for k in range(count)
+    ]  # fmt: skip
+
+
+def bomb(tmp_path, count, calls):
+    call = helper.make_node("F0", ["x"], ["y"], domain="own")
+    return written(tmp_path / "m.onnx", [(call, [])], functions=functions(count, calls))
+
+
+def deep(tmp_path):
+    graph = b""
+    for _ in range(60):
+        attribute = field(6, graph)
+        graph = field(1, field(5, attribute))
+    return raw(tmp_path, field(7, graph))
+
+
+def field(number, content):
+    length, size = b"", len(content)
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def raw(tmp_path, content):
+    (tmp_path / "m.onnx").write_bytes(content)
+    return tmp_path / "m.onnx"
+
+
+def truncated(tmp_path):
+    path = written(tmp_path / "m.onnx", [files.node("a", "LSTM", weights())])
+    return raw(tmp_path, path.read_bytes()[:300])
+
+
+def huge(tmp_path):
+    path = raw(tmp_path, b"")
+    os.truncate(path, 3 * 2**30)
+    return path
+
+
+NO_MODELS = {
+    "truncated": (truncated, "it is no model of ONNX, or a part of one"),
+    "text": (lambda folder: raw(folder, b"hello"), "it is no model of ONNX"),
+    "empty": (lambda folder: raw(folder, b""), "it is no model of ONNX, or an empty one"),
+    "huge": (huge, "3221225472 bytes; a model file has less than 2 GiB"),
+    "deep": (deep, "it is no model of ONNX, or a part of one"),
+    "not there": (lambda folder: folder / "m.onnx", "there is no such file"),
+    "a function that calls itself": (lambda f: bomb(f, 1, 1), "a function that calls itself"),
+    "functions that call two each": (lambda f: bomb(f, 20, 2), "more than"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MODELS)
+def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, name):
+    make, words = NO_MODELS[name]
+
+    with pytest.raises(ModelError, match=words):
+        inventory(read(make(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["tract", "openvino"])
+def test_a_runtime_that_is_not_installed_says_how_to(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(SubjectUnavailable, match=f"install it with: pip install {name}"):
+        RUNTIMES[name].version()
+
+
+@pytest.mark.parametrize("name", ["tract", "openvino"])
+def test_other_runtimes_where_they_are_installed(tmp_path, name):
+    pytest.importorskip(name, reason=f"{name} is another runtime of model files")
+    path = written(tmp_path / "m.onnx", [files.node("a", "GRU", weights("GRU"), state=True)])
+    subject = node_named(f"{name}:{path}#a")
+
+    assert subject.version().startswith(name)
+    assert 0 < forward(subject) <= 1
+
+
+def test_names():
+    assert Name.parse("a/m.onnx#x:y#z") == Name("onnxruntime", Path("a/m.onnx"), "x:y#z")
+    assert str(Name.parse("tract:m.onnx#n")) == "tract:m.onnx#n"
+    assert Name.parse("torch:LSTM") is None
+    with pytest.raises(UnknownSubject, match="a runtime of files is one of onnxruntime"):
+        node_named("keras:m.onnx#n")
+    with pytest.raises(UnknownSubject, match="there is no such file"):
+        node_named("m.onnx#n")

@@ -1,0 +1,98 @@
+"""A node of a file, as the judge sees it: the file is read, and run, in the process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from ..cases.case import Case
+from ..conventions.parameter_map import ParameterMap
+from ..models.equations import OperatorCell
+from ..models.operation import Operation
+from ..models.sources import under
+from ..models.subject import WEIGHT, Compared, NodeMap, Summary
+from ..models.variants import operation_of
+from ..subjects.loader import UnknownSubject
+from .channel import Answer, OutOfTurn, Question, receive, send
+from .isolation import MEMORY
+from .processes import Child, environment
+from .remote import HOST, Remote
+from .tasks import Named
+from .time_limit import TimeLimit
+
+PATIENCE = 60.0
+"""Seconds in which a file is read."""
+
+
+class RemoteNode(Remote, Compared):
+    """A subject of the name ``FILE.onnx#NODE``; its own weights are asked for once."""
+
+    def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
+        """Start its process, and ask for the arrays that it is held with."""
+        super().__init__(
+            named.name, named.like, memory, hidden, against=named.against, inputs=named.inputs
+        )
+        if self.portrait.meaning.kind != "node":
+            raise self._end("a portrait of something else than a node")
+        own = replace(Case(1, 1, 1, 1, dtype=self.dtypes[0]), **dict(self.fixed))
+        self.arrays = self.build(own).buffers()
+
+    @property
+    def fixed(self) -> tuple[tuple[str, Any], ...]:
+        """What all of its cases have: the node's widths, directions and layout."""
+        return self.portrait.meaning.fixed
+
+    @property
+    def held_to(self) -> tuple[str, ...]:
+        """The checks that mean anything for it."""
+        return self.portrait.meaning.held_to
+
+    @cached_property
+    def weights(self) -> dict[str, Any]:
+        """The node's own weights by its convention's names."""
+        return under(self.arrays, WEIGHT)
+
+    @property
+    def attributes(self) -> Operation:
+        """What its attributes say that it computes."""
+        meaning = self.portrait.meaning
+        assert meaning.convention is not None  # noqa: S101 - soundness asks for one
+        return meaning.operation or operation_of(meaning.convention)
+
+    @cached_property
+    def own_cell(self) -> Any:
+        """The operator's equations, where the reference has no cell for it."""
+        operation = self.portrait.meaning.operation
+        return OperatorCell(operation) if operation else None
+
+    def parameter_map(self, case: Case) -> ParameterMap:
+        """Return the convention's map, with the node's own weights."""
+        convention = self.portrait.meaning.convention
+        assert convention is not None  # noqa: S101 - soundness asks for one
+        convention = replace(convention, projected=True) if case.P else convention
+        return NodeMap(convention, case, self.weights)
+
+
+def listed(path: str, memory: int = MEMORY, seconds: float = PATIENCE) -> list[Summary]:
+    """Return the recurrent nodes of a model file, which is read in a process of its own.
+
+    UnknownSubject says in a sentence why it cannot be read.
+    """
+    child = Child(HOST, str(memory), environment=environment())
+    limit = TimeLimit(seconds, child.pid, child.kill)
+    try:
+        send(child.stdin, 1, Question("nodes", text=path))
+        _, answer = receive(child.stdout, 1, Answer)
+        if answer.problem:
+            raise UnknownSubject(answer.text)
+        return msgspec.convert(answer.shapes.get("nodes"), list[Summary])
+    except (EOFError, OSError, OutOfTurn, msgspec.ValidationError) as error:
+        end = f"it was not read in {seconds:g} s" if limit.reached else child.how_it_ended()
+        raise UnknownSubject(f"{path}: {end}") from error
+    finally:
+        limit.stop()
+        child.close()

@@ -1,0 +1,163 @@
+"""What reaches a node in the running graph, and what it makes of it.
+
+The values are made outputs of the node's graph, and of every If, Loop and Scan around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..subjects.loader import UnknownSubject
+from .graph import Model, ModelError, Scope, array_of, import_onnx
+from .nodes import SLOTS, Node
+from .runtimes import PerShape, Runtime
+
+MARK = "gatewise "
+"""How the names begin of the values that are added to a graph."""
+
+CALLS = 4
+"""Calls of a node in a loop that are looked at."""
+
+BRANCHES = ("then_branch", "else_branch")
+
+
+def activations(model: Model, node: Node, runtime: Runtime, inputs: Path) -> list[dict[str, Array]]:
+    """Return the values of a node's inputs and outputs by their slots, for each of its calls.
+
+    Slots are X, sequence_lens, initial_h, initial_c, and Y, Y_h, Y_c; of an unrolled step x, h, c
+    and new h, new c. ModelError says why there are none; UnknownSubject what is wrong with
+    ``inputs``. The model is changed.
+    """
+    if node.unrolled is not None:
+        scope = node.unrolled.scope
+        values = {**node.unrolled.taken}
+        values |= {f"new {name}": value for name, value in node.unrolled.made.items()}
+    else:
+        assert node.place is not None  # noqa: S101 - what is held was read from a graph
+        scope, proto = node.place
+        values = _values(node, proto)
+    feeds = _feeds(model, inputs)
+    for graph in model.scopes():
+        _inline(graph)
+    shown, loops = _shown(scope, list(values.values()), np.dtype(node.dtype), node)
+    names = [output.name for output in model.proto.graph.output]
+    outputs = PerShape(runtime, model.proto.SerializeToString())(feeds)
+    got = [np.asarray(outputs[names.index(name)]) for name in shown]
+    if any(array.size == 0 for array in got):
+        raise ModelError("the branch in which it stands was not taken, or it had no steps")
+    return list(_calls(dict(zip(values, got, strict=True)), loops))
+
+
+def _values(node: Node, proto: Any) -> dict[str, str]:
+    """Return the values of a node by their slots; outputs that nobody reads are given names."""
+    given = dict(zip(SLOTS, proto.input, strict=False))
+    values = {
+        slot: name for slot, name in given.items() if name and slot not in ("W", "R", "B", "P")
+    }
+    slots = ["Y", *(f"Y_{state}" for state in node.states)]
+    outputs = [*proto.output, *[""] * len(slots)][: len(slots)]
+    for k, slot in enumerate(slots):
+        values[slot] = outputs[k] or f"{MARK}{node.name} {slot}"
+    del proto.output[:]
+    proto.output.extend(values[slot] for slot in slots)
+    return values
+
+
+def _shown(
+    scope: Scope, values: Sequence[str], dtype: np.dtype[Any], node: Node
+) -> tuple[list[str], int]:
+    """Make values of a graph outputs of the main one; return their names there, and the loops."""
+    onnx = import_onnx()
+    number = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+    kinds = [number if name != _lengths(node) else onnx.TensorProto.INT32 for name in values]
+    loops, depth = 0, 0
+    while True:
+        if scope.arguments is not None:
+            raise ModelError("it stands in a function, whose values no runtime shows")
+        names = [f"{MARK}{depth} {k}" for k, _ in enumerate(values)]
+        for value, name, kind in zip(values, names, kinds, strict=True):
+            scope.graph.node.append(onnx.helper.make_node("Identity", [value], [name]))
+            scope.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+        if scope.outer is None:
+            return names, loops
+        container = scope.within
+        above = [f"{name} of {container.op_type}" for name in names]
+        if container.op_type == "If":
+            _fill_other_branch(container, scope, above, kinds)
+        elif container.op_type in ("Loop", "Scan"):
+            loops += 1
+        else:
+            raise ModelError(f"it stands inside of {container.op_type}, which shows no values")
+        container.output.extend(above)
+        scope, values, depth = scope.outer, above, depth + 1
+
+
+def _lengths(node: Node) -> str:
+    if node.place is None:
+        return ""
+    return str(dict(zip(SLOTS, node.place[1].input, strict=False)).get("sequence_lens", ""))
+
+
+def _fill_other_branch(
+    container: Any, scope: Scope, names: Sequence[str], kinds: Sequence[int]
+) -> None:
+    """Give the branch that is not the scope's as many outputs, empty ones."""
+    onnx = import_onnx()
+    for attribute in container.attribute:
+        if attribute.name not in BRANCHES or attribute.name == scope.attribute:
+            continue
+        for name, kind in zip(names, kinds, strict=True):
+            empty = onnx.helper.make_tensor(f"{name} empty", kind, [0], [])
+            own = f"{name} else"
+            attribute.g.node.append(onnx.helper.make_node("Constant", [], [own], value=empty))
+            attribute.g.output.append(onnx.helper.make_tensor_value_info(own, kind, None))
+
+
+def _inline(scope: Scope) -> None:
+    """Read what lies in files of their own: a runtime is handed one file."""
+    onnx = import_onnx()
+    for tensor in getattr(scope.graph, "initializer", ()):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            array = array_of(scope.model, tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+
+
+def _feeds(model: Model, path: Path) -> dict[str, Array]:
+    """Return the inputs of a model that a file holds; UnknownSubject if they are not those."""
+    helper = import_onnx().helper
+    where = f"--inputs {path}"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except Exception as error:  # a file of somebody else's may be anything
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnknownSubject(f"{where}: cannot be read: {said}") from error
+    stored_names = {tensor.name for tensor in model.proto.graph.initializer}
+    wanted = {i.name: i for i in model.proto.graph.input if i.name not in stored_names}
+    missing, unknown = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
+    if missing or unknown:
+        what = f"no {', '.join(sorted(missing))}" if missing else f"{', '.join(sorted(unknown))}"
+        raise UnknownSubject(f"{where}: {what}; the model's inputs are {', '.join(wanted)}")
+    feeds = {}
+    for name, info in wanted.items():
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
+        same = arrays[name].dtype.kind == dtype.kind or arrays[name].dtype == dtype
+        if not same:
+            raise UnknownSubject(f"{where}: {name} is {arrays[name].dtype}, expected {dtype}")
+        feeds[name] = arrays[name].astype(dtype)
+    return feeds
+
+
+def _calls(values: Mapping[str, Array], loops: int) -> Iterator[dict[str, Array]]:
+    """Yield the values of each call: a loop stacks those of its rounds."""
+    if not loops:
+        yield dict(values)
+        return
+    whole = {n: a.reshape(-1, *a.shape[loops:]) for n, a in values.items()}
+    for k in range(min(CALLS, *(len(a) for a in whole.values()))):
+        yield {name: array[k] for name, array in whole.items()}

@@ -1,0 +1,364 @@
+"""A file of ONNX, read with mistrust: graphs inside graphs, functions, constants, external data.
+
+Nothing is computed but what rearranges constants. Every refusal is a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..subjects.framework import imported
+
+SUFFIX = ".onnx"
+INSTALL = "onnx"
+
+LARGEST_FILE = 2**31 - 1
+"""Bytes of a file: what Protocol Buffers can hold."""
+
+LARGEST_ARRAY = 2**27
+"""Entries of a constant that is made while others are rearranged."""
+
+DEEPEST = 32
+"""Graphs inside graphs, and functions that call functions."""
+
+MOST = 200_000
+"""Nodes of all graphs, those of a function once for every call of it."""
+
+LONGEST_CHAIN = 200
+"""Operators one after the other that rearrange a constant."""
+
+FOLDED = frozenset((
+    "Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity",
+    "Neg", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+))  # fmt: skip
+"""Operators that rearrange constants: exporters put weights together with these."""
+
+OWN_DOMAINS = ("", "ai.onnx")
+
+
+class ModelError(ValueError):
+    """A file that cannot be read, or a graph that cannot be; the message says why."""
+
+
+def import_onnx() -> Any:
+    """Return onnx, or say how to install it."""
+    return imported("onnx", INSTALL)
+
+
+@dataclass
+class Model:
+    """A file: its path, its model, and the functions that it defines."""
+
+    path: Path
+    proto: Any
+
+    @cached_property
+    def functions(self) -> dict[tuple[str, str], Any]:
+        """The local functions by domain and name."""
+        return {(f.domain, f.name): f for f in self.proto.functions}
+
+    @cached_property
+    def opset(self) -> int:
+        """The version of ONNX's own operators."""
+        versions = [o.version for o in self.proto.opset_import if o.domain in OWN_DOMAINS]
+        return int(versions[0]) if versions else 1
+
+    @cached_property
+    def main(self) -> Scope:
+        """The main graph."""
+        return Scope(self, self.proto.graph)
+
+    def scopes(self) -> Iterator[Scope]:
+        """Yield every graph: the main one, and those inside nodes and functions, in their order."""
+        count = 0
+        waiting = [self.main]
+        while waiting:
+            scope = waiting.pop()
+            count += len(scope.graph.node)
+            if count > MOST:
+                raise ModelError(f"{self.path}: more than {MOST} nodes")
+            yield scope
+            waiting += reversed(list(scope.inside()))
+
+
+def read(path: Path) -> Model:
+    """Return a file's model; ModelError says in a sentence why it is none."""
+    onnx = import_onnx()
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file")
+    if path.stat().st_size > LARGEST_FILE:
+        raise ModelError(f"{path}: {path.stat().st_size} bytes; a model file has less than 2 GiB")
+    try:
+        proto = onnx.load_model(os.fspath(path), load_external_data=False)
+    except Exception as error:  # a file of somebody else's may be anything
+        raise ModelError(
+            f"{path}: it is no model of ONNX, or a part of one ({_words(error)})"
+        ) from error
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise ModelError(f"{path}: it is no model of ONNX, or an empty one")
+    return Model(path, proto)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].rstrip(": ")
+
+
+@dataclass
+class Scope:
+    """A graph, or a function as one node calls it, and what of the graph around it can be seen.
+
+    ``path`` says where it stands. ``arguments`` are a function's inputs by the names that the
+    graph around has for them, ``given`` its attributes. ``within`` is the node whose ``attribute``
+    it is, or that calls it.
+    """
+
+    model: Model
+    graph: Any
+    path: str = ""
+    outer: Scope | None = None
+    arguments: Mapping[str, str] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    depth: int = 0
+    within: Any = None
+    attribute: str = ""
+
+    @cached_property
+    def producers(self) -> dict[str, Any]:
+        """The nodes by the names of their outputs."""
+        return {name: node for node in self.graph.node for name in node.output if name}
+
+    @cached_property
+    def initialisers(self) -> dict[str, Any]:
+        """The stored tensors by name; a function has none."""
+        return {t.name: t for t in getattr(self.graph, "initializer", ())}
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """The names of what comes from outside."""
+        if self.arguments is not None:
+            return frozenset(self.graph.input)
+        return frozenset(i.name for i in self.graph.input) - self.initialisers.keys()
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """The stated shapes of values: numbers, names, "" where nothing is said of an axis."""
+        infos = [*self.graph.value_info, *getattr(self.graph, "output", ())]
+        infos += [] if self.arguments is not None else self.graph.input
+        return {
+            info.name: tuple(
+                d.dim_value if d.HasField("dim_value") else d.dim_param
+                for d in info.type.tensor_type.shape.dim
+            )
+            for info in infos
+            if hasattr(info, "type") and info.type.tensor_type.HasField("shape")
+        }
+
+    def inside(self) -> Iterator[Scope]:
+        """Yield the graphs inside this one's nodes, and the functions that they call."""
+        for number, node in enumerate(self.graph.node):
+            label = node.name or f"{node.op_type} {number}"
+            for attribute in node.attribute:
+                graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+                for graph in graphs:
+                    inner = self._below(graph, f"{self.path}{label}.{attribute.name}/")
+                    inner.within, inner.attribute = node, attribute.name
+                    yield inner
+            function = self.model.functions.get((node.domain, node.op_type))
+            if function is not None:
+                inner = self._below(function, f"{self.path}{label}/")
+                inner.within = node
+                inner.arguments = dict(zip(function.input, node.input, strict=False))
+                inner.given = {a.name: a for a in function.attribute_proto} | {
+                    a.name: a for a in node.attribute
+                }
+                yield inner
+
+    def _below(self, graph: Any, path: str) -> Scope:
+        if self.depth >= DEEPEST:
+            raise ModelError(
+                f"{self.model.path}: more than {DEEPEST} graphs or functions inside each other, "
+                "or a function that calls itself"
+            )
+        return Scope(self.model, graph, path, self, depth=self.depth + 1)
+
+    def attributes(self, node: Any) -> dict[str, Any]:
+        """Return a node's attributes by name; those that a function is given are filled in."""
+        helper = import_onnx().helper
+        values = {}
+        for attribute in node.attribute:
+            stated = attribute
+            if attribute.ref_attr_name:
+                if attribute.ref_attr_name not in self.given:
+                    continue
+                stated = self.given[attribute.ref_attr_name]
+            value = helper.get_attribute_value(stated)
+            if isinstance(value, bytes):
+                value = value.decode("utf-8", "replace")
+            elif isinstance(value, Sequence) and not isinstance(value, str):
+                value = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]
+            values[attribute.name] = value
+        return values
+
+    def home(self, name: str) -> tuple[Scope, str] | None:
+        """Return the graph that makes or stores a value, and its name there; None if none does."""
+        scope: Scope | None = self
+        for _ in range(2 * DEEPEST):
+            if scope is None or not name:
+                return None
+            if name in scope.initialisers or name in scope.producers:
+                return scope, name
+            if name in scope.inputs:
+                if scope.arguments is None:
+                    return scope, name
+                name = scope.arguments.get(name, "")
+            elif scope.arguments is not None:
+                return None  # a function sees its own inputs alone
+            scope = scope.outer
+        return None
+
+    def without_identity(self, name: str) -> str:
+        """Return the value of which one is a copy, by nodes of this graph; itself if of none."""
+        for _ in range(LONGEST_CHAIN):
+            node = self.producers.get(name)
+            if node is None or node.op_type != "Identity" or not node.input:
+                break
+            name = node.input[0]
+        return name
+
+    def constant(self, name: str) -> Array | None:
+        """Return a value that is stored, or made of stored ones alone; None for any other."""
+        return self._constant(name, frozenset())
+
+    def _constant(self, name: str, above: frozenset[tuple[int, str]]) -> Array | None:
+        found = self.home(name)
+        if found is None:
+            return None
+        scope, name = found
+        key = (id(scope.graph), name)
+        if key in above:
+            raise ModelError(f"{self.model.path}: its graph goes round in a circle, at {name!r}")
+        if len(above) > LONGEST_CHAIN:
+            said = f"a chain of more than {LONGEST_CHAIN} operators makes a constant"
+            raise ModelError(f"{self.model.path}: {said}")
+        if name in scope.initialisers:
+            return array_of(self.model, scope.initialisers[name])
+        node = scope.producers.get(name)
+        if node is None or node.op_type not in FOLDED or node.domain not in OWN_DOMAINS:
+            return None
+        given = []
+        for each in node.input:
+            value = scope._constant(each, above | {key}) if each else None
+            if each and value is None:
+                return None
+            given.append(value)
+        return scope._folded(node, given, list(node.output).index(name))
+
+    def _folded(self, node: Any, given: Sequence[Array | None], which: int) -> Array | None:
+        """Return what an operator makes of constants, by ONNX's own reference."""
+        onnx, reference = import_onnx(), imported("onnx.reference", INSTALL)
+        if node.op_type == "Constant":
+            stored = [a.t for a in node.attribute if a.name == "value"]
+            if stored:
+                return array_of(self.model, stored[0])
+        _require_small(self.model, node, given)
+        names = [f"in {k}" if value is not None else "" for k, value in enumerate(given)]
+        own = onnx.NodeProto()
+        own.CopyFrom(node)
+        del own.input[:], own.output[:]
+        own.input.extend(names)
+        own.output.extend(f"out {k}" for k, _ in enumerate(node.output))
+        unknown = onnx.TypeProto()
+        graph = onnx.helper.make_graph(
+            [own],
+            "constants",
+            [onnx.helper.make_value_info(name, unknown) for name in names if name],
+            [onnx.helper.make_value_info(f"out {which}", unknown)],
+        )
+        opset = onnx.helper.make_opsetid("", self.model.opset)
+        try:
+            evaluator = reference.ReferenceEvaluator(
+                onnx.helper.make_model(graph, opset_imports=[opset])
+            )
+            feeds = {n: v for n, v in zip(names, given, strict=True) if n}
+            (value,) = evaluator.run([f"out {which}"], feeds)
+        except Exception as error:  # of constants that do not fit together
+            raise ModelError(
+                f"{self.model.path}: {node.op_type} of constants, node {node.name!r}, cannot be "
+                f"computed ({_words(error)})"
+            ) from error
+        return np.asarray(value)
+
+
+def _require_small(model: Model, node: Any, given: Sequence[Array | None]) -> None:
+    """Raise ModelError where an operator would make a large array of small ones."""
+    sizes = [0 if value is None else value.size for value in given]
+    entries = sum(sizes)
+    shape = {"ConstantOfShape": 0, "Expand": 1}.get(node.op_type)
+    if shape is not None and len(given) > shape and given[shape] is not None:
+        entries = int(np.prod(np.abs(np.asarray(given[shape])).astype(object)))
+    if node.op_type == "Gather" and len(sizes) > 1:
+        entries = sizes[0] * max(sizes[1], 1)
+    if entries > LARGEST_ARRAY:
+        raise ModelError(
+            f"{model.path}: {node.op_type}, node {node.name!r}, makes a constant of {entries} "
+            f"entries; at most {LARGEST_ARRAY} are read"
+        )
+
+
+def array_of(model: Model, tensor: Any) -> Array:
+    """Return a stored tensor, bfloat16 and smaller in their own dtype; ModelError if it is none."""
+    onnx = import_onnx()
+    name = tensor.name or "a constant"
+    if min(tensor.dims, default=0) < 0:
+        raise ModelError(f"{model.path}: tensor {name!r} has a shape of {list(tensor.dims)}")
+    try:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            inline = onnx.TensorProto()
+            inline.CopyFrom(tensor)
+            del inline.external_data[:]
+            inline.data_location = onnx.TensorProto.DEFAULT
+            inline.raw_data = _external(model, tensor)
+            tensor = inline
+        array: Array = onnx.numpy_helper.to_array(tensor)
+    except ModelError:
+        raise
+    except Exception as error:  # sizes that are not those of the bytes, dtypes that there are not
+        raise ModelError(
+            f"{model.path}: tensor {name!r} cannot be read ({_words(error)})"
+        ) from error
+    return array
+
+
+def _external(model: Model, tensor: Any) -> bytes:
+    """Return the bytes of a tensor in a file of its own, which has to lie in the model's folder."""
+    stated = {entry.key: entry.value for entry in tensor.external_data}
+    location, folder = stated.get("location", ""), model.path.resolve().parent
+    where = f"{model.path}: tensor {tensor.name!r}: external data"
+    path = (folder / location).resolve()
+    if not location or Path(location).is_absolute() or not path.is_relative_to(folder):
+        raise ModelError(f"{where} outside of the model's folder, {location!r}")
+    if not path.is_file():
+        raise ModelError(f"{where}: there is no file {location!r} beside the model")
+    onnx = import_onnx()
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        size = int(np.prod([int(d) for d in tensor.dims], dtype=object)) * dtype.itemsize
+        offset, length = int(stated.get("offset", 0)), int(stated.get("length", size))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{where} of a place or dtype that is none ({error})") from error
+    if length != size or offset < 0:
+        shape = list(tensor.dims)
+        raise ModelError(f"{where} of {length} bytes from {offset} on, for a shape of {shape}")
+    if offset + length > path.stat().st_size:
+        raise ModelError(f"{where}: {location!r} ends before it")
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        return bytes(stream.read(length))

@@ -1,0 +1,26 @@
+"""Every recurrent node of a file, with names that tell them apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from .graph import Model
+from .nodes import Node, nodes
+from .steps import steps
+
+
+def inventory(model: Model) -> list[Node]:
+    """Return the recurrent nodes of all graphs of a file, with names that tell them apart."""
+    every = [node for scope in model.scopes() for node in (*nodes(scope), *steps(scope))]
+    names = Counter(node.name for node in every)
+    seen: Counter[str] = Counter()
+    named = []
+    for node in every:
+        name = node.name
+        if names[name] > 1:
+            name = f"{node.path}{name}"
+            seen[name] += 1
+            name += f" ({seen[name]})" if seen[name] > 1 else ""
+        named.append(replace(node, name=name))
+    return named

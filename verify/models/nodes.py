@@ -1,0 +1,351 @@
+"""The recurrent nodes of a graph: their weights, attributes and states, and what those mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..cases.case import LARGEST_SIZE
+from ..conventions.convention import Convention
+from ..subjects.frameworks.onnx_operator import convention as convention_of
+from .graph import LARGEST_ARRAY, OWN_DOMAINS, ModelError, Scope
+
+KINDS = ("RNN", "GRU", "LSTM")
+SINCE = 7
+"""The first opset whose recurrent operators are today's."""
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+ORDER = {"RNN": "h", "GRU": "zrh", "LSTM": "iofc"}
+"""The gates in ONNX's order, by ONNX's letters."""
+
+SLOTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+"""The activations of one direction where none are stated."""
+
+PARAMETERS: Mapping[str, tuple[float, float]] = {
+    "Affine": (1.0, 0.0), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0),
+    "ScaledTanh": (1.0, 1.0), "HardSigmoid": (0.2, 0.5), "Elu": (1.0, 0.0),
+}  # fmt: skip
+"""The default alpha and beta of activations that have any."""
+
+PLAIN = ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus")
+MEANT = {
+    ("Sigmoid", 0.0, 0.0): "sigmoid", ("Tanh", 0.0, 0.0): "tanh", ("Relu", 0.0, 0.0): "relu",
+}  # fmt: skip
+"""What a convention calls an activation."""
+
+PASSED_ON = frozenset((
+    "Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+    "Unsqueeze", "Flatten",
+))  # fmt: skip
+"""Operators through which a value is followed to where it comes from."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation of ONNX with its two numbers."""
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
+
+    def __str__(self) -> str:
+        if self.name not in PARAMETERS:
+            return self.name
+        return f"{self.name}({self.alpha:g}, {self.beta:g})"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A recurrent node: what stands in the file of it.
+
+    ``name`` tells it from the others of its file, ``path`` in which graph it stands ("" the main
+    one). ``weights`` are its constant inputs W, R, B and P as stored, (directions, ...); ``stored``
+    the names under which they are. ``state`` and ``lengths`` say where those come from, "" where
+    they are left out; ``fixed`` are states that are constants. ``steps`` is the number of steps
+    that is fixed in the graph, None if it is not. ``unrolled`` is a step that an exporter has
+    unrolled, cut out; ``takes_new``: z is the share of the new state, as in no operator.
+    ``problem`` says why it cannot be held, "" if it can.
+    """
+
+    name: str
+    kind: str
+    path: str = ""
+    direction: str = "forward"
+    layout: int = 0
+    activations: tuple[Activation, ...] = ()
+    clip: float = 0.0
+    coupled: bool = False
+    reset_after: bool = False
+    takes_new: bool = False
+    weights: Mapping[str, Array] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
+    fixed: Mapping[str, Array] = field(default_factory=dict)
+    lengths: str = ""
+    steps: int | None = None
+    opset: int = SINCE
+    problem: str = ""
+    unrolled: Any = None
+    place: tuple[Scope, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def directions(self) -> int:
+        """1 or 2."""
+        return 2 if self.direction == "bidirectional" else 1
+
+    @property
+    def H(self) -> int:  # noqa: N802 - as in the equations
+        """Its units."""
+        return int(self.weights["R"].shape[2])
+
+    @property
+    def D(self) -> int:  # noqa: N802
+        """The width of its input."""
+        return int(self.weights["W"].shape[2])
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its weights."""
+        return self.weights["W"].dtype.name if "W" in self.weights else ""
+
+    @property
+    def family(self) -> str:
+        """``rnn``, ``gru`` or ``lstm``."""
+        return self.kind.lower()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of its states."""
+        return ("h", "c") if self.kind == "LSTM" else ("h",)
+
+    @property
+    def of_direction(self) -> tuple[Activation, ...]:
+        """The activations of its (first) direction."""
+        return self.activations[: len(DEFAULTS[self.kind])]
+
+    @cached_property
+    def convention(self) -> Convention:
+        """What its parameters mean; activations that no convention has are the usual ones there."""
+        given: dict[str, Any] = {}
+        names = {"RNN": ("candidate",), "GRU": ("gate", "candidate"),
+                 "LSTM": ("gate", "candidate", "output")}[self.kind]  # fmt: skip
+        if self.plain:
+            for name, activation in zip(names, self.of_direction, strict=True):
+                given[name] = MEANT[_key(activation)]
+        if self.kind == "GRU":
+            given["reset"] = "after" if self.reset_after else "before"
+            given["update"] = "take" if self.takes_new else "keep"
+        if "P" in self.weights:
+            given["peepholes"] = "iof"
+        return convention_of(self.family, coupled=self.coupled, **given)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a cell of the reference computes what it does."""
+        if self.clip or not all(_key(a) in MEANT for a in self.activations):
+            return False
+        functions = tuple(MEANT[_key(a)] for a in self.of_direction)
+        usual = {
+            "RNN": (("tanh",), ("relu",)),
+            "GRU": (("sigmoid", "tanh"),),
+            "LSTM": (("sigmoid", "tanh", "tanh"), ("sigmoid", "sigmoid", "tanh")),
+        }
+        if (self.coupled or "P" in self.weights) and functions[1:2] == ("sigmoid",):
+            return False
+        return functions in usual[self.kind] and not (self.coupled and "P" in self.weights)
+
+    @property
+    def words(self) -> str:
+        """Its convention in a few words: gates, where the reset acts, what is unusual."""
+        said = [self.direction] if self.direction != "forward" else []
+        if self.layout:
+            said.append("rows first")
+        if self.kind == "GRU":
+            said.append("reset after the product" if self.reset_after
+                        else "reset before the product")  # fmt: skip
+            said += ["z takes the new state"] if self.takes_new else []
+        if "P" in self.weights:
+            said.append("peepholes")
+        if self.coupled:
+            said.append("f = 1 - i")
+        if not self.plain or self.of_direction != tuple(Activation(a) for a in DEFAULTS[self.kind]):
+            said.append(" ".join(map(str, self.activations)))
+        if self.clip:
+            said.append(f"clip {self.clip:g}")
+        return ", ".join(said)
+
+
+def _key(activation: Activation) -> tuple[str, float, float]:
+    return activation.name, activation.alpha, activation.beta
+
+
+def nodes(scope: Scope) -> Iterator[Node]:
+    """Yield the recurrent nodes of one graph; of what cannot be held, why it cannot."""
+    opset = scope.model.opset
+    for number, proto in enumerate(scope.graph.node):
+        if (proto.domain, proto.op_type) in scope.model.functions:
+            continue  # its body is a graph of its own
+        label = proto.name or f"{proto.op_type} {number}"
+        label = "".join(c if c.isprintable() else "?" for c in label)
+        if proto.domain not in OWN_DOMAINS:
+            if any(kind in proto.op_type.upper() for kind in KINDS):
+                problem = f"{proto.domain}.{proto.op_type} is no operator of ONNX: it is not held"
+                yield Node(label, proto.op_type, scope.path, opset=opset, problem=problem)
+        elif proto.op_type in KINDS:
+            try:
+                yield _node(scope, proto, label)
+            except ModelError as error:
+                said = str(error).removeprefix(f"{scope.model.path}: ")
+                yield Node(label, proto.op_type, scope.path, opset=opset, problem=said)
+
+
+def _node(scope: Scope, proto: Any, label: str) -> Node:
+    kind, attributes = proto.op_type, scope.attributes(proto)
+    node = Node(label, kind, scope.path, opset=scope.model.opset, place=(scope, proto))
+    if node.opset < SINCE:
+        raise ModelError(f"{kind} of opset {node.opset} is another operator than today's")
+    given = dict(zip(SLOTS, proto.input, strict=False))
+    given = {slot: name for slot, name in given.items() if name}
+    weights: dict[str, Array] = {}
+    stored: dict[str, str] = {}
+    for slot in ("W", "R", "B", "P"):
+        if slot in given:
+            value = scope.constant(given[slot])
+            if value is None:
+                raise ModelError(
+                    f"its {slot}, {given[slot]!r}, is computed in the graph, or missing"
+                )
+            weights[slot], stored[slot] = value, source(scope, given[slot])
+    direction = attributes.get("direction", "forward")
+    node = replace(
+        node, direction=direction, layout=attributes.get("layout", 0),
+        clip=float(attributes.get("clip", 0.0)), coupled=bool(attributes.get("input_forget", 0)),
+        reset_after=bool(attributes.get("linear_before_reset", 0)), weights=weights, stored=stored,
+    )  # fmt: skip
+    _require_shapes(node, attributes)
+    fixed = {}
+    for name in node.states:
+        value = scope.constant(given.get(f"initial_{name}", ""))
+        if value is not None:
+            fixed[name] = value
+    return replace(
+        node, fixed=fixed, activations=_activations(node, attributes),
+        state=_state(scope, given, fixed), steps=_steps(scope, given, node.layout),
+        lengths=source(scope, given["sequence_lens"]) if "sequence_lens" in given else "",
+    )  # fmt: skip
+
+
+def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
+    """Raise ModelError where attributes or weights are none of such a node."""
+    if node.direction not in ("forward", "reverse", "bidirectional"):
+        raise ModelError(f"its direction is {node.direction!r:.40}")
+    if node.layout not in (0, 1):
+        raise ModelError(f"its layout is {node.layout}")
+    if missing := {"W", "R"} - node.weights.keys():
+        raise ModelError(f"it has no {' and no '.join(sorted(missing))}")
+    dtypes = sorted({a.dtype.name for a in node.weights.values()})
+    if len(dtypes) > 1 or dtypes[0] not in ("float16", "bfloat16", "float32", "float64"):
+        raise ModelError(f"its weights are of {' and '.join(dtypes)}")
+    gates, shapes = GATES[node.kind], {slot: a.shape for slot, a in node.weights.items()}
+    H = int(attributes.get("hidden_size", shapes["R"][-1] if shapes["R"] else 0))
+    D = shapes["W"][-1] if shapes["W"] else 0
+    n = node.directions
+    wanted = {"W": (n, gates * H, D), "R": (n, gates * H, H), "B": (n, 2 * gates * H),
+              "P": (n, 3 * H)}  # fmt: skip
+    for slot, shape in shapes.items():
+        if shape != wanted[slot] or 0 in shape:
+            raise ModelError(f"its {slot} is {list(shape)}; {list(wanted[slot])} would be "
+                             f"{n} x {gates} gates of {H} units")  # fmt: skip
+    if sum(a.size for a in node.weights.values()) > LARGEST_ARRAY // 4:
+        raise ModelError(f"its weights have more than {LARGEST_ARRAY // 4} entries")
+    for slot, array in node.weights.items():
+        if not np.isfinite(array.astype(np.float64)).all():
+            raise ModelError(f"its {slot} has entries that are not finite")
+
+
+def _activations(node: Node, attributes: Mapping[str, Any]) -> tuple[Activation, ...]:
+    """Return the activations of all directions with their numbers, defaults filled in."""
+    usual = DEFAULTS[node.kind]
+    names = attributes.get("activations") or list(usual) * node.directions
+    if len(names) != len(usual) * node.directions:
+        raise ModelError(f"it has {len(names)} activations, not {len(usual) * node.directions}")
+    known = {name.lower(): name for name in (*PARAMETERS, *PLAIN)}
+    numbers = {key: list(attributes.get(f"activation_{key}") or ()) for key in ("alpha", "beta")}
+    made = []
+    for name in names:
+        if name.lower() not in known:
+            raise ModelError(f"its activation {name!r:.40} is none of ONNX")
+        spelt = known[name.lower()]
+        alpha, beta = PARAMETERS.get(spelt, (0.0, 0.0))
+        if spelt in PARAMETERS:  # numbers stand for those alone that take any
+            alpha = numbers["alpha"].pop(0) if numbers["alpha"] else alpha
+            if spelt in ("Affine", "ScaledTanh", "HardSigmoid"):
+                beta = numbers["beta"].pop(0) if numbers["beta"] else beta
+        made.append(Activation(spelt, float(alpha), float(beta)))
+    half = len(usual)
+    if made[:half] != made[-half:]:
+        raise ModelError("its two directions have different activations: split it into two nodes")
+    return tuple(made)
+
+
+def source(scope: Scope, name: str) -> str:
+    """Say where a value comes from: the stored tensor, the input, or the operator that makes it."""
+    seen = set()
+    while True:
+        found = scope.home(name)
+        if found is None or (id(found[0].graph), found[1]) in seen:
+            return name
+        scope, name = found
+        seen.add((id(scope.graph), name))
+        node = scope.producers.get(name)
+        if name in scope.initialisers or (node is not None and node.op_type == "Constant"):
+            return name
+        if node is None:
+            return f"input {name}"
+        given = [each for each in node.input if each]
+        if node.op_type not in (*PASSED_ON, "Concat") or not given:
+            return f"{node.op_type} {node.name}".strip()
+        name = given[0]
+
+
+def _state(scope: Scope, given: Mapping[str, str], fixed: Mapping[str, Array]) -> str:
+    """Say where the initial states come from; "" if they are left out."""
+    said = {}
+    for slot in ("initial_h", "initial_c"):
+        if slot not in given:
+            continue
+        value = fixed.get(slot[-1])
+        if value is None:
+            said[slot[-1]] = source(scope, given[slot])
+        else:
+            said[slot[-1]] = "fixed: numbers" if np.any(value) else "fixed: zeros"
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return ", ".join(f"{name}: {text}" for name, text in said.items())
+
+
+def _steps(scope: Scope, given: Mapping[str, str], layout: int) -> int | None:
+    """Return the number of steps where the graph states one for x."""
+    found = scope.home(given.get("X", ""))
+    shape: Sequence[int | str] = found[0].shapes.get(found[1], ()) if found else ()
+    if len(shape) != 3:
+        return None
+    steps = shape[1 if layout else 0]
+    return steps if isinstance(steps, int) and steps > 0 else None
+
+
+def unheld(node: Node) -> str:
+    """Say why a node cannot be held, "" if it can."""
+    if node.problem:
+        return node.problem
+    if max(node.D, node.H) > LARGEST_SIZE:
+        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
+    if node.convention.cell is None:
+        return "there are no equations for input_forget with peepholes"
+    return ""

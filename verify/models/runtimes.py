@@ -1,0 +1,139 @@
+"""What runs a node: ONNX Runtime, ONNX's own evaluator, OpenVINO and tract, on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..subjects.framework import imported
+from ..subjects.frameworks import onnxruntime
+from ..subjects.protocol import SubjectUnavailable
+
+Run: TypeAlias = Callable[[Mapping[str, Array]], list[Array]]
+"""Takes arrays by the names of a model's inputs; returns its outputs in their order."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime: how it is installed, its version, and how it makes a program of a model.
+
+    ``loaded`` takes the model as bytes, and what each call is given by name.
+    """
+
+    name: str
+    install: str
+    version: Callable[[], str]
+    loaded: Callable[[bytes, Mapping[str, Array]], Run]
+
+
+def _onnxruntime(model: bytes, given: Mapping[str, Array]) -> Run:
+    session = onnxruntime.session(model)
+    return lambda feeds: list(session.run(None, dict(feeds)))
+
+
+def _onnx_reference(model: bytes, given: Mapping[str, Array]) -> Run:
+    evaluator = imported("onnx.reference", "onnx").ReferenceEvaluator(
+        imported("onnx", "onnx").load_model_from_string(model)
+    )
+    return lambda feeds: [np.asarray(a) for a in evaluator.run(None, dict(feeds))]
+
+
+def _openvino(model: bytes, given: Mapping[str, Array]) -> Run:
+    openvino = imported("openvino", "openvino")
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+    core = openvino.Core()
+    read = core.read_model(model, b"")
+    # With dynamic axes it ignores lengths; every call's own are made static.
+    read.reshape({name: list(array.shape) for name, array in given.items()})
+    compiled = core.compile_model(read, "CPU", settings)
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if hint != "f32":
+        raise SubjectUnavailable(f"expected precision f32, got {hint}")
+
+    def run(feeds: Mapping[str, Array]) -> list[Array]:
+        outputs = compiled({name: np.ascontiguousarray(a) for name, a in feeds.items()})
+        return [np.array(outputs[k]) for k in range(len(compiled.outputs))]
+
+    return run
+
+
+def _tract(model: bytes, given: Mapping[str, Array]) -> Run:
+    tract = imported("tract", "tract")
+    read = (
+        tract.onnx().load_from_bytes(model)
+        if hasattr(tract.onnx(), "load_from_bytes")
+        else _tract_from_file(tract, model)
+    )
+    names = [read.input_name(k) for k in range(read.input_count())]
+    for k, name in enumerate(names):
+        array = given[name]
+        read.set_input_fact(k, f"{','.join(map(str, array.shape))},{TRACT[array.dtype.name]}")
+    runnable = read.into_model().into_runnable()
+
+    def run(feeds: Mapping[str, Array]) -> list[Array]:
+        outputs = runnable.run([np.ascontiguousarray(feeds[name]) for name in names])
+        return [np.array(output.to_numpy()) for output in outputs]
+
+    return run
+
+
+def _tract_from_file(tract: Any, model: bytes) -> Any:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(model)
+        file.flush()
+        return tract.onnx().load(file.name)
+
+
+TRACT = {"float32": "f32", "float64": "f64", "float16": "f16", "int32": "i32", "int64": "i64"}
+
+
+def _version(module: str, install: str, more: str = "") -> Callable[[], str]:
+    def version() -> str:
+        package = imported(module, install)
+        number = getattr(package, "__version__", None) or package.version()
+        return f"{module} {number}{more}"
+
+    return version
+
+
+RUNTIMES = {
+    each.name: each
+    for each in (
+        Runtime("onnxruntime", "onnxruntime",
+                _version("onnxruntime", "onnxruntime", f", {onnxruntime.PROVIDER}"), _onnxruntime),
+        Runtime("onnx-reference", "onnx", _version("onnx", "onnx", "'s evaluator"),
+                _onnx_reference),
+        Runtime("openvino", "openvino", _version("openvino", "openvino", ", precision f32"),
+                _openvino),
+        Runtime("tract", "tract", _version("tract", "tract"), _tract),
+    )
+}  # fmt: skip
+"""By name; the first is taken where none is named."""
+
+DEFAULT = next(iter(RUNTIMES))
+
+
+class PerShape:
+    """A program for the shapes of each call, the last few kept: some runtimes want them static."""
+
+    KEPT = 4
+
+    def __init__(self, runtime: Runtime, model: bytes) -> None:
+        self.runtime, self.model = runtime, model
+        self._made: dict[tuple[Any, ...], Run] = {}
+
+    def __call__(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
+        """Return the model's outputs."""
+        shaped = self.runtime.name in ("openvino", "tract")
+        key = tuple((n, a.shape) for n, a in feeds.items()) if shaped else ()
+        if key not in self._made:
+            if len(self._made) >= self.KEPT:
+                self._made.pop(next(iter(self._made)))
+            self._made[key] = self.runtime.loaded(self.model, feeds)
+        return self._made[key](feeds)

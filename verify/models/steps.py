@@ -1,0 +1,472 @@
+"""Recurrent steps that an exporter has unrolled into products, activations, Mul and Add.
+
+A step is recognised by its algebra, never by names: what goes through which activation into which
+product says which gate it is, and the columns of the matrices that reach it are that gate's
+weights. What has gates and makes no known step is told.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from .graph import OWN_DOMAINS, ModelError, Scope, import_onnx
+from .nodes import Activation, Node, source
+
+LEAST = 2
+"""Products in the sum that goes into a gate: of the input, and of the state."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A sum of products with constant matrices, and of constants: value -> matrix (in, out)."""
+
+    products: Mapping[str, Array] = field(default_factory=dict)
+    bias: Array | float = 0.0
+
+    def plus(self, other: Linear) -> Linear:
+        """Return the sum."""
+        products = dict(self.products)
+        for name, matrix in other.products.items():
+            products[name] = products[name] + matrix if name in products else matrix
+        return Linear(products, self.bias + other.bias)
+
+    def columns(self, part: slice) -> Linear:
+        """Return some of its columns."""
+        cut = {name: matrix[:, part] for name, matrix in self.products.items()}
+        return Linear(cut, self.bias if isinstance(self.bias, float) else self.bias[part])
+
+    @property
+    def width(self) -> int:
+        """How many columns it has; 0 where it has no products."""
+        return next((matrix.shape[1] for matrix in self.products.values()), 0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its kind, the gates' sums, the values that it takes and makes, its last node.
+
+    ``r`` of a GRU acts on the product, whose sum is ``m``, or before it.
+    """
+
+    kind: str
+    gates: Mapping[str, Linear]
+    state: Mapping[str, str]
+    new: Mapping[str, str]
+    last: Any
+    takes_new: bool = False
+    candidate: str = "Tanh"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A step cut out of a graph: the values that it takes (x, h, c) and makes (h, c)."""
+
+    scope: Scope
+    taken: Mapping[str, str]
+    made: Mapping[str, str]
+
+    def model(self, dtype: str) -> bytes:
+        """Return the step as a model of its own, with inputs x, h, c of (B, width)."""
+        onnx = import_onnx()
+        names = {value: name for name, value in self.taken.items()}
+        kept, constants = self._nodes(frozenset(names))
+        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        nodes = []
+        for node in kept:
+            own = onnx.NodeProto()
+            own.CopyFrom(node)
+            for k, name in enumerate(node.input):
+                own.input[k] = names.get(name, name)
+            nodes.append(own)
+
+        def value(name: str) -> Any:
+            return onnx.helper.make_tensor_value_info(name, number, [None, None])
+
+        graph = onnx.helper.make_graph(
+            nodes, "step", [value(name) for name in self.taken],
+            [value(name) for name in self.made.values()],
+            [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
+        )  # fmt: skip
+        opset = onnx.helper.make_opsetid("", self.scope.model.opset)
+        version = min(self.scope.model.proto.ir_version or 8, 10)
+        made = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=version)
+        return bytes(made.SerializeToString())
+
+    def _nodes(self, given: frozenset[str]) -> tuple[list[Any], dict[str, Array]]:
+        """Return the nodes between what it takes and what it makes, and their constants."""
+        scope, wanted, needed = self.scope, list(self.made.values()), set()
+        constants: dict[str, Array] = {}
+        while wanted:
+            name = wanted.pop()
+            if not name or name in given or name in constants:
+                continue
+            value = scope.constant(name)
+            node = scope.producers.get(name)
+            if value is not None:
+                constants[name] = value
+            elif node is None:
+                raise ModelError(f"{name!r} is needed for the step, and is made elsewhere")
+            elif id(node) not in needed:
+                needed.add(id(node))
+                wanted += node.input
+        return [node for node in scope.graph.node if id(node) in needed], constants
+
+
+@dataclass
+class Algebra:
+    """What the values of one graph are made of."""
+
+    scope: Scope
+    _known: dict[str, Linear | None] = field(default_factory=dict)
+
+    @cached_property
+    def users(self) -> dict[str, list[Any]]:
+        """The nodes that read a value."""
+        users = defaultdict(list)
+        for node in self.scope.graph.node:
+            for name in node.input:
+                users[name].append(node)
+        return users
+
+    def constant(self, name: str) -> Array | None:
+        """Return a value made of stored ones; None for any other, and for one that cannot be."""
+        try:
+            return self.scope.constant(name)
+        except ModelError:
+            return None
+
+    def made_by(self, name: str, *kinds: str) -> Any | None:
+        """Return the node that makes a value, if it is of one of these kinds."""
+        node = self.scope.producers.get(self.scope.without_identity(name))
+        mine = node is not None and node.domain in OWN_DOMAINS and node.op_type in kinds
+        return node if mine else None
+
+    def linear(self, name: str, depth: int = 0) -> Linear | None:
+        """Return a value as a sum of products with constants; None if it is none."""
+        if name not in self._known:
+            self._known[name] = None  # a circle is no sum
+            self._known[name] = self._linear(name, depth) if depth < 64 else None
+        return self._known[name]
+
+    def _linear(self, name: str, depth: int) -> Linear | None:
+        node = self.made_by(name, "Gemm", "MatMul", "Add", "Split", "Slice")
+        if node is None:
+            return self._constant(name)
+        attributes = self.scope.attributes(node)
+        if node.op_type in ("Gemm", "MatMul"):
+            return self._product(node, attributes, depth)
+        if node.op_type == "Add":
+            parts = [self.linear(each, depth + 1) for each in node.input]
+            return parts[0].plus(parts[1]) if parts[0] and parts[1] else None
+        whole = self.linear(node.input[0], depth + 1)
+        part = self._part(node, attributes, name, whole) if whole and whole.width else None
+        return whole.columns(part) if whole and part else None
+
+    def _constant(self, name: str) -> Linear | None:
+        value = self.constant(name)
+        if value is None or value.dtype.kind != "f" or value.size != max(value.shape, default=1):
+            return None
+        flat = value.reshape(-1)
+        return Linear(bias=flat if flat.size > 1 else float(flat[0]))
+
+    def _product(self, node: Any, attributes: Mapping[str, Any], depth: int) -> Linear | None:
+        matrix = self.constant(node.input[1])
+        if matrix is None or matrix.ndim != 2 or matrix.dtype.kind != "f":
+            return None
+        if attributes.get("transA"):
+            return None
+        matrix = matrix.T if attributes.get("transB") else matrix
+        alpha = matrix.dtype.type(attributes.get("alpha", 1.0))
+        product = self._operand(node.input[0], matrix if alpha == 1 else alpha * matrix)
+        if product is None or len(node.input) < 3 or not node.input[2]:
+            return product
+        added = self.linear(node.input[2], depth + 1)
+        return product.plus(added) if added and attributes.get("beta", 1.0) == 1 else None
+
+    def _operand(self, name: str, matrix: Array) -> Linear | None:
+        """Return a product; that of several values side by side is one of each."""
+        beside = self.made_by(name, "Concat")
+        if beside is None or self.scope.attributes(beside).get("axis") not in (1, -1):
+            return Linear({name: matrix})
+        widths = [(self.scope.shapes.get(each) or ("",))[-1] for each in beside.input]
+        known = [w for w in widths if isinstance(w, int) and w > 0]
+        if len(known) == len(widths) - 1:
+            rest = matrix.shape[0] - sum(known)
+            widths = [w if isinstance(w, int) and w > 0 else rest for w in widths]
+        ends = np.cumsum([w if isinstance(w, int) else 0 for w in widths])
+        if len(known) < len(widths) - 1 or ends[-1] != matrix.shape[0]:
+            return None
+        starts = [0, *ends[:-1]]
+        rows = zip(beside.input, starts, ends, strict=True)
+        return Linear({each: matrix[a:b] for each, a, b in rows})
+
+    def _part(
+        self, node: Any, attributes: Mapping[str, Any], name: str, whole: Linear
+    ) -> slice | None:
+        """Return which columns a Split or a Slice takes; None where that cannot be told."""
+        if node.op_type == "Split":
+            if attributes.get("axis", 0) not in (1, -1):
+                return None
+            count, which = len(node.output), list(node.output).index(name)
+            given = self.constant(node.input[1]) if len(node.input) > 1 else None
+            sizes = attributes.get("split") if given is None else given.tolist()
+            sizes = sizes or [whole.width // count] * count
+            start = sum(sizes[:which])
+            return slice(start, start + sizes[which])
+        values = [self.constant(each) for each in node.input[1:]]
+        if len(values) < 3 or any(v is None or v.size != 1 for v in values):
+            return None
+        start, end, axis, step = (
+            int(v.reshape(-1)[0]) for v in (*values, np.array(1))[:4] if v is not None
+        )
+        if axis not in (1, -1) or step != 1:
+            return None
+        return slice(*slice(start, end).indices(whole.width))
+
+    def gate(self, name: str, *kinds: str) -> Linear | None:
+        """Return the sum that goes through an activation of these kinds into a value."""
+        node = self.made_by(name, *kinds)
+        inside = self.linear(node.input[0]) if node is not None else None
+        return inside if inside is not None and inside.products else None
+
+    # The patterns: an LSTM's cell state, a GRU's state, an RNN's.
+
+    def steps(self) -> Iterator[Step]:
+        """Yield every step of an LSTM, GRU or RNN."""
+        for node in self.scope.graph.node:
+            if node.op_type == "Add":
+                yield from self._lstm(node)
+                yield from self._gru(node)
+        yield from self._rnns()
+
+    def _lstm(self, node: Any) -> Iterator[Step]:
+        """Yield steps of c' = f * c + i * g and h' = o * tanh(c')."""
+        for kept, written in self._products(node):
+            for f, c in _both(kept):
+                for i, g in _both(written):
+                    sums = {"f": self.gate(f, "Sigmoid"), "i": self.gate(i, "Sigmoid"),
+                            "g": self.gate(g, "Tanh")}  # fmt: skip
+                    if None in sums.values() or self.gate(c, "Tanh", "Sigmoid"):
+                        continue
+                    for o, shown in self._shown(node.output[0]):
+                        gates = {n: s for n, s in {**sums, "o": o}.items() if s is not None}
+                        new = {"h": shown.output[0], "c": node.output[0]}
+                        yield Step("LSTM", gates, {"c": c}, new, shown)
+
+    def _products(self, node: Any) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        """Yield the factors of the two products that a node adds, in both orders."""
+        first, second = (self.made_by(each, "Mul") for each in node.input)
+        if first is not None and second is not None:
+            yield first.input, second.input
+            yield second.input, first.input
+
+    def _shown(self, c: str) -> Iterator[tuple[Linear, Any]]:
+        """Yield the output gate, and the node of o * tanh(c)."""
+        for tanh in self.users[c]:
+            if tanh.op_type != "Tanh":
+                continue
+            for product in self.users[tanh.output[0]]:
+                if product.op_type != "Mul":
+                    continue
+                for o, t in _both(product.input):
+                    gate = self.gate(o, "Sigmoid")
+                    if t == tanh.output[0] and gate is not None:
+                        yield gate, product
+
+    def _gru(self, node: Any) -> Iterator[Step]:
+        """Yield steps of z * (h - n) + n, or z * h + (1 - z) * n, or with z and 1 - z exchanged."""
+        for a, b in _both(node.input):
+            yield from self._around(node, a, b)
+        for first, second in self._products(node):
+            for z, kept in _both(first):
+                for rest, other in _both(second):
+                    if self.gate(z, "Sigmoid") is None or self._complement(rest) != z:
+                        continue
+                    yield from self._blended(node, z, kept, other, takes_new=False)
+                    yield from self._blended(node, z, other, kept, takes_new=True)
+
+    def _around(self, node: Any, product: str, base: str) -> Iterator[Step]:
+        """Z * (far - base) + base."""
+        factor = self.made_by(product, "Mul")
+        for z, difference in _both(factor.input) if factor is not None else ():
+            minus = self.made_by(difference, "Sub")
+            if minus is None or self.gate(z, "Sigmoid") is None or minus.input[1] != base:
+                continue
+            far = minus.input[0]
+            yield from self._blended(node, z, far, base, takes_new=False)
+            yield from self._blended(node, z, base, far, takes_new=True)
+
+    def _complement(self, name: str) -> str:
+        """Return z of 1 - z; "" of anything else."""
+        minus = self.made_by(name, "Sub")
+        one = self.constant(minus.input[0]) if minus is not None else None
+        return minus.input[1] if minus is not None and one is not None and (one == 1).all() else ""
+
+    def _blended(self, node: Any, z: str, h: str, n: str, *, takes_new: bool) -> Iterator[Step]:
+        tanh = self.made_by(n, "Tanh")
+        update = self.gate(z, "Sigmoid")
+        if tanh is None or update is None or h not in update.products:
+            return
+        whole = self.linear(tanh.input[0])
+        if whole is not None and len(whole.products) == LEAST:  # the reset acts before the product
+            for name in whole.products:
+                r = self._reset(name, h)
+                if r is not None:
+                    products = {h if k == name else k: m for k, m in whole.products.items()}
+                    gates = {"z": update, "r": r, "n": Linear(products, whole.bias)}
+                    yield Step("GRU", gates, {"h": h}, {"h": node.output[0]}, node, takes_new)
+        added = self.made_by(tanh.input[0], "Add")
+        for product, x in _both(added.input) if added is not None else ():
+            factor, of_x = self.made_by(product, "Mul"), self.linear(x)
+            for gate, of_h in _both(factor.input) if factor is not None and of_x else ():
+                reset, m = self.gate(gate, "Sigmoid"), self.linear(of_h)
+                if reset and m and of_x and list(m.products) == [h]:
+                    gates = {"z": update, "r": reset, "n": of_x, "m": m}
+                    yield Step("GRU", gates, {"h": h}, {"h": node.output[0]}, node, takes_new)
+
+    def _reset(self, name: str, h: str) -> Linear | None:
+        """Return the gate r of r * h."""
+        factor = self.made_by(name, "Mul")
+        for r, other in _both(factor.input) if factor is not None else ():
+            if other == h:
+                return self.gate(r, "Sigmoid")
+        return None
+
+    def _rnns(self) -> Iterator[Step]:
+        """Yield steps of φ(x W + h U + b) where h is the output of such a step with the same U."""
+        sums = {}
+        for node in self.scope.graph.node:
+            if node.op_type in ("Tanh", "Relu"):
+                inside = self.gate(node.output[0], node.op_type)
+                if inside is not None and len(inside.products) == LEAST:
+                    sums[node.output[0]] = node, inside
+        for name, (node, inside) in sums.items():
+            for h, matrix in inside.products.items():
+                before = sums.get(h)
+                if (
+                    before
+                    and before[0].op_type == node.op_type
+                    and any(np.array_equal(matrix, each) for each in before[1].products.values())
+                ):
+                    gates = {"a": inside}
+                    yield Step("RNN", gates, {"h": h}, {"h": name}, node, candidate=node.op_type)
+
+
+def _both(pair: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (pair[0], pair[1]), (pair[1], pair[0])
+
+
+ORDERS = {"LSTM": "iofg", "GRU": "zrn", "RNN": "a"}
+"""The gates in ONNX's order, by the letters of the equations."""
+
+
+def steps(scope: Scope) -> Iterator[Node]:
+    """Yield the unrolled steps of a graph, those of one layer once, and gates that make none."""
+    kinds = {node.op_type for node in scope.graph.node}
+    if not kinds & {"Gemm", "MatMul"} or not kinds & {"Tanh", "Sigmoid", "Relu"}:
+        return
+    algebra = Algebra(scope)
+    found = list(algebra.steps())
+    layers: dict[tuple[object, ...], list[Node]] = {}
+    outputs = {step.new["h"] for step in found}
+    for step in found:
+        node = _node(algebra, step, outputs)
+        weights = tuple(a.tobytes() for a in node.weights.values())
+        layers.setdefault((node.kind, weights or node.name), []).append(node)
+    for same in layers.values():
+        yield replace(same[0], steps=len(same))
+    if not found and (gates := _gates(algebra)):
+        yield Node(gates[0], "step", scope.path, problem=(
+            f"not recognised: {len(gates)} gates, Sigmoid of a sum of two products, that make no "
+            "step of an LSTM or GRU"))  # fmt: skip
+
+
+def _gates(algebra: Algebra) -> list[str]:
+    """Return the names of what looks like gates: sigmoids of two products that multiply."""
+    names = []
+    for node in algebra.scope.graph.node:
+        inside = algebra.gate(node.output[0], "Sigmoid") if node.op_type == "Sigmoid" else None
+        used = any(user.op_type == "Mul" for user in algebra.users[node.output[0]])
+        if inside is not None and len(inside.products) == LEAST and used:
+            names.append(node.name or node.output[0])
+    return names
+
+
+def _node(algebra: Algebra, step: Step, outputs: set[str]) -> Node:
+    """Return a step as a node, its weights as ONNX has them."""
+    scope = algebra.scope
+    label = step.last.name or step.last.output[0]
+    bare = Node(label, step.kind, scope.path, opset=scope.model.opset)
+    h = step.state.get("h") or _state_of(scope, step, outputs)
+    names = {name for gate, s in step.gates.items() if gate != "m" for name in s.products}
+    if not h or len(names) != LEAST:
+        problem = "not recognised: which of its products is that of the state cannot be told"
+        return replace(bare, problem=problem)
+    (x,) = names - {h}
+    order = ORDERS[step.kind]
+    m = step.gates.get("m")
+    of_h = {g: (m if m and g == "n" else step.gates[g]) for g in order}
+    W = [step.gates[g].products.get(x) for g in order]
+    R = [of_h[g].products.get(h) for g in order]
+    shapes = (
+        {None if a is None else a.shape for a in W},
+        {None if a is None else a.shape for a in R},
+    )
+    H = 0 if R[0] is None else R[0].shape[1]
+    if any(len(s) > 1 or None in s for s in shapes) or R[0] is None or R[0].shape != (H, H):
+        return replace(bare, problem="not recognised: its gates have different widths")
+    dtype = R[0].dtype
+    b = [np.broadcast_to(np.asarray(step.gates[g].bias, dtype), (H,)) for g in order]
+    c = [np.zeros(H, dtype) if not (m and g == "n") else
+         np.broadcast_to(np.asarray(m.bias, dtype), (H,)) for g in order]  # fmt: skip
+    weights = {
+        "W": np.concatenate([a.T for a in W if a is not None])[None],
+        "R": np.concatenate([a.T for a in R if a is not None])[None],
+        "B": np.concatenate([*b, *c])[None],
+    }
+    state = {"h": h, **step.state}
+    activations = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"),
+                   "RNN": (step.candidate,)}[step.kind]  # fmt: skip
+    return replace(
+        bare, weights=weights, activations=tuple(map(Activation, activations)),
+        reset_after=m is not None, takes_new=step.takes_new,
+        stored={"W": f"product with {x}", "R": f"product with {h}"},
+        state=", ".join(f"{n}: {source(scope, v)}" for n, v in state.items()),
+        unrolled=Cut(scope, {"x": x, **state}, step.new),
+    )  # fmt: skip
+
+
+def _state_of(scope: Scope, step: Step, outputs: set[str]) -> str:
+    """Return which of an LSTM's two operands is h.
+
+    It is what the loop around the graph carries, an earlier output, or of c's origin or width.
+    """
+    names = list(step.gates["i"].products)
+    matrices = step.gates["i"].products
+    carried = [name for name in names if name == _carried(scope, step.new["h"])]
+    earlier = [name for name in names if name in outputs]
+    origin = source(scope, step.state["c"])
+    alike = [name for name in names if source(scope, name) == origin]
+    square = [name for name in names if matrices[name].shape[0] == matrices[name].shape[1]]
+    known = (carried, earlier, alike, square)
+    return next((each[0] for each in known if len(each) == 1), "")
+
+
+def _carried(scope: Scope, new: str) -> str:
+    """Return the input of a loop's body that is a value of the round before; "" if none is."""
+    kind = scope.within.op_type if scope.within is not None else ""
+    inputs = [each.name for each in scope.graph.input] if kind in ("Loop", "Scan") else []
+    outputs = [each.name for each in scope.graph.output] if inputs else []
+    if kind == "Loop":  # its first inputs are the round and the condition, its first output that
+        inputs, outputs = inputs[2:], outputs[1:]
+    for given, made in zip(inputs, outputs, strict=False):
+        if scope.without_identity(made) == new:
+            return str(given)
+    return ""

@@ -1,0 +1,126 @@
+"""What runtimes make of an operator's attributes: those that one ignores, or reads otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from ...reference.cell import Cell
+from ...reference.functions import Array, sigmoid
+from ...reference.parameters import Parameters
+from ..cases.case import Case
+from ..checks.oracle import compare_outputs, expected
+from ..conventions.convention import Convention
+from ..numbers.ledger import Ledger, Mismatch
+from ..runs.diagnosis import Explanation
+from ..subjects.called import NotOffered, SubjectCrashed, under_test
+from ..subjects.inputs import draw_inputs
+from ..subjects.protocol import Inputs, Result
+from .equations import OperatorCell
+from .nodes import DEFAULTS, PARAMETERS
+from .operation import Operation
+
+OTHER = "run the file by another runtime: gatewise verify --runtime"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A cell that computes otherwise, and what that is."""
+
+    id: str
+    statement: str
+    cell: Cell
+
+
+class Uncoupled(OperatorCell):
+    """An LSTM whose input_forget is ignored: its unused block for f, of ones here, is read."""
+
+    def forget(self, p: Parameters, x: Array, h: Array, i: Array) -> Array:
+        """Return σ of the sums of x and of h, and two biases of 1."""
+        return sigmoid(x.sum(axis=1, keepdims=True) + h.sum(axis=1, keepdims=True) + 2)
+
+
+def variants(operation: Operation) -> Iterator[Variant]:
+    """Yield what an operation is if some of its attributes are not read as they are meant."""
+    usual = tuple((name, 0.0, 0.0) for name in DEFAULTS[operation.kind])
+    plain = tuple((name, *PARAMETERS.get(name, (0.0, 0.0))) for name, *_ in operation.activations)
+    unclipped, ordinary = replace(operation, clip=0.0), replace(operation, activations=usual)
+    if operation.clip:
+        yield Variant("clip", "It ignores clip.", OperatorCell(unclipped))
+        state = replace(operation, clips_state=True)
+        words = "It clips the cell state before its activation, too."
+        yield Variant("clip of the state", words, OperatorCell(state))
+    if operation.activations != usual:
+        names = ", ".join(name for name, *_ in usual)
+        words = f"It ignores activations, and computes with {names}."
+        yield Variant("activations", words, OperatorCell(ordinary))
+    if operation.activations not in (usual, plain):
+        numbers = replace(operation, activations=plain)
+        words = "It ignores activation_alpha and activation_beta."
+        yield Variant("activation numbers", words, OperatorCell(numbers))
+    if operation.clip and operation.activations != usual:
+        both = replace(ordinary, clip=0.0)
+        yield Variant("clip + activations", "It ignores clip and activations.", OperatorCell(both))
+    if operation.base == "lstm-coupled":
+        words = "It ignores input_forget: its forget gate has weights of its own."
+        yield Variant("input_forget", words, Uncoupled(operation))
+
+
+def operation_of(convention: Convention) -> Operation:
+    """Return a convention with a cell of the reference as an operation."""
+    names = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
+    given = {"rnn": ("candidate",), "gru": ("gate", "candidate"),
+             "lstm": ("gate", "candidate", "output")}[convention.family]  # fmt: skip
+    activations = tuple((names[getattr(convention, each)], 0.0, 0.0) for each in given)
+    return Operation(str(convention.cell), convention.family.upper(), activations)
+
+
+@dataclass(frozen=True)
+class _Computing:
+    """A subject with other equations."""
+
+    subject: Any
+    own_cell: Cell
+    cells: tuple[str, ...] = ("own:variant",)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.subject, name)
+
+
+def _forwards(subject: Any, case: Case, inputs: Inputs, result: Result) -> bool:
+    """Whether a node that should begin at the end has read its rows from the beginning."""
+    if inputs.lengths is not None:
+        return False
+    tested, ledger = under_test(subject), Ledger()
+    want = expected(tested, case, replace(inputs, x=inputs.x[::-1].copy()))
+    compare_outputs(ledger, tested, case, result, replace(want, y=want.y[::-1]))
+    return not ledger.failed and any(c.sharp for c in ledger.comparisons)
+
+
+def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explanation | None:
+    """Return which attribute a runtime does not read as it is meant, if that explains all cases."""
+    runs = []
+    try:
+        for case in cases:
+            inputs = draw_inputs(subject, case)
+            runs.append((case, inputs, under_test(subject).build(case).forward(inputs)))
+    except (Mismatch, SubjectCrashed, NotOffered):
+        return None
+
+    def explains(cell: Cell) -> bool:
+        other, ledger = under_test(cast("Any", _Computing(subject, cell))), Ledger()
+        for case, inputs, result in runs:
+            with np.errstate(all="ignore"):
+                compare_outputs(ledger, other, case, result, expected(other, case, inputs))
+        return not ledger.failed and any(c.sharp for c in ledger.comparisons)
+
+    if not runs or explains(OperatorCell(operation)):
+        return None
+    if subject.reverse and all(_forwards(subject, *run) for run in runs):
+        words = "It ignores direction: it begins at the first step, not at the last."
+        return Explanation(("direction",), (words,), (OTHER,))
+    found = (each for each in variants(operation) if explains(each.cell))
+    return next((Explanation((v.id,), (v.statement,), (OTHER,)) for v in found), None)
