@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,12 @@ import click
 from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, seed_option, stop
 
 if TYPE_CHECKING:
+    from ..verify.subjects.framework import FrameworkSubject
     from ..verify.vectors.files import Vectors
     from ..verify.vectors.judgement import Judgement
+    from ..verify.vectors.selection import Selection
 
-FORMATS = ("json", "npz", "safetensors")
+FORMATS = ("json", "npz", "safetensors", "onnx")
 
 
 @click.group()
@@ -31,45 +34,84 @@ def vectors() -> None:
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="Where to write.",
               type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True,
-              help="Arrays beside vectors.json, which is always there.")  # fmt: skip
+              help="What stands beside vectors.json: arrays, or node tests of ONNX.")  # fmt: skip
+@click.option("--convention", default="", metavar="NAME",
+              help="Whose arrays: torch, keras, ...; else those of the equations.")  # fmt: skip
 @seed_option
-def export(cell: str, dtype: str, folder: Path, form: str, seed: int) -> None:
+def export(cell: str, dtype: str, folder: Path, form: str, convention: str, seed: int) -> None:
     """Write the fewest numbers that catch the mistakes of CELL, each with a bound.
 
-    Inputs and weights lie as in the equations. vectors.json says of every test which mistakes it
-    catches, and which no vector can show, with the reason.
+    vectors.json says of every test which mistakes it catches, and which no vector can show, with
+    the reason.
     """
-    import numpy as np
-
     from ..reference.cells import cell_named
     from ..reports.terminal import progress
-    from ..verify.conventions.conversion import write as write_arrays
+    from ..verify.subjects.protocol import SubjectUnavailable
     from ..verify.vectors import files, selection
 
     or_usage(lambda: cell_named(cell))
-    cases = len(list(selection.candidates(cell, dtype, seed)))
+    adapter = _adapter(cell, dtype, form, convention)
+    cases = len(list(selection.offered(adapter, selection.candidates(cell, dtype, seed))))
     with progress(cases) as advance:
-        chosen = selection.select(cell, dtype, seed, advance)
+        chosen = selection.select(cell, dtype, seed, advance, adapter)
     document = files.vectors(chosen)
     try:
         path = files.write(folder, document)
-        if form == "npz":
-            np.savez(folder / "vectors.npz", **files.arrays(document))
-        elif form == "safetensors":
-            write_arrays(folder / "vectors.safetensors", files.arrays(document))
+        more = _write_beside(folder, form, chosen, document)
     except OSError as error:
         stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+    except SubjectUnavailable as error:
+        raise click.UsageError(str(error)) from error
     say(_summary(document, path))
+    if more:
+        say(more)
+
+
+def _adapter(cell: str, dtype: str, form: str, convention: str) -> FrameworkSubject | None:
+    """Return whose convention vectors have; UsageError where a format has none of such a cell."""
+    from ..verify.vectors import node_tests, weights
+
+    if form == "onnx":
+        if convention not in ("", node_tests.CONVENTION):
+            raise click.UsageError(f"--format onnx has ONNX's own convention, not {convention}")
+        if dtype not in node_tests.DTYPES:
+            known = ", ".join(node_tests.DTYPES)
+            raise click.UsageError(f"--format onnx: expected one of {known}, got {dtype}")
+        convention = node_tests.CONVENTION
+    return or_usage(lambda: weights.adapter(convention, cell)) if convention else None
+
+
+def _write_beside(folder: Path, form: str, chosen: Selection, document: Vectors) -> str:
+    """Write what stands beside vectors.json; return what is to be said of it."""
+    import numpy as np
+
+    from ..verify.conventions.conversion import write as write_arrays
+    from ..verify.vectors import files, node_tests
+
+    if form == "npz":
+        np.savez(folder / "vectors.npz", **files.arrays(document))
+    elif form == "safetensors":
+        write_arrays(folder / "vectors.safetensors", files.arrays(document))
+    elif form == "onnx":
+        tests = node_tests.write(folder, chosen)
+        caught = {mistake for test in tests for mistake in test.catches}
+        return (
+            f"{folder}/{node_tests.INDEX}: {len(tests)} node tests; with one rtol and atol each "
+            f"they catch {len(caught)} of these mistakes"
+        )
+    return ""
 
 
 def _summary(document: Vectors, path: Path) -> str:
     tests, size = len(document.tests), path.stat().st_size
-    shown = len(document.notes)
-    return (
+    shown, missed = len(document.notes), len(document.missed)
+    lines = [
         f"{path}: {tests} tests, {size / 1000:.0f} kB; they catch {shown} of the "
-        f"{shown + len(document.not_shown)} mistakes of {document.cell}; of the others the file "
-        "says why"
-    )
+        f"{shown + missed} mistakes of {document.cell} that vectors can show"
+    ]
+    reasons = Counter(document.not_shown.values()) + Counter(document.missed.values())
+    lines += [f"  {count} more: {reason}" for reason, count in reasons.most_common()]
+    return "\n".join(lines)
 
 
 @vectors.command()

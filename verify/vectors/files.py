@@ -16,10 +16,14 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ...reference.functions import Array
+from ..conventions import formula
 from ..mutants import mutants
 from ..runs.provenance import versions
 from ..runs.records import RunFileError, text
-from .selection import Selection, Vector
+from ..subjects.framework import FrameworkSubject
+from . import weights
+from .selection import Selection
+from .vector import Vector
 
 SCHEMA = "gatewise.vectors/1"
 FILE = "vectors.json"
@@ -72,16 +76,19 @@ class Vectors(msgspec.Struct, forbid_unknown_fields=True):
     """A file of vectors of one cell in one dtype.
 
     ``weights`` says how parameters lie: those of the equations, W (G, D, H), U (G, H, H), b (G, H),
-    with the suffix of layer and direction (``_l0_reverse``). ``not_shown`` are the mistakes that no
-    vector can show, and why.
+    with the suffix of layer and direction (``_l0_reverse``), or those of a framework; ``equations``
+    are then its formula. ``missed`` are the mistakes that larger vectors would show, ``not_shown``
+    those that none can, and why.
     """
 
     schema: str
     cell: str
     dtype: str
     weights: str
+    equations: tuple[str, ...]
     versions: dict[str, str]
     notes: dict[str, Note]
+    missed: dict[str, str]
     not_shown: dict[str, str]
     tests: list[Test]
 
@@ -92,19 +99,21 @@ def vectors(selection: Selection) -> Vectors:
     notes = {
         id: Note(catalogue[id].statement, catalogue[id].models) for id in sorted(selection.catches)
     }
-    tests = [_test(number, each) for number, each in enumerate(selection.vectors, 1)]
+    own = selection.adapter
+    tests = [_test(number, each, own) for number, each in enumerate(selection.vectors, 1)]
     return Vectors(
-        SCHEMA, selection.cell, selection.dtype, "equations", versions(), notes,
+        SCHEMA, selection.cell, selection.dtype, own.name if own else "equations",
+        formula.plain(own.convention) if own else (), versions(), notes, dict(selection.missed),
         dict(selection.unseen), tests,
     )  # fmt: skip
 
 
-def _test(number: int, vector: Vector) -> Test:
+def _test(number: int, vector: Vector, own: FrameworkSubject | None) -> Test:
     case = vector.case
-    given = {name: Given(a.shape, _exact(a)) for name, a in vector.given.items()}
+    given = {name: Given(a.shape, _exact(a)) for name, a in weights.given(vector, own).items()}
     expected = {
         name: Wanted(want.value.shape, _exact(want.value), _above(want.bound))
-        for name, want in vector.expected.items()
+        for name, want in weights.expected(vector, own).items()
     }
     return Test(
         number, vector.reason, case.T, case.B, case.D, case.H, case.layers, case.bidirectional,
