@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..verify.vectors.judgement import Judgement
     from ..verify.vectors.selection import Selection
 
-FORMATS = ("json", "npz", "safetensors", "onnx")
+FORMATS = ("json", "npz", "safetensors", "onnx", "c")
 
 
 @click.group()
@@ -34,7 +34,7 @@ def vectors() -> None:
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="Where to write.",
               type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True,
-              help="What stands beside vectors.json: arrays, or node tests of ONNX.")  # fmt: skip
+              help="What stands beside vectors.json: arrays, node tests of ONNX, C.")  # fmt: skip
 @click.option("--convention", default="", metavar="NAME",
               help="Whose arrays: torch, keras, ...; else those of the equations.")  # fmt: skip
 @seed_option
@@ -86,12 +86,15 @@ def _write_beside(folder: Path, form: str, chosen: Selection, document: Vectors)
     import numpy as np
 
     from ..verify.conventions.conversion import write as write_arrays
-    from ..verify.vectors import files, node_tests
+    from ..verify.vectors import c_source, files, node_tests
 
     if form == "npz":
         np.savez(folder / "vectors.npz", **files.arrays(document))
     elif form == "safetensors":
         write_arrays(folder / "vectors.safetensors", files.arrays(document))
+    elif form == "c":
+        header, data = c_source.write(folder, document)
+        return f"{header}, {data}: the same for C, {data.stat().st_size / 1000:.0f} kB"
     elif form == "onnx":
         tests = node_tests.write(folder, chosen)
         caught = {mistake for test in tests for mistake in test.catches}

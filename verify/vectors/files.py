@@ -47,7 +47,8 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 class Test(msgspec.Struct, forbid_unknown_fields=True):
     """One call: sizes, arrays, what is expected, and the mistakes that it catches.
 
-    ``comment`` says what it is there for.
+    ``comment`` says what it is there for; ``outputs_catch`` are the mistakes that it catches
+    without gradients.
     """
 
     __test__ = False  # pytest takes it for tests
@@ -61,6 +62,7 @@ class Test(msgspec.Struct, forbid_unknown_fields=True):
     layers: int
     bidirectional: bool
     catches: list[str]
+    outputs_catch: list[str]
     given: dict[str, Given]
     expected: dict[str, Wanted]
 
@@ -117,7 +119,7 @@ def _test(number: int, vector: Vector, own: FrameworkSubject | None) -> Test:
     }
     return Test(
         number, vector.reason, case.T, case.B, case.D, case.H, case.layers, case.bidirectional,
-        sorted(vector.catches), given, expected,
+        sorted(vector.catches), sorted(vector.in_outputs), given, expected,
     )  # fmt: skip
 
 

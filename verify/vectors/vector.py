@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,14 +38,16 @@ class Vector:
     """One case with its numbers, what is expected of them, and the mistakes that they catch.
 
     ``setting`` has the weights as the equations have them, where mistakes are made; ``inputs`` and
-    ``expected`` have them as they are written, which may be somebody's convention. ``output`` is
-    the one that has a cotangent, or ALL, FAR_STATE or NAN_PADDING.
+    ``expected`` have them as they are written, which may be somebody's convention. ``in_outputs``
+    are those of the mistakes that show without gradients. ``output`` is the one that has a
+    cotangent, or ALL, FAR_STATE or NAN_PADDING.
     """
 
     setting: Setting
     inputs: Inputs
     expected: Mapping[str, Bounded]
     catches: frozenset[str]
+    in_outputs: frozenset[str]
     output: str = ALL
 
     @property
@@ -113,8 +115,8 @@ def vector(cell: str, case: Case, output: str = ALL, *, gradients: bool = True) 
         dfinal = tuple(d if output == f"final {s}" else np.zeros_like(d) for s, d in pairs)
     want = wanted(subject, case, inputs, (dy, dfinal), gradients=gradients)
     setting = Setting(subject, case, inputs, (dy, dfinal), want, gradients)
-    shown = (mistake.id for mistake in mistakes(setting) if mistake.shown)
-    return Vector(setting, inputs, want, frozenset(shown), output)
+    catches, in_outputs = _caught(setting, want, lambda got: got)
+    return Vector(setting, inputs, want, catches, in_outputs, output)
 
 
 def wanted(
@@ -161,8 +163,33 @@ def in_convention(vector: Vector, adapter: FrameworkSubject) -> Vector:
     if free:
         y = want["y"]
         want["y"] = Bounded(y.value, np.where(inside, y.bound, np.inf), y.arithmetic)
-    shown = (m.id for m in mistakes(setting) if _beyond(_renamed(m.got, plain, own), want))
-    return Vector(setting, inputs, want, vector.catches & frozenset(shown), vector.output)
+    catches, in_outputs = _caught(setting, want, lambda got: _renamed(got, plain, own))
+    return Vector(
+        setting, inputs, want, vector.catches & catches, vector.in_outputs & in_outputs,
+        vector.output,
+    )  # fmt: skip
+
+
+def _caught(
+    setting: Setting,
+    want: Mapping[str, Bounded],
+    renamed: Callable[[Mapping[str, Floats]], Mapping[str, Floats]],
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the mistakes of which some number is beyond its bound, and those of an output."""
+    outputs = {name: w for name, w in want.items() if not name.startswith(GRADIENT)}
+    alone = replace(setting, expected=outputs, gradients=False)
+    known = {mutant.id: mutant for mutant in mutants()}
+    caught, in_outputs = set(), set()
+    for mistake in mistakes(setting):
+        got = renamed(mistake.got)
+        if not _beyond(got, want):
+            continue
+        caught.add(mistake.id)
+        raised = not got and setting.gradients  # perhaps on the way back alone
+        got = alone.mistake(known[mistake.id]).got if raised else got
+        if _beyond(got, outputs):
+            in_outputs.add(mistake.id)
+    return frozenset(caught), frozenset(in_outputs)
 
 
 def divided(convention: Convention, arrays: Mapping[str, Array]) -> dict[str, Array]:
