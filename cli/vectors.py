@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, seed_opt
 
 if TYPE_CHECKING:
     from ..verify.subjects.framework import FrameworkSubject
+    from ..verify.vectors.audit import Audit, Published
     from ..verify.vectors.files import Vectors
     from ..verify.vectors.judgement import Judgement
     from ..verify.vectors.selection import Selection
@@ -156,3 +159,111 @@ def _print(document: Vectors, judgement: Judgement) -> None:
         say("no mistake of the catalogue fails exactly these tests")
     for mistake in judgement.suspects:
         say(f"  it fails as this mistake does: {document.notes[mistake].mistake}")
+
+
+@vectors.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True,
+                type=click.Path(path_type=Path, exists=True))  # fmt: skip
+@click.option("--cell", default="", type=click.Choice(["", "rnn", "lstm", "gru"]),
+              help="What plain arrays are of.")  # fmt: skip
+@click.option("--printed", type=click.IntRange(0, 17), metavar="PLACES",
+              help="Decimal places with which plain arrays are printed.")  # fmt: skip
+@click.option("--atol", type=click.FloatRange(min=0), help="What the suite allows, absolute.")
+@click.option("--rtol", type=click.FloatRange(min=0), help="And relative to what it expects.")
+@click.option("--ulp", type=click.FloatRange(min=0), help="And in units of the last place.")
+@json_option
+def audit(
+    paths: tuple[Path, ...], cell: str, printed: int | None, atol: float | None,
+    rtol: float | None, ulp: float | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Say which mistakes of the catalogue somebody's vectors miss.
+
+    A PATH is a folder of node tests of ONNX, a script of WebNN's tests, gatewise's own vectors, or
+    arrays as `gatewise explain` reads them. Every test is held to the equations; then each mistake
+    computes it. Without --atol, --rtol or --ulp, what each form allows by itself is allowed.
+
+    Exit code 1 if a test is not right by the equations, 3 if none could be read.
+    """
+    from ..verify.vectors import audit as audits
+    from ..verify.vectors import public
+    from .explain import read_arrays
+
+    given = (atol, rtol, ulp)
+    told = any(each is not None for each in given)
+    allowed = audits.Allowed(*(each or 0.0 for each in given)) if told else None
+    plain = public.Plain(read_arrays, cell, printed)
+    tests: list[audits.Published] = []
+    unread: list[str] = []
+    for path in paths:
+        try:
+            for each in public.read(path, plain, allowed):
+                if isinstance(each, audits.Unread):
+                    unread.append(str(each))
+                else:
+                    tests.append(each)
+        except (audits.Unread, OSError) as reason:
+            unread.append(str(reason))
+    found = audits.audits(tests)
+    if as_json:
+        click.echo(json.dumps(_audited(tests, unread, found), indent=1, ensure_ascii=False))
+    else:
+        for line in _audit_text(tests, unread, found):
+            say(line)
+    if any(test.ratio > 1 for test in tests):
+        sys.exit(DIFFERS)
+    if not tests:
+        sys.exit(COULD_NOT_RUN)
+
+
+def _audit_text(
+    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+) -> Iterator[str]:
+    """Yield a line for each test, and for each cell what all of them miss."""
+    for test in tests:
+        right = f"right, {test.ratio:.2g} of its bound" if test.ratio <= 1 else (
+            f"wrong: off by {test.ratio:.2g} times its bound")  # fmt: skip
+        tight = "; a right layer may fail it" if test.tight else ""
+        yield f"{test.name}"
+        yield f"  {test.words or test.cell}"
+        yield f"  {right}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes"
+    for reason in unread:
+        yield f"not read: {reason}"
+    for audit in found:
+        yield ""
+        yield (
+            f"{audit.cell}: {len(audit.vectors)} tests see {len(audit.seen)} of the "
+            f"{len(audit.showable)} mistakes that vectors can show"
+        )
+        for share in audit.shares:
+            seen = share.count - len(share.missed)
+            yield f"  {share.group}: {seen} of {share.count}"
+            for mistake in share.missed:
+                yield from wrapped(f"missed: {mistake.statement}", 4)
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """Return lines of at most 80 columns."""
+    blank = " " * indent
+    return textwrap.wrap(text, 80, initial_indent=blank, subsequent_indent=blank + "  ")
+
+
+def _audited(
+    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+) -> dict[str, object]:
+    """Return the same for programs."""
+    return {
+        "tests": [
+            {"name": t.name, "cell": t.cell, "convention": t.words, "right": t.ratio <= 1,
+             "error_over_bound": t.ratio, "allows": t.allowance, "a_right_layer_may_fail": t.tight,
+             "sees": sorted(t.seen)}
+            for t in tests
+        ],
+        "not_read": list(unread),
+        "cells": [
+            {"cell": a.cell, "tests": len(a.vectors), "sees": sorted(a.seen),
+             "groups": {s.group: {"of": s.count,
+                                  "missed": {m.id: m.statement for m in s.missed}}
+                        for s in a.shares}}
+            for a in found
+        ],
+    }  # fmt: skip

@@ -136,13 +136,13 @@ def _without_spare(chosen: list[Vector]) -> list[Vector]:
 
 TRAINING = "it shows in training alone, where masks are drawn"
 CALLS = "it shows from one call to another"
+DTYPE = "it is of the dtype that comes back"
 NOT_OF_ONE_CALL = {
     "dropout": TRAINING, "modes": TRAINING, "repeat": CALLS, "reweight": CALLS, "purity": CALLS,
     "backward-twice": CALLS, "jvp": "it is of forward-mode derivatives",
     "batch-first": "it is of another layout of the call", "unbatched": "it is of another layout "
     "of the call", "strided": "it depends on how arrays lie in memory",
     "cotangents": "it shows where an output has no cotangent at all",
-    "dtype": "it is of the dtype that comes back",
     "wide": "it shows at widths that would make vectors large",
 }  # fmt: skip
 """Checks of what the numbers of one call do not show, and why."""
@@ -168,28 +168,35 @@ def _others(
     for mutant in mutants():
         if cell not in mutant.cells or mutant.id in caught:
             continue
-        if reason := _hidden(mutant, dtype, adapter):
+        if reason := hidden(mutant, dtype, adapter):
             unseen[mutant.id] = reason
         else:
             missed[mutant.id] = TOO_LARGE.format(", ".join(mutant.killed_by))
     return unseen, missed
 
 
-def _hidden(mutant: Mutant, dtype: str, adapter: FrameworkSubject | None) -> str:
+def hidden(mutant: Mutant, dtype: str, adapter: FrameworkSubject | None) -> str:
     """Say why no vector shows a mistake; "" if one does."""
-    reasons = [NOT_OF_ONE_CALL[c] for c in mutant.killed_by if c in NOT_OF_ONE_CALL]
     if mutant.isolated:
         return ENDS
-    if dtype not in mutant.dtypes and "float64" not in mutant.dtypes:
+    if "float64" not in mutant.dtypes and dtype not in mutant.dtypes:
         return f"it shows only in {', '.join(mutant.dtypes)}"
+    if mutant.killed_by[0] == "dtype" and dtype != "float64":
+        return "it shows only in float64"
     if "smoke" in mutant.killed_by and "float64" not in mutant.dtypes:
-        return NOT_OF_ONE_CALL["dtype"]
-    if adapter is not None:
-        backward = "forward" not in mutant.killed_by and GRADIENTS & {*mutant.killed_by}
-        if backward and not adapter.options.gradient:
-            return "it shows in gradients alone"
-        needed = (*mutant.needs, *(NEEDS[c] for c in mutant.killed_by if c in NEEDS))
-        lacking = adapter.options.missing(tuple(dict.fromkeys(needed)))
-        if lacking and not reasons:
-            return f"{adapter.name} does not offer {', '.join(WORDS[each] for each in lacking)}"
-    return reasons[0] if reasons else ""
+        return DTYPE
+    reasons = [NOT_OF_ONE_CALL.get(check, "") for check in mutant.killed_by]
+    refused = "" if adapter is None else _refused(mutant, adapter)
+    return refused or (reasons[0] if all(reasons) else "")
+
+
+def _refused(mutant: Mutant, adapter: FrameworkSubject) -> str:
+    """Say what a framework does not offer without which a mistake does not show."""
+    checks = {*mutant.killed_by}
+    if not adapter.options.gradient and "forward" not in checks and GRADIENTS & checks:
+        return "it shows in gradients alone"
+    needed = (*mutant.needs, *(NEEDS[check] for check in mutant.killed_by if check in NEEDS))
+    lacking = adapter.options.missing(tuple(dict.fromkeys(needed)))
+    if not lacking or checks & {*NOT_OF_ONE_CALL}:
+        return ""
+    return f"{adapter.name} does not offer {', '.join(WORDS[each] for each in lacking)}"
