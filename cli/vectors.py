@@ -223,11 +223,13 @@ def _audit_text(
         right = f"right, {test.ratio:.2g} of its bound" if test.ratio <= 1 else (
             f"wrong: off by {test.ratio:.2g} times its bound")  # fmt: skip
         tight = "; a right layer may fail it" if test.tight else ""
-        yield f"{test.name}"
-        yield f"  {test.words or test.cell}"
-        yield f"  {right}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes"
+        yield from wrapped(test.name, 0)
+        yield from wrapped(test.words or test.cell, 2)
+        yield from wrapped(
+            f"{right}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes", 2
+        )
     for reason in unread:
-        yield f"not read: {reason}"
+        yield from wrapped(f"not read: {reason}", 0)
     for audit in found:
         yield ""
         yield (
