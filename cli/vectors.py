@@ -163,7 +163,7 @@ def _print(document: Vectors, judgement: Judgement) -> None:
 
 @vectors.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True,
-                type=click.Path(path_type=Path, exists=True))  # fmt: skip
+                type=click.Path(path_type=Path))  # fmt: skip
 @click.option("--cell", default="", type=click.Choice(["", "rnn", "lstm", "gru"]),
               help="What plain arrays are of.")  # fmt: skip
 @click.option("--printed", type=click.IntRange(0, 17), metavar="PLACES",
@@ -179,11 +179,13 @@ def audit(
     """Say which mistakes of the catalogue somebody's vectors miss.
 
     A PATH is a folder of node tests of ONNX, a script of WebNN's tests, gatewise's own vectors, or
-    arrays as `gatewise explain` reads them. Every test is held to the equations; then each mistake
-    computes it. Without --atol, --rtol or --ulp, what each form allows by itself is allowed.
+    arrays as `gatewise explain` reads them; onnx: stands for ONNX's own node tests. Every test is
+    held to the equations; then each mistake computes it. Without --atol, --rtol or --ulp, what each
+    form allows by itself is allowed.
 
     Exit code 1 if a test is not right by the equations, 3 if none could be read.
     """
+    from ..verify.subjects.protocol import SubjectUnavailable
     from ..verify.vectors import audit as audits
     from ..verify.vectors import public
     from .explain import read_arrays
@@ -201,7 +203,7 @@ def audit(
                     unread.append(str(each))
                 else:
                     tests.append(each)
-        except (audits.Unread, OSError) as reason:
+        except (audits.Unread, SubjectUnavailable, OSError) as reason:
             unread.append(str(reason))
     found = audits.audits(tests)
     if as_json:

@@ -26,6 +26,9 @@ from ..subjects.protocol import Inputs
 from . import files, public_onnx, public_webnn
 from .audit import Allowed, Published, Unread
 
+INSTALLED = "onnx:"
+"""Stands for the node tests that the installed package of ONNX makes."""
+
 ARRAYS = (".npz", ".safetensors", ".json")
 SCRIPTS = (".js", ".mjs", ".html")
 CLOSE = Allowed(atol=1e-8, rtol=1e-5)
@@ -47,7 +50,9 @@ class Plain:
 def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published | Unread]:
     """Yield the tests of a folder or a file, or why one is not read."""
     tests: Iterator[Published | Unread]
-    if path.is_dir():
+    if str(path) == INSTALLED:
+        tests = public_onnx.installed(allowed)
+    elif path.is_dir():
         tests = _folder(path, plain, allowed)
     elif path.suffix in SCRIPTS:
         tests = public_webnn.read(path, allowed)
@@ -57,7 +62,7 @@ def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publishe
         tests = _plain(path, plain, allowed)
     else:
         known = ", ".join((*SCRIPTS, *ARRAYS))
-        raise Unread(f"{path}: expected a folder, or one of {known}")
+        raise Unread(f"{path}: expected a folder, {INSTALLED}, or one of {known}")
     yield from tests
 
 

@@ -7,7 +7,8 @@ model is parsed, checked for its one node and never run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +45,46 @@ def read(folder: Path, allowed: Allowed | None) -> Iterator[Published]:
     """Yield the tests of one folder, a data set each; Unread says why there are none."""
     onnx = imported("onnx", "onnx")
     model = _parsed(folder / "model.onnx", onnx.ModelProto())
-    if len(model.graph.node) != 1 or model.graph.node[0].op_type not in KINDS:
-        kinds = sorted({node.op_type for node in model.graph.node})[:5]
-        raise Unread(f"{folder.name}: no model of one RNN, LSTM or GRU, but of {', '.join(kinds)}")
-    node, graph = model.graph.node[0], model.graph
-    inside = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
-    names = [each.name for each in graph.input if each.name not in inside]
+    _check_node(folder.name, model)
+    used = allowed_in(folder) if allowed is None else allowed
+    inside = {each.name for each in model.graph.initializer}
+    count = sum(each.name not in inside for each in model.graph.input)
     for data in sorted(folder.glob("test_data_set_*")):
-        fed = dict(zip(names, _arrays(onnx, data, "input", len(names)), strict=True))
-        wanted = _arrays(onnx, data, "output", len(graph.output))
-        outputs = dict(zip((each.name for each in graph.output), wanted, strict=True))
-        given = {
-            role: (inside | fed)[name]
-            for role, name in zip(INPUTS, node.input, strict=False) if name in inside | fed
-        }  # fmt: skip
-        expected = {
-            role: outputs[name]
-            for role, name in zip(OUTPUTS, node.output, strict=False) if name in outputs
-        }  # fmt: skip
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        yield _published(folder, KINDS[node.op_type], attributes, given, expected, allowed)
+        fed = _arrays(onnx, data, "input", count)
+        wanted = _arrays(onnx, data, "output", len(model.graph.output))
+        yield _published(onnx, folder.name, model, fed, wanted, used)
+
+
+def installed(allowed: Allowed | None) -> Iterator[Published | Unread]:
+    """Yield the node tests of these operators that the installed package of ONNX makes."""
+    onnx = imported("onnx", "onnx")
+    loader = imported("onnx.backend.test.loader", "onnx")
+    with warnings.catch_warnings():  # the package computes all its tests to list them
+        warnings.simplefilter("ignore")
+        cases = loader.load_model_tests(kind="node")
+    for case in cases:
+        nodes = case.model.graph.node
+        if len(nodes) != 1 or nodes[0].op_type not in KINDS:
+            continue
+        used = Allowed(case.atol, case.rtol) if allowed is None else allowed
+        for inputs, outputs in case.data_sets:
+            fed, wanted = ([_array(onnx, each) for each in side] for side in (inputs, outputs))
+            try:
+                yield _published(onnx, case.name, case.model, fed, wanted, used)
+            except Unread as reason:
+                yield reason
+
+
+def _array(onnx: Any, each: Any) -> Array:
+    tensor = isinstance(each, onnx.TensorProto)
+    return np.asarray(onnx.numpy_helper.to_array(each) if tensor else each)
+
+
+def _check_node(name: str, model: Any) -> None:
+    nodes = model.graph.node
+    if len(nodes) != 1 or nodes[0].op_type not in KINDS:
+        kinds = sorted({node.op_type for node in nodes})[:5]
+        raise Unread(f"{name}: no model of one RNN, LSTM or GRU, but of {', '.join(kinds)}")
 
 
 def _parsed(path: Path, message: Any) -> Any:
@@ -85,16 +106,26 @@ def _arrays(onnx: Any, data: Path, part: str, count: int) -> list[Array]:
 
 
 def _published(
-    folder: Path, family: str, attributes: Mapping[str, Any], given: Mapping[str, Array],
-    expected: Mapping[str, Array], allowed: Allowed | None,
+    onnx: Any, name: str, model: Any, fed: Sequence[Array], wanted: Sequence[Array],
+    allowed: Allowed,
 ) -> Published:  # fmt: skip
     """Return a test with the steps first and time forwards."""
+    node, graph = model.graph.node[0], model.graph
+    family, attributes = KINDS[node.op_type], {
+        a.name: onnx.helper.get_attribute_value(a) for a in node.attribute
+    }  # fmt: skip
+    held = {each.name: np.asarray(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
+    names = [each.name for each in graph.input if each.name not in held]
+    held |= dict(zip(names, fed, strict=True))
+    outputs = dict(zip((each.name for each in graph.output), wanted, strict=True))
+    given = {role: held[n] for role, n in zip(INPUTS, node.input, strict=False) if n in held}
+    expected = {r: outputs[n] for r, n in zip(OUTPUTS, node.output, strict=False) if n in outputs}
     rows_first = bool(attributes.get("layout", 0))
     direction = _text(attributes.get("direction", b"forward"))
     both, backward = direction == "bidirectional", direction == "reverse"
-    _check(folder.name, family, attributes, 1 + both)
+    _check(name, family, attributes, 1 + both)
     if "X" not in given or "W" not in given or "R" not in given:
-        raise Unread(f"{folder.name}: X, W or R is not given")
+        raise Unread(f"{name}: X, W or R is not given")
     x = np.swapaxes(given["X"], 0, 1) if rows_first else given["X"]
     lengths = given.get("sequence_lens")
     full = lengths is None or bool(np.all(lengths == x.shape[0]))
@@ -102,7 +133,7 @@ def _published(
     c = _convention(family, attributes, given)
     H = given["R"].shape[-1]
     if not x.size or max((*x.shape, H)) > LARGEST_SIZE or np.any(ends > x.shape[0]):
-        raise Unread(f"{folder.name}: arrays of these shapes are not read")
+        raise Unread(f"{name}: arrays of these shapes are not read")
     states = [given.get(f"initial_{s}") for s in c.states]
     state = None
     if any(s is not None for s in states):
@@ -113,17 +144,16 @@ def _published(
         lengths=not full, state=state is not None, dtype=x.dtype.name,
     )  # fmt: skip
     own = ConventionMap(c, case)
-    wanted = {n: _expected(n, a, case, rows_first) for n, a in expected.items() if a.size}
+    result = {n: _expected(n, a, case, rows_first) for n, a in expected.items() if a.size}
     if backward:
         x = turned(x, ends)
-        wanted = {n: turned(a, ends) if n == "y" else a for n, a in wanted.items()}
+        result = {n: turned(a, ends) if n == "y" else a for n, a in result.items()}
     inputs = Inputs(_parameters(c, given), x, state, None if full else ends)
     shapes = {n: np.shape(a) for n, a in inputs.parameters.items()}
     if c.cell is None or shapes != dict(own.shapes()):
-        raise Unread(f"{folder.name}: its weights have other shapes than ONNX says")
+        raise Unread(f"{name}: its weights have other shapes than ONNX says")
     words = formula.summary(c) + (", backwards" if backward else "")
-    named = allowed_in(folder) if allowed is None else allowed
-    return Published(folder.name, c.cell, case, own, inputs, wanted, named, words)
+    return Published(name, c.cell, case, own, inputs, result, allowed, words)
 
 
 def _check(name: str, family: str, attributes: Mapping[str, Any], passes: int) -> None:
