@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ TOKEN = re.compile(
 )
 WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": float("nan"),
          "Infinity": float("inf"), "-Infinity": float("-inf")}  # fmt: skip
-ULPS = re.compile(r"\bfloat32:\s*(\d+)")
+ULPS = re.compile(r"\b(float\d+):\s*(\d+)")
 OPERATORS = {"gru": "gru", "gruCell": "gru", "lstm": "lstm", "lstmCell": "lstm"}
 USUAL = {"gru": ["sigmoid", "tanh"], "lstm": ["sigmoid", "tanh", "tanh"]}
 ORDERS = {"gru": "zrn", "lstm": "iofg"}
@@ -53,12 +54,12 @@ def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
         tests = _Literal(text, start.end()).value()
     except (ValueError, IndexError, OverflowError) as error:
         raise Unread(f"{path}: {error}") from error
-    own = ULPS.search(text)
-    used = allowed or Allowed(ulp=float(own[1]) if own else 0.0)
+    own = {dtype: Allowed(ulp=float(n)) for dtype, n in ULPS.findall(text[: start.start()])}
     for number, test in enumerate(tests, 1):
         where = f"{path.name}, test {number}"
         try:
-            yield _published(test, where, used)
+            read = _published(test, where)
+            yield replace(read, allowed=allowed or own.get(read.case.dtype, Allowed()))
         except Unread as reason:
             yield reason
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
@@ -117,7 +118,7 @@ class _Literal:
         raise ValueError(f"expected a literal, got {self.text[self.at : self.at + 20]!r}")
 
 
-def _published(test: Mapping[str, Any], where: str, allowed: Allowed) -> Published:
+def _published(test: Mapping[str, Any], where: str) -> Published:
     graph = test["graph"]
     operator = graph["operators"][0]
     kind = operator["name"]
@@ -172,7 +173,7 @@ def _published(test: Mapping[str, Any], where: str, allowed: Allowed) -> Publish
     words = formula.summary(c) + ", all activations ReLU" * rectified
     inputs = Inputs(parameters, x, state, None)
     name = f"{where}: {test.get('name', '')}"
-    return Published(name, c.cell, case, own, inputs, expected, allowed, words, rectified)
+    return Published(name, c.cell, case, own, inputs, expected, Allowed(), words, rectified)
 
 
 def _array(given: Mapping[str, Any]) -> Array:
