@@ -131,25 +131,28 @@ def check(folder: Path, outputs: Path, as_json: bool) -> None:
     Exit code 1 if a number is beyond its bound, 3 if a test has no output.
     """
     from ..verify.runs.records import RunFileError
-    from ..verify.vectors import files
+    from ..verify.vectors import cause, files
+    from ..verify.vectors.audit import Unread
     from ..verify.vectors.judgement import judge
 
     try:
         document = files.read(folder)
-        judgement = judge(document, files.outputs(outputs))
-    except RunFileError as error:
+        made = files.outputs(outputs)
+        judgement = judge(document, made)
+        exact = cause.exact(document, made, judgement.suspects) if judgement.failed else ()
+    except (RunFileError, Unread) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps(asdict(judgement), indent=1))
+        click.echo(json.dumps({**asdict(judgement), "exact": exact}, indent=1))
     else:
-        _print(document, judgement)
+        _print(document, judgement, exact)
     if judgement.failed:
         sys.exit(DIFFERS)
     if not judgement.passed:
         sys.exit(COULD_NOT_RUN)
 
 
-def _print(document: Vectors, judgement: Judgement) -> None:
+def _print(document: Vectors, judgement: Judgement, exact: Sequence[str]) -> None:
     passed = sum(r.status == "passed" for r in judgement.results)
     say(f"{passed} of {len(judgement.results)} tests passed")
     for result in judgement.results:
@@ -157,8 +160,10 @@ def _print(document: Vectors, judgement: Judgement) -> None:
         say(f"  test {result.test} {result.status}, error/bound {result.worst:.2g}{message}")
     if judgement.failed and not judgement.suspects:
         say("no mistake of the catalogue fails exactly these tests")
-    for mistake in judgement.suspects:
-        say(f"  it fails as this mistake does: {document.notes[mistake].mistake}")
+    words = "it computes what this mistake does" if exact else "this mistake fails the same tests"
+    for mistake in exact or judgement.suspects:
+        for line in wrapped(f"{words}: {document.notes[mistake].mistake}", 2):
+            say(line)
 
 
 @vectors.command()

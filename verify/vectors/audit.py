@@ -140,6 +140,12 @@ class Published:
         dtype = self.case.dtype if "float64" not in mutant.dtypes else "float64"
         if mutant.isolated or dtype not in mutant.dtypes:
             return False
+        made = self.made_by(mutant)
+        return made is None or any(self._beyond(name, made[name]) for name in self.expected)
+
+    def made_by(self, mutant: Mutant) -> Mapping[str, Floats] | None:
+        """Return what a mistake makes of it, by name; None if it raises."""
+        dtype = self.case.dtype if "float64" not in mutant.dtypes else "float64"
         case = Case(**{**vars(self.case), "dtype": dtype})
         with np.errstate(all="ignore"):
             try:
@@ -150,9 +156,9 @@ class Published:
                     else layer.gradients(given, [_as(self.cotangents, dtype)])[0]
                 )
             except Exception:
-                return True
-            named = by_name(cell_named(self.cell).states, result)
-            return any(self._beyond(n, np.asarray(named[n])) for n in self.expected)
+                return None
+        named = by_name(cell_named(self.cell).states, result)
+        return {name: np.asarray(array).astype(np.float64) for name, array in named.items()}
 
     def _given(self, dtype: str) -> Inputs:
         """Return what a mistake is called with, the parameters as the equations have them."""
@@ -175,7 +181,7 @@ class Published:
         room = self.allowed.of(want, self.case.dtype) + self.derived[name].bound
         if self.bounds is not None:
             room = self.bounds[name]
-        return bool(np.any(in_bounds(got.astype(np.float64), want, room) > 1))
+        return bool(np.any(in_bounds(got, want, room) > 1))
 
 
 def _as(cotangents: Pair, dtype: str) -> Pair:

@@ -27,6 +27,7 @@ from .vector import Vector
 
 SCHEMA = "gatewise.vectors/1"
 FILE = "vectors.json"
+EQUATIONS = "equations"
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,7 +105,7 @@ def vectors(selection: Selection) -> Vectors:
     own = selection.adapter
     tests = [_test(number, each, own) for number, each in enumerate(selection.vectors, 1)]
     return Vectors(
-        SCHEMA, selection.cell, selection.dtype, own.name if own else "equations",
+        SCHEMA, selection.cell, selection.dtype, own.name if own else EQUATIONS,
         formula.plain(own.convention) if own else (), versions(), notes, dict(selection.missed),
         dict(selection.unseen), tests,
     )  # fmt: skip

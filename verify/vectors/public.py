@@ -7,7 +7,7 @@ and nothing of them is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +16,16 @@ import numpy as np
 from ...reference.arrays import Array
 from ..cases.case import Case
 from ..conventions import formula
-from ..conventions.parameter_map import ExplicitMap
+from ..conventions.file_layout import Unfit
+from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..identification.example import examples
 from ..identification.explanation import explain
 from ..identification.probe import Unreadable
 from ..identification.recorded import Recorded
 from ..runs.records import RunFileError
+from ..subjects.framework import FrameworkSubject
 from ..subjects.protocol import Inputs
-from . import files, public_onnx, public_webnn
+from . import files, public_onnx, public_webnn, weights
 from .audit import Allowed, Published, Unread
 
 INSTALLED = "onnx:"
@@ -97,38 +99,62 @@ def _own(path: Path, allowed: Allowed | None) -> Iterator[Published]:
         document = files.read(path)
     except RunFileError as error:
         raise Unread(str(error)) from error
-    if document.weights != "equations":
-        raise Unread(f"{path}: weights of {document.weights}; those of the equations are audited")
     for test in document.tests:
-        given = {n: files.numbers(a.values, a.shape) for n, a in test.given.items()}
-        expected = {n: files.numbers(a.values, a.shape) for n, a in test.expected.items()}
-        bounds = {n: files.numbers(a.bounds, a.shape) for n, a in test.expected.items()}
-        yield _of_test(document, test, given, expected, None if allowed else bounds, allowed)
+        yield of_test(document, test, allowed)
 
 
-def _of_test(
-    document: files.Vectors, test: files.Test, given: Mapping[str, Array],
-    expected: Mapping[str, Array], bounds: Mapping[str, Array] | None, allowed: Allowed | None,
-) -> Published:  # fmt: skip
-    name, ends = f"test {test.id}: {test.comment}", given.get("lengths")
-    states = [given[n] for n in given if n.startswith("initial ")]
+def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None = None) -> Published:
+    """Return one of gatewise's own vectors; weights in a convention without their gradients."""
+    name, final = f"test {test.id}: {test.comment}", test.expected.get("final h")
+    width = final.shape[-1] if final is not None and final.shape else test.H
     case = Case(
-        test.T, test.B, test.D, test.H, layers=test.layers, bidirectional=test.bidirectional,
-        lengths=ends is not None, state=bool(states), dtype=document.dtype,
+        test.T, test.B, test.D, test.H, width if width < test.H else 0,
+        layers=test.layers, bidirectional=test.bidirectional,
+        lengths="lengths" in test.given, state="initial h" in test.given, dtype=document.dtype,
     )  # fmt: skip
-    own = ExplicitMap(document.cell, case)
+    adapter, own, stems = _convention(document, case)
+    try:
+        given = _numbers(test.given, adapter, stems)
+        expected = _numbers(test.expected, adapter)
+        limits = {n: files.Given(w.shape, w.bounds) for n, w in test.expected.items()}
+        bounds = _numbers(limits, adapter)
+    except Unfit as error:
+        raise Unread(f"{name}: {error}") from error
     lacking = [n for n, shape in own.shapes().items() if np.shape(given.get(n)) != shape]
     if lacking or np.shape(given.get("x"))[:2] != (test.T, test.B):
         raise Unread(f"{name}: {', '.join(lacking) or 'x'}: is missing or has another shape")
-    lengths = None if ends is None else ends.astype(int)
+    states = [array for n, array in given.items() if n.startswith("initial ")]
+    lengths = given["lengths"].astype(int) if case.lengths else None
     parameters = {n: given[n].astype(case.number_type) for n in own.shapes()}
     inputs = Inputs(parameters, given["x"], tuple(states) or None, lengths)
     finals = tuple(a for n, a in given.items() if n.startswith("cotangent of final "))
     back = (given["cotangent of y"], finals) if "cotangent of y" in given else None
     return Published(
         name, document.cell, case, own, inputs, expected, allowed or Allowed(),
-        cotangents=back, bounds=bounds,
+        cotangents=back, bounds=None if allowed else bounds,
     )  # fmt: skip
+
+
+def _convention(
+    document: files.Vectors, case: Case
+) -> tuple[FrameworkSubject | None, ParameterMap, list[str]]:
+    """Return whose weights a file has, their map, and the names of their arrays."""
+    if document.weights == files.EQUATIONS:
+        return None, ExplicitMap(document.cell, case), []
+    try:
+        adapter = weights.adapter(document.weights, document.cell)
+    except ValueError as error:
+        raise Unread(str(error)) from error
+    own = adapter.parameter_map(case)
+    return adapter, own, [packed.name for packed in own.convention.arrays(bias=case.bias)]
+
+
+def _numbers(
+    arrays: Mapping[str, files.Given] | Mapping[str, files.Wanted],
+    adapter: FrameworkSubject | None, stems: Sequence[str] = (),
+) -> dict[str, Array]:  # fmt: skip
+    read = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
+    return weights.taken(read, adapter, stems)
 
 
 def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,12 @@ from .vector import Vector
 
 ROWS_FIRST = ("x", "y", "cotangent of y", "gradient of x")
 """What has the steps first, (T, B, _), or the rows where a framework has those first."""
+
+KNOWN = (
+    "x", "y", "lengths", *(f"{part} {state}" for part in ("initial", "final", "cotangent of final")
+                           for state in "hcu"), "cotangent of y",
+)  # fmt: skip
+"""What is no weight."""
 
 
 def adapter(name: str, cell: str) -> FrameworkSubject:
@@ -46,6 +52,22 @@ def expected(vector: Vector, own: FrameworkSubject | None) -> dict[str, Bounded]
     bounds = _written({n: np.asarray(w.bound) for n, w in want.items()}, vector, own)
     kind = want["y"].arithmetic
     return {name: Bounded(values[name], bounds[name], kind) for name in values}
+
+
+def taken(
+    named: Mapping[str, Array], own: FrameworkSubject | None, stems: Sequence[str] = ()
+) -> dict[str, Array]:
+    """Return what was written by the names of the convention's arrays, with the steps first.
+
+    ``stems`` are the convention's arrays, ``weight_ih``; of gradients of weights none are returned.
+    """
+    if own is None:
+        return dict(named)
+    others = {n: a for n, a in named.items() if n in KNOWN or n.removeprefix(GRADIENT) in KNOWN}
+    if own.convention.time == "second":
+        others |= {n: np.swapaxes(a, 0, 1) for n, a in others.items() if n in ROWS_FIRST}
+    stored = {n: a for n, a in named.items() if n not in others and not n.startswith(GRADIENT)}
+    return others | (own.stored.opened(stems, stored)[0] if stems else {})
 
 
 def _written(
