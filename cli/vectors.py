@@ -115,6 +115,8 @@ def _summary(document: Vectors, path: Path) -> str:
         f"{path}: {tests} tests, {size / 1000:.0f} kB; they catch {shown} of the "
         f"{shown + missed} mistakes of {document.cell} that vectors can show"
     ]
+    if not shown:
+        lines = [f"{path}: {tests} tests; the catalogue has no mistakes of {document.cell}"]
     reasons = Counter(document.not_shown.values()) + Counter(document.missed.values())
     lines += [f"  {count} more: {reason}" for reason, count in reasons.most_common()]
     return "\n".join(lines)

@@ -86,6 +86,22 @@ class Published:
     bounds: Mapping[str, Floats] | None = None
     unit: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse arrays of other shapes; Unread says which."""
+        case, cell = self.case, cell_named(self.cell)
+        widths = cell.widths(case.sizes)
+        passes = case.layers * case.directions
+        given = self.inputs.leaves
+        wanted = {"x": (case.T, case.B, cell.input_width(case.sizes))}
+        wanted |= {f"state {k}": (passes, case.B, w) for k, w in enumerate(widths)}
+        odd = [n for n, shape in wanted.items() if n in given and given[n].shape != shape]
+        outputs = {"y": (case.T, case.B, widths[0] * case.directions)}
+        outputs |= {f"final {s}": (passes, case.B, w)
+                    for s, w in zip(cell.states, widths, strict=True)}  # fmt: skip
+        odd += [n for n, a in self.expected.items() if np.shape(a) != outputs.get(n, np.shape(a))]
+        if odd:
+            raise Unread(f"{self.name}: {', '.join(odd)}: other shapes than its sizes say")
+
     @cached_property
     def derived(self) -> Mapping[str, Bounded]:
         """What the equations give, with a bound of each number."""

@@ -96,7 +96,8 @@ def _test(test: Test) -> str:
 def _arrays(name: str, arrays: Mapping[str, Given] | Mapping[str, Wanted]) -> Iterator[str]:
     """Yield the numbers of some arrays, and the array of what describes them."""
     rows = []
-    for place, (own, array) in enumerate(arrays.items()):
+    named: list[tuple[str, Given | Wanted]] = [*arrays.items()]
+    for place, (own, array) in enumerate(named):
         bound = "0"
         yield from _numbers(f"{name}_{place}", array.values)
         if isinstance(array, Wanted):

@@ -7,16 +7,17 @@ and nothing of them is run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ...reference.arrays import Array
+from ...reference.cells import cell_named
+from ...reference.functions import Array
 from ..cases.case import Case
 from ..conventions import formula
-from ..conventions.file_layout import Unfit
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..identification.example import examples
 from ..identification.explanation import explain
@@ -107,21 +108,23 @@ def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None =
     """Return one of gatewise's own vectors; weights in a convention without their gradients."""
     name, final = f"test {test.id}: {test.comment}", test.expected.get("final h")
     width = final.shape[-1] if final is not None and final.shape else test.H
-    case = Case(
-        test.T, test.B, test.D, test.H, width if width < test.H else 0,
-        layers=test.layers, bidirectional=test.bidirectional,
-        lengths="lengths" in test.given, state="initial h" in test.given, dtype=document.dtype,
-    )  # fmt: skip
-    adapter, own, stems = _convention(document, case)
+    sizes = {"T": test.T, "B": test.B, "D": test.D, "H": test.H, "layers": test.layers,
+             "P": width if width < test.H else 0, "bidirectional": test.bidirectional,
+             "lengths": "lengths" in test.given, "state": "initial h" in test.given,
+             "dtype": document.dtype}  # fmt: skip
     try:
+        case = Case.from_json(json.dumps(sizes))
+        cell_named(document.cell)
+        adapter, own, stems = _convention(document, case)
         given = _numbers(test.given, adapter, stems)
         expected = _numbers(test.expected, adapter)
         limits = {n: files.Given(w.shape, w.bounds) for n, w in test.expected.items()}
         bounds = _numbers(limits, adapter)
-    except Unfit as error:
+    except ValueError as error:  # Unfit is one
         raise Unread(f"{name}: {error}") from error
-    lacking = [n for n, shape in own.shapes().items() if np.shape(given.get(n)) != shape]
-    if lacking or np.shape(given.get("x"))[:2] != (test.T, test.B):
+    none = np.zeros(0)
+    lacking = [n for n, shape in own.shapes().items() if np.shape(given.get(n, none)) != shape]
+    if lacking or np.shape(given.get("x", none))[:2] != (test.T, test.B):
         raise Unread(f"{name}: {', '.join(lacking) or 'x'}: is missing or has another shape")
     states = [array for n, array in given.items() if n.startswith("initial ")]
     lengths = given["lengths"].astype(int) if case.lengths else None

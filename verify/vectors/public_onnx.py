@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.arrays import Array, Floats
+from ...reference.functions import Array
 from ..cases.case import LARGEST_SIZE, Case
 from ..conventions import Convention, formula
 from ..conventions.parameter_map import ConventionMap
@@ -52,7 +52,12 @@ def read(folder: Path, allowed: Allowed | None) -> Iterator[Published]:
     for data in sorted(folder.glob("test_data_set_*")):
         fed = _arrays(onnx, data, "input", count)
         wanted = _arrays(onnx, data, "output", len(model.graph.output))
-        yield _published(onnx, folder.name, model, fed, wanted, used)
+        try:
+            yield _published(onnx, folder.name, model, fed, wanted, used)
+        except (ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, Unread):
+                raise
+            raise Unread(f"{folder.name}: its arrays have other shapes ({error})") from error
 
 
 def installed(allowed: Allowed | None) -> Iterator[Published | Unread]:
@@ -192,7 +197,7 @@ def _parameters(c: Convention, given: Mapping[str, Array]) -> dict[str, Array]:
     return named
 
 
-def _expected(name: str, array: Array, case: Case, rows_first: bool) -> Floats:
+def _expected(name: str, array: Array, case: Case, rows_first: bool) -> Array:
     """Return an output as the equations have it: y (T, B, width), states (directions, B, H)."""
     wide = np.asarray(array, np.float64)
     if name != "y":

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.arrays import Array, Floats
+from ...reference.arrays import Floats
+from ...reference.functions import Array
 from ..cases.case import LARGEST_SIZE, Case
 from ..conventions import Convention, formula
 from ..conventions.parameter_map import ConventionMap

@@ -29,7 +29,8 @@ class RectifiedFloats(np.ndarray[Any, Any]):
 
 @functions.sigmoid.register
 def _(s: RectifiedFloats) -> RectifiedFloats:
-    return np.maximum(np.asarray(s), 0).view(RectifiedFloats)
+    rectified: RectifiedFloats = np.maximum(np.asarray(s), 0).view(RectifiedFloats)
+    return rectified
 
 
 class RectifiedBounded(Bounded):

@@ -97,7 +97,7 @@ def select(
         on_case(each.reason)
         if np.isfinite(each.expected["y"].bound).all():
             pool.append(each)
-    chosen: list[Vector] = []
+    chosen = [] if any(v.catches for v in pool) else [v for v in pool if _is_plain(v.case)]
     caught: frozenset[str] = frozenset()
     while pool:
         best = max(pool, key=lambda v: (len(v.catches - caught) / v.entries, -v.entries))
@@ -106,7 +106,7 @@ def select(
         chosen.append(best)
         pool.remove(best)
         caught |= best.catches
-    chosen = _without_spare(chosen)
+    chosen = _without_spare(chosen) if caught else chosen
     if adapter is not None:
         chosen = [in_convention(each, adapter) for each in chosen]
         caught = frozenset().union(*(each.catches for each in chosen))
@@ -122,6 +122,12 @@ def offered(adapter: FrameworkSubject | None, parts: Iterable[Part]) -> Iterator
             and (adapter.options.gradient or output in (ALL, FAR_STATE, NAN_PADDING))
         ):
             yield case, output
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether a case is one of those for a cell of which the catalogue has no mistakes."""
+    sizes = (case.T, case.B, case.D, case.H)
+    return sizes == SIZES[0] and case.state and case.scale == "unit" and not case.seed
 
 
 def _without_spare(chosen: list[Vector]) -> list[Vector]:

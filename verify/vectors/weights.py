@@ -33,8 +33,9 @@ def adapter(name: str, cell: str) -> FrameworkSubject:
     family, _, kind = ALIASES.get(name, name).partition(":")
     offered = families()[family].subjects() if family in families() else ()
     for each in offered:
-        own = isinstance(each, FrameworkSubject) and kind in ("", each.name.partition(":")[2])
-        if own and cell in each.cells and each.convention.time != "one step":
+        if not isinstance(each, FrameworkSubject) or each.convention.time == "one step":
+            continue
+        if cell in each.cells and kind in ("", each.name.partition(":")[2]):
             return each
     known = ", ".join(sorted({*families(), *ALIASES}))
     raise ValueError(f"{name!r} states no convention of a layer of {cell}; there are {known}")

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -261,9 +262,18 @@ def test_a_damaged_node_test_is_refused(tmp_path):
     def missing(folder):
         (folder / "test_data_set_0" / "output_1.pb").unlink()
 
+    def flat(folder):
+        path = folder / "test_data_set_0" / "input_1.pb"
+        onnx.save_tensor(onnx.numpy_helper.from_array(np.ones(3, np.float32)), path)
+
+    def small(folder):
+        path = folder / "test_data_set_0" / "output_1.pb"
+        onnx.save_tensor(onnx.numpy_helper.from_array(np.ones((1, 1, 1), np.float32)), path)
+
     for change, words in ((broken, "no file of ONNX"), (elsewhere, "arrays in other files"),
                           (other, "of Conv"), (clip, "no cell of the reference clips"),
-                          (missing, "no such file")):  # fmt: skip
+                          (missing, "no such file"), (flat, "other shapes"),
+                          (small, "final h: other shapes")):  # fmt: skip
         assert words in reasons(change)
 
 
@@ -314,6 +324,29 @@ def test_own_vectors_see_what_they_say(tmp_path):
     assert [set(test.seen) for test in tests] == [set(t.catches) for t in document.tests]
     assert all(test.ratio <= 1 for test in tests)
     assert not any(test.tight for test in tests)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("layers", 10**9), ("T", -1), ("T", 7), ("dtype", "float99"), ("cell", "gru9"),
+    ("weights", "nobody"), ("D", 3),
+])  # fmt: skip
+def test_own_vectors_that_were_changed_are_refused(field, value, tmp_path):
+    """In a sentence, by the audit and by check, and at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = ((Case(3, 2, 2, 3), ALL),)
+        patch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(few))
+        whole = msgspec.to_builtins(files.vectors(selection.select("rnn-relu", "float64")))
+    assert len(whole["tests"]) == 1  # the catalogue has no mistakes of this cell
+    whole |= {field: value} if field in whole else {}
+    whole["tests"][0] |= {field: value} if field in whole["tests"][0] else {}
+    (tmp_path / files.FILE).write_text(json.dumps(whole), encoding="utf-8")
+    outputs = {"1": {"y": np.ones((3, 2, 3)).tolist()}}
+    (tmp_path / "out.txt").write_text(json.dumps(outputs), encoding="utf-8")
+
+    for command in (["audit", tmp_path], ["check", tmp_path, "--outputs", tmp_path / "out.txt"]):
+        said = CliRunner().invoke(main, ["vectors", *map(str, command)])
+        assert said.exit_code in (1, 2, 3)
+        assert said.exception is None or isinstance(said.exception, SystemExit)
 
 
 def test_constant_weights_miss_what_random_weights_see(tmp_path):

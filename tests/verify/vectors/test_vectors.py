@@ -190,6 +190,15 @@ def test_a_damaged_file_is_refused(document, tmp_path, damage):
         files.read(tmp_path)
 
 
+def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+    """Before they are unpacked."""
+    monkeypatch.setattr(files, "LARGEST", 1000)
+    np.savez_compressed(tmp_path / "out.npz", **{"1/y": np.zeros((100, 10))})
+
+    with pytest.raises(RunFileError, match="more than 1000 bytes"):
+        files.outputs(tmp_path / "out.npz")
+
+
 @pytest.mark.parametrize("text", ["[]", '{"1": {"y": "one"}}', '{"1": {"y": [[1], 2]}}', "nothing"])
 def test_damaged_outputs_are_refused(tmp_path, text):
     """In a sentence that says which."""
