@@ -143,6 +143,17 @@ def test_a_test_of_webnn_is_read_as_it_is_meant(form, tmp_path):
     assert right.tight
 
 
+@pytest.mark.parametrize("form", ["reset after", "both, ReLU", "lstm", "lstm, ReLU"])
+def test_what_a_test_cannot_show_is_not_seen(form, tmp_path):
+    """Even where nothing is allowed: that it is written in float32 is no mistake's doing."""
+    kind, options, _ = WEBNN[form]
+
+    (exact,) = public_webnn.read(script(tmp_path, [webnn(kind, **options)]), Allowed())
+
+    assert not {"W01", "W04", "Q01", "Q06", "S12"} & exact.seen
+    assert len(exact.seen) > 15
+
+
 SCRIPTS = {
     "code": ("[{'name': run()}]", "'run' is no literal"),
     "no end": ("[{'name': 'x'", "expected a literal"),

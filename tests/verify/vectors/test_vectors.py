@@ -103,6 +103,7 @@ def test_a_slip_of_a_reader_fails(document, slip):
     judgement = judge(document, outputs)
 
     assert judgement.failed
+    assert not [each for each in judgement.suspects if each.startswith("G")]  # no gradients given
     message = next(r.message for r in judgement.results if r.status == "failed")
     assert "expected" in message
     assert "[" in message
