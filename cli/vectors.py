@@ -171,7 +171,7 @@ def _print(document: Vectors, judgement: Judgement, exact: Sequence[str]) -> Non
 @vectors.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True,
                 type=click.Path(path_type=Path))  # fmt: skip
-@click.option("--cell", default="", type=click.Choice(["", "rnn", "lstm", "gru"]),
+@click.option("--cell", type=click.Choice(["rnn", "lstm", "gru"]),
               help="What plain arrays are of.")  # fmt: skip
 @click.option("--printed", type=click.IntRange(0, 17), metavar="PLACES",
               help="Decimal places with which plain arrays are printed.")  # fmt: skip
@@ -180,7 +180,7 @@ def _print(document: Vectors, judgement: Judgement, exact: Sequence[str]) -> Non
 @click.option("--ulp", type=click.FloatRange(min=0), help="And in units of the last place.")
 @json_option
 def audit(
-    paths: tuple[Path, ...], cell: str, printed: int | None, atol: float | None,
+    paths: tuple[Path, ...], cell: str | None, printed: int | None, atol: float | None,
     rtol: float | None, ulp: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Say which mistakes of the catalogue somebody's vectors miss.
@@ -200,7 +200,7 @@ def audit(
     given = (atol, rtol, ulp)
     told = any(each is not None for each in given)
     allowed = audits.Allowed(*(each or 0.0 for each in given)) if told else None
-    plain = public.Plain(read_arrays, cell, printed)
+    plain = public.Plain(read_arrays, cell or "", printed)
     tests: list[audits.Published] = []
     unread: list[str] = []
     for path in paths:
@@ -241,9 +241,11 @@ def _audit_text(
         yield from wrapped(f"not read: {reason}", 0)
     for audit in found:
         yield ""
+        count = len(audit.vectors)
+        who = f"{count} tests see" if count > 1 else "1 test sees"
         yield (
-            f"{audit.cell}: {len(audit.vectors)} tests see {len(audit.seen)} of the "
-            f"{len(audit.showable)} mistakes that vectors can show"
+            f"{audit.cell}: {who} {len(audit.seen)} of the {len(audit.showable)} mistakes that "
+            "vectors can show"
         )
         for share in audit.shares:
             seen = share.count - len(share.missed)

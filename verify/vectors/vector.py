@@ -23,8 +23,8 @@ from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Cotangents, Inputs, Subject
 from ..tolerances.certificate import Mistake, Setting
 
-ALL, FAR_STATE, NAN_PADDING = "", "far state", "NaN in the padding"
-"""Cotangents on all outputs; also with ``FAR`` states; also with NaN after the ends of rows.
+ALL, FAR_STATE, NAN_PADDING, OUTPUTS = "", "far state", "NaN in the padding", "outputs alone"
+"""Cotangents on all outputs; with ``FAR`` states; with NaN after the ends of rows; on none.
 
 NaN there must have no influence. It stands there, too, where a row has length 0.
 """
@@ -40,7 +40,7 @@ class Vector:
     ``setting`` has the weights as the equations have them, where mistakes are made; ``inputs`` and
     ``expected`` have them as they are written, which may be somebody's convention. ``in_outputs``
     are those of the mistakes that show without gradients. ``output`` is the one that has a
-    cotangent, or ALL, FAR_STATE or NAN_PADDING.
+    cotangent, or ALL, FAR_STATE, NAN_PADDING or OUTPUTS.
     """
 
     setting: Setting
@@ -93,15 +93,15 @@ class Vector:
         parts += [f"{case.scale} weights"] * (case.scale != "unit")
         parts += ["no bias"] * (not case.bias)
         parts += ["states far from 0"] * (self.output == FAR_STATE)
-        parts += [NAN_PADDING] * (self.output == NAN_PADDING)
-        alone = self.output not in (ALL, FAR_STATE, NAN_PADDING)
+        parts += [self.output] * (self.output in (NAN_PADDING, OUTPUTS))
+        alone = self.output not in (ALL, FAR_STATE, NAN_PADDING, OUTPUTS)
         parts += [f"a cotangent on {self.output} alone"] * alone
         return ", ".join(parts)
 
 
 def vector(cell: str, case: Case, output: str = ALL, *, gradients: bool = True) -> Vector:
     """Draw a case's numbers, derive what is expected, and run every mistake on them."""
-    subject = right_subject(cell)
+    subject, gradients = right_subject(cell), gradients and output != OUTPUTS
     states = layer_of(subject, case).cell.states
     inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
     if case.zero_length or output == NAN_PADDING:
@@ -109,7 +109,7 @@ def vector(cell: str, case: Case, output: str = ALL, *, gradients: bool = True) 
         inputs = replace(inputs, x=np.where(padding[:, :, None], np.nan, inputs.x))
     if output == FAR_STATE:
         inputs = replace(inputs, state=tuple(FAR * s for s in inputs.state or ()))
-    elif output not in (ALL, NAN_PADDING):
+    elif output not in (ALL, NAN_PADDING, OUTPUTS):
         dy = dy if output == "y" else np.zeros_like(dy)
         pairs = zip(states, dfinal, strict=True)
         dfinal = tuple(d if output == f"final {s}" else np.zeros_like(d) for s, d in pairs)

@@ -387,7 +387,7 @@ def test_the_command(tmp_path, arrays):
     assert said.exit_code == 0
     assert "allows rtol 0.001" in said.output
     assert "not read: gru.https.any.js, test 2" in said.output
-    assert "gru: 1 tests see" in said.output
+    assert "gru: 1 test sees" in said.output
     assert max(map(len, said.output.splitlines())) <= 80
     told = json.loads(run(path, "--json").output)
     assert told["tests"][0]["allows"] == "ulp 3"
