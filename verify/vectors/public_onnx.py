@@ -115,16 +115,10 @@ def _published(
     allowed: Allowed,
 ) -> Published:  # fmt: skip
     """Return a test with the steps first and time forwards."""
-    node, graph = model.graph.node[0], model.graph
-    family, attributes = KINDS[node.op_type], {
-        a.name: onnx.helper.get_attribute_value(a) for a in node.attribute
-    }  # fmt: skip
-    held = {each.name: np.asarray(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
-    names = [each.name for each in graph.input if each.name not in held]
-    held |= dict(zip(names, fed, strict=True))
-    outputs = dict(zip((each.name for each in graph.output), wanted, strict=True))
-    given = {role: held[n] for role, n in zip(INPUTS, node.input, strict=False) if n in held}
-    expected = {r: outputs[n] for r, n in zip(OUTPUTS, node.output, strict=False) if n in outputs}
+    node = model.graph.node[0]
+    family = KINDS[node.op_type]
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    given, expected = _by_role(onnx, name, model.graph, fed, wanted)
     rows_first = bool(attributes.get("layout", 0))
     direction = _text(attributes.get("direction", b"forward"))
     both, backward = direction == "bidirectional", direction == "reverse"
@@ -159,6 +153,22 @@ def _published(
         raise Unread(f"{name}: its weights have other shapes than ONNX says")
     words = formula.summary(c) + (", backwards" if backward else "")
     return Published(name, c.cell, case, own, inputs, result, allowed, words)
+
+
+def _by_role(
+    onnx: Any, name: str, graph: Any, fed: Sequence[Array], wanted: Sequence[Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return what the node is given, fed or inside the model, and what is expected of it."""
+    if any(each.external_data for each in graph.initializer):
+        raise Unread(f"{name}: arrays in other files are not read")
+    node = graph.node[0]
+    held = {each.name: np.asarray(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
+    names = [each.name for each in graph.input if each.name not in held]
+    held |= dict(zip(names, fed, strict=True))
+    outputs = dict(zip((each.name for each in graph.output), wanted, strict=True))
+    given = {role: held[n] for role, n in zip(INPUTS, node.input, strict=False) if n in held}
+    expected = {r: outputs[n] for r, n in zip(OUTPUTS, node.output, strict=False) if n in outputs}
+    return given, expected
 
 
 def _check(name: str, family: str, attributes: Mapping[str, Any], passes: int) -> None:

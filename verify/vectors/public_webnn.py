@@ -59,8 +59,8 @@ def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
     for number, test in enumerate(tests, 1):
         where = f"{path.name}, test {number}"
         try:
-            read = _published(test, where)
-            yield replace(read, allowed=allowed or own.get(read.case.dtype, Allowed()))
+            made = _published(test, where)
+            yield replace(made, allowed=allowed or own.get(made.case.dtype, Allowed()))
         except Unread as reason:
             yield reason
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
@@ -140,7 +140,6 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
     if x is None or W is None or R is None:
         raise Unread(f"{where}: input, weight or recurrentWeight is missing")
     x, W, R = (a[None] if cell else a for a in (x, W, R))
-    vectors = {"bias_ih": given("bias"), "bias_hh": given("recurrentBias")}
     direction = options.get("direction", "forward")
     both = direction == "both"
     H = R.shape[-1]
@@ -151,23 +150,18 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
     )  # fmt: skip
     if max((*x.shape, H)) > LARGEST_SIZE or not x.size:
         raise Unread(f"{where}: arrays of these shapes are not read")
-    parameters = {}
-    for place, suffix in zip(range(1 + both), ("_l0", "_l0_reverse"), strict=False):
-        parameters[f"weight_ih{suffix}"], parameters[f"weight_hh{suffix}"] = W[place], R[place]
-        for name, stored in vectors.items():
-            rows = np.zeros(W.shape[:2], x.dtype) if stored is None else stored.reshape(W.shape[:2])
-            parameters[f"{name}{suffix}"] = rows[place]
-        if c.peepholes and peephole is not None:
-            parameters[f"peephole{suffix}"] = peephole.reshape(1 + both, -1)[place]
+    stored = {"weight_ih": W, "weight_hh": R}
+    for name, bias in (("bias_ih", given("bias")), ("bias_hh", given("recurrentBias"))):
+        stored[name] = np.zeros(W.shape[:2], x.dtype) if bias is None else bias
+    if c.peepholes:
+        stored["peephole"] = peephole
+    parameters = _parameters(stored, 1 + both, R.shape)
     expected = _expected(graph, operator["outputs"], case, family, cell)
     if direction == "backward":
         ends = np.full(case.B, case.T)
         x = turned(x, ends)
         expected = {n: turned(a, ends) if n == "y" else a for n, a in expected.items()}
-    activations = options.get("activations", USUAL[family])
-    rectified = {*activations} == {"relu"}
-    if activations != USUAL[family] and not rectified:
-        raise Unread(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
+    rectified = _rectified(options.get("activations", USUAL[family]), family, where)
     own = ConventionMap(c, case)
     if {n: np.shape(a) for n, a in parameters.items()} != dict(own.shapes()) or c.cell is None:
         raise Unread(f"{where}: its weights have other shapes than WebNN says")
@@ -175,6 +169,27 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
     inputs = Inputs(parameters, x, state, None)
     name = f"{where}: {test.get('name', '')}"
     return Published(name, c.cell, case, own, inputs, expected, Allowed(), words, rectified)
+
+
+def _parameters(
+    stored: Mapping[str, Array], passes: int, recurrent: tuple[int, ...]
+) -> dict[str, Array]:
+    """Return the arrays of every direction by the convention's names; vectors may be flat."""
+    named = {}
+    for place, suffix in zip(range(passes), ("_l0", "_l0_reverse"), strict=False):
+        for name, array in stored.items():
+            whole = array if array.ndim == len(recurrent) else array.reshape(passes, -1)
+            named[f"{name}{suffix}"] = whole[place]
+    return named
+
+
+def _rectified(activations: Any, family: str, where: str) -> bool:
+    """Return whether all activations are ReLU; Unread if they are others than a cell has."""
+    if {*activations} == {"relu"}:
+        return True
+    if activations != USUAL[family]:
+        raise Unread(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
+    return False
 
 
 def _array(given: Mapping[str, Any]) -> Array:

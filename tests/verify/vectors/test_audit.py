@@ -260,6 +260,13 @@ def test_a_damaged_node_test_is_refused(tmp_path):
         tensor.external_data.add(key="location", value="../../secret")
         onnx.save_tensor(tensor, folder / "test_data_set_0" / "input_0.pb")
 
+    def inside_elsewhere(folder):
+        model = onnx.load(folder / "model.onnx")
+        tensor = model.graph.initializer.add(name="W", data_type=1, dims=[1], data_location=1)
+        tensor.external_data.add(key="location", value="secret")
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+        (folder / "test_data_set_0" / "input_3.pb").unlink()
+
     def other(folder):
         model = onnx.load(folder / "model.onnx")
         model.graph.node[0].op_type = "Conv"
@@ -282,7 +289,8 @@ def test_a_damaged_node_test_is_refused(tmp_path):
         onnx.save_tensor(onnx.numpy_helper.from_array(np.ones((1, 1, 1), np.float32)), path)
 
     for change, words in ((broken, "no file of ONNX"), (elsewhere, "arrays in other files"),
-                          (other, "of Conv"), (clip, "no cell of the reference clips"),
+                          (inside_elsewhere, "arrays in other files"), (other, "of Conv"),
+                          (clip, "no cell of the reference clips"),
                           (missing, "no such file"), (flat, "other shapes"),
                           (small, "final h: other shapes")):  # fmt: skip
         assert words in reasons(change)
