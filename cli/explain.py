@@ -52,7 +52,7 @@ def explain(
     from ..verify.identification.example import examples
     from ..verify.identification.explanation import explain as explained
 
-    arrays = or_usage(lambda: _read(file))
+    arrays = or_usage(lambda: read_arrays(file))
     roles = dict(_role(each) for each in given)
     result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
     found = unusual(result) if result.fits else mistakes(result, seconds)
@@ -64,7 +64,7 @@ def explain(
     sys.exit(CONFORMS if found is None else DIFFERS)
 
 
-def _read(file: Path) -> dict[str, Array]:
+def read_arrays(file: Path) -> dict[str, Array]:
     """Return the arrays of a file by name; ValueError if it holds none, or anything else."""
     try:
         if file.suffix == ".npz":

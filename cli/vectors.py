@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +16,13 @@ import click
 from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, seed_option, stop
 
 if TYPE_CHECKING:
+    from ..verify.subjects.framework import FrameworkSubject
+    from ..verify.vectors.audit import Audit, Published
     from ..verify.vectors.files import Vectors
     from ..verify.vectors.judgement import Judgement
+    from ..verify.vectors.selection import Selection
 
-FORMATS = ("json", "npz", "safetensors")
+FORMATS = ("json", "npz", "safetensors", "onnx", "c")
 
 
 @click.group()
@@ -31,45 +37,89 @@ def vectors() -> None:
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="Where to write.",
               type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True,
-              help="Arrays beside vectors.json, which is always there.")  # fmt: skip
+              help="What stands beside vectors.json: arrays, node tests of ONNX, C.")  # fmt: skip
+@click.option("--convention", default="", metavar="NAME",
+              help="Whose arrays: torch, keras, ...; else those of the equations.")  # fmt: skip
 @seed_option
-def export(cell: str, dtype: str, folder: Path, form: str, seed: int) -> None:
+def export(cell: str, dtype: str, folder: Path, form: str, convention: str, seed: int) -> None:
     """Write the fewest numbers that catch the mistakes of CELL, each with a bound.
 
-    Inputs and weights lie as in the equations. vectors.json says of every test which mistakes it
-    catches, and which no vector can show, with the reason.
+    vectors.json says of every test which mistakes it catches, and which no vector can show, with
+    the reason.
     """
-    import numpy as np
-
     from ..reference.cells import cell_named
     from ..reports.terminal import progress
-    from ..verify.conventions.conversion import write as write_arrays
+    from ..verify.subjects.protocol import SubjectUnavailable
     from ..verify.vectors import files, selection
 
     or_usage(lambda: cell_named(cell))
-    cases = len(list(selection.candidates(cell, dtype, seed)))
+    adapter = _adapter(cell, dtype, form, convention)
+    cases = len(list(selection.offered(adapter, selection.candidates(cell, dtype, seed))))
     with progress(cases) as advance:
-        chosen = selection.select(cell, dtype, seed, advance)
+        chosen = selection.select(cell, dtype, seed, advance, adapter)
     document = files.vectors(chosen)
     try:
         path = files.write(folder, document)
-        if form == "npz":
-            np.savez(folder / "vectors.npz", **files.arrays(document))
-        elif form == "safetensors":
-            write_arrays(folder / "vectors.safetensors", files.arrays(document))
+        more = _write_beside(folder, form, chosen, document)
     except OSError as error:
         stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+    except SubjectUnavailable as error:
+        raise click.UsageError(str(error)) from error
     say(_summary(document, path))
+    if more:
+        say(more)
+
+
+def _adapter(cell: str, dtype: str, form: str, convention: str) -> FrameworkSubject | None:
+    """Return whose convention vectors have; UsageError where a format has none of such a cell."""
+    from ..verify.vectors import node_tests, weights
+
+    if form == "onnx":
+        if convention not in ("", node_tests.CONVENTION):
+            raise click.UsageError(f"--format onnx has ONNX's own convention, not {convention}")
+        if dtype not in node_tests.DTYPES:
+            known = ", ".join(node_tests.DTYPES)
+            raise click.UsageError(f"--format onnx: expected one of {known}, got {dtype}")
+        convention = node_tests.CONVENTION
+    return or_usage(lambda: weights.adapter(convention, cell)) if convention else None
+
+
+def _write_beside(folder: Path, form: str, chosen: Selection, document: Vectors) -> str:
+    """Write what stands beside vectors.json; return what is to be said of it."""
+    import numpy as np
+
+    from ..verify.conventions.conversion import write as write_arrays
+    from ..verify.vectors import c_source, files, node_tests
+
+    if form == "npz":
+        np.savez(folder / "vectors.npz", **files.arrays(document))
+    elif form == "safetensors":
+        write_arrays(folder / "vectors.safetensors", files.arrays(document))
+    elif form == "c":
+        header, data = c_source.write(folder, document)
+        return f"{header}, {data}: the same for C, {data.stat().st_size / 1000:.0f} kB"
+    elif form == "onnx":
+        tests = node_tests.write(folder, chosen)
+        caught = {mistake for test in tests for mistake in test.catches}
+        return (
+            f"{folder}/{node_tests.INDEX}: {len(tests)} node tests; with one rtol and atol each "
+            f"they catch {len(caught)} of these mistakes"
+        )
+    return ""
 
 
 def _summary(document: Vectors, path: Path) -> str:
     tests, size = len(document.tests), path.stat().st_size
-    shown = len(document.notes)
-    return (
+    shown, missed = len(document.notes), len(document.missed)
+    lines = [
         f"{path}: {tests} tests, {size / 1000:.0f} kB; they catch {shown} of the "
-        f"{shown + len(document.not_shown)} mistakes of {document.cell}; of the others the file "
-        "says why"
-    )
+        f"{shown + missed} mistakes of {document.cell} that vectors can show"
+    ]
+    if not shown:
+        lines = [f"{path}: {tests} tests; the catalogue has no mistakes of {document.cell}"]
+    reasons = Counter(document.not_shown.values()) + Counter(document.missed.values())
+    lines += [f"  {count} more: {reason}" for reason, count in reasons.most_common()]
+    return "\n".join(lines)
 
 
 @vectors.command()
@@ -83,25 +133,28 @@ def check(folder: Path, outputs: Path, as_json: bool) -> None:
     Exit code 1 if a number is beyond its bound, 3 if a test has no output.
     """
     from ..verify.runs.records import RunFileError
-    from ..verify.vectors import files
+    from ..verify.vectors import cause, files
+    from ..verify.vectors.audit import Unread
     from ..verify.vectors.judgement import judge
 
     try:
         document = files.read(folder)
-        judgement = judge(document, files.outputs(outputs))
-    except RunFileError as error:
+        made = files.outputs(outputs)
+        judgement = judge(document, made)
+        exact = cause.exact(document, made, judgement.suspects) if judgement.failed else ()
+    except (RunFileError, Unread) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps(asdict(judgement), indent=1))
+        click.echo(json.dumps({**asdict(judgement), "exact": exact}, indent=1))
     else:
-        _print(document, judgement)
+        _print(document, judgement, exact)
     if judgement.failed:
         sys.exit(DIFFERS)
     if not judgement.passed:
         sys.exit(COULD_NOT_RUN)
 
 
-def _print(document: Vectors, judgement: Judgement) -> None:
+def _print(document: Vectors, judgement: Judgement, exact: Sequence[str]) -> None:
     passed = sum(r.status == "passed" for r in judgement.results)
     say(f"{passed} of {len(judgement.results)} tests passed")
     for result in judgement.results:
@@ -109,5 +162,121 @@ def _print(document: Vectors, judgement: Judgement) -> None:
         say(f"  test {result.test} {result.status}, error/bound {result.worst:.2g}{message}")
     if judgement.failed and not judgement.suspects:
         say("no mistake of the catalogue fails exactly these tests")
-    for mistake in judgement.suspects:
-        say(f"  it fails as this mistake does: {document.notes[mistake].mistake}")
+    words = "it computes what this mistake does" if exact else "this mistake fails the same tests"
+    for mistake in exact or judgement.suspects:
+        for line in wrapped(f"{words}: {document.notes[mistake].mistake}", 2):
+            say(line)
+
+
+@vectors.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True,
+                type=click.Path(path_type=Path))  # fmt: skip
+@click.option("--cell", type=click.Choice(["rnn", "lstm", "gru"]),
+              help="What plain arrays are of.")  # fmt: skip
+@click.option("--printed", type=click.IntRange(0, 17), metavar="PLACES",
+              help="Decimal places with which plain arrays are printed.")  # fmt: skip
+@click.option("--atol", type=click.FloatRange(min=0), help="What the suite allows, absolute.")
+@click.option("--rtol", type=click.FloatRange(min=0), help="And relative to what it expects.")
+@click.option("--ulp", type=click.FloatRange(min=0), help="And in units of the last place.")
+@json_option
+def audit(
+    paths: tuple[Path, ...], cell: str | None, printed: int | None, atol: float | None,
+    rtol: float | None, ulp: float | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Say which mistakes of the catalogue somebody's vectors miss.
+
+    A PATH is a folder of node tests of ONNX, a script of WebNN's tests, gatewise's own vectors, or
+    arrays as `gatewise explain` reads them; onnx: stands for ONNX's own node tests. Every test is
+    held to the equations; then each mistake computes it. Without --atol, --rtol or --ulp, what each
+    form allows by itself is allowed.
+
+    Exit code 1 if a test is not right by the equations, 3 if none could be read.
+    """
+    from ..verify.subjects.protocol import SubjectUnavailable
+    from ..verify.vectors import audit as audits
+    from ..verify.vectors import public
+    from .explain import read_arrays
+
+    given = (atol, rtol, ulp)
+    told = any(each is not None for each in given)
+    allowed = audits.Allowed(*(each or 0.0 for each in given)) if told else None
+    plain = public.Plain(read_arrays, cell or "", printed)
+    tests: list[audits.Published] = []
+    unread: list[str] = []
+    for path in paths:
+        try:
+            for each in public.read(path, plain, allowed):
+                if isinstance(each, audits.Unread):
+                    unread.append(str(each))
+                else:
+                    tests.append(each)
+        except (audits.Unread, SubjectUnavailable, OSError) as reason:
+            unread.append(str(reason))
+    found = audits.audits(tests)
+    if as_json:
+        click.echo(json.dumps(_audited(tests, unread, found), indent=1, ensure_ascii=False))
+    else:
+        for line in _audit_text(tests, unread, found):
+            say(line)
+    if any(test.ratio > 1 for test in tests):
+        sys.exit(DIFFERS)
+    if not tests:
+        sys.exit(COULD_NOT_RUN)
+
+
+def _audit_text(
+    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+) -> Iterator[str]:
+    """Yield a line for each test, and for each cell what all of them miss."""
+    for test in tests:
+        right = f"right, {test.ratio:.2g} of its bound" if test.ratio <= 1 else (
+            f"wrong: off by {test.ratio:.2g} times its bound")  # fmt: skip
+        tight = "; a right layer may fail it" if test.tight else ""
+        yield from wrapped(test.name, 0)
+        yield from wrapped(test.words or test.cell, 2)
+        yield from wrapped(
+            f"{right}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes", 2
+        )
+    for reason in unread:
+        yield from wrapped(f"not read: {reason}", 0)
+    for audit in found:
+        yield ""
+        count = len(audit.vectors)
+        who = f"{count} tests see" if count > 1 else "1 test sees"
+        yield (
+            f"{audit.cell}: {who} {len(audit.seen)} of the {len(audit.showable)} mistakes that "
+            "vectors can show"
+        )
+        for share in audit.shares:
+            seen = share.count - len(share.missed)
+            yield f"  {share.group}: {seen} of {share.count}"
+            for mistake in share.missed:
+                yield from wrapped(f"missed: {mistake.statement}", 4)
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """Return lines of at most 80 columns."""
+    blank = " " * indent
+    return textwrap.wrap(text, 80, initial_indent=blank, subsequent_indent=blank + "  ")
+
+
+def _audited(
+    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+) -> dict[str, object]:
+    """Return the same for programs."""
+    return {
+        "tests": [
+            {"name": t.name, "cell": t.cell, "convention": t.words, "right": t.ratio <= 1,
+             "error_over_bound": t.ratio, "allows": t.allowance, "a_right_layer_may_fail": t.tight,
+             "sees": sorted(t.seen)}
+            for t in tests
+        ],
+        "not_read": list(unread),
+        "cells": [
+            {"cell": a.cell, "tests": len(a.vectors), "sees": sorted(a.seen),
+             "groups": {s.group: {"of": s.count,
+                                  "missed": {m.id: m.statement for m in s.missed}}
+                        for s in a.shares}}
+            for a in found
+        ],
+    }  # fmt: skip

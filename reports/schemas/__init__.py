@@ -28,6 +28,7 @@ from ...verify.runs.records import schema
 from ...verify.runs.status import STATUSES
 from ...verify.runs.verdict import Verdict
 from ...verify.subjects.program import LINES
+from ...verify.vectors import files as files_of_vectors
 
 ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),
@@ -52,6 +53,7 @@ def made() -> dict[str, dict[str, Any]]:
         "diagnosis": schema(Diagnosis),
         "recording": _header(files_of_recordings.Recording, files_of_recordings.SCHEMA),
         "program": _lines(),
+        "vectors": _header(files_of_vectors.Vectors, files_of_vectors.SCHEMA),
         "bench": _header(run_files.BenchHeader, run_files.BENCH_SCHEMA),
         "row": _row({}),
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),

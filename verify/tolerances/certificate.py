@@ -63,7 +63,8 @@ class Mistake:
 class Setting:
     """A cell at sizes and with inputs, what is expected of it, and what it may be off.
 
-    One call with an initial state, rows of one length, and cotangents on all outputs.
+    One call with an initial state, rows of one length, and cotangents on all outputs. Without
+    ``gradients`` mistakes are asked for outputs alone.
     """
 
     subject: MutantSubject
@@ -71,6 +72,7 @@ class Setting:
     inputs: Inputs
     cotangents: tuple[Array, tuple[Array, ...]]
     expected: Mapping[str, Bounded]
+    gradients: bool = True
 
     def evaluated(self, rng: np.random.Generator) -> dict[str, Floats]:
         """Compute everything as some right implementation might; float64 arrays by quantity."""
@@ -109,18 +111,22 @@ class Setting:
         for mutant in mutants():
             at_home = self.subject.cell_name in mutant.cells and "float64" in mutant.dtypes
             if at_home and not mutant.isolated:
-                yield self._mistake(mutant)
+                yield self.mistake(mutant)
 
-    def _mistake(self, mutant: Mutant) -> Mistake:
+    def mistake(self, mutant: Mutant, dtype: str = "float64") -> Mistake:
+        """Return what a mistake of the cell makes of these inputs, computed in a dtype."""
         subject = under_test(mutant_subject(mutant, self.subject.cell_name))
-        case = replace(self.case, dtype="float64", assumed="")
+        case = replace(self.case, dtype=dtype, assumed="")
         states = layer_of(subject, self.case).cell.states
         try:
             with np.errstate(all="ignore"):
-                pulled = subject.build(case).gradient(widened(self.inputs), self._wide_cotangents)
+                built, wide = subject.build(case), dtype == "float64"
+                inputs = widened(self.inputs) if wide else self.inputs
+                pair = self._wide_cotangents if wide else self.cotangents
+                result = built.gradient(inputs, pair) if self.gradients else built.forward(inputs)
         except (SubjectCrashed, Mismatch):  # seen without any tolerance
             return Mistake(mutant.id, mutant.statement, shown=True, got={})
-        got = {n: np.asarray(a) for n, a in by_name(states, pulled).items()}
+        got = {n: np.asarray(a) for n, a in by_name(states, result).items()}
         same = {n: a.astype(np.float64) for n, a in got.items() if self._fits(n, a)}
         shown = len(same) < len(self.expected) or any(self.ratio(n, a) > 1 for n, a in same.items())
         return Mistake(mutant.id, mutant.statement, shown, same)

@@ -7,6 +7,8 @@ rounded up. ``SCHEMA`` is the version; fields that it does not have are refused.
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,21 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ...reference.functions import Array
+from ..conventions import formula
 from ..mutants import mutants
 from ..runs.provenance import versions
 from ..runs.records import RunFileError, text
-from .selection import Selection, Vector
+from ..subjects.framework import FrameworkSubject
+from . import weights
+from .selection import Selection
+from .vector import Vector
 
 SCHEMA = "gatewise.vectors/1"
 FILE = "vectors.json"
+LARGEST = 2**28
+"""Bytes of arrays that are read; those of vectors are a thousandth of it."""
+
+EQUATIONS = "equations"
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,7 +53,8 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 class Test(msgspec.Struct, forbid_unknown_fields=True):
     """One call: sizes, arrays, what is expected, and the mistakes that it catches.
 
-    ``comment`` says what it is there for.
+    ``comment`` says what it is there for; ``outputs_catch`` are the mistakes that it catches
+    without gradients.
     """
 
     __test__ = False  # pytest takes it for tests
@@ -57,6 +68,7 @@ class Test(msgspec.Struct, forbid_unknown_fields=True):
     layers: int
     bidirectional: bool
     catches: list[str]
+    outputs_catch: list[str]
     given: dict[str, Given]
     expected: dict[str, Wanted]
 
@@ -72,16 +84,19 @@ class Vectors(msgspec.Struct, forbid_unknown_fields=True):
     """A file of vectors of one cell in one dtype.
 
     ``weights`` says how parameters lie: those of the equations, W (G, D, H), U (G, H, H), b (G, H),
-    with the suffix of layer and direction (``_l0_reverse``). ``not_shown`` are the mistakes that no
-    vector can show, and why.
+    with the suffix of layer and direction (``_l0_reverse``), or those of a framework; ``equations``
+    are then its formula. ``missed`` are the mistakes that larger vectors would show, ``not_shown``
+    those that none can, and why.
     """
 
     schema: str
     cell: str
     dtype: str
     weights: str
+    equations: tuple[str, ...]
     versions: dict[str, str]
     notes: dict[str, Note]
+    missed: dict[str, str]
     not_shown: dict[str, str]
     tests: list[Test]
 
@@ -92,23 +107,25 @@ def vectors(selection: Selection) -> Vectors:
     notes = {
         id: Note(catalogue[id].statement, catalogue[id].models) for id in sorted(selection.catches)
     }
-    tests = [_test(number, each) for number, each in enumerate(selection.vectors, 1)]
+    own = selection.adapter
+    tests = [_test(number, each, own) for number, each in enumerate(selection.vectors, 1)]
     return Vectors(
-        SCHEMA, selection.cell, selection.dtype, "equations", versions(), notes,
+        SCHEMA, selection.cell, selection.dtype, own.name if own else EQUATIONS,
+        formula.plain(own.convention) if own else (), versions(), notes, dict(selection.missed),
         dict(selection.unseen), tests,
     )  # fmt: skip
 
 
-def _test(number: int, vector: Vector) -> Test:
+def _test(number: int, vector: Vector, own: FrameworkSubject | None) -> Test:
     case = vector.case
-    given = {name: Given(a.shape, _exact(a)) for name, a in vector.given.items()}
+    given = {name: Given(a.shape, _exact(a)) for name, a in weights.given(vector, own).items()}
     expected = {
         name: Wanted(want.value.shape, _exact(want.value), _above(want.bound))
-        for name, want in vector.expected.items()
+        for name, want in weights.expected(vector, own).items()
     }
     return Test(
         number, vector.reason, case.T, case.B, case.D, case.H, case.layers, case.bidirectional,
-        sorted(vector.catches), given, expected,
+        sorted(vector.catches), sorted(vector.in_outputs), given, expected,
     )  # fmt: skip
 
 
@@ -207,9 +224,12 @@ def outputs(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _of_npz(path: Path) -> dict[str, dict[str, Array]]:
     try:
+        with zipfile.ZipFile(path) as members:
+            if sum(member.file_size for member in members.infolist()) > LARGEST:
+                raise RunFileError(f"{path}: it unpacks to more than {LARGEST} bytes")
         with np.load(path, allow_pickle=False) as file:
             flat = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise RunFileError(f"{path}: no file of arrays ({error})") from error
     named: dict[str, dict[str, Array]] = {}
     for name, array in flat.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks.quantities import GRADIENT
 from ..numbers.ledger import in_bounds
 from .files import Test, Vectors, numbers
 
@@ -46,13 +47,21 @@ def judge(document: Vectors, outputs: Mapping[str, Mapping[str, Any]]) -> Judgem
     results = tuple(_judged(test, outputs.get(str(test.id), {})) for test in document.tests)
     failed = {r.test for r in results if r.status == "failed"}
     tested = {r.test for r in results if r.status != "not tested"}
-    suspects = tuple(_suspects(document, failed, tested)) if failed else ()
+    back = any(name.startswith(GRADIENT) for got in outputs.values() for name in got)
+    suspects = tuple(_suspects(document, failed, tested, back=back)) if failed else ()
     return Judgement(results, suspects)
 
 
-def _suspects(document: Vectors, failed: set[int], tested: set[int]) -> Iterator[str]:
+def _suspects(
+    document: Vectors, failed: set[int], tested: set[int], *, back: bool
+) -> Iterator[str]:
+    """Yield the mistakes that fail exactly these tests, with gradients or without."""
     for mistake in document.notes:
-        caught = {test.id for test in document.tests if mistake in test.catches}
+        caught = {
+            test.id
+            for test in document.tests
+            if mistake in (test.catches if back else test.outputs_catch)
+        }
         if caught & tested == failed:
             yield mistake
 

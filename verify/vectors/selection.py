@@ -9,15 +9,11 @@ from itertools import product
 import numpy as np
 
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ..cases.case import Case
-from ..checks.oracle import expected_gradient
-from ..checks.quantities import by_name
-from ..mutants import mutants, right_subject
-from ..numbers.bounded import Bounded
-from ..subjects.called import layer_of, under_test
-from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..tolerances.certificate import Setting
+from ..cases.options import WORDS
+from ..mutants import Mutant, mutants
+from ..subjects.framework import FrameworkSubject
+from .vector import ALL, FAR_STATE, NAN_PADDING, OUTPUTS, Vector, in_convention, vector
 
 SIZES = ((3, 2, 2, 3), (4, 3, 3, 2), (1, 1, 2, 2), (5, 1, 1, 1), (2, 3, 4, 4))
 """T, B, D, H: all different where a mistake may exchange two of them."""
@@ -27,8 +23,7 @@ SPECIAL = (
     Case(0, 2, 1, 3),
     Case(3, 3, 2, 2),
     Case(40, 1, 2, 2, seed=1),
-    Case(110, 1, 1, 2, scale="large"),
-    Case(1010, 1, 1, 1),
+    Case(104, 1, 1, 1),
     Case(6, 4, 3, 2, lengths=True, zero_length=True, state=False),
     Case(4, 2, 3, 2, lengths=True, zero_length=True),
     Case(4, 2, 2, 3, bias=False),
@@ -36,17 +31,10 @@ SPECIAL = (
     Case(4, 2, 3, 5, scale="huge", seed=1),
     Case(4, 2, 3, 5, scale="subnormal", seed=2),
 )
-"""No steps, many steps, rows of length 0, no bias, weights at the ends of what a dtype holds.
-
-Where a row has length 0, NaN stands in the padding of all: it must have no influence.
-"""
-
-ALL, FAR_STATE = "", "far state"
-FAR = 100.0
-"""By what initial states are multiplied, which are then beyond what a clip would leave."""
+"""No steps, many steps, rows of length 0, no bias, weights at the ends of what a dtype holds."""
 
 Part = tuple[Case, str]
-"""A case, and the one output that has a cotangent; ALL, or FAR_STATE with ``FAR`` states."""
+"""A case, and the one output that has a cotangent, or one of vector.py's words for others."""
 
 
 def candidates(cell: str, dtype: str, seed: int) -> Iterator[Part]:
@@ -64,95 +52,28 @@ def candidates(cell: str, dtype: str, seed: int) -> Iterator[Part]:
             yield replace(case, lengths=True), ALL
     for case in SPECIAL:
         yield of_cell(case), ALL
+    yield of_cell(Case(1010, 1, 1, 1)), OUTPUTS
+    yield of_cell(Case(6, 4, 3, 2, lengths=True, state=False)), NAN_PADDING
+    yield of_cell(Case(6, 4, 3, 2, lengths=True, seed=1)), NAN_PADDING
     yield of_cell(Case(2, 2, 2, 2)), FAR_STATE
     for output in ("y", *(f"final {state}" for state in cell_named(cell).states)):
         yield of_cell(Case(3, 2, 2, 3, seed=1)), output
 
 
 @dataclass(frozen=True)
-class Vector:
-    """One case with its numbers, what is expected of them, and the mistakes that they catch."""
-
-    setting: Setting
-    catches: frozenset[str]
-    output: str = ALL
-    """The one that has a cotangent, or ALL, or FAR_STATE."""
-
-    @property
-    def case(self) -> Case:
-        """The case."""
-        return self.setting.case
-
-    @property
-    def expected(self) -> Mapping[str, Bounded]:
-        """Every output, state and gradient, with a bound for each entry."""
-        return self.setting.expected
-
-    @property
-    def given(self) -> dict[str, Array]:
-        """What the layer is called with, cotangents included, by name."""
-        inputs, (dy, dfinal) = self.setting.inputs, self.setting.cotangents
-        states = layer_of(self.setting.subject, self.case).cell.states
-        named = {name.replace("state ", "initial "): a for name, a in inputs.leaves.items()}
-        for k, state in enumerate(states):
-            if f"initial {k}" in named:
-                named[f"initial {state}"] = named.pop(f"initial {k}")
-        if inputs.lengths is not None:
-            named["lengths"] = inputs.lengths
-        ends = {f"cotangent of final {s}": d for s, d in zip(states, dfinal, strict=True)}
-        return named | {"cotangent of y": dy} | ends
-
-    @property
-    def entries(self) -> int:
-        """How many numbers it has."""
-        given = sum(array.size for array in self.given.values())
-        return int(given + 2 * sum(want.value.size for want in self.expected.values()))
-
-    @property
-    def reason(self) -> str:
-        """What it is there for, in a line."""
-        case = self.case
-        parts = [f"{case.T} steps, {case.B} rows"]
-        parts += ["rows of different lengths"] * case.lengths
-        parts += [f"{case.layers} layers"] * (case.layers > 1)
-        parts += ["both directions"] * case.bidirectional
-        parts += ["an initial state"] if case.state else ["no initial state"]
-        parts += [f"{case.scale} weights"] * (case.scale != "unit")
-        parts += ["no bias"] * (not case.bias)
-        parts += ["states far from 0"] * (self.output == FAR_STATE)
-        alone = self.output not in (ALL, FAR_STATE)
-        parts += [f"a cotangent on {self.output} alone"] * alone
-        return ", ".join(parts)
-
-
-def vector(cell: str, case: Case, output: str = ALL) -> Vector:
-    """Draw a case's numbers, derive what is expected, and run every mistake on them."""
-    subject = right_subject(cell)
-    states = layer_of(subject, case).cell.states
-    inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
-    if case.zero_length:
-        padding = np.arange(case.T)[:, None] >= np.asarray(inputs.lengths)
-        inputs = replace(inputs, x=np.where(padding[:, :, None], np.nan, inputs.x))
-    if output == FAR_STATE:
-        inputs = replace(inputs, state=tuple(FAR * s for s in inputs.state or ()))
-    elif output:
-        dy = dy if output == "y" else np.zeros_like(dy)
-        pairs = zip(states, dfinal, strict=True)
-        dfinal = tuple(d if output == f"final {s}" else np.zeros_like(d) for s, d in pairs)
-    want = expected_gradient(under_test(subject), case, inputs, (dy, dfinal))
-    setting = Setting(subject, case, inputs, (dy, dfinal), by_name(states, want))
-    shown = (mistake.id for mistake in setting.mistakes() if mistake.shown)
-    return Vector(setting, frozenset(shown), output)
-
-
-@dataclass(frozen=True)
 class Selection:
-    """The vectors of a cell in a dtype, and the mistakes that none of them can show, with why."""
+    """The vectors of a cell in a dtype, and the mistakes that none of them can show, with why.
+
+    ``adapter`` has the convention of their weights; None for that of the equations. ``missed`` are
+    mistakes that vectors of other sizes would show.
+    """
 
     cell: str
     dtype: str
     vectors: tuple[Vector, ...]
     unseen: Mapping[str, str]
+    missed: Mapping[str, str]
+    adapter: FrameworkSubject | None = None
 
     @property
     def catches(self) -> frozenset[str]:
@@ -161,29 +82,52 @@ class Selection:
 
 
 def select(
-    cell: str, dtype: str, seed: int = 0, on_case: Callable[[str], None] = lambda reason: None
-) -> Selection:
+    cell: str, dtype: str, seed: int = 0, on_case: Callable[[str], None] = lambda reason: None,
+    adapter: FrameworkSubject | None = None,
+) -> Selection:  # fmt: skip
     """Choose vectors greedily: the next is the one that catches most for its size.
 
+    Those of an ``adapter`` are what its framework offers, with weights in its convention.
     ``on_case`` is called after each candidate, with what it is.
     """
-    left: list[Vector] = []
-    for case, output in candidates(cell, dtype, seed):
-        each = vector(cell, case, output)
+    gradients = adapter is None or adapter.options.gradient
+    pool: list[Vector] = []
+    for case, output in offered(adapter, candidates(cell, dtype, seed)):
+        each = vector(cell, case, output, gradients=gradients)
         on_case(each.reason)
         if np.isfinite(each.expected["y"].bound).all():
-            left.append(each)
-    chosen: list[Vector] = []
+            pool.append(each)
+    chosen = [] if any(v.catches for v in pool) else [v for v in pool if _is_plain(v.case)]
     caught: frozenset[str] = frozenset()
-    while left:
-        best = max(left, key=lambda v: (len(v.catches - caught) / v.entries, -v.entries))
+    while pool:
+        best = max(pool, key=lambda v: (len(v.catches - caught) / v.entries, -v.entries))
         if not best.catches - caught:
             break
         chosen.append(best)
-        left.remove(best)
+        pool.remove(best)
         caught |= best.catches
-    chosen = _without_spare(chosen)
-    return Selection(cell, dtype, tuple(chosen), dict(_unseen(cell, caught)))
+    chosen = _without_spare(chosen) if caught else chosen
+    if adapter is not None:
+        chosen = [in_convention(each, adapter) for each in chosen]
+        caught = frozenset().union(*(each.catches for each in chosen))
+    unseen, missed = _others(cell, dtype, caught, adapter)
+    return Selection(cell, dtype, tuple(chosen), unseen, missed, adapter)
+
+
+def offered(adapter: FrameworkSubject | None, parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield the cases that an adapter's framework offers; every output has a cotangent or none."""
+    for case, output in parts:
+        if adapter is None or (
+            not adapter.options.lacking(case)
+            and (adapter.options.gradient or output in (ALL, FAR_STATE, NAN_PADDING, OUTPUTS))
+        ):
+            yield case, output
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether a case is one of those for a cell of which the catalogue has no mistakes."""
+    sizes = (case.T, case.B, case.D, case.H)
+    return sizes == SIZES[0] and case.state and case.scale == "unit" and not case.seed
 
 
 def _without_spare(chosen: list[Vector]) -> list[Vector]:
@@ -198,13 +142,13 @@ def _without_spare(chosen: list[Vector]) -> list[Vector]:
 
 TRAINING = "it shows in training alone, where masks are drawn"
 CALLS = "it shows from one call to another"
+DTYPE = "it is of the dtype that comes back"
 NOT_OF_ONE_CALL = {
     "dropout": TRAINING, "modes": TRAINING, "repeat": CALLS, "reweight": CALLS, "purity": CALLS,
     "backward-twice": CALLS, "jvp": "it is of forward-mode derivatives",
     "batch-first": "it is of another layout of the call", "unbatched": "it is of another layout "
     "of the call", "strided": "it depends on how arrays lie in memory",
     "cotangents": "it shows where an output has no cotangent at all",
-    "dtype": "it is of the dtype that comes back",
     "wide": "it shows at widths that would make vectors large",
 }  # fmt: skip
 """Checks of what the numbers of one call do not show, and why."""
@@ -213,16 +157,52 @@ ENDS = "it ends its process, or never returns: no numbers show that"
 TOO_LARGE = "it shows at sizes or in relations that these vectors do not have: {}"
 
 
-def _unseen(cell: str, caught: frozenset[str]) -> Iterator[tuple[str, str]]:
+GRADIENTS = {
+    "gradient", "cotangents", "gradient-window", "carry-gradient", "vjp-linearity",
+}  # fmt: skip
+"""Checks of gradients; what only they see, outputs do not show."""
+
+NEEDS = {"zero-length": "zero_length", "no-steps": "no_steps"}
+"""Checks of what a framework may not offer, and the option."""
+
+
+def _others(
+    cell: str, dtype: str, caught: frozenset[str], adapter: FrameworkSubject | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the mistakes that no such vector can show, and those that some would, with why."""
+    unseen, missed = {}, {}
     for mutant in mutants():
         if cell not in mutant.cells or mutant.id in caught:
             continue
-        reasons = [NOT_OF_ONE_CALL[c] for c in mutant.killed_by if c in NOT_OF_ONE_CALL]
-        if mutant.isolated:
-            yield mutant.id, ENDS
-        elif "float64" not in mutant.dtypes:
-            yield mutant.id, f"it shows only in {', '.join(mutant.dtypes)}"
-        elif reasons:
-            yield mutant.id, reasons[0]
+        if reason := hidden(mutant, dtype, adapter):
+            unseen[mutant.id] = reason
         else:
-            yield mutant.id, TOO_LARGE.format(", ".join(mutant.killed_by))
+            missed[mutant.id] = TOO_LARGE.format(", ".join(mutant.killed_by))
+    return unseen, missed
+
+
+def hidden(mutant: Mutant, dtype: str, adapter: FrameworkSubject | None) -> str:
+    """Say why no vector shows a mistake; "" if one does."""
+    if mutant.isolated:
+        return ENDS
+    if "float64" not in mutant.dtypes and dtype not in mutant.dtypes:
+        return f"it shows only in {', '.join(mutant.dtypes)}"
+    if mutant.killed_by[0] == "dtype" and dtype != "float64":
+        return "it shows only in float64"
+    if "smoke" in mutant.killed_by and "float64" not in mutant.dtypes:
+        return DTYPE
+    reasons = [NOT_OF_ONE_CALL.get(check, "") for check in mutant.killed_by]
+    refused = "" if adapter is None else _refused(mutant, adapter)
+    return refused or (reasons[0] if all(reasons) else "")
+
+
+def _refused(mutant: Mutant, adapter: FrameworkSubject) -> str:
+    """Say what a framework does not offer without which a mistake does not show."""
+    checks = {*mutant.killed_by}
+    if not adapter.options.gradient and "forward" not in checks and GRADIENTS & checks:
+        return "it shows in gradients alone"
+    needed = (*mutant.needs, *(NEEDS[check] for check in mutant.killed_by if check in NEEDS))
+    lacking = adapter.options.missing(tuple(dict.fromkeys(needed)))
+    if not lacking or checks & {*NOT_OF_ONE_CALL}:
+        return ""
+    return f"{adapter.name} does not offer {', '.join(WORDS[each] for each in lacking)}"

@@ -1,5 +1,6 @@
 """Layers in other languages: programs that answer lines of JSON, right ones and wrong ones."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from gatewise.verify.subjects.program import Numbers, from_json, program, to_jso
 
 C = shutil.which("cc")
 NODE = shutil.which("node")
+TRACT = all(map(importlib.util.find_spec, ("tract", "onnx")))
 
 SLIPS = {
     "lstm.c": {
@@ -28,8 +30,18 @@ SLIPS = {
         "slope": ("(1 - z[u]) * (1 - n[u] * n[u])", "(1 - z[u])"),
         "reset": ("dreset[u] * r[u] + byUpdate", "byUpdate"),
     },
+    "lstm_tract.py": {
+        "right": ("", ""),
+        "blocks": (
+            'arrays["weight_hh"][None]',
+            'arrays["weight_hh"].reshape(4, hidden, -1)[[2, 1, 0, 3]].reshape('
+            'arrays["weight_hh"].shape)[None]',
+        ),
+        "bias": ('arrays["bias_ih"], arrays["bias_hh"]', 'arrays["bias_ih"], arrays["bias_ih"]'),
+        "state": ('"", "initial_h", "initial_c"]', '"", "initial_c", "initial_h"]'),
+    },
 }
-"""Slips of the pen in the examples."""
+"""Slips of the pen in the examples; in the last, faults in the model that tract is given."""
 
 SAID = {
     ("lstm.c", "gates"): "f = sigmoid(a_i), should be f = sigmoid(a_f)",
@@ -38,6 +50,9 @@ SAID = {
     ("gru.js", "share"): "h_{t-1} and n are exchanged",
     ("gru.js", "slope"): "the factor (1 - n^2) is missing",
     ("gru.js", "reset"): "the term drh * r is missing",
+    ("lstm_tract.py", "blocks"): "blocks of weight_hh are read in the order f o i g, not i o f g",
+    ("lstm_tract.py", "bias"): "bias_ih is read in the place of bias_hh",
+    ("lstm_tract.py", "state"): "The initial states are c and h in the place of h and c",
 }
 
 
@@ -50,19 +65,24 @@ def built(root, folder, file, slip):
     path.write_text(source.replace(before, after) if before else source, encoding="utf-8")
     if file.endswith(".js"):
         return f"process:node {path}"
+    if file.endswith(".py"):
+        return f"process:{sys.executable} {path}"
     subprocess.run([str(C), "-O1", "-o", path.with_suffix(""), path, "-lm"], check=True)
     return f"process:{path.with_suffix('')}"
 
 
-@pytest.mark.parametrize("file", [
-    pytest.param("lstm.c", marks=pytest.mark.skipif(C is None, reason="needs a C compiler")),
-    pytest.param("gru.js", marks=pytest.mark.skipif(NODE is None, reason="needs node")),
+@pytest.mark.parametrize(("file", "dtype"), [
+    pytest.param("lstm.c", "float64",
+                 marks=pytest.mark.skipif(C is None, reason="needs a C compiler")),
+    pytest.param("gru.js", "float64", marks=pytest.mark.skipif(NODE is None, reason="needs node")),
+    pytest.param("lstm_tract.py", "float32",
+                 marks=pytest.mark.skipif(not TRACT, reason="needs tract and onnx")),
 ])  # fmt: skip
-def test_an_example_passes_and_its_slips_are_named(root, tmp_path, file):
+def test_an_example_passes_and_its_slips_are_named(root, tmp_path, file, dtype):
     """The right program conforms; each of three wrong ones is caught, and its mistake named."""
     subjects = {slip: built(root, tmp_path, file, slip) for slip in SLIPS[file]}
     command = [sys.executable, "-m", "gatewise", "verify", *subjects.values(), "--budget", "quick",
-               "--dtype", "float64", "--check", "smoke,forward,gradient,carry,transition",
+               "--dtype", dtype, "--check", "smoke,forward,gradient,carry,transition",
                "--runs", str(tmp_path / "runs"), "--jobs", "2"]  # fmt: skip
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

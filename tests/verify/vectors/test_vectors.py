@@ -66,7 +66,7 @@ def test_every_vector_is_needed(chosen):
         others = frozenset().union(*(v.catches for v in chosen.vectors if v is not vector))
         assert vector.catches - others
     home = {m.id for m in mutants() if "rnn" in m.cells}
-    assert chosen.catches | {*chosen.unseen} == home
+    assert chosen.catches | {*chosen.unseen} | {*chosen.missed} == home
     assert not chosen.catches & {*chosen.unseen}
     assert len(chosen.catches) > 35
 
@@ -103,6 +103,7 @@ def test_a_slip_of_a_reader_fails(document, slip):
     judgement = judge(document, outputs)
 
     assert judgement.failed
+    assert not [each for each in judgement.suspects if each.startswith("G")]  # no gradients given
     message = next(r.message for r in judgement.results if r.status == "failed")
     assert "expected" in message
     assert "[" in message
@@ -188,6 +189,15 @@ def test_a_damaged_file_is_refused(document, tmp_path, damage):
 
     with pytest.raises(RunFileError, match=r"vectors\.json"):
         files.read(tmp_path)
+
+
+def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+    """Before they are unpacked."""
+    monkeypatch.setattr(files, "LARGEST", 1000)
+    np.savez_compressed(tmp_path / "out.npz", **{"1/y": np.zeros((100, 10))})
+
+    with pytest.raises(RunFileError, match="more than 1000 bytes"):
+        files.outputs(tmp_path / "out.npz")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"1": {"y": "one"}}', '{"1": {"y": [[1], 2]}}', "nothing"])

@@ -60,8 +60,7 @@ class Operator:
         helper, number = onnx.helper, getattr(onnx.TensorProto, _TYPES[case.dtype])
         weights = self.weights(case, inputs.parameters)
         feeds = self.feeds(case, inputs)
-        names = self._names(weights.keys() | feeds.keys())
-        node = helper.make_node(self.kind, names, self.outputs, **self._set(case))
+        node = self.node(onnx, case, weights.keys() | feeds.keys(), self.outputs)
         types = {LENGTHS: onnx.TensorProto.INT32}
         graph = helper.make_graph(
             [node],
@@ -75,6 +74,11 @@ class Operator:
         )
         opset = helper.make_opsetid("", self.opset)
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+
+    def node(self, onnx: Any, case: Case, given: Collection[str], outputs: list[str]) -> Any:
+        """Return the node, with those of its inputs that are given; an output may be ""."""
+        names = self._names(given)
+        return onnx.helper.make_node(self.kind, names, outputs, **self._set(case))
 
     @property
     def stored(self) -> Stored:

@@ -1,0 +1,195 @@
+"""Published vectors of any form that can be audited: whose form a file has, and its tests.
+
+Node tests of ONNX, WebNN's conformance tests, gatewise's own vectors, and plain arrays, of which
+the convention is found as ``explain`` finds it. All are data of others: parsed, bounded in size,
+and nothing of them is run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ...reference.cells import cell_named
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..conventions import formula
+from ..conventions.parameter_map import ExplicitMap, ParameterMap
+from ..identification.example import examples
+from ..identification.explanation import explain
+from ..identification.probe import Unreadable
+from ..identification.recorded import Recorded
+from ..runs.records import RunFileError
+from ..subjects.framework import FrameworkSubject
+from ..subjects.protocol import Inputs
+from . import files, public_onnx, public_webnn, weights
+from .audit import Allowed, Published, Unread
+
+INSTALLED = "onnx:"
+"""Stands for the node tests that the installed package of ONNX makes."""
+
+ARRAYS = (".npz", ".safetensors", ".json")
+SCRIPTS = (".js", ".mjs", ".html")
+CLOSE = Allowed(atol=1e-8, rtol=1e-5)
+"""What ``numpy.allclose`` allows where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """How plain arrays are read: by name from a file, of which cell, with how many places.
+
+    ``arrays`` raises ValueError for a file that has none; ``cell`` is rnn, lstm or gru.
+    """
+
+    arrays: Callable[[Path], Mapping[str, Array]]
+    cell: str = ""
+    printed: int | None = None
+
+
+def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published | Unread]:
+    """Yield the tests of a folder or a file, or why one is not read."""
+    tests: Iterator[Published | Unread]
+    if str(path) == INSTALLED:
+        tests = public_onnx.installed(allowed)
+    elif path.is_dir():
+        tests = _folder(path, plain, allowed)
+    elif path.suffix in SCRIPTS:
+        tests = public_webnn.read(path, allowed)
+    elif path.suffix == ".json" and _is_own(path):
+        tests = _own(path, allowed)
+    elif path.suffix in ARRAYS:
+        tests = _plain(path, plain, allowed)
+    else:
+        known = ", ".join((*SCRIPTS, *ARRAYS))
+        raise Unread(f"{path}: expected a folder, {INSTALLED}, or one of {known}")
+    yield from tests
+
+
+def _folder(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published | Unread]:
+    inside = public_onnx.folders(path)
+    for folder in inside:
+        try:
+            yield from public_onnx.read(folder, allowed)
+        except Unread as reason:
+            yield reason
+    if inside:
+        return
+    kinds = (files.FILE,) if (path / files.FILE).is_file() else (*SCRIPTS, *ARRAYS)
+    found = [each for each in sorted(path.iterdir()) if each.name.endswith(kinds)]
+    if not found:
+        raise Unread(f"{path}: no node tests, vectors, scripts or arrays in it")
+    for each in found:
+        try:
+            yield from read(each, plain, allowed)
+        except Unread as reason:
+            yield reason
+
+
+def _is_own(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b'"gatewise.vectors/' in file.read(200)
+
+
+def _own(path: Path, allowed: Allowed | None) -> Iterator[Published]:
+    """Yield gatewise's own vectors, each number with its own bound if nothing else is allowed."""
+    try:
+        document = files.read(path)
+    except RunFileError as error:
+        raise Unread(str(error)) from error
+    for test in document.tests:
+        yield of_test(document, test, allowed)
+
+
+def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None = None) -> Published:
+    """Return one of gatewise's own vectors; weights in a convention without their gradients."""
+    name, final = f"test {test.id}: {test.comment}", test.expected.get("final h")
+    width = final.shape[-1] if final is not None and final.shape else test.H
+    sizes = {"T": test.T, "B": test.B, "D": test.D, "H": test.H, "layers": test.layers,
+             "P": width if width < test.H else 0, "bidirectional": test.bidirectional,
+             "lengths": "lengths" in test.given, "state": "initial h" in test.given,
+             "dtype": document.dtype}  # fmt: skip
+    try:
+        case = Case.from_json(json.dumps(sizes))
+        cell_named(document.cell)
+        adapter, own, stems = _convention(document, case)
+        given = _numbers(test.given, adapter, stems)
+        expected = _numbers(test.expected, adapter)
+        limits = {n: files.Given(w.shape, w.bounds) for n, w in test.expected.items()}
+        bounds = _numbers(limits, adapter)
+    except ValueError as error:  # Unfit is one
+        raise Unread(f"{name}: {error}") from error
+    none = np.zeros(0)
+    lacking = [n for n, shape in own.shapes().items() if np.shape(given.get(n, none)) != shape]
+    if lacking or np.shape(given.get("x", none))[:2] != (test.T, test.B):
+        raise Unread(f"{name}: {', '.join(lacking) or 'x'}: is missing or has another shape")
+    states = [array for n, array in given.items() if n.startswith("initial ")]
+    lengths = given["lengths"].astype(int) if case.lengths else None
+    parameters = {n: given[n].astype(case.number_type) for n in own.shapes()}
+    inputs = Inputs(parameters, given["x"], tuple(states) or None, lengths)
+    finals = tuple(a for n, a in given.items() if n.startswith("cotangent of final "))
+    back = (given["cotangent of y"], finals) if "cotangent of y" in given else None
+    return Published(
+        name, document.cell, case, own, inputs, expected, allowed or Allowed(),
+        cotangents=back, bounds=None if allowed else bounds,
+    )  # fmt: skip
+
+
+def _convention(
+    document: files.Vectors, case: Case
+) -> tuple[FrameworkSubject | None, ParameterMap, list[str]]:
+    """Return whose weights a file has, their map, and the names of their arrays."""
+    if document.weights == files.EQUATIONS:
+        return None, ExplicitMap(document.cell, case), []
+    try:
+        adapter = weights.adapter(document.weights, document.cell)
+    except ValueError as error:
+        raise Unread(str(error)) from error
+    own = adapter.parameter_map(case)
+    return adapter, own, [packed.name for packed in own.convention.arrays(bias=case.bias)]
+
+
+def _numbers(
+    arrays: Mapping[str, files.Given] | Mapping[str, files.Wanted],
+    adapter: FrameworkSubject | None, stems: Sequence[str] = (),
+) -> dict[str, Array]:  # fmt: skip
+    read = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
+    return weights.taken(read, adapter, stems)
+
+
+def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published]:
+    """Yield the one call of plain arrays, by the first convention that explains its outputs."""
+    if not plain.cell:
+        raise Unread(f"{path}: plain arrays: say what they are of: --cell rnn, lstm or gru")
+    try:
+        several = examples(plain.arrays(path), {}, plain.cell)
+        if plain.printed is not None:
+            several = [replace(each, printed=plain.printed) for each in several]
+        found = explain(plain.cell, several)
+    except (Unreadable, ValueError) as error:
+        raise Unread(f"{path.name}: {error}") from error
+    right = [fit for fit in found.looks if fit.outputs_fit and fit.convention.cell is not None]
+    if not right:
+        worst = found.nearest
+        raise Unread(
+            f"{path.name}: no convention gives these numbers; of the nearest one the worst is off "
+            f"by {worst.residual:.2g}: gatewise explain says more"
+        )
+    fit = right[0]
+    example = replace(fit.example, gradients={}, cotangents=None)
+    recorded = Recorded(fit.candidate, example)
+    result, case = recorded.result(), recorded.case
+    names = ("y", *(f"final {state}" for state in recorded.states))
+    expected = {
+        name: np.asarray(array, np.float64)
+        for name, array in zip(names, (result.y, *result.final), strict=True)
+        if name in example.outputs
+    }  # fmt: skip
+    used = allowed or replace(CLOSE, atol=max(CLOSE.atol, example.unit))
+    yield Published(
+        path.name, str(fit.convention.cell), case, recorded.parameter_map(case), recorded.inputs,
+        expected, used, formula.summary(fit.convention), unit=example.unit,
+    )  # fmt: skip

@@ -1,0 +1,246 @@
+"""Published vectors of WebNN's conformance tests: a script with a literal array of tests.
+
+The array (``const gruTests = [...]``) is parsed as data and nothing is run. Operators are gru,
+gruCell, lstm and lstmCell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...reference.arrays import Floats
+from ...reference.functions import Array
+from ..cases.case import LARGEST_SIZE, Case
+from ..conventions import Convention, formula
+from ..conventions.parameter_map import ConventionMap
+from ..subjects.protocol import Inputs
+from .audit import Allowed, Published, Unread
+from .public_onnx import turned
+
+LARGEST = 2**24
+"""Bytes of a script."""
+
+DEEPEST = 40
+"""How deep literals may be nested."""
+
+START = re.compile(r"\b(?:const|let|var)\s+\w*[Tt]ests\s*=\s*(?=\[)")
+TOKEN = re.compile(
+    r"""\s+|//[^\n]*|/\*.*?\*/|(?P<mark>[\[\]{}:,])|(?P<string>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
+    r"""|(?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?))|(?P<word>[-\w$]+)""",
+    re.DOTALL,
+)
+WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": float("nan"),
+         "Infinity": float("inf"), "-Infinity": float("-inf")}  # fmt: skip
+ULPS = re.compile(r"\b(float\d+):\s*(\d+)")
+OPERATORS = {"gru": "gru", "gruCell": "gru", "lstm": "lstm", "lstmCell": "lstm"}
+USUAL = {"gru": ["sigmoid", "tanh"], "lstm": ["sigmoid", "tanh", "tanh"]}
+ORDERS = {"gru": "zrn", "lstm": "iofg"}
+
+
+def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
+    """Yield the tests of a script, or why one is not read; Unread if it has none."""
+    if path.stat().st_size > LARGEST:
+        raise Unread(f"{path}: larger than {LARGEST} bytes")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    start = START.search(text)
+    if start is None:
+        raise Unread(f"{path}: no array of tests, as in const gruTests = [...]")
+    try:
+        tests = _Literal(text, start.end()).value()
+    except (ValueError, IndexError, OverflowError) as error:
+        raise Unread(f"{path}: {error}") from error
+    own = {dtype: Allowed(ulp=float(n)) for dtype, n in ULPS.findall(text[: start.start()])}
+    for number, test in enumerate(tests, 1):
+        where = f"{path.name}, test {number}"
+        try:
+            made = _published(test, where)
+            yield replace(made, allowed=allowed or own.get(made.case.dtype, Allowed()))
+        except Unread as reason:
+            yield reason
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+            yield Unread(f"{where}: is no test of WebNN ({type(error).__name__}: {error})")
+
+
+class _Literal:
+    """A literal of JavaScript: arrays, objects, strings, numbers; ValueError for anything else."""
+
+    def __init__(self, text: str, at: int) -> None:
+        self.text, self.at = text, at
+
+    def value(self, depth: int = 0) -> Any:
+        """Return the value that begins here."""
+        kind, mark = self._next()
+        if depth > DEEPEST:
+            raise ValueError(f"literals nested deeper than {DEEPEST}")
+        if mark == "[":
+            return list(self._items("]", lambda: self.value(depth + 1)))
+        if mark == "{":
+            return dict(self._items("}", lambda: self._pair(depth + 1)))
+        if kind == "string":
+            return re.sub(r"\\(.)", r"\1", mark[1:-1])
+        if kind == "number":
+            return float(mark)
+        if mark in WORDS:
+            return WORDS[mark]
+        raise ValueError(f"{mark[:40]!r} is no literal")
+
+    def _pair(self, depth: int) -> tuple[str, Any]:
+        kind, mark = self._next()
+        key = mark[1:-1] if kind == "string" else mark
+        if self._next()[1] != ":":
+            raise ValueError(f"expected a colon after {key[:40]!r}")
+        return key, self.value(depth)
+
+    def _items(self, end: str, item: Any) -> Iterator[Any]:
+        while True:
+            here = self.at
+            if self._next()[1] == end:
+                return
+            self.at = here
+            yield item()
+            mark = self._next()[1]
+            if mark == end:
+                return
+            if mark != ",":
+                raise ValueError(f"expected a comma or {end!r}, got {mark[:40]!r}")
+
+    def _next(self) -> tuple[str, str]:
+        """Return the next mark and its kind, without blanks and comments."""
+        while found := TOKEN.match(self.text, self.at):
+            self.at = found.end()
+            if found.lastgroup:
+                return found.lastgroup, found[0]
+        raise ValueError(f"expected a literal, got {self.text[self.at : self.at + 20]!r}")
+
+
+def _published(test: Mapping[str, Any], where: str) -> Published:
+    graph = test["graph"]
+    operator = graph["operators"][0]
+    kind = operator["name"]
+    if kind not in OPERATORS or len(graph["operators"]) != 1:
+        raise Unread(f"{where}: operator {kind}: no single gru, gruCell, lstm or lstmCell")
+    family, cell = OPERATORS[kind], kind.endswith("Cell")
+    named = {key: value for each in operator["arguments"] for key, value in each.items()}
+    options = named.get("options", {})
+    arrays = {name: _array(given) for name, given in graph["inputs"].items()}
+
+    def given(name: str) -> Array | None:
+        key = options.get(name, named.get(name))
+        return arrays.get(key) if isinstance(key, str) else None
+
+    peephole = given("peepholeWeight")
+    c = _convention(family, options, peephole)
+    x, W, R = (given(name) for name in ("input", "weight", "recurrentWeight"))
+    if x is None or W is None or R is None:
+        raise Unread(f"{where}: input, weight or recurrentWeight is missing")
+    x, W, R = (a[None] if cell else a for a in (x, W, R))
+    direction = options.get("direction", "forward")
+    both = direction == "both"
+    H = R.shape[-1]
+    state = _state(given, x, 1 + both, H, len(c.states))
+    case = Case(
+        x.shape[0], x.shape[1], x.shape[2], H, bidirectional=both,
+        state=state is not None, dtype=x.dtype.name,
+    )  # fmt: skip
+    if max((*x.shape, H)) > LARGEST_SIZE or not x.size:
+        raise Unread(f"{where}: arrays of these shapes are not read")
+    stored = {"weight_ih": W, "weight_hh": R}
+    for name, bias in (("bias_ih", given("bias")), ("bias_hh", given("recurrentBias"))):
+        stored[name] = np.zeros(W.shape[:2], x.dtype) if bias is None else bias
+    if c.peepholes:
+        stored["peephole"] = peephole
+    parameters = _parameters(stored, 1 + both, R.shape)
+    expected = _expected(graph, operator["outputs"], case, family, cell)
+    if direction == "backward":
+        ends = np.full(case.B, case.T)
+        x = turned(x, ends)
+        expected = {n: turned(a, ends) if n == "y" else a for n, a in expected.items()}
+    rectified = _rectified(options.get("activations", USUAL[family]), family, where)
+    own = ConventionMap(c, case)
+    if {n: np.shape(a) for n, a in parameters.items()} != dict(own.shapes()) or c.cell is None:
+        raise Unread(f"{where}: its weights have other shapes than WebNN says")
+    words = formula.summary(c) + ", all activations ReLU" * rectified
+    inputs = Inputs(parameters, x, state, None)
+    name = f"{where}: {test.get('name', '')}"
+    return Published(name, c.cell, case, own, inputs, expected, Allowed(), words, rectified)
+
+
+def _parameters(
+    stored: Mapping[str, Array], passes: int, recurrent: tuple[int, ...]
+) -> dict[str, Array]:
+    """Return the arrays of every direction by the convention's names; vectors may be flat."""
+    named = {}
+    for place, suffix in zip(range(passes), ("_l0", "_l0_reverse"), strict=False):
+        for name, array in stored.items():
+            whole = array if array.ndim == len(recurrent) else array.reshape(passes, -1)
+            named[f"{name}{suffix}"] = whole[place]
+    return named
+
+
+def _rectified(activations: Any, family: str, where: str) -> bool:
+    """Return whether all activations are ReLU; Unread if they are others than a cell has."""
+    if {*activations} == {"relu"}:
+        return True
+    if activations != USUAL[family]:
+        raise Unread(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
+    return False
+
+
+def _array(given: Mapping[str, Any]) -> Array:
+    """Return an array of a test, in its dtype."""
+    dtype = given["descriptor"]["dataType"]
+    if dtype not in ("float32", "float16"):
+        raise Unread(f"arrays of {dtype} are not read")
+    shape = tuple(int(n) for n in given["descriptor"]["shape"])
+    data = given["data"]
+    values = np.asarray(data, np.float64)
+    whole = np.full(shape, values) if values.ndim == 0 else values.reshape(shape)
+    return whole.astype(dtype)
+
+
+def _convention(family: str, options: Mapping[str, Any], peephole: Array | None) -> Convention:
+    """Return how weights lie: ``layout``, two biases, the GRU's reset; peepholes that are not 0."""
+    order = str(options.get("layout", ORDERS[family]))
+    after = family == "gru" and options.get("resetAfter", True)
+    others: dict[str, Any] = {}
+    if family == "gru":
+        others["reset"] = "after" if after else "before"
+    if peephole is not None and np.any(peephole):
+        others["peepholes"] = "iof"
+    second = order.replace("n", "m") if after else order
+    states = ("h", "c") if family == "lstm" else ("h",)
+    return Convention(family, order, bias=(order, second), states=states, merge="axis", **others)
+
+
+def _state(given: Any, x: Array, passes: int, H: int, count: int) -> tuple[Array, ...] | None:
+    """Return the states (passes, B, H) that are given, zeros for one that is not; None without."""
+    names = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))[:count]
+    found = [next((a for a in map(given, each) if a is not None), None) for each in names]
+    if all(each is None for each in found):
+        return None
+    shape = (passes, x.shape[1], H)
+    return tuple(np.zeros(shape, x.dtype) if s is None else s.reshape(shape) for s in found)
+
+
+def _expected(
+    graph: Mapping[str, Any], outputs: Any, case: Case, family: str, cell: bool
+) -> dict[str, Floats]:
+    """Return the outputs by name: final states, then the sequence where it is returned."""
+    names = ["final h", *(["final c"] if family == "lstm" else []), "y"]
+    listed = outputs if isinstance(outputs, list) else [outputs]
+    expected = {}
+    for name, output in zip(names, listed, strict=False):
+        array = _array(graph["expectedOutputs"][output]).astype(np.float64)
+        if name == "y":  # (T, directions, B, H)
+            width = case.directions * case.H
+            array = np.moveaxis(array, 1, 2).reshape(case.T, case.B, width)
+        elif cell:
+            array = array[None]
+        expected[name] = array
+    return expected
