@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,17 @@ class Reading:
 
 def readings(family: str, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[Reading]:
     """Return every way to read arrays of these shapes; Unreadable if there is none."""
-    for gates in COUNTS[family]:
-        ways = list(_readings(gates, _grouped(shapes, sizes), shapes, sizes))
+    groups = _grouped(shapes, sizes)
+    vectors = {g: n for g in groups if (n := _vector_count(g, shapes, sizes.H))}
+    stacks = [group for group in vectors if len(shapes[group[0]]) > 1]
+    for gates, matrices in product(COUNTS[family], range(len(stacks) + 1)):
+        ways = [
+            way
+            for chosen in combinations(stacks, matrices)
+            for way in _readings(
+                gates, groups, {g: n for g, n in vectors.items() if g not in chosen}, shapes, sizes
+            )
+        ]
         if ways:
             return ways
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
@@ -102,10 +112,11 @@ def readings(family: str, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -
 def _readings(
     gates: int,
     groups: list[tuple[str, ...]],
+    vectors: Mapping[tuple[str, ...], int],
     shapes: Mapping[str, tuple[int, ...]],
     sizes: Sizes,
 ) -> Iterator[Reading]:
-    vectors = {g: n for g in groups if (n := _vector_count(g, shapes, sizes.H))}
+    """Yield the readings in which these groups are vectors; few units make a matrix look so."""
     rest = [g for g in groups if g not in vectors]
     square = {(sizes.P, sizes.H), (sizes.H, sizes.P)}
     R = next((g for g in rest if len(g) == 1 and shapes[g[0]] in square), ())

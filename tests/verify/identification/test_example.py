@@ -28,9 +28,9 @@ CONVENTIONS = {
 }
 
 
-def arrays(convention, *, T=4, B=3, seed=0, dtype="float32", state=True):
+def arrays(convention, *, T=4, B=3, D=7, H=5, seed=0, dtype="float32", state=True):
     """What a system of a convention returns: NumPy in its dtype."""
-    rng, sizes = np.random.default_rng(seed), Sizes(D=7, H=5)
+    rng, sizes = np.random.default_rng(seed), Sizes(D, H)
     stored = {
         name: rng.normal(size=shape, scale=0.5).astype(dtype)
         for name, shape in family.stored_shapes(convention, sizes).items()
@@ -193,6 +193,18 @@ def test_peepholes_and_a_bias_in_two_rows_are_read():
     stacked["bias"] = np.stack([given[n] for n in names])
     found = explain("gru", examples(stacked, {}, "gru"))
     assert [fit.convention.order for fit in found.fits] == ["zrn"]
+
+
+@pytest.mark.parametrize(("name", "D", "H"), [
+    ("relu rnn", 3, 4), ("relu rnn", 4, 4), ("relu rnn", 2, 1), ("torch gru", 3, 1)
+])  # fmt: skip
+def test_a_matrix_of_few_units_is_none_of_stacked_vectors(name, D, H):
+    """Its shape, (1, H) to (4, H), is that of so many vectors, too."""
+    convention = CONVENTIONS[name]
+    given = arrays(convention, D=D, H=H, T=6)
+    found = explain(convention.family, examples(given, {}, convention.family))
+    assert found.fits
+    assert found.nearest.ratio <= 1
 
 
 @pytest.mark.parametrize(("change", "message"), [
