@@ -55,6 +55,8 @@ LISTED = 10
 @like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
+@click.option("--quantised", default="", metavar="TEXT",
+              help="The arithmetic that it declares: 'weights=8', 'fixed=<16,6>'.")  # fmt: skip
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
@@ -101,6 +103,7 @@ def verify(
     names: Sequence[str],
     like: str | None,
     forbid: str,
+    quantised: str,
     timed: bool,
     only: Sequence[str],
     dtype: str | None,
@@ -145,6 +148,7 @@ def verify(
                 names,
                 like=like,
                 forbid=forbid,
+                quantised=quantised,
                 checks=[name for names in only for name in names.split(",")],
                 dtype=dtype,
                 budget=budget,

@@ -29,6 +29,7 @@ from ..subjects.explicit import Explicit
 from ..subjects.loader import UnknownSubject
 from ..subjects.program import Program
 from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from ..subjects.quantised import Quantised
 from .channel import (
     Answer,
     Meaning,
@@ -145,15 +146,15 @@ class Respondent:
             limit_memory(self.memory)
             send(self.answers, self.number, Answer(imported=True))
 
-        self.subject = subject = subject_named(
-            question.text, question.like, question.forbid, on_import=imported
-        )
+        subject = subject_named(question.text, question.like, question.forbid, on_import=imported)
+        quantised = subject.quantisation.text if isinstance(subject, Quantised) else ""
+        self.subject = subject = subject.subject if isinstance(subject, Quantised) else subject
         meaning = meaning_of(subject)
         version = with_care(subject.version) if meaning.kind else ""  # else its judge asks for it
         arguments = subject.arguments if isinstance(subject, Declared) else None
         portrait = Portrait(
             subject.name, subject.cells, subject.dtypes, subject.options, version,
-            meaning, getattr(subject, "form", None), arguments,
+            meaning, getattr(subject, "form", None), arguments, quantised,
         )  # fmt: skip
         return Answer(portrait=portrait)
 

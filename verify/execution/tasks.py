@@ -23,16 +23,18 @@ from .judge import BUDGETS, hold
 class Named:
     """A subject as users name it; ``like`` is the torch class in whose place it stands.
 
-    Or the problem that it solves, without what ``forbid`` names.
+    Or the problem that it solves, without what ``forbid`` names. ``quantised`` is the arithmetic
+    that is declared for it.
     """
 
     name: str
     like: str | None = None
     forbid: str = ""
+    quantised: str = ""
 
     def find(self) -> Subject:
         """Import the subject."""
-        return subject_named(self.name, self.like, self.forbid)
+        return subject_named(self.name, self.like, self.forbid, self.quantised)
 
 
 @dataclass(frozen=True)
@@ -148,4 +150,5 @@ def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
     like = ["--like", named.like] if named.like else []
     like += ["--forbid", named.forbid] if named.forbid else []
+    like += ["--quantised", named.quantised] if named.quantised else []
     return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])
