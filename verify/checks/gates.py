@@ -16,7 +16,8 @@ from ..cases.case import Case
 from ..cases.strategies import cases, varied
 from ..conventions import NoHome
 from ..numbers.ledger import Ledger
-from ..subjects.called import Called, NotOffered, SubjectUnderTest, cell_of, in_steps, layer_of
+from ..numbers.quantisation import Quantisation
+from ..subjects.called import Called, NotOffered, SubjectUnderTest, cell_of, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck, catalogued
@@ -65,7 +66,10 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
     want = expected(subject, case, given).final[k]
     got = called.forward(given).final[k]
     what = f"{limit.statement}: final {limit.state}"
-    if in_steps(subject):  # rounding, and saturation, reach the limit first
+    quantisation: Quantisation | None = getattr(subject, "quantisation", None)
+    if quantisation and quantisation.stores(
+        limit.state
+    ):  # rounding, and saturation, reach the limit first
         ledger.compare(what, got, want)
         return
     if limit.becomes == "fresh":

@@ -160,6 +160,10 @@ class Quantisation:
         """Whether more than the weights is quantised: then a step is no longer the cell's."""
         return bool(self.activations or self.fixed or self.states)
 
+    def stores(self, state: str) -> bool:
+        """Whether a state is stored in fixed point."""
+        return bool(self.fixed) or state in self.state_formats
+
     @cached_property
     def format(self) -> FixedPoint | None:
         """The format of all that is stored."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...reference.arrays import Array, Floats, Lengths, Rows
 from ...reference.cell import Cell, Gates, State
+from ...reference.cells.lstm import hidden_state
 from ...reference.layer import Layer, Output, States
 from ...reference.parameters import Parameters, Shape, Sizes
 from .bounded import Bounded
@@ -70,11 +71,23 @@ class QuantisedCell(Cell):
             new, gates = self.cell.step(read, Fixed.read(x, q, x.arithmetic), old)
             return tuple(Fixed.read(s, q, x.arithmetic) for s in new), gates
         new, gates = self.cell.step(read, x, old)
-        forms = [q.state_formats.get(name) for name in self.states]
-        return tuple(
-            s if form is None else Bounded(*stored(s, form, q), s.arithmetic)  # type: ignore[arg-type]
-            for s, form in zip(new, forms, strict=True)
-        ), gates
+        return self._stored(new, gates), gates
+
+    def _stored(self, new: Any, gates: Gates) -> State:
+        """Return states as they are stored; h is computed from c as it is stored."""
+        q, states = self.quantisation, dict(zip(self.states, new, strict=True))
+        for name, form in sorted(q.state_formats.items()):  # c before h
+            value, error = stored(states[name], form, q)
+            states[name] = Bounded(value, error, states[name].arithmetic)
+            if name == "c" and "o" in gates:
+                states["h"] = hidden_state(gates["o"], states["c"])
+        return tuple(states.values())
+
+    def whole(self, x: Any) -> Any:
+        """Return the input of a whole call as its steps read it."""
+        q = self.quantisation
+        read = q.activations and "x" in q.operands and isinstance(x, Bounded)
+        return Operand(q, "x").levels(x) if read else x
 
     def parameters(self, p: Parameters) -> Parameters:
         """Return parameters as a step reads them."""
@@ -119,15 +132,12 @@ class QuantisedLayer(Layer):
         cell: Any = self.cell
         if not isinstance(x, Bounded):
             return super().forward(parameters, x, state, lengths)
-        q: Quantisation = cell.quantisation
         finals, passes, y = [], [], x
         for level in range(self.layers):
             some = slice(level * self.directions, (level + 1) * self.directions)
             sizes = self.pass_sizes[some][0]
             one = Layer(cell, sizes, 1, self.bidirectional)
-            read = y
-            if q.activations and "x" in q.operands:
-                read = Operand(q, "x").levels(y)
+            read = cell.whole(y)
             start = None if state is None else tuple(s[some] for s in state)
             output = one.forward(parameters[some], read, start, lengths)
             finals.append(output.final)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
+from ...reference.cells import cell_named
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ParameterMap
@@ -31,11 +32,16 @@ class Quantised:
     @cached_property
     def options(self) -> Options:
         """What it offers: gradients only where nothing but weights is rounded."""
-        options = self.subject.options
+        options = replace(self.subject.options, quantised=True)
         if not self.quantisation.stepwise:
             return options
         said = (("gradient", NO_GRADIENT), ("jvp", NO_GRADIENT))
         return replace(options, gradient=False, jvp=False, reasons=(*options.reasons, *said))
+
+    @property
+    def as_subject(self) -> Subject:
+        """Return it as what it is: the rest of the protocol is the subject's own."""
+        return cast("Subject", self)
 
     def version(self) -> str:
         """Return its version, and the arithmetic."""
@@ -59,6 +65,18 @@ def in_arithmetic(subject: Subject, given: object) -> Subject:
     try:
         quantisation = Quantisation.parse(given)
         grid_of(quantisation)
+        _require_states(subject, quantisation)
     except QuantisationError as error:
         raise UnknownSubject(f"subject {subject.name!r}: {error}") from error
-    return cast("Subject", Quantised(subject, quantisation))
+    return Quantised(subject, quantisation).as_subject
+
+
+HIDDEN_FROM_C = ("lstm", "lstm-sigmoid-candidate", "lstm-coupled")
+"""The cells whose output is o tanh(c), with c as it is stored."""
+
+
+def _require_states(subject: Subject, quantisation: Quantisation) -> None:
+    for name in quantisation.state_formats:
+        cell = cell_named(subject.cells[0])
+        if name not in cell.states or (name == "c" and cell.name not in HIDDEN_FROM_C):
+            raise QuantisationError(f"quantised: states: {cell.name} has no state {name} for this")
