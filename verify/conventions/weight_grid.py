@@ -117,7 +117,8 @@ class Grid:
     ``kind``: ``scale`` (multiples of the largest magnitude of a ``group`` by ``levels``), ``range``
     (the group's from smallest to largest in so many levels), ``step`` (multiples of ``step``),
     ``float`` (``levels`` bits of a fraction). ``ends`` are the least and the largest level, None if
-    there are none; a range's zero is a level unless it is ``offset``. ``arrays`` are rounded.
+    there are none; a range's zero is a level unless it is ``offset``, and in the range where it is
+    ``through_zero``. ``arrays`` are rounded.
     """
 
     kind: str
@@ -127,6 +128,7 @@ class Grid:
     rounding: str = "even"
     ends: tuple[float, float] | None = None
     offset: bool = False
+    through_zero: bool = False
     arrays: tuple[str, ...] = MATRICES
 
     @property
@@ -207,6 +209,8 @@ class Grid:
         least, most = (
             np.asarray(e, np.float64) for e in GROUPS[self.group][1](passes, number, name)
         )
+        if self.through_zero:
+            least, most = np.minimum(least, 0), np.maximum(most, 0)
         extent = extent_of(self.kind, least, most)
         steps = extent / self.levels
         steps = np.where(steps == 0, 1.0, steps)
@@ -251,5 +255,6 @@ def grid_of(quantisation: Quantisation) -> Grid | None:
         quantisation.levels,
         rounding=quantisation.rounding,
         ends=None if quantisation.weight_zero else (-most, most - 1),
+        through_zero=quantisation.weight_zero,
         arrays=MATRICES if arrays == ("W", "U") else arrays,
     )

@@ -18,7 +18,7 @@ from ..subjects.called import in_steps
 from ..subjects.protocol import Subject
 from ..subjects.quantised import Quantised
 from .arithmetic import precision
-from .arithmetic.declared import as_declared, is_rounded, other_arithmetic
+from .arithmetic.declared import as_declared, is_rounded, of_the_call, other_arithmetic
 from .arithmetic.grid import on_a_grid
 from .causes import writes
 from .causes.cause import hidden, unexplained, with_causes
@@ -259,7 +259,9 @@ def _of_quantised(
     failures = judged(failing)
     if not isinstance(subject, Quantised) or not failures:
         return _of_values(subject, dtype, failing, deadline, suspected, on_step=on_step)
-    other = other_arithmetic(subject, dtype, failures)
+    other = of_the_call(subject, dtype, failures)
+    if not other.explanations:
+        other = other_arithmetic(subject, dtype, failures)
     if other.explanations:
         diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
         seen = list(observations(subject, map(_experiment, representative(failures)[:1])))

@@ -44,7 +44,9 @@ class Operand:
         low, high = neighbours(quotient, error * OWN_ROUNDING, q.rounding)
         low = np.clip(low, ends[0] - zeros.max(axis=0), ends[1] - zeros.max(axis=0))
         high = np.clip(high, ends[0] - zeros.min(axis=0), ends[1] - zeros.min(axis=0))
-        return Levels.of(low, high, steps, off, a.arithmetic, operand=self)
+        return Levels.of(
+            low, high, steps, off, a.arithmetic, operand=self, zeros=zeros.mean(axis=0)
+        )
 
     @property
     def _ends(self) -> tuple[float, float]:
@@ -100,6 +102,7 @@ class Levels(Bounded):
     spread: Floats
     steps: Floats
     step_error: Floats
+    zeros: Floats
     operand: Operand | None = None
 
     @classmethod
@@ -112,6 +115,7 @@ class Levels(Bounded):
         arithmetic: Arithmetic,
         error: Floats | float = 0.0,
         operand: Operand | None = None,
+        zeros: Floats | float = 0.0,
     ) -> Levels:
         """Return integers between ``low`` and ``high`` times ``steps``, ``error`` added."""
         integers, spread = (low + high) / 2, (high - low) / 2
@@ -123,6 +127,7 @@ class Levels(Bounded):
         made.integers, made.spread = integers, spread
         made.steps = np.broadcast_to(steps, shape)
         made.step_error = np.broadcast_to(step_error, shape)
+        made.zeros = np.broadcast_to(zeros, shape)
         made.operand = operand
         return made
 
@@ -142,9 +147,8 @@ class Levels(Bounded):
 
     def _with(self, function: Callable[[Floats], Floats], operand: Operand | None) -> Levels:
         made = Levels(function(self.value), function(self.error), self.arithmetic)
-        made.integers, made.spread, made.steps, made.step_error = (
-            function(a) for a in (self.integers, self.spread, self.steps, self.step_error)
-        )
+        for name in ("integers", "spread", "steps", "step_error", "zeros"):
+            setattr(made, name, function(getattr(self, name)))
         made.operand = operand
         return made
 
@@ -175,7 +179,7 @@ class Levels(Bounded):
         if function is np.where and isinstance(args[1], Levels) and not np.any(args[2].value):
             kept = args[1]
             made = kept._with(lambda array: np.where(args[0], array, 0 * array), kept.operand)
-            made.steps, made.step_error = kept.steps, kept.step_error
+            made.steps, made.step_error, made.zeros = kept.steps, kept.step_error, kept.zeros
             return made
 
         def plain(value: Any) -> Any:
@@ -194,7 +198,8 @@ def product(a: Levels, b: Levels) -> Bounded:
     if not (_constant(a.steps, -1) and _constant(b.steps, 0)):
         return _matmul(a.plain, b.plain)
     # float64 holds every integer up to 2^53, which sums of products of 16 bits do not reach
-    integers = a.integers @ b.integers
+    pairs = b.operand is not None and b.operand.quantisation.sums == "pairs"
+    integers = _in_pairs(a, b) if pairs else a.integers @ b.integers
     spread = np.abs(a.integers) @ b.spread + a.spread @ (np.abs(b.integers) + b.spread)
     steps = a.steps[..., :1] * b.steps[:1]
     relative = a.step_error[..., :1] + b.step_error[:1] + 3 * a.arithmetic.roundoff
@@ -203,6 +208,16 @@ def product(a: Levels, b: Levels) -> Bounded:
     # a program may also multiply numbers: one rounding for each product and each sum
     mass = (np.abs(a.integers) + a.spread) @ (np.abs(b.integers) + b.spread) * steps
     return Bounded(value, error * OWN_ROUNDING, a.arithmetic, mass, a.value.shape[-1])
+
+
+def _in_pairs(a: Levels, b: Levels) -> Floats:
+    """Add pairs of products in 16 bits, and those exactly; a zero point is taken off at the end."""
+    odd = a.integers.shape[-1] % 2
+    unsigned = np.pad(np.rint(a.integers + a.zeros), ((0, 0), (0, odd)))
+    weights = np.pad(np.rint(b.integers), ((0, odd), (0, 0)))
+    products = unsigned[:, :, None] * weights
+    paired = np.clip(products[:, ::2] + products[:, 1::2], -(2**15), 2**15 - 1).sum(axis=1)
+    return np.asarray(paired - a.zeros[:, :1] * b.integers.sum(axis=0))
 
 
 def _constant(array: Floats, axis: int) -> bool:

@@ -33,6 +33,7 @@ ROUNDINGS: dict[str, Callable[[Floats], Floats]] = {
 """To integers: the nearest, and at a tie the even one, that away from 0, that above; or cut off."""
 
 OVERFLOWS = ("saturate", "wrap")
+SUMS = ("exact", "pairs")
 RANGES = ("call", "row", "given")
 OPERANDS = {"x": "W", "h": "U"}
 """What matrix products read, by the letter of a quantisation, and the matrix that it meets."""
@@ -82,7 +83,9 @@ class Quantisation:
     quantised before it is multiplied with them, letters of x and h. ``activations`` of a ``range``
     of a whole ``call``, of each ``row``, or ``given`` by ``scales``, ``x:0.02:128`` being a scale
     and a zero point; ``activation_zero`` says that they have one, ``activation_levels`` how many
-    levels there are beside the least. ``fixed`` is the format of all that is stored, ``products``
+    levels there are beside the least; ``sums`` of products are ``exact``, or ``pairs`` of an
+    unsigned activation with a weight are added in 16 bits that saturate, as VPMADDUBSW does where a
+    processor has nothing better. ``fixed`` is the format of all that is stored, ``products``
     whether each product is, too; ``initial`` says whether initial states are ``rounded`` when they
     are read or taken as they are ``given``. ``states`` are formats of single states, ``c:<16,4>``.
     ``rounding`` and ``overflow`` are those of all of it. ``gradient`` of weights on a grid passes
@@ -100,6 +103,7 @@ class Quantisation:
     scales: str = ""
     activation_zero: bool = True
     activation_levels: int = 0
+    sums: str = "exact"
     fixed: str = ""
     products: bool = False
     initial: str = "rounded"
@@ -110,8 +114,14 @@ class Quantisation:
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        choices = {"range": RANGES, "rounding": tuple(ROUNDINGS), "overflow": OVERFLOWS,
-                   "initial": ("rounded", "given"), "gradient": ("straight", "zero")}  # fmt: skip
+        choices = {
+            "range": RANGES,
+            "sums": SUMS,
+            "rounding": tuple(ROUNDINGS),
+            "overflow": OVERFLOWS,
+            "initial": ("rounded", "given"),
+            "gradient": ("straight", "zero"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise _expected(name, f"one of {', '.join(allowed)}", getattr(self, name))

@@ -10,11 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
+import numpy as np
+
 from ...cases.case import Case
 from ...checks.oracle import compare_outputs, expected
 from ...conventions.weight_grid import GROUPS
 from ...numbers.ledger import Ledger, Mismatch
-from ...numbers.quantisation import RANGES, ROUNDINGS, FixedPoint, Quantisation, QuantisationError
+from ...numbers.quantisation import (
+    RANGES,
+    ROUNDINGS,
+    SUMS,
+    FixedPoint,
+    Quantisation,
+    QuantisationError,
+)
 from ...runs.diagnosis import Explanation
 from ...runs.verdict import Verdict
 from ...subjects.called import under_test
@@ -48,6 +57,11 @@ YES = {
     "weight_zero": ("weights without a zero point", "weights with a zero point"),
     "activation_zero": ("activations without a zero point", "activations with a zero point"),
     "products": ("sums of products rounded once", "each product rounded"),
+}
+SUMMED = {
+    "exact": "exact sums of products",
+    "pairs": "sums of pairs of products that saturate at 16 bits, as VPMADDUBSW's do on a "
+    "processor without VNNI",
 }
 ROUNDED = {
     "even": "to the nearest, ties to even", "away": "to the nearest, ties away from 0",
@@ -104,6 +118,36 @@ def _runs(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Iterato
         yield _Run(case, inputs, under_test(subject.as_subject).build(case).forward(inputs))
 
 
+DEPENDENT = ("batch-single", "carry", "causality")
+"""Checks that fail where one range is that of all rows and steps of a call."""
+
+
+def of_the_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Discovery:
+    """Return what follows from a range of the whole call, where nothing else is wrong."""
+    q = subject.quantisation
+    if not (q.activations and q.range == "call" and {v.check for v in failing} <= {*DEPENDENT}):
+        return Discovery()
+    case = replace(plain_case(subject.as_subject, dtype, T=4, B=4, D=3, H=5, seed=44))
+    inputs, tested = draw_inputs(subject.as_subject, case), under_test(subject.as_subject)
+    together = tested.build(case).forward(inputs).y
+    moved = 0.0
+    for b in range(case.B):
+        some = slice(b, b + 1)
+        state = inputs.state and tuple(s[:, some] for s in inputs.state)
+        row = replace(inputs, x=inputs.x[:, some], state=state)
+        alone = tested.build(replace(case, B=1)).forward(row).y
+        moved = max(moved, float(np.abs(alone - together[:, some]).max()))
+    said = Explanation(
+        ("range of the call",),
+        ("Activations are quantised with one range for all rows, and all steps, of a call: a row's "
+         "outputs depend on the other rows, and a step's on later steps. In that arithmetic its "
+         f"equations are right; a row moves by up to {moved:.1e} when three others join it.",),
+        ("give each row a range of its own, or scales that are given; or accept what follows from "
+         "it, with --deviations",),
+    )  # fmt: skip
+    return Discovery([said], experiments=case.B + 1)
+
+
 def alternatives(declared: Quantisation) -> Iterator[Quantisation]:
     """Yield arithmetics that somebody may have written instead, those nearest first."""
     for change in _changes(declared):
@@ -128,6 +172,7 @@ def _changes(q: Quantisation) -> Iterator[dict[str, object]]:
             yield {"weights": bits, "per": group, "weight_zero": zero, "weight_levels": 0.0}
     if q.activations:
         yield from ({"range": name} for name in RANGES)
+        yield from ({"sums": name} for name in SUMS)
         yield {"activation_zero": not q.activation_zero}
         yield from ({"operands": letters} for letters in ("xh", "x", "h"))
         yield from ({"activation_levels": 2**bits - 1} for bits in BITS)
@@ -199,6 +244,8 @@ def _words(q: Quantisation, names: Sequence[str]) -> str:
             said.append(GROUPS[value][0])
         elif name in YES:
             said.append(YES[name][value])
+        elif name == "sums":
+            said.append(SUMMED[value])
         elif name == "rounding":
             said.append(f"rounding {ROUNDED[value]}")
         elif name == "weight_levels":
