@@ -281,7 +281,7 @@ class _OneScale(Integers):
 
 
 QUANTISATION_MUTANTS = tuple(
-    QuantisationMutant(f"Q{number:02d}", *given)  # type: ignore[arg-type]
+    QuantisationMutant(f"Z{number:02d}", *given)  # type: ignore[arg-type]
     for number, given in enumerate(
         (
             ("The largest weight is divided by 128, not by 127.", Integers,

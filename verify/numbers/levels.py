@@ -41,6 +41,7 @@ class Operand:
         quotient = a.value / steps
         u = np.where(exact, 0.0, a.arithmetic.roundoff)
         error = a.bound / steps + (off + 2 * u) * np.abs(quotient) + u * np.abs(zeros).max(axis=0)
+        error = error / (1 - np.minimum(off, 0.5)) + np.where(off > 0.5, np.inf, 0.0)
         low, high = neighbours(quotient, error * OWN_ROUNDING, q.rounding)
         low = np.clip(low, ends[0] - zeros.max(axis=0), ends[1] - zeros.max(axis=0))
         high = np.clip(high, ends[0] - zeros.min(axis=0), ends[1] - zeros.min(axis=0))
@@ -69,7 +70,9 @@ class Operand:
         if not q.activation_zero:
             sizes = np.abs(a.value).max(axis=axes, keepdims=True, initial=0.0)
             off = np.max(a.bound, axis=axes, keepdims=True, initial=0.0)
-            return *_quotient(sizes, off, most, a.arithmetic), np.zeros((2, *sizes.shape))
+            return *self._floored(*_quotient(sizes, off, most, a.arithmetic)), np.zeros(
+                (2, *sizes.shape)
+            )
         low = [np.minimum(e.min(axis=axes, keepdims=True, initial=0.0), 0.0) for e in outermost]
         high = [np.maximum(e.max(axis=axes, keepdims=True, initial=0.0), 0.0) for e in outermost]
         extent = (high[0] + high[1] - low[0] - low[1]) / 2
@@ -77,8 +80,18 @@ class Operand:
         steps, relative = _quotient(extent, off, most, a.arithmetic)
         zero, error = -(low[0] + low[1]) / 2 / steps, (low[1] - low[0]) / 2 / steps
         error = error + (relative + 2 * a.arithmetic.roundoff * (relative > 0)) * zero
+        error = error / (1 - np.minimum(relative, 0.5)) + np.where(relative > 0.5, np.inf, 0.0)
         zeros = np.stack(neighbours(zero, error * OWN_ROUNDING, q.rounding))
-        return steps, relative, np.clip(zeros, least, most)
+        return *self._floored(steps, relative), np.clip(zeros, least, most)
+
+    def _floored(self, steps: Floats, relative: Floats) -> tuple[Floats, Floats]:
+        """Return scales, and their relative errors, where none is less than the least."""
+        if not (floor := self.quantisation.least_scale):
+            return steps, relative
+        low, high = (np.maximum(steps * (1 + sign * relative), floor) for sign in (-1, 1))
+        middle = (low + high) / 2
+        near = (high - low) / (2 * middle) + 2.0**-23  # the least itself is one of float32
+        return np.where(low > floor, steps, middle), np.where(low > floor, relative, near)
 
 
 def _quotient(
@@ -202,7 +215,8 @@ def product(a: Levels, b: Levels) -> Bounded:
     integers = _in_pairs(a, b) if pairs else a.integers @ b.integers
     spread = np.abs(a.integers) @ b.spread + a.spread @ (np.abs(b.integers) + b.spread)
     steps = a.steps[..., :1] * b.steps[:1]
-    relative = a.step_error[..., :1] + b.step_error[:1] + 3 * a.arithmetic.roundoff
+    scales = (1 + a.step_error[..., :1]) * (1 + b.step_error[:1])
+    relative = scales * (1 + 3 * a.arithmetic.roundoff) - 1
     value = integers * steps
     error = spread * steps * (1 + relative) + np.abs(value) * relative
     # a program may also multiply numbers: one rounding for each product and each sum

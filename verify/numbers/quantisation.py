@@ -14,7 +14,9 @@ write, what a run keeps, and what travels between processes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -77,19 +79,20 @@ class FixedPoint:
 class Quantisation:
     """What a layer computes with integers. Bits of 0, and "", stand for: not quantised.
 
-    ``per``: the weights that have one scale (``matrix``, ``channel``, ``gate``, ...), their largest
-    magnitude by ``weight_levels``; with ``weight_zero`` they reach from the smallest to the largest
-    and have a zero point. ``matrices`` are those that are on the grid, ``operands`` what is
-    quantised before it is multiplied with them, letters of x and h. ``activations`` of a ``range``
-    of a whole ``call``, of each ``row``, or ``given`` by ``scales``, ``x:0.02:128`` being a scale
-    and a zero point; ``activation_zero`` says that they have one, ``activation_levels`` how many
-    levels there are beside the least; ``sums`` of products are ``exact``, or ``pairs`` of an
-    unsigned activation with a weight are added in 16 bits that saturate, as VPMADDUBSW does where a
-    processor has nothing better. ``fixed`` is the format of all that is stored, ``products``
-    whether each product is, too; ``initial`` says whether initial states are ``rounded`` when they
-    are read or taken as they are ``given``. ``states`` are formats of single states, ``c:<16,4>``.
-    ``rounding`` and ``overflow`` are those of all of it. ``gradient`` of weights on a grid passes
-    ``straight`` through their rounding, or is ``zero``.
+    * ``per``: the weights that have one scale (``matrix``, ``channel``, ``gate``, ...): their
+      largest magnitude by ``weight_levels``; with ``weight_zero`` they reach from the smallest to
+      the largest, and have a zero point. ``matrices`` are those on the grid, by letters of x and h.
+      ``gradient`` passes ``straight`` through their rounding, or is ``zero``.
+    * ``activations`` are what is multiplied with weights, of the ``operands`` x and h. They have a
+      ``range`` of a whole ``call``, of each ``row``, or are ``given`` ``scales``: ``x:0.02:128`` is
+      a scale and a zero point. ``activation_zero`` says that they have one, ``activation_levels``
+      how many levels there are beside the least; no scale is less than ``least_scale``. ``sums`` of
+      products are ``exact``, or ``pairs`` of an unsigned activation with a weight are added in 16
+      bits that saturate, as VPMADDUBSW does where a processor has nothing better.
+    * ``fixed`` is the format of all that is stored, ``products`` whether each product is, too;
+      ``initial`` states are ``rounded`` when they are read, or taken as they are ``given``.
+    * ``states`` are formats of single states, ``c:<16,4>``; ``rounding`` and ``overflow`` are those
+      of all of it.
     """
 
     weights: int = 0
@@ -103,6 +106,7 @@ class Quantisation:
     scales: str = ""
     activation_zero: bool = True
     activation_levels: int = 0
+    least_scale: float = 0.0
     sums: str = "exact"
     fixed: str = ""
     products: bool = False
@@ -247,10 +251,33 @@ def _read(name: str, value: Any) -> Any:
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def neighbours(value: Floats, error: Floats | float, rounding: str) -> tuple[Floats, Floats]:
     """Return the least and the largest integer to which what is within ``error`` may be rounded."""
     nearest = ROUNDINGS[rounding]
-    return nearest(value - error), nearest(value + error)
+    low, high = nearest(value - error), nearest(value + error)
+    if (count := _counts.get()) is not None:
+        count.ambiguous += int(np.sum(low != high))
+    return low, high
+
+
+@dataclass
+class Count:
+    """How many integers were ambiguous."""
+
+    ambiguous: int = 0
+
+
+_counts: ContextVar[Count | None] = ContextVar("count", default=None)
+
+
+@contextmanager
+def counted() -> Iterator[Count]:
+    """Count the integers that are rounded in the block and may be one or the other neighbour."""
+    token = _counts.set(Count())
+    try:
+        yield _counts.get() or Count()
+    finally:
+        _counts.reset(token)
