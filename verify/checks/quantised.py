@@ -19,6 +19,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..cases.strategies import SEEDS
+from ..conventions.rounded_map import RoundedMap
 from ..numbers.ledger import Ledger
 from ..numbers.quantisation import Quantisation
 from ..subjects.called import NotOffered, SubjectUnderTest
@@ -41,9 +42,11 @@ def made(making: Making, subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a run on numbers that were made for one part of an arithmetic."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     quantisation: Quantisation = getattr(subject, "quantisation")  # noqa: B009 - by concerned
-    (p,) = subject.parameter_map(case).to_reference(drawn.parameters)
+    own = subject.parameter_map(case)
+    own = own.inner if isinstance(own, RoundedMap) else own  # weights before they are rounded
+    (p,) = own.to_reference(drawn.parameters)
     inputs, p = making(quantisation, case, drawn, p)
-    named = subject.parameter_map(case).pack([p])
+    named = own.pack([p])
     dtype = case.number_type
     inputs = replace(
         inputs,

@@ -30,7 +30,8 @@ def test_integers_are_those_of_a_few_lines(bits, per, axes):
     assert abs(got.low).max() == most
 
     got = grid_of(Quantisation(weights=bits, per=per, weight_zero=True)).on_grid(p, 0, 0.0)["W"]
-    low, high = w.min(axis=axes, keepdims=True), w.max(axis=axes, keepdims=True)
+    low = np.minimum(w.min(axis=axes, keepdims=True), 0)
+    high = np.maximum(w.max(axis=axes, keepdims=True), 0)
     scale = (high - low) / (2**bits - 1)
     zero = np.rint(-low / scale)
     np.testing.assert_array_equal(
