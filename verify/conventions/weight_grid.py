@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,9 @@ SCALE_ERROR = 4
 
 WHOLE = 3e-5
 """How near to a power of two a step's exponent is to an integer."""
+
+MOST_BITS = 16
+"""Bits of weights that can be declared."""
 
 Ends = tuple[Array, Array]
 """The smallest and the largest weight of a group, for every weight of an array (broadcast)."""
@@ -258,3 +261,21 @@ def grid_of(quantisation: Quantisation) -> Grid | None:
         through_zero=quantisation.weight_zero,
         arrays=MATRICES if arrays == ("W", "U") else arrays,
     )
+
+
+def declaration(grid: Grid) -> Quantisation | None:
+    """Return the quantisation by which a grid is declared; None for one that none says."""
+    letters = {array: letter for letter, array in OPERANDS.items()}
+    if grid.kind not in ("scale", "range") or grid.offset or not 2 <= grid.bits <= MOST_BITS:
+        return None
+    of = ("W", "U") if grid.arrays == MATRICES else grid.arrays
+    made = Quantisation(
+        weights=grid.bits,
+        per=grid.group,
+        weight_zero=grid.kind == "range",
+        weight_levels=float(grid.levels),
+        matrices="".join(letters.get(array, "") for array in of),
+        rounding=grid.rounding,
+    )
+    plain = replace(made, weight_levels=0.0)
+    return plain if plain.levels == made.levels else made

@@ -264,7 +264,8 @@ def _of_quantised(
         other = other_arithmetic(subject, dtype, failures)
     if other.explanations:
         diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
-        seen = list(observations(subject, map(_experiment, representative(failures)[:1])))
+        first = [_experiment(v) for v in representative(failures)[:1]]
+        seen = list(observations(subject.as_subject, first))
         diagnosis.location = locate(subject.as_subject, failures, seen)
         return _of_finding(diagnosis, other, 0)
     if in_steps(subject):

@@ -136,7 +136,7 @@ class Fixed(Bounded):
         made = UFUNCS[ufunc](*(x.plain for x in operands))
         return self._of_float(made, certain=ufunc is np.tanh and operands[0].is_zero)
 
-    def _of_float(self, made: Bounded, *, certain: Any = False) -> Fixed:
+    def _of_float(self, made: Any, *, certain: Any = False) -> Fixed:
         error = np.where(certain, 0.0, made.bound)
         return Fixed(made.value, error, self.arithmetic, rule=self.rule).closed
 

@@ -235,7 +235,7 @@ def _expected(name: str, what: str, got: object) -> QuantisationError:
 
 def _read(name: str, value: Any) -> Any:
     """Return the value of a field, from text or from its own type."""
-    defaults = {f.name: f.default for f in fields(Quantisation)}
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(Quantisation)}
     if name not in defaults:
         raise QuantisationError(f"quantised: {name}: unknown; there are {', '.join(defaults)}")
     kind = type(defaults[name])

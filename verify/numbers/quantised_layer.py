@@ -102,7 +102,8 @@ class QuantisedCell(Cell):
             if not isinstance(a, Levels):  # only what it meets is quantised
                 low, high = a.value - a.bound, a.value + a.bound
                 a = Levels.of(low, high, np.ones(()), 0.0, a.arithmetic)
-            return a.read_by(Operand(q, letters[name]))
+            levels: Levels = a.read_by(Operand(q, letters[name]))
+            return levels
 
         return Parameters(p.shapes, {name: read(name, a) for name, a in p.items()})
 
@@ -132,7 +133,9 @@ class QuantisedLayer(Layer):
         cell: Any = self.cell
         if not isinstance(x, Bounded):
             return super().forward(parameters, x, state, lengths)
-        finals, passes, y = [], [], x
+        finals: list[Any] = []
+        passes: list[Any] = []
+        y = x
         for level in range(self.layers):
             some = slice(level * self.directions, (level + 1) * self.directions)
             sizes = self.pass_sizes[some][0]

@@ -6,9 +6,10 @@ and rounded. The one with which the layer agrees wherever no integer is ambiguou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ...checks.oracle import compare_outputs, expected
 from ...conventions.weight_grid import GROUPS
 from ...numbers.ledger import Ledger, Mismatch
 from ...numbers.quantisation import (
+    OVERFLOWS,
     RANGES,
     ROUNDINGS,
     SUMS,
@@ -87,15 +89,35 @@ class _Run:
 
 def other_arithmetic(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Discovery:
     """Return the arithmetic, other than the declared one, in which a layer is right."""
+    declared = subject.quantisation
     try:
-        runs = list(_runs(subject, dtype, failing))
+        runs = list(_runs(subject.as_subject, dtype, failing))
     except (Mismatch, RuntimeError):
         return Discovery()
     if all(run.agrees(subject.subject)[0] for run in runs):
-        return Discovery([_not_rounded(subject.quantisation)], experiments=len(runs))
-    for way in alternatives(subject.quantisation):
-        read = Quantised(subject.subject, way).as_subject
-        sharp = 0
+        return Discovery([_not_rounded(declared)], experiments=len(runs))
+    way = _agreeing(subject.subject, runs, alternatives(declared))
+    return Discovery([_explanation(declared, way)] if way else [], experiments=len(runs))
+
+
+def fixed_point_of(subject: Subject, dtype: str, form: FixedPoint) -> Quantisation | None:
+    """Return how a layer that computes in this format rounds, and reads its states."""
+    ways = (
+        Quantisation(fixed=str(form), rounding=rounding, initial=initial, overflow=overflow)
+        for overflow, initial, rounding in product(OVERFLOWS, ("rounded", "given"), ROUNDINGS)
+    )
+    try:
+        return _agreeing(subject, list(_runs(subject, dtype, ())), ways)
+    except (Mismatch, RuntimeError, QuantisationError):  # formats of more bits are not declared
+        return None
+
+
+def _agreeing(
+    subject: Subject, runs: Sequence[_Run], ways: Iterable[Quantisation]
+) -> Quantisation | None:
+    """Return the first arithmetic in which all runs are right, most of them within sharp bounds."""
+    for way in ways:
+        read, sharp = Quantised(subject, way).as_subject, 0
         for run in runs:
             agrees, telling = run.agrees(read)
             if not agrees:
@@ -103,19 +125,18 @@ def other_arithmetic(subject: Quantised, dtype: str, failing: Sequence[Verdict])
             sharp += telling
         else:
             if sharp > len(runs) // 2:
-                said = [_explanation(subject.quantisation, way)]
-                return Discovery(said, experiments=len(runs))
-    return Discovery()
+                return way
+    return None
 
 
-def _runs(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Iterator[_Run]:
-    plain = plain_case(subject.as_subject, dtype, T=1, B=4, D=3, H=5, seed=41)
-    deep = replace(deep_case(subject.as_subject, plain), T=2, B=3, lengths=False, seed=42)
+def _runs(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[_Run]:
+    plain = plain_case(subject, dtype, T=1, B=4, D=3, H=5, seed=41)
+    deep = replace(deep_case(subject, plain), T=2, B=3, lengths=False, seed=42)
     given = [Case.from_json(v.case) for v in failing if v.case]
     small = [c for c in given if max(c.T, 1) * c.B * c.H <= LARGEST][:FAILING]
     for case in (plain, deep, replace(plain, seed=43), *small):
-        inputs = draw_inputs(subject.as_subject, case)
-        yield _Run(case, inputs, under_test(subject.as_subject).build(case).forward(inputs))
+        inputs = draw_inputs(subject, case)
+        yield _Run(case, inputs, under_test(subject).build(case).forward(inputs))
 
 
 DEPENDENT = ("batch-single", "carry", "causality")
@@ -159,7 +180,7 @@ def alternatives(declared: Quantisation) -> Iterator[Quantisation]:
             yield other
 
 
-def _changes(q: Quantisation) -> Iterator[dict[str, object]]:
+def _changes(q: Quantisation) -> Iterator[dict[str, Any]]:
     yield from ({"rounding": name} for name in ROUNDINGS)
     if q.weights:
         yield from ({"per": name} for name in GROUPS)

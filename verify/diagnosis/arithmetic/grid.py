@@ -16,7 +16,16 @@ from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...conventions.rounded_map import RoundedMap
-from ...conventions.weight_grid import FLOATS, GROUPS, MATRICES, Ends, Grid, Group, extent_of
+from ...conventions.weight_grid import (
+    FLOATS,
+    GROUPS,
+    MATRICES,
+    Ends,
+    Grid,
+    Group,
+    declaration,
+    extent_of,
+)
 from ...runs.diagnosis import Explanation
 from ...subjects.called import layer_of, under_test
 from ...subjects.inputs import draw_inputs
@@ -333,9 +342,11 @@ def _explanation(grid: Grid, dtype: str) -> Explanation:
              "levels. For weights rounded so the equations are right.",),
             ("take the scale of each matrix from its own weights",),
         )  # fmt: skip
+    way = declaration(grid)
+    declared = f": declare it, --quantised '{way.text}'" if way else ""
     return Explanation(
         ("rounded weights",),
         (f"It is right for weights rounded to {grid.words}: its equations are not wrong.",),
-        ("nothing, if rounded weights are meant",),
+        (f"nothing, if rounded weights are meant{declared}",),
         variant=not grid.partial,
     )

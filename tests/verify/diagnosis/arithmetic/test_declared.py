@@ -1,11 +1,18 @@
 """A layer that does not what it declares: what it does instead is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import other_cells
 from gatewise.verify.checks import check_named
-from gatewise.verify.diagnosis.arithmetic.declared import alternatives, other_arithmetic
+from gatewise.verify.conventions.weight_grid import Grid, declaration, grid_of
+from gatewise.verify.diagnosis.arithmetic.declared import (
+    alternatives,
+    fixed_point_of,
+    other_arithmetic,
+)
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants.quantised import (
@@ -14,7 +21,8 @@ from gatewise.verify.mutants.quantised import (
     FixedPoint,
     quantised_subject,
 )
-from gatewise.verify.numbers.quantisation import Quantisation
+from gatewise.verify.numbers.quantisation import ROUNDINGS, Quantisation
+from gatewise.verify.numbers.quantisation import FixedPoint as Format
 from gatewise.verify.subjects.explicit import explicit
 from gatewise.verify.subjects.quantised import in_arithmetic
 
@@ -85,3 +93,25 @@ def test_alternatives_are_arithmetics_and_none_is_the_declared_one():
 
         assert len(every) > 10
         assert declared not in every
+
+
+@pytest.mark.parametrize("rounding", ["even", "down"])
+def test_how_a_layer_in_fixed_point_rounds_is_measured(rounding):
+    """So that it can be told how to declare it."""
+    parts = {"nearest": lambda self, v: ROUNDINGS[rounding](v)}
+    layer = explicit(type("Layer", (FixedPoint,), parts), "test:Layer")
+    way = fixed_point_of(layer, "float64", Format(16, 6))
+
+    assert way == Quantisation(fixed="<16,6>", rounding=rounding)
+    assert fixed_point_of(layer, "float64", Format(16, 5)) is None
+    assert fixed_point_of(layer, "float64", Format(40, 6)) is None
+
+
+def test_a_measured_grid_is_declared_by_what_makes_it():
+    for text in ("weights=4", "weights=8, per=channel", "weights=8, weight_zero=yes, per=gate",
+                 "weights=8, weight_levels=127.5", "weights=8, matrices=x"):  # fmt: skip
+        quantisation = Quantisation.parse(text)
+        grid = replace(grid_of(quantisation), through_zero=False)
+
+        assert declaration(grid) == quantisation
+    assert declaration(Grid("step", step=0.5)) is None
