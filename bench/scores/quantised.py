@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,12 +20,12 @@ from ...verify.cases.case import Case
 from ...verify.checks.oracle import compare_outputs, expected
 from ...verify.mutants.quantised import QUANTISATION_MUTANTS, RIGHT, quantised_subject
 from ...verify.numbers.ledger import Ledger
-from ...verify.numbers.quantisation import counted
+from ...verify.numbers.quantisation import counting
 from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import adapters, subject_named
 from ...verify.subjects.called import under_test
 from ...verify.subjects.inputs import draw_inputs
-from ...verify.subjects.protocol import Subject
+from ...verify.subjects.protocol import Inputs, Subject
 from .rows import Columns, Work, jobs_option, print_table, scored, seed_option, write_table
 
 ENGINES = ("onnxruntime-quantised", "torch-quantised")
@@ -58,8 +58,8 @@ def held(name: str, certain: int, seed: int) -> Held:
     cases, beyond, ratios, errors, bounds = 0, 0, [0.0], [0.0], [0.0]
     while len(bounds) <= certain and cases < MOST * certain:
         case = _drawn(subject, rng)
-        tested, ledger, inputs = under_test(subject), Ledger(), draw_inputs(subject, case)
-        with counted() as integers:
+        tested, ledger, inputs = under_test(subject), Ledger(), _inputs(subject, case)
+        with counting() as integers:
             want = expected(tested, case, inputs)
         got = subject.build(case).forward(inputs)
         compare_outputs(ledger, tested, case, got, want)
@@ -86,6 +86,19 @@ def _drawn(subject: Subject, rng: np.random.Generator) -> Case:
         dtype=subject.dtypes[0],
         seed=int(rng.integers(2**31)),
     )  # fmt: skip
+
+
+def _inputs(subject: Subject, case: Case) -> Inputs:
+    """Draw inputs; the largest weight of each matrix is positive.
+
+    Where it is 127.5 levels large, a positive one ends at 127, but a negative one at -127 or -128.
+    """
+    drawn = draw_inputs(subject, case)
+    named = {
+        name: a * np.sign(a.flat[np.abs(a).argmax()]) if a.ndim > 1 else a
+        for name, a in drawn.parameters.items()
+    }
+    return replace(drawn, parameters=named)
 
 
 COLUMNS: Columns = {

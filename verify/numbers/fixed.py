@@ -18,7 +18,7 @@ from ...reference import functions
 from ...reference.arrays import Array, Floats
 from .arithmetic import Arithmetic
 from .bounded import UFUNCS, Bounded
-from .quantisation import FixedPoint, Quantisation, neighbours
+from .quantisation import FixedPoint, Quantisation, count, neighbours
 
 UNKNOWN = 1e3
 """Fractional bits of a number that is on no grid."""
@@ -179,6 +179,7 @@ def stored(number: Bounded, form: FixedPoint, rule: Quantisation) -> tuple[Float
         turned = [np.mod(end - least, span) + least for end in (low, high)]
         across = (turned[0] > turned[1]) | ~np.isfinite(number.bound)
         low, high = np.where(across, least, turned[0]), np.where(across, most, turned[1])
+    count(low, high)
     return (low + high) / 2 * form.step, (high - low) / 2 * form.step
 
 

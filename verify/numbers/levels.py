@@ -17,7 +17,7 @@ import numpy as np
 from ...reference.arrays import Floats
 from .arithmetic import Arithmetic
 from .bounded import OWN_ROUNDING, Bounded, _bounded, _matmul
-from .quantisation import Quantisation, neighbours
+from .quantisation import Quantisation, count, neighbours
 
 STEP_ERROR = 3
 """Roundings of a scale: of a difference, of a quotient, and of storing it."""
@@ -131,6 +131,7 @@ class Levels(Bounded):
         zeros: Floats | float = 0.0,
     ) -> Levels:
         """Return integers between ``low`` and ``high`` times ``steps``, ``error`` added."""
+        count(low, high)
         integers, spread = (low + high) / 2, (high - low) / 2
         value = integers * steps
         relative = step_error + 2 * arithmetic.roundoff * (np.asarray(step_error) > 0)

@@ -257,10 +257,13 @@ def _written(value: object) -> str:
 def neighbours(value: Floats, error: Floats | float, rounding: str) -> tuple[Floats, Floats]:
     """Return the least and the largest integer to which what is within ``error`` may be rounded."""
     nearest = ROUNDINGS[rounding]
-    low, high = nearest(value - error), nearest(value + error)
-    if (count := _counts.get()) is not None:
-        count.ambiguous += int(np.sum(low != high))
-    return low, high
+    return nearest(value - error), nearest(value + error)
+
+
+def count(low: Floats, high: Floats) -> None:
+    """Count integers that may be one or the other neighbour, where somebody counts them."""
+    if (counted := _counts.get()) is not None:
+        counted.ambiguous += int(np.sum(low != high))
 
 
 @dataclass
@@ -274,7 +277,7 @@ _counts: ContextVar[Count | None] = ContextVar("count", default=None)
 
 
 @contextmanager
-def counted() -> Iterator[Count]:
+def counting() -> Iterator[Count]:
     """Count the integers that are rounded in the block and may be one or the other neighbour."""
     token = _counts.set(Count())
     try:
