@@ -8,7 +8,14 @@ import pytest
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, subject_checks
 from gatewise.verify.execution.judge import Budget, hold
-from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS, RIGHT, quantised_subject
+from gatewise.verify.mutants.quantised import (
+    QUANTISATION_MUTANTS,
+    RIGHT,
+    CellState,
+    Given,
+    Integers,
+    quantised_subject,
+)
 from gatewise.verify.subjects.inputs import draw_inputs
 
 OF_QUANTISATION = ("tie-rounding", "saturation", "zero-point", "channel-scale", "row-scale",
@@ -75,3 +82,25 @@ def test_checks_of_quantisation_concern_quantised_subjects_alone():
     of_others = {c.id for c in subject_checks() if c.concerns(subject.subject)}
 
     assert of_it - of_others == set(OF_QUANTISATION)
+
+
+UNSEEN = {
+    "zero-point": (Integers, {"ends": lambda self, a, letter: (
+        a.min(keepdims=True), a.max(keepdims=True))}),
+    "saturation": (Integers, {"sums": lambda self, a, w: np.clip(a @ w, -(2**15), 2**15 - 1)}),
+    "state-scale": (CellState, {
+        "kept": lambda self, c: np.clip(CellState.kept(self, c), np.float32(-8), np.float32(8))}),
+    "tie-rounding": (Given, {"nearest": lambda self, v: np.copysign(np.floor(abs(v) + 0.5), v)}),
+}  # fmt: skip
+"""Checks, and parts of a layer that are wrong only where these checks look."""
+
+
+@pytest.mark.parametrize("check", UNSEEN)
+def test_a_check_sees_what_ordinary_numbers_do_not_show(check):
+    layer, parts = UNSEEN[check]
+    subject = quantised_subject(type("Wrong", (layer,), parts))
+    ordinary = hold(subject, check_named("forward"), "float32", case=Case(5, 3, 5, 4, seed=2,
+                    dtype="float32"))  # fmt: skip
+
+    assert ordinary.status == "passed"
+    assert verdict(subject, check, 6).status == "failed"

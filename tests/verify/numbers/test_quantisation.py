@@ -110,6 +110,7 @@ def test_sums_that_a_dtype_does_not_hold_have_an_error():
     for arithmetic, exact in ((FLOAT64, True), (FLOAT32, False)):
         a = Fixed.read(many, FIXED, arithmetic)
         assert bool(((a @ a.T).bound == 0).all()) == exact
+        assert bool(((a @ a.T + 1).bound == 0).all()) == exact
 
 
 def test_activations_near_a_tie_are_both_neighbours():
