@@ -148,7 +148,9 @@ def of_the_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> D
     q = subject.quantisation
     if not (q.activations and q.range == "call" and {v.check for v in failing} <= {*DEPENDENT}):
         return Discovery()
-    case = replace(plain_case(subject.as_subject, dtype, T=4, B=4, D=3, H=5, seed=44))
+    if not all(run.agrees(subject.as_subject)[0] for run in _runs(subject.as_subject, dtype, ())):
+        return Discovery()  # something else is wrong, too
+    case = plain_case(subject.as_subject, dtype, T=4, B=4, D=3, H=5, seed=44)
     inputs, tested = draw_inputs(subject.as_subject, case), under_test(subject.as_subject)
     together = tested.build(case).forward(inputs).y
     moved = 0.0

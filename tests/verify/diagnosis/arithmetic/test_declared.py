@@ -19,6 +19,7 @@ from gatewise.verify.mutants.quantised import (
     QUANTISATION_MUTANTS,
     RIGHT,
     FixedPoint,
+    Integers,
     quantised_subject,
 )
 from gatewise.verify.numbers.quantisation import ROUNDINGS, Quantisation
@@ -62,6 +63,21 @@ def test_what_another_arithmetic_explains_is_named(statement, says):
 
     assert says in explanation.statements[0]
     assert not explanation.variant
+
+
+@pytest.mark.parametrize("check", ["batch-single", "causality", "carry"])
+def test_a_range_of_the_whole_call_is_named(check):
+    """With how far a row moves; where anything else is wrong, too, that is looked for first."""
+    said = diagnosis(quantised_subject(Integers), check)
+
+    assert "one range for all rows, and all steps, of a call" in said.headline
+    assert "moves by up to" in said.headline
+    assert "range of the call" not in diagnosis(wrong_levels(), "batch-single").explanations[0].ids
+
+
+def wrong_levels():
+    """A layer that fails the same check, and divides weights by 128 beside that."""
+    return next(m for m in QUANTISATION_MUTANTS if m.statement.startswith("The largest")).subject()
 
 
 def test_what_rounds_nothing_is_told_so():
