@@ -76,7 +76,7 @@ def subject_named(
     name: str,
     like: str | None = None,
     forbid: str = "",
-    quantised: str = "",
+    quantised: object = "",
     on_import: Callable[[], None] = lambda: None,
 ) -> Subject:
     """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
