@@ -20,7 +20,7 @@ from .arithmetic import Arithmetic
 from .bounded import UFUNCS, Bounded
 from .quantisation import FixedPoint, Quantisation, count, neighbours
 
-UNKNOWN = 1e3
+UNKNOWN = 500.0
 """Fractional bits of a number that is on no grid."""
 
 
@@ -129,7 +129,7 @@ class Fixed(Bounded):
         mass = ufunc(a_size + a_off, b_size + b_off)
         terms = a.value.shape[-1] + 1 if ufunc is np.matmul else 2
         made = Bounded(ufunc(a.value, b.value), error, self.arithmetic, mass, terms)
-        return made, a.fraction + b.fraction
+        return made, min(a.fraction + b.fraction, UNKNOWN)
 
     def _activation(self, ufunc: Any, *operands: Fixed) -> Fixed:
         """Return the stored result of an operation of floating point."""

@@ -127,6 +127,16 @@ def test_activations_near_a_tie_are_both_neighbours():
     assert gate.bound[at == 0] == 0
 
 
+def test_numbers_that_are_given_are_not_rounded_before_they_are_used():
+    """As initial states may be: their products are rounded once, and have float64's error."""
+    given_ = Fixed.given_as(Bounded.exact(np.array([np.pi, 0.0]), FLOAT64), FIXED, FLOAT64)
+    squares = given_ * given_ * 1.0 + given_
+
+    assert 0 < squares.bound[0] < 1e-14
+    assert squares.closed.value.tolist() == [np.rint((np.rint(np.pi**2 * 1024) / 1024 + np.pi)
+                                                     * 1024) / 1024, 0.0]  # fmt: skip
+
+
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
 def test_what_is_too_large_saturates_or_wraps(overflow):
     rule = Quantisation(fixed="<8,4>", overflow=overflow)
