@@ -188,7 +188,7 @@ def _check(id: str, statement: str, making: Making) -> SubjectCheck:
     return SubjectCheck(
         id, statement, (), _small, partial(made, making),
         concerned=lambda subject: subject.options.quantised,
-        needs=("equations",), share=0.3, shrinks=False,
+        needs=("equations", "quantised"), share=0.3, shrinks=False,
     )  # fmt: skip
 
 
