@@ -39,12 +39,12 @@ class Environment:
 
 
 ENVIRONMENTS = {
-    "onnx": Environment("onnx", ("onnxruntime", "onnx-reference")),
+    "onnx": Environment("onnx", ("onnxruntime", "onnxruntime-quantised", "onnx-reference")),
     "openvino": Environment("openvino", ("openvino",)),
     "mlx": Environment("mlx,ncnn", ("mlx", "ncnn")),
     "jax": Environment("jax", ("flax-linen", "flax-nnx", "equinox", "haiku")),
     "keras": Environment("keras", ("keras",), {"KERAS_BACKEND": "torch"}),
-    "torch": Environment("torch,onnx", ("torch", "torch-export", "torch-onnx")),
+    "torch": Environment("torch,onnx", ("torch", "torch-export", "torch-onnx", "torch-quantised")),
     "torch-cells": Environment("flashrnn,ncps,xlstm", ("flashrnn", "ncps", "xlstm")),
     "executorch": Environment("executorch", ("executorch",)),
     "paddle": Environment("paddle", ("paddle",)),

@@ -55,6 +55,8 @@ LISTED = 10
 @like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
+@click.option("--quantised", default="", metavar="TEXT",
+              help="The arithmetic that it declares: 'weights=8', 'fixed=<16,6>'.")  # fmt: skip
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option(
@@ -116,6 +118,7 @@ def verify(
     names: Sequence[str],
     like: str | None,
     forbid: str,
+    quantised: str,
     timed: bool,
     runtime: str | None,
     node: str | None,
@@ -166,6 +169,7 @@ def verify(
                 forbid=forbid,
                 against=against,
                 inputs=inputs,
+                quantised=quantised,
                 checks=[name for names in only for name in names.split(",")],
                 dtype=dtype,
                 budget=budget,

@@ -37,6 +37,7 @@ from .runs.verdict import Verdict
 from .subjects import adapted, subject_named
 from .subjects.loader import UnknownSubject
 from .subjects.protocol import FixedCases, Subject
+from .subjects.quantised import Quantised, in_arithmetic
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +74,7 @@ def check(
     subject: Any,
     *,
     like: str | None = None,
+    quantised: object = "",
     checks: Sequence[str] = (),
     dtype: str | None = None,
     budget: str = "standard",
@@ -85,13 +87,15 @@ def check(
 
     ``subject`` is a class or object (with ``like`` one with the constructor, parameters and call
     of ``torch.nn.LSTM``, ``GRU`` or ``RNN``; else one with ``cell`` and ``forward``), an adapter,
-    or a name. Raises ValueError for what is none of these.
+    or a name. ``quantised`` is its arithmetic, where it does not declare that itself. Raises
+    ValueError for what is none of these.
     """
     if budget not in BUDGETS:
         raise ValueError(f"budget {budget!r}: expected one of {', '.join(BUDGETS)}")
     checks = checks.split(",") if isinstance(checks, str) else checks
-    found = find(subject, like)
-    named = Named(found.name, like)
+    found = find(subject, like, quantised)
+    text = found.quantisation.text if isinstance(found, Quantised) else ""
+    named = Named(found.name, like, quantised=text)
     chosen = [check_named(name) for name in checks] or list(subject_checks())
     one = dtype is None and found.options.problem
     dtypes = found.dtypes[:1] if one else chosen_dtypes(found.dtypes, dtype)
@@ -108,11 +112,12 @@ def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | Non
     return examined(subject, verdicts)
 
 
-def find(subject: Any, like: str | None = None) -> Subject:
-    """Return the subject that a name, class or object stands for."""
+def find(subject: Any, like: str | None = None, quantised: object = "") -> Subject:
+    """Return the subject that a name, class or object stands for, in the arithmetic declared."""
     if isinstance(subject, str):
-        return subject_named(subject, like)
-    return adapted(subject, _name(subject), like)
+        return subject_named(subject, like, quantised=quantised)
+    found = adapted(subject, _name(subject), like)
+    return in_arithmetic(found, quantised or getattr(subject, "quantised", ""))
 
 
 def _name(subject: Any) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 import gatewise
 from gatewise.verify.api import Outcome
+from gatewise.verify.mutants.quantised import FixedPoint
 from gatewise.verify.runs.verdict import STATUSES, Verdict
 
 
@@ -96,3 +97,15 @@ def test_a_layer_that_refuses_everything_is_not_fine():
     assert not outcome
     assert "OffersNothing: not everything was tested" in str(outcome)
     assert "refused: later" in " ".join(str(outcome).split())
+
+
+def test_a_class_declares_its_arithmetic_or_the_caller_does():
+    """In Python as on the command line; without it the same layer is wrong."""
+    declared = gatewise.check(FixedPoint, checks=["forward"], budget="quick")
+    other = gatewise.check(
+        FixedPoint, quantised={"fixed": "<16,5>"}, checks=["forward"], budget="quick", explain=False
+    )
+
+    assert [v.status for v in declared.verdicts] == ["passed"]
+    assert [v.status for v in other.verdicts] == ["failed"]
+    assert "--quantised 'fixed=<16,5>'" in other.verdicts[0].reproduce

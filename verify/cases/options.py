@@ -28,6 +28,7 @@ WORDS = {
     "equations": "equations to hold its numbers to",
     "problem": "a problem of a benchmark",
     "forbidden": "anything that is forbidden",
+    "quantised": "a quantised arithmetic",
 }
 """Every option, as reports put it."""
 
@@ -60,6 +61,7 @@ class Options:
     equations: bool = True
     problem: bool = False
     forbidden: bool = False
+    quantised: bool = False
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from ..cases.case import Case
 from ..cases.strategies import SEEDS, integers
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
+from ..numbers.quantised_layer import QuantisedCell
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
@@ -190,7 +191,10 @@ def _window(
     p = _parameters(subject, case, inputs)
     cell = layer_of(subject, case).cell
     with subject.clock.timing("oracle"):
-        return p, unroll(cell, p, exact(case, inputs.x[start:stop]), before)
+        x: Bounded = exact(case, inputs.x)
+        if isinstance(cell, QuantisedCell):  # a range may be that of the whole call
+            x = cell.whole(x)
+        return p, unroll(cell, p, x[start:stop], before)
 
 
 CHECKS = (

@@ -14,8 +14,11 @@ from dataclasses import replace
 from ..cases.case import Case
 from ..runs.diagnosis import Diagnosis
 from ..runs.verdict import Verdict
+from ..subjects.called import in_steps
 from ..subjects.protocol import Subject
+from ..subjects.quantised import Quantised
 from .arithmetic import precision
+from .arithmetic.declared import as_declared, is_rounded, of_the_call, other_arithmetic
 from .arithmetic.grid import on_a_grid
 from .causes import writes
 from .causes.cause import hidden, unexplained, with_causes
@@ -165,7 +168,7 @@ def diagnose(
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
     suspected = tuple(writes.hypotheses_of(writings, jvp=subject.options.jvp))
-    values = _of_values(subject, dtype, rest, deadline, suspected, on_step=on_step)
+    values = _of_quantised(subject, dtype, rest, deadline, suspected, on_step=on_step)
     ids = values.explanations[0].ids if values.explanations else ()
     causes = [cause for cause in causes if cause.explanation.ids != ids]
     if not causes:
@@ -237,6 +240,41 @@ def _of_values(
         notes += [said for remark in REMARKS for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def _of_quantised(
+    subject: Subject,
+    dtype: str,
+    failing: Sequence[Verdict],
+    deadline: Deadline,
+    suspected: tuple[Hypothesis, ...] = (),
+    *,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Find out what is wrong with a layer, in another arithmetic than declared first of all.
+
+    Of one that rounds nothing but weights, how it does is measured; what is wrong beside that is
+    found for the weights so rounded.
+    """
+    failures = judged(failing)
+    if not isinstance(subject, Quantised) or not failures:
+        return _of_values(subject, dtype, failing, deadline, suspected, on_step=on_step)
+    other = of_the_call(subject, dtype, failures)
+    if not other.explanations:
+        other = other_arithmetic(subject, dtype, failures)
+    if other.explanations:
+        diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
+        first = [_experiment(v) for v in representative(failures)[:1]]
+        seen = list(observations(subject.as_subject, first))
+        diagnosis.location = locate(subject.as_subject, failures, seen)
+        return _of_finding(diagnosis, other, 0)
+    if in_steps(subject):
+        return _of_values(subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step)
+    diagnosis = _of_values(subject.subject, dtype, failing, deadline, suspected, on_step=on_step)
+    said = [
+        as_declared(e, subject.quantisation) if is_rounded(e) else e for e in diagnosis.explanations
+    ]
+    return replace(diagnosis, explanations=said)
 
 
 def _of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnosis:

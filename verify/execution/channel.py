@@ -77,7 +77,7 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     """What a subject offers, and what its parameters mean.
 
     ``form`` is what tells another machine the meaning of its parameters, ``arguments`` are those of
-    a declared function.
+    a declared function, ``quantised`` is the arithmetic that it declares.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     meaning: Meaning
     form: tuple[str, str] | None = None
     arguments: tuple[str, ...] | None = None
+    quantised: str = ""
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

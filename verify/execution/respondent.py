@@ -29,6 +29,7 @@ from ..subjects.explicit import Explicit
 from ..subjects.loader import UnknownSubject
 from ..subjects.program import Program
 from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from ..subjects.quantised import Quantised
 from . import schemes  # noqa: F401 - it makes the names of files known
 from .channel import (
     Answer,
@@ -155,13 +156,14 @@ class Respondent:
             subject = subject_named(
                 question.text, question.like, question.forbid, on_import=imported
             )
-        self.subject = subject
+        quantised = subject.quantisation.text if isinstance(subject, Quantised) else ""
+        self.subject = subject = subject.subject if isinstance(subject, Quantised) else subject
         meaning = meaning_of(subject)
         version = with_care(subject.version) if meaning.kind else ""  # else its judge asks for it
         arguments = subject.arguments if isinstance(subject, Declared) else None
         portrait = Portrait(
             subject.name, subject.cells, subject.dtypes, subject.options, version,
-            meaning, getattr(subject, "form", None), arguments,
+            meaning, getattr(subject, "form", None), arguments, quantised,
         )  # fmt: skip
         return Answer(portrait=portrait)
 

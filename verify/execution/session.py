@@ -16,7 +16,9 @@ from ..cases.case import Case
 from ..cases.given_sizes import LARGE, GivenSizes
 from ..checks import check_named, subject_checks
 from ..checks.smoke import SMOKE
+from ..conventions.weight_grid import grid_of
 from ..numbers.arithmetic import DTYPES, EVERY, USUAL_DTYPES, chosen_dtypes
+from ..numbers.quantisation import Quantisation
 from ..runs import run as run_files
 from ..runs.deviations import Deviations
 from ..runs.provenance import versions
@@ -51,6 +53,7 @@ class Request:
     subjects: tuple[str, ...]
     like: str | None = None
     forbid: str = ""
+    quantised: str = ""
     checks: tuple[str, ...] = ()
     dtype: str | None = None
     budget: str = "standard"
@@ -92,6 +95,8 @@ class Request:
         if request.dtype not in (None, EVERY, *DTYPES):
             raise ValueError(f"dtype {request.dtype}: expected one of {', '.join(DTYPES)}, {EVERY}")
         request.require_ranges()
+        if request.quantised:
+            grid_of(Quantisation.parse(request.quantised))
         _ = request.known  # so that a file that cannot be read is refused now
         return request
 
@@ -128,7 +133,7 @@ class Request:
     @property
     def named(self) -> tuple[Named, ...]:
         """The subjects."""
-        every = self.like, self.forbid, self.against, self.inputs
+        every = self.like, self.forbid, self.quantised, self.against, self.inputs
         return tuple(Named(name, *every) for name in self.subjects)
 
     @property

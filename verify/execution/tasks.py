@@ -23,19 +23,21 @@ from .judge import BUDGETS, hold
 class Named:
     """A subject as users name it; ``like`` is the torch class in whose place it stands.
 
-    Or the problem that it solves, without what ``forbid`` names. A node of a file is compared with
-    the layer that ``against`` names, and with what was recorded for ``inputs``, a path.
+    Or the problem that it solves, without what ``forbid`` names. ``quantised`` is the arithmetic
+    that is declared for it. A node of a file is compared with the layer that ``against`` names, and
+    with what was recorded for ``inputs``, a path.
     """
 
     name: str
     like: str | None = None
     forbid: str = ""
+    quantised: str = ""
     against: str = ""
     inputs: str = ""
 
     def find(self) -> Subject:
         """Import the subject."""
-        return subject_named(self.name, self.like, self.forbid)
+        return subject_named(self.name, self.like, self.forbid, self.quantised)
 
 
 @dataclass(frozen=True)
@@ -159,4 +161,5 @@ def reproduce(named: Named, check: str, case: str) -> str:
     like += ["--forbid", named.forbid] if named.forbid else []
     like += ["--against", named.against] if named.against else []
     like += ["--inputs", named.inputs] if named.inputs else []
+    like += ["--quantised", named.quantised] if named.quantised else []
     return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

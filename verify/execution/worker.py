@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -26,6 +26,7 @@ from ..subjects import SCHEMES, adapter, family, model_file
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
+from ..subjects.quantised import in_arithmetic
 from .processes import end_descendants
 from .remote import Remote, SubjectEnded
 from .respondent import meaning_of
@@ -175,7 +176,10 @@ class _Worker:
             if remote := self.apart(named):
                 self.remote = named, remote
         if self.remote is not None:
-            return self.remote[1]
+            remote = self.remote[1]
+            return in_arithmetic(
+                cast("Subject", remote), named.quantised or remote.portrait.quantised
+            )
         self.subjects[named] = self.here(named)
         return self.subjects[named]
 
@@ -213,7 +217,7 @@ class _Worker:
     def here(self, named: Named) -> Subject:
         """Return a subject that runs in this process."""
         subject = named.find()
-        if named in self.isolation and meaning_of(subject).kind:
+        if named in self.isolation and meaning_of(getattr(subject, "subject", subject)).kind:
             raise SubjectCrashed("it said that it brings its own map or equations, and does not")
         if getattr(subject, "device", "cpu") == "cpu":
             limit_memory(self.memory)  # drivers of devices reserve far more than they use

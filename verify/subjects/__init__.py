@@ -17,6 +17,7 @@ from .frameworks import families
 from .kernel_problems import BENCH, problem_named
 from .loader import UnknownSubject
 from .protocol import Loadable, Subject
+from .quantised import in_arithmetic
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
 """What finds the subject by the word before its colon, where no adapter owns that: ``mutant:G01``.
@@ -81,39 +82,54 @@ def subject_named(
     name: str,
     like: str | None = None,
     forbid: str = "",
+    quantised: object = "",
     on_import: Callable[[], None] = lambda: None,
 ) -> Subject:
     """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
 
+    ``quantised`` is the arithmetic to which it is held, "" for that which it declares itself.
     ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
     ``on_import`` is called once a program of others is imported, before it is tried out.
     """
+    subject, own = _named(name, like, forbid, on_import)
+    return in_arithmetic(subject, quantised or own)
+
+
+def _named(
+    name: str, like: str | None, forbid: str, on_import: Callable[[], None]
+) -> tuple[Subject, object]:
+    """Return the subject of this name, and the arithmetic that its object declares."""
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
-        return subject.loaded() if isinstance(subject, Loadable) else subject
+        found = subject.loaded() if isinstance(subject, Loadable) else subject
+        return found, getattr(found, "quantised", "")
     if family(name) in SCHEMES:
-        return SCHEMES[family(name)](name)
+        found = SCHEMES[family(name)](name)
+        return found, getattr(found, "quantised", "")
     if suffix := model_file(name):
-        return FILES[suffix](name)
+        found = FILES[suffix](name)
+        return found, getattr(found, "quantised", "")
     if family(name) == PROGRAMS:
         from .program import program
 
         started = program(name, like)
         on_import()
-        return started
+        return started, ""
     if name in loader.registered():
         value = loader.registered()[name].load()
         on_import()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
-        return adapted(value, name, like or getattr(value, "like", None), lines, forbid)
+        subject = adapted(value, name, like or getattr(value, "like", None), lines, forbid)
+        return subject, getattr(value, "quantised", "")
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
-    return adapted(loaded.value, name, like, loaded.import_lines, forbid)
+    subject = adapted(loaded.value, name, like, loaded.import_lines, forbid)
+    return subject, getattr(loaded.value, "quantised", "")
 
 
 def model_file(name: str) -> str:

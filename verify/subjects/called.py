@@ -23,6 +23,8 @@ from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from ..numbers.quantisation import Quantisation
+from ..numbers.quantised_layer import QuantisedCell, QuantisedLayer
 from ..runs.words import words
 from .protocol import Built, Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
 
@@ -117,14 +119,24 @@ class NotOffered(RuntimeError):
 
 
 def cell_of(subject: Subject, case: Case) -> Cell:
-    """Return the cell that the subject claims to compute: its own, or one of the catalogue."""
+    """Return the cell that the subject claims to compute, in the arithmetic that it claims."""
     own: Cell | None = getattr(subject, "own_cell", None)
-    return own or cell_named(subject.cell(case))
+    cell = own or cell_named(subject.cell(case))
+    quantisation: Quantisation | None = getattr(subject, "quantisation", None)
+    return QuantisedCell(cell, quantisation) if quantisation and in_steps(subject) else cell
+
+
+def in_steps(subject: object) -> bool:
+    """Whether more of a subject is quantised than its weights."""
+    quantisation: Quantisation | None = getattr(subject, "quantisation", None)
+    return quantisation is not None and quantisation.stepwise
 
 
 def layer_of(subject: Subject, case: Case) -> Layer:
     """Return the reference's layer that the subject claims to be."""
-    return Layer(cell_of(subject, case), case.sizes, case.layers, case.bidirectional)
+    cell = cell_of(subject, case)
+    layer = QuantisedLayer if isinstance(cell, QuantisedCell) else Layer
+    return layer(cell, case.sizes, case.layers, case.bidirectional)
 
 
 def state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:

@@ -13,7 +13,8 @@
 
 A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different lengths, ``jvp``
 (params, x, state, dparams, dx, dstate) forward-mode derivatives; an attribute ``dtypes``,
-``("float32",)`` for instance, says that it computes in those alone.
+``("float32",)`` for instance, says that it computes in those alone; ``quantised``, that it computes
+in integers or in fixed point (see ``numbers.quantisation``).
 
 A constructor that takes ``layers`` (or ``num_layers``), ``bidirectional`` or ``dropout`` offers
 these. With either of the first two, ``params`` and their gradients are lists, one entry a pass:

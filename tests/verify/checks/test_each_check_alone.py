@@ -16,6 +16,7 @@ from gatewise.verify.cases.options import WORDS
 from gatewise.verify.checks import batches, check_named, subject_checks
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import mutant_named
+from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS
 from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.runs.status import STATUSES, Outcome
 from gatewise.verify.subjects import subject_named
@@ -37,6 +38,12 @@ class Victim:
         return hold(
             subject, check, self.dtype, budget=BUDGETS["quick"], case=self.case, shrink=False
         )
+
+
+def quantised(statement):
+    """Return what makes a layer with the mistake of quantisation that begins so."""
+    (mutant,) = (m for m in QUANTISATION_MUTANTS if m.statement.startswith(statement))
+    return mutant.subject
 
 
 VICTIMS = {
@@ -86,6 +93,12 @@ VICTIMS = {
     "gradient-window": Victim("G06[rnn]", "cotangent on y[33]: gradient of x[32"),
     "source": Victim(wrong.Stale, "node: Its weights are others.", "float32"),
     "in-graph": Victim(wrong.OffInItsGraph, "y[1, 0, 2]", "float32"),
+    "tie-rounding": Victim(quantised("Ties are rounded away from 0"), "must be exactly"),
+    "saturation": Victim(quantised("Sums of products saturate"), "times the bound", "float32"),
+    "zero-point": Victim(quantised("The zero point of h"), "times the bound", "float32"),
+    "channel-scale": Victim(quantised("Scales for each channel"), "times the bound", "float32"),
+    "row-scale": Victim(quantised("All rows share one range"), "times the bound", "float32"),
+    "state-scale": Victim(quantised("The scale of the cell state"), "final c", "float32"),
     "kernel-output": Victim(wrong.cheat("the initial states are ignored"), "output[", "float32"),
     "kernel-steps": Victim(
         wrong.cheat("only the last 16 steps are read", 34), "output[", "float32"

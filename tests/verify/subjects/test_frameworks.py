@@ -26,6 +26,7 @@ from gatewise.verify.subjects.frameworks import (
 )
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from gatewise.verify.subjects.quantised import Quantised
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")  # executorch
 
@@ -51,6 +52,8 @@ BUDGETS = {
     "xlstm": Budget(3, 2),
     "onnx-reference": Budget(4, 2),
     "onnxruntime": Budget(4, 2),
+    "onnxruntime-quantised": Budget(4, 2),
+    "torch-quantised": Budget(3, 2),
     "openvino": Budget(4, 2),
     "mlx": Budget(6, 3),
     "ncnn": Budget(6, 3),
@@ -92,6 +95,12 @@ PASSES = [
      ["smoke", "forward", "gradient"], BOTH),
     (["torch-onnx:RNN", "torch-onnx:LSTM", "torch-onnx:GRU"],
      ["smoke", "forward", "padding", "batch-first", "repeat"], ["float32"]),
+    ([f"onnxruntime-quantised:{name}" for name in ("LSTM", "LSTM-u8", "LSTM-per-channel-reduced",
+                                                   "LSTM-qdq", "GRU-qdq")],
+     ["smoke", "forward", "direction", "zero-point", "channel-scale", "tie-rounding"],
+     ["float32"]),
+    (["torch-quantised:LSTM", "torch-quantised:GRU"],
+     ["smoke", "forward", "direction", "row-scale"], ["float32"]),
     (["xlstm:LSTM"],
      ["smoke", "forward", "gradient", "jvp", "batch-first", "default-state", "dtype"], BOTH),
 ]  # fmt: skip
@@ -143,6 +152,9 @@ WRONG = [
     ("onnxruntime:GRU-reset-before", {"update": "take"}),
     ("onnxruntime:RNN", {"candidate": "relu"}),
     ("onnxruntime:RNN-relu", {"candidate": "tanh"}),
+    ("onnxruntime-quantised:LSTM", {"order": "ifgo"}),
+    ("onnxruntime-quantised:GRU-qdq", {"order": "rzn"}),
+    ("torch-quantised:GRU", {"order": "zrn"}),
     ("openvino:LSTM", {"order": "iofg"}),
     ("openvino:GRU", {"bias": ("zrmn",)}),
     ("openvino:GRU-reset-before", {"update": "take"}),
@@ -205,7 +217,10 @@ def test_it_passes(name, check, dtype):
 def test_a_wrong_convention_fails(name, fields):
     """What the adapter states is what the layer does: each field is one that the outputs show."""
     right = installed(name)
-    wrong = replace(right, convention=replace(right.convention, **fields))
+    layer = right.subject if isinstance(right, Quantised) else right
+    wrong = replace(layer, convention=replace(layer.convention, **fields))
+    if isinstance(right, Quantised):
+        wrong = replace(right, subject=wrong)
 
     assert held(wrong, "forward", case=ONE_CASE.get(family(name))).status == "failed"
 

@@ -18,6 +18,7 @@ from ...checks.oracle import state_names
 from ...checks.quantities import by_name
 from ...numbers.arithmetic import FLOAT64, Arithmetic
 from ...numbers.bounded import Bounded
+from ...numbers.quantisation import FixedPoint as Format
 from ...runs.diagnosis import Explanation
 from ...subjects.called import layer_of
 from ...subjects.protocol import Inputs, Result, Subject
@@ -34,6 +35,7 @@ from ..observation import (
 from ..other_cells.step import REFUSALS, StepExperiment
 from ..replay import signature
 from ..search import Explainer, Search, observations
+from .declared import fixed_point_of
 
 FEWEST, MOST = 2, {"float64": 30, "float32": 14}
 """Fractional bits of a grid; numbers of the dtype itself have more."""
@@ -64,13 +66,20 @@ class FixedPoint:
         return replace(FLOAT64, name=f"{self.bits} fractional bits", tiny=2.0**-self.bits)
 
     @property
+    def format(self) -> Format | None:
+        """The format as it is declared; None where no largest number was met."""
+        if not self.largest:
+            return None
+        whole = round(float(np.log2(self.largest + 2.0**-self.bits))) + 1
+        return Format(self.bits + whole, whole)
+
+    @property
     def words(self) -> str:
         """The format in words."""
         text = f"fixed point with {self.bits} fractional bits"
-        if not self.largest:
+        if self.format is None:
             return text
-        whole = round(float(np.log2(self.largest + 2.0**-self.bits)))
-        return f"{text}, {self.bits + whole + 1} in all (numbers end at {self.largest:.7g})"
+        return f"{text}, {self.format.bits} in all (numbers end at {self.largest:.7g})"
 
     def expected(self, subject: Subject, case: Case, inputs: Inputs) -> Result:
         """Return what the equations give, Bounded."""
@@ -127,7 +136,9 @@ def fixed_point(explainer: Explainer) -> Discovery:
     judge = Explainer(subject, explainer.dtype, seen, explainer.on_try, explainer.deadline)
     notes = (GRADIENTS,) if subject.options.gradient else ()
     if (worst := judge.off(NOTHING_WRONG)) <= 1:
-        return Discovery([_right(form)], notes, residual=worst, experiments=len(seen))
+        return Discovery(
+            [_right(subject, explainer.dtype, form)], notes, residual=worst, experiments=len(seen)
+        )
     fits = _best(judge, known_mistakes(judge))
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
     if not fits:
@@ -151,14 +162,16 @@ def _telling(seen: Observation) -> bool:
     return bool(np.isfinite(levels).mean() > 1 / 2)
 
 
-def _right(form: FixedPoint) -> Explanation:
+def _right(subject: Subject, dtype: str, form: FixedPoint) -> Explanation:
+    way = form.format and fixed_point_of(subject, dtype, form.format)
+    declared = f": declare it, --quantised '{way.text}'" if way else ""
     return Explanation(
         ("fixed point",),
         (
             f"It computes in {form.words}; all outputs are within that arithmetic's own error, "
             "so its equations are not wrong.",
         ),
-        ("nothing, if fixed point is meant",),
+        (f"nothing, if fixed point is meant{declared}",),
         variant=True,
     )
 

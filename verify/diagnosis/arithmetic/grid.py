@@ -6,7 +6,7 @@ of a step is the grid's at that weight; what it is proportional to says which we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -15,6 +15,17 @@ import numpy as np
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
+from ...conventions.rounded_map import RoundedMap
+from ...conventions.weight_grid import (
+    FLOATS,
+    GROUPS,
+    MATRICES,
+    Ends,
+    Grid,
+    Group,
+    declaration,
+    extent_of,
+)
 from ...runs.diagnosis import Explanation
 from ...subjects.called import layer_of, under_test
 from ...subjects.inputs import draw_inputs
@@ -25,8 +36,8 @@ from ..observation import Experiment, residual
 from ..other_cells.character import character
 from ..other_cells.step import REFUSALS
 from ..search import Explainer, observations
+from ..stand_in import StandIn
 from .fixed_point import fixed_point, known_mistakes
-from .rounded import MATRICES, Rounded
 from .storage import storage
 
 NUDGE = {"float64": 2.0**-28, "float32": 2.0**-12}
@@ -55,15 +66,23 @@ GRADIENTS = (
     "rounding straight through nor 0"
 )
 
-INPUT_OF = {"W": "x", "U": "h", "R": "the projection"}
-"""What each matrix is multiplied with."""
-
-FLOATS = {10: "float16", 7: "bfloat16"}
-"""Dtypes by the bits of their fraction: their steps are proportional to the weight itself."""
-
-
 LIMITS = {"ends at ±": (0, 0), "ends at -": (1, 0), "ends before +": (0, -1)}
 """Where levels end, beyond so many below 0 and above: 127 and 127, 128 and 127 in 8 bits."""
+
+HALVES = 1024
+"""Levels up to which a largest weight may stand between two: 127.5."""
+
+
+@dataclass(frozen=True)
+class Rounded(StandIn):
+    """A subject whose weights are read through a grid: what it has to compute is then exact."""
+
+    grid: Grid
+    straight: bool = True
+
+    def parameter_map(self, case: Case) -> RoundedMap:
+        """Return the subject's map, with the rounding in it."""
+        return RoundedMap(self.subject.parameter_map(case), self.grid, self.straight, case)
 
 
 @dataclass(frozen=True)
@@ -80,165 +99,6 @@ class Place:
         arrays[self.array][self.index] += by
         changed = Parameters(passes[self.number].shapes, arrays)
         return [changed if k == self.number else p for k, p in enumerate(passes)]
-
-
-Ends = tuple[Array, Array]
-"""The smallest and the largest weight of a group, for every weight of an array (broadcast)."""
-
-Group = Callable[[Sequence[Parameters], int, str], Ends]
-"""From the parameters of all passes, the number of one, and the name of an array."""
-
-
-def _matrices(p: Parameters) -> list[Array]:
-    return [p[n] for n in MATRICES if n in p]
-
-
-def _along(*axes: int) -> Group:
-    """Return the group of all weights of an array that differ along some axes alone."""
-
-    def ends(passes: Sequence[Parameters], number: int, name: str) -> Ends:
-        a = passes[number][name]
-        return a.min(axis=axes, keepdims=True), a.max(axis=axes, keepdims=True)
-
-    return ends
-
-
-def _of(arrays: Callable[[Sequence[Parameters], int, str], Sequence[Array]]) -> Group:
-    """Return the group of all weights of several arrays."""
-
-    def ends(passes: Sequence[Parameters], number: int, name: str) -> Ends:
-        every = np.concatenate([a.ravel() for a in arrays(passes, number, name)])
-        return np.asarray(every.min()), np.asarray(every.max())
-
-    return ends
-
-
-GROUPS: dict[str, tuple[str, Group]] = {
-    "channel": ("one scale for each unit of each gate", _along(1)),
-    "input": ("one scale for each input of each gate", _along(2)),
-    "column": ("one scale for each input of a matrix, over all gates", _along(0, 2)),
-    "gate": ("one scale for each gate of each matrix", _along(1, 2)),
-    "matrix": ("one scale for each matrix", _along(0, 1, 2)),
-    "pass": (
-        "one scale for the matrices of x and h of each pass",
-        _of(lambda passes, number, name: _matrices(passes[number])),
-    ),
-    "name": (
-        "all layers and directions share one scale for each of the two matrices",
-        _of(lambda passes, number, name: [p[name] for p in passes]),
-    ),
-    "first of its name": (
-        "later layers and directions take the scale of the first one's matrix",
-        _of(lambda passes, number, name: [passes[0][name]]),
-    ),
-    "first": (
-        "later layers and directions take the scale of the first one's matrices",
-        _of(lambda passes, number, name: _matrices(passes[0])),
-    ),
-    "all": (
-        "all matrices of all layers and directions share one scale",
-        _of(lambda passes, number, name: [a for p in passes for a in _matrices(p)]),
-    ),
-}
-"""Weights that may have one scale, in words: those of one unit first, all last."""
-
-SHARED = ("name", "first of its name", "first", "all")
-"""Groups in which the scale of one layer depends on another's weights."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What weights are rounded to.
-
-    ``kind``: ``scale`` (multiples of the largest magnitude of a ``group`` by ``levels``), ``range``
-    (the group's from smallest to largest in so many levels), ``step`` (multiples of ``step``),
-    ``float`` (``levels`` bits of a fraction). ``arrays`` are those that are rounded.
-    """
-
-    kind: str
-    group: str = ""
-    levels: int = 0
-    step: float = 0.0
-    rule: str = "nearest"
-    arrays: tuple[str, ...] = MATRICES
-
-    @property
-    def words(self) -> str:
-        """The grid in words."""
-        names = " and ".join(INPUT_OF.get(name, name) for name in self.arrays)
-        alone = f", those of {names} alone" if self.partial else ""
-        return f"{self._words}{alone}"
-
-    @property
-    def partial(self) -> bool:
-        """Whether some arrays are rounded and others are not."""
-        return self.arrays != MATRICES
-
-    @property
-    def _words(self) -> str:
-        if self.kind == "step":
-            exponent = float(np.log2(self.step))
-            whole = abs(exponent - round(exponent)) < AGREE
-            step = f"2^{round(exponent)}" if whole else f"{self.step:.6g}"
-            return f"multiples of {step}{self._manner}"
-        if self.kind == "float":
-            return FLOATS.get(self.levels, f"a float of {self.levels} bits after the point")
-        return f"{self.bits} bits{self._manner}, {GROUPS[self.group][0]} ({self._formula})"
-
-    @property
-    def _manner(self) -> str:
-        return f" ({self.rule})" if self.rule in ("down", "toward zero") else ""
-
-    @property
-    def bits(self) -> int:
-        """How many bits hold a level."""
-        count = self.levels + 1 if self.kind == "range" else 2 * self.levels
-        return int(np.ceil(np.log2(count)))
-
-    @property
-    def _formula(self) -> str:
-        of = "the largest of all" if self.group in ("name", "all") else "its largest magnitude"
-        return f"{'its range' if self.kind == 'range' else of} / {self.levels}"
-
-    @property
-    def shared(self) -> bool:
-        """Whether the scale of one layer depends on another's weights."""
-        return self.group in SHARED
-
-    def rounded(self, passes: Sequence[Parameters]) -> list[Parameters]:
-        """Round the weights of all passes."""
-        rounded = []
-        for number, p in enumerate(passes):
-            weights = {n: self._array(passes, number, n, p[n]) for n in self.arrays if n in p}
-            arrays = {n: weights[n].astype(a.dtype) if n in weights else a for n, a in p.items()}
-            rounded.append(Parameters(p.shapes, arrays))
-        return rounded
-
-    def _array(self, passes: Sequence[Parameters], number: int, name: str, a: Array) -> Array:
-        if self.kind == "float":
-            exponent = np.floor(np.log2(np.abs(np.where(a == 0, 1, a))))
-            return self._to(a, 2.0 ** (exponent - self.levels))
-        if self.kind == "step":
-            return self._to(a, np.asarray(self.step))
-        low, high = GROUPS[self.group][1](passes, number, name)
-        steps = _extent(self.kind, low, high) / self.levels
-        steps = np.where(steps == 0, 1.0, steps)
-        if self.kind == "range":
-            zero = np.round(-low / steps) if self.rule != "offset" else -low / steps
-            return (np.clip(np.round(a / steps + zero), 0, self.levels) - zero) * steps
-        rounded = self._to(a, steps)
-        if self.rule not in LIMITS:
-            return rounded
-        low_end, high_end = (self.levels + more for more in LIMITS[self.rule])
-        return np.clip(rounded, -low_end * steps, high_end * steps)
-
-    def _to(self, a: Array, steps: Array) -> Array:
-        rule = {"down": np.floor, "toward zero": np.trunc}.get(self.rule, np.round)
-        return rule(a / steps) * steps
-
-
-def _extent(kind: str, low: Array, high: Array) -> Array:
-    return high - low if kind == "range" else np.maximum(np.abs(low), np.abs(high))
 
 
 class Staircase:
@@ -266,7 +126,9 @@ class Staircase:
             for k, p in enumerate(self.map.to_reference(self.inputs.parameters))
         ]  # so that the largest weight is not the first pass's
         self.built = under_test(subject).build(self.case)
-        self.largest = max(float(np.abs(a).max()) for p in self.passes for a in _matrices(p))
+        self.largest = max(
+            float(np.abs(a).max()) for p in self.passes for n, a in p.items() if n in MATRICES
+        )
 
     def outputs(self, passes: Sequence[Parameters] | None = None) -> Array:
         """Return all outputs in one row."""
@@ -365,11 +227,11 @@ def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Di
         return Discovery()
     grids = candidates(stairs, {place: width for place, (_, width) in steps.items()})
     of = MATRICES if len(arrays) == len(there) else arrays
-    ways = [replace(g, rule=r, arrays=of) for g in grids for r in rules(g)]
+    ways = [replace(way, arrays=of) for g in grids for way in rules(g)]
     agreeing = [way for way in ways if stairs.agree(way, base)]
     for way, straight in product(agreeing, (True, False)):
         experiments = [*(seen.experiment for seen in explainer.observations), *rest]
-        read = Rounded(subject, way.rounded, straight).as_subject
+        read = Rounded(subject, way, straight).as_subject
         if (worst := _residual(read, experiments)) <= 1:
             right = [_explanation(way, dtype)]
             return Discovery(right, residual=worst, experiments=len(experiments))
@@ -384,7 +246,7 @@ def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Di
 
 def _wrong_too(way: Grid, explainer: Explainer) -> Discovery | None:
     """Return the mistakes that explain a layer whose weights are rounded, beside that."""
-    read = Rounded(explainer.subject, way.rounded).as_subject
+    read = Rounded(explainer.subject, way).as_subject
     experiments = [s.experiment for s in explainer.observations if s.experiment.check != "jvp"]
     seen = list(observations(read, experiments))
     judge = Explainer(read, explainer.dtype, seen, explainer.on_try, explainer.deadline)
@@ -412,13 +274,21 @@ def _residual(subject: Subject, experiments: Sequence[Experiment]) -> float:
     return worst
 
 
-def rules(grid: Grid) -> tuple[str, ...]:
-    """Return the ways to round to a grid that are tried."""
+def rules(grid: Grid) -> Iterator[Grid]:
+    """Yield the ways to round to a grid that are tried: the nearest, its ends, or cut off."""
+    yield grid
     if grid.kind == "range":
-        return ("nearest", "offset")
+        yield replace(grid, offset=True)
+        return
     if grid.kind == "scale":
-        return ("nearest", *LIMITS, "down", "toward zero")
-    return ("nearest", "down", "toward zero")
+        for low, high in LIMITS.values():
+            most = np.floor(grid.levels)
+            yield replace(grid, ends=(-most - low, most + high))
+        if grid.levels % 1:
+            most = np.ceil(grid.levels)
+            yield replace(grid, ends=(-most, most - 1))
+    yield replace(grid, rounding="down")
+    yield replace(grid, rounding="zero")
 
 
 def candidates(stairs: Staircase, widths: Mapping[Place, float]) -> Iterator[Grid]:
@@ -428,8 +298,9 @@ def candidates(stairs: Staircase, widths: Mapping[Place, float]) -> Iterator[Gri
         yield Grid("step", step=_plain(float(np.median(measured))))
     for name, (_, group) in GROUPS.items():
         for kind in ("scale", "range"):
-            levels = np.array([_extent(kind, *_at(stairs, p, group)) for p in widths]) / measured
-            near = round(float(np.median(levels)))
+            levels = np.array([extent_of(kind, *_at(stairs, p, group)) for p in widths]) / measured
+            near = round(2 * float(np.median(levels))) / 2
+            near = round(near) if near > HALVES or kind == "range" else near
             if 1 <= near <= MOST_LEVELS and np.all(np.abs(levels / near - 1) <= AGREE):
                 yield Grid(kind, name, near)
     weights = np.array([abs(stairs.passes[p.number][p.array][p.index]) for p in widths])
@@ -471,9 +342,11 @@ def _explanation(grid: Grid, dtype: str) -> Explanation:
              "levels. For weights rounded so the equations are right.",),
             ("take the scale of each matrix from its own weights",),
         )  # fmt: skip
+    way = declaration(grid)
+    declared = f": declare it, --quantised '{way.text}'" if way else ""
     return Explanation(
         ("rounded weights",),
         (f"It is right for weights rounded to {grid.words}: its equations are not wrong.",),
-        ("nothing, if rounded weights are meant",),
+        (f"nothing, if rounded weights are meant{declared}",),
         variant=not grid.partial,
     )

@@ -1,0 +1,152 @@
+"""Quantised engines held to integers, case after case, and mistakes of quantisation killed.
+
+``python -m gatewise.bench.scores.quantised [--certain 500] [--table FILE]`` draws cases for each
+engine until so many are *certain*: no integer in them is so near a tie that rounding may move it.
+Every case has to be within its bound; of those that are certain the bound is that of float32 alone.
+Then the mistakes of ``verify/mutants/quantised`` are held to every check that concerns them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ...verify.cases.case import Case
+from ...verify.checks.oracle import compare_outputs, expected
+from ...verify.mutants.quantised import QUANTISATION_MUTANTS, RIGHT, quantised_subject
+from ...verify.numbers.ledger import Ledger
+from ...verify.numbers.quantisation import counting
+from ...verify.runs.provenance import machine, versions
+from ...verify.subjects import adapters, subject_named
+from ...verify.subjects.called import under_test
+from ...verify.subjects.inputs import draw_inputs
+from ...verify.subjects.protocol import Inputs, Subject
+from .rows import Columns, Work, jobs_option, print_table, scored, seed_option, write_table
+
+ENGINES = ("onnxruntime-quantised", "torch-quantised")
+MOST = 20
+"""Cases that are drawn, at most, for each that has to be certain."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """An engine: the cases it was held to, how many were certain, what was beyond its bound."""
+
+    subject: str
+    cases: int
+    certain: int
+    beyond: int
+    worst: float
+    largest: float
+    bound: float
+
+
+def held(name: str, certain: int, seed: int) -> Held:
+    """Hold a subject to cases until so many are certain.
+
+    ``worst`` is the largest error in units of its bound where all is certain, ``largest`` that
+    error itself, and ``bound`` the median of the largest bounds there.
+    """
+    layers = {f"numpy:{layer.__name__}": layer for layer in RIGHT}
+    subject = quantised_subject(layers[name]) if name in layers else subject_named(name)
+    rng = np.random.default_rng([seed, *name.encode()])
+    cases, beyond, ratios, errors, bounds = 0, 0, [0.0], [0.0], [0.0]
+    while len(bounds) <= certain and cases < MOST * certain:
+        case = _drawn(subject, rng)
+        tested, ledger, inputs = under_test(subject), Ledger(), _inputs(subject, case)
+        with counting() as integers:
+            want = expected(tested, case, inputs)
+        got = subject.build(case).forward(inputs)
+        compare_outputs(ledger, tested, case, got, want)
+        cases, beyond = cases + 1, beyond + bool(ledger.failed)
+        every = [(got.y, want.y), *zip(got.final, want.final, strict=True)]
+        if not integers.ambiguous:
+            ratios.append(max(c.ratio for c in ledger.comparisons))
+            errors += [float(np.abs(g - w.value).max(initial=0.0)) for g, w in every]
+            bounds.append(max(float(w.bound.max(initial=0.0)) for _, w in every))
+    return Held(name, cases, len(bounds) - 1, beyond, max(ratios), max(errors),
+                float(np.median(bounds)))  # fmt: skip
+
+
+def _drawn(subject: Subject, rng: np.random.Generator) -> Case:
+    """Draw sizes and what the subject offers."""
+    offered, sides = subject.options, rng.integers(0, 2, 3).astype(bool)
+    T, B, D, H = (int(rng.integers(1, most + 1)) for most in (6, 4, 9, 12))
+    return Case(
+        T, B, D, H,
+        layers=2 if offered.layers and sides[0] else 1,
+        bidirectional=bool(offered.bidirectional and sides[1]),
+        state=bool(offered.state and sides[2]),
+        scale=str(rng.choice(["unit", "unit", "tiny", "large"])),
+        dtype=subject.dtypes[0],
+        seed=int(rng.integers(2**31)),
+    )  # fmt: skip
+
+
+def _inputs(subject: Subject, case: Case) -> Inputs:
+    """Draw inputs; the largest weight of each matrix is positive.
+
+    Where it is 127.5 levels large, a positive one ends at 127, but a negative one at -127 or -128.
+    """
+    drawn = draw_inputs(subject, case)
+    named = {
+        name: a * np.sign(a.flat[np.abs(a).argmax()]) if a.ndim > 1 else a
+        for name, a in drawn.parameters.items()
+    }
+    return replace(drawn, parameters=named)
+
+
+COLUMNS: Columns = {
+    "subject": lambda r: r.subject,
+    "cases": lambda r: str(r.cases),
+    "certain": lambda r: str(r.certain),
+    "beyond the bound": lambda r: str(r.beyond),
+    "error/bound, certain": lambda r: f"{r.worst:.2f}",
+    "largest error, certain": lambda r: f"{r.largest:.1e}",
+    "bound, median": lambda r: f"{r.bound:.1e}",
+}
+TITLE = "Quantised layers, held to integers"
+
+
+@click.command()
+@click.option("--certain", type=click.IntRange(min=1), default=500, show_default=True,
+              help="Certain cases for each subject.")  # fmt: skip
+@click.option("--table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the rows into this file, as a Markdown table.")  # fmt: skip
+@seed_option
+@jobs_option
+def main(certain: int, table: Path | None, seed: int, jobs: int) -> None:
+    """Score and print; the exit code is 1 if a case is beyond its bound, or too few are certain."""
+    names = [name for family in ENGINES for name in adapters(family)]
+    names += [f"numpy:{layer.__name__}" for layer in RIGHT]
+    todo: list[Work[Held]] = [(held, (name, certain, seed)) for name in names]
+    rows = sorted(scored(todo, jobs), key=lambda r: names.index(r.subject))
+    print_table(TITLE, COLUMNS, rows)
+    if table:
+        write_table(table, TITLE, COLUMNS, rows, _made(rows, certain, seed))
+    sys.exit(any(row.beyond or row.certain < certain for row in rows))
+
+
+def _made(rows: Sequence[Held], certain: int, seed: int) -> str:
+    """Say what the columns mean, and how the table is made again."""
+    said = ", ".join(f"{name} {value}" for name, value in versions().items())
+    return f"""
+A case is *certain* if no integer in it is so near a tie that rounding may move it. In other cases
+both neighbours are allowed, and what follows from either. {sum(r.cases for r in rows)}
+cases, {sum(r.beyond for r in rows)} beyond their bound. `numpy:` are the right layers, written by
+hand, from which the {len(QUANTISATION_MUTANTS)} mistakes of `verify/mutants/quantised.py` are made;
+`pytest tests/verify/mutants/test_quantised.py` kills each, and sees that 1e-2 lets all of them
+through.
+
+Made by `python -m gatewise.bench.scores.quantised --certain {certain} --seed {seed}`; {said};
+{", ".join(machine().values())}.
+"""
+
+
+if __name__ == "__main__":
+    main()

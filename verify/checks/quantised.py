@@ -1,0 +1,208 @@
+"""Quantised layers where quantisation shows: on numbers that are made for it.
+
+Random numbers rarely meet a tie, an end of a range or an accumulator's limit, and scales of random
+channels are nearly the same. Each check here makes the numbers of a small case such that one part
+of an arithmetic decides what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference.functions import Array
+from ...reference.parameters import Parameters
+from ..cases.case import Case
+from ..cases.strategies import SEEDS
+from ..conventions.rounded_map import RoundedMap
+from ..numbers.ledger import Ledger
+from ..numbers.quantisation import Quantisation
+from ..subjects.called import NotOffered, SubjectUnderTest
+from ..subjects.inputs import draw_inputs
+from ..subjects.protocol import Inputs, Subject
+from .check import SubjectCheck
+from .oracle import compare_outputs, expected
+
+FRACTION = 2.0**-7
+"""A scale that is exact in every arithmetic: then ties are ties."""
+
+WIDE = 10.0
+"""A weight whose products leave fixed point while they are added, and come back."""
+
+Making = Callable[[Quantisation, Case, Inputs, Parameters], tuple[Inputs, Parameters]]
+"""From what was drawn, the inputs and parameters that a check is about."""
+
+
+def made(making: Making, subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare a run on numbers that were made for one part of an arithmetic."""
+    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    quantisation: Quantisation = getattr(subject, "quantisation")  # noqa: B009 - by concerned
+    own = subject.parameter_map(case)
+    own = own.inner if isinstance(own, RoundedMap) else own  # weights before they are rounded
+    (p,) = own.to_reference(drawn.parameters)
+    inputs, p = making(quantisation, case, drawn, p)
+    named = own.pack([p])
+    dtype = case.number_type
+    inputs = replace(
+        inputs,
+        parameters={name: np.asarray(a, dtype) for name, a in named.items()},
+        x=np.asarray(inputs.x, dtype),
+        state=None if inputs.state is None else tuple(np.asarray(s, dtype) for s in inputs.state),
+    )
+    want = expected(subject, case, inputs)
+    compare_outputs(ledger, subject, case, subject.build(case).forward(inputs), want)
+    return ledger
+
+
+def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
+    """Put numbers halfway between two integers, under scales that are powers of two."""
+    if q.format is not None:
+        step = q.format.step
+
+        def halfway(a: Array) -> Array:
+            return (np.floor(a / step) + 0.5) * step
+
+        return _with(inputs, halfway), p.map(halfway)
+    levels = q.activation_levels or 2**q.activations - 1
+
+    def read(letter: str, a: Array) -> Array:
+        if not q.activations or letter not in q.operands:
+            return a
+        if q.range == "given":
+            scale, _ = q.given_scales[letter]
+            return (np.floor(a / scale) + 0.5) * scale
+        half = (levels + 1) // 2
+        low, high = (-half, levels - half) if q.activation_zero else (-levels // 2, levels // 2)
+        a = np.clip((np.floor(a / FRACTION) + 0.5) * FRACTION, low * FRACTION, high * FRACTION)
+        a[..., 0], a[..., 1] = low * FRACTION, high * FRACTION
+        return a
+
+    state = None
+    if inputs.state is not None:
+        state = (read("h", inputs.state[0]), *inputs.state[1:])
+    inputs = replace(inputs, x=read("x", np.array(inputs.x)), state=state)
+    if not q.weights or q.gradient != "straight" or q.per in ("input", "column"):
+        return inputs, p
+    low, high = (-q.levels, q.levels)
+    if q.weight_zero:
+        half = (q.levels + 1) // 2
+        low, high = -half, q.levels - half
+
+    def weights(a: Array) -> Array:
+        a = np.clip((np.floor(a / FRACTION) + 0.5) * FRACTION, low * FRACTION, high * FRACTION)
+        a[:, 0], a[:, 1] = low * FRACTION, high * FRACTION
+        return a
+
+    return inputs, _weights(p, lambda a: weights(np.array(a)))
+
+
+def sums(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
+    """Add large products of one sign, then of the other: the whole sum is moderate."""
+    rng = case.generator("sums")
+
+    def opposed(a: Array) -> Array:
+        size = WIDE if q.fixed else 1.5 / a.shape[1]
+        half = np.arange(a.shape[1]) < a.shape[1] // 2
+        sign = np.where(half, 1.0, -1.0)[None, :, None] * rng.choice([-1.0, 1.0], (len(a), 1, 1))
+        return sign * size * (1 - 0.02 * rng.random(a.shape))
+
+    def large_first(a: Array) -> Array:
+        half = np.arange(a.shape[-1]) < a.shape[-1] // 2
+        return np.where(half, 1.0, 0.5 if not q.fixed else 0.98) - 0.02 * rng.random(a.shape)
+
+    return _with(inputs, large_first), _weights(p, opposed)
+
+
+def one_sided(
+    q: Quantisation, case: Case, inputs: Inputs, p: Parameters
+) -> tuple[Inputs, Parameters]:
+    """Read numbers that all have one sign, so that the zero point stands at an end."""
+    sign = 1.0 if case.seed % 2 else -1.0
+    return _with(inputs, lambda a: sign * (0.5 + np.abs(a))), p
+
+
+def channels(
+    q: Quantisation, case: Case, inputs: Inputs, p: Parameters
+) -> tuple[Inputs, Parameters]:
+    """Give each unit, gate and input weights of another size."""
+
+    def sized(a: Array) -> Array:
+        gates, inputs, units = (np.arange(n) for n in a.shape)
+        size = 2.0 ** (-(gates % 3)[:, None, None] - (inputs % 2)[:, None] - 2 * (units % 3))
+        return a * size * 4
+
+    return inputs, _weights(p, sized)
+
+
+def rows(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
+    """Give each row numbers of another size."""
+    size = 4.0 ** -np.arange(case.B)[:, None]
+    return _with(inputs, lambda a: a * size), p
+
+
+def ends(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
+    """Begin in states at the ends of what their format holds, and beyond."""
+    form = q.format or next(iter(q.state_formats.values()), None)
+    if form is None or inputs.state is None:
+        raise NotOffered("it stores no state in fixed point")
+    most = form.ends[1] * form.step
+    rng = case.generator("ends")
+    state = tuple(
+        s if name == "h" else rng.choice([-1, 1], s.shape) * most * (0.4 + rng.random(s.shape))
+        for name, s in zip(("h", "c"), inputs.state, strict=False)
+    )
+    return replace(inputs, state=state), p
+
+
+def _with(inputs: Inputs, function: Callable[[Array], Array]) -> Inputs:
+    """Return what products read, changed."""
+    state = inputs.state and (function(inputs.state[0]), *inputs.state[1:])
+    return replace(inputs, x=function(inputs.x), state=state)
+
+
+def _weights(p: Parameters, function: Callable[[Array], Array]) -> Parameters:
+    arrays: dict[str, Any] = {n: function(a) if n in ("W", "U") else a for n, a in p.items()}
+    return Parameters(p.shapes, arrays)
+
+
+def _small(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
+    """Draw a step or two of one layer, wide enough for sums of several pairs."""
+    return st.builds(
+        Case,
+        T=st.integers(1, 2),
+        B=st.integers(2, 3),
+        D=st.integers(7, 9),
+        H=st.integers(6, 9),
+        state=st.just(subject.options.state),
+        dtype=st.just(dtype),
+        seed=SEEDS,
+    )
+
+
+def _check(id: str, statement: str, making: Making) -> SubjectCheck:
+    return SubjectCheck(
+        id, statement, (), _small, partial(made, making),
+        concerned=lambda subject: subject.options.quantised,
+        needs=("equations", "quantised"), share=0.3, shrinks=False,
+    )  # fmt: skip
+
+
+CHECKS = (
+    _check("tie-rounding", "What stands halfway between two integers is rounded as declared.",
+           ties),
+    _check("saturation", "Sums that are large on the way and moderate at the end are exact: no "
+           "accumulator saturates or wraps.", sums),
+    _check("zero-point", "Where all that is read has one sign, and the zero point stands at an "
+           "end, outputs are those of the declared arithmetic.", one_sided),
+    _check("channel-scale", "Weights of very different sizes have the scales that are declared: of "
+           "the matrix, the channel, or another group.", channels),
+    _check("row-scale", "Rows of very different sizes have the ranges that are declared: of the "
+           "call, or of each row.", rows),
+    _check("state-scale", "States at the ends of their format are stored by its scale, and "
+           "saturate or wrap as declared.", ends),
+)  # fmt: skip

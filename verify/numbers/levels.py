@@ -1,0 +1,240 @@
+"""``Levels``: integers times a scale, whose products are sums of integers.
+
+What a matrix product reads is divided by its scale and rounded. Programs compute scale and quotient
+in floating point, so near a tie both neighbours are possible: such an integer is an interval, and
+every other is certain. Sums of integers are exact; what follows, their product with the scales, is
+bounded as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...reference.arrays import Floats
+from .arithmetic import Arithmetic
+from .bounded import OWN_ROUNDING, Bounded, _bounded, _matmul
+from .quantisation import Quantisation, count, neighbours
+
+STEP_ERROR = 3
+"""Roundings of a scale: of a difference, of a quotient, and of storing it."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """How what stands left of a matrix is quantised before they are multiplied."""
+
+    quantisation: Quantisation
+    letter: str
+
+    def levels(self, a: Bounded) -> Levels:
+        """Return numbers (..., width) on their grid: one range for all, or one for each row."""
+        if isinstance(a, Levels) and a.operand == self:
+            return a
+        q = self.quantisation
+        ends = self._ends
+        steps, off, zeros = self._scale(a)
+        exact = (off == 0) & (np.frexp(steps)[0] == 0.5)  # then a quotient is exact, too
+        quotient = a.value / steps
+        u = np.where(exact, 0.0, a.arithmetic.roundoff)
+        error = a.bound / steps + (off + 2 * u) * np.abs(quotient) + u * np.abs(zeros).max(axis=0)
+        error = error / (1 - np.minimum(off, 0.5)) + np.where(off > 0.5, np.inf, 0.0)
+        low, high = neighbours(quotient, error * OWN_ROUNDING, q.rounding)
+        low = np.clip(low, ends[0] - zeros.max(axis=0), ends[1] - zeros.max(axis=0))
+        high = np.clip(high, ends[0] - zeros.min(axis=0), ends[1] - zeros.min(axis=0))
+        return Levels.of(
+            low, high, steps, off, a.arithmetic, operand=self, zeros=zeros.mean(axis=0)
+        )
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """The smallest and the largest integer, the zero point included."""
+        q = self.quantisation
+        most = q.activation_levels or 2**q.activations - 1
+        half = (most + 1) // 2
+        if q.range == "given" or not q.activation_zero:
+            return (-half, half - 1) if not q.activation_zero else (0, most)
+        return 0, most
+
+    def _scale(self, a: Bounded) -> tuple[Floats, Floats, Floats]:
+        """Return scales, their relative errors, and zero points: the least and the largest."""
+        q, (least, most) = self.quantisation, self._ends
+        if q.range == "given":
+            scale, zero = q.given_scales[self.letter]
+            return np.asarray(scale), np.zeros(()), np.full((2, *[1] * a.ndim), float(zero))
+        axes = tuple(range(a.ndim)) if q.range == "call" else (a.ndim - 1,)
+        outermost = [np.asarray(a.value - a.bound), np.asarray(a.value + a.bound)]
+        if not q.activation_zero:
+            sizes = np.abs(a.value).max(axis=axes, keepdims=True, initial=0.0)
+            off = np.max(a.bound, axis=axes, keepdims=True, initial=0.0)
+            return *self._floored(*_quotient(sizes, off, most, a.arithmetic)), np.zeros(
+                (2, *sizes.shape)
+            )
+        low = [np.minimum(e.min(axis=axes, keepdims=True, initial=0.0), 0.0) for e in outermost]
+        high = [np.maximum(e.max(axis=axes, keepdims=True, initial=0.0), 0.0) for e in outermost]
+        extent = (high[0] + high[1] - low[0] - low[1]) / 2
+        off = (high[1] - high[0] + low[1] - low[0]) / 2
+        steps, relative = _quotient(extent, off, most, a.arithmetic)
+        zero, error = -(low[0] + low[1]) / 2 / steps, (low[1] - low[0]) / 2 / steps
+        error = error + (relative + 2 * a.arithmetic.roundoff * (relative > 0)) * zero
+        error = error / (1 - np.minimum(relative, 0.5)) + np.where(relative > 0.5, np.inf, 0.0)
+        zeros = np.stack(neighbours(zero, error * OWN_ROUNDING, q.rounding))
+        return *self._floored(steps, relative), np.clip(zeros, least, most)
+
+    def _floored(self, steps: Floats, relative: Floats) -> tuple[Floats, Floats]:
+        """Return scales, and their relative errors, where none is less than the least."""
+        if not (floor := self.quantisation.least_scale):
+            return steps, relative
+        low, high = (np.maximum(steps * (1 + sign * relative), floor) for sign in (-1, 1))
+        middle = (low + high) / 2
+        near = (high - low) / (2 * middle) + 2.0**-23  # the least itself is one of float32
+        return np.where(low > floor, steps, middle), np.where(low > floor, relative, near)
+
+
+def _quotient(
+    extent: Floats, off: Floats, levels: float, arithmetic: Arithmetic
+) -> tuple[Floats, Floats]:
+    """Return an extent by a number of levels, 1 for none, and its relative error: 0 if exact."""
+    steps = np.where(extent > 0, extent / levels, 1.0)
+    stored = np.asarray(steps, arithmetic.dtype).astype(np.float64)
+    exact = (off == 0) & (stored == steps) & (steps * levels == extent)
+    relative = np.where(exact, 0.0, STEP_ERROR * arithmetic.roundoff)
+    return steps, relative + np.where(extent > 0, off / np.where(extent > 0, extent, 1), 0.0)
+
+
+class Levels(Bounded):
+    """Numbers that are integers, each certain or an interval, times a step.
+
+    Weights are, and what they are multiplied with: an ``operand`` says how that is quantised.
+    """
+
+    integers: Floats
+    spread: Floats
+    steps: Floats
+    step_error: Floats
+    zeros: Floats
+    operand: Operand | None = None
+
+    @classmethod
+    def of(
+        cls,
+        low: Floats,
+        high: Floats,
+        steps: Floats,
+        step_error: Floats | float,
+        arithmetic: Arithmetic,
+        error: Floats | float = 0.0,
+        operand: Operand | None = None,
+        zeros: Floats | float = 0.0,
+    ) -> Levels:
+        """Return integers between ``low`` and ``high`` times ``steps``, ``error`` added."""
+        count(low, high)
+        integers, spread = (low + high) / 2, (high - low) / 2
+        value = integers * steps
+        relative = step_error + 2 * arithmetic.roundoff * (np.asarray(step_error) > 0)
+        off = spread * steps * (1 + relative) + np.abs(value) * relative + error
+        made = cls(value, off * OWN_ROUNDING, arithmetic)
+        shape = integers.shape
+        made.integers, made.spread = integers, spread
+        made.steps = np.broadcast_to(steps, shape)
+        made.step_error = np.broadcast_to(step_error, shape)
+        made.zeros = np.broadcast_to(zeros, shape)
+        made.operand = operand
+        return made
+
+    @classmethod
+    def between(cls, low: Floats, high: Floats, steps: Floats, weights: Bounded) -> Levels:
+        """Return rounded weights.
+
+        A program may compute w + (rounded - w), which is rounded once more, to let gradients pass.
+        """
+        arithmetic = weights.arithmetic
+        through = 2 * arithmetic.roundoff * np.abs(weights.value)
+        return cls.of(low, high, steps, STEP_ERROR * arithmetic.roundoff, arithmetic, through)
+
+    def read_by(self, operand: Operand) -> Levels:
+        """Return the same weights, before which something is quantised."""
+        return self._with(lambda array: array, operand)
+
+    def _with(self, function: Callable[[Floats], Floats], operand: Operand | None) -> Levels:
+        made = Levels(function(self.value), function(self.error), self.arithmetic)
+        for name in ("integers", "spread", "steps", "step_error", "zeros"):
+            setattr(made, name, function(getattr(self, name)))
+        made.operand = operand
+        return made
+
+    def _rearranged(self, function: Callable[[Floats], Floats]) -> Levels:
+        return self._with(function, self.operand)
+
+    def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Bounded:
+        """Return the sum: no longer numbers on a grid."""
+        return self.plain.sum(axis=axis, keepdims=keepdims)
+
+    @property
+    def plain(self) -> Bounded:
+        """The same numbers, not known to be on a grid."""
+        return Bounded(self.value, self.error, self.arithmetic)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc is np.matmul and method == "__call__" and not kwargs:
+            a, b = (_bounded(x, self.arithmetic) for x in inputs)
+            if isinstance(b, Levels) and b.operand is not None:
+                return product(b.operand.levels(a), b)
+        plain = (x.plain if isinstance(x, Levels) else x for x in inputs)
+        return Bounded.exact(0.0, self.arithmetic).__array_ufunc__(ufunc, method, *plain, **kwargs)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Rows that have ended read as zeros of the same grid; what else is joined is on none."""
+        if function is np.where and isinstance(args[1], Levels) and not np.any(args[2].value):
+            kept = args[1]
+            made = kept._with(lambda array: np.where(args[0], array, 0 * array), kept.operand)
+            made.steps, made.step_error, made.zeros = kept.steps, kept.step_error, kept.zeros
+            return made
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)(map(plain, value))
+            return value.plain if isinstance(value, Levels) else value
+
+        return super().__array_function__(function, types, plain(args), kwargs)
+
+
+def product(a: Levels, b: Levels) -> Bounded:
+    """Return a matrix product: the sum of integers, exact, times both scales.
+
+    Where a scale differs along the sum, what is added are numbers, as programs have to do it.
+    """
+    if not (_constant(a.steps, -1) and _constant(b.steps, 0)):
+        return _matmul(a.plain, b.plain)
+    # float64 holds every integer up to 2^53, which sums of products of 16 bits do not reach
+    pairs = b.operand is not None and b.operand.quantisation.sums == "pairs"
+    integers = _in_pairs(a, b) if pairs else a.integers @ b.integers
+    spread = np.abs(a.integers) @ b.spread + a.spread @ (np.abs(b.integers) + b.spread)
+    steps = a.steps[..., :1] * b.steps[:1]
+    scales = (1 + a.step_error[..., :1]) * (1 + b.step_error[:1])
+    relative = scales * (1 + 3 * a.arithmetic.roundoff) - 1
+    value = integers * steps
+    error = spread * steps * (1 + relative) + np.abs(value) * relative
+    # a program may also multiply numbers: one rounding for each product and each sum
+    mass = (np.abs(a.integers) + a.spread) @ (np.abs(b.integers) + b.spread) * steps
+    return Bounded(value, error * OWN_ROUNDING, a.arithmetic, mass, a.value.shape[-1])
+
+
+def _in_pairs(a: Levels, b: Levels) -> Floats:
+    """Add pairs of products in 16 bits, and those exactly; a zero point is taken off at the end."""
+    odd = a.integers.shape[-1] % 2
+    unsigned = np.pad(np.rint(a.integers + a.zeros), ((0, 0), (0, odd)))
+    weights = np.pad(np.rint(b.integers), ((0, odd), (0, 0)))
+    products = unsigned[:, :, None] * weights
+    paired = np.clip(products[:, ::2] + products[:, 1::2], -(2**15), 2**15 - 1).sum(axis=1)
+    return np.asarray(paired - a.zeros[:, :1] * b.integers.sum(axis=0))
+
+
+def _constant(array: Floats, axis: int) -> bool:
+    first = np.take(array, [0], axis=axis) if array.shape[axis] else array
+    return bool(np.all(array == first))

@@ -1,0 +1,155 @@
+"""The reference's layers in a quantised arithmetic: the same equations on other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from ...reference.arrays import Array, Floats, Lengths, Rows
+from ...reference.cell import Cell, Gates, State
+from ...reference.cells.lstm import hidden_state
+from ...reference.layer import Layer, Output, States
+from ...reference.parameters import Parameters, Shape, Sizes
+from .bounded import Bounded
+from .fixed import Fixed, stored
+from .levels import Levels, Operand
+from .quantisation import OPERANDS, Quantisation
+
+
+class QuantisedCell(Cell):
+    """A cell whose step reads, multiplies and stores in a quantised arithmetic."""
+
+    def __init__(self, cell: Cell, quantisation: Quantisation) -> None:
+        """Take the cell, and the arithmetic."""
+        self.cell, self.quantisation = cell, quantisation
+        self.name, self.title, self.equations = cell.name, cell.title, cell.equations
+        self.gates, self.states = cell.gates, cell.states
+        self.traits, self.limits = cell.traits, cell.limits
+        self._read: tuple[Parameters | None, Parameters | None] = (None, None)
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """Return the cell's."""
+        return self.cell.shapes(sizes)
+
+    def widths(self, sizes: Sizes) -> tuple[int, ...]:
+        """Return the cell's."""
+        return self.cell.widths(sizes)
+
+    def input_width(self, sizes: Sizes) -> int:
+        """Return the cell's."""
+        return self.cell.input_width(sizes)
+
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
+        """Draw what the cell draws."""
+        return self.cell.random_parameter(name, rng, shape)
+
+    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        """Draw what the cell draws."""
+        return self.cell.random_state(name, rng, shape)
+
+    def random_input(
+        self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes
+    ) -> Annotated[Floats, "T B _"]:
+        """Draw what the cell draws."""
+        return self.cell.random_input(rng, steps, batch, sizes)
+
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
+        """One step; what it returns is as it is stored. Plain numbers are stepped as they are."""
+        if not isinstance(x, Bounded):
+            return self.cell.step(p, x, state)
+        if self._read[0] is not p:
+            self._read = p, self.parameters(p)
+        read: Any = self._read[1]
+        q = self.quantisation
+        old: Any = state
+        if q.fixed:
+            take = Fixed.read if q.initial == "rounded" else Fixed.given_as
+            old = tuple(take(s, q, x.arithmetic) for s in state)
+            new, gates = self.cell.step(read, Fixed.read(x, q, x.arithmetic), old)
+            return tuple(Fixed.read(s, q, x.arithmetic) for s in new), gates
+        new, gates = self.cell.step(read, x, old)
+        return self._stored(new, gates), gates
+
+    def _stored(self, new: Any, gates: Gates) -> State:
+        """Return states as they are stored; h is computed from c as it is stored."""
+        q, states = self.quantisation, dict(zip(self.states, new, strict=True))
+        for name, form in sorted(q.state_formats.items()):  # c before h
+            value, error = stored(states[name], form, q)
+            states[name] = Bounded(value, error, states[name].arithmetic)
+            if name == "c" and "o" in gates:
+                states["h"] = hidden_state(gates["o"], states["c"])
+        return tuple(states.values())
+
+    def whole(self, x: Any) -> Any:
+        """Return the input of a whole call as its steps read it."""
+        q = self.quantisation
+        read = q.activations and "x" in q.operands and isinstance(x, Bounded)
+        return Operand(q, "x").levels(x) if read else x
+
+    def parameters(self, p: Parameters) -> Parameters:
+        """Return parameters as a step reads them."""
+        q = self.quantisation
+        if q.fixed:
+            return p.map(lambda a: Fixed.read(a, q, a.arithmetic))
+        letters = {OPERANDS[letter]: letter for letter in q.operands if q.activations}
+
+        def read(name: str, a: Any) -> Array:
+            if name not in letters:
+                return a.plain if isinstance(a, Levels) else a
+            if not isinstance(a, Levels):  # only what it meets is quantised
+                low, high = a.value - a.bound, a.value + a.bound
+                a = Levels.of(low, high, np.ones(()), 0.0, a.arithmetic)
+            levels: Levels = a.read_by(Operand(q, letters[name]))
+            return levels
+
+        return Parameters(p.shapes, {name: read(name, a) for name, a in p.items()})
+
+    def vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
+        """Pull back as the cell does, whose numbers are not rounded."""
+        return self.cell.vjp(p, x, state, gates, new, cotangent)
+
+    def state_from_outputs(self, p: Parameters, x: Rows, before: Rows, h: Rows) -> State | None:
+        """Return the state where the output is all of it; None where equations need be solved."""
+        return (h,) if len(self.states) == 1 else None
+
+
+@dataclass(frozen=True)
+class QuantisedLayer(Layer):
+    """A layer of a quantised cell; every level quantises what it reads as a whole."""
+
+    def forward(
+        self,
+        parameters: Sequence[Parameters],
+        x: Any,
+        state: States[Any] | None = None,
+        lengths: Lengths | None = None,
+    ) -> Output[Any]:
+        """Run the layer, level by level."""
+        cell: Any = self.cell
+        if not isinstance(x, Bounded):
+            return super().forward(parameters, x, state, lengths)
+        finals: list[Any] = []
+        passes: list[Any] = []
+        y = x
+        for level in range(self.layers):
+            some = slice(level * self.directions, (level + 1) * self.directions)
+            sizes = self.pass_sizes[some][0]
+            one = Layer(cell, sizes, 1, self.bidirectional)
+            read = cell.whole(y)
+            start = None if state is None else tuple(s[some] for s in state)
+            output = one.forward(parameters[some], read, start, lengths)
+            finals.append(output.final)
+            passes += output.passes
+            y = output.y
+        final = tuple(np.concatenate(each) for each in zip(*finals, strict=True))
+        return Output(_bounded(y), tuple(map(_bounded, final)), tuple(passes), lengths)
+
+
+def _bounded(numbers: Any) -> Any:
+    """Return numbers with bounds as those who compare with them know them."""
+    return numbers.plain if isinstance(numbers, Fixed) else numbers
