@@ -40,7 +40,10 @@ def midpoint(x: Same) -> Annotated[Floats, "..."]:
 @singledispatch
 def zeros(like: arrays.Array, shape: tuple[int, ...]) -> arrays.Array:
     """Zeros of ``shape`` in the number system of ``like``."""
-    return np.zeros(shape, dtype=np.asarray(like).dtype)
+    numbers = np.asarray(like)
+    if is_ball(numbers) and numbers.size:
+        return np.full(shape, type(numbers.flat[0])(0), dtype=object)
+    return np.zeros(shape, dtype=numbers.dtype)
 
 
 @singledispatch

@@ -1,7 +1,8 @@
 """Recurrent steps on plain torch tensors, for autograd: written from the catalogue, cell by cell.
 
 Nothing here comes from ``reference/``; parameters arrive as a dictionary in the explicit-gate
-layout, W (G, D, H), U (G, H, H), b (G, H), with the gate orders of the catalogue's cells.
+layout, W (G, D, H), U (G, H, H), b (G, H), with the gate orders of the catalogue's cells. A cell
+that is given its gates returns its output before its states.
 """
 
 import torch
@@ -106,3 +107,48 @@ def skip_lstm(p, x, *state):
 
 def skip_gru(p, x, *state):
     return skip(gru_keeps_old, p, x, *state)
+
+
+def parts(x, *shapes):
+    """Take a row apart into arrays of these shapes, which stand side by side in it."""
+    lengths = [torch.Size(shape).numel() for shape in shapes]
+    pieces = zip(x.split(lengths, -1), shapes, strict=True)
+    return [piece.reshape(len(x), *shape) for piece, shape in pieces]
+
+
+def linear_attention(S, q, k, v, decay=1.0, beta=None):
+    """One step of the family: einsum over heads n, keys k, values v."""
+    S = decay * S
+    u = v if beta is None else (v - torch.einsum("bnk,bnkv->bnv", k, S)) * beta[..., None]
+    S = S + torch.einsum("bnk,bnv->bnkv", k, u)
+    return torch.einsum("bnk,bnkv->bnv", q / q.shape[-1] ** 0.5, S).flatten(1), S
+
+
+def retnet(p, x, S):
+    n, k, v = S.shape[1:]
+    gamma = 1 - torch.exp2(-5 - torch.arange(n, dtype=S.dtype))
+    return linear_attention(S, *parts(x, (n, k), (n, k), (n, v)), gamma[:, None, None])
+
+
+def gla(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, g = parts(x, (n, k), (n, k), (n, v), (n, k))
+    return linear_attention(S, *qkv, g.exp()[..., None])
+
+
+def deltanet(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, beta = parts(x, (n, k), (n, k), (n, v), (n,))
+    return linear_attention(S, *qkv, beta=beta)
+
+
+def gated_delta(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, g, beta = parts(x, (n, k), (n, k), (n, v), (n,), (n,))
+    return linear_attention(S, *qkv, g.exp()[..., None, None], beta)
+
+
+def kda(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, g, beta = parts(x, (n, k), (n, k), (n, v), (n, k), (n,))
+    return linear_attention(S, *qkv, g.exp()[..., None], beta)

@@ -184,4 +184,42 @@ PLANTED = (
         " for name, g in gradients.items()}",
         named=("E30",),
     ),
+    Planted(
+        "decay_by_head_not_exponential", "cells/delta.py",
+        "dS = np.exp(g)[..., None, None] * d", "dS = (1 + g)[..., None, None] * d",
+        named=("X41",),
+    ),
+    Planted(
+        "read_from_the_memory_before_its_decay", "cells/delta.py",
+        "u = correction(given[\"beta\"], u, given[\"k\"], S)",
+        "u = correction(given[\"beta\"], u, given[\"k\"], state[0])",
+        named=("X42", "X41"),
+    ),
+    Planted(
+        "correction_without_its_key", "cells/delta.py",
+        "d[\"k\"], dS = dk + dk_read, dS + dS_read", "d[\"k\"], dS = dk, dS + dS_read",
+        named=("X42",),
+    ),
+    Planted(
+        "write_transposed", "cells/delta.py",
+        "return _matrix_times(d, u), _rows_times(k, d), d",
+        "return _matrix_times(d, u), _rows_times(k, 2 * d), d",
+        named=("X43",),
+    ),
+    Planted(
+        "scale_once", "cells/delta.py",
+        "return _scaled(_matrix_times(S, do)), _outer(_scaled(q), do)",
+        "return _scaled(_matrix_times(S, do)), _outer(q, do)",
+        named=("X44",),
+    ),
+    Planted(
+        "retention_back_without_gamma", "cells/delta.py",
+        "return (_by_gamma(d),)", "return (d,)",
+        named=("X40",),
+    ),
+    Planted(
+        "readout_without_its_cotangent", "sequence.py",
+        "arriving = added(arriving, dnew)", "arriving = added(arriving, arriving)",
+        named=("E10",),
+    ),
 )  # fmt: skip

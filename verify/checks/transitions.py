@@ -21,10 +21,10 @@ from ..cases.case import Case
 from ..cases.strategies import SEEDS, integers
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import SubjectUnderTest, layer_of, output_shape
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
-from .check import SubjectCheck
+from .check import SubjectCheck, reads_out
 from .oracle import exact
 
 SAMPLED = 6
@@ -94,7 +94,8 @@ def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     ends = _window_ends(case)
     nothing = tuple(np.zeros_like(d) for d in draw_cotangents(subject, case)[1])
-    cotangents = [(_at(case, t, nothing[0].shape[1:]), nothing) for t in ends]
+    shape = output_shape(layer_of(subject, case), case)[1:]
+    cotangents = [(_at(case, t, shape), nothing) for t in ends]
     runs = subject.build(case).gradients(inputs, cotangents)
     for t, (dy, _), whole in zip(ends, cotangents, runs, strict=True):
         what, after = f"cotangent on y[{t}]: gradient of x", whole.x[t + 1 :]
@@ -132,7 +133,7 @@ def _state_before(
         return tuple(exact(case, s[0]) for s in inputs.state or ())
     if not np.isfinite(whole.y[:t]).all():
         return None
-    if len(whole.final) > 1:
+    if len(whole.final) > 1 or reads_out(subject):
         prefix = _prefix(subject, case, inputs, whole, t)
         if np.array_equal(prefix.y, whole.y[:t]):
             return tuple(exact(case, s[0]) for s in prefix.final)

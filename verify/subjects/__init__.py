@@ -176,7 +176,10 @@ def adapted(
         subject: Subject = value() if isinstance(value, type) else value
         return subject
     from .declared import declaration_of, declared
+    from .given_arrays import given_arrays, takes_given_arrays
 
+    if takes_given_arrays(value):
+        return given_arrays(value, name, import_lines)
     if declaration := declaration_of(value, name):
         return declared(value, name, declaration, import_lines)
     if hasattr(value, "cell") and hasattr(value, "forward"):

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -254,7 +254,7 @@ class Declared:
         made = self._made(case)
         if callable(getattr(made, "train", None)):
             made.train(False)
-        call = _Call(self, made, _arrays(self.declaration.gradient), case)
+        call = _Call(self, made, arrays_of(self.declaration.gradient), case)
         return _Built(call.run, call.pull if self.declaration.gradient else None, made)
 
     def _made(self, case: Case) -> Any:
@@ -293,7 +293,7 @@ class _Built(Plain):
 
 
 @dataclass(frozen=True)
-class _Arrays:
+class Arrays:
     """Whose arrays code is called with: to them, and back to NumPy."""
 
     into: Callable[[Array], Any] = lambda array: array
@@ -302,18 +302,76 @@ class _Arrays:
     setting: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-def _arrays(gradient: str) -> _Arrays:
+def arrays_of(gradient: str) -> Arrays:
+    """Return the arrays of what differentiates: ``torch``, ``jax``, or else NumPy's."""
     if gradient == "torch":
         torch = imported("torch", "torch")
-        return _Arrays(
+        return Arrays(
             lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack,
             partial(one_thread, torch),
         )  # fmt: skip
     if gradient == "jax":
         jax = imported("jax", "jax")
         jax.config.update("jax_enable_x64", True)
-        return _Arrays(jax.numpy.asarray, np.asarray, jax.numpy.stack)
-    return _Arrays()
+        return Arrays(jax.numpy.asarray, np.asarray, jax.numpy.stack)
+    return Arrays()
+
+
+class Differentiable(Protocol):
+    """A call in arrays of torch's or JAX's."""
+
+    arrays: Arrays
+
+    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""
+
+    def result(self, y: Any, final: Sequence[Any]) -> Result:
+        """Return these as NumPy's arrays."""
+
+
+def pulled_by(
+    framework: str, call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[Pulled]:
+    """Call once and pull cotangents back, by the differentiation of ``torch`` or ``jax``."""
+    return {"torch": _by_torch, "jax": _by_jax}[framework](call, inputs, cotangents)
+
+
+def _by_torch(
+    call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[Pulled]:
+    torch = imported("torch", "torch")
+    leaves = {k: call.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
+    y, final = call.called(inputs, leaves)
+    pulled = []
+    for given in cotangents:
+        pairs = [(o, torch.tensor(np.array(d))) for o, d in zip((y, *final), _flat(given),
+                 strict=True) if d is not None]  # fmt: skip
+        outputs, directions = zip(*pairs, strict=True)
+        gradients = torch.autograd.grad(
+            outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
+        )
+        named = {
+            k: call.arrays.back(torch.zeros_like(leaf) if d is None else d)
+            for (k, leaf), d in zip(leaves.items(), gradients, strict=True)
+        }
+        pulled.append(Pulled.of_leaves(call.result(y, final), named))
+    return pulled
+
+
+def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+    jax = imported("jax", "jax")
+    leaves = {k: call.arrays.into(a) for k, a in inputs.leaves.items()}
+    outputs, pull = jax.vjp(lambda named: call.called(inputs, named), leaves)
+    pulled = []
+    for given in cotangents:
+        directions = [
+            jax.numpy.zeros_like(o) if d is None else call.arrays.into(d)
+            for o, d in zip((outputs[0], *outputs[1]), _flat(given), strict=True)
+        ]
+        (named,) = pull((directions[0], tuple(directions[1:])))
+        back = {k: np.array(d) for k, d in named.items()}
+        pulled.append(Pulled.of_leaves(call.result(*outputs), back))
+    return pulled
 
 
 @dataclass(frozen=True)
@@ -322,7 +380,7 @@ class _Call:
 
     subject: Declared
     made: Any
-    arrays: _Arrays
+    arrays: Arrays
     case: Case
 
     @property
@@ -334,13 +392,15 @@ class _Call:
         """Run the code on NumPy arrays."""
         leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
         with self.arrays.setting():
-            return self._result(*self.called(inputs, leaves))
+            return self.result(*self.called(inputs, leaves))
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once and pull cotangents back, by the differentiation that was declared."""
-        pulls = {"torch": self._by_torch, "jax": self._by_jax, "vjp": self._by_vjp}
+        by = self.subject.declaration.gradient
         with self.arrays.setting():
-            return pulls[self.subject.declaration.gradient](inputs, cotangents)
+            if by == "vjp":
+                return self._by_vjp(inputs, cotangents)
+            return pulled_by(by, self, inputs, cotangents)
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with arrays of the code's own kind; return y (T, B, H) and states (B, H)."""
@@ -413,40 +473,6 @@ class _Call:
             return array
         return array.reshape((*array.shape[:leading], int(np.prod(axes))))
 
-    def _by_torch(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        torch = imported("torch", "torch")
-        leaves = {k: self.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
-        y, final = self.called(inputs, leaves)
-        pulled = []
-        for given in cotangents:
-            pairs = [(o, torch.tensor(np.array(d))) for o, d in zip((y, *final), _flat(given),
-                     strict=True) if d is not None]  # fmt: skip
-            outputs, directions = zip(*pairs, strict=True)
-            gradients = torch.autograd.grad(
-                outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
-            )
-            named = {
-                k: self.arrays.back(torch.zeros_like(leaf) if d is None else d)
-                for (k, leaf), d in zip(leaves.items(), gradients, strict=True)
-            }
-            pulled.append(Pulled.of_leaves(self._result(y, final), named))
-        return pulled
-
-    def _by_jax(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        jax = imported("jax", "jax")
-        leaves = {k: self.arrays.into(a) for k, a in inputs.leaves.items()}
-        outputs, pull = jax.vjp(lambda named: self.called(inputs, named), leaves)
-        pulled = []
-        for given in cotangents:
-            directions = [
-                jax.numpy.zeros_like(o) if d is None else self.arrays.into(d)
-                for o, d in zip((outputs[0], *outputs[1]), _flat(given), strict=True)
-            ]
-            (named,) = pull((directions[0], tuple(directions[1:])))
-            back = {k: np.array(d) for k, d in named.items()}
-            pulled.append(Pulled.of_leaves(self._result(*outputs), back))
-        return pulled
-
     def _by_vjp(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Call ``vjp`` with the same axes and arrays as ``forward``."""
         weights = Named({n.removesuffix("_l0"): np.array(a) for n, a in inputs.parameters.items()})
@@ -485,7 +511,8 @@ class _Call:
             pulled.append(Pulled.of_leaves(outputs, gradients))
         return pulled
 
-    def _result(self, y: Any, final: Sequence[Any]) -> Result:
+    def result(self, y: Any, final: Sequence[Any]) -> Result:
+        """Return outputs (T, B, H) and states (B, H) as NumPy's, these with an axis of passes."""
         back = self.arrays.back
         return Result(back(y), tuple(back(s)[None] for s in final))
 

@@ -284,7 +284,7 @@ def _run_whole(subject: TorchLike, case: Case) -> None:
     result = subject.build(case).forward(draw_inputs(subject, case))
     shapes = state_shapes(layer_of(subject, case), case)
     returned = [result.y.shape, *(s.shape for s in result.final)]
-    if returned != [(case.T, case.B, shapes[0][2]), *shapes]:
+    if returned != [(case.T, case.B, shapes[0][-1]), *shapes]:
         raise TypeError(f"it returned arrays of the shapes {returned}")
 
 
