@@ -122,6 +122,16 @@ def tanh(s: Same) -> Same:
     return value
 
 
+def softplus(s: Same) -> Same:
+    """Return log(1 + exp(s)), without overflow."""
+    return switch(s, 0.0, s) + np.log(1 + np.exp(switch(s, s, -s)))
+
+
+def log_sigmoid(s: Same) -> Same:
+    """Return log(sigmoid(s)), without overflow; its derivative is sigmoid(-s)."""
+    return -softplus(-s)
+
+
 def relu(s: Same) -> Same:
     """Return max(s, 0)."""
     return switch(s, 0.0, s)

@@ -16,7 +16,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,12 @@ from .parameters import Parameters, Shape, Sizes
 
 Arrays: TypeAlias = Mapping[str, Any]
 """The arrays that a step is given, or their cotangents, by name."""
+
+Keys: TypeAlias = Annotated[Array, "B N K"]
+Values: TypeAlias = Annotated[Array, "B N V"]
+Heads: TypeAlias = Annotated[Array, "B N"]
+Memory: TypeAlias = Annotated[Array, "B N K V"]
+"""What the heads are given, and a matrix for each of them."""
 
 Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 
@@ -55,6 +61,26 @@ def log_decay(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 def step_size(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Draw positive numbers around 0.7: the softplus of N(0, 1)."""
     return np.log1p(np.exp(rng.standard_normal(shape)))
+
+
+def rows_times(k: Keys, S: Memory) -> Values:
+    """Return k S of every head."""
+    return (k[..., None, :] @ S)[..., 0, :]
+
+
+def matrix_times(S: Memory, v: Values) -> Keys:
+    """Return S v of every head."""
+    return (S @ v[..., None])[..., 0]
+
+
+def outer(k: Keys, v: Values) -> Memory:
+    """Return k^T v of every head."""
+    return k[..., None] * v[..., None, :]
+
+
+def scaled(q: Keys) -> Keys:
+    """Return q / √K, the root in the number system of q: a program rounds it."""
+    return q / np.sqrt(zeros(q, (1,)) + float(q.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -107,9 +133,9 @@ class GatedByInput(Cell):
         """Pull a cotangent on the output back: to what is read by name, old and new states."""
 
     def shape(self, axes: str, sizes: Sizes) -> tuple[int, ...]:
-        """Return the lengths of axes that are named by letters."""
+        """Return the lengths of axes: letters, or numbers."""
         lengths = {"N": self.heads, "K": sizes.D, "V": sizes.H}
-        return tuple(lengths[letter] for letter in axes.split())
+        return tuple(lengths.get(axis) or int(axis) for axis in axes.split())
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the shape of what it learns itself."""

@@ -85,13 +85,11 @@ def backpropagate(
         step = run.steps[t]
         arriving = tuple(only(step.active, d) for d in dstate)
         skipping = tuple(d - a for d, a in zip(dstate, arriving, strict=True))
-        read = None
-        if "readout" in cell.traits:
-            at = (p, step.x, step.state, step.gates, step.new)
-            *read, dnew = cell.readout_vjp(*at, only(step.active, dy[t]))
-            arriving = added(arriving, dnew)
-        else:
+        read = _read_vjp(cell, p, step, only(step.active, dy[t]))
+        if read is None:
             arriving = (arriving[0] + only(step.active, dy[t]), *arriving[1:])
+        else:
+            arriving = added(arriving, read[3])
         dp_t, dx_t, dstate = cell.vjp(p, step.x, step.state, step.gates, step.new, arriving)
         if read is not None:
             dp_t, dx_t, dstate = dp_t + read[0], dx_t + read[1], added(dstate, read[2])
@@ -118,6 +116,15 @@ def reverse(x: Same, lengths: Lengths | None = None) -> Same:
     t = np.arange(steps)[:, None]
     ends = np.asarray(lengths)[None, :]
     return x[np.where(t < ends, ends - 1 - t, t), np.arange(batch)[None, :]]
+
+
+def _read_vjp(
+    cell: Cell, p: Parameters, step: Step, dy: Rows
+) -> tuple[Parameters, Rows, State, State] | None:
+    """Pull dy back through what a cell reads; None where its output is its first state."""
+    if "readout" not in cell.traits:
+        return None
+    return cell.readout_vjp(p, step.x, step.state, step.gates, step.new, dy)
 
 
 def added(a: State, b: State) -> State:

@@ -7,7 +7,8 @@ The members differ in the decay, and in whether the write is corrected.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,23 @@ from ..arrays import Array
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
-from ..gated_by_input import Arrays, GatedByInput, Given, log_decay, share, unit
+from ..gated_by_input import (
+    Arrays,
+    GatedByInput,
+    Given,
+    Heads,
+    Keys,
+    Memory,
+    Values,
+    log_decay,
+    matrix_times,
+    outer,
+    rows_times,
+    scaled,
+    share,
+    unit,
+)
 from ..parameters import Parameters
-
-Keys: TypeAlias = Annotated[Array, "B N K"]
-Values: TypeAlias = Annotated[Array, "B N V"]
-Heads: TypeAlias = Annotated[Array, "B N"]
-Memory: TypeAlias = Annotated[Array, "B N K V"]
 
 RETNET, GLA = "Sun et al. 2023, arXiv:2307.08621", "Yang et al. 2023, arXiv:2312.06635"
 DELTANET = "Yang et al. 2024, arXiv:2406.06484"
@@ -98,7 +109,7 @@ def decay_by_key_vjp(g: Keys, S: Memory, d: Memory) -> tuple[Keys, Memory]:
 )
 def correction(beta: Heads, v: Values, k: Keys, S: Memory) -> Values:
     """Return what is written (B, N, V): a share of the error at the key."""
-    return beta[..., None] * (v - _rows_times(k, S))
+    return beta[..., None] * (v - rows_times(k, S))
 
 
 @vjp_of("delta.correction")
@@ -106,9 +117,9 @@ def correction_vjp(
     beta: Heads, v: Values, k: Keys, S: Memory, du: Values
 ) -> tuple[Heads, Values, Keys, Memory]:
     """Pull back to (dbeta, dv, dk, dS)."""
-    error = v - _rows_times(k, S)
+    error = v - rows_times(k, S)
     dv = beta[..., None] * du
-    return (du * error).sum(axis=-1), dv, -_matrix_times(S, dv), -_outer(k, dv)
+    return (du * error).sum(axis=-1), dv, -matrix_times(S, dv), -outer(k, dv)
 
 
 @equation(
@@ -120,13 +131,13 @@ def correction_vjp(
 )
 def write(k: Keys, u: Values, S: Memory) -> Memory:
     """Return the new memory (B, N, K, V)."""
-    return S + _outer(k, u)
+    return S + outer(k, u)
 
 
 @vjp_of("delta.write")
 def write_vjp(k: Keys, u: Values, S: Memory, d: Memory) -> tuple[Keys, Values, Memory]:
     """Pull back to (dk, du, dS)."""
-    return _matrix_times(d, u), _rows_times(k, d), d
+    return matrix_times(d, u), rows_times(k, d), d
 
 
 @equation(
@@ -138,37 +149,20 @@ def write_vjp(k: Keys, u: Values, S: Memory, d: Memory) -> tuple[Keys, Values, M
 )
 def output(q: Keys, S: Memory) -> Values:
     """Return the output (B, N, V)."""
-    return _rows_times(_scaled(q), S)
+    return rows_times(scaled(q), S)
 
 
 @vjp_of("delta.output")
 def output_vjp(q: Keys, S: Memory, do: Values) -> tuple[Keys, Memory]:
     """Pull back to (dq, dS)."""
-    return _scaled(_matrix_times(S, do)), _outer(_scaled(q), do)
-
-
-def _scaled(q: Keys) -> Keys:
-    """Return q / √K, the root in the number system of q: a program rounds it."""
-    return q / np.sqrt(zeros(q, (1,)) + float(q.shape[-1]))
-
-
-def _rows_times(k: Keys, S: Memory) -> Values:
-    return (k[..., None, :] @ S)[..., 0, :]
-
-
-def _matrix_times(S: Memory, v: Values) -> Keys:
-    return (S @ v[..., None])[..., 0]
-
-
-def _outer(k: Keys, v: Values) -> Memory:
-    return k[..., None] * v[..., None, :]
+    return scaled(matrix_times(S, do)), outer(scaled(q), do)
 
 
 class DeltaFamily(GatedByInput):
     """X40-X44; a member has a decay of ``decays``, and a correction or not."""
 
     state_axes = {"S": "N K V"}  # noqa: RUF012 - constants of a class
-    decays = {  # noqa: RUF012
+    decays: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]] | None] = {  # noqa: RUF012
         "": None,
         "constant": ("delta.retention", lambda g, S: retention(S),
                      lambda g, S, d: (None, *retention_vjp(S, d))),

@@ -80,6 +80,10 @@ def _sqrt(a: Dual) -> Dual:
     return Dual(value, a.tangent / (2 * value))
 
 
+def _log(a: Dual) -> Dual:
+    return Dual(np.log(a.value), a.tangent / a.value)
+
+
 def _divide(a: Dual, b: Dual) -> Dual:
     value = a.value / b.value
     return Dual(value, (a.tangent - value * b.tangent) / b.value)
@@ -94,6 +98,7 @@ UFUNCS: dict[Any, Callable[..., Dual]] = {
     np.true_divide: _divide,
     np.tanh: _tanh,
     np.exp: _exp,
+    np.log: _log,
     np.sqrt: _sqrt,
 }
 

@@ -61,7 +61,7 @@ def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any
     )
 
 
-LENGTHS = {"B": 2, "H": 3, "D": 2, "N": 2, "K": 3, "V": 4}
+LENGTHS = {"...": 3, "B": 2, "H": 3, "D": 2, "N": 2, "K": 3, "V": 4}
 """How long the axes are that signatures name; others are 1."""
 
 

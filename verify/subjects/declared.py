@@ -320,7 +320,9 @@ def arrays_of(gradient: str) -> Arrays:
 class Differentiable(Protocol):
     """A call in arrays of torch's or JAX's."""
 
-    arrays: Arrays
+    @property
+    def arrays(self) -> Arrays:
+        """Whose arrays it is called with."""
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""

@@ -138,8 +138,10 @@ class _Call:
         states: tuple[Any, ...],
     ) -> dict[str, Any]:
         """Return the arguments that it takes, by name."""
-        named = dict(self.cell.split(leaves["x"], self.case.sizes))
-        named = {n: self._turned(a, self._axes_of(n)) for n, a in named.items()}
+        named: dict[str, Any] = {
+            n: self._turned(a, self._axes_of(n))
+            for n, a in self.cell.split(leaves["x"], self.case.sizes).items()
+        }
         named |= {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}
         state = None if not states else states[0] if len(self.cell.states) == 1 else states
         named |= dict.fromkeys((*STATE, "initial_state"), state) | {"lengths": inputs.lengths}

@@ -188,4 +188,4 @@ def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
             compared += 1
             narrower_fails += (np.abs(np.asarray(g) - n.value) > n.bound).any()
 
-    assert 3 * narrower_fails > compared
+    assert narrower_fails > (compared / 3 if "W" in m.p else 0)

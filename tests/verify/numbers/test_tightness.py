@@ -321,7 +321,11 @@ def _errors(point):
 def shares(point, numbers):
     """Return the largest share of its bound that an entry of each result reaches."""
     bounds = {name: a.bound.ravel() for name, a in point.bounded(numbers).items()}
-    return {name: float((e / bounds[name]).max()) for name, e in point.errors().items()}
+    moved = {name: bounds[name] > 0 for name in bounds}  # the others are 0 whatever was computed
+    return {
+        name: float((e[moved[name]] / bounds[name][moved[name]]).max())
+        for name, e in point.errors().items() if moved[name].any()
+    }  # fmt: skip
 
 
 POINTS = [Point(cell, dtype) for cell in cells() for dtype in CELL_SHARES]
