@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..cases.case import Case
+from ..checks.check import reads_out
 from ..runs.diagnosis import Diagnosis
 from ..runs.verdict import Verdict
 from ..subjects.protocol import Subject
@@ -140,6 +141,9 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 STAGES: tuple[Stage, ...] = (
     singles, cuts, ways_back, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
+STAGES_OF_GIVEN: tuple[Stage, ...] = (singles,)
+"""What is tried of a cell that is given its gates: it has no weights that could be misread."""
+
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
@@ -213,11 +217,13 @@ def _of_values(
         if arithmetic.certain:
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
-    if explainer.outputs_deviate:
+    given = reads_out(subject)
+    if explainer.outputs_deviate and not given:
         explainer.bases = tuple(other_conventions(subject))
-    search = searched(explainer, rest, (singles,) if whole else STAGES)
+    stages = STAGES_OF_GIVEN if whole or given else STAGES
+    search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
-    finding = Discovery() if search.fits or whole else examined(explainer, rest)
+    finding = Discovery() if search.fits or whole or given else examined(explainer, rest)
     if finding.explanations:
         return _of_finding(diagnosis, finding, search.tried)
     if not search.fits and not whole:
@@ -234,7 +240,8 @@ def _of_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]
-        notes += [said for remark in REMARKS for said in remark(explainer, failing)]
+        remarks = () if given else REMARKS
+        notes += [said for remark in remarks for said in remark(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 
