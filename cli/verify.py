@@ -57,6 +57,8 @@ LISTED = 10
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
+@click.option("--form", metavar="FORM", help="The layer computes in this form, and is held to its "
+              "bound: steps, chunk:64, scan, parallel.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
 @dtype_option
@@ -102,6 +104,7 @@ def verify(
     like: str | None,
     forbid: str,
     timed: bool,
+    form: str | None,
     only: Sequence[str],
     dtype: str | None,
     budget: str,
@@ -132,9 +135,12 @@ def verify(
     from ..verify.cases.given_sizes import GivenSizes
     from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
-    from ..verify.subjects import is_problem
+    from ..verify.subjects import FORM, is_problem
 
     _require_subjects(names, resume)
+    if form and like:
+        raise click.UsageError("--form: expected without --like")
+    like = f"{FORM}{form}" if form else like
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     request = or_usage(

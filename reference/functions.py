@@ -124,7 +124,8 @@ def tanh(s: Same) -> Same:
 
 def softplus(s: Same) -> Same:
     """Return log(1 + exp(s)), without overflow."""
-    return switch(s, 0.0, s) + np.log(1 + np.exp(switch(s, s, -s)))
+    beyond: arrays.Array = np.log(1 + np.exp(switch(s, s, -s)))
+    return switch(s, 0.0, s) + beyond
 
 
 def log_sigmoid(s: Same) -> Same:

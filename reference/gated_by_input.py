@@ -23,6 +23,7 @@ import numpy as np
 from .arrays import Array, Floats, Rows
 from .cell import Cell, Gates, State
 from .functions import zeros
+from .linear import Linear
 from .parameters import Parameters, Shape, Sizes
 
 Arrays: TypeAlias = Mapping[str, Any]
@@ -131,6 +132,19 @@ class GatedByInput(Cell):
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, State, State]:
         """Pull a cotangent on the output back: to what is read by name, old and new states."""
+
+    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear | None:
+        """Return a sequence (T, B, ...) as a linear recurrence; None for a cell that is none."""
+        return None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it has other forms than steps."""
+        return type(self).linear is not GatedByInput.linear
+
+    def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
+        """Return outputs and final state in the cell's own axes, of what a form computed."""
+        return read, S
 
     def shape(self, axes: str, sizes: Sizes) -> tuple[int, ...]:
         """Return the lengths of axes: letters, or numbers."""

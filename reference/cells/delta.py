@@ -7,6 +7,7 @@ The members differ in the decay, and in whether the write is corrected.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ from ..gated_by_input import (
     share,
     unit,
 )
+from ..linear import Linear
 from ..parameters import Parameters
 
 RETNET, GLA = "Sun et al. 2023, arXiv:2307.08621", "Yang et al. 2023, arXiv:2312.06635"
@@ -205,6 +207,17 @@ class DeltaFamily(GatedByInput):
             dg, dS = self._decay[2](given.get("g"), old, dS)
             d |= {} if dg is None else {"g": dg}
         return d, (dS,)
+
+    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
+        """Every member is of this shape; RetNet's g are logarithms of constants."""
+        k, g = given["k"], given.get("g")
+        if g is None:
+            heads = range(k.shape[2])
+            constant = [math.log(1 - 2.0 ** (-5 - n)) if self._decay else 0.0 for n in heads]
+            g = zeros(k, (*k.shape[:3], 1)) + np.array(constant, k.dtype)[:, None]
+        elif g.ndim < k.ndim:
+            g = g[..., None]
+        return Linear(g, k, given["v"], scaled(given["q"]), given.get("beta"), S)
 
     def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X44."""

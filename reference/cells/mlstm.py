@@ -218,7 +218,8 @@ class MatrixLSTM(GatedByInput):
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, State, State]:
         """The old states are not read."""
-        dq, *d_new = output_vjp(given["q"], *new, dy)
+        C, n, m = new
+        dq, *d_new = output_vjp(given["q"], C, n, m, dy)
         return {"q": dq}, tuple(zeros(d, d.shape) for d in d_new), tuple(d_new)
 
 

@@ -7,7 +7,7 @@ part of the cell.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
 from ..gated_by_input import Arrays, GatedByInput, Given, Heads, Values, step_size
+from ..linear import Linear
 from ..parameters import Parameters, Shape
 
 Inputs: TypeAlias = Annotated[Array, "B K"]
@@ -118,6 +119,18 @@ class StateSpaceDual(GatedByInput):
         ddt, dx, dB, dS = write_vjp(*args, cotangent[0])
         ddt_decay, dA, dS = decay_vjp(given["dt"], p["A"], state[0], dS)
         return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dS,)
+
+    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
+        """B and C are key and query, Δ x is the value, and the state is transposed."""
+        dt, (steps, batch, heads) = given["dt"], given["dt"].shape
+        wide = zeros(dt, (steps, batch, heads, given["B"].shape[-1]))
+        k, q = (wide + given[name][:, :, None] for name in "BC")
+        g = (dt * p["A"])[..., None]
+        return Linear(g, k, dt[..., None] * given["x"], q, None, np.swapaxes(S, -1, -2))
+
+    def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
+        """Add D x, and transpose the state."""
+        return read + p["D"][:, None] * given["x"], np.swapaxes(S, -1, -2)
 
     def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X47."""

@@ -36,6 +36,7 @@ WORDS = {
 class Options:
     """Which options a subject offers; cases use only those.
 
+    ``program`` is the form in which it computes, "" for steps, ``forms`` are those that it has.
     ``reasons`` are pairs (option, what the subject said when it was tried).
     """
 
@@ -60,6 +61,8 @@ class Options:
     equations: bool = True
     problem: bool = False
     forbidden: bool = False
+    program: str = ""
+    forms: tuple[str, ...] = ()
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:

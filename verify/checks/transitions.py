@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 from hypothesis import strategies as st
 
+from ...reference.forms import STEPS
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
@@ -24,7 +25,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest, layer_of, output_shape
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
-from .check import SubjectCheck, reads_out
+from .check import Offers, SubjectCheck, reads_out
 from .oracle import exact
 
 SAMPLED = 6
@@ -66,6 +67,11 @@ def not_long(case: Case) -> str:
     if plain and case.state and case.T > WINDOW:
         return ""
     return f"expected T > {WINDOW}, one layer in one direction, a state, no lengths, no projection"
+
+
+def in_steps(subject: Offers) -> bool:
+    """Whether the layer computes step by step: a chunk does not go by its own states."""
+    return subject.options.program in ("", STEPS)
 
 
 def forward_transitions(subject: SubjectUnderTest, case: Case) -> Ledger:
@@ -200,6 +206,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
+        concerned=in_steps,
         whole=False,
     ),
     SubjectCheck(
@@ -213,6 +220,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
+        concerned=in_steps,
         whole=False,
     ),
 )

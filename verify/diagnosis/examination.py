@@ -240,8 +240,7 @@ def _of_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]
-        remarks = () if given else REMARKS
-        notes += [said for remark in remarks for said in remark(explainer, failing)]
+        notes += () if given else [said for r in REMARKS for said in r(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 

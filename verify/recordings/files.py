@@ -211,7 +211,8 @@ def subject(name: str, folder: Path) -> Replayed:
     """Return the subject that a recording is; RunFileError if it is none."""
     require_safetensors()
     recording = read(folder)
-    options = Options(**recording.options, reasons=recording.reasons)
+    offered: dict[str, Any] = {**recording.options}
+    options = Options(**offered, reasons=recording.reasons)
     return Replayed(
         name,
         base(folder / INDEX, recording, options),

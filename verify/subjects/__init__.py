@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from ...reference.errors import InputError
+from ...reference.forms import form_named
 from . import loader
 from .frameworks import families
 from .kernel_problems import BENCH, problem_named
@@ -26,6 +28,9 @@ SCHEMES: dict[str, Callable[[str], Subject]] = {}
 
 PROGRAMS = "process"
 """What stands before the command of a program in any language."""
+
+FORM = "form:"
+"""What stands before the name of a form in the place of ``like``."""
 
 LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
 """The classes in whose place one of a user's may stand."""
@@ -63,6 +68,9 @@ def require_like(like: str | None, forbid: str = "") -> None:
     if like is not None and is_problem(like):
         problem_named(like)
         return
+    if like is not None and like.startswith(FORM):
+        _require_form(like.removeprefix(FORM))
+        return
     if like is not None and like not in LIKE:
         raise UnknownSubject(
             f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35"
@@ -82,6 +90,9 @@ def subject_named(
     ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
     ``on_import`` is called once a program of others is imported, before it is tried out.
     """
+    if like is not None and like.startswith(FORM):
+        plain = subject_named(name, None, forbid, on_import)
+        return in_form(plain, like.removeprefix(FORM))
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
@@ -106,6 +117,25 @@ def subject_named(
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
     return adapted(loaded.value, name, like, loaded.import_lines, forbid)
+
+
+def _require_form(name: str) -> None:
+    try:
+        form_named(name)
+    except InputError as error:
+        raise UnknownSubject(f"--form: {error}") from error
+
+
+def in_form(subject: Subject, name: str) -> Subject:
+    """Return a subject that computes in a form; UnknownSubject for one that cannot be held so."""
+    from .given_arrays import GivenArrays
+
+    if not isinstance(subject, GivenArrays):
+        raise UnknownSubject(
+            f"subject {subject.name!r}: --form is for layers that take the arrays of a cell which "
+            "is given its gates"
+        )
+    return subject.in_form(name)
 
 
 def _inherited(value: Any) -> str | None:

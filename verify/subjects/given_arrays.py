@@ -13,6 +13,9 @@ torch's or JAX's differentiation, whose arrays it is then called with, or ``vjp`
 takes the same arguments and ``dy`` and ``dstate``, and returns the gradients by name and those of
 the state; without it there are none. ``state`` is None for a start from zeros, one array, or a
 tuple where the cell has several; ``lengths`` (B,) is an argument that it may take.
+
+``form = "chunk:64"`` says how it computes, for a bound of its own; ``forms`` are the names of
+several, one of which ``forward`` is given as its argument ``form``.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from typing import Any
 import numpy as np
 
 from ...reference.cells import cells
+from ...reference.errors import InputError
+from ...reference.forms import STEPS, form_named
 from ...reference.gated_by_input import GatedByInput
 from ..cases.case import Case
 from ..cases.options import Options
@@ -51,6 +56,23 @@ class GivenArrays:
     options: Options
     dtypes: tuple[str, ...] = ("float64", "float32")
     import_lines: str = field(default="", repr=False)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms that it has: its ``forward`` takes the name of one as ``form``."""
+        return tuple(getattr(self.value, "forms", ()))
+
+    def in_form(self, name: str) -> GivenArrays:
+        """Return it as a layer that computes in a form; UnknownSubject if there is none such."""
+        if self.forms and name not in self.forms:
+            raise UnknownSubject(
+                f"subject {self.name!r}: its forms are {', '.join(self.forms)}, not {name}"
+            )
+        if name != STEPS and not gated_by_input(self.cells[0]).is_linear:
+            raise UnknownSubject(
+                f"subject {self.name!r}: {self.cells[0]} has no other form than steps"
+            )
+        return replace(self, options=replace(self.options, program=name))
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -146,6 +168,8 @@ class _Call:
         state = None if not states else states[0] if len(self.cell.states) == 1 else states
         named |= dict.fromkeys((*STATE, "initial_state"), state) | {"lengths": inputs.lengths}
         taken = inspect.signature(function).parameters
+        if self.subject.forms:
+            named["form"] = self.case.form or self.subject.options.program
         return {name: named[name] for name in taken if name in named}
 
     def _axes_of(self, name: str) -> str:
@@ -237,8 +261,20 @@ def given_arrays(value: Any, name: str, import_lines: str = "") -> GivenArrays:
         lengths="lengths" in taken,
         state=any(n in (*STATE, "initial_state") for n in taken),
         gradient=bool(subject.gradient),
+        forms=subject.forms,
     )
-    return _tried(replace(subject, options=options))
+    return _tried(_in_its_form(replace(subject, options=options)))
+
+
+def _in_its_form(subject: GivenArrays) -> GivenArrays:
+    """Return the subject in the form that it says, or in the first that it has."""
+    said = str(getattr(subject.value, "form", "") or next(iter(subject.forms), ""))
+    try:
+        for name in (*subject.forms, *filter(None, [said])):
+            form_named(name)
+    except InputError as error:
+        raise UnknownSubject(f"subject {subject.name!r}: {error}") from error
+    return subject.in_form(said) if said else subject
 
 
 def _dtypes(value: Any) -> tuple[str, ...]:
@@ -251,7 +287,8 @@ def _tried(subject: GivenArrays) -> GivenArrays:
     tried = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
     if subject.options.lengths:
         tried["zero_length"] = replace(plain, lengths=True, zero_length=True)
-    offered, reasons = {}, []
+    offered: dict[str, Any] = {}
+    reasons = []
     for option, case in tried.items():
         try:
             with_care(partial(_runs, subject, case))

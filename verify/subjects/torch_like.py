@@ -456,7 +456,9 @@ def _tried(subject: TorchLike) -> TorchLike:
     refusal = _refusal(subject, plain, partial(_run, subject, gradient=True))
     if isinstance(refusal, NotOffered):
         reasons["gradient"] = str(refusal)[:LONGEST_REASON]
-    offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
+    offered: dict[str, Any] = {
+        option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")
+    }
     if not subject.lengths:
         reasons["zero_length"] = NOT_OF_CELLS if subject.steps else "torch does not pack them"
     if subject.own:
