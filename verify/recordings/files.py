@@ -132,7 +132,7 @@ def _check_index(where: Path, recording: Recording) -> None:
         raise RunFileError(f"{where}: cells: unknown: {', '.join(odd) or 'none given':.100}")
     if not set(recording.dtypes) <= {*DTYPES} or not recording.dtypes:
         raise RunFileError(f"{where}: dtypes: expected some of {', '.join(DTYPES)}")
-    known = asdict(Options()).keys() - {"reasons"}
+    known = {k for k, v in asdict(Options()).items() if isinstance(v, bool)}
     if odd := sorted((recording.options.keys() ^ known) - LATER):
         raise RunFileError(f"{where}: options: missing or unknown: {', '.join(odd):.200}")
     if not 0 < len(recording.entries) <= MOST_CASES:
