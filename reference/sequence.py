@@ -51,7 +51,7 @@ def unroll(
 ) -> Unrolled[A]:
     """Run ``cell`` over x (T, B, D) from ``state``."""
     steps: list[Step] = []
-    outputs: list[Any] = [cell.no_output(state)[None][:0]]
+    outputs: list[Any] = [zeros(state[0], (0, *cell.no_output(state).shape))]
     now: States[Any] = state
     for t in range(x.shape[0]):
         active = None if lengths is None else (t < np.asarray(lengths))[:, None]
