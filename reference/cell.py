@@ -22,6 +22,10 @@ Gates: TypeAlias = Mapping[str, Carried]
 """Intermediate values of one step by name."""
 
 
+ReadVJP: TypeAlias = tuple[Parameters, Rows, tuple[Carried | None, ...], tuple[Carried | None, ...]]
+"""The cotangents of what an output is read from: parameters, input, old states and new ones."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """What becomes of one state in a step whose gates are saturated by their biases.
@@ -131,10 +135,11 @@ class Cell(ABC):
 
     def readout_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, dy: Rows
-    ) -> tuple[Parameters, Rows, State, State]:
+    ) -> ReadVJP:
         """Pull a cotangent on the output of a ``readout`` back to all that it reads.
 
-        Returns those of the parameters, the input, the old state and the new.
+        Returns those of the parameters, the input, the old state and the new; None for a state
+        that is not read.
         """
         raise NotImplementedError(f"{self.name}: its output is its first state")
 

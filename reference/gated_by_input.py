@@ -20,8 +20,8 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from .arrays import Array, Floats, Rows
-from .cell import Cell, Gates, State
+from .arrays import Array, Carried, Floats, Rows
+from .cell import Cell, Gates, ReadVJP, State
 from .functions import zeros
 from .linear import Linear
 from .parameters import Parameters, Shape, Sizes
@@ -34,6 +34,9 @@ Values: TypeAlias = Annotated[Array, "B N V"]
 Heads: TypeAlias = Annotated[Array, "B N"]
 Memory: TypeAlias = Annotated[Array, "B N K V"]
 """What the heads are given, and a matrix for each of them."""
+
+Cotangents: TypeAlias = tuple["Carried | None", ...]
+"""Those of states; None for a state that is not read."""
 
 Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 
@@ -130,7 +133,7 @@ class GatedByInput(Cell):
     @abstractmethod
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """Pull a cotangent on the output back: to what is read by name, old and new states."""
 
     def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear | None:
@@ -237,7 +240,7 @@ class GatedByInput(Cell):
 
     def readout_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, dy: Rows
-    ) -> tuple[Parameters, Rows, State, State]:
+    ) -> ReadVJP:
         """Pull back through what is read."""
         sizes = self.sizes_of(state)
         d = dy.reshape(dy.shape[0], *self.shape(self.output_axes, sizes))

@@ -7,13 +7,14 @@ length 0, like a sequence of T = 0 steps, ends in its initial state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeAlias
 
 import numpy as np
 
 from .arrays import A, Carried, Floats, Lengths, Over, Rows, Same
-from .cell import Cell, Gates, State
+from .cell import Cell, Gates, ReadVJP, State
 from .equation import equation
 from .functions import zeros
 from .parameters import Parameters
@@ -84,7 +85,7 @@ def backpropagate(
     for t in reversed(range(len(run.steps))):
         step = run.steps[t]
         arriving = tuple(only(step.active, d) for d in dstate)
-        skipping = tuple(d - a for d, a in zip(dstate, arriving, strict=True))
+        skipping = () if step.active is None else subtracted(dstate, arriving)
         read = _read_vjp(cell, p, step, only(step.active, dy[t]))
         if read is None:
             arriving = (arriving[0] + only(step.active, dy[t]), *arriving[1:])
@@ -118,18 +119,22 @@ def reverse(x: Same, lengths: Lengths | None = None) -> Same:
     return x[np.where(t < ends, ends - 1 - t, t), np.arange(batch)[None, :]]
 
 
-def _read_vjp(
-    cell: Cell, p: Parameters, step: Step, dy: Rows
-) -> tuple[Parameters, Rows, State, State] | None:
+def _read_vjp(cell: Cell, p: Parameters, step: Step, dy: Rows) -> ReadVJP | None:
     """Pull dy back through what a cell reads; None where its output is its first state."""
     if "readout" not in cell.traits:
         return None
     return cell.readout_vjp(p, step.x, step.state, step.gates, step.new, dy)
 
 
-def added(a: State, b: State) -> State:
-    """Return the sum of two cotangents of states."""
-    return tuple(left + right for left, right in zip(a, b, strict=True))
+def added(a: State, b: Sequence[Carried | None]) -> State:
+    """Return the sum of two cotangents of states; None is 0."""
+    pairs = zip(a, b, strict=True)
+    return tuple(left if right is None else left + right for left, right in pairs)
+
+
+def subtracted(a: State, b: State) -> State:
+    """Return the difference of two cotangents of states."""
+    return tuple(left - right for left, right in zip(a, b, strict=True))
 
 
 def choose(active: Active | None, new: Carried, old: Carried) -> Carried:

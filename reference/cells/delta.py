@@ -19,6 +19,7 @@ from ..equation import equation, vjp_of
 from ..functions import zeros
 from ..gated_by_input import (
     Arrays,
+    Cotangents,
     GatedByInput,
     Given,
     Heads,
@@ -187,16 +188,16 @@ class DeltaFamily(GatedByInput):
         (S,), u = state, given["v"]
         if self._decay:
             S = self._decay[1](given.get("g"), S)
-        decayed = S
         if self.corrects:
             u = correction(given["beta"], u, given["k"], S)
-        return (write(given["k"], u, S),), {"S": decayed, "u": u}
+        return (write(given["k"], u, S),), {"u": u}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Arrays, State]:
         """The key's cotangent comes from the write, and from the correction."""
-        S, (old,) = gates["S"], state
+        (old,) = state
+        S = self._decay[1](given.get("g"), old) if self._decay else old  # not kept: it is large
         dk, dv, dS = write_vjp(given["k"], gates["u"], S, cotangent[0])
         d = {"k": dk, "v": dv}
         if self.corrects:
@@ -225,10 +226,10 @@ class DeltaFamily(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """The old state is not read."""
         dq, dS = output_vjp(given["q"], new[0], dy)
-        return {"q": dq}, (zeros(dS, dS.shape),), (dS,)
+        return {"q": dq}, (None,), (dS,)
 
 
 CELLS = (

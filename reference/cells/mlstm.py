@@ -15,6 +15,7 @@ from ..equation import equation, vjp_of
 from ..functions import log_sigmoid, sigmoid, switch, zeros
 from ..gated_by_input import (
     Arrays,
+    Cotangents,
     GatedByInput,
     Given,
     Heads,
@@ -216,11 +217,11 @@ class MatrixLSTM(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """The old states are not read."""
         C, n, m = new
         dq, *d_new = output_vjp(given["q"], C, n, m, dy)
-        return {"q": dq}, tuple(zeros(d, d.shape) for d in d_new), tuple(d_new)
+        return {"q": dq}, (None, None, None), tuple(d_new)
 
 
 CELLS = (MatrixLSTM(),)

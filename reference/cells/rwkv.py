@@ -12,9 +12,9 @@ import numpy as np
 from ..arrays import Array
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
-from ..functions import zeros
 from ..gated_by_input import (
     Arrays,
+    Cotangents,
     GatedByInput,
     Given,
     Keys,
@@ -106,13 +106,13 @@ class RWKV6Cell(GatedByInput):
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
         """Decay and write."""
         decayed = decay_by_key(given["w"], state[0])
-        return (write(given["k"], given["v"], decayed),), {"S": decayed}
+        return (write(given["k"], given["v"], decayed),), {}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Arrays, State]:
         """Pull back through the write and the decay."""
-        dk, dv, dS = write_vjp(given["k"], given["v"], gates["S"], cotangent[0])
+        dk, dv, dS = write_vjp(given["k"], given["v"], state[0], cotangent[0])
         dw, dS = decay_by_key_vjp(given["w"], state[0], dS)
         return {"k": dk, "v": dv, "w": dw}, (dS,)
 
@@ -122,7 +122,7 @@ class RWKV6Cell(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """The old state is read, and the new one is not."""
         r, k, v, u = given["r"], given["k"], given["v"], p["u"]
         d = outer(r, dy)
@@ -133,7 +133,7 @@ class RWKV6Cell(GatedByInput):
             "v": rows_times(u * k, d),
             "u": (d_bonus * k).sum(axis=0),
         }
-        return arrays, (d,), (zeros(d, d.shape),)
+        return arrays, (d,), (None,)
 
 
 class RWKV7Cell(GatedByInput):
@@ -154,13 +154,13 @@ class RWKV7Cell(GatedByInput):
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
         """Remove and write."""
         left = removal(given["w"], given["a"], given["kappa"], state[0])
-        return (write(given["k"], given["v"], left),), {"S": left}
+        return (write(given["k"], given["v"], left),), {}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Arrays, State]:
         """Pull back through the write and the removal."""
-        dk, dv, dS = write_vjp(given["k"], given["v"], gates["S"], cotangent[0])
+        dk, dv, dS = write_vjp(given["k"], given["v"], state[0], cotangent[0])
         args = (given["w"], given["a"], given["kappa"], state[0])
         dw, da, d_kappa, dS = removal_vjp(*args, dS)
         return {"k": dk, "v": dv, "w": dw, "a": da, "kappa": d_kappa}, (dS,)
@@ -171,10 +171,10 @@ class RWKV7Cell(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """The old state is not read."""
         dr, dS = output_vjp(given["r"], new[0], dy)
-        return {"r": dr}, (zeros(dS, dS.shape),), (dS,)
+        return {"r": dr}, (None,), (dS,)
 
 
 CELLS = (RWKV6Cell(), RWKV7Cell())

@@ -13,8 +13,7 @@ import numpy as np
 from ..arrays import Array, Floats
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
-from ..functions import zeros
-from ..gated_by_input import Arrays, GatedByInput, Given, step_size
+from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, step_size
 from ..parameters import Parameters, Shape
 
 Channels: TypeAlias = Annotated[Array, "B V"]
@@ -106,13 +105,13 @@ class Selective(GatedByInput):
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
         """X48 and X49."""
         decayed = decay(given["dt"], p["A"], state[0])
-        return (write(given["dt"], given["x"], given["B"], decayed),), {"h": decayed}
+        return (write(given["dt"], given["x"], given["B"], decayed),), {}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Arrays, State]:
         """The step size has a share in the write and in the decay."""
-        args = (given["dt"], given["x"], given["B"], gates["h"])
+        args = (given["dt"], given["x"], given["B"], state[0])
         ddt, dx, dB, dh = write_vjp(*args, cotangent[0])
         ddt_decay, dA, dh = decay_vjp(given["dt"], p["A"], state[0], dh)
         return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dh,)
@@ -123,10 +122,10 @@ class Selective(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """The input has a share in the output beside the state's."""
         dC, dx, dD, dh = output_vjp(given["C"], given["x"], p["D"], new[0], dy)
-        return {"C": dC, "x": dx, "D": dD}, (zeros(dh, dh.shape),), (dh,)
+        return {"C": dC, "x": dx, "D": dD}, (None,), (dh,)
 
 
 CELLS = (Selective(),)

@@ -16,7 +16,7 @@ from ..arrays import Array, Floats, Same
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope, zeros
-from ..gated_by_input import Arrays, GatedByInput, Given, Values
+from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, Values
 from ..parameters import Parameters
 from .mlstm import (
     XLSTM,
@@ -165,10 +165,9 @@ class ScalarLSTM(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """It is the first of the new states."""
-        nothing = tuple(zeros(s, s.shape) for s in new)
-        return {}, nothing, (dy, *nothing[1:])
+        return {}, (None,) * 4, (dy, None, None, None)
 
 
 CELLS = (ScalarLSTM(),)

@@ -15,7 +15,7 @@ from ..arrays import Array, Floats
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
-from ..gated_by_input import Arrays, GatedByInput, Given, Heads, Values, step_size
+from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, Heads, Values, step_size
 from ..linear import Linear
 from ..parameters import Parameters, Shape
 
@@ -109,13 +109,13 @@ class StateSpaceDual(GatedByInput):
         """X45 and X46."""
         decayed = decay(given["dt"], p["A"], state[0])
         new = write(given["dt"], given["x"], given["B"], decayed)
-        return (new,), {"S": decayed}
+        return (new,), {}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Arrays, State]:
         """The step size has a share in the write and in the decay."""
-        args = (given["dt"], given["x"], given["B"], gates["S"])
+        args = (given["dt"], given["x"], given["B"], state[0])
         ddt, dx, dB, dS = write_vjp(*args, cotangent[0])
         ddt_decay, dA, dS = decay_vjp(given["dt"], p["A"], state[0], dS)
         return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dS,)
@@ -138,10 +138,10 @@ class StateSpaceDual(GatedByInput):
 
     def read_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, State, State]:
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
         """The input has a share in the output beside the state's."""
         dC, dx, dD, dS = output_vjp(given["C"], given["x"], p["D"], new[0], dy)
-        return {"C": dC, "x": dx, "D": dD}, (zeros(dS, dS.shape),), (dS,)
+        return {"C": dC, "x": dx, "D": dD}, (None,), (dS,)
 
 
 CELLS = (StateSpaceDual(),)

@@ -32,7 +32,7 @@ NOT_OFFERED = {
     "kept-state": "a state that is kept between calls",
     "partial-state": "one of several initial states without the others",
 }
-OF_OWN_STEPS = {"step", "step-gradient"}
+OF_OWN_STEPS = {"step", "step-gradient", "forms"}
 """Checks of recurrences whose step is their author's; they are not planned for other cells."""
 
 
