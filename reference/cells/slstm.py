@@ -17,7 +17,7 @@ from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope, zeros
 from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, Values
-from ..parameters import Parameters
+from ..parameters import Parameters, Shape
 from .mlstm import (
     XLSTM,
     forget_gate,
@@ -121,6 +121,11 @@ class ScalarLSTM(GatedByInput):
     state_axes = {"h": "N V", "c": "N V", "n": "N V", "m": "N V"}  # noqa: RUF012 - of a class
     parameter_axes = {"R": "4 N V V"}  # noqa: RUF012
     given = tuple(Given(letter, "N V") for letter in letters)
+
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
+        """Draw blocks from N(0, 1/fan-in)."""
+        drawn: Floats = rng.standard_normal(shape.full) / np.sqrt(shape.axes[-1])
+        return drawn
 
     def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         """Draw N(0, 1), and a normaliser that is positive, as a sum of exponentials is."""

@@ -346,11 +346,18 @@ def _by_torch(
     y, final = call.called(inputs, leaves)
     pulled = []
     for given in cotangents:
-        pairs = [(o, torch.tensor(np.array(d))) for o, d in zip((y, *final), _flat(given),
-                 strict=True) if d is not None]  # fmt: skip
-        outputs, directions = zip(*pairs, strict=True)
-        gradients = torch.autograd.grad(
-            outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
+        pairs = [
+            (o, torch.tensor(np.array(d)))
+            for o, d in zip((y, *final), _flat(given), strict=True)
+            if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
+        ]
+        outputs, directions = zip(*pairs, strict=True) if pairs else ((), ())
+        gradients = (
+            torch.autograd.grad(
+                outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
+            )
+            if pairs
+            else [None] * len(leaves)
         )
         named = {
             k: call.arrays.back(torch.zeros_like(leaf) if d is None else d)
