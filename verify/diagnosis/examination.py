@@ -39,6 +39,7 @@ from .misplaced.passes import passes
 from .misplaced.places import places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
+from .other_form import in_another_form
 from .search import Explainer, Search, observations
 
 MOST = 4
@@ -169,12 +170,22 @@ def diagnose(
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
     suspected = tuple(writes.hypotheses_of(writings, jvp=subject.options.jvp))
-    values = _of_values(subject, dtype, rest, deadline, suspected, on_step=on_step)
+    values = _of_its_form(subject, dtype, rest) or _of_values(
+        subject, dtype, rest, deadline, suspected, on_step=on_step
+    )
     ids = values.explanations[0].ids if values.explanations else ()
     causes = [cause for cause in causes if cause.explanation.ids != ids]
     if not causes:
         values.failed = tuple(v.check for v in failing)
     return with_causes(values, causes, failing)
+
+
+def _of_its_form(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
+    """Return that a layer computes in another form than it says, None if that is not so."""
+    failures = judged(failing) if reads_out(subject) else []
+    finding = in_another_form(subject, [*map(_experiment, failures)]) if failures else Discovery()
+    plain = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
+    return _of_finding(plain, finding, 0) if finding.explanations else None
 
 
 def _of_values(

@@ -7,7 +7,7 @@ from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.mutants import mutant_subject, mutants, right_subject
 
-EVERY = [(m, cell) for m in mutants() for cell in m.cells if m.id.startswith("K")]
+EVERY = [(m, m.cells[-1]) for m in mutants() if m.id.startswith("K")]
 
 
 @pytest.mark.parametrize(("mutant", "cell"), EVERY, ids=lambda v: getattr(v, "id", v))
@@ -26,7 +26,7 @@ def test_the_right_layer_is_not(cell):
         assert verdict.status == "passed", f"{id}: {verdict.message}"
 
 
-@pytest.mark.parametrize("id", ["K01", "K05", "K11", "K12", "K16", "K17", "K24", "K29", "K31"])
+@pytest.mark.parametrize("id", ["K01", "K11", "K16", "K31"])
 def test_it_is_named(id):
     """The diagnosis finds the mistake itself among all that are known of the cell."""
     mutant = next(m for m in mutants() if m.id == id)
