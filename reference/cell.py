@@ -82,6 +82,10 @@ class Cell(ABC):
         """Return the width of the input ``x``."""
         return sizes.D
 
+    def feature(self, index: int, sizes: Sizes) -> str:
+        """Return what one number of the input is called."""
+        return f"feature {index}"
+
     def output_width(self, sizes: Sizes) -> int:
         """Return the width of the output of a step."""
         return self.widths(sizes)[0]

@@ -170,6 +170,15 @@ class GatedByInput(Cell):
         """Return how many numbers one row of a step is given."""
         return sum(math.prod(self.shape(each.axes, sizes)) for each in self.given)
 
+    def feature(self, index: int, sizes: Sizes) -> str:
+        """Return the array in which one number of the input stands, and where: k[1, 0]."""
+        for each in self.given:
+            shape = self.shape(each.axes, sizes)
+            if index < math.prod(shape):
+                return f"{each.name}{[int(k) for k in np.unravel_index(index, shape)]}"
+            index -= math.prod(shape)
+        raise IndexError(f"{self.name}: no number {index} beyond its input")
+
     def output_width(self, sizes: Sizes) -> int:
         """Return how many numbers one row of an output has."""
         return math.prod(self.shape(self.output_axes, sizes))

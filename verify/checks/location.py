@@ -35,7 +35,8 @@ def place(subject: Subject, case: Case, comparison: Comparison) -> str:
 
 def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]) -> str:
     if name == "x":
-        return f"step {index[0]}, row {index[1]}, feature {index[2]}"
+        feature = cell_of(subject, case).feature(index[2], case.sizes)
+        return f"step {index[0]}, row {index[1]}, {feature}"
     if name.startswith("initial ") and len(index) == 3:  # else it is along a direction
         return _in_state(case, index)
     suffix, parameters = PASS.search(name), subject.parameter_map(case)

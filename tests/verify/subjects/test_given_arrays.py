@@ -1,5 +1,7 @@
 """Classes that take the named arrays of a cell which is given its gates."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -150,3 +152,14 @@ def test_what_is_left_out_is_not_offered():
     assert not plain.options.lengths
     assert plain.options.no_steps
     assert plain.options.default_state
+
+
+def test_a_gradient_that_is_off_is_named_by_its_array():
+    class Wrong(ByTorch):
+        def forward(self, q, k, v, g, beta, state=None):
+            return super().forward(q, k, v, g.detach(), beta, state)
+
+    answer = verdict(Wrong, "gradient")
+
+    assert answer.status == "failed"
+    assert re.search(r"step \d+, row \d+, g\[\d\]", answer.place), answer.place
