@@ -93,7 +93,8 @@ def compared(name: str, shape: tuple[int, int, int, int], seed: int) -> Row:
         raise ValueError(f"{name}: the two do not agree")
     times = np.array([[_seconds(ours), _seconds(theirs)] for _ in range(ROUNDS)])
     ratio = float(np.median(times[:, 1] / times[:, 0]))
-    return Row(name, shape, *map(float, np.median(times, axis=0)), ratio)
+    own, other = map(float, np.median(times, axis=0))
+    return Row(name, shape, own, other, ratio)
 
 
 def _seconds(function: Callable[[], Any]) -> float:

@@ -24,10 +24,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +42,7 @@ from ..numbers.bounded import Bounded
 from ..numbers.followed import Unfollowed
 from ..runs.verdict import OWN_EQUATIONS
 from .called import with_care
+from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, flat, pulled_by
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
@@ -50,7 +50,6 @@ from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
 from .recurrence import Recurrence
-from .torch_module import one_thread
 
 DECLARATION = "__gatewise__"
 """The attribute that holds what was declared."""
@@ -65,10 +64,9 @@ AXES = ("TBD", "BTD", "DBT", "TD", "BD")
 STATES = ("tuple", "h", "stacked", "none")
 RETURNS = ("both", "y", "state")
 GRADIENTS = ("", "vjp", "torch", "jax")
-X, STATE = ("x", "xs", "input", "inputs"), ("state", "states", "hx", "hidden", "carry")
+X, STATE = ("x", "xs", "input", "inputs"), STATE_NAMES
 PARAMS = ("params", "parameters", "weights", "p")
 ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev", "a0"), "c": ("c", "c0", "c_0", "c_prev")}
-LONGEST_REASON = 200
 ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 
 
@@ -293,97 +291,6 @@ class _Built(Plain):
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """Whose arrays code is called with: to them, and back to NumPy."""
-
-    into: Callable[[Array], Any] = lambda array: array
-    back: Callable[[Any], Array] = np.asarray
-    stack: Callable[[Sequence[Any]], Any] = np.stack
-    setting: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-
-def arrays_of(gradient: str) -> Arrays:
-    """Return the arrays of what differentiates: ``torch``, ``jax``, or else NumPy's."""
-    if gradient == "torch":
-        torch = imported("torch", "torch")
-        return Arrays(
-            lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack,
-            partial(one_thread, torch),
-        )  # fmt: skip
-    if gradient == "jax":
-        jax = imported("jax", "jax")
-        jax.config.update("jax_enable_x64", True)
-        return Arrays(jax.numpy.asarray, np.asarray, jax.numpy.stack)
-    return Arrays()
-
-
-class Differentiable(Protocol):
-    """A call in arrays of torch's or JAX's."""
-
-    @property
-    def arrays(self) -> Arrays:
-        """Whose arrays it is called with."""
-
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-        """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""
-
-    def result(self, y: Any, final: Sequence[Any]) -> Result:
-        """Return these as NumPy's arrays."""
-
-
-def pulled_by(
-    framework: str, call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]
-) -> list[Pulled]:
-    """Call once and pull cotangents back, by the differentiation of ``torch`` or ``jax``."""
-    return {"torch": _by_torch, "jax": _by_jax}[framework](call, inputs, cotangents)
-
-
-def _by_torch(
-    call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]
-) -> list[Pulled]:
-    torch = imported("torch", "torch")
-    leaves = {k: call.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
-    y, final = call.called(inputs, leaves)
-    pulled = []
-    for given in cotangents:
-        pairs = [
-            (o, torch.tensor(np.array(d)))
-            for o, d in zip((y, *final), _flat(given), strict=True)
-            if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
-        ]
-        outputs, directions = zip(*pairs, strict=True) if pairs else ((), ())
-        gradients = (
-            torch.autograd.grad(
-                outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
-            )
-            if pairs
-            else [None] * len(leaves)
-        )
-        named = {
-            k: call.arrays.back(torch.zeros_like(leaf) if d is None else d)
-            for (k, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
-        pulled.append(Pulled.of_leaves(call.result(y, final), named))
-    return pulled
-
-
-def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-    jax = imported("jax", "jax")
-    leaves = {k: call.arrays.into(a) for k, a in inputs.leaves.items()}
-    outputs, pull = jax.vjp(lambda named: call.called(inputs, named), leaves)
-    pulled = []
-    for given in cotangents:
-        directions = [
-            jax.numpy.zeros_like(o) if d is None else call.arrays.into(d)
-            for o, d in zip((outputs[0], *outputs[1]), _flat(given), strict=True)
-        ]
-        (named,) = pull((directions[0], tuple(directions[1:])))
-        back = {k: np.array(d) for k, d in named.items()}
-        pulled.append(Pulled.of_leaves(call.result(*outputs), back))
-    return pulled
-
-
-@dataclass(frozen=True)
 class _Call:
     """Calls of the user's code, in its own axes and arrays."""
 
@@ -495,7 +402,7 @@ class _Call:
         for given in cotangents:
             dy, *ends = (
                 np.zeros_like(o) if d is None else d
-                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), _flat(given),
+                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), flat(given),
                                 strict=True)
             )  # fmt: skip
             self._reset(inputs)
@@ -610,12 +517,6 @@ def one_state(own: Recurrence | None) -> dict[str, int]:
         return {name: "hc".index(state) for state, names in ONE_STATE.items() for name in names}
     names = {state: (state, f"{state}0", f"{state}_0", f"{state}_prev") for state in own.states}
     return {name: k for k, state in enumerate(own.states) for name in names[state]}
-
-
-def _flat(pair: Cotangents) -> list[Array | None]:
-    """Return the cotangents of y and of the final states, (B, H) each."""
-    dy, dfinal = pair
-    return [dy, *(None if d is None else d[0] for d in dfinal)]
 
 
 def declaration_of(value: Any, name: str) -> Declaration | None:

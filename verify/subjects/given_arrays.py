@@ -36,7 +36,7 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap
 from .called import with_care
-from .declared import LONGEST_REASON, STATE, Arrays, arrays_of, pulled_by
+from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, pulled_by
 from .framework import Plain
 from .inputs import draw_inputs
 from .loader import UnknownSubject
@@ -166,7 +166,7 @@ class _Call:
         }
         named |= {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}
         state = None if not states else states[0] if len(self.cell.states) == 1 else states
-        named |= dict.fromkeys((*STATE, "initial_state"), state) | {"lengths": inputs.lengths}
+        named |= dict.fromkeys((*STATE_NAMES, "initial_state"), state) | {"lengths": inputs.lengths}
         taken = inspect.signature(function).parameters
         if self.subject.forms:
             named["form"] = self.case.form or self.subject.options.program
@@ -259,7 +259,7 @@ def given_arrays(value: Any, name: str, import_lines: str = "") -> GivenArrays:
         bidirectional=False,
         bias=False,
         lengths="lengths" in taken,
-        state=any(n in (*STATE, "initial_state") for n in taken),
+        state=any(n in (*STATE_NAMES, "initial_state") for n in taken),
         gradient=bool(subject.gradient),
         forms=subject.forms,
     )

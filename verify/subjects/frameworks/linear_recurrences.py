@@ -60,7 +60,8 @@ class Program:
         SubjectUnavailable if the package is not there.
         """
         found: Callable[..., Any] = getattr(imported(self.module, INSTALL[self.family]), name)
-        return inspect.unwrap(found)
+        itself: Callable[..., Any] = inspect.unwrap(found)
+        return itself
 
 
 class Fla(Program):
