@@ -48,9 +48,9 @@ def command(
     """
     from ..bench.cost.rows import changes, row
     from ..bench.cost.shape import grid
-    from ..reference.cells import cell_named, cells
+    from ..reference.cells import gating_cell, gating_cells
 
-    chosen = or_usage(lambda: [cell_named(n) for n in names] or list(cells().values()))
+    chosen = or_usage(lambda: [gating_cell(n) for n in names] or list(gating_cells().values()))
     sizes = or_usage(lambda: grid(shapes))
     rows = [row(cell, shape, dtype) for shape in sizes for cell in chosen]
     if as_json:

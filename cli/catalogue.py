@@ -148,9 +148,13 @@ def cells(as_json: bool) -> None:
 
 
 def parameters_of(cell: Cell) -> str:
-    """Return every parameter with its shape, the gates' axis first."""
+    """Return every parameter with its shape, the gates' axis first; or what a step is given."""
+    from ..reference.gated_by_input import GatedByInput
     from ..reference.parameters import Sizes
 
+    if isinstance(cell, GatedByInput):
+        named = {each.name: each.axes for each in cell.given} | {**cell.parameter_axes}
+        return ", ".join(f"{name} ({', '.join(axes.split())})" for name, axes in named.items())
     sizes = Sizes(D=101, H=103, P=107) if "projected" in cell.traits else Sizes(D=101, H=103)
     letters = {101: "D", 103: "H", 107: "P"}
     shown = (

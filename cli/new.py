@@ -54,6 +54,26 @@ $step
     #     return {$gradients}, dx, ($initial)
 ''')
 
+GIVEN = Template('''\
+"""$title of your own, held against the equations: gatewise verify $file:$name"""
+
+import torch
+
+
+class $name:
+    cell = "$cell"  # whose equations it is held to; all of them: gatewise cells
+    axes = "BTD"  # or "TBD", or "BHTD" where heads stand before time
+    gradient = "torch"  # by autograd; leave it out where there are no gradients
+
+    def forward(self, $arguments, state=None):
+        """Run the layer over arrays (B, T, ...): $parameters.
+
+        N heads, K wide keys, V wide values. state is None for a start from zeros, or $states.
+        Return the outputs and the final state.
+        """
+$step
+''')
+
 TEST = Template('''\
 """$name against the equations: one test for every check and dtype."""
 
@@ -114,10 +134,19 @@ def new(cell: str, folder: Path) -> None:
 
 
 def _subject(cell: Cell, name: str, file: str) -> str:
+    from ..reference.gated_by_input import GatedByInput
     from ..reference.parameters import Sizes
     from .catalogue import parameters_of
 
     states = f"({', '.join(cell.states)}{',' if len(cell.states) == 1 else ''})"
+    if isinstance(cell, GatedByInput):
+        return GIVEN.substitute(
+            title=cell.title, file=file, name=name, cell=cell.name,
+            arguments=", ".join([*(each.name for each in cell.given), *cell.parameter_axes]),
+            parameters=parameters_of(cell),
+            states=states if len(cell.states) > 1 else cell.states[0],
+            step=textwrap.indent(_equations(cell), " " * 8),
+        )  # fmt: skip
     return SUBJECT.substitute(
         title=cell.title,
         file=file,

@@ -74,6 +74,8 @@ LISTED = 10
     metavar="FILE.npz",
     help="Inputs of a model file; its nodes are held to what reaches them, too.",
 )
+@click.option("--form", metavar="FORM", help="The layer computes in this form, and is held to its "
+              "bound: steps, chunk:64, scan, parallel.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
 @dtype_option
@@ -124,6 +126,7 @@ def verify(
     node: str | None,
     against: str,
     inputs: str,
+    form: str | None,
     only: Sequence[str],
     dtype: str | None,
     budget: str,
@@ -154,9 +157,12 @@ def verify(
     from ..verify.cases.given_sizes import GivenSizes
     from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
-    from ..verify.subjects import is_problem
+    from ..verify.subjects import FORM, is_problem
 
     _require_subjects(names, resume)
+    if form and like:
+        raise click.UsageError("--form: expected without --like")
+    like = f"{FORM}{form}" if form else like
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     request = or_usage(

@@ -1,8 +1,8 @@
 """What an array is, of whichever number system, and the shapes that signatures name.
 
 A shape is a string of axes: one letter is one size throughout a call, a number is that size, ``_``
-any size, ``...`` any axes, but the same throughout a call. The tests of ``reference`` and of
-``verify/numbers`` hold every call to the shapes of its signature.
+any size, ``*`` any axes, ``...`` any axes, but the same throughout a call. The tests of
+``reference`` and of ``verify/numbers`` hold every call to the shapes of its signature.
 
 =====  ===================================  =====  =========================================
 ``T``  steps                                ``H``  units: the width of gates and cell states
@@ -107,6 +107,9 @@ Units: TypeAlias = Annotated[Array, "B H"]
 Rows: TypeAlias = Annotated[Array, "B _"]
 Column: TypeAlias = Annotated[Array, "B 1"]
 """A state or a gate of any width, and one number a row."""
+
+Carried: TypeAlias = Annotated[Array, "B *"]
+"""A state of any shape, a row of the batch each: a vector, a matrix for each head."""
 
 Sequences: TypeAlias = Annotated[Array, "T B _"]
 Over: TypeAlias = Annotated[A, "T B _"]

@@ -7,6 +7,7 @@ Row vectors: a' = tanh(x W_a + a U_a + b_a), so the documents' W_aa is the trans
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
@@ -124,20 +125,21 @@ def carousel(f: Vector) -> Matrix:
 
 
 def state_jacobian(
-    cell: Cell, p: Parameters, x: Annotated[Array, "_"], state: tuple[Annotated[Array, "_"], ...]
+    cell: Cell, p: Parameters, x: Annotated[Array, "_"], state: tuple[Annotated[Array, "*"], ...]
 ) -> Annotated[Array, "N N"]:
     """Return the full Jacobian of one step in all states together, for every cell.
 
-    ``x`` (D,), states (width,); rows are the new states in order, columns the old ones. For an
+    ``x`` (D,), states of one row; rows are the new states in order, columns the old ones. For an
     LSTM the block of (c, c) is the carousel; the other three blocks hold what it leaves out.
     """
     x, state = x[None], tuple(s[None] for s in state)
     new, gates = cell.step(p, x, state)
     rows = []
     for k, s in enumerate(new):
-        for j in range(s.shape[1]):
+        size = math.prod(s.shape)
+        for j in range(size):
             cotangent = [zeros(n, n.shape) for n in new]
-            cotangent[k] = cotangent[k] + np.eye(s.shape[1])[j]
+            cotangent[k] = cotangent[k] + np.eye(size)[j].reshape(s.shape)
             _, _, d_old = cell.vjp(p, x, state, gates, new, tuple(cotangent))
-            rows.append(np.concatenate(d_old, axis=1))
+            rows.append(np.concatenate([d.reshape(1, math.prod(d.shape)) for d in d_old], axis=1))
     return np.concatenate(rows)

@@ -11,15 +11,19 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from .arrays import Array, Floats, Hidden, Input, Rows, Units
+from .arrays import Array, Carried, Floats, Hidden, Input, Rows, Units
 from .functions import zeros
 from .parameters import Parameters, Shape, Sizes
 
-State: TypeAlias = tuple[Rows, ...]
-"""The arrays a cell carries from step to step; the first is its output."""
+State: TypeAlias = tuple[Carried, ...]
+"""What a cell carries from step to step, (B, ...) each; the first is its output, or is read."""
 
-Gates: TypeAlias = Mapping[str, Rows]
+Gates: TypeAlias = Mapping[str, Carried]
 """Intermediate values of one step by name."""
+
+
+ReadVJP: TypeAlias = tuple[Parameters, Rows, tuple[Carried | None, ...], tuple[Carried | None, ...]]
+"""The cotangents of what an output is read from: parameters, input, old states and new ones."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Cell(ABC):
     * ``surrogate``: its gradient is a straight-through estimate, not a derivative.
     * ``projected``: it takes a width P of the projected hidden state.
     * ``timed``: column 0 of its input is the time stamp.
+    * ``readout``: its output is none of its states; ``readout`` computes it.
     """
 
     name: str
@@ -69,13 +74,25 @@ class Cell(ABC):
         """Return the width of every state, in the order of ``states``."""
         return (sizes.H,) * len(self.states)
 
+    def state_shapes(self, sizes: Sizes) -> tuple[tuple[int, ...], ...]:
+        """Return the shape of one row of every state: here its width."""
+        return tuple((width,) for width in self.widths(sizes))
+
     def input_width(self, sizes: Sizes) -> int:
         """Return the width of the input ``x``."""
         return sizes.D
 
+    def feature(self, index: int, sizes: Sizes) -> str:
+        """Return what one number of the input is called."""
+        return f"feature {index}"
+
+    def output_width(self, sizes: Sizes) -> int:
+        """Return the width of the output of a step."""
+        return self.widths(sizes)[0]
+
     def initial_state(self, like: Array, batch: int, sizes: Sizes) -> State:
-        """Return the state before the first step when none is given: zeros, (B, width) each."""
-        return tuple(zeros(like, (batch, width)) for width in self.widths(sizes))
+        """Return the state before the first step when none is given: zeros, (B, ...) each."""
+        return tuple(zeros(like, (batch, *shape)) for shape in self.state_shapes(sizes))
 
     def random_parameters(self, rng: np.random.Generator, sizes: Sizes) -> Parameters:
         """Draw float64 parameters: N(0, 1/fan-in) weights, N(0, 1/4) vectors; none is zero."""
@@ -112,12 +129,30 @@ class Cell(ABC):
         ``gates`` and ``new`` are what ``step`` returned at the same point.
         """
 
+    def no_output(self, state: State) -> Rows:
+        """Return an output of zeros, for rows in this state."""
+        return zeros(state[0], state[0].shape)
+
+    def readout(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State) -> Rows:
+        """Return the output of a step (B, width): the first state, or what is read from them."""
+        return new[0]
+
+    def readout_vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, dy: Rows
+    ) -> ReadVJP:
+        """Pull a cotangent on the output of a ``readout`` back to all that it reads.
+
+        Returns those of the parameters, the input, the old state and the new; None for a state
+        that is not read.
+        """
+        raise NotImplementedError(f"{self.name}: its output is its first state")
+
     def state_from_outputs(self, p: Parameters, x: Rows, before: Rows, h: Rows) -> State | None:
         """Return the state after a step from its input and the outputs before and after it.
 
         None where the outputs do not determine the state. ``x`` is (B, input width).
         """
-        return (h,) if len(self.states) == 1 else None
+        return (h,) if len(self.states) == 1 and "readout" not in self.traits else None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

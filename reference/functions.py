@@ -40,7 +40,10 @@ def midpoint(x: Same) -> Annotated[Floats, "..."]:
 @singledispatch
 def zeros(like: arrays.Array, shape: tuple[int, ...]) -> arrays.Array:
     """Zeros of ``shape`` in the number system of ``like``."""
-    return np.zeros(shape, dtype=np.asarray(like).dtype)
+    numbers = np.asarray(like)
+    if is_ball(numbers) and numbers.size:
+        return np.full(shape, type(numbers.flat[0])(0), dtype=object)
+    return np.zeros(shape, dtype=numbers.dtype)
 
 
 @singledispatch
@@ -117,6 +120,17 @@ def tanh(s: Same) -> Same:
     """Return the hyperbolic tangent, by the number system's own."""
     value: arrays.Array = np.tanh(s)
     return value
+
+
+def softplus(s: Same) -> Same:
+    """Return log(1 + exp(s)), without overflow."""
+    beyond: arrays.Array = np.log(1 + np.exp(switch(s, s, -s)))
+    return switch(s, 0.0, s) + beyond
+
+
+def log_sigmoid(s: Same) -> Same:
+    """Return log(sigmoid(s)), without overflow; its derivative is sigmoid(-s)."""
+    return -softplus(-s)
 
 
 def relu(s: Same) -> Same:

@@ -16,7 +16,7 @@ from .functions import zeros
 from .parameters import Parameters, Sizes
 from .sequence import Unrolled, backpropagate, reverse, unroll
 
-States: TypeAlias = tuple[Annotated[A, "L B _"], ...]
+States: TypeAlias = tuple[Annotated[A, "L B *"], ...]
 """The states of all passes: L is layers * directions."""
 
 
@@ -24,7 +24,7 @@ States: TypeAlias = tuple[Annotated[A, "L B _"], ...]
 class Output(Generic[A]):
     """What a layer returns: y, directions * width wide, and the final states.
 
-    ``final`` has one array (layers * directions, B, width) per state of the cell; the index runs
+    ``final`` has one array (layers * directions, B, ...) per state of the cell; the index runs
     over directions first, as in PyTorch: l0 forward, l0 backward, l1 forward, ...
     """
 
@@ -63,7 +63,7 @@ class Layer:
     @property
     def pass_sizes(self) -> tuple[Sizes, ...]:
         """The sizes of every pass; upper layers read the outputs of the layer below (E27)."""
-        width = self.cell.widths(self.sizes)[0] * self.directions
+        width = self.cell.output_width(self.sizes) * self.directions
         upper = Sizes(width, self.sizes.H, self.sizes.P)
         first = [self.sizes] * self.directions
         return tuple(first + [upper] * (self.directions * (self.layers - 1)))
@@ -159,7 +159,8 @@ class Layer:
     @property
     def _stamps(self) -> int:
         """Columns of the input that every layer of the stack sees: the time stamp, if any."""
-        return self.cell.input_width(self.sizes) - self.sizes.D
+        timed = "timed" in self.cell.traits
+        return self.cell.input_width(self.sizes) - self.sizes.D if timed else 0
 
 
 def in_direction(direction: int, x: Same, lengths: Lengths | None) -> Same:
@@ -240,6 +241,8 @@ def _check_cotangent(name: str, d: Array, output: Array) -> None:
 def _check_sizes(layer: Layer) -> None:
     if layer.layers < 1:
         raise InputError("layers", "at least 1", layer.layers)
+    if layer.layers > 1 and "readout" in layer.cell.traits:
+        raise InputError("layers", f"1, for {layer.cell.name} is given its gates", layer.layers)
     if layer.sizes.P is not None and "projected" not in layer.cell.traits:
         raise InputError("P", f"none, for {layer.cell.name} has no projection", layer.sizes.P)
 
@@ -263,15 +266,15 @@ def _check_parameters(layer: Layer, parameters: Sequence[Parameters], dtype: obj
 
 def _check_state(name: str, layer: Layer, state: States[Array], batch: int, dtype: object) -> None:
     passes = layer.layers * layer.directions
-    widths = layer.cell.widths(layer.sizes)
-    if not isinstance(state, tuple) or len(state) != len(widths):
+    shapes = layer.cell.state_shapes(layer.sizes)
+    if not isinstance(state, tuple) or len(state) != len(shapes):
         states = ", ".join(layer.cell.states)
         got = len(state) if isinstance(state, tuple) else type(state).__name__
-        raise InputError(name, f"a tuple of {len(widths)} arrays ({states})", got)
-    for k, (s, width) in enumerate(zip(state, widths, strict=True)):
+        raise InputError(name, f"a tuple of {len(shapes)} arrays ({states})", got)
+    for k, (s, shape) in enumerate(zip(state, shapes, strict=True)):
         argument = f"{name}[{k}] ({layer.cell.states[k]})"
-        if getattr(s, "shape", None) != (passes, batch, width):
-            raise InputError(argument, f"shape {(passes, batch, width)}", _shape(s))
+        if getattr(s, "shape", None) != (passes, batch, *shape):
+            raise InputError(argument, f"shape {(passes, batch, *shape)}", _shape(s))
         _check_number(argument, s, dtype)
         _check_finite(argument, s, None)
 

@@ -7,13 +7,14 @@ length 0, like a sequence of T = 0 steps, ends in its initial state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeAlias
 
 import numpy as np
 
-from .arrays import A, Floats, Lengths, Over, Rows, Same
-from .cell import Cell, Gates, State
+from .arrays import A, Carried, Floats, Lengths, Over, Rows, Same
+from .cell import Cell, Gates, ReadVJP, State
 from .equation import equation
 from .functions import zeros
 from .parameters import Parameters
@@ -22,7 +23,7 @@ Active: TypeAlias = Annotated[Floats, "B 1"]
 """Which rows have a step to go."""
 
 
-States: TypeAlias = tuple[Annotated[A, "B _"], ...]
+States: TypeAlias = tuple[Annotated[A, "B *"], ...]
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,15 @@ def unroll(
 ) -> Unrolled[A]:
     """Run ``cell`` over x (T, B, D) from ``state``."""
     steps: list[Step] = []
-    outputs: list[Any] = [zeros(state[0], (0, *state[0].shape))]
+    outputs: list[Any] = [zeros(state[0], (0, *cell.no_output(state).shape))]
     now: States[Any] = state
     for t in range(x.shape[0]):
         active = None if lengths is None else (t < np.asarray(lengths))[:, None]
         x_t = only(active, x[t])
         new, gates = cell.step(p, x_t, now)
         steps.append(Step(x_t, now, gates, new, active))
+        outputs.append(only(active, cell.readout(p, x_t, now, gates, new))[None])
         now = tuple(choose(active, n, old) for n, old in zip(new, now, strict=True))
-        outputs.append(only(active, new[0])[None])
     y: Any = np.concatenate(outputs)
     return Unrolled(x, y, now, tuple(steps))
 
@@ -84,11 +85,17 @@ def backpropagate(
     for t in reversed(range(len(run.steps))):
         step = run.steps[t]
         arriving = tuple(only(step.active, d) for d in dstate)
-        skipping = tuple(d - a for d, a in zip(dstate, arriving, strict=True))
-        arriving = (arriving[0] + only(step.active, dy[t]), *arriving[1:])
+        skipping = () if step.active is None else subtracted(dstate, arriving)
+        read = _read_vjp(cell, p, step, only(step.active, dy[t]))
+        if read is None:
+            arriving = (arriving[0] + only(step.active, dy[t]), *arriving[1:])
+        else:
+            arriving = added(arriving, read[3])
         dp_t, dx_t, dstate = cell.vjp(p, step.x, step.state, step.gates, step.new, arriving)
+        if read is not None:
+            dp_t, dx_t, dstate = dp_t + read[0], dx_t + read[1], added(dstate, read[2])
         if step.active is not None:
-            dstate = tuple(d + s for d, s in zip(dstate, skipping, strict=True))
+            dstate = added(dstate, skipping)
         dp = dp + dp_t
         dxs.append(only(step.active, dx_t)[None])
     dx: Any = np.concatenate(dxs[::-1])
@@ -112,11 +119,33 @@ def reverse(x: Same, lengths: Lengths | None = None) -> Same:
     return x[np.where(t < ends, ends - 1 - t, t), np.arange(batch)[None, :]]
 
 
-def choose(active: Active | None, new: Rows, old: Rows) -> Rows:
+def _read_vjp(cell: Cell, p: Parameters, step: Step, dy: Rows) -> ReadVJP | None:
+    """Pull dy back through what a cell reads; None where its output is its first state."""
+    if "readout" not in cell.traits:
+        return None
+    return cell.readout_vjp(p, step.x, step.state, step.gates, step.new, dy)
+
+
+def added(a: State, b: Sequence[Carried | None]) -> State:
+    """Return the sum of two cotangents of states; None is 0."""
+    pairs = zip(a, b, strict=True)
+    return tuple(left if right is None else left + right for left, right in pairs)
+
+
+def subtracted(a: State, b: State) -> State:
+    """Return the difference of two cotangents of states."""
+    return tuple(left - right for left, right in zip(a, b, strict=True))
+
+
+def choose(active: Active | None, new: Carried, old: Carried) -> Carried:
     """Return ``new`` for active rows and ``old`` for rows that have ended."""
-    return new if active is None else np.where(active, new, old)
+    return new if active is None else np.where(_beside(active, new), new, old)
 
 
-def only(active: Active | None, x: Rows) -> Rows:
+def only(active: Active | None, x: Carried) -> Carried:
     """Return ``x`` with the rows that have ended replaced by 0, NaN included."""
-    return x if active is None else np.where(active, x, zeros(x, x.shape))
+    return x if active is None else np.where(_beside(active, x), x, zeros(x, x.shape))
+
+
+def _beside(active: Active, x: Carried) -> Floats:
+    return active.reshape(*active.shape, *[1] * (x.ndim - active.ndim))

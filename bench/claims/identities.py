@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from ...reference.cell import Cell, State
-from ...reference.cells import cell_named, cells
+from ...reference.cells import cell_named, gating_cells
 from ...reference.cells.lstm import candidate, cell_state, forget_gate
 from ...reference.functions import Array, sigmoid, tanh
 from ...reference.parameters import Parameters, Sizes
@@ -62,7 +62,7 @@ def _count(name: str, D: int, H: int) -> int:
 def shared_weights(e: Evidence, rng: np.random.Generator) -> None:
     """Give every step a copy of the weights; the copies' gradients add up to the shared one's."""
     steps, worst, forward = 6, {}, 0.0
-    for cell in cells().values():
+    for cell in gating_cells().values():
         if "surrogate" in cell.traits:  # its gradient is no derivative (E29)
             continue
         p, x, state = _sequence(cell, rng, steps)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...reference.cells import cell_named
-from ...reference.cells import cells as all_cells
+from ...reference.cells import cell_named, gating_cell, gating_cells
 from ...verify.numbers.arithmetic import chosen_dtypes
 from ...verify.subjects import adapter, expanded
 from ...verify.subjects.loader import UnknownSubject
@@ -86,7 +85,7 @@ def plan(
         "subjects": [layer.name for layer in layers], "dtypes": list(dtypes),
     }  # fmt: skip
     size = FULL if full else DEFAULT
-    names = [cell_named(name).name for name in cells] or list(all_cells())
+    names = [gating_cell(name).name for name in cells] or list(gating_cells())
     effort = Effort(
         steps or size.steps, seeds or size.seeds, lyapunov_steps or size.lyapunov_steps,
         size.horizon_steps,

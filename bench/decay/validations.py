@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.cells import cell_named, cells
+from ...reference.cells import cell_named, gating_cells
 from ...reference.cells.lstm_phased import PhasedLSTM
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
@@ -128,7 +128,7 @@ BIAS = 0.7
     "The Jacobian of the whole state is what a complex step through the equations gives, "
     "for every cell.",
     "20 roundings of each of n terms",
-    over=cells(),
+    over=gating_cells(),
 )
 def _by_complex_step(methods: Methods, name: str) -> Finding:
     problem = _drawn(methods, name, 5, 1.5, seed=3)
@@ -389,7 +389,7 @@ def _symmetric(methods: Methods) -> Finding:
     "tangent-adjoint",
     "⟨u, P v⟩ forward is ⟨Pᵀ u, v⟩ backward over 20 steps, for every cell.",
     "one rounding of each of n terms in each step, carried on by the norms of the others",
-    over=cells(),
+    over=gating_cells(),
 )
 def _tangent_adjoint(methods: Methods, name: str) -> Finding:
     steps = 20

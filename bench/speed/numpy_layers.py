@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.cells import cells
+from ...reference.cells import gating_cells
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects.protocol import Pulled, Result
@@ -84,5 +84,5 @@ def prepare(problem: Problem) -> Prepared:
     return _Layer(problem)
 
 
-CONTENDERS = tuple(Contender(f"numpy:{name}", (name,), version, prepare) for name in cells())
+CONTENDERS = tuple(Contender(f"numpy:{name}", (name,), version, prepare) for name in gating_cells())
 """``reference.Layer`` of every cell."""

@@ -36,6 +36,18 @@ def _members(module: ModuleType) -> tuple[Cell, ...]:
     return members
 
 
+def gating_cells() -> dict[str, Cell]:
+    """Return every cell that computes its gates itself, by name: the layers of the benches."""
+    return {name: cell for name, cell in cells().items() if "readout" not in cell.traits}
+
+
+def gating_cell(name: str) -> Cell:
+    """Return one of these; an InputError for one that is given its gates."""
+    if cell_named(name).name not in gating_cells():
+        raise InputError("cell", "one that computes its gates", f"{name!r}, which is given them")
+    return cell_named(name)
+
+
 def cell_named(name: str) -> Cell:
     """Return the cell called ``name``; an InputError lists the names there are."""
     if name not in cells():

@@ -31,6 +31,7 @@ NEEDS = {
     "ways-in/torch.md": TORCH,
     "ways-in/own-names.md": TORCH,
     "ways-in/declared.md": TORCH,
+    "ways-in/linear.md": TORCH,
     "ways-in/recurrences.md": TORCH,
     "ways-in/examples.md": TORCH,
     "ways-in/kernels.md": TORCH,

@@ -59,7 +59,8 @@ class Adverse(np.ndarray):
         cls = type(self)
         if ufunc is np.matmul:
             a, b = plain
-            return cls._summed(cls._off(np.moveaxis(a[..., None] * b, -2, 0))).view(cls)
+            terms = np.moveaxis(a[..., None] * b[..., None, :, :], -2, 0)
+            return cls._summed(cls._off(terms)).view(cls)
         if ufunc is np.add and method == "reduce":
             axis = options.get("axis", 0)
             total = cls._summed(np.moveaxis(plain[0], axis, 0))

@@ -24,6 +24,7 @@ SHOWN = {
     "S03": DEFAULT, "S08": DEFAULT, "S14": DEFAULT, "S15": DEFAULT,
     "S13": replace(PLAIN, T=3),
     "Q16": replace(PLAIN, T=0),
+    "K33": replace(PLAIN, T=1),
     "W01": LONG, "W03": LONG,
     "W02": Case(2, 2, 2, 66), "W05": Case(2, 2, 2, 66), "W06": Case(2, 2, 2, 40),
     "W04": Case(1002, 1, 1, 2),

@@ -1,7 +1,8 @@
 """Recurrent steps on plain torch tensors, for autograd: written from the catalogue, cell by cell.
 
 Nothing here comes from ``reference/``; parameters arrive as a dictionary in the explicit-gate
-layout, W (G, D, H), U (G, H, H), b (G, H), with the gate orders of the catalogue's cells.
+layout, W (G, D, H), U (G, H, H), b (G, H), with the gate orders of the catalogue's cells. A cell
+that is given its gates returns its output before its states.
 """
 
 import torch
@@ -106,3 +107,104 @@ def skip_lstm(p, x, *state):
 
 def skip_gru(p, x, *state):
     return skip(gru_keeps_old, p, x, *state)
+
+
+def parts(x, *shapes):
+    """Take a row apart into arrays of these shapes, which stand side by side in it."""
+    lengths = [torch.Size(shape).numel() for shape in shapes]
+    pieces = zip(x.split(lengths, -1), shapes, strict=True)
+    return [piece.reshape(len(x), *shape) for piece, shape in pieces]
+
+
+def linear_attention(S, q, k, v, decay=1.0, beta=None):
+    """One step of the family: einsum over heads n, keys k, values v."""
+    S = decay * S
+    u = v if beta is None else (v - torch.einsum("bnk,bnkv->bnv", k, S)) * beta[..., None]
+    S = S + torch.einsum("bnk,bnv->bnkv", k, u)
+    return torch.einsum("bnk,bnkv->bnv", q / q.shape[-1] ** 0.5, S).flatten(1), S
+
+
+def retnet(p, x, S):
+    n, k, v = S.shape[1:]
+    gamma = 1 - torch.exp2(-5 - torch.arange(n, dtype=S.dtype))
+    return linear_attention(S, *parts(x, (n, k), (n, k), (n, v)), gamma[:, None, None])
+
+
+def gla(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, g = parts(x, (n, k), (n, k), (n, v), (n, k))
+    return linear_attention(S, *qkv, g.exp()[..., None])
+
+
+def deltanet(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, beta = parts(x, (n, k), (n, k), (n, v), (n,))
+    return linear_attention(S, *qkv, beta=beta)
+
+
+def gated_delta(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, g, beta = parts(x, (n, k), (n, k), (n, v), (n,), (n,))
+    return linear_attention(S, *qkv, g.exp()[..., None, None], beta)
+
+
+def kda(p, x, S):
+    n, k, v = S.shape[1:]
+    *qkv, g, beta = parts(x, (n, k), (n, k), (n, v), (n, k), (n,))
+    return linear_attention(S, *qkv, g.exp()[..., None], beta)
+
+
+def ssd(p, x, S):
+    n, v, k = S.shape[1:]
+    u, dt, B, C = parts(x, (n, v), (n,), (k,), (k,))
+    S = (dt * p["A"]).exp()[..., None, None] * S + torch.einsum("bn,bnv,bk->bnvk", dt, u, B)
+    return (torch.einsum("bnvk,bk->bnv", S, C) + p["D"][:, None] * u).flatten(1), S
+
+
+def selective(p, x, h):
+    v, k = h.shape[1:]
+    u, dt, B, C = parts(x, (v,), (v,), (k,), (k,))
+    h = (dt[..., None] * p["A"]).exp() * h + torch.einsum("bv,bv,bk->bvk", dt, u, B)
+    return torch.einsum("bvk,bk->bv", h, C) + p["D"] * u, h
+
+
+def mlstm(p, x, C, n, m):
+    heads, k, v = C.shape[1:]
+    q, key, value, i, f = parts(x, (heads, k), (heads, k), (heads, v), (heads,), (heads,))
+    kept = torch.nn.functional.logsigmoid(f) + m
+    m = torch.maximum(kept, i)
+    f, i = (kept - m).exp(), (i - m).exp()
+    C = f[..., None, None] * C + torch.einsum("bn,bnk,bnv->bnkv", i, key, value)
+    n = f[..., None] * n + i[..., None] * key
+    q = q / k**0.5
+    below = torch.maximum(torch.einsum("bnk,bnk->bn", q, n).abs(), (-m).exp())
+    return (torch.einsum("bnk,bnkv->bnv", q, C) / below[..., None]).flatten(1), C, n, m
+
+
+def slstm(p, x, h, c, n, m):
+    heads, v = h.shape[1:]
+    given = parts(x, *[(heads, v)] * 4)
+    i, f, g, o = (a + torch.einsum("bnv,nvw->bnw", h, p["R"][k]) for k, a in enumerate(given))
+    kept = torch.nn.functional.logsigmoid(f) + m
+    m = torch.maximum(kept, i)
+    f, i = (kept - m).exp(), (i - m).exp()
+    c, n = f * c + i * tanh(g), f * n + i
+    h = sigma(o) * c / n
+    return h.flatten(1), h, c, n, m
+
+
+def rwkv6(p, x, S):
+    n, k, v = S.shape[1:]
+    r, key, value, w = parts(x, (n, k), (n, k), (n, v), (n, k))
+    kv = torch.einsum("bnk,bnv->bnkv", key, value)
+    o = torch.einsum("bnk,bnkv->bnv", r, S + p["u"][..., None] * kv)
+    return o.flatten(1), w.exp()[..., None] * S + kv
+
+
+def rwkv7(p, x, S):
+    """Equation 17 of the paper as it stands, with its (V, K) state, transposed at both ends."""
+    n, k, v = S.shape[1:]
+    r, w, key, value, kappa, a = parts(x, (n, k), (n, k), (n, k), (n, v), (n, k), (n, k))
+    G = torch.diag_embed(w.exp()) - torch.einsum("bni,bnj->bnij", kappa, a * kappa)
+    S = S.transpose(-1, -2) @ G + torch.einsum("bnv,bnk->bnvk", value, key)
+    return torch.einsum("bnvk,bnk->bnv", S, r).flatten(1), S.transpose(-1, -2)

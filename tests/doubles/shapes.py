@@ -162,6 +162,8 @@ def _parameters_check(p, sizes, where):
 
 def _shape_check(axes):
     names = axes.split()
+    rest_last = names[-1:] == ["*"]
+    names = names[:-1] if rest_last else names
     rest_first = names[:1] == ["..."]
     names = tuple(name for name in names if name != "...")
     least = len(names)
@@ -172,6 +174,8 @@ def _shape_check(axes):
         except AttributeError:
             return
         rest = ()
+        if rest_last:
+            shape = shape[:least]
         if rest_first and len(shape) >= least:
             rest, shape = shape[: len(shape) - least], shape[len(shape) - least :]
         right = len(shape) == least and (not rest_first or sizes.setdefault("...", rest) == rest)

@@ -35,7 +35,8 @@ class Simulated(np.ndarray):
             a, b = rounded(a, self.product_bits), rounded(b, self.product_bits)
         total = np.zeros((*a.shape[:-1], b.shape[-1]))
         for k in range(a.shape[-1]):
-            total = rounded(total + rounded(a[..., k, None] * b[k], self.bits), self.bits)
+            term = rounded(a[..., k, None] * b[..., k, None, :], self.bits)
+            total = rounded(total + term, self.bits)
         return total
 
 

@@ -34,8 +34,11 @@ def by_autograd(cell, m):
     state = tuple(leaves[f"state {k}"] for k in range(len(m.state)))
     outputs = []
     for x in leaves["x"]:
-        state = step(leaves, x, *state)
-        outputs.append(state[0])
+        if "readout" in cell.traits:
+            output, *state = step(leaves, x, *state)
+        else:
+            output, *_ = state = step(leaves, x, *state)
+        outputs.append(output)
     y = torch.stack(outputs)
     cotangents = [torch.from_numpy(d) for d in (m.dy, *m.dfinal)]
     pulled = torch.autograd.grad([y, *state], list(leaves.values()), cotangents, allow_unused=True)

@@ -132,7 +132,7 @@ def test_embedding_gradient_keeps_dtype():
 
 def test_inputs_are_not_modified():
     for cell in cells().values():
-        layer = Layer(cell, Sizes(2, 3), 2, bidirectional=True)
+        layer = Layer(cell, Sizes(2, 3), 1 if "readout" in cell.traits else 2, bidirectional=True)
         p = layer.random_parameters(RNG)
         x = cell.random_input(RNG, 4, 2, layer.sizes)
         x[2:, 1] = np.nan
@@ -158,8 +158,8 @@ VJPS = {
 def test_every_vjp_is_proven():
     from gatewise.verify.proofs import proofs
 
-    assert set(vjps()) == VJPS <= {e.name for e in equations()}
-    assert {f"vjp[{name}]" for name in VJPS} <= {p.id for p in proofs()}
+    assert VJPS <= set(vjps()) <= {e.name for e in equations()}
+    assert {f"vjp[{name}]" for name in vjps()} <= {p.id for p in proofs()}
 
 
 def test_a_name_is_registered_once():

@@ -47,7 +47,8 @@ class Case:
     ``lengths`` draws one length a row, ``zero_length`` makes one of them 0; ``state`` passes a
     random initial state; ``layout`` is how the subject is called; ``dropout`` its rate between
     layers. ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were
-    simplified after the case had failed.
+    simplified after the case had failed. ``form`` is the form in which it is computed, of a layer
+    that has several; "" for its usual one.
 
     Two fields are about how the case is judged, not about which it is; they stay out of its JSON
     and of comparisons. ``assumed`` names the arithmetic whose bounds hold, if it is not the
@@ -73,6 +74,7 @@ class Case:
     seed: int = 0
     zeroed: str = ""
     rounded: str = ""
+    form: str = ""
     assumed: str = field(default="", compare=False)
     source: Source | None = field(default=None, compare=False, repr=False)
 

@@ -37,6 +37,7 @@ WORDS = {
 class Options:
     """Which options a subject offers; cases use only those.
 
+    ``program`` is the form in which it computes, "" for steps, ``forms`` are those that it has.
     ``reasons`` are pairs (option, what the subject said when it was tried).
     """
 
@@ -62,6 +63,8 @@ class Options:
     problem: bool = False
     forbidden: bool = False
     quantised: bool = False
+    program: str = ""
+    forms: tuple[str, ...] = ()
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:

@@ -52,6 +52,12 @@ def catalogued(subject: Offers) -> Cell | None:
     return cells().get(subject.cells[0])
 
 
+def reads_out(subject: Offers) -> bool:
+    """Whether the outputs are none of the states, and the gates are given, not computed."""
+    cell = catalogued(subject)
+    return cell is not None and "readout" in cell.traits
+
+
 @dataclass(frozen=True)
 class SubjectCheck:
     """A sentence about any subject: id, statement, extra equations, cases, and the comparison.

@@ -20,7 +20,7 @@ from ..numbers.quantisation import Quantisation
 from ..subjects.called import Called, NotOffered, SubjectUnderTest, cell_of, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Subject
-from .check import SubjectCheck, catalogued
+from .check import SubjectCheck, catalogued, reads_out
 from .oracle import agree, around, expected
 
 SATURATING = 60.0
@@ -244,7 +244,7 @@ CHECKS = (
         (),
         lambda subject, dtype: cases(subject.options, dtype),
         unit_permutation,
-        concerned=lambda subject: catalogued(subject) is not None,
+        concerned=lambda subject: catalogued(subject) is not None and not reads_out(subject),
         share=0.3,
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),
@@ -255,6 +255,7 @@ CHECKS = (
         lambda subject, dtype: cases(subject.options, dtype, scales=("unit",)).map(_with_bias),
         influence,
         needs=("equations",),
+        concerned=lambda subject: not reads_out(subject),
         share=0.1,
         refuses=lambda case: "" if case.bias else "expected a bias",
     ),

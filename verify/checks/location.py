@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..cases.case import Case
 from ..numbers.ledger import Comparison
-from ..subjects.called import cell_of, layer_of, state_shapes
+from ..subjects.called import cell_of
 from ..subjects.protocol import Subject
 from .check import SubjectCheck
 
@@ -25,7 +25,7 @@ def place(subject: Subject, case: Case, comparison: Comparison) -> str:
     if quantity.startswith("gradient of "):
         return _in_gradient(subject, case, quantity.removeprefix("gradient of "), index)
     if quantity == "y" and len(index) == 3:
-        width = state_shapes(layer_of(subject, case), case)[0][2]
+        width = cell_of(subject, case).output_width(case.sizes)
         direction = _direction(case, index[2] // width)
         return f"step {index[0]}, row {index[1]}, unit {index[2] % width}{direction}"
     if quantity.startswith("final ") and len(index) == 3:
@@ -35,7 +35,8 @@ def place(subject: Subject, case: Case, comparison: Comparison) -> str:
 
 def _in_gradient(subject: Subject, case: Case, name: str, index: tuple[int, ...]) -> str:
     if name == "x":
-        return f"step {index[0]}, row {index[1]}, feature {index[2]}"
+        feature = cell_of(subject, case).feature(index[2], case.sizes)
+        return f"step {index[0]}, row {index[1]}, {feature}"
     if name.startswith("initial ") and len(index) == 3:  # else it is along a direction
         return _in_state(case, index)
     suffix, parameters = PASS.search(name), subject.parameter_map(case)

@@ -9,7 +9,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ...reference.functions import Array
-from ...reference.layer import Layer, Output
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..numbers.bounded import Bounded
@@ -18,6 +17,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .check import catalogued
+from .formed import formed
 from .own_answer import narrowed, own_answer
 from .quantities import by_name, gradients_by_name
 
@@ -162,8 +162,8 @@ def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequen
 
 def _reference_run(
     subject: Subject, case: Case, inputs: Inputs
-) -> tuple[Layer, Sequence[Parameters], Output[Any]]:
-    layer = layer_of(subject, case)
+) -> tuple[Any, Sequence[Parameters], Any]:
+    layer = formed(subject, case)
     p = reference_parameters(subject, case, inputs)
     state = None if inputs.state is None else tuple(exact(case, s) for s in inputs.state)
     return layer, p, layer.forward(p, exact(case, inputs.x), state, inputs.lengths)

@@ -25,7 +25,7 @@ from ..numbers.arithmetic import ACTIVATION_UNITS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
 from ..numbers.shaken import Shaken, plain
-from ..subjects.called import SubjectUnderTest, layer_of, state_shapes
+from ..subjects.called import SubjectUnderTest, layer_of, output_shape, state_shapes
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from .quantities import GRADIENT, by_name
 
@@ -357,8 +357,7 @@ def _without_steps(
     """Return what no steps return: the state that was given, and its cotangent; NaN if none was."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)
-    width = shapes[0][2]
-    named: Named = {"y": np.zeros((0, case.B, width))}
+    named: Named = {"y": np.zeros((0, *output_shape(layer, case)[1:]))}
     states = inputs.state or tuple(np.full(shape, np.nan) for shape in shapes)
     named |= {f"final {s}": a for s, a in zip(layer.cell.states, states, strict=True)}
     if cotangents is not None:

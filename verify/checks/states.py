@@ -16,7 +16,7 @@ from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
-from .check import SubjectCheck
+from .check import SubjectCheck, reads_out
 from .oracle import agree, expected, expected_gradient
 
 
@@ -161,6 +161,7 @@ CHECKS = (
         ("bidirectional", "sequence.reversed"),
         lambda subject, dtype: cases(subject.options, dtype),
         final_state,
+        concerned=lambda subject: not reads_out(subject),
         share=0.3,
         forced=lambda subject, dtype: varied(subject.options, dtype),
     ),

@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 from hypothesis import strategies as st
 
+from ...reference.forms import STEPS
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
@@ -22,10 +23,10 @@ from ..cases.strategies import SEEDS, integers
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
 from ..numbers.quantised_layer import QuantisedCell
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import SubjectUnderTest, layer_of, output_shape
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
-from .check import SubjectCheck
+from .check import Offers, SubjectCheck, reads_out
 from .oracle import exact
 
 SAMPLED = 6
@@ -69,6 +70,11 @@ def not_long(case: Case) -> str:
     return f"expected T > {WINDOW}, one layer in one direction, a state, no lengths, no projection"
 
 
+def in_steps(subject: Offers) -> bool:
+    """Whether the layer computes step by step: a chunk does not go by its own states."""
+    return subject.options.program in ("", STEPS)
+
+
 def forward_transitions(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare sampled steps of one long run with one step of the reference."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
@@ -101,7 +107,8 @@ def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     ends = _window_ends(case)
     nothing = tuple(np.zeros_like(d) for d in draw_cotangents(subject, case)[1])
-    cotangents = [(_at(case, t, nothing[0].shape[1:]), nothing) for t in ends]
+    shape = output_shape(layer_of(subject, case), case)[1:]
+    cotangents = [(_at(case, t, shape), nothing) for t in ends]
     runs = subject.build(case).gradients(inputs, cotangents)
     for t, (dy, _), whole in zip(ends, cotangents, runs, strict=True):
         what, after = f"cotangent on y[{t}]: gradient of x", whole.x[t + 1 :]
@@ -139,7 +146,7 @@ def _state_before(
         return tuple(exact(case, s[0]) for s in inputs.state or ())
     if not np.isfinite(whole.y[:t]).all():
         return None
-    if len(whole.final) > 1:
+    if len(whole.final) > 1 or reads_out(subject):
         prefix = _prefix(subject, case, inputs, whole, t)
         if np.array_equal(prefix.y, whole.y[:t]):
             return tuple(exact(case, s[0]) for s in prefix.final)
@@ -209,6 +216,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
+        concerned=in_steps,
         whole=False,
     ),
     SubjectCheck(
@@ -222,6 +230,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
+        concerned=in_steps,
         whole=False,
     ),
 )

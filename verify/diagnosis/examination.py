@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..cases.case import Case
+from ..checks.check import reads_out
 from ..runs.diagnosis import Diagnosis
 from ..runs.verdict import Verdict
 from ..subjects.called import in_steps
@@ -41,6 +42,7 @@ from .misplaced.passes import passes
 from .misplaced.places import places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
+from .other_form import in_another_form
 from .search import Explainer, Search, observations
 
 MOST = 4
@@ -143,6 +145,9 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 STAGES: tuple[Stage, ...] = (
     singles, cuts, ways_back, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
+STAGES_OF_GIVEN: tuple[Stage, ...] = (singles,)
+"""What is tried of a cell that is given its gates: it has no weights that could be misread."""
+
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
 REMARKS: tuple[Remark, ...] = (departures,)
@@ -168,12 +173,22 @@ def diagnose(
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
     suspected = tuple(writes.hypotheses_of(writings, jvp=subject.options.jvp))
-    values = _of_quantised(subject, dtype, rest, deadline, suspected, on_step=on_step)
+    values = _of_its_form(subject, dtype, rest) or _of_quantised(
+        subject, dtype, rest, deadline, suspected, on_step=on_step
+    )
     ids = values.explanations[0].ids if values.explanations else ()
     causes = [cause for cause in causes if cause.explanation.ids != ids]
     if not causes:
         values.failed = tuple(v.check for v in failing)
     return with_causes(values, causes, failing)
+
+
+def _of_its_form(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
+    """Return that a layer computes in another form than it says, None if that is not so."""
+    failures = judged(failing) if reads_out(subject) else []
+    finding = in_another_form(subject, [*map(_experiment, failures)]) if failures else Discovery()
+    plain = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
+    return _of_finding(plain, finding, 0) if finding.explanations else None
 
 
 def _of_values(
@@ -216,11 +231,13 @@ def _of_values(
         if arithmetic.certain:
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
-    if explainer.outputs_deviate:
+    given = reads_out(subject)
+    if explainer.outputs_deviate and not given:
         explainer.bases = tuple(other_conventions(subject))
-    search = searched(explainer, rest, (singles,) if whole else STAGES)
+    stages = STAGES_OF_GIVEN if whole or given else STAGES
+    search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
-    finding = Discovery() if search.fits or whole else examined(explainer, rest)
+    finding = Discovery() if search.fits or whole or given else examined(explainer, rest)
     if finding.explanations:
         return _of_finding(diagnosis, finding, search.tried)
     if not search.fits and not whole:
@@ -237,7 +254,7 @@ def _of_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]
-        notes += [said for remark in REMARKS for said in remark(explainer, failing)]
+        notes += () if given else [said for r in REMARKS for said in r(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 

@@ -116,7 +116,7 @@ def record(
             form=plan.form,
             cells=described.cells,
             dtypes=plan.dtypes,
-            options={k: v for k, v in asdict(described.options).items() if k != "reasons"},
+            options={k: v for k, v in asdict(described.options).items() if isinstance(v, bool)},
             reasons=described.options.reasons,
             version=described.version,
             device=device,

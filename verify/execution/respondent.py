@@ -26,6 +26,7 @@ from ..subjects import model_file, subject_named
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
+from ..subjects.given_arrays import GivenArrays
 from ..subjects.loader import UnknownSubject
 from ..subjects.program import Program
 from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
@@ -286,7 +287,7 @@ def meaning_of(subject: Any) -> Meaning:
     """Return what the parameters mean, as data; of kind "" where the subject's own code says it."""
     if subject.options.problem:
         return Meaning("problem", problem=subject.problem.name)
-    if isinstance(subject, Explicit):
+    if isinstance(subject, Explicit | GivenArrays):
         return Meaning("explicit")
     if isinstance(subject, Declared):
         return _declared_meaning(subject)

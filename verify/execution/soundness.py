@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...reference.cells import cell_named, cells
+from ...reference.errors import InputError
+from ...reference.forms import STEPS, form_named
 from ...reference.parameters import Sizes
 from ..conventions.convention import LAYOUTS
 from ..numbers.arithmetic import DTYPES
 from ..runs.verdict import NO_EQUATIONS
+from ..subjects import FORM
 from ..subjects.kernel_problems import BENCH
 from .channel import Meaning, Portrait
 
@@ -49,7 +52,7 @@ def unsound(portrait: Portrait, like: str | None) -> str:
     elif meaning.kind and any(cell not in cells() for cell in claimed):
         problem = f"the cells {', '.join(claimed)[:LISTED]}"
     elif meaning.kind:
-        problem = _unsound_meaning(meaning, claimed)
+        problem = _unsound_meaning(meaning, claimed) or _unsound_forms(portrait)
     return problem or _unlike(portrait, like)  # whatever it is, it is what was asked for
 
 
@@ -59,6 +62,16 @@ def _unsound_node(meaning: Meaning) -> str:
     if operation is None or convention is None or convention.cell != operation.base:
         return "a convention of another cell"
     return "" if operation.kind.lower() == convention.family else "another operator"
+
+
+def _unsound_forms(portrait: Portrait) -> str:
+    """Say which of its forms there is none such; "" if there are all."""
+    for name in (*portrait.options.forms, portrait.options.program or STEPS):
+        try:
+            form_named(name)
+        except InputError:
+            return f"a form {name[:LISTED]!r}"
+    return ""
 
 
 def _unsound_meaning(meaning: Meaning, claimed: Sequence[str]) -> str:
@@ -85,6 +98,8 @@ def _unlike(portrait: Portrait, like: str | None) -> str:
     kind = portrait.meaning.kind
     if like is None:
         return ""
+    if like.startswith(FORM):
+        return "" if portrait.options.program == like.removeprefix(FORM) else "another form"
     if portrait.meaning.problem or like.startswith(BENCH):
         return "" if portrait.meaning.problem == like else "another problem"
     if not like.startswith("torch.nn."):

@@ -13,7 +13,7 @@ from ..checks import check_named
 from ..checks.check import SubjectCheck
 from ..checks.smoke import SMOKE
 from ..runs.verdict import Planned, Verdict
-from ..subjects import subject_named
+from ..subjects import FORM, subject_named
 from ..subjects.protocol import Subject
 from . import schemes  # noqa: F401 - it makes the names of mutants and recordings known
 from .judge import BUDGETS, hold
@@ -158,6 +158,8 @@ def answer(
 def reproduce(named: Named, check: str, case: str) -> str:
     """Return the command that makes a failure again."""
     like = ["--like", named.like] if named.like else []
+    if named.like and named.like.startswith(FORM):
+        like = ["--form", named.like.removeprefix(FORM)]
     like += ["--forbid", named.forbid] if named.forbid else []
     like += ["--against", named.against] if named.against else []
     like += ["--inputs", named.inputs] if named.inputs else []

@@ -127,10 +127,12 @@ class MutantSubject:
     def options(self) -> Options:
         """Everything; other layouts and forward mode only where a mutant is about them."""
         needs = self.mutant.needs if self.mutant else ("batch_first", "unbatched", "jvp")
+        given = "readout" in cell_named(self.cell_name).traits
         return Options(
+            layers=not given,
             zero_length=True,
             no_steps=True,
-            dropout=True,
+            dropout=not given,
             projection=self.cell_name == "lstm-projected",
             batch_first="batch_first" in needs,
             unbatched="unbatched" in needs,

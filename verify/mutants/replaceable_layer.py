@@ -37,6 +37,7 @@ TurnPart: TypeAlias = Callable[[int, Array, "Array | None"], Array]
 UnrollPart: TypeAlias = "Callable[[At, Parameters, Array], tuple[Array, State]]"
 SeePart: TypeAlias = "Callable[[At, Array], Array]"
 StepPart: TypeAlias = "Callable[[At, Parameters, Array, State], State]"
+OutputPart: TypeAlias = "Callable[[At, Parameters, Array, State, State], Array]"
 ShowPart: TypeAlias = "Callable[[At, State, State], Array]"
 CarryPart: TypeAlias = "Callable[[At, State, State], State]"
 DropPart: TypeAlias = Callable[[Array], Array]
@@ -89,6 +90,7 @@ class ReplaceableLayer:
         self.unroll: UnrollPart = self._unroll
         self.see: SeePart = lambda at, x: only(at.active, x)
         self.step: StepPart = self._step
+        self.output: OutputPart = self._output
         self.show: ShowPart = lambda at, new, old: only(at.active, new[0])
         self.carry: CarryPart = carried
         self.drop: DropPart = self._drop
@@ -171,11 +173,14 @@ class ReplaceableLayer:
 
     def _unroll(self, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         """Return outputs (T, B, width) and the final state of one pass over x as it reads it."""
-        state, outputs = at.start, [zeros(at.start[0], (0, *at.start[0].shape))]
+        none = self.cell.no_output(_plain(at.start))
+        state, outputs = at.start, [zeros(at.start[0], (0, *none.shape))]
         for t, x_t in enumerate(rows(x)):
             at = replace(at, t=t)
-            new = self.step(at, p, self.see(at, x_t), state)
-            outputs.append(self.show(at, new, state)[None])
+            seen = self.see(at, x_t)
+            new = self.step(at, p, seen, state)
+            shown = (self.output(at, p, seen, state, new), *new[1:])
+            outputs.append(self.show(at, shown, state)[None])
             state = self.carry(at, new, state)
         return np.concatenate(outputs), state
 
@@ -196,12 +201,33 @@ class ReplaceableLayer:
 
         return custom(rule, *p.values(), x, *state)
 
+    def _output(self, at: At, p: Parameters, x: Array, state: State, new: State) -> Array:
+        """The first state, or what the cell reads, as one operation with its own rule."""
+        if "readout" not in self.cell.traits:
+            return new[0]
+        count = len(state)
+
+        def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
+            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
+            x, states = arrays[len(p)], arrays[len(p) + 1 :]
+            old, now = states[:count], states[count:]
+            _, gates = self.cell.step(q, x, old)
+
+            def pull(dy: Array) -> Sequence[Array]:
+                dp, dx, d_old, d_new = self.cell.readout_vjp(q, x, old, gates, now, dy)
+                return [*(dp[name] for name in p), dx, *d_old, *d_new]
+
+            return [self.cell.readout(q, x, old, gates, now)], pull
+
+        return custom(rule, *p.values(), x, *state, *new)[0]
+
     def _step_vjp(self, at: At, p: Parameters, step: Step, d: State) -> StepGradients:
         return self.cell.vjp(p, step.x, step.state, step.gates, step.new, d)
 
     def _input_above(self, x: Array, y: Array) -> Array:
         """The outputs below, behind the columns (a time stamp) that every level sees."""
-        stamps = self.cell.input_width(self.case.sizes) - self.case.D
+        timed = "timed" in self.cell.traits
+        stamps = self.cell.input_width(self.case.sizes) - self.case.D if timed else 0
         return np.concatenate([x[:, :, :stamps], y], axis=-1) if stamps else y
 
     def _drop(self, y: Array) -> Array:

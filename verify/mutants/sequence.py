@@ -165,7 +165,7 @@ mutant(
     part="write",
     change=lambda layer, right, y, final, lengths: right(
         y,
-        final if lengths is None else tuple(only((lengths > 0)[:, None], s) for s in final),
+        final if lengths is None else tuple(only((lengths > 0)[None, :, None], s) for s in final),
         lengths,
     ),
 )

@@ -70,6 +70,20 @@ def _tanh(a: Dual) -> Dual:
     return Dual(value, functions.tanh_slope(value) * a.tangent)
 
 
+def _exp(a: Dual) -> Dual:
+    value = np.exp(a.value)
+    return Dual(value, value * a.tangent)
+
+
+def _sqrt(a: Dual) -> Dual:
+    value = np.sqrt(a.value)
+    return Dual(value, a.tangent / (2 * value))
+
+
+def _log(a: Dual) -> Dual:
+    return Dual(np.log(a.value), a.tangent / a.value)
+
+
 def _divide(a: Dual, b: Dual) -> Dual:
     value = a.value / b.value
     return Dual(value, (a.tangent - value * b.tangent) / b.value)
@@ -83,6 +97,9 @@ UFUNCS: dict[Any, Callable[..., Dual]] = {
     np.matmul: lambda a, b: Dual(a.value @ b.value, a.tangent @ b.value + a.value @ b.tangent),
     np.true_divide: _divide,
     np.tanh: _tanh,
+    np.exp: _exp,
+    np.log: _log,
+    np.sqrt: _sqrt,
 }
 
 

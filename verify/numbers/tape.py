@@ -233,6 +233,8 @@ RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
     np.matmul: _matmul,
     np.tanh: lambda a: _through(np.tanh(a), np.asarray(functions.tanh_slope(np.tanh(a)))),
     np.exp: lambda a: _through(np.exp(a), np.exp(a)),
+    np.log: lambda a: _through(np.log(a), 1 / a),
+    np.sqrt: lambda a: _through(np.sqrt(a), 0.5 / np.sqrt(a)),
 }
 
 

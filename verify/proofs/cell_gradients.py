@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from hypothesis import strategies as st
@@ -35,12 +35,12 @@ COMPLEX_STEP_SHARE = 8
 
 def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any]) -> Check:
     """A single equation's VJP gives its derivative in every argument."""
-    count = len(inspect.signature(function).parameters)
+    shapes = _argument_shapes(function)
 
     def holds(seed: int) -> None:
         rng = np.random.default_rng(seed)
-        arguments = [rng.uniform(0.05, 0.95, (2, 3)) for _ in range(count)]
-        cotangent = rng.standard_normal((2, 3))
+        arguments = [rng.uniform(0.05, 0.95, shape) for shape in shapes]
+        cotangent = rng.standard_normal(np.shape(function(*arguments)))
         pulled = vjp(*arguments, cotangent)
         for k, argument in enumerate(arguments):
             direction = rng.standard_normal(argument.shape)
@@ -59,6 +59,17 @@ def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any
         st.integers(0, 2**16),
         holds,
     )
+
+
+LENGTHS = {"...": 3, "B": 2, "H": 3, "D": 2, "N": 2, "K": 3, "V": 4}
+"""How long the axes are that signatures name; others are 1."""
+
+
+def _argument_shapes(function: Callable[..., Any]) -> list[tuple[int, ...]]:
+    """Return a shape for every argument, as its annotation names the axes."""
+    hints = get_type_hints(function, include_extras=True)
+    axes = [hints[n].__metadata__[0].split() for n in inspect.signature(function).parameters]
+    return [tuple(LENGTHS.get(axis, 1) for axis in each) for each in axes]
 
 
 def _argument(function: Callable[..., Any], k: int) -> str:

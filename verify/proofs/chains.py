@@ -104,7 +104,7 @@ def full_jacobian(case: Case) -> None:
         columns = [
             _column(cell, m, k, direction)
             for k, s in enumerate(state)
-            for direction in np.eye(len(s))
+            for direction in np.eye(s.size).reshape(s.size, *s.shape)
         ]
         agree(cell.equations, f"{cell.name}: Jacobian", full, np.stack(columns, axis=1), scale=8.0)
 
@@ -118,7 +118,7 @@ def _column(cell: Cell, m: Material, k: int, direction: Array) -> Array:
         return cell.step(m.p, m.x[0, :1], tuple(states))[0]
 
     slopes = derivative(step, m.state[k][:1], direction[None])
-    return np.concatenate([slope[0] for slope in slopes])
+    return np.concatenate([slope[0].ravel() for slope in slopes])
 
 
 PROOFS = (

@@ -84,6 +84,8 @@ def _within(cell: Cell, what: str, got: Array, exact: Array, bound: Array) -> fl
 
 def _adversarial(m: Material, regime: str, tiny: float) -> Material:
     """Bend ordinary material: sums that cancel, gates at their ends, numbers below normal."""
+    if "W" not in m.p:
+        return m
     if regime == "cancelling":
         # Input columns in pairs of opposite sign behind equal, large weights.
         m = m.replaced("x", m.x * 0 + 64 * np.where(np.arange(m.x.shape[2]) % 2, 1, -1) + m.x)

@@ -59,12 +59,15 @@ def cell_material(cell: Cell, case: Case) -> Material:
     p = cell.random_parameters(case.generator("parameters"), sizes)
     weights = {k: a * scale if k in ("W", "U", "R", "p") else a for k, a in p.items()}
     x = cell.random_input(case.generator("x"), case.T, case.B, sizes)
-    widths = cell.widths(sizes)
-    state = [case.normal(f"state {k}", (case.B, w)) for k, w in enumerate(widths)]
+    shapes = [(case.B, *shape) for shape in cell.state_shapes(sizes)]
+    state = [
+        cell.random_state(name, case.generator(f"state {k}"), shape)
+        for k, (name, shape) in enumerate(zip(cell.states, shapes, strict=True))
+    ]
     if "surrogate" in cell.traits:
         state[-1] = case.generator("u").uniform(0, 1, (case.B, 1))
-    dfinal = tuple(case.normal(f"dfinal {k}", (case.B, w)) for k, w in enumerate(widths))
-    dy = case.normal("dy", (case.T, case.B, widths[0]))
+    dfinal = tuple(case.normal(f"dfinal {k}", shape) for k, shape in enumerate(shapes))
+    dy = case.normal("dy", (case.T, case.B, cell.output_width(sizes)))
     p = Parameters(p.shapes, weights)
     return Material(p, x, tuple(state), case.row_lengths(), dy, dfinal)
 

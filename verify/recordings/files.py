@@ -132,7 +132,7 @@ def _check_index(where: Path, recording: Recording) -> None:
         raise RunFileError(f"{where}: cells: unknown: {', '.join(odd) or 'none given':.100}")
     if not set(recording.dtypes) <= {*DTYPES} or not recording.dtypes:
         raise RunFileError(f"{where}: dtypes: expected some of {', '.join(DTYPES)}")
-    known = asdict(Options()).keys() - {"reasons"}
+    known = {k for k, v in asdict(Options()).items() if isinstance(v, bool)}
     if odd := sorted((recording.options.keys() ^ known) - LATER):
         raise RunFileError(f"{where}: options: missing or unknown: {', '.join(odd):.200}")
     if not 0 < len(recording.entries) <= MOST_CASES:
@@ -211,7 +211,8 @@ def subject(name: str, folder: Path) -> Replayed:
     """Return the subject that a recording is; RunFileError if it is none."""
     require_safetensors()
     recording = read(folder)
-    options = Options(**recording.options, reasons=recording.reasons)
+    offered: dict[str, Any] = {**recording.options}
+    options = Options(**offered, reasons=recording.reasons)
     return Replayed(
         name,
         base(folder / INDEX, recording, options),

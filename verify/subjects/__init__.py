@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from ...reference.errors import InputError
+from ...reference.forms import form_named
 from . import loader
 from .frameworks import families
 from .kernel_problems import BENCH, problem_named
@@ -33,6 +35,9 @@ FILES: dict[str, Callable[[str], Subject]] = {}
 
 PROGRAMS = "process"
 """What stands before the command of a program in any language."""
+
+FORM = "form:"
+"""What stands before the name of a form in the place of ``like``."""
 
 LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
 """The classes in whose place one of a user's may stand."""
@@ -70,6 +75,9 @@ def require_like(like: str | None, forbid: str = "") -> None:
     if like is not None and is_problem(like):
         problem_named(like)
         return
+    if like is not None and like.startswith(FORM):
+        _require_form(like.removeprefix(FORM))
+        return
     if like is not None and like not in LIKE:
         raise UnknownSubject(
             f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35"
@@ -91,6 +99,9 @@ def subject_named(
     ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
     ``on_import`` is called once a program of others is imported, before it is tried out.
     """
+    if like is not None and like.startswith(FORM):
+        plain = subject_named(name, None, forbid, quantised, on_import)
+        return in_form(plain, like.removeprefix(FORM))
     subject, own = _named(name, like, forbid, on_import)
     return in_arithmetic(subject, quantised or own)
 
@@ -135,6 +146,25 @@ def _named(
 def model_file(name: str) -> str:
     """Return what the name of a model's file ends in, of which a subject is a part; "" for none."""
     return next((s for s in FILES if name.endswith(s) or f"{s}#" in name), "")
+
+
+def _require_form(name: str) -> None:
+    try:
+        form_named(name)
+    except InputError as error:
+        raise UnknownSubject(f"--form: {error}") from error
+
+
+def in_form(subject: Subject, name: str) -> Subject:
+    """Return a subject that computes in a form; UnknownSubject for one that cannot be held so."""
+    from .given_arrays import GivenArrays
+
+    if not isinstance(subject, GivenArrays):
+        raise UnknownSubject(
+            f"subject {subject.name!r}: --form is for layers that take the arrays of a cell which "
+            "is given its gates"
+        )
+    return subject.in_form(name)
 
 
 def _inherited(value: Any) -> str | None:
@@ -205,7 +235,10 @@ def adapted(
         subject: Subject = value() if isinstance(value, type) else value
         return subject
     from .declared import declaration_of, declared
+    from .given_arrays import given_arrays, takes_given_arrays
 
+    if takes_given_arrays(value):
+        return given_arrays(value, name, import_lines)
     if declaration := declaration_of(value, name):
         return declared(value, name, declaration, import_lines)
     if hasattr(value, "cell") and hasattr(value, "forward"):

@@ -139,10 +139,15 @@ def layer_of(subject: Subject, case: Case) -> Layer:
     return layer(cell, case.sizes, case.layers, case.bidirectional)
 
 
-def state_shapes(layer: Layer, case: Case) -> list[tuple[int, int, int]]:
+def state_shapes(layer: Layer, case: Case) -> list[tuple[int, ...]]:
     """Return the shape of every state of all layers and directions."""
     passes = case.layers * case.directions
-    return [(passes, case.B, width) for width in layer.cell.widths(case.sizes)]
+    return [(passes, case.B, *shape) for shape in layer.cell.state_shapes(case.sizes)]
+
+
+def output_shape(layer: Layer, case: Case) -> tuple[int, int, int]:
+    """Return the shape of the outputs."""
+    return case.T, case.B, layer.cell.output_width(case.sizes) * case.directions
 
 
 @dataclass(frozen=True)
@@ -206,7 +211,7 @@ class Called:
     def _check_outputs(self, result: Result) -> None:
         layer, case = layer_of(self.subject, self.case), self.case
         shapes = state_shapes(layer, case)
-        self._check_array("y", result.y, (case.T, case.B, shapes[0][2] * case.directions))
+        self._check_array("y", result.y, output_shape(layer, case))
         same_count("final states", len(result.final), len(shapes))
         finite = "bounded" in layer.cell.traits and case.dropout == 0
         if finite:

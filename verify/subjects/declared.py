@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -43,6 +42,7 @@ from ..numbers.bounded import Bounded
 from ..numbers.followed import Unfollowed
 from ..runs.verdict import OWN_EQUATIONS
 from .called import with_care
+from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, flat, pulled_by
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
@@ -50,7 +50,6 @@ from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
 from .recurrence import Recurrence
-from .torch_module import one_thread
 
 DECLARATION = "__gatewise__"
 """The attribute that holds what was declared."""
@@ -65,10 +64,9 @@ AXES = ("TBD", "BTD", "DBT", "TD", "BD")
 STATES = ("tuple", "h", "stacked", "none")
 RETURNS = ("both", "y", "state")
 GRADIENTS = ("", "vjp", "torch", "jax")
-X, STATE = ("x", "xs", "input", "inputs"), ("state", "states", "hx", "hidden", "carry")
+X, STATE = ("x", "xs", "input", "inputs"), STATE_NAMES
 PARAMS = ("params", "parameters", "weights", "p")
 ONE_STATE = {"h": ("h", "h0", "h_0", "h_prev", "a0"), "c": ("c", "c0", "c_0", "c_prev")}
-LONGEST_REASON = 200
 ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 
 
@@ -254,7 +252,7 @@ class Declared:
         made = self._made(case)
         if callable(getattr(made, "train", None)):
             made.train(False)
-        call = _Call(self, made, _arrays(self.declaration.gradient), case)
+        call = _Call(self, made, arrays_of(self.declaration.gradient), case)
         return _Built(call.run, call.pull if self.declaration.gradient else None, made)
 
     def _made(self, case: Case) -> Any:
@@ -293,36 +291,12 @@ class _Built(Plain):
 
 
 @dataclass(frozen=True)
-class _Arrays:
-    """Whose arrays code is called with: to them, and back to NumPy."""
-
-    into: Callable[[Array], Any] = lambda array: array
-    back: Callable[[Any], Array] = np.asarray
-    stack: Callable[[Sequence[Any]], Any] = np.stack
-    setting: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-
-def _arrays(gradient: str) -> _Arrays:
-    if gradient == "torch":
-        torch = imported("torch", "torch")
-        return _Arrays(
-            lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack,
-            partial(one_thread, torch),
-        )  # fmt: skip
-    if gradient == "jax":
-        jax = imported("jax", "jax")
-        jax.config.update("jax_enable_x64", True)
-        return _Arrays(jax.numpy.asarray, np.asarray, jax.numpy.stack)
-    return _Arrays()
-
-
-@dataclass(frozen=True)
 class _Call:
     """Calls of the user's code, in its own axes and arrays."""
 
     subject: Declared
     made: Any
-    arrays: _Arrays
+    arrays: Arrays
     case: Case
 
     @property
@@ -334,13 +308,15 @@ class _Call:
         """Run the code on NumPy arrays."""
         leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
         with self.arrays.setting():
-            return self._result(*self.called(inputs, leaves))
+            return self.result(*self.called(inputs, leaves))
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once and pull cotangents back, by the differentiation that was declared."""
-        pulls = {"torch": self._by_torch, "jax": self._by_jax, "vjp": self._by_vjp}
+        by = self.subject.declaration.gradient
         with self.arrays.setting():
-            return pulls[self.subject.declaration.gradient](inputs, cotangents)
+            if by == "vjp":
+                return self._by_vjp(inputs, cotangents)
+            return pulled_by(by, self, inputs, cotangents)
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with arrays of the code's own kind; return y (T, B, H) and states (B, H)."""
@@ -413,40 +389,6 @@ class _Call:
             return array
         return array.reshape((*array.shape[:leading], int(np.prod(axes))))
 
-    def _by_torch(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        torch = imported("torch", "torch")
-        leaves = {k: self.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
-        y, final = self.called(inputs, leaves)
-        pulled = []
-        for given in cotangents:
-            pairs = [(o, torch.tensor(np.array(d))) for o, d in zip((y, *final), _flat(given),
-                     strict=True) if d is not None]  # fmt: skip
-            outputs, directions = zip(*pairs, strict=True)
-            gradients = torch.autograd.grad(
-                outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
-            )
-            named = {
-                k: self.arrays.back(torch.zeros_like(leaf) if d is None else d)
-                for (k, leaf), d in zip(leaves.items(), gradients, strict=True)
-            }
-            pulled.append(Pulled.of_leaves(self._result(y, final), named))
-        return pulled
-
-    def _by_jax(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        jax = imported("jax", "jax")
-        leaves = {k: self.arrays.into(a) for k, a in inputs.leaves.items()}
-        outputs, pull = jax.vjp(lambda named: self.called(inputs, named), leaves)
-        pulled = []
-        for given in cotangents:
-            directions = [
-                jax.numpy.zeros_like(o) if d is None else self.arrays.into(d)
-                for o, d in zip((outputs[0], *outputs[1]), _flat(given), strict=True)
-            ]
-            (named,) = pull((directions[0], tuple(directions[1:])))
-            back = {k: np.array(d) for k, d in named.items()}
-            pulled.append(Pulled.of_leaves(self._result(*outputs), back))
-        return pulled
-
     def _by_vjp(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Call ``vjp`` with the same axes and arrays as ``forward``."""
         weights = Named({n.removesuffix("_l0"): np.array(a) for n, a in inputs.parameters.items()})
@@ -460,7 +402,7 @@ class _Call:
         for given in cotangents:
             dy, *ends = (
                 np.zeros_like(o) if d is None else d
-                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), _flat(given),
+                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), flat(given),
                                 strict=True)
             )  # fmt: skip
             self._reset(inputs)
@@ -485,7 +427,8 @@ class _Call:
             pulled.append(Pulled.of_leaves(outputs, gradients))
         return pulled
 
-    def _result(self, y: Any, final: Sequence[Any]) -> Result:
+    def result(self, y: Any, final: Sequence[Any]) -> Result:
+        """Return outputs (T, B, H) and states (B, H) as NumPy's, these with an axis of passes."""
         back = self.arrays.back
         return Result(back(y), tuple(back(s)[None] for s in final))
 
@@ -574,12 +517,6 @@ def one_state(own: Recurrence | None) -> dict[str, int]:
         return {name: "hc".index(state) for state, names in ONE_STATE.items() for name in names}
     names = {state: (state, f"{state}0", f"{state}_0", f"{state}_prev") for state in own.states}
     return {name: k for k, state in enumerate(own.states) for name in names[state]}
-
-
-def _flat(pair: Cotangents) -> list[Array | None]:
-    """Return the cotangents of y and of the final states, (B, H) each."""
-    dy, dfinal = pair
-    return [dy, *(None if d is None else d[0] for d in dfinal)]
 
 
 def declaration_of(value: Any, name: str) -> Declaration | None:

@@ -309,7 +309,8 @@ def _tried(subject: Explicit) -> Explicit:
     from .inputs import draw_cotangents, draw_inputs
 
     made = with_care(partial(subject.build, PLAIN)).made
-    reasons, offered = {}, {}
+    reasons: dict[str, str] = {}
+    offered: dict[str, Any] = {}
     if subject.options.dropout and not has_modes(made):
         reasons["dropout"] = NO_MODES
         subject = replace(subject, options=replace(subject.options, dropout=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
-from .called import layer_of, state_shapes
+from .called import layer_of, output_shape, state_shapes
 from .protocol import Inputs, Subject
 
 
@@ -31,6 +31,5 @@ def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, tuple[Array, .
     """Draw cotangents on y and on the final states."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)
-    width = shapes[0][2] * case.directions
     dfinal = tuple(case.normal(f"dfinal {k}", shape) for k, shape in enumerate(shapes))
-    return case.normal("dy", (case.T, case.B, width)), dfinal
+    return case.normal("dy", output_shape(layer, case)), dfinal

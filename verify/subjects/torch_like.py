@@ -284,7 +284,7 @@ def _run_whole(subject: TorchLike, case: Case) -> None:
     result = subject.build(case).forward(draw_inputs(subject, case))
     shapes = state_shapes(layer_of(subject, case), case)
     returned = [result.y.shape, *(s.shape for s in result.final)]
-    if returned != [(case.T, case.B, shapes[0][2]), *shapes]:
+    if returned != [(case.T, case.B, shapes[0][-1]), *shapes]:
         raise TypeError(f"it returned arrays of the shapes {returned}")
 
 
@@ -456,7 +456,9 @@ def _tried(subject: TorchLike) -> TorchLike:
     refusal = _refusal(subject, plain, partial(_run, subject, gradient=True))
     if isinstance(refusal, NotOffered):
         reasons["gradient"] = str(refusal)[:LONGEST_REASON]
-    offered = {option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")}
+    offered: dict[str, Any] = {
+        option: option not in reasons for option in (*ARGUMENTS, *CALLS, "gradient")
+    }
     if not subject.lengths:
         reasons["zero_length"] = NOT_OF_CELLS if subject.steps else "torch does not pack them"
     if subject.own:

@@ -12,7 +12,7 @@ from gatewise.bench.cost.rows import changes, cost_of, row
 from gatewise.bench.cost.shape import Shape, grid
 from gatewise.bench.cost.step import count_step
 from gatewise.reference.cell import Cell
-from gatewise.reference.cells import cell_named, cells
+from gatewise.reference.cells import cell_named, gating_cells
 from gatewise.reference.errors import InputError
 from gatewise.reference.functions import midpoint
 from gatewise.reference.parameters import Parameters, Sizes
@@ -25,7 +25,7 @@ def input_flop(cell, sizes):
     return 2 * int(np.prod(cell.shapes(sizes)["W"].full))
 
 
-EVERY = pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
+EVERY = pytest.mark.parametrize("cell", gating_cells().values(), ids=lambda cell: cell.name)
 
 
 @EVERY
@@ -72,7 +72,9 @@ def test_elementwise_operations_of_the_lstm():
 
 def test_what_the_reference_computes_twice():
     """The GRU that resets after its product needs that product again; no other cell does."""
-    again = {c.name: count_step(c, Sizes(2, 5), 3).recomputed.calls for c in cells().values()}
+    again = {
+        c.name: count_step(c, Sizes(2, 5), 3).recomputed.calls for c in gating_cells().values()
+    }
     assert {name for name, calls in again.items() if calls} == {"gru"}
 
 
@@ -176,9 +178,9 @@ def test_counters_are_what_they_were(root):
     before = json.loads(
         (root / "tests" / "data" / "cost_counters.json").read_text(encoding="utf-8")
     )
-    now = [row(cell, SMOKE) for cell in cells().values()]
+    now = [row(cell, SMOKE) for cell in gating_cells().values()]
     assert changes(before, now) == []
-    assert {r["cell"] for r in before} <= cells().keys()
+    assert {r["cell"] for r in before} <= gating_cells().keys()
 
 
 def test_a_changed_counter_is_told():

@@ -14,7 +14,7 @@ from gatewise.bench.decay.trajectory import BLOCK, wander
 from gatewise.bench.decay.transition import joined, parted, state_jacobian, state_jacobians
 from gatewise.bench.plan import UnsupportedError
 from gatewise.reference.bptt import state_jacobian as literal_jacobian
-from gatewise.reference.cells import cell_named, cells
+from gatewise.reference.cells import cell_named, gating_cells
 from gatewise.reference.sequence import backpropagate, unroll
 from linear_rnn import linear
 
@@ -26,7 +26,7 @@ def setting(name, hidden=5, gain=1.2):
 # One step.
 
 
-@pytest.mark.parametrize("name", cells())
+@pytest.mark.parametrize("name", gating_cells())
 def test_the_jacobian_is_that_of_the_whole_state(name):
     problem = draw(setting(name), 0)
     step = next(problem.follow(10, 3).forwards())
@@ -120,7 +120,7 @@ def test_a_state_that_overflows_ends_the_trajectory_early():
 # Adjoints.
 
 
-@pytest.mark.parametrize("name", cells())
+@pytest.mark.parametrize("name", gating_cells())
 def test_the_adjoint_is_that_of_backpropagation(name):
     steps = 150
     problem = draw(setting(name), 0)

@@ -17,7 +17,7 @@ from gatewise.bench.decay.validations import LAWS
 from gatewise.bench.run import BenchRun
 from gatewise.cli import main
 from gatewise.reference.cell import Cell
-from gatewise.reference.cells import cells
+from gatewise.reference.cells import gating_cells
 from gatewise.reference.parameters import Parameters
 from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.decay import section
@@ -58,7 +58,7 @@ def done(tmp_path_factory):
 
 def test_every_cell_is_planned_and_only_some_are_swept():
     planned = [piece.id for piece in plan.plan().pieces]
-    for name in cells():
+    for name in gating_cells():
         assert any(id.startswith(f"decay/{name}/H6/g1") for id in planned), name
     assert "decay/lstm/H6/g3/b1" in planned
     assert "decay/lstm/H6/g1/b0" in planned
@@ -80,7 +80,7 @@ def test_options_say_what_is_swept():
 
 def test_the_full_sweep_varies_every_cell():
     planned = [piece.id for piece in plan.plan(full=True).pieces]
-    for name in cells():
+    for name in gating_cells():
         assert sum(id.startswith(f"decay/{name}/") for id in planned) > 10, name
 
 
@@ -103,9 +103,12 @@ class Minimal(Cell):
 
 
 def test_a_new_cell_is_measured_without_a_change_here(monkeypatch):
-    known = cells() | {"minimal": Minimal()}
+    known = gating_cells() | {"minimal": Minimal()}
     for module in (plan, measuring, __import__("gatewise.bench.decay.problem", fromlist="x")):
-        for name, value in (("all_cells", lambda: known), ("cell_named", known.__getitem__)):
+        named = known.__getitem__
+        for name, value in (
+            ("gating_cells", lambda: known), ("gating_cell", named), ("cell_named", named)
+        ):  # fmt: skip
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
     pieces = {piece.id: piece for piece in plan.plan().pieces}

@@ -12,7 +12,7 @@ from gatewise.bench.speed.gate import FEWEST, WrongError, expected, passed
 from gatewise.bench.speed.ladder import FAST
 from gatewise.bench.speed.problem import Problem
 from gatewise.bench.speed.registry import contender_named
-from gatewise.reference.cells import cells
+from gatewise.reference.cells import gating_cells
 
 SHAPE = Shape(T=6, B=7, D=5, H=8)
 
@@ -22,7 +22,7 @@ def prepared(problem):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", cells())
+@pytest.mark.parametrize("cell", gating_cells())
 def test_every_cell_of_the_reference_passes(cell, dtype):
     """Forward, backward and training, with errors of the dtype's own size."""
     problem = Problem(cell, SHAPE, dtype)

@@ -35,7 +35,7 @@ NOT_OFFERED = {
     "kept-state": "a state that is kept between calls",
     "partial-state": "one of several initial states without the others",
 }
-OF_OTHERS = {"step", "step-gradient", "source", "in-graph"}
+OF_OTHERS = {"step", "step-gradient", "forms", "source", "in-graph"}
 """Checks of recurrences whose step is their author's; they are not planned for other cells."""
 
 

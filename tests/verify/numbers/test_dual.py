@@ -17,11 +17,11 @@ LENGTHS = np.array([4, 1, 3])
 def drawn(cell, seed):
     """Parameters, input and states of two layers in both directions."""
     rng = np.random.default_rng(seed)
-    layer = Layer(cell, Sizes(3, 4), layers=2, bidirectional=True)
+    layers = 1 if "readout" in cell.traits else 2
+    layer = Layer(cell, Sizes(3, 4), layers=layers, bidirectional=True)
     x = cell.random_input(rng, 4, 3, layer.sizes)
-    widths = cell.widths(layer.sizes)
-    names = zip(cell.states, widths, strict=True)
-    state = tuple(cell.random_state(name, rng, (4, 3, width)) for name, width in names)
+    named = zip(cell.states, cell.state_shapes(layer.sizes), strict=True)
+    state = tuple(cell.random_state(name, rng, (2 * layers, 3, *shape)) for name, shape in named)
     return layer, layer.random_parameters(rng), x, state
 
 

@@ -173,7 +173,7 @@ def test_midpoint_and_minimum_agree_in_every_system():
 def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
     """bfloat16 and TF32 results, forward and backward, lie within the bound; float32's is not."""
     arithmetic = ARITHMETICS[kind.__name__.lower()]
-    narrower_fails = 0
+    narrower_fails, compared = 0, 0
     for seed in range(4):
         m = cell_material(cell, Case(3, 2, 3, 3, seed=seed, lengths=bool(seed % 2)))
         m = m.map(lambda a: rounded(a, kind.bits))
@@ -185,6 +185,7 @@ def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
         )
         for g, b, n in zip(got, bounds, narrow, strict=True):
             assert (np.abs(np.asarray(g) - b.value) <= b.bound).all()
+            compared += 1
             narrower_fails += (np.abs(np.asarray(g) - n.value) > n.bound).any()
 
-    assert narrower_fails > 10
+    assert narrower_fails > (compared / 3 if "W" in m.p else 0)

@@ -273,20 +273,20 @@ class Point:
     def results(self, of):
         """Return the new states and all gradients, by name; ``of`` makes numbers of arrays."""
         cell, rng, sizes = cells()[self.cell], np.random.default_rng(self.seed), Sizes(1, 1)
-        widths = dict(zip(cell.states, cell.widths(sizes), strict=True))
+        shapes = dict(zip(cell.states, cell.state_shapes(sizes), strict=True))
 
         def given(array):
             return of(np.asarray(array, self.dtype).astype(np.float64))
 
         p = cell.random_parameters(rng, sizes).map(given)
         x = given(cell.random_input(rng, 1, 1, sizes)[0])
-        state = tuple(given(cell.random_state(s, rng, (1, w))) for s, w in widths.items())
-        cotangent = tuple(given(rng.standard_normal((1, w))) for w in widths.values())
+        state = tuple(given(cell.random_state(s, rng, (1, *n))) for s, n in shapes.items())
+        cotangent = tuple(given(rng.standard_normal((1, *n))) for n in shapes.values())
         new, gates = cell.step(p, x, state)
         dp, dx, before = cell.vjp(p, x, state, gates, new, cotangent)
-        named = {f"new {s}": a for s, a in zip(widths, new, strict=True)}
+        named = {f"new {s}": a for s, a in zip(shapes, new, strict=True)}
         named |= {f"gradient of {name}": a for name, a in dp.items()} | {"gradient of x": dx}
-        return named | {f"gradient of {s}": a for s, a in zip(widths, before, strict=True)}
+        return named | {f"gradient of {s}": a for s, a in zip(shapes, before, strict=True)}
 
     @property
     def seed(self):
@@ -321,7 +321,11 @@ def _errors(point):
 def shares(point, numbers):
     """Return the largest share of its bound that an entry of each result reaches."""
     bounds = {name: a.bound.ravel() for name, a in point.bounded(numbers).items()}
-    return {name: float((e / bounds[name]).max()) for name, e in point.errors().items()}
+    moved = {name: bounds[name] > 0 for name in bounds}  # the others are 0 whatever was computed
+    return {
+        name: float((e[moved[name]] / bounds[name][moved[name]]).max())
+        for name, e in point.errors().items() if moved[name].any()
+    }  # fmt: skip
 
 
 POINTS = [Point(cell, dtype) for cell in cells() for dtype in CELL_SHARES]

@@ -110,7 +110,8 @@ class PackageLayer:
     def _without(self, options: Options) -> Options:
         """Return the options without those that are absent."""
         reasons = tuple((dict(options.reasons) | dict(self.absent)).items())
-        return replace(options, **dict.fromkeys(self.absent, False), reasons=reasons)
+        absent: dict[str, Any] = dict.fromkeys(self.absent, False)
+        return replace(options, **absent, reasons=reasons)
 
 
 def layer_named(name: str) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 import hand_written
 import other_cells
-from gatewise.reference.cells import cells
+from gatewise.reference.cells import gating_cells
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.diagnosis.observation import basic
@@ -114,7 +114,7 @@ def test_the_first_wrong_step_and_gate_are_said():
     assert any("affine in x" in note for note in examined(other_cells.Affine).notes)
 
 
-@pytest.mark.parametrize("cell", sorted(cells()))
+@pytest.mark.parametrize("cell", sorted(gating_cells()))
 def test_right_layers_get_no_story(cell):
     subject = right_subject(cell)
     seen = list(observations(subject, basic(subject, "float64")))

@@ -1,0 +1,131 @@
+"""Mamba-1 (S6): every entry of the (V, K) state has a decay of its own.
+
+``dt`` is the step size Δ after its softplus, one for each of the V channels. The convolution
+before, and the gate SiLU(z) behind, are no part of the cell.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import numpy as np
+
+from ..arrays import Array, Floats
+from ..cell import Gates, State
+from ..equation import equation, vjp_of
+from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, step_size
+from ..parameters import Parameters, Shape
+
+Channels: TypeAlias = Annotated[Array, "B V"]
+Inputs: TypeAlias = Annotated[Array, "B K"]
+States: TypeAlias = Annotated[Array, "B V K"]
+Rates: TypeAlias = Annotated[Array, "V K"]
+Skip: TypeAlias = Annotated[Array, "V"]
+
+S6 = "Gu & Dao 2023, arXiv:2312.00752"
+
+
+@equation(
+    "X48",
+    "selective.decay",
+    latex=r"\tilde h_t = e^{\Delta_t A} \odot h_{t-1}",
+    documents=(S6,),
+    note="A < 0 is learned, one number for every entry of the state",
+)
+def decay(dt: Channels, A: Rates, h: States) -> States:
+    """Return the decayed state (B, V, K)."""
+    return np.exp(dt[..., None] * A) * h
+
+
+@vjp_of("selective.decay")
+def decay_vjp(dt: Channels, A: Rates, h: States, d: States) -> tuple[Channels, Rates, States]:
+    """Pull back to (ddt, dA, dh)."""
+    dh = np.exp(dt[..., None] * A) * d
+    d_log = dh * h
+    return (d_log * A).sum(axis=-1), (d_log * dt[..., None]).sum(axis=0), dh
+
+
+@equation(
+    "X49",
+    "selective.write",
+    latex=r"h_t = \tilde h_t + (\Delta_t x_t)^\top B_t",
+    documents=(S6,),
+    note="B is discretised by Δ B (Euler), as the paper's code does",
+)
+def write(dt: Channels, x: Channels, B: Inputs, h: States) -> States:
+    """Return the new state (B, V, K)."""
+    return h + (dt * x)[..., None] * B[:, None, :]
+
+
+@vjp_of("selective.write")
+def write_vjp(
+    dt: Channels, x: Channels, B: Inputs, h: States, d: States
+) -> tuple[Channels, Channels, Inputs, States]:
+    """Pull back to (ddt, dx, dB, dh)."""
+    d_scaled = (d * B[:, None, :]).sum(axis=-1)
+    return d_scaled * x, d_scaled * dt, (d * (dt * x)[..., None]).sum(axis=1), d
+
+
+@equation(
+    "X50",
+    "selective.output",
+    latex=r"y_t = h_t C_t + D \odot x_t",
+    documents=(S6,),
+    note="of the new state; D is learned",
+)
+def output(C: Inputs, x: Channels, D: Skip, h: States) -> Channels:
+    """Return the output (B, V)."""
+    return (h @ C[..., None])[..., 0] + D * x
+
+
+@vjp_of("selective.output")
+def output_vjp(
+    C: Inputs, x: Channels, D: Skip, h: States, dy: Channels
+) -> tuple[Inputs, Channels, Skip, States]:
+    """Pull back to (dC, dx, dD, dh)."""
+    dC = (dy[..., None] * h).sum(axis=1)
+    return dC, D * dy, (dy * x).sum(axis=0), dy[..., None] * C[:, None, :]
+
+
+class Selective(GatedByInput):
+    """X48-X50: Mamba-1; it has no heads."""
+
+    name, title = "selective", "Mamba-1 (S6)"
+    equations = ("selective.decay", "selective.write", "selective.output")
+    state_axes = {"h": "V K"}  # noqa: RUF012 - constants of a class
+    parameter_axes = {"A": "V K", "D": "V"}  # noqa: RUF012
+    output_axes = "V"
+    given = (Given("x", "V"), Given("dt", "V", step_size), Given("B", "K"), Given("C", "K"))
+
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
+        """Draw A < 0, and D from N(0, 1)."""
+        drawn = rng.standard_normal(shape.full)
+        return -0.2 - np.abs(drawn) if name == "A" else drawn
+
+    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
+        """X48 and X49."""
+        decayed = decay(given["dt"], p["A"], state[0])
+        return (write(given["dt"], given["x"], given["B"], decayed),), {}
+
+    def update_vjp(
+        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Arrays, State]:
+        """The step size has a share in the write and in the decay."""
+        args = (given["dt"], given["x"], given["B"], state[0])
+        ddt, dx, dB, dh = write_vjp(*args, cotangent[0])
+        ddt_decay, dA, dh = decay_vjp(given["dt"], p["A"], state[0], dh)
+        return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dh,)
+
+    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+        """X50."""
+        return output(given["C"], given["x"], p["D"], new[0])
+
+    def read_vjp(
+        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
+        """The input has a share in the output beside the state's."""
+        dC, dx, dD, dh = output_vjp(given["C"], given["x"], p["D"], new[0], dy)
+        return {"C": dC, "x": dx, "D": dD}, (None,), (dh,)
+
+
+CELLS = (Selective(),)

@@ -1,0 +1,147 @@
+"""Mamba-2 (SSD): a linear state space whose step size comes with the input.
+
+The state of a head is a (V, K) matrix with one decay. ``dt`` is the step size Δ after its softplus;
+B and C are those of one group. The convolution before, and the gate and the norm behind, are no
+part of the cell.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+
+from ..arrays import Array, Floats
+from ..cell import Gates, State
+from ..equation import equation, vjp_of
+from ..functions import zeros
+from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, Heads, Values, step_size
+from ..linear import Linear
+from ..parameters import Parameters, Shape
+
+Inputs: TypeAlias = Annotated[Array, "B K"]
+States: TypeAlias = Annotated[Array, "B N V K"]
+Each: TypeAlias = Annotated[Array, "N"]
+
+SSD = "Dao & Gu 2024, arXiv:2405.21060"
+
+
+@equation(
+    "X45",
+    "ssd.decay",
+    latex=r"\tilde S_t = e^{\Delta_t A} S_{t-1}",
+    documents=(SSD,),
+    note="A < 0 is one learned number a head",
+)
+def decay(dt: Heads, A: Each, S: States) -> States:
+    """Return the decayed state (B, N, V, K)."""
+    return np.exp(dt * A)[..., None, None] * S
+
+
+@vjp_of("ssd.decay")
+def decay_vjp(dt: Heads, A: Each, S: States, d: States) -> tuple[Heads, Each, States]:
+    """Pull back to (ddt, dA, dS)."""
+    dS = np.exp(dt * A)[..., None, None] * d
+    d_log = (dS * S).sum(axis=-1).sum(axis=-1)
+    return d_log * A, (d_log * dt).sum(axis=0), dS
+
+
+@equation(
+    "X46",
+    "ssd.write",
+    latex=r"S_t = \tilde S_t + (\Delta_t x_t)^\top B_t",
+    documents=(SSD,),
+    note="B is discretised by Δ B (Euler), not by zero-order hold",
+)
+def write(dt: Heads, x: Values, B: Inputs, S: States) -> States:
+    """Return the new state (B, N, V, K)."""
+    return S + (dt[..., None] * x)[..., None] * B[:, None, None, :]
+
+
+@vjp_of("ssd.write")
+def write_vjp(
+    dt: Heads, x: Values, B: Inputs, S: States, d: States
+) -> tuple[Heads, Values, Inputs, States]:
+    """Pull back to (ddt, dx, dB, dS)."""
+    scaled = dt[..., None] * x
+    d_scaled = (d * B[:, None, None, :]).sum(axis=-1)
+    dB = (d * scaled[..., None]).sum(axis=1).sum(axis=1)
+    return (d_scaled * x).sum(axis=-1), d_scaled * dt[..., None], dB, d
+
+
+@equation(
+    "X47",
+    "ssd.output",
+    latex=r"y_t = S_t C_t + D x_t",
+    documents=(SSD,),
+    note="of the new state; D is one learned number a head",
+)
+def output(C: Inputs, x: Values, D: Each, S: States) -> Values:
+    """Return the output (B, N, V)."""
+    return (S @ C[:, None, :, None])[..., 0] + D[:, None] * x
+
+
+@vjp_of("ssd.output")
+def output_vjp(
+    C: Inputs, x: Values, D: Each, S: States, dy: Values
+) -> tuple[Inputs, Values, Each, States]:
+    """Pull back to (dC, dx, dD, dS)."""
+    dC = (dy[..., None] * S).sum(axis=1).sum(axis=1)
+    dD = (dy * x).sum(axis=-1).sum(axis=0)
+    return dC, D[:, None] * dy, dD, dy[..., None] * C[:, None, None, :]
+
+
+class StateSpaceDual(GatedByInput):
+    """X45-X47: Mamba-2."""
+
+    name, title = "ssd", "Mamba-2 (SSD)"
+    equations = ("ssd.decay", "ssd.write", "ssd.output")
+    state_axes = {"S": "N V K"}  # noqa: RUF012 - constants of a class
+    parameter_axes = {"A": "N", "D": "N"}  # noqa: RUF012
+    given = (Given("x", "N V"), Given("dt", "N", step_size), Given("B", "K"), Given("C", "K"))
+
+    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
+        """Draw A < 0, and D from N(0, 1)."""
+        drawn = rng.standard_normal(shape.full)
+        return -0.2 - np.abs(drawn) if name == "A" else drawn
+
+    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
+        """X45 and X46."""
+        decayed = decay(given["dt"], p["A"], state[0])
+        new = write(given["dt"], given["x"], given["B"], decayed)
+        return (new,), {}
+
+    def update_vjp(
+        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Arrays, State]:
+        """The step size has a share in the write and in the decay."""
+        args = (given["dt"], given["x"], given["B"], state[0])
+        ddt, dx, dB, dS = write_vjp(*args, cotangent[0])
+        ddt_decay, dA, dS = decay_vjp(given["dt"], p["A"], state[0], dS)
+        return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dS,)
+
+    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
+        """B and C are key and query, Δ x is the value, and the state is transposed."""
+        dt, (steps, batch, heads) = given["dt"], given["dt"].shape
+        wide = zeros(dt, (steps, batch, heads, given["B"].shape[-1]))
+        k, q = (wide + given[name][:, :, None] for name in "BC")
+        g = (dt * p["A"])[..., None]
+        return Linear(g, k, dt[..., None] * given["x"], q, None, np.swapaxes(S, -1, -2))
+
+    def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
+        """Add D x, and transpose the state."""
+        return read + p["D"][:, None] * given["x"], np.swapaxes(S, -1, -2)
+
+    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+        """X47."""
+        return output(given["C"], given["x"], p["D"], new[0])
+
+    def read_vjp(
+        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
+        """The input has a share in the output beside the state's."""
+        dC, dx, dD, dS = output_vjp(given["C"], given["x"], p["D"], new[0], dy)
+        return {"C": dC, "x": dx, "D": dD}, (None,), (dS,)
+
+
+CELLS = (StateSpaceDual(),)

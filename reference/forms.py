@@ -1,0 +1,158 @@
+"""Forms: the programs by which a recurrence that is linear in its state is computed.
+
+==============  ===================================================================================
+``steps``       one step after another, as the equations stand
+``chunk:64``    within chunks of 64 steps all at once, from the state before each chunk
+``quotient:64`` the same with e^(c_i) e^(-c_j) in the place of e^(c_i - c_j): less stable
+``parallel``    one chunk of all steps, as attention
+``scan``        a prefix scan over pairs (A, B) that stand for S -> A S + B
+==============  ===================================================================================
+
+All are the same function; they round differently, so each has a bound of its own. They run in any
+number system whose arrays take NumPy's functions. c is the sum of the logarithms of decays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .linear import Linear
+
+STEPS = "steps"
+KINDS = ("chunk", "quotient")
+"""Forms that have a number of steps."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form by its name; ``size`` is the number of steps of a chunk, 0 where it has none."""
+
+    kind: str
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """What users type."""
+        return f"{self.kind}:{self.size}" if self.size else self.kind
+
+    def run(self, linear: Linear) -> tuple[Any, Any]:
+        """Return what is read after every step (T, B, N, V), and the final state."""
+        if self.kind == "scan":
+            return scan(linear)
+        steps = len(linear.v)
+        size = self.size or max(steps, 1)
+        gates = quotients if self.kind == "quotient" else differences
+        return in_chunks(linear, 1 if self.kind == STEPS else size, gates)
+
+
+def form_named(name: str) -> Form:
+    """Return the form of this name; an InputError says which there are."""
+    kind, _, size = name.partition(":")
+    plain = kind in (STEPS, "parallel", "scan") and not size
+    if plain or (kind in KINDS and size.isdecimal() and 0 < int(size) <= 4096):
+        return Form(kind, int(size or 0))
+    known = "steps, parallel, scan, chunk:C or quotient:C with C up to 4096"
+    raise InputError("form", known, repr(name))
+
+
+Gates = Callable[[Any, Any, list[Any]], Any]
+"""(rows, columns, sums of logarithms of decays) to the sums over K of rows_i e^(c_i - c_j) col_j"""
+
+
+def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
+    """Compute chunk after chunk; within one, what is written is solved for (WY)."""
+    S, outputs = linear.S, []
+    for start in range(0, len(linear.v), size):
+        part = linear.part(start, start + size)
+        sums = part.sums()
+        U = _written(part, S, sums, gates)
+        across = _lower(gates(part.q, part.k, sums), len(U))
+        own = _rows_times([q * np.exp(c) for q, c in zip(part.q, sums, strict=True)], S)
+        outputs.append(own + _apply(across, np.stack(U)))
+        S = np.exp(sums[-1])[..., None] * S + _final(part, sums, U)
+    empty = linear.v[:0]
+    return np.concatenate([empty, *outputs]), S
+
+
+def _written(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
+    """Return what each step of a chunk writes, u = β (v - k S̃), by forward substitution."""
+    if part.beta is None:
+        return [part.v[i] for i in range(len(part.v))]
+    seen = _rows_times([k * np.exp(c) for k, c in zip(part.k, sums, strict=True)], S)
+    overlap = gates(part.k, part.k, sums)
+    U: list[Any] = []
+    for i in range(len(part.v)):
+        held = seen[i]
+        for j, u in enumerate(U):
+            held = held + overlap[i][j][..., None] * u
+        U.append(part.beta[i][..., None] * (part.v[i] - held))
+    return U
+
+
+def differences(rows: Any, columns: Any, sums: list[Any]) -> list[list[Any]]:
+    """Return Σ_k rows_i e^(c_i - c_j) columns_j for j <= i, each (B, N)."""
+    return [
+        [(rows[i] * np.exp(c - sums[j]) * columns[j]).sum(axis=-1) for j in range(i + 1)]
+        for i, c in enumerate(sums)
+    ]
+
+
+def quotients(rows: Any, columns: Any, sums: list[Any]) -> list[list[Any]]:
+    """Return the same of rows that are multiplied by e^c, and columns that are divided by it."""
+    left = [rows[i] * np.exp(c) for i, c in enumerate(sums)]
+    right = [columns[j] * np.exp(-c) for j, c in enumerate(sums)]
+    return [[(a * right[j]).sum(axis=-1) for j in range(i + 1)] for i, a in enumerate(left)]
+
+
+def _lower(products: list[list[Any]], steps: int) -> Any:
+    """Return a lower triangular (T, T, B, N) of the entries on and below the diagonal."""
+    nothing = 0.0 * products[0][0]
+    return np.stack([np.stack([*row, *[nothing] * (steps - len(row))]) for row in products])
+
+
+def _apply(across: Any, U: Any) -> Any:
+    """Return Σ_j across_ij u_j, (T, B, N, V)."""
+    return (across[..., None] * U[None]).sum(axis=1)
+
+
+def _final(part: Linear, sums: list[Any], U: list[Any]) -> Any:
+    """Return what a chunk leaves in the state at its end."""
+    kept = np.stack([
+        part.k[j] * np.exp(sums[-1] - c) for j, c in enumerate(sums)
+    ])  # fmt: skip
+    return (kept[..., None] * np.stack(U)[..., None, :]).sum(axis=0)
+
+
+def _rows_times(rows: list[Any], S: Any) -> Any:
+    return (np.stack(rows)[..., None, :] @ S)[..., 0, :]
+
+
+def scan(linear: Linear) -> tuple[Any, Any]:
+    """Compose the maps S -> A S + B of all steps by pairs (Hillis & Steele 1986)."""
+    steps = len(linear.v)
+    if not steps:
+        return linear.v[:0], linear.S
+    maps = [linear.affine(t) for t in range(steps)]
+    reach = 1
+    while reach < steps:
+        maps = [_after(maps[t], maps[t - reach]) if t >= reach else maps[t] for t in range(steps)]
+        reach *= 2
+    states = [_map(A, linear.S) + B for A, B in maps]
+    read = [(linear.q[t][..., None, :] @ states[t])[..., 0, :] for t in range(steps)]
+    return np.stack(read), states[-1]
+
+
+def _after(later: tuple[Any, Any], earlier: tuple[Any, Any]) -> tuple[Any, Any]:
+    (A, B), (A0, B0) = later, earlier
+    return _map(A, A0), _map(A, B0) + B
+
+
+def _map(A: Any, S: Any) -> Any:
+    """Return A S: of a matrix (.., K, K), or of a diagonal (.., K, 1) entry by entry."""
+    square = A.shape[-1] == A.shape[-2] and A.shape[-1] == S.shape[-2] and A.shape[-1] > 1
+    return A @ S if square else A * S

@@ -1,0 +1,53 @@
+"""The shape that linear recurrences share: decays, keys, what is written, what is read.
+
+S~ = diag(e^g) S; u = β (v - k S~), or v; S = S~ + k^T u; read: q S. A cell that has this shape says
+so by a method ``linear``; every form then computes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .functions import zeros
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A whole sequence: g (T, B, N, K) or (T, B, N, 1), k and q (T, B, N, K), v (T, B, N, V).
+
+    ``beta`` (T, B, N) is None where nothing is corrected; S (B, N, K, V) is the state before.
+    """
+
+    g: Any
+    k: Any
+    v: Any
+    q: Any
+    beta: Any
+    S: Any
+
+    def part(self, start: int, stop: int) -> Linear:
+        """Return some of the steps."""
+        arrays = {n: getattr(self, n) for n in ("g", "k", "v", "q", "beta")}
+        cut = {n: None if a is None else a[start:stop] for n, a in arrays.items()}
+        return replace(self, **cut)
+
+    def sums(self) -> list[Any]:
+        """Return the sums of the logarithms of decays up to each step."""
+        sums = [self.g[0]]
+        for t in range(1, len(self.g)):
+            sums.append(sums[-1] + self.g[t])
+        return sums
+
+    def affine(self, t: int) -> tuple[Any, Any]:
+        """Return A and B of step t, S -> A S + B; A is a diagonal where nothing is corrected."""
+        decay, k, v = np.exp(self.g[t])[..., None], self.k[t], self.v[t]
+        if self.beta is None:
+            return decay, k[..., None] * v[..., None, :]
+        beta_k = (self.beta[t][..., None] * k)[..., None]
+        width = k.shape[-1]
+        one = zeros(k, (width, width)) + np.eye(width, dtype=k.dtype)
+        A = (one - beta_k * k[..., None, :]) * np.swapaxes(decay, -1, -2)
+        return A, beta_k * v[..., None, :]

@@ -1,0 +1,31 @@
+"""Linear recurrences of packages: each is held, or skipped where its package is missing."""
+
+import warnings
+
+import pytest
+
+from gatewise.verify.checks import check_named
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.frameworks.linear_recurrences import SUBJECTS
+from gatewise.verify.subjects.protocol import SubjectUnavailable
+
+
+@pytest.mark.parametrize("check", ["forward", "gradient"])
+@pytest.mark.parametrize("adapted", SUBJECTS, ids=lambda adapted: adapted.name)
+def test_it_is_what_it_is_said_to_be(adapted, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            subject = subject_named(adapted.name)
+        except SubjectUnavailable as missing:
+            pytest.skip(str(missing))
+    verdict = hold(subject, check_named(check), "float32", budget=Budget(3, 1))
+
+    assert verdict.status == "passed", verdict.message
+
+
+def test_they_are_listed_without_their_packages():
+    for adapted in SUBJECTS:
+        assert adapted.cells
+        assert adapted.options.program == getattr(adapted.value, "form", "")

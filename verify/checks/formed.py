@@ -1,0 +1,84 @@
+"""A form as an oracle: the algorithm itself, run on numbers that carry a bound of their rounding.
+
+It stands where the reference's layer stands. The way back is that of the algorithm, too: cotangents
+are pulled back through what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...reference.arrays import Lengths
+from ...reference.forms import STEPS, Form, form_named
+from ...reference.gated_by_input import GatedByInput
+from ...reference.layer import Gradient, Layer
+from ...reference.parameters import Parameters
+from ..cases.case import Case
+from ..numbers.followed import Followed, pulled
+from ..subjects.called import layer_of
+from ..subjects.protocol import Subject
+
+
+@dataclass(frozen=True)
+class FormedOutput:
+    """What a form computed, y (T, B, width) and final (1, B, ...), and what it was computed from.
+
+    ``leaves`` are the parameters, the input and the state, ``outputs`` y and the final state.
+    """
+
+    y: Any
+    final: tuple[Any, ...]
+    leaves: tuple[Followed, ...]
+    outputs: tuple[Followed, ...]
+
+
+@dataclass(frozen=True)
+class FormedLayer:
+    """A layer that is computed by a form; as ``Layer``, for one pass over rows of one length."""
+
+    layer: Layer
+    form: Form
+
+    def forward(
+        self,
+        parameters: Sequence[Parameters],
+        x: Any,
+        state: tuple[Any, ...] | None = None,
+        lengths: Lengths | None = None,
+    ) -> FormedOutput:
+        """Run the form over x (T, B, width)."""
+        cell, sizes = self.layer.cell, self.layer.sizes
+        if not isinstance(cell, GatedByInput) or lengths is not None:
+            raise NotImplementedError("forms are of cells that are given their gates")
+        start = self.layer.initial_state(x, x.shape[1]) if state is None else state
+        p, read, S = parameters[0].map(Followed), Followed(x), Followed(start[0][0])
+        given = cell.split(read, sizes)
+        linear = cell.linear(p, given, S)
+        if linear is None:
+            raise NotImplementedError(f"{cell.name} has no other form than steps")
+        y, final = cell.from_linear(p, given, *self.form.run(linear))
+        y = y.reshape(*x.shape[:2], cell.output_width(sizes))
+        return FormedOutput(y.value, (final.value[None],), (*p.values(), read, S), (y, final))
+
+    def vjp(
+        self, parameters: Sequence[Parameters], output: FormedOutput, dy: Any, dfinal: Any
+    ) -> Gradient[Any]:
+        """Pull cotangents back through what the form did."""
+        *dp, dx, dS = pulled(output.outputs, (dy, dfinal[0][0]), output.leaves)
+        p = parameters[0]
+        gradient = Parameters(p.shapes, dict(zip(p, dp, strict=True)))
+        return Gradient((gradient,), dx, (dS[None],))
+
+
+def form_of(subject: Subject, case: Case) -> str:
+    """Return the form in which a subject computes a case, "" for steps."""
+    name = case.form or subject.options.program
+    return "" if name == STEPS or case.lengths or not case.T else name
+
+
+def formed(subject: Subject, case: Case) -> Layer | FormedLayer:
+    """Return the layer that a subject claims to be, in the form in which it computes the case."""
+    layer, form = layer_of(subject, case), form_of(subject, case)
+    return FormedLayer(layer, form_named(form)) if form else layer

@@ -1,0 +1,72 @@
+"""A layer that is right, and computes in another form than it says: in chunks, by a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...reference.gated_by_input import GatedByInput
+from ..cases.case import Case
+from ..cases.options import Options
+from ..checks import check_named
+from ..numbers.ledger import Mismatch
+from ..runs.diagnosis import Explanation
+from ..subjects.called import NotOffered, SubjectCrashed, cell_of, under_test
+from ..subjects.protocol import Subject
+from .discovery import Discovery
+from .observation import Experiment
+from .stand_in import StandIn
+
+FORMS = (
+    "steps", "chunk:4", "chunk:16", "chunk:64", "parallel", "scan", "quotient:16", "quotient:64",
+)  # fmt: skip
+"""What is tried, the narrowest bounds first."""
+
+WHOLE = {"transition": "forward", "gradient-window": "gradient"}
+"""Checks that go step by step, and those that say the same of a whole run."""
+
+LONGEST = 150
+"""Steps of a run that is looked at."""
+
+
+@dataclass(frozen=True)
+class InForm(StandIn):
+    """A subject that is held to another form."""
+
+    form: str
+
+    @property
+    def options(self) -> Options:
+        """Its options, with that form."""
+        return replace(self.subject.options, program=self.form)
+
+
+def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Discovery:
+    """Return which form has all that failed within its bound, and means something by it."""
+    cell = cell_of(subject, experiments[0].case)
+    if not isinstance(cell, GatedByInput) or not cell.is_linear:
+        return Discovery()
+    for form in FORMS:
+        if form != (subject.options.program or "steps") and _explains(subject, form, experiments):
+            words = f"It is right, and computes as {form} does: beyond the bound of " + (
+                f"{subject.options.program or 'steps'}, and within that of {form}."
+            )
+            fix = f'say how it computes: form = "{form}" in the class, or --form {form}'
+            found = Explanation((f"form {form}",), (words,), (fix,), variant=True)
+            return Discovery([found], experiments=len(experiments))
+    return Discovery()
+
+
+def _explains(subject: Subject, form: str, experiments: Sequence[Experiment]) -> bool:
+    return all(_within(subject, form, each.check, each.case) for each in experiments)
+
+
+def _within(subject: Subject, form: str, check: str, case: Case) -> bool:
+    short = replace(case, T=min(case.T, LONGEST))
+    try:
+        ledger = check_named(WHOLE.get(check, check)).run(
+            under_test(InForm(subject, form).as_subject), short
+        )
+    except (Mismatch, SubjectCrashed, NotOffered):
+        return False
+    return not ledger.failed and ledger.sharp

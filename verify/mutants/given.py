@@ -1,0 +1,551 @@
+"""Cells that are given their gates: decays, corrections, normalisers, chunks (K)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...reference.cell import State
+from ...reference.cells import delta, mlstm, rwkv, ssd
+from ...reference.functions import Array, switch
+from ...reference.gated_by_input import GatedByInput, outer, rows_times, scaled
+from ...reference.parameters import Parameters
+from ..numbers.tape import instead, plain
+from .catalogue import mutant
+from .replaceable_layer import At, OutputPart, ReplaceableLayer, UnrollPart
+
+CHUNK = 4
+"""Steps of a chunk of the wrong programs."""
+
+DECAYS = ("gated-delta", "gla")
+CORRECTS = ("gated-delta", "kda")
+EVERY = ("gated-delta", "retnet")
+BITS = 12
+"""Bits that a state keeps when it is rounded too early."""
+
+
+def cell_of(layer: ReplaceableLayer) -> GatedByInput:
+    """Return the layer's cell; TypeError for one that computes its gates."""
+    if not isinstance(layer.cell, GatedByInput):
+        raise TypeError(f"{layer.cell.name} is not given its gates")
+    return layer.cell
+
+
+def given_of(layer: ReplaceableLayer, x: Array) -> dict[str, Any]:
+    """Return the named arrays of one step, or of all."""
+    return cell_of(layer).split(x, layer.case.sizes)
+
+
+def sees(layer: ReplaceableLayer, function: Callable[[At, dict[str, Any]], dict[str, Any]]) -> None:
+    """Let every step read a function of the arrays that it is given."""
+
+    def see(right: Callable[[At, Array], Array], at: At, x: Array) -> Array:
+        arrays = function(at, given_of(layer, right(at, x)))
+        return cell_of(layer).joined(arrays, x, layer.case.sizes)
+
+    layer.wrap("see", see)
+
+
+def updates(
+    layer: ReplaceableLayer, function: Callable[[Parameters, dict[str, Any], State], State]
+) -> None:
+    """Let every step be a function of what it learns, of the given arrays and of the old states."""
+    layer.step = lambda at, p, x, state: function(p, given_of(layer, x), state)
+
+
+def reads(
+    layer: ReplaceableLayer,
+    function: Callable[[Parameters, dict[str, Any], State, State], Array],
+) -> None:
+    """Let the output be a function of these, and of the new states."""
+    layer.output = lambda at, p, x, state, new: function(p, given_of(layer, x), state, new).reshape(
+        x.shape[0], -1
+    )
+
+
+def decayed(layer: ReplaceableLayer, given: dict[str, Any], S: Array) -> Array:
+    """Return the memory after its decay, as the layer's member of the family has it."""
+    if "g" not in given:
+        return delta.retention(S) if layer.cell.name == "retnet" else S
+    return (delta.decay if given["g"].ndim == 2 else delta.decay_by_key)(given["g"], S)
+
+
+mutant(
+    "K01",
+    "The decay is applied twice.",
+    ("forward",),
+    cells=DECAYS,
+    models="NeuraLegion/shainet#170",
+    fix="multiply the state by exp(g) once in every step",
+    change=lambda layer: sees(layer, lambda at, given: given | {"g": given["g"] + given["g"]}),
+)
+
+mutant(
+    "K02",
+    "The logarithm of the decay is used as 1 + g, without its exponential.",
+    ("forward",),
+    cells=DECAYS,
+    fix="multiply by exp(g): g is the logarithm of the decay",
+    change=lambda layer: sees(layer, lambda at, given: given | {"g": np.log(1 + given["g"])}),
+)
+
+mutant(
+    "K03",
+    "β is left out: the whole error is written.",
+    ("forward",),
+    cells=CORRECTS,
+    fix="multiply v - k S by beta",
+    change=lambda layer: sees(layer, lambda at, given: given | {"beta": 0 * given["beta"] + 1}),
+)
+
+mutant(
+    "K04",
+    "β is applied to v alone, and not to what the memory holds at the key.",
+    ("forward",),
+    cells=CORRECTS,
+    fix="multiply the whole error v - k S by beta",
+    change=lambda layer: updates(layer, lambda p, a, s: _beta_on_v(layer, a, s)),
+)
+
+
+def _beta_on_v(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State:
+    S = decayed(layer, a, s[0])
+    return (delta.write(a["k"], a["beta"][..., None] * a["v"] - rows_times(a["k"], S), S),)
+
+
+mutant(
+    "K05",
+    "The correction reads the memory before its decay.",
+    ("forward",),
+    cells=CORRECTS,
+    models="fla-org/flash-linear-attention#623",
+    fix="decay the state first, then read k S from it",
+    change=lambda layer: updates(layer, lambda p, a, s: _before_decay(layer, a, s)),
+)
+
+
+def _before_decay(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State:
+    u = delta.correction(a["beta"], a["v"], a["k"], s[0])
+    return (delta.write(a["k"], u, decayed(layer, a, s[0])),)
+
+
+mutant(
+    "K06",
+    "The output is read before the write.",
+    ("forward",),
+    cells=EVERY,
+    fix="read q S from the new state",
+    change=lambda layer: reads(
+        layer, lambda p, a, old, new: delta.output(a["q"], decayed(layer, a, old[0]))
+    ),
+)
+
+mutant(
+    "K07",
+    "The output is not scaled by 1/√K.",
+    ("forward",),
+    cells=EVERY,
+    fix="divide q by the root of the width of keys",
+    change=lambda layer: reads(layer, lambda p, a, old, new: rows_times(a["q"], new[0])),
+)
+
+mutant(
+    "K08",
+    "The output is scaled by 1/√K twice.",
+    ("forward",),
+    cells=EVERY,
+    fix="divide q by the root of the width of keys once",
+    change=lambda layer: reads(layer, lambda p, a, old, new: delta.output(scaled(a["q"]), new[0])),
+)
+
+mutant(
+    "K09",
+    "Nothing is corrected: β v is written.",
+    ("forward",),
+    cells=CORRECTS,
+    fix="subtract what the memory holds at the key, k S, from v",
+    change=lambda layer: updates(
+        layer,
+        lambda p, a, s: (
+            delta.write(a["k"], a["beta"][..., None] * a["v"], decayed(layer, a, s[0])),
+        ),
+    ),
+)
+
+mutant(
+    "K10",
+    "What a step writes decays in the same step.",
+    ("forward",),
+    cells=("gla", "retnet"),
+    fix="decay the old state, and then write",
+    change=lambda layer: updates(
+        layer, lambda p, a, s: (decayed(layer, a, delta.write(a["k"], a["v"], s[0])),)
+    ),
+)
+
+
+def _padded(right: UnrollPart, at: At, p: Parameters, x: Array, layer: ReplaceableLayer) -> Any:
+    y, (S,) = right(at, p, x)
+    missing = -x.shape[0] % CHUNK
+    for _ in range(missing):
+        S = decayed(layer, given_of(layer, x[-1]), S)
+    return y, (S,)
+
+
+mutant(
+    "K11",
+    "The padding of the last chunk of 4 steps makes the final state decay.",
+    ("forward", "carry"),
+    cells=DECAYS,
+    models="huggingface/transformers#46190",
+    fix="let the steps that fill a chunk up have a decay of 1: g = 0",
+    part="unroll",
+    change=lambda layer, right, at, p, x: (
+        _padded(right, at, p, x, layer) if len(x) else right(at, p, x)
+    ),
+)
+
+mutant(
+    "K12",
+    "The normaliser is lost between chunks of 4 steps.",
+    ("forward",),
+    cells=("mlstm",),
+    fix="carry n beside C from chunk to chunk",
+    part="step",
+    change=lambda layer, right, at, p, x, state: right(
+        at, p, x, (state[0], 0 * state[1], state[2]) if at.t and at.t % CHUNK == 0 else state
+    ),
+)
+
+mutant(
+    "K13",
+    "The denominator is at least 1 instead of e^(-m): the stabiliser is forgotten there.",
+    ("forward",),
+    cells=("mlstm",),
+    fix="compare |q n| with exp(-m), since n is stabilised by m",
+    change=lambda layer: reads(
+        layer, lambda p, a, old, new: mlstm.output(a["q"], new[0], new[1], 0 * new[2])
+    ),
+)
+
+mutant(
+    "K14",
+    "The denominator takes q n without its absolute value.",
+    ("forward",),
+    cells=("mlstm",),
+    fix="take |q n|: it may be negative",
+    change=lambda layer: reads(layer, lambda p, a, old, new: _without_absolute(a["q"], *new)),
+)
+
+
+def _without_absolute(q: Array, C: Array, n: Array, m: Array) -> Array:
+    read, floor = (scaled(q) * n).sum(axis=-1), np.exp(-m)
+    return rows_times(scaled(q), C) / switch(read - floor, floor, read)[..., None]
+
+
+def _forgets_nothing(a: dict[str, Any], s: State) -> State:
+    m = mlstm.stabiliser(a["f"], s[2], a["i"])
+    i, f = mlstm.input_gate(a["i"], m), mlstm.forget_gate(a["f"], s[2], m)
+    C = mlstm.memory(f, s[0], i, a["k"], a["v"])
+    return C, mlstm.normaliser(0 * f + 1, s[1], i, a["k"]), m
+
+
+mutant(
+    "K15",
+    "The normaliser does not forget.",
+    ("forward",),
+    cells=("mlstm",),
+    fix="multiply n by the forget gate, as C",
+    change=lambda layer: updates(layer, lambda p, a, s: _forgets_nothing(a, s)),
+)
+
+
+def _from_zeros(
+    right: OutputPart, at: At, p: Parameters, x: Array, state: State, new: State,
+    layer: ReplaceableLayer, run: dict[str, Any],
+) -> Array:  # fmt: skip
+    """Read the first chunk's outputs from a state that started from zeros."""
+    if at.t == 0:
+        run["state"] = tuple(0 * s for s in at.start)
+    if at.t >= CHUNK:
+        return right(at, p, x, state, new)
+    old = run["state"]
+    run["state"] = layer.step(at, p, x, old)
+    return right(at, p, x, old, run["state"])
+
+
+def _chunk_ignores_start(layer: ReplaceableLayer) -> None:
+    run: dict[str, Any] = {}
+    layer.wrap(
+        "output",
+        lambda right, at, p, x, state, new: _from_zeros(right, at, p, x, state, new, layer, run),
+    )
+
+
+mutant(
+    "K16",
+    "The outputs of the first chunk of 4 steps ignore the initial state.",
+    ("carry", "forward"),
+    cells=("gated-delta", "ssd"),
+    models="fla-org/flash-linear-attention#351",
+    fix="add q S_0 with its decay to the outputs of the first chunk, too",
+    change=_chunk_ignores_start,
+)
+
+mutant(
+    "K17",
+    "The decay gets no gradient.",
+    ("gradient",),
+    cells=DECAYS,
+    fix="return dg = sum over the state of its cotangent times the decayed state",
+    change=lambda layer: sees(
+        layer, lambda at, given: given | {"g": _without_gradient(given["g"])}
+    ),
+)
+
+
+def _without_gradient(x: Array) -> Array:
+    return instead(x, plain(x), lambda d: 0 * d)
+
+
+mutant(
+    "K18",
+    "The key gets no gradient from the correction.",
+    ("gradient",),
+    cells=CORRECTS,
+    fix="add the cotangent of k from k S to that from the write",
+    change=lambda layer: updates(layer, lambda p, a, s: _key_detached(layer, a, s)),
+)
+
+
+def _key_detached(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State:
+    S = decayed(layer, a, s[0])
+    u = delta.correction(a["beta"], a["v"], _without_gradient(a["k"]), S)
+    return (delta.write(a["k"], u, S),)
+
+
+def _shifted(layer: ReplaceableLayer, x: Array) -> Array:
+    given = given_of(layer, x)
+    earlier = np.concatenate([0 * given["g"][:1], given["g"][:-1]])
+    return cell_of(layer).joined(given | {"g": earlier}, x, layer.case.sizes)
+
+
+mutant(
+    "K19",
+    "Operands of the scan are exchanged: a step decays by the decay of the step before.",
+    ("forward",),
+    cells=DECAYS,
+    models="state-spaces/mamba#716",
+    fix="compose (a, b) after (a', b') as (a a', a b' + b), the later one first",
+    part="unroll",
+    change=lambda layer, right, at, p, x: right(at, p, _shifted(layer, x) if len(x) else x),
+)
+
+
+def _rounded(S: Array) -> Array:
+    values = np.asarray(plain(S))
+    fraction, exponent = np.frexp(values)
+    near = np.ldexp(np.rint(np.ldexp(fraction, BITS)), exponent - BITS).astype(values.dtype)
+    return instead(S, near)
+
+
+mutant(
+    "K20",
+    "The state is rounded to 12 bits before the output is read from it.",
+    ("forward",),
+    cells=("gated-delta", "ssd"),
+    models="vllm-project/vllm#48578",
+    fix="read the output from the state before it is rounded for the cache",
+    part="output",
+    change=lambda layer, right, at, p, x, state, new: right(
+        at, p, x, state, tuple(map(_rounded, new))
+    ),
+)
+
+mutant(
+    "K21",
+    "The heads of v are read in the opposite order.",
+    ("forward",),
+    cells=EVERY,
+    fix="keep the heads of q, k and v in one order",
+    change=lambda layer: sees(layer, lambda at, given: given | {"v": given["v"][:, ::-1]}),
+)
+
+mutant(
+    "K22",
+    "The heads are counted from 1: γ = 1 - 2^(-6-n).",
+    ("forward",),
+    cells=("retnet",),
+    fix="count the heads from 0 in 1 - 2^(-5-n)",
+    change=lambda layer: updates(
+        layer, lambda p, a, s: (delta.write(a["k"], a["v"], _later_gammas(s[0])),)
+    ),
+)
+
+
+def _later_gammas(S: Array) -> Array:
+    return np.concatenate(
+        [(1 - 2.0 ** (-6 - n)) * S[:, n : n + 1] for n in range(S.shape[1])], axis=1
+    )
+
+
+mutant(
+    "K23",
+    "The input is not added to the output: D x is missing.",
+    ("forward",),
+    cells=("ssd", "selective"),
+    fix="add D x to what is read from the state",
+    same_as="D not read",
+    part="output",
+    change=lambda layer, right, at, p, x, state, new: right(
+        at, Parameters(p.shapes, {**p, "D": 0 * p["D"]}), x, state, new
+    ),
+)
+
+mutant(
+    "K24",
+    "The step size is missing in the write.",
+    ("forward",),
+    cells=("ssd",),
+    fix="write Δ x B, not x B",
+    change=lambda layer: updates(
+        layer,
+        lambda p, a, s: (
+            ssd.write(0 * a["dt"] + 1, a["x"], a["B"], ssd.decay(a["dt"], p["A"], s[0])),
+        ),
+    ),
+)
+
+mutant(
+    "K25",
+    "A is taken as a logarithm: the decay is exp(-Δ e^A).",
+    ("forward",),
+    cells=("ssd", "selective"),
+    fix="use A as it is given: it is negative already",
+    change=lambda layer: layer.wrap(
+        "step",
+        lambda right, at, p, x, state: right(
+            at, Parameters(p.shapes, {**p, "A": -np.exp(p["A"])}), x, state
+        ),
+    ),
+)
+
+mutant(
+    "K26",
+    "The output is read from the new state instead of the old one.",
+    ("forward",),
+    cells=("rwkv6",),
+    fix="read r (S + diag(u) k v) from the state before the step",
+    change=lambda layer: reads(layer, lambda p, a, old, new: rwkv.output(a["r"], new[0])),
+)
+
+mutant(
+    "K27",
+    "The bonus u for the present is left out.",
+    ("forward",),
+    cells=("rwkv6",),
+    fix="multiply the present k v by u before it is read",
+    change=lambda layer: reads(
+        layer,
+        lambda p, a, old, new: rwkv.output(a["r"], old[0] + outer(a["k"], a["v"])),
+    ),
+)
+
+mutant(
+    "K28",
+    "Nothing is removed before the write: it computes RWKV-6's state.",
+    ("forward",),
+    cells=("rwkv7",),
+    fix="subtract (a κ̂) (κ̂ S) from the decayed state",
+    change=lambda layer: sees(layer, lambda at, given: given | {"a": 0 * given["a"]}),
+)
+
+mutant(
+    "K29",
+    "What is removed is read after the decay.",
+    ("forward",),
+    cells=("rwkv7",),
+    fix="read κ̂ S from the state before its decay",
+    change=lambda layer: updates(layer, lambda p, a, s: _removed_late(a, s)),
+)
+
+
+def _removed_late(a: dict[str, Any], s: State) -> State:
+    S = delta.decay_by_key(a["w"], s[0])
+    left = S - outer(a["a"] * a["kappa"], rows_times(a["kappa"], S))
+    return (delta.write(a["k"], a["v"], left),)
+
+
+mutant(
+    "K30",
+    "The forget gate is exp(f) instead of the sigmoid of f.",
+    ("forward",),
+    cells=("mlstm",),
+    fix="take the logarithm of the sigmoid of f, not f itself",
+    change=lambda layer: updates(layer, lambda p, a, s: _exponential_forget(a, s)),
+)
+
+
+def _exponential_forget(a: dict[str, Any], s: State) -> State:
+    kept = a["f"] + s[2]
+    m = switch(kept - a["i"], a["i"], kept)
+    i, f = mlstm.input_gate(a["i"], m), np.exp(kept - m)
+    return mlstm.memory(f, s[0], i, a["k"], a["v"]), mlstm.normaliser(f, s[1], i, a["k"]), m
+
+
+mutant(
+    "K31",
+    "The hidden state is not divided by the normaliser.",
+    ("forward",),
+    cells=("slstm",),
+    fix="divide c by n before the output gate",
+    part="step",
+    change=lambda layer, right, at, p, x, state: _undivided(right(at, p, x, state)),
+)
+
+
+def _undivided(new: State) -> State:
+    h, c, n, m = new
+    return h * n, c, n, m
+
+
+mutant(
+    "K32",
+    "The recurrent blocks are transposed.",
+    ("forward",),
+    cells=("slstm",),
+    fix="multiply h by R from the left, h R, in every head",
+    change=lambda layer: layer.wrap(
+        "step",
+        lambda right, at, p, x, state: right(
+            at, Parameters(p.shapes, {"R": _transposed(p["R"])}), x, state
+        ),
+    ),
+)
+
+
+def _transposed(R: Array) -> Array:
+    return np.stack([np.stack([block.T for block in gate]) for gate in _blocks(R)])
+
+
+def _blocks(R: Array) -> list[list[Array]]:
+    return [[R[g, n] for n in range(R.shape[1])] for g in range(R.shape[0])]
+
+
+mutant(
+    "K33",
+    "A call of a single step does not decay: decoding differs from prefill.",
+    ("carry",),
+    cells=DECAYS,
+    models="huggingface/transformers#46873",
+    fix="decay in the path of a single step as in that of many",
+    part="unroll",
+    change=lambda layer, right, at, p, x: right(at, p, _undecayed(layer, x) if len(x) == 1 else x),
+)
+
+
+def _undecayed(layer: ReplaceableLayer, x: Array) -> Array:
+    given = given_of(layer, x)
+    return cell_of(layer).joined(given | {"g": 0 * given["g"]}, x, layer.case.sizes)

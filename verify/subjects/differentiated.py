@@ -1,0 +1,119 @@
+"""Code in arrays of torch's or JAX's: to them, back to NumPy's, and cotangents pulled back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...reference.functions import Array
+from .framework import imported
+from .protocol import Cotangents, Inputs, Pulled, Result
+from .torch_module import one_thread
+
+STATE_NAMES = ("state", "states", "hx", "hidden", "carry")
+"""What an argument is called that takes the initial state."""
+
+LONGEST_REASON = 200
+"""Characters of a reason for what is not offered."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Whose arrays code is called with: to them, and back to NumPy."""
+
+    into: Callable[[Array], Any] = lambda array: array
+    back: Callable[[Any], Array] = np.asarray
+    stack: Callable[[Sequence[Any]], Any] = np.stack
+    setting: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+def arrays_of(gradient: str) -> Arrays:
+    """Return the arrays of what differentiates: ``torch``, ``jax``, or else NumPy's."""
+    if gradient == "torch":
+        torch = imported("torch", "torch")
+        return Arrays(
+            lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack,
+            partial(one_thread, torch),
+        )  # fmt: skip
+    if gradient == "jax":
+        jax = imported("jax", "jax")
+        jax.config.update("jax_enable_x64", True)
+        return Arrays(jax.numpy.asarray, np.asarray, jax.numpy.stack)
+    return Arrays()
+
+
+class Differentiable(Protocol):
+    """A call in arrays of torch's or JAX's."""
+
+    @property
+    def arrays(self) -> Arrays:
+        """Whose arrays it is called with."""
+
+    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""
+
+    def result(self, y: Any, final: Sequence[Any]) -> Result:
+        """Return these as NumPy's arrays."""
+
+
+def pulled_by(
+    framework: str, call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[Pulled]:
+    """Call once and pull cotangents back, by the differentiation of ``torch`` or ``jax``."""
+    return {"torch": _by_torch, "jax": _by_jax}[framework](call, inputs, cotangents)
+
+
+def _by_torch(
+    call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[Pulled]:
+    torch = imported("torch", "torch")
+    leaves = {k: call.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
+    y, final = call.called(inputs, leaves)
+    pulled = []
+    for given in cotangents:
+        pairs = [
+            (o, torch.tensor(np.array(d)))
+            for o, d in zip((y, *final), flat(given), strict=True)
+            if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
+        ]
+        outputs, directions = zip(*pairs, strict=True) if pairs else ((), ())
+        gradients = (
+            torch.autograd.grad(
+                outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
+            )
+            if pairs
+            else [None] * len(leaves)
+        )
+        named = {
+            k: call.arrays.back(torch.zeros_like(leaf) if d is None else d)
+            for (k, leaf), d in zip(leaves.items(), gradients, strict=True)
+        }
+        pulled.append(Pulled.of_leaves(call.result(y, final), named))
+    return pulled
+
+
+def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+    jax = imported("jax", "jax")
+    leaves = {k: call.arrays.into(a) for k, a in inputs.leaves.items()}
+    outputs, pull = jax.vjp(lambda named: call.called(inputs, named), leaves)
+    pulled = []
+    for given in cotangents:
+        directions = [
+            jax.numpy.zeros_like(o) if d is None else call.arrays.into(d)
+            for o, d in zip((outputs[0], *outputs[1]), flat(given), strict=True)
+        ]
+        (named,) = pull((directions[0], tuple(directions[1:])))
+        back = {k: np.array(d) for k, d in named.items()}
+        pulled.append(Pulled.of_leaves(call.result(*outputs), back))
+    return pulled
+
+
+def flat(pair: Cotangents) -> list[Array | None]:
+    """Return the cotangents of y and of the final states, (B, H) each."""
+    dy, dfinal = pair
+    return [dy, *(None if d is None else d[0] for d in dfinal)]

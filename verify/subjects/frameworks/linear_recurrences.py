@@ -1,0 +1,312 @@
+"""Linear recurrences of packages, in PyTorch on the CPU: each a class that calls a function.
+
+fla's and transformers' compute in float32, whatever they are given, so they are held in float32
+alone. Functions that return no final state return one here that was computed beside, or are not
+held. What has no argument for an initial state is told so by having none.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+from ...cases.case import Case
+from ...cases.options import Options
+from ...conventions.parameter_map import ExplicitMap
+from ..framework import imported
+from ..given_arrays import GivenArrays, given_arrays
+from ..protocol import Built
+
+FAMILIES = {
+    "fla": ("fla", "torch"),
+    "transformers": ("transformers", "torch"),
+    "mlstm-kernels": ("mlstm_kernels", "torch"),
+    "mambapy": ("mambapy", "torch"),
+    "xlstm-cells": ("xlstm", "torch"),
+}
+INSTALL = {
+    "fla": "fla-core triton einops torch",
+    "transformers": "transformers torch",
+    "mlstm-kernels": "mlstm_kernels einops torch",
+    "mambapy": "mambapy torch",
+    "xlstm-cells": "xlstm omegaconf dacite torch",
+}
+DISTRIBUTIONS = {"fla": "fla-core", "mlstm-kernels": "mlstm_kernels", "xlstm-cells": "xlstm"}
+"""Names of packages where they are not the family's."""
+
+CHUNK = 4
+"""Steps of a chunk: few, so that short sequences have several."""
+
+
+class Program:
+    """A function of a package, in the place of a class of the user's."""
+
+    family = ""
+    module = ""
+    axes, gradient = "BTD", "torch"
+    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+
+    def version(self) -> str:
+        """Return the distribution and its version."""
+        name = DISTRIBUTIONS.get(self.family, self.family)
+        return f"{name} {version(name)} (torch {version('torch')}), CPU"
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return a function of the module, itself and not what replaces it on a GPU.
+
+        SubjectUnavailable if the package is not there.
+        """
+        found: Callable[..., Any] = getattr(imported(self.module, INSTALL[self.family]), name)
+        itself: Callable[..., Any] = inspect.unwrap(found)
+        return itself
+
+
+class Fla(Program):
+    """Flash linear attention's naive forms."""
+
+    family = "fla"
+    dtypes = ("float32",)
+
+
+class FlaGatedDelta(Fla):
+    """Its gated delta rule, step by step."""
+
+    cell, module = "gated-delta", "fla.ops.gated_delta_rule.naive"
+
+    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
+        run = self.function("naive_recurrent_gated_delta_rule")
+        return run(q, k, v, beta, g, initial_state=state, output_final_state=True)
+
+
+class FlaGatedDeltaChunk(Fla):
+    """Its gated delta rule in chunks."""
+
+    cell, module = "gated-delta", "fla.ops.gated_delta_rule.naive"
+    form = f"chunk:{CHUNK}"
+
+    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
+        run = self.function("naive_chunk_gated_delta_rule")
+        return run(q, k, v, g, beta, chunk_size=CHUNK, initial_state=state,
+                   output_final_state=True)  # fmt: skip
+
+
+class FlaKDA(Fla):
+    """Its Kimi delta attention, step by step."""
+
+    cell, module = "kda", "fla.ops.kda.naive"
+
+    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
+        run = self.function("naive_recurrent_kda")
+        return run(q, k, v, g, beta, initial_state=state, output_final_state=True)
+
+
+class FlaGLA(Fla):
+    """Its gated linear attention, step by step."""
+
+    cell, module = "gla", "fla.ops.gla.naive"
+
+    def forward(self, q: Any, k: Any, v: Any, g: Any, state: Any = None) -> Any:
+        run = self.function("naive_recurrent_gla")
+        o, S = run(q, k, v, g, initial_state=state, output_final_state=True)
+        return o, S
+
+
+class FlaDeltaNet(Fla):
+    """Its delta rule, step by step."""
+
+    cell, module, axes = "deltanet", "fla.ops.delta_rule.naive", "BHTD"
+
+    def forward(self, q: Any, k: Any, v: Any, beta: Any, state: Any = None) -> Any:
+        return self.function("delta_rule_recurrence")(q, k, v, beta, state)
+
+
+class FlaRWKV6(Fla):
+    """Its RWKV-6, step by step, without a scale."""
+
+    cell, module, axes = "rwkv6", "fla.ops.rwkv6.recurrent_naive", "BHTD"
+
+    def forward(self, r: Any, k: Any, v: Any, w: Any, u: Any, state: Any = None) -> Any:
+        run = self.function("naive_recurrent_rwkv6")
+        return run(r, k, v, w, u, scale=1.0, initial_state=state, output_final_state=True)
+
+
+class Transformers(Program):
+    """Hugging Face's paths on the CPU."""
+
+    family = "transformers"
+    dtypes = ("float32",)
+
+
+class QwenGatedDelta(Transformers):
+    """Qwen3-Next's gated delta rule, step by step."""
+
+    cell, module = "gated-delta", "transformers.models.qwen3_next.modeling_qwen3_next"
+
+    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
+        run = self.function("torch_recurrent_gated_delta_rule")
+        return run(q, k, v, g, beta, initial_state=state, output_final_state=True)
+
+
+class QwenGatedDeltaChunk(Transformers):
+    """Qwen3-Next's gated delta rule in chunks."""
+
+    cell, module = "gated-delta", "transformers.models.qwen3_next.modeling_qwen3_next"
+    form = f"chunk:{CHUNK}"
+
+    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
+        run = self.function("torch_chunk_gated_delta_rule")
+        return run(q, k, v, g, beta, chunk_size=CHUNK, initial_state=state,
+                   output_final_state=True)  # fmt: skip
+
+
+class Mamba2Chunk(Transformers):
+    """Mamba-2's scan over chunks."""
+
+    cell, module = "ssd", "transformers.models.mamba2.modeling_mamba2"
+    form = f"chunk:{CHUNK}"
+
+    def forward(self, x: Any, dt: Any, B: Any, C: Any, A: Any, D: Any, state: Any = None) -> Any:
+        run = self.function("mamba2_chunk_scan")
+        return run(x, dt, A, B[:, :, None], C[:, :, None], CHUNK, D=D, initial_states=state,
+                   return_final_states=True)  # fmt: skip
+
+
+class Mamba1Scan(Transformers):
+    """Mamba-1's selective scan; it takes no initial state."""
+
+    cell, module = "selective", "transformers.models.mamba.modeling_mamba"
+
+    def forward(self, x: Any, dt: Any, B: Any, C: Any, A: Any, D: Any) -> Any:
+        run = self.function("mamba_selective_scan")
+        x, dt, B, C = (a.transpose(1, 2) for a in (x, dt, B, C))
+        y, h = run(x, dt, A, B, C, D=D, return_last_state=True)
+        return y.transpose(1, 2), h
+
+
+class Mambapy(Program):
+    """mambapy's sequential scan, with the state that it does not return computed beside."""
+
+    cell, family, module = "selective", "mambapy", "mambapy.mamba"
+
+    def forward(self, x: Any, dt: Any, B: Any, C: Any, A: Any, D: Any) -> Any:
+        block = self._block(x.shape[-1], A.shape[-1])
+        y = block.selective_scan(x, dt, A, B, C, D)
+        decay = (dt[..., None] * A).exp()
+        h = x.new_zeros(x.shape[0], *A.shape)
+        for t in range(x.shape[1]):
+            h = decay[:, t] * h + (dt[:, t] * x[:, t])[..., None] * B[:, t, None]
+        return y, h
+
+    def _block(self, width: int, entries: int) -> Any:
+        found = imported(self.module, INSTALL[self.family])
+        settings = found.MambaConfig(d_model=width, n_layers=1, d_state=entries, expand_factor=1)
+        return found.MambaBlock(settings)
+
+
+class MLSTM(Program):
+    """NX-AI's native mLSTM, with its 1e-6 in the denominator left out."""
+
+    cell, family, axes = "mlstm", "mlstm-kernels", "BHTD"
+
+
+class MLSTMSteps(MLSTM):
+    """Its recurrent form."""
+
+    module = "mlstm_kernels.torch.recurrent.native_sequence"
+
+    def forward(self, q: Any, k: Any, v: Any, i: Any, f: Any, state: Any = None) -> Any:
+        run = self.function("mlstm_recurrent_sequence__native_fw")
+        C, n, m = state or (None, None, None)
+        m = m if m is None else m[..., None]
+        h, last = run(
+            q, k, v, i, f, C, n, m, return_last_states=True, eps=0.0, dtype_state=q.dtype
+        )[:2]
+        C, n, m = last
+        return h, (C, n, m[..., 0])
+
+
+class SLSTM(Program):
+    """xlstm's pointwise sLSTM in a loop over time, with one block of R a head."""
+
+    cell, family, module = "slstm", "xlstm-cells", "xlstm.blocks.slstm.src.vanilla.slstm"
+
+    def forward(self, i: Any, f: Any, z: Any, o: Any, R: Any, state: Any) -> Any:
+        run, torch = self.function("slstm_forward_pointwise"), imported("torch", "torch")
+        now = torch.stack([s.flatten(1) for s in state])
+        shape, outputs = i.shape, []
+        for t in range(shape[1]):
+            given = torch.stack([a[:, t].flatten(1) for a in (i, f, z, o)], 1).flatten(1)
+            h = now[0].reshape(shape[0], *shape[2:])
+            own = torch.stack([torch.einsum("bnv,nvw->bnw", h, block).flatten(1) for block in R], 1)
+            now, _ = run(given, own.flatten(1), given.new_zeros(1, given.shape[1]), now, {})
+            outputs.append(now[0].reshape(shape[0], *shape[2:]))
+        return torch.stack(outputs, 1), tuple(s.reshape(shape[0], *shape[2:]) for s in now)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A program by its name; it is found out what it offers when it is loaded."""
+
+    name: str
+    value: type[Program]
+
+    @property
+    def options(self) -> Options:
+        """What may be offered."""
+        form = str(getattr(self.value, "form", ""))
+        return Options(layers=False, bidirectional=False, bias=False, lengths=False, program=form)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes in which it computes."""
+        return self.value.dtypes
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cell that it computes."""
+        return (str(self.value.cell),)  # type: ignore[attr-defined]
+
+    def cell(self, case: Case) -> str:
+        """Return the same, whatever the case."""
+        return self.cells[0]
+
+    def version(self) -> str:
+        """Return the distribution and its version."""
+        return self.value().version()
+
+    def loaded(self) -> GivenArrays:
+        """Return the subject; SubjectUnavailable if its package is not there."""
+        imported(self.value.module, INSTALL[self.value.family])
+        return given_arrays(self.value(), self.name)
+
+    def parameter_map(self, case: Case) -> ExplicitMap:
+        """Return the map of what the cell learns itself."""
+        return ExplicitMap(self.cells[0], case)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call it by gatewise."""
+        return ""
+
+    def build(self, case: Case) -> Built:
+        """Return the layer, ready to be called."""
+        return self.loaded().build(case)
+
+
+SUBJECTS = (
+    Adapted("fla:gated-delta", FlaGatedDelta),
+    Adapted("fla:gated-delta-chunk", FlaGatedDeltaChunk),
+    Adapted("fla:kda", FlaKDA),
+    Adapted("fla:gla", FlaGLA),
+    Adapted("fla:deltanet", FlaDeltaNet),
+    Adapted("fla:rwkv6", FlaRWKV6),
+    Adapted("transformers:gated-delta", QwenGatedDelta),
+    Adapted("transformers:gated-delta-chunk", QwenGatedDeltaChunk),
+    Adapted("transformers:mamba2", Mamba2Chunk),
+    Adapted("transformers:mamba", Mamba1Scan),
+    Adapted("mambapy:scan", Mambapy),
+    Adapted("mlstm-kernels:steps", MLSTMSteps),
+    Adapted("xlstm-cells:sLSTM", SLSTM),
+)

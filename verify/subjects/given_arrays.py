@@ -1,0 +1,303 @@
+"""A layer whose cell is given its gates: a class that takes the named arrays of whole sequences.
+
+.. code-block:: python
+
+    class MyDelta:
+        cell, axes, gradient = "gated-delta", "BTD", "torch"
+
+        def forward(self, q, k, v, g, beta, state):  # q (B, T, heads, K), state (B, heads, K, V)
+            return o, state  # o (B, T, heads, V)
+
+``axes``: ``TBD`` (default), ``BTD``, or ``BHTD``, where heads stand before time. ``gradient``: by
+torch's or JAX's differentiation, whose arrays it is then called with, or ``vjp``, a method that
+takes the same arguments and ``dy`` and ``dstate``, and returns the gradients by name and those of
+the state; without it there are none. ``state`` is None for a start from zeros, one array, or a
+tuple where the cell has several; ``lengths`` (B,) is an argument that it may take.
+
+``form = "chunk:64"`` says how it computes, for a bound of its own; ``forms`` are the names of
+several, one of which ``forward`` is given as its argument ``form``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...reference.cells import cells
+from ...reference.errors import InputError
+from ...reference.forms import STEPS, form_named
+from ...reference.gated_by_input import GatedByInput
+from ..cases.case import Case
+from ..cases.options import Options
+from ..conventions.parameter_map import ExplicitMap
+from .called import with_care
+from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, pulled_by
+from .framework import Plain
+from .inputs import draw_inputs
+from .loader import UnknownSubject
+from .protocol import Cotangents, Inputs, Pulled, Result
+
+AXES = ("TBD", "BTD", "BHTD")
+GRADIENTS = ("", "torch", "jax", "vjp")
+PLAIN = Case(3, 2, 2, 3)
+
+
+@dataclass(frozen=True)
+class GivenArrays:
+    """A class, made anew for every case, or an object, that takes the arrays of its cell."""
+
+    name: str
+    value: Any
+    options: Options
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    import_lines: str = field(default="", repr=False)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms that it has: its ``forward`` takes the name of one as ``form``."""
+        return tuple(getattr(self.value, "forms", ()))
+
+    def in_form(self, name: str) -> GivenArrays:
+        """Return it as a layer that computes in a form; UnknownSubject if there is none such."""
+        if self.forms and name not in self.forms:
+            raise UnknownSubject(
+                f"subject {self.name!r}: its forms are {', '.join(self.forms)}, not {name}"
+            )
+        if name != STEPS and not gated_by_input(self.cells[0]).is_linear:
+            raise UnknownSubject(
+                f"subject {self.name!r}: {self.cells[0]} has no other form than steps"
+            )
+        return replace(self, options=replace(self.options, program=name))
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cell it claims."""
+        return (str(self.value.cell),)
+
+    @property
+    def axes(self) -> str:
+        """The order of the first axes of its arrays."""
+        return str(getattr(self.value, "axes", AXES[0]))
+
+    @property
+    def gradient(self) -> str:
+        """How it is differentiated; "" if it is not."""
+        by = getattr(self.value, "gradient", "vjp" if hasattr(self.value, "vjp") else "")
+        return str(by or "")
+
+    def version(self) -> str:
+        """Return its version, if it says one."""
+        said = getattr(self.value, "version", "")
+        return str(said() if callable(said) else said)
+
+    def cell(self, case: Case) -> str:
+        """Return the cell it claims."""
+        return self.cells[0]
+
+    def parameter_map(self, case: Case) -> ExplicitMap:
+        """Return the map of what the cell learns itself, if anything."""
+        return ExplicitMap(self.cells[0], case)
+
+    def caller(self, case: Case) -> str:
+        """Return nothing: scripts of failures call it by gatewise."""
+        return ""
+
+    def build(self, case: Case) -> Plain:
+        """Return it, ready to be called."""
+        made = self.value() if isinstance(self.value, type) else self.value
+        call = _Call(self, made, arrays_of(self.gradient.replace("vjp", "")), case)
+        return Plain(call.run, call.pull if self.gradient else None)
+
+
+@dataclass(frozen=True)
+class _Call:
+    subject: GivenArrays
+    made: Any
+    arrays: Arrays
+    case: Case
+
+    @property
+    def cell(self) -> GatedByInput:
+        """The cell, whose arrays have names."""
+        return gated_by_input(self.subject.cells[0])
+
+    def run(self, inputs: Inputs) -> Result:
+        """Run it."""
+        with self.arrays.setting():
+            leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
+            return self.result(*self.called(inputs, leaves))
+
+    def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+        """Run it once and pull cotangents back."""
+        with self.arrays.setting():
+            if self.subject.gradient != "vjp":
+                return pulled_by(self.subject.gradient, self, inputs, cotangents)
+            return [self._by_vjp(inputs, pair) for pair in cotangents]
+
+    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Call it with arrays of its own kind; return y (T, B, width) and states (B, ...)."""
+        states = [leaves.get(f"state {k}") for k in range(len(inputs.state or ()))]
+        given = tuple(None if s is None else s[0] for s in states)
+        y, final = self.made.forward(**self._arguments(self.made.forward, inputs, leaves, given))
+        final = tuple(final) if isinstance(final, tuple | list) else (final,)
+        return self._flat(y, leaves["x"].shape[:2]), final
+
+    def result(self, y: Any, final: Sequence[Any]) -> Result:
+        """Return what came back as NumPy's arrays; states with an axis of passes."""
+        back = self.arrays.back
+        return Result(back(y), tuple(back(s)[None] for s in final))
+
+    def _arguments(
+        self,
+        function: Callable[..., Any],
+        inputs: Inputs,
+        leaves: Mapping[str, Any],
+        states: tuple[Any, ...],
+    ) -> dict[str, Any]:
+        """Return the arguments that it takes, by name."""
+        named: dict[str, Any] = {
+            n: self._turned(a, self._axes_of(n))
+            for n, a in self.cell.split(leaves["x"], self.case.sizes).items()
+        }
+        named |= {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}
+        state = None if not states else states[0] if len(self.cell.states) == 1 else states
+        named |= dict.fromkeys((*STATE_NAMES, "initial_state"), state) | {"lengths": inputs.lengths}
+        taken = inspect.signature(function).parameters
+        if self.subject.forms:
+            named["form"] = self.case.form or self.subject.options.program
+        return {name: named[name] for name in taken if name in named}
+
+    def _axes_of(self, name: str) -> str:
+        return next(each.axes for each in self.cell.given if each.name == name)
+
+    def _turned(self, array: Any, axes: str) -> Any:
+        """Return (T, B, ...) with its own order of axes; its inverse is ``_back``."""
+        if self.subject.axes == "TBD":
+            return array
+        array = array.swapaxes(0, 1)
+        heads_first = self.subject.axes == "BHTD" and axes.startswith("N")
+        return array.swapaxes(1, 2) if heads_first else array
+
+    def _back(self, array: Any, axes: str) -> Any:
+        if self.subject.axes == "BHTD" and axes.startswith("N"):
+            array = array.swapaxes(1, 2)
+        return array if self.subject.axes == "TBD" else array.swapaxes(0, 1)
+
+    def _flat(self, y: Any, lead: tuple[int, ...]) -> Any:
+        """Return outputs as (T, B, width), where ``lead`` is (T, B)."""
+        axes = self.cell.output_axes
+        wanted = (*lead, *self.cell.shape(axes, self.case.sizes))
+        y = self._back(y, axes)
+        if tuple(y.shape) != wanted:
+            return y  # what compares shapes will say so
+        return y.reshape((*wanted[:2], int(np.prod(wanted[2:]))))
+
+    def _by_vjp(self, inputs: Inputs, pair: Cotangents) -> Pulled:
+        """Call its own way back."""
+        outputs = self.run(inputs)
+        dy, dfinal = pair
+        dy = np.zeros_like(outputs.y) if dy is None else dy
+        ends = tuple(
+            np.zeros_like(s[0]) if d is None else d[0]
+            for d, s in zip(dfinal, outputs.final, strict=True)
+        )
+        axes, sizes = self.cell.output_axes, self.case.sizes
+        d = self._turned(dy.reshape(*dy.shape[:2], *self.cell.shape(axes, sizes)), axes)
+        given = tuple(s[0] for s in inputs.state or ())
+        named = self._arguments(self.made.forward, inputs, inputs.leaves, given)
+        dnamed, dstate = self.made.vjp(**named, dy=d, dstate=ends[0] if len(ends) == 1 else ends)
+        back = {n: self._back(np.asarray(dnamed[n]), self._axes_of(n))
+                for n in (each.name for each in self.cell.given)}  # fmt: skip
+        gradients = {"x": self.cell.joined(back, inputs.x, sizes)}
+        gradients |= {n: np.asarray(dnamed[n.removesuffix("_l0")]) for n in inputs.parameters}
+        if inputs.state is not None:
+            each = dstate if isinstance(dstate, tuple | list) else (dstate,)
+            gradients |= {f"state {k}": np.asarray(s)[None] for k, s in enumerate(each)}
+        return Pulled.of_leaves(outputs, gradients)
+
+
+def gated_by_input(name: object) -> GatedByInput:
+    """Return the cell of this name that is given its gates; KeyError if there is none such."""
+    cell = cells()[str(name)]
+    if not isinstance(cell, GatedByInput):
+        raise KeyError(name)
+    return cell
+
+
+def takes_given_arrays(value: Any) -> bool:
+    """Whether a class or an object says that it computes a cell that is given its gates."""
+    found = cells().get(str(getattr(value, "cell", "")))
+    return isinstance(found, GatedByInput) and hasattr(value, "forward")
+
+
+def given_arrays(value: Any, name: str, import_lines: str = "") -> GivenArrays:
+    """Return the subject that a class or an object is, with what it turns out to offer."""
+    cell = gated_by_input(value.cell)
+    taken = inspect.signature(value.forward).parameters
+    needed = [each.name for each in cell.given] + list(cell.parameter_axes)
+    missing = [each for each in needed if each not in taken]
+    stated = (("axes", AXES), ("gradient", GRADIENTS))
+    for attribute, allowed in stated:
+        if getattr(value, attribute, allowed[0]) not in allowed:
+            raise UnknownSubject(
+                f"subject {name!r}: {attribute}={getattr(value, attribute)!r}: expected one of "
+                f"{', '.join(map(repr, allowed))}"
+            )
+    if missing:
+        raise UnknownSubject(
+            f"subject {name!r}: {cell.name} is given {', '.join(needed)}, and its forward takes "
+            f"no {', '.join(missing)}"
+        )
+    subject = GivenArrays(name, value, Options(), _dtypes(value), import_lines)
+    options = Options(
+        layers=False,
+        bidirectional=False,
+        bias=False,
+        lengths="lengths" in taken,
+        state=any(n in (*STATE_NAMES, "initial_state") for n in taken),
+        gradient=bool(subject.gradient),
+        forms=subject.forms,
+    )
+    return _tried(_in_its_form(replace(subject, options=options)))
+
+
+def _in_its_form(subject: GivenArrays) -> GivenArrays:
+    """Return the subject in the form that it says, or in the first that it has."""
+    said = str(getattr(subject.value, "form", "") or next(iter(subject.forms), ""))
+    try:
+        for name in (*subject.forms, *filter(None, [said])):
+            form_named(name)
+    except InputError as error:
+        raise UnknownSubject(f"subject {subject.name!r}: {error}") from error
+    return subject.in_form(said) if said else subject
+
+
+def _dtypes(value: Any) -> tuple[str, ...]:
+    return tuple(getattr(value, "dtypes", ("float64", "float32")))
+
+
+def _tried(subject: GivenArrays) -> GivenArrays:
+    """Return the subject with what it turns out to offer."""
+    plain = replace(PLAIN, state=subject.options.state)
+    tried = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
+    if subject.options.lengths:
+        tried["zero_length"] = replace(plain, lengths=True, zero_length=True)
+    offered: dict[str, Any] = {}
+    reasons = []
+    for option, case in tried.items():
+        try:
+            with_care(partial(_runs, subject, case))
+            offered[option] = True
+        except Exception as error:  # whatever it raises is why it does not offer it
+            offered[option] = False
+            reasons.append((option, str(error)[:LONGEST_REASON]))
+    return replace(subject, options=replace(subject.options, **offered, reasons=tuple(reasons)))
+
+
+def _runs(subject: GivenArrays, case: Case) -> None:
+    subject.build(case).forward(draw_inputs(subject, case))
