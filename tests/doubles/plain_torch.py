@@ -106,3 +106,34 @@ def skip_lstm(p, x, *state):
 
 def skip_gru(p, x, *state):
     return skip(gru_keeps_old, p, x, *state)
+
+
+def of_input(p, k, x):
+    return x @ p["W"][k] + p["b"][k]
+
+
+def mgu(p, x, h):
+    f = sigma(z(p, 0, x, h))
+    n = tanh(x @ p["W"][1] + (f * h) @ p["U"][1] + p["b"][1])
+    return (h + f * (n - h),)
+
+
+def positive(s):
+    return torch.where(s >= 0, s + 0.5, sigma(s))
+
+
+def mingru(p, x, h, candidate=lambda s: s):
+    return (torch.lerp(h, candidate(of_input(p, 1, x)), sigma(of_input(p, 0, x))),)
+
+
+def mingru_positive(p, x, h):
+    return mingru(p, x, h, positive)
+
+
+def minlstm(p, x, h, candidate=lambda s: s):
+    f, i = sigma(of_input(p, 0, x)), sigma(of_input(p, 1, x))
+    return ((f * h + i * candidate(of_input(p, 2, x))) / (f + i),)
+
+
+def minlstm_positive(p, x, h):
+    return minlstm(p, x, h, positive)

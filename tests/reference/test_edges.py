@@ -158,8 +158,8 @@ VJPS = {
 def test_every_vjp_is_proven():
     from gatewise.verify.proofs import proofs
 
-    assert set(vjps()) == VJPS <= {e.name for e in equations()}
-    assert {f"vjp[{name}]" for name in VJPS} <= {p.id for p in proofs()}
+    assert VJPS <= set(vjps()) <= {e.name for e in equations()}
+    assert {f"vjp[{name}]" for name in vjps()} <= {p.id for p in proofs()}
 
 
 def test_a_name_is_registered_once():

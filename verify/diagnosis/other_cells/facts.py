@@ -137,7 +137,7 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
     }
     for names, words in arrays.items():
         used = [n for n in names if n in step.p]
-        if not _read(e, step, used):
+        if not used or not _read(e, step, used):
             continue
         change = _change(step, e.run(p=scaled(step.p, FACTOR, used)))
         if change <= UNCHANGED:
