@@ -119,6 +119,16 @@ def tanh(s: Same) -> Same:
     return value
 
 
+@singledispatch
+def softplus(s: Same) -> Same:
+    """Return ln(1 + exp(s)), without overflow; its derivative is the sigmoid."""
+    if is_ball(s):
+        return np.asarray(np.log(1 + np.exp(s)))
+    positive = midpoint(s) >= 0
+    e = np.exp(np.where(positive, -s, s))
+    return np.asarray(np.where(positive, s, 0) + np.log1p(e))
+
+
 def relu(s: Same) -> Same:
     """Return max(s, 0)."""
     return switch(s, 0.0, s)

@@ -70,6 +70,16 @@ def _tanh(a: Dual) -> Dual:
     return Dual(value, functions.tanh_slope(value) * a.tangent)
 
 
+def _exp(a: Dual) -> Dual:
+    value = np.exp(a.value)
+    return Dual(value, value * a.tangent)
+
+
+def _sqrt(a: Dual) -> Dual:
+    value = np.sqrt(a.value)
+    return Dual(value, a.tangent / (2 * value))
+
+
 def _divide(a: Dual, b: Dual) -> Dual:
     value = a.value / b.value
     return Dual(value, (a.tangent - value * b.tangent) / b.value)
@@ -83,6 +93,8 @@ UFUNCS: dict[Any, Callable[..., Dual]] = {
     np.matmul: lambda a, b: Dual(a.value @ b.value, a.tangent @ b.value + a.value @ b.tangent),
     np.true_divide: _divide,
     np.tanh: _tanh,
+    np.exp: _exp,
+    np.sqrt: _sqrt,
 }
 
 
@@ -90,6 +102,11 @@ UFUNCS: dict[Any, Callable[..., Dual]] = {
 def _(s: Dual) -> Dual:
     value = functions.sigmoid(s.value)
     return Dual(value, functions.sigmoid_slope(value) * s.tangent)
+
+
+@functions.softplus.register
+def _(s: Dual) -> Dual:
+    return Dual(functions.softplus(s.value), functions.sigmoid(s.value) * s.tangent)
 
 
 @functions.midpoint.register

@@ -233,6 +233,7 @@ RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
     np.matmul: _matmul,
     np.tanh: lambda a: _through(np.tanh(a), np.asarray(functions.tanh_slope(np.tanh(a)))),
     np.exp: lambda a: _through(np.exp(a), np.exp(a)),
+    np.sqrt: lambda a: _through(np.sqrt(a), np.asarray(1 / (2 * np.sqrt(a)))),
 }
 
 
@@ -240,6 +241,12 @@ RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
 def _(s: Traced) -> Array:
     value = np.asarray(functions.sigmoid(s.value))
     return custom(lambda a: _through(value, value * (1 - value)), s)[0]
+
+
+@functions.softplus.register
+def _(s: Traced) -> Array:
+    value, slope = functions.softplus(s.value), functions.sigmoid(s.value)
+    return custom(lambda a: _through(np.asarray(value), np.asarray(slope)), s)[0]
 
 
 @functions.midpoint.register
