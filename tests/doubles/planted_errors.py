@@ -186,7 +186,7 @@ PLANTED = (
     ),
     Planted(
         "polarity_of_mingru", "cells/minimal.py",
-        "return (state_takes_new(z, n, h),), {\"z\": z", "return (state_takes_new(1 - z, n, h),), {\"z\": z",
+        "(state_takes_new(z, n, h),), {\"z\": z", "(state_takes_new(1 - z, n, h),), {\"z\": z",
         named=("X01", "E23a"),
     ),
     Planted(
