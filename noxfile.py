@@ -53,8 +53,9 @@ ENVIRONMENTS = {
 PACKAGES = Path("reports/results/conformance/packages.txt")
 """What is installed, without what it asks for, to hold layers of packages; all live together."""
 PACKAGE_FAMILIES = (
-    "allennlp-light", "brevitas", "deepctr-torch", "gru-qat", "neuralhydrology", "opacus",
-    "pytorch-forecasting", "torchrecurrent", "torchrl", "tracetorch",
+    "allennlp-light", "brevitas", "deepctr-torch", "gru-qat", "minGRU-pytorch", "neuralhydrology",
+    "opacus", "pytorch-forecasting", "sru", "torchrecurrent", "torchrl", "tracetorch",
+    "transformers",
 )  # fmt: skip
 
 

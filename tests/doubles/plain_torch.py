@@ -206,3 +206,8 @@ def rg_lru(p, x, h):
     r, i, u = (of_input(p, k, x) for k in range(3))
     log_a = -8 * sigma(r) * torch.nn.functional.softplus(p["Lambda"])
     return (torch.exp(log_a) * h + torch.sqrt(-torch.expm1(2 * log_a)) * sigma(i) * u,)
+
+
+def cfc(p, x, h):
+    g, k, a, b = (z(p, j, x, h) for j in range(4))
+    return (torch.lerp(tanh(g), tanh(k), sigma(a + b)),)
