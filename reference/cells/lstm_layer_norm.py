@@ -56,7 +56,8 @@ def normalised_vjp(v: Rows, y: Rows, dy: Rows) -> Rows:
 def normalised_sum(p: Parameters, gate: str, of_x: Units, of_h: Units) -> Units:
     """Return a gate's sum (B, H) from its part of the two normalised products."""
     gain_x, gain_h = getattr(p, f"gx_{gate}"), getattr(p, f"gh_{gate}")
-    return gain_x * of_x + gain_h * of_h + getattr(p, f"b_{gate}")
+    a: Units = gain_x * of_x + gain_h * of_h + getattr(p, f"b_{gate}")
+    return a
 
 
 @equation(

@@ -119,7 +119,7 @@ def of_inputs_vjp(
     p: Parameters, x: Input, dz: Mapping[str, Units]
 ) -> tuple[dict[str, Array], Input]:
     """Pull cotangents dz of z_k = x W_k + b_k back to the arrays W and b, and to x."""
-    arrays = {
+    arrays: dict[str, Array] = {
         "W": np.stack([x.T @ dz[k] for k in p.shapes["W"].gates]),
         "b": np.stack([dz[k].sum(axis=0) for k in p.shapes["b"].gates]),
     }

@@ -29,7 +29,7 @@ def window(p: Parameters, x: Input, tap: str, earlier: Units | None) -> Units:
 
     The tap of the gate z that sees the newest input is ``z``, those that see older ones ``z1``, ...
     """
-    newest = x @ getattr(p, f"W_{tap}")
+    newest: Units = x @ getattr(p, f"W_{tap}")
     return newest if earlier is None else newest + earlier
 
 

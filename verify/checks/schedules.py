@@ -129,7 +129,9 @@ class Server:
         x = np.full((max(steps), len(rows), self._width), PADDING, case.number_type)
         for b, (row, n) in enumerate(zip(rows, steps, strict=True)):
             x[:n, b] = self.read(row)[len(row.steps) - n :]
-        states = None if held.states is None else tuple(map(np.array, held.states))
+        states: State | None = None
+        if held.states is not None:  # what is recorded must not change later
+            states = tuple(map(np.array, held.states))
         if states is None and case.state:
             states = self._first_states(held.rows)
         now = replace(

@@ -105,7 +105,7 @@ def _min_gru(count: int, hidden: str, *, by_step: bool) -> Run:
         rows = [torch.cat([own["W"][k], own["b"][k][None]]).T for k in range(count)]
         weights = {f"{hidden}.weight": torch.cat([rows[-1], *rows[:-1]])}
         given = torch.cat([x, torch.ones_like(x[..., :1])], dim=-1).transpose(0, 1)
-        h = None if states is None else states[0].transpose(0, 1)
+        h: Any = None if states is None else states[0].transpose(0, 1)
         outputs = []
         for part in given.split(1, dim=1) if by_step else (given,):
             options = {"return_next_prev_hidden": True}
