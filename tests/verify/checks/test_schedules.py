@@ -1,15 +1,21 @@
 """Schedules: right layers pass; wrong ones fail, and the shortest schedule is told."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from gatewise.verify.cases.case import Case
 from gatewise.verify.cases.schedule import FORCED, PADDED, parsed, text_of
 from gatewise.verify.checks import check_named
+from gatewise.verify.execution.channel import packed_inputs, unpacked_inputs
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.mutants import mutant_named, right_subject
 from gatewise.verify.subjects import subjects
+from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.explicit import explicit
+from gatewise.verify.subjects.inputs import draw_inputs
 
 CHECK = check_named("schedule")
 BUDGET = Budget(20, 3)
@@ -163,3 +169,24 @@ def test_without_rounding_to_hide_behind_float32_sees_it_too(id):
     subject = mutant_named(f"mutant:{id}")
 
     assert held(subject, "float32").wrong
+
+
+def test_what_follows_a_back_is_another_sequence():
+    """A layer that returns what it returned for the same step would else pass."""
+    calls = []
+    subject = under_test(right_subject("rnn"), calls)
+    case = Case(4, 1, 2, 3, schedule="decode; keep; decode; back; decode; rows 0; decode")
+    CHECK.run(subject, case).assert_within()
+    read = [call.inputs.x for call in calls]
+
+    assert len(read) == 4
+    assert not any(np.array_equal(a, b) for a, b in pairwise(read))
+
+
+def test_the_order_of_rows_reaches_another_process():
+    case = Case(2, 2, 3, 4)
+    inputs = replace(draw_inputs(right_subject("lstm"), case), rows=(1, 0))
+    again = unpacked_inputs(packed_inputs(inputs), 2, rows=inputs.rows)
+
+    assert again.rows == (1, 0)
+    np.testing.assert_array_equal(again.x, inputs.x)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import simulated
 from gatewise.reference.cells import cells
-from gatewise.reference.functions import midpoint, minimum, relu, switch
+from gatewise.reference.functions import midpoint, minimum, relu, sigmoid, softplus, switch
 from gatewise.verify.cases.case import Case
 from gatewise.verify.numbers.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
 from gatewise.verify.numbers.bounded import Bounded
@@ -192,3 +192,18 @@ def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
             narrower_fails += (np.abs(np.asarray(g) - n.value) > n.bound).any()
 
     assert narrower_fails > (5 if "layer_norm" in cell.equations else 10)
+
+
+def test_softplus_is_the_same_in_every_system():
+    """ln(1 + exp(s)) at both ends and between; its derivative is the sigmoid."""
+    s = np.array([-800.0, -40.0, -1.0, 0.0, 0.5, 30.0, 800.0])
+    bounded = softplus(exact(s, FLOAT64))
+    with precision():
+        right = softplus(balls(s))
+        assert (distance(softplus(s), right) <= bounded.bound).all()
+        assert (distance(bounded.value, right) <= bounded.bound).all()
+    (slope,) = derivative(lambda z: (softplus(z),), s, np.ones_like(s))
+    np.testing.assert_allclose(slope, sigmoid(s), rtol=1e-14, atol=1e-300)
+    assert {softplus(s.astype(t)).dtype for t in (np.float32, np.longdouble)} == {
+        np.dtype(np.float32), np.dtype(np.longdouble),
+    }  # fmt: skip
