@@ -54,9 +54,9 @@ ENVIRONMENTS = {
 PACKAGES = Path("reports/results/conformance/packages.txt")
 """What is installed, without what it asks for, to hold layers of packages; all live together."""
 PACKAGE_FAMILIES = (
-    "allennlp-light", "brevitas", "deepctr-torch", "fla", "gru-qat", "mambapy", "mlstm-kernels",
-    "neuralhydrology", "opacus", "pytorch-forecasting", "torchrecurrent", "torchrl", "tracetorch",
-    "transformers", "xlstm-cells",
+    "allennlp-light", "brevitas", "deepctr-torch", "fla", "gru-qat", "mambapy", "minGRU-pytorch",
+    "mlstm-kernels", "neuralhydrology", "opacus", "pytorch-forecasting", "recurrentgemma", "sru",
+    "torchrecurrent", "torchrl", "tracetorch", "transformers", "xlstm-cells",
 )  # fmt: skip
 
 

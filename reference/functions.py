@@ -122,10 +122,14 @@ def tanh(s: Same) -> Same:
     return value
 
 
+@singledispatch
 def softplus(s: Same) -> Same:
-    """Return log(1 + exp(s)), without overflow."""
-    beyond: arrays.Array = np.log(1 + np.exp(switch(s, s, -s)))
-    return switch(s, 0.0, s) + beyond
+    """Return ln(1 + exp(s)), without overflow; its derivative is the sigmoid."""
+    if is_ball(s):
+        return np.asarray(np.log(1 + np.exp(s)))
+    positive = midpoint(s) >= 0
+    e = np.exp(np.where(positive, -s, s))
+    return np.asarray(np.where(positive, s, 0) + np.log1p(e))
 
 
 def log_sigmoid(s: Same) -> Same:

@@ -156,6 +156,7 @@ KINDS: dict[Any, str] = {
     np.negative: POINTWISE,
     np.tanh: ACTIVATION,
     np.exp: ACTIVATION,
+    np.sqrt: ACTIVATION,
 }
 
 
@@ -181,6 +182,11 @@ def _counted(arrays: Sequence[Any]) -> list[Counted]:
 
 
 @functions.sigmoid.register
+def _(s: Counted) -> Counted:
+    return _elementwise(ACTIVATION, [s])
+
+
+@functions.softplus.register
 def _(s: Counted) -> Counted:
     return _elementwise(ACTIVATION, [s])
 

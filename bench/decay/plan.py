@@ -17,7 +17,7 @@ from .gradient_clipping import SETTINGS as EXPLODING
 from .gradient_clipping import exploded
 from .layers import measured as of_layer
 from .measurement import RIGHT, Effort, cost, measured, seeds_of
-from .problem import Setting, keeping_gate
+from .problem import Setting, has_gain, keeping_gate
 from .rates import or_none
 from .rows import Row, ValidationRow
 from .validations import LAWS, Validation
@@ -130,7 +130,7 @@ def _varied(
     base: Setting, widths: Sequence[int], gains: Sequence[float], biases: Sequence[float]
 ) -> Iterator[Setting]:
     """Yield settings that differ from ``base`` in one thing."""
-    for gain in gains:
+    for gain in gains if has_gain(cell_named(base.cell)) else ():
         yield Setting(base.cell, base.hidden, float(gain), base.forget_bias)
     for bias in biases if base.forget_bias is not None else ():
         yield Setting(base.cell, base.hidden, base.gain, float(bias))

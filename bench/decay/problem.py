@@ -102,7 +102,7 @@ def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
     drawn = dict(cell.random_parameters(rng, setting.sizes))
     shapes = cell.shapes(setting.sizes)
     if setting.gain != 1:
-        if "U" not in drawn:
+        if not has_gain(cell):
             raise UnsupportedError(f"{cell.name}: it has no recurrent weights U, hence no gain")
         drawn["U"] = drawn["U"] * setting.gain
     for name in drawn:
@@ -115,6 +115,11 @@ def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
         gate, sign = keeping
         drawn["b"][shapes["b"].gates.index(gate)] = sign * setting.forget_bias
     return Parameters(shapes, drawn)
+
+
+def has_gain(cell: Cell) -> bool:
+    """Whether there are recurrent weights U that a gain could multiply."""
+    return "U" in cell.shapes(Sizes(1, 1))
 
 
 def keeping_gate(cell: Cell) -> tuple[str, int] | None:

@@ -18,7 +18,7 @@ import numpy as np
 from ...reference.cell import Cell
 from ...reference.functions import Array
 from .adjoint import LN2
-from .problem import keeping_gate
+from .problem import has_gain, keeping_gate
 from .transition import Step, Transition
 
 MOST_SWEEPS = 40
@@ -128,10 +128,12 @@ def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> fl
     """Return the mean over units and time of ln of what they keep; None if there is no such path.
 
     That is the diagonal of ∂c_t/∂c_{t-1} with h held fixed (E19) where a cell has a state c, and
-    what the gate keeps of h where h is all that a cell has.
+    where h is all that a cell has, that of ∂h_t/∂h_{t-1} if no matrix acts on h, or else what the
+    gate keeps of it.
     """
     gate = keeping_gate(cell)
-    if "c" not in cell.states and (gate is None or len(cell.states) > 1):
+    plain = len(cell.states) == 1 and not hasattr(cell, "plain")
+    if "c" not in cell.states and not (gate and plain):
         return None
     with np.errstate(divide="ignore"):
         logs = [np.log(np.abs(_kept(cell, transition, step))) for step in steps]
@@ -141,10 +143,10 @@ def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> fl
 def _kept(cell: Cell, transition: Transition, step: Step) -> Array:
     """Return what every unit keeps in one step, (H,)."""
     x, state, gates, new = step
-    if "c" not in cell.states:
+    if "c" not in cell.states and has_gain(cell):
         name, sign = keeping_gate(cell) or ("", 0)
         return gates[name][0] if sign > 0 else 1 - gates[name][0]
-    k = cell.states.index("c")
+    k = cell.states.index("c") if "c" in cell.states else 0
     ones = tuple(np.full(s.shape, float(j == k)) for j, s in enumerate(state))
     kept: Array = transition.pull(x, state, gates, new, ones)[k][0]  # the block is diagonal
     return kept

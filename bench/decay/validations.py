@@ -19,7 +19,7 @@ from ...verify.numbers.complex_step import derivative
 from . import closed_forms
 from .adjoint import carried
 from .measurement import Methods
-from .problem import Problem, Setting, draw, keeping_gate
+from .problem import Problem, Setting, draw, has_gain, keeping_gate
 from .products import log_singular_values
 from .rates import slope
 from .trajectory import Inputs, Trajectory, follow, wander
@@ -113,6 +113,7 @@ def _drawn(
 ) -> Problem:
     """Draw a cell, with a bias of 1 on the gate that keeps its state."""
     bias = 1.0 if keeping_gate(cell_named(name)) else None
+    gain = gain if has_gain(cell_named(name)) else 1.0
     return draw(Setting(name, hidden, gain, bias, input_scale), seed, methods.bind)
 
 

@@ -40,6 +40,7 @@ NEEDED = {
     "dropout": {"dropout": 0.5},
     "batch_first": {"layout": "batch-first"},
     "unbatched": {"layout": "unbatched", "B": 1},
+    "reorders": {},
     "jvp": {},
 }
 """What it takes to ask for an option that is no flag."""
@@ -102,6 +103,11 @@ def session(subject, case, *, forward_mode=False):
     see(built.forward(replace(inputs, x=with_nan_in_the_padding(inputs))))
     see(built.forward(replace(inputs, parameters=other.parameters)))
     see(first)
+    if inputs.state is not None and len(inputs.x):
+        one = replace(inputs, x=inputs.x[:1], state=first.final, lengths=None)
+        turned = tuple(np.roll(range(case.B), 1).tolist())
+        for step in (one, replace(one, rows=turned), replace(one, x=inputs.x)):
+            see(built.forward(step))
     if forward_mode:
         see(built.jvp(inputs, other))
     seen.extend([inputs.x, *(inputs.state or ()), dy])

@@ -208,3 +208,108 @@ def rwkv7(p, x, S):
     G = torch.diag_embed(w.exp()) - torch.einsum("bni,bnj->bnij", kappa, a * kappa)
     S = S.transpose(-1, -2) @ G + torch.einsum("bnv,bnk->bnvk", value, key)
     return torch.einsum("bnvk,bnk->bnv", S, r).flatten(1), S.transpose(-1, -2)
+
+
+def of_input(p, k, x):
+    return x @ p["W"][k] + p["b"][k]
+
+
+def mgu(p, x, h):
+    f = sigma(z(p, 0, x, h))
+    n = tanh(x @ p["W"][1] + (f * h) @ p["U"][1] + p["b"][1])
+    return (h + f * (n - h),)
+
+
+def positive(s):
+    return torch.where(s >= 0, s + 0.5, sigma(s))
+
+
+def mingru(p, x, h, candidate=lambda s: s):
+    return (torch.lerp(h, candidate(of_input(p, 1, x)), sigma(of_input(p, 0, x))),)
+
+
+def mingru_positive(p, x, h):
+    return mingru(p, x, h, positive)
+
+
+def minlstm(p, x, h, candidate=lambda s: s):
+    f, i = sigma(of_input(p, 0, x)), sigma(of_input(p, 1, x))
+    return ((f * h + i * candidate(of_input(p, 2, x))) / (f + i),)
+
+
+def minlstm_positive(p, x, h):
+    return minlstm(p, x, h, positive)
+
+
+def indrnn(p, x, h):
+    return (torch.relu(of_input(p, 0, x) + p["u"][0] * h),)
+
+
+def indrnn_tanh(p, x, h):
+    return (tanh(of_input(p, 0, x) + p["u"][0] * h),)
+
+
+def sru(p, x, h, c):
+    n, f, r, s = (x @ p["W"][k] for k in range(4))
+    f, r = (sigma(a + p["v"][k] * c + p["b"][k]) for k, a in enumerate((f, r)))
+    c = n + f * (c - n)
+    return s + r * (c - s), c
+
+
+def qrnn_f(p, x, h):
+    return (torch.lerp(tanh(of_input(p, 0, x)), h, sigma(of_input(p, 1, x))),)
+
+
+def qrnn_fo(p, x, h, c):
+    (c,) = qrnn_f(p, x, c)
+    return sigma(of_input(p, 2, x)) * c, c
+
+
+def qrnn_ifo(p, x, h, c):
+    z, (i, f, o) = tanh(of_input(p, 0, x)), (sigma(of_input(p, k, x)) for k in (1, 2, 3))
+    c = f * c + i * z
+    return o * c, c
+
+
+def qrnn_fo_2(p, x, h, c, z1, f1, o1):
+    z, f, o = (x @ p["W"][k] + p["b"][k] + past for k, past in enumerate((z1, f1, o1)))
+    c = torch.lerp(tanh(z), c, sigma(f))
+    return sigma(o) * c, c, *(x @ p["W"][k] for k in (3, 4, 5))
+
+
+def norm(v):
+    return torch.nn.functional.layer_norm(v, v.shape[-1:])
+
+
+def lstm_layer_norm(p, x, h, c, carried=False):
+    of_x, of_h = (norm(torch.cat(list(v @ p[k]), dim=1)) for k, v in (("W", x), ("U", h)))
+    i, f, g, o = (of_x * p["gx"].flatten() + of_h * p["gh"].flatten() + p["b"].flatten()).chunk(
+        4, dim=1
+    )
+    c = sigma(f) * c + sigma(i) * tanh(g)
+    shown = norm(c) * p["gain_c"] + p["shift_c"]
+    return sigma(o) * tanh(shown), shown if carried else c
+
+
+def lstm_layer_norm_carried(p, x, h, c):
+    return lstm_layer_norm(p, x, h, c, carried=True)
+
+
+def zoneout_lstm(p, x, h, c):
+    h_new, c_new = lstm(p, x, h, c)
+    return h_new + (h - h_new) / 16, (c + c_new) / 2
+
+
+def zoneout_gru(p, x, h):
+    return ((h + 7 * gru(p, x, h)[0]) / 8,)
+
+
+def rg_lru(p, x, h):
+    r, i, u = (of_input(p, k, x) for k in range(3))
+    log_a = -8 * sigma(r) * torch.nn.functional.softplus(p["Lambda"])
+    return (torch.exp(log_a) * h + torch.sqrt(-torch.expm1(2 * log_a)) * sigma(i) * u,)
+
+
+def cfc(p, x, h):
+    g, k, a, b = (z(p, j, x, h) for j in range(4))
+    return (torch.lerp(tanh(g), tanh(k), sigma(a + b)),)

@@ -335,4 +335,69 @@ PLANTED = (
         "return matrix_times(S, do), 2 * outer(r, do)",
         named=("X63",),
     ),
+    Planted(
+        "polarity_of_mingru", "cells/minimal.py",
+        "(state_takes_new(z, n, h),), {\"z\": z", "(state_takes_new(1 - z, n, h),), {\"z\": z",
+        named=("X01", "E23a"),
+    ),
+    Planted(
+        "gate_of_the_mgu_without_the_candidates_share", "cells/minimal.py",
+        "dz_f = (df + d_seen * h)", "dz_f = df",
+        named=("E13",),
+    ),
+    Planted(
+        "shares_of_the_minlstm_exchanged_on_the_way_back", "cells/minimal.py",
+        "across = (d_kept - d_written)", "across = (d_written - d_kept)",
+        named=("X04", "X05"),
+    ),
+    Planted(
+        "slope_of_g_is_that_of_the_sigmoid_throughout", "cells/minimal.py",
+        "switch(s, sigmoid_slope(sigmoid(s)), 1 + 0 * s)", "sigmoid_slope(sigmoid(s))",
+        named=("X03",),
+    ),
+    Planted(
+        "indrnn_reads_its_new_state_back", "cells/indrnn.py",
+        "(dz * state[0]).sum(axis=0)", "(dz * new[0]).sum(axis=0)",
+        named=("X06",),
+    ),
+    Planted(
+        "sru_reset_gate_sends_nothing_to_the_cell_state", "cells/sru.py",
+        "dc + dz[\"f\"] * p.v_f + dz[\"r\"] * p.v_r", "dc + dz[\"f\"] * p.v_f",
+        named=("X07",),
+    ),
+    Planted(
+        "sru_highway_counted_twice", "cells/sru.py",
+        "return dh * (c - passed), dh * r, dh * (1 - r)", "return dh * (c - passed), dh * r, dh",
+        named=("X09",),
+    ),
+    Planted(
+        "qrnn_tap_one_step_late_on_the_way_back", "cells/qrnn.py",
+        "earlier = [taps[f\"{g}{j - 1 or ''}\"]", "earlier = [taps[f\"{g}{j}\"]",
+        named=("X10",),
+    ),
+    Planted(
+        "layer_norm_without_the_mean", "cells/lstm_layer_norm.py",
+        "return (dy - mean - y * along)", "return (dy - y * along)",
+        named=("X15", "X16", "X17"),
+    ),
+    Planted(
+        "layer_norm_carries_what_it_shows", "cells/lstm_layer_norm.py",
+        "d_raw = d_raw if self.carried else d_raw + dc_new", "d_raw = d_raw + dc_new",
+        named=("X17", "E17"),
+    ),
+    Planted(
+        "zoneout_keeps_no_cotangent", "cells/zoneout.py",
+        "tuple(d + r * d_new for d, r, d_new in kept)", "tuple(d for d, r, d_new in kept)",
+        named=("X14",),
+    ),
+    Planted(
+        "rg_lru_root_without_a_slope", "cells/rg_lru.py",
+        "dh_new * (h - per_root * (i * u))", "dh_new * h",
+        named=("X20",),
+    ),
+    Planted(
+        "rg_lru_slope_of_softplus", "cells/rg_lru.py",
+        "(d_log * r).sum(axis=0) * sigmoid(p.Lambda)", "(d_log * r).sum(axis=0)",
+        named=("X19",),
+    ),
 )  # fmt: skip

@@ -190,7 +190,7 @@ def _shape_check(axes):
     return check
 
 
-PARAMETERS = {n: _shape_check(a) for n, a in (("W", "G D H"), ("U", "G P H"), ("b", "G H"))}
+PARAMETERS = {n: _shape_check(a) for n, a in (("W", "G D H"), ("U", "G P H"), ("b", "_ H"))}
 """What a cell's parameters say of D, P and H; those that a cell does not have say nothing."""
 
 

@@ -23,6 +23,7 @@ def everything(layer, kind):
     yield layer(2, 3).double()(torch.randn(1002, 1, 2).double())[0]
     yield from called(layer(2, 70).double(), kind, 3, 2, False, 1)
     yield from called(layer(2, 40), kind, 3, 2, False, 1)
+    yield from served(layer(2, 4).double(), kind)
     module = layer(2, 3)
     for scale in (1, 1000):
         y, _ = module(scale * torch.ones(3, 2, 2))
@@ -67,6 +68,19 @@ def called(module, kind, T, B, given, passes):
     module.eval()
     yield module(x.detach())[0]
     module.train()
+
+
+def served(module, kind):
+    """Yield what a sequence in pieces gives, the states of the first looked at again, more rows."""
+    x = torch.randn(4, 2, 2).double()
+    y, kept = module(x[:2])
+    again, after = module(x[2:3], kept)
+    more = torch.cat([x, x + 1], dim=1)
+    states = [torch.cat([s, s], dim=1) for s in (kept if kind == "LSTM" else (kept,))]
+    wide, last = module(more, tuple(states) if kind == "LSTM" else states[0])
+    for final in (kept, after, last):
+        yield from (s.detach().clone() for s in (final if kind == "LSTM" else (final,)))
+    yield from (y, again, wide)
 
 
 def dropped(layer):

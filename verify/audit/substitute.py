@@ -46,6 +46,7 @@ NO_PADDING = "torch's packed rows have no padding in which it could show"
 NOT_APPLICABLE = {
     **dict.fromkeys(("Q08", "Q09", "Q13", "Q14"), NO_PADDING),
     "Q11": "torch packs no row of length 0",
+    "V01": "final states are copied when they become tensors",
     **dict.fromkeys(("P02", "P03", "P04", "P05"), "it would end or stop the tests' own process"),
 }
 """Mutants that mean nothing in a class called as torch.nn's layers are, and why."""
@@ -55,6 +56,8 @@ def not_applicable(mutant: Mutant, kind: str) -> str:
     """Say why a mutant means nothing in a class like torch.nn's ``kind``; "" if it does."""
     if not _applies(mutant, kind.lower()):
         return f"it is a mistake of {' and '.join(mutant.cells)}, not of {kind.lower()}"
+    if "reorders" in mutant.needs:
+        return "a class of torch.nn has no method that puts the rows of states in another order"
     return NOT_APPLICABLE.get(mutant.id, "")
 
 

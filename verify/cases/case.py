@@ -17,6 +17,7 @@ import numpy as np
 from ...reference.arrays import Floats, Lengths
 from ...reference.parameters import Sizes
 from ..numbers.arithmetic import ARITHMETICS, DTYPES, Arithmetic
+from .schedule import parsed
 
 SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 10.0, "saturating": 50.0, "huge": 1e4}
 """Factors on weights: ordinary, nearly linear, half and fully saturated gates.
@@ -46,9 +47,10 @@ class Case:
     ``T, B, D, H, P``: steps, batch, widths of input, state and projection (0: none).
     ``lengths`` draws one length a row, ``zero_length`` makes one of them 0; ``state`` passes a
     random initial state; ``layout`` is how the subject is called; ``dropout`` its rate between
-    layers. ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were
-    simplified after the case had failed. ``form`` is the form in which it is computed, of a layer
-    that has several; "" for its usual one.
+    layers; ``schedule`` what is done with the states between calls, if the case is more than one.
+    ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were simplified after
+    the case had failed. ``form`` is the form in which it is computed, of a layer that has several;
+    "" for its usual one.
 
     Two fields are about how the case is judged, not about which it is; they stay out of its JSON
     and of comparisons. ``assumed`` names the arithmetic whose bounds hold, if it is not the
@@ -72,6 +74,7 @@ class Case:
     scale: str = "unit"
     dtype: str = "float64"
     seed: int = 0
+    schedule: str = ""
     zeroed: str = ""
     rounded: str = ""
     form: str = ""
@@ -184,6 +187,7 @@ def _check_values(given: dict[str, Any]) -> None:
         raise ValueError("case: dropout: expected 0 to 1")
     if given.get("layout") == "unbatched" and given["B"] != 1:
         raise ValueError("case: layout: unbatched needs B = 1")
+    parsed(given.get("schedule", ""))
     choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
     for name, allowed in choices.items():
         if given.get(name, allowed[0]) not in allowed:

@@ -18,6 +18,7 @@ WORDS = {
     "default_state": "leaving out the initial state",
     "partial_state": "one of several initial states without the others",
     "kept_state": "a state that is kept between calls",
+    "reorders": "putting the rows of its states in another order",
     "gradient": "gradients",
     "jvp": "forward-mode derivatives",
     "batch_first": "input with the batch first",
@@ -52,6 +53,7 @@ class Options:
     default_state: bool = True
     partial_state: bool = False
     kept_state: bool = False
+    reorders: bool = False
     gradient: bool = True
     jvp: bool = False
     batch_first: bool = False

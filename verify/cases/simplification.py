@@ -58,6 +58,13 @@ def _plainer(case: Case) -> Iterator[Case]:
     for name, value in NO_OPTIONS.items():
         if getattr(case, name) != value:
             yield replace(case, **{name: value})  # type: ignore[arg-type]
+    done = case.schedule.split("; ")
+    for k, one in enumerate(done):
+        rest = [*done[:k], *done[k + 1 :]]
+        if rest:
+            yield replace(case, schedule="; ".join(rest))
+        if one.startswith("prefill"):
+            yield replace(case, schedule="; ".join([*done[:k], "decode", *done[k + 1 :]]))
 
 
 def _smaller(case: Case) -> Iterator[Case]:

@@ -73,7 +73,7 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
         ledger.compare(what, got, want)
         return
     if limit.becomes == "fresh":
-        other = tuple(-s for s in given.state or ())
+        other = tuple(2 * s for s in given.state or ())
         agree(ledger, case, what, called.forward(replace(given, state=other)).final[k], got, want)
         return
     limiting = np.zeros(got.shape) if limit.becomes == "zero" else state[k]

@@ -165,7 +165,10 @@ def _reference_run(
 ) -> tuple[Any, Sequence[Parameters], Any]:
     layer = formed(subject, case)
     p = reference_parameters(subject, case, inputs)
-    state = None if inputs.state is None else tuple(exact(case, s) for s in inputs.state)
+    state = inputs.state
+    if state is not None:
+        rows = slice(None) if inputs.rows is None else list(inputs.rows)
+        state = tuple(exact(case, s)[:, rows] for s in state)
     return layer, p, layer.forward(p, exact(case, inputs.x), state, inputs.lengths)
 
 

@@ -101,6 +101,8 @@ def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
         yield f"lengths={numbers(inputs.lengths)}"
     if inputs.kept:
         yield "kept=True"
+    if inputs.rows is not None:
+        yield f"rows={inputs.rows}"
 
 
 def _ending(

@@ -113,6 +113,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     states: int | None = None
     final_states: int = 0
     kept: bool = False
+    rows: tuple[int, ...] | None = None
     training: bool = False
 
 
@@ -256,7 +257,13 @@ def named_inputs(inputs: Inputs) -> dict[str, Array]:
     return arrays if inputs.lengths is None else arrays | {"lengths": inputs.lengths}
 
 
-def unpacked_inputs(packets: Packets, states: int | None, *, kept: bool = False) -> Inputs:
+def unpacked_inputs(
+    packets: Packets,
+    states: int | None,
+    *,
+    kept: bool = False,
+    rows: tuple[int, ...] | None = None,
+) -> Inputs:
     """Return inputs as they were before they travelled; ``states`` of None are the default's."""
     arrays = {name: unpack(packet) for name, packet in packets.items()}
     start = len(PARAMETER)
@@ -264,7 +271,7 @@ def unpacked_inputs(packets: Packets, states: int | None, *, kept: bool = False)
     state = None
     if states is not None:
         state = tuple(arrays.get(f"{STATE}{k}") for k in range(states))
-    return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept)
+    return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept, rows)
 
 
 def named_cotangents(cotangents: Cotangents) -> dict[str, Array]:

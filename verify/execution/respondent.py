@@ -268,7 +268,7 @@ class Respondent:
 
 
 def _inputs(question: Question) -> Inputs:
-    return unpacked_inputs(question.arrays, question.states, kept=question.kept)
+    return unpacked_inputs(question.arrays, question.states, kept=question.kept, rows=question.rows)
 
 
 def _arrays(packets: Packets) -> dict[str, Array]:

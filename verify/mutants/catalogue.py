@@ -137,6 +137,7 @@ class MutantSubject:
             batch_first="batch_first" in needs,
             unbatched="unbatched" in needs,
             jvp="jvp" in needs,
+            reorders="reorders" in needs,
         )
 
     @property

@@ -20,8 +20,9 @@ SQUARE = ("rnn", "lstm", "lstm-peephole", *GRU)
 
 def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")) -> Parameters:
     """Return parameters whose blocks are taken in another order of gates."""
-    index = [p.shapes["W"].gates.index(letter) for letter in order]
-    return changed(p, **{name: p[name][index] for name in arrays})
+    gates = {name: p.shapes[name].gates for name in arrays if name in p}
+    index = {n: [own.index(k) for k in order if k in own] for n, own in gates.items()}
+    return changed(p, **{name: p[name][places] for name, places in index.items()})
 
 
 mutant(

@@ -32,6 +32,7 @@ StepGradients: TypeAlias = tuple[Parameters, Array, State]
 
 RunPart: TypeAlias = Callable[[Inputs], Result]
 ReadPart: TypeAlias = Callable[[Mapping[str, Array]], Sequence[Parameters]]
+ReorderPart: TypeAlias = Callable[[State, Sequence[int]], State]
 ReadStatePart: TypeAlias = Callable[["State | None", Array], State]
 TurnPart: TypeAlias = Callable[[int, Array, "Array | None"], Array]
 UnrollPart: TypeAlias = "Callable[[At, Parameters, Array], tuple[Array, State]]"
@@ -83,6 +84,7 @@ class ReplaceableLayer:
         self.rng = case.generator("masks of the subject")
         self.run: RunPart = self._run
         self.read_parameters: ReadPart = self._read
+        self.reorder: ReorderPart = lambda state, rows: tuple(s[:, list(rows)] for s in state)
         self.read_state: ReadStatePart = self._read_state
         self.read_lengths: Callable[[Array | None], Array | None] = lambda lengths: lengths
         self.turn: TurnPart = in_direction
@@ -145,7 +147,10 @@ class ReplaceableLayer:
         """The layer, level by level (E27), direction by direction (E26)."""
         parameters = self.read_parameters(inputs.parameters)
         lengths = self.read_lengths(inputs.lengths)
-        start = self.read_state(inputs.state, inputs.x)
+        state = inputs.state
+        if state is not None and inputs.rows is not None:
+            state = self.reorder(state, inputs.rows)
+        start = self.read_state(state, inputs.x)
         x, finals = inputs.x, []
         for level in range(self.case.layers):
             outputs = []

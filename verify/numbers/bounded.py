@@ -276,6 +276,16 @@ def _(s: Bounded) -> Bounded:
         return _sigmoid(s)
 
 
+@functions.softplus.register
+def _(s: Bounded) -> Bounded:
+    """Enclose ln(1 + exp(s)) as it is printed too, whose sum rounds to a unit near 1."""
+    with np.errstate(all="ignore"):
+        value = np.asarray(functions.softplus(s.value))
+        steepest = np.asarray(functions.sigmoid(s.value + s.bound))
+        own = ACTIVATION_UNITS * s.arithmetic.gamma(1) * (1 + value) + s.arithmetic.tiny
+        return _rounded(value, steepest * s.bound + own, s.arithmetic)
+
+
 @functions.midpoint.register
 def _(x: Bounded) -> Floats:
     return x.value

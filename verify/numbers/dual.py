@@ -109,6 +109,11 @@ def _(s: Dual) -> Dual:
     return Dual(value, functions.sigmoid_slope(value) * s.tangent)
 
 
+@functions.softplus.register
+def _(s: Dual) -> Dual:
+    return Dual(functions.softplus(s.value), functions.sigmoid(s.value) * s.tangent)
+
+
 @functions.midpoint.register
 def _(x: Dual) -> Floats:
     return functions.midpoint(x.value)

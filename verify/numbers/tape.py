@@ -244,6 +244,12 @@ def _(s: Traced) -> Array:
     return custom(lambda a: _through(value, value * (1 - value)), s)[0]
 
 
+@functions.softplus.register
+def _(s: Traced) -> Array:
+    value, slope = functions.softplus(s.value), functions.sigmoid(s.value)
+    return custom(lambda a: _through(np.asarray(value), np.asarray(slope)), s)[0]
+
+
 @functions.midpoint.register
 def _(x: Traced) -> Floats:
     return x.value

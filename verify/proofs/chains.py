@@ -12,8 +12,11 @@ from ...reference.output import cross_entropy_of_logits, softmax
 from ...reference.parameters import Parameters
 from ...reference.sequence import backpropagate, unroll
 from ..cases.case import Case
+from ..numbers.arithmetic import FLOAT64
+from ..numbers.bounded import Bounded
 from ..numbers.complex_step import derivative
-from .material import Material, agree, cell_material, proof, square_cases
+from .cell_gradients import COMPLEX_STEP_SHARE
+from .material import Material, agree, cell_material, disprove, proof, square_cases
 
 RNN = cell_named("rnn")
 
@@ -106,7 +109,11 @@ def full_jacobian(case: Case) -> None:
             for k, s in enumerate(state)
             for direction in np.eye(s.size).reshape(s.size, *s.shape)
         ]
-        agree(cell.equations, f"{cell.name}: Jacobian", full, np.stack(columns, axis=1), scale=8.0)
+        b = m.map(lambda array: Bounded.exact(array, FLOAT64))
+        bound = bptt.state_jacobian(cell, b.p, b.x[0, 0], tuple(s[0] for s in b.state)).bound
+        off = np.abs(full - np.stack(columns, axis=1))
+        if not (off <= COMPLEX_STEP_SHARE * bound).all():
+            disprove(cell.equations, f"{cell.name}: Jacobian: off by {off.max():.3g}")
 
 
 def _column(cell: Cell, m: Material, k: int, direction: Array) -> Array:

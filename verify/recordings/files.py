@@ -120,7 +120,7 @@ def read(folder: Path) -> Recording:
     return recording
 
 
-LATER = {"partial_state", "kept_state"}
+LATER = {"partial_state", "kept_state", "reorders"}
 """Options that older recordings do not name; they have none of them."""
 
 

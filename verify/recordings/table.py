@@ -87,11 +87,11 @@ whose cases are too large (``wide`` has widths of 33, 65 and 129); the sharpest 
 
 Choice = tuple[str, Case]
 
-FROM_THE_SUBJECT = ("dropout",)
-"""Checks whose cases depend on the layer's own cell: the first that the check forces."""
+FROM_THE_SUBJECT = ("dropout", "schedule")
+"""Checks whose cases depend on the layer, or are made for the check: the first that it forces."""
 
 MASKED = 3
-"""So many of them: dropout at three rates, 1 among them."""
+"""So many of them: dropout at three rates, 1 among them; the three schedules."""
 
 APART = 1000
 """Seeds of one set of cases and the next are this far apart."""

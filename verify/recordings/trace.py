@@ -158,7 +158,8 @@ class Store:
 def _parts(value: Any) -> dict[Any, Any] | None:
     """Return what a record, a mapping or a sequence holds, by name or number; None for others."""
     if is_dataclass(value):
-        arrays = (f.name for f in fields(value) if f.name != "kept")  # calls are replayed in order
+        # calls are replayed in order
+        arrays = (f.name for f in fields(value) if f.name not in ("kept", "rows"))
         return {name: getattr(value, name) for name in arrays}
     if isinstance(value, Mapping):
         return dict(value)

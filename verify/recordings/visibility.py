@@ -29,6 +29,7 @@ UNSEEN: dict[str, str] = {
     "P04": ENDS,
     "P05": ENDS,
     "P10": ASIDE,
+    "V01": ASIDE,
 }
 """Mutants that recordings do not show, and why; a test holds this list to what is so."""
 

@@ -184,13 +184,14 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     """Yield what is wrong, what to do, where, and how sure that is."""
     if not diagnosis.explanations:
         yield Line("what is wrong", diagnosis.message)
-    for number, explanation in enumerate(diagnosis.explanations[: 1 + LISTED]):
+    different = list({e.statements: e for e in reversed(diagnosis.explanations)}.values())[::-1]
+    for number, explanation in enumerate(different[: 1 + LISTED]):
         first = "what it is" if explanation.variant else "what is wrong"
         label = first if number == 0 else "or the same"
         yield Line(label, " ".join(explanation.statements))
         if number == 0 and explanation.fixes:
             yield Line("what to do", "; ".join(explanation.fixes))
-    more = len(diagnosis.explanations) - 1 - LISTED
+    more = len(different) - 1 - LISTED
     if more > 0:
         yield Line("", f"and {more} more that compute the same")
     for note in diagnosis.notes:

@@ -316,6 +316,7 @@ def copied(inputs: Inputs) -> Inputs:
         else tuple(None if s is None else _copied(s) for s in inputs.state),
         None if inputs.lengths is None else np.array(inputs.lengths),
         inputs.kept,
+        inputs.rows,
     )
 
 

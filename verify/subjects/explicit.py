@@ -21,6 +21,9 @@ these. With either of the first two, ``params`` and their gradients are lists, o
 layer 0 forward, layer 0 backward, layer 1 forward, ...; states are (layers * directions, B, H).
 ``dropout`` needs modes: ``train()`` and ``eval()``, or an attribute ``training``.
 
+A method ``reorder(state, rows)`` returns the states of these rows, in this order: what a server
+does when sequences leave, change places or go on twice.
+
 ``stateful = True`` says that a call without a state goes on where the last one ended, until
 ``reset()``, or the method that ``reset = "reset_states"`` names; ``partial_state = True`` that one
 of several states may be None, which stands for zeros.
@@ -60,7 +63,8 @@ class Parameters(dict):
         return self[name] if name in self else self[array][GATES[array].index(gate)]
 
 
-def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None, kept=False):
+def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None, kept=False,
+         rows=None):
     """Call the layer, and return everything it computes, by name."""
     if RESET and state is None and not kept:
         getattr(layer, RESET)()
@@ -68,6 +72,7 @@ def call(layer, parameters, x, state, lengths=None, dy=None, dfinal=None, kept=F
               for end in ENDS]  # fmt: skip
     named = passes if SEVERAL else passes[0]
     state = None if state is None else tuple(map(given, state))
+    state = state if rows is None else layer.reorder(state, rows)
     more = {} if lengths is None else {"lengths": lengths}
     y, final = layer.forward(named, x, state, **more)
     final = final if isinstance(final, (tuple, list)) else (final,)
@@ -252,7 +257,10 @@ class _Built:
             self.anew()
         passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
         p = list(passes) if self.subject.several else passes[0]
-        return p, inputs.x, None if inputs.state is None else self._given(inputs.state)
+        state = None if inputs.state is None else self._given(inputs.state)
+        if inputs.rows is not None:
+            state = tuple(np.asarray(s) for s in self.made.reorder(state, list(inputs.rows)))
+        return p, inputs.x, state
 
     def _named(self, gradients: Any) -> dict[str, Array]:
         """Return the gradients of all passes' parameters by name."""
@@ -301,6 +309,7 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
     subject = Explicit(name, value, options, dtypes, import_lines)
     offered: dict[str, Any] = dict.fromkeys(subject.takes, True)
     offered["kept_state"] = bool(subject.reset)
+    offered["reorders"] = hasattr(value, "reorder")
     return _tried(replace(subject, options=replace(options, **offered)))
 
 

@@ -26,7 +26,8 @@ class Inputs:
     ``parameters`` carry the subject's own names and shapes, x is (T, B, D), states
     (layers * directions, B, width) or None for the subject's default, lengths (B,) or None. One of
     several states may be None (option ``partial_state``). ``kept``: a call without a state goes on
-    where the last one ended (option ``kept_state``); else the subject is reset before it.
+    where the last one ended (option ``kept_state``); else the subject is reset before it. ``rows``:
+    the subject itself first puts the rows of the states in this order (option ``reorders``).
     A subject that writes into its arguments must show here, so adapters give changes back.
     """
 
@@ -35,6 +36,7 @@ class Inputs:
     state: tuple[Array, ...] | None
     lengths: Array | None
     kept: bool = False
+    rows: tuple[int, ...] | None = None
 
     @property
     def called_with(self) -> dict[str, Array]:

@@ -8,7 +8,7 @@ import pytest
 
 from gatewise.bench.decay.adjoint import carried, log_norms
 from gatewise.bench.decay.lyapunov import exponents
-from gatewise.bench.decay.problem import Setting, draw, keeping_gate
+from gatewise.bench.decay.problem import Setting, draw, has_gain, keeping_gate
 from gatewise.bench.decay.products import direct_rate
 from gatewise.bench.decay.trajectory import BLOCK, wander
 from gatewise.bench.decay.transition import joined, parted, state_jacobian, state_jacobians
@@ -20,6 +20,7 @@ from linear_rnn import linear
 
 
 def setting(name, hidden=5, gain=1.2):
+    gain = gain if has_gain(cell_named(name)) else 1.0
     return Setting(name, hidden, gain, 1.0 if keeping_gate(cell_named(name)) else None)
 
 

@@ -81,7 +81,7 @@ def test_options_say_what_is_swept():
 def test_the_full_sweep_varies_every_cell():
     planned = [piece.id for piece in plan.plan(full=True).pieces]
     for name in gating_cells():
-        assert sum(id.startswith(f"decay/{name}/") for id in planned) > 10, name
+        assert sum(id.startswith(f"decay/{name}/") for id in planned) > 3, name
 
 
 class Minimal(Cell):

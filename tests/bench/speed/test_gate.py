@@ -21,8 +21,18 @@ def prepared(problem):
     return contender_named(f"numpy:{problem.cell}").prepare(problem)
 
 
+UNPROVABLE = [cell.name for cell in gating_cells().values() if "layer_norm" in cell.equations]
+
+
+@pytest.mark.parametrize("cell", UNPROVABLE)
+def test_what_cannot_be_proven_is_not_timed(cell):
+    """Where steps are normalised, gradients over four of them have no bound that says anything."""
+    with pytest.raises(UnsupportedError, match="bounds are too wide"):
+        expected(Problem(cell, SHAPE, "float32"))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", gating_cells())
+@pytest.mark.parametrize("cell", [name for name in gating_cells() if name not in UNPROVABLE])
 def test_every_cell_of_the_reference_passes(cell, dtype):
     """Forward, backward and training, with errors of the dtype's own size."""
     problem = Problem(cell, SHAPE, dtype)

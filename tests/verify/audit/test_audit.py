@@ -289,7 +289,7 @@ def test_a_thorough_suite_sees_every_mutant(mutant, kind, substituted):
     assert substitute.shown is seen
 
 
-@pytest.mark.parametrize(("kind", "count"), [("LSTM", 102), ("GRU", 96), ("RNN", 79)])
+@pytest.mark.parametrize(("kind", "count"), [("LSTM", 108), ("GRU", 102), ("RNN", 85)])
 def test_how_many_are_planted(kind, count):
     """All of the catalogue but what means nothing in such a class, which says why."""
     reasons = [not_applicable(m, kind) for m in mutants()]

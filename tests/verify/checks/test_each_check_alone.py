@@ -82,6 +82,7 @@ VICTIMS = {
     "extreme": Victim("D04[lstm]", "expected a finite number"),
     "default-state": Victim("S14[skip-rnn]", "y["),
     "carry": Victim("S01[rnn]", "y["),
+    "schedule": Victim("V03[rnn]", "final h["),
     "carry-gradient": Victim("G16[rnn]", "gradient of W_l0"),
     "kept-state": Victim(wrong.not_kept, "a second call without a state: begins anew"),
     "partial-state": Victim(wrong.cell_state_alone_is_ignored, "c without h: c is ignored"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import simulated
 from gatewise.reference.cells import cells
-from gatewise.reference.functions import midpoint, minimum, relu, switch
+from gatewise.reference.functions import midpoint, minimum, relu, sigmoid, softplus, switch
 from gatewise.verify.cases.case import Case
 from gatewise.verify.numbers.arithmetic import ARITHMETICS, FLOAT32, FLOAT64, TF32
 from gatewise.verify.numbers.bounded import Bounded
@@ -146,7 +146,10 @@ def test_complex_step_is_exact_where_differences_are_not():
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_vjp_and_complex_step_agree_to_a_few_ulp(cell):
-    """Over 12 cases, the median disagreement is below 4 units of roundoff of the terms' sum."""
+    """Over 12 cases, the median disagreement is below 4 units of roundoff of the terms' sum.
+
+    8 where normalisations, whose errors are divided by a deviation, are in between.
+    """
     units = []
     for seed in range(12):
         m = cell_material(cell, Case(4, 2, 3, 3, seed=seed))
@@ -154,9 +157,10 @@ def test_vjp_and_complex_step_agree_to_a_few_ulp(cell):
             direction = np.random.default_rng(seed).standard_normal(d.shape)
             want = _slope(cell, m, name, direction)
             scale = np.abs(d * direction).sum()
-            units.append(abs((d * direction).sum() - want) / (scale * 2.0**-53))
+            if scale:  # no later step reads the output of some cells
+                units.append(abs((d * direction).sum() - want) / (scale * 2.0**-53))
 
-    assert np.median(units) < 4
+    assert np.median(units) < (8 if "layer_norm" in cell.equations else 4)
 
 
 def test_midpoint_and_minimum_agree_in_every_system():
@@ -188,4 +192,20 @@ def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
             compared += 1
             narrower_fails += (np.abs(np.asarray(g) - n.value) > n.bound).any()
 
-    assert narrower_fails > (compared / 3 if "W" in m.p else 0)
+    fewest = 5 if "layer_norm" in cell.equations else compared / 3 if "W" in m.p else 0
+    assert narrower_fails > fewest
+
+
+def test_softplus_is_the_same_in_every_system():
+    """ln(1 + exp(s)) at both ends and between; its derivative is the sigmoid."""
+    s = np.array([-800.0, -40.0, -1.0, 0.0, 0.5, 30.0, 800.0])
+    bounded = softplus(exact(s, FLOAT64))
+    with precision():
+        right = softplus(balls(s))
+        assert (distance(softplus(s), right) <= bounded.bound).all()
+        assert (distance(bounded.value, right) <= bounded.bound).all()
+    (slope,) = derivative(lambda z: (softplus(z),), s, np.ones_like(s))
+    np.testing.assert_allclose(slope, sigmoid(s), rtol=1e-14, atol=1e-300)
+    assert {softplus(s.astype(t)).dtype for t in (np.float32, np.longdouble)} == {
+        np.dtype(np.float32), np.dtype(np.longdouble),
+    }  # fmt: skip

@@ -328,7 +328,10 @@ def shares(point, numbers):
     }  # fmt: skip
 
 
-POINTS = [Point(cell, dtype) for cell in cells() for dtype in CELL_SHARES]
+TIGHT = [name for name, cell in cells().items() if "layer_norm" not in cell.equations]
+"""Most of the error of what enters a normalisation cancels, and nothing of its bound does."""
+
+POINTS = [Point(cell, dtype) for cell in TIGHT for dtype in CELL_SHARES]
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point.cell}-{point.dtype}")

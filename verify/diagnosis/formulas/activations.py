@@ -24,7 +24,7 @@ class Activation:
     def __call__(self, s: Array) -> Array:
         """Return the function of every entry."""
         if not isinstance(s, Traced):
-            return self._plain(s)
+            return self._plain(s if hasattr(s, "dtype") else np.float64(s))
 
         def rule(a: Array) -> tuple[Sequence[Array], Pull]:
             slope = self.slope(a).astype(a.dtype)

@@ -161,6 +161,9 @@ def places(node: ast.expr) -> Iterator[Place]:
         case ast.BinOp(left, ast.MatMult(), right):
             yield left, lambda new: ast.BinOp(new, ast.MatMult(), right)
             yield right, lambda new: ast.BinOp(left, ast.MatMult(), new)
+        case ast.BinOp(left, ast.Div(), right):
+            yield left, lambda new: ast.BinOp(new, ast.Div(), right)
+            yield right, lambda new: ast.BinOp(left, ast.Div(), new)
         case ast.BinOp(left, op, right):
             yield left, lambda new: ast.BinOp(new, op, right)
         case ast.Call(function, [argument]):
@@ -179,6 +182,8 @@ def variants(node: ast.expr, scope: Scope) -> Iterator[Variant]:
         case ast.BinOp(left, ast.MatMult() as op, ast.Name(id) as right) if id in scope.square:
             turned = ast.BinOp(left, op, ast.Attribute(right, "T", ast.Load()))
             yield Variant(turned, (right, " is transposed"), 1)
+        case ast.BinOp(left, ast.Div(), right):
+            yield Variant(left, ("the division by ", right, " is missing"), 0)
         case ast.BinOp(_, ast.Pow()):
             yield from _power(node, scope)
         case ast.Call(ast.Name(function), [argument]):
@@ -304,7 +309,9 @@ def _sum(parts: Sequence[Term]) -> Iterator[Variant]:
 
 
 def _power(node: ast.BinOp, scope: Scope) -> Iterator[Variant]:
-    yield Variant(node.left, ("the square of ", node.left, " is not taken"), 0)
+    root = isinstance(node.right, ast.Constant) and node.right.value == 1 / 2
+    taken = "root" if root else "square"
+    yield Variant(node.left, (f"the {taken} of ", node.left, " is not taken"), 0)
     for power in (3, 4):
         raised = ast.BinOp(node.left, ast.Pow(), ast.Constant(power))
         yield Variant(raised, (raised, " stands in the place of ", node), 3)

@@ -93,7 +93,7 @@ def _renamed(
 def _reset_elsewhere(program: Program) -> Iterator[Edit]:
     """Yield that the reset gate of a GRU acts on the other side of the product."""
     lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
-    if "r" not in lines:
+    if not {"r", "a_n"} <= lines.keys():
         return
     new = {"a_n": "x @ W_n + r * (h_old @ U_n) + b_n"}
     side = "after"

@@ -15,11 +15,13 @@ import numpy as np
 from ....reference import functions
 from ....reference.cell import Cell, State
 from ....reference.cells import cell_named
+from ....reference.cells.minimal import positive, positive_vjp
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ....reference.sequence import choose, only
 from .activations import ACTIVATIONS, OF_ROWS
 from .texts import TEXTS
+from .texts_of_families import TEXTS as OF_FAMILIES
 
 Order = Callable[[int], Sequence[int]]
 """From the number of steps to the order in which the way back visits them."""
@@ -288,7 +290,7 @@ def gradient(p: Parameters, found: Mapping[str, Array]) -> Parameters:
 @cache
 def program_of(cell: str) -> Program | None:
     """Return the program of a cell, None where there is no text of it."""
-    text = TEXTS.get(cell)
+    text = (TEXTS | OF_FAMILIES).get(cell)
     if text is None:
         return None
     known: Cell = cell_named(cell)
@@ -330,6 +332,9 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "sigmoid": functions.sigmoid,
     "relu": functions.relu,
+    "identity": lambda a: a,
+    "above_0": positive,
+    "slope_above_0": lambda a: positive_vjp(a, np.ones((), a.dtype))[0],
     "positive": lambda y: (y > 0).astype(y.dtype),
     "rows": lambda a: a.sum(axis=0),
     "mean_rows": lambda a: a.mean(axis=0),
@@ -337,6 +342,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "last_row": lambda a: a[-1],
     "clip": lambda a: np.clip(a, -1, 1),
     "sign": np.sign,
+    "power_0.5": np.sqrt,
     "power_2": lambda a: a * a,
     "power_3": lambda a: a * a * a,
     "power_4": lambda a: a * a * a * a,

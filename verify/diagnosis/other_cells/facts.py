@@ -11,6 +11,7 @@ from itertools import chain
 
 import numpy as np
 
+from ....reference.cell import State
 from ....reference.parameters import Parameters
 from ...subjects.called import under_test
 from ...subjects.inputs import draw_inputs
@@ -82,7 +83,11 @@ def _nothing(change: float) -> str:
 
 
 def _change(first: Step, second: Step) -> float:
-    return max(distance(a, b) for a, b in zip(second.outputs, first.outputs, strict=True))
+    return _changes(second.outputs, first.outputs)
+
+
+def _changes(new: State, old: State) -> float:
+    return max(distance(a, b) for a, b in zip(new, old, strict=True))
 
 
 def _rows(e: StepExperiment, step: Step) -> Iterator[Fact]:
@@ -119,7 +124,7 @@ def _unread(e: StepExperiment, step: Step) -> Iterator[Fact]:
         yield Fact("The input has no influence on the step.")
     for k, name in enumerate(e.cell.states) if e.case.state else ():
         old = tuple(s + 1 if j == k else s for j, s in enumerate(step.old))
-        if _change(step, e.run(old=old)) == 0:
+        if _change(step, e.run(old=old)) == 0 and _changes(e.right(old=old), e.right()) > 0:
             yield Fact(f"The old {name} has no influence on the step.")
     for name in step.p:
         moved = Parameters(step.p.shapes, {n: a + 1 if n == name else a for n, a in step.p.items()})
@@ -137,10 +142,11 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
     }
     for names, words in arrays.items():
         used = [n for n in names if n in step.p]
-        if not _read(e, step, used):
+        if not used or not _read(e, step, used):
             continue
-        change = _change(step, e.run(p=scaled(step.p, FACTOR, used)))
-        if change <= UNCHANGED:
+        other = scaled(step.p, FACTOR, used)
+        change = _change(step, e.run(p=other))
+        if change <= UNCHANGED < _changes(e.right(p=other), e.right(p=step.p)):
             yield Fact(
                 "its pre-activations are normalised (layer norm): multiplying "
                 f"{words} by {FACTOR:g} changes {_nothing(change)}.",

@@ -112,7 +112,10 @@ def _activated(h: Array) -> dict[str, Array]:
 def fitted(seen: Array, terms: Terms, exact: float) -> Sum | None:
     """Return the fewest terms whose sum with constant factors is what was seen, or None."""
     seen = np.asarray(seen, np.float64)
-    usable = [n for n, a in terms.items() if a.shape == seen.shape and np.any(a)]
+    finite = {n: a for n, a in terms.items() if np.isfinite(a).all()}
+    usable = [n for n, a in finite.items() if a.shape == seen.shape and np.any(a)]
+    if not np.isfinite(seen).all():
+        return None
     columns = {n: np.asarray(terms[n], np.float64).ravel() for n in usable}
     size = max(1.0, float(np.abs(seen).max(initial=0.0)))
     for count in range(1, MOST_TERMS + 1):

@@ -103,7 +103,8 @@ def with_bias(p: Parameters, gate: str, value: float) -> Parameters:
 def expected(experiment: StepExperiment) -> dict[str, Array]:
     """Return what the equations have as pre-activations, of those that are W x + U h + b."""
     p, x, h = experiment.p, experiment.x, experiment.old[0]
-    gates = [k for k in experiment.cell.gates if k != "n"]
+    known = set(p.names())
+    gates = [k for k in experiment.cell.gates if k != "n" and {f"U_{k}", f"b_{k}"} <= known]
     return {k: x @ getattr(p, f"W_{k}") + h @ getattr(p, f"U_{k}") + getattr(p, f"b_{k}")
             for k in gates}  # fmt: skip
 

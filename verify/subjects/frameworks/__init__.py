@@ -50,12 +50,13 @@ class Family:
 
 @cache
 def families() -> dict[str, Family]:
-    """Return the families by name, without importing an adapter."""
-    declared = {
-        name: Family(name, path.stem, packages)
-        for path in Path(__file__).parent.glob("*.py")
-        for name, packages in _declared(path).items()
-    }
+    """Return the families by name, without importing an adapter; ValueError if two share one."""
+    declared: dict[str, Family] = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for name, packages in _declared(path).items():
+            if name in declared:
+                raise ValueError(f"{path.name}: {declared[name].file}.py has {name!r}, too")
+            declared[name] = Family(name, path.stem, packages)
     return dict(sorted(declared.items()))
 
 

@@ -1,7 +1,8 @@
-"""ncps's ``LSTMCell`` for torch, the memory of its CfC and LTC layers, in a Python loop over time.
+"""ncps's ``CfCCell``, and its ``LSTMCell``, the memory of CfC and LTC layers, in a loop over time.
 
-Its gates stand in the order g, i, f, o, and 1 is added to the forget gate's argument at every call
-(``sigmoid(fg + 1.0)``). The package itself calls it in such a loop; a state has to be given.
+The LSTM's gates stand in the order g, i, f, o, and 1 is added to the forget gate's argument at
+every call (``sigmoid(fg + 1.0)``). The package itself calls it in such a loop; a state has to be
+given.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ...conventions.file_layout import Stored
 from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch
+from .torch_families import PLAIN, FamilyLayer
 
 FAMILIES = {"ncps": ("ncps", "torch")}
 INSTALL = "ncps torch"
@@ -77,6 +79,26 @@ _OPTIONS = Options(
     ),
 )
 
+
+def _cfc_made(module: Any, case: Case) -> Any:
+    return module.CfCCell(case.D, case.H, mode="default", backbone_layers=0)
+
+
+def _cfc(
+    torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call the cell step by step; its maps read [x, h]."""
+    names = ("ff1", "ff2", "time_a", "time_b")
+    weights = {f"{n}.weight": torch.cat([own["W"][k], own["U"][k]]).T for k, n in enumerate(names)}
+    weights |= {f"{n}.bias": own["b"][k] for k, n in enumerate(names)}
+    h = x.new_zeros(x.shape[1], own["b"].shape[1]) if states is None else states[0][0]
+    outputs = []
+    for x_t in x:
+        y, h = torch.func.functional_call(layer, weights, (x_t, h, 1.0))
+        outputs.append(y)
+    return torch.stack(outputs), (h[None],)
+
+
 SUBJECTS = (
     NcpsCell(
         "ncps:LSTMCell",
@@ -85,4 +107,5 @@ SUBJECTS = (
         ),
         _OPTIONS,
     ),
+    FamilyLayer("ncps:CfCCell", "cfc", "ncps.torch.cfc_cell", _cfc_made, _cfc, PLAIN),
 )

@@ -1,0 +1,66 @@
+"""Zoneout, as it evaluates: each state keeps, of the old one, the share that training keeps whole.
+
+In training every unit is kept with a probability, by a random mask; this is its expectation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..arrays import Rows, Units
+from ..cell import Cell, Gates, State
+from ..equation import equation
+from ..parameters import Parameters, Shape, Sizes
+from .gru_reset_after import CELLS as GRU_CELLS
+from .lstm import CELLS as LSTM_CELLS
+
+
+@equation(
+    "X14", "zoneout.state",
+    latex=r"s_t = \zeta_s \odot s_{t-1} + (1 - \zeta_s) \odot S(s_{t-1}, x_t)",
+    documents=("Krueger et al. 2017, arXiv:1606.01305",),
+    note="for every state s; the plain cell's h is taken from its own c, before c is mixed",
+)  # fmt: skip
+def zoned_out(rate: float, proposed: Units, old: Units) -> Units:
+    """Return the state (B, width): a share ``rate`` of the old one is kept."""
+    return rate * old + (1 - rate) * proposed
+
+
+class Zoneout(Cell):
+    """X14 around a plain cell, whose parameters and gates it has."""
+
+    def __init__(self, name: str, title: str, plain: Cell, rates: Mapping[str, float]) -> None:
+        """Take the plain cell, and ζ of every state."""
+        self.name, self.title, self.plain = name, title, plain
+        self.rates = tuple(rates[s] for s in plain.states)
+        self.equations = (*plain.equations, "zoneout.state")
+        self.gates, self.states, self.traits = plain.gates, plain.states, plain.traits
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """As the plain cell's."""
+        return self.plain.shapes(sizes)
+
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
+        """A plain step, of which each state takes its share."""
+        proposed, gates = self.plain.step(p, x, state)
+        new = tuple(zoned_out(*each) for each in zip(self.rates, proposed, state, strict=True))
+        return new, {**gates, **{f"proposed {k}": s for k, s in enumerate(proposed)}}
+
+    def vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
+        """The plain step's, of the share that it wrote, and the share that was kept."""
+        proposed = tuple(gates[f"proposed {k}"] for k in range(len(state)))
+        written = tuple((1 - r) * d for r, d in zip(self.rates, cotangent, strict=True))
+        dp, dx, d_old = self.plain.vjp(p, x, state, gates, proposed, written)
+        kept = zip(d_old, self.rates, cotangent, strict=True)
+        return dp, dx, tuple(d + r * d_new for d, r, d_new in kept)
+
+
+CELLS = (
+    Zoneout(
+        "zoneout-lstm", "LSTM, zoneout (evaluation, ζ_c = 1/2, ζ_h = 1/16)",
+        LSTM_CELLS[0], {"c": 0.5, "h": 0.0625},
+    ),
+    Zoneout("zoneout-gru", "GRU, zoneout (evaluation, ζ = 1/8)", GRU_CELLS[0], {"h": 0.125}),
+)  # fmt: skip

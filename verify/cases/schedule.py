@@ -1,0 +1,100 @@
+"""Schedules: what a server does with a layer and its states while sequences go on.
+
+A schedule is text, so that a case holds it and prints it: operations, separated by semicolons.
+
+===============  ===============================================================================
+``prefill 3``    one call of three steps, of every row
+``decode``       one call of one step, of every row
+``padded 2,0,1`` one call in which rows have as many steps as these, and padding behind them
+``keep``         the states and sequences that there are now are remembered
+``back``         those that were remembered last are taken up again: other steps follow
+``rows 1,0,1``   these rows go on, in this order: others leave, one may go on twice
+``join 2``       two new rows begin beside the others
+===============  ===============================================================================
+
+Numbers of rows are taken modulo the rows that there are, so that every schedule suits every batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+NUMBERS = {
+    "prefill": "one", "decode": "none", "padded": "several", "keep": "none", "back": "none",
+    "rows": "several", "join": "one",
+}  # fmt: skip
+"""The operations, and how many numbers each has."""
+
+MOST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One word of ``NUMBERS``, and its numbers."""
+
+    word: str
+    numbers: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.word} {','.join(map(str, self.numbers))}".rstrip()
+
+
+def text_of(operations: Sequence[Operation]) -> str:
+    """Return a schedule as a case has it."""
+    return "; ".join(map(str, operations))
+
+
+def parsed(text: str) -> tuple[Operation, ...]:
+    """Return the operations; a ValueError says what is none."""
+    return tuple(_operation(part) for part in text.split(";") if part.strip())
+
+
+def _operation(text: str) -> Operation:
+    word, *rest = text.split()
+    count = NUMBERS.get(word)
+    if count is None:
+        raise ValueError(f"schedule: {word!r:.40} unknown; there are {', '.join(NUMBERS)}")
+    try:
+        numbers = tuple(map(int, rest[0].split(","))) if rest else ()
+    except ValueError:
+        numbers = (-1,)
+    right = {"none": not numbers, "one": len(numbers) == 1, "several": bool(numbers)}[count]
+    if not right or len(rest) > 1 or any(not 0 <= n <= 99 for n in numbers):
+        raise ValueError(f"schedule: {text.strip()!r:.40}: expected {word} with {count} number")
+    return Operation(word, numbers)
+
+
+def schedules(*, lengths: bool, longest: int) -> st.SearchStrategy[str]:
+    """Draw schedules, with padded calls where the layer takes lengths."""
+    row = st.integers(0, MOST_ROWS - 1)
+    calls = [
+        st.just(Operation("decode")),
+        st.builds(lambda n: Operation("prefill", (n,)), st.integers(2, longest)),
+    ]
+    plain = [
+        *calls,
+        st.just(Operation("keep")),
+        st.just(Operation("back")),
+        st.builds(lambda r: Operation("rows", tuple(r)), st.lists(row, min_size=1, max_size=3)),
+        st.builds(lambda n: Operation("join", (n,)), st.integers(1, 2)),
+    ]
+    steps = st.integers(1, longest)
+    padded = st.builds(
+        lambda n: Operation("padded", tuple(n)), st.lists(steps, min_size=2, max_size=4)
+    )
+    after = st.lists(st.one_of(*plain, *[padded] * lengths), max_size=7)
+    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls), after)
+
+
+FORCED = (
+    "prefill 3; decode; keep; decode; decode; back; decode; prefill 2",
+    "prefill 2; rows 1,0,1; decode; join 1; decode; rows 2,0; decode",
+)
+"""What every layer is put through: one sequence with a step that is taken back, and rows that
+change places, are copied, leave and join."""
+
+PADDED = "padded 3,1,2; decode; rows 1,0; padded 1,3; decode"
+"""And what a layer that takes lengths is put through."""

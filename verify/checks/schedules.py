@@ -1,0 +1,261 @@
+"""Serving: whatever is done with states between calls, each row is one run of its own sequence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ...reference.cell import State
+from ...reference.functions import Array
+from ..cases.case import Case
+from ..cases.schedule import FORCED, MOST_ROWS, PADDED, Operation, parsed, schedules
+from ..cases.strategies import cases
+from ..numbers.ledger import Ledger, Mismatch
+from ..subjects.called import Called, SubjectUnderTest, layer_of
+from ..subjects.inputs import draw_inputs
+from ..subjects.protocol import Inputs, Result, Subject
+from .check import SubjectCheck
+from .oracle import Expected, expected
+
+LONGEST, LONGEST_CALL = 12, 4
+"""Steps of one sequence, and of one call."""
+
+PADDING = 1.5
+"""What stands in padding."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A sequence: its number, and its steps, (branch, position) each, by which they are drawn.
+
+    Steps that follow a ``back`` are of another branch, and other numbers.
+    """
+
+    number: int
+    steps: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows and their states; ``order`` is the one in which the layer is still to put its states.
+
+    The states are None before the first call, where the layer has its own.
+    """
+
+    rows: tuple[Row, ...]
+    states: State | None
+    order: tuple[int, ...] | None = None
+
+    def chosen(self, rows: Sequence[int], *, by_layer: bool) -> Held:
+        """Go on with some rows, in this order."""
+        chosen = tuple(self.rows[k] for k in rows)
+        if self.states is None:
+            return Held(chosen, None)
+        if by_layer:
+            before = range(len(self.rows)) if self.order is None else self.order
+            return Held(chosen, self.states, tuple(before[k] for k in rows))
+        return Held(chosen, tuple(np.ascontiguousarray(s[:, list(rows)]) for s in self.states))
+
+    def joined(self, rows: tuple[Row, ...], begun: State) -> Held:
+        """Let new rows, with these states, begin beside the others."""
+        if self.states is None:
+            return Held((*self.rows, *rows), None)
+        now = self.states
+        if self.order is not None:
+            now = tuple(s[:, list(self.order)] for s in now)
+        states = tuple(np.concatenate(pair, axis=1) for pair in zip(now, begun, strict=True))
+        return Held((*self.rows, *rows), states)
+
+
+@dataclass
+class Server:
+    """A layer, and what is held of its rows; operations change that."""
+
+    called: Called
+    inputs: Inputs
+    held: Held
+    begun: int
+    branch: int = 0
+    kept: list[tuple[Held, State]] = field(default_factory=list)
+
+    def perform(self, operation: Operation) -> tuple[Result, list[int]] | None:
+        """Do it; return what the layer returned and how many steps each row had, if it was called.
+
+        What cannot be done, as a step beyond the longest sequence, is left out.
+        """
+        word, numbers, rows = operation.word, operation.numbers, self.held.rows
+        if word == "keep":
+            self.kept.append((self.held, tuple(map(np.array, self.held.states or ()))))
+        elif word == "back" and self.kept:
+            self._back()
+        elif word == "rows":
+            by_layer = self.called.subject.options.reorders
+            self.held = self.held.chosen([n % len(rows) for n in numbers], by_layer=by_layer)
+        elif word == "join":
+            self._join(min(numbers[0], MOST_ROWS - len(rows)))
+        elif word in ("decode", "prefill", "padded"):
+            room = [self.called.case.T - len(row.steps) for row in rows]
+            if word == "padded":
+                steps = [min(numbers[k % len(numbers)], left) for k, left in enumerate(room)]
+            else:
+                steps = [min(*room, *(numbers or (1,)))] * len(rows)
+            least = 0 if word == "padded" and self.called.subject.options.zero_length else 1
+            if min(steps) >= least and max(steps) > 0:
+                return self._call(steps, padded=word == "padded"), steps
+        return None
+
+    def _back(self) -> None:
+        (self.held, copies), self.branch = self.kept[-1], self.branch + 1
+        for s, copy in zip(self.held.states or (), copies, strict=True):
+            if not np.array_equal(s, copy, equal_nan=True):
+                raise Mismatch("a later call has changed the states that were kept")
+
+    def _join(self, count: int) -> None:
+        rows = tuple(Row(self.begun + k) for k in range(count))
+        self.begun += count
+        self.held = self.held.joined(rows, self._first_states(rows)) if rows else self.held
+
+    def _call(self, steps: Sequence[int], *, padded: bool) -> Result:
+        """Let every row go on by its steps."""
+        held, case = self.held, self.called.case
+        rows = tuple(
+            Row(row.number, row.steps + tuple((self.branch, len(row.steps) + k) for k in range(n)))
+            for row, n in zip(held.rows, steps, strict=True)
+        )
+        x = np.full((max(steps), len(rows), self._width), PADDING, case.number_type)
+        for b, (row, n) in enumerate(zip(rows, steps, strict=True)):
+            x[:n, b] = self.read(row)[len(row.steps) - n :]
+        states: State | None = None
+        if held.states is not None:  # what is recorded must not change later
+            states = tuple(map(np.array, held.states))
+        if states is None and case.state:
+            states = self._first_states(held.rows)
+        now = replace(
+            case, T=len(x), B=len(rows), state=states is not None, lengths=padded,
+            zero_length=min(steps) == 0,
+        )  # fmt: skip
+        lengths = np.array(steps) if padded else None
+        given = replace(self.inputs, x=x, state=states, lengths=lengths, rows=held.order)
+        result = replace(self.called, case=now).forward(given)
+        self.held = Held(rows, result.final)
+        return result
+
+    def read(self, row: Row) -> Array:
+        """Return all that a row has read, (its steps, D)."""
+        case = self.called.case
+        branches = {
+            branch: self._stream(f"x {row.number} {branch}")
+            for branch in {branch for branch, _ in row.steps}
+        }  # fmt: skip
+        steps = [branches[branch][position] for branch, position in row.steps]
+        return np.stack(steps) if steps else np.zeros((0, self._width), case.number_type)
+
+    def _stream(self, part: str) -> Array:
+        """Draw as many steps as a sequence may have, (T, D)."""
+        case, cell = self.called.case, layer_of(self.called.subject, self.called.case).cell
+        x = cell.random_input(case.generator(part), case.T, 1, case.sizes)
+        return case.simplified(part, x)[:, 0]
+
+    @property
+    def _width(self) -> int:
+        case = self.called.case
+        return layer_of(self.called.subject, case).cell.input_width(case.sizes)
+
+    def _first_states(self, rows: Sequence[Row]) -> State:
+        """Return the states in which rows begin: drawn, or the cell's own."""
+        case, layer = self.called.case, layer_of(self.called.subject, self.called.case)
+        drawn = []
+        for row in rows:
+            one = replace(case, B=1, seed=case.seed + row.number)
+            if case.state:
+                drawn.append(draw_inputs(self.called.subject, one).state)
+            else:
+                drawn.append(layer.initial_state(np.zeros(0, case.number_type), 1))
+        return tuple(np.concatenate(each, axis=1) for each in zip(*drawn, strict=True))
+
+    def expected(self, rows: Sequence[Row]) -> Expected:
+        """Return what one run of each row's whole sequence gives; the rows are equally long."""
+        subject, case = self.called.subject, self.called.case
+        x = np.stack([self.read(row) for row in rows], axis=1)
+        states = self._first_states(rows) if case.state else None
+        inputs = replace(self.inputs, x=x, state=states, lengths=None)
+        return expected(subject, replace(case, T=len(x), B=len(rows)), inputs)
+
+
+def schedule(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Do what the schedule says; after each call, hold every row to one run of its sequence."""
+    ledger, inputs = Ledger(), draw_inputs(subject, case)
+    rows = tuple(Row(k) for k in range(case.B))
+    server = Server(subject.build(case), inputs, Held(rows, None), case.B)
+    parts = [part.strip() for part in case.schedule.split(";") if part.strip()]
+    for k, operation in enumerate(parsed(case.schedule)):
+        what = "; ".join(parts[: k + 1])
+        try:
+            answer = server.perform(operation)
+        except Mismatch as wrong:
+            raise Mismatch(f"{what}: {wrong}") from wrong
+        if answer is not None:
+            _compare(ledger, server, what, *answer)
+    return ledger
+
+
+def _compare(
+    ledger: Ledger, server: Server, what: str, result: Result, steps: Sequence[int]
+) -> None:
+    names = layer_of(server.called.subject, server.called.case).cell.states
+    alike: dict[int, list[int]] = defaultdict(list)
+    for b, row in enumerate(server.held.rows):
+        alike[len(row.steps)].append(b)
+    for count, group in alike.items():
+        want = server.expected([server.held.rows[b] for b in group])
+        for k, b in enumerate(group):
+            n, label = steps[b], f"{what}: row {b}"
+            ledger.compare(f"{label}: y", result.y[:n, b], want.y[count - n :, k], first=count - n)
+            for name, got, w in zip(names, result.final, want.final, strict=True):
+                ledger.compare(f"{label}: final {name}", got[:, b], w[:, k])
+
+
+def _drawn(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
+    options = subject.options
+    return st.builds(
+        replace,
+        cases(options, dtype, scales=("unit",), lengths=False, depth=False),
+        T=st.just(LONGEST),
+        B=st.integers(1, 3),
+        layers=st.integers(1, 2) if options.layers else st.just(1),
+        zero_length=st.just(False),
+        schedule=schedules(lengths=options.lengths, longest=LONGEST_CALL),
+    )
+
+
+def _forced(subject: Subject, dtype: str) -> Iterator[Case]:
+    options = subject.options
+    plain = Case(LONGEST, 2, 3, 4, dtype=dtype, layers=2 if options.layers else 1)
+    for number, text in enumerate([*FORCED, *[PADDED] * options.lengths]):
+        state = not options.default_state or number % 2 == 1
+        yield replace(plain, schedule=text, state=state, seed=number)
+
+
+def _refuses(case: Case) -> str:
+    plain = not (case.bidirectional or case.lengths or case.layout != "time-first")
+    return "" if case.schedule and plain else "expected a schedule, in one direction"
+
+
+CHECKS = (
+    SubjectCheck(
+        "schedule",
+        "Whatever a server does with the states between calls (prefill in pieces, decode, take "
+        "back, reorder, join, pad), every row's outputs are those of one run of its sequence.",
+        (),
+        _drawn,
+        schedule,
+        needs=("state",),
+        forced=_forced,
+        share=0.3,
+        refuses=_refuses,
+    ),
+)

@@ -1,0 +1,179 @@
+"""The programs of the cells beyond RNN, LSTM and GRU, in the notation of ``texts``."""
+
+from __future__ import annotations
+
+from .texts import Text
+
+OF_INPUTS = "a_k = x @ W_k + b_k"
+
+SLOTS = """
+dW_k += x.T @ da_k
+db_k += rows(da_k)
+"""
+
+
+def _mgu() -> Text:
+    forward = """
+    f: a_k = x @ W_k + h_old @ U_k + b_k
+    f = sigmoid(a_f)
+    a_n = x @ W_n + (f * h_old) @ U_n + b_n
+    n = tanh(a_n)
+    h_new = (1 - f) * h_old + f * n
+    """
+    back = f"""
+    dh = dy + dh_next
+    da_n = dh * f * (1 - n ** 2)
+    drh = da_n @ U_n.T
+    da_f = (dh * (n - h_old) + drh * h_old) * f * (1 - f)
+    dx = da_f @ W_f.T + da_n @ W_n.T
+    dh_old = dh * (1 - f) + drh * f + da_f @ U_f.T
+    {SLOTS}
+    f: dU_k += h_old.T @ da_k
+    dU_n += (f * h_old).T @ da_n
+    """
+    return Text(forward, back, ("f",), ("n",))
+
+
+def _mingru(candidate: str = "identity(a_n)", slope: str = "") -> Text:
+    forward = f"""
+    {OF_INPUTS}
+    z = sigmoid(a_z)
+    n = {candidate}
+    h_new = (1 - z) * h_old + z * n
+    """
+    back = f"""
+    dh = dy + dh_next
+    da_z = dh * (n - h_old) * z * (1 - z)
+    da_n = dh * z{slope}
+    dx = da_z @ W_z.T + da_n @ W_n.T
+    dh_old = dh * (1 - z)
+    {SLOTS}
+    """
+    return Text(forward, back, ("z",))
+
+
+def _minlstm(candidate: str = "identity(a_n)", slope: str = "") -> Text:
+    forward = f"""
+    {OF_INPUTS}
+    f = sigmoid(a_f)
+    i = sigmoid(a_i)
+    n = {candidate}
+    h_new = (f * h_old + i * n) / (f + i)
+    """
+    back = f"""
+    dh = dy + dh_next
+    da_f = dh * (h_old - h_new) / (f + i) * f * (1 - f)
+    da_i = dh * (n - h_new) / (f + i) * i * (1 - i)
+    da_n = dh * i / (f + i){slope}
+    dx = da_f @ W_f.T + da_i @ W_i.T + da_n @ W_n.T
+    dh_old = dh * f / (f + i)
+    {SLOTS}
+    """
+    return Text(forward, back, ("f", "i"))
+
+
+def _indrnn(value: str, slope: str) -> Text:
+    back = f"""
+    dh = dy + dh_next
+    da_a = dh * {slope}
+    dx = da_a @ W_a.T
+    dh_old = da_a * u_a
+    {SLOTS}
+    du_a += rows(da_a * h_old)
+    """
+    return Text(f"a_a = x @ W_a + u_a * h_old + b_a\nh_new = {value}", back, (), ("h_new",))
+
+
+def _sru() -> Text:
+    forward = """
+    n = x @ W_n
+    s = x @ W_s
+    f, r: a_k = x @ W_k + v_k * c_old + b_k
+    f = sigmoid(a_f)
+    r = sigmoid(a_r)
+    c_new = f * c_old + (1 - f) * n
+    h_new = r * identity(c_new) + (1 - r) * s
+    """
+    back = """
+    dh = dy + dh_next
+    dc = dc_next + dh * r
+    da_r = dh * (c_new - s) * r * (1 - r)
+    da_s = dh * (1 - r)
+    da_f = dc * (c_old - n) * f * (1 - f)
+    da_n = dc * (1 - f)
+    dx = da_n @ W_n.T + da_f @ W_f.T + da_r @ W_r.T + da_s @ W_s.T
+    dh_old = 0 * dh
+    dc_old = dc * f + da_f * v_f + da_r * v_r
+    dW_k += x.T @ da_k
+    f, r: dv_k += rows(da_k * c_old)
+    f, r: db_k += rows(da_k)
+    """
+    return Text(forward, back, ("f", "r"))
+
+
+def _qrnn(gates: str) -> Text:
+    state = "c" if "o" in gates else "h"
+    new = "i * z" if "i" in gates else "(1 - f) * z"
+    of_gates = "\n".join(f"{g} = sigmoid(a_{g})" for g in gates)
+    forward = f"""
+    {OF_INPUTS}
+    z = tanh(a_z)
+    {of_gates}
+    {state}_new = f * {state}_old + {new}
+    {"h_new = o * identity(c_new)" if "o" in gates else ""}
+    """
+    arriving = "dc = dc_next + dh * o\nda_o = dh * c_new * o * (1 - o)" if "o" in gates else ""
+    share = "i" if "i" in gates else "(1 - f)"
+    of_f = f"{state}_old" if "i" in gates else f"({state}_old - z)"
+    back = f"""
+    dh = dy + dh_next
+    {arriving}
+    da_f = d{state} * {of_f} * f * (1 - f)
+    {f"da_i = d{state} * z * i * (1 - i)" if "i" in gates else ""}
+    da_z = d{state} * {share} * (1 - z ** 2)
+    dx = {" + ".join(f"da_{g} @ W_{g}.T" for g in ("z", *gates))}
+    {"dh_old = 0 * dh" if "o" in gates else ""}
+    d{state}_old = d{state} * f
+    {SLOTS}
+    """
+    return Text(forward, back, tuple(gates), ("z",))
+
+
+def _rg_lru() -> Text:
+    forward = f"""
+    {OF_INPUTS}
+    r = sigmoid(a_r)
+    i = sigmoid(a_i)
+    decay = exp(-8 * r * softplus(Lambda))
+    h_new = decay * h_old + (1 - decay ** 2) ** 0.5 * i * a_u
+    """
+    back = f"""
+    dh = dy + dh_next
+    ddecay = dh * (h_old - decay / (1 - decay ** 2) ** 0.5 * i * a_u)
+    da_r = -8 * ddecay * decay * softplus(Lambda) * r * (1 - r)
+    da_i = dh * (1 - decay ** 2) ** 0.5 * a_u * i * (1 - i)
+    da_u = dh * (1 - decay ** 2) ** 0.5 * i
+    dx = da_r @ W_r.T + da_i @ W_i.T + da_u @ W_u.T
+    dh_old = dh * decay
+    {SLOTS}
+    dLambda += rows(-8 * ddecay * decay * r * sigmoid(Lambda))
+    """
+    return Text(forward, back, ("r", "i"))
+
+
+ABOVE = ("above_0(a_n)", " * slope_above_0(a_n)")
+
+TEXTS = {
+    "mgu": _mgu(),
+    "mingru": _mingru(),
+    "mingru-positive": _mingru(*ABOVE),
+    "minlstm": _minlstm(),
+    "minlstm-positive": _minlstm(*ABOVE),
+    "indrnn": _indrnn("relu(a_a)", "positive(h_new)"),
+    "indrnn-tanh": _indrnn("tanh(a_a)", "(1 - h_new ** 2)"),
+    "sru": _sru(),
+    "qrnn-f": _qrnn("f"),
+    "qrnn-fo": _qrnn("fo"),
+    "qrnn-ifo": _qrnn("ifo"),
+    "rg-lru": _rg_lru(),
+}
