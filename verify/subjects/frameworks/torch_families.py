@@ -25,6 +25,12 @@ FAMILIES = {
     "recurrentgemma": ("transformers", "torch"),
 }
 
+INSTALL = {
+    "minGRU-pytorch": "minGRU-pytorch torch einops",
+    "sru": "sru torch ninja",
+    "recurrentgemma": "transformers torch",
+}
+
 Run = Callable[[Any, Any, Any, Any, Any, Any], tuple[Any, tuple[Any, ...]]]
 """(torch, layer, explicit arrays by name, x, states or None, lengths) to (y, final states)."""
 
@@ -40,12 +46,11 @@ class FamilyLayer:
     run: Run
     options: Options
     dtypes: tuple[str, ...] = ("float64", "float32")
-    install: str = ""
 
     @property
     def package(self) -> str:
         """The name by which pip knows its package."""
-        return self.name.partition(":")[0]
+        return INSTALL[self.name.partition(":")[0]].split()[0]
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -78,7 +83,7 @@ class FamilyLayer:
         return TorchModule(torch.nn.ParameterDict(empty), case, self._call(layer))
 
     def _imported(self) -> Any:
-        return imported(self.module, f"{self.package} torch{self.install}")
+        return imported(self.module, INSTALL[self.name.partition(":")[0]])
 
     def _call(self, layer: Any) -> Call:
         def call(
@@ -195,7 +200,7 @@ SUBJECTS = (
         FamilyLayer(
             f"minGRU-pytorch:{attribute}{'' if by_step else '-scan'}",
             f"{attribute.lower()}-positive", f"minGRU_pytorch.{attribute}", _minimal(attribute),
-            _min_gru(count, hidden, by_step=by_step), PLAIN, install=" einops",
+            _min_gru(count, hidden, by_step=by_step), PLAIN,
         )
         for attribute, count, hidden in (
             ("minGRU", 2, "to_hidden_and_gate"), ("minLSTM", 3, "to_hidden_and_f_i_gate"),
@@ -204,7 +209,7 @@ SUBJECTS = (
     ),
     FamilyLayer(
         "sru:SRUCell", "sru", "sru.modules", _sru_made, _sru, replace(PLAIN, lengths=True),
-        dtypes=("float32",), install=" ninja",  # its CPU kernel takes no other
+        dtypes=("float32",),  # its CPU kernel takes no other
     ),
     FamilyLayer(
         "recurrentgemma:RecurrentGemmaRglru", "rg-lru",
