@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...reference import bptt
@@ -110,9 +112,9 @@ def full_jacobian(case: Case) -> None:
             for direction in np.eye(s.size).reshape(s.size, *s.shape)
         ]
         b = m.map(lambda array: Bounded.exact(array, FLOAT64))
-        bound = bptt.state_jacobian(cell, b.p, b.x[0, 0], tuple(s[0] for s in b.state)).bound
+        bounded: Any = bptt.state_jacobian(cell, b.p, b.x[0, 0], tuple(s[0] for s in b.state))
         off = np.abs(full - np.stack(columns, axis=1))
-        if not (off <= COMPLEX_STEP_SHARE * bound).all():
+        if not (off <= COMPLEX_STEP_SHARE * bounded.bound).all():
             disprove(cell.equations, f"{cell.name}: Jacobian: off by {off.max():.3g}")
 
 
