@@ -48,13 +48,16 @@ def on_page_markdown(markdown: str, **_page: Any) -> str:
     """Put the matrix of the field where a page has a place for it."""
     if MATRIX not in markdown:
         return markdown
-    matrix = field.matrix(field.read(HISTORY))
-    return markdown.replace(MATRIX, f"{matrix}\n\n{field.legend()}")
+    return markdown.replace(MATRIX, f"{field.matrix(_history())}\n\n{field.legend()}")
+
+
+def _history() -> Sequence[field.Standing]:
+    return field.complete(field.read(HISTORY), subjects())
 
 
 def the_field() -> Iterator[str]:
     """Yield how every framework's layers stand, and stood before."""
-    yield from field.page(field.read(HISTORY))
+    yield from field.page(_history())
 
 
 def equations() -> Iterator[str]:

@@ -18,6 +18,7 @@ from ..verify.runs.deviations import KNOWN
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, Outcome
 from ..verify.subjects import family
+from ..verify.subjects.protocol import Subject
 from . import summary, tables
 from .markdown import plain
 
@@ -131,6 +132,21 @@ def add(history: Path, folders: Iterable[Path]) -> int:
     return number
 
 
+def complete(history: Sequence[Standing], subjects: Mapping[str, Subject]) -> tuple[Standing, ...]:
+    """Return a history with every layer that there is an adapter for: those never held untested."""
+    held = {each.subject for each in history}
+    untested = (
+        Standing(
+            created="", gatewise="", source="", subject=name, version="", cell=subject.cells[0],
+            dtype=dtype, counts={"not tested": 1},
+        )
+        for name, subject in subjects.items()
+        if name not in held
+        for dtype in subject.dtypes
+    )  # fmt: skip
+    return (*history, *untested)
+
+
 def latest(history: Iterable[Standing]) -> tuple[Standing, ...]:
     """Return the last standing of every layer and dtype, by subject."""
     last: dict[tuple[str, str], Standing] = {}
@@ -191,11 +207,11 @@ def page(history: Sequence[Standing]) -> Iterator[str]:
     """Yield the page in Markdown: the matrix, what changed, and each framework's layers."""
     last = latest(history)
     frameworks = {family(each.subject) for each in last}
+    held = {each.subject for each in last if each.created}
     yield "# The field\n"
     yield (
-        f"{len({each.subject for each in last})} layers of {len(frameworks)} frameworks and "
-        "packages, held to the equations in every dtype that they compute in. "
-        "`nox -s publish` makes this page.\n"
+        f"{len(held)} layers of {len({*map(family, held)})} frameworks and packages, held to the "
+        "equations in every dtype that they compute in. `nox -s publish` makes this page.\n"
     )
     yield matrix(history) + "\n"
     yield legend() + "\n"
@@ -244,7 +260,7 @@ def _counted(standing: Standing | None) -> str:
 def _changes(history: Sequence[Standing]) -> Iterator[str]:
     """Yield a line for each day of publication, and below it every standing that changed."""
     days: dict[str, list[Standing]] = {}
-    for each in sorted(history, key=lambda each: each.created):
+    for each in sorted(filter(_was_held, history), key=lambda each: each.created):
         days.setdefault(each.created[:10], []).append(each)
     before: dict[tuple[str, str], Standing] = {}
     told: list[str] = []
@@ -259,6 +275,10 @@ def _changes(history: Sequence[Standing]) -> Iterator[str]:
         told.append(text)
         before |= now
     yield "".join(reversed(told))
+
+
+def _was_held(standing: Standing) -> bool:
+    return bool(standing.created)
 
 
 def _sources(published: Iterable[Standing]) -> list[str]:
