@@ -8,7 +8,7 @@ PROVE = """
 import gatewise.reference.cells as cells
 cells.__path__.append({folder!r})
 from gatewise.cli import main
-main(["prove", "gradient[mgu]"])
+main(["prove", "gradient[ugrnn]"])
 """
 
 
@@ -20,7 +20,7 @@ def proven(root, server, tmp_path):
 
     def prove(old="", new=""):
         assert old in code
-        (tmp_path / "mgu.py").write_text(code.replace(old, new, 1) if old else code)
+        (tmp_path / "ugrnn.py").write_text(code.replace(old, new, 1) if old else code)
         return server.run("-P", "-c", PROVE.format(folder=str(tmp_path)), cwd=tmp_path, anew=True)
 
     return prove
@@ -29,13 +29,13 @@ def proven(root, server, tmp_path):
 def test_it_is_proven(proven):
     done = proven()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "mgu" in done.stdout
+    assert "ugrnn" in done.stdout
 
 
 def test_an_error_in_its_vjp_is_seen(proven):
-    done = proven("dh_new * (1 - f) + dfh * f", "dh_new * (1 - f) + dfh")
+    done = proven("dh = dh_new * g +", "dh = dh_new +")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "gradient[mgu]" in done.stdout
+    assert "gradient[ugrnn]" in done.stdout
 
 
 def test_its_equations_name_their_paper(root):
@@ -47,10 +47,10 @@ def test_its_equations_name_their_paper(root):
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
-    ("(MGU(),)", "(MGU())", "mgu: expected CELLS, a tuple of cells, got <cell mgu>"),
-    ("CELLS =", "ALL =", "mgu: expected CELLS, a tuple of cells, got None"),
-    ('name, title = "mgu"', 'name, title = "gru"', "mgu: there is a cell gru already"),
-    ('equations = ("mgu.gate"', 'equations = ("mgu.gat"', "no equation is called mgu.gat"),
+    ("(UGRNN(),)", "(UGRNN())", "ugrnn: expected CELLS, a tuple of cells, got <cell ugrnn>"),
+    ("CELLS =", "ALL =", "ugrnn: expected CELLS, a tuple of cells, got None"),
+    ('name, title = "ugrnn"', 'name, title = "gru"', "ugrnn: there is a cell gru already"),
+    ('equations = ("ugrnn.gate"', 'equations = ("ugrnn.gat"', "no equation is called ugrnn.gat"),
 ])  # fmt: skip
 def test_a_slip_is_told_in_a_sentence(proven, old, new, said):
     done = proven(old, new)

@@ -63,12 +63,14 @@ WHY_NOT = {
     "G14": "autograd's saved arrays are not to be written to, and explicit layers run anew",
     "L09": "which numbers are read depends on how the flat buffer is laid out",
     "P10": "autograd's outputs are not to be overwritten",
+    "V01": "autograd's outputs are not to be overwritten, and explicit layers return new ones",
     "S09": "when arguments are overwritten decides what is read of them later",
     "J01": "forward mode has no rules of its own in such a layer",
     "J02": "forward mode has no rules of its own in such a layer",
 }
 """Mutants that no text is written for, with the reason."""
 
+BETWEEN_CALLS = "it is made by what serves the layer, between its calls"
 PADDING_LOST = "packed input has no padding, and the explicit layers no directions"
 
 
@@ -114,6 +116,8 @@ def why_not(mutant: Mutant) -> str:
         return "it ends its process, or holds it up"
     if not {*CELLS} & {*mutant.cells}:
         return f"no layer of these is {', '.join(mutant.cells)}"
+    if mutant.killed_by[0] == "schedule":
+        return BETWEEN_CALLS
     return WHY_NOT.get(mutant.id, PADDING_LOST if "lengths" in mutant.needs else "")
 
 

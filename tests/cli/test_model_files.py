@@ -15,8 +15,6 @@ from gatewise.cli import main
 
 D, H = 3, 4
 
-pytestmark = pytest.mark.usefixtures("forked_workers")
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):

@@ -524,7 +524,7 @@ TORCH = (
       "if subject.cells[0] not in self.cells:", "if subject.cells[0] is self.cells:",
       f"{PACKAGES}::test_a_layer_that_computes_another_cell_than_its_row_says_is_refused"),
     M("what is absent is offered", "verify/subjects",
-      "**dict.fromkeys(self.absent, False)", "**dict.fromkeys(self.absent, True)",
+      "= dict.fromkeys(self.absent, False)", "= dict.fromkeys(self.absent, True)",
       f"{PACKAGES}::test_what_is_absent_is_not_offered"),
     M("lengths are packed though they are an argument", "verify/subjects",
       "partial(_call_with_lengths, self.lengths) if", "partial(call_layer) if",

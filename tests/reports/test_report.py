@@ -223,7 +223,7 @@ class TestPage:
         html = render(run(*verdicts))
         assert html.count('<details class="failure"') == len(verdicts)
         without = render(run(verdicts[0]))
-        assert len(without.encode()) < 2**18
+        assert len(without.encode()) < 3 * 2**17
         assert len(html.encode()) - len(without.encode()) < 2000 * (len(verdicts) - 1)
 
     def test_has_every_equation(self) -> None:

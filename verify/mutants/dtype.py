@@ -26,7 +26,7 @@ def computed_in(dtype: str, layer: ReplaceableLayer) -> None:
     def taken(inputs: Inputs) -> Inputs:
         state = None if inputs.state is None else tuple(s.astype(dtype) for s in inputs.state)
         named = {name: a.astype(dtype) for name, a in inputs.parameters.items()}
-        return Inputs(named, inputs.x.astype(dtype), state, inputs.lengths)
+        return replace(inputs, parameters=named, x=inputs.x.astype(dtype), state=state)
 
     back = layer.case.dtype
     takes(layer, taken)

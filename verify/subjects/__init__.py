@@ -19,7 +19,6 @@ from .frameworks import families
 from .kernel_problems import BENCH, problem_named
 from .loader import UnknownSubject
 from .protocol import Loadable, Subject
-from .quantised import in_arithmetic
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
 """What finds the subject by the word before its colon, where no adapter owns that: ``mutant:G01``.
@@ -103,6 +102,10 @@ def subject_named(
         plain = subject_named(name, None, forbid, quantised, on_import)
         return in_form(plain, like.removeprefix(FORM))
     subject, own = _named(name, like, forbid, on_import)
+    if not (quantised or own):
+        return subject
+    from .quantised import in_arithmetic
+
     return in_arithmetic(subject, quantised or own)
 
 

@@ -28,9 +28,10 @@ from .selection import hidden
 
 GROUPS = {
     "B": "how the call lies in memory", "C": "which equations", "D": "arithmetic",
-    "F": "formulas", "G": "gradients", "J": "forward-mode derivatives", "L": "how weights lie",
+    "F": "formulas", "G": "gradients", "J": "forward-mode derivatives",
+    "K": "recurrences that are given their gates", "L": "how weights lie",
     "M": "training and modes", "P": "the process and the shapes", "Q": "sequences and lengths",
-    "S": "states", "W": "long sequences and wide layers",
+    "S": "states", "V": "serving, from call to call", "W": "long sequences and wide layers",
 }  # fmt: skip
 """What mistakes are about, by the first letter of their ids."""
 

@@ -145,6 +145,7 @@ CALLS = "it shows from one call to another"
 DTYPE = "it is of the dtype that comes back"
 NOT_OF_ONE_CALL = {
     "dropout": TRAINING, "modes": TRAINING, "repeat": CALLS, "reweight": CALLS, "purity": CALLS,
+    "schedule": CALLS,
     "backward-twice": CALLS, "jvp": "it is of forward-mode derivatives",
     "batch-first": "it is of another layout of the call", "unbatched": "it is of another layout "
     "of the call", "strided": "it depends on how arrays lie in memory",

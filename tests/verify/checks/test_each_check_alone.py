@@ -19,7 +19,7 @@ from gatewise.verify.mutants import mutant_named
 from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS
 from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.runs.status import STATUSES, Outcome
-from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects import adapted, subject_named
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,13 @@ def quantised(statement):
     """Return what makes a layer with the mistake of quantisation that begins so."""
     (mutant,) = (m for m in QUANTISATION_MUTANTS if m.statement.startswith(statement))
     return mutant.subject
+
+
+def ignores_the_start():
+    """Return a layer one of whose forms reads the first chunk from zeros."""
+    from in_chunks import IgnoresTheStart
+
+    return adapted(IgnoresTheStart, "it", None)
 
 
 VICTIMS = {
@@ -92,6 +99,7 @@ VICTIMS = {
     "dropout": Victim("G04[rnn]", "gradient of x"),
     "transition": Victim("D02[rnn]", "y[", "float32"),
     "gradient-window": Victim("G06[rnn]", "cotangent on y[33]: gradient of x[32"),
+    "forms": Victim(ignores_the_start, "quotient:3"),
     "source": Victim(wrong.Stale, "node: Its weights are others.", "float32"),
     "in-graph": Victim(wrong.OffInItsGraph, "y[1, 0, 2]", "float32"),
     "tie-rounding": Victim(quantised("Ties are rounded away from 0"), "must be exactly"),

@@ -15,7 +15,7 @@ from gatewise.verify.numbers.bounded import Bounded
 
 PLANTED = [m for m in mutants() if not m.isolated]
 
-LOST_IN_HALVES = {"D01", "F12", "F12b", "G19", "J02", "M10"}
+LOST_IN_HALVES = {"D01", "F12", "F12b", "G19", "J02", "K20", "K22", "M10"}
 """Mutants whose effect is below the share that counts as sharp in halves."""
 
 

@@ -229,7 +229,9 @@ def test_every_family_is_in_the_tables():
     """Those of PyTorch itself, and packages', are held in tests of their own."""
     tried = {family(name) for rows in PASSES for name in rows[0]} | {"executorch"}
     wrong = {family(name) for name, _ in WRONG}
-    apart = ("torch_layers", "torch_backends", "torch_families", "packages")
+    apart = (
+        "torch_layers", "torch_backends", "torch_families", "packages", "linear_recurrences",
+    )  # fmt: skip
     own = {name for name, each in frameworks.families().items() if each.file in apart}
 
     assert tried == wrong == BUDGETS.keys() == frameworks.families().keys() - own
@@ -389,7 +391,7 @@ def test_the_onnx_reference_ignores_input_forget():
     assert held(subject, "forward", "float64", PLAIN).status == "failed"
 
 
-OF_OTHER_SUBJECTS = {"parameters", "step", "step-gradient", "source", "in-graph"}
+OF_OTHER_SUBJECTS = {"parameters", "step", "step-gradient", "forms", "source", "in-graph"}
 
 
 @pytest.mark.parametrize("check", [name for name in CHECKS if name not in OF_OTHER_SUBJECTS])

@@ -18,6 +18,7 @@ from ...conventions.parameter_map import ExplicitMap
 from ..framework import imported
 from ..protocol import Built
 from ..torch_module import Call, TorchModule, import_torch
+from . import families
 
 FAMILIES = {
     "minGRU-pytorch": ("minGRU_pytorch", "torch"),
@@ -50,7 +51,7 @@ class FamilyLayer:
     @property
     def package(self) -> str:
         """The name by which pip knows its package."""
-        return INSTALL[self.name.partition(":")[0]].split()[0]
+        return self._install.split()[0]
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -83,7 +84,11 @@ class FamilyLayer:
         return TorchModule(torch.nn.ParameterDict(empty), case, self._call(layer))
 
     def _imported(self) -> Any:
-        return imported(self.module, INSTALL[self.name.partition(":")[0]])
+        return imported(self.module, self._install)
+
+    @property
+    def _install(self) -> str:
+        return families()[self.name.partition(":")[0]].install
 
     def _call(self, layer: Any) -> Call:
         def call(
