@@ -111,7 +111,7 @@ CHECKS = (
     ),
     SubjectCheck(
         "cotangents",
-        "The gradients are those of the equations for every choice of outputs that have a "
+        "The gradients are those of the equations whichever of the outputs have a "
         "cotangent; the others have none.",
         BACK,
         short_cases,

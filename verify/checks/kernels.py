@@ -245,8 +245,8 @@ CHECKS = (
     ),
     SubjectCheck(
         "kernel-steps",
-        "The output is that of the problem's equations where it depends on every step of a long "
-        "sequence.",
+        "On a long sequence whose every step influences the output, the output is that of the "
+        "problem's equations.",
         DEPTH,
         _one(long_runs),
         output,

@@ -133,7 +133,7 @@ def _of_ones_own(subject: Offers) -> bool:
 CHECKS = (
     SubjectCheck(
         "step",
-        "The exact values of the step that the layer is held to lie within the bounds expected.",
+        "The author's own step, evaluated exactly, lies within the bounds that are derived for it.",
         (),
         short_cases,
         enclosed,

@@ -197,8 +197,8 @@ CHECKS = (
            ties),
     _check("saturation", "Sums that are large on the way and moderate at the end are exact: no "
            "accumulator saturates or wraps.", sums),
-    _check("zero-point", "Where all that is read has one sign, and the zero point stands at an "
-           "end, outputs are those of the declared arithmetic.", one_sided),
+    _check("zero-point", "Outputs are those of the declared arithmetic, too, when all numbers that "
+           "are rounded have one sign: the zero point is then an end of the range.", one_sided),
     _check("channel-scale", "Weights of very different sizes have the scales that are declared: of "
            "the matrix, the channel, or another group.", channels),
     _check("row-scale", "Rows of very different sizes have the ranges that are declared: of the "

@@ -70,7 +70,7 @@ def _refuses(case: Case) -> str:
 CHECKS = (
     SubjectCheck(
         "uses",
-        "A layer without equations uses its input, its states and every array that it declares.",
+        "The result depends on the input, the states and every array that the layer declares.",
         (),
         _plain,
         uses,
