@@ -237,6 +237,16 @@ def test_every_family_is_in_the_tables():
     assert tried == wrong == BUDGETS.keys() == frameworks.families().keys() - own
 
 
+def test_two_files_of_one_family_are_refused(tmp_path, monkeypatch):
+    """One of them would be lost without a word."""
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text('FAMILIES = {"toy": ("numpy",)}\n')
+    monkeypatch.setattr(frameworks, "__file__", str(tmp_path / "__init__.py"))
+
+    with pytest.raises(ValueError, match=r"other.py: one.py has 'toy', too"):
+        frameworks.families.__wrapped__()
+
+
 @pytest.mark.parametrize(("source", "found"), [
     ('FAMILIES = {"toy": ("numpy",)}\n', {"toy": ("numpy",)}),
     ('FAMILIES: dict[str, tuple[str, ...]] = {\n    "toy": ("numpy",),\n}\n', {"toy": ("numpy",)}),
