@@ -10,7 +10,6 @@ import numpy as np
 from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
-from ..numbers.tape import plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import LSTM
@@ -23,8 +22,8 @@ from .replaceable_layer import (
     ReplaceableLayer,
     RunPart,
     StepPart,
-    WritePart,
 )
+from .state import starting_where_the_last_call_ended
 
 
 def taken(states: State, rows: Sequence[int]) -> State:
@@ -129,20 +128,9 @@ def _last(layer: ReplaceableLayer, at: At) -> bool:
     fix="begin from the states that are given: after a step is taken back, those are not the last",
 )
 def given_states_replaced_by_the_last(layer: ReplaceableLayer) -> None:
-    last: list[State] = []
-
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        fits = state is not None and last and last[0][0].shape == state[0].shape
-        return last[0] if fits else right(state, x)
-
-    def write(
-        right: WritePart, y: Array, final: State, lengths: Array | None
-    ) -> tuple[Array, State]:
-        last[:] = [tuple(np.array(plain(s)) for s in final)]
-        return right(y, final, lengths)
-
-    layer.wrap("read_state", read)
-    layer.wrap("write", write)
+    starting_where_the_last_call_ended(
+        layer, lambda last, state, x: state is not None and last[0].shape == state[0].shape
+    )
 
 
 @mutant(

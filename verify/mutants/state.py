@@ -138,11 +138,19 @@ mutant(
     fix="start from zeros when no initial state is given: keep nothing of the call before",
 )
 def state_kept_between_calls(layer: ReplaceableLayer) -> None:
+    starting_where_the_last_call_ended(
+        layer, lambda last, state, x: state is None and last[0].shape[1] == x.shape[1]
+    )
+
+
+def starting_where_the_last_call_ended(
+    layer: ReplaceableLayer, fits: Callable[[State, State | None, Array], bool]
+) -> None:
+    """Let a call start from the final state of the last one, where that ``fits`` (state, x)."""
     last: list[State] = []
 
     def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        fits = state is None and last and last[0][0].shape[1] == x.shape[1]
-        return last[0] if fits else right(state, x)
+        return last[0] if last and fits(last[0], state, x) else right(state, x)
 
     def write(
         right: WritePart, y: Array, final: State, lengths: Array | None
