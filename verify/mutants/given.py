@@ -19,9 +19,9 @@ from .replaceable_layer import At, OutputPart, ReplaceableLayer, UnrollPart
 CHUNK = 4
 """Steps of a chunk of the wrong programs."""
 
-DECAYS = ("gated-delta", "gla")
-CORRECTS = ("gated-delta", "kda")
-EVERY = ("gated-delta", "retnet")
+DECAYS = ("gated-delta", "gla", "kda")
+CORRECTS = ("gated-delta", "kda", "deltanet")
+EVERY = ("gated-delta", "retnet", "gla", "kda", "deltanet")
 BITS = 12
 """Bits that a state keeps when it is rounded too early."""
 
@@ -119,7 +119,7 @@ mutant(
     "K05",
     "The correction reads the memory before its decay.",
     ("forward",),
-    cells=CORRECTS,
+    cells=("gated-delta", "kda"),  # without a decay it is right
     models="fla-org/flash-linear-attention#623",
     fix="decay the state first, then read k S from it",
     change=lambda layer: updates(layer, lambda p, a, s: _before_decay(layer, a, s)),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gatewise.reference.cells import cells
+from gatewise.reference.cells.delta import DeltaFamily
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.mutants import (
     LEFT_OUT,
@@ -167,3 +168,13 @@ def test_one_never_returns():
 
 def test_only_those_need_a_process_of_their_own():
     assert {m.id for m in mutants() if m.isolated} == {"P02", "P03", "P04", "P05"}
+
+
+def test_mistakes_of_a_family_are_those_of_all_its_members():
+    """What is named in one delta rule has to be named in the others."""
+    members = {name for name, cell in cells().items() if isinstance(cell, DeltaFamily)}
+    by_id = {m.id: set(m.cells) for m in mutants()}
+
+    assert len(members) == 5
+    assert by_id["K06"] == by_id["K07"] == by_id["K08"] == members
+    assert by_id["K09"] == {name for name in members if cells()[name].corrects}
