@@ -21,6 +21,7 @@ from ..subjects.quantised import Quantised
 from .arithmetic import precision
 from .arithmetic.declared import as_declared, is_rounded, of_the_call, other_arithmetic
 from .arithmetic.grid import on_a_grid
+from .arithmetic.storage import storage
 from .causes import writes
 from .causes.cause import hidden, unexplained, with_causes
 from .causes.crash import crashes
@@ -221,7 +222,9 @@ def _of_values(
     explainer.measured = measured.hypothesis
     diagnosis.reach = measured.words
     diagnosis.experiments = len(explainer.observations)
-    arithmetic = precision.explanation(subject, dtype, failures)
+    stored = storage(explainer.observations, dtype)
+    shown = stored.dtype if stored and stored.outputs else ""
+    arithmetic = precision.explanation(subject, dtype, failures, shown)
     whole = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     if arithmetic and whole:

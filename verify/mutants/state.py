@@ -233,11 +233,24 @@ mutant(
 def time_and_batch_swapped_where_equal(
     layer: ReplaceableLayer, right: RunPart, inputs: Inputs
 ) -> Result:
-    T, B, _ = inputs.x.shape
-    if T != B:
+    x = unpacked(inputs.x, inputs.lengths)
+    if len(x) != x.shape[1]:
         return right(inputs)
-    result = right(replace(inputs, x=swapped(inputs.x)))
-    return replace(result, y=swapped(result.y))
+    result = right(replace(inputs, x=swapped(x)))
+    y = unpacked(swapped(result.y), inputs.lengths)
+    after = np.zeros((len(inputs.x) - len(y), *y.shape[1:]), y.dtype)
+    return replace(result, y=np.concatenate([y, after]) if len(after) else y)
+
+
+def unpacked(x: Array, lengths: Array | None) -> Array:
+    """Return what a packed x (T, B, width) comes back as.
+
+    It is as long as its longest row, and 0 past each row's end.
+    """
+    if lengths is None:
+        return x
+    x = x[: max(lengths)]
+    return np.where((np.arange(len(x))[:, None] < lengths)[..., None], x, 0)
 
 
 def swapped(x: Array) -> Array:

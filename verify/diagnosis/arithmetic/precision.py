@@ -37,13 +37,16 @@ class Coarser:
     certain: bool
 
 
-def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coarser | None:
+def explanation(
+    subject: Subject, dtype: str, failing: Sequence[Verdict], stored: str = ""
+) -> Coarser | None:
     """Return the coarser arithmetic that explains plain runs, if the check of dtypes finds one.
 
     That check compares the size of all errors with the arithmetic's roundoff, too, because bounds
     of a coarse arithmetic are wide enough to hold wrong equations. By chance they may be larger in
-    one case: the arithmetic is the one in the middle of those that are named. A layer that does
-    not run in such a case is not judged.
+    one case: the arithmetic is the one in the middle of those that are named, or that of
+    ``stored``, the dtype whose numbers all outputs are, if any. A layer that does not run in such
+    a case is not judged.
     """
     if all(verdict.check != "dtype" for verdict in failing):
         return None
@@ -54,13 +57,13 @@ def explanation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Coa
             return None
     except (SubjectCrashed, NotOffered):
         return None
-    arithmetic = named[CASES // 2]
+    arithmetic = stored if stored in COARSER[dtype] else named[CASES // 2]
     sentence = Explanation(
         (f"arithmetic {arithmetic}",),
         (f"It computes in {arithmetic} or coarser, and claims {dtype}; the equations are right.",),
         (f"keep {dtype} throughout: look for a cast, a default dtype or a fast-math setting",),
     )
-    return Coarser(arithmetic, sentence, len(set(named)) == 1)
+    return Coarser(arithmetic, sentence, {*named} == {arithmetic})
 
 
 def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) -> bool:

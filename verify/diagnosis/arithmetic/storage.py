@@ -75,7 +75,9 @@ def storage(seen: Sequence[Observation], dtype: str) -> Storage | None:
     """Return what is stored in a coarser dtype, by the numbers that came back; None if nothing."""
     arrays: dict[str, list[Array]] = {}
     for one in seen:
-        for (_, _, name), array in one.seen.items():
+        for (call, _, name), array in one.seen.items():
+            if one.calls[call].tangents is not None:  # what is pushed forward is not stored
+                continue
             if name == "y" or name.startswith("final "):
                 arrays.setdefault(name, []).append(array.ravel())
     every = {name: np.concatenate(parts) for name, parts in arrays.items()}
