@@ -28,7 +28,7 @@ from ...verify.subjects.inputs import draw_inputs
 from ...verify.subjects.protocol import Inputs, Subject
 from .rows import Columns, Work, jobs_option, print_table, scored, seed_option, write_table
 
-ENGINES = ("onnxruntime-quantised", "torch-quantised")
+ENGINES = ("onnxruntime-quantised", "torch-quantised", "litert-quantised")
 MOST = 20
 """Cases that are drawn, at most, for each that has to be certain."""
 

@@ -77,7 +77,7 @@ def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
             scale, _ = q.given_scales[letter]
             return (np.floor(a / scale) + 0.5) * scale
         half = (levels + 1) // 2
-        low, high = (-half, levels - half) if q.activation_zero else (-levels // 2, levels // 2)
+        low, high = (-half, levels - half) if q.activation_zero else (-(levels // 2), levels // 2)
         a = np.clip((np.floor(a / FRACTION) + 0.5) * FRACTION, low * FRACTION, high * FRACTION)
         a[..., 0], a[..., 1] = low * FRACTION, high * FRACTION
         return a

@@ -88,7 +88,8 @@ class Quantisation:
       a scale and a zero point. ``activation_zero`` says that they have one, ``activation_levels``
       how many levels there are beside the least; no scale is less than ``least_scale``. ``sums`` of
       products are ``exact``, or ``pairs`` of an unsigned activation with a weight are added in 16
-      bits that saturate, as VPMADDUBSW does where a processor has nothing better.
+      bits that saturate, as VPMADDUBSW does where a processor has nothing better. The zero point is
+      added ``after`` rounding, or ``before``: then ties are those of signed levels.
     * ``fixed`` is the format of all that is stored, ``products`` whether each product is, too;
       ``initial`` states are ``rounded`` when they are read, or taken as they are ``given``.
     * ``states`` are formats of single states, ``c:<16,4>``; ``rounding`` and ``overflow`` are those
@@ -106,6 +107,7 @@ class Quantisation:
     scales: str = ""
     activation_zero: bool = True
     activation_levels: int = 0
+    zero_added: str = "after"
     least_scale: float = 0.0
     sums: str = "exact"
     fixed: str = ""
@@ -121,6 +123,7 @@ class Quantisation:
         choices = {
             "range": RANGES,
             "sums": SUMS,
+            "zero_added": ("after", "before"),
             "rounding": tuple(ROUNDINGS),
             "overflow": OVERFLOWS,
             "initial": ("rounded", "given"),
