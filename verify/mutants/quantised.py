@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...reference.functions import Array, sigmoid
+from ..numbers import gemmlowp
 from ..numbers.quantisation import ROUNDINGS
 from ..subjects.explicit import explicit
 from ..subjects.protocol import Subject
@@ -205,7 +206,138 @@ class FixedPoint:
         return np.stack(y), (h, c)
 
 
-RIGHT: tuple[type, ...] = (Integers, PerChannel, PerRow, Given, CellState, FixedPoint)
+class IntegersAlone:
+    """An LSTM in integers alone, as LiteRT has it: nothing is a float but input and output."""
+
+    cell = "lstm"
+    quantised = (
+        "weights=8, per=gate, activations=8, range=given, scales=x:0.03125:123+h:0.0078:129, "
+        "states=c:<16,5>, gates=<16,4>, rounding=away"
+    )
+    dtypes = ("float32",)
+    scales: ClassVar[dict[str, float]] = {"x": 2.0**-5, "h": float(np.float32(0.0078))}
+    zeros: ClassVar[dict[str, int]] = {"x": 123, "h": 129}
+    step = 2.0**-11
+    coupled = False
+
+    def nearest(self, v: Array) -> Any:
+        """Return integers."""
+        return ROUNDINGS["away"](np.float64(v)).astype(np.int64)
+
+    def read(self, a: Array, letter: str) -> Any:
+        """Return activations as integers of 8 bits, less the zero point."""
+        zero = self.zeros[letter]
+        return np.clip(self.nearest(np.float64(a) / self.scales[letter]) + zero, 0, 255) - zero
+
+    def rounded(self, w: Array) -> tuple[Any, float]:
+        """Return one gate's weights as integers, and their scale."""
+        scale = np.abs(w).max() / np.float32(127) or np.float32(1)
+        return np.clip(self.nearest(np.float64(w) / float(scale)), -127, 127), float(scale)
+
+    def rescaled(self, v: Any, scale: float) -> Any:
+        """Return integers times a scale."""
+        return gemmlowp.rescaled(v, scale)
+
+    def product(self, a: Any, w: Array, b: Any, letter: str, k: int) -> Any:
+        """Return a product with one gate's matrix, and a bias, in steps of 2^-12."""
+        integers, scale = self.rounded(w)
+        summed = self.sums(a, integers, letter, k)
+        by = np.float32(scale) * np.float32(self.scales[letter]) / np.float32(2.0**-12)
+        return self.biased(summed, b, scale * self.scales[letter], float(by))
+
+    def sums(self, a: Any, w: Any, letter: str, k: int) -> Any:
+        """Return sums of integers, of the gate k."""
+        return a @ w
+
+    def biased(self, summed: Any, b: Any, scale: float, by: float) -> Any:
+        """Return sums of products and a bias, rescaled."""
+        bias = np.clip(self.nearest(b / scale), -(2**30), 2**30)
+        return self.rescaled(summed + bias, by)
+
+    def first(self, a: Any) -> Any:
+        """Return the product with x as it is stored."""
+        return np.clip(a, -(2**15), 2**15 - 1)
+
+    def added(self, a: Any, b: Any) -> Any:
+        """Return a pre-activation."""
+        return np.clip(a + b, -(2**15), 2**15 - 1)
+
+    def sigmoid(self, z: Any) -> Any:
+        """Return a gate in steps of 2^-15."""
+        return gemmlowp.sigmoid_table(3)[z + 2**15]
+
+    def tanh(self, z: Any, whole: int) -> Any:
+        """Return tanh in steps of 2^-15 of integers with so many bits before the point."""
+        return gemmlowp.tanh_table(whole)[z + 2**15]
+
+    def shifted(self, v: Any, by: int) -> Any:
+        """Return a product of two parts of the cell state."""
+        return gemmlowp.shifted(v, by)
+
+    def rest(self, f: Any) -> Any:
+        """Return 1 less f."""
+        return 2**15 - 1 - f
+
+    def kept(self, c: Any) -> Any:
+        """Return the cell state as it is stored."""
+        return np.clip(c, -(2**15), 2**15 - 1)
+
+    def hidden(self, v: Any) -> Any:
+        """Return o tanh(c) as integers of 8 bits, less the zero point."""
+        zero = self.zeros["h"]
+        by = float(np.float32(2.0**-15 / self.scales["h"] * 2.0**-15))
+        return np.clip(self.rescaled(v, by), -zero, 255 - zero)
+
+    def gates(self, z: list[Any]) -> list[Any]:
+        """Return i, f, g and o."""
+        return [self.sigmoid(z[0]), self.sigmoid(z[1]), self.tanh(z[2], 3), self.sigmoid(z[3])]
+
+    def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
+        """Run the layer."""
+        W, U, b = (p[n] for n in "WUb")
+        shape = (x.shape[1], b.shape[-1])
+        h, c = state if state is not None else (np.zeros(shape),) * 2
+        h, c = self.read(h, "h"), self.kept(self.nearest(np.float64(c) / self.step))
+        y = []
+        for x_t in self.read(x, "x"):
+            z = [
+                self.added(
+                    self.first(self.product(x_t, W[k], np.float64(b[k]), "x", k)),
+                    self.product(h, U[k], np.zeros(1), "h", k),
+                )
+                for k in range(len(W))
+            ]
+            i, f, g, o = self.gates(z)
+            c = self.kept(self.shifted(f * c, 15) + self.shifted(i * g, 19))
+            h = self.hidden(o * self.tanh(c, 4))
+            y.append(h)
+        y, h, c = (
+            (a * by).astype(np.float32)
+            for a, by in ((np.stack(y), self.scales["h"]), (h, self.scales["h"]), (c, self.step))
+        )
+        return y, (h, c)
+
+
+class IntegersCoupled(IntegersAlone):
+    """With f = 1 - i, from weights of f, which are those of i with the other sign."""
+
+    cell = "lstm-coupled"
+
+    def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
+        """Run the layer."""
+        signs = np.array([-1, 1, 1], np.float32)
+        parts = {n: a * signs.reshape(-1, *[1] * (a.ndim - 1)) for n, a in p.items()}
+        return super().forward(parts, x, state)
+
+    def gates(self, z: list[Any]) -> list[Any]:
+        """Return i, f, g and o."""
+        f = self.sigmoid(z[0])
+        return [self.rest(f), f, self.tanh(z[1], 3), self.sigmoid(z[2])]
+
+
+RIGHT: tuple[type, ...] = (
+    Integers, PerChannel, PerRow, Given, CellState, FixedPoint, IntegersAlone, IntegersCoupled,
+)  # fmt: skip
 """Right layers, each in its own arithmetic."""
 
 
@@ -273,6 +405,52 @@ def _bias_of_8_bits(self: Integers, b: Array) -> Array:
     return (np.rint(b / step) * step).astype(np.float32)
 
 
+def _rounded_once(self: IntegersAlone, v: Any, scale: float) -> Any:
+    multiplier, shift = gemmlowp.multiplier_of(scale)
+    return (v * multiplier + (1 << (30 - shift))) >> (31 - shift)
+
+
+def _multiplier_of_16_bits(self: IntegersAlone, v: Any, scale: float) -> Any:
+    multiplier, shift = gemmlowp.multiplier_of(scale)
+    return gemmlowp.rescaled(v, float(np.ldexp(np.rint(multiplier / 2**16), shift - 15)))
+
+
+def _bias_rescaled_alone(self: IntegersAlone, summed: Any, b: Any, scale: float, by: float) -> Any:
+    bias = np.clip(self.nearest(b / scale), -(2**30), 2**30)
+    return self.rescaled(summed, by) + self.rescaled(bias, by)
+
+
+def _zero_of_h_kept(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
+    kept = self.zeros[letter] - 128 if (letter, k) == ("h", 3) else 0
+    return (a + kept) @ w
+
+
+def _wrapped_in_16_bits(self: IntegersAlone, a: Any, b: Any) -> Any:
+    return np.mod(a + b + 2**15, 2**16) - 2**15
+
+
+def _sigmoid_of_floats(self: IntegersAlone, z: Any) -> Any:
+    return np.clip(np.rint(sigmoid(z * 2.0**-12) * 2**15), 0, 2**15 - 1).astype(np.int64)
+
+
+def _tanh_of_floats(self: IntegersAlone, z: Any, whole: int) -> Any:
+    exact = np.tanh(z * 2.0 ** (whole - 15)) * 2**15
+    return np.clip(np.rint(exact), -(2**15), 2**15 - 1).astype(np.int64)
+
+
+def _one_scale_forward(
+    self: IntegersAlone, p: Any, x: Array, state: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    most = {w.tobytes(): np.abs(p[n]).max() for n in "WU" for w in p[n]}
+
+    def rounded(w: Array) -> tuple[Any, float]:
+        scale = float(most[w.tobytes()] / np.float32(127)) or 1.0
+        return self.nearest(np.float64(w) / scale), scale
+
+    setattr(self, "rounded", rounded)  # noqa: B010 - one call's
+    return IntegersAlone.forward(self, p, x, state)
+
+
 class _OneScale(Integers):
     def weights(self, p: Any) -> dict[str, tuple[Array, Array]]:
         scale = np.float32(max(np.abs(p[n]).max() for n in "WU") / 127)
@@ -326,6 +504,35 @@ QUANTISATION_MUTANTS = tuple(
             ("Gates are not rounded.", FixedPoint, {"sigmoid": lambda self, v: sigmoid(v)}),
             ("The sigmoid's table ends at -6 and 6.", FixedPoint,
              {"sigmoid": lambda self, v: self.stored(sigmoid(np.clip(v, -6, 6)))}),
+            ("The bias of o lacks the share of the zero point of h.", IntegersAlone,
+             {"sums": _zero_of_h_kept}),
+            ("Products are rescaled with one rounding in the place of two.", IntegersAlone,
+             {"rescaled": _rounded_once}, "tensorflow/tensorflow#25087"),
+            ("Multipliers have 16 bits, not 31.", IntegersAlone,
+             {"rescaled": _multiplier_of_16_bits}),
+            ("The bias is rescaled by itself, not with the products.", IntegersAlone,
+             {"biased": _bias_rescaled_alone}),
+            ("The product with x saturates only after that with h is added.", IntegersAlone,
+             {"first": lambda self, a: a}),
+            ("Pre-activations wrap around in 16 bits instead of saturating.", IntegersAlone,
+             {"added": _wrapped_in_16_bits}),
+            ("The sigmoid is computed in floats and rounded, not in fixed point.", IntegersAlone,
+             {"sigmoid": _sigmoid_of_floats}, "tensorflow/tflite-micro#1455"),
+            ("Tanh is computed in floats and rounded, not in fixed point.", IntegersAlone,
+             {"tanh": _tanh_of_floats}, "tensorflow/tflite-micro#1455"),
+            ("Products in the cell state are cut off, not rounded.", IntegersAlone,
+             {"shifted": lambda self, v, by: v >> by}),
+            ("The cell state saturates as if its scale were half.", IntegersAlone,
+             {"kept": lambda self, c: np.clip(c, -(2**14), 2**14 - 1)}),
+            ("Outputs are cut off, not rounded.", IntegersAlone,
+             {"hidden": lambda self, v: np.clip(
+                 (v * 2.0**-30 // self.scales["h"]).astype(int), -129, 126)}),
+            ("The largest integer of h is 126, not 127.", IntegersAlone,
+             {"hidden": lambda self, v: np.minimum(IntegersAlone.hidden(self, v), 125)}),
+            ("All gates of a matrix share one scale.", IntegersAlone,
+             {"forward": _one_scale_forward}),
+            ("1 less f is taken from 2^15, which 16 bits do not hold.", IntegersCoupled,
+             {"rest": lambda self, f: 2**15 - f}),
         ),
         start=1,
     )

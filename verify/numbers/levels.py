@@ -34,7 +34,6 @@ class Operand:
         """Return numbers (..., width) on their grid: one range for all, or one for each row."""
         if isinstance(a, Levels) and a.operand == self:
             return a
-        q = self.quantisation
         ends = self._ends
         steps, off, zeros = self._scale(a)
         exact = (off == 0) & (np.frexp(steps)[0] == 0.5)  # then a quotient is exact, too

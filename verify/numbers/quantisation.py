@@ -66,6 +66,11 @@ class FixedPoint:
         return float(2.0 ** (self.whole - self.bits))
 
     @property
+    def fraction(self) -> int:
+        """The bits after the point."""
+        return self.bits - self.whole
+
+    @property
     def ends(self) -> tuple[float, float]:
         """The smallest and the largest number, in steps."""
         half = 2.0 ** (self.bits - 1)
@@ -94,6 +99,8 @@ class Quantisation:
       ``initial`` states are ``rounded`` when they are read, or taken as they are ``given``.
     * ``states`` are formats of single states, ``c:<16,4>``; ``rounding`` and ``overflow`` are those
       of all of it.
+    * ``gates`` is the format of the gates' pre-activations where a step is one of integers alone:
+      products are rescaled to it, and activations are those of fixed point (``integer_lstm``).
     """
 
     weights: int = 0
@@ -114,6 +121,7 @@ class Quantisation:
     products: bool = False
     initial: str = "rounded"
     states: str = ""
+    gates: str = ""
     rounding: str = "even"
     overflow: str = "saturate"
     gradient: str = "straight"
@@ -149,7 +157,25 @@ class Quantisation:
             and not self.given_scales.keys() >= {*self.operands}
         ):
             raise _expected("scales", f"one for each of {' and '.join(self.operands)}", self.scales)
+        if self.gates:
+            self._check_integers()
         _ = self.format, self.state_formats
+
+    def _check_integers(self) -> None:
+        """Refuse a step of integers alone of which too little is integers."""
+        forms = [self.gate_format, self.state_formats.get("c")]
+        if (
+            (self.weights, self.activations, self.range, self.overflow)
+            != (8, 8, "given", "saturate")
+            or self.per not in ("gate", "matrix")
+            or self.weight_zero
+            or not all(form and form.bits == 16 and 1 <= form.whole <= 7 for form in forms)
+        ):
+            what = (
+                "weights=8, per=gate, activations=8, range=given, scales of x and h and "
+                "states=c:<16,..> beside it, and formats <16,1> to <16,7>"
+            )
+            raise _expected("gates", what, self.text)
 
     @classmethod
     def parse(cls, given: object) -> Quantisation:
@@ -185,6 +211,11 @@ class Quantisation:
     def format(self) -> FixedPoint | None:
         """The format of all that is stored."""
         return FixedPoint.parse(self.fixed) if self.fixed else None
+
+    @cached_property
+    def gate_format(self) -> FixedPoint:
+        """The format of what gates' activations are applied to."""
+        return FixedPoint.parse(self.gates)
 
     @cached_property
     def state_formats(self) -> dict[str, FixedPoint]:
@@ -229,6 +260,8 @@ class Quantisation:
         if self.fixed:
             said.append(f"fixed point {self.fixed}, rounded {self.rounding}, {self.overflow}")
         said += [f"state {name} in fixed point {form}" for name, form in self.state_formats.items()]
+        if self.gates:
+            said.append(f"gates in fixed point {self.gates}, computed in integers alone")
         return "; ".join(said)
 
 

@@ -76,6 +76,9 @@ HIDDEN_FROM_C = ("lstm", "lstm-sigmoid-candidate", "lstm-coupled")
 
 
 def _require_states(subject: Subject, quantisation: Quantisation) -> None:
+    cells = [name for name in subject.cells if name not in ("lstm", "lstm-coupled")]
+    if quantisation.gates and cells:
+        raise QuantisationError(f"quantised: gates: {cells[0]} has no step of integers alone")
     for name in quantisation.state_formats:
         cell = cell_named(subject.cells[0])
         if name not in cell.states or (name == "c" and cell.name not in HIDDEN_FROM_C):

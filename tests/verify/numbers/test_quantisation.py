@@ -32,6 +32,8 @@ CALL = Quantisation(weights=8, activations=8)
         "activations=8, range=row, zero_added=before, rounding=away",
         "fixed=<16,6>, products=yes, initial=given, rounding=down, overflow=wrap",
         "weights=8, states=c:<16,5>",
+        "weights=8, per=gate, activations=8, range=given, scales=x:0.02:128+h:0.0078:128, "
+        "states=c:<16,5>, gates=<16,4>, rounding=away",
     ],
 )
 def test_a_text_is_read_as_it_is_written(text):
@@ -62,6 +64,8 @@ def test_a_text_is_read_as_it_is_written(text):
         ("fixed=<16,6>, weights=8", "no other quantisation beside it"),
         ("activations=8, range=given", "scales: expected one for each of x and h"),
         ("activations=8, range=given, scales=x:a+h:1", "scales: expected as in"),
+        ("weights=8, states=c:<16,5>, gates=<16,4>", "gates: expected weights=8, per=gate, activ"),
+        ("activations=8, zero_added=never", "zero_added: expected one of after, before"),
         ("weights=8, states=c16", "states: expected name:<bits,integer bits>"),
     ],
 )
