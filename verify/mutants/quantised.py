@@ -350,18 +350,42 @@ class QuantisationMutant:
 
     id: str
     statement: str
-    layer: type
+    layer: Any
     parts: dict[str, Any]
     models: str = ""
+    isolated: ClassVar[bool] = False
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cell of its layer."""
+        return (self.layer.cell,)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes of its layer."""
+        dtypes: tuple[str, ...] = self.layer.dtypes
+        return dtypes
+
+    @property
+    def killed_by(self) -> tuple[str, ...]:
+        """The check that must see it."""
+        return (SEEN_BY.get(self.id, "forward"),)
 
     def subject(self) -> Subject:
         """Return the layer, held to the arithmetic that the right one declares."""
-        return quantised_subject(type(self.layer.__name__, (self.layer,), self.parts), self.id)
+        wrong = type(self.layer.__name__, (self.layer,), self.parts)
+        return quantised_subject(wrong, f"mutant:{self.id}[{self.layer.cell}]")
 
 
 def quantised_subject(layer: Any, name: str = "") -> Subject:
     """Return a layer of this module as a subject, in the arithmetic that it declares."""
-    return in_arithmetic(explicit(layer, f"quantised:{name or layer.__name__}"), layer.quantised)
+    return in_arithmetic(explicit(layer, name or f"quantised:{layer.__name__}"), layer.quantised)
+
+
+def quantised_named(name: str) -> Subject | None:
+    """Return the subject called ``mutant:Z01``, its cell behind it or not; None for another."""
+    id = name.removeprefix("mutant:").partition("[")[0]
+    return next((m.subject() for m in QUANTISATION_MUTANTS if m.id == id), None)
 
 
 def _of_bfloat16(a: Array) -> Array:
@@ -538,3 +562,15 @@ QUANTISATION_MUTANTS = tuple(
     )
 )  # fmt: skip
 """Mistakes of quantisation, in the order of a call."""
+
+SEEN_BY = {
+    "Z02": "tie-rounding", "Z05": "channel-scale", "Z06": "channel-scale", "Z07": "channel-scale",
+    "Z09": "row-scale", "Z10": "row-scale", "Z14": "saturation", "Z15": "zero-point",
+    "Z16": "tie-rounding", "Z17": "state-scale", "Z18": "state-scale", "Z20": "tie-rounding",
+    "Z28": "saturation", "Z35": "state-scale", "Z37": "extreme",
+}  # fmt: skip
+"""The check that is about a mistake, where it is not ``forward``."""
+
+HELD_TO = ("forward", "tie-rounding", "saturation", "zero-point", "channel-scale", "row-scale",
+           "state-scale", "extreme")  # fmt: skip
+"""Checks that right layers pass in any arithmetic; some others forbid a range of a whole call."""
