@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
-from ..cases.strategies import SEEDS
+from ..cases.strategies import one_layer
 from ..conventions.rounded_map import RoundedMap
 from ..numbers.ledger import Ledger
 from ..numbers.quantisation import Quantisation
@@ -171,17 +171,8 @@ def _weights(p: Parameters, function: Callable[[Array], Array]) -> Parameters:
 
 
 def _small(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
-    """Draw a step or two of one layer, wide enough for sums of several pairs."""
-    return st.builds(
-        Case,
-        T=st.integers(1, 2),
-        B=st.integers(2, 3),
-        D=st.integers(7, 9),
-        H=st.integers(6, 9),
-        state=st.just(subject.options.state),
-        dtype=st.just(dtype),
-        seed=SEEDS,
-    )
+    """Draw a step or two, wide enough for sums of several pairs."""
+    return one_layer(subject.options, dtype, T=(1, 2), B=(2, 3), D=(7, 9), H=(6, 9))
 
 
 def _check(id: str, statement: str, making: Making) -> SubjectCheck:
