@@ -449,6 +449,11 @@ def _zero_of_h_kept(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) ->
     return (a + kept) @ w
 
 
+def _zero_times_16_bits(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
+    zero, of_w = self.zeros[letter] - 128, w.sum(axis=0)
+    return (a + zero) @ w - zero * (np.mod(of_w + 2**15, 2**16) - 2**15)
+
+
 def _wrapped_in_16_bits(self: IntegersAlone, a: Any, b: Any) -> Any:
     return np.mod(a + b + 2**15, 2**16) - 2**15
 
@@ -555,6 +560,8 @@ QUANTISATION_MUTANTS = tuple(
              {"hidden": lambda self, v: np.minimum(IntegersAlone.hidden(self, v), 125)}),
             ("All gates of a matrix share one scale.", IntegersAlone,
              {"forward": _one_scale_forward}),
+            ("Sums of weights, by which a zero point is multiplied, wrap around in 16 bits.",
+             IntegersAlone, {"sums": _zero_times_16_bits}),
             ("1 less f is taken from 2^15, which 16 bits do not hold.", IntegersCoupled,
              {"rest": lambda self, f: 2**15 - f}),
         ),
@@ -567,7 +574,7 @@ SEEN_BY = {
     "Z02": "tie-rounding", "Z05": "channel-scale", "Z06": "channel-scale", "Z07": "channel-scale",
     "Z09": "row-scale", "Z10": "row-scale", "Z14": "saturation", "Z15": "zero-point",
     "Z16": "tie-rounding", "Z17": "state-scale", "Z18": "state-scale", "Z20": "tie-rounding",
-    "Z28": "saturation", "Z35": "state-scale", "Z37": "extreme",
+    "Z28": "saturation", "Z35": "state-scale", "Z37": "extreme", "Z39": "saturation",
 }  # fmt: skip
 """The check that is about a mistake, where it is not ``forward``."""
 
