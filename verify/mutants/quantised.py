@@ -296,7 +296,7 @@ class IntegersAlone:
         """Run the layer."""
         W, U, b = (p[n] for n in "WUb")
         shape = (x.shape[1], b.shape[-1])
-        h, c = state if state is not None else (np.zeros(shape),) * 2
+        h, c = state or (np.zeros((x.shape[1], U.shape[1])), np.zeros(shape))
         h, c = self.read(h, "h"), self.kept(self.nearest(np.float64(c) / self.step))
         y = []
         for x_t in self.read(x, "x"):
@@ -318,6 +318,39 @@ class IntegersAlone:
         return y, (h, c)
 
 
+class IntegersProjected(IntegersAlone):
+    """With a projection, of integers of a scale and a zero point of their own."""
+
+    cell = "lstm-projected"
+    quantised = (
+        "weights=8, per=gate, activations=8, range=given, operands=xhm, "
+        "scales=x:0.03125:123+h:0.0078:129+m:0.0079:112, states=c:<16,5>, gates=<16,4>, "
+        "rounding=away"
+    )
+    inner, inner_zero = float(np.float32(0.0079)), 112
+
+    def read_inside(self, v: Any) -> Any:
+        """Return o tanh(c) as integers of 8 bits, less the zero point."""
+        by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
+        return np.clip(self.rescaled(v, by), -self.inner_zero, 255 - self.inner_zero)
+
+    def projected(self, a: Any) -> Any:
+        """Return a projection of integers."""
+        integers, scale = self.rounded(self.R)
+        by = np.float32(scale) * np.float32(self.inner) / np.float32(self.scales["h"])
+        zero = self.zeros["h"]
+        return np.clip(self.rescaled(a @ integers, float(by)), -zero, 255 - zero)
+
+    def hidden(self, v: Any) -> Any:
+        """Return the projected hidden state as integers of 8 bits, less the zero point."""
+        return self.projected(self.read_inside(v))
+
+    def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
+        """Run the layer."""
+        self.R = p["R"]
+        return super().forward(p, x, state)
+
+
 class IntegersCoupled(IntegersAlone):
     """With f = 1 - i, from weights of f, which are those of i with the other sign."""
 
@@ -337,6 +370,7 @@ class IntegersCoupled(IntegersAlone):
 
 RIGHT: tuple[type, ...] = (
     Integers, PerChannel, PerRow, Given, CellState, FixedPoint, IntegersAlone, IntegersCoupled,
+    IntegersProjected,
 )  # fmt: skip
 """Right layers, each in its own arithmetic."""
 
@@ -454,6 +488,11 @@ def _zero_times_16_bits(self: IntegersAlone, a: Any, w: Any, letter: str, k: int
     return (a + zero) @ w - zero * (np.mod(of_w + 2**15, 2**16) - 2**15)
 
 
+def _saturated_elsewhere(self: IntegersProjected, v: Any) -> Any:
+    by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
+    return np.clip(self.rescaled(v, by), self.inner_zero - 256, self.inner_zero - 1)
+
+
 def _wrapped_in_16_bits(self: IntegersAlone, a: Any, b: Any) -> Any:
     return np.mod(a + b + 2**15, 2**16) - 2**15
 
@@ -562,6 +601,11 @@ QUANTISATION_MUTANTS = tuple(
              {"forward": _one_scale_forward}),
             ("Sums of weights, by which a zero point is multiplied, wrap around in 16 bits.",
              IntegersAlone, {"sums": _zero_times_16_bits}),
+            ("What is projected has the zero point with the wrong sign: it saturates elsewhere.",
+             IntegersProjected, {"read_inside": _saturated_elsewhere},
+             "findings/litert_projection_zero_point.py"),
+            ("The scale of h is taken for that of what is projected.", IntegersProjected,
+             {"inner": float(np.float32(0.0078))}),
             ("1 less f is taken from 2^15, which 16 bits do not hold.", IntegersCoupled,
              {"rest": lambda self, f: 2**15 - f}),
         ),
@@ -575,6 +619,7 @@ SEEN_BY = {
     "Z09": "row-scale", "Z10": "row-scale", "Z14": "saturation", "Z15": "zero-point",
     "Z16": "tie-rounding", "Z17": "state-scale", "Z18": "state-scale", "Z20": "tie-rounding",
     "Z28": "saturation", "Z35": "state-scale", "Z37": "extreme", "Z39": "saturation",
+    "Z40": "zero-point",
 }  # fmt: skip
 """The check that is about a mistake, where it is not ``forward``."""
 

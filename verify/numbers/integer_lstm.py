@@ -96,7 +96,8 @@ def step(
 ) -> tuple[State, Gates]:
     """Return (h, c), and the gates; ``names`` are the cell's, i among them, f if it has one.
 
-    Without f the gates are coupled: the integer of i is that of 1 less that of f, whose weights are
+    With a projection, what it reads is an operand m of its own scale; it has no bias. Without f the
+    gates are coupled: the integer of i is that of 1 less that of f, whose weights are
     those of i with the other sign.
     """
     h, c = cast("tuple[Bounded, Bounded]", state)
@@ -115,15 +116,36 @@ def step(
     written = (gates["i"] * gates["g"]).map(lambda a: shifted(a, 2 * UNIT - form.fraction))
     new = (kept + written).map(saturated)
     shown = gates["o"] * new.at(gemmlowp.tanh_table(_whole(form)))
-    scale, zero = q.given_scales["h"]
-    unit = float(np.float32(2.0**-UNIT / np.float32(scale) * 2.0**-UNIT))
-    hidden = shown.map(lambda a: saturated(rescaled(a, unit), -zero, 255 - zero))
-    u = x.arithmetic.roundoff
-    return (
-        hidden.numbers(float(np.float32(scale)), x, error=u,
-                       operand=Operand(q, "h"), zeros=float(zero)),
-        new.numbers(form.step, x),
-    ), {name: gate.numbers(2.0**-UNIT, x).plain for name, gate in gates.items()}  # fmt: skip
+    inner = "m" if "R" in p else "h"
+    hidden = _given(q, inner, shown, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
+    values = {name: gate.numbers(2.0**-UNIT, x).plain for name, gate in gates.items()}
+    if "R" in p:
+        weights = cast("Levels", p["R"])
+        values["h"] = _numbers(q, "m", hidden, x).plain
+        scale = np.float32(weights.steps.flat[0]) * _scale(q, "m") / _scale(q, "h")
+        hidden = _given(q, "h", hidden @ Interval.of(weights), scale)
+    return (_numbers(q, "h", hidden, x), new.numbers(form.step, x)), values
+
+
+def _scale(q: Quantisation, letter: str) -> Any:
+    """Return a scale that is given, as float32 has it."""
+    return np.float32(q.given_scales[letter][0])
+
+
+def _given(q: Quantisation, letter: str, integers: Interval, scale: Any) -> Interval:
+    """Return integers rescaled to 8 bits by a scale that is given, less the zero point."""
+    zero = q.given_scales[letter][1]
+    return integers.map(
+        lambda a: saturated(rescaled(a, float(np.float32(scale))), -zero, 255 - zero)
+    )
+
+
+def _numbers(q: Quantisation, letter: str, integers: Interval, like: Bounded) -> Levels:
+    """Return what such integers mean."""
+    return integers.numbers(
+        float(_scale(q, letter)), like, error=like.arithmetic.roundoff,
+        operand=Operand(q, letter), zeros=float(q.given_scales[letter][1]),
+    )  # fmt: skip
 
 
 def _pre_activation(
@@ -133,12 +155,12 @@ def _pre_activation(
     total = None
     for letter, matrix, a in zip("xh", "WU", read, strict=True):
         weights = cast("Levels", p[matrix])[k]
-        of = float(np.float32(weights.steps.flat[0])), float(np.float32(q.given_scales[letter][0]))
+        of_weights, of_a = np.float32(weights.steps.flat[0]), _scale(q, letter)
         summed = Interval.of(a) @ Interval.of(weights)
         if letter == "x":
-            summed = summed + _bias(p["b"][k], of[0] * of[1])
+            summed = summed + _bias(p["b"][k], float(of_weights) * float(of_a))
         summed = summed.negated if negated else summed
-        scale = np.float32(of[0]) * np.float32(of[1]) / np.float32(q.gate_format.step)
+        scale = of_weights * of_a / np.float32(q.gate_format.step)
         product = summed.map(lambda v, scale=scale: rescaled(v, float(scale)))
         total = (product if total is None else total + product).map(saturated)
     return cast("Interval", total)

@@ -37,8 +37,9 @@ ROUNDINGS: dict[str, Callable[[Floats], Floats]] = {
 OVERFLOWS = ("saturate", "wrap")
 SUMS = ("exact", "pairs")
 RANGES = ("call", "row", "given")
-OPERANDS = {"x": "W", "h": "U"}
-"""What matrix products read, by the letter of a quantisation, and the matrix that it meets."""
+OPERANDS = {"x": "W", "h": "U", "m": "R"}
+"""What matrix products read, by the letter of a quantisation, and the matrix that it meets: m is
+what a projection reads."""
 
 
 class QuantisationError(ValueError):
@@ -88,7 +89,8 @@ class Quantisation:
       largest magnitude by ``weight_levels``; with ``weight_zero`` they reach from the smallest to
       the largest, and have a zero point. ``matrices`` are those on the grid, by letters of x and h.
       ``gradient`` passes ``straight`` through their rounding, or is ``zero``.
-    * ``activations`` are what is multiplied with weights, of the ``operands`` x and h. They have a
+    * ``activations`` are what is multiplied with weights, of the ``operands`` x and h, and m, which
+      is projected. They have a
       ``range`` of a whole ``call``, of each ``row``, or are ``given`` ``scales``: ``x:0.02:128`` is
       a scale and a zero point. ``activation_zero`` says that they have one, ``activation_levels``
       how many levels there are beside the least; no scale is less than ``least_scale``. ``sums`` of
@@ -146,7 +148,7 @@ class Quantisation:
                 raise _expected(name, "2 to 16 bits, or 0 for none", bits)
         for name in ("matrices", "operands"):
             if not {*getattr(self, name)} <= {*OPERANDS}:
-                raise _expected(name, "letters of x and h", getattr(self, name))
+                raise _expected(name, "letters of x, h and m", getattr(self, name))
         if not (self.weights or self.activations or self.fixed or self.states):
             raise _expected("quantised", "weights, activations, fixed or states", "none of these")
         if self.fixed and (self.weights or self.activations or self.states):

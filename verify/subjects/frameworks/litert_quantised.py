@@ -6,7 +6,8 @@ range of its own, without a zero point, or with one (``asymmetric``).
 
 ``LSTM-int8`` has integers alone: input and output of 8 bits by scales that are given, as
 calibration finds them, a cell state and gates of 16, biases of 32. The adapter quantises what it is
-given. The operator takes no activations of 16 bits.
+given. The operator takes no activations of 16 bits, and what a projection reads has its zero point
+in the middle: another is taken with the wrong sign (findings/litert_projection_zero_point.py).
 
 ``coupled`` gates have weights of f, and i is 1 - f: those of i are written with the other sign.
 """
@@ -14,7 +15,7 @@ given. The operator takes no activations of 16 bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import chain
@@ -60,8 +61,8 @@ def rounded_weights(weights: Array) -> tuple[Array, Grid]:
     return integers.astype(np.int8), Grid(float(scale))
 
 
-Parts = tuple[list[int], list[int], list[int]]
-"""The indices of W, U and b, one for each gate."""
+Parts = tuple[list[int], list[int], list[int], list[int]]
+"""The indices of W, U and b, one for each gate, and of R, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,14 @@ class LiteRT(FrameworkSubject):
         def run(inputs: Inputs) -> Result:
             rows = inputs.x.shape[1]
             state = [s[0] for s in inputs.state or ()]
-            state = state or [np.zeros((rows, case.H), np.float32) for _ in self.convention.states]
+            state = state or [np.zeros((rows, n), np.float32) for n in self._widths(case)]
             return self._run(made(inputs), inputs.x, state)
 
         return Plain(run)
+
+    def _widths(self, case: Case) -> list[int]:
+        """Return the widths of the states."""
+        return [case.P or case.H, case.H][: len(self.convention.states)]
 
     def _run(self, program: Program, x: Array, state: Sequence[Array]) -> Result:
         """Return what a program makes of numbers."""
@@ -97,9 +102,9 @@ class LiteRT(FrameworkSubject):
         model, (steps, rows, _) = Model(), inputs.x.shape
         x = model.tensor(inputs.x.shape, "float32")
         parts = self._parts(model, inputs)
-        names = self.convention.states
-        states = [model.tensor((rows, case.H), "float32", variable=True) for _ in names]
-        y = model.tensor((steps, rows, case.H), "float32")
+        widths = self._widths(case)
+        states = [model.tensor((rows, n), "float32", variable=True) for n in widths]
+        y = model.tensor((steps, rows, widths[0]), "float32")
         options = {"asymmetricQuantizeInputs": self.asymmetric}
         return self._finished(model, x, parts, states, y, options)
 
@@ -110,7 +115,13 @@ class LiteRT(FrameworkSubject):
             [model.constant(*rounded_weights(w)) for w in W],
             [model.constant(*rounded_weights(u)) for u in U],
             [model.constant(a) for a in b],
+            self._projection(model, inputs),
         )
+
+    def _projection(self, model: Model, inputs: Inputs) -> list[int]:
+        """Add a projection's weights, if there is one."""
+        named = [a for name, a in inputs.parameters.items() if name == "weight_hr_l0"]
+        return [model.constant(*rounded_weights(a)) for a in named]
 
     def _gates(self, inputs: Inputs, name: str) -> list[Array]:
         """Return the parts of an array, one for each gate that has some, f first if i has none."""
@@ -124,9 +135,10 @@ class LiteRT(FrameworkSubject):
         """Return the program of a whole graph; what an LSTM may leave out is absent."""
         given, kind = [x, *chain(*parts), *states], "SequenceRNN"
         if self.convention.family == "lstm":
-            W, U, b = (([ABSENT] if self.convention.coupled else []) + part for part in parts)
-            peepholes, projection, normalisation = [ABSENT] * 3, [ABSENT] * 2, [ABSENT] * 4
-            given = [x, *W, *U, *peepholes, *b, *projection, *states, *normalisation]
+            *of_gates, R = parts
+            W, U, b = (([ABSENT] if self.convention.coupled else []) + part for part in of_gates)
+            peepholes, projection, normalisation = [ABSENT] * 3, R or [ABSENT], [ABSENT] * 4
+            given = [x, *W, *U, *peepholes, *b, *projection, ABSENT, *states, *normalisation]
             kind = "UnidirectionalSequenceLSTM"
         options = {"fusedActivationFunction": model.schema.ActivationFunctionType.TANH, **options}
         return Program(model.finished(kind, options, given, y, intermediates), states)
@@ -160,13 +172,13 @@ class IntegerLiteRT(LiteRT):
         x = model.tensor(inputs.x.shape, "int8", grids["x"])
         parts = self._parts(model, inputs)
         states = [
-            model.tensor((rows, case.H), dtype, grids[name], variable=True)
-            for name, dtype in zip("hc", STORED, strict=True)
+            model.tensor((rows, width), dtype, grids[name], variable=True)
+            for width, name, dtype in zip(self._widths(case), "hc", STORED, strict=True)
         ]
-        y = model.tensor((steps, rows, case.H), "int8", grids["h"])
+        y = model.tensor((steps, rows, case.P or case.H), "int8", grids["h"])
         gates = Grid(self.arithmetic.gate_format.step)
         between = [model.tensor((1,), "int16", gates) for _ in range(4)]
-        between.append(model.tensor((1,), "int8", grids["h"]))
+        between.append(model.tensor((1,), "int8", grids["m" if case.P else "h"]))
         return self._finished(model, x, parts, states, y, {}, between)
 
     def _parts(self, model: Model, inputs: Inputs) -> Parts:
@@ -180,6 +192,7 @@ class IntegerLiteRT(LiteRT):
             [model.constant(*w) for w in rounded],
             [model.constant(*rounded_weights(u)) for u in U],
             [model.constant(a, Grid(s)) for a, s in zip(biases, scales, strict=True)],
+            self._projection(model, inputs),
         )
 
 
@@ -199,11 +212,11 @@ def _numbers(integers: Array, grid: Grid) -> Array:
     return (integers.astype(np.float32) - np.float32(grid.zero)) * np.float32(grid.scale)
 
 
-HYBRID = "weights=8, per=gate, activations=8, range=row, rounding=away"
+HYBRID = "weights=8, per=gate, activations=8, range=row, operands=xhm, rounding=away"
 SYMMETRIC, ASYMMETRIC = f"{HYBRID}, activation_zero=no", f"{HYBRID}, zero_added=before"
 INTEGERS = (
-    "weights=8, per=gate, activations=8, range=given, scales=x:0.03125:123+h:0.0078:131, "
-    "states=c:<16,5>, gates=<16,4>, rounding=away"
+    "weights=8, per=gate, activations=8, range=given, operands=xhm, "
+    "scales=x:0.03125:123+h:0.0078:131+m:0.0079:128, states=c:<16,5>, gates=<16,4>, rounding=away"
 )
 """Scales as calibration may give them; that of x is exact, so that ties are ties."""
 
@@ -217,8 +230,9 @@ CONVENTIONS = {
 def _subject(
     name: str, convention: str, quantised: str, kind: type[LiteRT] = LiteRT, **others: Any
 ) -> LiteRT:
+    options = replace(OPTIONS, projection=convention == "LSTM")
     return kind(
-        f"litert-quantised:{name}", CONVENTIONS[convention], OPTIONS, ("float32",),
+        f"litert-quantised:{name}", CONVENTIONS[convention], options, ("float32",),
         quantised=quantised, **others,
     )  # fmt: skip
 
