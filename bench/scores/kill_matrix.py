@@ -122,7 +122,8 @@ class Matrix:
 
 def _by_id() -> dict[str, Wrong]:
     """Return wrong layers, those that quantise wrongly, and equivalent programs, by id."""
-    return {m.id: m for m in (*mutants(), *QUANTISATION_MUTANTS, *equivalences())}
+    every: list[Wrong] = [*mutants(), *QUANTISATION_MUTANTS, *equivalences()]
+    return {m.id: m for m in every}
 
 
 def blank_rows(chosen: Sequence[Wrong]) -> list[Row]:

@@ -87,6 +87,7 @@ def _drawn(subject: Subject, rng: np.random.Generator) -> Case:
         scale=str(rng.choice(["unit", "unit", "tiny", "large"])),
         dtype=subject.dtypes[0],
         seed=int(rng.integers(2**31)),
+        P=int(rng.integers(0, 4)) if offered.projection else 0,
     )  # fmt: skip
 
 

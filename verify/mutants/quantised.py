@@ -222,7 +222,7 @@ class IntegersAlone:
 
     def nearest(self, v: Array) -> Any:
         """Return integers."""
-        return ROUNDINGS["away"](np.float64(v)).astype(np.int64)
+        return ROUNDINGS["away"](np.asarray(v, np.float64)).astype(np.int64)
 
     def read(self, a: Array, letter: str) -> Any:
         """Return activations as integers of 8 bits, less the zero point."""
@@ -311,11 +311,9 @@ class IntegersAlone:
             c = self.kept(self.shifted(f * c, 15) + self.shifted(i * g, 19))
             h = self.hidden(o * self.tanh(c, 4))
             y.append(h)
-        y, h, c = (
-            (a * by).astype(np.float32)
-            for a, by in ((np.stack(y), self.scales["h"]), (h, self.scales["h"]), (c, self.step))
-        )
-        return y, (h, c)
+        every = (np.stack(y), self.scales["h"]), (h, self.scales["h"]), (c, self.step)
+        outputs, h, c = ((a * by).astype(np.float32) for a, by in every)
+        return outputs, (h, c)
 
 
 class IntegersProjected(IntegersAlone):

@@ -90,7 +90,7 @@ def _product(a: Any, b: Any) -> Integers:
 
 
 def _wrapped(x: Integers) -> Integers:
-    return ((x - LEAST) & (2**BITS - 1)) + LEAST
+    return np.asarray(((x - LEAST) & (2**BITS - 1)) + LEAST)
 
 
 def _rescaled_bits(x: Integers, exponent: int) -> Integers:

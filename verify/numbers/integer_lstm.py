@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -152,18 +153,17 @@ def _pre_activation(
     q: Quantisation, p: Parameters, read: list[Levels], k: int, negated: bool
 ) -> Interval:
     """Return z of one gate, in steps of the gates' format; its parameters may be ``negated``."""
-    total = None
+    total = Interval(0, 0)
     for letter, matrix, a in zip("xh", "WU", read, strict=True):
-        weights = cast("Levels", p[matrix])[k]
+        weights = cast("Levels", cast("Levels", p[matrix])[k])
         of_weights, of_a = np.float32(weights.steps.flat[0]), _scale(q, letter)
         summed = Interval.of(a) @ Interval.of(weights)
         if letter == "x":
             summed = summed + _bias(p["b"][k], float(of_weights) * float(of_a))
         summed = summed.negated if negated else summed
-        scale = of_weights * of_a / np.float32(q.gate_format.step)
-        product = summed.map(lambda v, scale=scale: rescaled(v, float(scale)))
-        total = (product if total is None else total + product).map(saturated)
-    return cast("Interval", total)
+        scale = float(of_weights * of_a / np.float32(q.gate_format.step))
+        total = (total + summed.map(partial(rescaled, scale=scale))).map(saturated)
+    return total
 
 
 def _bias(b: Any, scale: float) -> Interval:
