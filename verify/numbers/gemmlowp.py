@@ -35,9 +35,14 @@ def multiplier_of(scale: float) -> tuple[int, int]:
     return (multiplier, int(shift)) if shift < MOST_SHIFT else (2**31 - 1, MOST_SHIFT - 1)
 
 
-def rescaled(x: Integers, scale: float) -> Integers:
-    """Return integers times a scale, rounded after the product and again after the shift."""
+def rescaled(x: Integers, scale: float, *, once: bool = False) -> Integers:
+    """Return integers times a scale, rounded after the product and again after the shift.
+
+    Or ``once``, ties up, as ``TFLITE_SINGLE_ROUNDING`` has it.
+    """
     multiplier, shift = multiplier_of(scale)
+    if once:
+        return np.asarray((x * multiplier + (1 << (30 - shift))) >> (31 - shift))
     return shifted(_high(x << max(shift, 0), multiplier, 31), max(-shift, 0))
 
 

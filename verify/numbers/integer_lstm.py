@@ -128,6 +128,11 @@ def step(
     return (_numbers(q, "h", hidden, x), new.numbers(form.step, x)), values
 
 
+def _rescaling(q: Quantisation, scale: float) -> Callable[[Any], Any]:
+    """Return what multiplies integers by a scale."""
+    return partial(rescaled, scale=scale, once=q.rescaling == "once")
+
+
 def _scale(q: Quantisation, letter: str) -> Any:
     """Return a scale that is given, as float32 has it."""
     return np.float32(q.given_scales[letter][0])
@@ -135,10 +140,8 @@ def _scale(q: Quantisation, letter: str) -> Any:
 
 def _given(q: Quantisation, letter: str, integers: Interval, scale: Any) -> Interval:
     """Return integers rescaled to 8 bits by a scale that is given, less the zero point."""
-    zero = q.given_scales[letter][1]
-    return integers.map(
-        lambda a: saturated(rescaled(a, float(np.float32(scale))), -zero, 255 - zero)
-    )
+    zero, by = q.given_scales[letter][1], _rescaling(q, float(np.float32(scale)))
+    return integers.map(lambda a: saturated(by(a), -zero, 255 - zero))
 
 
 def _numbers(q: Quantisation, letter: str, integers: Interval, like: Bounded) -> Levels:
@@ -162,7 +165,7 @@ def _pre_activation(
             summed = summed + _bias(p["b"][k], float(of_weights) * float(of_a))
         summed = summed.negated if negated else summed
         scale = float(of_weights * of_a / np.float32(q.gate_format.step))
-        total = (total + summed.map(partial(rescaled, scale=scale))).map(saturated)
+        total = (total + summed.map(_rescaling(q, scale))).map(saturated)
     return total
 
 

@@ -42,6 +42,13 @@ OPERANDS = {"x": "W", "h": "U", "m": "R"}
 what a projection reads."""
 
 
+INTEGERS_ALONE: dict[str, Any] = {
+    "weights": 8, "weight_zero": False, "matrices": "xh", "activations": 8, "range": "given",
+    "activation_zero": True, "activation_levels": 0, "sums": "exact", "overflow": "saturate",
+}  # fmt: skip
+"""What a step of integers alone takes for granted."""
+
+
 class QuantisationError(ValueError):
     """A quantisation that means nothing; the message says which part, and what is expected."""
 
@@ -103,6 +110,7 @@ class Quantisation:
       of all of it.
     * ``gates`` is the format of the gates' pre-activations where a step is one of integers alone:
       products are rescaled to it, and activations are those of fixed point (``integer_lstm``).
+      A ``rescaling`` rounds ``twice``, after the product and after the shift, or ``once``.
     """
 
     weights: int = 0
@@ -124,6 +132,7 @@ class Quantisation:
     initial: str = "rounded"
     states: str = ""
     gates: str = ""
+    rescaling: str = "twice"
     rounding: str = "even"
     overflow: str = "saturate"
     gradient: str = "straight"
@@ -134,6 +143,7 @@ class Quantisation:
             "range": RANGES,
             "sums": SUMS,
             "zero_added": ("after", "before"),
+            "rescaling": ("twice", "once"),
             "rounding": tuple(ROUNDINGS),
             "overflow": OVERFLOWS,
             "initial": ("rounded", "given"),
@@ -167,10 +177,9 @@ class Quantisation:
         """Refuse a step of integers alone of which too little is integers."""
         forms = [self.gate_format, self.state_formats.get("c")]
         if (
-            (self.weights, self.activations, self.range, self.overflow)
-            != (8, 8, "given", "saturate")
+            {name: getattr(self, name) for name in INTEGERS_ALONE} != INTEGERS_ALONE
             or self.per not in ("gate", "matrix")
-            or self.weight_zero
+            or not {"x", "h"} <= {*self.operands}
             or not all(form and form.bits == 16 and 1 <= form.whole <= 7 for form in forms)
         ):
             what = (

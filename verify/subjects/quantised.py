@@ -83,6 +83,8 @@ def _require_states(subject: Subject, quantisation: Quantisation) -> None:
     if quantisation.gates:
         if cells:
             raise QuantisationError(f"quantised: gates: {cells[0]} has no step of integers alone")
+        if "lstm-projected" in subject.cells and "m" not in quantisation.given_scales:
+            raise QuantisationError("quantised: scales: expected one of m, which is projected")
         return
     for name in quantisation.state_formats:
         cell = cell_named(subject.cells[0])

@@ -31,6 +31,7 @@ def test_a_rescaling_rounds_twice():
     scale = float(np.ldexp(1583594044, -31 - 9))
     assert round(7984 * scale, 4) == 11.4991
     assert gemmlowp.rescaled(np.array([7984, -7984]), scale).tolist() == [12, -12]
+    assert gemmlowp.rescaled(np.array([7984, 7985]), scale, once=True).tolist() == [11, 12]
     assert gemmlowp.rescaled(np.array([3, 5]), 2.0).tolist() == [6, 10]
 
 

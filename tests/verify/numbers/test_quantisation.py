@@ -33,7 +33,7 @@ CALL = Quantisation(weights=8, activations=8)
         "fixed=<16,6>, products=yes, initial=given, rounding=down, overflow=wrap",
         "weights=8, states=c:<16,5>",
         "weights=8, per=gate, activations=8, range=given, scales=x:0.02:128+h:0.0078:128, "
-        "states=c:<16,5>, gates=<16,4>, rounding=away",
+        "states=c:<16,5>, gates=<16,4>, rescaling=once, rounding=away",
     ],
 )
 def test_a_text_is_read_as_it_is_written(text):
