@@ -54,6 +54,11 @@ def test_tables_are_near_the_functions(whole):
     assert (sigmoid[1:zero] + sigmoid[:zero:-1] == gemmlowp.MOST).all()
 
 
+def test_the_constants_of_the_exponential_are_those_of_31_bits():
+    for exponent, factor in gemmlowp._FACTORS.items():
+        assert abs(factor - np.exp(-(2.0**exponent)) * 2**31) < 1
+
+
 def test_intervals_hold_every_choice_of_neighbours():
     """Sums, products and tables of all integers between."""
     rng = np.random.default_rng(0)
