@@ -98,8 +98,8 @@ def step(
     """Return (h, c), and the gates; ``names`` are the cell's, i among them, f if it has one.
 
     With a projection, what it reads is an operand m of its own scale; it has no bias. Without f the
-    gates are coupled: the integer of i is that of 1 less that of f, whose weights are
-    those of i with the other sign.
+    gates are coupled: the integer of i is that of 1 less that of f, whose weights are those of i
+    with the other sign.
     """
     h, c = cast("tuple[Bounded, Bounded]", state)
     form = q.state_formats["c"]
