@@ -5,8 +5,8 @@ means s (q - z) everywhere in LiteRT, but here the kernel stores v / s - z, satu
 adds z again in the projection. Where nothing saturates that is the same; but the range of what can
 be stored is mirrored. With s = 1.2 / 255 and z = -85, made for values from -0.2 to 1, all above 0.2
 become 0.2. Right is tanh(c) as NumPy has it below, to half a step. Without a projection the sign is
-right; tensorflow/tensorflow#56493 is about that one. Seen with ai-edge-litert 2.3.0; no report of
-this known.
+right. Seen with ai-edge-litert 2.3.0; no report known; similar: tensorflow/tensorflow#56493, about
+the sign without one.
 """
 
 from importlib.metadata import version
