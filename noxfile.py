@@ -40,6 +40,7 @@ class Environment:
 
 ENVIRONMENTS = {
     "onnx": Environment("onnx", ("onnxruntime", "onnxruntime-quantised", "onnx-reference")),
+    "litert": Environment("litert", ("litert-quantised",)),
     "openvino": Environment("openvino", ("openvino",)),
     "mlx": Environment("mlx,ncnn", ("mlx", "ncnn")),
     "jax": Environment("jax", ("flax-linen", "flax-nnx", "equinox", "haiku")),

@@ -71,6 +71,10 @@ like_option = click.option(
     "and call of torch.nn.LSTM, GRU or RNN, or of a Cell of these, or of the model of "
     "kernelbench:35; of a process:COMMAND the cell that it is asked for.",
 )  # fmt: skip
+quantised_option = click.option(
+    "--quantised", default="", metavar="TEXT",
+    help="The arithmetic that it declares: 'weights=8', 'fixed=<16,6>'.",
+)  # fmt: skip
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
     help="Worker processes at a time.",

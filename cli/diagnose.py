@@ -24,6 +24,7 @@ from .common import (
     like_option,
     memory_option,
     or_usage,
+    quantised_option,
     seed_option,
     stop,
     timeout_option,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
 @like_option
+@quantised_option
 @dtype_option
 @click.option("--budget", type=click.Choice(BUDGETS), default="quick", show_default=True,
               help="How many cases for each check, before an explanation is sought.")  # fmt: skip
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 def diagnose(
     names: Sequence[str],
     like: str | None,
+    quantised: str,
     dtype: str | None,
     budget: str,
     seed: int,
@@ -69,8 +72,8 @@ def diagnose(
 
     request = or_usage(
         lambda: Request.parse(
-            names, like=like, checks=[], dtype=dtype, budget=budget, seed=seed, case=None,
-            timeout=timeout, memory=memory, deviations=None,
+            names, like=like, quantised=quantised, checks=[], dtype=dtype, budget=budget,
+            seed=seed, case=None, timeout=timeout, memory=memory, deviations=None,
         )
     )  # fmt: skip
     verdicts = _checked(request, jobs)

@@ -28,6 +28,7 @@ from .common import (
     memory_option,
     or_usage,
     probe,
+    quantised_option,
     quoted,
     runs_option,
     say,
@@ -55,8 +56,7 @@ LISTED = 10
 @like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
-@click.option("--quantised", default="", metavar="TEXT",
-              help="The arithmetic that it declares: 'weights=8', 'fixed=<16,6>'.")  # fmt: skip
+@quantised_option
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option(

@@ -16,6 +16,7 @@ from gatewise.reports.section import Table
 from gatewise.reports.typeset import mathml
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.mutants import mutants
+from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS
 from gatewise.verify.proofs.coverage import coverage
 from gatewise.verify.subjects import subjects
 
@@ -123,6 +124,13 @@ def mistakes() -> Iterator[str]:
     )
     rows = [(m.id, m.statement, m.fix, ", ".join(m.killed_by)) for m in mutants()]
     yield table(("id", "what is wrong", "what to do", "seen by"), rows)
+    yield "\n## In integers\n"
+    yield (
+        "Layers that quantise wrongly, each held to the arithmetic that it declares. With ordinary "
+        "numbers none is off by 1e-2.\n"
+    )
+    wrong = [(m.id, m.statement, m.killed_by[0], m.models) for m in QUANTISATION_MUTANTS]
+    yield table(("id", "what is wrong", "seen by", "modelled on"), wrong)
 
 
 def findings() -> Iterator[str]:

@@ -6,18 +6,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...verify.checks import subject_checks
 from ...verify.execution.executors import Here
 from ...verify.execution.judge import BUDGETS
 from ...verify.execution.tasks import Named, Task
 from ...verify.mutants import Mutant, equivalences, mutant_subject, mutants
+from ...verify.mutants.quantised import HELD_TO, QUANTISATION_MUTANTS, QuantisationMutant
 from ...verify.runs.verdict import Verdict
 from .. import run
 from ..run import from_json
 
 KIND = "mutants"
+
+Wrong: TypeAlias = Mutant | QuantisationMutant
+"""A mutant of the catalogue, equivalent ones among them, or one that quantises wrongly."""
 
 
 IMPATIENT, PATIENT = 40.0, 600.0
@@ -85,7 +89,7 @@ class Matrix:
 
         def ask(row: Row, checks: list[str]) -> None:
             task = Task(Named(row.name), checks[0], row.dtype, self.budget, self.seed, shrink=False)
-            may_hang = any(m.isolated for m in mutants() if m.id == row.mutant)
+            may_hang = _by_id()[row.mutant].isolated
             seconds = IMPATIENT if may_hang else PATIENT
             waiting[self.pool.hold([task], seconds)] = row, checks[1:]
 
@@ -104,7 +108,9 @@ class Matrix:
 
     def _order(self, row: Row) -> list[str]:
         """Return the checks that should see it first, then all others that concern its cell."""
-        mutant = next(m for m in (*mutants(), *equivalences()) if m.id == row.mutant)
+        mutant = _by_id()[row.mutant]
+        if isinstance(mutant, QuantisationMutant):
+            return list(dict.fromkeys((*mutant.killed_by, *HELD_TO)))
         subject = mutant_subject(mutant, row.cell)
         concerned = [
             c.id for c in subject_checks()
@@ -114,7 +120,13 @@ class Matrix:
         return [*first, *(id for id in concerned if id not in first)]
 
 
-def blank_rows(chosen: Sequence[Mutant]) -> list[Row]:
+def _by_id() -> dict[str, Wrong]:
+    """Return wrong layers, those that quantise wrongly, and equivalent programs, by id."""
+    every: list[Wrong] = [*mutants(), *QUANTISATION_MUTANTS, *equivalences()]
+    return {m.id: m for m in every}
+
+
+def blank_rows(chosen: Sequence[Wrong]) -> list[Row]:
     """Return the rows of these mutants, undecided."""
     return [
         Row(m.id, cell, dtype, m.statement, m.models, list(m.killed_by))
@@ -135,12 +147,12 @@ def _note(row: Row, verdict: Verdict) -> None:
 
 def ids(which: str) -> tuple[str, ...]:
     """Return the ids of what is ``wrong``, or of the equivalent programs, which are ``right``."""
-    return tuple(m.id for m in (mutants() if which == "wrong" else equivalences()))
+    return tuple(id for id, m in _by_id().items() if bool(m.killed_by) == (which == "wrong"))
 
 
-def choose(names: Sequence[str]) -> tuple[Mutant, ...]:
+def choose(names: Sequence[str]) -> tuple[Wrong, ...]:
     """Return the mutants and equivalences with these ids, or all; a ValueError lists them."""
-    known = {m.id: m for m in (*mutants(), *equivalences())}
+    known = _by_id()
     for name in names:
         if name not in known:
             raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")

@@ -28,18 +28,19 @@ from ...verify.subjects.inputs import draw_inputs
 from ...verify.subjects.protocol import Inputs, Subject
 from .rows import Columns, Work, jobs_option, print_table, scored, seed_option, write_table
 
-ENGINES = ("onnxruntime-quantised", "torch-quantised")
+ENGINES = ("onnxruntime-quantised", "torch-quantised", "litert-quantised")
 MOST = 20
 """Cases that are drawn, at most, for each that has to be certain."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """An engine: the cases it was held to, how many were certain, what was beyond its bound."""
+    """An engine: the cases it was held to, how many were certain, or blind, or beyond the bound."""
 
     subject: str
     cases: int
     certain: int
+    blind: int
     beyond: int
     worst: float
     largest: float
@@ -55,7 +56,7 @@ def held(name: str, certain: int, seed: int) -> Held:
     layers = {f"numpy:{layer.__name__}": layer for layer in RIGHT}
     subject = quantised_subject(layers[name]) if name in layers else subject_named(name)
     rng = np.random.default_rng([seed, *name.encode()])
-    cases, beyond, ratios, errors, bounds = 0, 0, [0.0], [0.0], [0.0]
+    cases, blind, beyond, ratios, errors, bounds = 0, 0, 0, [0.0], [0.0], [0.0]
     while len(bounds) <= certain and cases < MOST * certain:
         case = _drawn(subject, rng)
         tested, ledger, inputs = under_test(subject), Ledger(), _inputs(subject, case)
@@ -64,12 +65,13 @@ def held(name: str, certain: int, seed: int) -> Held:
         got = subject.build(case).forward(inputs)
         compare_outputs(ledger, tested, case, got, want)
         cases, beyond = cases + 1, beyond + bool(ledger.failed)
+        blind += not ledger.sharp
         every = [(got.y, want.y), *zip(got.final, want.final, strict=True)]
         if not integers.ambiguous:
             ratios.append(max(c.ratio for c in ledger.comparisons))
             errors += [float(np.abs(g - w.value).max(initial=0.0)) for g, w in every]
             bounds.append(max(float(w.bound.max(initial=0.0)) for _, w in every))
-    return Held(name, cases, len(bounds) - 1, beyond, max(ratios), max(errors),
+    return Held(name, cases, len(bounds) - 1, blind, beyond, max(ratios), max(errors),
                 float(np.median(bounds)))  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def _drawn(subject: Subject, rng: np.random.Generator) -> Case:
         scale=str(rng.choice(["unit", "unit", "tiny", "large"])),
         dtype=subject.dtypes[0],
         seed=int(rng.integers(2**31)),
+        P=int(rng.integers(0, 4)) if offered.projection else 0,
     )  # fmt: skip
 
 
@@ -105,6 +108,7 @@ COLUMNS: Columns = {
     "subject": lambda r: r.subject,
     "cases": lambda r: str(r.cases),
     "certain": lambda r: str(r.certain),
+    "blind": lambda r: str(r.blind),
     "beyond the bound": lambda r: str(r.beyond),
     "error/bound, certain": lambda r: f"{r.worst:.2f}",
     "largest error, certain": lambda r: f"{r.largest:.1e}",
@@ -137,8 +141,10 @@ def _made(rows: Sequence[Held], certain: int, seed: int) -> str:
     said = ", ".join(f"{name} {value}" for name, value in versions().items())
     return f"""
 A case is *certain* if no integer in it is so near a tie that rounding may move it. In other cases
-both neighbours are allowed, and what follows from either. {sum(r.cases for r in rows)}
-cases, {sum(r.beyond for r in rows)} beyond their bound. `numpy:` are the right layers, written by
+both neighbours are allowed, and what follows from either; where that leaves every bound too wide to
+tell anything, a case is *blind*. {sum(r.cases for r in rows)} cases,
+{sum(r.cases - r.certain for r in rows)} of them not certain, {sum(r.beyond for r in rows)} beyond
+their bound. `numpy:` are the right layers, written by
 hand, from which the {len(QUANTISATION_MUTANTS)} mistakes of `verify/mutants/quantised.py` are made;
 `pytest tests/verify/mutants/test_quantised.py` kills each, and sees that 1e-2 lets all of them
 through.

@@ -17,7 +17,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     untested = sum(len(run.untested) for run in runs)
     planted, same = ([r for r in decided if bool(r.expected) is wrong] for wrong in (True, False))
     intro = [
-        f"{_caught(runs, planted, same)}. Each wrong layer is modelled on a real defect. The "
+        f"{_caught(runs, planted, same)}. Most wrong layers are modelled on a real defect. The "
         "checks that should see it are tried first, and after the first that does no others, "
         "unless the run was a full one."
     ]

@@ -68,6 +68,19 @@ def test_a_failure_is_made_again_with_the_arithmetic(run, file):
     assert "--quantised 'fixed=<16,5>'" in verdicts(result)["forward"]["reproduce"]
 
 
+def test_a_diagnosis_is_one_of_the_declared_arithmetic(run, file):
+    """It says what the layer computes in instead."""
+    declared = ("--quantised", "fixed=<16,6>, rounding=down", "--dtype", "float64")
+    told = run("diagnose", "mine.py:Silent", *declared, "--json")
+    ((said,),) = (diagnosis["explanations"] for diagnosis in json.loads(told.stdout))
+
+    assert told.exit_code == 1
+    assert said["ids"] == ["another arithmetic"]
+    assert said["fixes"] == [
+        "do as declared (rounding down), or declare what it does: fixed=<16,6>"
+    ]
+
+
 def test_what_means_nothing_is_refused_in_a_sentence(run, file):
     """By the command before anything runs, and of a class when it is imported."""
     command = run("verify", "mine.py:Silent", "--quantised", "weights=8, per=rows")

@@ -21,6 +21,7 @@ from gatewise.cli import main
 from gatewise.reference.equation import equations
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.mutants import mutants
+from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -273,7 +274,8 @@ def test_every_page_that_is_made_from_the_code_says_something():
 
     assert all(text.startswith("# ") and len(text) > 500 for text in pages.values())
     assert all(f"`{check.id}`" in whole for check in subject_checks())
-    assert all(mutant.statement.replace("<", "&lt;") in whole for mutant in mutants())
+    every = (*mutants(), *QUANTISATION_MUTANTS)
+    assert all(mutant.statement.replace("<", "&lt;") in whole for mutant in every)
     assert all(f"### {equation.name}" in whole for equation in equations())
     assert [
         figure for figure in generated["FIGURES"] if not (generated["PUBLISHED"] / figure).exists()

@@ -53,6 +53,28 @@ def integers(least: int, most: int) -> st.SearchStrategy[int]:
 SEEDS = integers(0, 2**16 - 1)
 
 
+def one_layer(
+    options: Options,
+    dtype: str,
+    *,
+    T: tuple[int, int],
+    B: tuple[int, int],
+    D: tuple[int, int],
+    H: tuple[int, int],
+) -> st.SearchStrategy[Case]:
+    """Draw one layer in one direction, sizes from a least to a largest, and states if it can."""
+    return st.builds(
+        Case,
+        T=st.integers(*T),
+        B=st.integers(*B),
+        D=st.integers(*D),
+        H=st.integers(*H),
+        state=st.just(options.state),
+        dtype=st.just(dtype),
+        seed=SEEDS,
+    )
+
+
 def cases(
     options: Options,
     dtype: str,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ...reference.functions import Array
 from ..cases.case import Case
-from ..cases.strategies import SEEDS
+from ..cases.strategies import one_layer
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch, in_bounds
@@ -101,17 +101,8 @@ def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> 
 
 
 def _some_steps(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
-    """Draw one layer over enough steps for a coarser state to drift."""
-    return st.builds(
-        Case,
-        T=st.integers(4, 16),
-        B=st.integers(2, 3),
-        D=st.integers(2, 6),
-        H=st.integers(3, 12),
-        state=st.just(subject.options.state),
-        dtype=st.just(dtype),
-        seed=SEEDS,
-    )
+    """Draw enough steps for a coarser state to drift."""
+    return one_layer(subject.options, dtype, T=(4, 16), B=(2, 3), D=(2, 6), H=(3, 12))
 
 
 def _long_sums(subject: Subject, dtype: str) -> Iterator[Case]:

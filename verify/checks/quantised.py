@@ -7,7 +7,7 @@ of an arithmetic decides what comes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
-from ..cases.strategies import SEEDS
+from ..cases.strategies import one_layer
 from ..conventions.rounded_map import RoundedMap
 from ..numbers.ledger import Ledger
 from ..numbers.quantisation import Quantisation
@@ -33,6 +33,9 @@ FRACTION = 2.0**-7
 
 WIDE = 10.0
 """A weight whose products leave fixed point while they are added, and come back."""
+
+MANY = 2200
+"""Weights of one sign whose sum leaves 16 bits, even in eight parts: 2200 times 127 by 8."""
 
 Making = Callable[[Quantisation, Case, Inputs, Parameters], tuple[Inputs, Parameters]]
 """From what was drawn, the inputs and parameters that a check is about."""
@@ -77,7 +80,7 @@ def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
             scale, _ = q.given_scales[letter]
             return (np.floor(a / scale) + 0.5) * scale
         half = (levels + 1) // 2
-        low, high = (-half, levels - half) if q.activation_zero else (-levels // 2, levels // 2)
+        low, high = (-half, levels - half) if q.activation_zero else (-(levels // 2), levels // 2)
         a = np.clip((np.floor(a / FRACTION) + 0.5) * FRACTION, low * FRACTION, high * FRACTION)
         a[..., 0], a[..., 1] = low * FRACTION, high * FRACTION
         return a
@@ -102,18 +105,24 @@ def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
 
 
 def sums(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
-    """Add large products of one sign, then of the other: the whole sum is moderate."""
+    """Add large products of one sign, then of the other: the whole sum is moderate.
+
+    Where it has many products, it is the input that has both signs: then weights add up, too, by
+    which a zero point is multiplied.
+    """
     rng = case.generator("sums")
+    turn = -1.0 if case.D < MANY else 1.0
 
     def opposed(a: Array) -> Array:
         size = WIDE if q.fixed else 1.5 / a.shape[1]
         half = np.arange(a.shape[1]) < a.shape[1] // 2
-        sign = np.where(half, 1.0, -1.0)[None, :, None] * rng.choice([-1.0, 1.0], (len(a), 1, 1))
+        sign = np.where(half, 1.0, turn)[None, :, None] * rng.choice([-1.0, 1.0], (len(a), 1, 1))
         return sign * size * (1 - 0.02 * rng.random(a.shape))
 
     def large_first(a: Array) -> Array:
         half = np.arange(a.shape[-1]) < a.shape[-1] // 2
-        return np.where(half, 1.0, 0.5 if not q.fixed else 0.98) - 0.02 * rng.random(a.shape)
+        second = (0.5 if not q.fixed else 0.98) * -turn
+        return np.where(half, 1.0, second) - 0.02 * rng.random(a.shape)
 
     return _with(inputs, large_first), _weights(p, opposed)
 
@@ -171,24 +180,27 @@ def _weights(p: Parameters, function: Callable[[Array], Array]) -> Parameters:
 
 
 def _small(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
-    """Draw a step or two of one layer, wide enough for sums of several pairs."""
-    return st.builds(
-        Case,
-        T=st.integers(1, 2),
-        B=st.integers(2, 3),
-        D=st.integers(7, 9),
-        H=st.integers(6, 9),
-        state=st.just(subject.options.state),
-        dtype=st.just(dtype),
-        seed=SEEDS,
-    )
+    """Draw a step or two, wide enough for sums of several pairs."""
+    return one_layer(subject.options, dtype, T=(1, 2), B=(2, 3), D=(7, 9), H=(6, 9))
 
 
-def _check(id: str, statement: str, making: Making) -> SubjectCheck:
+def _many(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield a step that adds many products; in fixed point they would leave it for good."""
+    if not getattr(subject, "quantisation").fixed:  # noqa: B009 - by concerned
+        yield Case(1, 2, MANY, 2, state=subject.options.state, dtype=dtype, seed=1)
+
+
+def _no_more(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield no case beside those that are drawn."""
+    yield from ()
+
+
+def _check(id: str, statement: str, making: Making, *, many: bool = False) -> SubjectCheck:
     return SubjectCheck(
         id, statement, (), _small, partial(made, making),
         concerned=lambda subject: subject.options.quantised,
         needs=("equations", "quantised"), share=0.3, shrinks=False,
+        forced=_many if many else _no_more,
     )  # fmt: skip
 
 
@@ -196,7 +208,7 @@ CHECKS = (
     _check("tie-rounding", "What stands halfway between two integers is rounded as declared.",
            ties),
     _check("saturation", "Sums that are large on the way and moderate at the end are exact: no "
-           "accumulator saturates or wraps.", sums),
+           "accumulator saturates or wraps.", sums, many=True),
     _check("zero-point", "Outputs are those of the declared arithmetic, too, when all numbers that "
            "are rounded have one sign: the zero point is then an end of the range.", one_sided),
     _check("channel-scale", "Weights of very different sizes have the scales that are declared: of "

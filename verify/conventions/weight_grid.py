@@ -15,6 +15,9 @@ from ..numbers.quantisation import OPERANDS, Quantisation, QuantisationError, ne
 MATRICES = ("W", "U", "R")
 """The parameters that are weights; the others are vectors."""
 
+MATRIX_AXES = ("gate", "input", "unit")
+"""The axes of W and U."""
+
 INPUT_OF = {"W": "x", "U": "h", "R": "the projection"}
 """What each matrix is multiplied with."""
 
@@ -45,11 +48,15 @@ def _matrices(p: Parameters) -> list[Array]:
 
 
 def _along(*axes: int) -> Group:
-    """Return the group of all weights of an array that differ along some axes alone."""
+    """Return the group of all weights of an array that differ along some axes alone.
+
+    The axes are those of W and U (gates, inputs, units); R is as an array of one gate.
+    """
 
     def ends(passes: Sequence[Parameters], number: int, name: str) -> Ends:
         a = passes[number][name]
-        return a.min(axis=axes, keepdims=True), a.max(axis=axes, keepdims=True)
+        own = axes if a.ndim == len(MATRIX_AXES) else tuple(k - 1 for k in axes if k)
+        return a.min(axis=own, keepdims=True), a.max(axis=own, keepdims=True)
 
     return ends
 

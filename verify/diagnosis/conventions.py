@@ -121,8 +121,8 @@ def own_convention(cell: str) -> Convention | None:
     if cell not in names:
         return None
     kind, reset, update, gate, candidate, output, seen, coupled, projected = names[cell]
-    plain = Convention(str(kind), GATES[str(kind)].replace("f" if coupled else " ", ""))
-    letters = plain.order
+    letters = GATES[str(kind)].replace("f" if coupled else " ", "")
+    plain = Convention(str(kind), letters, coupled=bool(coupled))
     recurrent = (RECURRENT_BIAS,) if cell == "gru" else ()
     return replace(
         plain,
@@ -135,7 +135,6 @@ def own_convention(cell: str) -> Convention | None:
         output=str(output or plain.output),
         peepholes="ifo" if seen else "",
         output_peephole=str(seen or plain.output_peephole),
-        coupled=bool(coupled),
         projected=bool(projected),
     )
 

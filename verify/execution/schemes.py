@@ -15,8 +15,9 @@ from ..subjects.protocol import Subject
 
 def _mutant(name: str) -> Subject:
     from ..mutants import mutant_named
+    from ..mutants.quantised import quantised_named
 
-    return mutant_named(name)
+    return quantised_named(name) or mutant_named(name)
 
 
 def _recording(name: str) -> Subject:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...reference.functions import Array, sigmoid
+from ..numbers import gemmlowp
 from ..numbers.quantisation import ROUNDINGS
 from ..subjects.explicit import explicit
 from ..subjects.protocol import Subject
@@ -205,7 +206,170 @@ class FixedPoint:
         return np.stack(y), (h, c)
 
 
-RIGHT: tuple[type, ...] = (Integers, PerChannel, PerRow, Given, CellState, FixedPoint)
+class IntegersAlone:
+    """An LSTM in integers alone, as LiteRT has it: nothing is a float but input and output."""
+
+    cell = "lstm"
+    quantised = (
+        "weights=8, per=gate, activations=8, range=given, scales=x:0.03125:123+h:0.0078:129, "
+        "states=c:<16,5>, gates=<16,4>, rounding=away"
+    )
+    dtypes = ("float32",)
+    scales: ClassVar[dict[str, float]] = {"x": 2.0**-5, "h": float(np.float32(0.0078))}
+    zeros: ClassVar[dict[str, int]] = {"x": 123, "h": 129}
+    step = 2.0**-11
+    coupled = False
+
+    def nearest(self, v: Array) -> Any:
+        """Return integers."""
+        return ROUNDINGS["away"](np.asarray(v, np.float64)).astype(np.int64)
+
+    def read(self, a: Array, letter: str) -> Any:
+        """Return activations as integers of 8 bits, less the zero point."""
+        zero = self.zeros[letter]
+        return np.clip(self.nearest(np.float64(a) / self.scales[letter]) + zero, 0, 255) - zero
+
+    def rounded(self, w: Array) -> tuple[Any, float]:
+        """Return one gate's weights as integers, and their scale."""
+        scale = np.abs(w).max() / np.float32(127) or np.float32(1)
+        return np.clip(self.nearest(np.float64(w) / float(scale)), -127, 127), float(scale)
+
+    def rescaled(self, v: Any, scale: float) -> Any:
+        """Return integers times a scale."""
+        return gemmlowp.rescaled(v, scale)
+
+    def product(self, a: Any, w: Array, b: Any, letter: str, k: int) -> Any:
+        """Return a product with one gate's matrix, and a bias, in steps of 2^-12."""
+        integers, scale = self.rounded(w)
+        summed = self.sums(a, integers, letter, k)
+        by = np.float32(scale) * np.float32(self.scales[letter]) / np.float32(2.0**-12)
+        return self.biased(summed, b, scale * self.scales[letter], float(by))
+
+    def sums(self, a: Any, w: Any, letter: str, k: int) -> Any:
+        """Return sums of integers, of the gate k."""
+        return a @ w
+
+    def biased(self, summed: Any, b: Any, scale: float, by: float) -> Any:
+        """Return sums of products and a bias, rescaled."""
+        bias = np.clip(self.nearest(b / scale), -(2**30), 2**30)
+        return self.rescaled(summed + bias, by)
+
+    def first(self, a: Any) -> Any:
+        """Return the product with x as it is stored."""
+        return np.clip(a, -(2**15), 2**15 - 1)
+
+    def added(self, a: Any, b: Any) -> Any:
+        """Return a pre-activation."""
+        return np.clip(a + b, -(2**15), 2**15 - 1)
+
+    def sigmoid(self, z: Any) -> Any:
+        """Return a gate in steps of 2^-15."""
+        return gemmlowp.sigmoid_table(3)[z + 2**15]
+
+    def tanh(self, z: Any, whole: int) -> Any:
+        """Return tanh in steps of 2^-15 of integers with so many bits before the point."""
+        return gemmlowp.tanh_table(whole)[z + 2**15]
+
+    def shifted(self, v: Any, by: int) -> Any:
+        """Return a product of two parts of the cell state."""
+        return gemmlowp.shifted(v, by)
+
+    def rest(self, f: Any) -> Any:
+        """Return 1 less f."""
+        return 2**15 - 1 - f
+
+    def kept(self, c: Any) -> Any:
+        """Return the cell state as it is stored."""
+        return np.clip(c, -(2**15), 2**15 - 1)
+
+    def hidden(self, v: Any) -> Any:
+        """Return o tanh(c) as integers of 8 bits, less the zero point."""
+        zero = self.zeros["h"]
+        by = float(np.float32(2.0**-15 / self.scales["h"] * 2.0**-15))
+        return np.clip(self.rescaled(v, by), -zero, 255 - zero)
+
+    def gates(self, z: list[Any]) -> list[Any]:
+        """Return i, f, g and o."""
+        return [self.sigmoid(z[0]), self.sigmoid(z[1]), self.tanh(z[2], 3), self.sigmoid(z[3])]
+
+    def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
+        """Run the layer."""
+        W, U, b = (p[n] for n in "WUb")
+        shape = (x.shape[1], b.shape[-1])
+        h, c = state or (np.zeros((x.shape[1], U.shape[1])), np.zeros(shape))
+        h, c = self.read(h, "h"), self.kept(self.nearest(np.float64(c) / self.step))
+        y = []
+        for x_t in self.read(x, "x"):
+            z = [
+                self.added(
+                    self.first(self.product(x_t, W[k], np.float64(b[k]), "x", k)),
+                    self.product(h, U[k], np.zeros(1), "h", k),
+                )
+                for k in range(len(W))
+            ]
+            i, f, g, o = self.gates(z)
+            c = self.kept(self.shifted(f * c, 15) + self.shifted(i * g, 19))
+            h = self.hidden(o * self.tanh(c, 4))
+            y.append(h)
+        every = (np.stack(y), self.scales["h"]), (h, self.scales["h"]), (c, self.step)
+        outputs, h, c = ((a * by).astype(np.float32) for a, by in every)
+        return outputs, (h, c)
+
+
+class IntegersProjected(IntegersAlone):
+    """With a projection, of integers of a scale and a zero point of their own."""
+
+    cell = "lstm-projected"
+    quantised = (
+        "weights=8, per=gate, activations=8, range=given, operands=xhm, "
+        "scales=x:0.03125:123+h:0.0078:129+m:0.0079:112, states=c:<16,5>, gates=<16,4>, "
+        "rounding=away"
+    )
+    inner, inner_zero = float(np.float32(0.0079)), 112
+
+    def read_inside(self, v: Any) -> Any:
+        """Return o tanh(c) as integers of 8 bits, less the zero point."""
+        by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
+        return np.clip(self.rescaled(v, by), -self.inner_zero, 255 - self.inner_zero)
+
+    def projected(self, a: Any) -> Any:
+        """Return a projection of integers."""
+        integers, scale = self.rounded(self.R)
+        by = np.float32(scale) * np.float32(self.inner) / np.float32(self.scales["h"])
+        zero = self.zeros["h"]
+        return np.clip(self.rescaled(a @ integers, float(by)), -zero, 255 - zero)
+
+    def hidden(self, v: Any) -> Any:
+        """Return the projected hidden state as integers of 8 bits, less the zero point."""
+        return self.projected(self.read_inside(v))
+
+    def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
+        """Run the layer."""
+        self.R = p["R"]
+        return super().forward(p, x, state)
+
+
+class IntegersCoupled(IntegersAlone):
+    """With f = 1 - i, from weights of f, which are those of i with the other sign."""
+
+    cell = "lstm-coupled"
+
+    def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
+        """Run the layer."""
+        signs = np.array([-1, 1, 1], np.float32)
+        parts = {n: a * signs.reshape(-1, *[1] * (a.ndim - 1)) for n, a in p.items()}
+        return super().forward(parts, x, state)
+
+    def gates(self, z: list[Any]) -> list[Any]:
+        """Return i, f, g and o."""
+        f = self.sigmoid(z[0])
+        return [self.rest(f), f, self.tanh(z[1], 3), self.sigmoid(z[2])]
+
+
+RIGHT: tuple[type, ...] = (
+    Integers, PerChannel, PerRow, Given, CellState, FixedPoint, IntegersAlone, IntegersCoupled,
+    IntegersProjected,
+)  # fmt: skip
 """Right layers, each in its own arithmetic."""
 
 
@@ -218,18 +382,42 @@ class QuantisationMutant:
 
     id: str
     statement: str
-    layer: type
+    layer: Any
     parts: dict[str, Any]
     models: str = ""
+    isolated: ClassVar[bool] = False
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cell of its layer."""
+        return (self.layer.cell,)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes of its layer."""
+        dtypes: tuple[str, ...] = self.layer.dtypes
+        return dtypes
+
+    @property
+    def killed_by(self) -> tuple[str, ...]:
+        """The check that must see it."""
+        return (SEEN_BY.get(self.id, "forward"),)
 
     def subject(self) -> Subject:
         """Return the layer, held to the arithmetic that the right one declares."""
-        return quantised_subject(type(self.layer.__name__, (self.layer,), self.parts), self.id)
+        wrong = type(self.layer.__name__, (self.layer,), self.parts)
+        return quantised_subject(wrong, f"mutant:{self.id}[{self.layer.cell}]")
 
 
 def quantised_subject(layer: Any, name: str = "") -> Subject:
     """Return a layer of this module as a subject, in the arithmetic that it declares."""
-    return in_arithmetic(explicit(layer, f"quantised:{name or layer.__name__}"), layer.quantised)
+    return in_arithmetic(explicit(layer, name or f"quantised:{layer.__name__}"), layer.quantised)
+
+
+def quantised_named(name: str) -> Subject | None:
+    """Return the subject called ``mutant:Z01``, its cell behind it or not; None for another."""
+    id = name.removeprefix("mutant:").partition("[")[0]
+    return next((m.subject() for m in QUANTISATION_MUTANTS if m.id == id), None)
 
 
 def _of_bfloat16(a: Array) -> Array:
@@ -271,6 +459,62 @@ def _coarse_scale(self: Integers, w: Array, name: str) -> Array:
 def _bias_of_8_bits(self: Integers, b: Array) -> Array:
     step = np.abs(b).max() / np.float32(127) or np.float32(1)
     return (np.rint(b / step) * step).astype(np.float32)
+
+
+def _rounded_once(self: IntegersAlone, v: Any, scale: float) -> Any:
+    multiplier, shift = gemmlowp.multiplier_of(scale)
+    return (v * multiplier + (1 << (30 - shift))) >> (31 - shift)
+
+
+def _multiplier_of_16_bits(self: IntegersAlone, v: Any, scale: float) -> Any:
+    multiplier, shift = gemmlowp.multiplier_of(scale)
+    return gemmlowp.rescaled(v, float(np.ldexp(np.rint(multiplier / 2**16), shift - 15)))
+
+
+def _bias_rescaled_alone(self: IntegersAlone, summed: Any, b: Any, scale: float, by: float) -> Any:
+    bias = np.clip(self.nearest(b / scale), -(2**30), 2**30)
+    return self.rescaled(summed, by) + self.rescaled(bias, by)
+
+
+def _zero_of_h_kept(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
+    kept = self.zeros[letter] - 128 if (letter, k) == ("h", 3) else 0
+    return (a + kept) @ w
+
+
+def _zero_times_16_bits(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
+    zero, of_w = self.zeros[letter] - 128, w.sum(axis=0)
+    return (a + zero) @ w - zero * (np.mod(of_w + 2**15, 2**16) - 2**15)
+
+
+def _saturated_elsewhere(self: IntegersProjected, v: Any) -> Any:
+    by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
+    return np.clip(self.rescaled(v, by), self.inner_zero - 256, self.inner_zero - 1)
+
+
+def _wrapped_in_16_bits(self: IntegersAlone, a: Any, b: Any) -> Any:
+    return np.mod(a + b + 2**15, 2**16) - 2**15
+
+
+def _sigmoid_of_floats(self: IntegersAlone, z: Any) -> Any:
+    return np.clip(np.rint(sigmoid(z * 2.0**-12) * 2**15), 0, 2**15 - 1).astype(np.int64)
+
+
+def _tanh_of_floats(self: IntegersAlone, z: Any, whole: int) -> Any:
+    exact = np.tanh(z * 2.0 ** (whole - 15)) * 2**15
+    return np.clip(np.rint(exact), -(2**15), 2**15 - 1).astype(np.int64)
+
+
+def _one_scale_forward(
+    self: IntegersAlone, p: Any, x: Array, state: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    most = {w.tobytes(): np.abs(p[n]).max() for n in "WU" for w in p[n]}
+
+    def rounded(w: Array) -> tuple[Any, float]:
+        scale = float(most[w.tobytes()] / np.float32(127)) or 1.0
+        return self.nearest(np.float64(w) / scale), scale
+
+    setattr(self, "rounded", rounded)  # noqa: B010 - one call's
+    return IntegersAlone.forward(self, p, x, state)
 
 
 class _OneScale(Integers):
@@ -326,8 +570,57 @@ QUANTISATION_MUTANTS = tuple(
             ("Gates are not rounded.", FixedPoint, {"sigmoid": lambda self, v: sigmoid(v)}),
             ("The sigmoid's table ends at -6 and 6.", FixedPoint,
              {"sigmoid": lambda self, v: self.stored(sigmoid(np.clip(v, -6, 6)))}),
+            ("The bias of o lacks the share of the zero point of h.", IntegersAlone,
+             {"sums": _zero_of_h_kept}),
+            ("Products are rescaled with one rounding in the place of two.", IntegersAlone,
+             {"rescaled": _rounded_once}, "tensorflow/tensorflow#25087"),
+            ("Multipliers have 16 bits, not 31.", IntegersAlone,
+             {"rescaled": _multiplier_of_16_bits}),
+            ("The bias is rescaled by itself, not with the products.", IntegersAlone,
+             {"biased": _bias_rescaled_alone}),
+            ("The product with x saturates only after that with h is added.", IntegersAlone,
+             {"first": lambda self, a: a}),
+            ("Pre-activations wrap around in 16 bits instead of saturating.", IntegersAlone,
+             {"added": _wrapped_in_16_bits}),
+            ("The sigmoid is computed in floats and rounded, not in fixed point.", IntegersAlone,
+             {"sigmoid": _sigmoid_of_floats}, "tensorflow/tflite-micro#1455"),
+            ("Tanh is computed in floats and rounded, not in fixed point.", IntegersAlone,
+             {"tanh": _tanh_of_floats}, "tensorflow/tflite-micro#1455"),
+            ("Products in the cell state are cut off, not rounded.", IntegersAlone,
+             {"shifted": lambda self, v, by: v >> by}),
+            ("The cell state saturates as if its scale were half.", IntegersAlone,
+             {"kept": lambda self, c: np.clip(c, -(2**14), 2**14 - 1)}),
+            ("Outputs are cut off, not rounded.", IntegersAlone,
+             {"hidden": lambda self, v: np.clip(
+                 (v * 2.0**-30 // self.scales["h"]).astype(int), -129, 126)}),
+            ("The largest integer of h is 126, not 127.", IntegersAlone,
+             {"hidden": lambda self, v: np.minimum(IntegersAlone.hidden(self, v), 125)}),
+            ("All gates of a matrix share one scale.", IntegersAlone,
+             {"forward": _one_scale_forward}),
+            ("Sums of weights, by which a zero point is multiplied, wrap around in 16 bits.",
+             IntegersAlone, {"sums": _zero_times_16_bits}),
+            ("What is projected has the zero point with the wrong sign: it saturates elsewhere.",
+             IntegersProjected, {"read_inside": _saturated_elsewhere},
+             "findings/litert_projection_zero_point.py"),
+            ("The scale of h is taken for that of what is projected.", IntegersProjected,
+             {"inner": float(np.float32(0.0078))}),
+            ("1 less f is taken from 2^15, which 16 bits do not hold.", IntegersCoupled,
+             {"rest": lambda self, f: 2**15 - f}),
         ),
         start=1,
     )
 )  # fmt: skip
 """Mistakes of quantisation, in the order of a call."""
+
+SEEN_BY = {
+    "Z02": "tie-rounding", "Z05": "channel-scale", "Z06": "channel-scale", "Z07": "channel-scale",
+    "Z09": "row-scale", "Z10": "row-scale", "Z14": "saturation", "Z15": "zero-point",
+    "Z16": "tie-rounding", "Z17": "state-scale", "Z18": "state-scale", "Z20": "tie-rounding",
+    "Z28": "saturation", "Z35": "state-scale", "Z37": "extreme", "Z39": "saturation",
+    "Z40": "zero-point",
+}  # fmt: skip
+"""The check that is about a mistake, where it is not ``forward``."""
+
+HELD_TO = ("forward", "tie-rounding", "saturation", "zero-point", "channel-scale", "row-scale",
+           "state-scale", "extreme")  # fmt: skip
+"""Checks that right layers pass in any arithmetic; some others forbid a range of a whole call."""

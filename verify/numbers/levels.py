@@ -34,20 +34,37 @@ class Operand:
         """Return numbers (..., width) on their grid: one range for all, or one for each row."""
         if isinstance(a, Levels) and a.operand == self:
             return a
-        q = self.quantisation
         ends = self._ends
         steps, off, zeros = self._scale(a)
         exact = (off == 0) & (np.frexp(steps)[0] == 0.5)  # then a quotient is exact, too
         quotient = a.value / steps
         u = np.where(exact, 0.0, a.arithmetic.roundoff)
-        error = a.bound / steps + (off + 2 * u) * np.abs(quotient) + u * np.abs(zeros).max(axis=0)
+        added = ends[1] if self._before else np.abs(zeros).max(axis=0)
+        error = a.bound / steps + (off + 2 * u) * np.abs(quotient) + u * added
         error = error / (1 - np.minimum(off, 0.5)) + np.where(off > 0.5, np.inf, 0.0)
-        low, high = neighbours(quotient, error * OWN_ROUNDING, q.rounding)
+        low, high = self._rounded(quotient, error * OWN_ROUNDING, zeros)
         low = np.clip(low, ends[0] - zeros.max(axis=0), ends[1] - zeros.max(axis=0))
         high = np.clip(high, ends[0] - zeros.min(axis=0), ends[1] - zeros.min(axis=0))
         return Levels.of(
             low, high, steps, off, a.arithmetic, operand=self, zeros=zeros.mean(axis=0)
         )
+
+    @property
+    def _before(self) -> bool:
+        """Whether the zero point is added before rounding."""
+        return self.quantisation.zero_added == "before"
+
+    def _rounded(self, quotient: Floats, error: Floats, zeros: Floats) -> tuple[Floats, Floats]:
+        """Return the least and the largest integer, less the zero point."""
+        rounding = self.quantisation.rounding
+        if not self._before:
+            return neighbours(quotient, error, rounding)
+        every = [
+            end - signed
+            for signed in zeros - 2.0 ** (self.quantisation.activations - 1)
+            for end in neighbours(quotient + signed, error, rounding)
+        ]
+        return np.minimum.reduce(every), np.maximum.reduce(every)
 
     @property
     def _ends(self) -> tuple[float, float]:
@@ -81,7 +98,8 @@ class Operand:
         zero, error = -(low[0] + low[1]) / 2 / steps, (low[1] - low[0]) / 2 / steps
         error = error + (relative + 2 * a.arithmetic.roundoff * (relative > 0)) * zero
         error = error / (1 - np.minimum(relative, 0.5)) + np.where(relative > 0.5, np.inf, 0.0)
-        zeros = np.stack(neighbours(zero, error * OWN_ROUNDING, q.rounding))
+        signed = 2.0 ** (q.activations - 1) if self._before else 0.0
+        zeros = np.stack(neighbours(zero - signed, error * OWN_ROUNDING, q.rounding)) + signed
         return *self._floored(steps, relative), np.clip(zeros, least, most)
 
     def _floored(self, steps: Floats, relative: Floats) -> tuple[Floats, Floats]:

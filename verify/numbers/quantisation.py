@@ -37,8 +37,16 @@ ROUNDINGS: dict[str, Callable[[Floats], Floats]] = {
 OVERFLOWS = ("saturate", "wrap")
 SUMS = ("exact", "pairs")
 RANGES = ("call", "row", "given")
-OPERANDS = {"x": "W", "h": "U"}
-"""What matrix products read, by the letter of a quantisation, and the matrix that it meets."""
+OPERANDS = {"x": "W", "h": "U", "m": "R"}
+"""What matrix products read, by the letter of a quantisation, and the matrix that it meets: m is
+what a projection reads."""
+
+
+INTEGERS_ALONE: dict[str, Any] = {
+    "weights": 8, "weight_zero": False, "matrices": "xh", "activations": 8, "range": "given",
+    "activation_zero": True, "activation_levels": 0, "sums": "exact", "overflow": "saturate",
+}  # fmt: skip
+"""What a step of integers alone takes for granted."""
 
 
 class QuantisationError(ValueError):
@@ -66,6 +74,11 @@ class FixedPoint:
         return float(2.0 ** (self.whole - self.bits))
 
     @property
+    def fraction(self) -> int:
+        """The bits after the point."""
+        return self.bits - self.whole
+
+    @property
     def ends(self) -> tuple[float, float]:
         """The smallest and the largest number, in steps."""
         half = 2.0 ** (self.bits - 1)
@@ -83,16 +96,21 @@ class Quantisation:
       largest magnitude by ``weight_levels``; with ``weight_zero`` they reach from the smallest to
       the largest, and have a zero point. ``matrices`` are those on the grid, by letters of x and h.
       ``gradient`` passes ``straight`` through their rounding, or is ``zero``.
-    * ``activations`` are what is multiplied with weights, of the ``operands`` x and h. They have a
+    * ``activations`` are what is multiplied with weights, of the ``operands`` x and h, and m, which
+      is projected. They have a
       ``range`` of a whole ``call``, of each ``row``, or are ``given`` ``scales``: ``x:0.02:128`` is
       a scale and a zero point. ``activation_zero`` says that they have one, ``activation_levels``
       how many levels there are beside the least; no scale is less than ``least_scale``. ``sums`` of
       products are ``exact``, or ``pairs`` of an unsigned activation with a weight are added in 16
-      bits that saturate, as VPMADDUBSW does where a processor has nothing better.
+      bits that saturate, as VPMADDUBSW does where a processor has nothing better. The zero point is
+      added ``after`` rounding, or ``before``: then ties are those of signed levels.
     * ``fixed`` is the format of all that is stored, ``products`` whether each product is, too;
       ``initial`` states are ``rounded`` when they are read, or taken as they are ``given``.
     * ``states`` are formats of single states, ``c:<16,4>``; ``rounding`` and ``overflow`` are those
       of all of it.
+    * ``gates`` is the format of the gates' pre-activations where a step is one of integers alone:
+      products are rescaled to it, and activations are those of fixed point (``integer_lstm``).
+      A ``rescaling`` rounds ``twice``, after the product and after the shift, or ``once``.
     """
 
     weights: int = 0
@@ -106,12 +124,15 @@ class Quantisation:
     scales: str = ""
     activation_zero: bool = True
     activation_levels: int = 0
+    zero_added: str = "after"
     least_scale: float = 0.0
     sums: str = "exact"
     fixed: str = ""
     products: bool = False
     initial: str = "rounded"
     states: str = ""
+    gates: str = ""
+    rescaling: str = "twice"
     rounding: str = "even"
     overflow: str = "saturate"
     gradient: str = "straight"
@@ -121,6 +142,8 @@ class Quantisation:
         choices = {
             "range": RANGES,
             "sums": SUMS,
+            "zero_added": ("after", "before"),
+            "rescaling": ("twice", "once"),
             "rounding": tuple(ROUNDINGS),
             "overflow": OVERFLOWS,
             "initial": ("rounded", "given"),
@@ -135,7 +158,7 @@ class Quantisation:
                 raise _expected(name, "2 to 16 bits, or 0 for none", bits)
         for name in ("matrices", "operands"):
             if not {*getattr(self, name)} <= {*OPERANDS}:
-                raise _expected(name, "letters of x and h", getattr(self, name))
+                raise _expected(name, "letters of x, h and m", getattr(self, name))
         if not (self.weights or self.activations or self.fixed or self.states):
             raise _expected("quantised", "weights, activations, fixed or states", "none of these")
         if self.fixed and (self.weights or self.activations or self.states):
@@ -146,7 +169,24 @@ class Quantisation:
             and not self.given_scales.keys() >= {*self.operands}
         ):
             raise _expected("scales", f"one for each of {' and '.join(self.operands)}", self.scales)
+        if self.gates:
+            self._check_integers()
         _ = self.format, self.state_formats
+
+    def _check_integers(self) -> None:
+        """Refuse a step of integers alone of which too little is integers."""
+        forms = [self.gate_format, self.state_formats.get("c")]
+        if (
+            {name: getattr(self, name) for name in INTEGERS_ALONE} != INTEGERS_ALONE
+            or self.per not in ("gate", "matrix")
+            or not {"x", "h"} <= {*self.operands}
+            or not all(form and form.bits == 16 and 1 <= form.whole <= 7 for form in forms)
+        ):
+            what = (
+                "weights=8, per=gate, activations=8, range=given, scales of x and h and "
+                "states=c:<16,..> beside it, and formats <16,1> to <16,7>"
+            )
+            raise _expected("gates", what, self.text)
 
     @classmethod
     def parse(cls, given: object) -> Quantisation:
@@ -182,6 +222,11 @@ class Quantisation:
     def format(self) -> FixedPoint | None:
         """The format of all that is stored."""
         return FixedPoint.parse(self.fixed) if self.fixed else None
+
+    @cached_property
+    def gate_format(self) -> FixedPoint:
+        """The format of what gates' activations are applied to."""
+        return FixedPoint.parse(self.gates)
 
     @cached_property
     def state_formats(self) -> dict[str, FixedPoint]:
@@ -226,6 +271,8 @@ class Quantisation:
         if self.fixed:
             said.append(f"fixed point {self.fixed}, rounded {self.rounding}, {self.overflow}")
         said += [f"state {name} in fixed point {form}" for name, form in self.state_formats.items()]
+        if self.gates:
+            said.append(f"gates in fixed point {self.gates}, computed in integers alone")
         return "; ".join(said)
 
 

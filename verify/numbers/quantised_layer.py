@@ -13,6 +13,7 @@ from ...reference.cell import Cell, Gates, State
 from ...reference.cells.lstm import hidden_state
 from ...reference.layer import Layer, Output, States
 from ...reference.parameters import Parameters, Shape, Sizes
+from . import integer_lstm
 from .bounded import Bounded
 from .fixed import Fixed, stored
 from .levels import Levels, Operand
@@ -65,6 +66,8 @@ class QuantisedCell(Cell):
         read: Any = self._read[1]
         q = self.quantisation
         old: Any = state
+        if q.gates:
+            return integer_lstm.step(self.gates, q, p, x, state)
         if q.fixed:
             take = Fixed.read if q.initial == "rounded" else Fixed.given_as
             old = tuple(take(s, q, x.arithmetic) for s in state)

@@ -71,11 +71,21 @@ def in_arithmetic(subject: Subject, given: object) -> Subject:
     return Quantised(subject, quantisation).as_subject
 
 
+INTEGERS_ALONE = ("lstm", "lstm-coupled", "lstm-projected")
+"""The cells that have a step of integers alone."""
+
 HIDDEN_FROM_C = ("lstm", "lstm-sigmoid-candidate", "lstm-coupled")
 """The cells whose output is o tanh(c), with c as it is stored."""
 
 
 def _require_states(subject: Subject, quantisation: Quantisation) -> None:
+    cells = [name for name in subject.cells if name not in INTEGERS_ALONE]
+    if quantisation.gates:
+        if cells:
+            raise QuantisationError(f"quantised: gates: {cells[0]} has no step of integers alone")
+        if "lstm-projected" in subject.cells and "m" not in quantisation.given_scales:
+            raise QuantisationError("quantised: scales: expected one of m, which is projected")
+        return
     for name in quantisation.state_formats:
         cell = cell_named(subject.cells[0])
         if name not in cell.states or (name == "c" and cell.name not in HIDDEN_FROM_C):

@@ -11,6 +11,7 @@ from gatewise.bench.scores import kill_matrix
 from gatewise.bench.scores.kill_matrix import Matrix, Row
 from gatewise.cli import main
 from gatewise.reports.sections import sections
+from gatewise.verify.subjects import subject_named
 from made_runs import bench_run
 
 
@@ -97,6 +98,17 @@ def test_settings_are_those_of_the_run(decided, tmp_path):
     assert (before.seed, before.settings["budget"], before.planned) == (
         3, "quick", ("mutant:C03[gru] float64",),
     )  # fmt: skip
+
+
+def test_layers_that_quantise_wrongly_are_held_to_checks_of_their_arithmetic():
+    """The one that is about the mistake first, and none that right layers of it may fail."""
+    (row,) = kill_matrix.blank_rows(kill_matrix.choose(["Z14"]))
+    order = Matrix(None, "quick", 0)._order(row)
+
+    assert row.id == "mutant:Z14[lstm] float32"
+    assert "activations of 8 bits" in subject_named(row.name).version()
+    assert order[:2] == ["saturation", "forward"]
+    assert "batch-single" not in order
 
 
 @pytest.mark.parametrize("only", ["wrong", "right"])

@@ -14,6 +14,7 @@ from gatewise.verify.runs.deviations import Deviations
 from gatewise.verify.subjects import subjects
 from gatewise.verify.subjects.frameworks import packages
 from gatewise.verify.subjects.frameworks import torch_backends as torch_elsewhere
+from gatewise.verify.subjects.quantised import in_arithmetic
 
 
 @pytest.fixture
@@ -92,7 +93,8 @@ def test_deviations_are_about_subjects_and_checks_that_there_are(declared):
     """Each names a subject, one of its checks and dtypes, a reason and one date."""
     assert declared
     for one in declared:
-        subject = subjects()[one.subject]
+        adapter = subjects()[one.subject]
+        subject = in_arithmetic(adapter, getattr(adapter, "quantised", ""))
         assert check_named(one.check).concerns(subject), one
         assert one.dtype in ("", *subject.dtypes), one
         assert one.reason, one

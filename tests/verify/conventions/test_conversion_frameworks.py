@@ -91,7 +91,7 @@ def carried(source, target, arrays):
 
 FOREIGN = [
     name for name, s in subjects().items()
-    if not name.startswith(("torch", "onnxruntime-quantised")) and hasattr(s, "stored")
+    if not name.startswith("torch") and "quantised" not in name and hasattr(s, "stored")
     and s.convention.candidate != "sigmoid"
 ]  # fmt: skip
 

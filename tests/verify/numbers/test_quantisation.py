@@ -29,8 +29,11 @@ CALL = Quantisation(weights=8, activations=8)
         "weights=4, per=channel, weight_zero=yes",
         "weights=8, weight_levels=127.5, activations=8, range=row, activation_zero=no",
         "weights=8, activations=8, range=given, scales=x:0.02:128+h:0.0078",
+        "activations=8, range=row, zero_added=before, rounding=away",
         "fixed=<16,6>, products=yes, initial=given, rounding=down, overflow=wrap",
         "weights=8, states=c:<16,5>",
+        "weights=8, per=gate, activations=8, range=given, scales=x:0.02:128+h:0.0078:128, "
+        "states=c:<16,5>, gates=<16,4>, rescaling=once, rounding=away",
     ],
 )
 def test_a_text_is_read_as_it_is_written(text):
@@ -61,6 +64,8 @@ def test_a_text_is_read_as_it_is_written(text):
         ("fixed=<16,6>, weights=8", "no other quantisation beside it"),
         ("activations=8, range=given", "scales: expected one for each of x and h"),
         ("activations=8, range=given, scales=x:a+h:1", "scales: expected as in"),
+        ("weights=8, states=c:<16,5>, gates=<16,4>", "gates: expected weights=8, per=gate, activ"),
+        ("activations=8, zero_added=never", "zero_added: expected one of after, before"),
         ("weights=8, states=c16", "states: expected name:<bits,integer bits>"),
     ],
 )
@@ -162,6 +167,17 @@ def test_activations_are_integers_of_one_range_or_of_each_row():
         assert (got.spread == 0).mean() > 0.9
         ends = np.maximum(got.integers.max(axis), 0) - np.minimum(got.integers.min(axis), 0)
         assert (ends >= 254).all()
+
+
+@pytest.mark.parametrize(("added", "tie"), [("after", 41), ("before", 40)])
+def test_a_zero_point_is_added_after_rounding_or_before(added, tie):
+    """40.5 steps are -63.5 in signed levels with 24 for 0, and away from 0 is down there."""
+    q = Quantisation(weights=8, activations=8, range="row", rounding="away", zero_added=added)
+    row = np.array([[-24.0, 231.0, 40.5, 139.5]]) * 2.0**-7
+    got = Operand(q, "x").levels(Bounded.exact(row, FLOAT32))
+
+    assert got.spread.max() == 0
+    assert got.integers.tolist() == [[-24, 231, tie, 140]]
 
 
 def test_products_are_of_integers_and_contain_both_neighbours():

@@ -53,6 +53,8 @@ WORDS = {
     "fixed": "fixed point {}", "states": "states in fixed point {}", "scales": "scales {}",
     "rounding": "rounding {}", "overflow": "numbers that are too large {}",
     "initial": "initial states {}", "range": "activations with a range for each {}",
+    "gates": "gates of pre-activations {}", "rescaling": "integers rescaled with rounding {}",
+    "zero_added": "zero points added {} rounding",
     "matrices": "weights of {} on a grid", "operands": "activations of {} quantised",
 }  # fmt: skip
 YES = {
@@ -197,6 +199,7 @@ def _changes(q: Quantisation) -> Iterator[dict[str, Any]]:
         yield from ({"range": name} for name in RANGES)
         yield from ({"sums": name} for name in SUMS)
         yield {"activation_zero": not q.activation_zero}
+        yield {"zero_added": "after" if q.zero_added == "before" else "before"}
         yield from ({"operands": letters} for letters in ("xh", "x", "h"))
         yield from ({"activation_levels": 2**bits - 1} for bits in BITS)
         yield from ({"activations": bits, "activation_levels": 0} for bits in BITS)
@@ -208,6 +211,10 @@ def _changes(q: Quantisation) -> Iterator[dict[str, Any]]:
         yield {"products": not q.products}
         yield {"initial": "given" if q.initial == "rounded" else "rounded"}
         yield from ({"fixed": str(form)} for form in _formats(FixedPoint.parse(q.fixed)))
+    if q.gates:
+        yield {"rescaling": "once" if q.rescaling == "twice" else "twice"}
+        yield from ({"gates": str(form)} for form in _formats(q.gate_format))
+        yield {"gates": ""}
     for name, form in q.state_formats.items():
         rest = [f"{other}:{f}" for other, f in q.state_formats.items() if other != name]
         yield {"overflow": "wrap" if q.overflow == "saturate" else "saturate"}
@@ -275,6 +282,8 @@ def _words(q: Quantisation, names: Sequence[str]) -> str:
             said.append(WORDS[name].format(f"{q.levels:g}"))
         elif name == "activation_levels" and not value:
             said.append(WORDS[name].format(2**q.activations - 1))
+        elif name == "gates" and not value:
+            said.append("gates computed in floating point")
         elif name in ("weights", "activations", "states") and not value:
             said.append(f"{name} that are not rounded")
         elif name in WORDS:

@@ -39,6 +39,7 @@ NAMED = {
     "Fixed point is cut off": "rounding down, not rounding to the nearest, ties to even",
     "Ties are rounded away": "rounding to the nearest, ties away from 0, not",
     "What is too large wraps": "too large wrap, not numbers that are too large saturate",
+    "Products are rescaled": "rescaled with rounding once, not integers rescaled with rounding",
     "Each product is rounded": "each product rounded, not sums of products rounded once",
 }
 """Beginnings of statements of mistakes, and what is said of them."""

@@ -11,6 +11,7 @@ import hand_written
 import plain_numpy
 from gatewise.bench.scores.diagnosis import pair_of
 from gatewise.verify.conventions import Convention
+from gatewise.verify.conventions.convention import CELLS
 from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
 from gatewise.verify.diagnosis.dropout import NOT_JUDGED, RIGHT
 from gatewise.verify.diagnosis.examination import diagnose, judged
@@ -228,6 +229,11 @@ def test_gradients_go_where_entries_were_read():
 def test_right_layers_have_no_other_convention():
     for layer, like in ((hand_written.LSTM, "torch.nn.LSTM"), (plain_numpy.LSTM, None)):
         assert list(other_conventions(adapted(layer, "test:Right", like))) == []
+
+
+@pytest.mark.parametrize("cell", CELLS.values())
+def test_a_cell_reads_its_parameters_by_a_convention_of_its_own(cell):
+    assert own_convention(cell).cell == cell
 
 
 def test_differences_are_told_one_by_one():

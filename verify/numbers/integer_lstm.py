@@ -1,0 +1,187 @@
+"""An LSTM's step in integers alone, as LiteRT's ``UNIDIRECTIONAL_SEQUENCE_LSTM`` specifies it.
+
+Activations and weights have 8 bits; the cell state has 16, its scale is a power of two. Each
+product with a matrix is rescaled to the format of the gates' pre-activations, 16 bits, and added
+with saturation; the bias, of 32 bits and in the scale of the products with x, is added before that.
+Gates are those of ``gemmlowp``. After ``LstmStepInteger8x8_16`` of TensorFlow Lite's
+``kernels/lstm_eval.cc`` and ``PopulateQuantizedLstmParams8x8_16`` of
+``kernels/unidirectional_sequence_lstm.cc``.
+
+Where what is given is so near a tie that an integer may be one or the other, it is an interval, and
+so is what follows. Every operation is monotone, or a product of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from ...reference.cell import Gates, State
+from ...reference.parameters import Parameters
+from . import gemmlowp
+from .bounded import Bounded
+from .gemmlowp import LEAST, MOST, rescaled, saturated, shifted
+from .levels import Levels, Operand
+from .quantisation import FixedPoint, Quantisation, neighbours
+
+UNIT = gemmlowp.BITS - 1
+"""Bits after the point of what a gate gives."""
+
+BIAS_END = 2.0**30
+"""The largest bias: half of what 32 bits hold, so that sums of products have room beside it."""
+
+BIAS_ERROR = 2.0**-50
+"""Of a bias by its scale, relative: files are made in float64."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Integers, each between two, which are mostly the same."""
+
+    low: Any
+    high: Any
+
+    @classmethod
+    def of(cls, levels: Levels) -> Interval:
+        """Return the integers of numbers on a grid."""
+        ends = (np.rint(levels.integers + sign * levels.spread) for sign in (-1, 1))
+        return cls(*(end.astype(np.int64) for end in ends))
+
+    def map(self, rising: Callable[[Any], Any]) -> Interval:
+        """Return what a function makes of them that never falls."""
+        return Interval(rising(self.low), rising(self.high))
+
+    def at(self, table: Any) -> Interval:
+        """Return entries of a table of all int16, which may fall by a little on its way up."""
+        low, high = self.low - LEAST, self.high - LEAST
+        if np.array_equal(low, high):
+            return Interval(table[low], table[high])
+        most, least = np.maximum.accumulate(table), np.minimum.accumulate(table[::-1])[::-1]
+        same = low == high
+        return Interval(
+            np.where(same, table[low], least[low]), np.where(same, table[high], most[high])
+        )
+
+    def __add__(self, other: Interval) -> Interval:
+        return Interval(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, other: Interval) -> Interval:
+        corners = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
+        return Interval(np.minimum.reduce(corners), np.maximum.reduce(corners))
+
+    def __matmul__(self, weights: Interval) -> Interval:
+        middle, spread = self.low + self.high, self.high - self.low  # both twice
+        of_w, w_spread = weights.low + weights.high, weights.high - weights.low
+        value = middle @ of_w
+        off = np.abs(middle) @ w_spread + spread @ (np.abs(of_w) + w_spread)
+        return Interval(-((off - value) // 4), (value + off) // 4)
+
+    @property
+    def negated(self) -> Interval:
+        """The integers with the other sign."""
+        return Interval(-self.high, -self.low)
+
+    def numbers(self, step: float, like: Bounded, *, error: float = 0.0, **grid: Any) -> Levels:
+        """Return them times a step; ``error`` is that of the product, relative."""
+        low, high = (np.asarray(end, np.float64) for end in (self.low, self.high))
+        off = error * np.abs(low + high) / 2 * step
+        return Levels.of(low, high, np.asarray(step), 0.0, like.arithmetic, off, **grid)
+
+
+def step(
+    names: tuple[str, ...], q: Quantisation, p: Parameters, x: Bounded, state: State
+) -> tuple[State, Gates]:
+    """Return (h, c), and the gates; ``names`` are the cell's, i among them, f if it has one.
+
+    With a projection, what it reads is an operand m of its own scale; it has no bias. Without f the
+    gates are coupled: the integer of i is that of 1 less that of f, whose weights are those of i
+    with the other sign.
+    """
+    h, c = cast("tuple[Bounded, Bounded]", state)
+    form = q.state_formats["c"]
+    read = [Operand(q, letter).levels(a) for letter, a in (("x", x), ("h", h))]
+    coupled = "f" not in names
+    z = {n: _pre_activation(q, p, read, k, coupled and n == "i") for k, n in enumerate(names)}
+    sigmoid = gemmlowp.sigmoid_table(_whole(q.gate_format))
+    tanh = gemmlowp.tanh_table(_whole(q.gate_format))
+    gates = {name: z[name].at(tanh if name == "g" else sigmoid) for name in names}
+    if coupled:
+        gates["f"] = gates["i"]
+        gates["i"] = gates["f"].negated.map(lambda a: MOST + a)
+    old = Interval.of(c) if isinstance(c, Levels) else _read(c, form, q)
+    kept = (gates["f"] * old).map(lambda a: shifted(a, UNIT))
+    written = (gates["i"] * gates["g"]).map(lambda a: shifted(a, 2 * UNIT - form.fraction))
+    new = (kept + written).map(saturated)
+    shown = gates["o"] * new.at(gemmlowp.tanh_table(_whole(form)))
+    inner = "m" if "R" in p else "h"
+    hidden = _given(q, inner, shown, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
+    values = {name: gate.numbers(2.0**-UNIT, x).plain for name, gate in gates.items()}
+    if "R" in p:
+        weights = cast("Levels", p["R"])
+        values["h"] = _numbers(q, "m", hidden, x).plain
+        scale = np.float32(weights.steps.flat[0]) * _scale(q, "m") / _scale(q, "h")
+        hidden = _given(q, "h", hidden @ Interval.of(weights), scale)
+    return (_numbers(q, "h", hidden, x), new.numbers(form.step, x)), values
+
+
+def _rescaling(q: Quantisation, scale: float) -> Callable[[Any], Any]:
+    """Return what multiplies integers by a scale."""
+    return partial(rescaled, scale=scale, once=q.rescaling == "once")
+
+
+def _scale(q: Quantisation, letter: str) -> Any:
+    """Return a scale that is given, as float32 has it."""
+    return np.float32(q.given_scales[letter][0])
+
+
+def _given(q: Quantisation, letter: str, integers: Interval, scale: Any) -> Interval:
+    """Return integers rescaled to 8 bits by a scale that is given, less the zero point."""
+    zero, by = q.given_scales[letter][1], _rescaling(q, float(np.float32(scale)))
+    return integers.map(lambda a: saturated(by(a), -zero, 255 - zero))
+
+
+def _numbers(q: Quantisation, letter: str, integers: Interval, like: Bounded) -> Levels:
+    """Return what such integers mean."""
+    return integers.numbers(
+        float(_scale(q, letter)), like, error=like.arithmetic.roundoff,
+        operand=Operand(q, letter), zeros=float(q.given_scales[letter][1]),
+    )  # fmt: skip
+
+
+def _pre_activation(
+    q: Quantisation, p: Parameters, read: list[Levels], k: int, negated: bool
+) -> Interval:
+    """Return z of one gate, in steps of the gates' format; its parameters may be ``negated``."""
+    total = Interval(0, 0)
+    for letter, matrix, a in zip("xh", "WU", read, strict=True):
+        weights = cast("Levels", cast("Levels", p[matrix])[k])
+        of_weights, of_a = np.float32(weights.steps.flat[0]), _scale(q, letter)
+        summed = Interval.of(a) @ Interval.of(weights)
+        if letter == "x":
+            summed = summed + _bias(p["b"][k], float(of_weights) * float(of_a))
+        summed = summed.negated if negated else summed
+        scale = float(of_weights * of_a / np.float32(q.gate_format.step))
+        total = (total + summed.map(_rescaling(q, scale))).map(saturated)
+    return total
+
+
+def _bias(b: Any, scale: float) -> Interval:
+    """Return a bias in the steps of the products with x."""
+    quotient, off = b.value / scale, b.bound / scale
+    ends = neighbours(quotient, off + BIAS_ERROR * np.abs(quotient), "away")
+    return Interval(*(np.clip(end, -BIAS_END, BIAS_END).astype(np.int64) for end in ends))
+
+
+def _read(c: Bounded, form: FixedPoint, q: Quantisation) -> Interval:
+    """Return a given cell state as it is stored."""
+    ends = neighbours(c.value / form.step, c.bound / form.step, q.rounding)
+    return Interval(*(saturated(end.astype(np.int64)) for end in ends))
+
+
+def _whole(form: FixedPoint) -> int:
+    """Return the bits before the point, without the sign's."""
+    return form.whole - 1
