@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ..subjects.loader import UnknownSubject
 from .graph import Model, ModelError, Scope, array_of, import_onnx
 from .nodes import SLOTS, Node
 from .runtimes import PerShape, Runtime
+from .sample import sample
 
 MARK = "gatewise "
 """How the names begin of the values that are added to a graph."""
@@ -129,28 +129,10 @@ def _inline(scope: Scope) -> None:
 
 def _feeds(model: Model, path: Path) -> dict[str, Array]:
     """Return the inputs of a model that a file holds; UnknownSubject if they are not those."""
-    helper = import_onnx().helper
-    where = f"--inputs {path}"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except Exception as error:  # a file of somebody else's may be anything
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnknownSubject(f"{where}: cannot be read: {said}") from error
-    stored_names = {tensor.name for tensor in model.proto.graph.initializer}
-    wanted = {i.name: i for i in model.proto.graph.input if i.name not in stored_names}
-    missing, unknown = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
-    if missing or unknown:
-        what = f"no {', '.join(sorted(missing))}" if missing else f"{', '.join(sorted(unknown))}"
-        raise UnknownSubject(f"{where}: {what}; the model's inputs are {', '.join(wanted)}")
-    feeds = {}
-    for name, info in wanted.items():
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
-        same = arrays[name].dtype.kind == dtype.kind or arrays[name].dtype == dtype
-        if not same:
-            raise UnknownSubject(f"{where}: {name} is {arrays[name].dtype}, expected {dtype}")
-        feeds[name] = arrays[name].astype(dtype)
-    return feeds
+    number = import_onnx().helper.tensor_dtype_to_np_dtype
+    stored = {tensor.name for tensor in model.proto.graph.initializer}
+    given = [i for i in model.proto.graph.input if i.name not in stored]
+    return sample(path, {i.name: np.dtype(number(i.type.tensor_type.elem_type)) for i in given})
 
 
 def _calls(values: Mapping[str, Array], loops: int) -> Iterator[dict[str, Array]]:

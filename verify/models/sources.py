@@ -20,8 +20,8 @@ from ...reference.functions import Array
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
-from .graph import LARGEST_ARRAY, SUFFIX, ModelError, read
-from .inventory import inventory
+from .graph import LARGEST_ARRAY, SUFFIX, ModelError
+from .inventory import inventory, opened
 from .nodes import DEFAULTS, Node, unheld
 
 ORDERS = {
@@ -30,6 +30,9 @@ ORDERS = {
     "onnx": {"lstm": "iofg", "gru": "zrn", "rnn": "a"},
 }
 """The gates in the order of whose arrays they are, by the letters of the equations."""
+
+SUFFIXES = (SUFFIX, ".tflite")
+"""What the names of model files end in."""
 
 FAMILIES = {1: "rnn", 3: "gru", 4: "lstm"}
 TORCH = re.compile(r"(.*?)\.?(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?$")
@@ -92,8 +95,8 @@ def of_node(node: Node) -> Layer:
 def layers(source: str) -> list[Layer]:
     """Return the recurrent layers of a source; UnknownSubject says why there are none."""
     try:
-        if source.endswith(SUFFIX):
-            every = inventory(read(Path(source)))
+        if source.endswith(SUFFIXES):
+            every = inventory(opened(Path(source)))
             found = [of_node(node) for node in every if not unheld(node)]
         elif source.endswith((".safetensors", ".npz")):
             found = list(of_arrays(_stored(Path(source))))

@@ -342,7 +342,7 @@ def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
         del graph.node[0].attribute[names.index("direction")]
 
     assert misread(right, cases, operation) is None
-    monkeypatch.setattr("gatewise.verify.models.subject._restate", forwards)
+    monkeypatch.setattr("gatewise.verify.models.built._restate", forwards)
     found = misread(right, cases, operation)
 
     assert found is not None
@@ -586,8 +586,12 @@ def test_other_runtimes_where_they_are_installed(tmp_path, name):
 def test_names():
     assert Name.parse("a/m.onnx#x:y#z") == Name("onnxruntime", Path("a/m.onnx"), "x:y#z")
     assert str(Name.parse("tract:m.onnx#n")) == "tract:m.onnx#n"
+    assert Name.parse("m.tflite#n") == Name("litert", Path("m.tflite"), "n")
+    assert str(Name.parse("litert:m.tflite#n")) == "m.tflite#n"
     assert Name.parse("torch:LSTM") is None
-    with pytest.raises(UnknownSubject, match="a runtime of files is one of onnxruntime"):
+    with pytest.raises(UnknownSubject, match=r"a runtime of \.onnx files is one of onnxruntime"):
         node_named("keras:m.onnx#n")
+    with pytest.raises(UnknownSubject, match=r"a runtime of \.tflite files is one of litert"):
+        node_named("tract:m.tflite#n")
     with pytest.raises(UnknownSubject, match="there is no such file"):
         node_named("m.onnx#n")
