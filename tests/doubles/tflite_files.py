@@ -74,14 +74,18 @@ class Node:
     variable: bool = True
 
 
-def written(path: Path, nodes: Sequence[Node], *, T: int = 3, B: int = 2) -> Path:
-    """Write a model of these nodes, each of which reads x."""
+def written(path: Path, nodes: Sequence[Node], *, T: int = 3, B: int = 2,
+            x_major: bool | None = None) -> Path:  # fmt: skip
+    """Write a model of these nodes, each of which reads x, steps first as the first node says.
+
+    ``x_major`` says otherwise.
+    """
     writer = Writer()
     schema = writer.schema
     first = nodes[0]
     D = next(iter(first.passes[0].values())).shape[1]
-    axes = (B,) if first.operator in ("LSTM", "RNN") else \
-        (T, B) if first.options.get("timeMajor") else (B, T)  # fmt: skip
+    major = first.options.get("timeMajor") if x_major is None else x_major
+    axes = (B,) if first.operator in ("LSTM", "RNN") else (T, B) if major else (B, T)
     x = writer.tensor("x", (*axes, D))
     outputs = []
     for node in nodes:
@@ -92,7 +96,7 @@ def written(path: Path, nodes: Sequence[Node], *, T: int = 3, B: int = 2) -> Pat
                 letter, _, gate = name.partition("_")
                 order = {"p": "ifo", "R": "h"}.get(letter, "ifco" if "c" in place else "a")
                 label = f"{node.name}/{name}/{d}"
-                number = writer.tensor(label, array.shape, array)
+                number = writer.tensor(label, array.shape, array, dtype=array.dtype.name.upper())
                 numbers[place[letter] + order.index(gate)] = number
             H = next(a for n, a in own.items() if n.startswith("W")).shape[0]
             P = own["R_h"].shape[0] if "R_h" in own else H

@@ -183,6 +183,11 @@ class Node:
         return Operation(str(self.convention.cell), self.kind, activations, self.clip)
 
     @property
+    def more_facts(self) -> dict[str, str]:
+        """What else can be compared with a layer that it was exported from."""
+        return {}
+
+    @property
     def begins_at_zero(self) -> bool:
         """Whether it may be called without a state."""
         return not self.state

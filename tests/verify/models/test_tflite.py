@@ -1,5 +1,6 @@
 """Recurrent operators of files of TensorFlow Lite: held with their own weights, or refused."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert runs files of TensorFlow Lite")
@@ -7,6 +8,10 @@ pytest.importorskip("ai_edge_litert", reason="ai-edge-litert runs files of Tenso
 import tflite_files as files
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
+from gatewise.verify.models.departures import departures
+from gatewise.verify.models.graph import ModelError
+from gatewise.verify.models.inventory import inventory, opened
+from gatewise.verify.models.sources import layers, of_node, packed, unpacked
 from gatewise.verify.models.subject import node_named, own_case
 from gatewise.verify.subjects.called import under_test
 
@@ -59,3 +64,178 @@ def test_an_operator_with_its_own_options_is_what_the_equations_say(tmp_path, na
     assert 0 < forward(subject) <= 1
     assert 0 < forward(subject, T=1, B=1, seed=8) <= 1
     assert 0 < forward(subject, state=False, seed=9) <= 1
+
+
+# Mistakes of whoever wrote a file, each found in its node, and named.
+
+LAYERS = {"first": ONE, "second": ONE, "third": "UNIDIRECTIONAL_SEQUENCE_RNN", "both": BOTH}
+SOURCE = {
+    name: [files.layer("RNN" if "RNN" in operator else "LSTM", D, H, seed=10 * k + d)
+           for d in range(1 + ("BI" in operator))]
+    for k, (name, operator) in enumerate(LAYERS.items())
+}  # fmt: skip
+
+
+def exported(path, wrong="", change=None, options=None, *, rows=2, variable=True):
+    """Write the file of all layers, one of them changed; return its path."""
+    nodes = []
+    for name, operator in LAYERS.items():
+        passes, own = SOURCE[name], {}
+        if name == wrong:
+            passes = change([dict(each) for each in passes]) if change else passes
+            own = options or {}
+        mine = name == wrong
+        nodes.append(files.Node(name, operator, passes, own, rows if mine else 2,
+                                variable or not mine))  # fmt: skip
+    return files.written(path, nodes, x_major=False)
+
+
+def departures_of(path, source):
+    own = [of_node(n) for n in inventory(opened(path))]
+    own = unpacked(packed(own, "own "), "own ")  # as they travel
+    return {layer.name: departures(k, own, layers(str(source))) for k, layer in enumerate(own)}
+
+
+def gates(letter, order):
+    """Return what writes the gates of an array in another order."""
+
+    def change(passes):
+        blocks = [passes[0][f"{letter}_{g}"] for g in order]
+        return [passes[0] | {f"{letter}_{g}": b for g, b in zip("ifco", blocks, strict=True)}]
+
+    return change
+
+
+def set_to(**arrays):
+    return lambda passes: [passes[0] | arrays, *passes[1:]]
+
+
+def peepholes(passes):
+    return [passes[0] | {f"p_{g}": np.full(H, 0.5, np.float32) for g in "ifo"}]
+
+
+PLANTED = {
+    "gates of the input": ("first", gates("W", "ifoc"), {},
+                           "The gates of W stand in the order i, c, f, o; TensorFlow Lite reads"),
+    "gates of the state": ("second", gates("U", "cofi"), {},
+                           "The gates of R stand in the order c, i, o, f"),
+    "another node's weights": ("second", lambda _: SOURCE["first"], {},
+                               "It has the weights of first, where those of second belong."),
+    "bias dropped": ("first", set_to(b_f=np.zeros(H, np.float32)), {},
+                     "The bias of gate f is missing in the file."),
+    "forget bias": ("first", set_to(b_f=SOURCE["first"][0]["b_f"] + 1), {},
+                    "The bias of gate f is the source's and +1."),
+    "negated": ("third", set_to(U_a=-SOURCE["third"][0]["U_a"]), {},
+                "R is the source's with the other sign."),
+    "directions": ("both", lambda passes: passes[::-1], {},
+                   "its forward and its reverse direction are exchanged."),
+    "activation": ("third", None, {"fusedActivationFunction": RELU},
+                   "Its activations are Relu, the source's Tanh."),
+    "cell clip": ("first", None, {"cellClip": 0.5},
+                  "It clips at 0.5 (of the cell state), and the source does not."),
+    "converter's clip": ("first", None, {"cellClip": 10.0}, "Its cell_clip is 10, the source's 0."),
+    "peepholes": ("first", peepholes, {}, "P stands in the file, and the source has none."),
+    "no input gate": ("first", lambda passes: [{n: a for n, a in passes[0].items()
+                                                if not n.endswith("_i")}], {},
+                      "Its gates are coupled, f = 1 - i"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_mistake_is_named_in_its_node(tmp_path, name):
+    wrong, change, options, words = PLANTED[name]
+    source = exported(tmp_path / "source.tflite")
+    found = departures_of(exported(tmp_path / "m.tflite", wrong, change, options), source)
+
+    assert words in " ".join(d.statement for d in found.pop(wrong))
+    assert not any(found.values())
+
+
+def test_what_is_missing_in_a_file(tmp_path):
+    source = files.Node("a", ONE, [files.layer("LSTM", D, H, more="ps")])
+    lost = {n: a for n, a in source.passes[0].items() if n[0] not in "ps"}
+    paths = [files.written(tmp_path / f"{name}.tflite", [node]) for name, node in
+             (("source", source), ("m", files.Node("a", ONE, [lost])))]  # fmt: skip
+    found = departures_of(paths[1], paths[0])["a"]
+
+    assert [d.statement for d in found] == [
+        "The source has peepholes, and the file has none.",
+        "The source has layer norm, and the file has none.",
+    ]
+
+
+def test_a_file_holds_the_layer_of_pytorch_that_it_was_exported_from(tmp_path):
+    rng = np.random.default_rng(5)
+    shapes = {"weight_ih": (4 * H, D), "weight_hh": (4 * H, H), "bias_ih": (4 * H,),
+              "bias_hh": (4 * H,)}  # fmt: skip
+    torch = {f"{n}_l0": rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    np.savez(tmp_path / "w.npz", **torch)
+    node = files.Node("a", ONE, [files.of_torch("LSTM", torch)], {"cellClip": 10.0})
+
+    assert not departures_of(files.written(tmp_path / "m.tflite", [node]), tmp_path / "w.npz")["a"]
+
+
+# Nodes that are not held, each with the reason; files that nobody vouches for.
+
+
+def problem(path):
+    (node,) = [n for n in inventory(opened(path)) if n.name == "first"]
+    return node.problem
+
+
+def test_a_state_that_is_fixed_and_a_flag_that_is_wrong_are_named(tmp_path):
+    fixed = exported(tmp_path / "a.tflite", "first", variable=False)
+    flag = exported(tmp_path / "b.tflite", "first", None, {"timeMajor": True})
+
+    assert "its state 'first/h/0' is fixed in the file, and no variable" in problem(fixed)
+    assert problem(flag).startswith("with time_major = true its input [2, 3, 3] has 3 rows, and ")
+
+
+def test_quantised_weights_are_listed_and_not_held(tmp_path):
+    passes = [{n: a.astype(np.int8) for n, a in SOURCE["first"][0].items()}]
+    path = files.written(tmp_path / "m.tflite", [files.Node("first", ONE, passes)])
+
+    assert problem(path).startswith("it is quantised (INT8; its weights alone are): hold the float")
+
+
+def broken(data):
+    """Yield files that are none: cut, with offsets that point anywhere, of something else."""
+    yield b""
+    yield b"hello, I am no model"
+    yield data[: len(data) // 2]
+    yield data[:8]
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        changed = np.frombuffer(data, np.uint8).copy()
+        places = rng.integers(8, len(data), 12)
+        changed[places] = rng.integers(0, 256, 12)
+        yield changed.tobytes()
+
+
+def test_broken_files_are_read_or_refused_in_a_sentence(tmp_path):
+    path = exported(tmp_path / "m.tflite")
+    refused = []
+    for data in list(broken(path.read_bytes())):
+        path.write_bytes(data)
+        try:
+            inventory(opened(path))
+        except ModelError as error:
+            refused.append(str(error))
+
+    assert len(refused) >= 20
+    assert all(said.startswith(f"{path}: ") and "\n" not in said for said in refused)
+
+
+def test_buffers_outside_of_the_file_and_custom_operators(tmp_path):
+    path = exported(tmp_path / "m.tflite")
+    model = opened(path)
+    tensor = next(t for t in model.model.subgraphs[0].tensors if t.name == b"first/W_i/0")
+    buffer = model.model.buffers[tensor.buffer]
+    buffer.data, buffer.offset, buffer.size = None, 10**6, tensor.shape[0] * 4 * D
+    code = model.model.operatorCodes[1]
+    code.builtinCode = code.deprecatedBuiltinCode = 32
+    code.customCode = b"MyGRU"
+    problems = {n.name: n.problem for n in inventory(model)}
+
+    assert problems["first"] == "tensor 'first/W_i/0' lies outside of the file"
+    assert problems["third"] == "MyGRU is a custom operator: it is not held"

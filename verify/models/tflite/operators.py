@@ -60,6 +60,9 @@ OPERATORS: Mapping[str, tuple[str, Inputs]] = {
 ONE_STEP = ("LSTM", "RNN")
 """Operators of one step: x is (B, D)."""
 
+CONVERTERS_CLIP = 10.0
+"""The clip of the cell state that TensorFlow's converter writes into every LSTM of Keras."""
+
 ACTIVATIONS = {
     "TANH": Activation("Tanh"), "RELU": Activation("Relu"), "NONE": Activation("Affine", 1.0),
 }  # fmt: skip
@@ -114,6 +117,17 @@ class FusedNode(Node):
     def operation(self) -> Operation | None:
         """What it computes, where no cell of the reference does."""
         return None if self.plain else Operation(self.family, self.kind, (), fused=self.fused)
+
+    @property
+    def more_facts(self) -> dict[str, str]:
+        """Its clips and its layout; the clip that TensorFlow's converter writes is none."""
+        cell = self.fused.cell_clip
+        return {
+            "clip": "0" if cell in (0, CONVERTERS_CLIP) else f"{cell:g} (of the cell state)",
+            "cell_clip": f"{cell:g}",
+            "proj_clip": f"{self.fused.projection_clip:g}",
+            "time_major": "any" if self.one_step else str(not self.layout).lower(),
+        }  # fmt: skip
 
     @property
     def begins_at_zero(self) -> bool:
