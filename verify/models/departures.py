@@ -567,7 +567,7 @@ def _of_facts(layer: Layer, target: Layer) -> Iterator[Departure]:
         got, want = differing["coupled"]
         yield Departure(
             "coupled", "Its gates are coupled, f = 1 - i, and the source has both."
-            if got == "yes" else "The source's gates are coupled, f = 1 - i, and the node has both.",
+            if got == "yes" else "The source's gates are coupled, f = 1 - i, the node has both.",
             "write the weights of both gates" if got == "yes" else "write the weights of one alone",
         )  # fmt: skip
     if "steps" in differing and differing["steps"][1] == "any" and differing["steps"][0] != "1":
