@@ -121,3 +121,113 @@ def written(path: Path, nodes: Sequence[Node], *, T: int = 3, B: int = 2,
         outputs += made
     path.write_bytes(writer.model([x], outputs))
     return path
+
+
+def _product(writer: Writer, x: int, matrix: np.ndarray, bias: np.ndarray | None = None) -> int:
+    """Add x W^T + b, with its columns beside each other."""
+    W = writer.tensor(f"weights of {x}", matrix.shape, matrix)
+    b = -1 if bias is None else writer.tensor(f"bias of {x}", bias.shape, bias)
+    return _made(writer, "FULLY_CONNECTED", [x, W, b], len(matrix),
+                 writer.schema.FullyConnectedOptionsT())  # fmt: skip
+
+
+def _made(writer: Writer, operator: str, inputs: list[int], width: int, options: Any = None) -> int:
+    made = writer.tensor(f"value {len(writer.graph.tensors)}", (1, width))
+    writer.operator(operator, inputs, [made], options)
+    return made
+
+
+def _parts(writer: Writer, whole: int, count: int, H: int) -> list[int]:
+    axis = writer.tensor(f"axis of {whole}", (), np.array(1, np.int32), dtype="INT32")
+    made = [writer.tensor(f"part {k} of {whole}", (1, H)) for k in range(count)]
+    options = writer.schema.SplitOptionsT(numSplits=count)
+    writer.operator("SPLIT", [axis, whole], made, options)
+    return made
+
+
+def lstm_step(writer: Writer, x: int, h: int, c: int, own: Mapping[str, np.ndarray]) -> list[int]:
+    """Add one step of an LSTM of PyTorch's arrays, as TensorFlow's converter writes it."""
+    schema, H = writer.schema, own["weight_hh_l0"].shape[1]
+    bias = own["bias_ih_l0"] + own["bias_hh_l0"]
+    sums = _made(writer, "ADD", [_product(writer, x, own["weight_ih_l0"]),
+                                 _product(writer, h, own["weight_hh_l0"], bias)], 4 * H,
+                 schema.AddOptionsT())  # fmt: skip
+    parts = _parts(writer, sums, 4, H)
+    i, f, o = (_made(writer, "LOGISTIC", [parts[k]], H) for k in (0, 1, 3))
+    g = _made(writer, "TANH", [parts[2]], H)
+    kept, written = (
+        _made(writer, "MUL", pair, H, schema.MulOptionsT()) for pair in ([f, c], [i, g])
+    )
+    new = _made(writer, "ADD", [kept, written], H, schema.AddOptionsT())
+    shown = _made(writer, "TANH", [new], H)
+    return [_made(writer, "MUL", [o, shown], H, schema.MulOptionsT()), new]
+
+
+def gru_step(writer: Writer, x: int, h: int, own: Mapping[str, np.ndarray]) -> list[int]:
+    """Add one step of a GRU of PyTorch's arrays, as TensorFlow's converter writes it."""
+    schema, H = writer.schema, own["weight_hh_l0"].shape[1]
+    r, z, n = _parts(writer, _product(writer, x, own["weight_ih_l0"], own["bias_ih_l0"]), 3, H)
+    hr, hz, hn = _parts(writer, _product(writer, h, own["weight_hh_l0"], own["bias_hh_l0"]), 3, H)
+
+    def gate(*pair: int) -> int:
+        sums = _made(writer, "ADD", list(pair), H, schema.AddOptionsT())
+        return _made(writer, "LOGISTIC", [sums], H)
+
+    reset = _made(writer, "MUL", [gate(r, hr), hn], H, schema.MulOptionsT())
+    new = _made(writer, "TANH", [_made(writer, "ADD", [n, reset], H, schema.AddOptionsT())], H)
+    update, one = gate(z, hz), writer.tensor("one", (), np.array(1, np.float32))
+    rest = _made(writer, "SUB", [one, update], H, schema.SubOptionsT())
+    parts = [_made(writer, "MUL", pair, H, schema.MulOptionsT())
+             for pair in ([update, h], [rest, new])]  # fmt: skip
+    return [_made(writer, "ADD", parts, H, schema.AddOptionsT())]
+
+
+def unrolled(path: Path, kind: str, own: Mapping[str, np.ndarray], *, steps: int = 1,
+             loop: bool = False) -> Path:  # fmt: skip
+    """Write a model of unrolled steps; in a ``loop`` its graph is the body of a WHILE."""
+    writer = Writer()
+    H, D = own["weight_hh_l0"].shape[1], own["weight_ih_l0"].shape[1]
+    states = ["h", "c"] if kind == "LSTM" else ["h"]
+    now = given = [writer.tensor(name, (1, H)) for name in states]
+    xs = [writer.tensor(f"x{k}", (1, D)) for k in range(steps)]
+    for x in xs:
+        now = lstm_step(writer, x, *now, own) if kind == "LSTM" else gru_step(writer, x, *now, own)
+    data = writer.model([*given, *xs], [*now, *(xs if loop else [])])
+    path.write_bytes(_in_loop(writer, data) if loop else data)
+    return path
+
+
+def _in_loop(writer: Writer, data: bytes) -> bytes:
+    """Return a model with the graph of one as the body of a WHILE that never begins."""
+    import flatbuffers
+
+    schema = writer.schema
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    (body,) = model.subgraphs
+    shapes = [body.tensors[k].shape for k in body.inputs]
+
+    def graph() -> Any:
+        tensors = [schema.TensorT(shape=list(shape), name=f"main {k}", buffer=0)
+                   for k, shape in enumerate(shapes)]  # fmt: skip
+        every = list(range(len(tensors)))
+        return schema.SubGraphT(tensors=tensors, operators=[], inputs=every, outputs=every)
+
+    main, condition = graph(), graph()
+    model.buffers.append(schema.BufferT(data=np.zeros(1, np.uint8)))
+    never = schema.TensorT(shape=[], type=schema.TensorType.BOOL, buffer=len(model.buffers) - 1)
+    condition.tensors.append(never)
+    condition.outputs = [len(condition.tensors) - 1]
+    model.operatorCodes.append(schema.OperatorCodeT(
+        deprecatedBuiltinCode=schema.BuiltinOperator.WHILE,
+        builtinCode=schema.BuiltinOperator.WHILE, version=1))  # fmt: skip
+    count = len(shapes)
+    main.tensors += [schema.TensorT(shape=list(s), name=f"end {k}") for k, s in enumerate(shapes)]
+    main.outputs = list(range(count, 2 * count))
+    main.operators = [schema.OperatorT(
+        opcodeIndex=len(model.operatorCodes) - 1, inputs=list(range(count)), outputs=main.outputs,
+        builtinOptions=schema.WhileOptionsT(condSubgraphIndex=1, bodySubgraphIndex=2),
+        builtinOptionsType=schema.BuiltinOptions.WhileOptions)]  # fmt: skip
+    model.subgraphs = [main, condition, body]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

@@ -11,6 +11,7 @@ from .nodes import Node, nodes
 from .steps import steps
 from .tflite import flatbuffer
 from .tflite.operators import operators
+from .tflite.steps import unrolled
 
 
 def opened(path: Path) -> Model | flatbuffer.File:
@@ -21,7 +22,7 @@ def opened(path: Path) -> Model | flatbuffer.File:
 def inventory(model: Model | flatbuffer.File) -> list[Node]:
     """Return the recurrent nodes of all graphs of a file, with names that tell them apart."""
     if isinstance(model, flatbuffer.File):
-        every = operators(model)
+        every = [*operators(model), *unrolled(model)]
     else:
         every = [node for scope in model.scopes() for node in (*nodes(scope), *steps(scope))]
     names = Counter(node.name for node in every)

@@ -97,6 +97,11 @@ def _tract_from_file(tract: Any, model: bytes) -> Any:
 def _litert(model: bytes, given: Mapping[str, Array]) -> Run:
     """Return a program of one operator; what it keeps stands after its outputs."""
     interpreter = litert.interpreter(model)
+    for tensor in interpreter.get_input_details():
+        array = given.get(tensor["name"])
+        if array is not None and tuple(tensor["shape"]) != array.shape:
+            interpreter.resize_tensor_input(tensor["index"], array.shape)
+    interpreter.allocate_tensors()
     numbers = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
     shown = [tensor["index"] for tensor in interpreter.get_output_details()]
     shown += [k for name, k in numbers.items() if name.startswith(litert.STATE)]
@@ -156,7 +161,7 @@ class PerShape:
 
     def __call__(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Return the model's outputs."""
-        shaped = self.runtime.name in ("openvino", "tract")
+        shaped = self.runtime.name in ("openvino", "tract", "litert")
         key = tuple((n, a.shape) for n, a in feeds.items()) if shaped else ()
         if key not in self._made:
             if len(self._made) >= self.KEPT:

@@ -31,13 +31,14 @@ from . import runtimes
 from .activations import activations
 from .built import BuiltFused, BuiltNode, BuiltStep, turned
 from .departures import Departure, departures
-from .graph import ModelError
+from .graph import Model, ModelError
 from .inventory import inventory, opened
 from .nodes import DEFAULTS, Activation, Node, unheld
 from .operation import Operation
 from .runtimes import RUNTIMES, Runtime
 from .sources import SUFFIXES, layers, of_node, packed, under, unpacked
-from .tflite.activations import calls as calls_of_fused
+from .tflite.activations import calls as calls_of_file
+from .tflite.flatbuffer import File
 from .tflite.operators import FusedNode
 from .variants import cell_of
 
@@ -370,12 +371,12 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
     return _with_calls(subject, model, Path(inputs)) if inputs else subject
 
 
-def _with_calls(subject: NodeSubject, model: Any, inputs: Path) -> NodeSubject:
+def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> NodeSubject:
     """Return the subject with what reached it in the running graph, or why that cannot be had."""
     node = subject.node
     try:
-        if isinstance(node, FusedNode):
-            calls = calls_of_fused(node, inputs)
+        if isinstance(model, File):
+            calls = calls_of_file(model, node, inputs)
         else:
             calls = activations(model, node, subject.runtime, inputs)
     except ModelError as error:
@@ -388,12 +389,10 @@ def _with_calls(subject: NodeSubject, model: Any, inputs: Path) -> NodeSubject:
         return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
     arrays = dict(subject.arrays)
     for k, call in enumerate(calls):
-        named = (
-            call
-            if isinstance(node, FusedNode)
-            else (_of_step(node, call) if node.unrolled else _of_call(subject, call))
-        )
-        arrays |= {f"{CALL}{k} {name}": array for name, array in named.items()}
+        own = call
+        if not isinstance(model, File):
+            own = _of_step(node, call) if node.unrolled else _of_call(subject, call)
+        arrays |= {f"{CALL}{k} {name}": array for name, array in own.items()}
     return replace(subject, arrays=arrays)
 
 

@@ -10,20 +10,52 @@ import numpy as np
 
 from ....reference.functions import Array
 from ..graph import ModelError
+from ..nodes import Node
 from ..sample import sample
 from . import single
+from .flatbuffer import File
 from .operators import OPERATORS, FusedNode
 
 
-def calls(node: FusedNode, inputs: Path) -> list[dict[str, Array]]:
-    """Return what an operator takes and makes in the one call of a model, in the equations' layout.
+def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Array]]:
+    """Return what a node takes and makes in the one call of a model, in the equations' layout.
 
     x (T, B, D), y, ``state 0``, ..., ``final 0``, ...; ModelError says why there is nothing.
     """
-    assert node.at is not None  # noqa: S101 - what is held was read from a file
-    file, operator = node.at
-    if operator.graph:
+    cut, at = node.unrolled, node.at if isinstance(node, FusedNode) else None
+    graph = at.graph if at is not None else cut.graph
+    if graph:
         raise ModelError("it stands in the graph of a loop or a branch, whose values are not kept")
+    interpreter = _ready(file, inputs)
+    before = {}
+    if at is not None:  # the variables change in the call
+        states = [at.input(k) for own in OPERATORS[at.name][1].states for k in own]
+        before = {k: np.array(interpreter.get_tensor(k)) for k in states}
+    interpreter.invoke()
+
+    def value(number: int) -> Array:
+        return np.array(interpreter.get_tensor(number))
+
+    if at is None:
+        call = {"x": value(cut.taken["x"])[None], "y": value(cut.made["h"])[None]}
+        for k, name in enumerate(node.states):
+            call[f"state {k}"] = value(cut.taken[name])[None]
+            call[f"final {k}"] = value(cut.made[name])[None]
+        return [call]
+    x, y = value(at.inputs[0]), np.concatenate([value(k) for k in at.outputs], axis=-1)
+    if x.ndim == 2:  # one step
+        x, y = x[None], y[None]
+    elif node.layout:
+        x, y = np.swapaxes(x, 0, 1), np.swapaxes(y, 0, 1)
+    call, count = {"x": x, "y": y}, len(node.states)
+    for k, _ in enumerate(node.states):
+        call[f"state {k}"] = np.stack([before[n] for n in states[k::count]])
+        call[f"final {k}"] = np.stack([value(n) for n in states[k::count]])
+    return [call]
+
+
+def _ready(file: File, inputs: Path) -> Any:
+    """Return an interpreter that keeps every tensor, with the inputs of a file of arrays."""
     interpreter = single.interpreter(file.data, whole=True)
     details = {d["index"]: d for d in interpreter.get_input_details()}
     named = _by_name(interpreter, details)
@@ -34,27 +66,7 @@ def calls(node: FusedNode, inputs: Path) -> list[dict[str, Array]]:
     interpreter.allocate_tensors()
     for name, number in named.items():
         interpreter.set_tensor(number, feeds[name])
-    states = [operator.input(k) for own in OPERATORS[operator.name][1].states for k in own]
-    before = [np.array(interpreter.get_tensor(k)) for k in states]
-    interpreter.invoke()
-
-    def value(number: int) -> Array:
-        try:
-            return np.array(interpreter.get_tensor(number))
-        except ValueError as error:
-            raise ModelError("a delegate keeps its values to itself") from error
-
-    x, y = value(operator.inputs[0]), np.concatenate([value(k) for k in operator.outputs], axis=-1)
-    if node.one_step:
-        x, y = x[None], y[None]
-    elif node.layout:
-        x, y = np.swapaxes(x, 0, 1), np.swapaxes(y, 0, 1)
-    call = {"x": x, "y": y}
-    count = len(node.states)
-    for k, _ in enumerate(node.states):
-        call[f"state {k}"] = np.stack(before[k::count])
-        call[f"final {k}"] = np.stack([value(n) for n in states[k::count]])
-    return [call]
+    return interpreter
 
 
 def _by_name(interpreter: Any, details: Mapping[int, Any]) -> dict[str, int]:

@@ -122,7 +122,7 @@ class File:
         if made is not None:
             inner = self.constant(graph, made.input(0)) if made.name == "DEQUANTIZE" else None
             return None if inner is None or inner.dtype != np.float16 else inner.astype(np.float32)
-        stored = self._bytes(graph, number)
+        stored = self.stored(graph, number)
         dtype = FLOATS.get(self.dtype(graph, number))
         if stored is None or dtype is None:
             return None
@@ -138,8 +138,23 @@ class File:
             raise self.error(f"{where} has {len(stored)} bytes, for a shape of {list(shape)}")
         return np.frombuffer(stored, dtype).reshape(shape)
 
-    def _bytes(self, graph: int, number: int) -> bytes | None:
-        """Return what is stored for a tensor; None if nothing is."""
+    def dequantised(self, graph: int, number: int) -> Array | None:
+        """Return a stored tensor of 8 bits as the numbers that it stands for; None for another."""
+        tensor, raw = self.tensor(graph, number), self.stored(graph, number)
+        kinds = {"INT8": np.int8, "UINT8": np.uint8}
+        dtype, said = kinds.get(self.dtype(graph, number)), tensor.quantization
+        if raw is None or dtype is None or said is None or said.scale is None:
+            return None
+        shape = list(map(int, tensor.shape))
+        scale, zero = (np.asarray(a, np.float64).reshape(-1) for a in (said.scale, said.zeroPoint))
+        axes = [1] * len(shape)
+        if len(scale) > 1:
+            axes[said.quantizedDimension] = len(scale)
+        whole = np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
+        return ((whole - zero.reshape(axes)) * scale.reshape(axes)).astype(np.float32)
+
+    def stored(self, graph: int, number: int) -> bytes | None:
+        """Return the bytes that are stored for a tensor; None if none are."""
         index, buffers = self.tensor(graph, number).buffer, self.model.buffers or []
         where = f"tensor {self.name(graph, number)!r}"
         if not 0 <= index < len(buffers):

@@ -18,6 +18,12 @@ from ..operation import FUSED_ACTIVATIONS, Fused, Operation
 from .flatbuffer import File, Operator, names_of
 
 QUANTISED = ("INT8", "UINT8", "INT4", "INT16", "INT32")
+INSTEAD = (
+    "hold the float model that it was converted from, and LiteRT's integers with: gatewise verify "
+    "'litert-quantised:*'"
+)
+"""What to do about a quantised node."""
+
 ORDER = {"LSTM": "iofg", "RNN": "a"}
 """The gates in the order in which nodes have them."""
 
@@ -80,7 +86,7 @@ class FusedNode(Node):
 
     fused: Fused = field(default_factory=Fused)
     merged: bool = True
-    at: tuple[File, Operator] | None = field(default=None, compare=False, repr=False)
+    at: Operator | None = field(default=None, compare=False, repr=False)
     reader: ClassVar[str] = "TensorFlow Lite"
 
     @property
@@ -164,9 +170,7 @@ def operators(file: File) -> list[Node]:
 def _nodes(file: File, operator: Operator) -> Iterator[Node]:
     path = f"graph {operator.graph}/" if operator.graph else ""
     label = file.name(operator.graph, operator.outputs[0]) if operator.outputs else operator.name
-    bare = FusedNode(
-        label, operator.name, path, opset=0, operator=operator.name, at=(file, operator)
-    )
+    bare = FusedNode(label, operator.name, path, opset=0, operator=operator.name, at=operator)
     if operator.custom:
         if any(kind in operator.name.upper() for kind in KINDS):
             problem = f"{operator.name} is a custom operator: it is not held"
@@ -303,10 +307,7 @@ def _require_floats(file: File, operator: Operator, passes: Sequence[_Pass]) -> 
     if few := sorted(dtypes & set(QUANTISED)):
         x = file.dtype(operator.graph, operator.input(0))
         kind = "weights alone are" if x == "FLOAT32" else "weights and activations are"
-        raise ModelError(
-            f"it is quantised ({', '.join(few)}; its {kind}): hold the float model that it was "
-            "converted from, and its arithmetic as a quantised layer, not as a node of a file"
-        )
+        raise ModelError(f"it is quantised ({', '.join(few)}; its {kind}): {INSTEAD}")
     if dtypes - {"FLOAT32", "FLOAT16"}:
         raise ModelError(f"its weights are of {' and '.join(sorted(dtypes))}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any
 
 import numpy as np
@@ -27,16 +26,17 @@ COUNTS = {"UNIDIRECTIONAL_SEQUENCE_LSTM": 24, "LSTM": 24, "BIDIRECTIONAL_SEQUENC
 
 
 def interpreter(model: bytes, *, whole: bool = False) -> Any:
-    """Return LiteRT's interpreter of a model, one thread; ``whole`` keeps every tensor."""
+    """Return LiteRT's interpreter of a model, on one thread.
+
+    ``whole`` keeps every tensor, without the delegates that LiteRT takes, which keep none.
+    """
     package = imported("ai_edge_litert.interpreter", INSTALL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = package.Interpreter(
-            model_content=model, num_threads=1, experimental_preserve_all_tensors=whole
-        )
-    if not whole:
-        made.allocate_tensors()
-    return made
+    kinds = package.OpResolverType
+    return package.Interpreter(
+        model_content=model, num_threads=1, experimental_preserve_all_tensors=whole,
+        experimental_op_resolver_type=kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if whole
+        else kinds.AUTO,
+    )  # fmt: skip
 
 
 def model(node: FusedNode, case: Case, inputs: Inputs) -> bytes:
@@ -67,7 +67,7 @@ def _operator(node: FusedNode, case: Case) -> tuple[str, Any]:
     """Return the operator's name and options: the file's own, but for another case than its."""
     schema, name = import_schema(), node.operator
     assert node.at is not None  # noqa: S101 - what is held was read from a file
-    options = copy.copy(node.at[1].options)
+    options = copy.copy(node.at.options)
     if node.directions == 2 and not case.bidirectional:
         name, given = name.replace("BIDIRECTIONAL", "UNIDIRECTIONAL"), options
         options = getattr(schema, "UnidirectionalSequenceLSTMOptionsT" if node.kind == "LSTM"
