@@ -1,6 +1,6 @@
 """What reaches a node in the running graph, and what it makes of it.
 
-The values are made outputs of the node's graph, and of every If, Loop and Scan around it.
+The values are made outputs of the node's graph, and of every If, Loop, Scan and function around it.
 """
 
 from __future__ import annotations
@@ -77,24 +77,44 @@ def _shown(
     kinds = [number if name != _lengths(node) else onnx.TensorProto.INT32 for name in values]
     loops, depth = 0, 0
     while True:
-        if scope.arguments is not None:
-            raise ModelError("it stands in a function, whose values no runtime shows")
         names = [f"{MARK}{depth} {k}" for k, _ in enumerate(values)]
-        for value, name, kind in zip(values, names, kinds, strict=True):
+        for value, name in zip(values, names, strict=True):
             scope.graph.node.append(onnx.helper.make_node("Identity", [value], [name]))
-            scope.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+        made = names if scope.arguments is not None else [
+            onnx.helper.make_tensor_value_info(name, kind, None)
+            for name, kind in zip(names, kinds, strict=True)
+        ]  # fmt: skip
+        before = len(scope.graph.output)
+        scope.graph.output.extend(made)
         if scope.outer is None:
             return names, loops
         container = scope.within
         above = [f"{name} of {container.op_type}" for name in names]
-        if container.op_type == "If":
+        if scope.arguments is not None:
+            _fill_calls(scope.model, container, before, above)
+        elif container.op_type == "If":
             _fill_other_branch(container, scope, above, kinds)
         elif container.op_type in ("Loop", "Scan"):
             loops += 1
         else:
             raise ModelError(f"it stands inside of {container.op_type}, which shows no values")
-        container.output.extend(above)
+        if scope.arguments is None:
+            container.output.extend(above)
         scope, values, depth = scope.outer, above, depth + 1
+
+
+def _fill_calls(model: Model, call: Any, before: int, names: Sequence[str]) -> None:
+    """Give a call of a function these outputs after the others, and every other call as many.
+
+    ``before`` is how many the function had.
+    """
+    count = before + len(names)
+    calls = [n for scope in model.scopes() for n in scope.graph.node
+             if (n.domain, n.op_type) == (call.domain, call.op_type)]  # fmt: skip
+    for k, each in enumerate(calls):
+        made = [f"{MARK}{k} {place} unread" for place in range(count)]
+        wanted = [*made[:before], *names] if each is call else made
+        each.output.extend(wanted[len(each.output) :])
 
 
 def _lengths(node: Node) -> str:
