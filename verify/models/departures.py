@@ -279,7 +279,8 @@ def _of_orders(
 
     A gate is moved if the source's gate of another name stands in its place.
     """
-    letters, order = LETTERS[layer.family], ORDERS["onnx"][layer.family]
+    reader = layer.facts.get("reader", "ONNX")
+    letters, order = LETTERS[layer.family], ORDERS.get(reader, ORDERS["onnx"])[layer.family]
     by_array: dict[str, dict[str, str]] = {}
     for b in blocks:
         if b.place is not None and b.place.gate != b.gate:
@@ -295,7 +296,7 @@ def _of_orders(
         yield Departure(
             "gate-order",
             f"The gates of {_and(arrays)} stand in the order {stands}; "
-            f"{layer.facts.get('reader', 'ONNX')} reads them as {want}.",
+            f"{reader} reads them as {want}.",
             f"write the gates in the order {want}",
         )
 

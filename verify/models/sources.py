@@ -28,6 +28,7 @@ ORDERS = {
     "torch": {"lstm": "ifgo", "gru": "rzn", "rnn": "a"},
     "keras": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
     "onnx": {"lstm": "iofg", "gru": "zrn", "rnn": "a"},
+    "TensorFlow Lite": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
 }
 """The gates in the order of whose arrays they are, by the letters of the equations."""
 

@@ -117,9 +117,10 @@ def peepholes(passes):
 
 PLANTED = {
     "gates of the input": ("first", gates("W", "ifoc"), {},
-                           "The gates of W stand in the order i, c, f, o; TensorFlow Lite reads"),
+                           "The gates of W stand in the order i, f, o, c; TensorFlow Lite reads "
+                           "them as i, f, c, o."),
     "gates of the state": ("second", gates("U", "cofi"), {},
-                           "The gates of R stand in the order c, i, o, f"),
+                           "The gates of R stand in the order c, o, f, i; TensorFlow Lite reads"),
     "another node's weights": ("second", lambda _: SOURCE["first"], {},
                                "It has the weights of first, where those of second belong."),
     "bias dropped": ("first", set_to(b_f=np.zeros(H, np.float32)), {},

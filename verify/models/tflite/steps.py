@@ -6,6 +6,7 @@ algebra; what is recognised is cut out of the file itself, and run by LiteRT.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -111,7 +112,8 @@ class _Restated:
         """Name every tensor, by its number where names are not unique."""
         tensors = self.file.model.subgraphs[self.graph].tensors or []
         names = [self.file.name(self.graph, k) for k in range(len(tensors))]
-        self.names = [n if names.count(n) == 1 else f"{n} ({k})" for k, n in enumerate(names)]
+        count = Counter(names)
+        self.names = [n if count[n] == 1 else f"{n} ({k})" for k, n in enumerate(names)]
         self.numbers = {name: k for k, name in enumerate(self.names)}
 
     def scope(self, *, loop: bool) -> Scope:
