@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,19 +12,45 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import OncePerParameters, imported, what_is_given
+from ..subjects.frameworks.onnx_operator import Operator
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from .nodes import Node
-from .runtimes import PerShape, Run
+from .runtimes import PerShape, Run, Runtime
 from .tflite import single
 
-if TYPE_CHECKING:
-    from .subject import NodeSubject
+
+class Cut(Protocol):
+    """A node as a subject, as far as what runs it sees it; ``operator`` is that of ONNX."""
+
+    @property
+    def node(self) -> Any:
+        """The node of the file."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs it."""
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """What the judge asks for."""
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Its weights by the convention's names."""
+
+    @property
+    def fixed(self) -> tuple[tuple[str, int | bool | str], ...]:
+        """What all of its cases have."""
+
+    @property
+    def operator(self) -> Operator:
+        """The operator that it is."""
 
 
 class WithoutGradients:
     """What no node of a file has; ``buffers`` are its weights, and what it is compared with."""
 
-    def __init__(self, subject: NodeSubject, case: Case) -> None:
+    def __init__(self, subject: Cut, case: Case) -> None:
         self.subject, self.case = subject, case
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
@@ -47,7 +73,7 @@ class WithoutGradients:
 class BuiltNode(WithoutGradients):
     """A node of ONNX as a model of its own."""
 
-    def __init__(self, subject: NodeSubject, case: Case) -> None:
+    def __init__(self, subject: Cut, case: Case) -> None:
         super().__init__(subject, case)
         onnx, operator = imported("onnx", "onnx"), subject.operator
 
@@ -105,7 +131,7 @@ def _same(given: Mapping[str, Array], own: Mapping[str, Array]) -> bool:
 class BuiltStep(BuiltNode):
     """A step that an exporter has unrolled, run once for every step of x, with its own weights."""
 
-    def __init__(self, subject: NodeSubject, case: Case) -> None:
+    def __init__(self, subject: Cut, case: Case) -> None:
         super().__init__(subject, case)
         self._step = PerShape(subject.runtime, subject.node.unrolled.model(subject.node.dtype))
 
@@ -139,7 +165,7 @@ def turned(x: Array, lengths: Array | None) -> Array:
 class BuiltFused(WithoutGradients):
     """An operator of TensorFlow Lite as a model of its own, one for every number of steps, rows."""
 
-    def __init__(self, subject: NodeSubject, case: Case) -> None:
+    def __init__(self, subject: Cut, case: Case) -> None:
         super().__init__(subject, case)
         self._made = OncePerParameters(self._run, lambda inputs: inputs.x.shape)
 

@@ -199,12 +199,12 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
     _require_floats(file, operator, passes)
     weights: dict[str, Array] = {}
     for slot in ("W", "R", "B", "P", "projection", "norm"):
-        arrays = [each.array(slot) for each in passes]
-        if all(a is not None for a in arrays):
-            if len({np.shape(a) for a in arrays}) > 1:
+        arrays = [a for each in passes if (a := each.array(slot)) is not None]
+        if len(arrays) == both:
+            if len({a.shape for a in arrays}) > 1:
                 raise ModelError(f"the {slot} of its two directions are of different shapes")
-            weights[slot] = np.stack([a for a in arrays if a is not None])
-        elif any(a is not None for a in arrays) or slot in ("W", "R", "B"):
+            weights[slot] = np.stack(arrays)
+        elif arrays or slot in ("W", "R", "B"):
             raise ModelError(f"it has no {slot}" + (" in one direction" if both == 2 else ""))
     activation = names_of("ActivationFunctionType").get(options.fusedActivationFunction, "unknown")
     if activation not in FUSED_ACTIVATIONS:
