@@ -1,5 +1,7 @@
 """Recurrent operators of files of TensorFlow Lite: held with their own weights, or refused."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,15 @@ from gatewise.verify.models.graph import ModelError
 from gatewise.verify.models.inventory import inventory, opened
 from gatewise.verify.models.sources import layers, of_node, packed, unpacked
 from gatewise.verify.models.subject import node_named, own_case
+from gatewise.verify.models.tflite import single
+from gatewise.verify.models.variants import misread
 from gatewise.verify.subjects.called import under_test
+from gatewise.verify.subjects.protocol import SubjectUnavailable
 
 D, H = 3, 4
 
 ONE, BOTH = "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM"
-RELU, RELU_N1_TO_1, RELU6 = 1, 2, 3
+RELU, RELU_N1_TO_1, RELU6, TANH = 1, 2, 3, 4
 VARIETY = {
     "LSTM": (ONE, {}, {}),
     "steps first": (ONE, {}, {"timeMajor": True}),
@@ -311,3 +316,38 @@ def test_activations_of_unrolled_steps_and_of_loops(tmp_path):
         "it stands in the graph of a loop"
         in node_named(f"{loop}#{inside.name}", inputs=str(tmp_path / "in.npz")).unseen
     )
+
+
+IGNORED = {
+    "ReLU6 and its clip": ("cellClip", 0.0, "It ignores cell_clip."),
+    "projection and peepholes": ("projClip", 0.0, "It ignores proj_clip."),
+    "RNN, hard": ("fusedActivationFunction", TANH, "It ignores the fused activation"),
+}
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_an_option_that_a_runtime_ignores_is_named(tmp_path, monkeypatch, name):
+    subject = node_named(f"{written(tmp_path / 'm.tflite', name)}#a")
+    cases = [Case(**{**vars(own_case(subject.node)), "T": 4, "B": 2, "seed": k}) for k in (1, 2)]
+    option, usual, words = IGNORED[name]
+    operator = single._operator
+
+    def ignoring(node, case):
+        name, options = operator(node, case)
+        setattr(options, option, usual)
+        return name, options
+
+    assert misread(subject, cases, subject.operation) is None
+    monkeypatch.setattr(single, "_operator", ignoring)
+    found = misread(subject, cases, subject.operation)
+
+    assert found is not None
+    assert found.statements[0].startswith(words)
+
+
+def test_what_installs_the_schema_is_said_where_it_is_missing(tmp_path, monkeypatch):
+    path = written(tmp_path / "m.tflite", "LSTM")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", None)
+
+    with pytest.raises(SubjectUnavailable, match="install it with: pip install ai-edge-litert"):
+        opened(path)
