@@ -97,6 +97,9 @@ def written(path: Path, nodes: Sequence[Node], *, T: int = 3, B: int = 2,
                 order = {"p": "ifo", "R": "h"}.get(letter, "ifco" if "c" in place else "a")
                 label = f"{node.name}/{name}/{d}"
                 number = writer.tensor(label, array.shape, array, dtype=array.dtype.name.upper())
+                if array.dtype == np.float16:
+                    narrow, number = number, writer.tensor(f"{label} wide", array.shape)
+                    writer.operator("DEQUANTIZE", [narrow], [number])
                 numbers[place[letter] + order.index(gate)] = number
             H = next(a for n, a in own.items() if n.startswith("W")).shape[0]
             P = own["R_h"].shape[0] if "R_h" in own else H

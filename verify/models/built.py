@@ -79,7 +79,7 @@ class BuiltNode(WithoutGradients):
 
         def make(inputs: Inputs) -> PerShape:
             model = operator.model(onnx, case, self._turned(inputs))
-            if all(getattr(case, name) == value for name, value in subject.fixed):
+            if _of_file(subject, case):
                 # Of coupled gates the block that is not used holds ones, to be noticed.
                 own = not subject.node.coupled and _same(inputs.parameters, subject.weights)
                 _restate(onnx, model.graph, subject.node, weights=own)
@@ -105,6 +105,11 @@ class BuiltNode(WithoutGradients):
 
     def _turned(self, inputs: Inputs) -> Inputs:
         return replace(inputs, x=turned(inputs.x, inputs.lengths)) if self._reverse else inputs
+
+
+def _of_file(subject: Cut, case: Case) -> bool:
+    """Whether a case has the node's own widths, directions and layout."""
+    return all(getattr(case, name) == value for name, value in subject.fixed)
 
 
 def _restate(onnx: Any, graph: Any, node: Node, *, weights: bool) -> None:
@@ -170,7 +175,9 @@ class BuiltFused(WithoutGradients):
         self._made = OncePerParameters(self._run, lambda inputs: inputs.x.shape)
 
     def _run(self, inputs: Inputs) -> Run:
-        made = single.model(self.subject.node, self.case, inputs)
+        subject = self.subject
+        own = _of_file(subject, self.case) and _same(inputs.parameters, subject.weights)
+        made = single.model(subject.node, self.case, inputs, own=own)
         return self.subject.runtime.loaded(made, {})
 
     def forward(self, inputs: Inputs) -> Result:

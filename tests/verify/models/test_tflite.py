@@ -69,6 +69,19 @@ def test_an_operator_with_its_own_options_is_what_the_equations_say(tmp_path, na
     assert 0 < forward(subject) <= 1
     assert 0 < forward(subject, T=1, B=1, seed=8) <= 1
     assert 0 < forward(subject, state=False, seed=9) <= 1
+    # What a diagnosis asks for: drawn weights, of other widths, in one direction.
+    assert 0 < forward(subject, D=D + 1, H=H + 2, bidirectional=False, seed=10) <= 1
+
+
+def test_weights_of_float16_are_widened(tmp_path):
+    narrow = {n: a.astype(np.float16) for n, a in files.layer("LSTM", D, H).items()}
+    path = files.written(tmp_path / "m.tflite", [files.Node("a", ONE, [narrow])])
+    subject = node_named(f"{path}#a")
+    (node,) = inventory(opened(path))
+
+    np.testing.assert_array_equal(node.weights["W"][0, 2 * H : 3 * H], narrow["W_f"])
+    assert node.dtype == "float32"
+    assert 0 < forward(subject) <= 1
 
 
 # Mistakes of whoever wrote a file, each found in its node, and named.
@@ -159,14 +172,15 @@ def test_a_planted_mistake_is_named_in_its_node(tmp_path, name):
 
 
 def test_what_is_missing_in_a_file(tmp_path):
-    source = files.Node("a", ONE, [files.layer("LSTM", D, H, more="ps")])
-    lost = {n: a for n, a in source.passes[0].items() if n[0] not in "ps"}
+    source = files.Node("a", ONE, [files.layer("LSTM", D, H, more="ps", P=H)])
+    lost = {n: a for n, a in source.passes[0].items() if n[0] not in "psR"}
     paths = [files.written(tmp_path / f"{name}.tflite", [node]) for name, node in
              (("source", source), ("m", files.Node("a", ONE, [lost])))]  # fmt: skip
     found = departures_of(paths[1], paths[0])["a"]
 
     assert [d.statement for d in found] == [
         "The source has peepholes, and the file has none.",
+        "The source has projection, and the file has none.",
         "The source has layer norm, and the file has none.",
     ]
 
@@ -262,13 +276,14 @@ def torch_arrays(kind, seed=3, H=H):
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("loop", [False, True])
 def test_an_unrolled_step_is_recognised_and_held(tmp_path, kind, loop):
-    own = torch_arrays(kind)
+    units = D if loop else H  # of D units h cannot be told from x by the widths of its weights
+    own = torch_arrays(kind, H=units)
     np.savez(tmp_path / "w.npz", **own)
     path = files.unrolled(tmp_path / "m.tflite", kind, own, steps=1 if loop else 2, loop=loop)
     (node,) = inventory(opened(path))
     subject = node_named(f"{path}#{node.name}")
 
-    assert (node.kind, node.problem, node.D, node.H) == (kind, "", D, H)
+    assert (node.kind, node.problem, node.D, node.H) == (kind, "", D, units)
     assert node.path == ("graph 2/" if loop else "")
     assert 0 < forward(subject) <= 1
     found = departures_of(path, tmp_path / "w.npz")[node.name]

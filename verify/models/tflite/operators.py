@@ -81,11 +81,13 @@ class FusedNode(Node):
 
     ``weights`` may have ``projection`` (directions, P, H) and ``norm`` (directions, gates x H)
     beside; B is one bias. Of coupled gates, i = 1 - f, what is f's in the file is i's here with the
-    other sign, as f = 1 - i has it. ``fused`` is what the reference's cells may not have.
+    other sign, as f = 1 - i has it. ``fused`` is what the reference's cells may not have, ``arrays``
+    are the file's by their places among the operator's inputs.
     """
 
     fused: Fused = field(default_factory=Fused)
     merged: bool = True
+    arrays: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
     at: Operator | None = field(default=None, compare=False, repr=False)
     reader: ClassVar[str] = "TensorFlow Lite"
 
@@ -224,7 +226,7 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
         layout=0 if bare.one_step or options.timeMajor else 1, coupled=fused.coupled,
         activations=(*usual, *([own] * (2 if usual else 1))),
         merged=bool(getattr(options, "mergeOutputs", True)),
-        stored={n: s for each in passes[:1] for n, s in each.stored.items()},
+        stored=passes[0].stored, arrays=_arrays(file, operator, passes),
     )  # fmt: skip
     _require_shapes(node)
     return _with_states(file, operator, node, places)
@@ -300,10 +302,22 @@ class _Pass:
         return np.concatenate(blocks)
 
 
+def _arrays(file: File, operator: Operator, passes: Sequence[_Pass]) -> dict[int, Array]:
+    """Return the arrays of all directions by their places among the inputs."""
+    tensors = {k for each in passes for own in each.tensors.values() for k in own.values()}
+    places = {place: k for place, k in enumerate(operator.inputs) if k in tensors - {-1}}
+    arrays = {place: file.constant(operator.graph, k) for place, k in places.items()}
+    return {place: array for place, array in arrays.items() if array is not None}
+
+
 def _require_floats(file: File, operator: Operator, passes: Sequence[_Pass]) -> None:
     """Raise ModelError, with what to do, for an operator of quantised weights."""
     tensors = [k for each in passes for own in each.tensors.values() for k in own.values()]
-    dtypes = {file.dtype(operator.graph, k) for k in tensors if k >= 0}
+    made = {k: file.producers.get((operator.graph, k)) for k in tensors if k >= 0}
+    dtypes = {
+        file.dtype(operator.graph, o.input(0) if o and o.name == "DEQUANTIZE" else k)
+        for k, o in made.items()
+    }
     if few := sorted(dtypes & set(QUANTISED)):
         x = file.dtype(operator.graph, operator.input(0))
         kind = "weights alone are" if x == "FLOAT32" else "weights and activations are"

@@ -39,8 +39,11 @@ def interpreter(model: bytes, *, whole: bool = False) -> Any:
     )  # fmt: skip
 
 
-def model(node: FusedNode, case: Case, inputs: Inputs) -> bytes:
-    """Return a model of a node alone, for a case's sizes; x is ``x``, states ``state h 0``, ..."""
+def model(node: FusedNode, case: Case, inputs: Inputs, *, own: bool) -> bytes:
+    """Return a model of a node alone, for a case's sizes; x is ``x``, states ``state h 0``, ...
+
+    ``own``: with the file's arrays, as they stand there, not with those of the call.
+    """
     writer = Writer()
     name, options = _operator(node, case)
     _, places = OPERATORS[name]
@@ -48,17 +51,20 @@ def model(node: FusedNode, case: Case, inputs: Inputs) -> bytes:
     axes = (B,) if node.one_step else (B, T) if case.layout == "batch-first" else (T, B)
     numbers = [-1] * COUNTS[name]
     numbers[0] = x = writer.tensor("x", (*axes, case.D))
-    own = by_pass(case, inputs.parameters)
+    passes = by_pass(case, inputs.parameters)
     widths = (case.P or case.H, case.H)
-    for direction, arrays in enumerate(own):
-        for place, array in _placed(node, places, direction, arrays):
+    for place, array in node.arrays.items() if own else ():
+        numbers[place] = writer.tensor(f"array {place}", array.shape, array)
+    for direction, arrays in enumerate(passes):
+        placed = [] if own else _placed(node, places, direction, arrays)
+        for place, array in placed:
             numbers[place] = writer.tensor(f"array {place}", array.shape, array)
         for state, place, width in zip("hc", places.states[direction], widths, strict=False):
             name_of_state = f"{STATE}{state} {direction}"
             numbers[place] = writer.tensor(name_of_state, (B, width), variable=True)
-    merged = len(own) == 1 or node.merged
-    width = widths[0] * (len(own) if merged else 1)
-    outputs = [writer.tensor(f"y {k}", (*axes, width)) for k in range(1 if merged else len(own))]
+    merged = len(passes) == 1 or node.merged
+    width = widths[0] * (len(passes) if merged else 1)
+    outputs = [writer.tensor(f"y {k}", (*axes, width)) for k in range(1 if merged else len(passes))]
     writer.operator(name, numbers, outputs, options)
     return writer.model([x], outputs)
 
