@@ -80,9 +80,9 @@ class FusedNode(Node):
     """A recurrent operator of TensorFlow Lite; weights as those of ONNX, gates joined.
 
     ``weights`` may have ``projection`` (directions, P, H) and ``norm`` (directions, gates x H)
-    beside; B is one bias. Of coupled gates, i = 1 - f, what is f's in the file is i's here with the
-    other sign, as f = 1 - i has it. ``fused`` is what the reference's cells may not have, ``arrays``
-    are the file's by their places among the operator's inputs.
+    beside; B is one bias. Of coupled gates, i = 1 - f, what the file has of f is i's here with the
+    other sign, as f = 1 - i has it. ``fused`` is what the reference's cells may not have;
+    ``arrays`` are the file's by their places among the operator's inputs.
     """
 
     fused: Fused = field(default_factory=Fused)
