@@ -148,13 +148,17 @@ def _parts(writer: Writer, whole: int, count: int, H: int) -> list[int]:
     return made
 
 
-def lstm_step(writer: Writer, x: int, h: int, c: int, own: Mapping[str, np.ndarray]) -> list[int]:
-    """Add one step of an LSTM of PyTorch's arrays, as TensorFlow's converter writes it."""
+def lstm_step(writer: Writer, x: int, h: int, c: int, own: Mapping[str, np.ndarray],
+              product: int | None = None) -> list[int]:  # fmt: skip
+    """Add one step of an LSTM of PyTorch's arrays, as TensorFlow's converter writes it.
+
+    ``product`` is that of x, where it is there already.
+    """
     schema, H = writer.schema, own["weight_hh_l0"].shape[1]
     bias = own["bias_ih_l0"] + own["bias_hh_l0"]
-    sums = _made(writer, "ADD", [_product(writer, x, own["weight_ih_l0"]),
-                                 _product(writer, h, own["weight_hh_l0"], bias)], 4 * H,
-                 schema.AddOptionsT())  # fmt: skip
+    of_x = _product(writer, x, own["weight_ih_l0"]) if product is None else product
+    of_h = _product(writer, h, own["weight_hh_l0"], bias)
+    sums = _made(writer, "ADD", [of_x, of_h], 4 * H, schema.AddOptionsT())
     parts = _parts(writer, sums, 4, H)
     i, f, o = (_made(writer, "LOGISTIC", [parts[k]], H) for k in (0, 1, 3))
     g = _made(writer, "TANH", [parts[2]], H)
@@ -197,6 +201,32 @@ def unrolled(path: Path, kind: str, own: Mapping[str, np.ndarray], *, steps: int
         now = lstm_step(writer, x, *now, own) if kind == "LSTM" else gru_step(writer, x, *now, own)
     data = writer.model([*given, *xs], [*now, *(xs if loop else [])])
     path.write_bytes(_in_loop(writer, data) if loop else data)
+    return path
+
+
+def _integers(writer: Writer, *values: int) -> int:
+    name = f"integers {len(writer.graph.tensors)}"
+    return writer.tensor(name, (len(values),), np.array(values, np.int32), dtype="INT32")
+
+
+def multiplied_before(path: Path, own: Mapping[str, np.ndarray], steps: int) -> Path:
+    """Write unrolled steps of an LSTM whose product with x is one, before them, of all steps."""
+    writer = Writer()
+    H, D = own["weight_hh_l0"].shape[1], own["weight_ih_l0"].shape[1]
+    now = given = [writer.tensor(name, (1, H)) for name in "hc"]
+    x = writer.tensor("x", (1, steps, D))
+    W = writer.tensor("W", own["weight_ih_l0"].shape, own["weight_ih_l0"])
+    whole = writer.tensor("all steps", (1, steps, 4 * H))
+    options = writer.schema.FullyConnectedOptionsT(keepNumDims=True)
+    writer.operator("FULLY_CONNECTED", [x, W, -1], [whole], options)
+    for k in range(steps):
+        part, row = writer.tensor(f"part {k}", (1, 1, 4 * H)), writer.tensor(f"row {k}", (1, 4 * H))
+        place, size = _integers(writer, 0, k, 0), _integers(writer, 1, 1, -1)
+        writer.operator("SLICE", [whole, place, size], [part], writer.schema.SliceOptionsT())
+        shape = _integers(writer, 1, 4 * H)
+        writer.operator("RESHAPE", [part, shape], [row], writer.schema.ReshapeOptionsT())
+        now = lstm_step(writer, x, *now, own, row)
+    path.write_bytes(writer.model([*given, x], now))
     return path
 
 

@@ -149,12 +149,24 @@ class BuiltStep(BuiltNode):
         now = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
         y = []
         for x in inputs.x:
-            new = self._step({"x": np.ascontiguousarray(x), **now})
-            now = {name: np.asarray(a) for name, a in zip(states, new, strict=True)}
+            now = dict(
+                zip(states, self._stepped({"x": np.ascontiguousarray(x), **now}), strict=True)
+            )
             y.append(now["h"])
         shape = (0, inputs.x.shape[1], self.subject.node.H)
         whole = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
         return Result(whole, tuple(now[name][None] for name in states))
+
+    def _stepped(self, given: Mapping[str, Array]) -> list[Array]:
+        """Return the new states (B, H); row by row, in its own shapes, where a file has one row."""
+        shapes = self.subject.node.unrolled.shapes
+        if not shapes:
+            return [np.asarray(a) for a in self._step(given)]
+        rows = [
+            self._step({name: array[row].reshape(shapes[name]) for name, array in given.items()})
+            for row in range(len(given["x"]))
+        ]
+        return [np.stack([np.ravel(a) for a in each]) for each in zip(*rows, strict=True)]
 
 
 def turned(x: Array, lengths: Array | None) -> Array:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,11 +66,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Cut:
-    """A step cut out of a graph: the values that it takes (x, h, c) and makes (h, c)."""
+    """A step cut out of a graph: the values that it takes (x, h, c) and makes (h, c).
+
+    It takes any number of rows: no ``shapes`` are its own.
+    """
 
     scope: Scope
     taken: Mapping[str, str]
     made: Mapping[str, str]
+    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
 
     def model(self, dtype: str) -> bytes:
         """Return the step as a model of its own, with inputs x, h, c of (B, width)."""
@@ -455,7 +459,8 @@ def _state_of(scope: Scope, step: Step, outputs: set[str]) -> str:
     origin = source(scope, step.state["c"])
     alike = [name for name in names if source(scope, name) == origin]
     square = [name for name in names if matrices[name].shape[0] == matrices[name].shape[1]]
-    known = (carried, earlier, alike, square)
+    stated = [name for name in names if scope.home(name)]  # x of a step may be a restated one
+    known = (carried, earlier, stated, alike, square)
     return next((each[0] for each in known if len(each) == 1), "")
 
 

@@ -290,6 +290,21 @@ def test_an_unrolled_step_is_recognised_and_held(tmp_path, kind, loop):
     assert [d.kind for d in found] == ([] if loop else ["steps"])
 
 
+def test_a_step_whose_input_is_multiplied_before_all_steps(tmp_path):
+    own = torch_arrays("LSTM", H=D)
+    np.savez(tmp_path / "w.npz", **own)
+    shapes = {"h": (1, D), "c": (1, D), "x": (1, 4, D)}
+    np.savez(tmp_path / "in.npz", **{n: np.ones(s, np.float32) for n, s in shapes.items()})
+    path = files.multiplied_before(tmp_path / "m.tflite", own, steps=4)
+    (node,) = inventory(opened(path))
+    subject = node_named(f"{path}#{node.name}", inputs=str(tmp_path / "in.npz"))
+
+    assert (node.kind, node.problem, node.steps) == ("LSTM", "", 4)
+    assert 0 < forward(subject) <= 1
+    assert [d.kind for d in departures_of(path, tmp_path / "w.npz")[node.name]] == ["steps"]
+    assert "its input is multiplied outside of the step" in subject.unseen
+
+
 def test_gates_that_make_no_step_are_told(tmp_path):
     path = files.unrolled(tmp_path / "m.tflite", "LSTM", torch_arrays("LSTM"))
     model = opened(path)

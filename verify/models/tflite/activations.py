@@ -26,6 +26,8 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Array]]:
     graph = at.graph if at is not None else cut.graph
     if graph:
         raise ModelError("it stands in the graph of a loop or a branch, whose values are not kept")
+    if at is None and cut.before is not None:
+        raise ModelError("its input is multiplied outside of the step, for all steps at once")
     interpreter = _ready(file, inputs)
     before = {}
     if at is not None:  # the variables change in the call
@@ -37,10 +39,11 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Array]]:
         return np.array(interpreter.get_tensor(number))
 
     if at is None:
-        call = {"x": value(cut.taken["x"])[None], "y": value(cut.made["h"])[None]}
+        given, made = ({n: (a := value(k)).reshape(1, -1, a.shape[-1]) for n, k in own.items()}
+                       for own in (cut.taken, cut.made))  # fmt: skip
+        call = {"x": given["x"], "y": made["h"]}
         for k, name in enumerate(node.states):
-            call[f"state {k}"] = value(cut.taken[name])[None]
-            call[f"final {k}"] = value(cut.made[name])[None]
+            call |= {f"state {k}": given[name], f"final {k}": made[name]}
         return [call]
     x, y = value(at.inputs[0]), np.concatenate([value(k) for k in at.outputs], axis=-1)
     if x.ndim == 2:  # one step

@@ -1,12 +1,14 @@
 """Recurrent steps that were unrolled into products and activations of TensorFlow Lite.
 
 A graph is restated in ONNX's operators, in which ``verify.models.steps`` recognises steps by their
-algebra; what is recognised is cut out of the file itself, and run by LiteRT.
+algebra; what is recognised is cut out of the file itself, and run by LiteRT. A product with the
+input of all steps at once, which exporters put before the steps, is restated as one of each step.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import copy
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +31,12 @@ SAME = {
 }  # fmt: skip
 """Operators that ONNX has, too, with the same first inputs."""
 
+MOVED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "UNPACK", "GATHER", "SPLIT")
+"""Operators that only choose or move rows, where the last axis stays as wide as it was."""
+
+LONGEST = 16
+"""Such operators one after the other."""
+
 ACTIVATIONS = {"RELU": "Relu", "TANH": "Tanh"}
 OTHER = "tflite"
 """The domain of what is not restated."""
@@ -36,17 +44,32 @@ OTHER = "tflite"
 
 @dataclass(frozen=True)
 class Cut:
-    """A step cut out of a file: the tensors that it takes (x, h, c) and makes (h, c)."""
+    """A step cut out of a file: the tensors that it takes (x, h, c) and makes (h, c).
+
+    ``before`` is the product with the input of all steps, of which the step takes a row, not x.
+    """
 
     file: File
     graph: int
     taken: Mapping[str, int]
     made: Mapping[str, int]
+    before: Operator | None = None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that the file has of what it takes and makes, of one row; {} for several."""
+        every = {**{f"new {n}": k for n, k in self.made.items()}, **self.taken}
+        shapes = {name: self.file.shape(self.graph, k) for name, k in every.items()}
+        if self.before is not None:
+            D = self.file.shape(self.graph, self.before.inputs[1])[1]
+            shapes["x"] = (*shapes["x"][:-1], D)
+        return shapes if all(set(shape[:-1]) <= {1} for shape in shapes.values()) else {}
 
     def model(self, dtype: str) -> bytes:
-        """Return the step as a model of its own, with inputs x, h, c of (B, width)."""
+        """Return the step as a model of its own, with inputs x, h, c."""
         writer, file = Writer(), self.file
         names = {number: name for name, number in self.taken.items()}
+        names |= {self.taken["x"]: "product"} if self.before else {}
         numbers: dict[int, int] = {-1: -1}
 
         def number(old: int) -> int:
@@ -61,6 +84,13 @@ class Cut:
             return numbers[old]
 
         given = [number(each) for each in self.taken.values()]
+        if self.before is not None:
+            options = copy.copy(self.before.options)
+            options.keepNumDims = True
+            given[0] = x = writer.tensor("x", self.shapes["x"])
+            inputs = [x, *(number(k) for k in self.before.inputs[1:])]
+            made = number(self.taken["x"])
+            writer.operator(self.before.name, inputs, [made], options)
         for operator in self._operators():
             inputs, outputs = ([number(k) for k in own]
                                for own in (operator.inputs, operator.outputs))  # fmt: skip
@@ -106,6 +136,7 @@ class _Restated:
     file: File
     graph: int
     nodes: list[Any] = field(default_factory=list)
+    before: dict[str, Operator] = field(default_factory=dict)
     quantised: bool = False
 
     def __post_init__(self) -> None:
@@ -115,6 +146,10 @@ class _Restated:
         count = Counter(names)
         self.names = [n if count[n] == 1 else f"{n} ({k})" for k, n in enumerate(names)]
         self.numbers = {name: k for k, name in enumerate(self.names)}
+        self.users: dict[int, list[Operator]] = defaultdict(list)
+        for operator in self.file.operators[self.graph]:
+            for k in operator.inputs:
+                self.users[k].append(operator)
 
     def scope(self, *, loop: bool) -> Scope:
         """Return the graph; of a ``loop``, whose inputs are its outputs of the round before."""
@@ -165,13 +200,67 @@ class _Restated:
     def _add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         self.nodes.append(import_onnx().helper.make_node(kind, inputs, outputs, **attributes))
 
+    def _inside(self, operator: Operator) -> int:
+        """Return the tensor whose rows an operator moves."""
+        return operator.input(1 if operator.name == "SPLIT" else 0)
+
+    def _rows(self, number: int) -> int:
+        """Return how many rows a tensor has, all axes but the last; 0 where that is not known."""
+        return max(0, int(np.prod(self.file.shape(self.graph, number)[:-1], dtype=object)))
+
+    def _moves_rows(self, operator: Operator) -> bool:
+        """Whether an operator only chooses or moves rows."""
+        if operator.name not in MOVED:
+            return False
+        every = [self._inside(operator), *operator.outputs]
+        return len({self.file.shape(self.graph, k)[-1:] for k in every if k >= 0}) == 1
+
+    def _product(self, number: int) -> Operator | None:
+        """Return the product with the input of all steps of which a tensor has some rows."""
+        rows = self._rows(number)
+        for _ in range(LONGEST):
+            made = self.file.producers.get((self.graph, number))
+            if made is None or not made.inputs:
+                return None
+            if made.name == "FULLY_CONNECTED":
+                return made if self._rows(number) > rows and not self._fused(made) else None
+            if not self._moves_rows(made):
+                return None
+            number = self._inside(made)
+        return None
+
+    def _of_step(self, operator: Operator) -> bool:
+        """Restate rows of a product with all steps as one with x of a step; return whether it is.
+
+        They are those of the last operator that moves rows, whose outputs are read by others.
+        """
+        made = [k for k in operator.outputs if k >= 0]
+        moved = self._moves_rows(operator) and not any(
+            self._moves_rows(user) for k in made for user in self.users[k]
+        )
+        products = [self._product(k) for k in made] if moved else [None]
+        if any(product is None for product in products):
+            return False
+        for k, product in zip(made, products, strict=True):
+            assert product is not None  # noqa: S101 - for the type checker
+            x = f"{self.names[product.inputs[0]]}, a step ({k})"
+            self.before[x], self.numbers[x] = product, k
+            given = [x, *("" if j < 0 else self.names[j] for j in product.inputs[1:])]
+            self._add("Gemm", given, [self.names[k]], transB=1)
+        return True
+
+    def _fused(self, operator: Operator) -> str:
+        """Return the name of an operator's fused activation, "" for none."""
+        code = getattr(operator.options, "fusedActivationFunction", 0)
+        return names_of("ActivationFunctionType").get(code, "UNKNOWN") if code else ""
+
     def _restate(self, operator: Operator) -> None:
         """Add a graph's operator, its fused activation as one of its own."""
+        if self._of_step(operator):
+            return
         inputs = ["" if k < 0 else self.names[k] for k in operator.inputs]
         outputs = [self.names[k] for k in operator.outputs if k >= 0]
-        kind, options = operator.name, operator.options
-        code = getattr(options, "fusedActivationFunction", 0)
-        fused = names_of("ActivationFunctionType").get(code, "") if code else ""
+        kind, fused = operator.name, self._fused(operator)
         if operator.custom or not outputs or (fused and fused not in ACTIVATIONS):
             self._add(kind or "CUSTOM", inputs, outputs, domain=OTHER)
             return
@@ -198,7 +287,7 @@ class _Restated:
             self._add("Split", inputs[x : x + 1], outputs, axis=axes[0], **more)
         elif kind == "CONCATENATION":
             self._add("Concat", inputs, outputs, axis=options.axis)
-        elif kind == "STRIDED_SLICE":
+        elif kind in ("STRIDED_SLICE", "SLICE"):
             self._slice(operator, inputs, outputs)
         elif kind in SAME:
             self._add(SAME[kind], inputs, outputs)
@@ -208,21 +297,33 @@ class _Restated:
 
     def _slice(self, operator: Operator, inputs: list[str], outputs: list[str]) -> None:
         """Add a slice; with its range if it is one of columns."""
-        start, end, step = (self._integers(operator.input(k)) for k in (1, 2, 3))
-        masks, x = operator.options, self.file.shape(self.graph, operator.inputs[0])
-        others = masks.ellipsisMask or masks.newAxisMask or masks.shrinkAxisMask
-        rows = masks.beginMask & 1 and masks.endMask & 1
-        if others or not rows or len(x) != 2 or not start or not end or step != [1, 1]:
+        columns = self._columns(operator)
+        if columns is None:
             self._add("Slice", inputs[:1], outputs)
             return
-        first = 0 if masks.beginMask & 2 else start[1]
-        last = x[1] if masks.endMask & 2 else end[1]
+        first, last = columns
         names = []
-        for word, value in (("start", first), ("end", last), ("axis", 1)):
+        for word, value in (("start", first), ("end", last), ("axis", -1)):
             names.append(f"{outputs[0]} {word}")
             stored = import_onnx().numpy_helper.from_array(np.array([value]))
             self._add("Constant", [], names[-1:], value=stored)
         self._add("Slice", [inputs[0], *names], outputs)
+
+    def _columns(self, operator: Operator) -> tuple[int, int] | None:
+        """Return which columns of the last axis a slice takes, of all rows; None for another."""
+        begin, end, step = (self._integers(operator.input(k)) or [] for k in (1, 2, 3))
+        x, masks = self.file.shape(self.graph, operator.inputs[0]), operator.options
+        if not x or not len(begin) == len(end) == len(x):
+            return None
+        if operator.name == "SLICE":
+            end = [n if size < 0 else k + size for k, size, n in zip(begin, end, x, strict=True)]
+        elif masks.ellipsisMask or masks.newAxisMask or masks.shrinkAxisMask or set(step) != {1}:
+            return None
+        else:
+            begin = [0 if masks.beginMask >> k & 1 else n for k, n in enumerate(begin)]
+            end = [x[k] if masks.endMask >> k & 1 else n for k, n in enumerate(end)]
+        whole = begin[:-1] == [0] * (len(x) - 1) and tuple(end[:-1]) == x[:-1]
+        return (begin[-1], end[-1]) if whole else None
 
     def held(self, node: Node) -> Node:
         """Return a step that was recognised as one of the file."""
@@ -238,4 +339,10 @@ class _Restated:
         except KeyError:
             problem = "not recognised: it ends inside of an operator with an activation"
             return replace(own, unrolled=None, problem=problem)
-        return replace(own, unrolled=Cut(self.file, self.graph, taken, made))
+        before = self.before.get(cut.taken["x"])
+        if before is not None and not Cut(self.file, self.graph, taken, made, before).shapes:
+            problem = "not recognised: it takes several rows of a product with all steps"
+            return replace(own, unrolled=None, problem=problem)
+        if before is not None:  # the first step may be folded into constants
+            own = replace(own, steps=sum(each is before for each in self.before.values()))
+        return replace(own, unrolled=Cut(self.file, self.graph, taken, made, before))
