@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -156,7 +157,8 @@ class Algebra:
         """Return a value as a sum of products with constants; None if it is none."""
         if name not in self._known:
             self._known[name] = None  # a circle is no sum
-            self._known[name] = self._linear(name, depth) if depth < 64 else None
+            with suppress(ValueError):  # nor are arrays that do not fit together
+                self._known[name] = self._linear(name, depth) if depth < 64 else None
         return self._known[name]
 
     def _linear(self, name: str, depth: int) -> Linear | None:
@@ -396,7 +398,9 @@ def _gates(algebra: Algebra) -> list[str]:
     """Return the names of what looks like gates: sigmoids of two products that multiply."""
     names = []
     for node in algebra.scope.graph.node:
-        inside = algebra.gate(node.output[0], "Sigmoid") if node.op_type == "Sigmoid" else None
+        if node.op_type != "Sigmoid" or not node.output:
+            continue
+        inside = algebra.gate(node.output[0], "Sigmoid")
         used = any(user.op_type == "Mul" for user in algebra.users[node.output[0]])
         if inside is not None and len(inside.products) == LEAST and used:
             names.append(node.name or node.output[0])

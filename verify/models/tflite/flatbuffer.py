@@ -67,6 +67,9 @@ class File:
         for number, graph in enumerate(self.model.subgraphs):
             every.append([])
             tensors = len(graph.tensors or ())
+            for own in (graph.inputs, graph.outputs):
+                if own is not None and any(not 0 <= k < tensors for k in own):
+                    raise self.error(f"graph {number} has inputs or outputs that there are not")
             for place, each in enumerate(graph.operators or ()):
                 if not 0 <= each.opcodeIndex < len(codes):
                     raise self.error(f"operator {place} of graph {number} has no kind")

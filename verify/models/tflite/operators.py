@@ -189,8 +189,9 @@ def _nodes(file: File, operator: Operator) -> Iterator[Node]:
 
 def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> FusedNode:
     options, both = operator.options, len(places.W)
-    if options is None:
-        raise ModelError("it has no options")
+    needed = ("fusedActivationFunction", *(() if bare.one_step else ("timeMajor",)))
+    if not all(hasattr(options, name) for name in needed):
+        raise ModelError("it has no options, or those of another operator")
     if getattr(options, "kernelType", 0):
         raise ModelError("it is an LSTM with all weights in one array: convert the model anew")
     if getattr(options, "diagonalRecurrentTensors", False):

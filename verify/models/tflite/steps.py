@@ -31,6 +31,19 @@ SAME = {
 }  # fmt: skip
 """Operators that ONNX has, too, with the same first inputs."""
 
+READ = {
+    "FULLY_CONNECTED": (2, 3), "BATCH_MATMUL": (2,), "ADD": (2,), "SUB": (2,), "MUL": (2,),
+    "LOGISTIC": (1,), "TANH": (1,), "RELU": (1,), "SPLIT": (2,), "SPLIT_V": (3,), "SLICE": (3,),
+    "STRIDED_SLICE": (4,),
+}  # fmt: skip
+"""How many inputs an operator has whose meaning is read."""
+
+OPTIONS = {
+    "FULLY_CONNECTED": "FullyConnectedOptionsT", "BATCH_MATMUL": "BatchMatMulOptionsT",
+    "CONCATENATION": "ConcatenationOptionsT", "STRIDED_SLICE": "StridedSliceOptionsT",
+}  # fmt: skip
+"""Whose options are read."""
+
 MOVED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "UNPACK", "GATHER", "SPLIT")
 """Operators that only choose or move rows, where the last axis stays as wide as it was."""
 
@@ -194,8 +207,9 @@ class _Restated:
     def _integers(self, number: int) -> list[int] | None:
         """Return stored integers, such as axes; None if they are computed."""
         raw = self.file.stored(self.graph, number) if number >= 0 else None
-        wide = self.file.dtype(self.graph, number) == "INT64" if number >= 0 else False
-        return None if raw is None else np.frombuffer(raw, np.int64 if wide else np.int32).tolist()
+        dtype = np.int64 if raw and self.file.dtype(self.graph, number) == "INT64" else np.int32
+        whole = raw is not None and len(raw) % np.dtype(dtype).itemsize == 0
+        return np.frombuffer(raw, dtype).tolist() if raw is not None and whole else None
 
     def _add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         self.nodes.append(import_onnx().helper.make_node(kind, inputs, outputs, **attributes))
@@ -254,14 +268,27 @@ class _Restated:
         code = getattr(operator.options, "fusedActivationFunction", 0)
         return names_of("ActivationFunctionType").get(code, "UNKNOWN") if code else ""
 
+    def _sound(self, operator: Operator) -> bool:
+        """Whether an operator has the inputs, outputs and options of its kind."""
+        inputs, kind = [k for k in operator.inputs if k >= 0], operator.name
+        several = kind in ("SPLIT", "SPLIT_V", "UNPACK")
+        named = type(operator.options).__name__
+        return (
+            not operator.custom and bool(inputs) and operator.inputs[0] >= 0
+            and len(inputs) in READ.get(kind, range(1, len(operator.inputs) + 1))
+            and min(operator.outputs, default=-1) >= 0
+            and (several or len(operator.outputs) == 1)
+            and OPTIONS.get(kind, named) == named
+        )  # fmt: skip
+
     def _restate(self, operator: Operator) -> None:
         """Add a graph's operator, its fused activation as one of its own."""
-        if self._of_step(operator):
+        if self._sound(operator) and self._of_step(operator):
             return
         inputs = ["" if k < 0 else self.names[k] for k in operator.inputs]
         outputs = [self.names[k] for k in operator.outputs if k >= 0]
         kind, fused = operator.name, self._fused(operator)
-        if operator.custom or not outputs or (fused and fused not in ACTIVATIONS):
+        if not self._sound(operator) or (fused and fused not in ACTIVATIONS):
             self._add(kind or "CUSTOM", inputs, outputs, domain=OTHER)
             return
         made = [f"{outputs[0]} before its activation"] if fused else outputs
