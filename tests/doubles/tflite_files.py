@@ -209,8 +209,12 @@ def _integers(writer: Writer, *values: int) -> int:
     return writer.tensor(name, (len(values),), np.array(values, np.int32), dtype="INT32")
 
 
-def multiplied_before(path: Path, own: Mapping[str, np.ndarray], steps: int) -> Path:
-    """Write unrolled steps of an LSTM whose product with x is one, before them, of all steps."""
+def multiplied_before(path: Path, own: Mapping[str, np.ndarray], steps: int, *,
+                      turned: bool = False) -> Path:  # fmt: skip
+    """Write unrolled steps of an LSTM whose product with x is one, before them, of all steps.
+
+    ``turned``: its columns are turned round, as no LSTM has them.
+    """
     writer = Writer()
     H, D = own["weight_hh_l0"].shape[1], own["weight_ih_l0"].shape[1]
     now = given = [writer.tensor(name, (1, H)) for name in "hc"]
@@ -219,6 +223,12 @@ def multiplied_before(path: Path, own: Mapping[str, np.ndarray], steps: int) -> 
     whole = writer.tensor("all steps", (1, steps, 4 * H))
     options = writer.schema.FullyConnectedOptionsT(keepNumDims=True)
     writer.operator("FULLY_CONNECTED", [x, W, -1], [whole], options)
+    if turned:
+        zeros = _integers(writer, 0, 0, 0)
+        inputs = [whole, zeros, zeros, _integers(writer, 1, 1, -1)]
+        whole = writer.tensor("turned", (1, steps, 4 * H))
+        options = writer.schema.StridedSliceOptionsT(beginMask=7, endMask=7)
+        writer.operator("STRIDED_SLICE", inputs, [whole], options)
     for k in range(steps):
         part, row = writer.tensor(f"part {k}", (1, 1, 4 * H)), writer.tensor(f"row {k}", (1, 4 * H))
         place, size = _integers(writer, 0, k, 0), _integers(writer, 1, 1, -1)

@@ -305,6 +305,12 @@ def test_a_step_whose_input_is_multiplied_before_all_steps(tmp_path):
     assert "its input is multiplied outside of the step" in subject.unseen
 
 
+def test_a_product_with_columns_moved_about_is_none_of_a_step(tmp_path):
+    path = files.multiplied_before(tmp_path / "m.tflite", torch_arrays("LSTM"), 3, turned=True)
+
+    assert not [node for node in inventory(opened(path)) if not node.problem]
+
+
 def test_gates_that_make_no_step_are_told(tmp_path):
     path = files.unrolled(tmp_path / "m.tflite", "LSTM", torch_arrays("LSTM"))
     model = opened(path)

@@ -2,5 +2,6 @@
 
 ``flatbuffer`` reads and writes files, ``operators`` says what each recurrent operator of one means
 as a node of ``verify.models``, ``equations`` what it computes where no cell of the reference does,
-``single`` runs one that is cut out, ``activations`` reads what reaches it in the running graph.
+``single`` runs one that is cut out, ``steps`` recognises unrolled ones, and ``activations`` reads
+what reaches either in the running graph.
 """

@@ -35,7 +35,7 @@ OWN_ORDER = "ifgo"
 class Inputs:
     """Where an operator has its arrays: the first input of each, by direction; states by name.
 
-    A matrix has one input a gate; ``of_each`` are the gates of an array.
+    W, R, B, P and ``norm`` have one input a gate, from there on.
     """
 
     W: tuple[int, ...]

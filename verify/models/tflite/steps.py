@@ -41,10 +41,11 @@ READ = {
 OPTIONS = {
     "FULLY_CONNECTED": "FullyConnectedOptionsT", "BATCH_MATMUL": "BatchMatMulOptionsT",
     "CONCATENATION": "ConcatenationOptionsT", "STRIDED_SLICE": "StridedSliceOptionsT",
+    "UNPACK": "UnpackOptionsT",
 }  # fmt: skip
 """Whose options are read."""
 
-MOVED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "UNPACK", "GATHER", "SPLIT")
+MOVED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "UNPACK", "SPLIT")
 """Operators that only choose or move rows, where the last axis stays as wide as it was."""
 
 LONGEST = 16
@@ -224,17 +225,26 @@ class _Restated:
 
     def _moves_rows(self, operator: Operator) -> bool:
         """Whether an operator only chooses or moves rows."""
-        if operator.name not in MOVED:
+        if operator.name not in MOVED or not self._sound(operator):
             return False
         every = [self._inside(operator), *operator.outputs]
-        return len({self.file.shape(self.graph, k)[-1:] for k in every if k >= 0}) == 1
+        if len({self.file.shape(self.graph, k)[-1:] for k in every if k >= 0}) != 1:
+            return False
+        options, last = operator.options, len(self.file.shape(self.graph, every[0])) - 1
+        if operator.name == "UNPACK":
+            return getattr(options, "axis", -1) not in (-1, last)
+        if operator.name == "STRIDED_SLICE":
+            steps = self._integers(operator.input(3)) or [0]
+            others = options.ellipsisMask or options.newAxisMask or options.shrinkAxisMask >> last
+            return not others and steps[-1] == 1
+        return True
 
     def _product(self, number: int) -> Operator | None:
         """Return the product with the input of all steps of which a tensor has some rows."""
         rows = self._rows(number)
         for _ in range(LONGEST):
             made = self.file.producers.get((self.graph, number))
-            if made is None or not made.inputs:
+            if made is None or not self._sound(made):
                 return None
             if made.name == "FULLY_CONNECTED":
                 return made if self._rows(number) > rows and not self._fused(made) else None
