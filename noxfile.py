@@ -74,6 +74,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def files(session: nox.Session) -> None:
+    """Run the tests of model files with every runtime of them; ``tests`` has ONNX Runtime alone."""
+    extras = "-e", ".[onnx,openvino,litert,convert,bfloat16,report,test]"
+    session.install(*CONSTRAINTS, *extras, "tract")
+    places = ("tests/verify/models", "tests/cli/test_model_files.py", "tests/docs")
+    session.run("pytest", *places, *session.posargs)
+
+
+@nox.session
 def portable(session: nox.Session) -> None:
     """Run the suite under several instruction sets, threads and Pythons; hold verdicts equal.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @json_option
 def nodes(file: Path, as_json: bool) -> None:
-    """List the recurrent nodes of FILE, a model of ONNX.
+    """List the recurrent nodes of FILE, a model of ONNX or TensorFlow Lite.
 
     Those inside of If, Loop, Scan and functions, too, and steps that an exporter has unrolled.
     """
@@ -45,12 +45,9 @@ def nodes(file: Path, as_json: bool) -> None:
 
 def require_model(file: Path) -> None:
     """Refuse a file that no reader here reads, with the reason."""
-    if file.suffix == ".onnx":
-        return
-    from ..verify.subjects.loader import INSTEAD
-
-    more = f"; {INSTEAD['.tflite']}" if file.suffix == ".tflite" else ""
-    raise click.UsageError(f"{file}: expected a model of ONNX, model.onnx{more}")
+    if file.suffix not in (".onnx", ".tflite"):
+        expected = "expected a model of ONNX or TensorFlow Lite, model.onnx or model.tflite"
+        raise click.UsageError(f"{file}: {expected}")
 
 
 def _lines(node: Summary) -> Iterator[Line]:
@@ -58,7 +55,8 @@ def _lines(node: Summary) -> Iterator[Line]:
     from ..verify.runs.findings import Line
 
     unrolled = ", unrolled by the exporter" if node.unrolled else ""
-    yield Line("operator", f"{node.kind}{unrolled}, opset {node.opset}")
+    opset = f", opset {node.opset}" if node.opset else ""
+    yield Line("operator", f"{node.operator or node.kind}{unrolled}{opset}")
     if node.path:
         yield Line("inside", node.path.rstrip("/"))
     if node.problem:

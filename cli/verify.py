@@ -62,7 +62,7 @@ LISTED = 10
 @click.option(
     "--runtime",
     metavar="NAME",
-    help="What runs a model file: onnxruntime, onnx-reference, openvino, tract.",
+    help="What runs a model file: onnxruntime, onnx-reference, openvino, tract; litert.",
 )
 @click.option("--node", metavar="NAME", help="Only this node of a model file; see: gatewise nodes.")
 @click.option("--against", default="", metavar="SOURCE",
@@ -220,7 +220,12 @@ def _with_nodes(
     names: Sequence[str], like: str | None, runtime: str | None, node: str | None, compared: str
 ) -> Sequence[str]:
     """Return the names of subjects, that of a model file by those of its nodes."""
-    if not (runtime or node or compared or any(".onnx" in name for name in names)):
+    if not (
+        runtime
+        or node
+        or compared
+        or any(s in name for s in (".onnx", ".tflite") for name in names)
+    ):
         return names
     from .nodes import with_nodes
 

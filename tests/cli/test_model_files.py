@@ -110,7 +110,7 @@ def no_nodes(folder):
         (["verify", "torch:LSTM", "--runtime", "tract"], "--runtime and --node are for model fil"),
         (["verify", "torch:LSTM", "--against", "w.npz"], "--against and --inputs are for model f"),
         (["verify", "m.onnx", "--like", "torch.nn.GRU"], "--like is for classes of your own, not"),
-        (["nodes", "m.tflite"], "models of TensorFlow Lite are not read"),
+        (["nodes", "m.tflite"], "m.tflite: there is no such file"),
         (["nodes", "text.onnx"], "text.onnx: it is no model of ONNX, or a part of one"),
     ],
 )

@@ -39,12 +39,13 @@ NEEDS = {
     "ways-in/jax.md": JAX,
     "ways-in/keras.md": KERAS,
     "ways-in/files.md": ("onnx", "onnxruntime"),
+    "ways-in/tflite.md": ("ai_edge_litert", "onnx"),
     "diagnosis.md": TORCH,
     "examples/README.md": TORCH,
 }
 """The packages without which a page's blocks cannot be run."""
 
-MADE = {"ways-in/files.md": ("two_layers.py",)}
+MADE = {"ways-in/files.md": ("two_layers.py",), "ways-in/tflite.md": ("two_operators.py",)}
 """Files of a page that make what its commands read."""
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow

@@ -56,9 +56,9 @@ def suffixes(case: Case) -> Iterator[str]:
             yield f"_l{layer}" + ("_reverse" if direction else "")
 
 
-def _passes(cell: str, case: Case) -> Iterator[tuple[str, dict[str, Shape]]]:
+def _passes(cell: Cell, case: Case) -> Iterator[tuple[str, dict[str, Shape]]]:
     """Yield the suffix of each pass and the shapes of its cell's parameters."""
-    layer = Layer(cell_named(cell), case.sizes, case.layers, case.bidirectional)
+    layer = Layer(cell, case.sizes, case.layers, case.bidirectional)
     for suffix, sizes in zip(suffixes(case), layer.pass_sizes, strict=True):
         yield suffix, layer.cell.shapes(sizes)
 
@@ -73,7 +73,7 @@ class ExplicitMap(ParameterMap):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             f"{name}{suffix}": shape.full
-            for suffix, wanted in _passes(self.cell, self.case)
+            for suffix, wanted in _passes(cell_named(self.cell), self.case)
             for name, shape in wanted.items()
         }
 
@@ -91,7 +91,7 @@ class ExplicitMap(ParameterMap):
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
         return tuple(
             Parameters(wanted, {name: named[f"{name}{suffix}"] for name in wanted})
-            for suffix, wanted in _passes(self.cell, self.case)
+            for suffix, wanted in _passes(cell_named(self.cell), self.case)
         )
 
     def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
@@ -162,7 +162,7 @@ class ConventionMap(ParameterMap):
         """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
         vector, case = name.startswith(("bias", "peephole")), self.case
         first = name.startswith("weight_ih")
-        fan_in = cell_named(self._cell).input_width(case.sizes) if first else case.H
+        fan_in = self._of_cell.input_width(case.sizes) if first else case.H
         return case.normal(name, shape, 0.5 if vector else case.weight_scale / np.sqrt(fan_in))
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
@@ -224,13 +224,13 @@ class ConventionMap(ParameterMap):
         return self.convention.arrays(bias=self.case.bias)
 
     @property
-    def _cell(self) -> str:
+    def _of_cell(self) -> Cell:
         if self.convention.cell is None:
             raise ValueError("the reference has no cell for this convention")
-        return self.convention.cell
+        return cell_named(self.convention.cell)
 
     def _passes(self) -> Iterator[tuple[str, dict[str, Shape]]]:
-        return _passes(self._cell, self.case)
+        return _passes(self._of_cell, self.case)
 
     def _parameters(self, wanted: Mapping[str, Shape], slices: Mapping[str, Array]) -> Parameters:
         like, offset = slices[f"U_{self.convention.order[0]}"], self.convention.forget_offset

@@ -11,11 +11,10 @@ import msgspec
 
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
-from ..models.equations import OperatorCell
 from ..models.operation import Operation
 from ..models.sources import under
 from ..models.subject import WEIGHT, Compared, NodeMap, Summary
-from ..models.variants import operation_of
+from ..models.variants import cell_of, operation_of
 from ..subjects.loader import UnknownSubject
 from .channel import Answer, OutOfTurn, Question, receive, send
 from .isolation import MEMORY
@@ -67,14 +66,14 @@ class RemoteNode(Remote, Compared):
     def own_cell(self) -> Any:
         """The operator's equations, where the reference has no cell for it."""
         operation = self.portrait.meaning.operation
-        return OperatorCell(operation) if operation else None
+        return cell_of(operation) if operation else None
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the convention's map, with the node's own weights."""
         convention = self.portrait.meaning.convention
         assert convention is not None  # noqa: S101 - soundness asks for one
         convention = replace(convention, projected=True) if case.P else convention
-        return NodeMap(convention, case, self.weights)
+        return NodeMap(convention, case, self.weights, self.own_cell)
 
 
 def listed(path: str, memory: int = MEMORY, seconds: float = PATIENCE) -> list[Summary]:

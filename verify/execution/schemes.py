@@ -36,4 +36,4 @@ def _node(name: str) -> Subject:
 
 
 SCHEMES |= {"mutant": _mutant, "recording": _recording}
-FILES |= {".onnx": _node}
+FILES |= {".onnx": _node, ".tflite": _node}

@@ -1,6 +1,6 @@
 """What reaches a node in the running graph, and what it makes of it.
 
-The values are made outputs of the node's graph, and of every If, Loop and Scan around it.
+The values are made outputs of the node's graph, and of every If, Loop, Scan and function around it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ..subjects.loader import UnknownSubject
 from .graph import Model, ModelError, Scope, array_of, import_onnx
 from .nodes import SLOTS, Node
 from .runtimes import PerShape, Runtime
+from .sample import sample
 
 MARK = "gatewise "
 """How the names begin of the values that are added to a graph."""
@@ -77,24 +77,44 @@ def _shown(
     kinds = [number if name != _lengths(node) else onnx.TensorProto.INT32 for name in values]
     loops, depth = 0, 0
     while True:
-        if scope.arguments is not None:
-            raise ModelError("it stands in a function, whose values no runtime shows")
         names = [f"{MARK}{depth} {k}" for k, _ in enumerate(values)]
-        for value, name, kind in zip(values, names, kinds, strict=True):
+        for value, name in zip(values, names, strict=True):
             scope.graph.node.append(onnx.helper.make_node("Identity", [value], [name]))
-            scope.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+        made = names if scope.arguments is not None else [
+            onnx.helper.make_tensor_value_info(name, kind, None)
+            for name, kind in zip(names, kinds, strict=True)
+        ]  # fmt: skip
+        before = len(scope.graph.output)
+        scope.graph.output.extend(made)
         if scope.outer is None:
             return names, loops
         container = scope.within
         above = [f"{name} of {container.op_type}" for name in names]
-        if container.op_type == "If":
+        if scope.arguments is not None:
+            _fill_calls(scope.model, container, before, above)
+        elif container.op_type == "If":
             _fill_other_branch(container, scope, above, kinds)
         elif container.op_type in ("Loop", "Scan"):
             loops += 1
         else:
             raise ModelError(f"it stands inside of {container.op_type}, which shows no values")
-        container.output.extend(above)
+        if scope.arguments is None:
+            container.output.extend(above)
         scope, values, depth = scope.outer, above, depth + 1
+
+
+def _fill_calls(model: Model, call: Any, before: int, names: Sequence[str]) -> None:
+    """Give a call of a function these outputs after the others, and every other call as many.
+
+    ``before`` is how many the function had.
+    """
+    count = before + len(names)
+    calls = [n for scope in model.scopes() for n in scope.graph.node
+             if (n.domain, n.op_type) == (call.domain, call.op_type)]  # fmt: skip
+    for k, each in enumerate(calls):
+        made = [f"{MARK}{k} {place} unread" for place in range(count)]
+        wanted = [*made[:before], *names] if each is call else made
+        each.output.extend(wanted[len(each.output) :])
 
 
 def _lengths(node: Node) -> str:
@@ -129,28 +149,10 @@ def _inline(scope: Scope) -> None:
 
 def _feeds(model: Model, path: Path) -> dict[str, Array]:
     """Return the inputs of a model that a file holds; UnknownSubject if they are not those."""
-    helper = import_onnx().helper
-    where = f"--inputs {path}"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except Exception as error:  # a file of somebody else's may be anything
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnknownSubject(f"{where}: cannot be read: {said}") from error
-    stored_names = {tensor.name for tensor in model.proto.graph.initializer}
-    wanted = {i.name: i for i in model.proto.graph.input if i.name not in stored_names}
-    missing, unknown = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
-    if missing or unknown:
-        what = f"no {', '.join(sorted(missing))}" if missing else f"{', '.join(sorted(unknown))}"
-        raise UnknownSubject(f"{where}: {what}; the model's inputs are {', '.join(wanted)}")
-    feeds = {}
-    for name, info in wanted.items():
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
-        same = arrays[name].dtype.kind == dtype.kind or arrays[name].dtype == dtype
-        if not same:
-            raise UnknownSubject(f"{where}: {name} is {arrays[name].dtype}, expected {dtype}")
-        feeds[name] = arrays[name].astype(dtype)
-    return feeds
+    number = import_onnx().helper.tensor_dtype_to_np_dtype
+    stored = {tensor.name for tensor in model.proto.graph.initializer}
+    given = [i for i in model.proto.graph.input if i.name not in stored]
+    return sample(path, {i.name: np.dtype(number(i.type.tensor_type.elem_type)) for i in given})
 
 
 def _calls(values: Mapping[str, Array], loops: int) -> Iterator[dict[str, Array]]:

@@ -18,9 +18,12 @@ from .sources import ORDERS, Layer
 
 LETTERS = {"rnn": {"a": "h"}, "gru": {"z": "z", "r": "r", "n": "h"},
            "lstm": {"i": "i", "o": "o", "f": "f", "g": "c"}}  # fmt: skip
-"""The letters that ONNX has for the gates."""
+"""The letters that model files have for the gates."""
 
-ARRAYS = {"W": "W", "U": "R", "p": "P"}
+ARRAYS = {"W": "W", "U": "R", "p": "P", "r": "the projection", "s": "the layer norm"}
+BLOCKS = {"p": 3, "r": 1}
+"""How many blocks there are of an array that has not one a gate."""
+
 DIRECTIONS = ("forward", "reverse")
 LEVELS = 256
 """Different numbers of an array that was rounded to 8 bits, at most."""
@@ -146,6 +149,7 @@ def _departures(layer: Layer, home: int, source: Sequence[Layer]) -> Iterator[De
     yield from _of_places(layer, blocks, home, source)
     yield from _of_orders(layer, blocks, moved)
     yield from _of_relations(layer, blocks, target)
+    yield from _of_missing(layer, target)
     yield from biases
     yield from _of_states(layer, target)
 
@@ -275,7 +279,8 @@ def _of_orders(
 
     A gate is moved if the source's gate of another name stands in its place.
     """
-    letters, order = LETTERS[layer.family], ORDERS["onnx"][layer.family]
+    reader = layer.facts.get("reader", "ONNX")
+    letters, order = LETTERS[layer.family], ORDERS.get(reader, ORDERS["onnx"])[layer.family]
     by_array: dict[str, dict[str, str]] = {}
     for b in blocks:
         if b.place is not None and b.place.gate != b.gate:
@@ -290,7 +295,8 @@ def _of_orders(
     for stands, arrays in orders.items():
         yield Departure(
             "gate-order",
-            f"The gates of {_and(arrays)} stand in the order {stands}; ONNX reads them as {want}.",
+            f"The gates of {_and(arrays)} stand in the order {stands}; "
+            f"{reader} reads them as {want}.",
             f"write the gates in the order {want}",
         )
 
@@ -318,6 +324,18 @@ def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Itera
             words = "stands in the file, and the source has none"
         fix = _FIXES.get(kind, f"write the source's own numbers as {names}")
         yield Departure(kind, f"{names} {words}.", fix)
+
+
+def _of_missing(layer: Layer, target: Layer) -> Iterator[Departure]:
+    """Yield what the source has, and the node has not at all."""
+    for array, words in (("p", "peepholes"), ("r", "projection"), ("s", "layer norm")):
+        there, wanted = (any(name.startswith(f"{array}_") for name in of.passes[0])
+                         for of in (layer, target))  # fmt: skip
+        if wanted and not there:
+            yield Departure(
+                "missing", f"The source has {words}, and the file has none.",
+                f"write the source's {words} into the file",
+            )  # fmt: skip
 
 
 _SAID = {
@@ -360,10 +378,10 @@ def _listed(layer: Layer, blocks: Sequence[Block]) -> str:
     letters, total = LETTERS[layer.family], len(ORDERS["onnx"][layer.family])
     by_array: dict[tuple[int, str], list[str]] = {}
     for b in blocks:
-        by_array.setdefault((b.direction, b.array), []).append(letters[b.gate])
+        by_array.setdefault((b.direction, b.array), []).append(letters.get(b.gate, b.gate))
     said = []
     for (d, array), gates in by_array.items():
-        whole = len(gates) == (total if array != "p" else 3)
+        whole = len(gates) == BLOCKS.get(array, total)
         name = ARRAYS.get(array, array)
         name = name if whole else " and ".join(f"{name}_{gate}" for gate in gates)
         said.append(name + (f" of the {DIRECTIONS[d]} direction" if len(layer.passes) > 1 else ""))
@@ -481,7 +499,7 @@ def _off(bias: _Bias, others: Mapping[str, Array]) -> tuple[str, str, str]:
                         ("of the input ", bias.source_c)):  # fmt: skip
         if bias.near(got, there):
             return ("bias-dropped", f"The bias {part}of {{}} is missing in the file",
-                    "write both biases into B, the input's first")  # fmt: skip
+                    "write both biases, or their sum, into B")  # fmt: skip
     for name, other in others.items():
         if bias.near(got, other):
             return MOVED, name, ""
@@ -534,12 +552,24 @@ def _of_facts(layer: Layer, target: Layer) -> Iterator[Departure]:
             + ("does not." if want == "0" else f"at {want}."),
             "remove clip" if want == "0" else f"set clip = {want}",
         )  # fmt: skip
+    for name in ("cell_clip", "proj_clip"):
+        if name in differing and "clip" not in differing:
+            got, want = differing[name]
+            yield Departure(
+                "clip", f"Its {name} is {got}, the source's {want}.", f"set {name} = {want}"
+            )
+    if "time_major" in differing and "any" not in differing["time_major"]:
+        got, want = differing["time_major"]
+        yield Departure(
+            "time_major", f"time_major is {got}, and the source's {want}: steps are read as rows.",
+            f"set time_major = {want}",
+        )  # fmt: skip
     if "coupled" in differing:
         got, want = differing["coupled"]
         yield Departure(
-            "coupled", "Its forget gate is 1 - i (input_forget = 1), and the source has one."
-            if got == "yes" else "The source's forget gate is 1 - i, and the node's is its own.",
-            f"set input_forget = {int(want == 'yes')}",
+            "coupled", "Its gates are coupled, f = 1 - i, and the source has both."
+            if got == "yes" else "The source's gates are coupled, f = 1 - i, the node has both.",
+            "write the weights of both gates" if got == "yes" else "write the weights of one alone",
         )  # fmt: skip
     if "steps" in differing and differing["steps"][1] == "any" and differing["steps"][0] != "1":
         got = differing["steps"][0]

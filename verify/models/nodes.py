@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..cases.case import LARGEST_SIZE
 from ..conventions.convention import Convention
 from ..subjects.frameworks.onnx_operator import convention as convention_of
 from .graph import LARGEST_ARRAY, OWN_DOMAINS, ModelError, Scope
+from .operation import Operation
 
 KINDS = ("RNN", "GRU", "LSTM")
 SINCE = 7
@@ -71,6 +72,7 @@ class Node:
     that is fixed in the graph, None if it is not. ``unrolled`` is a step that an exporter has
     unrolled, cut out; ``takes_new``: z is the share of the new state, as in no operator.
     ``problem`` says why it cannot be held, "" if it can.
+    ``reader`` is whose operator it is, ``operator`` TensorFlow Lite's name of it.
     """
 
     name: str
@@ -93,6 +95,13 @@ class Node:
     problem: str = ""
     unrolled: Any = None
     place: tuple[Scope, Any] | None = field(default=None, compare=False, repr=False)
+    reader: ClassVar[str] = "ONNX"
+    operator: str = ""
+
+    @property
+    def gates(self) -> str:
+        """Its gates in the order of its arrays, by its reader's letters."""
+        return ORDER.get(self.kind, "")
 
     @property
     def directions(self) -> int:
@@ -102,12 +111,17 @@ class Node:
     @property
     def H(self) -> int:  # noqa: N802 - as in the equations
         """Its units."""
-        return int(self.weights["R"].shape[2])
+        return int(self.weights["R"].shape[1]) // GATES[self.kind]
 
     @property
     def D(self) -> int:  # noqa: N802
         """The width of its input."""
         return int(self.weights["W"].shape[2])
+
+    @property
+    def P(self) -> int:  # noqa: N802
+        """The width of its projected state, 0 if it has none."""
+        return int(self.weights["R"].shape[2]) if "projection" in self.weights else 0
 
     @property
     def dtype(self) -> str:
@@ -159,6 +173,29 @@ class Node:
         if (self.coupled or "P" in self.weights) and functions[1:2] == ("sigmoid",):
             return False
         return functions in usual[self.kind] and not (self.coupled and "P" in self.weights)
+
+    @property
+    def operation(self) -> Operation | None:
+        """What it computes, where no cell of the reference does."""
+        if self.plain:
+            return None
+        activations = tuple((a.name, a.alpha, a.beta) for a in self.of_direction)
+        return Operation(str(self.convention.cell), self.kind, activations, self.clip)
+
+    @property
+    def more_facts(self) -> dict[str, str]:
+        """What else can be compared with a layer that it was exported from."""
+        return {}
+
+    @property
+    def begins_at_zero(self) -> bool:
+        """Whether it may be called without a state."""
+        return not self.state
+
+    @property
+    def without_equations(self) -> bool:
+        """Whether there are none that it could be held to."""
+        return self.convention.cell is None
 
     @property
     def words(self) -> str:
@@ -346,6 +383,6 @@ def unheld(node: Node) -> str:
         return node.problem
     if max(node.D, node.H) > LARGEST_SIZE:
         return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
-    if node.convention.cell is None:
+    if node.without_equations:
         return "there are no equations for input_forget with peepholes"
     return ""

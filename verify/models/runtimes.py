@@ -1,4 +1,4 @@
-"""What runs a node: ONNX Runtime, ONNX's own evaluator, OpenVINO and tract, on one thread."""
+"""What runs a node: ONNX Runtime, ONNX's own evaluator, OpenVINO and tract; LiteRT. One thread."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ...reference.functions import Array
 from ..subjects.framework import imported
 from ..subjects.frameworks import onnxruntime
 from ..subjects.protocol import SubjectUnavailable
+from .graph import SUFFIX
+from .tflite import single as litert
 
 Run: TypeAlias = Callable[[Mapping[str, Array]], list[Array]]
 """Takes arrays by the names of a model's inputs; returns its outputs in their order."""
@@ -21,13 +23,15 @@ Run: TypeAlias = Callable[[Mapping[str, Array]], list[Array]]
 class Runtime:
     """A runtime: how it is installed, its version, and how it makes a program of a model.
 
-    ``loaded`` takes the model as bytes, and what each call is given by name.
+    ``loaded`` takes the model as bytes, and what each call is given by name. ``suffix`` is what the
+    names of its files end in.
     """
 
     name: str
     install: str
     version: Callable[[], str]
     loaded: Callable[[bytes, Mapping[str, Array]], Run]
+    suffix: str = SUFFIX
 
 
 def _onnxruntime(model: bytes, given: Mapping[str, Array]) -> Run:
@@ -90,6 +94,28 @@ def _tract_from_file(tract: Any, model: bytes) -> Any:
         return tract.onnx().load(file.name)
 
 
+def _litert(model: bytes, given: Mapping[str, Array]) -> Run:
+    """Return a program of one operator; what it keeps stands after its outputs."""
+    interpreter = litert.interpreter(model)
+    for tensor in interpreter.get_input_details():
+        array = given.get(tensor["name"])
+        if array is not None and tuple(tensor["shape"]) != array.shape:
+            interpreter.resize_tensor_input(tensor["index"], array.shape)
+    interpreter.allocate_tensors()
+    numbers = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
+    shown = [tensor["index"] for tensor in interpreter.get_output_details()]
+    shown += [k for name, k in numbers.items() if name.startswith(litert.STATE)]
+
+    def run(feeds: Mapping[str, Array]) -> list[Array]:
+        interpreter.reset_all_variables()
+        for name, array in feeds.items():
+            interpreter.set_tensor(numbers[name], np.ascontiguousarray(array))
+        interpreter.invoke()
+        return [np.array(interpreter.get_tensor(k)) for k in shown]
+
+    return run
+
+
 TRACT = {"float32": "f32", "float64": "f64", "float16": "f16", "int32": "i32", "int64": "i64"}
 
 
@@ -112,11 +138,16 @@ RUNTIMES = {
         Runtime("openvino", "openvino", _version("openvino", "openvino", ", precision f32"),
                 _openvino),
         Runtime("tract", "tract", _version("tract", "tract"), _tract),
+        Runtime("litert", litert.INSTALL, _version("ai_edge_litert", litert.INSTALL), _litert,
+                ".tflite"),
     )
 }  # fmt: skip
-"""By name; the first is taken where none is named."""
+"""By name; the first of a kind of files is taken where none is named."""
 
-DEFAULT = next(iter(RUNTIMES))
+
+def default(suffix: str) -> str:
+    """Return the runtime of files whose names end so where none is named; "" if there is none."""
+    return next((r.name for r in RUNTIMES.values() if r.suffix == suffix), "")
 
 
 class PerShape:
@@ -130,7 +161,7 @@ class PerShape:
 
     def __call__(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Return the model's outputs."""
-        shaped = self.runtime.name in ("openvino", "tract")
+        shaped = self.runtime.name in ("openvino", "tract", "litert")
         key = tuple((n, a.shape) for n, a in feeds.items()) if shaped else ()
         if key not in self._made:
             if len(self._made) >= self.KEPT:

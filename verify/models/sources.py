@@ -20,16 +20,20 @@ from ...reference.functions import Array
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
-from .graph import LARGEST_ARRAY, SUFFIX, ModelError, read
-from .inventory import inventory
+from .graph import LARGEST_ARRAY, SUFFIX, ModelError
+from .inventory import inventory, opened
 from .nodes import DEFAULTS, Node, unheld
 
 ORDERS = {
     "torch": {"lstm": "ifgo", "gru": "rzn", "rnn": "a"},
     "keras": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
     "onnx": {"lstm": "iofg", "gru": "zrn", "rnn": "a"},
+    "TensorFlow Lite": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
 }
 """The gates in the order of whose arrays they are, by the letters of the equations."""
+
+SUFFIXES = (SUFFIX, ".tflite")
+"""What the names of model files end in."""
 
 FAMILIES = {1: "rnn", 3: "gru", 4: "lstm"}
 TORCH = re.compile(r"(.*?)\.?(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?$")
@@ -41,8 +45,9 @@ class Layer:
     """One recurrent layer, gate by gate, so that two can be compared.
 
     ``passes`` have for each direction W_i (H, D), U_i (H, H), b_i (H,) of the input, c_i (H,) of
-    the state, p_i (H,). ``facts`` are what is known beside: ``reset``, ``activations``, ``clip``,
-    ``coupled``, ``direction``, ``steps``. ``fixed`` are initial states that are constants.
+    the state, p_i (H,); r_h (P, H) of a projection, s_i (H,) of a layer norm. ``facts`` are what is
+    known beside: ``reset``, ``activations``, ``clip``, ``coupled``, ``direction``, ``steps``, and
+    ``reader``, whose operator it is. ``fixed`` are initial states that are constants.
     ``names`` are those under which its arrays lie.
     """
 
@@ -73,14 +78,19 @@ def of_node(node: Node) -> Layer:
             blocks |= {f"W_{gate}": of["W"][rows], f"U_{gate}": of["R"][rows]}
             if "B" in of:
                 half = len(order) * H
-                blocks |= {f"b_{gate}": of["B"][:half][rows], f"c_{gate}": of["B"][half:][rows]}
+                blocks[f"b_{gate}"] = of["B"][:half][rows]
+                blocks |= {f"c_{gate}": of["B"][half:][rows]} if len(of["B"]) > half else {}
+            if "norm" in of:
+                blocks[f"s_{gate}"] = of["norm"][rows]
         if "P" in of:
             blocks |= {f"p_{g}": of["P"][k * H : (k + 1) * H] for k, g in enumerate("iof")}
+        if "projection" in of:
+            blocks["r_h"] = of["projection"]
         passes.append(blocks)
     facts = {
         "activations": " ".join(map(str, node.of_direction)), "clip": f"{node.clip:g}",
         "coupled": "yes" if node.coupled else "no", "direction": node.direction,
-        "steps": str(node.steps or "any"),
+        "steps": str(node.steps or "any"), "reader": node.reader, **node.more_facts,
     }  # fmt: skip
     if node.kind == "GRU":
         facts["reset"] = "after" if node.reset_after else "before"
@@ -92,8 +102,8 @@ def of_node(node: Node) -> Layer:
 def layers(source: str) -> list[Layer]:
     """Return the recurrent layers of a source; UnknownSubject says why there are none."""
     try:
-        if source.endswith(SUFFIX):
-            every = inventory(read(Path(source)))
+        if source.endswith(SUFFIXES):
+            every = inventory(opened(Path(source)))
             found = [of_node(node) for node in every if not unheld(node)]
         elif source.endswith((".safetensors", ".npz")):
             found = list(of_arrays(_stored(Path(source))))

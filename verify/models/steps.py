@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,11 +67,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Cut:
-    """A step cut out of a graph: the values that it takes (x, h, c) and makes (h, c)."""
+    """A step cut out of a graph: the values that it takes (x, h, c) and makes (h, c).
+
+    It takes any number of rows: no ``shapes`` are its own.
+    """
 
     scope: Scope
     taken: Mapping[str, str]
     made: Mapping[str, str]
+    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
 
     def model(self, dtype: str) -> bytes:
         """Return the step as a model of its own, with inputs x, h, c of (B, width)."""
@@ -152,7 +157,8 @@ class Algebra:
         """Return a value as a sum of products with constants; None if it is none."""
         if name not in self._known:
             self._known[name] = None  # a circle is no sum
-            self._known[name] = self._linear(name, depth) if depth < 64 else None
+            with suppress(ValueError):  # nor are arrays that do not fit together
+                self._known[name] = self._linear(name, depth) if depth < 64 else None
         return self._known[name]
 
     def _linear(self, name: str, depth: int) -> Linear | None:
@@ -392,7 +398,9 @@ def _gates(algebra: Algebra) -> list[str]:
     """Return the names of what looks like gates: sigmoids of two products that multiply."""
     names = []
     for node in algebra.scope.graph.node:
-        inside = algebra.gate(node.output[0], "Sigmoid") if node.op_type == "Sigmoid" else None
+        if node.op_type != "Sigmoid" or not node.output:
+            continue
+        inside = algebra.gate(node.output[0], "Sigmoid")
         used = any(user.op_type == "Mul" for user in algebra.users[node.output[0]])
         if inside is not None and len(inside.products) == LEAST and used:
             names.append(node.name or node.output[0])
@@ -455,7 +463,8 @@ def _state_of(scope: Scope, step: Step, outputs: set[str]) -> str:
     origin = source(scope, step.state["c"])
     alike = [name for name in names if source(scope, name) == origin]
     square = [name for name in names if matrices[name].shape[0] == matrices[name].shape[1]]
-    known = (carried, earlier, alike, square)
+    stated = [name for name in names if scope.home(name)]  # x of a step may be a restated one
+    known = (carried, earlier, stated, alike, square)
     return next((each[0] for each in known if len(each) == 1), "")
 
 

@@ -15,36 +15,38 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.cell import Cell
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
+from ..conventions.convention import Packed
 from ..conventions.parameter_map import ConventionMap
 from ..runs.verdict import OWN_EQUATIONS
 from ..runs.words import words
-from ..subjects.called import NotOffered, SubjectCrashed
-from ..subjects.framework import OncePerParameters, imported, what_is_given
 from ..subjects.frameworks import families
 from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
-from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from ..subjects.protocol import Built, Inputs, Result, SubjectUnavailable
+from . import runtimes
 from .activations import activations
+from .built import BuiltFused, BuiltNode, BuiltStep, turned
 from .departures import Departure, departures
-from .equations import OperatorCell
-from .graph import SUFFIX, Model, ModelError, read
-from .inventory import inventory
-from .nodes import DEFAULTS, ORDER, Activation, Node, unheld
+from .graph import Model, ModelError
+from .inventory import inventory, opened
+from .nodes import DEFAULTS, Activation, Node, unheld
 from .operation import Operation
-from .runtimes import DEFAULT, RUNTIMES, PerShape, Runtime
-from .sources import layers, of_node, packed, under, unpacked
+from .runtimes import RUNTIMES, Runtime
+from .sources import SUFFIXES, layers, of_node, packed, under, unpacked
+from .tflite.activations import calls as calls_of_file
+from .tflite.flatbuffer import File
+from .tflite.operators import FusedNode
+from .variants import cell_of
 
 CHECKS = (
     "smoke", "forward", "batch-single", "batch-permutation", "repeat", "padding",
     "causality", "carry", "final", "transition",
 )  # fmt: skip
 """What is held of a node: what can be asked of fixed weights, without gradients."""
-
-MARK = f"{SUFFIX}#"
-
 
 UNROLLED = "unrolled"
 """The name among the buffers that says that a step runs with its own weights alone."""
@@ -61,13 +63,19 @@ UNSEEN = "unseen"
 REVERSE = "reverse"
 """The name among the buffers that says that a node begins at the end of its rows."""
 
+NORM = "layer_norm"
+"""The name of the array of a layer norm's coefficients."""
+
 NUMBER = "number"
 """The name among the buffers of the node's place among those of its file."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """What ``[RUNTIME:]path/to/model.onnx[#NODE]`` says; ``node`` is "" where it names a file."""
+    """What ``[RUNTIME:]path/to/model.onnx[#NODE]`` says; ``node`` is "" where it names a file.
+
+    Files of TensorFlow Lite are ``model.tflite``.
+    """
 
     runtime: str
     path: Path
@@ -76,16 +84,19 @@ class Name:
     @classmethod
     def parse(cls, name: str) -> Name | None:
         """Return what a subject's name says; None if it names no model file."""
-        file, mark, node = name.partition(MARK)
-        if not mark and not name.endswith(SUFFIX):
+        suffix = next((s for s in SUFFIXES if name.endswith(s) or f"{s}#" in name), "")
+        if not suffix:
             return None
-        file = f"{file}{SUFFIX}" if mark else file
+        file, mark, node = name.partition(f"{suffix}#")
+        file = f"{file}{suffix}" if mark else file
         runtime, colon, path = file.partition(":")
         known = colon and (runtime in RUNTIMES or runtime in families())
-        return cls(runtime, Path(path), node) if known else cls(DEFAULT, Path(file), node)
+        usual = runtimes.default(suffix)
+        return cls(runtime, Path(path), node) if known else cls(usual, Path(file), node)
 
     def __str__(self) -> str:
-        runtime = "" if self.runtime == DEFAULT else f"{self.runtime}:"
+        usual = self.runtime == runtimes.default(self.path.suffix)
+        runtime = "" if usual else f"{self.runtime}:"
         return f"{runtime}{self.path}" + (f"#{self.node}" if self.node else "")
 
 
@@ -96,12 +107,18 @@ def file_of(name: str) -> str:
 
 
 class NodeMap(ConventionMap):
-    """The map of a node's convention; in its own shapes arrays are the file's, not drawn."""
+    """The map of a node's convention; in its own shapes arrays are the file's, not drawn.
 
-    def __init__(self, convention: Any, case: Case, weights: Mapping[str, Array]) -> None:
+    ``cell`` is that of a node's own equations, whose parameters may be more than the convention's.
+    """
+
+    def __init__(
+        self, convention: Any, case: Case, weights: Mapping[str, Array], cell: Cell | None = None
+    ) -> None:
         """Take the weights by the convention's names."""
         super().__init__(convention, case)
         object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "cell", cell)
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return the file's array where it has this shape, else a drawn one."""
@@ -109,6 +126,17 @@ class NodeMap(ConventionMap):
         if own is None or own.shape != shape:
             return super().draw(name, shape)
         return self.case.simplified(name, own.astype(np.float64))
+
+    @property
+    def _of_cell(self) -> Cell:
+        cell: Cell | None = getattr(self, "cell")  # noqa: B009 - frozen
+        return cell or super()._of_cell
+
+    @property
+    def _arrays(self) -> Sequence[Packed]:
+        gates = self._of_cell.gates if "norm" in self._of_cell.shapes(self.case.sizes) else ()
+        norm = tuple(f"norm_{gate}" for gate in self.convention.order if gate in gates)
+        return (*super()._arrays, *([Packed(NORM, norm, "out-in")] if norm else []))
 
 
 class Compared:
@@ -164,11 +192,7 @@ class NodeSubject(Compared):
     @property
     def operation(self) -> Operation | None:
         """What it computes, where no cell of the reference does."""
-        node = self.node
-        if node.plain:
-            return None
-        activations = tuple((a.name, a.alpha, a.beta) for a in node.of_direction)
-        return Operation(str(node.convention.cell), node.kind, activations, node.clip)
+        return self.node.operation
 
     @property
     def convention(self) -> Any:
@@ -192,8 +216,8 @@ class NodeSubject(Compared):
         reason = "the node of the file has none"
         return Options(
             layers=False, bidirectional=node.directions == 2, bias="B" not in node.weights,
-            lengths=bool(node.lengths), state=bool(node.state), default_state=not node.state,
-            gradient=False, batch_first=node.layout == 1,
+            lengths=bool(node.lengths), state=bool(node.state), default_state=node.begins_at_zero,
+            gradient=False, batch_first=node.layout == 1, projection=bool(node.P),
             reasons=(("gradient", "a runtime of files"), ("lengths", reason), ("state", reason),
                      ("default_state", "the node of the file is given one")),
         )  # fmt: skip
@@ -227,11 +251,11 @@ class NodeSubject(Compared):
     @property
     def own_cell(self) -> Any:
         """The operator's own equations, where the reference has none."""
-        return OperatorCell(self.operation) if self.operation else None
+        return cell_of(self.operation) if self.operation else None
 
     def parameter_map(self, case: Case) -> NodeMap:
         """Return the map of its convention, with its own weights."""
-        return NodeMap(self.convention, case, self.weights)
+        return NodeMap(self.convention, case, self.weights, self.own_cell)
 
     def caller(self, case: Case) -> str:
         """Return nothing: scripts of failures call it by gatewise."""
@@ -265,6 +289,8 @@ class NodeSubject(Compared):
 
     def build(self, case: Case) -> Built:
         """Return the node as a model of its own."""
+        if isinstance(self.node, FusedNode):
+            return BuiltFused(self, case)
         return BuiltNode(self, case) if self.node.unrolled is None else BuiltStep(self, case)
 
 
@@ -272,118 +298,11 @@ TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "Thresh
 TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
 
 
-class BuiltNode:
-    """A node, ready to be called; ``buffers`` are its weights, and what it is compared with."""
-
-    def __init__(self, subject: NodeSubject, case: Case) -> None:
-        self.subject, self.case = subject, case
-        onnx, operator = imported("onnx", "onnx"), subject.operator
-
-        def make(inputs: Inputs) -> PerShape:
-            model = operator.model(onnx, case, self._turned(inputs))
-            if fixed(subject.node) == tuple((n, getattr(case, n)) for n, _ in fixed(subject.node)):
-                # Of coupled gates the block that is not used holds ones, to be noticed.
-                own = not subject.node.coupled and _same(inputs.parameters, subject.weights)
-                _restate(onnx, model.graph, subject.node, weights=own)
-            return PerShape(subject.runtime, model.SerializeToString())
-
-        self._made = OncePerParameters(make, what_is_given)
-
-    def forward(self, inputs: Inputs) -> Result:
-        """Run it."""
-        operator, turned = self.subject.operator, self._turned(inputs)
-        outputs = self._made(inputs)(operator.feeds(self.case, turned))
-        if len(outputs) != len(operator.outputs):
-            raise SubjectCrashed(f"expected {len(operator.outputs)} outputs, got {len(outputs)}")
-        result = operator.result(self.case, [np.asarray(a) for a in outputs])
-        if not self._reverse:
-            return result
-        return replace(result, y=_turned(result.y, inputs.lengths))
-
-    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        """Raise: it has none."""
-        raise NotOffered("a runtime of files has no gradients")
-
-    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Raise: it has none."""
-        raise NotOffered("a runtime of files has no forward mode")
-
-    def train(self, training: bool) -> None:
-        """Raise: it has one mode."""
-        raise NotOffered("a runtime of files has one mode")
-
-    def buffers(self) -> dict[str, Array]:
-        """Return the node's own weights, and what it is compared with."""
-        return dict(self.subject.arrays)
-
-    @property
-    def _reverse(self) -> bool:
-        """Whether it begins at the end: the equations see its rows turned round."""
-        return self.subject.node.direction == "reverse" and not self.case.bidirectional
-
-    def _turned(self, inputs: Inputs) -> Inputs:
-        return replace(inputs, x=_turned(inputs.x, inputs.lengths)) if self._reverse else inputs
-
-
-def _restate(onnx: Any, graph: Any, node: Node, *, weights: bool) -> None:
-    """Give the node of a graph the file's own attributes, and weights, as they stand there."""
-    if node.place is None:
-        return
-    scope, proto = node.place
-    (made,) = graph.node
-    del made.attribute[:]
-    for name, value in scope.attributes(proto).items():
-        made.attribute.append(onnx.helper.make_attribute(name, value))
-    for tensor in graph.initializer if weights else ():
-        if tensor.name in node.weights:
-            own = onnx.numpy_helper.from_array(node.weights[tensor.name], tensor.name)
-            tensor.CopyFrom(own)
-
-
-def _same(given: Mapping[str, Array], own: Mapping[str, Array]) -> bool:
-    """Whether two sets of arrays are the same."""
-    names = given.keys() == own.keys()
-    return names and all(np.array_equal(given[name], array) for name, array in own.items())
-
-
-class BuiltStep(BuiltNode):
-    """A step that an exporter has unrolled, run once for every step of x, with its own weights."""
-
-    def __init__(self, subject: NodeSubject, case: Case) -> None:
-        super().__init__(subject, case)
-        self._step = PerShape(subject.runtime, subject.node.unrolled.model(subject.node.dtype))
-
-    def forward(self, inputs: Inputs) -> Result:
-        """Run it, step after step."""
-        if not _same(inputs.parameters, self.subject.weights):
-            raise NotOffered("its weights are in its products: it runs with its own alone")
-        states = self.subject.node.states
-        assert inputs.state is not None  # noqa: S101 - the node is given one
-        now = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
-        y = []
-        for x in inputs.x:
-            new = self._step({"x": np.ascontiguousarray(x), **now})
-            now = {name: np.asarray(a) for name, a in zip(states, new, strict=True)}
-            y.append(now["h"])
-        shape = (0, inputs.x.shape[1], self.subject.node.H)
-        whole = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
-        return Result(whole, tuple(now[name][None] for name in states))
-
-
-def _turned(x: Array, lengths: Array | None) -> Array:
-    """Return (T, B, ...) with every row turned round within its length."""
-    if lengths is None:
-        return x[::-1].copy()
-    turned = x.copy()
-    for row, length in enumerate(lengths):
-        turned[:length, row] = x[:length, row][::-1]
-    return turned
-
-
 def fixed(node: Node) -> tuple[tuple[str, int | bool | str], ...]:
     """Return what every case of a node has: its widths, directions, biases and layout."""
     own: dict[str, int | bool | str] = {"D": node.D, "H": node.H}
     own |= {"bidirectional": node.directions == 2, "bias": "B" in node.weights}
+    own |= {"P": node.P} if node.P else {}
     return (*own.items(), *((("layout", "batch-first"),) if node.layout else ()))
 
 
@@ -400,16 +319,19 @@ def named_weights(node: Node) -> dict[str, Array]:
     for k in range(node.directions):
         suffix = "_l0_reverse" if k else "_l0"
         of = {slot: array[k] for slot, array in node.weights.items()}
-        bias = of.get("B", np.zeros(2 * gates * H, of["W"].dtype))
-        every = {"weight_ih": of["W"], "weight_hh": of["R"],
-                 "bias_ih": bias[: gates * H], "bias_hh": bias[gates * H :]}  # fmt: skip
+        every = {"weight_ih": of["W"], "weight_hh": of["R"]}
+        if "B" in of and len(of["B"]) == gates * H:
+            every["bias"] = of["B"]
+        elif "B" in of:
+            every |= {"bias_ih": of["B"][: gates * H], "bias_hh": of["B"][gates * H :]}
+        every |= {NORM: of["norm"]} if "norm" in of else {}
         if node.coupled:  # f = 1 - i leaves its block unused
             keep = np.r_[0 : 2 * H, 3 * H : 4 * H]
             every = {name: array[keep] for name, array in every.items()}
-        if "B" not in of:
-            every = {name: a for name, a in every.items() if not name.startswith("bias")}
         if "P" in of:
-            every["peephole"] = of["P"]
+            every["peephole"] = of["P"][: len(node.convention.peepholes) * H]
+        if "projection" in of:
+            every["weight_hr"] = of["projection"]
         named |= {f"{name}{suffix}": array for name, array in every.items()}
     return named
 
@@ -418,13 +340,14 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
     """Return the subject of a node of a file; UnknownSubject says why there is none."""
     said = Name.parse(name)
     if said is None:
-        raise UnknownSubject(f"subject {name!r}: expected path/to/model{SUFFIX}#NODE")
-    if said.runtime not in RUNTIMES:
+        raise UnknownSubject(f"subject {name!r}: expected path/to/model.onnx#NODE")
+    able = [r.name for r in RUNTIMES.values() if r.suffix == said.path.suffix]
+    if said.runtime not in able:
         raise UnknownSubject(
-            f"subject {name!r}: a runtime of files is one of {', '.join(RUNTIMES)}"
+            f"subject {name!r}: a runtime of {said.path.suffix} files is one of {', '.join(able)}"
         )
     try:
-        model = read(said.path)
+        model = opened(said.path)
         every = inventory(model)
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
@@ -448,10 +371,14 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
     return _with_calls(subject, model, Path(inputs)) if inputs else subject
 
 
-def _with_calls(subject: NodeSubject, model: Model, inputs: Path) -> NodeSubject:
+def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> NodeSubject:
     """Return the subject with what reached it in the running graph, or why that cannot be had."""
+    node = subject.node
     try:
-        calls = activations(model, subject.node, subject.runtime, inputs)
+        if isinstance(model, File):
+            calls = calls_of_file(model, node, inputs)
+        else:
+            calls = activations(model, node, subject.runtime, inputs)
     except ModelError as error:
         said = f"its own inputs cannot be had: {error}"
         return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
@@ -462,8 +389,10 @@ def _with_calls(subject: NodeSubject, model: Model, inputs: Path) -> NodeSubject
         return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
     arrays = dict(subject.arrays)
     for k, call in enumerate(calls):
-        named = _of_step(subject.node, call) if subject.node.unrolled else _of_call(subject, call)
-        arrays |= {f"{CALL}{k} {name}": array for name, array in named.items()}
+        own = call
+        if not isinstance(model, File):
+            own = _of_step(node, call) if node.unrolled else _of_call(subject, call)
+        arrays |= {f"{CALL}{k} {name}": array for name, array in own.items()}
     return replace(subject, arrays=arrays)
 
 
@@ -490,7 +419,7 @@ def _of_call(subject: NodeSubject, call: Mapping[str, Array]) -> dict[str, Array
         x, states = np.swapaxes(x, 0, 1), [np.swapaxes(s, 0, 1) for s in states]
     y = result.y
     if node.direction == "reverse":
-        x, y = _turned(x, lengths), _turned(y, lengths)
+        x, y = turned(x, lengths), turned(y, lengths)
     named = {"x": x, "y": y}
     named |= {f"final {k}": a for k, a in enumerate(result.final)}
     if len(states) == len(node.states):
@@ -502,7 +431,8 @@ def _of_call(subject: NodeSubject, call: Mapping[str, Array]) -> dict[str, Array
 class Summary:
     """What is listed of a node: see ``Node``; ``problem`` says why it is not held, "" if it is.
 
-    ``stored`` are the names of its weights in the file; ``D`` and ``H`` are 0 where they are not
+    ``stored`` are the names of its weights in the file; ``operator`` is TensorFlow Lite's name of
+    it, and ``opset`` 0 there; ``D`` and ``H`` are 0 where they are not
     known.
     """
 
@@ -523,12 +453,13 @@ class Summary:
     opset: int
     unrolled: bool
     problem: str
+    operator: str = ""
 
 
 def summaries(path: str) -> list[Summary]:
     """Return what there is to say of a file's nodes; UnknownSubject if it cannot be read."""
     try:
-        every = inventory(read(Path(path)))
+        every = inventory(opened(Path(path)))
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
     return [_summary(node) for node in every]
@@ -539,6 +470,6 @@ def _summary(node: Node) -> Summary:
     return Summary(
         node.name, node.kind, node.path, node.D if whole else 0, node.H if whole else 0,
         node.direction, node.words if whole else "", tuple(map(str, node.activations)),
-        ORDER.get(node.kind, ""), node.dtype, dict(node.stored), node.state, node.lengths,
-        node.steps, node.opset, node.unrolled is not None, unheld(node),
+        node.gates, node.dtype, dict(node.stored), node.state, node.lengths,
+        node.steps, node.opset, node.unrolled is not None, unheld(node), node.operator,
     )  # fmt: skip

@@ -21,7 +21,8 @@ from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result
 from .equations import OperatorCell
 from .nodes import DEFAULTS, PARAMETERS
-from .operation import Operation
+from .operation import Fused, Operation
+from .tflite.equations import FusedCell
 
 OTHER = "run the file by another runtime: gatewise verify --runtime"
 
@@ -43,8 +44,16 @@ class Uncoupled(OperatorCell):
         return sigmoid(x.sum(axis=1, keepdims=True) + h.sum(axis=1, keepdims=True) + 2)
 
 
+def cell_of(operation: Operation) -> Cell:
+    """Return an operation as a cell."""
+    return OperatorCell(operation) if operation.fused is None else FusedCell(operation)
+
+
 def variants(operation: Operation) -> Iterator[Variant]:
     """Yield what an operation is if some of its attributes are not read as they are meant."""
+    if operation.fused is not None:
+        yield from _fused_variants(operation, operation.fused)
+        return
     usual = tuple((name, 0.0, 0.0) for name in DEFAULTS[operation.kind])
     plain = tuple((name, *PARAMETERS.get(name, (0.0, 0.0))) for name, *_ in operation.activations)
     unclipped, ordinary = replace(operation, clip=0.0), replace(operation, activations=usual)
@@ -67,6 +76,19 @@ def variants(operation: Operation) -> Iterator[Variant]:
     if operation.base == "lstm-coupled":
         words = "It ignores input_forget: its forget gate has weights of its own."
         yield Variant("input_forget", words, Uncoupled(operation))
+
+
+def _fused_variants(operation: Operation, fused: Fused) -> Iterator[Variant]:
+    """Yield what an operator of TensorFlow Lite is if one of its options is not read."""
+    for name, words in (
+        ("cell_clip", "It ignores cell_clip."), ("projection_clip", "It ignores proj_clip."),
+        ("activation", "It ignores the fused activation, and computes with TANH."),
+        ("normalised", "It ignores the layer norm."),
+    ):  # fmt: skip
+        usual = getattr(Fused(), name)
+        if getattr(fused, name) != usual:
+            other = replace(operation, fused=replace(fused, **{name: usual}))
+            yield Variant(name, words, FusedCell(other))
 
 
 def operation_of(convention: Convention) -> Operation:
@@ -117,7 +139,7 @@ def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explan
                 compare_outputs(ledger, other, case, result, expected(other, case, inputs))
         return not ledger.failed and any(c.sharp for c in ledger.comparisons)
 
-    if not runs or explains(OperatorCell(operation)):
+    if not runs or explains(cell_of(operation)):
         return None
     if subject.reverse and all(_forwards(subject, *run) for run in runs):
         words = "It ignores direction: it begins at the first step, not at the last."

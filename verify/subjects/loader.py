@@ -63,8 +63,7 @@ WEIGHTS = (
     "with: gatewise explain"
 )
 INSTEAD = {
-    ".tflite": "models of TensorFlow Lite are not read: export the layer to ONNX, or hold its "
-               "arrays with: gatewise explain",
+    ".tflite": "hold a node of it with: gatewise verify model.tflite --node NAME",
     ".onnx": "hold a node of it with: gatewise verify model.onnx --node NAME",
     ".ipynb": "copy the class into a Python file",
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),

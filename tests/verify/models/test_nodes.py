@@ -155,6 +155,33 @@ def test_nodes_inside_of_if_loop_and_functions(tmp_path):
     assert forward(node_named(f"{path}#body")) <= 1
 
 
+@pytest.mark.parametrize("which", ["body", "call 2/body"])
+def test_what_reaches_a_node_in_a_function(tmp_path, which):
+    """The function has two calls, one of which leaves its second output out."""
+    node, stored = files.node("body", "LSTM", weights())
+    node.input[1:4] = ["W", "R", "B"]
+    twice = helper.make_node("Add", ["body.Y", "body.Y"], ["twice"])
+    opsets = [helper.make_opsetid("", 17)]
+    function = helper.make_function(
+        "own", "Cell", ["x", "W", "R", "B"], ["body.Y", "twice"], [node, twice], opsets
+    )
+    given = ["body.W", "body.R", "body.B"]
+    first = helper.make_node("Cell", ["x", *given], ["z", "zz"], domain="own", name="call 1")
+    second = helper.make_node("Cell", ["x2", *given], ["u"], domain="own", name="call 2")
+    double = helper.make_node("Add", ["x", "x"], ["x2"])
+    path = written(tmp_path / "m.onnx", [(first, stored), (double, []), (second, [])],
+                   functions=[function], outputs=[files.value("z"), files.value("u")])  # fmt: skip
+    names = [n.name for n in inventory(read(path))]
+    x = np.random.default_rng(3).standard_normal((5, 2, D)).astype(np.float32)
+    subject = in_graph(path, names["2/" in which], x=x)
+    assert not subject.unseen
+    ((inputs, _),) = subject.calls_in_graph
+    ledger = check_named("in-graph").run(under_test(subject), own_case(subject.node))
+
+    np.testing.assert_array_equal(inputs.x, 2 * x if "2/" in which else x)
+    assert 0 < max(c.ratio for c in ledger.comparisons) <= 1
+
+
 def in_graph(path, node, **inputs):
     np.savez(path.parent / "in.npz", **inputs)
     return node_named(f"{path}#{node}", inputs=str(path.parent / "in.npz"))
@@ -342,7 +369,7 @@ def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
         del graph.node[0].attribute[names.index("direction")]
 
     assert misread(right, cases, operation) is None
-    monkeypatch.setattr("gatewise.verify.models.subject._restate", forwards)
+    monkeypatch.setattr("gatewise.verify.models.built._restate", forwards)
     found = misread(right, cases, operation)
 
     assert found is not None
@@ -586,8 +613,12 @@ def test_other_runtimes_where_they_are_installed(tmp_path, name):
 def test_names():
     assert Name.parse("a/m.onnx#x:y#z") == Name("onnxruntime", Path("a/m.onnx"), "x:y#z")
     assert str(Name.parse("tract:m.onnx#n")) == "tract:m.onnx#n"
+    assert Name.parse("m.tflite#n") == Name("litert", Path("m.tflite"), "n")
+    assert str(Name.parse("litert:m.tflite#n")) == "m.tflite#n"
     assert Name.parse("torch:LSTM") is None
-    with pytest.raises(UnknownSubject, match="a runtime of files is one of onnxruntime"):
+    with pytest.raises(UnknownSubject, match=r"a runtime of \.onnx files is one of onnxruntime"):
         node_named("keras:m.onnx#n")
+    with pytest.raises(UnknownSubject, match=r"a runtime of \.tflite files is one of litert"):
+        node_named("tract:m.tflite#n")
     with pytest.raises(UnknownSubject, match="there is no such file"):
         node_named("m.onnx#n")

@@ -1,0 +1,108 @@
+"""TensorFlow Lite's recurrent operators as cells: clips, layer norm, i = 1 - f, any activation.
+
+Where the reference has a cell that computes the same, that one is taken; this is for the others.
+The lines run on floats, on ``Bounded`` numbers and on enclosures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ....reference.arrays import Rows
+from ....reference.cell import Cell, Gates, State
+from ....reference.functions import Array, relu, sigmoid, tanh
+from ....reference.parameters import Parameters, Shape, Sizes
+from ...runs.verdict import OWN_EQUATIONS
+from ..equations import clamp
+from ..operation import Fused, Operation
+
+SOURCE = "https://github.com/tensorflow/tensorflow, tensorflow/lite/kernels/lstm_eval.cc"
+
+EPSILON = 1e-8
+"""ε of the layer norm, inside the root."""
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "NONE": lambda s: s,
+    "RELU": relu,
+    "RELU_N1_TO_1": lambda s: clamp(s, -1.0, 1.0),
+    "RELU6": lambda s: clamp(s, 0.0, 6.0),
+    "TANH": tanh,
+}
+
+
+def normalised(s: Array) -> Array:
+    """Return each row (B, H) with mean 0 and, but for ε, variance 1."""
+    count = s.shape[1]
+    centred = s - s.sum(axis=1)[:, None] / count
+    return centred / np.sqrt((centred * centred).sum(axis=1)[:, None] / count + EPSILON)
+
+
+class FusedCell(Cell):
+    """An operator: W, U, b; p of peepholes, R of a projection, norm of layer norm."""
+
+    title = "operator of TensorFlow Lite"
+    equations: tuple[str, ...] = ()
+
+    def __init__(self, operation: Operation) -> None:
+        """Take what it computes."""
+        self.operation, self.fused = operation, operation.fused or Fused()
+        lstm = operation.kind == "LSTM"
+        self.gates = (("i", "g", "o") if self.fused.coupled else ("i", "f", "g", "o")) if lstm \
+            else ("a",)  # fmt: skip
+        self.states = ("h", "c") if lstm else ("h",)
+        self.name = f"{OWN_EQUATIONS}{operation.kind}"
+        self.traits = frozenset({"projected"} if self.fused.projected else ())
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        """W (G, D, H), U (G, P, H), b (G, H); p and norm (G, H), R (H, P) where there are any."""
+        P, of_gates = self.widths(sizes)[0], Shape(self.gates, (sizes.H,))
+        shapes = super().shapes(sizes) | {"U": Shape(self.gates, (P, sizes.H))}
+        if self.fused.peepholes:
+            seen = tuple(g for g in "ifo" if g in self.gates)
+            shapes["p"] = Shape(seen, (sizes.H,))
+        if self.fused.projected:
+            shapes["R"] = Shape((), (sizes.H, P))
+        if self.fused.normalised:
+            shapes["norm"] = of_gates
+        return shapes
+
+    def widths(self, sizes: Sizes) -> tuple[int, ...]:
+        """The hidden state may be projected, the cell state is not."""
+        own = sizes.projected if self.fused.projected else sizes.H
+        return (own, sizes.H)[: len(self.states)]
+
+    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
+        """Return the next state, as the float kernels of TensorFlow Lite compute it."""
+        fused, h, activation = self.fused, state[0], ACTIVATIONS[self.fused.activation]
+        if self.operation.kind == "RNN":
+            return (activation(x @ p.W_a + h @ p.U_a + p.b_a),), {}
+
+        def total(gate: str, seen: Array | None = None) -> Array:
+            s = x @ getattr(p, f"W_{gate}") + h @ getattr(p, f"U_{gate}")
+            if fused.peepholes and seen is not None:
+                s = s + getattr(p, f"p_{gate}") * seen
+            if fused.normalised:
+                s = getattr(p, f"norm_{gate}") * normalised(s)
+            return s + getattr(p, f"b_{gate}")
+
+        c = state[1]
+        f = sigmoid(-total("i", c)) if fused.coupled else sigmoid(total("f", c))
+        i = 1 - f if fused.coupled else sigmoid(total("i", c))
+        new = f * c + i * activation(total("g"))
+        if fused.cell_clip:
+            new = clamp(new, -fused.cell_clip, fused.cell_clip)
+        shown = sigmoid(total("o", new)) * activation(new)
+        if not fused.projected:
+            return (shown, new), {}
+        shown = shown @ p.R
+        if fused.projection_clip:
+            shown = clamp(shown, -fused.projection_clip, fused.projection_clip)
+        return (shown, new), {}
+
+    def vjp(
+        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Parameters, Rows, State]:
+        """Raise: what runs files has no gradients to hold to any."""
+        raise NotImplementedError("an operator of a file has no gradients")

@@ -1,0 +1,279 @@
+"""A file of TensorFlow Lite, read with mistrust by LiteRT's own schema, and small ones written."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....reference.functions import Array
+from ...subjects.framework import imported
+from ..graph import LARGEST_ARRAY, LARGEST_FILE, MOST, ModelError
+
+INSTALL = "ai-edge-litert"
+IDENTIFIER = b"TFL3"
+"""What stands in bytes 4 to 7."""
+
+VERSION = 3
+FLOATS = {"FLOAT32": np.float32, "FLOAT16": np.float16, "FLOAT64": np.float64}
+
+
+def import_schema() -> Any:
+    """Return the classes of the schema, or say how to install them."""
+    return imported("ai_edge_litert.schema_py_generated", INSTALL)
+
+
+def names_of(enumeration: str) -> dict[int, str]:
+    """Return the names of an enumeration of the schema by their numbers."""
+    members = vars(getattr(import_schema(), enumeration))
+    return {value: name for name, value in members.items() if isinstance(value, int)}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a graph: its name, the numbers of its tensors (-1: left out), its options."""
+
+    graph: int
+    number: int
+    name: str
+    custom: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Any
+
+    def input(self, place: int) -> int:
+        """Return the tensor in a place; -1 if there is none."""
+        return self.inputs[place] if place < len(self.inputs) else -1
+
+
+@dataclass
+class File:
+    """A file: its path, its bytes and its model, by the schema's classes."""
+
+    path: Path
+    data: bytes
+    model: Any
+
+    @cached_property
+    def operators(self) -> list[list[Operator]]:
+        """The operators of every graph, in their order."""
+        known, codes = names_of("BuiltinOperator"), self.model.operatorCodes or []
+        every: list[list[Operator]] = []
+        for number, graph in enumerate(self.model.subgraphs):
+            every.append([])
+            tensors = len(graph.tensors or ())
+            for own in (graph.inputs, graph.outputs):
+                if own is not None and any(not 0 <= k < tensors for k in own):
+                    raise self.error(f"graph {number} has inputs or outputs that there are not")
+            for place, each in enumerate(graph.operators or ()):
+                if not 0 <= each.opcodeIndex < len(codes):
+                    raise self.error(f"operator {place} of graph {number} has no kind")
+                code = codes[each.opcodeIndex]
+                kind = known.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
+                custom = kind in ("CUSTOM", "")
+                inputs, outputs = (
+                    tuple(map(int, () if own is None else own))
+                    for own in (each.inputs, each.outputs)
+                )
+                if any(not -1 <= k < tensors for k in (*inputs, *outputs)):
+                    raise self.error(f"operator {place} of graph {number} reads or writes tensors "
+                                     "that there are not")  # fmt: skip
+                name = text(code.customCode) if custom else kind
+                every[-1].append(
+                    Operator(number, place, name, custom, inputs, outputs, each.builtinOptions)
+                )
+        return every
+
+    @cached_property
+    def producers(self) -> dict[tuple[int, int], Operator]:
+        """The operators by graph and tensor that they make."""
+        return {(o.graph, k): o for own in self.operators for o in own for k in o.outputs}
+
+    def error(self, said: str) -> ModelError:
+        """Return the error of a file that cannot be read."""
+        return ModelError(f"{self.path}: {said}")
+
+    def tensor(self, graph: int, number: int) -> Any:
+        """Return a tensor by the schema's class."""
+        return self.model.subgraphs[graph].tensors[number]
+
+    def name(self, graph: int, number: int) -> str:
+        """Return a tensor's name."""
+        return text(self.tensor(graph, number).name) or f"tensor {number}"
+
+    def shape(self, graph: int, number: int) -> tuple[int, ...]:
+        """Return a tensor's shape, -1 for an axis of any length."""
+        tensor = self.tensor(graph, number)
+        given = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+        return tuple(map(int, () if given is None else given))
+
+    def dtype(self, graph: int, number: int) -> str:
+        """Return the name of a tensor's dtype, as the schema spells it."""
+        return names_of("TensorType").get(self.tensor(graph, number).type, "an unknown dtype")
+
+    def constant(self, graph: int, number: int) -> Array | None:
+        """Return a tensor of floats that is stored, or a stored one of float16 that is widened.
+
+        None for one that is computed; ModelError for one whose bytes are not those of its shape.
+        """
+        made = self.producers.get((graph, number))
+        if made is not None:
+            inner = self.constant(graph, made.input(0)) if made.name == "DEQUANTIZE" else None
+            return None if inner is None or inner.dtype != np.float16 else inner.astype(np.float32)
+        stored = self.stored(graph, number)
+        dtype = FLOATS.get(self.dtype(graph, number))
+        if stored is None or dtype is None:
+            return None
+        tensor = self.tensor(graph, number)
+        shape = tuple(map(int, () if tensor.shape is None else tensor.shape))
+        size = int(np.prod(shape, dtype=object))
+        where = f"tensor {self.name(graph, number)!r}"
+        if tensor.sparsity is not None:
+            raise self.error(f"{where} is sparse: it is not read")
+        if min(shape, default=0) < 0 or size > LARGEST_ARRAY:
+            raise self.error(f"{where} has a shape of {list(shape)}")
+        if len(stored) != size * np.dtype(dtype).itemsize:
+            raise self.error(f"{where} has {len(stored)} bytes, for a shape of {list(shape)}")
+        return np.frombuffer(stored, dtype).reshape(shape)
+
+    def dequantised(self, graph: int, number: int) -> Array | None:
+        """Return a stored tensor of 8 bits as the numbers that it stands for; None for another."""
+        tensor, raw = self.tensor(graph, number), self.stored(graph, number)
+        kinds = {"INT8": np.int8, "UINT8": np.uint8}
+        dtype, said = kinds.get(self.dtype(graph, number)), tensor.quantization
+        if raw is None or dtype is None or said is None or said.scale is None:
+            return None
+        shape = list(map(int, tensor.shape))
+        scale, zero = (np.asarray(a, np.float64).reshape(-1) for a in (said.scale, said.zeroPoint))
+        axes = [1] * len(shape)
+        if len(scale) > 1:
+            axes[said.quantizedDimension] = len(scale)
+        whole = np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
+        return ((whole - zero.reshape(axes)) * scale.reshape(axes)).astype(np.float32)
+
+    def stored(self, graph: int, number: int) -> bytes | None:
+        """Return the bytes that are stored for a tensor; None if none are."""
+        index, buffers = self.tensor(graph, number).buffer, self.model.buffers or []
+        where = f"tensor {self.name(graph, number)!r}"
+        if not 0 <= index < len(buffers):
+            raise self.error(f"{where} has no buffer {index}")
+        buffer = buffers[index]
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(self.data):
+                raise self.error(f"{where} lies outside of the file")
+            return self.data[buffer.offset : buffer.offset + buffer.size]
+        if buffer.data is None or not len(buffer.data):
+            return None
+        return bytes(np.asarray(buffer.data, np.uint8).tobytes())
+
+
+def text(name: Any) -> str:
+    """Return a name of a file, printable."""
+    whole = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
+    return "".join(c if c.isprintable() else "?" for c in whole)[:200]
+
+
+def read(path: Path) -> File:
+    """Return a file's model; ModelError says in a sentence why it is none."""
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file")
+    if path.stat().st_size > LARGEST_FILE:
+        raise ModelError(f"{path}: {path.stat().st_size} bytes; a model file has less than 2 GiB")
+    data = path.read_bytes()
+    none = f"{path}: it is no model of TensorFlow Lite, or a part of one"
+    if data[4:8] != IDENTIFIER:
+        raise ModelError(none)
+    schema = import_schema()
+    try:
+        _require_few(path, schema.Model.GetRootAs(data, 0))
+        model = schema.ModelT.InitFromPackedBuf(data, 0)
+    except ModelError:
+        raise
+    except (
+        struct.error,
+        ValueError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise ModelError(f"{none} ({type(error).__name__})") from error
+    except MemoryError as error:
+        raise ModelError(f"{path}: it does not fit into memory") from error
+    if not model.subgraphs or any(graph is None for graph in model.subgraphs):
+        raise ModelError(f"{path}: it is no model of TensorFlow Lite, or an empty one")
+    return File(path, data, model)
+
+
+def _require_few(path: Path, model: Any) -> None:
+    """Raise ModelError for a file that says that it has more than can be."""
+    counts = [model.SubgraphsLength(), model.BuffersLength(), model.OperatorCodesLength()]
+    if max(counts) <= MOST:
+        graphs = (model.Subgraphs(k) for k in range(model.SubgraphsLength()))
+        counts += [n for g in graphs for n in (g.TensorsLength(), g.OperatorsLength())]
+    if sum(counts) > MOST:
+        raise ModelError(f"{path}: more than {MOST} operators and tensors")
+
+
+@dataclass
+class Writer:
+    """A model of one graph on its way into a file."""
+
+    def __post_init__(self) -> None:
+        """Begin an empty one."""
+        self.schema = import_schema()
+        self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
+        self.buffers = [self.schema.BufferT()]
+        self.codes: dict[str, int] = {}
+
+    def tensor(
+        self, name: str, shape: tuple[int, ...], array: Array | None = None, *,
+        variable: bool = False, dtype: str = "FLOAT32",
+    ) -> int:  # fmt: skip
+        """Add a tensor, stored if there is an array; return its number."""
+        buffer = 0
+        if array is not None:
+            raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+            self.buffers.append(self.schema.BufferT(data=raw))
+            buffer = len(self.buffers) - 1
+        made = self.schema.TensorT(
+            shape=list(shape), type=getattr(self.schema.TensorType, dtype), buffer=buffer,
+            name=name, isVariable=variable,
+        )  # fmt: skip
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def operator(
+        self, name: str, inputs: list[int], outputs: list[int], options: Any = None
+    ) -> None:
+        """Add an operator by the schema's name."""
+        kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
+        self.graph.operators.append(self.schema.OperatorT(
+            opcodeIndex=self.codes.setdefault(name, len(self.codes)), inputs=inputs,
+            outputs=outputs, builtinOptions=options,
+            builtinOptionsType=getattr(self.schema.BuiltinOptions, kind),
+        ))  # fmt: skip
+
+    def model(self, inputs: list[int], outputs: list[int]) -> bytes:
+        """Return the file."""
+        flatbuffers = imported("flatbuffers", "flatbuffers")
+        self.graph.inputs, self.graph.outputs = inputs, outputs
+        model = self.schema.ModelT(
+            version=VERSION, operatorCodes=list(self._codes()), subgraphs=[self.graph],
+            buffers=self.buffers,
+        )  # fmt: skip
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+        return bytes(builder.Output())
+
+    def _codes(self) -> Iterator[Any]:
+        for name in self.codes:
+            number = getattr(self.schema.BuiltinOperator, name)
+            yield self.schema.OperatorCodeT(
+                builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1
+            )
