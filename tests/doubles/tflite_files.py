@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.verify.models.tflite.flatbuffer import Writer
+from gatewise.verify.subjects.frameworks.litert_model import Writer
 
 Arrays = dict[str, np.ndarray]
 

@@ -222,9 +222,9 @@ def _of_values(
     explainer.measured = measured.hypothesis
     diagnosis.reach = measured.words
     diagnosis.experiments = len(explainer.observations)
-    stored = storage(explainer.observations, dtype)
-    shown = stored.dtype if stored and stored.outputs else ""
-    arithmetic = precision.explanation(subject, dtype, failures, shown)
+    arithmetic = precision.explanation(
+        subject, dtype, failures, storage(explainer.observations, dtype)
+    )
     whole = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
     if arithmetic and whole:

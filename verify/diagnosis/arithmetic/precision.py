@@ -20,6 +20,7 @@ from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_inputs
 from ...subjects.protocol import Subject
 from ..observation import Key, Observation, plain_case, residual
+from .storage import Storage
 
 CASES = 3
 """Cases each of which a coarser arithmetic must explain."""
@@ -38,14 +39,14 @@ class Coarser:
 
 
 def explanation(
-    subject: Subject, dtype: str, failing: Sequence[Verdict], stored: str = ""
+    subject: Subject, dtype: str, failing: Sequence[Verdict], stored: Storage | None = None
 ) -> Coarser | None:
     """Return the coarser arithmetic that explains plain runs, if the check of dtypes finds one.
 
     That check compares the size of all errors with the arithmetic's roundoff, too, because bounds
     of a coarse arithmetic are wide enough to hold wrong equations. By chance they may be larger in
-    one case: the arithmetic is the one in the middle of those that are named, or that of
-    ``stored``, the dtype whose numbers all outputs are, if any. A layer that does not run in such
+    one case: the arithmetic is the one in the middle of those that are named, or that in
+    which outputs are stored, if they are in one. A layer that does not run in such
     a case is not judged.
     """
     if all(verdict.check != "dtype" for verdict in failing):
@@ -57,7 +58,7 @@ def explanation(
             return None
     except (SubjectCrashed, NotOffered):
         return None
-    arithmetic = stored if stored in COARSER[dtype] else named[CASES // 2]
+    arithmetic = stored.dtype if stored and stored.outputs else named[CASES // 2]
     sentence = Explanation(
         (f"arithmetic {arithmetic}",),
         (f"It computes in {arithmetic} or coarser, and claims {dtype}; the equations are right.",),

@@ -1,9 +1,8 @@
-"""A file of TensorFlow Lite, read with mistrust by LiteRT's own schema, and small ones written."""
+"""A file of TensorFlow Lite, read with mistrust by LiteRT's own schema."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,20 +11,10 @@ from typing import Any
 import numpy as np
 
 from ....reference.functions import Array
-from ...subjects.framework import imported
+from ...subjects.frameworks.litert_model import IDENTIFIER, import_schema
 from ..graph import LARGEST_ARRAY, LARGEST_FILE, MOST, ModelError
 
-INSTALL = "ai-edge-litert"
-IDENTIFIER = b"TFL3"
-"""What stands in bytes 4 to 7."""
-
-VERSION = 3
 FLOATS = {"FLOAT32": np.float32, "FLOAT16": np.float16, "FLOAT64": np.float64}
-
-
-def import_schema() -> Any:
-    """Return the classes of the schema, or say how to install them."""
-    return imported("ai_edge_litert.schema_py_generated", INSTALL)
 
 
 def names_of(enumeration: str) -> dict[int, str]:
@@ -218,62 +207,3 @@ def _require_few(path: Path, model: Any) -> None:
         counts += [n for g in graphs for n in (g.TensorsLength(), g.OperatorsLength())]
     if sum(counts) > MOST:
         raise ModelError(f"{path}: more than {MOST} operators and tensors")
-
-
-@dataclass
-class Writer:
-    """A model of one graph on its way into a file."""
-
-    def __post_init__(self) -> None:
-        """Begin an empty one."""
-        self.schema = import_schema()
-        self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
-        self.buffers = [self.schema.BufferT()]
-        self.codes: dict[str, int] = {}
-
-    def tensor(
-        self, name: str, shape: tuple[int, ...], array: Array | None = None, *,
-        variable: bool = False, dtype: str = "FLOAT32",
-    ) -> int:  # fmt: skip
-        """Add a tensor, stored if there is an array; return its number."""
-        buffer = 0
-        if array is not None:
-            raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-            self.buffers.append(self.schema.BufferT(data=raw))
-            buffer = len(self.buffers) - 1
-        made = self.schema.TensorT(
-            shape=list(shape), type=getattr(self.schema.TensorType, dtype), buffer=buffer,
-            name=name, isVariable=variable,
-        )  # fmt: skip
-        self.graph.tensors.append(made)
-        return len(self.graph.tensors) - 1
-
-    def operator(
-        self, name: str, inputs: list[int], outputs: list[int], options: Any = None
-    ) -> None:
-        """Add an operator by the schema's name."""
-        kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
-        self.graph.operators.append(self.schema.OperatorT(
-            opcodeIndex=self.codes.setdefault(name, len(self.codes)), inputs=inputs,
-            outputs=outputs, builtinOptions=options,
-            builtinOptionsType=getattr(self.schema.BuiltinOptions, kind),
-        ))  # fmt: skip
-
-    def model(self, inputs: list[int], outputs: list[int]) -> bytes:
-        """Return the file."""
-        flatbuffers = imported("flatbuffers", "flatbuffers")
-        self.graph.inputs, self.graph.outputs = inputs, outputs
-        model = self.schema.ModelT(
-            version=VERSION, operatorCodes=list(self._codes()), subgraphs=[self.graph],
-            buffers=self.buffers,
-        )  # fmt: skip
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
-        return bytes(builder.Output())
-
-    def _codes(self) -> Iterator[Any]:
-        for name in self.codes:
-            number = getattr(self.schema.BuiltinOperator, name)
-            yield self.schema.OperatorCodeT(
-                builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1
-            )

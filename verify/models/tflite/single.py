@@ -10,8 +10,8 @@ import numpy as np
 from ....reference.functions import Array
 from ...cases.case import Case
 from ...subjects.framework import by_pass, imported
+from ...subjects.frameworks.litert_model import INSTALL, Writer, import_schema
 from ...subjects.protocol import Inputs, Result
-from .flatbuffer import INSTALL, Writer, import_schema
 from .operators import OPERATORS, OWN_ORDER, FusedNode
 from .operators import Inputs as Places
 

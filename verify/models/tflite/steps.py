@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from ....reference.functions import Array
+from ...subjects.frameworks.litert_model import Writer
 from ..graph import Model, ModelError, Scope, import_onnx
 from ..nodes import Node
 from ..steps import steps as steps_of
-from .flatbuffer import File, Operator, Writer, names_of
+from .flatbuffer import File, Operator, names_of
 from .operators import INSTEAD
 
 PRODUCTS = {"FULLY_CONNECTED", "BATCH_MATMUL"}

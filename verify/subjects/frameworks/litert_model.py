@@ -1,4 +1,4 @@
-"""Models of one recurrent operator in LiteRT's file format, from arrays, and how one is run.
+"""Models in LiteRT's file format, from arrays, and how one of a recurrent operator is run.
 
 They are built with the classes of the file's schema that ai-edge-litert brings along
 (``schema_py_generated``); parameters are constants of the model, states are its variable tensors.
@@ -6,7 +6,7 @@ They are built with the classes of the file's schema that ai-edge-litert brings 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,12 @@ from ....reference.functions import Array
 from ..framework import imported
 
 INSTALL = "ai-edge-litert"
+
+IDENTIFIER = b"TFL3"
+"""What stands in bytes 4 to 7 of a file."""
+
+VERSION = 3
+"""Of the schema."""
 
 ABSENT = -1
 """The index of an optional input that is left out."""
@@ -29,72 +35,78 @@ class Grid:
     zero: int = 0
 
 
-class Model:
-    """A graph of one operator while it is built; tensors are named by their index in it."""
+def import_schema() -> Any:
+    """Return the classes of the schema, or say how to install them."""
+    return imported("ai_edge_litert.schema_py_generated", INSTALL)
 
-    def __init__(self) -> None:
-        """Begin without tensors."""
-        self.schema = imported("ai_edge_litert.schema_py_generated", INSTALL)
-        self.buffers: list[Any] = [self.schema.BufferT()]  # the first one is empty, by convention
-        self.tensors: list[Any] = []
+
+@dataclass
+class Writer:
+    """A model of one graph on its way into a file; a tensor is known by its number in it."""
+
+    def __post_init__(self) -> None:
+        """Begin an empty one."""
+        self.schema = import_schema()
+        self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
+        self.buffers = [self.schema.BufferT()]
+        self.codes: dict[str, int] = {}
 
     def tensor(
-        self, shape: Sequence[int], dtype: str, grid: Grid | None = None, *, variable: bool = False
-    ) -> int:
-        """Add a tensor of ``float32``, ``int8``, ``int16`` or ``int32``; return its index."""
-        made = self.schema.TensorT()
-        made.name = f"tensor {len(self.tensors)}"
-        made.shape, made.buffer, made.isVariable = list(shape), 0, variable
-        made.type = getattr(self.schema.TensorType, dtype.upper())
+        self, name: str, shape: tuple[int, ...], array: Array | None = None, *,
+        variable: bool = False, dtype: str = "FLOAT32", grid: Grid | None = None,
+    ) -> int:  # fmt: skip
+        """Add a tensor, stored if there is an array, by the schema's dtype; return its number."""
+        buffer = 0
+        if array is not None:
+            raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+            self.buffers.append(self.schema.BufferT(data=raw))
+            buffer = len(self.buffers) - 1
+        made = self.schema.TensorT(
+            shape=list(shape), type=getattr(self.schema.TensorType, dtype), buffer=buffer,
+            name=name, isVariable=variable,
+        )  # fmt: skip
         if grid is not None:
-            made.quantization = self.schema.QuantizationParametersT()
-            made.quantization.scale, made.quantization.zeroPoint = [grid.scale], [grid.zero]
-        self.tensors.append(made)
-        return len(self.tensors) - 1
+            made.quantization = self.schema.QuantizationParametersT(
+                scale=[grid.scale], zeroPoint=[grid.zero]
+            )
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
 
     def constant(self, array: Array, grid: Grid | None = None) -> int:
-        """Add a tensor that holds these numbers; return its index."""
-        index = self.tensor(array.shape, str(array.dtype), grid)
-        buffer = self.schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self.buffers.append(buffer)
-        self.tensors[index].buffer = len(self.buffers) - 1
-        return index
+        """Add a tensor that holds these numbers; return its number."""
+        name, dtype = f"array {len(self.graph.tensors)}", str(array.dtype).upper()
+        return self.tensor(name, array.shape, array, dtype=dtype, grid=grid)
 
-    def finished(
-        self,
-        operator: str,
-        options: Mapping[str, Any],
-        inputs: Sequence[int],
-        output: int,
+    def operator(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None,
         intermediates: Sequence[int] = (),
-    ) -> bytes:
-        """Return the file of ``operator``, UnidirectionalSequenceLSTM for instance."""
-        schema, flatbuffers = self.schema, imported("flatbuffers", INSTALL)
-        node, graph, model = schema.OperatorT(), schema.SubGraphT(), schema.ModelT()
-        node.inputs, node.outputs, node.opcodeIndex = list(inputs), [output], 0
-        node.intermediates = list(intermediates)
-        node.builtinOptionsType = getattr(schema.BuiltinOptions, f"{operator}Options")
-        node.builtinOptions = getattr(schema, f"{operator}OptionsT")()
-        for name, value in {"timeMajor": True, **options}.items():
-            setattr(node.builtinOptions, name, value)
-        code = schema.OperatorCodeT()
-        code.version, name = 1, CODES[operator]
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-        graph.tensors, graph.operators = self.tensors, [node]
-        graph.inputs, graph.outputs = [inputs[0]], [output]
-        model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
-        model.buffers = self.buffers
+    ) -> None:  # fmt: skip
+        """Add an operator by the schema's name."""
+        kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
+        self.graph.operators.append(self.schema.OperatorT(
+            opcodeIndex=self.codes.setdefault(name, len(self.codes)), inputs=list(inputs),
+            outputs=list(outputs), intermediates=list(intermediates), builtinOptions=options,
+            builtinOptionsType=getattr(self.schema.BuiltinOptions, kind),
+        ))  # fmt: skip
+
+    def model(self, inputs: list[int], outputs: list[int]) -> bytes:
+        """Return the file."""
+        flatbuffers = imported("flatbuffers", INSTALL)
+        self.graph.inputs, self.graph.outputs = inputs, outputs
+        model = self.schema.ModelT(
+            version=VERSION, operatorCodes=list(self._codes()), subgraphs=[self.graph],
+            buffers=self.buffers,
+        )  # fmt: skip
         builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
+        builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
         return bytes(builder.Output())
 
-
-CODES = {
-    "UnidirectionalSequenceLSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "SequenceRNN": "UNIDIRECTIONAL_SEQUENCE_RNN",
-}
-"""The operators by the name of their options."""
+    def _codes(self) -> Iterator[Any]:
+        for name in self.codes:
+            number = getattr(self.schema.BuiltinOperator, name)
+            yield self.schema.OperatorCodeT(
+                builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1
+            )
 
 
 class Program:

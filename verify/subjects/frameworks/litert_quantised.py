@@ -31,7 +31,7 @@ from ...numbers.integer_lstm import BIAS_END
 from ...numbers.quantisation import ROUNDINGS, Quantisation
 from ..framework import FrameworkSubject, OncePerParameters, Plain, imported
 from ..protocol import Inputs, Result
-from .litert_model import ABSENT, INSTALL, Grid, Model, Program
+from .litert_model import ABSENT, INSTALL, Grid, Program, Writer
 
 FAMILIES = {"litert-quantised": ("ai_edge_litert",)}
 
@@ -99,29 +99,29 @@ class LiteRT(FrameworkSubject):
         return Result(y, tuple(s[None] for s in final))
 
     def _program(self, case: Case, inputs: Inputs) -> Program:
-        model, (steps, rows, _) = Model(), inputs.x.shape
-        x = model.tensor(inputs.x.shape, "float32")
-        parts = self._parts(model, inputs)
+        writer, (steps, rows, _) = Writer(), inputs.x.shape
+        x = writer.tensor("x", inputs.x.shape)
+        parts = self._parts(writer, inputs)
         widths = self._widths(case)
-        states = [model.tensor((rows, n), "float32", variable=True) for n in widths]
-        y = model.tensor((steps, rows, widths[0]), "float32")
+        states = [writer.tensor("state", (rows, n), variable=True) for n in widths]
+        y = writer.tensor("y", (steps, rows, widths[0]))
         options = {"asymmetricQuantizeInputs": self.asymmetric}
-        return self._finished(model, x, parts, states, y, options)
+        return self._finished(writer, x, parts, states, y, options)
 
-    def _parts(self, model: Model, inputs: Inputs) -> Parts:
+    def _parts(self, writer: Writer, inputs: Inputs) -> Parts:
         """Add the parameters of all gates."""
         W, U, b = (self._gates(inputs, name) for name in ("weight_ih", "weight_hh", "bias"))
         return (
-            [model.constant(*rounded_weights(w)) for w in W],
-            [model.constant(*rounded_weights(u)) for u in U],
-            [model.constant(a) for a in b],
-            self._projection(model, inputs),
+            [writer.constant(*rounded_weights(w)) for w in W],
+            [writer.constant(*rounded_weights(u)) for u in U],
+            [writer.constant(a) for a in b],
+            self._projection(writer, inputs),
         )
 
-    def _projection(self, model: Model, inputs: Inputs) -> list[int]:
+    def _projection(self, writer: Writer, inputs: Inputs) -> list[int]:
         """Add a projection's weights, if there is one."""
         named = [a for name, a in inputs.parameters.items() if name == "weight_hr_l0"]
-        return [model.constant(*rounded_weights(a)) for a in named]
+        return [writer.constant(*rounded_weights(a)) for a in named]
 
     def _gates(self, inputs: Inputs, name: str) -> list[Array]:
         """Return the parts of an array, one for each gate that has some, f first if i has none."""
@@ -129,19 +129,24 @@ class LiteRT(FrameworkSubject):
         return [-parts[0], *parts[1:]] if self.convention.coupled else parts
 
     def _finished(
-        self, model: Model, x: int, parts: Parts, states: list[int], y: int,
+        self, writer: Writer, x: int, parts: Parts, states: list[int], y: int,
         options: dict[str, Any], intermediates: Sequence[int] = (),
     ) -> Program:  # fmt: skip
         """Return the program of a whole graph; what an LSTM may leave out is absent."""
-        given, kind = [x, *chain(*parts), *states], "SequenceRNN"
+        given, schema = [x, *chain(*parts), *states], writer.schema
+        operator, own = "UNIDIRECTIONAL_SEQUENCE_RNN", schema.SequenceRNNOptionsT()
         if self.convention.family == "lstm":
             *of_gates, R = parts
             W, U, b = (([ABSENT] if self.convention.coupled else []) + part for part in of_gates)
             peepholes, projection, normalisation = [ABSENT] * 3, R or [ABSENT], [ABSENT] * 4
             given = [x, *W, *U, *peepholes, *b, *projection, ABSENT, *states, *normalisation]
-            kind = "UnidirectionalSequenceLSTM"
-        options = {"fusedActivationFunction": model.schema.ActivationFunctionType.TANH, **options}
-        return Program(model.finished(kind, options, given, y, intermediates), states)
+            operator = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+            own = schema.UnidirectionalSequenceLSTMOptionsT()
+        own.timeMajor, own.fusedActivationFunction = True, schema.ActivationFunctionType.TANH
+        for name, value in options.items():
+            setattr(own, name, value)
+        writer.operator(operator, given, [y], own, intermediates)
+        return Program(writer.model([x], [y]), states)
 
 
 @dataclass(frozen=True)
@@ -168,20 +173,21 @@ class IntegerLiteRT(LiteRT):
         return Result(y, (h[None], c[None]))
 
     def _program(self, case: Case, inputs: Inputs) -> Program:
-        model, grids, (steps, rows, _) = Model(), self.grids, inputs.x.shape
-        x = model.tensor(inputs.x.shape, "int8", grids["x"])
-        parts = self._parts(model, inputs)
+        writer, grids, (steps, rows, _) = Writer(), self.grids, inputs.x.shape
+        x = writer.tensor("x", inputs.x.shape, dtype="INT8", grid=grids["x"])
+        parts = self._parts(writer, inputs)
         states = [
-            model.tensor((rows, width), dtype, grids[name], variable=True)
+            writer.tensor(name, (rows, width), dtype=dtype.upper(), grid=grids[name], variable=True)
             for width, name, dtype in zip(self._widths(case), "hc", STORED, strict=True)
         ]
-        y = model.tensor((steps, rows, case.P or case.H), "int8", grids["h"])
+        y = writer.tensor("y", (steps, rows, case.P or case.H), dtype="INT8", grid=grids["h"])
         gates = Grid(self.arithmetic.gate_format.step)
-        between = [model.tensor((1,), "int16", gates) for _ in range(4)]
-        between.append(model.tensor((1,), "int8", grids["m" if case.P else "h"]))
-        return self._finished(model, x, parts, states, y, {}, between)
+        between = [writer.tensor("gate", (1,), dtype="INT16", grid=gates) for _ in range(4)]
+        hidden = grids["m" if case.P else "h"]
+        between.append(writer.tensor("hidden", (1,), dtype="INT8", grid=hidden))
+        return self._finished(writer, x, parts, states, y, {}, between)
 
-    def _parts(self, model: Model, inputs: Inputs) -> Parts:
+    def _parts(self, writer: Writer, inputs: Inputs) -> Parts:
         W, U, b = (self._gates(inputs, name) for name in ("weight_ih", "weight_hh", "bias"))
         rounded = [rounded_weights(w) for w in W]
         scales = [grid.scale * self.grids["x"].scale for _, grid in rounded]
@@ -189,10 +195,10 @@ class IntegerLiteRT(LiteRT):
         b = [np.clip(np.float64(a), -end, end) for a, end in zip(b, ends, strict=True)]
         biases = [_integers(a, Grid(s), "int32") for a, s in zip(b, scales, strict=True)]
         return (
-            [model.constant(*w) for w in rounded],
-            [model.constant(*rounded_weights(u)) for u in U],
-            [model.constant(a, Grid(s)) for a, s in zip(biases, scales, strict=True)],
-            self._projection(model, inputs),
+            [writer.constant(*w) for w in rounded],
+            [writer.constant(*rounded_weights(u)) for u in U],
+            [writer.constant(a, Grid(s)) for a, s in zip(biases, scales, strict=True)],
+            self._projection(writer, inputs),
         )
 
 
