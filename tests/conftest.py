@@ -27,6 +27,14 @@ shapes.install()
 os.environ.pop("COLUMNS", None)  # xdist's workers have it, and lines would break there
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests of processes: only the last tests of a worker are stolen by another.
+
+    One run serves many of them, and would be made twice.
+    """
+    items.sort(key=lambda item: "execution" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root, which is the package."""

@@ -205,10 +205,15 @@ def execute(arguments, environment, folder, anew, client):
 
 
 if __name__ == "__main__":
+    import hypothesis
+
     import gatewise
 
     for module in MODULES:
         importlib.import_module(module)
     gatewise.check("torch:GRU", checks="smoke,jvp", budget="quick")  # torch imports as it is used
+    # Hypothesis reads the constants of every module, once they are all there.
+    held = hypothesis.given(hypothesis.strategies.integers())(lambda n: None)
+    hypothesis.settings(database=None)(held)()
     gc.freeze()
     execute(*serve(socket.socket(fileno=int(sys.argv[1]))))
