@@ -29,6 +29,9 @@ HOST = "gatewise.verify.execution.host"
 STARTING = "gatewise.verify.execution.processes.subprocess"
 """What starts processes of subjects."""
 
+SELDOM = 50_000
+"""So many objects more, and the collector looks for cycles: the default, 700, takes a tenth."""
+
 MODULES = (
     "gatewise.verify.execution.respondent",
     "gatewise.verify.execution.convention_tasks",
@@ -201,6 +204,7 @@ def execute(arguments, environment, folder, anew, client):
             if not isinstance(code, int | None):
                 raise
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code or 0)  # what is imported takes half a second to clear away
 
 
@@ -216,4 +220,5 @@ if __name__ == "__main__":
     held = hypothesis.given(hypothesis.strategies.integers())(lambda n: None)
     hypothesis.settings(database=None)(held)()
     gc.freeze()
+    gc.set_threshold(SELDOM)
     execute(*serve(socket.socket(fileno=int(sys.argv[1]))))
