@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
@@ -108,6 +109,7 @@ def _on_white(chart: Any) -> dict[str, Any]:
     return {**json.loads(text), "background": "white"}
 
 
+@cache
 def library() -> str:
     """Return the JavaScript that makes figures answer to the pointer: Vega and its parts."""
     import vl_convert

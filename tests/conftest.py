@@ -1,5 +1,6 @@
 """What all tests share: the deterministic Hypothesis profile, and where the source lies."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,20 @@ settings.load_profile("gatewise")
 
 shapes.install()
 os.environ.pop("COLUMNS", None)  # xdist's workers have it, and lines would break there
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests of processes: only the last tests of a worker are stolen by another.
+
+    One run serves many of them, and would be made twice.
+    """
+    items.sort(key=lambda item: "execution" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """Look seldom for cycles, and never among tests and modules, which live until the end."""
+    gc.freeze()
+    gc.set_threshold(preloaded.SELDOM)
 
 
 @pytest.fixture(scope="session")

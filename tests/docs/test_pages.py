@@ -10,8 +10,7 @@ import re
 import runpy
 import shlex
 import shutil
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,6 +69,7 @@ def pages(text):
     return [page for page in PAGES if text in page.read_text(encoding="utf-8")]
 
 
+@cache
 def files():
     """Every file that a page defines: one name means one text everywhere."""
     defined = {}
@@ -177,10 +177,9 @@ def test_commands_are_real(page):
             assert {word for word in words if word.startswith("--")} <= options, line
 
 
-def test_the_test_suite_of_the_examples_passes(folder):
+def test_the_test_suite_of_the_examples_passes(folder, server):
     """One test for every check and dtype, and one of its own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layers.py"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = server.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layers.py", cwd=folder)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 50
 

@@ -3,6 +3,7 @@
 Adding one is adding an entry. ``named`` are ids or names, one of which must stand in the message
 that turns red; ``only_documents`` marks errors that are consistent in themselves (a wrong formula
 with the right gradient of that wrong formula), which only the documents' transcriptions can see.
+``proofs`` are tried before all others that are about what is named.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ class Planted:
     named: tuple[str, ...]
     times: int = 1
     only_documents: bool = False
+    proofs: tuple[str, ...] = ()
 
 
 PLANTED = (
@@ -147,7 +149,7 @@ PLANTED = (
     Planted(
         "read_the_padding", "sequence.py",
         "x_t = only(active, x[t])", "x_t = x[t]",
-        named=("E10",),
+        named=("E10",), proofs=("sequence.padding[gru]",),
     ),
     Planted(
         "reverse_the_padding_too", "sequence.py",

@@ -12,11 +12,14 @@ import json
 import os
 import random
 import runpy
+import select
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
+import weakref
 
 FORKS = sys.platform == "linux"
 """Elsewhere libraries that have been imported may not outlive a fork; there processes are fresh."""
@@ -25,6 +28,9 @@ WORKER = "gatewise.verify.execution.worker"
 HOST = "gatewise.verify.execution.host"
 STARTING = "gatewise.verify.execution.processes.subprocess"
 """What starts processes of subjects."""
+
+SELDOM = 50_000
+"""So many objects more, and the collector looks for cycles: the default, 700, takes a tenth."""
 
 MODULES = (
     "gatewise.verify.execution.respondent",
@@ -54,14 +60,15 @@ class Server:
     @property
     def double(self):
         """What stands in the place of ``subprocess`` where processes of subjects are started."""
-        return types.SimpleNamespace(Popen=self.start, PIPE=subprocess.PIPE)
+        return types.SimpleNamespace(**{**vars(subprocess), "Popen": self.start})
 
-    def start(self, command, *, stderr, env=None, cwd=".", anew=False, text=False, **_others):
-        """Run what follows ``python``, as ``subprocess.Popen`` does with pipes for its streams.
+    def start(self, command, *, env=None, cwd=".", anew=False, text=False, **streams):
+        """Run what follows ``python``, as ``subprocess.Popen`` does in a session of its own.
 
         ``anew``: gatewise is not imported yet.
         """
-        return Process(self.requests, command, stderr, env, cwd, anew, text)
+        streams = {name: streams.get(name) for name in ("stdin", "stdout", "stderr")}
+        return Process(self.requests, command, streams, env, cwd, anew, text)
 
     def run(self, *arguments, **how):
         """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
@@ -87,25 +94,35 @@ class Server:
 class Process:
     """What a ``subprocess.Popen`` offers to those who talk to it."""
 
-    def __init__(self, requests, command, stderr, env, cwd, anew, text):
+    def __init__(self, requests, command, streams, env, cwd, anew, text):
         (stdin, write), (read, stdout), (status, end) = os.pipe(), os.pipe(), os.pipe()
         env = dict(os.environ if env is None else env)
         job = [command[1:], env, os.path.abspath(cwd), anew]
-        descriptors = [stdin, stdout, stderr.fileno(), end, requests.fileno()]
+        out = stdout if streams["stdout"] in (None, subprocess.PIPE) else streams["stdout"].fileno()
+        errors = out if streams["stderr"] == subprocess.STDOUT else streams["stderr"].fileno()
+        descriptors = [stdin, out, errors, end, requests.fileno()]
         socket.send_fds(requests, [json.dumps(job).encode()], descriptors)
         for descriptor in (stdin, stdout, end):
             os.close(descriptor)
         how = ("", "utf-8") if text else ("b", None)
         self.stdin = os.fdopen(write, f"w{how[0]}", encoding=how[1])
         self.stdout = os.fdopen(read, f"r{how[0]}", encoding=how[1])
-        self.status, self.returncode = os.fdopen(status, encoding="ascii"), None
+        if streams["stdin"] == subprocess.DEVNULL:
+            self.stdin.close()
+        if out != stdout:
+            self.stdout.close()
+        self.status, self.returncode = os.fdopen(status, "rb", 0), None
         self.pid = int(self.status.readline())
+        self.lock = threading.Lock()
+        weakref.finalize(self, self.status.close)  # several threads may wait for its end
 
-    def wait(self):
+    def wait(self, timeout=None):
         """Return the exit code; that of a signal is negative."""
-        if self.returncode is None:
-            with self.status as status:
-                self.returncode = int(status.readline())
+        if timeout is not None and not select.select([self.status], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("python", timeout)
+        with self.lock:
+            if self.returncode is None:
+                self.returncode = int(self.status.readline())
         return self.returncode
 
 
@@ -171,6 +188,7 @@ def execute(arguments, environment, folder, anew, client):
         if name.partition(".")[0] == "gatewise":
             del sys.modules[name]
     option, program, *sys.argv[1:] = arguments[isolated:]
+    code = 0
     if option == "-c":
         exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
     elif program == WORKER:
@@ -179,16 +197,28 @@ def execute(arguments, environment, folder, anew, client):
         importlib.import_module(STARTING.rpartition(".")[0]).subprocess = server.double
         importlib.import_module(program).main()
     else:
-        runpy.run_module(program, run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            code = end.code
+            if not isinstance(code, int | None):
+                raise
     sys.stdout.flush()
-    os._exit(0)  # what is imported takes half a second to clear away
+    sys.stderr.flush()
+    os._exit(code or 0)  # what is imported takes half a second to clear away
 
 
 if __name__ == "__main__":
+    import hypothesis
+
     import gatewise
 
     for module in MODULES:
         importlib.import_module(module)
     gatewise.check("torch:GRU", checks="smoke,jvp", budget="quick")  # torch imports as it is used
+    # Hypothesis reads the constants of every module, once they are all there.
+    held = hypothesis.given(hypothesis.strategies.integers())(lambda n: None)
+    hypothesis.settings(database=None)(held)()
     gc.freeze()
+    gc.set_threshold(SELDOM)
     execute(*serve(socket.socket(fileno=int(sys.argv[1]))))

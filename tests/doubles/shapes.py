@@ -65,6 +65,11 @@ def held(function):
     return checked
 
 
+def held_now(function):
+    """Return a function that another one makes while it runs: checked if that one's call is."""
+    return held(function) if _state["checking"] else function
+
+
 def _checks(function):
     """Return a check for each argument, and for "return", whose annotation names shapes.
 
@@ -218,15 +223,17 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def source_to_code(self, data, path, *, _optimize=-1):
         tree = ast.parse(data)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef):
-                decorator = ast.parse("__import__('shapes').held", mode="eval").body
-                for each in ast.walk(decorator):
-                    each.lineno = each.end_lineno = node.lineno
-                    each.col_offset = each.end_col_offset = 0
-                generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node))
-                if not generator and _says_shapes(node):
-                    node.decorator_list.append(decorator)
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        inner = {node for outer in functions for node in ast.walk(outer) if node is not outer}
+        for node in functions:
+            name = "held_now" if node in inner else "held"
+            decorator = ast.parse(f"__import__('shapes').{name}", mode="eval").body
+            for each in ast.walk(decorator):
+                each.lineno = each.end_lineno = node.lineno
+                each.col_offset = each.end_col_offset = 0
+            generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node))
+            if not generator and _says_shapes(node):
+                node.decorator_list.append(decorator)
         return compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
 
 

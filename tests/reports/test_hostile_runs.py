@@ -59,7 +59,12 @@ CORPUS = corpus()
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
-    """Charts are made and not drawn: what draws them takes nothing but numbers and names."""
+    """Charts are made and not drawn: what draws them takes nothing but numbers and names.
+
+    Nor is their form held to Vega-Lite's schema, as in the tests of the sections.
+    """
+    if figures.available():
+        monkeypatch.setattr("altair.utils.schemapi.validate_jsonschema", lambda *_, **__: None)
     monkeypatch.setattr(figures, "svg", lambda chart, **_: "<svg></svg>")
     monkeypatch.setattr(figures, "library", lambda: "")
 

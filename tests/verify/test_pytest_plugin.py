@@ -1,13 +1,12 @@
 """``pytest --gatewise`` and ``gatewise.conforms``: items, outcomes, words."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from preloaded import FORKS
 from processes import Mark, needs_proc
 
 LAYERS = """
@@ -27,6 +26,12 @@ class Wrong(plain_numpy.GRU):
         ys, final = super().forward(params, x, state)
         return 1.001 * ys, final
 """
+IN_A_FORK = (
+    ("-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:hypothesispytest")
+    if FORKS
+    else ()
+)
+"""There some plugins have been imported before pytest, which would warn of it."""
 OWN = """
 def test_of_my_own():
     pass
@@ -57,7 +62,7 @@ def test_does_not_run(verdict):
 
 
 @pytest.fixture
-def run(root, tmp_path):
+def run(root, tmp_path, server):
     """Run pytest in a folder with layers, a test and nothing of this repository's settings."""
     (tmp_path / "layers.py").write_text(LAYERS.format(tests=str(root / "tests" / "doubles")))
     (tmp_path / "test_own.py").write_text(OWN)
@@ -65,9 +70,8 @@ def run(root, tmp_path):
 
     def run(*arguments):
         mark = Mark()
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=mark.environment, capture_output=True,
-                              text=True, check=False, timeout=240)  # fmt: skip
+        done = server.run("-m", "pytest", *IN_A_FORK, "-p", "no:cacheprovider", "-ra", *arguments,
+                          cwd=tmp_path, env=mark.environment)  # fmt: skip
         if Path("/proc/self/environ").exists():
             assert mark.left_behind() == []
         assert "Traceback" not in done.stdout + done.stderr

@@ -8,7 +8,7 @@ axes for many hypotheses at a time. Where both are, they agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import singledispatch
+from functools import cache, singledispatch
 
 import numpy as np
 
@@ -40,6 +40,7 @@ def _(s: Bounded, slope: float) -> Bounded:
     return Bounded(np.clip(slope * s.value + 0.5, 0, 1), error, s.arithmetic)
 
 
+@cache
 def activation(name: str) -> Callable[[Array], Array]:
     """Return the function that a convention names."""
     if name in SLOPES:

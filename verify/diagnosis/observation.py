@@ -255,6 +255,8 @@ def residual(seen: Array, predicted: Array, level: Array) -> float:
         level = np.full(seen.shape, np.nanmax(level, initial=0.0))
     with np.errstate(all="ignore"):
         off = np.abs(seen.astype(np.float64) - predicted.astype(np.float64)) / level
+        if np.isfinite(off).all():  # as nearly always
+            return float(np.max(off, initial=0.0))
         overflown = np.abs(seen[np.isfinite(seen)]).max(initial=0) > OVERFLOW[seen.dtype.itemsize]
         alike = overflown | (np.isnan(seen) == np.isnan(predicted))  # inf or inf - inf: by rounding
         both = ~np.isfinite(seen) & ~np.isfinite(predicted) & alike

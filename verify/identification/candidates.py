@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import permutations
 from typing import TypeAlias
 
@@ -48,7 +48,7 @@ class Candidate:
     base: Convention
     roles: Mapping[tuple[str, ...], Role]
 
-    @property
+    @cached_property
     def convention(self) -> Convention:
         """The whole convention: biases in the order of the arrays, unused ones left out."""
         used = [r for r in self.roles.values() if r.kind == "bias"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -97,7 +98,7 @@ class Example:
         inner = next((a.shape[-1] for a in (*states[1:2], *self.final[1:]) if a is not None), width)
         return Sizes(self.x.shape[-1], inner, width if width != inner else None)
 
-    @property
+    @cached_property
     def shown(self) -> Array:
         """Which steps of which rows belong to a sequence, (T, B)."""
         ends = np.full(self.rows, self.steps) if self.lengths is None else self.lengths

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -81,7 +81,6 @@ class ReplaceableLayer:
         self.case, self.cell = case, cell
         self.training = True
         self.given = Inputs({}, np.zeros(0), None, None)
-        self.rng = case.generator("masks of the subject")
         self.run: RunPart = self._run
         self.read_parameters: ReadPart = self._read
         self.reorder: ReorderPart = lambda state, rows: tuple(s[:, list(rows)] for s in state)
@@ -103,6 +102,11 @@ class ReplaceableLayer:
         self.step_vjp: StepVjpPart = self._step_vjp
         self.read_tangents: TangentsPart = lambda tangents: tangents
         self.give_gradients: GradientsPart = lambda pulled, given: pulled
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """What masks are drawn with; most layers draw none, and seeding takes a while."""
+        return self.case.generator("masks of the subject")
 
     def wrap(self, part: str, function: Part) -> None:
         """Put ``function`` in the place of a part; its first argument is the part as it was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from ...reference.equation import equations
 from ..checks import subject_checks
@@ -25,6 +26,7 @@ class Coverage:
     checks: tuple[str, ...]
 
 
+@cache
 def coverage() -> tuple[Coverage, ...]:
     """Return one row for every equation of the reference."""
     about = {

@@ -1,6 +1,7 @@
 """The suite audit: faults planted in a class from outside, and what a suite sees of them."""
 
 import json
+import subprocess
 import textwrap
 from contextlib import contextmanager, nullcontext
 
@@ -9,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from gatewise.cli import main
+from gatewise.verify.audit import suite
 from gatewise.verify.audit.parameters import NotReadable, parameters
 from gatewise.verify.audit.substitute import NoTarget, Substitute, guess, not_applicable
 from gatewise.verify.audit.suite import Ran, Row, choose, judged
@@ -16,6 +18,7 @@ from gatewise.verify.audit.trial import shows
 from gatewise.verify.mutants import mutants
 from gatewise.verify.mutants.replaceable_layer import ReplaceableLayer
 from gatewise.verify.subjects.torch_module import one_thread
+from preloaded import FORKS
 from thorough_suite import everything
 
 LAYER = """
@@ -70,8 +73,10 @@ STRONG = """
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run the command in a folder with files of these names and contents."""
+def run(tmp_path, monkeypatch, server):
+    """Run the command in a folder with files of these names and contents; suites run in forks."""
+    if FORKS:
+        monkeypatch.setattr(suite, "subprocess", server.double)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
@@ -115,8 +120,12 @@ def test_a_weak_suite_misses_what_a_strong_one_sees(run, tmp_path):
     assert names == ["mine.py", "test_strong.py", "test_weak.py"]  # and nothing was left behind
 
 
-def test_a_class_that_computes_something_else_is_no_target(run):
-    """The right layer has to be able to stand in its place: weak tests would not notice."""
+def test_a_class_that_computes_something_else_is_no_target(run, monkeypatch):
+    """The right layer has to be able to stand in its place: weak tests would not notice.
+
+    Their tests run in fresh processes here, as they do for users.
+    """
+    monkeypatch.setattr(suite, "subprocess", subprocess)
     result = run(
         *("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10"),
         mine=LAYER.replace("i, f, g, o", "f, i, g, o"),

@@ -1,8 +1,6 @@
 """How much of gatewise one check runs, and what is imported for it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -51,14 +49,19 @@ print(*(name for name in sys.modules if name.startswith("gatewise.")))
 """
 
 
-def python(program, *arguments):
+@pytest.fixture
+def python(server):
     """Run a program in a process of its own: caches and imports are those of a new worker."""
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True,
-                          text=True, check=True)  # fmt: skip
-    return done.stdout.splitlines()
+
+    def run(program, *arguments):
+        done = server.run("-c", program, *arguments, anew=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return run
 
 
-def test_one_check_stays_within_few_files():
+def test_one_check_stays_within_few_files(python):
     """The equations, the bounds, the layer's call: they ran, and in few files."""
     traced = json.loads(python(TRACE)[-1])
     called = traced["called"]
@@ -69,7 +72,7 @@ def test_one_check_stays_within_few_files():
     assert len(called) <= MOST_FILES, sorted(called)
 
 
-def test_verify_imports_what_a_passing_check_needs(tmp_path):
+def test_verify_imports_what_a_passing_check_needs(python, tmp_path):
     """The command loads neither other commands nor rooms that are for failures."""
     *_, code, modules = python(VERIFY, str(tmp_path))
     rooms = {name.removeprefix("gatewise.") for name in modules.split()}

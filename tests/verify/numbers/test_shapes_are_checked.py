@@ -37,3 +37,24 @@ def test_functions_of_every_number_system_are_checked():
 def test_a_number_system_is_no_array_of_plain_numbers():
     with pytest.raises(TypeError, match="take its value"):
         np.asarray(Bounded.exact(ones(3), FLOAT32))
+
+
+MADE = """
+from typing import Annotated
+import numpy as np
+
+Row = Annotated[np.ndarray, "H"]
+
+def outer(array):
+    def inner(row: Row) -> Row:
+        return row
+    return inner(array)
+"""
+
+
+def test_a_function_that_another_one_makes_is_checked():
+    namespace = {}
+    exec(shapes._Loader("made", "made.py").source_to_code(MADE, "made.py"), namespace)
+    assert namespace["outer"](ones(3)).shape == (3,)
+    with shapes.checking(), pytest.raises(shapes.WrongShape, match="inner: row"):
+        namespace["outer"](ones((2, 3)))
