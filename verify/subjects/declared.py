@@ -26,7 +26,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -255,7 +255,7 @@ class Declared:
             made.train(False)
         call = _Call(self, made, arrays_of(self.declaration.gradient), case)
         built = _Built(call.run, call.pull if self.declaration.gradient else None, made)
-        return cast("Built", Laid(built))
+        return Laid(built)
 
     def _made(self, case: Case) -> Any:
         if self.is_module:

@@ -36,7 +36,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ from ..conventions.parameter_map import ExplicitMap, suffixes
 from .called import NotOffered, same_count, with_care
 from .kept_state import reset_method
 from .loader import UnknownSubject
-from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .protocol import Cotangents, Inputs, Pulled, Result
 from .ragged import Laid, arguments, ragged_cases, ragged_options
 
 PLAIN = Case(2, 2, 2, 3)
@@ -182,13 +182,13 @@ class Explicit:
         switch = f"from typing import Any\n\n\n{inspect.getsource(train)}"
         return f"{switch}\n\ndef make():\n{body}"
 
-    def build(self, case: Case) -> Built:
+    def build(self, case: Case) -> Laid:
         """Return it, ready to be called: in evaluation, if it has modes."""
         made = self.value(**self._given(case)) if isinstance(self.value, type) else self.value
         built = _Built(made, self, case)
         if self.options.dropout and has_modes(made):
             train(made, False)
-        return cast("Built", Laid(built))
+        return Laid(built)
 
     @property
     def several(self) -> bool:

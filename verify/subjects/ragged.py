@@ -107,7 +107,7 @@ def arguments(
     return named | {"lengths": inputs.lengths}
 
 
-def ragged_options(taken: Collection[str]) -> dict[str, bool]:
+def ragged_options(taken: Collection[str]) -> dict[str, Any]:
     """Return the options that code offers by the arguments that it takes."""
     masked = any(name in taken for name in MASKS)
     return {
@@ -154,6 +154,14 @@ class Laid:
         ]
         return [_back(ragged, given, each) for each in self.built.gradients(given, pairs)]
 
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Push tangents forward, of rows that are padded behind."""
+        return self.built.jvp(inputs, tangents)
+
+    def train(self, training: bool) -> None:
+        """Switch between training and evaluation."""
+        self.built.train(training)
+
 
 def _laid(inputs: Inputs) -> tuple[Ragged, Inputs]:
     ragged = Ragged.of(inputs)
@@ -172,5 +180,5 @@ def _back(ragged: Ragged, given: Inputs, result: R) -> R:
     if isinstance(result, Pulled):
         dx = ragged.back(result.x)
         dx = ragged.within(dx) if ragged.layout == PACKED else dx
-        return replace(result, x=dx)  # type: ignore[return-value]
+        return replace(result, x=dx)
     return result
