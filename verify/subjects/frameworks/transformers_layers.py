@@ -14,19 +14,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 from ...cases.case import Case
 from ...cases.options import Options
-from ...conventions.parameter_map import ParameterMap
+from ...conventions.parameter_map import OwnMap
 from ...runs.verdict import NO_EQUATIONS
-from ..declared import Declaration, Declared, declared, module_parameters
-from ..framework import imported
-from ..protocol import Built
+from ..differentiated import arrays_of
+from ..framework import Plain, imported
+from ..protocol import Built, Inputs, Result
+from ..ragged import Laid, arguments
+from ..recurrence import Recurrence
 
 FAMILIES = {"transformers-layers": ("transformers", "torch")}
 INSTALL = {"transformers-layers": "transformers torch"}
@@ -64,56 +68,24 @@ class Mixer:
         """Return that it has no equations."""
         return (NO_EQUATIONS,)
 
+    @property
+    def own_cell(self) -> Recurrence:
+        """What it carries; its parameters are those of the module."""
+        states = {"y": "D", "conv": self.conv, "memory": self.memory}
+        return Recurrence(self._shapes, states, "D")
+
     def version(self) -> str:
         """Return the distribution and its version; SubjectUnavailable if it is not there."""
         imported(self.module, INSTALL["transformers-layers"])
         return f"transformers {version('transformers')} (torch {version('torch')}), CPU"
 
-    def loaded(self) -> Declared:
-        """Return the subject; SubjectUnavailable if its package is not there."""
-        said, layer = self.version(), self._layer()
-        layer.version = said
-        states = {"y": "D", "conv": self.conv, "memory": self.memory}
-        shapes = partial(module_parameters, layer)
-        own = Declaration(None, parameters=shapes, states=states, axes="BTD", gradient="torch")
-        found = declared(layer, self.name, own)
-        reasons = (*found.options.reasons, *self.options.reasons)
-        options = replace(found.options, left_padding_state=False, gradient=False, reasons=reasons)
-        return replace(found, options=options, dtypes=self.dtypes)
-
-    def _layer(self) -> Any:
-        torch, make = imported("torch", INSTALL["transformers-layers"]), self.make
-        source = imported(self.module, INSTALL["transformers-layers"])
-        caches = imported("transformers.cache_utils", INSTALL["transformers-layers"])
-
-        class Layer(torch.nn.Module):  # type: ignore[misc, name-defined]
-            version = ""
-
-            def __init__(self, D: int, H: int) -> None:
-                super().__init__()
-                self.mixer = make(D, H)
-
-            def forward(self, x: Any, state: Any = None, attention_mask: Any = None) -> Any:
-                layer = caches.LinearAttentionLayer()
-                if state is not None:
-                    _, conv, memory = state
-                    layer.update_conv_state(conv.clone())
-                    layer.update_recurrent_state(memory.clone())
-                cache = caches.Cache(layers=[layer])
-                with patch.multiple(source, **_unreplaced(source)):
-                    y = self.mixer(x, cache=cache, attention_mask=attention_mask)
-                (conv,), (memory,) = layer.conv_states.values(), layer.recurrent_states.values()
-                return y, (y[:, -1], conv, memory)
-
-        return Layer
-
     def cell(self, case: Case) -> str:
         """Return that it has no equations."""
         return NO_EQUATIONS
 
-    def parameter_map(self, case: Case) -> ParameterMap:
+    def parameter_map(self, case: Case) -> OwnMap:
         """Return the map of its own arrays."""
-        return self.loaded().parameter_map(case)
+        return OwnMap(self.own_cell, case)
 
     def caller(self, case: Case) -> str:
         """Return nothing: scripts of failures call it by gatewise."""
@@ -121,7 +93,35 @@ class Mixer:
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
-        return self.loaded().build(case)
+        return Laid(Plain(partial(self._run, self.make(case.D, case.H).eval(), case)))
+
+    def _shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(array.shape) for name, array in self.make(D, H).named_parameters()}
+
+    def _run(self, mixer: Any, case: Case, inputs: Inputs) -> Result:
+        """Call the mixer with a cache that holds the given states."""
+        arrays, source = arrays_of("torch"), imported(self.module, INSTALL["transformers-layers"])
+        torch, caches = (
+            imported(each, INSTALL["transformers-layers"])
+            for each in ("torch", "transformers.cache_utils")
+        )
+        own = {name.removesuffix("_l0"): arrays.into(a) for name, a in inputs.parameters.items()}
+        layer = caches.LinearAttentionLayer()
+        if inputs.state is not None:
+            axes = self.own_cell.state_axes(case.sizes)
+            _, conv, memory = (
+                arrays.into(s[0]).reshape(-1, *a)
+                for s, a in zip(inputs.state, axes, strict=True)
+            )  # fmt: skip
+            layer.update_conv_state(conv)
+            layer.update_recurrent_state(memory)
+        said = arguments(inputs, np.transpose, arrays.into)
+        given = {"cache": caches.Cache(layers=[layer]), "attention_mask": said["attention_mask"]}
+        x = arrays.into(inputs.x).transpose(0, 1)
+        with arrays.setting(), torch.no_grad(), patch.multiple(source, **_unreplaced(source)):
+            y = torch.func.functional_call(mixer, own, (x,), given).transpose(0, 1)
+        kept = (y[-1], layer.conv_states[0], layer.recurrent_states[0])
+        return Result(arrays.back(y), tuple(arrays.back(s.flatten(1))[None] for s in kept))
 
 
 def _unreplaced(source: Any) -> dict[str, Any]:
