@@ -64,6 +64,7 @@ class OwnAnswer:
         value = self.values[name]
         most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
         bound = self.allowed * (most + max(_largest(value), self._flowing(name)))
+        bound += self.case.arithmetic.tiny  # what an operation may lose by underflow
         if self._is_rounding(name):
             bound = np.inf
         bounds = np.where(np.isnan(value), np.inf, bound)
