@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .texts import TEXTS as PLAIN
 from .texts import Text
 
 OF_INPUTS = "a_k = x @ W_k + b_k"
@@ -161,6 +162,47 @@ def _rg_lru() -> Text:
     return Text(forward, back, ("r", "i"))
 
 
+def _cfc() -> Text:
+    """A gate is called k: lines of it alone say so before a colon."""
+    forward = """
+    a_k = x @ W_k + h_old @ U_k + b_k
+    g = tanh(a_g)
+    k: k = tanh(a_k)
+    tau = sigmoid(a_a + a_b)
+    h_new = (1 - tau) * g + tau * k
+    """
+    back = f"""
+    dh = dy + dh_next
+    da_g = dh * (1 - tau) * (1 - g ** 2)
+    k: da_k = dh * tau * (1 - k ** 2)
+    da_a = dh * (k - g) * tau * (1 - tau)
+    da_b = dh * (k - g) * tau * (1 - tau)
+    k: dx = da_g @ W_g.T + da_k @ W_k.T + da_a @ W_a.T + da_b @ W_b.T
+    k: dh_old = da_g @ U_g.T + da_k @ U_k.T + da_a @ U_a.T + da_b @ U_b.T
+    {SLOTS}
+    dU_k += h_old.T @ da_k
+    """
+    return Text(forward, back, ("tau",), ("g", "k"))
+
+
+def _zoneout(cell: str, kept: dict[str, float]) -> Text:
+    """The program of another cell, whose new states are mixed with the old ones."""
+    plain = PLAIN[cell]
+    forward = plain.forward
+    back = plain.backward.replace("dc_next", f"{1 - kept.get('c', 0)} * dc_next")
+    for state, share in kept.items():
+        forward = forward.replace(f"{state}_new", f"{state}_raw")
+        back = back.replace(f"{state}_new", f"{state}_raw")
+        forward += f"\n{state}_new = {share} * {state}_old + {1 - share} * {state}_raw"
+        back = back.replace(f"d{state}_old = ", f"d{state}_old = {share} * d{state}_out + ")
+    outer = f"dh_out = dy + dh_next\ndh = {1 - kept['h']} * dh_out"
+    outer += "\ndc_out = dc_next" * ("c" in kept)
+    back = back.replace("dh = dy + dh_next", outer)
+    return Text(
+        forward, back, plain.sigmoids, tuple(t.replace("_new", "_raw") for t in plain.tangents)
+    )
+
+
 ABOVE = ("above_0(a_n)", " * slope_above_0(a_n)")
 
 TEXTS = {
@@ -176,4 +218,7 @@ TEXTS = {
     "qrnn-fo": _qrnn("fo"),
     "qrnn-ifo": _qrnn("ifo"),
     "rg-lru": _rg_lru(),
+    "cfc": _cfc(),
+    "zoneout-lstm": _zoneout("lstm", {"h": 1 / 16, "c": 1 / 2}),
+    "zoneout-gru": _zoneout("gru", {"h": 1 / 8}),
 }
