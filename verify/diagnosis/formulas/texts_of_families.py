@@ -140,6 +140,42 @@ def _qrnn(gates: str) -> Text:
     return Text(forward, back, tuple(gates), ("z",))
 
 
+def _qrnn_of_two() -> Text:
+    """What the last input adds to the sums is carried."""
+    forward = """
+    a_z = x @ W_z + z1_old + b_z
+    a_f = x @ W_f + f1_old + b_f
+    a_o = x @ W_o + o1_old + b_o
+    z = tanh(a_z)
+    f = sigmoid(a_f)
+    o = sigmoid(a_o)
+    c_new = f * c_old + (1 - f) * z
+    h_new = o * identity(c_new)
+    z1_new = x @ W_z1
+    f1_new = x @ W_f1
+    o1_new = x @ W_o1
+    """
+    earlier = "".join(f" + d{g}1_next @ W_{g}1.T" for g in "zfo")
+    back = f"""
+    dh = dy + dh_next
+    dc = dc_next + dh * o
+    da_o = dh * c_new * o * (1 - o)
+    da_f = dc * (c_old - z) * f * (1 - f)
+    da_z = dc * (1 - f) * (1 - z ** 2)
+    dx = da_z @ W_z.T + da_f @ W_f.T + da_o @ W_o.T{earlier}
+    {SLOTS}
+    dW_z1 += x.T @ dz1_next
+    dW_f1 += x.T @ df1_next
+    dW_o1 += x.T @ do1_next
+    dh_old = 0 * dh
+    dc_old = dc * f
+    dz1_old = 1 * da_z
+    df1_old = 1 * da_f
+    do1_old = 1 * da_o
+    """
+    return Text(forward, back, ("f", "o"), ("z",))
+
+
 def _rg_lru() -> Text:
     forward = f"""
     {OF_INPUTS}
@@ -217,6 +253,7 @@ TEXTS = {
     "qrnn-f": _qrnn("f"),
     "qrnn-fo": _qrnn("fo"),
     "qrnn-ifo": _qrnn("ifo"),
+    "qrnn-fo-2": _qrnn_of_two(),
     "rg-lru": _rg_lru(),
     "cfc": _cfc(),
     "zoneout-lstm": _zoneout("lstm", {"h": 1 / 16, "c": 1 / 2}),
