@@ -157,7 +157,7 @@ class Server:
         uneven, layout = word in RAGGED_WORDS, RAGGED_WORDS.get(word, "")
         now = replace(
             case, T=len(x), B=len(rows), state=states is not None, lengths=uneven,
-            zero_length=min(steps) == 0, layout=layout or case.layout,
+            zero_length=min(steps) == 0,
         )  # fmt: skip
         lengths = np.array(steps) if uneven else None
         given = replace(

@@ -11,6 +11,7 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.mutants import mutants
+from gatewise.verify.mutants.catalogue import MutantSubject
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.inputs import draw_inputs
@@ -109,6 +110,23 @@ def test_what_is_right_passes(layer, check):
     assert verdict.blind_cases == 0
     assert subject.options.packed
     assert subject.options.left_padding
+
+
+class Right(MutantSubject):
+    """The layer from which mutants are made, with all that they need."""
+
+    @property
+    def options(self):
+        return replace(super().options, packed=True, left_padding=True, left_padding_state=True)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gated-delta", "lru"])
+def test_what_mutants_are_made_from_is_right(cell, check):
+    for seed in (0, 1):
+        verdict = hold(Right(cell), check_named(check), "float64", budget=BUDGET, seed_value=seed)
+
+        assert verdict.status == "passed", verdict.message
 
 
 @pytest.mark.parametrize(("layer", "check", "said"), [
