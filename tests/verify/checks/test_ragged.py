@@ -123,10 +123,9 @@ class Right(MutantSubject):
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gated-delta", "lru"])
 def test_what_mutants_are_made_from_is_right(cell, check):
-    for seed in (0, 1):
-        verdict = hold(Right(cell), check_named(check), "float64", budget=BUDGET, seed_value=seed)
+    verdict = held(Right(cell), check)
 
-        assert verdict.status == "passed", verdict.message
+    assert verdict.status == "passed", verdict.message
 
 
 @pytest.mark.parametrize(("layer", "check", "said"), [

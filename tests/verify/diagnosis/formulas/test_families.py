@@ -44,7 +44,6 @@ SLIPS = [
     ("qrnn-fo-2", "f1_new = x @ W_z1", "f1"),
     ("cfc", "h_new = (1 - tau) * k + tau * g", "g"),
     ("zoneout-lstm", "h_raw = o * c_raw", "tanh"),
-    ("zoneout-gru", "h_raw = z * n + (1 - z) * h_old", "z"),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 
