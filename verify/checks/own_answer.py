@@ -308,7 +308,7 @@ def _row(
     def part(array: Array | None) -> Array | None:
         return None if array is None else array[:, b : b + 1]
 
-    alone = replace(case, T=steps, B=1, lengths=False, zero_length=False)
+    alone = replace(case, T=steps, B=1, lengths=False, zero_length=False, layout="time-first")
     state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
     given = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
     pair = None

@@ -14,6 +14,8 @@ from gatewise.verify.mutants import mutants
 from gatewise.verify.mutants.catalogue import MutantSubject
 from gatewise.verify.numbers.ledger import Mismatch
 from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.called import under_test
+from gatewise.verify.subjects.declared import Named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.ragged import Laid, Ragged, arguments
 from judgements import diagnosed
@@ -136,6 +138,28 @@ def test_what_is_wrong_fails_and_is_named(layer, check, said):
     explanations = diagnosed(layer, check).explanations
 
     assert said in explanations[0].statements[0]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_layer_without_equations_is_held_to_its_sequences_alone(check):
+    """Every call that is made of it can be put to another process: its case is one."""
+    own = gatewise.subject(
+        None, parameters={"W": "D H", "U": "H H", "b": "H"}, states="h", axes="TBD"
+    )
+
+    @own
+    def rnn(params, x, state, cu_seqlens=None, mask=None):
+        p = Named({name: array[None] for name, array in params.items()})
+        p |= {"W_a": params.W, "U_a": params.U, "b_a": params.b}
+        return Layer().forward(p, x, state, cu_seqlens, mask)
+
+    subject, calls = adapted(rnn, "layer", None), []
+    for case in list(check_named(check).forced(subject, "float64"))[:2]:
+        check_named(check).run(under_test(subject, calls), case).assert_within()
+
+    assert len(calls) > 4
+    for call in calls:
+        assert Case.from_json(call.layer.case.to_json()) == call.layer.case
 
 
 def test_layouts_are_undone():
