@@ -57,7 +57,7 @@ PACKAGES = Path("reports/results/conformance/packages.txt")
 PACKAGE_FAMILIES = (
     "allennlp-light", "brevitas", "deepctr-torch", "fla", "gru-qat", "mambapy", "minGRU-pytorch",
     "mlstm-kernels", "neuralhydrology", "opacus", "pytorch-forecasting", "recurrentgemma", "sru",
-    "torchrecurrent", "torchrl", "tracetorch", "transformers", "xlstm-cells",
+    "torchrecurrent", "torchrl", "tracetorch", "transformers", "transformers-layers", "xlstm-cells",
 )  # fmt: skip
 
 

@@ -32,21 +32,20 @@ class $name:
         """Run the layer: x (T, B, D) -> y (T, B, H), final states.
 
         params: $parameters.
-        The gates stand in the order $gates; one gate's array is params.W_$first (D, H).
+        $gates
         state is None for the layer's own start, or $states, each (B, H).
         """
         T, B, D = x.shape
-        H = params["b"].shape[-1]
+        H = params["$width"].shape[-1]
         if state is None:
             state = tuple(np.zeros((B, H), x.dtype) for _ in range($count))
         y = np.empty((T, B, H), x.dtype)
         for t in range(T):
-            state = self.step(params, x[t], *state)
-            y[t] = state[0]
+            $shown = self.step(params, x[t], *state)
         return y, state
 
     def step(self, p, x, $arguments):
-        """Return the new states. Put your own code here."""
+        """Return $what. Put your own code here."""
 $step
 
     # If it has gradients: return those of the parameters by name, of x, of the initial states.
@@ -147,21 +146,32 @@ def _subject(cell: Cell, name: str, file: str) -> str:
             states=states if len(cell.states) > 1 else cell.states[0],
             step=textwrap.indent(_equations(cell), " " * 8),
         )  # fmt: skip
+    reads = "readout" in cell.traits
     return SUBJECT.substitute(
         title=cell.title,
         file=file,
         name=name,
         cell=cell.name,
         parameters=parameters_of(cell),
-        gates=" ".join(cell.gates),
-        first=cell.gates[0],
+        gates=_gates(cell),
+        width="b" if "b" in cell.shapes(Sizes(D=2, H=3)) else next(iter(cell.shapes(Sizes(2, 3)))),
         states=states,
+        shown="y[t], *state" if reads else "y[t], *_ = state",
+        what="the output and the new states" if reads else "the new states",
         count=len(cell.states),
         arguments=", ".join(cell.states),
         step=textwrap.indent(STEPS.get(cell.name) or _equations(cell), " " * 8).rstrip(),
         gradients=", ".join(f'"{key}": d{key}' for key in cell.shapes(Sizes(D=2, H=3))),
         initial=", ".join(f"d{state}0" for state in cell.states) + ",",
     )
+
+
+def _gates(cell: Cell) -> str:
+    """Say how one gate's array is had, or one part of an array."""
+    if not cell.gates:
+        return "One part of an array has a name: params.B_re (D, H)."
+    order, first = " ".join(cell.gates), cell.gates[0]
+    return f"The gates stand in the order {order}; one gate's array is params.W_{first} (D, H)."
 
 
 def _equations(cell: Cell) -> str:

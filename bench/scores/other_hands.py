@@ -71,6 +71,7 @@ WHY_NOT = {
 """Mutants that no text is written for, with the reason."""
 
 BETWEEN_CALLS = "it is made by what serves the layer, between its calls"
+OTHER_PADDING = "these layers take lengths, neither cu_seqlens nor a mask"
 PADDING_LOST = "packed input has no padding, and the explicit layers no directions"
 
 
@@ -118,6 +119,8 @@ def why_not(mutant: Mutant) -> str:
         return f"no layer of these is {', '.join(mutant.cells)}"
     if mutant.killed_by[0] == "schedule":
         return BETWEEN_CALLS
+    if {"packed", "left_padding"} & {*mutant.needs}:
+        return OTHER_PADDING
     return WHY_NOT.get(mutant.id, PADDING_LOST if "lengths" in mutant.needs else "")
 
 

@@ -39,7 +39,9 @@ def test_of_every_cell_there_is_one(new, cell):
 
     assert not outcome
     assert "the step is still to be written" in " ".join(str(outcome).split())
-    assert any(f"\\{word}" in path.read_text() for word in ("sigma", "tanh", "top", "max"))
+    assert any(
+        f"\\{word}" in path.read_text() for word in ("sigma", "tanh", "top", "max", "lambda")
+    )
 
 
 def test_its_test_runs(new):

@@ -66,7 +66,7 @@ class Adverse(np.ndarray):
             total = cls._summed(np.moveaxis(plain[0], axis, 0))
             return (np.expand_dims(total, axis) if options.get("keepdims") else total).view(cls)
         result = getattr(ufunc, method)(*plain, **options)
-        if ufunc is np.tanh:
+        if ufunc in (np.tanh, np.sin, np.cos):
             return cls.activated(result)
         if result.dtype.kind != "f":
             return result

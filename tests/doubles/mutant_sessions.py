@@ -41,6 +41,8 @@ NEEDED = {
     "batch_first": {"layout": "batch-first"},
     "unbatched": {"layout": "unbatched", "B": 1},
     "reorders": {},
+    "packed": {"layout": "packed", "lengths": True},
+    "left_padding": {"layout": "left-padded", "lengths": True},
     "jvp": {},
 }
 """What it takes to ask for an option that is no flag."""

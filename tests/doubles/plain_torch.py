@@ -310,6 +310,13 @@ def rg_lru(p, x, h):
     return (torch.exp(log_a) * h + torch.sqrt(-torch.expm1(2 * log_a)) * sigma(i) * u,)
 
 
+def lru(p, u, re, im):
+    eigenvalues = torch.exp(torch.complex(-p["nu"].exp(), p["theta"].exp()))
+    B, C = torch.complex(*p["B"]), torch.complex(*p["C"])
+    x = eigenvalues * torch.complex(re, im) + p["gamma"].exp() * (u.to(B.dtype) @ B)
+    return (x @ C).real + u @ p["D"], x.real, x.imag
+
+
 def cfc(p, x, h):
     g, k, a, b = (z(p, j, x, h) for j in range(4))
     return (torch.lerp(tanh(g), tanh(k), sigma(a + b)),)

@@ -398,6 +398,27 @@ PLANTED = (
         named=("X20",),
     ),
     Planted(
+        "lru_turns_the_other_way", "cells/lru.py",
+        "turned: Units = np.sin(angle) * re + np.cos(angle) * im",
+        "turned: Units = np.cos(angle) * im - np.sin(angle) * re",
+        named=("X65",),
+    ),
+    Planted(
+        "lru_modulus_without_its_outer_slope", "cells/lru.py",
+        '"nu": -(d_size * size * np.exp(p.nu))', '"nu": -(d_size * np.exp(p.nu))',
+        named=("X64",),
+    ),
+    Planted(
+        "lru_phase_without_its_slope", "cells/lru.py",
+        '"theta": d_angle * angle', '"theta": d_angle',
+        named=("X64",),
+    ),
+    Planted(
+        "lru_conjugate_of_what_is_read", "cells/lru.py",
+        "-(new[1].T @ dy)", "new[1].T @ dy",
+        named=("X66",),
+    ),
+    Planted(
         "rg_lru_slope_of_softplus", "cells/rg_lru.py",
         "(d_log * r).sum(axis=0) * sigmoid(p.Lambda)", "(d_log * r).sum(axis=0)",
         named=("X19",),

@@ -56,6 +56,8 @@ def not_applicable(mutant: Mutant, kind: str) -> str:
     """Say why a mutant means nothing in a class like torch.nn's ``kind``; "" if it does."""
     if not _applies(mutant, kind.lower()):
         return f"it is a mistake of {' and '.join(mutant.cells)}, not of {kind.lower()}"
+    if {"packed", "left_padding"} & {*mutant.needs}:
+        return "a class of torch.nn takes rows of different lengths as a PackedSequence alone"
     if "reorders" in mutant.needs:
         return "a class of torch.nn has no method that puts the rows of states in another order"
     return NOT_APPLICABLE.get(mutant.id, "")

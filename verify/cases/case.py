@@ -17,6 +17,7 @@ import numpy as np
 from ...reference.arrays import Floats, Lengths
 from ...reference.parameters import Sizes
 from ..numbers.arithmetic import ARITHMETICS, DTYPES, Arithmetic
+from .layouts import RAGGED
 from .schedule import parsed
 
 SCALES = {"unit": 1.0, "tiny": 2.0**-20, "large": 10.0, "saturating": 50.0, "huge": 1e4}
@@ -31,7 +32,7 @@ ROOM = 64
 SUBNORMAL = "subnormal"
 """One more scale: weights an eighth of the smallest normal number of the case's dtype."""
 
-LAYOUTS = ("time-first", "batch-first", "unbatched")
+LAYOUTS = ("time-first", "batch-first", "unbatched", *RAGGED)
 LARGEST_SIZE = 4096
 GRID = 8
 """Simplified numbers are multiples of 1/8, which every dtype represents."""
@@ -46,7 +47,8 @@ class Case:
 
     ``T, B, D, H, P``: steps, batch, widths of input, state and projection (0: none).
     ``lengths`` draws one length a row, ``zero_length`` makes one of them 0; ``state`` passes a
-    random initial state; ``layout`` is how the subject is called; ``dropout`` its rate between
+    random initial state; ``layout`` is how the subject is called, if it is one of ``RAGGED``, how
+    its rows of different lengths lie; ``dropout`` its rate between
     layers; ``schedule`` what is done with the states between calls, if the case is more than one.
     ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were simplified after
     the case had failed. ``form`` is the form in which it is computed, of a layer that has several;
@@ -187,6 +189,8 @@ def _check_values(given: dict[str, Any]) -> None:
         raise ValueError("case: dropout: expected 0 to 1")
     if given.get("layout") == "unbatched" and given["B"] != 1:
         raise ValueError("case: layout: unbatched needs B = 1")
+    if given.get("layout") in RAGGED and (not given.get("lengths") or given.get("bidirectional")):
+        raise ValueError(f"case: layout: {given['layout']} needs lengths, and one direction")
     parsed(given.get("schedule", ""))
     choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
     for name, allowed in choices.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .case import Case
+from .layouts import LEFT_PADDED, PACKED, RAGGED
 
 WORDS = {
     "layers": "more than one layer",
@@ -18,6 +19,9 @@ WORDS = {
     "default_state": "leaving out the initial state",
     "partial_state": "one of several initial states without the others",
     "kept_state": "a state that is kept between calls",
+    "packed": "sequences packed one after another (cu_seqlens)",
+    "left_padding": "padding in front of sequences (a mask)",
+    "left_padding_state": "padding in front of sequences that go on from a state",
     "reorders": "putting the rows of its states in another order",
     "gradient": "gradients",
     "jvp": "forward-mode derivatives",
@@ -53,6 +57,9 @@ class Options:
     default_state: bool = True
     partial_state: bool = False
     kept_state: bool = False
+    packed: bool = False
+    left_padding: bool = False
+    left_padding_state: bool = False
     reorders: bool = False
     gradient: bool = True
     jvp: bool = False
@@ -75,7 +82,7 @@ class Options:
             "layers": case.layers > 1,
             "bidirectional": case.bidirectional,
             "bias": not case.bias,
-            "lengths": case.lengths,
+            "lengths": case.lengths and case.layout not in RAGGED,
             "zero_length": case.lengths and case.zero_length,
             "no_steps": case.T == 0,
             "projection": case.P > 0,
@@ -83,6 +90,9 @@ class Options:
             "default_state": not case.state,
             "batch_first": case.layout == "batch-first",
             "unbatched": case.layout == "unbatched",
+            "packed": case.layout == PACKED,
+            "left_padding": case.layout == LEFT_PADDED,
+            "left_padding_state": case.layout == LEFT_PADDED and case.state,
             "dropout": case.dropout > 0,
         }
         return self.missing(tuple(name for name, is_used in used.items() if is_used))

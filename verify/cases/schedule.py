@@ -6,6 +6,8 @@ A schedule is text, so that a case holds it and prints it: operations, separated
 ``prefill 3``    one call of three steps, of every row
 ``decode``       one call of one step, of every row
 ``padded 2,0,1`` one call in which rows have as many steps as these, and padding behind them
+``packed 2,0,1`` the same without padding: rows stand one after another, with ``cu_seqlens``
+``left 2,0,1``   the same with padding in front, and a mask
 ``keep``         the states and sequences that there are now are remembered
 ``back``         those that were remembered last are taken up again: other steps follow
 ``rows 1,0,1``   these rows go on, in this order: others leave, one may go on twice
@@ -22,11 +24,16 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from .layouts import LEFT_PADDED, PACKED
+
 NUMBERS = {
-    "prefill": "one", "decode": "none", "padded": "several", "keep": "none", "back": "none",
-    "rows": "several", "join": "one",
+    "prefill": "one", "decode": "none", "padded": "several", "packed": "several",
+    "left": "several", "keep": "none", "back": "none", "rows": "several", "join": "one",
 }  # fmt: skip
 """The operations, and how many numbers each has."""
+
+RAGGED_WORDS = {"padded": "", "packed": PACKED, "left": LEFT_PADDED}
+"""Operations in which rows have different steps, and the layout of each."""
 
 MOST_ROWS = 4
 
@@ -67,8 +74,8 @@ def _operation(text: str) -> Operation:
     return Operation(word, numbers)
 
 
-def schedules(*, lengths: bool, longest: int) -> st.SearchStrategy[str]:
-    """Draw schedules, with padded calls where the layer takes lengths."""
+def schedules(*, ragged: Sequence[str], longest: int) -> st.SearchStrategy[str]:
+    """Draw schedules, with those of ``RAGGED_WORDS`` that the layer offers."""
     row = st.integers(0, MOST_ROWS - 1)
     calls = [
         st.just(Operation("decode")),
@@ -82,11 +89,10 @@ def schedules(*, lengths: bool, longest: int) -> st.SearchStrategy[str]:
         st.builds(lambda n: Operation("join", (n,)), st.integers(1, 2)),
     ]
     steps = st.integers(1, longest)
-    padded = st.builds(
-        lambda n: Operation("padded", tuple(n)), st.lists(steps, min_size=2, max_size=4)
-    )
-    after = st.lists(st.one_of(*plain, *[padded] * lengths), max_size=7)
-    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls), after)
+    numbers = st.lists(steps, min_size=2, max_size=4)
+    each = [st.builds(lambda n, w=w: Operation(w, tuple(n)), numbers) for w in ragged]
+    after = st.lists(st.one_of(*plain, *each), max_size=7)
+    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls, *each), after)
 
 
 FORCED = (
@@ -96,5 +102,10 @@ FORCED = (
 """What every layer is put through: one sequence with a step that is taken back, and rows that
 change places, are copied, leave and join."""
 
-PADDED = "padded 3,1,2; decode; rows 1,0; padded 1,3; decode"
-"""And what a layer that takes lengths is put through."""
+MIXED = "left 3,1,2; decode; rows 1,0,1; packed 1,3,2; decode; prefill 2"
+"""And first of all, a layer that takes packed sequences, or padding in front."""
+
+UNEVEN = {
+    word: f"{word} 3,1,2; decode; rows 1,0; {word} 1,3; decode" for word in RAGGED_WORDS
+}  # fmt: skip
+"""And what a layer is put through that takes rows of different steps, by the word for it."""

@@ -15,6 +15,7 @@ from .case import Case
 from .options import Options
 
 NO_OPTIONS = {
+    "layout": "time-first",
     "dropout": 0.0,
     "P": 0,
     "layers": 1,
@@ -23,7 +24,6 @@ NO_OPTIONS = {
     "lengths": False,
     "bias": False,
     "state": False,
-    "layout": "time-first",
     "scale": "unit",
 }
 """What a case is without its options, the larger simplifications first."""

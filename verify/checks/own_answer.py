@@ -64,6 +64,7 @@ class OwnAnswer:
         value = self.values[name]
         most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
         bound = self.allowed * (most + max(_largest(value), self._flowing(name)))
+        bound += self.case.arithmetic.tiny  # what an operation may lose by underflow
         if self._is_rounding(name):
             bound = np.inf
         bounds = np.where(np.isnan(value), np.inf, bound)
@@ -307,7 +308,7 @@ def _row(
     def part(array: Array | None) -> Array | None:
         return None if array is None else array[:, b : b + 1]
 
-    alone = replace(case, T=steps, B=1, lengths=False, zero_length=False)
+    alone = replace(case, T=steps, B=1, lengths=False, zero_length=False, layout="time-first")
     state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
     given = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
     pair = None

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from ...reference.cell import State
 from ...reference.functions import Array
 from ..cases.case import Case
-from ..cases.schedule import FORCED, MOST_ROWS, PADDED, Operation, parsed, schedules
+from ..cases.layouts import LEFT_PADDED
+from ..cases.options import Options
+from ..cases.schedule import (
+    FORCED,
+    MIXED,
+    MOST_ROWS,
+    RAGGED_WORDS,
+    UNEVEN,
+    Operation,
+    parsed,
+    schedules,
+)
 from ..cases.strategies import cases
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import Called, SubjectUnderTest, layer_of
@@ -97,16 +108,25 @@ class Server:
             self.held = self.held.chosen([n % len(rows) for n in numbers], by_layer=by_layer)
         elif word == "join":
             self._join(min(numbers[0], MOST_ROWS - len(rows)))
-        elif word in ("decode", "prefill", "padded"):
+        elif word in ("decode", "prefill", *RAGGED_WORDS) and self._offered(word):
             room = [self.called.case.T - len(row.steps) for row in rows]
-            if word == "padded":
+            if word in RAGGED_WORDS:
                 steps = [min(numbers[k % len(numbers)], left) for k, left in enumerate(room)]
             else:
                 steps = [min(*room, *(numbers or (1,)))] * len(rows)
-            least = 0 if word == "padded" and self.called.subject.options.zero_length else 1
+            empty = word in RAGGED_WORDS and self.called.subject.options.zero_length
+            least = 0 if empty else 1
             if min(steps) >= least and max(steps) > 0:
-                return self._call(steps, padded=word == "padded"), steps
+                return self._call(steps, word), steps
         return None
+
+    def _offered(self, word: str) -> bool:
+        """Whether the layer takes rows of different steps so, from the states that there are."""
+        options, layout = self.called.subject.options, RAGGED_WORDS.get(word)
+        begun = self.held.states is not None or self.called.case.state
+        if word in RAGGED_WORDS and word not in _ragged(options):
+            return False
+        return layout != LEFT_PADDED or options.left_padding_state or not begun
 
     def _back(self) -> None:
         (self.held, copies), self.branch = self.kept[-1], self.branch + 1
@@ -119,7 +139,7 @@ class Server:
         self.begun += count
         self.held = self.held.joined(rows, self._first_states(rows)) if rows else self.held
 
-    def _call(self, steps: Sequence[int], *, padded: bool) -> Result:
+    def _call(self, steps: Sequence[int], word: str) -> Result:
         """Let every row go on by its steps."""
         held, case = self.held, self.called.case
         rows = tuple(
@@ -134,12 +154,15 @@ class Server:
             states = tuple(map(np.array, held.states))
         if states is None and case.state:
             states = self._first_states(held.rows)
+        uneven, layout = word in RAGGED_WORDS, RAGGED_WORDS.get(word, "")
         now = replace(
-            case, T=len(x), B=len(rows), state=states is not None, lengths=padded,
+            case, T=len(x), B=len(rows), state=states is not None, lengths=uneven,
             zero_length=min(steps) == 0,
         )  # fmt: skip
-        lengths = np.array(steps) if padded else None
-        given = replace(self.inputs, x=x, state=states, lengths=lengths, rows=held.order)
+        lengths = np.array(steps) if uneven else None
+        given = replace(
+            self.inputs, x=x, state=states, lengths=lengths, rows=held.order, layout=layout
+        )
         result = replace(self.called, case=now).forward(given)
         self.held = Held(rows, result.final)
         return result
@@ -228,16 +251,27 @@ def _drawn(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
         B=st.integers(1, 3),
         layers=st.integers(1, 2) if options.layers else st.just(1),
         zero_length=st.just(False),
-        schedule=schedules(lengths=options.lengths, longest=LONGEST_CALL),
+        schedule=schedules(ragged=_ragged(options), longest=LONGEST_CALL),
     )
 
 
 def _forced(subject: Subject, dtype: str) -> Iterator[Case]:
     options = subject.options
     plain = Case(LONGEST, 2, 3, 4, dtype=dtype, layers=2 if options.layers else 1)
-    for number, text in enumerate([*FORCED, *[PADDED] * options.lengths]):
-        state = not options.default_state or number % 2 == 1
+    mixed = [MIXED] * (options.packed or options.left_padding)
+    texts = [*mixed, *FORCED, *(UNEVEN[word] for word in _ragged(options))]
+    for number, text in enumerate(texts):
+        begun = number % 2 == 1 and (options.left_padding_state or text != UNEVEN["left"])
+        state = not options.default_state or (begun and options.state)
         yield replace(plain, schedule=text, state=state, seed=number)
+
+
+def _ragged(options: Options) -> list[str]:
+    """Return the operations with rows of different steps that a layer offers."""
+    offers = {
+        "padded": options.lengths, "packed": options.packed, "left": options.left_padding
+    }  # fmt: skip
+    return [word for word, offered in offers.items() if offered]
 
 
 def _refuses(case: Case) -> str:
@@ -249,7 +283,8 @@ CHECKS = (
     SubjectCheck(
         "schedule",
         "Whatever a server does with the states between calls (prefill in pieces, decode, take "
-        "back, reorder, join, pad), every row's outputs are those of one run of its sequence.",
+        "back, reorder, join, pad or pack), every row's outputs are those of one run of its "
+        "sequence.",
         (),
         _drawn,
         schedule,

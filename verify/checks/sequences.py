@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from hypothesis.strategies import SearchStrategy
 
+from ...reference.forms import form_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import reverse
 from ..cases.case import Case
+from ..cases.layouts import LEFT_PADDED, PACKED
 from ..cases.strategies import cases, varied
 from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Inputs
+from ..subjects.protocol import Inputs, Subject
 from .against_reference import BACK, both
 from .check import SubjectCheck
 from .oracle import agree, compare_gradients, compare_outputs, exact, expected, expected_gradient
@@ -111,6 +115,42 @@ def _pairs_exchanged(state: Array) -> Array:
     return np.ascontiguousarray(pairs[:, ::-1].reshape(state.shape))
 
 
+CHUNK = 4
+"""Steps of the chunks about whose ends sequences end, where a layer says no other number."""
+
+
+def _lies_so(layout: str, subject: Subject, case: Case) -> Case:
+    """Return a case whose rows of different lengths lie in a layout."""
+    state = case.state and (layout == PACKED or subject.options.left_padding_state)
+    empty = subject.options.zero_length and case.zero_length
+    return replace(
+        case, lengths=True, layout=layout, zero_length=empty, bidirectional=False, state=state,
+        B=max(case.B, 2),
+    )  # fmt: skip
+
+
+def _ragged_cases(layout: str, subject: Subject, dtype: str) -> SearchStrategy[Case]:
+    return cases(subject.options, dtype, lengths=False).map(partial(_lies_so, layout, subject))
+
+
+def _ragged_ends(layout: str, subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield cases in which one of the rows ends about the end of a chunk, and another is 1 long."""
+    options = subject.options
+    named = (*options.forms, *filter(None, [options.program]))
+    sizes = {form_named(name).size for name in named} - {0} or {CHUNK}
+    steps = sorted({T for C in sizes for T in (1, C, C + 1, 2 * C + 3)})
+    for number, T in enumerate(steps):
+        plain = Case(T, 3, 2, 4, dtype=dtype, state=options.state, seed=number)
+        case = replace(plain, zero_length=number % 2 == 1)
+        if not options.lacking(told := _lies_so(layout, subject, case)):
+            yield told
+
+
+def _lies(layout: str, case: Case) -> str:
+    right = case.layout == layout and case.lengths and not case.bidirectional
+    return "" if right else f"expected lengths, and the layout {layout}"
+
+
 def _two_directions(case: Case) -> str:
     return "" if case.bidirectional else "expected two directions"
 
@@ -142,6 +182,33 @@ CHECKS = (
         forced=lambda subject, dtype: varied(
             subject.options, dtype, lengths=True, zero_length=True
         ),
+    ),
+    SubjectCheck(
+        "packed",
+        "A call of sequences that stand one after another, with their boundaries cu_seqlens, "
+        "returns what a call of each alone does: outputs, final states and gradients, from an "
+        "initial state of its own.",
+        BACK,
+        partial(_ragged_cases, PACKED),
+        both,
+        needs=("packed",),
+        concerned=lambda subject: subject.options.packed,
+        share=0.5,
+        refuses=partial(_lies, PACKED),
+        forced=partial(_ragged_ends, PACKED),
+    ),
+    SubjectCheck(
+        "left-padding",
+        "Padding in front of a sequence, where the mask says so, has no influence: outputs, final "
+        "states and gradients are those of the sequence alone.",
+        BACK,
+        partial(_ragged_cases, LEFT_PADDED),
+        both,
+        needs=("left_padding",),
+        concerned=lambda subject: subject.options.left_padding,
+        share=0.5,
+        refuses=partial(_lies, LEFT_PADDED),
+        forced=partial(_ragged_ends, LEFT_PADDED),
     ),
     SubjectCheck(
         "causality",

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
+from ..cases.layouts import RAGGED
 from ..checks import check_named
 from ..checks.oracle import expected, expected_gradients, expected_jvp, state_names
 from ..checks.quantities import by_name
@@ -308,6 +309,10 @@ def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
         Experiment(VALUES, replace(plain, D=5, H=5, layers=2, seed=17)),
         Experiment(VALUES, replace(plain, state=False, seed=6)),
         Experiment(VALUES, replace(plain, lengths=True, seed=7)),
+        *(
+            Experiment(VALUES, replace(plain, lengths=True, layout=name, B=5, T=7, seed=18))
+            for name in RAGGED
+        ),
         Experiment(VALUES, replace(plain, bidirectional=True, seed=8)),
         Experiment(VALUES, replace(plain, layers=3, seed=9)),
         Experiment(VALUES, replace(plain, bias=False, seed=10)),

@@ -114,6 +114,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     final_states: int = 0
     kept: bool = False
     rows: tuple[int, ...] | None = None
+    layout: str = ""
     training: bool = False
 
 
@@ -263,6 +264,7 @@ def unpacked_inputs(
     *,
     kept: bool = False,
     rows: tuple[int, ...] | None = None,
+    layout: str = "",
 ) -> Inputs:
     """Return inputs as they were before they travelled; ``states`` of None are the default's."""
     arrays = {name: unpack(packet) for name, packet in packets.items()}
@@ -271,7 +273,7 @@ def unpacked_inputs(
     state = None
     if states is not None:
         state = tuple(arrays.get(f"{STATE}{k}") for k in range(states))
-    return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept, rows)
+    return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept, rows, layout)
 
 
 def named_cotangents(cotangents: Cotangents) -> dict[str, Array]:

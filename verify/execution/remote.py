@@ -353,7 +353,7 @@ class RemoteLayer:
                              for c in cotangents),
             states=None if inputs.state is None else len(inputs.state),
             final_states=len(cotangents[0][1]) if cotangents else 0, kept=inputs.kept,
-            rows=inputs.rows,
+            rows=inputs.rows, layout=inputs.layout,
         )  # fmt: skip
         answer = self.subject.ask(question)
         given = named_inputs(inputs)

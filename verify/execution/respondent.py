@@ -194,17 +194,17 @@ class Respondent:
         return Answer()
 
     def _forward(self, question: Question) -> Answer:
-        inputs = _inputs(question)
+        inputs = given_inputs(question)
         return self._called(question, inputs, {}, lambda built: [built.forward(inputs)])
 
     def _gradients(self, question: Question) -> Answer:
-        inputs = _inputs(question)
+        inputs = given_inputs(question)
         pairs = [unpacked_cotangents(p, question.final_states) for p in question.cotangents]
         given = {f"{k} {n}": a for k, c in enumerate(pairs) for n, a in named_cotangents(c).items()}
         return self._called(question, inputs, given, lambda built: built.gradients(inputs, pairs))
 
     def _jvp(self, question: Question) -> Answer:
-        inputs = _inputs(question)
+        inputs = given_inputs(question)
         tangents = unpacked_inputs(question.tangents or {}, question.states)
         return self._called(question, inputs, {}, lambda built: [built.jvp(inputs, tangents)])
 
@@ -267,8 +267,12 @@ class Respondent:
         return Answer(text=hashlib.sha256(state).hexdigest())
 
 
-def _inputs(question: Question) -> Inputs:
-    return unpacked_inputs(question.arrays, question.states, kept=question.kept, rows=question.rows)
+def given_inputs(question: Question) -> Inputs:
+    """Return what a layer is to be called with."""
+    return unpacked_inputs(
+        question.arrays, question.states, kept=question.kept, rows=question.rows,
+        layout=question.layout,
+    )  # fmt: skip
 
 
 def _arrays(packets: Packets) -> dict[str, Array]:

@@ -138,6 +138,9 @@ class MutantSubject:
             unbatched="unbatched" in needs,
             jvp="jvp" in needs,
             reorders="reorders" in needs,
+            packed="packed" in needs,
+            left_padding="left_padding" in needs,
+            left_padding_state="left_padding" in needs,
         )
 
     @property

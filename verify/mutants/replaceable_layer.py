@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,10 +20,12 @@ from ...reference.layer import concatenated, in_direction
 from ...reference.parameters import Parameters
 from ...reference.sequence import Step, choose, only
 from ..cases.case import Case
+from ..cases.layouts import LEFT_PADDED, PACKED
 from ..conventions.parameter_map import ExplicitMap
 from ..numbers.complex_step import STEP
 from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from ..subjects.ragged import Ragged
 
 Part: TypeAlias = Callable[..., Any]
 """One of the layer's parts, or what takes its place."""
@@ -34,6 +37,10 @@ RunPart: TypeAlias = Callable[[Inputs], Result]
 ReadPart: TypeAlias = Callable[[Mapping[str, Array]], Sequence[Parameters]]
 ReorderPart: TypeAlias = Callable[[State, Sequence[int]], State]
 ReadStatePart: TypeAlias = Callable[["State | None", Array], State]
+BoundariesPart: TypeAlias = Callable[[Array], Array]
+ReadMaskPart: TypeAlias = Callable[[Array], Array]
+BeginPart: TypeAlias = Callable[[int, State, "State | None"], State]
+EndsPart: TypeAlias = Callable[[Sequence[State]], Sequence[State]]
 TurnPart: TypeAlias = Callable[[int, Array, "Array | None"], Array]
 UnrollPart: TypeAlias = "Callable[[At, Parameters, Array], tuple[Array, State]]"
 SeePart: TypeAlias = "Callable[[At, Array], Array]"
@@ -55,7 +62,8 @@ GradientsPart: TypeAlias = Callable[[Pulled, Cotangents], Pulled]
 class At:
     """Where a step is: level and direction of its pass, and ``t`` as that pass counts time.
 
-    ``start`` is the initial state of the pass, ``lengths`` those of the rows, if they differ.
+    ``start`` is the initial state of the pass, ``lengths`` those of the rows, if they differ;
+    ``mask`` (T, B) says where there are steps, of rows that are padded in front.
     """
 
     level: int
@@ -63,10 +71,13 @@ class At:
     start: State
     lengths: Array | None
     t: int = 0
+    mask: Array | None = None
 
     @property
     def active(self) -> Array | None:
-        """The rows that have not ended, (B, 1); None if none ends early."""
+        """The rows that make a step, (B, 1); None if all do."""
+        if self.mask is not None:
+            return np.asarray(self.mask[self.t][:, None])
         return None if self.lengths is None else (self.t < self.lengths)[:, None]
 
 
@@ -86,6 +97,10 @@ class ReplaceableLayer:
         self.reorder: ReorderPart = lambda state, rows: tuple(s[:, list(rows)] for s in state)
         self.read_state: ReadStatePart = self._read_state
         self.read_lengths: Callable[[Array | None], Array | None] = lambda lengths: lengths
+        self.boundaries: BoundariesPart = lambda cu_seqlens: cu_seqlens
+        self.begin: BeginPart = lambda k, start, before: tuple(s[k : k + 1] for s in start)
+        self.ends: EndsPart = lambda finals: finals
+        self.read_mask: ReadMaskPart = lambda mask: mask
         self.turn: TurnPart = in_direction
         self.turn_back: TurnPart = in_direction
         self.unroll: UnrollPart = self._unroll
@@ -155,19 +170,26 @@ class ReplaceableLayer:
         if state is not None and inputs.rows is not None:
             state = self.reorder(state, inputs.rows)
         start = self.read_state(state, inputs.x)
+        ragged, mask = Ragged.of(inputs), None
+        unroll = partial(self._unroll_packed, ragged) if ragged.layout == PACKED else self.unroll
         x, finals = inputs.x, []
+        if ragged.layout == LEFT_PADDED:
+            x, mask, lengths = ragged.laid(x), self.read_mask(ragged.mask), None
         for level in range(self.case.layers):
             outputs = []
             for direction in range(self.case.directions):
                 k = level * self.case.directions + direction
-                at = At(level, direction, tuple(s[k] for s in start), lengths)
-                y, final = self.unroll(at, parameters[k], self.turn(direction, x, lengths))
+                at = At(level, direction, tuple(s[k] for s in start), lengths, mask=mask)
+                y, final = unroll(at, parameters[k], self.turn(direction, x, lengths))
                 outputs.append(self.turn_back(direction, y, lengths))
                 finals.append(final)
             y = concatenated(outputs)
             if level + 1 < self.case.layers:
                 x = self._input_above(x, self.drop(y))
         final = tuple(np.stack(arrays) for arrays in zip(*finals, strict=True))
+        if ragged.layout == LEFT_PADDED:
+            inside = ragged.inside[:, :, None]
+            y = np.where(inside, ragged.back(y), zeros(y, y.shape))
         return Result(*self.write(y, final, lengths))
 
     def _read(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
@@ -192,6 +214,20 @@ class ReplaceableLayer:
             outputs.append(self.show(at, shown, state)[None])
             state = self.carry(at, new, state)
         return np.concatenate(outputs), state
+
+    def _unroll_packed(
+        self, ragged: Ragged, at: At, p: Parameters, x: Array
+    ) -> tuple[Array, State]:
+        """Return the same of rows that stand one after another, from boundary to boundary."""
+        flat, outputs, finals = ragged.laid(x), [], list[State]()
+        for k, (first, last) in enumerate(pairwise(self.boundaries(ragged.cu_seqlens))):
+            start = self.begin(k, at.start, finals[-1] if finals else None)
+            y, final = self.unroll(replace(at, start=start, lengths=None), p, flat[first:last])
+            outputs.append(y)
+            finals.append(final)
+        y = ragged.back(np.concatenate(outputs))
+        y = np.where(ragged.inside[:, :, None], y, zeros(y, y.shape))
+        return y, tuple(np.concatenate(rows) for rows in zip(*self.ends(finals), strict=True))
 
     def _step(self, at: At, p: Parameters, x: Array, state: State) -> State:
         """The cell's step, as one operation whose rule is ``step_vjp``."""
@@ -279,7 +315,7 @@ class Recorded:
 def _leaves(inputs: Inputs, tape: Tape) -> Inputs:
     named: dict[str, Traced] = {name: tape.leaf(a) for name, a in inputs.parameters.items()}
     state = None if inputs.state is None else tuple(tape.leaf(s) for s in inputs.state)
-    return Inputs(named, tape.leaf(inputs.x), state, inputs.lengths)
+    return replace(inputs, parameters=named, x=tape.leaf(inputs.x), state=state)
 
 
 def _moved(inputs: Inputs, along: Inputs) -> Inputs:
@@ -292,7 +328,7 @@ def _moved(inputs: Inputs, along: Inputs) -> Inputs:
     if inputs.state is not None and along.state is not None:
         state = tuple(moved(s, t) for s, t in zip(inputs.state, along.state, strict=True))
     named = {name: moved(a, along.parameters[name]) for name, a in inputs.parameters.items()}
-    return Inputs(named, moved(inputs.x, along.x), state, inputs.lengths)
+    return replace(inputs, parameters=named, x=moved(inputs.x, along.x), state=state)
 
 
 def _plain(state: State) -> State:

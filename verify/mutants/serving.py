@@ -1,4 +1,4 @@
-"""Serving: what goes wrong with states between calls, where sequences are fed in pieces (V)."""
+"""What goes wrong in serving: with states between calls, packed sequences, padding (V)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ import numpy as np
 from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
+from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .parts import LSTM
 from .replaceable_layer import (
     At,
+    BeginPart,
+    BoundariesPart,
     CarryPart,
+    EndsPart,
     OutputsPart,
+    ReadMaskPart,
     ReadStatePart,
     ReorderPart,
     ReplaceableLayer,
     RunPart,
     StepPart,
+    UnrollPart,
 )
 from .state import starting_where_the_last_call_ended
 
@@ -195,3 +201,249 @@ def rows_of_the_first_call_alone_are_held(layer: ReplaceableLayer) -> None:
         return tuple(np.where(held, s, 0 * s) for s in start)
 
     layer.wrap("read_state", read)
+
+
+CHUNK = 4
+"""Steps of a chunk of the programs that look at boundaries between chunks alone."""
+
+FIRST_GIVEN = "give every sequence its own initial state: row k of the states is sequence k's"
+BEGIN = "begin every sequence from its own initial state, at cu_seqlens[k]"
+
+
+@mutant(
+    "V11",
+    "cu_seqlens is ignored: packed sequences run on as one.",
+    ("packed", "schedule"),
+    models="fla-org/flash-linear-attention#1184",
+    needs=("packed",),
+    fix="begin anew at every boundary, and return the state at the end of every sequence",
+)
+def cu_seqlens_ignored(layer: ReplaceableLayer) -> None:
+    layer.wrap("begin", _after_the_one_before)
+    layer.wrap("ends", lambda right, finals: right([finals[-1]] * len(finals)))
+
+
+def _after_the_one_before(right: BeginPart, k: int, start: State, before: State | None) -> State:
+    return right(k, start, before) if before is None else before
+
+
+@mutant(
+    "V12",
+    "The state leaks over the boundaries of packed sequences: each begins where the one before "
+    "it ended.",
+    ("packed", "schedule"),
+    models="fla-org/flash-linear-attention#838",
+    needs=("packed",),
+    fix=BEGIN,
+    part="begin",
+)
+def state_leaks_over_boundaries(
+    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
+) -> State:
+    return _after_the_one_before(right, k, start, before)
+
+
+@mutant(
+    "V13",
+    "The boundaries of packed sequences are one step late: each begins with its second step.",
+    ("packed", "schedule"),
+    needs=("packed",),
+    fix="let sequence k have the steps from cu_seqlens[k] to cu_seqlens[k + 1] - 1",
+    part="boundaries",
+)
+def boundaries_one_step_late(
+    layer: ReplaceableLayer, right: BoundariesPart, cu_seqlens: Array
+) -> Array:
+    return np.array([0, *np.minimum(right(cu_seqlens)[1:-1] + 1, cu_seqlens[-1]), cu_seqlens[-1]])
+
+
+@mutant(
+    "V14",
+    "The boundaries of packed sequences are one step early: each ends before its last step.",
+    ("packed", "schedule"),
+    needs=("packed",),
+    fix="let sequence k have the steps from cu_seqlens[k] to cu_seqlens[k + 1] - 1",
+    part="boundaries",
+)
+def boundaries_one_step_early(
+    layer: ReplaceableLayer, right: BoundariesPart, cu_seqlens: Array
+) -> Array:
+    return np.array([0, *np.maximum(right(cu_seqlens)[1:-1] - 1, 0), cu_seqlens[-1]])
+
+
+@mutant(
+    "V15",
+    "The final states of packed sequences come in the reverse order.",
+    ("packed", "schedule"),
+    needs=("packed",),
+    fix="return the state at the end of sequence k as row k of the final states",
+    part="ends",
+)
+def final_states_of_other_sequences(
+    layer: ReplaceableLayer, right: EndsPart, finals: Sequence[State]
+) -> Sequence[State]:
+    return right(finals[::-1])
+
+
+@mutant(
+    "V16",
+    "All packed sequences begin from the initial state of the first.",
+    ("packed", "schedule"),
+    needs=("packed",),
+    fix=FIRST_GIVEN,
+    part="begin",
+)
+def initial_state_of_the_first(
+    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
+) -> State:
+    return right(0, start, before)
+
+
+@mutant(
+    "V17",
+    "Packed sequences begin from zeros, whatever states are given.",
+    ("packed", "schedule"),
+    needs=("packed",),
+    fix=FIRST_GIVEN,
+    part="begin",
+)
+def packed_from_zeros(
+    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
+) -> State:
+    return tuple(0 * s for s in right(k, start, before))
+
+
+@mutant(
+    "V18",
+    "A boundary of packed sequences within a chunk of 4 steps is not seen: the state runs over it.",
+    ("packed", "schedule"),
+    models="fla-org/flash-linear-attention#422",
+    needs=("packed",),
+    fix="cut chunks at the boundaries, so that none has steps of two sequences",
+)
+def boundary_within_a_chunk(layer: ReplaceableLayer) -> None:
+    seen: list[Array] = []
+
+    def boundaries(right: BoundariesPart, cu_seqlens: Array) -> Array:
+        seen[:] = [right(cu_seqlens)]
+        return seen[0]
+
+    def begin(right: BeginPart, k: int, start: State, before: State | None) -> State:
+        runs_over = before is not None and seen[0][k] % CHUNK
+        return _after_the_one_before(right, k, start, before if runs_over else None)
+
+    layer.wrap("boundaries", boundaries)
+    layer.wrap("begin", begin)
+
+
+@mutant(
+    "V19",
+    "On the way back, gradients run over the boundaries of packed sequences, into the one before.",
+    ("packed",),
+    needs=("packed",),
+    fix="begin the way back anew at every boundary, with the cotangents of that sequence's final "
+    "states, and give its initial states their gradients",
+    part="begin",
+)
+def gradients_run_over_boundaries(
+    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
+) -> State:
+    own = right(k, start, before)
+    if before is None:
+        return own
+    return tuple(instead(b, plain(s)) for b, s in zip(before, own, strict=True))
+
+
+@mutant(
+    "V20",
+    "The mask is ignored: padding in front of a sequence enters its state.",
+    ("left-padding", "schedule"),
+    models="state-spaces/mamba#70",
+    needs=("left_padding",),
+    fix="let steps that the mask leaves out change no state",
+    part="read_mask",
+)
+def mask_ignored(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
+    return np.ones_like(right(mask))
+
+
+@mutant(
+    "V21",
+    "What stands in the padding in front of a sequence is set to zero, and enters its state.",
+    ("left-padding", "schedule"),
+    models="huggingface/transformers#46873",
+    needs=("left_padding",),
+    fix="a step that reads zeros is a step, too: keep the state where the mask says so",
+    part="carry",
+)
+def padding_of_zeros_enters_the_state(
+    layer: ReplaceableLayer, right: CarryPart, at: At, new: State, old: State
+) -> State:
+    return right(at, new, old) if at.mask is None else new
+
+
+@mutant(
+    "V22",
+    "The mask of the first row is that of all.",
+    ("left-padding", "schedule"),
+    needs=("left_padding",),
+    fix="mask row b by mask[b]",
+    part="read_mask",
+)
+def mask_of_the_first_row(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
+    return np.repeat(right(mask)[:, :1], mask.shape[1], axis=1)
+
+
+@mutant(
+    "V23",
+    "The mask is read as if padding stood behind the sequences.",
+    ("left-padding", "schedule"),
+    needs=("left_padding",),
+    fix="take the mask as it is: from the number of its steps nobody knows where they stand",
+    part="read_mask",
+)
+def mask_turned_round(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
+    return right(mask)[::-1]
+
+
+@mutant(
+    "V24",
+    "With padding in front, the final states are those of the steps at which rows of the same "
+    "lengths would end with padding behind.",
+    ("left-padding", "schedule"),
+    models="huggingface/transformers#48256",
+    needs=("left_padding",),
+    fix="return the states after the last step: with padding in front every row ends there",
+)
+def final_states_before_the_end(layer: ReplaceableLayer) -> None:
+    states: list[State] = []
+
+    def carry(right: CarryPart, at: At, new: State, old: State) -> State:
+        states.append(right(at, new, old))
+        return states[-1]
+
+    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        states[:] = [at.start]
+        y, final = right(at, p, x)
+        if at.mask is None:
+            return y, final
+        each = [(states[n], b) for b, n in enumerate(np.sum(at.mask, axis=0))]
+        rows = (tuple(s[b : b + 1] for s in state) for state, b in each)
+        return y, tuple(np.concatenate(row) for row in zip(*rows, strict=True))
+
+    layer.wrap("carry", carry)
+    layer.wrap("unroll", unroll)
+
+
+@mutant(
+    "V25",
+    "The first step after the padding in front of a sequence is left out.",
+    ("left-padding", "schedule"),
+    needs=("left_padding",),
+    fix="begin with the first step that the mask has",
+    part="read_mask",
+)
+def first_step_left_out(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
+    shown = right(mask)
+    before = np.concatenate([shown[:1], shown[:-1]])
+    return shown & before

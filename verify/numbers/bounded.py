@@ -243,6 +243,17 @@ def _exp(a: Bounded) -> Bounded:
     return Bounded(value, (propagated + own + a.arithmetic.tiny) * OWN_ROUNDING, a.arithmetic)
 
 
+def _turned(function: Callable[[Floats], Floats]) -> Callable[[Bounded], Bounded]:
+    """Return a sine or cosine: its slope is 1 at most, its own error some units beside 1."""
+
+    def bounded(a: Bounded) -> Bounded:
+        own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
+        bound = (np.minimum(a.bound, 2.0) + own) * OWN_ROUNDING
+        return Bounded(function(a.value), bound, a.arithmetic)
+
+    return bounded
+
+
 def _log(a: Bounded) -> Bounded:
     value = np.log(a.value)
     propagated = -np.log1p(-np.minimum(a.bound / np.abs(a.value), 1.0))
@@ -267,6 +278,8 @@ UFUNCS: dict[Any, Callable[..., Bounded]] = {
     np.exp: _exp,
     np.log: _log,
     np.sqrt: _sqrt,
+    np.sin: _turned(np.sin),
+    np.cos: _turned(np.cos),
 }
 
 

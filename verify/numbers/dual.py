@@ -100,6 +100,8 @@ UFUNCS: dict[Any, Callable[..., Dual]] = {
     np.exp: _exp,
     np.log: _log,
     np.sqrt: _sqrt,
+    np.sin: lambda a: Dual(np.sin(a.value), np.cos(a.value) * a.tangent),
+    np.cos: lambda a: Dual(np.cos(a.value), -np.sin(a.value) * a.tangent),
 }
 
 

@@ -235,6 +235,8 @@ RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
     np.exp: lambda a: _through(np.exp(a), np.exp(a)),
     np.log: lambda a: _through(np.log(a), 1 / a),
     np.sqrt: lambda a: _through(np.sqrt(a), 0.5 / np.sqrt(a)),
+    np.sin: lambda a: _through(np.sin(a), np.cos(a)),
+    np.cos: lambda a: _through(np.cos(a), -np.sin(a)),
 }
 
 

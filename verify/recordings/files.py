@@ -120,7 +120,9 @@ def read(folder: Path) -> Recording:
     return recording
 
 
-LATER = {"partial_state", "kept_state", "reorders"}
+LATER = {
+    "partial_state", "kept_state", "reorders", "packed", "left_padding", "left_padding_state",
+}  # fmt: skip
 """Options that older recordings do not name; they have none of them."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from ..cases.case import Case
+from ..cases.layouts import RAGGED
 from ..cases.options import Options
 from ..checks import subject_checks
 from ..subjects.protocol import Subject
@@ -90,6 +91,9 @@ Choice = tuple[str, Case]
 FROM_THE_SUBJECT = ("dropout", "schedule")
 """Checks whose cases depend on the layer, or are made for the check: the first that it forces."""
 
+IN_A_LAYOUT = ("packed", "left-padding")
+"""Checks whose cases are theirs alone: the first that they force, with other seeds."""
+
 MASKED = 3
 """So many of them: dropout at three rates, 1 among them; the three schedules."""
 
@@ -105,7 +109,7 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
         if not offered or check.id in UNANSWERED:
             continue
         cases = [case for case, checks in CASES if check.id in checks.split()]
-        if check.id in FROM_THE_SUBJECT:
+        if check.id in (*FROM_THE_SUBJECT, *IN_A_LAYOUT):
             cases = list(islice(check.forced(subject, dtype), MASKED))
         for case in cases:
             moved = check.reached(replace(fitted(case, subject.options), dtype=dtype))
@@ -124,7 +128,7 @@ def fitted(case: Case, options: Options) -> Case:
         layers=case.layers if options.layers else 1,
         bidirectional=case.bidirectional and options.bidirectional,
         bias=case.bias or not options.bias,
-        lengths=case.lengths and options.lengths,
+        lengths=case.lengths and (options.lengths or case.layout in RAGGED),
         zero_length=case.zero_length and options.zero_length,
         state=options.state and (case.state or not options.default_state),
     )

@@ -159,7 +159,7 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     """Return what a record, a mapping or a sequence holds, by name or number; None for others."""
     if is_dataclass(value):
         # calls are replayed in order
-        arrays = (f.name for f in fields(value) if f.name not in ("kept", "rows"))
+        arrays = (f.name for f in fields(value) if f.name not in ("kept", "rows", "layout"))
         return {name: getattr(value, name) for name in arrays}
     if isinstance(value, Mapping):
         return dict(value)

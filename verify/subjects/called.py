@@ -317,6 +317,7 @@ def copied(inputs: Inputs) -> Inputs:
         None if inputs.lengths is None else np.array(inputs.lengths),
         inputs.kept,
         inputs.rows,
+        inputs.layout,
     )
 
 

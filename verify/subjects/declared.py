@@ -7,8 +7,8 @@
         return y, h
 
 Arguments are recognised by their names: ``x`` (or ``inputs``), the state (``state`` as declared, or
-``h0`` and ``c0`` each alone), ``lengths``, ``params`` (all arrays by the convention's names). Those
-that are left are the convention's arrays, in its order.
+``h0`` and ``c0`` each alone), ``lengths``, ``cu_seqlens``, ``mask``, ``params`` (all arrays
+by the convention's names). Those that are left are the convention's arrays, in its order.
 
 A recurrence that is none of the catalogue's says its arrays instead of a convention; its cell is
 its step, a function of (p, x, state), or None where there are no equations:
@@ -49,6 +49,7 @@ from .inputs import draw_inputs
 from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .ragged import ARGUMENTS, Laid, arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
 
 DECLARATION = "__gatewise__"
@@ -253,7 +254,8 @@ class Declared:
         if callable(getattr(made, "train", None)):
             made.train(False)
         call = _Call(self, made, arrays_of(self.declaration.gradient), case)
-        return _Built(call.run, call.pull if self.declaration.gradient else None, made)
+        built = _Built(call.run, call.pull if self.declaration.gradient else None, made)
+        return Laid(built)
 
     def _made(self, case: Case) -> Any:
         if self.is_module:
@@ -326,7 +328,7 @@ class _Call:
         names = [f"state {k}" for k in range(len(inputs.state or ()))]
         given = [leaves[name][0] if name in leaves else None for name in names]
         state = self._spread_states(given) or None
-        y, final = self._over_time(weights, x, state, inputs.lengths, stack)
+        y, final = self._over_time(weights, x, state, self._where(inputs), stack)
         flat = zip(final, self._state_axes, strict=False)
         rest = final[len(self._state_axes) :]  # one too many is found by its number
         return self._flattened(y, 2, self._state_axes[0]), (
@@ -343,7 +345,7 @@ class _Call:
         weights: Mapping[str, Any],
         x: Any,
         state: tuple[Any, ...] | None,
-        lengths: Array | None,
+        where: Mapping[str, Any],
         stack: Callable[[Sequence[Any]], Any],
     ) -> tuple[Any, tuple[Any, ...]]:
         """Call the code for all steps, in its axes."""
@@ -351,15 +353,21 @@ class _Call:
         if axes == "BD":
             outputs = []
             for x_t in x:
-                y, state = self._once(weights, x_t, state, None)
+                y, state = self._once(weights, x_t, state, {})
                 outputs.append(state[0] if y is None else y)
             return stack(outputs), state or ()
         if axes == "TD":  # a row at a time
-            rows = [self._once(weights, x[:, k], _row(state, k), None) for k in range(x.shape[1])]
+            rows = [self._once(weights, x[:, k], _row(state, k), {}) for k in range(x.shape[1])]
             y = stack([y for y, _ in rows]).swapaxes(0, 1)
             return y, tuple(stack(list(s)) for s in zip(*(s for _, s in rows), strict=True))
-        y, final = self._once(weights, self._turned(x), state, lengths)
+        y, final = self._once(weights, self._turned(x), state, where)
         return self._turned(y), final
+
+    def _where(self, inputs: Inputs) -> dict[str, Any]:
+        """Return what says where sequences lie, by the names of arguments."""
+        into = self.arrays.into if inputs.layout else np.asarray
+        by_row = self.subject.declaration.axes in ("BTD", "DBT")
+        return arguments(inputs, np.transpose if by_row else np.asarray, into)
 
     @property
     def _x_axes(self) -> tuple[int, ...]:
@@ -396,8 +404,8 @@ class _Call:
         if inputs.state is not None:
             state = self._spread_states([s[0] for s in inputs.state])
         outputs = self.run(inputs)
-        takes_lengths = "lengths" in inspect.signature(self.made.vjp).parameters
-        more = {"lengths": inputs.lengths} if takes_lengths else {}
+        taken = inspect.signature(self.made.vjp).parameters
+        more = {name: a for name, a in self._where(inputs).items() if name in taken}
         pulled = []
         for given in cotangents:
             dy, *ends = (
@@ -433,9 +441,9 @@ class _Call:
         return Result(back(y), tuple(back(s)[None] for s in final))
 
     def _once(
-        self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
+        self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> tuple[Any, tuple[Any, ...]]:
-        arguments = self._bound(weights, x, self._flipped(state), lengths)
+        arguments = self._bound(weights, x, self._flipped(state), where)
         if self.subject.is_module:
             run = imported("torch", "torch").func.functional_call
             return self._results(run(self.made, dict(weights), (), arguments))
@@ -453,7 +461,7 @@ class _Call:
         return y, self._flipped(tuple(state))
 
     def _bound(
-        self, weights: Mapping[str, Any], x: Any, state: Any, lengths: Array | None
+        self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the arguments by the names that the code has for them."""
         left = list(weights)
@@ -463,8 +471,8 @@ class _Call:
                 bound[name] = x
             elif name in STATE:
                 bound[name] = self._state(state)
-            elif name == "lengths":
-                bound[name] = lengths
+            elif name in ARGUMENTS:
+                bound[name] = where.get(name)
             elif name in PARAMS:
                 bound[name] = Named(weights)
             elif name in self._one_state:
@@ -560,13 +568,14 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
     function = getattr(value, "forward", None) or getattr(value, "step", None) or value
     taken = inspect.signature(function).parameters
-    if declaration.gradient == "vjp" and "lengths" in taken:
-        _require_lengths(value, name)
+    if declaration.gradient == "vjp":
+        for argument in {*ARGUMENTS} & {*taken}:
+            _require_argument(value, name, argument)
     given = any(n in (*STATE, *one_state(own)) for n in taken) and declaration.state != "none"
     options = Options(
         layers=False,
         bidirectional=False,
-        lengths="lengths" in taken,
+        **ragged_options(taken),
         bias=False,
         projection=False,
         gradient=bool(declaration.gradient),
@@ -589,12 +598,12 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
     return _tried(subject)
 
 
-def _require_lengths(value: Any, name: str) -> None:
+def _require_argument(value: Any, name: str, argument: str) -> None:
     """Refuse a way back that cannot know where the rows end."""
-    if "lengths" not in inspect.signature(value.vjp).parameters:
+    if argument not in inspect.signature(value.vjp).parameters:
         raise UnknownSubject(
-            f"subject {name!r}: it takes lengths and its vjp does not: give vjp, too, an argument "
-            "lengths, which is None where all rows are of one length"
+            f"subject {name!r}: it takes {argument} and its vjp does not: give vjp, too, an "
+            f"argument {argument}, which is None where all rows are of one length"
         )
 
 
@@ -638,8 +647,7 @@ def _tried(subject: Declared) -> Declared:
     if subject.own_cell is not None:
         plain = Case(2, 3, 2, 4, state=offered.state)
         cases["no_steps"] = replace(plain, T=0)
-        if offered.lengths:
-            cases["zero_length"] = replace(plain, lengths=True, zero_length=True)
+        cases |= ragged_cases(offered, plain)
     changed: dict[str, Any] = {}
     reasons = []
     runs: dict[str, Callable[[], None]] = {k: partial(_runs, subject, c) for k, c in cases.items()}

@@ -11,7 +11,8 @@
         def vjp(self, params, x, state, dy, dstate):
             return {"W": ..., "U": ..., "b": ...}, dx, (dh0, dc0)
 
-A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different lengths, ``jvp``
+A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different lengths,
+``cu_seqlens`` packed ones, ``mask`` (T, B) padding in front (see ``ragged``), ``jvp``
 (params, x, state, dparams, dx, dstate) forward-mode derivatives; an attribute ``dtypes``,
 ``("float32",)`` for instance, says that it computes in those alone; ``quantised``, that it computes
 in integers or in fixed point (see ``numbers.quantisation``).
@@ -44,12 +45,15 @@ from ...reference.cells import cell_named
 from ...reference.errors import InputError
 from ...reference.functions import Array
 from ..cases.case import Case
+from ..cases.layouts import RAGGED
 from ..cases.options import Options
+from ..cases.schedule import RAGGED_WORDS, parsed
 from ..conventions.parameter_map import ExplicitMap, suffixes
 from .called import NotOffered, same_count, with_care
 from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
+from .ragged import Laid, arguments, ragged_cases, ragged_options
 
 PLAIN = Case(2, 2, 2, 3)
 LONGEST_REASON = 200
@@ -163,7 +167,10 @@ class Explicit:
             f"ENDS = {list(suffixes(case))}\nSEVERAL = {self.several}\n"
             f"RESET = {self.reset!r}\n"
         )
-        return self.import_lines + names + self._make(case) + CALL if self.import_lines else ""
+        asked = (case.layout, *(o.word for o in parsed(case.schedule)))
+        if not self.import_lines or {*RAGGED, *RAGGED_WORDS} & {*asked}:
+            return ""  # a script lays out no rows: it calls it by gatewise
+        return self.import_lines + names + self._make(case) + CALL
 
     def _make(self, case: Case) -> str:
         """Return source that defines ``make``, and ``train`` where it has modes."""
@@ -175,13 +182,13 @@ class Explicit:
         switch = f"from typing import Any\n\n\n{inspect.getsource(train)}"
         return f"{switch}\n\ndef make():\n{body}"
 
-    def build(self, case: Case) -> _Built:
+    def build(self, case: Case) -> Laid:
         """Return it, ready to be called: in evaluation, if it has modes."""
         made = self.value(**self._given(case)) if isinstance(self.value, type) else self.value
         built = _Built(made, self, case)
         if self.options.dropout and has_modes(made):
             train(made, False)
-        return built
+        return Laid(built)
 
     @property
     def several(self) -> bool:
@@ -221,7 +228,7 @@ class _Built:
         getattr(self.made, self.subject.reset)()
 
     def forward(self, inputs: Inputs) -> Result:
-        y, final = self.made.forward(*self._arguments(inputs), **_lengths(inputs))
+        y, final = self.made.forward(*self._arguments(inputs), **self._lengths(inputs))
         return Result(np.asarray(y), self._returned(final))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
@@ -234,7 +241,7 @@ class _Built:
             )
             given = np.zeros_like(outputs.y) if dy is None else dy
             dp, dx, dstate = self.made.vjp(
-                *self._arguments(inputs), given, ends, **_lengths(inputs)
+                *self._arguments(inputs), given, ends, **self._lengths(inputs)
             )
             initial = self._returned(dstate) if inputs.state is not None else ()
             pulled.append(
@@ -262,6 +269,12 @@ class _Built:
             state = tuple(np.asarray(s) for s in self.made.reorder(state, list(inputs.rows)))
         return p, inputs.x, state
 
+    def _lengths(self, inputs: Inputs) -> dict[str, Any]:
+        """Return what says where sequences lie, if anything does."""
+        said = {name: a for name, a in arguments(inputs).items() if a is not None}
+        taken = inspect.signature(self.made.forward).parameters if inputs.layout else said
+        return {name: a for name, a in said.items() if name in taken}
+
     def _named(self, gradients: Any) -> dict[str, Array]:
         """Return the gradients of all passes' parameters by name."""
         passes, ends = gradients if self.subject.several else [gradients], suffixes(self.case)
@@ -284,10 +297,6 @@ class _Built:
         return tuple(np.asarray(s) if several else np.asarray(s)[None] for s in arrays)
 
 
-def _lengths(inputs: Inputs) -> dict[str, Array]:
-    return {} if inputs.lengths is None else {"lengths": inputs.lengths}
-
-
 def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
     """Return the subject that an object is, with what it offers."""
     try:
@@ -299,7 +308,7 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
     options = Options(
         layers=False,
         bidirectional=False,
-        lengths="lengths" in taken,
+        **ragged_options(taken),
         projection="projected" in cell.traits,
         partial_state=getattr(value, "partial_state", False) is True and len(cell.states) > 1,
         gradient=hasattr(value, "vjp"),
@@ -326,12 +335,9 @@ def _tried(subject: Explicit) -> Explicit:
     cases = {
         "default_state": replace(PLAIN, state=False),
         "no_steps": replace(PLAIN, T=0),
-        "zero_length": replace(PLAIN, B=3, lengths=True, zero_length=True),
+        **ragged_cases(subject.options, PLAIN),
     }
     for option, case in cases.items():
-        if option == "zero_length" and not subject.options.lengths:
-            offered[option] = False
-            continue
         built = with_care(partial(subject.build, case))
         try:
             with_care(partial(built.forward, draw_inputs(subject, case)))
@@ -359,7 +365,7 @@ def _tried(subject: Explicit) -> Explicit:
             offered[option], reasons[option] = False, str(said)[:LONGEST_REASON]
         except Exception:  # noqa: S112 - what it takes, it has to do right: a check will say so
             continue
-    if not offered.get("lengths", True):
+    if not offered.get("lengths", True) and not subject.options.packed:
         offered["zero_length"] = False
     options = replace(subject.options, **offered, reasons=tuple(reasons.items()))
     return replace(subject, options=options)

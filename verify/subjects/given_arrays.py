@@ -12,7 +12,8 @@
 torch's or JAX's differentiation, whose arrays it is then called with, or ``vjp``, a method that
 takes the same arguments and ``dy`` and ``dstate``, and returns the gradients by name and those of
 the state; without it there are none. ``state`` is None for a start from zeros, one array, or a
-tuple where the cell has several; ``lengths`` (B,) is an argument that it may take.
+tuple where the cell has several; ``lengths`` (B,), ``cu_seqlens`` (B + 1,) and a ``mask`` are
+arguments that it may take (see ``ragged``).
 
 ``form = "chunk:64"`` says how it computes, for a bound of its own; ``forms`` are the names of
 several, one of which ``forward`` is given as its argument ``form``.
@@ -40,7 +41,8 @@ from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, pull
 from .framework import Plain
 from .inputs import draw_inputs
 from .loader import UnknownSubject
-from .protocol import Cotangents, Inputs, Pulled, Result
+from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .ragged import Laid, arguments, ragged_cases, ragged_options
 
 AXES = ("TBD", "BTD", "BHTD")
 GRADIENTS = ("", "torch", "jax", "vjp")
@@ -107,11 +109,11 @@ class GivenArrays:
         """Return nothing: scripts of failures call it by gatewise."""
         return ""
 
-    def build(self, case: Case) -> Plain:
+    def build(self, case: Case) -> Built:
         """Return it, ready to be called."""
         made = self.value() if isinstance(self.value, type) else self.value
         call = _Call(self, made, arrays_of(self.gradient.replace("vjp", "")), case)
-        return Plain(call.run, call.pull if self.gradient else None)
+        return Laid(Plain(call.run, call.pull if self.gradient else None))
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class _Call:
         }
         named |= {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}
         state = None if not states else states[0] if len(self.cell.states) == 1 else states
-        named |= dict.fromkeys((*STATE_NAMES, "initial_state"), state) | {"lengths": inputs.lengths}
+        named |= dict.fromkeys((*STATE_NAMES, "initial_state"), state)
+        named |= arguments(inputs, partial(self._turned, axes=""), self.arrays.into)
         taken = inspect.signature(function).parameters
         if self.subject.forms:
             named["form"] = self.case.form or self.subject.options.program
@@ -258,7 +261,7 @@ def given_arrays(value: Any, name: str, import_lines: str = "") -> GivenArrays:
         layers=False,
         bidirectional=False,
         bias=False,
-        lengths="lengths" in taken,
+        **ragged_options(taken),
         state=any(n in (*STATE_NAMES, "initial_state") for n in taken),
         gradient=bool(subject.gradient),
         forms=subject.forms,
@@ -285,8 +288,7 @@ def _tried(subject: GivenArrays) -> GivenArrays:
     """Return the subject with what it turns out to offer."""
     plain = replace(PLAIN, state=subject.options.state)
     tried = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
-    if subject.options.lengths:
-        tried["zero_length"] = replace(plain, lengths=True, zero_length=True)
+    tried |= ragged_cases(subject.options, plain)
     offered: dict[str, Any] = {}
     reasons = []
     for option, case in tried.items():

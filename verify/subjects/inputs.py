@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
+from ..cases.layouts import RAGGED
 from .called import layer_of, output_shape, state_shapes
 from .protocol import Inputs, Subject
 
@@ -19,7 +20,9 @@ def draw_inputs(subject: Subject, case: Case) -> Inputs:
         named = zip(layer.cell.states, state_shapes(layer, case), strict=True)
         state = tuple(_draw_state(layer, case, name, shape) for name, shape in named)
     drawn = layer.cell.random_input(case.generator("x"), case.T, case.B, case.sizes)
-    return Inputs(parameters, case.simplified("x", drawn), state, case.row_lengths())
+    x, lengths = case.simplified("x", drawn), case.row_lengths()
+    layout = case.layout if case.layout in RAGGED else ""
+    return Inputs(parameters, x, state, lengths, layout=layout)
 
 
 def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> Array:

@@ -28,6 +28,8 @@ class Inputs:
     several states may be None (option ``partial_state``). ``kept``: a call without a state goes on
     where the last one ended (option ``kept_state``); else the subject is reset before it. ``rows``:
     the subject itself first puts the rows of the states in this order (option ``reorders``).
+    ``layout``: how the subject takes rows of different lengths, one of ``RAGGED``, if not padded
+    behind. x is padded behind all the same; ``ragged`` lays it out.
     A subject that writes into its arguments must show here, so adapters give changes back.
     """
 
@@ -37,6 +39,7 @@ class Inputs:
     lengths: Array | None
     kept: bool = False
     rows: tuple[int, ...] | None = None
+    layout: str = ""
 
     @property
     def called_with(self) -> dict[str, Array]:

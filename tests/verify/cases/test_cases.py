@@ -83,7 +83,7 @@ def test_round_trip():
         {"P": 2, "layers": 2, "bidirectional": True, "bias": False, "state": False},
         {"lengths": True, "zero_length": True, "dropout": 0.25, "seed": 77},
         *({"scale": scale} for scale in (*SCALES, SUBNORMAL)),
-        *({"layout": layout} for layout in LAYOUTS),
+        *({"layout": layout, "lengths": True} for layout in LAYOUTS),
         {"zeroed": "x,dy", "rounded": "weight_ih_l0", "dtype": "float32"},
     ]
     for change in changed:

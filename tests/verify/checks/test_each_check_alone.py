@@ -81,6 +81,8 @@ VICTIMS = {
     "influence": Victim("C03[gru]", "b_hn of pass 0: changing it changes nothing"),
     "padding": Victim("Q01[rnn]", "expected a finite number"),
     "zero-length": Victim("Q11[rnn]", "final h"),
+    "packed": Victim("V12[rnn]", "gradient of initial h["),
+    "left-padding": Victim("V20[rnn]", "final h"),
     "causality": Victim("Q04[rnn]", "gradient of x"),
     "direction": Victim("L12[lstm]", "final c"),
     "shapes": Victim("S13[rnn]", "final h"),

@@ -3,17 +3,20 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
 from gatewise.verify.cases.case import Case
-from gatewise.verify.cases.schedule import FORCED, PADDED, parsed, text_of
+from gatewise.verify.cases.schedule import FORCED, NUMBERS, UNEVEN, parsed, text_of
 from gatewise.verify.checks import check_named
-from gatewise.verify.execution.channel import packed_inputs, unpacked_inputs
+from gatewise.verify.execution.channel import Question
 from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.execution.remote import RemoteLayer
+from gatewise.verify.execution.respondent import given_inputs
 from gatewise.verify.mutants import mutant_named, right_subject
 from gatewise.verify.subjects import subjects
-from gatewise.verify.subjects.called import under_test
+from gatewise.verify.subjects.called import SubjectCrashed, under_test
 from gatewise.verify.subjects.explicit import explicit
 from gatewise.verify.subjects.inputs import draw_inputs
 
@@ -159,9 +162,9 @@ def test_what_is_no_schedule_is_refused_in_a_sentence(text):
 
 
 def test_the_forced_schedules_do_everything():
-    words = {operation.word for text in (*FORCED, PADDED) for operation in parsed(text)}
+    words = {operation.word for text in (*FORCED, *UNEVEN.values()) for operation in parsed(text)}
 
-    assert words == {"prefill", "decode", "padded", "keep", "back", "rows", "join"}
+    assert words == NUMBERS.keys()
 
 
 @pytest.mark.parametrize("id", ["V01", "V03", "V07"])
@@ -183,10 +186,25 @@ def test_what_follows_a_back_is_another_sequence():
     assert not any(np.array_equal(a, b) for a, b in pairwise(read))
 
 
-def test_the_order_of_rows_reaches_another_process():
-    case = Case(2, 2, 3, 4)
-    inputs = replace(draw_inputs(right_subject("lstm"), case), rows=(1, 0))
-    again = unpacked_inputs(packed_inputs(inputs), 2, rows=inputs.rows)
+class Wire:
+    """The way to another process: what is asked is kept as it comes out there."""
 
-    assert again.rows == (1, 0)
-    np.testing.assert_array_equal(again.x, inputs.x)
+    def ask(self, question):
+        self.asked = msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=Question)
+        raise SubjectCrashed
+
+
+@pytest.mark.parametrize("said", [
+    {"rows": (1, 0)}, {"layout": "packed"}, {"kept": True},
+], ids=str)  # fmt: skip
+def test_what_a_call_says_of_its_rows_reaches_another_process(said):
+    case, wire = Case(2, 2, 3, 4, lengths=True), Wire()
+    inputs = replace(draw_inputs(right_subject("lstm"), case), **said)
+    with pytest.raises(SubjectCrashed):
+        RemoteLayer(wire, 0).forward(inputs)
+    there = given_inputs(wire.asked)
+
+    for name in ("rows", "layout", "kept"):
+        assert getattr(there, name) == getattr(inputs, name)
+    for name in ("x", "lengths"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(inputs, name))

@@ -100,6 +100,8 @@ WITHOUT = {
     "dropout": {"dropout": 0.0},
     "batch_first": {},
     "unbatched": {},
+    "packed": {},
+    "left_padding": {},
 }
 
 

@@ -29,3 +29,30 @@ def test_they_are_listed_without_their_packages():
     for adapted in SUBJECTS:
         assert adapted.cells
         assert adapted.options.program == getattr(adapted.value, "form", "")
+
+
+@pytest.mark.parametrize("name", ["Mamba", "Mamba2", "Qwen3Next"])
+@pytest.mark.parametrize("check", ["left-padding", "schedule"])
+def test_whole_mixers_are_held_to_themselves(name, check):
+    """Mamba's forgets its memory in a second call of several steps."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            subject = subject_named(f"transformers-layers:{name}")
+        except SubjectUnavailable as missing:
+            pytest.skip(str(missing))
+    verdict = hold(subject, check_named(check), "float32", budget=Budget(2, 2), shrink=False)
+
+    assert verdict.wrong == ((name, check) == ("Mamba", "schedule")), verdict.message
+    assert verdict.status in ("passed", "failed"), verdict.message
+
+
+def test_packed_sequences_of_a_package():
+    (adapted,) = (each for each in SUBJECTS if each.options.packed)
+    try:
+        subject = subject_named(adapted.name)
+    except SubjectUnavailable as missing:
+        pytest.skip(str(missing))
+    verdict = hold(subject, check_named("packed"), "float32", budget=Budget(2, 2))
+
+    assert verdict.status == "passed", verdict.message

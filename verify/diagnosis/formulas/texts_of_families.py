@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .texts import TEXTS as PLAIN
 from .texts import Text
 
 OF_INPUTS = "a_k = x @ W_k + b_k"
@@ -139,6 +140,42 @@ def _qrnn(gates: str) -> Text:
     return Text(forward, back, tuple(gates), ("z",))
 
 
+def _qrnn_of_two() -> Text:
+    """What the last input adds to the sums is carried."""
+    forward = """
+    a_z = x @ W_z + z1_old + b_z
+    a_f = x @ W_f + f1_old + b_f
+    a_o = x @ W_o + o1_old + b_o
+    z = tanh(a_z)
+    f = sigmoid(a_f)
+    o = sigmoid(a_o)
+    c_new = f * c_old + (1 - f) * z
+    h_new = o * identity(c_new)
+    z1_new = x @ W_z1
+    f1_new = x @ W_f1
+    o1_new = x @ W_o1
+    """
+    earlier = "".join(f" + d{g}1_next @ W_{g}1.T" for g in "zfo")
+    back = f"""
+    dh = dy + dh_next
+    dc = dc_next + dh * o
+    da_o = dh * c_new * o * (1 - o)
+    da_f = dc * (c_old - z) * f * (1 - f)
+    da_z = dc * (1 - f) * (1 - z ** 2)
+    dx = da_z @ W_z.T + da_f @ W_f.T + da_o @ W_o.T{earlier}
+    {SLOTS}
+    dW_z1 += x.T @ dz1_next
+    dW_f1 += x.T @ df1_next
+    dW_o1 += x.T @ do1_next
+    dh_old = 0 * dh
+    dc_old = dc * f
+    dz1_old = 1 * da_z
+    df1_old = 1 * da_f
+    do1_old = 1 * da_o
+    """
+    return Text(forward, back, ("f", "o"), ("z",))
+
+
 def _rg_lru() -> Text:
     forward = f"""
     {OF_INPUTS}
@@ -161,6 +198,47 @@ def _rg_lru() -> Text:
     return Text(forward, back, ("r", "i"))
 
 
+def _cfc() -> Text:
+    """A gate is called k: lines of it alone say so before a colon."""
+    forward = """
+    a_k = x @ W_k + h_old @ U_k + b_k
+    g = tanh(a_g)
+    k: k = tanh(a_k)
+    tau = sigmoid(a_a + a_b)
+    h_new = (1 - tau) * g + tau * k
+    """
+    back = f"""
+    dh = dy + dh_next
+    da_g = dh * (1 - tau) * (1 - g ** 2)
+    k: da_k = dh * tau * (1 - k ** 2)
+    da_a = dh * (k - g) * tau * (1 - tau)
+    da_b = dh * (k - g) * tau * (1 - tau)
+    k: dx = da_g @ W_g.T + da_k @ W_k.T + da_a @ W_a.T + da_b @ W_b.T
+    k: dh_old = da_g @ U_g.T + da_k @ U_k.T + da_a @ U_a.T + da_b @ U_b.T
+    {SLOTS}
+    dU_k += h_old.T @ da_k
+    """
+    return Text(forward, back, ("tau",), ("g", "k"))
+
+
+def _zoneout(cell: str, kept: dict[str, float]) -> Text:
+    """The program of another cell, whose new states are mixed with the old ones."""
+    plain = PLAIN[cell]
+    forward = plain.forward
+    back = plain.backward.replace("dc_next", f"{1 - kept.get('c', 0)} * dc_next")
+    for state, share in kept.items():
+        forward = forward.replace(f"{state}_new", f"{state}_raw")
+        back = back.replace(f"{state}_new", f"{state}_raw")
+        forward += f"\n{state}_new = {share} * {state}_old + {1 - share} * {state}_raw"
+        back = back.replace(f"d{state}_old = ", f"d{state}_old = {share} * d{state}_out + ")
+    outer = f"dh_out = dy + dh_next\ndh = {1 - kept['h']} * dh_out"
+    outer += "\ndc_out = dc_next" * ("c" in kept)
+    back = back.replace("dh = dy + dh_next", outer)
+    return Text(
+        forward, back, plain.sigmoids, tuple(t.replace("_new", "_raw") for t in plain.tangents)
+    )
+
+
 ABOVE = ("above_0(a_n)", " * slope_above_0(a_n)")
 
 TEXTS = {
@@ -175,5 +253,9 @@ TEXTS = {
     "qrnn-f": _qrnn("f"),
     "qrnn-fo": _qrnn("fo"),
     "qrnn-ifo": _qrnn("ifo"),
+    "qrnn-fo-2": _qrnn_of_two(),
     "rg-lru": _rg_lru(),
+    "cfc": _cfc(),
+    "zoneout-lstm": _zoneout("lstm", {"h": 1 / 16, "c": 1 / 2}),
+    "zoneout-gru": _zoneout("gru", {"h": 1 / 8}),
 }

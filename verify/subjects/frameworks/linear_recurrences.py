@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from ...conventions.parameter_map import ExplicitMap
 from ..framework import imported
 from ..given_arrays import GivenArrays, given_arrays
 from ..protocol import Built
+from ..ragged import ragged_options
 
 FAMILIES = {
     "fla": ("fla", "torch"),
@@ -91,6 +92,18 @@ class FlaGatedDeltaChunk(Fla):
         run = self.function("naive_chunk_gated_delta_rule")
         return run(q, k, v, g, beta, chunk_size=CHUNK, initial_state=state,
                    output_final_state=True)  # fmt: skip
+
+
+class FlaGatedDeltaProduct(Fla):
+    """Its gated delta product with one factor a step, which takes packed sequences."""
+
+    cell, module = "gated-delta", "fla.ops.gated_delta_product.naive"
+
+    def forward(
+        self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None, cu_seqlens: Any = None
+    ) -> Any:
+        run = self.function("naive_recurrent_gated_delta_product")
+        return run(q, k, v, g, beta, q.shape[-1] ** -0.5, cu_seqlens, state, True)
 
 
 class FlaKDA(Fla):
@@ -257,7 +270,9 @@ class Adapted:
     def options(self) -> Options:
         """What may be offered."""
         form = str(getattr(self.value, "form", ""))
-        return Options(layers=False, bidirectional=False, bias=False, lengths=False, program=form)
+        plain = Options(layers=False, bidirectional=False, bias=False, program=form)
+        taken = inspect.signature(self.value.forward).parameters  # type: ignore[attr-defined]
+        return replace(plain, **ragged_options(taken))
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -298,6 +313,7 @@ class Adapted:
 SUBJECTS = (
     Adapted("fla:gated-delta", FlaGatedDelta),
     Adapted("fla:gated-delta-chunk", FlaGatedDeltaChunk),
+    Adapted("fla:gated-delta-product", FlaGatedDeltaProduct),
     Adapted("fla:kda", FlaKDA),
     Adapted("fla:gla", FlaGLA),
     Adapted("fla:deltanet", FlaDeltaNet),

@@ -1,8 +1,13 @@
-"""ncps's ``CfCCell``, and its ``LSTMCell``, the memory of CfC and LTC layers, in a loop over time.
+"""ncps's ``CfCCell`` and ``LTCCell``, and its ``LSTMCell``, the memory of both, in loops over time.
 
 The LSTM's gates stand in the order g, i, f, o, and 1 is added to the forget gate's argument at
 every call (``sigmoid(fg + 1.0)``). The package itself calls it in such a loop; a state has to be
 given.
+
+The LTC's equation is a differential one, and its solver makes six fused steps for each of the
+sequence (Hasani et al. 2021, arXiv:2006.04439, algorithm 1): a recurrence of sums, products,
+quotients and sigmoids like any other, to which it is held as ``ltc`` writes it down. What has to be
+positive is given by its logarithm, and the 1e-8 in the denominator is left out.
 """
 
 from __future__ import annotations
@@ -11,13 +16,17 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ....reference.functions import Array
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
+from ...conventions.parameter_map import OwnMap
 from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
+from ..recurrence import Recurrence, own_name
 from ..torch_module import TorchModule, import_torch
 from .torch_families import PLAIN, FamilyLayer
 
@@ -99,7 +108,72 @@ def _cfc(
     return torch.stack(outputs), (h[None],)
 
 
+UNFOLDS = 6
+"""Fused steps of the solver; a step of the sequence takes a unit of time."""
+
+SYNAPSES = ("mu", "sigma", "log_w", "erev")
+LTC_PARAMETERS = {
+    **dict.fromkeys(SYNAPSES, "H H"), **{f"sensory_{name}": "D H" for name in SYNAPSES},
+    "log_gleak": "H", "vleak": "H", "log_cm": "H",
+}  # fmt: skip
+
+
+def ltc(p: Any, x: Any, state: Any) -> Any:
+    """Return the potentials (B, H) after six fused steps."""
+    (v,) = state
+    sensed = _conductances(x, p.sensory_mu, p.sensory_sigma, p.sensory_log_w)
+    drive, conductance = (sensed * p.sensory_erev).sum(axis=1), sensed.sum(axis=1)
+    capacity, leak = UNFOLDS * np.exp(p.log_cm), np.exp(p.log_gleak)
+    for _ in range(UNFOLDS):
+        a = _conductances(v, p.mu, p.sigma, p.log_w)
+        total = capacity * v + leak * p.vleak + (a * p.erev).sum(axis=1) + drive
+        v = total / (capacity + leak + a.sum(axis=1) + conductance)
+    return (v,)
+
+
+def _conductances(v: Any, mu: Any, sigma: Any, log_w: Any) -> Any:
+    """Return those of all synapses (B, sources, targets); the sigmoid is written as a tanh."""
+    z = sigma * (v.reshape(v.shape[0], v.shape[1], 1) - mu)
+    return np.exp(log_w) * (0.5 + 0.5 * np.tanh(0.5 * z))
+
+
+@dataclass(frozen=True)
+class LTCLayer(FamilyLayer):
+    """``ncps.torch.ltc_cell.LTCCell``, whose recurrence has no file in the reference."""
+
+    @property
+    def own_cell(self) -> Recurrence:
+        """Its recurrence."""
+        return Recurrence(LTC_PARAMETERS, {"h": "H"}, "D", ltc)
+
+    def parameter_map(self, case: Case) -> OwnMap:  # type: ignore[override]
+        """Return the map of its own arrays."""
+        return OwnMap(self.own_cell, case)
+
+
+def _ltc_made(module: Any, case: Case) -> Any:
+    wiring = imported("ncps.wirings", INSTALL).FullyConnected(case.H)
+    return module.LTCCell(wiring, case.D, epsilon=0.0)
+
+
+def _ltc(
+    torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+) -> tuple[Any, tuple[Any, ...]]:
+    """Call the cell step by step; it reads its arrays from a dictionary."""
+    layer._params |= {
+        name.replace("log_", ""): array.exp() if "log_" in name else array
+        for name, array in own.items()
+    }
+    h = x.new_zeros(x.shape[1], own["vleak"].shape[0]) if states is None else states[0][0]
+    outputs = []
+    for x_t in x:
+        y, h = layer(x_t, h)
+        outputs.append(y)
+    return torch.stack(outputs), (h[None],)
+
+
 SUBJECTS = (
+    LTCLayer("ncps:LTCCell", own_name(ltc), "ncps.torch.ltc_cell", _ltc_made, _ltc, PLAIN),
     NcpsCell(
         "ncps:LSTMCell",
         Convention(

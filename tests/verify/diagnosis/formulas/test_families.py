@@ -41,6 +41,9 @@ def slipped(cell, line):
 SLIPS = [
     ("mingru", "n = tanh(a_n)", "tanh stands in the place of identity"),
     ("qrnn-fo", "h_new = o * tanh(c_new)", "tanh stands in the place of identity"),
+    ("qrnn-fo-2", "f1_new = x @ W_z1", "f1"),
+    ("cfc", "h_new = (1 - tau) * k + tau * g", "g"),
+    ("zoneout-lstm", "h_raw = o * c_raw", "tanh"),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 
