@@ -170,7 +170,8 @@ def _text(file: Path, result: Explanation, found: Mistakes | None) -> Iterator[s
     if found is None:
         yield f"{file.name}: explained: {summary}"
     elif result.fits:
-        yield f"{file.name}: only a convention that no framework has gives these numbers: {summary}"
+        others = "no framework's convention gives these numbers; this one does"
+        yield f"{file.name}: {others}: {summary}"
     elif found.fits:
         yield f"{file.name}: no convention gives these numbers; one with a mistake does"
     else:
@@ -227,10 +228,9 @@ def _mistake_lines(result: Explanation, found: Mistakes) -> Iterator[Line]:
         yield Line("off", f"{nearest.off} of the {nearest.entries} numbers that were judged")
     if result.fits:
         yield Line("if it is meant", "then rounding explains every difference, and all is right")
-    tried = (
-        f"tried {result.tried} conventions, and {found.search.tried} mistakes under "
-        f"{found.conventions} of them"
-    )
+    tried = f"tried {result.tried} conventions"
+    if found.search.tried:
+        tried += f", and {found.search.tried} mistakes under {found.conventions} of them"
     if found.fits:
         tried = (
             f"a layer with this mistake returns the same numbers in this one example, within "

@@ -62,6 +62,16 @@ def test_a_file_is_held_node_by_node(folder):
     assert 'classname="m.onnx#a"' in (folder / "m.xml").read_text(encoding="utf-8")
 
 
+def test_weights_that_nothing_was_held_to_are_told_of(folder):
+    """The second node's gates are in another order: without its source that cannot be seen."""
+    alone = run("verify", "m.onnx", "--budget", "quick")
+    beside = run("verify", "m.onnx", "--budget", "quick", "--against", "w.npz")
+
+    assert (alone.exit_code, beside.exit_code) == (0, 1)
+    assert alone.stdout.count("not judged      Whether its weights are those of the layer") == 2
+    assert "not judged" not in beside.stdout
+
+
 def test_the_command_that_a_failure_prints_makes_it_again(folder):
     case = '{"T": 3, "B": 2, "D": 3, "H": 4, "dtype": "float32"}'
     done = run("verify", "m.onnx#b", "--against", "w.npz", "--check", "source", "--case", case,

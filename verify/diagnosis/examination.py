@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..cases.case import Case
+from ..checks import check_named
 from ..checks.check import reads_out
 from ..runs.diagnosis import Diagnosis
 from ..runs.verdict import Verdict
@@ -273,8 +274,9 @@ def _of_quantised(
 ) -> Diagnosis:
     """Find out what is wrong with a layer, in another arithmetic than declared first of all.
 
-    Of one that rounds nothing but weights, how it does is measured; what is wrong beside that is
-    found for the weights so rounded.
+    What is wrong beside that is found for weights rounded as declared. Where nothing is, and
+    nothing but weights is rounded, how they are is measured, from the checks that know nothing of
+    the declaration.
     """
     failures = judged(failing)
     if not isinstance(subject, Quantised) or not failures:
@@ -288,9 +290,11 @@ def _of_quantised(
         seen = list(observations(subject.as_subject, first))
         diagnosis.location = locate(subject.as_subject, failures, seen)
         return _of_finding(diagnosis, other, 0)
-    if in_steps(subject):
-        return _of_values(subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step)
-    diagnosis = _of_values(subject.subject, dtype, failing, deadline, suspected, on_step=on_step)
+    diagnosis = _of_values(subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step)
+    bare = subject.subject
+    of_any = [v for v in failing if check_named(v.check).concerned(bare)]
+    if not in_steps(subject) and not diagnosis.explanations and judged(of_any):
+        diagnosis = _of_values(bare, dtype, of_any, deadline, suspected, on_step=on_step)
     said = [
         as_declared(e, subject.quantisation) if is_rounded(e) else e for e in diagnosis.explanations
     ]

@@ -142,9 +142,12 @@ def roles(arrays: Mapping[str, Array], given: Mapping[str, str]) -> dict[str, st
     for role, names in NAMES.items():
         _recognise(role, names, arrays, known)
     if "x" not in known:
-        raise Unreadable(f"which is the input of {', '.join(arrays)}? say --role x=NAME")
+        raise Unreadable(f"which of {', '.join(arrays)} is the input? say --role x=NAME")
     if not {"y", "final h"} & known.keys():
-        raise Unreadable(f"which is the output of {', '.join(arrays)}? say --role y=NAME")
+        raise Unreadable(
+            f"which of {', '.join(arrays)} is the output? say --role y=NAME; without one there is "
+            "nothing to explain"
+        )
     for role, names in NAMES.items():
         called = (*names, *(plain(known[r]) for r in (role,) if r in known))
         _recognise(f"{GRADIENT}{role}", _of_gradients(called), arrays, known)

@@ -277,7 +277,8 @@ class Quantisation:
 
 
 def _expected(name: str, what: str, got: object) -> QuantisationError:
-    return QuantisationError(f"quantised: {name}: expected {what}, got {got!r:.60}")
+    where = "" if name == "quantised" else f"{name}: "
+    return QuantisationError(f"quantised: {where}expected {what}, got {got!r:.60}")
 
 
 def _read(name: str, value: Any) -> Any:

@@ -37,6 +37,9 @@ NOT_SHOWN = (
 )
 
 
+NO_SOURCE = "Whether its weights are those of the layer that was exported: --against SOURCE tells."
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number of things, in words: ``1 case``, ``2 cases``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -134,6 +137,12 @@ class Finding:
         """Whether there were no equations to hold it to."""
         return self.verdicts[0].without_equations
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is a node of a model file that is right, held to no source of weights."""
+        node = ".onnx#" in self.subject and not self.wrong
+        return node and not self.chosen and all(v.check != "source" for v in self.verdicts)
+
     def lines(self) -> Iterator[Line]:
         """Yield what is wrong, what to do, where, how sure; then the failures that show it."""
         if self.diagnosis is not None and self.wrong:
@@ -142,6 +151,8 @@ class Finding:
             yield Line("parameters", meaning)
         if self.without_equations:
             yield Line("not judged", NOT_SHOWN)
+        if self.alone:
+            yield Line("not judged", NO_SOURCE)
         if dependent := next((v.dependent for v in self.verdicts if v.dependent), ""):
             yield Line("dependent", f"{dependent}: it could have made this verdict itself")
         root = self.root

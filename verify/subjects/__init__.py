@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from ...reference.cells import cells
 from ...reference.errors import InputError
 from ...reference.forms import form_named
 from . import loader
@@ -78,8 +79,9 @@ def require_like(like: str | None, forbid: str = "") -> None:
         _require_form(like.removeprefix(FORM))
         return
     if like is not None and like not in LIKE:
+        own = f"; a class names its cell itself: cell = {like!r}" if like in cells() else ""
         raise UnknownSubject(
-            f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35"
+            f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35{own}"
         )
     if forbid:
         raise UnknownSubject(f"--forbid is for submissions to a problem: --like {BENCH}35")
@@ -251,7 +253,8 @@ def adapted(
     raise UnknownSubject(
         f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
         f"or RNN, or a Cell of these, for one with torch's constructor and call"
-        f"{_fits(value, name)}; a recurrence of another kind has cell = None, or its step"
+        f"{_fits(value, name)}; gatewise cells lists the cells, and gatewise new CELL writes such "
+        "a class; a recurrence that is not among them has cell = None, or its step"
     )
 
 

@@ -70,6 +70,9 @@ INSTEAD = {
 }  # fmt: skip
 """What works with files that hold no class, by what their names end in."""
 
+PROGRAM = "a program in any language that answers lines of JSON is: process:COMMAND"
+"""What works with every other file."""
+
 
 def refuse_data(name: str) -> None:
     """Raise UnknownSubject for a file that is no Python file; it says what may be held."""
@@ -77,10 +80,10 @@ def refuse_data(name: str) -> None:
     suffix = Path(where).suffix.lower()
     if suffix == ".py" or not (suffix in INSTEAD or Path(where).is_file()):
         return
-    instead = f". {INSTEAD[suffix][0].upper()}{INSTEAD[suffix][1:]}" if suffix in INSTEAD else ""
+    instead = INSTEAD.get(suffix, PROGRAM)
     raise UnknownSubject(
         f"subject {name!r}: {where} is no Python file; a path may be a folder, path/to/file.py or "
-        f"path/to/file.py:Name{instead}"
+        f"path/to/file.py:Name. {instead[0].upper()}{instead[1:]}"
     )
 
 

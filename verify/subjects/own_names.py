@@ -362,6 +362,8 @@ def own_names(run: Run, shapes: Shapes, like: Convention) -> OwnNames:
             f"which belongs to which gate of {names}"
         )
     evidence = "by their names alone: no mapping of them computes what the layer computes"
+    if any(len(array.slices) > 1 for array in meant[1]):
+        evidence += f"; arrays of several gates in the order of {names}, unless you declare another"
     if found:
         others = ", ".join(
             f"{a.name} as {_content(a)}"

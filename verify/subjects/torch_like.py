@@ -65,6 +65,8 @@ CALLS = {
 }
 """The calls that may be refused, and a case that uses each."""
 
+ALWAYS_FIRST = "it has the batch first in every check"
+
 NAMES = {
     "layers": r"layer|deep|stack",
     "bidirectional": r"direction",
@@ -443,7 +445,8 @@ def _tried(subject: TorchLike) -> TorchLike:
         elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
         elif not subject._takes(argument):
-            reasons[option] = f"its constructor takes no {argument}"
+            always = option == "batch_first" and subject.batch_first
+            reasons[option] = ALWAYS_FIRST if always else f"its constructor takes no {argument}"
         elif refusal := (
             _refusal(subject, case, partial(subject.module, import_torch()))
             or _not_offered(_refusal(subject, case, partial(_run, subject)), option, source)

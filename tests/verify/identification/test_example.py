@@ -81,10 +81,10 @@ def test_what_one_example_cannot_tell_apart_is_told():
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({}, "which is the input"),
+    ({}, "which of a, b is the input"),
     ({"x": "a", "z": "b"}, "expected one of x, y"),
     ({"x": "a", "y": "nothing"}, "expected one of a, b"),
-    ({"x": "a"}, "which is the output"),
+    ({"x": "a"}, "which of a, b is the output"),
 ])  # fmt: skip
 def test_a_role_that_cannot_be_taken_is_a_sentence(given, message):
     with pytest.raises(Unreadable, match=message):

@@ -54,7 +54,7 @@ def test_a_text_is_read_as_it_is_written(text):
         ("weights=1", "weights: expected 2 to 16 bits"),
         ("bits=8", "bits: unknown; there are weights, per"),
         ("weights", "expected name=value"),
-        ("weights=8 and more", "expected name=value"),
+        ("weights=8 and more", "^quantised: expected name=value"),
         ("", "expected name=value"),
         (True, "expected a text"),
         ("per=channel", "expected weights, activations, fixed or states"),

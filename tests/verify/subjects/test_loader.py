@@ -103,8 +103,11 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
     ("to/big.onnx:LSTM", None, "to/big.onnx is no Python file; a path may be a folder, "),
     ("weights.npz", None, "Convert weights alone with: gatewise convert"),
     ("my_layers.txt:LSTM", None, "my_layers.txt is no Python file; a path may be a folder, "),
+    ("my_layers.txt", None, "A program in any language that answers lines of JSON is: process:"),
     ("my_layers.py:Holder", None, "expected a class with cell and forward, or --like torch.nn."),
     ("my_layers.py:NUMBER", None, "expected a class with cell and forward"),
+    ("my_layers.py:NUMBER", None, "gatewise cells lists the cells, and gatewise new CELL writes"),
+    ("my_layers.py:LSTM", "selective", "a class names its cell itself: cell = 'selective'"),
     ("my_layers.py:LSTM", "torch.nn.Linear", "--like torch.nn.Linear: expected one of torch.nn."),
     ("torch:LSTM", "torch.nn.LSTM", "subject 'torch:LSTM' is known; --like is for a class of your"),
 ])  # fmt: skip

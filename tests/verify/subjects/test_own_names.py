@@ -70,7 +70,10 @@ WRONG = {
     layers.ResetsNothing: ("forward", "x_r.weight is W_r.*by their names alone"),
     layers.IgnoresTheState: ("forward", "found by experiments"),
     layers.WrongGradient: ("gradient", "found by experiments"),
-    layers.WrongWithoutNames: ("forward", r"W is \[W_i,W_f,W_g,W_o\].*by their names alone"),
+    layers.WrongWithoutNames: (
+        "forward",
+        r"W is \[W_i,W_f,W_g,W_o\].*by their names alone.*in the order of torch.nn.LSTM",
+    ),
 }
 
 

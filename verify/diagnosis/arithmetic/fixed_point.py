@@ -131,7 +131,7 @@ def fixed_point(explainer: Explainer) -> Discovery:
         seen = list(_observed(form, subject, explainer.dtype))
     except REFUSALS:
         return Discovery()
-    if not _telling(seen[0]):
+    if not telling(seen[0]):
         return Discovery(notes=(f"Its outputs are multiples of 2^-{bits}: {BLIND}.",))
     judge = Explainer(subject, explainer.dtype, seen, explainer.on_try, explainer.deadline)
     notes = (GRADIENTS,) if subject.options.gradient else ()
@@ -156,7 +156,7 @@ def known_mistakes(judge: Explainer) -> list[Hypothesis]:
     return search.fits
 
 
-def _telling(seen: Observation) -> bool:
+def telling(seen: Observation) -> bool:
     """Whether the arithmetic's own error leaves enough to be judged."""
     levels = np.concatenate([level.ravel() for level in seen.levels.values()])
     return bool(np.isfinite(levels).mean() > 1 / 2)

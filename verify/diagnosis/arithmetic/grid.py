@@ -37,7 +37,7 @@ from ..other_cells.character import character
 from ..other_cells.step import REFUSALS
 from ..search import Explainer, observations
 from ..stand_in import StandIn
-from .fixed_point import fixed_point, known_mistakes
+from .fixed_point import fixed_point, known_mistakes, telling
 from .storage import storage
 
 NUDGE = {"float64": 2.0**-28, "float32": 2.0**-12}
@@ -245,10 +245,16 @@ def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Di
 
 
 def _wrong_too(way: Grid, explainer: Explainer) -> Discovery | None:
-    """Return the mistakes that explain a layer whose weights are rounded, beside that."""
+    """Return the mistakes that explain a layer whose weights are rounded, beside that.
+
+    Cut off, the largest weight stands at the edge of its level, and bounds are too wide to tell
+    anything: then every mistake would explain it.
+    """
     read = Rounded(explainer.subject, way).as_subject
     experiments = [s.experiment for s in explainer.observations if s.experiment.check != "jvp"]
     seen = list(observations(read, experiments))
+    if sum(map(telling, seen)) <= len(seen) / 2:
+        return None
     judge = Explainer(read, explainer.dtype, seen, explainer.on_try, explainer.deadline)
     if judge.off(NOTHING_WRONG) <= 1:  # what is off are derivatives in forward mode
         return None

@@ -36,7 +36,7 @@ class Mode(StandIn):
     def build(self, case: Case) -> Built:
         """Return the layer, switched where it has modes."""
         built = self.subject.build(case)
-        with suppress(NotImplementedError):  # it has no modes
+        with suppress(NotImplementedError, NotOffered):  # it has no modes
             built.train(self.training)
         return built
 

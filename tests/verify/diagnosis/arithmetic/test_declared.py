@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import coarse_cells
 import other_cells
 from gatewise.verify.checks import check_named
 from gatewise.verify.conventions.weight_grid import Grid, declaration, grid_of
@@ -45,10 +46,13 @@ NAMED = {
 """Beginnings of statements of mistakes, and what is said of them."""
 
 
-def diagnosis(subject, check="forward"):
+def diagnosis(subject, *checks):
     dtype = subject.dtypes[0]
-    failing = [hold(subject, check_named(check), dtype, budget=BUDGETS["quick"], shrink=False)]
-    assert failing[0].status == "failed"
+    failing = [
+        hold(subject, check_named(check), dtype, budget=BUDGETS["quick"], shrink=False)
+        for check in checks or ("forward",)
+    ]
+    assert {verdict.status for verdict in failing} == {"failed"}
     return diagnose(subject, dtype, failing)
 
 
@@ -86,6 +90,16 @@ def test_what_rounds_nothing_is_told_so():
     subject = in_arithmetic(explicit(other_cells.Layer, "test:Layer"), "weights=8")
 
     assert "It rounds nothing" in diagnosis(subject).headline
+
+
+def test_a_mistake_beside_declared_weights_is_named():
+    """Also where checks fail that only a declared arithmetic has."""
+    layer = coarse_cells.rounding(other_cells.NoTanh, lambda w: coarse_cells.scaled(w, 127))
+    subject = in_arithmetic(explicit(layer, "test:Layer"), "weights=8")
+
+    said = diagnosis(subject, "tie-rounding", "forward", "shapes")
+
+    assert "tanh is not applied to c_t" in said.headline
 
 
 def test_no_other_arithmetic_explains_wrong_equations():

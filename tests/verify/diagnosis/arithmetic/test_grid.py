@@ -7,10 +7,11 @@ import pytest
 
 import coarse_cells as coarse
 import other_cells
+from gatewise.verify.cases.case import Case
 from gatewise.verify.diagnosis.arithmetic import fixed_point as fixed_points
 from gatewise.verify.diagnosis.arithmetic import grid as grids
 from gatewise.verify.diagnosis.arithmetic.grid import Grid, Staircase, candidates, on_a_grid
-from gatewise.verify.diagnosis.observation import basic
+from gatewise.verify.diagnosis.observation import Experiment, basic
 from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.mutants import Mutant, mutant_subject, right_subject
 from gatewise.verify.mutants.held_out import UNKNOWN_MISTAKES
@@ -115,6 +116,18 @@ def test_a_mistake_that_nobody_knows_is_not_explained_by_coarseness():
         "Its weights are rounded to 8 bits, one scale for each matrix (its largest magnitude / "
         "127).",
     )
+
+
+def test_a_rounding_under_which_nothing_can_be_told_explains_nothing():
+    """Cut off, the largest weight may be one level or the next, so that every mistake fits."""
+    layer = coarse.rounding(other_cells.NoTanh, lambda w: coarse.scaled(w, 127))
+    subject = explicit(layer, "coarse")
+    cases = Case(T=4, B=2, D=2, H=3), Case(T=2, B=3, D=4, H=5), Case(T=3, B=2, D=3, H=4)
+    experiments = map(Experiment, ("dtype", "gate-limits", "forward"), cases)
+    seen = Explainer(subject, "float64", list(observations(subject, experiments)))
+
+    assert grids._wrong_too(Grid("scale", "matrix", 127, rounding="zero"), seen) is None
+    assert grids._wrong_too(Grid("scale", "matrix", 127), seen).explanations
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

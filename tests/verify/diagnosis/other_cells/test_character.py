@@ -17,10 +17,12 @@ from gatewise.verify.diagnosis.other_cells.mixture import fitted
 from gatewise.verify.diagnosis.other_cells.normalisation import Norm
 from gatewise.verify.diagnosis.other_cells.step import StepExperiment
 from gatewise.verify.diagnosis.search import Explainer, observations
+from gatewise.verify.diagnosis.stand_in import StandIn
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.numbers.tape import Tape
 from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.called import NotOffered
 from gatewise.verify.subjects.explicit import explicit
 
 
@@ -72,6 +74,24 @@ def test_relations_that_explain_everything_are_named(layer, variant, words):
     for part in words:
         assert part in " ".join(explanation.statements)
     assert any("consistent in itself" in note for note in found.notes) is variant
+
+
+def test_a_layer_without_modes_is_measured_where_it_refuses_them():
+    """In a process of its own a layer says so by another exception."""
+
+    class Built(StandIn):
+        def train(self, training):
+            raise NotOffered("it has no modes")
+
+    class Refusing(StandIn):
+        def build(self, case):
+            return Built(self.subject.build(case))
+
+    subject = Refusing(explicit(other_cells.mixed(0.25), "other")).as_subject
+    seen = list(observations(subject, basic(subject, "float64")))
+
+    (explanation,) = character(Explainer(subject, "float64", seen)).explanations
+    assert "h is 0.25 of the old and 0.75 of the new one" in explanation.statements[0]
 
 
 def test_in_float32_as_well():
