@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.cell import State
-from ...reference.cells import delta, mlstm, rwkv, ssd
+from ...reference.cells import delta, mlstm, rwkv, selective, ssd
 from ...reference.functions import Array, switch
 from ...reference.gated_by_input import GatedByInput, outer, rows_times, scaled
 from ...reference.parameters import Parameters
@@ -22,6 +22,7 @@ CHUNK = 4
 DECAYS = ("gated-delta", "gla", "kda")
 CORRECTS = ("gated-delta", "kda", "deltanet")
 EVERY = ("gated-delta", "retnet", "gla", "kda", "deltanet")
+STATE_SPACES = {"ssd": ssd, "selective": selective}
 BITS = 12
 """Bits that a state keeps when it is rounded too early."""
 
@@ -395,7 +396,7 @@ mutant(
     "K23",
     "The input is not added to the output: D x is missing.",
     ("forward",),
-    cells=("ssd", "selective"),
+    cells=tuple(STATE_SPACES),
     fix="add D x to what is read from the state",
     same_as="D not read",
     part="output",
@@ -408,21 +409,27 @@ mutant(
     "K24",
     "The step size is missing in the write.",
     ("forward",),
-    cells=("ssd",),
+    cells=tuple(STATE_SPACES),
     fix="write Δ x B, not x B",
     change=lambda layer: updates(
-        layer,
-        lambda p, a, s: (
-            ssd.write(0 * a["dt"] + 1, a["x"], a["B"], ssd.decay(a["dt"], p["A"], s[0])),
-        ),
+        layer, lambda p, a, s: _written(layer, a, 0 * a["dt"] + 1, _kept(layer, p, a, s))
     ),
 )
+
+
+def _kept(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -> Array:
+    return STATE_SPACES[layer.cell.name].decay(a["dt"], p["A"], s[0])
+
+
+def _written(layer: ReplaceableLayer, a: dict[str, Any], dt: Array, kept: Array) -> State:
+    return (STATE_SPACES[layer.cell.name].write(dt, a["x"], a["B"], kept),)
+
 
 mutant(
     "K25",
     "A is taken as a logarithm: the decay is exp(-Δ e^A).",
     ("forward",),
-    cells=("ssd", "selective"),
+    cells=tuple(STATE_SPACES),
     fix="use A as it is given: it is negative already",
     change=lambda layer: layer.wrap(
         "step",
@@ -549,3 +556,55 @@ mutant(
 def _undecayed(layer: ReplaceableLayer, x: Array) -> Array:
     given = given_of(layer, x)
     return cell_of(layer).joined(given | {"g": 0 * given["g"]}, x, layer.case.sizes)
+
+
+mutant(
+    "K34",
+    "The output is read from the state before the step.",
+    ("forward",),
+    cells=tuple(STATE_SPACES),
+    fix="read C h from the new state",
+    part="output",
+    change=lambda layer, right, at, p, x, state, new: right(at, p, x, state, state),
+)
+
+mutant(
+    "K35",
+    "A has the other sign: the state grows by exp(-Δ A) in every step.",
+    ("forward",),
+    cells=tuple(STATE_SPACES),
+    fix="multiply the state by exp(Δ A): A is negative already",
+    part="step",
+    change=lambda layer, right, at, p, x, state: right(
+        at, Parameters(p.shapes, {**p, "A": -p["A"]}), x, state
+    ),
+)
+
+mutant(
+    "K36",
+    "What is written is discretised by zero-order hold, (exp(Δ A) - 1) / A, and not by Δ.",
+    ("forward",),
+    cells=tuple(STATE_SPACES),
+    fix="write Δ x B, as Mamba's programs do; by zero-order hold it is another recurrence",
+    change=lambda layer: updates(layer, lambda p, a, s: _held(layer, p, a, s)),
+)
+
+
+def _held(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -> State:
+    kept = _kept(layer, p, a, s)
+    if layer.cell.name == "ssd":
+        return _written(layer, a, (np.exp(a["dt"] * p["A"]) - 1) / p["A"], kept)
+    hold = (np.exp(a["dt"][..., None] * p["A"]) - 1) / p["A"]
+    return (kept + hold * a["x"][..., None] * a["B"][:, None, :],)
+
+
+mutant(
+    "K37",
+    "Softplus is applied to the step size once more.",
+    ("forward",),
+    cells=tuple(STATE_SPACES),
+    fix="use Δ as it is given: softplus was applied to it already",
+    change=lambda layer: sees(
+        layer, lambda at, given: given | {"dt": np.log(1 + np.exp(given["dt"]))}
+    ),
+)
