@@ -43,11 +43,11 @@ class Linear:
 
     def affine(self, t: int) -> tuple[Any, Any]:
         """Return A and B of step t, S -> A S + B; A is a diagonal where nothing is corrected."""
-        decay, k, v = np.exp(self.g[t])[..., None], self.k[t], self.v[t]
+        decay, k, v = np.exp(self.g[t]), self.k[t], self.v[t]
         if self.beta is None:
-            return decay, k[..., None] * v[..., None, :]
+            return decay[..., None], k[..., None] * v[..., None, :]
         beta_k = (self.beta[t][..., None] * k)[..., None]
         width = k.shape[-1]
         one = zeros(k, (width, width)) + np.eye(width, dtype=k.dtype)
-        A = (one - beta_k * k[..., None, :]) * np.swapaxes(decay, -1, -2)
+        A = (one - beta_k * k[..., None, :]) * decay[..., None, :]
         return A, beta_k * v[..., None, :]
