@@ -87,13 +87,21 @@ def scaled(q: Keys) -> Keys:
     return q / np.sqrt(zeros(q, (1,)) + float(q.shape[-1]))
 
 
+DECAY, RATE, GATE = "decay", "rate", "gate"
+"""What keeps a state: a decay's logarithm, a rate of decay (times A < 0), a gate's argument."""
+
+
 @dataclass(frozen=True)
 class Given:
-    """An array that every step is given: its name, its axes by letter, how it is drawn."""
+    """An array that every step is given: its name, its axes by letter, how it is drawn.
+
+    ``keeps`` says how it keeps the state, if it does: ``DECAY``, ``RATE`` or ``GATE``.
+    """
 
     name: str
     axes: str
     draw: Draw = plain
+    keeps: str = ""
 
 
 class GatedByInput(Cell):

@@ -14,6 +14,7 @@ from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import log_sigmoid, sigmoid, switch, zeros
 from ..gated_by_input import (
+    GATE,
     Arrays,
     Cotangents,
     GatedByInput,
@@ -185,7 +186,7 @@ class MatrixLSTM(GatedByInput):
         Given("k", "N K"),
         Given("v", "N V"),
         Given("i", "N"),
-        Given("f", "N"),
+        Given("f", "N", keeps=GATE),
     )
 
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:

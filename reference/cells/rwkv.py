@@ -13,6 +13,7 @@ from ..arrays import Array
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..gated_by_input import (
+    DECAY,
     Arrays,
     Cotangents,
     GatedByInput,
@@ -100,7 +101,7 @@ class RWKV6Cell(GatedByInput):
         Given("r", "N K"),
         Given("k", "N K"),
         Given("v", "N V"),
-        Given("w", "N K", log_decay),
+        Given("w", "N K", log_decay, DECAY),
     )
 
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
@@ -144,7 +145,7 @@ class RWKV7Cell(GatedByInput):
     state_axes = {"S": "N K V"}  # noqa: RUF012 - constants of a class
     given = (
         Given("r", "N K"),
-        Given("w", "N K", log_decay),
+        Given("w", "N K", log_decay, DECAY),
         Given("k", "N K"),
         Given("v", "N V"),
         Given("kappa", "N K", unit),

@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array, Floats
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
-from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, step_size
+from ..gated_by_input import RATE, Arrays, Cotangents, GatedByInput, Given, step_size
 from ..parameters import Parameters, Shape
 
 Channels: TypeAlias = Annotated[Array, "B V"]
@@ -95,7 +95,7 @@ class Selective(GatedByInput):
     state_axes = {"h": "V K"}  # noqa: RUF012 - constants of a class
     parameter_axes = {"A": "V K", "D": "V"}  # noqa: RUF012
     output_axes = "V"
-    given = (Given("x", "V"), Given("dt", "V", step_size), Given("B", "K"), Given("C", "K"))
+    given = (Given("x", "V"), Given("dt", "V", step_size, RATE), Given("B", "K"), Given("C", "K"))
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw A < 0, and D from N(0, 1)."""
