@@ -369,8 +369,8 @@ def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
     colour = alt.Color("cell:N", title="cell", sort=list(by_cell))
     path = alt.Shape("path:N", title="measured on")
     if many:
-        top = {"title": "measured on", "legend": alt.Legend(orient="top")}
-        colour, path = alt.Color("path:N", **top), alt.Shape("path:N", **top)
+        colour = alt.Color("path:N", title="measured on", legend=alt.Legend(orient="top"))
+        path = alt.Shape("path:N", legend=None)
     else:
         end = plot([{"b": most + 0.3, "steps": closed_forms.half_life(most + 0.3)}]).mark_text(
             align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
