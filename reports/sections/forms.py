@@ -83,7 +83,7 @@ def _chart(measured: Sequence[Row], *, share: bool) -> Any:
     base = plot(values)
     steps = alt.X("C:Q", title="C (steps)", scale=alt.Scale(type="log", base=2, nice=False),
                   axis=alt.Axis(values=[2**k for k in range(0, 13, 2)], format="d"))  # fmt: skip
-    colour = alt.Color("decay:N", title="decay a step", sort=[f"{d:g}" for d in decays])
+    colour = alt.Color("decay:N", title="decay", sort=[f"{d:g}" for d in decays])
     field, title = ("share", "error / bound") if share else ("error", "units of last place")
     ticks = alt.Axis(values=[10**k for k in range(-6, 9, 1 if share else 2)],
                      format="~g" if share else "~s")  # fmt: skip
