@@ -98,10 +98,11 @@ def plan(
 def linear_cell(name: str) -> GatedByInput:
     """Return a cell that has forms; ValueError names those there are."""
     cell = cell_named(name)
-    if isinstance(cell, GatedByInput) and cell.is_linear:
+    known = [n for n, c in cells().items()
+             if isinstance(c, GatedByInput) and "scan" in c.form_kinds]  # fmt: skip
+    if isinstance(cell, GatedByInput) and name in known:
         return cell
-    known = [n for n, c in cells().items() if isinstance(c, GatedByInput) and c.is_linear]
-    raise ValueError(f"{name} has no other form than steps; those that have: {', '.join(known)}")
+    raise ValueError(f"{name} is not linear in its state; those that are: {', '.join(known)}")
 
 
 def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -45,7 +45,8 @@ def test_rounding_grows_with_what_a_chunk_sums_up():
 def test_a_decay_that_is_forgotten_is_far_beyond_the_bound(monkeypatch):
     """Or a bound could be anything."""
     right = forms.differences
-    monkeypatch.setattr(forms, "differences", lambda q, k, sums: right(q, k, [0 * c for c in sums]))
+    zeros = lambda sums: [0 * c for c in sums]  # noqa: E731
+    monkeypatch.setattr(forms, "differences", lambda q, k, *c: right(q, k, *map(zeros, c)))
     for point in points("ssd", "chunk:8", (0.1, 1.0)):
         assert point.share > 100
 
@@ -70,7 +71,7 @@ def test_a_run_is_told_and_drawn(tmp_path):
 
 
 def test_what_has_no_forms_is_refused():
-    with pytest.raises(ValueError, match="gru has no other form than steps; those that have"):
+    with pytest.raises(ValueError, match="gru is not linear in its state; those that are"):
         plan(cells=["gru"])
     with pytest.raises(ValueError, match="chunks of 129 steps: expected 1 to 128"):
         plan(sizes=[129])
