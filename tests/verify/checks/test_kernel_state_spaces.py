@@ -9,8 +9,9 @@ import torch
 from gatewise.bench.kernels import state_spaces
 from gatewise.bench.kernels.state_spaces import RIGHT, WRONG, Chunks, fits, state_space
 from gatewise.bench.scores.kernel_gate import by_benchmark
+from gatewise.reference.forms import form_named
 from gatewise.verify.checks import check_named, kernel_oracle
-from gatewise.verify.checks.kernel_state_spaces import by_cell
+from gatewise.verify.checks.kernel_state_spaces import by_cell, forms, returned
 from gatewise.verify.diagnosis.hypotheses import NOTHING_WRONG, Guess
 from gatewise.verify.diagnosis.kernels import diagnose_submission
 from gatewise.verify.execution.judge import BUDGETS, hold
@@ -88,6 +89,21 @@ def test_what_is_wrong_is_refused_and_named(number, name):
     told = diagnose_submission(subject, "float32", [verdict], 60)
     ids = [each.ids[0] for each in told.explanations]
     assert NAMED.get(name) in [*ids, None], told.message
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_widest_bound_of_all_forms_holds(number):
+    problem = STATE_SPACES[number]
+    case = problem.case(8, 1, 2, 3)
+    drawn, lift = leaves(problem, case), kernel_oracle.bounded(case)
+    want = kernel_oracle.output(problem, case, drawn, lift)
+    plain = problem.linear(drawn)
+    linear = replace(plain, **{n: lift(getattr(plain, n).astype(np.float32)) for n in "gkvqS"})
+    for name in forms(problem, case):
+        y, S = form_named(name).run(linear)
+        value, bound = (returned(problem, *parts) for parts in
+                        ((y.value, S.value), (y.bound, S.bound)))  # fmt: skip
+        assert (np.abs(value - want.value) + bound <= want.bound * (1 + 1e-12)).all()
 
 
 @pytest.mark.parametrize("number", NUMBERS)
