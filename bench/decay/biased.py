@@ -65,8 +65,7 @@ class BiasedCell(Cell):
             return x
         arrays = self.given.split(x, sizes)
         z = rng.standard_normal(arrays[self.kept.name].shape)
-        joined: Floats = self.given.joined(arrays | {self.kept.name: z}, x, sizes)
-        return joined
+        return np.asarray(self.given.joined(arrays | {self.kept.name: z}, x, sizes))
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """Give the cell what it takes."""

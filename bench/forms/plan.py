@@ -154,7 +154,7 @@ def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> t
             off, unit = np.abs(value - e), arithmetic.roundoff * np.abs(e).max(axes)
             each = off.max(axes) / unit, bound.max(axes) / unit, (off / bound).max(axes)
             largest.append(each)
-    most = np.maximum(*largest).reshape(3, len(decays), -1).max(axis=-1)
+    most = np.max(np.array(largest), axis=0).reshape(3, len(decays), -1).max(axis=-1)
     return tuple(
         Point(float(decay), *map(or_none, values))
         for decay, values in zip(decays, most.T, strict=True)

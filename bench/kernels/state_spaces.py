@@ -44,10 +44,14 @@ class Chunks(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         """Return all outputs and the final state."""
         outputs = []
-        for part in zip(*(a.split(self.block, 2) for a in (x, A, B, C)), strict=True):
-            y, S = self.chunk(*part, S)
+        for x_, A_, B_, C_ in zip(*self.parts(x, A, B, C), strict=True):
+            y, S = self.chunk(x_, A_, B_, C_, S)
             outputs.append(y)
         return torch.cat(outputs, 2), S
+
+    def parts(self, *given: Tensor) -> list[Any]:
+        """Return chunks of arrays."""
+        return [torch.split(a, self.block, 2) for a in given]
 
     def chunk(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         """Return a chunk's outputs, and the state behind it."""
@@ -144,8 +148,8 @@ class Clamped(Chunks):
 class StateOfChunkLost(Chunks):
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         outputs = []
-        for part in zip(*(a.split(self.block, 2) for a in (x, A, B, C)), strict=True):
-            y, last = self.chunk(*part, S)
+        for x_, A_, B_, C_ in zip(*self.parts(x, A, B, C), strict=True):
+            y, last = self.chunk(x_, A_, B_, C_, S)
             outputs.append(y)
         return torch.cat(outputs, 2), last
 

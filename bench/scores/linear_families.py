@@ -77,9 +77,10 @@ class Program:
     def options(self) -> Options:
         """What steps and other forms offer."""
         steps = self.form == STEPS
-        offered = {"lengths": steps, "zero_length": steps, "no_steps": True}
-        return Options(layers=False, bidirectional=False, bias=False,
-                       program="" if steps else self.form, **offered)  # fmt: skip
+        return Options(
+            layers=False, bidirectional=False, bias=False, lengths=steps, zero_length=steps,
+            no_steps=True, program="" if steps else self.form,
+        )  # fmt: skip
 
     def version(self) -> str:
         """Return NumPy's."""
@@ -112,8 +113,8 @@ class Program:
             return p, layer.forward(p, inputs.x.astype(inside), state, inputs.lengths)
 
         def result(output: Any) -> Result:
-            return Result(*_cast((output.y,), case.number_type),
-                          _cast(output.final, case.number_type))  # fmt: skip
+            y, *final = _cast((output.y, *output.final), case.number_type)
+            return Result(y, tuple(final))
 
         def pulled(inputs: Inputs, pair: Cotangents) -> Pulled:
             p, output = run(inputs)

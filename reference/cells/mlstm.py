@@ -244,7 +244,7 @@ class MatrixLSTM(GatedByInput):
         d = {"k": dk + dk_n, "v": dv, "i": di_given + di_m, "f": df_given + df_m}
         return d, (dC, dn, dm + dm_m)
 
-    form_kinds = ("chunk", "parallel")  # type: ignore[assignment]
+    form_kinds = ("chunk", "parallel")
 
     def formed(
         self, p: Parameters, given: Arrays, state: State, form: Form
