@@ -22,6 +22,11 @@ def test_right_programs_pass_or_are_blind(monkeypatch):
         assert 0 < found.used < 1
 
 
+def test_a_state_that_is_kept_in_float32_and_returned_in_bfloat16_is_right(monkeypatch):
+    monkeypatch.setattr(linear_families, "subject_checks", lambda: (check_named("transition"),))
+    assert row("deltanet", "steps", "bfloat16", range(1)).wrong == ()
+
+
 def test_bounds_of_a_half_may_mean_nothing(monkeypatch):
     monkeypatch.setattr(linear_families, "subject_checks", few)
     assert row("mlstm", "parallel", "bfloat16", range(1)).blind > 0
