@@ -27,6 +27,12 @@ def test_a_state_that_is_kept_in_float32_and_returned_in_bfloat16_is_right(monke
     assert row("deltanet", "steps", "bfloat16", range(1)).wrong == ()
 
 
+def test_attention_is_not_taken_for_a_coarser_dtype(monkeypatch):
+    """Its bound is its own, in this check too: that of steps is narrower."""
+    monkeypatch.setattr(linear_families, "subject_checks", lambda: (check_named("dtype"),))
+    assert row("ssd", "parallel", "float32", range(1)).wrong == ()
+
+
 def test_bounds_of_a_half_may_mean_nothing(monkeypatch):
     monkeypatch.setattr(linear_families, "subject_checks", few)
     assert row("mlstm", "parallel", "bfloat16", range(1)).blind > 0
