@@ -18,6 +18,7 @@ SUBJECTS = ["torch:RNN", "torch:LSTM", "torch:GRU"]
 BENCHES = {
     "ladder": ["speed", "ladder:*", "--shapes", "ladder"],
     "decay": ["decay"],
+    "forms": ["forms"],
     "memory": ["memory", "--lag", "8", "--lag", "32", "--seeds", "2"],
     "speed": ["speed", "--shapes", "curves"],
 }

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BENCHES = {
     "cost": "Operations, bytes, parameters and what is kept for the gradient, as formulas say.",
     "decay": "How gradients decay or explode with lag.",
+    "forms": "Errors of chunks and scans of linear recurrences, beside their bounds.",
     "memory": "Long-range tasks: success against lag.",
     "speed": "How fast layers run, once they have proven right.",
 }

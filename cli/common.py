@@ -69,7 +69,8 @@ runs_option = click.option(
 like_option = click.option(
     "--like", "--cell", "like", metavar="CLASS", help="The class has the constructor, parameters "
     "and call of torch.nn.LSTM, GRU or RNN, or of a Cell of these, or of the model of "
-    "kernelbench:35; of a process:COMMAND the cell that it is asked for.",
+    "kernelbench:35; gatewise.gla is the cell of what does not say its own; of a "
+    "process:COMMAND the cell that it is asked for.",
 )  # fmt: skip
 quantised_option = click.option(
     "--quantised", default="", metavar="TEXT",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "results" / "published" / "figures"
-FIGURES = ("decay-lag.svg", "speed-sizes.svg")
+FIGURES = ("decay-lag.svg", "forms-error.svg", "forms-share.svg", "speed-sizes.svg")
 FINDINGS = ROOT / "reports" / "results" / "conformance"
 HISTORY = ROOT / "reports" / "results" / "field" / "history.jsonl"
 MATRIX = "<!-- the matrix of the field -->"

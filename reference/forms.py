@@ -27,6 +27,9 @@ STEPS = "steps"
 KINDS = ("chunk", "quotient")
 """Forms that have a number of steps."""
 
+LINEAR_KINDS = (*KINDS, "parallel", "scan")
+"""Forms of every recurrence that is linear in its state."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -44,10 +47,12 @@ class Form:
         """Return what is read after every step (T, B, N, V), and the final state."""
         if self.kind == "scan":
             return scan(linear)
-        steps = len(linear.v)
-        size = self.size or max(steps, 1)
         gates = quotients if self.kind == "quotient" else differences
-        return in_chunks(linear, 1 if self.kind == STEPS else size, gates)
+        return in_chunks(linear, self.steps(len(linear.v)), gates)
+
+    def steps(self, length: int) -> int:
+        """Return how many steps of a sequence of this length are computed at once."""
+        return 1 if self.kind == STEPS else self.size or max(length, 1)
 
 
 def form_named(name: str) -> Form:
@@ -60,8 +65,8 @@ def form_named(name: str) -> Form:
     raise InputError("form", known, repr(name))
 
 
-Gates = Callable[[Any, Any, list[Any]], Any]
-"""(rows, columns, sums of logarithms of decays) to the sums over K of rows_i e^(c_i - c_j) col_j"""
+Gates = Callable[[Any, Any, list[Any], list[Any]], Any]
+"""(rows, columns, c of rows, c of columns) to the sums over K of rows_i e^(c_i - c_j) columns_j"""
 
 
 def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
@@ -71,8 +76,12 @@ def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
         part = linear.part(start, start + size)
         sums = part.sums()
         U = _written(part, S, sums, gates)
-        across = _lower(gates(part.q, part.k, sums), len(U))
-        own = _rows_times([q * np.exp(c) for q, c in zip(part.q, sums, strict=True)], S)
+        seen = part.read_sums(sums)
+        entries = gates(part.q, part.k, seen, sums)
+        if part.bonus is not None:
+            entries = [[*row[:-1], part.present(i)] for i, row in enumerate(entries)]
+        across = _lower(entries, len(U))
+        own = _rows_times([q * np.exp(c) for q, c in zip(part.q, seen, strict=True)], S)
         outputs.append(own + _apply(across, np.stack(U)))
         S = np.exp(sums[-1])[..., None] * S + _final(part, sums, U)
     empty = linear.v[:0]
@@ -84,7 +93,7 @@ def _written(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
     if part.beta is None:
         return [part.v[i] for i in range(len(part.v))]
     seen = _rows_times([k * np.exp(c) for k, c in zip(part.k, sums, strict=True)], S)
-    overlap = gates(part.k, part.k, sums)
+    overlap = gates(part.k, part.k, sums, sums)
     U: list[Any] = []
     for i in range(len(part.v)):
         held = seen[i]
@@ -94,17 +103,17 @@ def _written(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
     return U
 
 
-def differences(rows: Any, columns: Any, sums: list[Any]) -> list[list[Any]]:
+def differences(rows: Any, columns: Any, read: list[Any], sums: list[Any]) -> list[list[Any]]:
     """Return Σ_k rows_i e^(c_i - c_j) columns_j for j <= i, each (B, N)."""
     return [
         [(rows[i] * np.exp(c - sums[j]) * columns[j]).sum(axis=-1) for j in range(i + 1)]
-        for i, c in enumerate(sums)
+        for i, c in enumerate(read)
     ]
 
 
-def quotients(rows: Any, columns: Any, sums: list[Any]) -> list[list[Any]]:
+def quotients(rows: Any, columns: Any, read: list[Any], sums: list[Any]) -> list[list[Any]]:
     """Return the same of rows that are multiplied by e^c, and columns that are divided by it."""
-    left = [rows[i] * np.exp(c) for i, c in enumerate(sums)]
+    left = [rows[i] * np.exp(c) for i, c in enumerate(read)]
     right = [columns[j] * np.exp(-c) for j, c in enumerate(sums)]
     return [[(a * right[j]).sum(axis=-1) for j in range(i + 1)] for i, a in enumerate(left)]
 
@@ -143,8 +152,11 @@ def scan(linear: Linear) -> tuple[Any, Any]:
         maps = [_after(maps[t], maps[t - reach]) if t >= reach else maps[t] for t in range(steps)]
         reach *= 2
     states = [_map(A, linear.S) + B for A, B in maps]
-    read = [(linear.q[t][..., None, :] @ states[t])[..., 0, :] for t in range(steps)]
-    return np.stack(read), states[-1]
+    if linear.bonus is None:
+        return _rows_times(list(linear.q), np.stack(states)), states[-1]
+    before = np.stack([linear.S, *states[:-1]])
+    own = [linear.present(t)[..., None] * linear.v[t] for t in range(steps)]
+    return _rows_times(list(linear.q), before) + np.stack(own), states[-1]
 
 
 def _after(later: tuple[Any, Any], earlier: tuple[Any, Any]) -> tuple[Any, Any]:

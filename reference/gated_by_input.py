@@ -22,6 +22,7 @@ import numpy as np
 
 from .arrays import Array, Carried, Floats, Rows
 from .cell import Cell, Gates, ReadVJP, State
+from .forms import LINEAR_KINDS, Form
 from .functions import zeros
 from .linear import Linear
 from .parameters import Parameters, Shape, Sizes
@@ -87,13 +88,21 @@ def scaled(q: Keys) -> Keys:
     return q / np.sqrt(zeros(q, (1,)) + float(q.shape[-1]))
 
 
+DECAY, RATE, GATE = "decay", "rate", "gate"
+"""What keeps a state: a decay's logarithm, a rate of decay (times A < 0), a gate's argument."""
+
+
 @dataclass(frozen=True)
 class Given:
-    """An array that every step is given: its name, its axes by letter, how it is drawn."""
+    """An array that every step is given: its name, its axes by letter, how it is drawn.
+
+    ``keeps`` says how it keeps the state, if it does: ``DECAY``, ``RATE`` or ``GATE``.
+    """
 
     name: str
     axes: str
     draw: Draw = plain
+    keeps: str = ""
 
 
 class GatedByInput(Cell):
@@ -141,9 +150,19 @@ class GatedByInput(Cell):
         return None
 
     @property
-    def is_linear(self) -> bool:
-        """Whether it has other forms than steps."""
-        return type(self).linear is not GatedByInput.linear
+    def form_kinds(self) -> tuple[str, ...]:
+        """The kinds of forms that it has beside steps."""
+        return () if type(self).linear is GatedByInput.linear else LINEAR_KINDS
+
+    def formed(
+        self, p: Parameters, given: Arrays, state: State, form: Form
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Compute a sequence (T, B, ...) by a form: outputs with their axes, and final states."""
+        linear = self.linear(p, given, state[0])
+        if linear is None:
+            raise NotImplementedError(f"{self.name} has no other form than steps")
+        y, S = self.from_linear(p, given, *form.run(linear))
+        return y, (S,)
 
     def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
         """Return outputs and final state in the cell's own axes, of what a form computed."""

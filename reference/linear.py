@@ -1,7 +1,8 @@
 """The shape that linear recurrences share: decays, keys, what is written, what is read.
 
-S~ = diag(e^g) S; u = β (v - k S~), or v; S = S~ + k^T u; read: q S. A cell that has this shape says
-so by a method ``linear``; every form then computes it.
+S~ = diag(e^g) S; u = β (v - k S~), or v; S = S~ + k^T u; read: q S, or of the S before, with a
+bonus w, q (S + (w k)^T v). A cell that has this shape says so by a method ``linear``; every form
+then computes it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from .functions import zeros
 class Linear:
     """A whole sequence: g (T, B, N, K) or (T, B, N, 1), k and q (T, B, N, K), v (T, B, N, V).
 
-    ``beta`` (T, B, N) is None where nothing is corrected; S (B, N, K, V) is the state before.
+    ``beta`` (T, B, N) is None where nothing is corrected; S (B, N, K, V) is the state before;
+    ``bonus`` (N, K) is None where the new state is read.
     """
 
     g: Any
@@ -27,6 +29,7 @@ class Linear:
     q: Any
     beta: Any
     S: Any
+    bonus: Any = None
 
     def part(self, start: int, stop: int) -> Linear:
         """Return some of the steps."""
@@ -41,13 +44,22 @@ class Linear:
             sums.append(sums[-1] + self.g[t])
         return sums
 
+    def read_sums(self, sums: list[Any]) -> list[Any]:
+        """Return the sums up to what is read at each step: its new state, or the one before."""
+        return sums if self.bonus is None else [0.0 * sums[0], *sums[:-1]]
+
+    def present(self, t: int) -> Any:
+        """Return what is read of a step's own value, (B, N): by a bonus, or by its key."""
+        k = self.k[t] if self.bonus is None else self.bonus * self.k[t]
+        return (self.q[t] * k).sum(axis=-1)
+
     def affine(self, t: int) -> tuple[Any, Any]:
         """Return A and B of step t, S -> A S + B; A is a diagonal where nothing is corrected."""
-        decay, k, v = np.exp(self.g[t])[..., None], self.k[t], self.v[t]
+        decay, k, v = np.exp(self.g[t]), self.k[t], self.v[t]
         if self.beta is None:
-            return decay, k[..., None] * v[..., None, :]
+            return decay[..., None], k[..., None] * v[..., None, :]
         beta_k = (self.beta[t][..., None] * k)[..., None]
         width = k.shape[-1]
         one = zeros(k, (width, width)) + np.eye(width, dtype=k.dtype)
-        A = (one - beta_k * k[..., None, :]) * np.swapaxes(decay, -1, -2)
+        A = (one - beta_k * k[..., None, :]) * decay[..., None, :]
         return A, beta_k * v[..., None, :]

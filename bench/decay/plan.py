@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...reference.cells import cell_named, gating_cell, gating_cells
+from ...reference.cells import gating_cells
 from ...verify.numbers.arithmetic import chosen_dtypes
 from ...verify.subjects import adapter, expanded
 from ...verify.subjects.loader import UnknownSubject
@@ -17,7 +17,7 @@ from .gradient_clipping import SETTINGS as EXPLODING
 from .gradient_clipping import exploded
 from .layers import measured as of_layer
 from .measurement import RIGHT, Effort, cost, measured, seeds_of
-from .problem import Setting, has_gain, keeping_gate
+from .problem import Setting, has_gain, keeping_gate, measured_cell
 from .rates import or_none
 from .rows import Row, ValidationRow
 from .validations import LAWS, Validation
@@ -85,7 +85,7 @@ def plan(
         "subjects": [layer.name for layer in layers], "dtypes": list(dtypes),
     }  # fmt: skip
     size = FULL if full else DEFAULT
-    names = [gating_cell(name).name for name in cells] or list(gating_cells())
+    names = [measured_cell(name).name for name in cells] or list(gating_cells())
     effort = Effort(
         steps or size.steps, seeds or size.seeds, lyapunov_steps or size.lyapunov_steps,
         size.horizon_steps,
@@ -123,14 +123,14 @@ def _known(name: str) -> Subject:
 
 
 def _usual(name: str, hidden: int) -> Setting:
-    return Setting(name, hidden, GAIN, BIAS if keeping_gate(cell_named(name)) else None)
+    return Setting(name, hidden, GAIN, BIAS if keeping_gate(measured_cell(name)) else None)
 
 
 def _varied(
     base: Setting, widths: Sequence[int], gains: Sequence[float], biases: Sequence[float]
 ) -> Iterator[Setting]:
     """Yield settings that differ from ``base`` in one thing."""
-    for gain in gains if has_gain(cell_named(base.cell)) else ():
+    for gain in gains if has_gain(measured_cell(base.cell)) else ():
         yield Setting(base.cell, base.hidden, float(gain), base.forget_bias)
     for bias in biases if base.forget_bias is not None else ():
         yield Setting(base.cell, base.hidden, base.gain, float(bias))

@@ -11,8 +11,10 @@ import numpy as np
 from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.functions import Array
+from ...reference.gated_by_input import GatedByInput
 from ...reference.parameters import Parameters, Sizes
 from ..plan import UnsupportedError
+from .biased import BiasedCell
 from .trajectory import Inputs, Trajectory, follow, wander
 from .transition import Binding, Bound, Step, Transition, random_unit_cotangent, state_jacobians
 
@@ -45,7 +47,7 @@ class Setting:
     def sizes(self) -> Sizes:
         """D = 8, H, and half of H for the projected state where the cell has one."""
         halved = max(1, self.hidden // 2)
-        projected = "projected" in cell_named(self.cell).traits
+        projected = "projected" in measured_cell(self.cell).traits
         return Sizes(INPUT_WIDTH, self.hidden, halved if projected else None)
 
 
@@ -80,7 +82,7 @@ def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:
     The same seed draws the same matrices and inputs for every gain, bias and number of steps, so
     that these can be compared.
     """
-    cell, sizes = cell_named(setting.cell), setting.sizes
+    cell, sizes = measured_cell(setting.cell), setting.sizes
     rng = np.random.default_rng((seed, 0))
     p = parameters(setting, rng)
     transition = bind(cell, p, sizes)
@@ -98,7 +100,7 @@ def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:
 
 def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
     """Draw a setting's parameters; UnsupportedError where its cell has no such thing."""
-    cell = cell_named(setting.cell)
+    cell = measured_cell(setting.cell)
     drawn = dict(cell.random_parameters(rng, setting.sizes))
     shapes = cell.shapes(setting.sizes)
     if setting.gain != 1:
@@ -115,6 +117,12 @@ def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
         gate, sign = keeping
         drawn["b"][shapes["b"].gates.index(gate)] = sign * setting.forget_bias
     return Parameters(shapes, drawn)
+
+
+def measured_cell(name: str) -> Cell:
+    """Return the cell of this name; one that is given its gates with a bias on one of them."""
+    cell = cell_named(name)
+    return BiasedCell(cell, INPUT_WIDTH) if isinstance(cell, GatedByInput) else cell
 
 
 def has_gain(cell: Cell) -> bool:

@@ -129,11 +129,11 @@ def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> fl
 
     That is the diagonal of ∂c_t/∂c_{t-1} with h held fixed (E19) where a cell has a state c, and
     where h is all that a cell has, that of ∂h_t/∂h_{t-1} if no matrix acts on h, or else what the
-    gate keeps of it.
+    gate keeps of it. Cells that are given their gates have no other path, or a stabiliser in it.
     """
     gate = keeping_gate(cell)
     plain = len(cell.states) == 1 and not hasattr(cell, "plain")
-    if "c" not in cell.states and not (gate and plain):
+    if hasattr(cell, "given") or ("c" not in cell.states and not (gate and plain)):
         return None
     with np.errstate(divide="ignore"):
         logs = [np.log(np.abs(_kept(cell, transition, step))) for step in steps]

@@ -34,7 +34,7 @@ class Inputs:
         """Take the cell that draws, and the seed that all blocks share."""
         self._cell, self._sizes, self._seed = cell, sizes, seed
         self._scale = scale
-        self._stamps = cell.input_width(sizes) - sizes.D
+        self._stamps = cell.input_width(sizes) - sizes.D if "timed" in cell.traits else 0
         self._ends = [0.0]  # of the clock, before every block that has been asked for
 
     def block(self, k: int) -> Array:

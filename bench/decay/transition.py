@@ -86,7 +86,7 @@ def state_jacobian(
     n = sum(transition.widths)
 
     def copies(array: Array) -> Array:
-        return np.broadcast_to(array, (n, array.shape[1]))
+        return np.broadcast_to(array, (n, *array.shape[1:]))
 
     pulled = transition.pull(
         copies(x),

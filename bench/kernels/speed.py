@@ -18,8 +18,8 @@ import click
 from ...verify.checks.kernels import inside
 from ...verify.subjects import subject_named
 from ...verify.subjects.kernel import Kernel, kernel
-from ...verify.subjects.kernel_embedding import Embedding
-from ...verify.subjects.kernel_problems import benchmark_sizes, leaves
+from ...verify.subjects.kernel_embedding import embedded
+from ...verify.subjects.kernel_problems import StateSpace, benchmark_sizes, leaves
 from ...verify.subjects.torch_module import one_thread
 from ..timing.comparison import compare
 from ..timing.measurement import Effort
@@ -37,15 +37,18 @@ def measured(name: str, like: str) -> dict[str, Any]:
     """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
     import torch
 
+    from .state_spaces import Chunks, state_space
     from .submissions import Wrapper, submission
 
     subject = cast("Kernel", subject_named(name, like))
     problem = subject.problem
     case = next(benchmark_sizes(problem))
     small = inside(problem, case)
-    within = Embedding(problem, case, small)
+    within = embedded(problem, case, small)
     drawn = within.leaves(leaves(problem, small), leaves(problem, case))
-    own = kernel(submission(Wrapper, problem), "torch's own module", like)
+    spaces = isinstance(problem, StateSpace)
+    model = state_space(Chunks, problem) if spaces else submission(Wrapper, problem)
+    own = kernel(model, "torch's own module", like)
     call, torchs = (each.build(case).ready(drawn) for each in (subject, own))
     with one_thread(torch):
         result = compare(call, torchs, EFFORT)

@@ -1,7 +1,8 @@
 """What a benchmark's own test of kernels passes, and what gatewise does: cheats and honest ones.
 
 ``python -m gatewise.bench.scores.kernel_gate [--problems 35,40] [--jobs 2] [--json]`` submits
-every cheat of ``bench.kernels.cheats`` to every problem that it fits, and the honest submissions.
+every cheat of ``bench.kernels.cheats`` and ``bench.kernels.state_spaces`` to every problem that it
+fits, and the honest submissions.
 
 The benchmark's criterion, restated: the problem's model and the submission are made under one
 seed; in five trials their outputs for inputs uniform in [0, 1) are held to torch.allclose. With
@@ -24,10 +25,17 @@ from ...verify.checks import subject_checks
 from ...verify.checks.check import SubjectCheck
 from ...verify.execution.judge import BUDGETS, hold
 from ...verify.subjects.kernel import Kernel, called, kernel
-from ...verify.subjects.kernel_problems import PROBLEMS, Problem
+from ...verify.subjects.kernel_problems import (
+    PROBLEMS,
+    STATE_SPACES,
+    Problem,
+    StateSpace,
+    problem_numbered,
+)
 from ...verify.subjects.torch_module import one_thread
 from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restored
-from ..kernels.submissions import HONEST, Loop, Wrapper, submission
+from ..kernels.state_spaces import RIGHT, WRONG, Chunks, fits, state_space
+from ..kernels.submissions import HONEST, Wrapper, submission
 from .rows import jobs_option, json_option, scored
 
 TRIALS = 5
@@ -59,6 +67,8 @@ class Row:
 
 def small(problem: Problem) -> Problem:
     """Return the problem at the sizes at which the benchmark's criterion is run here."""
+    if isinstance(problem, StateSpace):
+        return replace(problem, B=ROWS)
     steps = min(problem.T, STEPS)
     return replace(problem, T=steps, B=ROWS, D=SMALL_D, H=SMALL_H, O=min(problem.O, 16))
 
@@ -66,6 +76,8 @@ def small(problem: Problem) -> Problem:
 def inputs(problem: Problem) -> list[torch.Tensor]:
     """Draw what the benchmark draws."""
     case = problem.own_case
+    if isinstance(problem, StateSpace):
+        return [torch.rand(case.B, case.T, problem.heads(case), case.H)]
     shape = {
         "batch-first": (case.B, case.T, case.D),
         "time-first": (case.T, case.B, case.D),
@@ -76,12 +88,24 @@ def inputs(problem: Problem) -> list[torch.Tensor]:
     return [torch.rand(shape), *(torch.rand(state) for _ in called(problem)[1:])]
 
 
-def by_benchmark(kind: type[Loop], problem: Problem) -> tuple[bool, bool]:
+def submissions(problem: Problem) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the right submissions to a problem, the model itself first, and the wrong ones."""
+    if isinstance(problem, StateSpace):
+        return RIGHT, {name: kind for name, kind in WRONG.items() if fits(kind, problem)}
+    return HONEST, {cheat.name: cheat.kind for cheat in CHEATS if cheat.fits(problem)}
+
+
+def made(kind: type[Any], problem: Problem) -> type[Any]:
+    """Return a submission to a problem."""
+    return (state_space if issubclass(kind, Chunks) else submission)(kind, problem)
+
+
+def by_benchmark(kind: type[Any], problem: Problem) -> tuple[bool, bool]:
     """Return whether all trials are within each of ``TOLERANCES``, as torch.allclose says."""
     own, models = small(problem), []
-    for each in (Wrapper, kind):
+    for each in (Chunks if isinstance(problem, StateSpace) else Wrapper, kind):
         torch.manual_seed(0)
-        models.append(submission(each, own)(*own.init_arguments(own.own_case)))
+        models.append(made(each, own)(*own.init_arguments(own.own_case)))
     close = dict.fromkeys(TOLERANCES, True)
     for seed in range(TRIALS):
         torch.manual_seed(seed)
@@ -139,23 +163,22 @@ def by_gatewise(subject: Kernel) -> tuple[SubjectCheck | None, str]:
 
 def row(number: int, name: str) -> Row:
     """Return the row of one submission by its name."""
-    problem, started = PROBLEMS[number], time.perf_counter()
-    kinds = {cheat.name: cheat.kind for cheat in CHEATS}
-    kind = HONEST.get(name) or kinds[name]
+    problem, started = problem_numbered(number), time.perf_counter()
+    right, wrong = submissions(problem)
+    kind = (right | wrong)[name]
     strict, loose = by_benchmark(kind, problem)
-    subject = kernel(submission(kind, problem), name, problem.name)
+    subject = kernel(made(kind, problem), name, problem.name)
     restored()
     check, message = by_gatewise(subject)
     seconds = time.perf_counter() - started
-    return Row(number, name, name in HONEST, strict, loose, check is None,
+    return Row(number, name, name in right, strict, loose, check is None,
                check.id if check else "", message, round(seconds, 2))  # fmt: skip
 
 
 def rows_of(number: int) -> list[Row]:
     """Return all rows of a problem: what is expected of the same cases is computed once."""
-    problem = PROBLEMS[number]
-    names = [*HONEST, *(cheat.name for cheat in CHEATS if cheat.fits(problem))]
-    return [row(number, name) for name in names]
+    right, wrong = submissions(problem_numbered(number))
+    return [row(number, name) for name in (*right, *wrong)]
 
 
 def rows(numbers: Sequence[int], jobs: int = 1) -> Iterator[Row]:
@@ -168,7 +191,7 @@ def table(found: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     """Yield a line for each problem: how many cheats there are, and who passes how many."""
     for number in sorted({each.problem for each in found}):
         own = [each for each in found if each.problem == number]
-        yield (f"{number} {PROBLEMS[number].title}", *_counts(own))
+        yield (f"{number} {problem_numbered(number).title}", *_counts(own))
     yield ("all", *_counts(found))
 
 
@@ -199,7 +222,7 @@ def summary(found: Sequence[Row]) -> dict[str, Any]:
 @json_option
 def main(problems: str, jobs: int, as_json: bool) -> None:
     """Score what a benchmark's own test passes, and what gatewise does."""
-    numbers = [int(n) for n in problems.split(",")] if problems else sorted(PROBLEMS)
+    numbers = [int(n) for n in problems.split(",")] if problems else [*PROBLEMS, *STATE_SPACES]
     found = sorted(rows(numbers, jobs), key=lambda r: r.problem)
     if as_json:
         click.echo(json.dumps({**summary(found), "rows": [asdict(r) for r in found]}, indent=1))

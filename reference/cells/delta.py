@@ -18,6 +18,7 @@ from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
 from ..gated_by_input import (
+    DECAY,
     Arrays,
     Cotangents,
     GatedByInput,
@@ -178,7 +179,7 @@ class DeltaFamily(GatedByInput):
         self.name, self.title, self.corrects = name, title, corrects
         self._decay = self.decays[decay]
         queries = (Given("q", "N K"), Given("k", "N K", unit), Given("v", "N V"))
-        decayed = (Given("g", decay, log_decay),) if decay.startswith("N") else ()
+        decayed = (Given("g", decay, log_decay, DECAY),) if decay.startswith("N") else ()
         self.given = queries + decayed + ((Given("beta", "N", share),) if corrects else ())
         named = (self._decay and self._decay[0], corrects and "delta.correction")
         self.equations = (*(n for n in named if n), "delta.write", "delta.output")

@@ -7,13 +7,17 @@ their C and n are meaningless without it. The output gate is no part of the cell
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..arrays import Array, Same
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
+from ..forms import Form
 from ..functions import log_sigmoid, sigmoid, switch, zeros
 from ..gated_by_input import (
+    GATE,
     Arrays,
     Cotangents,
     GatedByInput,
@@ -167,6 +171,35 @@ def _denominator(s: Keys, n: Keys, m: Heads) -> Heads:
     return switch(size - floor, floor, size)
 
 
+def _chunk(given: Arrays, state: State) -> tuple[Any, State]:
+    """Return h of all steps and the states behind them: X51-X56 with sums of log f.
+
+    The weight of step j at step t is e^(c_t - c_j + i_j - m_t), that of the old memory
+    e^(c_t + m - m_t), and m_t is the largest of these exponents (Beck et al. 2025, app. A).
+    """
+    (C, n, m), q, k, v, i = state, scaled(given["q"]), given["k"], given["v"], given["i"]
+    f = -np.logaddexp(0.0, -given["f"])  # log σ
+    c, outputs = [f[0]], []
+    for t in range(1, len(f)):
+        c.append(c[-1] + f[t])
+    for t, c_t in enumerate(c):
+        exponents = [c_t - c[j] + i[j] for j in range(t + 1)]
+        old = m_t = c_t + m
+        for each in exponents:
+            m_t = np.maximum(m_t, each)
+        kept = np.exp(old - m_t)[..., None]
+        weights = [np.exp(each - m_t)[..., None] for each in exponents]
+        own = [(q[t] * k[j]).sum(axis=-1)[..., None] * w for j, w in enumerate(weights)]
+        above, below = kept * rows_times(q[t], C), kept[..., 0] * (q[t] * n).sum(axis=-1)
+        for j, w in enumerate(own):
+            above, below = above + w * v[j], below + w[..., 0]
+        outputs.append(above / np.maximum(np.abs(below), np.exp(-m_t))[..., None])
+    C, n = kept[..., None] * C, kept * n
+    for j, w in enumerate(weights):
+        C, n = C + outer(w * k[j], v[j]), n + w * k[j]
+    return np.stack(outputs), (C, n, m_t)
+
+
 class MatrixLSTM(GatedByInput):
     """X51-X56."""
 
@@ -185,7 +218,7 @@ class MatrixLSTM(GatedByInput):
         Given("k", "N K"),
         Given("v", "N V"),
         Given("i", "N"),
-        Given("f", "N"),
+        Given("f", "N", keeps=GATE),
     )
 
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
@@ -210,6 +243,20 @@ class MatrixLSTM(GatedByInput):
         df_m, dm_m, di_m = stabiliser_vjp(given["f"], m, given["i"], dm_new)
         d = {"k": dk + dk_n, "v": dv, "i": di_given + di_m, "f": df_given + df_m}
         return d, (dC, dn, dm + dm_m)
+
+    form_kinds = ("chunk", "parallel")
+
+    def formed(
+        self, p: Parameters, given: Arrays, state: State, form: Form
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Compute chunks at once; each begins from C, n and m at the end of the one before."""
+        length, outputs = len(given["f"]), []
+        size = form.steps(length)
+        for start in range(0, length, size):
+            part = {name: a[start : start + size] for name, a in given.items()}
+            h, state = _chunk(part, state)
+            outputs.append(h)
+        return np.concatenate([given["v"][:0], *outputs]), state
 
     def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X56."""

@@ -13,6 +13,7 @@ from ..arrays import Array
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..gated_by_input import (
+    DECAY,
     Arrays,
     Cotangents,
     GatedByInput,
@@ -27,6 +28,7 @@ from ..gated_by_input import (
     share,
     unit,
 )
+from ..linear import Linear
 from ..parameters import Parameters
 from .delta import decay_by_key, decay_by_key_vjp, write, write_vjp
 
@@ -100,7 +102,7 @@ class RWKV6Cell(GatedByInput):
         Given("r", "N K"),
         Given("k", "N K"),
         Given("v", "N V"),
-        Given("w", "N K", log_decay),
+        Given("w", "N K", log_decay, DECAY),
     )
 
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
@@ -115,6 +117,10 @@ class RWKV6Cell(GatedByInput):
         dk, dv, dS = write_vjp(given["k"], given["v"], state[0], cotangent[0])
         dw, dS = decay_by_key_vjp(given["w"], state[0], dS)
         return {"k": dk, "v": dv, "w": dw}, (dS,)
+
+    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
+        """The state before a step is read, and the step itself with its bonus."""
+        return Linear(given["w"], given["k"], given["v"], given["r"], None, S, p["u"])
 
     def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X61."""
@@ -144,7 +150,7 @@ class RWKV7Cell(GatedByInput):
     state_axes = {"S": "N K V"}  # noqa: RUF012 - constants of a class
     given = (
         Given("r", "N K"),
-        Given("w", "N K", log_decay),
+        Given("w", "N K", log_decay, DECAY),
         Given("k", "N K"),
         Given("v", "N V"),
         Given("kappa", "N K", unit),

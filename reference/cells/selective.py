@@ -6,14 +6,16 @@ before, and the gate SiLU(z) behind, are no part of the cell.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
 from ..arrays import Array, Floats
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
-from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, step_size
+from ..functions import zeros
+from ..gated_by_input import RATE, Arrays, Cotangents, GatedByInput, Given, step_size
+from ..linear import Linear
 from ..parameters import Parameters, Shape
 
 Channels: TypeAlias = Annotated[Array, "B V"]
@@ -95,7 +97,7 @@ class Selective(GatedByInput):
     state_axes = {"h": "V K"}  # noqa: RUF012 - constants of a class
     parameter_axes = {"A": "V K", "D": "V"}  # noqa: RUF012
     output_axes = "V"
-    given = (Given("x", "V"), Given("dt", "V", step_size), Given("B", "K"), Given("C", "K"))
+    given = (Given("x", "V"), Given("dt", "V", step_size, RATE), Given("B", "K"), Given("C", "K"))
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw A < 0, and D from N(0, 1)."""
@@ -115,6 +117,18 @@ class Selective(GatedByInput):
         ddt, dx, dB, dh = write_vjp(*args, cotangent[0])
         ddt_decay, dA, dh = decay_vjp(given["dt"], p["A"], state[0], dh)
         return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dh,)
+
+    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
+        """Every channel is a head with values of width 1, and reads B and C as the others do."""
+        dt, shape = given["dt"], (*given["x"].shape, given["B"].shape[-1])
+        wide = zeros(dt, shape)
+        k, q = (wide + given[name][:, :, None] for name in "BC")
+        g = dt[..., None] * p["A"]
+        return Linear(g, k, (dt * given["x"])[..., None], q, None, S[..., None])
+
+    def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
+        """Add D x."""
+        return read[..., 0] + p["D"] * given["x"], S[..., 0]
 
     def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X50."""

@@ -16,7 +16,7 @@ from ..arrays import Array, Floats, Same
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope, zeros
-from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, Values
+from ..gated_by_input import GATE, Arrays, Cotangents, GatedByInput, Given, Values
 from ..parameters import Parameters, Shape
 from .mlstm import (
     XLSTM,
@@ -120,7 +120,7 @@ class ScalarLSTM(GatedByInput):
     letters = "ifzo"
     state_axes = {"h": "N V", "c": "N V", "n": "N V", "m": "N V"}  # noqa: RUF012 - of a class
     parameter_axes = {"R": "4 N V V"}  # noqa: RUF012
-    given = tuple(Given(letter, "N V") for letter in letters)
+    given = tuple(Given(letter, "N V", keeps=GATE * (letter == "f")) for letter in letters)
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw blocks from N(0, 1/fan-in)."""

@@ -15,7 +15,7 @@ from ..arrays import Array, Floats
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
-from ..gated_by_input import Arrays, Cotangents, GatedByInput, Given, Heads, Values, step_size
+from ..gated_by_input import RATE, Arrays, Cotangents, GatedByInput, Given, Heads, Values, step_size
 from ..linear import Linear
 from ..parameters import Parameters, Shape
 
@@ -98,7 +98,7 @@ class StateSpaceDual(GatedByInput):
     equations = ("ssd.decay", "ssd.write", "ssd.output")
     state_axes = {"S": "N V K"}  # noqa: RUF012 - constants of a class
     parameter_axes = {"A": "N", "D": "N"}  # noqa: RUF012
-    given = (Given("x", "N V"), Given("dt", "N", step_size), Given("B", "K"), Given("C", "K"))
+    given = (Given("x", "N V"), Given("dt", "N", step_size, RATE), Given("B", "K"), Given("C", "K"))
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw A < 0, and D from N(0, 1)."""

@@ -17,6 +17,7 @@ from ...bench.claims.ledger import Row as ClaimRow
 from ...bench.decay.rows import KINDS
 from ...bench.evidence.plan import LayerRow
 from ...bench.evidence.plan import MutantRow as SumsOfMutantRow
+from ...bench.forms.plan import Row as FormsRow
 from ...bench.memory.plan import Row as MemoryRow
 from ...bench.scores import kill_matrix
 from ...bench.scores.kill_matrix import Row as MutantRow
@@ -34,6 +35,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "claims": (ClaimRow,),
     "decay": tuple(KINDS.values()),
     "evidence": (LayerRow, SumsOfMutantRow),
+    "forms": (FormsRow,),
     "memory": (MemoryRow,),
     "speed": (Group,),
 }

@@ -14,7 +14,7 @@ from ...bench.run import BenchRun
 from ...verify.runs.records import RunFileError
 from ..section import Figure, Section
 
-ORDER = ("evidence", "claims", "speed", "decay", "memory", "mutants")
+ORDER = ("evidence", "claims", "speed", "decay", "forms", "memory", "mutants")
 """As they stand in a report."""
 
 

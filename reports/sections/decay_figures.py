@@ -306,6 +306,9 @@ def varied(
 POINTS = 60
 """Of a curve of theory."""
 
+MANY = 8
+"""Beyond so many cells, each has a panel of its own."""
+
 
 def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
     """Return half-lives against forget bias, with the formula's curve; None if none was varied."""
@@ -348,27 +351,41 @@ def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
     values = [value for row in rows for value in _half_lives(row)]
     least, most = (f(row.forget_bias for row in rows if row.forget_bias is not None)
                    for f in (min, max))  # fmt: skip
-    formula = [
-        {"b": b, "steps": closed_forms.half_life(b)} for b in _between(least - 0.3, most + 0.3)
-    ]
+    # One table for all layers, so that they can be drawn in panels: each layer takes its own rows.
+    base = plot([
+        *values,
+        *({"cell": name, "b": b, "formula": closed_forms.half_life(b)}
+          for name in by_cell for b in _between(least - 0.3, most + 0.3)),
+    ])  # fmt: skip
+    many = len(by_cell) > MANY
     bias = alt.X("b:Q", title="forget bias b", scale=alt.Scale(nice=False))
-    ticks = [k * 10**power for power in range(-1, 5) for k in (1, 2, 5)]
+    ticks = [k * 10**power for power in range(-1, 5) for k in ((1,) if many else (1, 2, 5))]
     steps = alt.Y("steps:Q", title="half-life (steps)", axis=alt.Axis(values=ticks, format="~g"),
                   scale=alt.Scale(type="log", nice=False, padding=12))  # fmt: skip
-    curve = plot(formula).mark_line(color="currentColor", strokeWidth=1.5)
-    end = plot(formula[-1:]).mark_text(
-        align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
+    curve = base.transform_filter("isValid(datum.formula)").mark_line(
+        color="currentColor", strokeWidth=1.5
     )
-    base = plot(values)
+    drawn = [curve.encode(bias, alt.Y("formula:Q"), detail="cell:N")]
     colour = alt.Color("cell:N", title="cell", sort=list(by_cell))
+    path = alt.Shape("path:N", title="measured on")
+    if many:
+        colour = alt.Color("path:N", title="measured on", legend=alt.Legend(orient="top"))
+        path = alt.Shape("path:N", legend=None)
+    else:
+        end = plot([{"b": most + 0.3, "steps": closed_forms.half_life(most + 0.3)}]).mark_text(
+            align="right", dx=-16, dy=-2, fontSize=12, text="ln 2 / ln(1 + exp(−b))"
+        )
+        drawn.append(end.encode(bias, steps))
+    base = base.transform_filter("isValid(datum.steps)")
     points = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
-        bias, steps, colour, alt.Shape("path:N", title="measured on"),
+        bias, steps, colour, path,
         tooltip=["cell:N", "path:N", "b:Q", "steps:Q", "low:Q", "high:Q"],
     )  # fmt: skip
     bars = base.mark_rule(strokeWidth=1.5).encode(bias, alt.Y("low:Q"), alt.Y2("high:Q"), colour)
-    return alt.layer(
-        curve.encode(bias, steps), end.encode(bias, steps), bars, points
-    ).properties(width=440, height=320)  # fmt: skip
+    chart = alt.layer(*drawn, bars, points)
+    if many:
+        return panels(chart.properties(width=128, height=96), "cell:N", 4, list(by_cell))
+    return chart.properties(width=440, height=320)
 
 
 def _half_lives(row: DecayRow) -> list[dict[str, Any]]:

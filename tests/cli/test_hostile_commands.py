@@ -188,8 +188,8 @@ def test_damaged_runs(here, right, part):
 
 BENCHES = {
     "claims": ("claims",), "cost": ("bench", "cost"), "decay": ("bench", "decay"),
-    "evidence": ("evidence",), "memory": ("bench", "memory"), "mutants": ("mutants",),
-    "speed": ("bench", "speed"),
+    "evidence": ("evidence",), "forms": ("bench", "forms"), "memory": ("bench", "memory"),
+    "mutants": ("mutants",), "speed": ("bench", "speed"),
 }  # fmt: skip
 """What goes on with each kind of run."""
 

@@ -72,7 +72,7 @@ def test_what_is_forbidden(run):
 
 
 REFUSED = [
-    (("--like", "kernelbench:48"), "Mamba2ReturnY is a state-space layer in chunks"),
+    (("--like", "kernelbench:50"), "expected one of kernelbench:33"),
     (("--like", "kernelbench:1"), "expected one of kernelbench:33"),
     (("--like", "torch.nn.LSTM", "--forbid", "aten::lstm"), "--forbid is for submissions"),
     (("--like", "torch.nn.LSTM", "--time"), "--time is for submissions"),

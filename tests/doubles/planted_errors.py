@@ -192,6 +192,11 @@ PLANTED = (
         named=("X41",),
     ),
     Planted(
+        "decay_by_key_not_exponential", "cells/delta.py",
+        "dS = np.exp(g)[..., None] * d", "dS = (1 + g)[..., None] * d",
+        named=("delta.decay_by_key",),
+    ),
+    Planted(
         "read_from_the_memory_before_its_decay", "cells/delta.py",
         "u = correction(given[\"beta\"], u, given[\"k\"], S)",
         "u = correction(given[\"beta\"], u, given[\"k\"], state[0])",
@@ -323,6 +328,11 @@ PLANTED = (
         "bonus_left_out_of_the_way_back", "cells/rwkv.py",
         "\"k\": d_bonus * u,",
         "\"k\": 0 * d_bonus,",
+        named=("X61",),
+    ),
+    Planted(
+        "no_bonus_in_chunks", "linear.py",
+        "k = self.k[t] if self.bonus is None else self.bonus * self.k[t]", "k = self.k[t]",
         named=("X61",),
     ),
     Planted(

@@ -98,7 +98,7 @@ def harmless(forms, said):
 
 FREE = {
     "checks": "message", "claims": "statement", "decay": "title", "evidence": "statement",
-    "memory": "cell", "mutants": "statement", "speed": "subject",
+    "forms": "cell", "memory": "cell", "mutants": "statement", "speed": "subject",
 }  # fmt: skip
 """A text of each kind that may be anything, and that a report shows."""
 

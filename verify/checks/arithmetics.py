@@ -13,10 +13,11 @@ from ..cases.strategies import one_layer
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch, in_bounds
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck, catalogued
+from .formed import formed
 from .oracle import state_names
 from .own_answer import narrowed
 from .quantities import by_name
@@ -91,7 +92,7 @@ def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> 
         bound = np.abs(value) * ARITHMETICS[arithmetic].roundoff if coarser else 0.0
         return Bounded(value, bound, ARITHMETICS[arithmetic])
 
-    layer = layer_of(subject, case)
+    layer = formed(subject, case)
     p = subject.parameter_map(case).to_reference(
         {n: given(a) for n, a in inputs.parameters.items()}
     )

@@ -25,7 +25,7 @@ from ..subjects.protocol import Subject
 class FormedOutput:
     """What a form computed, y (T, B, width) and final (1, B, ...), and what it was computed from.
 
-    ``leaves`` are the parameters, the input and the state, ``outputs`` y and the final state.
+    ``leaves`` are the parameters, the input and the states, ``outputs`` y and the final states.
     """
 
     y: Any
@@ -53,23 +53,22 @@ class FormedLayer:
         if not isinstance(cell, GatedByInput) or lengths is not None:
             raise NotImplementedError("forms are of cells that are given their gates")
         start = self.layer.initial_state(x, x.shape[1]) if state is None else state
-        p, read, S = parameters[0].map(Followed), Followed(x), Followed(start[0][0])
-        given = cell.split(read, sizes)
-        linear = cell.linear(p, given, S)
-        if linear is None:
-            raise NotImplementedError(f"{cell.name} has no other form than steps")
-        y, final = cell.from_linear(p, given, *self.form.run(linear))
+        p, read = parameters[0].map(Followed), Followed(x)
+        states = tuple(Followed(s[0]) for s in start)
+        y, final = cell.formed(p, cell.split(read, sizes), states, self.form)
         y = y.reshape(*x.shape[:2], cell.output_width(sizes))
-        return FormedOutput(y.value, (final.value[None],), (*p.values(), read, S), (y, final))
+        ends = tuple(s.value[None] for s in final)
+        return FormedOutput(y.value, ends, (*p.values(), read, *states), (y, *final))
 
     def vjp(
         self, parameters: Sequence[Parameters], output: FormedOutput, dy: Any, dfinal: Any
     ) -> Gradient[Any]:
         """Pull cotangents back through what the form did."""
-        *dp, dx, dS = pulled(output.outputs, (dy, dfinal[0][0]), output.leaves)
+        d = pulled(output.outputs, (dy, *(s[0] for s in dfinal)), output.leaves)
         p = parameters[0]
-        gradient = Parameters(p.shapes, dict(zip(p, dp, strict=True)))
-        return Gradient((gradient,), dx, (dS[None],))
+        dx, *dstate = d[len(p) :]
+        gradient = Parameters(p.shapes, dict(zip(p, d, strict=False)))
+        return Gradient((gradient,), dx, tuple(s[None] for s in dstate))
 
 
 def form_of(subject: Subject, case: Case) -> str:

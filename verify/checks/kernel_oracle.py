@@ -17,13 +17,16 @@ from ...reference.layer import Layer, concatenated, in_direction
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..numbers.bounded import Bounded
-from ..subjects.kernel_problems import Problem
+from ..subjects.kernel_problems import Problem, StateSpace
+from . import kernel_state_spaces as state_spaces
 from .oracle import exact
 
 Lift: TypeAlias = Callable[[Array], Any]
 
-ROWS = {"outputs": 1, "last": 0, "h": 1, "c": 1}
-"""The axis of rows in what a problem returns."""
+
+def axis_of_rows(problem: Problem) -> int:
+    """Return the axis of rows in what a problem returns."""
+    return 0 if isinstance(problem, StateSpace) or problem.returns == "last" else 1
 
 
 def bounded(case: Case) -> Lift:
@@ -43,6 +46,8 @@ def layer_of_problem(problem: Problem, case: Case) -> Layer:
 
 def output(problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift) -> Any:
     """Return what the problem's model returns; no step is kept for a way back."""
+    if isinstance(problem, StateSpace):
+        return state_spaces.output(problem, case, leaves, lift)
     layer, p, x, state = _lifted(problem, case, leaves, lift)
     y, final = _run(layer, p, x, state)
     return returned(problem, y, final, leaves, lift)
@@ -52,6 +57,8 @@ def pulled(
     problem: Problem, case: Case, leaves: Mapping[str, Array], cotangent: Array, lift: Lift
 ) -> tuple[Any, dict[str, Any]]:
     """Return what the model returns, and the gradients of all leaves by name."""
+    if isinstance(problem, StateSpace):
+        return state_spaces.pulled(problem, case, leaves, cotangent, lift)
     layer, p, x, state = _lifted(problem, case, leaves, lift)
     run = layer.forward(p, x, state)
     result = returned(problem, run.y, run.final, leaves, lift)

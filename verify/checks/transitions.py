@@ -20,6 +20,7 @@ from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..cases.case import Case
 from ..cases.strategies import SEEDS, integers
+from ..numbers.arithmetic import HALVES
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
 from ..numbers.quantised_layer import QuantisedCell
@@ -27,7 +28,7 @@ from ..subjects.called import SubjectUnderTest, layer_of, output_shape
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Pulled, Result, Subject
 from .check import Offers, SubjectCheck, reads_out
-from .oracle import exact
+from .oracle import around, exact
 
 SAMPLED = 6
 """Steps looked at in one sequence, the first and the last among them."""
@@ -149,12 +150,19 @@ def _state_before(
     if len(whole.final) > 1 or reads_out(subject):
         prefix = _prefix(subject, case, inputs, whole, t)
         if np.array_equal(prefix.y, whole.y[:t]):
-            return tuple(exact(case, s[0]) for s in prefix.final)
+            return tuple(_returned(case, s[0]) for s in prefix.final)
     p = _parameters(subject, case, inputs)
     earlier = whole.y[t - 2] if t > 1 else (inputs.state or ())[0][0]
     arrays = (exact(case, array) for array in (inputs.x[t - 1], earlier, whole.y[t - 1]))
     state = layer_of(subject, case).cell.state_from_outputs(p, *arrays)
     return cast("tuple[Bounded, ...] | None", state)
+
+
+def _returned(case: Case, state: Array) -> Bounded:
+    """Return a state that was returned: of a half a rounding from the one that is kept inside."""
+    if case.dtype not in HALVES:
+        return exact(case, state)
+    return around(case, state, case.arithmetic.roundoff * np.abs(state.astype(np.float64)))
 
 
 def _prefix(subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result, t: int) -> Result:

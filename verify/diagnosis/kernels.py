@@ -15,12 +15,13 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks import kernel_oracle as oracle
+from ..checks import kernel_state_spaces as state_spaces
 from ..numbers.ledger import Mismatch
 from ..runs.diagnosis import Diagnosis, Explanation, Location
 from ..runs.verdict import Verdict
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.kernel import Submission, Submitted
-from ..subjects.kernel_problems import Problem, leaves
+from ..subjects.kernel_problems import Problem, StateSpace, leaves
 from ..subjects.protocol import Inputs, Subject
 from .deadline import Deadline
 from .hypotheses import Guess, Hypothesis, hypotheses
@@ -55,9 +56,15 @@ class Trial:
         """Return the largest difference to other numbers, the right ones if none, in bounds."""
         named = self.want if other is None else other
         return max(
-            float(np.max(np.abs(got - _value(named[name])) / self.want[name].bound))
+            _in_bounds(np.abs(got - _value(named[name])), self.want[name].bound)
             for name, got in self.got.items()
         )
+
+
+def _in_bounds(apart: Array, bound: Array) -> float:
+    """Return the largest quotient; what is equal is 0 bounds apart, of a bound of 0, too."""
+    quotients = np.divide(apart, bound, out=np.full(apart.shape, np.inf), where=bound > 0)
+    return float(np.max(np.where(apart == 0, 0, quotients)))
 
 
 def _value(numbers: Any) -> Array:
@@ -147,6 +154,7 @@ def _unread(subject: Submitted, dtype: str, first: Verdict) -> Iterator[Explanat
         return
     # what a long run rightly forgets may not move a bit of its output
     named = ["x"] if long else [n for n in given if given[n].shape == other[n].shape]
+    named = [n for n in named if n not in problem.unread]
     unread = [n for n in named if np.array_equal(output(**{n: other[n]}), before)]
     if unread:
         whole = len(unread) == len(named) > 1
@@ -195,7 +203,7 @@ def _rows(
         return
     x = given["x"].copy()
     x[:, 0] = other["x"][:, 0]
-    axis = oracle.ROWS[problem.returns]
+    axis = oracle.axis_of_rows(problem)
     now, was = (np.moveaxis(array, axis, 0) for array in (output(x=x), before))
     moved = [row for row in range(1, len(now)) if not np.array_equal(now[row], was[row])]
     if moved:
@@ -228,6 +236,9 @@ def _known(
             return
         yield from _zeros(trials[0])
     found.experiments, found.residual = len(trials), np.inf
+    if isinstance(subject.problem, StateSpace) and not gradients:
+        for mistake in state_spaces.MISTAKES:
+            yield from _made(subject.problem, mistake, trials, found)
     others: list[tuple[float, str]] = []
     for hypothesis in hypotheses(cast("Subject", subject), "float64"):
         if deadline.passed:
@@ -237,9 +248,7 @@ def _known(
         found.tried += 1
         if off <= MARGIN:
             found.residual = min(found.residual, off)
-            yield Explanation(
-                hypothesis.ids, hypothesis.statements, tuple(filter(None, hypothesis.fixes))
-            )
+            yield _explained(subject.problem, hypothesis)
         else:
             others.append((off, " ".join(hypothesis.statements)))
     found.residual = found.residual if np.isfinite(found.residual) else 0.0
@@ -247,9 +256,34 @@ def _known(
         found.runner_up, found.runner_up_name = min(others)
 
 
+def _explained(problem: Problem, hypothesis: Hypothesis) -> Explanation:
+    """Return a mistake in words, which in a state space without a scale are others."""
+    if isinstance(problem, StateSpace) and hypothesis.ids == ("K08",):
+        return Explanation(hypothesis.ids, ("The output is scaled by 1/√K, as attention is.",),
+                           ("read the state by C as it is",))  # fmt: skip
+    return hypothesis.explanation
+
+
+def _made(
+    problem: StateSpace, mistake: state_spaces.Mistake, trials: Sequence[Trial], found: Diagnosis
+) -> Iterator[Explanation]:
+    """Yield a mistake of state spaces if it returns the same numbers in every trial."""
+    found.tried += 1
+    with np.errstate(all="ignore"):
+        off = max(
+            trial.off({"output": mistake.output(problem, trial.case, {
+                name: oracle.plain(array) for name, array in trial.leaves.items()
+            })})
+            for trial in trials
+        )  # fmt: skip
+    if off <= MARGIN:
+        found.residual = min(found.residual, off)
+        yield Explanation((mistake.id,), (mistake.statement,), (mistake.fix,))
+
+
 def _zeros(trial: Trial) -> Iterator[Explanation]:
     """Yield that a gradient is 0 throughout."""
-    names = [name for name, d in trial.got.items() if not np.any(d)]
+    names = [n for n, d in trial.got.items() if not np.any(d) and np.any(_value(trial.want[n]))]
     if names:
         yield Explanation(
             ("no gradient",),
@@ -295,6 +329,10 @@ def _with_mistake(
     """Return the output, or all gradients, of the reference with a mistake in its layer."""
     problem, case = subject.problem, replace(trial.case, dtype="float64")
     given = {name: oracle.plain(array) for name, array in trial.leaves.items()}
+    if isinstance(problem, StateSpace):
+        built = Guess(cast("Subject", subject), hypothesis).build(case)
+        return state_spaces.by_cell(problem, case, given, built,
+                                    trial.cotangent if gradients else None)  # fmt: skip
     inputs = Inputs(
         problem.recurrent(case, given), given["x"], tuple(given[n] for n in problem.states), None
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...reference.forms import STEPS, form_named
 from ...reference.gated_by_input import GatedByInput
 from ..cases.case import Case
 from ..cases.options import Options
@@ -44,9 +45,11 @@ class InForm(StandIn):
 def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Discovery:
     """Return which form has all that failed within its bound, and means something by it."""
     cell = cell_of(subject, experiments[0].case)
-    if not isinstance(cell, GatedByInput) or not cell.is_linear:
+    if not isinstance(cell, GatedByInput):
         return Discovery()
     for form in FORMS:
+        if form_named(form).kind not in (STEPS, *cell.form_kinds):
+            continue
         if form != (subject.options.program or "steps") and _explains(subject, form, experiments):
             words = f"It is right, and computes as {form} does: beyond the bound of " + (
                 f"{subject.options.program or 'steps'}, and within that of {form}."

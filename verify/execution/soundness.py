@@ -13,7 +13,7 @@ from ...reference.parameters import Sizes
 from ..conventions.convention import LAYOUTS
 from ..numbers.arithmetic import DTYPES
 from ..runs.verdict import NO_EQUATIONS
-from ..subjects import FORM
+from ..subjects import FORM, OWN_CELL
 from ..subjects.kernel_problems import BENCH
 from .channel import Meaning, Portrait
 
@@ -103,7 +103,9 @@ def _unlike(portrait: Portrait, like: str | None) -> str:
     if portrait.meaning.problem or like.startswith(BENCH):
         return "" if portrait.meaning.problem == like else "another problem"
     if not like.startswith("torch.nn."):
-        named = kind in ("explicit", "convention") and portrait.cells == (like,)
+        named = kind in ("explicit", "convention") and portrait.cells == (
+            like.removeprefix(OWN_CELL),
+        )
         return "" if named else "another cell"
     family = like.removeprefix("torch.nn.").removesuffix("Cell").lower()
     own = portrait.meaning.convention

@@ -121,8 +121,10 @@ def followed(x: Any, like: Number) -> Followed:
 
 @singledispatch
 def lifted(like: Number, constant: Any) -> Number:
-    """Return a constant in the number system of ``like``."""
-    return np.asarray(constant)
+    """Return a constant in the number system of ``like``; a float in its dtype, not in its own."""
+    array = np.asarray(constant)
+    floats = isinstance(like, np.ndarray) and like.dtype.kind != "O" and array.dtype.kind == "f"
+    return array.astype(like.dtype) if floats else array
 
 
 @lifted.register

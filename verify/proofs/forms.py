@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ...reference.cell import Cell
 from ...reference.cells import cells
-from ...reference.forms import form_named
+from ...reference.forms import STEPS, form_named
 from ...reference.functions import Array
 from ...reference.gated_by_input import GatedByInput
 from ...reference.layer import Layer
@@ -22,8 +22,12 @@ from ..numbers.enclosure import balls, distance, precision
 from .material import Material, cell_material, disprove, forward, proof, small_cases
 
 FORMS = ("steps", "chunk:2", "chunk:3", "quotient:3", "parallel", "scan")
-LINEAR = [c for c in cells().values() if isinstance(c, GatedByInput) and c.is_linear]
-CASES = st.tuples(small_cases(scales=["unit"]), st.sampled_from(FORMS))
+FORMED = [c for c in cells().values() if isinstance(c, GatedByInput) and c.form_kinds]
+
+
+def forms_of(cell: GatedByInput) -> list[str]:
+    """Return the forms that a cell has."""
+    return [name for name in FORMS if form_named(name).kind in (STEPS, *cell.form_kinds)]
 
 
 def form_is_the_recurrence(cell: Cell, drawn: tuple[Case, str]) -> None:
@@ -52,7 +56,8 @@ def _everything(layer: Layer | FormedLayer, m: Material) -> dict[object, Array]:
     gradient = layer.vjp((m.p,), output, m.dy, tuple(d[None] for d in m.dfinal))  # type: ignore[arg-type]
     named: dict[object, Array] = {0: output.y} | {k + 1: s[0] for k, s in enumerate(output.final)}
     named |= {f"gradient of {n}": d for n, d in gradient.parameters[0].items()}
-    return named | {"gradient of x": gradient.x, "gradient of S": gradient.initial[0][0]}
+    initial = {f"gradient of state {k}": s[0] for k, s in enumerate(gradient.initial)}
+    return named | initial | {"gradient of x": gradient.x}
 
 
 def _within(cell: Cell, what: str, off: Array, bound: Array) -> None:
@@ -65,8 +70,8 @@ PROOFS: tuple[Check, ...] = tuple(
         f"form[{cell.name}]",
         f"{cell.title}: steps, chunks, scans and attention are one function, each in its bound.",
         cell.equations,
-        CASES,
+        st.tuples(small_cases(scales=["unit"]), st.sampled_from(forms_of(cell))),
         partial(form_is_the_recurrence, cell),
     )
-    for cell in LINEAR
+    for cell in FORMED
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from ...reference.cells import cells
@@ -41,6 +42,9 @@ FORM = "form:"
 
 LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
 """The classes in whose place one of a user's may stand."""
+
+OWN_CELL = "gatewise."
+"""What stands before a cell's name in the place of ``like``, for what does not say its cell."""
 
 
 @cache
@@ -78,13 +82,31 @@ def require_like(like: str | None, forbid: str = "") -> None:
     if like is not None and like.startswith(FORM):
         _require_form(like.removeprefix(FORM))
         return
-    if like is not None and like not in LIKE:
-        own = f"; a class names its cell itself: cell = {like!r}" if like in cells() else ""
+    if like is not None and like.startswith(OWN_CELL):
+        _require_cell(like)
+    elif like is not None and like not in LIKE:
+        own = f"; of a cell of that name: --like {OWN_CELL}{like}" if like in cells() else ""
         raise UnknownSubject(
-            f"--like {like}: expected one of {', '.join(LIKE)}, or a problem, {BENCH}35{own}"
+            f"--like {like}: expected one of {', '.join(LIKE)}, a cell, {OWN_CELL}gla, or a "
+            f"problem, {BENCH}35{own}"
         )
     if forbid:
         raise UnknownSubject(f"--forbid is for submissions to a problem: --like {BENCH}35")
+
+
+def _require_cell(like: str) -> None:
+    if like.removeprefix(OWN_CELL) not in cells():
+        raise UnknownSubject(f"--like {like}: expected {OWN_CELL} and one of {', '.join(cells())}")
+
+
+def _of_cell(value: Any, cell: str) -> Any:
+    """Return a class, an object or a function as what says that it computes a cell."""
+    if isinstance(value, type):
+        return type(value.__name__, (value,), {"cell": cell, "__module__": value.__module__})
+    forward = getattr(value, "forward", value)
+    kept = {n: getattr(value, n) for n in ("axes", "gradient", "vjp", "dtypes", "form", "forms")
+            if hasattr(value, n)}  # fmt: skip
+    return SimpleNamespace(**kept, cell=cell, forward=forward)
 
 
 def subject_named(
@@ -228,6 +250,8 @@ def adapted(
     An adapter, a torch-like class, a submission to a problem, or explicit gates.
     """
     require_like(like, forbid)
+    if like is not None and like.startswith(OWN_CELL):
+        value, like = _of_cell(value, like.removeprefix(OWN_CELL)), None
     if like is not None:
         if is_problem(like):
             from .kernel import kernel

@@ -70,10 +70,11 @@ class GivenArrays:
             raise UnknownSubject(
                 f"subject {self.name!r}: its forms are {', '.join(self.forms)}, not {name}"
             )
-        if name != STEPS and not gated_by_input(self.cells[0]).is_linear:
-            raise UnknownSubject(
-                f"subject {self.name!r}: {self.cells[0]} has no other form than steps"
-            )
+        kinds = gated_by_input(self.cells[0]).form_kinds
+        if name != STEPS and form_named(name).kind not in kinds:
+            there = f"no form {name}: it has {', '.join((STEPS, *kinds))}" if kinds else (
+                "no other form than steps")  # fmt: skip
+            raise UnknownSubject(f"subject {self.name!r}: {self.cells[0]} has {there}")
         return replace(self, options=replace(self.options, program=name))
 
     @property

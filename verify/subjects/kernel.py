@@ -18,10 +18,10 @@ import numpy as np
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
-from ..conventions.parameter_map import ConventionMap
+from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Mismatch
 from .called import NotOffered, SubjectCrashed, with_care
-from .kernel_problems import Problem, leaves, problem_named
+from .kernel_problems import Problem, StateSpace, leaves, problem_named
 from .loader import UnknownSubject
 from .profiler import seen
 from .protocol import Subject, SubjectUnavailable
@@ -91,7 +91,7 @@ class Kernel:
         """Return the name of the reference's cell."""
         return self.problem.cell
 
-    def parameter_map(self, case: Case) -> ConventionMap:
+    def parameter_map(self, case: Case) -> ParameterMap:
         """Return what the arrays of its recurrence mean."""
         return self.problem.parameter_map(case)
 
@@ -439,6 +439,9 @@ def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, st
 def _as_drawn(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
     """Return parameters as the problem's model draws them under the seed."""
     torch.manual_seed(SEED)
+    if isinstance(problem, StateSpace):
+        shapes = problem.shapes(case).items()
+        return {name: torch.randn(shape).to(torch_dtype(torch, case)) for name, shape in shapes}
     nn = torch.nn
     parts: dict[str, Any] = {}
     if problem.module == "i2h":

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...reference.functions import Array
 from ..cases.case import Case
-from .kernel_problems import GATES, Problem
+from .kernel_problems import GATES, Problem, StateSpace
 
 
 @dataclass(frozen=True)
@@ -93,3 +93,40 @@ class Embedding:
     def _features(self) -> Array:
         rng = self.large.generator("features")
         return np.sort(rng.choice(self.large.D, self.small.D, replace=False))
+
+
+@dataclass(frozen=True)
+class StateSpaceEmbedding(Embedding):
+    """Some rows, heads and values of a state space: each is computed from its own keys alone."""
+
+    def leaves(self, small: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Array]:
+        """Return a large problem's leaves: those of the small one, and ``others`` around them."""
+        whole = {name: array.copy() for name, array in others.items()}
+        rows, heads, values = self._chosen
+        steps, keys = (np.arange(n) for n in (self.large.T, self.large.D))
+        whole["x"][np.ix_(steps, rows, heads, values)] = small["x"]
+        whole["A"][np.ix_(rows, steps, heads)] = small["A"]
+        for name in "BC":
+            whole[name][np.ix_(rows, steps, heads, keys)] = small[name]
+        return whole
+
+    def output(self, large: Array) -> Array:
+        """Return the part of the large problem's output that is the small one's."""
+        rows, heads, values = self._chosen
+        if self.problem.returns == "outputs":
+            return large[np.ix_(rows, np.arange(self.large.T), heads, values)]
+        return large[np.ix_(rows, heads, values, np.arange(self.large.D))]
+
+    @property
+    def _chosen(self) -> tuple[Array, ...]:
+        """Return the rows, heads and values of the large problem that are the small one's."""
+        wide, few = (self.problem.output_shape(case) for case in (self.large, self.small))
+        axes = (0, 2, 3) if self.problem.returns == "outputs" else (0, 1, 2)
+        rng = self.large.generator("chosen")
+        return tuple(np.sort(rng.choice(wide[k], few[k], replace=False)) for k in axes)
+
+
+def embedded(problem: Problem, large: Case, small: Case) -> Embedding:
+    """Return where a small problem stands in a large one."""
+    kind = StateSpaceEmbedding if isinstance(problem, StateSpace) else Embedding
+    return kind(problem, large, small)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ...reference.functions import Array
+from ...reference.linear import Linear
 from ..cases.case import Case
-from ..conventions.parameter_map import ConventionMap
+from ..conventions.parameter_map import ConventionMap, ExplicitMap, ParameterMap
 from .loader import UnknownSubject
 from .torch_parameters import CONVENTIONS
 
@@ -70,6 +72,11 @@ class Problem:
         return tuple(f"{state}0" for state in CONVENTIONS[self.kind].states)
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Parameters that have no influence on what it returns."""
+        return ()
+
+    @property
     def own_case(self) -> Case:
         """The benchmark's sizes; widths beyond ``WIDEST`` are scaled down."""
         D, H = (SCALED if width > WIDEST else width for width in (self.D, self.H))
@@ -118,7 +125,7 @@ class Problem:
         }
         return shapes[self.returns if self.returns != "c" else "h"]
 
-    def parameter_map(self, case: Case) -> ConventionMap:
+    def parameter_map(self, case: Case) -> ParameterMap:
         """Return what the arrays of its recurrence mean, by torch's names."""
         return ConventionMap(CONVENTIONS[self.kind], case)
 
@@ -194,23 +201,113 @@ PROBLEMS = {
 }  # fmt: skip
 """The problems by their numbers in level 3."""
 
-NOT_YET = {
-    48: "Mamba2ReturnY is a state-space layer in chunks, whose recurrence is not in the reference",
-    49: "Mamba2ReturnFinalState is a state-space layer in chunks, whose recurrence is not in the "
-        "reference",
+
+@dataclass(frozen=True)
+class StateSpace(Problem):
+    """Mamba-2's recurrence without its step sizes: S = e^A S + x^T B, y = S C, for every head.
+
+    A (B, T, heads) are logarithms of decays of either sign, B and C (B, T, heads, K): parameters of
+    the model, as long as its input x (B, T, heads, V). K is D of a case, V its H; ``heads`` are the
+    benchmark's at its widths and two elsewhere. ``returns`` is ``outputs`` or ``state``.
+    """
+
+    @property
+    def cell(self) -> str:
+        """The reference's cell that computes it: with one decay for all keys, and q = √K C."""
+        return "gla"
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """None: the benchmark starts from zeros."""
+        return ()
+
+    @property
+    def scaled(self) -> bool:
+        """It is run with fewer rows."""
+        return True
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """C, where it is the state that is returned."""
+        return ("C",) if self.returns == "state" else ()
+
+    def heads(self, case: Case) -> int:
+        """Return how many heads a case has."""
+        return HEADS if (case.D, case.H) == (self.D, self.H) else 2
+
+    def block(self, case: Case) -> int:
+        """Return the length of chunks that the model is told: a divisor of T."""
+        if case.T % CHUNK == 0:
+            return CHUNK
+        return next((case.T // n for n in (3, 2) if case.T % n == 0), case.T)
+
+    def init_arguments(self, case: Case) -> tuple[object, ...]:
+        """Return what the constructor is given, in order."""
+        return case.B, case.T, self.heads(case), case.H, case.D, self.block(case)
+
+    def output_shape(self, case: Case) -> tuple[int, ...]:
+        """Return the shape of what it returns: rows first."""
+        N = self.heads(case)
+        outputs = (case.B, case.T, N, case.H)
+        return outputs if self.returns == "outputs" else (case.B, N, case.H, case.D)
+
+    def parameter_map(self, case: Case) -> ExplicitMap:
+        """Return what the cell learns itself: nothing."""
+        return ExplicitMap(self.cell, case)
+
+    def shapes(self, case: Case) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every parameter of the model."""
+        gates = (case.B, case.T, self.heads(case))
+        return {"A": gates, "B": (*gates, case.D), "C": (*gates, case.D)}
+
+    def leaves(self, case: Case) -> dict[str, Array]:
+        """Draw x (T, B, heads, V) and the parameters.
+
+        In a long run decays are such that every step influences the end; at the benchmark's width
+        of keys they are its own, N(0, 1).
+        """
+        rng, N = case.generator("x"), self.heads(case)
+        x = rng.uniform(0.5, 1.5, (case.T, case.B, N, case.H))  # no input is small
+        drawn = {"x": case.simplified("x", x * rng.choice([-1, 1], x.shape))}
+        spread = 1.0 if case.D == self.D else 0.5 if case.T <= LONG else 1.0 / LONG
+        for name, shape in self.shapes(case).items():
+            array = case.normal(name, shape, spread if name == "A" else 1.0)
+            drawn[name] = case.simplified(name, array)
+        return drawn
+
+    def linear(self, leaves: Mapping[str, Any]) -> Linear:
+        """Return the recurrence of leaves, of any number system that can exchange axes."""
+        x = leaves["x"]
+        A, B, C = (np.swapaxes(leaves[name], 0, 1) for name in "ABC")
+        S = np.zeros((x.shape[1], x.shape[2], B.shape[-1], x.shape[-1]))
+        return Linear(A[..., None], B, x, C, None, S)
+
+
+HEADS, CHUNK = 8, 64
+"""Heads of the benchmark's state spaces, and its length of chunks."""
+
+STATE_SPACES = {
+    number: StateSpace(number, title, "state-space", "", (), returns, 128, 16, 16, 64,
+                       layout="batch-first")
+    for number, title, returns in (
+        (48, "Mamba2ReturnY", "outputs"), (49, "Mamba2ReturnFinalState", "state"),
+    )
 }  # fmt: skip
-"""Recurrent problems that cannot be held to anything, and why."""
+"""With 16 of its 2048 rows."""
+
+
+def problem_numbered(number: int) -> Problem:
+    """Return the problem with a number; KeyError if there is none."""
+    return PROBLEMS[number] if number in PROBLEMS else STATE_SPACES[number]
 
 
 def problem_named(name: str) -> Problem:
     """Return the problem of a name, ``kernelbench:35``; UnknownSubject says which there are."""
-    number = name.removeprefix(BENCH)
-    if number.isdecimal() and int(number) in NOT_YET:
-        raise UnknownSubject(f"--like {name}: {NOT_YET[int(number)]}")
-    if not number.isdecimal() or int(number) not in PROBLEMS:
-        there = ", ".join(each.name for each in PROBLEMS.values())
+    number, known = name.removeprefix(BENCH), [*PROBLEMS, *STATE_SPACES]
+    if not number.isdecimal() or int(number) not in known:
+        there = ", ".join(f"{BENCH}{each}" for each in known)
         raise UnknownSubject(f"--like {name}: expected one of {there}")
-    return PROBLEMS[int(number)]
+    return problem_numbered(int(number))
 
 
 # Weights with which everything matters. Those that a constructor draws forget within some 20 steps:
@@ -247,6 +344,8 @@ def remembering(case: Case) -> int:
 
 def leaves(problem: Problem, case: Case) -> dict[str, Array]:
     """Draw x (T, B, D), the initial states (layers * directions, B, H), and all parameters."""
+    if isinstance(problem, StateSpace):
+        return problem.leaves(case)
     rng = case.generator("x")
     x = rng.uniform(0.5, 1.5, (case.T, case.B, case.D))  # no input is small
     drawn = {"x": case.simplified("x", x * rng.choice([-1, 1], x.shape))}

@@ -163,3 +163,21 @@ def test_a_gradient_that_is_off_is_named_by_its_array():
 
     assert answer.status == "failed"
     assert re.search(r"step \d+, row \d+, g\[\d\]", answer.place), answer.place
+
+
+def unsaid(q, k, v, state=None):
+    """RetNet, in a function that does not say so."""
+    return ByHand().forward(q, k, v, state)
+
+
+def test_what_does_not_say_its_cell_is_held_to_one():
+    for value in (unsaid, type("Unsaid", (), {"forward": staticmethod(unsaid)})):
+        subject = adapted(value, "it", "gatewise.retnet")
+        answer = hold(subject, check_named("forward"), "float64", budget=Budget(2, 1))
+        assert answer.status == "passed", answer.message
+    with pytest.raises(UnknownSubject, match="deltanet is given q, k, v, beta, and its forward"):
+        adapted(unsaid, "it", "gatewise.deltanet")
+    with pytest.raises(
+        UnknownSubject, match=r"--like gatewise\.retnett: expected gatewise\. and one"
+    ):
+        adapted(unsaid, "it", "gatewise.retnett")

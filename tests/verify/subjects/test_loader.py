@@ -107,7 +107,7 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
     ("my_layers.py:Holder", None, "expected a class with cell and forward, or --like torch.nn."),
     ("my_layers.py:NUMBER", None, "expected a class with cell and forward"),
     ("my_layers.py:NUMBER", None, "gatewise cells lists the cells, and gatewise new CELL writes"),
-    ("my_layers.py:LSTM", "selective", "a class names its cell itself: cell = 'selective'"),
+    ("my_layers.py:LSTM", "selective", "of a cell of that name: --like gatewise.selective"),
     ("my_layers.py:LSTM", "torch.nn.Linear", "--like torch.nn.Linear: expected one of torch.nn."),
     ("torch:LSTM", "torch.nn.LSTM", "subject 'torch:LSTM' is known; --like is for a class of your"),
 ])  # fmt: skip

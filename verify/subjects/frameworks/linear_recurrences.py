@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, ClassVar
 
+from ....reference.forms import STEPS
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions.parameter_map import ExplicitMap
@@ -41,6 +42,9 @@ DISTRIBUTIONS = {"fla": "fla-core", "mlstm-kernels": "mlstm_kernels", "xlstm-cel
 CHUNK = 4
 """Steps of a chunk: few, so that short sequences have several."""
 
+BOTH = (STEPS, f"chunk:{CHUNK}")
+"""The forms of what computes step by step and in chunks, as it is told."""
+
 
 class Program:
     """A function of a package, in the place of a class of the user's."""
@@ -49,6 +53,10 @@ class Program:
     module = ""
     axes, gradient = "BTD", "torch"
     dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+
+    def in_chunks(self, form: str) -> bool:
+        """Whether it is to compute in chunks: as it is told, or as its class says."""
+        return (form or str(getattr(self, "form", STEPS))) != STEPS
 
     def version(self) -> str:
         """Return the distribution and its version."""
@@ -73,25 +81,25 @@ class Fla(Program):
 
 
 class FlaGatedDelta(Fla):
-    """Its gated delta rule, step by step."""
+    """Its gated delta rule, step by step, or in chunks."""
 
     cell, module = "gated-delta", "fla.ops.gated_delta_rule.naive"
+    forms: tuple[str, ...] = BOTH
 
-    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
-        run = self.function("naive_recurrent_gated_delta_rule")
-        return run(q, k, v, beta, g, initial_state=state, output_final_state=True)
+    def forward(
+        self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None, form: str = ""
+    ) -> Any:
+        given = {"initial_state": state, "output_final_state": True}
+        if self.in_chunks(form):
+            run = self.function("naive_chunk_gated_delta_rule")
+            return run(q, k, v, g, beta, chunk_size=CHUNK, **given)
+        return self.function("naive_recurrent_gated_delta_rule")(q, k, v, beta, g, **given)
 
 
-class FlaGatedDeltaChunk(Fla):
-    """Its gated delta rule in chunks."""
+class FlaGatedDeltaChunk(FlaGatedDelta):
+    """The same in chunks alone."""
 
-    cell, module = "gated-delta", "fla.ops.gated_delta_rule.naive"
-    form = f"chunk:{CHUNK}"
-
-    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
-        run = self.function("naive_chunk_gated_delta_rule")
-        return run(q, k, v, g, beta, chunk_size=CHUNK, initial_state=state,
-                   output_final_state=True)  # fmt: skip
+    forms, form = (), BOTH[1]
 
 
 class FlaGatedDeltaProduct(Fla):
@@ -154,25 +162,25 @@ class Transformers(Program):
 
 
 class QwenGatedDelta(Transformers):
-    """Qwen3-Next's gated delta rule, step by step."""
+    """Qwen3-Next's gated delta rule, step by step, or in chunks."""
 
     cell, module = "gated-delta", "transformers.models.qwen3_next.modeling_qwen3_next"
+    forms: tuple[str, ...] = BOTH
 
-    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
-        run = self.function("torch_recurrent_gated_delta_rule")
-        return run(q, k, v, g, beta, initial_state=state, output_final_state=True)
+    def forward(
+        self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None, form: str = ""
+    ) -> Any:
+        given = {"initial_state": state, "output_final_state": True}
+        if self.in_chunks(form):
+            run = self.function("torch_chunk_gated_delta_rule")
+            return run(q, k, v, g, beta, chunk_size=CHUNK, **given)
+        return self.function("torch_recurrent_gated_delta_rule")(q, k, v, g, beta, **given)
 
 
-class QwenGatedDeltaChunk(Transformers):
-    """Qwen3-Next's gated delta rule in chunks."""
+class QwenGatedDeltaChunk(QwenGatedDelta):
+    """The same in chunks alone."""
 
-    cell, module = "gated-delta", "transformers.models.qwen3_next.modeling_qwen3_next"
-    form = f"chunk:{CHUNK}"
-
-    def forward(self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> Any:
-        run = self.function("torch_chunk_gated_delta_rule")
-        return run(q, k, v, g, beta, chunk_size=CHUNK, initial_state=state,
-                   output_final_state=True)  # fmt: skip
+    forms, form = (), BOTH[1]
 
 
 class Mamba2Chunk(Transformers):
@@ -220,25 +228,40 @@ class Mambapy(Program):
 
 
 class MLSTM(Program):
-    """NX-AI's native mLSTM, with its 1e-6 in the denominator left out."""
+    """NX-AI's native mLSTM, with its 1e-6 in the denominator left out; steps, or chunks."""
 
     cell, family, axes = "mlstm", "mlstm-kernels", "BHTD"
-
-
-class MLSTMSteps(MLSTM):
-    """Its recurrent form."""
-
     module = "mlstm_kernels.torch.recurrent.native_sequence"
+    forms: tuple[str, ...] = BOTH
 
-    def forward(self, q: Any, k: Any, v: Any, i: Any, f: Any, state: Any = None) -> Any:
-        run = self.function("mlstm_recurrent_sequence__native_fw")
+    def forward(
+        self, q: Any, k: Any, v: Any, i: Any, f: Any, state: Any = None, form: str = ""
+    ) -> Any:
         C, n, m = state or (None, None, None)
-        m = m if m is None else m[..., None]
-        h, last = run(
-            q, k, v, i, f, C, n, m, return_last_states=True, eps=0.0, dtype_state=q.dtype
-        )[:2]
-        C, n, m = last
-        return h, (C, n, m[..., 0])
+        states = C, n, m if m is None else m[..., None]
+        if not self.in_chunks(form):
+            run = self.function("mlstm_recurrent_sequence__native_fw")
+            h, (C, n, m) = run(q, k, v, i, f, *states, return_last_states=True, eps=0.0,
+                               dtype_state=q.dtype)[:2]  # fmt: skip
+            return h, (C, n, m[..., 0])
+        native = imported("mlstm_kernels.torch.chunkwise.native.fw", INSTALL[self.family])
+        steps, outputs = q.shape[2], [v[:, :, :0]]
+        whole = steps - steps % CHUNK  # its chunks have one length: what remains is one of its own
+        for part in filter(len, (range(whole), range(whole, steps))):
+            given = (a[:, :, part.start : part.stop] for a in (q, k, v, i, f))
+            size = min(CHUNK, len(part))
+            h, _, _, states, _ = native.mlstm_chunkwise_fw(
+                *given, *states, return_last_states=True, chunk_size=size, eps=0.0
+            )
+            outputs.append(h)
+        C, n, m = states
+        return imported("torch", "torch").cat(outputs, 2), (C, n, m if m is None else m[..., 0])
+
+
+class MLSTMChunk(MLSTM):
+    """The same in chunks alone."""
+
+    forms, form = (), BOTH[1]
 
 
 class SLSTM(Program):
@@ -269,8 +292,9 @@ class Adapted:
     @property
     def options(self) -> Options:
         """What may be offered."""
-        form = str(getattr(self.value, "form", ""))
-        plain = Options(layers=False, bidirectional=False, bias=False, program=form)
+        forms: tuple[str, ...] = getattr(self.value, "forms", ())
+        form = str(getattr(self.value, "form", next(iter(forms), "")))
+        plain = Options(layers=False, bidirectional=False, bias=False, program=form, forms=forms)
         taken = inspect.signature(self.value.forward).parameters  # type: ignore[attr-defined]
         return replace(plain, **ragged_options(taken))
 
@@ -323,6 +347,7 @@ SUBJECTS = (
     Adapted("transformers:mamba2", Mamba2Chunk),
     Adapted("transformers:mamba", Mamba1Scan),
     Adapted("mambapy:scan", Mambapy),
-    Adapted("mlstm-kernels:steps", MLSTMSteps),
+    Adapted("mlstm-kernels:steps", MLSTM),
+    Adapted("mlstm-kernels:chunk", MLSTMChunk),
     Adapted("xlstm-cells:sLSTM", SLSTM),
 )

@@ -1,0 +1,1 @@
+"""What forms of linear recurrences lose in rounding, beside their bounds."""

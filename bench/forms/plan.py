@@ -1,0 +1,166 @@
+"""How far a form is off, and how far its bound lets it be, against the length of its chunks.
+
+A form (``reference/forms.py``) computes a whole sequence of T steps; a scan one of as many steps as
+chunks elsewhere have. Logarithms of decays are drawn about a mean, -``decay`` a step, so that a
+chunk of C steps keeps e^(-C decay) of the state. Steps in float64 are taken for exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ...reference.arrays import Floats
+from ...reference.cells import cell_named, cells
+from ...reference.forms import KINDS, STEPS, form_named
+from ...reference.gated_by_input import GatedByInput
+from ...reference.linear import Linear
+from ...reference.parameters import Parameters, Sizes
+from ...verify.numbers.arithmetic import ARITHMETICS, PackageMissing
+from ...verify.numbers.bounded import Bounded
+from ..decay.rates import or_none
+from ..plan import OK, Piece, Plan, UnsupportedError
+from ..run import from_json, to_json
+
+KIND = "forms"
+CELLS = ("gla", "gated-delta", "ssd")
+SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128)
+DECAYS = (0.01, 0.1, 0.5, 1.0, 2.0)
+SCAN = "scan"
+WIDTHS = Sizes(4, 4)
+"""Of keys and of values; two heads."""
+
+AXES = ((0, 2, 3), (1, 2, 3))
+"""Those of outputs (T, B, N, V) and of the state (B, N, K, V) beside the rows of the batch."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A strength of decay: the largest error and the largest bound, in units of last place.
+
+    A unit is the unit roundoff times the largest value of a sequence. ``share``: the largest
+    quotient of an error and its own bound. None: what is no number, or infinite.
+    """
+
+    decay: float
+    error: float | None
+    bound: float | None
+    share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A form of a cell, over all strengths of decay; ``size``: the steps that it takes at once."""
+
+    id: str
+    status: str
+    cell: str
+    title: str
+    form: str
+    size: int
+    dtype: str
+    steps: int
+    seeds: int
+    points: tuple[Point, ...]
+
+
+def plan(
+    *,
+    seed: int = 0,
+    cells: Sequence[str] = (),
+    sizes: Sequence[int] = (),
+    decays: Sequence[float] = (),
+    steps: int = 128,
+    seeds: int = 4,
+    dtype: str = "float32",
+) -> Plan:
+    """Return what is to be measured; ValueError for a cell that has no forms."""
+    names, lengths = list(cells or CELLS), list(sizes or SIZES)
+    strengths = list(decays or DECAYS)
+    settings = {"cells": names, "sizes": lengths, "decays": strengths, "steps": steps,
+                "seeds": seeds, "dtype": dtype}  # fmt: skip
+    if odd := [size for size in lengths if not 0 < size <= steps]:
+        raise ValueError(f"chunks of {odd[0]} steps: expected 1 to {steps}, the whole sequence")
+    chosen = [linear_cell(name) for name in names]
+    pieces = [
+        Piece(f"{cell.name}/{kind}:{size}/{dtype}",
+              partial(_row, cell, kind, size, dtype, steps, seeds, strengths, seed))
+        for cell, kind, size in product(chosen, (*KINDS, SCAN), lengths)
+    ]  # fmt: skip
+    return Plan(KIND, seed, settings, pieces)
+
+
+def linear_cell(name: str) -> GatedByInput:
+    """Return a cell that has forms; ValueError names those there are."""
+    cell = cell_named(name)
+    known = [n for n, c in cells().items()
+             if isinstance(c, GatedByInput) and "scan" in c.form_kinds]  # fmt: skip
+    if isinstance(cell, GatedByInput) and name in known:
+        return cell
+    raise ValueError(f"{name} is not linear in its state; those that are: {', '.join(known)}")
+
+
+def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return what was measured in a run."""
+    return [from_json(Row, row) for row in values if row["status"] == OK]
+
+
+def _row(
+    cell: GatedByInput, kind: str, size: int, dtype: str, steps: int, seeds: int,
+    decays: Sequence[float], seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    length = size if kind == SCAN else steps
+    drawn = sequence(cell, np.repeat(decays, seeds), length, seed)
+    points = measured(drawn, kind if kind == SCAN else f"{kind}:{size}", dtype, decays)
+    return to_json(Row(id="", status=OK, cell=cell.name, title=cell.title, form=kind, size=size,
+                       dtype=dtype, steps=length, seeds=seeds, points=points))  # fmt: skip
+
+
+def sequence(cell: GatedByInput, decays: Floats, steps: int, seed: int) -> Linear:
+    """Draw a sequence of the cell with a row of the batch for every decay given."""
+    rng = np.random.default_rng(seed)
+    rows = len(decays)
+    p = Parameters(cell.shapes(WIDTHS), cell.random_parameters(rng, WIDTHS))
+    given = cell.split(cell.random_input(rng, steps, rows, WIDTHS), WIDTHS)
+    S = rng.standard_normal((rows, *cell.state_shapes(WIDTHS)[0]))
+    linear = cell.linear(p, given, S)
+    if linear is None:
+        raise UnsupportedError(f"{cell.name} has no other form than steps")
+    return replace(linear, g=-decays[:, None, None] * rng.uniform(0.5, 1.5, linear.g.shape))
+
+
+def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> tuple[Point, ...]:
+    """Run a form in a dtype and on numbers with bounds; each decay has as many rows of the batch.
+
+    UnsupportedError where NumPy lacks the dtype.
+    """
+    arithmetic = ARITHMETICS[dtype]
+    try:
+        stored = _mapped(drawn, lambda a: a.astype(arithmetic.dtype))
+    except PackageMissing as error:
+        raise UnsupportedError(str(error)) from error
+    run = form_named(form).run
+    exact = form_named(STEPS).run(_mapped(stored, lambda a: a.astype(np.float64)))
+    with np.errstate(all="ignore"):  # what overflows is what is measured
+        got = run(stored)
+        bounded = run(_mapped(stored, partial(Bounded.exact, arithmetic=arithmetic)))
+        largest = []
+        for value, bound, e, axes in zip(got, (b.bound for b in bounded), exact, AXES, strict=True):
+            off, unit = np.abs(value - e), arithmetic.roundoff * np.abs(e).max(axes)
+            each = off.max(axes) / unit, bound.max(axes) / unit, (off / bound).max(axes)
+            largest.append(each)
+    most = np.max(np.array(largest), axis=0).reshape(3, len(decays), -1).max(axis=-1)
+    return tuple(
+        Point(float(decay), *map(or_none, values))
+        for decay, values in zip(decays, most.T, strict=True)
+    )
+
+
+def _mapped(linear: Linear, function: Callable[[Floats], Any]) -> Linear:
+    arrays = {each.name: getattr(linear, each.name) for each in fields(linear)}
+    return replace(linear, **{n: None if a is None else function(a) for n, a in arrays.items()})

@@ -1,0 +1,272 @@
+"""Submissions to KernelBench's state spaces, 48 and 49: honest ones, and wrong ones.
+
+Each is a change of ``Chunks``, which has the constructor, the call and the parameters of the
+problems' model, and computes as it does: within chunks at once, then from chunk to chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...verify.subjects.kernel_problems import Problem
+
+
+class Chunks(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not be there
+    """A problem's model; ``problem`` is set in a class derived."""
+
+    problem: Problem
+
+    def __init__(
+        self, rows: int, steps: int, heads: int, values: int, keys: int, block: int
+    ) -> None:
+        super().__init__()
+        self.block = block
+        self.A = nn.Parameter(torch.randn(rows, steps, heads))
+        self.B = nn.Parameter(torch.randn(rows, steps, heads, keys))
+        self.C = nn.Parameter(torch.randn(rows, steps, heads, keys))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs (B, T, N, V), or the final state (B, N, V, K)."""
+        x, A, B, C = (a.transpose(1, 2) for a in self.read(x, self.A, self.B, self.C))
+        S = x.new_zeros(*x.shape[:2], x.shape[-1], B.shape[-1])
+        y, S = self.run(x, A, B, C, S)
+        return y.transpose(1, 2).contiguous() if self.problem.returns == "outputs" else S
+
+    # What a wrong one changes. Heads stand before time: x (B, N, T, V), A (B, N, T).
+
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Return what is computed with."""
+        return given
+
+    def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all outputs and the final state."""
+        outputs = []
+        for x_, A_, B_, C_ in zip(*self.parts(x, A, B, C), strict=True):
+            y, S = self.chunk(x_, A_, B_, C_, S)
+            outputs.append(y)
+        return torch.cat(outputs, 2), S
+
+    def parts(self, *given: Tensor) -> list[Any]:
+        """Return chunks of arrays."""
+        return [torch.split(a, self.block, 2) for a in given]
+
+    def chunk(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a chunk's outputs, and the state behind it."""
+        c = A.cumsum(-1)
+        within = (C @ B.mT) * self.decays(c)
+        y = within @ x + self.before(c, A).exp()[..., None] * (C @ S.mT)
+        kept = self.behind(c).exp()[..., None] * B
+        return y, self.whole(c).exp()[..., None, None] * S + x.mT @ kept
+
+    def decays(self, c: Tensor) -> Tensor:
+        """Return e^(c_i - c_j) on and below the diagonal."""
+        difference = c[..., :, None] - c[..., None, :]
+        return difference.tril().exp().tril()
+
+    def before(self, c: Tensor, A: Tensor) -> Tensor:
+        """Return by what the state before a chunk has decayed at each of its steps."""
+        return c
+
+    def behind(self, c: Tensor) -> Tensor:
+        """Return by what a step's write decays up to the end of its chunk."""
+        return c[..., -1:] - c
+
+    def whole(self, c: Tensor) -> Tensor:
+        """Return by what a state decays over a chunk."""
+        return c[..., -1]
+
+
+class Steps(Chunks):
+    """One step after another."""
+
+    def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = []
+        for t in range(x.shape[2]):
+            S = A[:, :, t, None, None].exp() * S + x[:, :, t, :, None] * B[:, :, t, None]
+            outputs.append((S @ C[:, :, t, :, None])[..., 0])
+        return torch.stack(outputs, 2), S
+
+
+class Scan(Chunks):
+    """A prefix scan over the maps of steps, in pairs."""
+
+    def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, reach = A.exp()[..., None, None], x[..., None] * B[..., None, :], 1
+        while reach < x.shape[2]:
+            left_a, left_b = a[:, :, :-reach], b[:, :, :-reach]
+            later = a[:, :, reach:]
+            b = torch.cat([b[:, :, :reach], later * left_b + b[:, :, reach:]], 2)
+            a = torch.cat([a[:, :, :reach], later * left_a], 2)
+            reach *= 2
+        return (b @ C[..., None])[..., 0], b[:, :, -1]
+
+
+class Quotient(Chunks):
+    """Cumulative decays, multiplied by one and divided by the other."""
+
+    def decays(self, c: Tensor) -> Tensor:
+        return (c.exp()[..., :, None] / c.exp()[..., None, :]).tril()
+
+
+class DecayTwice(Chunks):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, 2 * A, B, C
+
+
+class WithoutExponential(Steps):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, (1 + A).clamp_min(1e-6).log(), B, C
+
+
+class NegativeRates(Chunks):
+    """A is taken for the logarithm of a rate, as Mamba's layers keep it."""
+
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, -A.exp(), B, C
+
+
+class NoDecay(Chunks):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, 0 * A, B, C
+
+
+class Clamped(Chunks):
+    """Decays above 1 are taken for 1."""
+
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, A.clamp_max(0), B, C
+
+
+class StateOfChunkLost(Chunks):
+    def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = []
+        for x_, A_, B_, C_ in zip(*self.parts(x, A, B, C), strict=True):
+            y, last = self.chunk(x_, A_, B_, C_, S)
+            outputs.append(y)
+        return torch.cat(outputs, 2), last
+
+
+class WriteDecays(Chunks):
+    """A step's own write decays in that step."""
+
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return A.exp()[..., None] * x, A, B, C
+
+
+class ReadBeforeWrite(Steps):
+    def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        y, end = super().run(x, A, B, C, S)
+        return y - (B * C).sum(-1, keepdim=True) * x, end
+
+
+class DecayOfStepBefore(Steps):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, torch.cat([0 * A[:, :1], A[:, :-1]], 1), B, C
+
+
+class LateDecay(Chunks):
+    """The state before a chunk decays a step late."""
+
+    def before(self, c: Tensor, A: Tensor) -> Tensor:
+        return c - A
+
+
+class NoDecayBehind(Chunks):
+    """What a chunk writes does not decay up to its end."""
+
+    def behind(self, c: Tensor) -> Tensor:
+        return 0 * c
+
+
+class OneDecayForAllRows(Chunks):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, A[:1].expand_as(A), B, C
+
+
+class Scaled(Chunks):
+    """As attention is."""
+
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, A, B, C / C.shape[-1] ** 0.5
+
+
+class Acausal(Chunks):
+    """Within a chunk all steps are read."""
+
+    def decays(self, c: Tensor) -> Tensor:
+        return (c[..., :, None] - c[..., None, :]).exp()
+
+
+class RoundedState(Chunks):
+    """The state between chunks is kept in bfloat16."""
+
+    def whole(self, c: Tensor) -> Tensor:
+        return c[..., -1].bfloat16().to(c.dtype)
+
+
+class LastChunk(Chunks):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        early = torch.arange(x.shape[1]) < x.shape[1] - self.block
+        return torch.where(early[:, None, None], 0, x), A, B, C
+
+
+class NoGradientOfDecay(Chunks):
+    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = given
+        return x, A.detach(), B, C
+
+
+RIGHT: dict[str, type[Chunks]] = {
+    "in chunks": Chunks,
+    "step by step": Steps,
+    "a scan": Scan,
+    "a quotient of cumulative decays": Quotient,
+}
+"""Right submissions."""
+
+WRONG: dict[str, type[Chunks]] = {
+    "the decay is applied twice": DecayTwice,
+    "the decay is 1 + A": WithoutExponential,
+    "A is the logarithm of a rate": NegativeRates,
+    "nothing decays": NoDecay,
+    "decays above 1 are taken for 1": Clamped,
+    "the state between chunks is lost": StateOfChunkLost,
+    "a step's own write decays": WriteDecays,
+    "the output is read before the write": ReadBeforeWrite,
+    "the decay is that of the step before": DecayOfStepBefore,
+    "the state before a chunk decays a step late": LateDecay,
+    "a chunk's writes do not decay to its end": NoDecayBehind,
+    "all rows decay as the first": OneDecayForAllRows,
+    "the output is scaled by 1/√K": Scaled,
+    "later steps of a chunk are read": Acausal,
+    "decays of chunks are in bfloat16": RoundedState,
+    "only the last chunk is read": LastChunk,
+    "the decay has no gradient": NoGradientOfDecay,
+}
+"""Wrong submissions; what those of one problem alone show is said by ``fits``."""
+
+OF_OUTPUTS = (ReadBeforeWrite, LateDecay, Scaled, Acausal)
+"""These leave the final state as it is."""
+
+
+def fits(kind: type[Chunks], problem: Problem) -> bool:
+    """Whether a wrong submission is wrong at a problem."""
+    return problem.returns == "outputs" or kind not in OF_OUTPUTS
+
+
+def state_space(kind: type[Any], problem: Problem) -> type[Any]:
+    """Return a submission to a problem."""
+    return type("ModelNew", (kind,), {"problem": problem, "__module__": __name__})

@@ -1,0 +1,252 @@
+"""Right programs of linear recurrences, in every form and dtype: what is said of them.
+
+``python -m gatewise.bench.scores.linear_families [--seeds 20] [--dtype float32] [--table FILE]``
+runs the reference's own equations and forms as NumPy computes them in a dtype, forward and back
+(bfloat16 as kernels do: stored, with float32 inside), and holds each to all checks with cases of
+the first seed, to those of ``NUMBERS`` with cases of all seeds. None may fail; where no bound is
+sharp enough to fail anything the check says ``blind``. The exit status is 1 if a right program is
+called wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ...reference.cells import cells
+from ...reference.forms import STEPS, form_named
+from ...reference.functions import Array
+from ...reference.gated_by_input import GatedByInput
+from ...reference.layer import Layer
+from ...verify.cases.case import Case
+from ...verify.cases.options import Options
+from ...verify.checks import subject_checks
+from ...verify.checks.formed import FormedLayer
+from ...verify.conventions.parameter_map import ExplicitMap
+from ...verify.execution.judge import Budget, hold
+from ...verify.numbers.arithmetic import DTYPES
+from ...verify.runs.provenance import machine, versions
+from ...verify.subjects.called import layer_of
+from ...verify.subjects.framework import Plain
+from ...verify.subjects.protocol import Cotangents, Inputs, Pulled, Result
+from .rows import (
+    Columns,
+    Work,
+    jobs_option,
+    json_option,
+    print_json,
+    print_table,
+    scored,
+    write_table,
+)
+
+FORMS = (STEPS, "chunk:3", "quotient:3", "parallel", "scan")
+HELD = ("float64", "float32", "bfloat16", "float16")
+BUDGET = Budget(2, 1)
+"""Cases of each check and seed: there are many seeds."""
+
+NUMBERS = ("forward", "gradient", "carry", "carry-gradient", "gradient-window")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A cell in a form, computed by NumPy in the dtype of what it is given; a ``Subject``."""
+
+    cell_name: str
+    form: str
+    dtypes: tuple[str, ...] = DTYPES
+
+    @property
+    def name(self) -> str:
+        """The cell and the form."""
+        return f"{self.cell_name} {self.form}"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cell it claims."""
+        return (self.cell_name,)
+
+    @property
+    def options(self) -> Options:
+        """What steps and other forms offer."""
+        steps = self.form == STEPS
+        return Options(
+            layers=False, bidirectional=False, bias=False, lengths=steps, zero_length=steps,
+            no_steps=True, program="" if steps else self.form,
+        )  # fmt: skip
+
+    def version(self) -> str:
+        """Return NumPy's."""
+        return f"numpy {np.__version__}"
+
+    def cell(self, case: Case) -> str:
+        """Return the cell it claims."""
+        return self.cell_name
+
+    def parameter_map(self, case: Case) -> ExplicitMap:
+        """Return the map of what the cell learns itself."""
+        return ExplicitMap(self.cell_name, case)
+
+    def caller(self, case: Case) -> str:
+        """Return no source."""
+        return ""
+
+    def build(self, case: Case) -> Plain:
+        """Return it, ready to be called."""
+        layer: Layer | FormedLayer = layer_of(self, case)
+        if self.form != STEPS and case.T:
+            layer = FormedLayer(layer_of(self, case), form_named(self.form))
+        names = self.parameter_map(case)
+
+        inside = np.float32 if case.dtype == "bfloat16" else case.number_type
+
+        def run(inputs: Inputs) -> tuple[Any, Any]:
+            p = names.to_reference(_all(inputs.parameters, inside))
+            state = None if inputs.state is None else _cast(inputs.state, inside)
+            return p, layer.forward(p, inputs.x.astype(inside), state, inputs.lengths)
+
+        def result(output: Any) -> Result:
+            y, *final = _cast((output.y, *output.final), case.number_type)
+            return Result(y, tuple(final))
+
+        def pulled(inputs: Inputs, pair: Cotangents) -> Pulled:
+            p, output = run(inputs)
+            dy, *ends = (np.zeros_like(s) if d is None else d.astype(inside)
+                         for d, s in zip((pair[0], *pair[1]), (output.y, *output.final),
+                                         strict=True))  # fmt: skip
+            back = layer.vjp(p, output, dy, tuple(ends))
+            gradients = {"x": back.x} | dict(names.from_reference(back.parameters))
+            states = back.initial if inputs.state is not None else ()
+            gradients |= {f"state {k}": d for k, d in enumerate(states)}
+            return Pulled.of_leaves(result(output), _all(gradients, case.number_type))
+
+        return Plain(lambda inputs: result(run(inputs)[1]),
+                     lambda inputs, pairs: [pulled(inputs, pair) for pair in pairs])  # fmt: skip
+
+
+def _cast(arrays: Iterable[Array], dtype: Any) -> tuple[Array, ...]:
+    return tuple(np.asarray(a).astype(dtype) for a in arrays)
+
+
+def _all(named: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+    return dict(zip(named, _cast(named.values(), dtype), strict=True))
+
+
+def programs() -> list[Program]:
+    """Return every cell that is given its gates, in every form that it has."""
+    given = [c for c in cells().values() if isinstance(c, GatedByInput)]
+    return [Program(c.name, form) for c in given for form in FORMS
+            if form_named(form).kind in (STEPS, *c.form_kinds)]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the checks said of a program over all seeds: how often they passed, or were blind.
+
+    ``used``: the largest error in units of its bound; ``wrong``: checks that failed, with the seed.
+    """
+
+    program: str
+    dtype: str
+    passed: int
+    blind: int
+    used: float
+    blind_checks: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+def row(cell: str, form: str, dtype: str, seeds: Sequence[int]) -> Row:
+    """Hold a program to all checks that concern it, beyond the first seed to ``NUMBERS``."""
+    subject, counts, used = Program(cell, form), Counter[str](), 0.0
+    blind, wrong = Counter[str](), []
+    for seed in seeds:
+        for check in subject_checks():
+            if not check.concerns(subject) or (seed != seeds[0] and check.id not in NUMBERS):
+                continue
+            verdict = hold(subject, check, dtype, budget=BUDGET, seed_value=seed, shrink=False)
+            counts[verdict.status] += 1
+            used = max(used, verdict.worst_ratio or 0.0)
+            if verdict.status == "blind":
+                blind[check.id] += 1
+            elif verdict.status not in ("passed", "not supported"):
+                wrong.append(f"{check.id} at seed {seed}: {verdict.status}: {verdict.message:.120}")
+    return Row(subject.name, dtype, counts["passed"], counts["blind"], used, tuple(blind),
+               tuple(wrong))  # fmt: skip
+
+
+COLUMNS: Columns = {
+    "program": lambda r: r.program,
+    "dtype": lambda r: r.dtype,
+    "passed": lambda r: str(r.passed),
+    "blind": lambda r: str(r.blind),
+    "largest error / bound": lambda r: f"{r.used:.2g}",
+    "blind in": lambda r: ", ".join(r.blind_checks),
+    "called wrong by": lambda r: "; ".join(r.wrong),
+}
+TITLE = "Right programs of linear recurrences"
+
+
+@click.command()
+@click.option(
+    "--cell", "names", multiple=True, help="Of those that are given their gates; else all."
+)
+@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Else four.")
+@click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the rows into this file, as a Markdown table.",
+)
+@jobs_option
+@json_option
+def main(
+    names: Sequence[str],
+    dtypes: Sequence[str],
+    seeds: int,
+    table: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Hold right programs to all checks; the exit code is 1 if one is called wrong."""  # fmt: skip
+    chosen = [p for p in programs() if not names or p.cell_name in names]
+    todo: list[Work[Row]] = [(row, (p.cell_name, p.form, dtype, range(seeds)))
+                             for p in chosen for dtype in dtypes or HELD]  # fmt: skip
+    order = {(p.name, dtype): k for k, (p, dtype) in
+             enumerate((p, d) for p in chosen for d in dtypes or HELD)}  # fmt: skip
+    rows = sorted(scored(todo, jobs), key=lambda r: order[r.program, r.dtype])
+    if table:
+        write_table(table, TITLE, COLUMNS, rows, _made(rows, seeds))
+    if as_json:
+        print_json(rows=[asdict(each) for each in rows])
+    else:
+        print_table(TITLE, COLUMNS, rows)
+    sys.exit(any(each.wrong for each in rows))
+
+
+def _made(rows: Sequence[Row], seeds: int) -> str:
+    """Return what was held, and how it is made again."""
+    said = ", ".join(f"{name} {value}" for name, value in versions().items())
+    by_dtype = "; ".join(
+        f"{dtype}: {sum(r.passed for r in own)} passed, {sum(r.blind for r in own)} blind, "
+        f"{sum(len(r.wrong) for r in own)} called wrong"
+        for dtype in dict.fromkeys(r.dtype for r in rows)
+        for own in [[r for r in rows if r.dtype == dtype]]
+    )
+    return f"""
+All checks with cases of the first seed, {", ".join(NUMBERS)} with those of all {seeds}. {by_dtype}.
+
+Made by `python -m gatewise.bench.scores.linear_families --seeds {seeds}`; {said};
+{", ".join(machine().values())}.
+"""
+
+
+if __name__ == "__main__":
+    main()
