@@ -563,7 +563,7 @@ mutant(
     "The output is read from the state before the step.",
     ("forward",),
     cells=tuple(STATE_SPACES),
-    fix="read C h from the new state",
+    fix="let a step update the state first, and read C h then",
     part="output",
     change=lambda layer, right, at, p, x, state, new: right(at, p, x, state, state),
 )
@@ -585,7 +585,7 @@ mutant(
     "What is written is discretised by zero-order hold, (exp(Δ A) - 1) / A, and not by Δ.",
     ("forward",),
     cells=tuple(STATE_SPACES),
-    fix="write Δ x B, as Mamba's programs do; by zero-order hold it is another recurrence",
+    fix="write Δ x B, as Mamba's programs do: zero-order hold is another recurrence",
     change=lambda layer: updates(layer, lambda p, a, s: _held(layer, p, a, s)),
 )
 

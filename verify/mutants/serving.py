@@ -206,9 +206,6 @@ def rows_of_the_first_call_alone_are_held(layer: ReplaceableLayer) -> None:
 CHUNK = 4
 """Steps of a chunk of the programs that look at boundaries between chunks alone."""
 
-FIRST_GIVEN = "give every sequence its own initial state: row k of the states is sequence k's"
-BEGIN = "begin every sequence from its own initial state, at cu_seqlens[k]"
-
 
 @mutant(
     "V11",
@@ -234,7 +231,7 @@ def _after_the_one_before(right: BeginPart, k: int, start: State, before: State 
     ("packed", "schedule"),
     models="fla-org/flash-linear-attention#838",
     needs=("packed",),
-    fix=BEGIN,
+    fix="begin every sequence from its own initial state, at cu_seqlens[k]",
     part="begin",
 )
 def state_leaks_over_boundaries(
@@ -248,7 +245,7 @@ def state_leaks_over_boundaries(
     "The boundaries of packed sequences are one step late: each begins with its second step.",
     ("packed", "schedule"),
     needs=("packed",),
-    fix="let sequence k have the steps from cu_seqlens[k] to cu_seqlens[k + 1] - 1",
+    fix="begin sequence k with step cu_seqlens[k], not with the one after it",
     part="boundaries",
 )
 def boundaries_one_step_late(
@@ -262,7 +259,7 @@ def boundaries_one_step_late(
     "The boundaries of packed sequences are one step early: each ends before its last step.",
     ("packed", "schedule"),
     needs=("packed",),
-    fix="let sequence k have the steps from cu_seqlens[k] to cu_seqlens[k + 1] - 1",
+    fix="end sequence k with step cu_seqlens[k + 1] - 1, not with the one before it",
     part="boundaries",
 )
 def boundaries_one_step_early(
@@ -290,7 +287,7 @@ def final_states_of_other_sequences(
     "All packed sequences begin from the initial state of the first.",
     ("packed", "schedule"),
     needs=("packed",),
-    fix=FIRST_GIVEN,
+    fix="begin sequence k from row k of the initial states, not from the first one",
     part="begin",
 )
 def initial_state_of_the_first(
@@ -304,7 +301,7 @@ def initial_state_of_the_first(
     "Packed sequences begin from zeros, whatever states are given.",
     ("packed", "schedule"),
     needs=("packed",),
-    fix=FIRST_GIVEN,
+    fix="give packed sequences the initial states, too: row k is that of sequence k",
     part="begin",
 )
 def packed_from_zeros(
