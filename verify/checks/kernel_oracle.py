@@ -154,9 +154,3 @@ def _head_vjp(
         f"{problem.head}.bias": flat.sum(axis=0),
     }
     return gradients, (flat @ weight).reshape(*read.shape)
-
-
-def in_rows(leaves: Mapping[str, Array], problem: Problem, rows: Sequence[int]) -> dict[str, Array]:
-    """Return the leaves of some rows of the batch alone."""
-    batched = ("x", *problem.states)
-    return {n: a[:, list(rows)] if n in batched else a for n, a in leaves.items()}

@@ -186,3 +186,22 @@ def test_two_subjects_under_test_know_nothing_of_each_other():
     assert second.calls[0].cotangents is not None
     assert first.clock.oracle > 0 == second.clock.oracle
     assert first.clock.subject > 0 < second.clock.subject
+
+
+class Keeps(miniatures.Right):
+    """It goes by the weights of its first call, to what may be rounding."""
+
+    kept = None
+
+    def forward(self, case, inputs):
+        if self.kept is None:
+            object.__setattr__(self, "kept", inputs.parameters)
+        kept = {n: k + 1e-15 * (inputs.parameters[n] - k) for n, k in self.kept.items()}
+        return super().forward(case, replace(inputs, parameters=kept))
+
+
+def test_rounding_alone_is_no_influence():
+    verdict = held(Keeps(), "influence", replace(CASE, lengths=False, seed=3))
+
+    assert verdict.status == "failed"
+    assert "W_i of pass 0: changing it changes nothing" in verdict.message
