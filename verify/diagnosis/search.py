@@ -17,6 +17,7 @@ from .deadline import Deadline
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
 from .replay import differs, first_differs, signature
+from .stand_in import StandIn
 
 PLAIN_CASE = Case(1, 1, 1, 1)
 """A case without options."""
@@ -128,8 +129,7 @@ class Explainer:
                 return float("inf")
             if not _masks_alike(self.subject, build, seen):
                 return float("inf")
-            put = seen.words or seen.experiment.case.dropout
-            if put and run_check(under_test(guess), seen.experiment)[1] != seen.words:
+            if not _put_alike(guess, seen):
                 return float("inf")
         return worst
 
@@ -309,6 +309,9 @@ def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observ
     return True
 
 
+SMALL_MASKS = 4
+"""Runs of a layer with dropout in which masks of few units hardly ever are all the same."""
+
 DRAWS, LIKELY = 8, 1 / 4
 """Runs of a random layer after which nearly every entry has varied; share of the entries that vary
 between two runs on average, below which what was seen varies too little."""
@@ -324,6 +327,29 @@ def _drawn(build: Callable[[Case], Built], number: int) -> Callable[[Case], Buil
         return layer
 
     return built
+
+
+@dataclass(frozen=True)
+class _Redrawn(StandIn):
+    """A guess whose masks are drawn from a stream of some number."""
+
+    number: int
+
+    def build(self, case: Case) -> Built:
+        """Return the layer."""
+        return _drawn(self.subject.build, self.number)(case)
+
+
+def _put_alike(guess: Subject, seen: Observation) -> bool:
+    """Whether the check puts what it finds in a guess as it does in the subject.
+
+    What masks happen to hide differs from draw to draw, so several are tried.
+    """
+    dropout = seen.experiment.case.dropout
+    if not seen.words and not dropout:
+        return True
+    draws = (_Redrawn(guess, number).as_subject for number in range(DRAWS if dropout else 1))
+    return any(run_check(under_test(one), seen.experiment)[1] == seen.words for one in draws)
 
 
 def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
@@ -371,13 +397,15 @@ def varies(first: Array, second: Array, level: float) -> Array:
 def observations(subject: Subject, experiments: Sequence[Experiment]) -> Iterator[Observation]:
     """Run every experiment, and make its calls once more; what differs then is random.
 
-    Where anything is, the calls are made more often: small masks are the same twice by chance.
+    Where anything is, or may be by a mask, the calls are made more often: small masks are the same
+    twice by chance.
     """
     for experiment in experiments:
         first = observe(subject, experiment)
         masked = masked_calls(first.calls)
+        enough = SMALL_MASKS if experiment.case.dropout else 1
         for number in range(DRAWS):
-            if number and all(key[0] in masked for key in first.varying):
+            if number >= enough and all(key[0] in masked for key in first.varying):
                 break
             again = signature(subject, subject.build, first)
             for key, seen in first.seen.items():
