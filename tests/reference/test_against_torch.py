@@ -127,7 +127,7 @@ def test_what_loops_over_cells_do_not_offer():
 
     assert missing == {
         "batch-first", "unbatched", "jvp", "kept-state", "partial-state", "padding", "zero-length",
-        "direction", "no-steps", "modes", "dropout",
+        "direction", "no-steps", "modes", "dropout", "packed", "left-padding",
     }  # fmt: skip
     assert held(cell.name, "dropout", "float64").message == (
         "the subject does not offer dropout, more than one layer"

@@ -34,6 +34,8 @@ NOT_OFFERED = {
     "dropout": "dropout",
     "kept-state": "a state that is kept between calls",
     "partial-state": "one of several initial states without the others",
+    "packed": "sequences packed one after another (cu_seqlens)",
+    "left-padding": "padding in front of sequences (a mask)",
 }
 OF_OTHERS = {"step", "step-gradient", "forms", "source", "in-graph"}
 """Checks of recurrences whose step is their author's; they are not planned for other cells."""

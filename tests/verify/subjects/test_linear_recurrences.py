@@ -28,7 +28,9 @@ def test_it_is_what_it_is_said_to_be(adapted, check):
 def test_they_are_listed_without_their_packages():
     for adapted in SUBJECTS:
         assert adapted.cells
-        assert adapted.options.program == getattr(adapted.value, "form", "")
+        forms = getattr(adapted.value, "forms", ())
+        assert adapted.options.forms == forms
+        assert adapted.options.program == getattr(adapted.value, "form", *forms[:1] or [""])
 
 
 @pytest.mark.parametrize("name", ["Mamba", "Mamba2", "Qwen3Next"])
@@ -39,6 +41,7 @@ def test_whole_mixers_are_held_to_themselves(name, check):
         warnings.simplefilter("ignore")
         try:
             subject = subject_named(f"transformers-layers:{name}")
+            subject.version()
         except SubjectUnavailable as missing:
             pytest.skip(str(missing))
     verdict = hold(subject, check_named(check), "float32", budget=Budget(2, 2), shrink=False)
