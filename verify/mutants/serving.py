@@ -166,7 +166,8 @@ def only_h_is_reordered(
 def rows_go_to_where_they_come_from(
     layer: ReplaceableLayer, right: ReorderPart, states: State, rows: Sequence[int]
 ) -> State:
-    return taken(states, list(np.argsort(rows, kind="stable")) if len(set(rows)) > 1 else rows)
+    back = np.argsort(rows, kind="stable") % states[0].shape[1]
+    return taken(states, list(back) if len(set(rows)) > 1 else rows)
 
 
 @mutant(
