@@ -174,6 +174,13 @@ def test_without_rounding_to_hide_behind_float32_sees_it_too(id):
     assert held(subject, "float32").wrong
 
 
+@pytest.mark.parametrize("id", ["V07", "V08"])
+def test_a_row_that_goes_on_twice_is_wrong_and_no_crash(id):
+    case = Case(12, 2, 3, 4, schedule="prefill 3; rows 1,0,1; decode")
+
+    assert CHECK.run(under_test(mutant_named(f"mutant:{id}")), case).failed
+
+
 def test_what_follows_a_back_is_another_sequence():
     """A layer that returns what it returned for the same step would else pass."""
     calls = []
