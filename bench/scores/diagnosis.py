@@ -206,7 +206,7 @@ def pair_row(one: str, other: str, cell: str) -> Row:
     subject = mutant_subject(both, cell)
     diagnosis = diagnose(subject, "float64", _failing(subject, both.killed_by, "float64"))
     seconds = time.perf_counter() - started
-    names = {v: k for k, v in ALIASES.items()}
+    names = {v: k for k, v in ALIASES.items()} | {by_id[k].same_as: k for k in (one, other)}
     explanations = [
         {names.get(id, id) for id in explained.ids} for explained in diagnosis.explanations
     ]
