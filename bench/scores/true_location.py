@@ -15,9 +15,12 @@ import numpy as np
 
 from ...reference.functions import Array
 from ...verify.cases.case import Case
+from ...verify.cases.schedule import parsed
+from ...verify.checks.schedules import Held, Row, Server
 from ...verify.mutants import right_subject
 from ...verify.mutants.catalogue import MutantSubject
 from ...verify.mutants.replaceable_layer import ReplaceableLayer
+from ...verify.subjects.called import under_test
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
 from ...verify.subjects.protocol import Inputs, Subject
 
@@ -53,7 +56,10 @@ def differs(subject: MutantSubject, case: Case) -> str:
             return "program"
         if not _same(seen, list(SESSIONS[name](right, case)), CLOSE[case.dtype]):
             return name
-    return ""
+    if not case.schedule:
+        return ""
+    seen, wanted = (list(_served(one, case)) for one in (subject, right))
+    return "" if _same(seen, wanted, CLOSE[case.dtype]) else "outputs"
 
 
 def same_numbers(one: Subject, other: Subject, case: Case) -> bool:
@@ -88,6 +94,15 @@ def _outputs(subject: MutantSubject, case: Case) -> Iterator[Array]:
     inputs = draw_inputs(subject, case)
     for given in (inputs, replace(inputs, x=_spoilt(inputs))):
         yield from _numbers(subject.build(case).forward(given))
+
+
+def _served(subject: Subject, case: Case) -> Iterator[Array]:
+    """All calls of a schedule, in whose arrays the server keeps states and changes them."""
+    called, rows = under_test(subject).build(case), tuple(Row(k) for k in range(case.B))
+    server = Server(called, draw_inputs(subject, case), Held(rows, None), case.B)
+    for operation in parsed(case.schedule):
+        if (answer := server.perform(operation)) is not None:
+            yield from _numbers(answer[0])
 
 
 def _spoilt(inputs: Inputs) -> Array:
