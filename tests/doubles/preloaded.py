@@ -85,9 +85,17 @@ class Server:
             return subprocess.CompletedProcess(arguments, code, said, errors.read())
 
     def close(self):
-        """End it."""
+        """End it, and every fork that is left.
+
+        A fork is no child of the process that asked for it: if that is ended while it ends the
+        fork, which it stops first, the fork stays so.
+        """
         if self.process is not None:
             self.requests.close()
+            # Imported here, since the tests' hook for shapes has to be there before gatewise.
+            from gatewise.verify.execution.processes import end_family
+
+            end_family(self.process.pid)
             self.process.wait()
 
 
