@@ -151,6 +151,22 @@ def _lies(layout: str, case: Case) -> str:
     return "" if right else f"expected lengths, and the layout {layout}"
 
 
+def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
+    """Return the check of rows of different lengths that lie in a layout."""
+    return SubjectCheck(
+        id,
+        statement,
+        BACK,
+        partial(_ragged_cases, layout),
+        both,
+        needs=(option,),
+        concerned=lambda subject: bool(getattr(subject.options, option)),
+        share=0.5,
+        refuses=partial(_lies, layout),
+        forced=partial(_ragged_ends, layout),
+    )
+
+
 def _two_directions(case: Case) -> str:
     return "" if case.bidirectional else "expected two directions"
 
@@ -183,32 +199,20 @@ CHECKS = (
             subject.options, dtype, lengths=True, zero_length=True
         ),
     ),
-    SubjectCheck(
+    _of_rows(
         "packed",
         "A call of sequences that stand one after another, with their boundaries cu_seqlens, "
         "returns what a call of each alone does: outputs, final states and gradients, from an "
         "initial state of its own.",
-        BACK,
-        partial(_ragged_cases, PACKED),
-        both,
-        needs=("packed",),
-        concerned=lambda subject: subject.options.packed,
-        share=0.5,
-        refuses=partial(_lies, PACKED),
-        forced=partial(_ragged_ends, PACKED),
+        PACKED,
+        "packed",
     ),
-    SubjectCheck(
+    _of_rows(
         "left-padding",
         "Padding in front of a sequence, where the mask says so, has no influence: outputs, final "
         "states and gradients are those of the sequence alone.",
-        BACK,
-        partial(_ragged_cases, LEFT_PADDED),
-        both,
-        needs=("left_padding",),
-        concerned=lambda subject: subject.options.left_padding,
-        share=0.5,
-        refuses=partial(_lies, LEFT_PADDED),
-        forced=partial(_ragged_ends, LEFT_PADDED),
+        LEFT_PADDED,
+        "left_padding",
     ),
     SubjectCheck(
         "causality",

@@ -80,20 +80,27 @@ class Fla(Program):
     dtypes = ("float32",)
 
 
-class FlaGatedDelta(Fla):
-    """Its gated delta rule, step by step, or in chunks."""
+class GatedDelta(Program):
+    """A package's gated delta rule: the function of single steps, and that of chunks."""
 
-    cell, module = "gated-delta", "fla.ops.gated_delta_rule.naive"
+    cell = "gated-delta"
+    functions: ClassVar[tuple[str, str]]
     forms: tuple[str, ...] = BOTH
 
     def forward(
         self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None, form: str = ""
     ) -> Any:
-        given = {"initial_state": state, "output_final_state": True}
-        if self.in_chunks(form):
-            run = self.function("naive_chunk_gated_delta_rule")
-            return run(q, k, v, g, beta, chunk_size=CHUNK, **given)
-        return self.function("naive_recurrent_gated_delta_rule")(q, k, v, beta, g, **given)
+        chunked = self.in_chunks(form)
+        size = {"chunk_size": CHUNK} if chunked else {}
+        run = self.function(self.functions[chunked])
+        return run(q, k, v, g=g, beta=beta, initial_state=state, output_final_state=True, **size)
+
+
+class FlaGatedDelta(GatedDelta, Fla):
+    """Its gated delta rule, step by step, or in chunks."""
+
+    module = "fla.ops.gated_delta_rule.naive"
+    functions = ("naive_recurrent_gated_delta_rule", "naive_chunk_gated_delta_rule")
 
 
 class FlaGatedDeltaChunk(FlaGatedDelta):
@@ -161,20 +168,11 @@ class Transformers(Program):
     dtypes = ("float32",)
 
 
-class QwenGatedDelta(Transformers):
+class QwenGatedDelta(GatedDelta, Transformers):
     """Qwen3-Next's gated delta rule, step by step, or in chunks."""
 
-    cell, module = "gated-delta", "transformers.models.qwen3_next.modeling_qwen3_next"
-    forms: tuple[str, ...] = BOTH
-
-    def forward(
-        self, q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None, form: str = ""
-    ) -> Any:
-        given = {"initial_state": state, "output_final_state": True}
-        if self.in_chunks(form):
-            run = self.function("torch_chunk_gated_delta_rule")
-            return run(q, k, v, g, beta, chunk_size=CHUNK, **given)
-        return self.function("torch_recurrent_gated_delta_rule")(q, k, v, g, beta, **given)
+    module = "transformers.models.qwen3_next.modeling_qwen3_next"
+    functions = ("torch_recurrent_gated_delta_rule", "torch_chunk_gated_delta_rule")
 
 
 class QwenGatedDeltaChunk(QwenGatedDelta):
