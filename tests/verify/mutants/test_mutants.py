@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gatewise.reference.cells import cells
@@ -18,6 +19,7 @@ from gatewise.verify.mutants import (
     mutants,
     right_subject,
 )
+from gatewise.verify.mutants.state import unpacked
 from gatewise.verify.subjects.loader import UnknownSubject
 from mutant_sessions import (
     DEFAULT,
@@ -180,3 +182,10 @@ def test_mistakes_of_a_family_are_those_of_all_its_members():
     assert len(members) == 5
     assert by_id["K06"] == by_id["K07"] == by_id["K08"] == members
     assert by_id["K09"] == {name for name in members if cells()[name].corrects}
+
+
+def test_packed_input_comes_back_without_what_it_had_no_place_for():
+    x = np.arange(1.0, 9.0).reshape(4, 2, 1)
+
+    assert unpacked(x, None) is x
+    assert unpacked(x, np.array([1, 3]))[..., 0].tolist() == [[1, 2], [0, 4], [0, 6]]
