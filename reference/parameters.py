@@ -59,7 +59,7 @@ class Parameters(Mapping[str, Any]):
             raise ValueError(f"parameters: expected {sorted(shapes)}, got {sorted(arrays)}")
         self.shapes = dict(shapes)
         self._arrays = dict(arrays)
-        self._slices: dict[str, Array] = {}
+        self._rows: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Any:
         return self._arrays[name]
@@ -76,27 +76,28 @@ class Parameters(Mapping[str, Any]):
             return arrays[name]
         array, _, gate = name.partition("_")
         if array in arrays and gate in self.shapes[array].gates:
-            index = self.shapes[array].gates.index(gate)
-            return self._kept(name, arrays[array], lambda whole: whole[index])
+            part: Array = arrays[array][self.shapes[array].gates.index(gate)]
+            if part.ndim:  # a view, or of a number system: what is written into the whole is in it
+                self.__dict__[name] = part
+            return part
         raise AttributeError(f"no parameter {name!r}; there are {', '.join(sorted(self.names()))}")
 
+    def __reduce__(self) -> tuple[type[Parameters], tuple[dict[str, Shape], dict[str, Array]]]:
+        """Copy the arrays alone: a copied slice would be no view of the copied array."""
+        return Parameters, (self.shapes, self._arrays)
+
     def rows(self, name: str) -> Array:
-        """Return an array (G, D, H) as rows (G H, D): the gates', transposed, one below another."""
-        return self._kept(
-            f"{name} rows", self._arrays[name],
-            lambda gates: np.concatenate([gate.T for gate in gates]),
-        )  # fmt: skip
+        """Return an array (G, D, H) as rows (G H, D): the gates', transposed, one below another.
 
-    def _kept(self, name: str, array: Any, part: Callable[[Any], Array]) -> Array:
-        """Return a part of an array, made once: every step of a sequence asks for it.
-
-        NumPy's arrays may be written into between two steps, so their parts are not kept.
+        NumPy's arrays may be written into between two steps, so only other ones' rows are kept.
         """
-        if not isinstance(array, NumberSystem):
-            return part(array)
-        if name not in self._slices:
-            self._slices[name] = part(array)
-        return self._slices[name]
+        whole = self._arrays[name]
+        if name in self._rows:
+            return self._rows[name]
+        rows = np.concatenate([gate.T for gate in whole])
+        if isinstance(whole, NumberSystem):
+            self._rows[name] = rows
+        return rows
 
     def names(self) -> Iterator[str]:
         """Yield every name that attribute access understands, gate by gate."""

@@ -81,7 +81,7 @@ PLANTED = (
     ),
     Planted(
         "transpose_U_in_the_vjp", "parameters.py",
-        "[gate.T for gate in gates]", "[gate.T if name == \"W\" else gate for gate in gates]",
+        "[gate.T for gate in whole]", "[gate.T if name == \"W\" else gate for gate in gates]",
         named=("E04", "E13", "E10"),
     ),
     Planted(

@@ -1,5 +1,7 @@
 """Edges of what stands around the cells."""
 
+import copy
+
 import flint
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from gatewise.reference.output import (
     cross_entropy_vjp,
     softmax,
 )
-from gatewise.reference.parameters import Parameters, Sizes
+from gatewise.reference.parameters import Parameters, Shape, Sizes
 from gatewise.reference.sequence import unroll
 from gatewise.reference.tokens import embedding, embedding_vjp, one_hot
 from gatewise.verify.numbers.complex_step import derivative
@@ -103,6 +105,18 @@ def test_names_of_parameters():
         Parameters(p.shapes, {**p, "extra": p["b"]})
     with pytest.raises(ValueError, match="parameters: expected"):
         Parameters(p.shapes, {"W": p["W"]})
+
+
+@pytest.mark.parametrize("axes", [(3,), ()])
+def test_slices_are_those_of_the_array_as_it_is(axes):
+    """What is written into an array later is in its slices, also in those of a copy."""
+    p = Parameters({"b": Shape(("i", "f"), axes)}, {"b": np.zeros((2, *axes))})
+    assert (p.b_i == 0).all()
+    for parameters in (p, copy.deepcopy(p)):
+        parameters["b"][0] = 1
+
+        assert (parameters.b_i == 1).all()
+        assert (parameters.b_f == 0).all()
 
 
 @pytest.mark.parametrize("bad", [[4], [-1]])

@@ -231,6 +231,8 @@ class ReplaceableLayer:
 
     def _step(self, at: At, p: Parameters, x: Array, state: State) -> State:
         """The cell's step, as one operation whose rule is ``step_vjp``."""
+        if not any(isinstance(a, Traced) for a in (*p.values(), x, *state)):
+            return self.cell.step(p, x, state)[0]
 
         def rule(*arrays: Array) -> tuple[State, Pull]:
             q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
