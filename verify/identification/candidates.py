@@ -69,9 +69,21 @@ class Candidate:
         own = [name.removesuffix("_l0") for name in stored]
         return dict(zip((packed.name for packed in c.arrays()), own, strict=True))
 
-    def slices(self, named: Mapping[str, Array]) -> dict[str, Array]:
-        """Return every slice by its name, biases added up."""
-        c, (W, U) = self.base, self.reading.weights(named)
+    @property
+    def functions(self) -> tuple[str | bool, ...]:
+        """What a step computes, whatever its slices are."""
+        c = self.convention
+        chosen = (c.reset, c.update, c.gate, c.candidate, c.output, c.output_peephole)
+        return (*chosen, c.coupled, c.projected)
+
+    def slices(
+        self, named: Mapping[str, Array], weights: tuple[list[Array], list[Array]] | None = None
+    ) -> dict[str, Array]:
+        """Return every slice by its name, biases added up.
+
+        ``weights`` are the blocks of W and U, where they have been read before.
+        """
+        c, (W, U) = self.base, weights or self.reading.weights(named)
         slices = {f"W_{g}": W[k] for k, g in enumerate(c.order)}
         slices |= {f"U_{g}": U[k] for k, g in enumerate(c.recurrent_order or c.order)}
         if self.reading.R:

@@ -7,9 +7,11 @@ one example cannot tell apart is told.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +21,12 @@ from ..checks.quantities import gradients_by_name
 from ..conventions import family
 from ..conventions.comparison import IDENTIFIED
 from ..conventions.convention import CHOICES, RECURRENT_BIAS, Convention, functions
+from ..conventions.family import Slices
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Comparison, Ledger
 from ..subjects.called import under_test
-from .candidates import Candidate, Role, distance, with_role
+from .candidates import Candidate, Role, with_role
 from .example import Cotangents, Example
 from .probe import Reading, Unreadable, readings
 from .recorded import Recorded
@@ -139,9 +142,9 @@ class Explanation:
 def explain(cell: str, several: Sequence[Example]) -> Explanation:
     """Return which conventions of a family explain an example; Unreadable if shapes fit none."""
     ranking = [
-        (_distance(candidate, example), number, candidate, example)
+        (off, number, candidate, example)
         for example in several
-        for number, candidate in enumerate(_candidates(cell, example))
+        for number, (candidate, off) in enumerate(_distances(cell, example))
     ]
     if not ranking:
         shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in several[0].parameters.items())
@@ -154,14 +157,17 @@ def explain(cell: str, several: Sequence[Example]) -> Explanation:
     return Explanation(fits, looks[0], whole, tuple(looks))
 
 
-def _candidates(cell: str, example: Example) -> Iterator[Candidate]:
-    """Yield every convention whose arrays have the example's shapes."""
+def _readings(cell: str, example: Example) -> list[Reading]:
+    """Return every way to read the example's arrays."""
     shapes = {name: tuple(a.shape) for name, a in example.parameters.items()}
-    ways = readings(cell, shapes, example.sizes)
-    for reading in ways:
-        for order in map("".join, permutations(reading.letters(cell))):
-            for base in _functions(cell, order, reading):
-                yield from _with_vectors(Candidate(reading, base, {}))
+    return readings(cell, shapes, example.sizes)
+
+
+def _candidates(cell: str, reading: Reading) -> Iterator[Candidate]:
+    """Yield every convention whose arrays have the shapes that are read so."""
+    for order in map("".join, permutations(reading.letters(cell))):
+        for base in _functions(cell, order, reading):
+            yield from _with_vectors(Candidate(reading, base, {}))
 
 
 def _functions(cell: str, order: str, reading: Reading) -> Iterator[Convention]:
@@ -215,23 +221,59 @@ def _start(candidate: Candidate, example: Example) -> tuple[Array, ...]:
     return tuple(np.zeros((example.rows, width), example.x.dtype) for width in widths)
 
 
-def _distance(candidate: Candidate, example: Example) -> float:
-    """Return how far plain numbers are off; after the first step, if that is already far."""
-    slices = candidate.slices({n: a.astype(float) for n, a in example.parameters.items()})
-    state = tuple(s.astype(float) for s in _start(candidate, example))
-    worst, ends, shown = 0.0, list(state), example.shown
+def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]:
+    """Yield every candidate, and how far plain numbers are off.
+
+    Those whose steps differ in their numbers alone are run at once: there are thousands.
+    """
+    named = {n: a.astype(float) for n, a in example.parameters.items()}
+    for reading in _readings(cell, example):
+        candidates, weights = list(_candidates(cell, reading)), reading.weights(named)
+        alike = defaultdict[Any, list[tuple[int, Slices]]](list)
+        for number, candidate in enumerate(candidates):
+            slices = candidate.slices(named, weights)
+            shapes = frozenset((name, np.shape(a)) for name, a in slices.items())
+            alike[candidate.functions, shapes].append((number, slices))
+        distances = np.zeros(len(candidates))
+        for members in alike.values():
+            numbers, several = zip(*members, strict=True)
+            stacked = {name: _stacked([s[name] for s in several]) for name in several[0]}
+            distances[[*numbers]] = _off(candidates[numbers[0]], stacked, len(numbers), example)
+        yield from zip(candidates, distances.tolist(), strict=True)
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    """Return numbers, (H,) or (D, H) of several candidates so that each meets rows (B, H)."""
+    stacked = np.stack([np.asarray(a) for a in arrays])
+    return stacked.reshape(len(arrays), *(1,) * (3 - stacked.ndim), *stacked.shape[1:])
+
+
+def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> Array:
+    """Return how far off ``count`` candidates are; after the first step at which that is far."""
+    start = _start(candidate, example)
+    state = tuple(np.repeat(s[None].astype(float), count, axis=0) for s in start)
+    worst, near, ends = np.zeros(count), np.arange(count), [*state]
     with np.errstate(all="ignore"):
-        for t in range(example.steps):
+        for t, live in enumerate(example.shown[: example.steps, :, None]):
             state = family.step(candidate.convention, slices, example.x[t].astype(float), state)
-            live = shown[t][:, None]
             ends = [np.where(live, s, e) for s, e in zip(state, ends, strict=True)]
-            if example.y is not None:
-                off = distance([np.where(live, state[0], 0)], [np.where(live, example.y[t], 0)])
-                worst = max(worst, off)
-            if worst > FAR:
-                return worst
-        pairs = [(s, e) for s, e in zip(ends, example.final, strict=False) if e is not None]
-        return max([worst, *(distance([s], [e]) for s, e in pairs)])
+            if example.y is None:
+                continue
+            off = _largest(np.where(live, state[0] - example.y[t], 0))
+            worst[near] = np.maximum(worst[near], off)
+            if not (kept := worst[near] <= FAR).all():
+                near, slices = near[kept], {name: a[kept] for name, a in slices.items()}
+                state, ends = tuple(s[kept] for s in state), [e[kept] for e in ends]
+        for end, given in zip(ends, example.final, strict=False):
+            if given is not None:
+                worst[near] = np.maximum(worst[near], _largest(end - given))
+    return worst
+
+
+def _largest(differences: Array) -> Array:
+    """Return the largest difference of each candidate, inf where it is no number."""
+    worst = np.abs(differences).max(axis=(1, 2), initial=0.0)
+    return np.where(np.isfinite(worst), worst, np.inf)
 
 
 def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
