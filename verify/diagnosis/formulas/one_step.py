@@ -48,6 +48,7 @@ class OneStep:
         found = self.m.right.pull(self.m.dy, self.m.dfinal, self.program)
         return self.m.differing(found, self.m.gradients)
 
+    @np.errstate(all="ignore")
     def explained(self, edit: Edit) -> bool:
         """Whether an edit makes all gradients as measured; stops at the first that is not."""
         touched: set[str] = set()
@@ -60,6 +61,7 @@ class OneStep:
             return False
         return self.wrong <= touched
 
+    @np.errstate(all="ignore")
     def unexplained(self, edit: Edit) -> frozenset[str] | None:
         """Return the gradients that an edit leaves, or makes, wrong; None if it raises."""
         wrong = set(self.wrong)
@@ -80,8 +82,7 @@ class OneStep:
             statement = new.get(k, before)
             if k not in new and touched.isdisjoint(statement.names):
                 continue
-            with np.errstate(all="ignore"):
-                value = eval(statement.code, {}, here)  # noqa: S307
+            value = statement.evaluated(here)
             name = statement.target if statement.slot else results.get(statement.target, "")
             if name in m.gradients:
                 yield name, value[None] if name == "dx" else value

@@ -44,6 +44,7 @@ class Trial:
         state, x = self.m.state, self.m.x[0]
         return self.program.step(named(self.m.p), x, state)[1]
 
+    @np.errstate(all="ignore")
     def stack(self, number: int, given: Mapping[str, Array], edits: Sequence[Edit]) -> Stack | None:
         """Return the edits of a statement that make a difference, with their values."""
         statement, right = self.program.forward[number], given[self.program.forward[number].target]
@@ -59,6 +60,7 @@ class Trial:
                 values.append(value)
         return Stack(number, tuple(kept), np.stack(values)) if kept else None
 
+    @np.errstate(all="ignore")
     def fitting(self, stack: Stack, given: Mapping[str, Array], second: Edit | None) -> list[int]:
         """Return which edits of a stack, with a second one further on, compute the step."""
         new = {place[1]: s for place, s in second.changed} if second else {}
@@ -97,8 +99,7 @@ class Trial:
 
 def _evaluated(statement: Statement, here: Mapping[str, Array]) -> Array | None:
     try:
-        with np.errstate(all="ignore"):
-            value: Array = eval(statement.code, {}, here)  # noqa: S307
+        value = statement.evaluated(here)
     except RAISED:
         return None
     return value if isinstance(value, np.ndarray) else None

@@ -58,6 +58,10 @@ def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool
     return again(node)
 
 
+_GLOBALS: dict[str, Any] = {}
+"""What statements read beside their values: Python's own names, which ``eval`` puts in once."""
+
+
 @dataclass(frozen=True)
 class Statement:
     """``target = value``; a ``slot`` of the parameters' gradients ``adds`` up over the steps."""
@@ -77,6 +81,11 @@ class Statement:
     def names(self) -> frozenset[str]:
         """The names that the value reads."""
         return frozenset(n.id for n in ast.walk(self.value) if isinstance(n, ast.Name))
+
+    def evaluated(self, here: Mapping[str, Array]) -> Array:
+        """Return the value, given all that it reads; it may be one of edits, and raise."""
+        value: Array = eval(self.code, _GLOBALS, here)  # noqa: S307 - it was written here
+        return value
 
     def with_value(self, value: ast.expr) -> Statement:
         """Return the statement with another right side."""
@@ -116,7 +125,7 @@ class Program:
         values["x"] = x
         values.update({f"{s}_old": a for s, a in zip(states, state, strict=True)})
         for statement in self.forward:
-            values[statement.target] = eval(statement.code, {}, values)  # noqa: S307
+            values[statement.target] = statement.evaluated(values)
         return tuple(values[f"{s}_new"] for s in states), values
 
     def run(
@@ -164,13 +173,13 @@ class Run:
         values.update({f"d{s}_final": d for s, d in zip(states, dfinal, strict=True)})
         values.update(T=T, B=len(dy[0]) if T else 1)
         for statement in program.start:
-            values[statement.target] = eval(statement.code, {}, values)  # noqa: S307
+            values[statement.target] = statement.evaluated(values)
         here = values
         for t in program.order(T):
             here = self._step_back(program, values, t, dy, found)
         here.update({f"d{s}_next": values[f"d{s}_next"] for s in states})
         for statement in program.end:
-            found[statement.target] = eval(statement.code, {}, here)  # noqa: S307
+            found[statement.target] = statement.evaluated(here)
         return here
 
     def _step_back(
@@ -183,7 +192,7 @@ class Run:
         here = Values(values, self, t, live, dy)
         here.update({name: _of_rows(d, live) for name, d in carried.items()})
         for statement in program.back:
-            value = eval(statement.code, {}, here)  # noqa: S307
+            value = statement.evaluated(here)
             target = statement.target
             if statement.slot:
                 before = statement.adds and target in found
