@@ -70,7 +70,9 @@ def tests(session: nox.Session) -> None:
     # write none, as layers that they rewrite within a second would be taken for the old ones.
     rooms = ("__init__.py", "__main__.py", "reference", "verify", "bench", "reports", "cli")
     session.run("python", "-m", "compileall", "-q", "-x", "/results/", *rooms)
-    processes = ("-n", "auto", "--dist", "worksteal")
+    # One more than there are cores: some tests wait for processes and time limits.
+    workers = str((os.cpu_count() or 1) + 1)
+    processes = ("-n", workers, "--dist", "worksteal")
     session.run("pytest", *processes, *session.posargs, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
@@ -284,7 +286,9 @@ def diagnosis(session: nox.Session) -> None:
 def guards(session: nox.Session) -> None:
     """Plant every error of tests/doubles/source_mutants.py: its test must turn red."""
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test]")
-    processes = ("-n", "auto", "--dist", "worksteal")
+    # One more than there are cores: some tests wait for processes and time limits.
+    workers = str((os.cpu_count() or 1) + 1)
+    processes = ("-n", workers, "--dist", "worksteal")
     session.run("pytest", "tests/guards", "-rP", *processes, *session.posargs,
                 env={"PYTHONDONTWRITEBYTECODE": "1", "GATEWISE_GUARDS": "1"})  # fmt: skip
 
