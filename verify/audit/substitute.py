@@ -47,7 +47,8 @@ NOT_APPLICABLE = {
     **dict.fromkeys(("Q08", "Q09", "Q13", "Q14"), NO_PADDING),
     "Q11": "torch packs no row of length 0",
     "V01": "final states are copied when they become tensors",
-    **dict.fromkeys(("P02", "P03", "P04", "P05"), "it would end or stop the tests' own process"),
+    "P03": "their tests end with the process, and with the exit code of tests that pass",
+    "P05": "it would take the memory of the whole machine",
 }
 """Mutants that mean nothing in a class called as torch.nn's layers are, and why."""
 
@@ -408,7 +409,10 @@ class Substitute:
         try:
             call = read_call(self.kind, module, self._original, args, kwargs)
             _check_form(own, self.kind)
-            run = Run(call, self._built(module, call), self._show, record=torch.is_grad_enabled())
+            layers = self._built(module, call)
+            if self.mutant and self.mutant.isolated:
+                self._show()  # now: it may not return
+            run = Run(call, layers, self._show, record=torch.is_grad_enabled())
             y, *final = _function().apply(run, *call.tensors)
         except Exception as error:
             if run is not None and error is run.raised:  # the mistake is that it raises
