@@ -91,7 +91,7 @@ class Parameters(Mapping[str, Any]):
 
         NumPy's arrays may be written into between two steps, so only other ones' rows are kept.
         """
-        whole = self._arrays[name]
+        whole: Any = self._arrays[name]
         if name in self._rows:
             return self._rows[name]
         rows = np.concatenate([gate.T for gate in whole])
