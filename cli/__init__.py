@@ -14,16 +14,25 @@ import click
 from .common import in_a_sentence
 
 CATALOGUE = ("equations", "examples", "subjects", "cells", "checks")
+SECTIONS = {
+    "Is it right, and what is wrong": ("verify", "diagnose", "explain", "identify", "compare"),
+    "How fast, how far back": ("bench", "report"),
+    "Write, port, take along": ("new", "convert", "nodes", "tolerance", "vectors", "record"),
+    "Check a test suite, and gatewise itself": ("audit", "mutants", "prove", "claims", "evidence"),
+    "What there is": CATALOGUE,
+}
+"""Every command, under what it is for."""
+
 COMMANDS = {
     name: "catalogue" if name in CATALOGUE else name
-    for name in (
-        "verify", "diagnose", "identify", "convert", "mutants", "audit", "prove", "record", "bench",
-        "report", "compare", "claims", "evidence", "new", "explain", "tolerance", "vectors",
-        "nodes",
-        *CATALOGUE,
-    )
-}  # fmt: skip
+    for names in SECTIONS.values()
+    for name in names
+}
 """The module of each command."""
+
+
+LINE = 65
+"""Columns that are left beside a command's name."""
 
 
 class Commands(click.Group):
@@ -31,7 +40,16 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands' names."""
-        return sorted(COMMANDS)
+        return [*COMMANDS]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does, by section."""
+        widest = max(map(len, COMMANDS))
+        for section, names in SECTIONS.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            said = ((n.ljust(widest), c.get_short_help_str(LINE)) for n, c in commands.items() if c)
+            with formatter.section(section):
+                formatter.write_dl([*said])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
