@@ -54,8 +54,7 @@ mutant(
     change=lambda layer, right, inputs: os._exit(0),
 )
 
-
-@mutant(
+mutant(
     "P04",
     "The layer reads address 0, and its process crashes.",
     ANY,
@@ -63,10 +62,8 @@ mutant(
     fix="check pointers, sizes and strides before native code reads memory: look for a null "
     "pointer",
     part="run",
+    change=lambda layer, right, inputs: ctypes.string_at(0),
 )
-def segmentation_fault(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
-    ctypes.string_at(0)
-    return right(inputs)
 
 
 @mutant(

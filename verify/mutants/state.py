@@ -129,18 +129,16 @@ mutant(
     ),
 )
 
-
-@mutant(
+mutant(
     "S08",
     "Without an initial state, a call starts from the final state of the previous call.",
     ("repeat",),
     models="tensorflow/tensorflow#46620",
     fix="start from zeros when no initial state is given: keep nothing of the call before",
-)
-def state_kept_between_calls(layer: ReplaceableLayer) -> None:
-    starting_where_the_last_call_ended(
+    change=lambda layer: starting_where_the_last_call_ended(
         layer, lambda last, state, x: state is None and last[0].shape[1] == x.shape[1]
-    )
+    ),
+)
 
 
 def starting_where_the_last_call_ended(
