@@ -93,17 +93,15 @@ def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> 
         return Bounded(value, bound, ARITHMETICS[arithmetic])
 
     layer = formed(subject, case)
-    p = subject.parameter_map(case).to_reference(
-        {n: given(a) for n, a in inputs.parameters.items()}
-    )
-    state = None if inputs.state is None else tuple(given(s) for s in inputs.state)
-    output = layer.forward(p, given(inputs.x), state, inputs.lengths)
+    numbers = inputs.map(given)
+    p = subject.parameter_map(case).to_reference(numbers.parameters)
+    output = layer.forward(p, numbers.x, numbers.state, inputs.lengths)
     return Result(output.y, output.final)
 
 
 def _some_steps(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     """Draw enough steps for a coarser state to drift."""
-    return one_layer(subject.options, dtype, T=(4, 16), B=(2, 3), D=(2, 6), H=(3, 12))
+    return one_layer(subject, dtype, T=(4, 16), B=(2, 3), D=(2, 6), H=(3, 12))
 
 
 def _long_sums(subject: Subject, dtype: str) -> Iterator[Case]:
@@ -116,9 +114,8 @@ CHECKS = (
     SubjectCheck(
         "dtype",
         "The arithmetic of the claimed dtype explains the results; no coarser one is needed.",
-        (),
-        _some_steps,
         honest_dtype,
+        cases=_some_steps,
         needs=("equations",),
         forced=_long_sums,
         share=0.2,

@@ -22,7 +22,6 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Cotangents, Inputs, Result
-from .against_reference import short_cases
 from .check import SubjectCheck
 from .oracle import around
 from .own_answer import own_answer
@@ -229,8 +228,6 @@ CHECKS = (
     SubjectCheck(
         "derivative",
         "The gradients of a layer without equations are the derivatives of what it computes.",
-        (),
-        short_cases,
         derivative,
         needs=("gradient",),
         concerned=lambda subject: not subject.options.equations,

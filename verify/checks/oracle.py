@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -150,26 +151,28 @@ def agree(
     ledger.compare(quantity, got, around(case, other, 2 * want.bound))
 
 
+def agree_outputs(
+    ledger: Ledger, subject: Subject, case: Case, got: Result, other: Result,
+    want: Result | Expected,    *, prefix: str = "",
+) -> None:  # fmt: skip
+    """Compare outputs and final states of two runs as ``agree`` does; ``want`` is Bounded."""
+    others, wanted = (by_name(state_names(subject, case), each) for each in (other, want))
+    for name, array in by_name(state_names(subject, case), got).items():
+        agree(ledger, case, f"{prefix}{name}", array, others[name], wanted[name])
+
+
 def _given(case: Case, cotangent: Array | None, output: Bounded) -> Bounded:
     return exact(case, np.zeros(output.shape) if cotangent is None else cotangent)
-
-
-def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequence[Parameters]:
-    """Return the subject's parameters as the reference's, Bounded."""
-    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
-    return subject.parameter_map(case).to_reference(named)
 
 
 def _reference_run(
     subject: Subject, case: Case, inputs: Inputs
 ) -> tuple[Any, Sequence[Parameters], Any]:
-    layer = formed(subject, case)
-    p = reference_parameters(subject, case, inputs)
-    state = inputs.state
-    if state is not None:
-        rows = slice(None) if inputs.rows is None else list(inputs.rows)
-        state = tuple(exact(case, s)[:, rows] for s in state)
-    return layer, p, layer.forward(p, exact(case, inputs.x), state, inputs.lengths)
+    layer, numbers = formed(subject, case), inputs.map(partial(exact, case))
+    p = subject.parameter_map(case).to_reference(numbers.parameters)
+    rows = slice(None) if inputs.rows is None else list(inputs.rows)
+    state = numbers.state and tuple(s[:, rows] for s in numbers.state)
+    return layer, p, layer.forward(p, numbers.x, state, inputs.lengths)
 
 
 def state_names(subject: Subject, case: Case) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
 from ..numbers.shaken import Shaken, plain
 from ..subjects.called import SubjectUnderTest, layer_of, output_shape, state_shapes
-from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, cotangents_of
 from .quantities import GRADIENT, by_name
 
 DIRECTIONS = 4
@@ -178,10 +178,9 @@ def _by_step(
         return fine(np.zeros(output.shape) if cotangent is None else cotangent)
 
     layer = layer_of(subject, case)
-    named = {name: fine(array) for name, array in inputs.parameters.items()}
-    p = subject.parameter_map(case).to_reference(named)
-    state = None if inputs.state is None else tuple(map(fine, inputs.state))
-    output = layer.forward(p, fine(inputs.x), state, inputs.lengths)
+    numbers = inputs.map(fine)
+    p = subject.parameter_map(case).to_reference(numbers.parameters)
+    output = layer.forward(p, numbers.x, numbers.state, inputs.lengths)
     result: Any = Result(output.y, output.final)
     if cotangents is not None:
         ends = tuple(map(given, cotangents[1], output.final))
@@ -304,17 +303,13 @@ def _row(
     steps: int,
 ) -> Named:
     """Return the results of one row alone, without its padding, which is 0 in all results."""
-
-    def part(array: Array | None) -> Array | None:
-        return None if array is None else array[:, b : b + 1]
-
     alone = replace(case, T=steps, B=1, lengths=False, zero_length=False, layout="time-first")
     state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
     given = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
     pair = None
     if cotangents is not None:
-        dy = part(cotangents[0])
-        pair = (None if dy is None else dy[:steps], tuple(map(part, cotangents[1])))
+        dy, dfinal = cotangents_of(lambda d: d[:, b : b + 1], cotangents)
+        pair = None if dy is None else dy[:steps], dfinal
     if steps == 0:
         named = _without_steps(subject, alone, given, pair)
     else:
@@ -332,18 +327,11 @@ def _once(
     called = subject.build(case)
     if subject.options.dropout:
         called.train(False)
-    plain = Inputs(
-        {name: np.ascontiguousarray(array) for name, array in inputs.parameters.items()},
-        np.ascontiguousarray(inputs.x),
-        None if inputs.state is None else tuple(np.ascontiguousarray(s) for s in inputs.state),
-        None,
-    )
+    plain = inputs.map(np.ascontiguousarray)
     names = layer_of(subject, case).cell.states
     if cotangents is None:
         return names, called.forward(plain)
-    dy, dfinal = cotangents
-    ends = tuple(None if d is None else np.ascontiguousarray(d) for d in dfinal)
-    return names, called.gradient(plain, (None if dy is None else np.ascontiguousarray(dy), ends))
+    return names, called.gradient(plain, cotangents_of(np.ascontiguousarray, cotangents))
 
 
 def _plain_by_name(states: Sequence[str], result: Result) -> Named:

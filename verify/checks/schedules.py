@@ -246,7 +246,7 @@ def _drawn(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     options = subject.options
     return st.builds(
         replace,
-        cases(options, dtype, scales=("unit",), lengths=False, depth=False),
+        cases(subject, dtype, scales=("unit",), lengths=False, depth=False),
         T=st.just(LONGEST),
         B=st.integers(1, 3),
         layers=st.integers(1, 2) if options.layers else st.just(1),
@@ -285,9 +285,8 @@ CHECKS = (
         "Whatever a server does with the states between calls (prefill in pieces, decode, take "
         "back, reorder, join, pad or pack), every row's outputs are those of one run of its "
         "sequence.",
-        (),
-        _drawn,
         schedule,
+        cases=_drawn,
         needs=("state",),
         forced=_forced,
         share=0.3,

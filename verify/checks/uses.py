@@ -71,9 +71,8 @@ CHECKS = (
     SubjectCheck(
         "uses",
         "The result depends on the input, the states and every array that the layer declares.",
-        (),
-        _plain,
         uses,
+        cases=_plain,
         concerned=lambda subject: not subject.options.equations,
         share=0.1,
         shrinks=False,

@@ -22,14 +22,8 @@ CLAMP = 8.0
 
 def computed_in(dtype: str, layer: ReplaceableLayer) -> None:
     """Let the whole layer compute in another dtype than it takes and returns."""
-
-    def taken(inputs: Inputs) -> Inputs:
-        state = None if inputs.state is None else tuple(s.astype(dtype) for s in inputs.state)
-        named = {name: a.astype(dtype) for name, a in inputs.parameters.items()}
-        return replace(inputs, parameters=named, x=inputs.x.astype(dtype), state=state)
-
     back = layer.case.dtype
-    takes(layer, taken)
+    takes(layer, lambda inputs: inputs.map(lambda a: a.astype(dtype)))
     returns(layer, lambda r: Result(r.y.astype(back), tuple(s.astype(back) for s in r.final)))
 
 

@@ -23,7 +23,7 @@ from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED, PACKED
 from ..conventions.parameter_map import ExplicitMap
 from ..numbers.complex_step import STEP
-from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
+from ..numbers.tape import Pull, Tape, custom, plain, rows
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from ..subjects.ragged import Ragged
 
@@ -142,7 +142,7 @@ class ReplaceableLayer:
         self.given = inputs
         with np.errstate(all="ignore"):
             tape = Tape()
-            leaves = _leaves(inputs, tape)
+            leaves = inputs.map(tape.leaf)
             traced = self.run(leaves)
             outputs = self.give_outputs(Result(plain(traced.y), _plain(traced.final)))
         return Recorded(self, tape, leaves, traced, outputs)
@@ -312,21 +312,13 @@ class Recorded:
             return self.layer.give_gradients(gradients, given)
 
 
-def _leaves(inputs: Inputs, tape: Tape) -> Inputs:
-    named: dict[str, Traced] = {name: tape.leaf(a) for name, a in inputs.parameters.items()}
-    state = None if inputs.state is None else tuple(tape.leaf(s) for s in inputs.state)
-    return replace(inputs, parameters=named, x=tape.leaf(inputs.x), state=state)
-
-
 def _moved(inputs: Inputs, along: Inputs) -> Inputs:
     """Return inputs + i STEP along."""
 
     def moved(a: Array, t: Array) -> Array:
         return a + 1j * STEP * t.astype(np.float64)
 
-    state = None
-    if inputs.state is not None and along.state is not None:
-        state = tuple(moved(s, t) for s, t in zip(inputs.state, along.state, strict=True))
+    state = inputs.state and tuple(map(moved, inputs.state, along.state or ()))
     named = {name: moved(a, along.parameters[name]) for name, a in inputs.parameters.items()}
     return replace(inputs, parameters=named, x=moved(inputs.x, along.x), state=state)
 

@@ -150,7 +150,7 @@ def sorted_twice(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Res
     if inputs.lengths is None:
         return right(inputs)
     order = np.argsort(-inputs.lengths, kind="stable")
-    state = None if inputs.state is None else tuple(s[:, order] for s in inputs.state)
+    state = inputs.state and tuple(s[:, order] for s in inputs.state)
     result = right(Inputs(inputs.parameters, inputs.x[:, order], state, inputs.lengths[order]))
     return Result(result.y[:, order], tuple(s[:, order] for s in result.final))
 

@@ -26,7 +26,16 @@ from ..numbers.ledger import Mismatch
 from ..numbers.quantisation import Quantisation
 from ..numbers.quantised_layer import QuantisedCell, QuantisedLayer
 from ..runs.words import words
-from .protocol import Built, Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
+from .protocol import (
+    Built,
+    Cotangents,
+    Inputs,
+    Pulled,
+    Result,
+    Subject,
+    SubjectUnavailable,
+    cotangents_of,
+)
 
 R = TypeVar("R")
 
@@ -183,7 +192,9 @@ class Called:
         results: list[Result] = []
         self._record(Call(self, inputs, cotangents, results))
         pulled = self.attempt(
-            lambda: self.built.gradients(copied(inputs), [_copied_pair(c) for c in cotangents])
+            lambda: self.built.gradients(
+                copied(inputs), [cotangents_of(_copied, c) for c in cotangents]
+            )
         )
         results.extend(map(_snapshot, pulled))
         for result in pulled:
@@ -308,17 +319,8 @@ def copied(inputs: Inputs) -> Inputs:
 
     Arrays that are not contiguous are so on purpose, and are handed on as they are.
     """
-    return Inputs(
-        {name: _copied(array) for name, array in inputs.parameters.items()},
-        _copied(inputs.x),
-        None
-        if inputs.state is None
-        else tuple(None if s is None else _copied(s) for s in inputs.state),
-        None if inputs.lengths is None else np.array(inputs.lengths),
-        inputs.kept,
-        inputs.rows,
-        inputs.layout,
-    )
+    lengths = None if inputs.lengths is None else np.array(inputs.lengths)
+    return replace(inputs.map(_copied), lengths=lengths)
 
 
 def _snapshot(result: R) -> R:
@@ -333,13 +335,6 @@ def _snapshot(result: R) -> R:
 
     values = {f.name: kept(getattr(result, f.name)) for f in fields(result)}  # type: ignore[arg-type]
     return replace(result, **values)  # type: ignore[type-var]
-
-
-def _copied_pair(pair: Cotangents) -> Cotangents:
-    dy, dfinal = pair
-    return None if dy is None else _copied(dy), tuple(
-        None if d is None else _copied(d) for d in dfinal
-    )
 
 
 def _copied(array: Array) -> Array:

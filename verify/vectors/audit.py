@@ -7,7 +7,7 @@ mistake is seen where it is off by more than what the suite allows and what roun
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..mutants import Mutant, mutant_subject, mutants
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import in_bounds
-from ..subjects.protocol import Inputs, Pulled, Result
+from ..subjects.protocol import Inputs, Pulled, Result, cotangents_of
 from .rectified import exact, floats
 from .selection import hidden
 
@@ -113,14 +113,14 @@ class Published:
 
         layer = Layer(cell_named(self.cell), self.case.sizes, self.case.layers,
                       self.case.bidirectional)  # fmt: skip
-        p = self.own.to_reference({n: given(a) for n, a in inputs.parameters.items()})
-        state = None if inputs.state is None else tuple(given(s) for s in inputs.state)
-        output = layer.forward(p, given(inputs.x), state, inputs.lengths)
+        numbers = inputs.map(given)
+        p = self.own.to_reference(numbers.parameters)
+        output = layer.forward(p, numbers.x, numbers.state, inputs.lengths)
         if self.cotangents is None:
             return by_name(layer.cell.states, output)
         dy, dfinal = self.cotangents
         d = layer.vjp(p, output, given(dy), tuple(map(given, dfinal)))
-        initial = d.initial if state else ()
+        initial = d.initial if numbers.state else ()
         pulled = Pulled(output.y, output.final, self.own.from_reference(d.parameters), d.x, initial)
         return by_name(layer.cell.states, pulled)
 
@@ -170,7 +170,9 @@ class Published:
                 result: Result = (
                     layer.forward(given)
                     if self.cotangents is None
-                    else layer.gradients(given, [_as(self.cotangents, dtype)])[0]
+                    else layer.gradients(
+                        given, [cotangents_of(lambda d: d.astype(dtype), self.cotangents)]
+                    )[0]
                 )
             except Exception:
                 return None
@@ -184,11 +186,9 @@ class Published:
         def wide(array: Floats) -> Floats:
             return floats(array, rectified=rectified).astype(dtype)
 
-        p = self.own.to_reference({n: wide(a) for n, a in self.inputs.parameters.items()})
-        explicit = ExplicitMap(self.cell, self.case).from_reference(p)
-        given = self.inputs
-        state = None if given.state is None else tuple(map(wide, given.state))
-        return Inputs(explicit, wide(given.x), state, given.lengths)
+        numbers = self.inputs.map(wide)
+        p = self.own.to_reference(numbers.parameters)
+        return replace(numbers, parameters=ExplicitMap(self.cell, self.case).from_reference(p))
 
     def _beyond(self, name: str, got: Floats) -> bool:
         """Whether a mistake's numbers are off by more than what is allowed, and by rounding."""
@@ -199,11 +199,6 @@ class Published:
         if self.bounds is not None:
             room = self.bounds[name]
         return bool(np.any(in_bounds(got, want, room) > 1))
-
-
-def _as(cotangents: Pair, dtype: str) -> Pair:
-    dy, dfinal = cotangents
-    return dy.astype(dtype), tuple(d.astype(dtype) for d in dfinal)
 
 
 def at_home(cell: str) -> tuple[Mutant, ...]:
