@@ -55,7 +55,7 @@ class RNN(Cell):
         self._forward, self._slope = forward, slope
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E04."""
+        """E04, or X06 of an IndRNN."""
         (a,) = state
         return (self._forward(p, x, a),), {}
 
