@@ -14,6 +14,7 @@ from .check import SubjectCheck
 from .oracle import (
     compare_gradients,
     compare_outputs,
+    compare_pulled,
     expected,
     expected_gradient,
     expected_gradients,
@@ -49,9 +50,7 @@ def both(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, cotangents)
-    got = subject.build(case).gradient(inputs, cotangents)
-    compare_outputs(ledger, subject, case, got, want)
-    compare_gradients(ledger, subject, case, got, want)
+    compare_pulled(ledger, subject.build(case), inputs, cotangents, want)
     return ledger
 
 

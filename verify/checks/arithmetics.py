@@ -20,7 +20,7 @@ from .check import SubjectCheck, catalogued
 from .formed import formed
 from .oracle import state_names
 from .own_answer import narrowed
-from .quantities import by_name
+from .quantities import by_name, evaluated
 
 SHARP = {"float64": 2.0**-25, "float32": 2.0**-12}
 """Half the roundoff of the finest coarser one, as a share of the largest value; else as ever."""
@@ -92,11 +92,7 @@ def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> 
         bound = np.abs(value) * ARITHMETICS[arithmetic].roundoff if coarser else 0.0
         return Bounded(value, bound, ARITHMETICS[arithmetic])
 
-    layer = formed(subject, case)
-    numbers = inputs.map(given)
-    p = subject.parameter_map(case).to_reference(numbers.parameters)
-    output = layer.forward(p, numbers.x, numbers.state, inputs.lengths)
-    return Result(output.y, output.final)
+    return evaluated(formed(subject, case), subject.parameter_map(case), inputs, given)
 
 
 def _some_steps(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:

@@ -20,6 +20,7 @@ from .oracle import (
     around,
     compare_gradients,
     compare_outputs,
+    compare_pulled,
     expected,
     expected_gradient,
     expected_gradients,
@@ -138,9 +139,7 @@ def reweight(subject: SubjectUnderTest, case: Case) -> Ledger:
     cotangents = draw_cotangents(subject, case)
     called.gradient(first, cotangents)
     want_gradient = expected_gradient(subject, case, second, cotangents)
-    pulled = called.gradient(second, cotangents)
-    compare_outputs(ledger, subject, case, pulled, want_gradient)
-    compare_gradients(ledger, subject, case, pulled, want_gradient)
+    compare_pulled(ledger, called, second, cotangents, want_gradient)
     return ledger
 
 
@@ -198,7 +197,7 @@ def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
     inputs = replace(
         drawn,
         x=_gapped(drawn.x),
-        state=None if drawn.state is None else tuple(_transposed(s) for s in drawn.state),
+        state=drawn.state and tuple(map(_transposed, drawn.state)),
     )
     before = _snapshot(inputs)
     _compare_strided(ledger, subject, case, inputs)
@@ -218,10 +217,9 @@ def _compare_strided(ledger: Ledger, subject: SubjectUnderTest, case: Case, inpu
         ("strided cotangents", _gapped(dy)),
         ("a broadcast cotangent", np.broadcast_to(dy[:1, :1], dy.shape)),
     ):
-        want_gradient = expected_gradient(subject, case, inputs, (cotangent, ends))
-        got = called.gradient(inputs, (cotangent, ends))
-        compare_outputs(ledger, subject, case, got, want_gradient)
-        compare_gradients(ledger, subject, case, got, want_gradient, prefix=f"{what}: ")
+        pair = cotangent, ends
+        want_gradient = expected_gradient(subject, case, inputs, pair)
+        compare_pulled(ledger, called, inputs, pair, want_gradient, prefix=f"{what}: ")
 
 
 def _gapped(array: Array) -> Array:

@@ -188,11 +188,11 @@ class _Outputs:
             moved = (leaf + t * direction).astype(leaf.dtype)
             return self._sum(self.called.forward(self._moved(name, moved))).real
 
-        found = extrapolated(value, self.error)
+        slope = extrapolated(value, self.error)
         exact = self._complex_step(name, leaf, direction)
-        if exact is None or not abs(exact - found.value) <= found.error:
-            return found
-        return Slope(exact, min(found.error, rounding))
+        if exact is None or not abs(exact - slope.value) <= slope.error:
+            return slope
+        return Slope(exact, min(slope.error, rounding))
 
     def _complex_step(self, name: str, leaf: Array, direction: Array) -> float | None:
         """Return the derivative by a complex step; None where the layer drops imaginary parts."""

@@ -39,10 +39,10 @@ def kept_state(subject: SubjectUnderTest, case: Case) -> Ledger:
             "a second call without a state", source in (None, names),
             f"begins {_from(source)}; expected to begin {_from(names)} of the first call's end",
         )  # fmt: skip
-        left = _source(subject, early, earlier, second, again, ())
+        kept = _source(subject, early, earlier, second, again, ())
         ledger.require(
-            "a call after the reset", not left,
-            f"begins {_from(left)} of the call before; expected to begin anew",
+            "a call after the reset", not kept,
+            f"begins {_from(kept)} of the call before; expected to begin anew",
         )  # fmt: skip
     joined, what = Result(np.concatenate([first.y, second.y]), second.final), "without a state: "
     agree_outputs(ledger, subject, case, joined, whole, want, prefix=f"two calls {what}")

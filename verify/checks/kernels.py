@@ -56,10 +56,10 @@ class _Call:
 
     def pulled(self, given: dict[str, Array], cotangent: Array) -> dict[str, Array]:
         """Return the gradients of all leaves."""
-        found = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
-        for name, array in found.items():
+        gradients = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
+        for name, array in gradients.items():
             self._look_at(f"gradient of {name}", array, given[name].shape)
-        return found
+        return gradients
 
     def _look_at(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
         if array.shape != shape:

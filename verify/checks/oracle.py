@@ -15,7 +15,7 @@ from ..cases.case import Case
 from ..numbers.bounded import Bounded
 from ..numbers.dual import Dual
 from ..numbers.ledger import Ledger
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .check import catalogued
 from .formed import formed
@@ -77,8 +77,8 @@ def expected_gradients(
             gradient = layer.vjp(p, output, dys, ends)
         packed = subject.parameter_map(case).from_reference(gradient.parameters)
         initial = gradient.initial if inputs.state is not None else ()
-        found = ExpectedGradient(output.y, output.final, packed, gradient.x, initial)
-        gradients.append(_meaningful(subject, case, inputs, found, (dy, dfinal)))
+        proven = ExpectedGradient(output.y, output.final, packed, gradient.x, initial)
+        gradients.append(_meaningful(subject, case, inputs, proven, (dy, dfinal)))
     return gradients
 
 
@@ -96,8 +96,8 @@ def _meaningful(
     if catalogued(subject) is not None:
         return proven
     named = by_name(state_names(subject, case), proven)
-    found = narrowed(subject, case, inputs, named, cotangents)
-    return cast("E", _of_names(subject, case, inputs, found))
+    meaningful = narrowed(subject, case, inputs, named, cotangents)
+    return cast("E", _of_names(subject, case, inputs, meaningful))
 
 
 def _of_names(subject: Subject, case: Case, inputs: Inputs, named: Any) -> Any:
@@ -205,3 +205,14 @@ def compare_gradients(
     named = gradients_by_name(states, got)
     for name, w in gradients_by_name(states, want).items():
         ledger.compare(f"{prefix}{name}", named[name], w)
+
+
+def compare_pulled(
+    ledger: Ledger, called: Called, inputs: Inputs, cotangents: Cotangents, want: ExpectedGradient,
+    *, prefix: str = "",
+) -> Pulled:  # fmt: skip
+    """Call a layer, and compare its outputs and all its gradients, which are returned."""
+    got = called.gradient(inputs, cotangents)
+    compare_outputs(ledger, called.subject, called.case, got, want)
+    compare_gradients(ledger, called.subject, called.case, got, want, prefix=prefix)
+    return got

@@ -111,7 +111,7 @@ class Server:
         elif word in ("decode", "prefill", *RAGGED_WORDS) and self._offered(word):
             room = [self.called.case.T - len(row.steps) for row in rows]
             if word in RAGGED_WORDS:
-                steps = [min(numbers[k % len(numbers)], left) for k, left in enumerate(room)]
+                steps = [min(numbers[k % len(numbers)], most) for k, most in enumerate(room)]
             else:
                 steps = [min(*room, *(numbers or (1,)))] * len(rows)
             empty = word in RAGGED_WORDS and self.called.subject.options.zero_length
@@ -193,9 +193,9 @@ class Server:
         case, layer = self.called.case, layer_of(self.called.subject, self.called.case)
         drawn = []
         for row in rows:
-            one = replace(case, B=1, seed=case.seed + row.number)
+            alone = replace(case, B=1, seed=case.seed + row.number)
             if case.state:
-                drawn.append(draw_inputs(self.called.subject, one).state)
+                drawn.append(draw_inputs(self.called.subject, alone).state)
             else:
                 drawn.append(layer.initial_state(np.zeros(0, case.number_type), 1))
         return tuple(np.concatenate(each, axis=1) for each in zip(*drawn, strict=True))

@@ -102,7 +102,7 @@ def _one_row_repeated(subject: Subject, case: Case) -> Inputs:
     return replace(
         drawn,
         x=np.repeat(drawn.x[:, :1], case.B, axis=1),
-        state=None if state is None else tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
+        state=state and tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
     )
 
 

@@ -119,10 +119,10 @@ class QuantisedLayer(Layer):
         for level in range(self.layers):
             some = slice(level * self.directions, (level + 1) * self.directions)
             sizes = self.pass_sizes[some][0]
-            one = Layer(cell, sizes, 1, self.bidirectional)
+            this = Layer(cell, sizes, 1, self.bidirectional)
             read = cell.whole(y)
             start = None if state is None else tuple(s[some] for s in state)
-            output = one.forward(parameters[some], read, start, lengths)
+            output = this.forward(parameters[some], read, start, lengths)
             finals.append(output.final)
             passes += output.passes
             y = output.y

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -38,6 +38,7 @@ from .protocol import (
 )
 
 R = TypeVar("R")
+A = TypeVar("A", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Call:
     layer: Called
     inputs: Inputs | None
     cotangents: Sequence[Cotangents] | None = None
-    results: Sequence[Result] = ()
+    results: list[Result] = field(default_factory=list)
     training: bool = False
     tangents: Inputs | None = None
 
@@ -176,12 +177,8 @@ class Called:
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
-        results: list[Result] = []
-        self._record(Call(self, inputs, None, results))  # before it is made: it may raise
-        result = self.attempt(lambda: self.built.forward(copied(inputs)))
-        results.append(_snapshot(result))
-        self._check_outputs(result)
-        return result
+        call = Call(self, inputs)
+        return self._answers(call, lambda: [self.built.forward(copied(inputs))])[0]
 
     def gradient(self, inputs: Inputs, cotangents: Cotangents) -> Pulled:
         """Run the layer and pull one pair of cotangents back."""
@@ -189,35 +186,35 @@ class Called:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
         """Run the layer once and pull several pairs of cotangents back."""
-        results: list[Result] = []
-        self._record(Call(self, inputs, cotangents, results))
-        pulled = self.attempt(
+        call, pairs = Call(self, inputs, cotangents), cotangents
+        pulled = self._answers(
+            call,
             lambda: self.built.gradients(
-                copied(inputs), [cotangents_of(_copied, c) for c in cotangents]
-            )
+                copied(inputs), [cotangents_of(_copied, c) for c in pairs]
+            ),
         )
-        results.extend(map(_snapshot, pulled))
         for result in pulled:
-            self._check_outputs(result)
             self._check_gradients(inputs, result)
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward."""
-        results: list[Result] = []
-        self._record(Call(self, inputs, None, results, tangents=tangents))
-        result = self.attempt(lambda: self.built.jvp(copied(inputs), tangents))
-        results.append(_snapshot(result))
-        self._check_outputs(result)
-        return result
+        call = Call(self, inputs, tangents=tangents)
+        return self._answers(call, lambda: [self.built.jvp(copied(inputs), tangents)])[0]
+
+    def _answers(self, call: Call, function: Callable[[], Sequence[A]]) -> Sequence[A]:
+        """Make a call, which is recorded before: it may raise."""
+        self.subject.calls.append(call)
+        answers = self.attempt(function)
+        call.results.extend(map(_snapshot, answers))
+        for result in answers:
+            self._check_outputs(result)
+        return answers
 
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
         self.attempt(lambda: self.built.train(training))
-        self._record(Call(self, None, training=training))
-
-    def _record(self, call: Call) -> None:
-        self.subject.calls.append(call)
+        self.subject.calls.append(Call(self, None, training=training))
 
     def _check_outputs(self, result: Result) -> None:
         layer, case = layer_of(self.subject, self.case), self.case

@@ -15,14 +15,14 @@ from ...reference.arrays import Floats
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks.oracle import expected_gradient
-from ..checks.quantities import by_name
+from ..checks.quantities import by_name, evaluated
 from ..mutants import Mutant, mutant_subject, mutants, right_subject
 from ..mutants.catalogue import MutantSubject
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch, in_bounds
 from ..subjects.called import SubjectCrashed, layer_of, under_test
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Inputs, Pulled, cotangents_of
+from ..subjects.protocol import Inputs, cotangents_of
 from .evaluation import Evaluation
 
 
@@ -77,16 +77,8 @@ class Setting:
     def evaluated(self, rng: np.random.Generator) -> dict[str, Floats]:
         """Compute everything as some right implementation might; float64 arrays by quantity."""
         evaluation = Evaluation.drawn(self.case.arithmetic, rng)
-        given = evaluation.given
-        layer = layer_of(self.subject, self.case)
-        own = self.subject.parameter_map(self.case)
-        numbers = self.inputs.map(given)
-        parameters = own.to_reference(numbers.parameters)
-        output = layer.forward(parameters, numbers.x, numbers.state)
-        dy, dfinal = self.cotangents
-        gradient = layer.vjp(parameters, output, given(dy), tuple(map(given, dfinal)))
-        pulled = Pulled(output.y, output.final, own.from_reference(gradient.parameters),
-                        gradient.x, gradient.initial if numbers.state else ())  # fmt: skip
+        layer, own = layer_of(self.subject, self.case), self.subject.parameter_map(self.case)
+        pulled = evaluated(layer, own, self.inputs, evaluation.given, self.cotangents)
         named = by_name(layer.cell.states, pulled)
         return {name: np.asarray(a).astype(np.float64) for name, a in named.items()}
 

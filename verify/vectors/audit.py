@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from ...reference.arrays import Floats
 from ...reference.cells import cell_named
 from ...reference.layer import Layer
 from ..cases.case import Case
-from ..checks.quantities import by_name
+from ..checks.quantities import by_name, evaluated
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Mutant, mutant_subject, mutants
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import in_bounds
-from ..subjects.protocol import Inputs, Pulled, Result, cotangents_of
+from ..subjects.protocol import Inputs, Result, cotangents_of
 from .rectified import exact, floats
 from .selection import hidden
 
@@ -106,23 +106,10 @@ class Published:
     @cached_property
     def derived(self) -> Mapping[str, Bounded]:
         """What the equations give, with a bound of each number."""
-        arithmetic, inputs = ARITHMETICS[self.case.dtype], self.inputs
-
-        def given(array: Floats) -> Bounded:
-            return exact(array, arithmetic, rectified=self.rectified)
-
-        layer = Layer(cell_named(self.cell), self.case.sizes, self.case.layers,
-                      self.case.bidirectional)  # fmt: skip
-        numbers = inputs.map(given)
-        p = self.own.to_reference(numbers.parameters)
-        output = layer.forward(p, numbers.x, numbers.state, inputs.lengths)
-        if self.cotangents is None:
-            return by_name(layer.cell.states, output)
-        dy, dfinal = self.cotangents
-        d = layer.vjp(p, output, given(dy), tuple(map(given, dfinal)))
-        initial = d.initial if numbers.state else ()
-        pulled = Pulled(output.y, output.final, self.own.from_reference(d.parameters), d.x, initial)
-        return by_name(layer.cell.states, pulled)
+        lift = partial(exact, arithmetic=ARITHMETICS[self.case.dtype], rectified=self.rectified)
+        cell, case = cell_named(self.cell), self.case
+        layer = Layer(cell, case.sizes, case.layers, case.bidirectional)
+        return by_name(cell.states, evaluated(layer, self.own, self.inputs, lift, self.cotangents))
 
     @property
     def allowance(self) -> str:
@@ -181,12 +168,7 @@ class Published:
 
     def _given(self, dtype: str) -> Inputs:
         """Return what a mistake is called with, the parameters as the equations have them."""
-        rectified = self.rectified
-
-        def wide(array: Floats) -> Floats:
-            return floats(array, rectified=rectified).astype(dtype)
-
-        numbers = self.inputs.map(wide)
+        numbers = self.inputs.map(lambda a: floats(a, rectified=self.rectified).astype(dtype))
         p = self.own.to_reference(numbers.parameters)
         return replace(numbers, parameters=ExplicitMap(self.cell, self.case).from_reference(p))
 
