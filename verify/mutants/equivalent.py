@@ -211,8 +211,8 @@ def bias_as_a_row_of_the_weights(
     shapes = layer.cell.shapes(Sizes(x.shape[1] + 1, layer.case.H))
     W = np.concatenate([p.W, p.b[:, None]], axis=1)
     q = Parameters(shapes, {**p, "W": W, "b": 0 * p.b})
-    one = np.ones((x.shape[0], 1), x.dtype)
-    return right(at, q, np.concatenate([x, one], axis=1), state)
+    ones = np.ones((x.shape[0], 1), x.dtype)
+    return right(at, q, np.concatenate([x, ones], axis=1), state)
 
 
 @equivalence(

@@ -260,22 +260,19 @@ mistake(
     cells=("gated-delta", "ssd"),
     models="fla-org/flash-linear-attention#351",
     fix="add q S_0 with its decay to the outputs of the first chunk, too",
+    part="output",
 )
-def first_chunk_from_zeros(layer: ReplaceableLayer) -> None:
-    run: dict[str, State] = {}
-
-    def output(
-        right: OutputPart, at: At, p: Parameters, x: Array, state: State, new: State
-    ) -> Array:
-        if at.t == 0:
-            run["state"] = tuple(0 * s for s in at.start)
-        if at.t >= CHUNK:
-            return right(at, p, x, state, new)
-        old = run["state"]
-        run["state"] = layer.step(at, p, x, old)
-        return right(at, p, x, old, run["state"])
-
-    layer.wrap("output", output)
+def first_chunk_from_zeros(
+    layer: ReplaceableLayer, right: OutputPart, at: At, p: Parameters, x: Array, state: State,
+    new: State,
+) -> Array:  # fmt: skip
+    if at.t == 0:
+        layer.kept["state"] = tuple(0 * s for s in at.start)
+    if at.t >= CHUNK:
+        return right(at, p, x, state, new)
+    old = layer.kept["state"]
+    layer.kept["state"] = layer.step(at, p, x, old)
+    return right(at, p, x, old, layer.kept["state"])
 
 
 mutant(
@@ -436,8 +433,8 @@ mistake(
 
 def _removed_late(a: dict[str, Any], s: State) -> State:
     S = delta.decay_by_key(a["w"], s[0])
-    left = S - outer(a["a"] * a["kappa"], rows_times(a["kappa"], S))
-    return (delta.write(a["k"], a["v"], left),)
+    removed = S - outer(a["a"] * a["kappa"], rows_times(a["kappa"], S))
+    return (delta.write(a["k"], a["v"], removed),)
 
 
 mistake(

@@ -25,18 +25,14 @@ between_levels = partial(mutant, needs=("layers", "dropout"))
     ("modes",),
     models="pytorch/pytorch#180744",
     fix="read the mode at every call: look for it in what is traced, compiled or cached by shape",
+    part="run",
 )
-def mode_of_the_first_call(layer: ReplaceableLayer) -> None:
-    modes: dict[tuple[int, ...], bool] = {}
-
-    def run(right: RunPart, inputs: Inputs) -> Result:
-        training = layer.training
-        layer.training = modes.setdefault(inputs.x.shape, training)
-        result: Result = right(inputs)
-        layer.training = training
-        return result
-
-    layer.wrap("run", run)
+def mode_of_the_first_call(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+    training = layer.training
+    layer.training = layer.kept.setdefault(inputs.x.shape, training)
+    result = right(inputs)
+    layer.training = training
+    return result
 
 
 @between_levels(

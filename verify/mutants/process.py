@@ -117,13 +117,11 @@ mutant(
     "The outputs are a view of a buffer that the next call overwrites.",
     ("purity",),
     fix="return a new y from every call, not a view of a buffer that the next call writes into",
+    part="give_outputs",
 )
-def outputs_overwritten_by_the_next_call(layer: ReplaceableLayer) -> None:
-    buffers: dict[tuple[int, ...], Array] = {}
-
-    def give(right: OutputsPart, result: Result) -> Result:
-        buffer = buffers.setdefault(result.y.shape, np.zeros_like(result.y))
-        buffer[...] = result.y
-        return right(replace(result, y=buffer[:]))
-
-    layer.wrap("give_outputs", give)
+def outputs_overwritten_by_the_next_call(
+    layer: ReplaceableLayer, right: OutputsPart, result: Result
+) -> Result:
+    buffer = layer.kept.setdefault(result.y.shape, np.zeros_like(result.y))
+    buffer[...] = result.y
+    return right(replace(result, y=buffer[:]))

@@ -51,8 +51,7 @@ def unmoved(states: State, rows: Sequence[int]) -> list[int]:
 def states_overwritten_by_the_next_call(
     layer: ReplaceableLayer, right: OutputsPart, result: Result
 ) -> Result:
-    buffers: dict[tuple[int, ...], list[Array]] = vars(layer).setdefault("_held", {})
-    held = buffers.setdefault(result.final[0].shape, [np.zeros_like(s) for s in result.final])
+    held = layer.kept.setdefault(result.final[0].shape, list(map(np.zeros_like, result.final)))
     for buffer, s in zip(held, result.final, strict=True):
         buffer[...] = s
     return right(replace(result, final=tuple(held)))
@@ -185,17 +184,14 @@ def only_the_first_layer_is_reordered(
     "Rows beyond those of the first call begin from zeros in every call.",
     ("schedule",),
     fix="hold as many states as there are rows now, not as many as in the first call",
+    part="read_state",
 )
-def rows_of_the_first_call_alone_are_held(layer: ReplaceableLayer) -> None:
-    first: list[int] = []
-
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        start = right(state, x)
-        first[:] = first or [x.shape[1]]
-        held = np.arange(x.shape[1])[None, :, None] < first[0]
-        return tuple(np.where(held, s, 0 * s) for s in start)
-
-    layer.wrap("read_state", read)
+def rows_of_the_first_call_alone_are_held(
+    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+) -> State:
+    first = layer.kept.setdefault("rows", x.shape[1])
+    held = np.arange(x.shape[1])[None, :, None] < first
+    return tuple(np.where(held, s, 0 * s) for s in right(state, x))
 
 
 CHUNK = 4

@@ -261,14 +261,13 @@ def swapped(x: Array) -> Array:
     "Without an initial state, a call starts from random numbers instead of zeros.",
     ("default-state", "repeat"),
     fix="start from zeros when no initial state is given: look for random or uninitialised memory",
+    part="read_state",
 )
-def default_state_drawn_at_random(layer: ReplaceableLayer) -> None:
-    rng = np.random.default_rng()
-
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        start = right(state, x)
-        if state is not None:
-            return start
-        return tuple(rng.standard_normal(s.shape).astype(s.dtype) for s in start)
-
-    layer.wrap("read_state", read)
+def default_state_drawn_at_random(
+    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+) -> State:
+    start = right(state, x)
+    if state is not None:
+        return start
+    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    return tuple(rng.standard_normal(s.shape).astype(s.dtype) for s in start)
