@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ..arrays import Input, Rows, Units
-from ..cell import Gates, State
+from ..cell import VJP, Gates, State, of_inputs_vjp
 from ..equation import equation
 from ..functions import relu, relu_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
-from .minimal import of_inputs_vjp
 from .rnn import RNN
 
 SOURCE = ("Li et al. 2018, arXiv:1803.04831",)
@@ -37,11 +36,9 @@ class IndRNN(RNN):
         vector = Shape(self.gates, (sizes.H,))
         return {"W": Shape(self.gates, (sizes.D, sizes.H)), "u": vector, "b": vector}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The old state's cotangent is u φ' dh', unit by unit."""
-        dz = cotangent[0] * self._slope(new[0])
+        dz = d[0] * self._slope(new[0])
         arrays, dx = of_inputs_vjp(p, x, {"a": dz})
         arrays["u"] = (dz * state[0]).sum(axis=0)[None]
         return Parameters(p.shapes, arrays), dx, (dz * p.u_a,)
