@@ -197,7 +197,7 @@ def _blocks_changed(p: Sequence[Parameters]) -> Iterator[tuple[str, list[Paramet
             for g in range(len(shape.gates)) or (0,):
                 array = np.array(q[name])
                 where = (g, ...) if shape.gates else (...,)
-                array[where] = array[where] * 1.25 + 0.125
+                array[where] = array[where] * 1.25 + 0.125  # so that a 0 changes, too
                 changed = Parameters(q.shapes, {**q, name: array})
                 label = f"{name}_{shape.gates[g]}" if shape.gates else name
                 yield f"{label} of pass {k}", [*p[:k], changed, *p[k + 1 :]]

@@ -194,7 +194,7 @@ def _after(problem: Problem, case: Case, before: dict[str, Array], x: Array) -> 
 
 def _same_width(problem: Problem, case: Case, seed: int) -> int:
     """Return the next seed by which the head is as wide as in a case."""
-    return next(s for s in range(seed, seed + 9)
+    return next(s for s in range(seed, seed + 9)  # widths of small cases repeat after 3
                 if problem.width(replace(case, seed=s)) == problem.width(case))  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def channels(
 
 def rows(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
     """Give each row numbers of another size."""
-    size = 4.0 ** -np.arange(case.B)[:, None]
+    size = 4.0 ** -np.arange(case.B)[:, None]  # powers of 2: nothing else is rounded by it
     return _with(inputs, lambda a: a * size), p
 
 

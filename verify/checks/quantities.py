@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ...reference.functions import Array
-from ...reference.layer import Layer
 from ..conventions.parameter_map import ParameterMap
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
@@ -37,7 +36,7 @@ def gradients_by_name(states: Sequence[str], pulled: Any) -> dict[str, Any]:
 
 
 def evaluated(
-    layer: Layer,
+    layer: Any,  # a Layer or a FormedLayer: each takes back its own output alone
     own: ParameterMap,
     inputs: Inputs,
     lift: Callable[[Array], Any],

@@ -198,6 +198,7 @@ def _nearest_zero(a: Bounded) -> Floats:
 
 
 def _tanh(a: Bounded) -> Bounded:
+    # Beyond 300 the square of cosh would overflow; the slope is as good as 0 there.
     steepest = 1 / np.cosh(np.minimum(_nearest_zero(a), 300.0)) ** 2
     return _activation(np.tanh(a.value), steepest, 2.0, a)
 
@@ -229,7 +230,7 @@ def _turned(function: Callable[[Floats], Floats]) -> Callable[[Bounded], Bounded
 
     def bounded(a: Bounded) -> Bounded:
         own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
-        bound = (np.minimum(a.bound, 2.0) + own) * OWN_ROUNDING
+        bound = (np.minimum(a.bound, 2.0) + own) * OWN_ROUNDING  # all values lie in [-1, 1]
         return Bounded(function(a.value), bound, a.arithmetic)
 
     return bounded

@@ -53,7 +53,7 @@ class Tape:
         wanted: Sequence[Traced],
     ) -> list[Floats]:
         """Return the gradients of the wanted leaves; None is the cotangent of what has none."""
-        gradients: dict[int, Floats] = {}
+        gradients: dict[int, Floats] = {}  # by identity: entries keep their arrays, so none recurs
         for output, d in zip(outputs, cotangents, strict=True):
             _add_to(gradients, output, d)
         for entry in reversed(self._entries):

@@ -177,8 +177,7 @@ class Called:
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
-        call = Call(self, inputs)
-        return self._answers(call, lambda: [self.built.forward(copied(inputs))])[0]
+        return self._answers(Call(self, inputs), lambda: [self.built.forward(copied(inputs))])[0]
 
     def gradient(self, inputs: Inputs, cotangents: Cotangents) -> Pulled:
         """Run the layer and pull one pair of cotangents back."""
@@ -186,12 +185,9 @@ class Called:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
         """Run the layer once and pull several pairs of cotangents back."""
-        call, pairs = Call(self, inputs, cotangents), cotangents
+        pairs = [cotangents_of(_copied, pair) for pair in cotangents]
         pulled = self._answers(
-            call,
-            lambda: self.built.gradients(
-                copied(inputs), [cotangents_of(_copied, c) for c in pairs]
-            ),
+            Call(self, inputs, cotangents), lambda: self.built.gradients(copied(inputs), pairs)
         )
         for result in pulled:
             self._check_gradients(inputs, result)
