@@ -13,7 +13,7 @@ any size, ``*`` any axes, ``...`` any axes, but the same throughout a call. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -70,9 +70,41 @@ A = TypeVar("A", bound=Array)
 
 
 class NumberSystem(NDArrayOperatorsMixin):
-    """A number system beside NumPy's own: ``value`` holds its numbers, or their midpoints."""
+    """A number system beside NumPy's own: ``value`` holds its numbers, or their midpoints.
+
+    It says how its numbers are rearranged and joined; what NumPy does so follows from that.
+    """
 
     value: Any
+
+    def _rearranged(self, function: Callable[[Any], Any]) -> Any:
+        """Return what a function makes of an array that only moves or leaves out entries."""
+        raise NotImplementedError
+
+    def _joined(self, arrays: Sequence[Any], function: Callable[[list[Any]], Any]) -> Any:
+        """Return what a function makes of arrays that only joins them; some are plain numbers."""
+        raise NotImplementedError
+
+    @property
+    def T(self) -> Any:  # noqa: N802 - as ndarray calls it
+        """The transposed array."""
+        return self._rearranged(lambda array: array.T)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._rearranged(lambda array: array[key])
+
+    def reshape(self, *shape: int) -> Any:
+        """Return the same numbers in another shape."""
+        return self._rearranged(lambda array: array.reshape(*shape))
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if function in (np.stack, np.concatenate):
+            return self._joined(args[0], lambda parts: function(parts, *args[1:], **kwargs))
+        if function is np.where and len(args) == 3:
+            return self._joined(args[1:], lambda parts: np.where(args[0], *parts))
+        return NotImplemented
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -22,6 +22,9 @@ Gates: TypeAlias = Mapping[str, Carried]
 """Intermediate values of one step by name."""
 
 
+VJP: TypeAlias = tuple[Parameters, Rows, State]
+"""The cotangents of what a step reads: parameters, input and old state."""
+
 ReadVJP: TypeAlias = tuple[Parameters, Rows, tuple[Carried | None, ...], tuple[Carried | None, ...]]
 """The cotangents of what an output is read from: parameters, input, old states and new ones."""
 
@@ -121,9 +124,7 @@ class Cell(ABC):
         """Return the next state and the step's intermediate values. ``x`` is (B, input width)."""
 
     @abstractmethod
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Pull a cotangent on the new state back to (parameters, input, old state).
 
         ``gates`` and ``new`` are what ``step`` returned at the same point.
@@ -190,3 +191,14 @@ def _by_gate(beside: Annotated[Array, "_ _"], gates: int) -> Annotated[Array, "_
     """Return (G, D, H), given the gates side by side (D, G H)."""
     H = beside.shape[1] // gates
     return np.stack([beside[:, k * H : (k + 1) * H] for k in range(gates)])
+
+
+def of_inputs_vjp(
+    p: Parameters, x: Input, dz: Mapping[str, Units]
+) -> tuple[dict[str, Array], Input]:
+    """Pull cotangents dz of z_k = x W_k + b_k back to the arrays W and b, and to x."""
+    arrays: dict[str, Array] = {
+        "W": np.stack([x.T @ dz[k] for k in p.shapes["W"].gates]),
+        "b": np.stack([dz[k].sum(axis=0) for k in p.shapes["b"].gates]),
+    }
+    return arrays, total([dz[k] @ getattr(p, f"W_{k}").T for k in p.shapes["W"].gates])

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
 from .arrays import Array, Carried, Floats, Rows
-from .cell import Cell, Gates, ReadVJP, State
+from .cell import VJP, Cell, Gates, ReadVJP, State
 from .forms import LINEAR_KINDS, Form
 from .functions import zeros
 from .linear import Linear
@@ -185,18 +185,25 @@ class GatedByInput(Cell):
         """Return how many numbers one row of every state has."""
         return tuple(map(math.prod, self.state_shapes(sizes)))
 
+    def places(self, sizes: Sizes) -> Iterator[tuple[Given, tuple[int, ...], slice]]:
+        """Yield every given array, its axes' lengths, and where in a row it stands."""
+        start = 0
+        for each in self.given:
+            shape = self.shape(each.axes, sizes)
+            yield each, shape, slice(start, start + math.prod(shape))
+            start += math.prod(shape)
+
     def input_width(self, sizes: Sizes) -> int:
         """Return how many numbers one row of a step is given."""
-        return sum(math.prod(self.shape(each.axes, sizes)) for each in self.given)
+        return sum(math.prod(shape) for _, shape, _ in self.places(sizes))
 
     def feature(self, index: int, sizes: Sizes) -> str:
         """Return the array in which one number of the input stands, and where: k[1, 0]."""
-        for each in self.given:
-            shape = self.shape(each.axes, sizes)
-            if index < math.prod(shape):
-                return f"{each.name}{[int(k) for k in np.unravel_index(index, shape)]}"
-            index -= math.prod(shape)
-        raise IndexError(f"{self.name}: no number {index} beyond its input")
+        for each, shape, place in self.places(sizes):
+            if index < place.stop:
+                where = np.unravel_index(index - place.start, shape)
+                return f"{each.name}{[int(k) for k in where]}"
+        raise IndexError(f"{self.name}: no number {index} of its input")
 
     def output_width(self, sizes: Sizes) -> int:
         """Return how many numbers one row of an output has."""
@@ -211,24 +218,17 @@ class GatedByInput(Cell):
 
     def split(self, x: Array, sizes: Sizes) -> dict[str, Array]:
         """Return the named arrays (..., axes) that stand side by side in x (..., width)."""
-        arrays, start = {}, 0
-        for each in self.given:
-            shape = self.shape(each.axes, sizes)
-            width = math.prod(shape)
-            part = x[..., start : start + width]
-            arrays[each.name] = part.reshape(*x.shape[:-1], *shape)
-            start += width
-        return arrays
+        return {
+            each.name: x[..., place].reshape(*x.shape[:-1], *shape)
+            for each, shape, place in self.places(sizes)
+        }
 
     def joined(self, arrays: Arrays, like: Rows, sizes: Sizes) -> Rows:
         """Return named arrays side by side, (..., width); those that are missing are 0."""
-        parts = []
-        for each in self.given:
-            width = math.prod(self.shape(each.axes, sizes))
-            lead = like.shape[:-1]
-            array = arrays.get(each.name)
-            flat = zeros(like, (*lead, width)) if array is None else array.reshape(*lead, width)
-            parts.append(flat)
+        lead, parts = like.shape[:-1], []
+        for each, shape, _ in self.places(sizes):
+            array, flat = arrays.get(each.name), (*lead, math.prod(shape))
+            parts.append(zeros(like, flat) if array is None else array.reshape(*flat))
         joined: Array = np.concatenate(parts, axis=-1)
         return joined
 
@@ -236,11 +236,10 @@ class GatedByInput(Cell):
         self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes
     ) -> Floats:
         """Draw every array of a sequence as it is meant: (T, B, width) side by side."""
-        drawn = []
-        for each in self.given:
-            shape = self.shape(each.axes, sizes)
-            array = each.draw(rng, (steps, batch, *shape))
-            drawn.append(array.reshape(steps, batch, math.prod(shape)))
+        drawn = [
+            each.draw(rng, (steps, batch, *shape)).reshape(steps, batch, math.prod(shape))
+            for each, shape, _ in self.places(sizes)
+        ]
         return np.concatenate(drawn, axis=-1)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
@@ -248,12 +247,10 @@ class GatedByInput(Cell):
         given = self.split(x, self.sizes_of(state))
         return self.update(p, given, state)
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Pull back through the step."""
         sizes = self.sizes_of(state)
-        arrays, d_old = self.update_vjp(p, self.split(x, sizes), state, gates, new, cotangent)
+        arrays, d_old = self.update_vjp(p, self.split(x, sizes), state, gates, new, d)
         return self._of(p, arrays), self.joined(arrays, x, sizes), d_old
 
     def no_output(self, state: State) -> Rows:

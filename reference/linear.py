@@ -60,6 +60,6 @@ class Linear:
             return decay[..., None], k[..., None] * v[..., None, :]
         beta_k = (self.beta[t][..., None] * k)[..., None]
         width = k.shape[-1]
-        one = zeros(k, (width, width)) + np.eye(width, dtype=k.dtype)
-        A = (one - beta_k * k[..., None, :]) * decay[..., None, :]
+        identity = zeros(k, (width, width)) + np.eye(width, dtype=k.dtype)
+        A = (identity - beta_k * k[..., None, :]) * decay[..., None, :]
         return A, beta_k * v[..., None, :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Hidden, Input, Rows, Units
-from ..cell import Cell, Gates, State, affine_vjp
+from ..cell import VJP, Cell, Gates, State, affine_vjp
 from ..equation import equation
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -46,12 +46,10 @@ class CfC(Cell):
         g, k, tau = candidate(p, x, h), second(p, x, h), elapsed(p, x, h)
         return (state_takes_new(tau, k, g),), {"g": g, "k": k, "tau": tau}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Both sums of τ get its cotangent."""
         g, k, tau = gates["g"], gates["k"], gates["tau"]
-        dtau, dk, dg = state_takes_new_vjp(tau, k, g, cotangent[0])
+        dtau, dk, dg = state_takes_new_vjp(tau, k, g, d[0])
         ds = dtau * sigmoid_slope(tau)
         dz = {"g": dg * tanh_slope(g), "k": dk * tanh_slope(k), "a": ds, "b": ds}
         arrays, dx, dh = affine_vjp(p, x, state[0], dz)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..arrays import Hidden, Input, Rows, Units
-from ..cell import Cell, Gates, Limit, State, total
+from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -125,24 +125,17 @@ class GRU(Cell):
         n = candidate(p, x, h, r)
         return (self._blend(z, n, h),), {"r": r, "z": z, "n": n}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The candidate's product reads r ⊙ h, so its cotangent reaches both r and h."""
-        (h,), (dh_new,) = state, cotangent
+        (h,), (dh_new,) = state, d
         r, z, n = gates["r"], gates["z"], gates["n"]
         dz_gate, dn, dh = self._blend_vjp(z, n, h, dh_new)
         dz = {"z": dz_gate * sigmoid_slope(z), "n": dn * tanh_slope(n)}
         d_reset_h = dz["n"] @ p.U_n.T
         dz["r"] = (d_reset_h * h) * sigmoid_slope(r)
         dh = dh + d_reset_h * r + dz["r"] @ p.U_r.T + dz["z"] @ p.U_z.T
-        dx = total([dz[k] @ getattr(p, f"W_{k}").T for k in self.gates])
-        seen = {"r": h, "z": h, "n": r * h}
-        arrays = {
-            "W": np.stack([x.T @ dz[k] for k in self.gates]),
-            "U": np.stack([seen[k].T @ dz[k] for k in self.gates]),
-            "b": np.stack([dz[k].sum(axis=0) for k in self.gates]),
-        }
+        arrays, dx = of_inputs_vjp(p, x, dz)
+        arrays["U"] = np.stack([h.T @ dz["r"], h.T @ dz["z"], (r * h).T @ dz["n"]])
         return Parameters(p.shapes, arrays), dx, (dh,)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Input, Rows, Units
-from ..cell import Cell, Gates, State, affine_vjp
+from ..cell import VJP, Cell, Gates, State, affine_vjp
 from ..equation import equation
 from ..functions import sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
@@ -49,11 +49,9 @@ class ResetAfterGRU(Cell):
         n = candidate_reset_after(p, x, h, r)
         return (state_keeps_old(z, n, h),), {"r": r, "z": z, "n": n}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The recurrent product of the candidate gets the cotangent r ⊙ dz_n."""
-        (h,), (dh_new,) = state, cotangent
+        (h,), (dh_new,) = state, d
         r, z, n = gates["r"], gates["z"], gates["n"]
         dz_gate, dn, dh = state_keeps_old_vjp(z, n, h, dh_new)
         dz = {"z": dz_gate * sigmoid_slope(z), "n": dn * tanh_slope(n)}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..arrays import Input, Rows, Units
-from ..cell import Cell, Gates, State
+from ..cell import VJP, Gates, State, of_inputs_vjp
 from ..equation import equation
 from ..functions import relu, relu_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
-from .minimal import of_inputs_vjp
+from .rnn import RNN
 
 SOURCE = ("Li et al. 2018, arXiv:1803.04831",)
 
@@ -30,47 +28,26 @@ def state_tanh(p: Parameters, x: Input, h: Units) -> Units:
     return tanh(x @ p.W_a + p.u_a * h + p.b_a)
 
 
-class IndRNN(Cell):
+class IndRNN(RNN):
     """h' = φ(x W + u ⊙ h + b), φ = ReLU or tanh; W (1, D, H), u and b (1, H)."""
-
-    gates, states = ("a",), ("h",)
-
-    def __init__(
-        self,
-        name: str,
-        title: str,
-        own: str,
-        traits: frozenset[str],
-        forward: Callable[[Parameters, Input, Units], Units],
-        slope: Callable[[Units], Units],
-    ) -> None:
-        """Take the equation of the state, and its activation's slope as a function of h'."""
-        self.name, self.title, self.equations, self.traits = name, title, (own,), traits
-        self._forward, self._slope = forward, slope
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """W (1, D, H), u and b (1, H)."""
         vector = Shape(self.gates, (sizes.H,))
         return {"W": Shape(self.gates, (sizes.D, sizes.H)), "u": vector, "b": vector}
 
-    def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """X06."""
-        return (self._forward(p, x, state[0]),), {}
-
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The old state's cotangent is u φ' dh', unit by unit."""
-        dz = cotangent[0] * self._slope(new[0])
+        dz = d[0] * self._slope(new[0])
         arrays, dx = of_inputs_vjp(p, x, {"a": dz})
         arrays["u"] = (dz * state[0]).sum(axis=0)[None]
         return Parameters(p.shapes, arrays), dx, (dz * p.u_a,)
 
 
 CELLS = (
-    IndRNN("indrnn", "IndRNN (ReLU)", "indrnn.state", frozenset(), state, relu_slope),
+    IndRNN("indrnn", "IndRNN (ReLU)", ("indrnn.state",), frozenset(), state, relu_slope),
     IndRNN(
-        "indrnn-tanh", "IndRNN (tanh)", "indrnn.state_tanh", frozenset({"bounded"}), state_tanh,
+        "indrnn-tanh", "IndRNN (tanh)", ("indrnn.state_tanh",), frozenset({"bounded"}), state_tanh,
         tanh_slope,
     ),
 )  # fmt: skip

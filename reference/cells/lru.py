@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 
 from ..arrays import Array, Floats, Input, Rows, Units
-from ..cell import Cell, Gates, ReadVJP, State
+from ..cell import VJP, Cell, Gates, ReadVJP, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
 from ..parameters import Parameters, Shape, Sizes
@@ -135,13 +135,11 @@ class LRU(Cell):
         new = real_state(size, angle, re, im, b_re), imaginary_state(size, angle, re, im, b_im)
         return new, {"re": b_re, "im": b_im}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The state's cotangent turns the other way round."""
         (re, im), size, angle = state, modulus(p), phase(p)
-        of_re = real_state_vjp(size, angle, re, im, gates["re"], cotangent[0])
-        of_im = imaginary_state_vjp(size, angle, re, im, gates["im"], cotangent[1])
+        of_re = real_state_vjp(size, angle, re, im, gates["re"], d[0])
+        of_im = imaginary_state_vjp(size, angle, re, im, gates["im"], d[1])
         d_size, d_angle, d_re, d_im = (a + b for a, b in zip(of_re[:4], of_im[:4], strict=True))
         written = np.exp(p.gamma)
         d_given = written * of_re[4], written * of_im[4]

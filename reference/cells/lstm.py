@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays import Array, Hidden, Input, Rows, Units
-from ..cell import Cell, Gates, Limit, State, affine_vjp
+from ..cell import VJP, Cell, Gates, Limit, State, affine_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -148,11 +148,9 @@ class LSTMFamily(Cell):
         h_new = hidden_state(o, c_new)
         return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Pull back as ``arrays_vjp`` does."""
-        arrays, dx, d_old = self.arrays_vjp(p, x, state, gates, new, cotangent)
+        arrays, dx, d_old = self.arrays_vjp(p, x, state, gates, new, d)
         return Parameters(p.shapes, arrays), dx, d_old
 
     def arrays_vjp(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array, Column, Floats, Rows, Units
-from ..cell import Cell, Gates, State
+from ..cell import VJP, Cell, Gates, State
 from ..equation import equation
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
@@ -113,11 +113,9 @@ class LayerNormLSTM(Cell):
         new = hidden_state(gates["o"], shown), shown if self.carried else raw
         return new, {**gates, **trace}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Back through the shown cell state, the gates, and both normalised products."""
-        (h, c), (dh_new, dc_new), raw = state, cotangent, gates["raw c"]
+        (h, c), (dh_new, dc_new), raw = state, d, gates["raw c"]
         do, d_shown = hidden_state_vjp(gates["o"], gates["shown c"], dh_new)
         d_shown = d_shown + dc_new if self.carried else d_shown
         norm_c = normalised(raw)

@@ -11,6 +11,7 @@ from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import floor, switch
 from ..parameters import Parameters, Shape, Sizes
+from .gru import state_takes_new_vjp
 from .lstm import LIMITS
 from .lstm_peephole import PeepholeLSTM
 
@@ -77,12 +78,7 @@ def gated_state(k: Units, proposed: Units, old: Units) -> Units:
     return k * proposed + (1 - k) * old
 
 
-@vjp_of("phased.gated_state")
-def gated_state_vjp(
-    k: Units, proposed: Units, old: Units, d_new: Units
-) -> tuple[Units, Units, Units]:
-    """Pull the cotangent back to (dk, dproposed, dold)."""
-    return d_new * (proposed - old), d_new * k, d_new * (1 - k)
+gated_state_vjp = vjp_of("phased.gated_state")(state_takes_new_vjp)  # the same function
 
 
 class PhasedLSTM(PeepholeLSTM):

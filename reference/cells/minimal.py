@@ -6,12 +6,10 @@ that h' is linear in h and a scan can compute it; in log-space, if candidates ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from ..arrays import Array, Floats, Input, Rows, Same, Units
-from ..cell import Cell, Gates, Limit, State, total
+from ..arrays import Floats, Input, Rows, Same, Units
+from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, switch, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
@@ -39,21 +37,15 @@ class MGU(Cell):
         n = candidate(p, x, h, f)
         return (state_takes_new(f, n, h),), {"f": f, "n": n}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The gate's cotangent comes from the blend and from the candidate's product f ⊙ h."""
-        (h,), (dh_new,), f, n = state, cotangent, gates["f"], gates["n"]
+        (h,), (dh_new,), f, n = state, d, gates["f"], gates["n"]
         df, dn, dh = state_takes_new_vjp(f, n, h, dh_new)
         dz_n = dn * tanh_slope(n)
         d_seen = dz_n @ p.U_n.T
         dz_f = (df + d_seen * h) * sigmoid_slope(f)
-        arrays = {
-            "W": np.stack([x.T @ dz_f, x.T @ dz_n]),
-            "U": np.stack([h.T @ dz_f, (f * h).T @ dz_n]),
-            "b": np.stack([dz_f.sum(axis=0), dz_n.sum(axis=0)]),
-        }
-        dx = dz_f @ p.W_f.T + dz_n @ p.W_n.T
+        arrays, dx = of_inputs_vjp(p, x, {"f": dz_f, "n": dz_n})
+        arrays["U"] = np.stack([h.T @ dz_f, (f * h).T @ dz_n])
         return Parameters(p.shapes, arrays), dx, (dh + d_seen * f + dz_f @ p.U_f.T,)
 
 
@@ -115,17 +107,6 @@ def share(gate: Units, other: Units) -> Units:
         return gate / (gate + other)
 
 
-def of_inputs_vjp(
-    p: Parameters, x: Input, dz: Mapping[str, Units]
-) -> tuple[dict[str, Array], Input]:
-    """Pull cotangents dz of z_k = x W_k + b_k back to the arrays W and b, and to x."""
-    arrays: dict[str, Array] = {
-        "W": np.stack([x.T @ dz[k] for k in p.shapes["W"].gates]),
-        "b": np.stack([dz[k].sum(axis=0) for k in p.shapes["b"].gates]),
-    }
-    return arrays, total([dz[k] @ getattr(p, f"W_{k}").T for k in p.shapes["W"].gates])
-
-
 class OfInputs(Cell):
     """What minGRU and minLSTM share: W (G, D, H) and b (G, H), no U; the candidate."""
 
@@ -178,12 +159,10 @@ class MinGRU(OfInputs):
         z, (s, n) = update_gate(p, x), self.candidate(p, x)
         return (state_takes_new(z, n, h),), {"z": z, "n": n, "s": s}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The old state's cotangent is (1 - z) dh': no weight stands in its way."""
         z, n = gates["z"], gates["n"]
-        dz_gate, dn, dh = state_takes_new_vjp(z, n, state[0], cotangent[0])
+        dz_gate, dn, dh = state_takes_new_vjp(z, n, state[0], d[0])
         dz = {"z": dz_gate * sigmoid_slope(z), "n": self.candidate_vjp(gates["s"], dn)}
         arrays, dx = of_inputs_vjp(p, x, dz)
         return Parameters(p.shapes, arrays), dx, (dh,)
@@ -210,14 +189,10 @@ class MinLSTM(OfInputs):
         new = cell_state(kept, state[0], written, n)
         return (new,), {"f": f, "i": i, "n": n, "s": s, "f'": kept, "i'": written}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Back through E17 and the shares, whose sum is 1: ∂f'/∂ln f = f' i' = -∂i'/∂ln f."""
         f, i, kept, written = gates["f"], gates["i"], gates["f'"], gates["i'"]
-        d_kept, dh, d_written, dn = cell_state_vjp(
-            kept, state[0], written, gates["n"], cotangent[0]
-        )
+        d_kept, dh, d_written, dn = cell_state_vjp(kept, state[0], written, gates["n"], d[0])
         across = (d_kept - d_written) * (kept * written)
         dz = {
             "f": across * (1 - f),

@@ -6,10 +6,8 @@ states a gate, ``z1`` one step ahead and so on, so that no state has the width o
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..arrays import Input, Rows, Units
-from ..cell import Cell, Gates, Limit, State, total
+from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
 from ..equation import equation
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope, zeros
 from ..parameters import Parameters, Shape, Sizes
@@ -116,27 +114,21 @@ class QRNN(Cell):
         shown = (output(gates["o"], new),) if self.shows else ()
         return (*shown, new, *(sums[tap] for tap in self._delayed)), gates
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """A tap's cotangent reaches x, its weights, and the state that was its ``earlier``."""
-        old, d_new, d = state[self.shows], cotangent[self.shows], {}
+        old, d_new, dg = state[self.shows], d[self.shows], {}
         if self.shows:
-            d["o"] = cotangent[0] * new[1]
-            d_new = d_new + cotangent[0] * gates["o"]
+            dg["o"] = d[0] * new[1]
+            d_new = d_new + d[0] * gates["o"]
         f, z = gates["f"], gates["z"]
         if "i" in gates:
-            d["f"], d_old, d["i"], d["z"] = cell_state_vjp(f, old, gates["i"], z, d_new)
+            dg["f"], d_old, dg["i"], dg["z"] = cell_state_vjp(f, old, gates["i"], z, d_new)
         else:
-            d["f"], d["z"], d_old = state_keeps_old_vjp(f, z, old, d_new)
+            dg["f"], dg["z"], d_old = state_keeps_old_vjp(f, z, old, d_new)
         slopes = {g: (tanh_slope if g == "z" else sigmoid_slope)(gates[g]) for g in self.gates}
-        taps = {g: d[g] * slopes[g] for g in self.gates}
-        taps |= dict(zip(self.states[1 + self.shows :], cotangent[1 + self.shows :], strict=True))
-        arrays = {
-            "W": np.stack([x.T @ taps[tap] for tap in p.shapes["W"].gates]),
-            "b": np.stack([taps[g].sum(axis=0) for g in self.gates]),
-        }
-        dx = total([taps[tap] @ getattr(p, f"W_{tap}").T for tap in p.shapes["W"].gates])
+        taps = {g: dg[g] * slopes[g] for g in self.gates}
+        taps |= dict(zip(self.states[1 + self.shows :], d[1 + self.shows :], strict=True))
+        arrays, dx = of_inputs_vjp(p, x, taps)
         earlier = [taps[f"{g}{j - 1 or ''}"] for j in range(1, self.k) for g in self.gates]
         shown = (zeros(state[0], state[0].shape),) if self.shows else ()
         return Parameters(p.shapes, arrays), dx, (*shown, d_old, *earlier)

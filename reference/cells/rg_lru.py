@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array, Floats, Input, Rows, Units
-from ..cell import Cell, Gates, Limit, State
+from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, softplus, switch
 from ..parameters import Parameters, Shape, Sizes
-from .minimal import of_inputs_vjp
 
 SOURCE = ("De et al. 2024, arXiv:2402.19427",)
 
@@ -104,12 +103,10 @@ class RGLRU(Cell):
         a = decay(p, r)
         return (state(a, state_before[0], i, u),), {"r": r, "i": i, "u": u, "a": a}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The decay's cotangent reaches the gate r, and Λ."""
         r, i, u, a = (gates[k] for k in ("r", "i", "u", "a"))
-        da, dh, di, du = state_vjp(a, state[0], i, u, cotangent[0])
+        da, dh, di, du = state_vjp(a, state[0], i, u, d[0])
         d_log = -SHARPNESS * (da * a)
         dz = {
             "r": d_log * softplus(p.Lambda) * sigmoid_slope(r),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..arrays import Input, Rows, Units
-from ..cell import Cell, Gates, State, affine_vjp
+from ..cell import VJP, Cell, Gates, State, affine_vjp
 from ..equation import equation
 from ..functions import relu, relu_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -55,15 +55,13 @@ class RNN(Cell):
         self._forward, self._slope = forward, slope
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E04."""
+        """E04, or X06 of an IndRNN."""
         (a,) = state
         return (self._forward(p, x, a),), {}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """E07: the cotangent times diag(φ') and then W_aa transposed."""
-        (a,), (a_new,), (da_new,) = state, new, cotangent
+        (a,), (a_new,), (da_new,) = state, new, d
         dz = {"a": da_new * self._slope(a_new)}
         arrays, dx, da = affine_vjp(p, x, a, dz)
         return Parameters(p.shapes, arrays), dx, (da,)

@@ -159,8 +159,8 @@ class RWKV7Cell(GatedByInput):
 
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
         """Remove and write."""
-        left = removal(given["w"], given["a"], given["kappa"], state[0])
-        return (write(given["k"], given["v"], left),), {}
+        removed = removal(given["w"], given["a"], given["kappa"], state[0])
+        return (write(given["k"], given["v"], removed),), {}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State

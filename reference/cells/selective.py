@@ -10,13 +10,13 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..arrays import Array, Floats
-from ..cell import Gates, State
+from ..arrays import Array
 from ..equation import equation, vjp_of
 from ..functions import zeros
-from ..gated_by_input import RATE, Arrays, Cotangents, GatedByInput, Given, step_size
+from ..gated_by_input import RATE, Arrays, Given, step_size
 from ..linear import Linear
-from ..parameters import Parameters, Shape
+from ..parameters import Parameters
+from .ssd import StateSpace
 
 Channels: TypeAlias = Annotated[Array, "B V"]
 Inputs: TypeAlias = Annotated[Array, "B K"]
@@ -89,7 +89,7 @@ def output_vjp(
     return dC, D * dy, (dy * x).sum(axis=0), dy[..., None] * C[:, None, :]
 
 
-class Selective(GatedByInput):
+class Selective(StateSpace):
     """X48-X50: Mamba-1; it has no heads."""
 
     name, title = "selective", "Mamba-1 (S6)"
@@ -98,25 +98,9 @@ class Selective(GatedByInput):
     parameter_axes = {"A": "V K", "D": "V"}  # noqa: RUF012
     output_axes = "V"
     given = (Given("x", "V"), Given("dt", "V", step_size, RATE), Given("B", "K"), Given("C", "K"))
-
-    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
-        """Draw A < 0, and D from N(0, 1)."""
-        drawn = rng.standard_normal(shape.full)
-        return -0.2 - np.abs(drawn) if name == "A" else drawn
-
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """X48 and X49."""
-        decayed = decay(given["dt"], p["A"], state[0])
-        return (write(given["dt"], given["x"], given["B"], decayed),), {}
-
-    def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Arrays, State]:
-        """The step size has a share in the write and in the decay."""
-        args = (given["dt"], given["x"], given["B"], state[0])
-        ddt, dx, dB, dh = write_vjp(*args, cotangent[0])
-        ddt_decay, dA, dh = decay_vjp(given["dt"], p["A"], state[0], dh)
-        return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dh,)
+    decay, decay_vjp = staticmethod(decay), staticmethod(decay_vjp)
+    write, write_vjp = staticmethod(write), staticmethod(write_vjp)
+    output, output_vjp = staticmethod(output), staticmethod(output_vjp)
 
     def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
         """Every channel is a head with values of width 1, and reads B and C as the others do."""
@@ -129,17 +113,6 @@ class Selective(GatedByInput):
     def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
         """Add D x."""
         return read[..., 0] + p["D"] * given["x"], S[..., 0]
-
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
-        """X50."""
-        return output(given["C"], given["x"], p["D"], new[0])
-
-    def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The input has a share in the output beside the state's."""
-        dC, dx, dD, dh = output_vjp(given["C"], given["x"], p["D"], new[0], dy)
-        return {"C": dC, "x": dx, "D": dD}, (None,), (dh,)
 
 
 CELLS = (Selective(),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array, Column, Floats, Hidden, Rows, Units
-from ..cell import Cell, Gates, State
+from ..cell import VJP, Cell, Gates, State
 from ..equation import equation, vjp_of
 from ..functions import binarise, minimum, sigmoid, sigmoid_slope, switch, zeros
 from ..parameters import Parameters, Shape, Sizes
@@ -124,12 +124,10 @@ class Skip(Cell):
         trace = {"u": u, "delta": delta, **{f"proposed {k}": s for k, s in enumerate(proposed)}}
         return (*kept, accumulated(u, u_tilde, delta)), {**gates, **trace}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Back through ũ, the skip, and the plain step; du reaches ũ with derivative 1."""
         *old, u_tilde = state
-        *d_kept, d_next = cotangent
+        *d_kept, d_next = d
         u, delta = gates["u"], gates["delta"]
         du, du_tilde, ddelta = accumulated_vjp(u, u_tilde, delta, d_next)
         dz = ddelta * sigmoid_slope(delta)

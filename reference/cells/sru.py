@@ -8,12 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Input, Rows, Units
-from ..cell import Cell, Gates, Limit, State
+from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, zeros
 from ..parameters import Parameters, Shape, Sizes
 from .gru import state_keeps_old, state_keeps_old_vjp
-from .minimal import of_inputs_vjp
 
 SOURCE = ("Lei et al. 2018, arXiv:1709.02755",)
 
@@ -97,11 +96,9 @@ class SRU(Cell):
         new = state_keeps_old(f, n, c)
         return (output(r, new, passed), new), {"f": f, "r": r, "n": n, "s": passed}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Both gates send a cotangent to the old cell state, by v; the old h has none."""
-        (h, c), (dh_new, dc_new), f, r = state, cotangent, gates["f"], gates["r"]
+        (h, c), (dh_new, dc_new), f, r = state, d, gates["f"], gates["r"]
         dr, dc_shown, ds = output_vjp(r, new[1], gates["s"], dh_new)
         df, dn, dc = state_keeps_old_vjp(f, gates["n"], c, dc_new + dc_shown)
         dz = {"n": dn, "f": df * sigmoid_slope(f), "r": dr * sigmoid_slope(r), "s": ds}

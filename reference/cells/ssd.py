@@ -7,6 +7,7 @@ part of the cell.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -91,14 +92,15 @@ def output_vjp(
     return dC, D[:, None] * dy, dD, dy[..., None] * C[:, None, None, :]
 
 
-class StateSpaceDual(GatedByInput):
-    """X45-X47: Mamba-2."""
+class StateSpace(GatedByInput):
+    """What Mamba's cells share: a decay by Δ A, a write of Δ x B, an output of C and D x."""
 
-    name, title = "ssd", "Mamba-2 (SSD)"
-    equations = ("ssd.decay", "ssd.write", "ssd.output")
-    state_axes = {"S": "N V K"}  # noqa: RUF012 - constants of a class
-    parameter_axes = {"A": "N", "D": "N"}  # noqa: RUF012
-    given = (Given("x", "N V"), Given("dt", "N", step_size, RATE), Given("B", "K"), Given("C", "K"))
+    decay: Callable[..., Any]
+    decay_vjp: Callable[..., Any]
+    write: Callable[..., Any]
+    write_vjp: Callable[..., Any]
+    output: Callable[..., Any]
+    output_vjp: Callable[..., Any]
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw A < 0, and D from N(0, 1)."""
@@ -106,19 +108,43 @@ class StateSpaceDual(GatedByInput):
         return -0.2 - np.abs(drawn) if name == "A" else drawn
 
     def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """X45 and X46."""
-        decayed = decay(given["dt"], p["A"], state[0])
-        new = write(given["dt"], given["x"], given["B"], decayed)
-        return (new,), {}
+        """X45 and X46, or X48 and X49."""
+        decayed = self.decay(given["dt"], p["A"], state[0])
+        return (self.write(given["dt"], given["x"], given["B"], decayed),), {}
 
     def update_vjp(
         self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Arrays, State]:
         """The step size has a share in the write and in the decay."""
         args = (given["dt"], given["x"], given["B"], state[0])
-        ddt, dx, dB, dS = write_vjp(*args, cotangent[0])
-        ddt_decay, dA, dS = decay_vjp(given["dt"], p["A"], state[0], dS)
+        ddt, dx, dB, dS = self.write_vjp(*args, cotangent[0])
+        ddt_decay, dA, dS = self.decay_vjp(given["dt"], p["A"], state[0], dS)
         return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dS,)
+
+    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+        """X47, or X50."""
+        read: Array = self.output(given["C"], given["x"], p["D"], new[0])
+        return read
+
+    def read_vjp(
+        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+    ) -> tuple[Arrays, Cotangents, Cotangents]:
+        """The input has a share in the output beside the state's."""
+        dC, dx, dD, dS = self.output_vjp(given["C"], given["x"], p["D"], new[0], dy)
+        return {"C": dC, "x": dx, "D": dD}, (None,), (dS,)
+
+
+class StateSpaceDual(StateSpace):
+    """X45-X47: Mamba-2."""
+
+    name, title = "ssd", "Mamba-2 (SSD)"
+    equations = ("ssd.decay", "ssd.write", "ssd.output")
+    state_axes = {"S": "N V K"}  # noqa: RUF012 - constants of a class
+    parameter_axes = {"A": "N", "D": "N"}  # noqa: RUF012
+    given = (Given("x", "N V"), Given("dt", "N", step_size, RATE), Given("B", "K"), Given("C", "K"))
+    decay, decay_vjp = staticmethod(decay), staticmethod(decay_vjp)
+    write, write_vjp = staticmethod(write), staticmethod(write_vjp)
+    output, output_vjp = staticmethod(output), staticmethod(output_vjp)
 
     def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
         """B and C are key and query, Δ x is the value, and the state is transposed."""
@@ -131,17 +157,6 @@ class StateSpaceDual(GatedByInput):
     def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
         """Add D x, and transpose the state."""
         return read + p["D"][:, None] * given["x"], np.swapaxes(S, -1, -2)
-
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
-        """X47."""
-        return output(given["C"], given["x"], p["D"], new[0])
-
-    def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
-    ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The input has a share in the output beside the state's."""
-        dC, dx, dD, dS = output_vjp(given["C"], given["x"], p["D"], new[0], dy)
-        return {"C": dC, "x": dx, "D": dD}, (None,), (dS,)
 
 
 CELLS = (StateSpaceDual(),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..arrays import Rows, Units
-from ..cell import Cell, Gates, State
+from ..cell import VJP, Cell, Gates, State
 from ..equation import equation
 from ..parameters import Parameters, Shape, Sizes
 from .gru_reset_after import CELLS as GRU_CELLS
@@ -46,14 +46,12 @@ class Zoneout(Cell):
         new = tuple(zoned_out(*each) for each in zip(self.rates, proposed, state, strict=True))
         return new, {**gates, **{f"proposed {k}": s for k, s in enumerate(proposed)}}
 
-    def vjp(
-        self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
-    ) -> tuple[Parameters, Rows, State]:
+    def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """The plain step's, of the share that it wrote, and the share that was kept."""
         proposed = tuple(gates[f"proposed {k}"] for k in range(len(state)))
-        written = tuple((1 - r) * d for r, d in zip(self.rates, cotangent, strict=True))
+        written = tuple((1 - r) * ds for r, ds in zip(self.rates, d, strict=True))
         dp, dx, d_old = self.plain.vjp(p, x, state, gates, proposed, written)
-        kept = zip(d_old, self.rates, cotangent, strict=True)
+        kept = zip(d_old, self.rates, d, strict=True)
         return dp, dx, tuple(d + r * d_new for d, r, d_new in kept)
 
 

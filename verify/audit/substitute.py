@@ -136,8 +136,7 @@ class Call:
 
     def outputs(self, result: Result) -> list[Array]:
         """Return outputs and final states in the form of the call."""
-        one = self.case.layout == "unbatched"
-        return [self.closed(result.y), *(s[:, 0] if one else np.array(s) for s in result.final)]
+        return [self.closed(result.y), *(np.array(self._outside(s)) for s in result.final)]
 
     def cotangents(self, arrays: Sequence[Array | None]) -> tuple[Any, tuple[Any, ...]]:
         """Return cotangents on y (T, B, width) and on the final states.
@@ -156,13 +155,14 @@ class Call:
         """Return a layer's gradients in the order of ``tensors``."""
         passes = ExplicitMap(self.cell, self.case).to_reference(named)
         packed = ConventionMap(CONVENTIONS[self.cell], self.case).from_reference(passes)
-        one = self.case.layout == "unbatched"
-        states = [s[:, 0] if one else s for s in initial]
         weights = [held.turned(packed[name]) for name, held in self.held.items()]
-        return [self.closed(x), *states, *weights]
+        return [self.closed(x), *map(self._outside, initial), *weights]
 
     def _state(self, array: Array) -> Array:
         return array[:, None] if self.case.layout == "unbatched" else array
+
+    def _outside(self, state: Array) -> Array:
+        return state[:, 0] if self.case.layout == "unbatched" else state
 
 
 def read_call(

@@ -29,7 +29,7 @@ class GivenSizes:
             if name not in names or name in values or not (number.isascii() and number.isdecimal()):
                 raise ValueError(f"sizes {text!r:.60}: expected numbers of {', '.join(names)}, as "
                                  f"in T=100,H=512")  # fmt: skip
-            values[name] = int(number[:9])
+            values[name] = int(number[:9])  # of more digits, too large all the same
         sizes = cls(**values)
         sizes.require()
         return sizes

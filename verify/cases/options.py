@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from .case import Case
 from .layouts import LEFT_PADDED, PACKED, RAGGED
@@ -107,3 +108,11 @@ class Options:
         missing = ("equations",) if "equations" in missing else missing  # that says it all
         words = [WORDS[m] + (f" ({said[m]})" if m in said else "") for m in missing]
         return f"the subject does not offer {', '.join(words)}"
+
+
+class Offering(Protocol):
+    """What offers options: a subject, or what is known of one without calling it."""
+
+    @property
+    def options(self) -> Options:
+        """What it can be asked for."""

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from .case import Case
-from .options import Options
+from .options import Offering, Options
 
 SMALLEST, LARGEST = 2, 7
 """T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
@@ -54,7 +54,7 @@ SEEDS = integers(0, 2**16 - 1)
 
 
 def one_layer(
-    options: Options,
+    subject: Offering,
     dtype: str,
     *,
     T: tuple[int, int],
@@ -69,25 +69,29 @@ def one_layer(
         B=st.integers(*B),
         D=st.integers(*D),
         H=st.integers(*H),
-        state=st.just(options.state),
+        state=st.just(subject.options.state),
         dtype=st.just(dtype),
         seed=SEEDS,
     )
 
 
 def cases(
-    options: Options,
+    subject: Offering,
     dtype: str,
     *,
     scales: tuple[str, ...] = ("unit", "tiny", "large"),
     state: bool | None = None,
     lengths: bool | None = None,
     depth: bool = True,
+    **fixed: object,
 ) -> st.SearchStrategy[Case]:
     """Draw cases of small, mutually different sizes, with the options that a subject offers.
 
-    ``state`` and ``lengths`` fix what is otherwise drawn; ``depth`` allows layers and directions.
+    ``state`` and ``lengths`` fix what is otherwise drawn; ``depth`` allows layers and directions;
+    what is ``fixed`` replaces what was drawn.
+    Sequences are short enough for a bound on the whole trajectory to mean something.
     """
+    options = subject.options
     drawn = st.builds(
         _with_sizes,
         st.lists(st.integers(SMALLEST, LARGEST), min_size=4, max_size=4, unique=True),
@@ -102,8 +106,8 @@ def cases(
         seed=SEEDS,
     )
     if options.projection:
-        return st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
-    return drawn
+        drawn = st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
+    return drawn.map(lambda case: replace(case, **fixed)) if fixed else drawn  # type: ignore[arg-type]
 
 
 def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:
@@ -111,8 +115,9 @@ def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:
     return st.booleans() if offered else st.just(without)
 
 
-def coinciding(options: Options, dtype: str) -> Iterator[Case]:
+def coinciding(subject: Offering, dtype: str) -> Iterator[Case]:
     """Yield cases in which sizes coincide, or are 1: where axes mixed up look right or fail."""
+    options = subject.options
     plain = Case(5, 3, 2, 4, dtype=dtype, state=options.state)
     depth = {"layers": 2 if options.layers else 1, "bidirectional": options.bidirectional}
     swept: tuple[dict[str, int], ...] = (
@@ -135,11 +140,12 @@ def coinciding(options: Options, dtype: str) -> Iterator[Case]:
             yield replace(coincidence, **depth)  # type: ignore[arg-type]
 
 
-def varied(options: Options, dtype: str, **fixed: object) -> Iterator[Case]:
+def varied(subject: Offering, dtype: str, **fixed: object) -> Iterator[Case]:
     """Yield cases in which every two options occur on and off together, and two with all on.
 
     What Hypothesis draws are variations of few cases, and few of them use several options.
     """
+    options = subject.options
     for number, on in enumerate((*ORTHOGONAL, *ALL_ON)):
         T, B, D, H = DISTINCT[number % len(DISTINCT)]
         chosen = dict(zip(OPTIONAL, on, strict=True))

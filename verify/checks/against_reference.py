@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis.strategies import SearchStrategy
-
 from ..cases.case import Case
-from ..cases.strategies import cases, varied
+from ..cases.strategies import varied
 from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
@@ -16,6 +14,7 @@ from .check import SubjectCheck
 from .oracle import (
     compare_gradients,
     compare_outputs,
+    compare_pulled,
     expected,
     expected_gradient,
     expected_gradients,
@@ -24,11 +23,6 @@ from .oracle import (
 
 DEPTH = ("sequence.reversed", "bidirectional", "stacked")
 BACK = ("bptt.backpropagate", *DEPTH)
-
-
-def short_cases(subject: Subject, dtype: str) -> SearchStrategy[Case]:
-    """Draw sequences short enough for a bound on the whole trajectory to mean something."""
-    return cases(subject.options, dtype)
 
 
 def forward(subject: SubjectUnderTest, case: Case) -> Ledger:
@@ -56,9 +50,7 @@ def both(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, cotangents)
-    got = subject.build(case).gradient(inputs, cotangents)
-    compare_outputs(ledger, subject, case, got, want)
-    compare_gradients(ledger, subject, case, got, want)
+    compare_pulled(ledger, subject.build(case), inputs, cotangents, want)
     return ledger
 
 
@@ -93,31 +85,28 @@ CHECKS = (
     SubjectCheck(
         "forward",
         "Outputs and final states are those of the equations.",
-        DEPTH,
-        short_cases,
         forward,
+        equations=DEPTH,
         needs=("equations",),
-        forced=lambda subject, dtype: varied(subject.options, dtype),
+        forced=varied,
     ),
     SubjectCheck(
         "gradient",
         "The gradients of every parameter, of the input and of the initial states are those of "
         "the equations, for cotangents on the outputs and on the final states.",
-        BACK,
-        short_cases,
         gradient,
+        equations=BACK,
         needs=("equations", "gradient"),
-        forced=lambda subject, dtype: varied(subject.options, dtype),
+        forced=varied,
     ),
     SubjectCheck(
         "cotangents",
         "The gradients are those of the equations whichever of the outputs have a "
         "cotangent; the others have none.",
-        BACK,
-        short_cases,
         cotangent_subsets,
+        equations=BACK,
         needs=("equations", "gradient"),
         share=0.2,
-        forced=lambda subject, dtype: varied(subject.options, dtype),
+        forced=varied,
     ),
 )

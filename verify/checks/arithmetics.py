@@ -20,7 +20,7 @@ from .check import SubjectCheck, catalogued
 from .formed import formed
 from .oracle import state_names
 from .own_answer import narrowed
-from .quantities import by_name
+from .quantities import by_name, evaluated
 
 SHARP = {"float64": 2.0**-25, "float32": 2.0**-12}
 """Half the roundoff of the finest coarser one, as a share of the largest value; else as ever."""
@@ -92,18 +92,12 @@ def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> 
         bound = np.abs(value) * ARITHMETICS[arithmetic].roundoff if coarser else 0.0
         return Bounded(value, bound, ARITHMETICS[arithmetic])
 
-    layer = formed(subject, case)
-    p = subject.parameter_map(case).to_reference(
-        {n: given(a) for n, a in inputs.parameters.items()}
-    )
-    state = None if inputs.state is None else tuple(given(s) for s in inputs.state)
-    output = layer.forward(p, given(inputs.x), state, inputs.lengths)
-    return Result(output.y, output.final)
+    return evaluated(formed(subject, case), subject.parameter_map(case), inputs, given)
 
 
 def _some_steps(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     """Draw enough steps for a coarser state to drift."""
-    return one_layer(subject.options, dtype, T=(4, 16), B=(2, 3), D=(2, 6), H=(3, 12))
+    return one_layer(subject, dtype, T=(4, 16), B=(2, 3), D=(2, 6), H=(3, 12))
 
 
 def _long_sums(subject: Subject, dtype: str) -> Iterator[Case]:
@@ -116,9 +110,8 @@ CHECKS = (
     SubjectCheck(
         "dtype",
         "The arithmetic of the claimed dtype explains the results; no coarser one is needed.",
-        (),
-        _some_steps,
         honest_dtype,
+        cases=_some_steps,
         needs=("equations",),
         forced=_long_sums,
         share=0.2,

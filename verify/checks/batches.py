@@ -12,12 +12,12 @@ from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.strategies import cases, coinciding, varied
 from ..numbers.ledger import Ledger
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_inputs
-from ..subjects.protocol import Inputs, Subject
+from ..subjects.protocol import Inputs, Result, Subject
 from .against_reference import BACK, both
 from .check import SubjectCheck
-from .oracle import agree, expected
+from .oracle import Expected, agree_outputs, expected
 
 
 def batch_single(subject: SubjectUnderTest, case: Case) -> Ledger:
@@ -32,12 +32,8 @@ def batch_single(subject: SubjectUnderTest, case: Case) -> Ledger:
         row = _rows(inputs, [b], steps)
         alone = replace(case, B=1, T=steps, lengths=False, zero_length=False)
         single = subject.build(alone).forward(row)
-        what = f"row {b} alone"
-        agree(ledger, case, f"{what}: y", single.y[:, 0], together.y[:steps, b], want.y[:steps, b])
-        names = layer_of(subject, case).cell.states
-        triples = zip(single.final, together.final, want.final, strict=True)
-        for name, (got, other, w) in zip(names, triples, strict=True):
-            agree(ledger, case, f"{what}: final {name}", got[:, 0], other[:, b], w[:, b])
+        results = (_rows_of(single, 0, steps), *(_rows_of(r, b, steps) for r in (together, want)))
+        agree_outputs(ledger, subject, case, *results, prefix=f"row {b} alone: ")
     return ledger
 
 
@@ -49,29 +45,27 @@ def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     called = subject.build(case)
     straight = called.forward(inputs)
     moved = called.forward(_rows(inputs, order, case.T))
-    agree(ledger, case, "y", moved.y, straight.y[:, order], want.y[:, order])
-    names = layer_of(subject, case).cell.states
-    triples = zip(moved.final, straight.final, want.final, strict=True)
-    for name, (got, other, w) in zip(names, triples, strict=True):
-        agree(ledger, case, f"final {name}", got, other[:, order], w[:, order])
+    others = (_rows_of(result, order, case.T) for result in (straight, want))
+    agree_outputs(ledger, subject, case, moved, *others)
     return ledger
+
+
+def _rows_of(result: Result | Expected, rows: int | Array, steps: int) -> Result:
+    """Return the first steps of some rows, and their final states."""
+    return Result(result.y[:steps, rows], tuple(s[:, rows] for s in result.final))
 
 
 def _rows(inputs: Inputs, rows: Sequence[int] | Array, steps: int) -> Inputs:
     alone = len(rows) == 1
-    return Inputs(
-        inputs.parameters,
-        np.ascontiguousarray(inputs.x[:steps, rows]),
-        None if inputs.state is None
-        else tuple(np.ascontiguousarray(s[:, rows]) for s in inputs.state),
-        None if inputs.lengths is None or alone else inputs.lengths[rows],
-    )  # fmt: skip
+    state = inputs.state and tuple(np.ascontiguousarray(s[:, rows]) for s in inputs.state)
+    lengths = None if inputs.lengths is None or alone else inputs.lengths[rows]
+    return Inputs(inputs.parameters, np.ascontiguousarray(inputs.x[:steps, rows]), state, lengths)
 
 
 def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Case]:
     """Draw cases of one layout, sizes that coincide among them."""
-    drawn = cases(subject.options, dtype, lengths=False if layout == "unbatched" else None)
-    same = st.sampled_from(list(coinciding(subject.options, dtype)))
+    drawn = cases(subject, dtype, lengths=False if layout == "unbatched" else None)
+    same = st.sampled_from(list(coinciding(subject, dtype)))
     sizes = {"B": 1} if layout == "unbatched" else {}
     return st.one_of(drawn, same).map(lambda case: replace(case, layout=layout, **sizes))  # type: ignore[arg-type]
 
@@ -92,29 +86,26 @@ CHECKS = (
     SubjectCheck(
         "batch-single",
         "Each row of a batch gives the same result as that row alone, without padding.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype),
         batch_single,
         share=0.3,
-        forced=lambda subject, dtype: varied(subject.options, dtype),
+        forced=varied,
     ),
     SubjectCheck(
         "batch-permutation",
         "Rows in another order give the same results in that order.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype).map(
+        batch_permutation,
+        cases=lambda subject, dtype: cases(subject, dtype).map(
             lambda case: replace(case, B=max(case.B, 3))
         ),
-        batch_permutation,
         share=0.3,
         refuses=lambda case: "" if case.B > 2 else "expected B > 2",
     ),
     SubjectCheck(
         "batch-first",
         "With the batch axis first, values and gradients are the same; states keep their axes.",
-        BACK,
-        lambda subject, dtype: _laid_out(subject, dtype, "batch-first"),
         both,
+        cases=lambda subject, dtype: _laid_out(subject, dtype, "batch-first"),
+        equations=BACK,
         needs=("batch_first",),
         share=0.3,
         forced=_transposed,
@@ -123,9 +114,9 @@ CHECKS = (
     SubjectCheck(
         "unbatched",
         "Without a batch axis, values and gradients are those of a batch of one.",
-        BACK,
-        lambda subject, dtype: _laid_out(subject, dtype, "unbatched"),
         both,
+        cases=lambda subject, dtype: _laid_out(subject, dtype, "unbatched"),
+        equations=BACK,
         needs=("unbatched",),
         share=0.2,
         refuses=lambda case: "" if case.layout == "unbatched" else "expected unbatched input",

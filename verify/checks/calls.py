@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Cotangents, Inputs, Result, Subject
-from .against_reference import BACK, DEPTH, short_cases
+from .against_reference import BACK, DEPTH
 from .check import SubjectCheck
 from .oracle import (
     around,
     compare_gradients,
     compare_outputs,
+    compare_pulled,
     expected,
     expected_gradient,
     expected_gradients,
@@ -137,9 +139,7 @@ def reweight(subject: SubjectUnderTest, case: Case) -> Ledger:
     cotangents = draw_cotangents(subject, case)
     called.gradient(first, cotangents)
     want_gradient = expected_gradient(subject, case, second, cotangents)
-    pulled = called.gradient(second, cotangents)
-    compare_outputs(ledger, subject, case, pulled, want_gradient)
-    compare_gradients(ledger, subject, case, pulled, want_gradient)
+    compare_pulled(ledger, called, second, cotangents, want_gradient)
     return ledger
 
 
@@ -197,7 +197,7 @@ def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
     inputs = replace(
         drawn,
         x=_gapped(drawn.x),
-        state=None if drawn.state is None else tuple(_transposed(s) for s in drawn.state),
+        state=drawn.state and tuple(map(_transposed, drawn.state)),
     )
     before = _snapshot(inputs)
     _compare_strided(ledger, subject, case, inputs)
@@ -217,10 +217,9 @@ def _compare_strided(ledger: Ledger, subject: SubjectUnderTest, case: Case, inpu
         ("strided cotangents", _gapped(dy)),
         ("a broadcast cotangent", np.broadcast_to(dy[:1, :1], dy.shape)),
     ):
-        want_gradient = expected_gradient(subject, case, inputs, (cotangent, ends))
-        got = called.gradient(inputs, (cotangent, ends))
-        compare_outputs(ledger, subject, case, got, want_gradient)
-        compare_gradients(ledger, subject, case, got, want_gradient, prefix=f"{what}: ")
+        pair = cotangent, ends
+        want_gradient = expected_gradient(subject, case, inputs, pair)
+        compare_pulled(ledger, called, inputs, pair, want_gradient, prefix=f"{what}: ")
 
 
 def _gapped(array: Array) -> Array:
@@ -239,51 +238,44 @@ CHECKS = (
     SubjectCheck(
         "purity",
         "A call changes neither its arguments nor the results of earlier calls.",
-        (),
-        short_cases,
         purity,
         share=0.2,
     ),
     SubjectCheck(
         "repeat",
         "Repeating a call gives the same bits, whatever was called in between.",
-        (),
-        short_cases,
         repeat,
         share=0.2,
     ),
     SubjectCheck(
         "reweight",
         "When parameters change between two calls, the second call uses the new ones.",
-        BACK,
-        short_cases,
         reweight,
+        equations=BACK,
         share=0.2,
     ),
     SubjectCheck(
         "backward-twice",
         "Pulling cotangents back through one run twice gives the same gradients twice.",
-        BACK,
-        short_cases,
         backward_twice,
+        equations=BACK,
         needs=("gradient",),
         share=0.2,
     ),
     SubjectCheck(
         "vjp-linearity",
         "The gradient of a sum of outputs is the sum of their gradients.",
-        ("bptt.backpropagate",),
-        short_cases,
         vjp_linearity,
+        equations=("bptt.backpropagate",),
         needs=("gradient",),
         share=0.2,
     ),
     SubjectCheck(
         "jvp",
         "Forward-mode derivatives are those of the equations, hence adjoint to the gradients.",
-        DEPTH,
-        lambda subject, dtype: cases(subject.options, dtype, lengths=False),
         forward_mode,
+        cases=partial(cases, lengths=False),
+        equations=DEPTH,
         needs=("equations", "jvp"),
         share=0.2,
         refuses=lambda case: "expected no lengths" if case.lengths else "",
@@ -292,9 +284,8 @@ CHECKS = (
         "strided",
         "Input, states and cotangents that are strided or broadcast give the same result as "
         "contiguous ones.",
-        BACK,
-        short_cases,
         strided,
+        equations=BACK,
         share=0.2,
     ),
 )

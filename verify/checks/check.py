@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from hypothesis.strategies import SearchStrategy
 
 from ...reference.cell import Cell
-from ...reference.cells import cells
+from ...reference.cells import cells as known_cells
 from ..cases.case import Case
-from ..cases.options import Options
+from ..cases.options import Offering
+from ..cases.strategies import cases
 from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.protocol import Subject
@@ -35,21 +36,17 @@ STEPS = {"float16": 3, "bfloat16": 2}
 """Most steps of a whole run in halves; with more, most bounds are too wide to mean anything."""
 
 
-class Offers(Protocol):
+class Offers(Offering, Protocol):
     """What is known of a subject without calling it."""
 
     @property
     def cells(self) -> tuple[str, ...]:
         """The cells it computes."""
 
-    @property
-    def options(self) -> Options:
-        """What it can be asked for."""
-
 
 def catalogued(subject: Offers) -> Cell | None:
     """Return the cell of the catalogue that a subject computes; None if it is none of those."""
-    return cells().get(subject.cells[0])
+    return known_cells().get(subject.cells[0])
 
 
 def reads_out(subject: Offers) -> bool:
@@ -60,14 +57,14 @@ def reads_out(subject: Offers) -> bool:
 
 @dataclass(frozen=True)
 class SubjectCheck:
-    """A sentence about any subject: id, statement, extra equations, cases, and the comparison.
+    """A sentence about any subject: id, statement, the comparison, cases, and extra equations.
 
     It is about the equations of the subject's cell, and about those named here. ``run`` compares
     and returns the ledger; it does not judge.
 
     ``needs`` are options without which the check is not supported: ``equations`` of a check that
-    judges the numbers themselves; ``concerned`` says whether it
-    means anything for a subject at all. ``forced`` are cases that are always run, ``share`` the
+    judges the numbers themselves; ``concerned`` says whether it means anything for a subject at
+    all. ``forced`` are cases that are always run, ``share`` the
     part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
     tells as much. ``problems`` says that it is of submissions to a benchmark's problems, which no
     other is. ``refuses`` says, for a case that somebody else made, why this check cannot
@@ -76,9 +73,9 @@ class SubjectCheck:
 
     id: str
     statement: str
-    equations: tuple[str, ...]
-    cases: Callable[[Subject, str], SearchStrategy[Case]]
     run: Callable[[SubjectUnderTest, Case], Ledger]
+    cases: Callable[[Subject, str], SearchStrategy[Case]] = cases
+    equations: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     concerned: Callable[[Offers], bool] = lambda subject: True
     forced: Callable[[Subject, str], Iterable[Case]] = lambda subject, dtype: ()

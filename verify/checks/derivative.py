@@ -22,7 +22,6 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Cotangents, Inputs, Result
-from .against_reference import short_cases
 from .check import SubjectCheck
 from .oracle import around
 from .own_answer import own_answer
@@ -189,11 +188,11 @@ class _Outputs:
             moved = (leaf + t * direction).astype(leaf.dtype)
             return self._sum(self.called.forward(self._moved(name, moved))).real
 
-        found = extrapolated(value, self.error)
+        slope = extrapolated(value, self.error)
         exact = self._complex_step(name, leaf, direction)
-        if exact is None or not abs(exact - found.value) <= found.error:
-            return found
-        return Slope(exact, min(found.error, rounding))
+        if exact is None or not abs(exact - slope.value) <= slope.error:
+            return slope
+        return Slope(exact, min(slope.error, rounding))
 
     def _complex_step(self, name: str, leaf: Array, direction: Array) -> float | None:
         """Return the derivative by a complex step; None where the layer drops imaginary parts."""
@@ -229,8 +228,6 @@ CHECKS = (
     SubjectCheck(
         "derivative",
         "The gradients of a layer without equations are the derivatives of what it computes.",
-        (),
-        short_cases,
         derivative,
         needs=("gradient",),
         concerned=lambda subject: not subject.options.equations,

@@ -14,7 +14,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
-from .check import Offers, SubjectCheck
+from .check import SubjectCheck
 from .oracle import around, expected, expected_gradient, state_names
 from .quantities import by_name
 
@@ -54,20 +54,16 @@ def held_together(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _has_several(subject: Offers) -> bool:
-    return len(subject.options.forms) > 1
-
-
 CHECKS = (
     SubjectCheck(
         "forms",
         "All forms of the layer, steps, chunks or scans, give the same values and gradients, with "
         "an initial state and cotangents on the final state, about the ends of chunks.",
-        ("bptt.backpropagate",),
-        lambda subject, dtype: st.sampled_from(list(chunk_cases(subject, dtype))),
         held_together,
+        cases=lambda subject, dtype: st.sampled_from(list(chunk_cases(subject, dtype))),
+        equations=("bptt.backpropagate",),
         needs=("equations",),
-        concerned=_has_several,
+        concerned=lambda subject: len(subject.options.forms) > 1,
         forced=chunk_cases,
         share=0.1,
     ),

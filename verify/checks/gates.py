@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from ..numbers.ledger import Ledger
 from ..numbers.quantisation import Quantisation
 from ..subjects.called import Called, NotOffered, SubjectUnderTest, cell_of, layer_of
 from ..subjects.inputs import draw_inputs
-from ..subjects.protocol import Inputs, Subject
+from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck, catalogued, reads_out
-from .oracle import agree, around, expected
+from .oracle import agree, agree_outputs, around, expected
 
 SATURATING = 60.0
 """A bias beyond which σ is 0 or 1 to rounding whatever ordinary weights add to it."""
@@ -96,29 +97,28 @@ def bounds(subject: SubjectUnderTest, case: Case) -> Ledger:
 def unit_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Put the hidden units in another order, in parameters and states: so are the outputs."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
-    layer = layer_of(subject, case)
+    cell = cell_of(subject, case)
     order = np.roll(np.arange(case.H), 1)
     axes = _hidden_axes(subject, case)
-    shown = layer.cell.widths(_marked(layer.cell))[0] == MARKS.H
+    shown = cell.widths(_marked(cell))[0] == MARKS.H
     p = subject.parameter_map(case).to_reference(drawn.parameters)
     inputs = replace(drawn, parameters=subject.parameter_map(case).pack(p))
     moved = replace(
         drawn,
         parameters=subject.parameter_map(case).pack([_permuted(case, k, q, order, axes, shown)
                                        for k, q in enumerate(p)]),
-        state=None if drawn.state is None else _states_permuted(subject, case, drawn.state, order),
+        state=drawn.state and _states_permuted(subject, case, drawn.state, order),
     )  # fmt: skip
     want = expected(subject, case, inputs)
     called = subject.build(case)
     straight, permuted = called.forward(inputs), called.forward(moved)
     units = np.concatenate([order + d * case.H for d in range(case.directions)])
     units = units if shown else np.arange(straight.y.shape[2])
-    agree(ledger, case, "y", permuted.y, straight.y[..., units], want.y[..., units])
-    finals = _states_permuted(subject, case, straight.final, order)
-    bounds_of = _states_permuted(subject, case, want.final, order)
-    triples = zip(permuted.final, finals, bounds_of, strict=True)
-    for name, (got, other, w) in zip(layer.cell.states, triples, strict=True):
-        agree(ledger, case, f"final {name}", got, other, w)
+    others = (
+        Result(result.y[..., units], _states_permuted(subject, case, result.final, order))
+        for result in (straight, want)
+    )
+    agree_outputs(ledger, subject, case, permuted, *others)
     return ledger
 
 
@@ -187,7 +187,7 @@ def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any
     def fine(array: Any) -> Array:
         return np.asarray(array, dtype=np.float64)
 
-    state = None if inputs.state is None else tuple(map(fine, inputs.state))
+    state = inputs.state and tuple(map(fine, inputs.state))
     return layer.forward([q.map(fine) for q in p], fine(inputs.x), state, inputs.lengths)
 
 
@@ -197,7 +197,7 @@ def _blocks_changed(p: Sequence[Parameters]) -> Iterator[tuple[str, list[Paramet
             for g in range(len(shape.gates)) or (0,):
                 array = np.array(q[name])
                 where = (g, ...) if shape.gates else (...,)
-                array[where] = array[where] * 1.25 + 0.125
+                array[where] = array[where] * 1.25 + 0.125  # so that a 0 changes, too
                 changed = Parameters(q.shapes, {**q, name: array})
                 label = f"{name}_{shape.gates[g]}" if shape.gates else name
                 yield f"{label} of pass {k}", [*p[:k], changed, *p[k + 1 :]]
@@ -208,35 +208,26 @@ def _difference(first: Any, second: Any) -> float:
     return max(float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0)) for a, b in pairs)
 
 
-def _with_bias(case: Case) -> Case:
-    return replace(case, bias=True)
-
-
 CHECKS = (
     SubjectCheck(
         "gate-limits",
         "A gate that is fully open or shut keeps, clears, hides or forgets (C01, C13, C18, C19).",
-        (),
-        lambda subject, dtype: cases(
-            subject.options, dtype, scales=("unit",), state=True, lengths=False, depth=False
-        ).map(_with_bias),
         gate_limits,
+        cases=partial(cases, scales=("unit",), state=True, lengths=False, depth=False, bias=True),
         needs=("state",),
         concerned=lambda subject: bool((cell := catalogued(subject)) and cell.limits),
         share=0.3,
         refuses=lambda case: (
-            "" if case.bias and case.state and case.layers == 1 and not case.bidirectional
+            ""
+            if case.bias and case.state and case.layers == 1 and not case.bidirectional
             else "expected one layer, one direction, a bias and a state"
         ),
     ),
     SubjectCheck(
         "bounds",
         "Hidden states stay in [-1, 1], or within the initial state where that lies beyond.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype, scales=("unit", "large")).map(
-            lambda case: replace(case, P=0)
-        ),
         bounds,
+        cases=partial(cases, scales=("unit", "large"), P=0),
         concerned=lambda subject: bool((cell := catalogued(subject)) and "bounded" in cell.traits),
         share=0.3,
         refuses=lambda case: "expected no projection" if case.P else "",
@@ -244,22 +235,19 @@ CHECKS = (
     SubjectCheck(
         "unit-permutation",
         "Permuting the hidden units in parameters and states permutes the outputs in the same way.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype),
         unit_permutation,
         concerned=lambda subject: catalogued(subject) is not None and not reads_out(subject),
         share=0.3,
-        forced=lambda subject, dtype: varied(subject.options, dtype),
+        forced=varied,
     ),
     SubjectCheck(
         "influence",
         "The weights and biases of every gate influence the result.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype, scales=("unit",)).map(_with_bias),
         influence,
+        cases=partial(cases, scales=("unit",), bias=True),
         needs=("equations",),
         concerned=lambda subject: not reads_out(subject),
         share=0.1,
         refuses=lambda case: "" if case.bias else "expected a bias",
     ),
-)  # fmt: skip
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, combinations
 
 import numpy as np
@@ -15,8 +16,8 @@ from ..numbers.ledger import Ledger, in_bounds
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result
-from .check import Offers, SubjectCheck
-from .oracle import agree, expected, state_names
+from .check import SubjectCheck
+from .oracle import agree_outputs, expected, state_names
 from .quantities import by_name
 from .states import forward_cases, one_direction, part, split
 
@@ -38,20 +39,15 @@ def kept_state(subject: SubjectUnderTest, case: Case) -> Ledger:
             "a second call without a state", source in (None, names),
             f"begins {_from(source)}; expected to begin {_from(names)} of the first call's end",
         )  # fmt: skip
-        left = _source(subject, early, earlier, second, again, ())
+        kept = _source(subject, early, earlier, second, again, ())
         ledger.require(
-            "a call after the reset", not left,
-            f"begins {_from(left)} of the call before; expected to begin anew",
+            "a call after the reset", not kept,
+            f"begins {_from(kept)} of the call before; expected to begin anew",
         )  # fmt: skip
-    y = np.concatenate([first.y, second.y])
-    agree(ledger, case, "two calls without a state: y", y, whole.y, want.y)
-    triples = zip(second.final, whole.final, want.final, strict=True)
-    for name, (got, other, w) in zip(names, triples, strict=True):
-        agree(ledger, case, f"two calls without a state: final {name}", got, other, w)
-    bounds = by_name(names, expected(subject, early, earlier))
-    before = by_name(names, first)
-    for name, got in by_name(names, again).items():
-        agree(ledger, early, f"after the reset: {name}", got, before[name], bounds[name])
+    joined, what = Result(np.concatenate([first.y, second.y]), second.final), "without a state: "
+    agree_outputs(ledger, subject, case, joined, whole, want, prefix=f"two calls {what}")
+    bounds = expected(subject, early, earlier)
+    agree_outputs(ledger, subject, early, again, first, bounds, prefix="after the reset: ")
     return ledger
 
 
@@ -114,33 +110,29 @@ def partial_state(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _may_be_partial(subject: Offers) -> bool:
-    """Whether a layer takes each of several states by itself, be it that it wants them all."""
-    return subject.options.partial_state or "partial_state" in dict(subject.options.reasons)
-
-
 CHECKS = (
     SubjectCheck(
         "kept-state",
         "A layer that keeps its state goes on in a call without one where the last call ended, and "
         "begins anew after a reset.",
-        (),
-        lambda subject, dtype: forward_cases(subject, dtype, state=False),
         kept_state,
+        cases=partial(forward_cases, state=False),
         needs=("default_state", "kept_state"),
         concerned=lambda subject: subject.options.kept_state,
         share=0.3,
-        shrinks=False,  # with numbers of 0, it cannot be said which states are kept
+        shrinks=False,
         refuses=lambda case: one_direction(case) or ("expected no state" if case.state else ""),
     ),
     SubjectCheck(
         "partial-state",
         "Where one of several initial states is given alone, the others are zeros.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype, state=True),
         partial_state,
+        cases=partial(cases, state=True),
         needs=("state", "partial_state"),
-        concerned=_may_be_partial,
+        # Of several states, even if it then says that it wants them all.
+        concerned=lambda subject: (
+            subject.options.partial_state or "partial_state" in dict(subject.options.reasons)
+        ),
         share=0.3,
         refuses=lambda case: "" if case.state else "expected a state",
     ),

@@ -39,11 +39,6 @@ def plain(array: Array) -> Array:
     return np.asarray(array, dtype=np.float64)
 
 
-def layer_of_problem(problem: Problem, case: Case) -> Layer:
-    """Return the reference's layer."""
-    return Layer(cell_named(problem.cell), case.sizes, case.layers, case.bidirectional)
-
-
 def output(problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift) -> Any:
     """Return what the problem's model returns; no step is kept for a way back."""
     if isinstance(problem, StateSpace):
@@ -62,14 +57,13 @@ def pulled(
     layer, p, x, state = _lifted(problem, case, leaves, lift)
     run = layer.forward(p, x, state)
     result = returned(problem, run.y, run.final, leaves, lift)
-    gradients, dy, dfinal = cotangents(
-        problem, case, leaves, run.y, run.final, lift(cotangent), lift
-    )
-    found = layer.vjp(p, run, dy, dfinal)
-    packed = problem.parameter_map(case).from_reference(found.parameters)
+    d = lift(cotangent)
+    gradients, dy, dfinal = cotangents(problem, case, leaves, run.y, run.final, d, lift)
+    pulled = layer.vjp(p, run, dy, dfinal)
+    packed = problem.parameter_map(case).from_reference(pulled.parameters)
     gradients |= problem.of_recurrent(packed)
-    gradients |= dict(zip(problem.states, found.initial, strict=True))
-    return result, gradients | {"x": found.x}
+    gradients |= dict(zip(problem.states, pulled.initial, strict=True))
+    return result, gradients | {"x": pulled.x}
 
 
 def cotangents(
@@ -103,7 +97,8 @@ def _lifted(
     named = problem.recurrent(case, leaves)
     p = problem.parameter_map(case).to_reference({n: lift(a) for n, a in named.items()})
     state = tuple(lift(leaves[name]) for name in problem.states)
-    return layer_of_problem(problem, case), p, lift(leaves["x"]), state
+    layer = Layer(cell_named(problem.cell), case.sizes, case.layers, case.bidirectional)
+    return layer, p, lift(leaves["x"]), state
 
 
 def _run(
@@ -116,17 +111,14 @@ def _run(
         for direction in range(layer.directions):
             k = level * layer.directions + direction
             now, hidden = tuple(s[k] for s in state), []
-            for x_t in _steps(in_direction(direction, read, None)):
-                now, _ = layer.cell.step(parameters[k], x_t, now)
+            turned = in_direction(direction, read, None)
+            for t in range(len(turned)):
+                now, _ = layer.cell.step(parameters[k], turned[t], now)
                 hidden.append(now[0][None])
             ends.append(now)
             sides.append(in_direction(direction, np.concatenate(hidden), None))
         read = concatenated(sides)
     return read, tuple(np.stack(arrays) for arrays in zip(*ends, strict=True))
-
-
-def _steps(x: Any) -> Sequence[Any]:
-    return [x[t] for t in range(x.shape[0])]
 
 
 def returned(

@@ -39,11 +39,11 @@ def output(
     lifted = _mapped(replace(linear, S=_start(linear.S, leaves)), lift)
     if not isinstance(lifted.S, Bounded):
         return returned(problem, *form_named(STEPS).run(lifted))
-    found = []
+    of_forms = []
     for name in forms(problem, case):
-        y, S = form_named(name).run(lifted)
-        found.append([returned(problem, *map(_read(part), (y, S))) for part in ("value", "bound")])
-    return _widest(case, found)
+        ends = form_named(name).run(lifted)
+        of_forms.append([returned(problem, *map(_read(part), ends)) for part in ("value", "bound")])
+    return _widest(case, of_forms)
 
 
 def pulled(
@@ -150,8 +150,8 @@ def _read(part: str) -> Callable[[Any], Array]:
     return lambda numbers: np.asarray(getattr(numbers, part))
 
 
-def _widest(case: Case, found: Sequence[Sequence[Array]]) -> Bounded:
+def _widest(case: Case, of_forms: Sequence[Sequence[Array]]) -> Bounded:
     """Return the first form's values, and how far those of any may be from them."""
-    centre = found[0][0]
-    reach = [np.abs(value - centre) + bound for value, bound in found]
+    centre = of_forms[0][0]
+    reach = [np.abs(value - centre) + bound for value, bound in of_forms]
     return around(case, centre, np.maximum.reduce(reach))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -56,10 +56,10 @@ class _Call:
 
     def pulled(self, given: dict[str, Array], cotangent: Array) -> dict[str, Array]:
         """Return the gradients of all leaves."""
-        found = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
-        for name, array in found.items():
+        gradients = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
+        for name, array in gradients.items():
             self._look_at(f"gradient of {name}", array, given[name].shape)
-        return found
+        return gradients
 
     def _look_at(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
         if array.shape != shape:
@@ -194,7 +194,7 @@ def _after(problem: Problem, case: Case, before: dict[str, Array], x: Array) -> 
 
 def _same_width(problem: Problem, case: Case, seed: int) -> int:
     """Return the next seed by which the head is as wide as in a case."""
-    return next(s for s in range(seed, seed + 9)
+    return next(s for s in range(seed, seed + 9)  # widths of small cases repeat after 3
                 if problem.width(replace(case, seed=s)) == problem.width(case))  # fmt: skip
 
 
@@ -234,76 +234,64 @@ def _small(subject: Subject, dtype: str) -> SearchStrategy[Case]:
     )
 
 
+_check = partial(SubjectCheck, shrinks=False, problems=True)
+
 CHECKS = (
-    SubjectCheck(
+    _check(
         "kernel-output",
         "The output is that of the problem's equations, in a few steps, at the benchmark's widths "
         "and at others.",
-        DEPTH,
-        _small,
         output,
+        cases=_small,
+        equations=DEPTH,
         forced=_forced(sizes),
         share=0.3,
-        shrinks=False,
-        problems=True,
     ),
-    SubjectCheck(
+    _check(
         "kernel-steps",
         "On a long sequence whose every step influences the output, the output is that of the "
         "problem's equations.",
-        DEPTH,
-        _one(long_runs),
         output,
+        cases=_one(long_runs),
+        equations=DEPTH,
         forced=_forced(long_runs),
         share=0.0,
-        shrinks=False,
-        problems=True,
     ),
-    SubjectCheck(
+    _check(
         "kernel-size",
         "At the benchmark's own sizes the output is that of the problem's equations.",
-        DEPTH,
-        _one(benchmark_sizes),
         benchmark_size,
+        cases=_one(benchmark_sizes),
+        equations=DEPTH,
         forced=_forced(benchmark_sizes),
         share=0.0,
-        shrinks=False,
-        problems=True,
     ),
-    SubjectCheck(
+    _check(
         "kernel-gradient",
         "The gradients of the input, of the initial states and of every parameter are those of "
         "the equations.",
-        BACK,
-        _small,
         gradient,
+        cases=_small,
+        equations=BACK,
         needs=("gradient",),
         forced=_forced(sizes),
         share=0.1,
-        shrinks=False,
-        problems=True,
     ),
-    SubjectCheck(
+    _check(
         "kernel-calls",
         "A call depends on its arguments and parameters alone, repeats the same bits, and changes "
         "nothing.",
-        (),
-        _small,
         calls,
+        cases=_small,
         share=0.1,
-        shrinks=False,
-        problems=True,
     ),
-    SubjectCheck(
+    _check(
         "kernel-own-work",
         "The submission contains and runs nothing that is forbidden.",
-        (),
-        _one(sizes),
         own_work,
+        cases=_one(sizes),
         needs=("forbidden",),
         concerned=lambda subject: subject.options.forbidden,
         share=0.0,
-        shrinks=False,
-        problems=True,
     ),
 )

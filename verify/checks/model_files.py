@@ -58,9 +58,8 @@ CHECKS = (
         IN_GRAPH,
         "In the running graph, a model file's node makes of what reaches it what the equations "
         "say.",
-        (),
-        lambda subject, dtype: st.just(plain_case(subject, dtype)),
         in_graph,
+        cases=lambda subject, dtype: st.just(plain_case(subject, dtype)),
         concerned=lambda subject: IN_GRAPH in getattr(subject, "held_to", ()),
         share=0.1,
         shrinks=False,
@@ -69,9 +68,8 @@ CHECKS = (
         SOURCE,
         "The weights, attributes and initial states of a model file's node are those of the layer "
         "that it was exported from.",
-        (),
-        lambda subject, dtype: st.just(plain_case(subject, dtype)),
         source,
+        cases=lambda subject, dtype: st.just(plain_case(subject, dtype)),
         concerned=lambda subject: SOURCE in getattr(subject, "held_to", ()),
         share=0.1,
         shrinks=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..cases.case import Case
 from ..numbers.bounded import Bounded
 from ..numbers.dual import Dual
 from ..numbers.ledger import Ledger
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from .check import catalogued
 from .formed import formed
@@ -76,8 +77,8 @@ def expected_gradients(
             gradient = layer.vjp(p, output, dys, ends)
         packed = subject.parameter_map(case).from_reference(gradient.parameters)
         initial = gradient.initial if inputs.state is not None else ()
-        found = ExpectedGradient(output.y, output.final, packed, gradient.x, initial)
-        gradients.append(_meaningful(subject, case, inputs, found, (dy, dfinal)))
+        proven = ExpectedGradient(output.y, output.final, packed, gradient.x, initial)
+        gradients.append(_meaningful(subject, case, inputs, proven, (dy, dfinal)))
     return gradients
 
 
@@ -95,8 +96,8 @@ def _meaningful(
     if catalogued(subject) is not None:
         return proven
     named = by_name(state_names(subject, case), proven)
-    found = narrowed(subject, case, inputs, named, cotangents)
-    return cast("E", _of_names(subject, case, inputs, found))
+    meaningful = narrowed(subject, case, inputs, named, cotangents)
+    return cast("E", _of_names(subject, case, inputs, meaningful))
 
 
 def _of_names(subject: Subject, case: Case, inputs: Inputs, named: Any) -> Any:
@@ -150,26 +151,28 @@ def agree(
     ledger.compare(quantity, got, around(case, other, 2 * want.bound))
 
 
+def agree_outputs(
+    ledger: Ledger, subject: Subject, case: Case, got: Result, other: Result,
+    want: Result | Expected,    *, prefix: str = "",
+) -> None:  # fmt: skip
+    """Compare outputs and final states of two runs as ``agree`` does; ``want`` is Bounded."""
+    others, wanted = (by_name(state_names(subject, case), each) for each in (other, want))
+    for name, array in by_name(state_names(subject, case), got).items():
+        agree(ledger, case, f"{prefix}{name}", array, others[name], wanted[name])
+
+
 def _given(case: Case, cotangent: Array | None, output: Bounded) -> Bounded:
     return exact(case, np.zeros(output.shape) if cotangent is None else cotangent)
-
-
-def reference_parameters(subject: Subject, case: Case, inputs: Inputs) -> Sequence[Parameters]:
-    """Return the subject's parameters as the reference's, Bounded."""
-    named = {name: exact(case, array) for name, array in inputs.parameters.items()}
-    return subject.parameter_map(case).to_reference(named)
 
 
 def _reference_run(
     subject: Subject, case: Case, inputs: Inputs
 ) -> tuple[Any, Sequence[Parameters], Any]:
-    layer = formed(subject, case)
-    p = reference_parameters(subject, case, inputs)
-    state = inputs.state
-    if state is not None:
-        rows = slice(None) if inputs.rows is None else list(inputs.rows)
-        state = tuple(exact(case, s)[:, rows] for s in state)
-    return layer, p, layer.forward(p, exact(case, inputs.x), state, inputs.lengths)
+    layer, numbers = formed(subject, case), inputs.map(partial(exact, case))
+    p = subject.parameter_map(case).to_reference(numbers.parameters)
+    rows = slice(None) if inputs.rows is None else list(inputs.rows)
+    state = numbers.state and tuple(s[:, rows] for s in numbers.state)
+    return layer, p, layer.forward(p, numbers.x, state, inputs.lengths)
 
 
 def state_names(subject: Subject, case: Case) -> tuple[str, ...]:
@@ -202,3 +205,14 @@ def compare_gradients(
     named = gradients_by_name(states, got)
     for name, w in gradients_by_name(states, want).items():
         ledger.compare(f"{prefix}{name}", named[name], w)
+
+
+def compare_pulled(
+    ledger: Ledger, called: Called, inputs: Inputs, cotangents: Cotangents, want: ExpectedGradient,
+    *, prefix: str = "",
+) -> Pulled:  # fmt: skip
+    """Call a layer, and compare its outputs and all its gradients, which are returned."""
+    got = called.gradient(inputs, cotangents)
+    compare_outputs(ledger, called.subject, called.case, got, want)
+    compare_gradients(ledger, called.subject, called.case, got, want, prefix=prefix)
+    return got

@@ -26,8 +26,8 @@ from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch
 from ..numbers.shaken import Shaken, plain
 from ..subjects.called import SubjectUnderTest, layer_of, output_shape, state_shapes
-from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
-from .quantities import GRADIENT, by_name
+from ..subjects.protocol import Cotangents, Inputs, Result, cotangents_of
+from .quantities import GRADIENT, by_name, evaluated
 
 DIRECTIONS = 4
 """Random changes of all that is read."""
@@ -137,12 +137,12 @@ def narrowed(
         return dict(proven)
     with subject.clock.timing("oracle"), np.errstate(all="ignore"):
         values = _by_step(subject, case, inputs, cotangents, np.asarray)
-        moved = []
-        for k in range(DIRECTIONS):
-            rng, step = case.generator(f"rounding {k}"), _step(case)
-            shaken = partial(Shaken, rng=rng, share=step)
-            there = _by_step(subject, case, inputs, cotangents, shaken)
-            moved.append({name: (there[name] - array) / step for name, array in values.items()})
+
+        def shaken(k: int) -> Named:
+            number = partial(Shaken, rng=case.generator(f"rounding {k}"), share=_step(case))
+            return _by_step(subject, case, inputs, cotangents, number)
+
+        moved = _moved(case, values, shaken)
     allowed = case.arithmetic.gamma(_in_one_operation(subject, case))
     answer = OwnAnswer(values, moved, allowed, case)
     return {
@@ -174,22 +174,8 @@ def _by_step(
     def fine(array: Array) -> Any:
         return number(np.asarray(array, np.float64))
 
-    def given(cotangent: Array | None, output: Any) -> Any:
-        return fine(np.zeros(output.shape) if cotangent is None else cotangent)
-
-    layer = layer_of(subject, case)
-    named = {name: fine(array) for name, array in inputs.parameters.items()}
-    p = subject.parameter_map(case).to_reference(named)
-    state = None if inputs.state is None else tuple(map(fine, inputs.state))
-    output = layer.forward(p, fine(inputs.x), state, inputs.lengths)
-    result: Any = Result(output.y, output.final)
-    if cotangents is not None:
-        ends = tuple(map(given, cotangents[1], output.final))
-        d = layer.vjp(p, output, given(cotangents[0], output.y), ends)
-        packed = subject.parameter_map(case).from_reference(d.parameters)
-        initial = d.initial if inputs.state is not None else ()
-        result = Pulled(output.y, output.final, packed, d.x, initial)
-    return _plain_by_name(layer.cell.states, result)
+    layer, own = layer_of(subject, case), subject.parameter_map(case)
+    return _plain_by_name(layer.cell.states, evaluated(layer, own, inputs, fine, cotangents))
 
 
 def _step(case: Case) -> float:
@@ -205,18 +191,22 @@ def _measured(
     results: Callable[[Inputs, Cotangents | None], Named],
 ) -> OwnAnswer:
     """Return results, and by how much they move when all that is read is changed."""
-    values = results(inputs, cotangents)
-    step = _step(case)
-    moved = []
-    for k in range(DIRECTIONS):
-        there = results(*_changed(case, inputs, cotangents, step, k))
-        moved.append({name: (there[name] - array) / step for name, array in values.items()})
+    values, step = results(inputs, cotangents), _step(case)
+    moved = _moved(case, values, lambda k: results(*_changed(case, inputs, cotangents, step, k)))
     allowed = case.arithmetic.gamma(_roundings(subject, case))
     flowing = [array for name, array in values.items() if name.startswith(GRADIENT)]
     if cotangents is not None:
         dy, dfinal = cotangents
         flowing += [np.asarray(d, np.float64) for d in (dy, *dfinal) if d is not None]
     return OwnAnswer(values, moved, allowed, case, max(map(_largest, flowing), default=0.0), step)
+
+
+def _moved(case: Case, values: Named, changed: Callable[[int], Named]) -> list[Named]:
+    """Return by how much results move with each change, in units of it."""
+    return [
+        {name: (array - values[name]) / _step(case) for name, array in changed(k).items()}
+        for k in range(DIRECTIONS)
+    ]
 
 
 def _roundings(subject: SubjectUnderTest, case: Case) -> int:
@@ -304,17 +294,13 @@ def _row(
     steps: int,
 ) -> Named:
     """Return the results of one row alone, without its padding, which is 0 in all results."""
-
-    def part(array: Array | None) -> Array | None:
-        return None if array is None else array[:, b : b + 1]
-
     alone = replace(case, T=steps, B=1, lengths=False, zero_length=False, layout="time-first")
     state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
     given = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
     pair = None
     if cotangents is not None:
-        dy = part(cotangents[0])
-        pair = (None if dy is None else dy[:steps], tuple(map(part, cotangents[1])))
+        dy, dfinal = cotangents_of(lambda d: d[:, b : b + 1], cotangents)
+        pair = None if dy is None else dy[:steps], dfinal
     if steps == 0:
         named = _without_steps(subject, alone, given, pair)
     else:
@@ -332,18 +318,11 @@ def _once(
     called = subject.build(case)
     if subject.options.dropout:
         called.train(False)
-    plain = Inputs(
-        {name: np.ascontiguousarray(array) for name, array in inputs.parameters.items()},
-        np.ascontiguousarray(inputs.x),
-        None if inputs.state is None else tuple(np.ascontiguousarray(s) for s in inputs.state),
-        None,
-    )
+    plain = inputs.map(np.ascontiguousarray)
     names = layer_of(subject, case).cell.states
     if cotangents is None:
         return names, called.forward(plain)
-    dy, dfinal = cotangents
-    ends = tuple(None if d is None else np.ascontiguousarray(d) for d in dfinal)
-    return names, called.gradient(plain, (None if dy is None else np.ascontiguousarray(dy), ends))
+    return names, called.gradient(plain, cotangents_of(np.ascontiguousarray, cotangents))
 
 
 def _plain_by_name(states: Sequence[str], result: Result) -> Named:

@@ -20,7 +20,6 @@ from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger
 from ..subjects.called import NotOffered, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
-from .against_reference import short_cases
 from .check import Offers, SubjectCheck, catalogued
 from .derivative import extrapolated
 from .oracle import around, exact
@@ -134,8 +133,6 @@ CHECKS = (
     SubjectCheck(
         "step",
         "The author's own step, evaluated exactly, lies within the bounds that are derived for it.",
-        (),
-        short_cases,
         enclosed,
         concerned=_of_ones_own,
         share=0.1,
@@ -143,8 +140,6 @@ CHECKS = (
     SubjectCheck(
         "step-gradient",
         "The gradients that the layer is held to are the derivatives of its step.",
-        (),
-        short_cases,
         differentiated,
         concerned=_of_ones_own,
         share=0.1,

@@ -49,14 +49,8 @@ def made(making: Making, subject: SubjectUnderTest, case: Case) -> Ledger:
     own = own.inner if isinstance(own, RoundedMap) else own  # weights before they are rounded
     (p,) = own.to_reference(drawn.parameters)
     inputs, p = making(quantisation, case, drawn, p)
-    named = own.pack([p])
-    dtype = case.number_type
-    inputs = replace(
-        inputs,
-        parameters={name: np.asarray(a, dtype) for name, a in named.items()},
-        x=np.asarray(inputs.x, dtype),
-        state=None if inputs.state is None else tuple(np.asarray(s, dtype) for s in inputs.state),
-    )
+    inputs = replace(inputs, parameters=own.pack([p]))
+    inputs = inputs.map(lambda a: np.asarray(a, case.number_type))
     want = expected(subject, case, inputs)
     compare_outputs(ledger, subject, case, subject.build(case).forward(inputs), want)
     return ledger
@@ -150,7 +144,7 @@ def channels(
 
 def rows(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
     """Give each row numbers of another size."""
-    size = 4.0 ** -np.arange(case.B)[:, None]
+    size = 4.0 ** -np.arange(case.B)[:, None]  # powers of 2: nothing else is rounded by it
     return _with(inputs, lambda a: a * size), p
 
 
@@ -181,7 +175,7 @@ def _weights(p: Parameters, function: Callable[[Array], Array]) -> Parameters:
 
 def _small(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     """Draw a step or two, wide enough for sums of several pairs."""
-    return one_layer(subject.options, dtype, T=(1, 2), B=(2, 3), D=(7, 9), H=(6, 9))
+    return one_layer(subject, dtype, T=(1, 2), B=(2, 3), D=(7, 9), H=(6, 9))
 
 
 def _many(subject: Subject, dtype: str) -> Iterator[Case]:
@@ -190,17 +184,12 @@ def _many(subject: Subject, dtype: str) -> Iterator[Case]:
         yield Case(1, 2, MANY, 2, state=subject.options.state, dtype=dtype, seed=1)
 
 
-def _no_more(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield no case beside those that are drawn."""
-    yield from ()
-
-
 def _check(id: str, statement: str, making: Making, *, many: bool = False) -> SubjectCheck:
     return SubjectCheck(
-        id, statement, (), _small, partial(made, making),
+        id, statement, partial(made, making), cases=_small,
         concerned=lambda subject: subject.options.quantised,
         needs=("equations", "quantised"), share=0.3, shrinks=False,
-        forced=_many if many else _no_more,
+        forced=_many if many else lambda subject, dtype: (),
     )  # fmt: skip
 
 

@@ -1,9 +1,15 @@
-"""The numbers of a result, or of what was expected of it, by name."""
+"""The numbers of a result, or of what was expected of it: by the equations, and by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+
+from ...reference.functions import Array
+from ..conventions.parameter_map import ParameterMap
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
 GRADIENT = "gradient of "
 """What the names of gradients begin with."""
@@ -27,3 +33,27 @@ def gradients_by_name(states: Sequence[str], pulled: Any) -> dict[str, Any]:
     named["gradient of x"] = pulled.x
     pairs = zip(states, pulled.initial, strict=False)  # a default state has no gradient
     return named | {f"gradient of initial {s}": a for s, a in pairs}
+
+
+def evaluated(
+    layer: Any,  # a Layer or a FormedLayer: each takes back its own output alone
+    own: ParameterMap,
+    inputs: Inputs,
+    lift: Callable[[Array], Any],
+    cotangents: Cotangents | None = None,
+) -> Result:
+    """Return what a layer of the reference computes in the number system of ``lift``.
+
+    With cotangents there are gradients, too; a cotangent that is None is 0.
+    """
+    numbers = inputs.map(lift)
+    p = own.to_reference(numbers.parameters)
+    output = layer.forward(p, numbers.x, numbers.state, inputs.lengths)
+    if cotangents is None:
+        return Result(output.y, output.final)
+    pairs = zip((cotangents[0], *cotangents[1]), (output.y, *output.final), strict=True)
+    dy, *dfinal = (lift(np.zeros(a.shape) if d is None else d) for d, a in pairs)
+    gradient = layer.vjp(p, output, dy, tuple(dfinal))
+    packed = own.from_reference(gradient.parameters)
+    initial = gradient.initial if inputs.state is not None else ()
+    return Pulled(output.y, output.final, packed, gradient.x, initial)

@@ -111,7 +111,7 @@ class Server:
         elif word in ("decode", "prefill", *RAGGED_WORDS) and self._offered(word):
             room = [self.called.case.T - len(row.steps) for row in rows]
             if word in RAGGED_WORDS:
-                steps = [min(numbers[k % len(numbers)], left) for k, left in enumerate(room)]
+                steps = [min(numbers[k % len(numbers)], most) for k, most in enumerate(room)]
             else:
                 steps = [min(*room, *(numbers or (1,)))] * len(rows)
             empty = word in RAGGED_WORDS and self.called.subject.options.zero_length
@@ -193,9 +193,9 @@ class Server:
         case, layer = self.called.case, layer_of(self.called.subject, self.called.case)
         drawn = []
         for row in rows:
-            one = replace(case, B=1, seed=case.seed + row.number)
+            alone = replace(case, B=1, seed=case.seed + row.number)
             if case.state:
-                drawn.append(draw_inputs(self.called.subject, one).state)
+                drawn.append(draw_inputs(self.called.subject, alone).state)
             else:
                 drawn.append(layer.initial_state(np.zeros(0, case.number_type), 1))
         return tuple(np.concatenate(each, axis=1) for each in zip(*drawn, strict=True))
@@ -246,7 +246,7 @@ def _drawn(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     options = subject.options
     return st.builds(
         replace,
-        cases(options, dtype, scales=("unit",), lengths=False, depth=False),
+        cases(subject, dtype, scales=("unit",), lengths=False, depth=False),
         T=st.just(LONGEST),
         B=st.integers(1, 3),
         layers=st.integers(1, 2) if options.layers else st.just(1),
@@ -285,9 +285,8 @@ CHECKS = (
         "Whatever a server does with the states between calls (prefill in pieces, decode, take "
         "back, reorder, join, pad or pack), every row's outputs are those of one run of its "
         "sequence.",
-        (),
-        _drawn,
         schedule,
+        cases=_drawn,
         needs=("state",),
         forced=_forced,
         share=0.3,

@@ -17,18 +17,27 @@ from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED, PACKED
 from ..cases.strategies import cases, varied
 from ..numbers.ledger import Ledger
-from ..subjects.called import SubjectUnderTest, layer_of
+from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Inputs, Subject
+from ..subjects.protocol import Inputs, Result, Subject
 from .against_reference import BACK, both
 from .check import SubjectCheck
-from .oracle import agree, compare_gradients, compare_outputs, exact, expected, expected_gradient
+from .oracle import (
+    agree,
+    agree_outputs,
+    compare_outputs,
+    compare_pulled,
+    exact,
+    expected,
+    expected_gradient,
+)
 
 
 def padding(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Fill the padding with NaN, and its cotangents with noise; nothing else may change."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     beyond = _beyond(case, inputs)
+    # NaN, since it survives a multiplication by 0, which is how many programs mask.
     x = np.where(beyond, np.nan, inputs.x).astype(case.number_type)
     spoilt = replace(inputs, x=x)
     called = subject.build(case)
@@ -40,9 +49,7 @@ def padding(subject: SubjectUnderTest, case: Case) -> Ledger:
     dy, dfinal = draw_cotangents(subject, case)
     quiet = np.where(beyond, 0, dy).astype(case.number_type)
     want_gradient = expected_gradient(subject, case, inputs, (quiet, dfinal))
-    pulled = called.gradient(spoilt, (dy, dfinal))
-    compare_outputs(ledger, subject, case, pulled, want_gradient)
-    compare_gradients(ledger, subject, case, pulled, want_gradient)
+    pulled = compare_pulled(ledger, called, spoilt, (dy, dfinal), want_gradient)
     inside = np.where(beyond, pulled.x, 0)
     ledger.compare("gradient of x in the padding", inside, exact(case, np.zeros(inside.shape)))
     return ledger
@@ -81,16 +88,14 @@ def direction(subject: SubjectUnderTest, case: Case) -> Ledger:
         drawn,
         parameters=subject.parameter_map(case).pack(_exchanged(case, p)),
         x=np.ascontiguousarray(reverse(drawn.x, drawn.lengths)),
-        state=None if drawn.state is None else tuple(map(_pairs_exchanged, drawn.state)),
+        state=drawn.state and tuple(map(_pairs_exchanged, drawn.state)),
     )
     want = expected(subject, case, inputs)
     called = subject.build(case)
     straight, mirrored = called.forward(inputs), called.forward(turned)
     y = _halves_exchanged(reverse(mirrored.y, drawn.lengths), axis=2)
-    agree(ledger, case, "y", y, straight.y, want.y)
-    names = layer_of(subject, case).cell.states
-    for name, got, other, w in zip(names, mirrored.final, straight.final, want.final, strict=True):
-        agree(ledger, case, f"final {name}", _pairs_exchanged(got), other, w)
+    again = Result(y, tuple(map(_pairs_exchanged, mirrored.final)))
+    agree_outputs(ledger, subject, case, again, straight, want)
     return ledger
 
 
@@ -130,7 +135,7 @@ def _lies_so(layout: str, subject: Subject, case: Case) -> Case:
 
 
 def _ragged_cases(layout: str, subject: Subject, dtype: str) -> SearchStrategy[Case]:
-    return cases(subject.options, dtype, lengths=False).map(partial(_lies_so, layout, subject))
+    return cases(subject, dtype, lengths=False).map(partial(_lies_so, layout, subject))
 
 
 def _ragged_ends(layout: str, subject: Subject, dtype: str) -> Iterator[Case]:
@@ -142,8 +147,8 @@ def _ragged_ends(layout: str, subject: Subject, dtype: str) -> Iterator[Case]:
     for number, T in enumerate(steps):
         plain = Case(T, 3, 2, 4, dtype=dtype, state=options.state, seed=number)
         case = replace(plain, zero_length=number % 2 == 1)
-        if not options.lacking(told := _lies_so(layout, subject, case)):
-            yield told
+        if not options.lacking(laid := _lies_so(layout, subject, case)):
+            yield laid
 
 
 def _lies(layout: str, case: Case) -> str:
@@ -156,9 +161,9 @@ def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
     return SubjectCheck(
         id,
         statement,
-        BACK,
-        partial(_ragged_cases, layout),
         both,
+        cases=partial(_ragged_cases, layout),
+        equations=BACK,
         needs=(option,),
         concerned=lambda subject: bool(getattr(subject.options, option)),
         share=0.5,
@@ -167,37 +172,31 @@ def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
     )
 
 
-def _two_directions(case: Case) -> str:
-    return "" if case.bidirectional else "expected two directions"
-
-
 CHECKS = (
     SubjectCheck(
         "padding",
         "What stands beyond a row's length, NaN included, has no influence on values or "
         "gradients; outputs and gradients there are 0.",
-        BACK,
-        lambda subject, dtype: cases(subject.options, dtype, lengths=True),
         padding,
+        cases=partial(cases, lengths=True),
+        equations=BACK,
         needs=("lengths",),
         share=0.5,
         refuses=lambda case: "" if case.lengths else "expected lengths",
-        forced=lambda subject, dtype: varied(subject.options, dtype, lengths=True),
+        forced=partial(varied, lengths=True),
     ),
     SubjectCheck(
         "zero-length",
         "A row of length 0 has no outputs, ends in its initial state, and leaves the others alone.",
-        BACK,
-        lambda subject, dtype: cases(subject.options, dtype, lengths=True).map(
-            lambda case: replace(case, zero_length=True, B=max(case.B, 2))
-    ),
         both,
+        cases=lambda subject, dtype: cases(subject, dtype, lengths=True).map(
+            lambda case: replace(case, zero_length=True, B=max(case.B, 2))
+        ),
+        equations=BACK,
         needs=("lengths", "zero_length"),
         share=0.2,
         refuses=lambda case: "" if case.zero_length else "expected a row of length 0",
-        forced=lambda subject, dtype: varied(
-            subject.options, dtype, lengths=True, zero_length=True
-        ),
+        forced=partial(varied, lengths=True, zero_length=True),
     ),
     _of_rows(
         "packed",
@@ -217,14 +216,12 @@ CHECKS = (
     SubjectCheck(
         "causality",
         "An output does not depend on later inputs, nor does it send them a gradient.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype, lengths=False).map(
-            lambda case: replace(case, bidirectional=False)
-        ),
         causality,
+        cases=partial(cases, lengths=False, bidirectional=False),
         share=0.3,
         refuses=lambda case: (
-            "" if case.T > 1 and not case.bidirectional and not case.lengths
+            ""
+            if case.T > 1 and not case.bidirectional and not case.lengths
             else "expected T > 1, one direction, no lengths"
         ),
     ),
@@ -232,14 +229,12 @@ CHECKS = (
         "direction",
         "The backward direction is the forward one on the reversed rows: reversing the input and "
         "exchanging the directions' parameters reverses and exchanges the outputs.",
-        ("bidirectional", "sequence.reversed"),
-        lambda subject, dtype: cases(subject.options, dtype).map(
-            lambda case: replace(case, bidirectional=True)
-    ),
         direction,
+        cases=partial(cases, bidirectional=True),
+        equations=("bidirectional", "sequence.reversed"),
         needs=("equations", "bidirectional"),
         share=0.4,
-        refuses=_two_directions,
-        forced=lambda subject, dtype: varied(subject.options, dtype, bidirectional=True),
+        refuses=lambda case: "" if case.bidirectional else "expected two directions",
+        forced=partial(varied, bidirectional=True),
     ),
-)  # fmt: skip
+)

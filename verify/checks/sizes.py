@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from hypothesis import strategies as st
 
@@ -25,11 +26,6 @@ ALGORITHMS = (
 (``aten/src/ATen/native/cudnn/RNN.cpp``), with B and D multiples of 8, 16 and 128, and not."""
 
 SCALES = ("saturating", "huge", SUBNORMAL)
-
-
-def coinciding_cases(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield the sweep of coinciding sizes."""
-    return coinciding(subject.options, dtype)
 
 
 def wide_cases(subject: Subject, dtype: str) -> Iterator[Case]:
@@ -84,30 +80,25 @@ def extreme_cases(subject: Subject, dtype: str) -> Iterator[Case]:
         yield replace(plain, scale=scale, seed=number)
 
 
-def draw_extreme(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
-    """Draw small cases of extreme scales."""
-    return cases(subject.options, dtype, scales=SCALES)
-
-
 CHECKS = (
     SubjectCheck(
         "shapes",
         "Values and gradients are right where sizes coincide or are 1: T = B, D = H, B = H, all "
         "equal, T = 1, B = 1, H = 1, D = 1.",
-        BACK,
-        lambda subject, dtype: st.sampled_from(list(coinciding(subject.options, dtype))),
         both,
+        cases=lambda subject, dtype: st.sampled_from(list(coinciding(subject, dtype))),
+        equations=BACK,
         needs=("equations",),
-        forced=coinciding_cases,
+        forced=coinciding,
         share=0.1,
     ),
     SubjectCheck(
         "wide",
         "Values and gradients are right past the tiles of kernels: more than 32, 64 and 128 "
         "hidden units, many inputs, many rows.",
-        BACK,
-        draw_wide,
         both,
+        cases=draw_wide,
+        equations=BACK,
         needs=("equations",),
         forced=wide_cases,
         share=0.1,
@@ -116,9 +107,9 @@ CHECKS = (
         "algorithms",
         "Values and gradients are right on both sides of the sizes at which a GPU's library "
         "takes another algorithm.",
-        BACK,
-        lambda subject, dtype: st.sampled_from(list(algorithm_cases(subject, dtype))),
         both,
+        cases=lambda subject, dtype: st.sampled_from(list(algorithm_cases(subject, dtype))),
+        equations=BACK,
         needs=("equations",),
         concerned=lambda subject: subject.options.algorithms,
         forced=algorithm_cases,
@@ -129,9 +120,9 @@ CHECKS = (
         "extreme",
         "Values and gradients are finite and right where gates saturate (weights of 50 and 1e4) "
         "and where weights are subnormal numbers.",
-        BACK,
-        draw_extreme,
         both,
+        cases=partial(cases, scales=SCALES),
+        equations=BACK,
         needs=("equations",),
         forced=extreme_cases,
         share=0.2,

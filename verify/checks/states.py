@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,25 +15,20 @@ from ..cases.strategies import cases, flag, varied
 from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Inputs, Subject
+from ..subjects.protocol import Inputs, Result, Subject
 from .against_reference import BACK, both
 from .check import SubjectCheck, reads_out
-from .oracle import agree, expected, expected_gradient
+from .oracle import agree, agree_outputs, expected, expected_gradient
 
 
 def default_state(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a run without an initial state to one from the state that the cell starts in."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    layer = layer_of(subject, case)
-    start = layer.initial_state(inputs.x, case.B)
-    given = replace(inputs, state=start)
+    given = replace(inputs, state=layer_of(subject, case).initial_state(inputs.x, case.B))
     want = expected(subject, case, given)
     without = subject.build(case).forward(inputs)
     explicit = subject.build(replace(case, state=True)).forward(given)
-    agree(ledger, case, "y", without.y, explicit.y, want.y)
-    triples = zip(without.final, explicit.final, want.final, strict=True)
-    for name, (got, other, w) in zip(layer.cell.states, triples, strict=True):
-        agree(ledger, case, f"final {name}", got, other, w)
+    agree_outputs(ledger, subject, case, without, explicit, want)
     return ledger
 
 
@@ -45,11 +41,8 @@ def carry(subject: SubjectUnderTest, case: Case) -> Ledger:
     first = subject.build(replace(case, T=k)).forward(part(inputs, None, k))
     rest = part(inputs, k, None, first.final)
     second = subject.build(replace(case, T=case.T - k, state=True)).forward(rest)
-    y = np.concatenate([first.y, second.y])
-    agree(ledger, case, "y", y, whole.y, want.y)
-    triples = zip(second.final, whole.final, want.final, strict=True)
-    for name, (got, other, w) in zip(layer_of(subject, case).cell.states, triples, strict=True):
-        agree(ledger, case, f"final {name}", got, other, w)
+    joined = Result(np.concatenate([first.y, second.y]), second.final)
+    agree_outputs(ledger, subject, case, joined, whole, want)
     return ledger
 
 
@@ -117,7 +110,7 @@ def forward_cases(subject: Subject, dtype: str, *, state: bool) -> st.SearchStra
     """Draw cases that can be split, of one or two layers."""
     return st.builds(
         replace,
-        cases(subject.options, dtype, state=state, lengths=False, depth=False),
+        cases(subject, dtype, state=state, lengths=False, depth=False),
         layers=st.integers(1, 2) if subject.options.layers else st.just(1),
     )
 
@@ -126,9 +119,8 @@ CHECKS = (
     SubjectCheck(
         "default-state",
         "Without an initial state, the layer starts from zeros.",
-        (),
-        lambda subject, dtype: cases(subject.options, dtype, state=False),
         default_state,
+        cases=partial(cases, state=False),
         needs=("equations", "state", "default_state"),
         share=0.3,
         refuses=lambda case: "expected a case without a state" if case.state else "",
@@ -136,9 +128,8 @@ CHECKS = (
     SubjectCheck(
         "carry",
         "Splitting a sequence in two and carrying the state gives the same result as one run.",
-        (),
-        lambda subject, dtype: forward_cases(subject, dtype, state=True),
         carry,
+        cases=partial(forward_cases, state=True),
         needs=("state",),
         share=0.3,
         refuses=one_direction,
@@ -147,9 +138,9 @@ CHECKS = (
         "carry-gradient",
         "Splitting a sequence in two and carrying the state's gradient back gives the same "
         "gradients.",
-        ("bptt.backpropagate",),
-        lambda subject, dtype: forward_cases(subject, dtype, state=True),
         carry_gradient,
+        cases=partial(forward_cases, state=True),
+        equations=("bptt.backpropagate",),
         needs=("state", "gradient"),
         share=0.3,
         refuses=lambda case: one_direction(case) or ("" if case.state else "expected a state"),
@@ -158,19 +149,18 @@ CHECKS = (
         "final",
         "The final hidden state is the output at each row's last step, and at its first step in "
         "the backward direction.",
-        ("bidirectional", "sequence.reversed"),
-        lambda subject, dtype: cases(subject.options, dtype),
         final_state,
+        equations=("bidirectional", "sequence.reversed"),
         concerned=lambda subject: not reads_out(subject),
         share=0.3,
-        forced=lambda subject, dtype: varied(subject.options, dtype),
+        forced=varied,
     ),
     SubjectCheck(
         "no-steps",
         "A sequence of no steps has no outputs, ends in its initial state, and hands that "
         "state's cotangent on.",
-        BACK,
-        lambda subject, dtype: st.builds(
+        both,
+        cases=lambda subject, dtype: st.builds(
             Case,
             T=st.just(0),
             B=st.integers(1, 3),
@@ -179,7 +169,7 @@ CHECKS = (
             bidirectional=flag(subject.options.bidirectional),
             dtype=st.just(dtype),
         ),
-        both,
+        equations=BACK,
         needs=("state", "no_steps"),
         share=0.1,
     ),

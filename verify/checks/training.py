@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
@@ -27,7 +28,7 @@ from ..subjects.called import Called, NotOffered, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Subject
 from .check import SubjectCheck, catalogued
-from .oracle import compare_outputs, exact, expected, reference_parameters
+from .oracle import compare_outputs, exact, expected
 
 ROWS = 96
 """Rows of one call, each with a mask of its own."""
@@ -101,7 +102,7 @@ def _one_row_repeated(subject: Subject, case: Case) -> Inputs:
     return replace(
         drawn,
         x=np.repeat(drawn.x[:, :1], case.B, axis=1),
-        state=None if state is None else tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
+        state=state and tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
     )
 
 
@@ -133,10 +134,11 @@ class _Stack:
         """Run both; ``mask`` is (T, B, H), scaled."""
         whole = layer_of(subject, case)
         layers = [Layer(whole.cell, sizes) for sizes in whole.pass_sizes]
-        p = reference_parameters(subject, case, inputs)
         state = inputs.state or whole.initial_state(inputs.x, inputs.x.shape[1])
-        starts = [tuple(exact(case, s[k : k + 1]) for s in state) for k in range(2)]
-        scaled, x = exact(case, mask), exact(case, inputs.x)
+        numbers = replace(inputs, state=state).map(partial(exact, case))
+        p = subject.parameter_map(case).to_reference(numbers.parameters)
+        starts = [tuple(s[k : k + 1] for s in numbers.state or ()) for k in range(2)]
+        scaled, x = exact(case, mask), numbers.x
         stamps = x[..., : whole.cell.input_width(case.sizes) - case.D]
         lower = layers[0].forward(p[:1], x, starts[0])
         between = np.concatenate([stamps, lower.y * scaled], axis=-1)
@@ -255,14 +257,13 @@ CHECKS = (
         "modes",
         "Without dropout, training and evaluation are the same; with it, evaluation has none, "
         "before and after training.",
-        (),
-        lambda subject, dtype: st.builds(
+        modes,
+        cases=lambda subject, dtype: st.builds(
             replace,
-            cases(subject.options, dtype),
+            cases(subject, dtype),
             layers=st.just(2 if subject.options.layers else 1),
             dropout=st.sampled_from([0.0, 0.5] if catalogued(subject) else [0.5]),
         ),
-        modes,
         needs=("dropout",),
         share=0.2,
     ),
@@ -270,9 +271,9 @@ CHECKS = (
         "dropout",
         "In training every result is explained by a mask between the layers; masks have the "
         "rate asked for, differ between rows, steps, units and calls, and gradients use them too.",
-        ("stacked",),
-        lambda subject, dtype: st.sampled_from(list(_stacked(subject, dtype))),
         dropout,
+        cases=lambda subject, dtype: st.sampled_from(list(_stacked(subject, dtype))),
+        equations=("stacked",),
         needs=("equations", "dropout", "layers"),
         forced=_stacked,
         share=0.05,

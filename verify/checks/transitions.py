@@ -217,9 +217,8 @@ CHECKS = (
         "transition",
         "In a long sequence, every sampled step follows the equations from the state that the "
         "layer itself was in.",
-        (),
-        long_cases,
         forward_transitions,
+        cases=long_cases,
         needs=("equations", "state"),
         forced=forced_cases,
         share=0.25,
@@ -231,9 +230,9 @@ CHECKS = (
         "gradient-window",
         "In a long sequence, the cotangent of an output reaches the inputs of the steps before "
         "it as the equations say, across the tiles of kernels too, and no later input.",
-        ("bptt.backpropagate",),
-        long_cases,
         gradient_windows,
+        cases=long_cases,
+        equations=("bptt.backpropagate",),
         needs=("equations", "state", "gradient"),
         forced=forced_cases,
         share=0.25,

@@ -25,7 +25,7 @@ def uses(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Change each array, x, and all states together: some result must change."""
     ledger = Ledger()
     cases = [replace(case, seed=case.seed + k) for k in range(DRAWN)]
-    drawn = [(subject.build(one), draw_inputs(subject, one)) for one in cases]
+    drawn = [(subject.build(each), draw_inputs(subject, each)) for each in cases]
     declared = [*drawn[0][1].parameters, "x", *(["the state"] if case.state else [])]
     for what in declared:
         changed = any(
@@ -71,9 +71,8 @@ CHECKS = (
     SubjectCheck(
         "uses",
         "The result depends on the input, the states and every array that the layer declares.",
-        (),
-        _plain,
         uses,
+        cases=_plain,
         concerned=lambda subject: not subject.options.equations,
         share=0.1,
         shrinks=False,

@@ -260,11 +260,11 @@ def read(path: Path) -> dict[str, Array]:
 
     Unfit says what is wrong.
     """
+    if not path.is_file():
+        raise Unfit(f"{path}: there is no such file")
     if path.suffix == ".npz":
         return _read_npz(path)
     safetensors = _safetensors()
-    if not path.is_file():
-        raise Unfit(f"{path}: there is no such file")
     if path.stat().st_size > LARGEST_FILE:
         raise Unfit(f"{path}: larger than {LARGEST_FILE} bytes")
     tensors: dict[str, Array] = {}
@@ -284,8 +284,6 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        raise Unfit(f"{path}: there is no such file")
     try:
         with np.load(path, allow_pickle=False) as file:
             if len(file.files) > MOST_ARRAYS:

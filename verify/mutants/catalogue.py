@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ...reference.cells import cell_named
 from ..cases.case import Case
@@ -57,28 +58,21 @@ def mutant(
     killed_by: tuple[str, ...] = (),
     *,
     cells: tuple[str, ...] = PLAIN,
-    models: str = "",
-    dtypes: tuple[str, ...] = ("float64",),
-    needs: tuple[str, ...] = (),
-    isolated: bool = False,
-    fix: str = "",
-    same_as: str = "",
     part: str = "",
     change: Part | None = None,
+    **about: Any,
 ) -> Callable[[Part], Part]:
     """Register a mutant: ``change``, or else the decorated function, makes a right layer wrong.
 
     With ``part`` the function stands in the place of that part: it takes the layer, the part as it
-    was, and the part's arguments.
+    was, and the part's arguments. ``about`` are the other fields of a ``Mutant``.
     """
 
     def register(function: Part) -> Part:
         if id in _registered:
             raise ValueError(f"mutant {id} is registered twice")
         made = in_place_of(part, function)
-        _registered[id] = Mutant(
-            id, statement, made, cells, killed_by, models, dtypes, needs, isolated, fix, same_as
-        )
+        _registered[id] = Mutant(id, statement, made, cells, killed_by, **about)
         return function
 
     return register(change) if change else register

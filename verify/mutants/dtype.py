@@ -22,14 +22,8 @@ CLAMP = 8.0
 
 def computed_in(dtype: str, layer: ReplaceableLayer) -> None:
     """Let the whole layer compute in another dtype than it takes and returns."""
-
-    def taken(inputs: Inputs) -> Inputs:
-        state = None if inputs.state is None else tuple(s.astype(dtype) for s in inputs.state)
-        named = {name: a.astype(dtype) for name, a in inputs.parameters.items()}
-        return replace(inputs, parameters=named, x=inputs.x.astype(dtype), state=state)
-
     back = layer.case.dtype
-    takes(layer, taken)
+    takes(layer, lambda inputs: inputs.map(lambda a: a.astype(dtype)))
     returns(layer, lambda r: Result(r.y.astype(back), tuple(s.astype(back) for s in r.final)))
 
 
@@ -109,15 +103,14 @@ mutant(
     models="pytorch/pytorch#35661",
     fix="add terms in the same order at every call: look for atomic additions or a shuffled or "
     "unordered loop",
+    part="step",
 )
-def sums_in_random_order(layer: ReplaceableLayer) -> None:
-    rng = np.random.default_rng()
-
-    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
-        order = rng.permutation(x.shape[1])
-        return right(at, changed(p, W=p.W[:, order]), x[:, order], state)
-
-    layer.wrap("step", step)
+def sums_in_random_order(
+    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+) -> State:
+    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    order = rng.permutation(x.shape[1])
+    return right(at, changed(p, W=p.W[:, order]), x[:, order], state)
 
 
 @mutant(
@@ -127,25 +120,18 @@ def sums_in_random_order(layer: ReplaceableLayer) -> None:
     ("repeat",),
     models="microsoft/onnxruntime#28052",
     fix="read no more of a scratch buffer than this call wrote: check the last row's bounds",
+    part="run",
 )
-def reads_past_the_end_of_scratch(layer: ReplaceableLayer) -> None:
-    scratch = np.zeros(0)
-
-    def past_the_end(x: Array) -> float:
-        """Write x into scratch, and return the number behind it."""
-        nonlocal scratch
-        if scratch.size <= x.size:
-            scratch = np.concatenate([scratch, np.zeros(x.size + 1 - scratch.size)])
-        behind = float(scratch[x.size])
-        scratch[: x.size] = np.nan_to_num(x.real.ravel())
-        return behind
-
-    def run(right: RunPart, inputs: Inputs) -> Result:
-        T, B, D = inputs.x.shape
-        if T == 0:
-            return right(inputs)
-        stray = np.zeros((T, B, D), inputs.x.dtype)
-        stray[-1, -1, -1] = past_the_end(plain(inputs.x))
-        return right(replace(inputs, x=inputs.x + stray))
-
-    layer.wrap("run", run)
+def reads_past_the_end_of_scratch(
+    layer: ReplaceableLayer, right: RunPart, inputs: Inputs
+) -> Result:
+    x, scratch = plain(inputs.x), layer.kept.get("scratch", np.zeros(0))
+    if len(x) == 0:
+        return right(inputs)
+    if scratch.size <= x.size:
+        scratch = np.concatenate([scratch, np.zeros(x.size + 1 - scratch.size)])
+    stray = np.zeros(x.shape, x.dtype)
+    stray[-1, -1, -1] = scratch[x.size]
+    scratch[: x.size] = np.nan_to_num(x.real.ravel())
+    layer.kept["scratch"] = scratch
+    return right(replace(inputs, x=inputs.x + stray))

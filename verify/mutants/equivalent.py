@@ -33,15 +33,14 @@ from .parts import (
 )
 from .replaceable_layer import At, ReplaceableLayer, StepPart, UnrollPart
 
-BOTH = ("float64", "float32")
+equivalence = partial(mutant, dtypes=("float64", "float32"))
 
 
-@mutant(
+@equivalence(
     "R01",
     "The units are computed in another order, and states and outputs are put back into the "
     "caller's order.",
     cells=("rnn", *LSTM, *GRU),
-    dtypes=BOTH,
 )
 def units_in_another_order(layer: ReplaceableLayer) -> None:
     H = layer.case.H
@@ -58,11 +57,10 @@ def units_in_another_order(layer: ReplaceableLayer) -> None:
     layer.wrap("unroll", unroll)
 
 
-@mutant(
+@equivalence(
     "R02",
     "The update gate has the other polarity, and its parameters are negated to match.",
     cells=GRU,
-    dtypes=BOTH,
     part="step",
 )
 def update_gate_negated_twice(
@@ -72,11 +70,10 @@ def update_gate_negated_twice(
     return gru_step(other, with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z), x, state)
 
 
-@mutant(
+@equivalence(
     "R03",
     "One product of [x, h] with all weights together computes every gate.",
     cells=("lstm",),
-    dtypes=BOTH,
     part="step",
 )
 def all_gates_in_one_product(
@@ -91,22 +88,20 @@ def all_gates_in_one_product(
     return hidden_state(sigmoid(o), c_new), c_new
 
 
-mutant(
+equivalence(
     "R04",
     "The sigmoid is computed as (1 + tanh(s / 2)) / 2.",
     cells=(*LSTM, *GRU),
-    dtypes=BOTH,
     change=lambda layer: steps(
         layer, gate=lambda p, k, x, h, c: (1 + tanh(pre_activation(p, k, x, h, c) / 2)) / 2
     ),
 )
 
 
-@mutant(
+@equivalence(
     "R05",
     "The new state is computed as h + (1 − z)(n − h).",
     cells=("gru", "gru-keeps-old"),
-    dtypes=BOTH,
     part="step",
 )
 def state_by_its_difference(
@@ -123,11 +118,10 @@ def peephole_first(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> 
     return sigmoid(((b + peephole(p, letter, c)) + h @ U) + x @ W)
 
 
-mutant(
+equivalence(
     "R06",
     "The terms of a gate are added in the order bias, peephole, recurrence, input.",
     cells=("lstm-peephole",),
-    dtypes=BOTH,
     change=lambda layer: steps(layer, gate=peephole_first),
 )
 
@@ -138,11 +132,10 @@ def backwards(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array
     return sigmoid(x[:, ::-1] @ W[::-1] + h[:, ::-1] @ U[::-1] + b + peephole(p, letter, c))
 
 
-mutant(
+equivalence(
     "R07",
     "The sums over inputs and units run from the last term to the first.",
     cells=(*LSTM, *GRU),
-    dtypes=BOTH,
     change=lambda layer: steps(layer, gate=backwards),
 )
 
@@ -153,12 +146,11 @@ def in_two_parts(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Ar
     return sigmoid((x @ W + b / 4) + (h @ U + 0.75 * b) + peephole(p, letter, c))
 
 
-mutant(
+equivalence(
     "R08",
     "A quarter of each gate's bias is added to the input's product and the rest to the recurrent "
     "product.",
     cells=(*LSTM, *GRU),
-    dtypes=BOTH,
     change=lambda layer: steps(layer, gate=in_two_parts),
 )
 
@@ -170,11 +162,10 @@ def with_an_offset(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> 
     return sigmoid(pre_activation(with_gates(p, b_f=p.b_f - 1), "f", x, h, c) + 1)
 
 
-mutant(
+equivalence(
     "R09",
     "The forget gate's bias is stored without its offset of 1, which is added before the sigmoid.",
     cells=LSTM,
-    dtypes=BOTH,
     change=lambda layer: steps(layer, gate=with_an_offset),
 )
 
@@ -185,18 +176,16 @@ def clipped(f: Array, c: Array, i: Array, g: Array) -> Array:
     return -minimum(-minimum(cell_state(f, c, i, g), limit), limit)
 
 
-mutant(
+equivalence(
     "R10",
     "The cell state is clipped at a million, which it never reaches.",
     cells=LSTM,
-    dtypes=BOTH,
     change=lambda layer: steps(layer, blend=clipped),
 )
 
-mutant(
+equivalence(
     "R11",
     "Each row of the batch is computed on its own.",
-    dtypes=BOTH,
     part="unroll",
     change=lambda layer, right, at, p, x: row_after_row(
         right, at, p, x, lambda b, before: tuple(s[b : b + 1] for s in at.start)
@@ -211,10 +200,9 @@ mutant(
 )
 
 
-@mutant(
+@equivalence(
     "R13",
     "The bias is stored as the weight of an additional input that is always 1.",
-    dtypes=BOTH,
     part="step",
 )
 def bias_as_a_row_of_the_weights(
@@ -223,22 +211,21 @@ def bias_as_a_row_of_the_weights(
     shapes = layer.cell.shapes(Sizes(x.shape[1] + 1, layer.case.H))
     W = np.concatenate([p.W, p.b[:, None]], axis=1)
     q = Parameters(shapes, {**p, "W": W, "b": 0 * p.b})
-    one = np.ones((x.shape[0], 1), x.dtype)
-    return right(at, q, np.concatenate([x, one], axis=1), state)
+    ones = np.ones((x.shape[0], 1), x.dtype)
+    return right(at, q, np.concatenate([x, ones], axis=1), state)
 
 
-@mutant(
+@equivalence(
     "R14",
     "The sequence is computed in chunks of four steps, each starting from the state in which the "
     "previous one ended.",
-    dtypes=BOTH,
     part="unroll",
 )
 def in_chunks_of_four(
     layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
     outputs, state = [], at.start
-    for first in range(0, max(x.shape[0], 1), 4):
+    for first in range(0, max(len(x), 1), 4):
         remaining = None if at.lengths is None else np.maximum(at.lengths - first, 0)
         here = replace(at, start=state, lengths=remaining)
         y, state = right(here, p, x[first : first + 4])

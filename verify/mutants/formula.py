@@ -16,6 +16,8 @@ from .parts import GRU, LSTM, candidate, changed, gate, peephole, reads, steps, 
 from .replaceable_layer import At, ReplaceableLayer, StepPart
 
 PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
+OTHER_READING = dict(zip(PEEPHOLES[:2], PEEPHOLES[1::-1], strict=True))
+"""Of the two readings of o's peephole the other one."""
 
 
 mutant(
@@ -45,8 +47,7 @@ mutant(
     ),
 )
 
-
-@mutant(
+mutant(
     "F03",
     "The peephole of the output gate reads the wrong cell state: the old one instead of the new "
     "one, or the other way round.",
@@ -56,13 +57,10 @@ mutant(
     fix="give o's peephole the other cell state: the new c, as usual, or the old c where the layer "
     "claims that",
     part="step",
+    change=lambda layer, right, at, p, x, state: cell_named(OTHER_READING[layer.cell.name]).step(
+        p, x, state
+    )[0],
 )
-def output_peephole_of_the_other_reading(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
-) -> State:
-    other = {"lstm-peephole": "lstm-peephole-old", "lstm-peephole-old": "lstm-peephole"}
-    return cell_named(other[layer.cell.name]).step(p, x, state)[0]
-
 
 mutant(
     "F04",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from ...reference.cells import delta, mlstm, rwkv, selective, ssd
 from ...reference.functions import Array, switch
 from ...reference.gated_by_input import GatedByInput, outer, rows_times, scaled
 from ...reference.parameters import Parameters
-from ..numbers.tape import instead, plain
+from ..numbers.tape import instead, plain, rearranged
 from .catalogue import mutant
+from .parts import changed, reads
 from .replaceable_layer import At, OutputPart, ReplaceableLayer, UnrollPart
 
 CHUNK = 4
@@ -25,6 +27,9 @@ EVERY = ("gated-delta", "retnet", "gla", "kda", "deltanet")
 STATE_SPACES = {"ssd": ssd, "selective": selective}
 BITS = 12
 """Bits that a state keeps when it is rounded too early."""
+
+mistake = partial(mutant, killed_by=("forward",))
+"""Nearly all show in the outputs of any run."""
 
 
 def cell_of(layer: ReplaceableLayer) -> GatedByInput:
@@ -39,14 +44,17 @@ def given_of(layer: ReplaceableLayer, x: Array) -> dict[str, Any]:
     return cell_of(layer).split(x, layer.case.sizes)
 
 
-def sees(layer: ReplaceableLayer, function: Callable[[At, dict[str, Any]], dict[str, Any]]) -> None:
-    """Let every step read a function of the arrays that it is given."""
+def replaced(
+    layer: ReplaceableLayer, x: Array, function: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Array:
+    """Return the input of one step, or of all, with some of its arrays as a function has them."""
+    given = given_of(layer, x)
+    return cell_of(layer).joined(given | function(given), x, layer.case.sizes)
 
-    def see(right: Callable[[At, Array], Array], at: At, x: Array) -> Array:
-        arrays = function(at, given_of(layer, right(at, x)))
-        return cell_of(layer).joined(arrays, x, layer.case.sizes)
 
-    layer.wrap("see", see)
+def sees(layer: ReplaceableLayer, function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Let every step read some arrays as a function of all that it is given."""
+    layer.wrap("see", lambda right, at, x: replaced(layer, right(at, x), function))
 
 
 def updates(
@@ -56,12 +64,11 @@ def updates(
     layer.step = lambda at, p, x, state: function(p, given_of(layer, x), state)
 
 
-def reads(
-    layer: ReplaceableLayer,
-    function: Callable[[Parameters, dict[str, Any], State, State], Array],
+def outputs(
+    layer: ReplaceableLayer, function: Callable[[dict[str, Any], State, State], Array]
 ) -> None:
-    """Let the output be a function of these, and of the new states."""
-    layer.output = lambda at, p, x, state, new: function(p, given_of(layer, x), state, new).reshape(
+    """Let the output be a function of the given arrays, of the old states and of the new ones."""
+    layer.output = lambda at, p, x, state, new: function(given_of(layer, x), state, new).reshape(
         x.shape[0], -1
     )
 
@@ -73,38 +80,34 @@ def decayed(layer: ReplaceableLayer, given: dict[str, Any], S: Array) -> Array:
     return (delta.decay if given["g"].ndim == 2 else delta.decay_by_key)(given["g"], S)
 
 
-mutant(
+mistake(
     "K01",
     "The decay is applied twice.",
-    ("forward",),
     cells=DECAYS,
     models="NeuraLegion/shainet#170",
     fix="multiply the state by exp(g) once in every step",
-    change=lambda layer: sees(layer, lambda at, given: given | {"g": given["g"] + given["g"]}),
+    change=lambda layer: sees(layer, lambda a: {"g": a["g"] + a["g"]}),
 )
 
-mutant(
+mistake(
     "K02",
     "The logarithm of the decay is used as 1 + g, without its exponential.",
-    ("forward",),
     cells=DECAYS,
     fix="multiply by exp(g): g is the logarithm of the decay",
-    change=lambda layer: sees(layer, lambda at, given: given | {"g": np.log(1 + given["g"])}),
+    change=lambda layer: sees(layer, lambda a: {"g": np.log(1 + a["g"])}),
 )
 
-mutant(
+mistake(
     "K03",
     "β is left out: the whole error is written.",
-    ("forward",),
     cells=CORRECTS,
     fix="multiply v - k S by beta",
-    change=lambda layer: sees(layer, lambda at, given: given | {"beta": 0 * given["beta"] + 1}),
+    change=lambda layer: sees(layer, lambda a: {"beta": 0 * a["beta"] + 1}),
 )
 
-mutant(
+mistake(
     "K04",
     "β is applied to v alone, and not to what the memory holds at the key.",
-    ("forward",),
     cells=CORRECTS,
     fix="multiply the whole error v - k S by beta",
     change=lambda layer: updates(layer, lambda p, a, s: _beta_on_v(layer, a, s)),
@@ -116,10 +119,9 @@ def _beta_on_v(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State:
     return (delta.write(a["k"], a["beta"][..., None] * a["v"] - rows_times(a["k"], S), S),)
 
 
-mutant(
+mistake(
     "K05",
     "The correction reads the memory before its decay.",
-    ("forward",),
     cells=("gated-delta", "kda"),  # without a decay it is right
     models="fla-org/flash-linear-attention#623",
     fix="decay the state first, then read k S from it",
@@ -132,39 +134,35 @@ def _before_decay(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State
     return (delta.write(a["k"], u, decayed(layer, a, s[0])),)
 
 
-mutant(
+mistake(
     "K06",
     "The output is read before the write.",
-    ("forward",),
     cells=EVERY,
     fix="read q S from the new state",
-    change=lambda layer: reads(
-        layer, lambda p, a, old, new: delta.output(a["q"], decayed(layer, a, old[0]))
+    change=lambda layer: outputs(
+        layer, lambda a, old, new: delta.output(a["q"], decayed(layer, a, old[0]))
     ),
 )
 
-mutant(
+mistake(
     "K07",
     "The output is not scaled by 1/√K.",
-    ("forward",),
     cells=EVERY,
     fix="divide q by the root of the width of keys",
-    change=lambda layer: reads(layer, lambda p, a, old, new: rows_times(a["q"], new[0])),
+    change=lambda layer: outputs(layer, lambda a, old, new: rows_times(a["q"], new[0])),
 )
 
-mutant(
+mistake(
     "K08",
     "The output is scaled by 1/√K twice.",
-    ("forward",),
     cells=EVERY,
     fix="divide q by the root of the width of keys once",
-    change=lambda layer: reads(layer, lambda p, a, old, new: delta.output(scaled(a["q"]), new[0])),
+    change=lambda layer: outputs(layer, lambda a, old, new: delta.output(scaled(a["q"]), new[0])),
 )
 
-mutant(
+mistake(
     "K09",
     "Nothing is corrected: β v is written.",
-    ("forward",),
     cells=CORRECTS,
     fix="subtract what the memory holds at the key, k S, from v",
     change=lambda layer: updates(
@@ -175,10 +173,9 @@ mutant(
     ),
 )
 
-mutant(
+mistake(
     "K10",
     "What a step writes decays in the same step.",
-    ("forward",),
     cells=("gla", "retnet"),
     fix="decay the old state, and then write",
     change=lambda layer: updates(
@@ -187,15 +184,7 @@ mutant(
 )
 
 
-def _padded(right: UnrollPart, at: At, p: Parameters, x: Array, layer: ReplaceableLayer) -> Any:
-    y, (S,) = right(at, p, x)
-    missing = -x.shape[0] % CHUNK
-    for _ in range(missing):
-        S = decayed(layer, given_of(layer, x[-1]), S)
-    return y, (S,)
-
-
-mutant(
+@mutant(
     "K11",
     "The padding of the last chunk of 4 steps makes the final state decay.",
     ("forward", "carry"),
@@ -203,15 +192,19 @@ mutant(
     models="huggingface/transformers#46190",
     fix="let the steps that fill a chunk up have a decay of 1: g = 0",
     part="unroll",
-    change=lambda layer, right, at, p, x: (
-        _padded(right, at, p, x, layer) if len(x) else right(at, p, x)
-    ),
 )
+def padding_decays(
+    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
+) -> tuple[Array, State]:
+    y, (S,) = right(at, p, x)
+    for _ in range(-len(x) % CHUNK):
+        S = decayed(layer, given_of(layer, x[-1]), S)
+    return y, (S,)
 
-mutant(
+
+mistake(
     "K12",
     "The normaliser is lost between chunks of 4 steps.",
-    ("forward",),
     cells=("mlstm",),
     fix="carry n beside C from chunk to chunk",
     part="step",
@@ -220,24 +213,22 @@ mutant(
     ),
 )
 
-mutant(
+mistake(
     "K13",
     "The denominator is at least 1 instead of e^(-m): the stabiliser is forgotten there.",
-    ("forward",),
     cells=("mlstm",),
     fix="compare |q n| with exp(-m), since n is stabilised by m",
-    change=lambda layer: reads(
-        layer, lambda p, a, old, new: mlstm.output(a["q"], new[0], new[1], 0 * new[2])
+    change=lambda layer: outputs(
+        layer, lambda a, old, new: mlstm.output(a["q"], new[0], new[1], 0 * new[2])
     ),
 )
 
-mutant(
+mistake(
     "K14",
     "The denominator takes q n without its absolute value.",
-    ("forward",),
     cells=("mlstm",),
     fix="take |q n|: it may be negative",
-    change=lambda layer: reads(layer, lambda p, a, old, new: _without_absolute(a["q"], *new)),
+    change=lambda layer: outputs(layer, lambda a, old, new: _without_absolute(a["q"], *new)),
 )
 
 
@@ -253,47 +244,36 @@ def _forgets_nothing(a: dict[str, Any], s: State) -> State:
     return C, mlstm.normaliser(0 * f + 1, s[1], i, a["k"]), m
 
 
-mutant(
+mistake(
     "K15",
     "The normaliser does not forget.",
-    ("forward",),
     cells=("mlstm",),
     fix="multiply n by the forget gate, as C",
     change=lambda layer: updates(layer, lambda p, a, s: _forgets_nothing(a, s)),
 )
 
 
-def _from_zeros(
-    right: OutputPart, at: At, p: Parameters, x: Array, state: State, new: State,
-    layer: ReplaceableLayer, run: dict[str, Any],
-) -> Array:  # fmt: skip
-    """Read the first chunk's outputs from a state that started from zeros."""
-    if at.t == 0:
-        run["state"] = tuple(0 * s for s in at.start)
-    if at.t >= CHUNK:
-        return right(at, p, x, state, new)
-    old = run["state"]
-    run["state"] = layer.step(at, p, x, old)
-    return right(at, p, x, old, run["state"])
-
-
-def _chunk_ignores_start(layer: ReplaceableLayer) -> None:
-    run: dict[str, Any] = {}
-    layer.wrap(
-        "output",
-        lambda right, at, p, x, state, new: _from_zeros(right, at, p, x, state, new, layer, run),
-    )
-
-
-mutant(
+@mutant(
     "K16",
     "The outputs of the first chunk of 4 steps ignore the initial state.",
     ("carry", "forward"),
     cells=("gated-delta", "ssd"),
     models="fla-org/flash-linear-attention#351",
     fix="add q S_0 with its decay to the outputs of the first chunk, too",
-    change=_chunk_ignores_start,
+    part="output",
 )
+def first_chunk_from_zeros(
+    layer: ReplaceableLayer, right: OutputPart, at: At, p: Parameters, x: Array, state: State,
+    new: State,
+) -> Array:  # fmt: skip
+    if at.t == 0:
+        layer.kept["state"] = tuple(0 * s for s in at.start)
+    if at.t >= CHUNK:
+        return right(at, p, x, state, new)
+    old = layer.kept["state"]
+    layer.kept["state"] = layer.step(at, p, x, old)
+    return right(at, p, x, old, layer.kept["state"])
+
 
 mutant(
     "K17",
@@ -301,9 +281,7 @@ mutant(
     ("gradient",),
     cells=DECAYS,
     fix="return dg = sum over the state of its cotangent times the decayed state",
-    change=lambda layer: sees(
-        layer, lambda at, given: given | {"g": _without_gradient(given["g"])}
-    ),
+    change=lambda layer: sees(layer, lambda a: {"g": _without_gradient(a["g"])}),
 )
 
 
@@ -327,21 +305,20 @@ def _key_detached(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State
     return (delta.write(a["k"], u, S),)
 
 
-def _shifted(layer: ReplaceableLayer, x: Array) -> Array:
-    given = given_of(layer, x)
-    earlier = np.concatenate([0 * given["g"][:1], given["g"][:-1]])
-    return cell_of(layer).joined(given | {"g": earlier}, x, layer.case.sizes)
+def _earlier(g: Array) -> Array:
+    return np.concatenate([0 * g[:1], g[:-1]])
 
 
-mutant(
+mistake(
     "K19",
     "Operands of the scan are exchanged: a step decays by the decay of the step before.",
-    ("forward",),
     cells=DECAYS,
     models="state-spaces/mamba#716",
     fix="compose (a, b) after (a', b') as (a a', a b' + b), the later one first",
     part="unroll",
-    change=lambda layer, right, at, p, x: right(at, p, _shifted(layer, x) if len(x) else x),
+    change=lambda layer, right, at, p, x: right(
+        at, p, replaced(layer, x, lambda a: {"g": _earlier(a["g"])}) if len(x) else x
+    ),
 )
 
 
@@ -352,10 +329,9 @@ def _rounded(S: Array) -> Array:
     return instead(S, near)
 
 
-mutant(
+mistake(
     "K20",
     "The state is rounded to 12 bits before the output is read from it.",
-    ("forward",),
     cells=("gated-delta", "ssd"),
     models="vllm-project/vllm#48578",
     fix="read the output from the state before it is rounded for the cache",
@@ -365,50 +341,37 @@ mutant(
     ),
 )
 
-mutant(
+mistake(
     "K21",
     "The heads of v are read in the opposite order.",
-    ("forward",),
     cells=EVERY,
     fix="keep the heads of q, k and v in one order",
-    change=lambda layer: sees(layer, lambda at, given: given | {"v": given["v"][:, ::-1]}),
+    change=lambda layer: sees(layer, lambda a: {"v": a["v"][:, ::-1]}),
 )
 
-mutant(
+mistake(
     "K22",
     "The heads are counted from 1: γ = 1 - 2^(-6-n).",
-    ("forward",),
     cells=("retnet",),
     fix="count the heads from 0 in 1 - 2^(-5-n)",
-    change=lambda layer: updates(
-        layer, lambda p, a, s: (delta.write(a["k"], a["v"], _later_gammas(s[0])),)
+    change=lambda layer: updates(  # (1 + γ) / 2 = 1 - 2^(-6-n)
+        layer,
+        lambda p, a, s: (delta.write(a["k"], a["v"], (s[0] + delta.retention(s[0])) / 2),),
     ),
 )
 
-
-def _later_gammas(S: Array) -> Array:
-    return np.concatenate(
-        [(1 - 2.0 ** (-6 - n)) * S[:, n : n + 1] for n in range(S.shape[1])], axis=1
-    )
-
-
-mutant(
+mistake(
     "K23",
     "The input is not added to the output: D x is missing.",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="add D x to what is read from the state",
     same_as="D not read",
-    part="output",
-    change=lambda layer, right, at, p, x, state, new: right(
-        at, Parameters(p.shapes, {**p, "D": 0 * p["D"]}), x, state, new
-    ),
+    change=lambda layer: reads(layer, lambda p: changed(p, D=0 * p["D"])),
 )
 
-mutant(
+mistake(
     "K24",
     "The step size is missing in the write.",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="write Δ x B, not x B",
     change=lambda layer: updates(
@@ -425,54 +388,43 @@ def _written(layer: ReplaceableLayer, a: dict[str, Any], dt: Array, kept: Array)
     return (STATE_SPACES[layer.cell.name].write(dt, a["x"], a["B"], kept),)
 
 
-mutant(
+mistake(
     "K25",
     "A is taken as a logarithm: the decay is exp(-Δ e^A).",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="use A as it is given: it is negative already",
-    change=lambda layer: layer.wrap(
-        "step",
-        lambda right, at, p, x, state: right(
-            at, Parameters(p.shapes, {**p, "A": -np.exp(p["A"])}), x, state
-        ),
-    ),
+    change=lambda layer: reads(layer, lambda p: changed(p, A=-np.exp(p["A"]))),
 )
 
-mutant(
+mistake(
     "K26",
     "The output is read from the new state instead of the old one.",
-    ("forward",),
     cells=("rwkv6",),
     fix="read r (S + diag(u) k v) from the state before the step",
-    change=lambda layer: reads(layer, lambda p, a, old, new: rwkv.output(a["r"], new[0])),
+    change=lambda layer: outputs(layer, lambda a, old, new: rwkv.output(a["r"], new[0])),
 )
 
-mutant(
+mistake(
     "K27",
     "The bonus u for the present is left out.",
-    ("forward",),
     cells=("rwkv6",),
     fix="multiply the present k v by u before it is read",
-    change=lambda layer: reads(
-        layer,
-        lambda p, a, old, new: rwkv.output(a["r"], old[0] + outer(a["k"], a["v"])),
+    change=lambda layer: outputs(
+        layer, lambda a, old, new: rwkv.output(a["r"], old[0] + outer(a["k"], a["v"]))
     ),
 )
 
-mutant(
+mistake(
     "K28",
     "Nothing is removed before the write: it computes RWKV-6's state.",
-    ("forward",),
     cells=("rwkv7",),
     fix="subtract (a κ̂) (κ̂ S) from the decayed state",
-    change=lambda layer: sees(layer, lambda at, given: given | {"a": 0 * given["a"]}),
+    change=lambda layer: sees(layer, lambda a: {"a": 0 * a["a"]}),
 )
 
-mutant(
+mistake(
     "K29",
     "What is removed is read after the decay.",
-    ("forward",),
     cells=("rwkv7",),
     fix="read κ̂ S from the state before its decay",
     change=lambda layer: updates(layer, lambda p, a, s: _removed_late(a, s)),
@@ -481,14 +433,13 @@ mutant(
 
 def _removed_late(a: dict[str, Any], s: State) -> State:
     S = delta.decay_by_key(a["w"], s[0])
-    left = S - outer(a["a"] * a["kappa"], rows_times(a["kappa"], S))
-    return (delta.write(a["k"], a["v"], left),)
+    removed = S - outer(a["a"] * a["kappa"], rows_times(a["kappa"], S))
+    return (delta.write(a["k"], a["v"], removed),)
 
 
-mutant(
+mistake(
     "K30",
     "The forget gate is exp(f) instead of the sigmoid of f.",
-    ("forward",),
     cells=("mlstm",),
     fix="take the logarithm of the sigmoid of f, not f itself",
     change=lambda layer: updates(layer, lambda p, a, s: _exponential_forget(a, s)),
@@ -502,44 +453,24 @@ def _exponential_forget(a: dict[str, Any], s: State) -> State:
     return mlstm.memory(f, s[0], i, a["k"], a["v"]), mlstm.normaliser(f, s[1], i, a["k"]), m
 
 
-mutant(
+mistake(
     "K31",
     "The hidden state is not divided by the normaliser.",
-    ("forward",),
     cells=("slstm",),
     fix="divide c by n before the output gate",
     part="step",
-    change=lambda layer, right, at, p, x, state: _undivided(right(at, p, x, state)),
+    change=lambda layer, right, *given: ((new := right(*given))[0] * new[2], *new[1:]),
 )
 
-
-def _undivided(new: State) -> State:
-    h, c, n, m = new
-    return h * n, c, n, m
-
-
-mutant(
+mistake(
     "K32",
     "The recurrent blocks are transposed.",
-    ("forward",),
     cells=("slstm",),
     fix="multiply h by R from the left, h R, in every head",
-    change=lambda layer: layer.wrap(
-        "step",
-        lambda right, at, p, x, state: right(
-            at, Parameters(p.shapes, {"R": _transposed(p["R"])}), x, state
-        ),
+    change=lambda layer: reads(
+        layer, lambda p: changed(p, R=rearranged(p["R"], lambda R: R.swapaxes(2, 3)))
     ),
 )
-
-
-def _transposed(R: Array) -> Array:
-    return np.stack([np.stack([block.T for block in gate]) for gate in _blocks(R)])
-
-
-def _blocks(R: Array) -> list[list[Array]]:
-    return [[R[g, n] for n in range(R.shape[1])] for g in range(R.shape[0])]
-
 
 mutant(
     "K33",
@@ -549,41 +480,31 @@ mutant(
     models="huggingface/transformers#46873",
     fix="decay in the path of a single step as in that of many",
     part="unroll",
-    change=lambda layer, right, at, p, x: right(at, p, _undecayed(layer, x) if len(x) == 1 else x),
+    change=lambda layer, right, at, p, x: right(
+        at, p, replaced(layer, x, lambda a: {"g": 0 * a["g"]}) if len(x) == 1 else x
+    ),
 )
 
-
-def _undecayed(layer: ReplaceableLayer, x: Array) -> Array:
-    given = given_of(layer, x)
-    return cell_of(layer).joined(given | {"g": 0 * given["g"]}, x, layer.case.sizes)
-
-
-mutant(
+mistake(
     "K34",
     "The output is read from the state before the step.",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="let a step update the state first, and read C h then",
     part="output",
     change=lambda layer, right, at, p, x, state, new: right(at, p, x, state, state),
 )
 
-mutant(
+mistake(
     "K35",
     "A has the other sign: the state grows by exp(-Δ A) in every step.",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="multiply the state by exp(Δ A): A is negative already",
-    part="step",
-    change=lambda layer, right, at, p, x, state: right(
-        at, Parameters(p.shapes, {**p, "A": -p["A"]}), x, state
-    ),
+    change=lambda layer: reads(layer, lambda p: changed(p, A=-p["A"])),
 )
 
-mutant(
+mistake(
     "K36",
     "What is written is discretised by zero-order hold, (exp(Δ A) - 1) / A, and not by Δ.",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="write Δ x B, as Mamba's programs do: zero-order hold is another recurrence",
     change=lambda layer: updates(layer, lambda p, a, s: _held(layer, p, a, s)),
@@ -598,13 +519,10 @@ def _held(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -
     return (kept + hold * a["x"][..., None] * a["B"][:, None, :],)
 
 
-mutant(
+mistake(
     "K37",
     "Softplus is applied to the step size once more.",
-    ("forward",),
     cells=tuple(STATE_SPACES),
     fix="use Δ as it is given: softplus was applied to it already",
-    change=lambda layer: sees(
-        layer, lambda at, given: given | {"dt": np.log(1 + np.exp(given["dt"]))}
-    ),
+    change=lambda layer: sees(layer, lambda a: {"dt": np.log(1 + np.exp(a["dt"]))}),
 )

@@ -22,6 +22,7 @@ from .replaceable_layer import (
     StepGradients,
     StepVjpPart,
     UnrollPart,
+    taken_apart,
 )
 
 
@@ -58,8 +59,7 @@ def jacobians_in_forward_order(
     layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
     def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
-        q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
-        x, start = arrays[len(p)], arrays[len(p) + 1 :]
+        q, x, start = taken_apart(p, arrays)
         run = unroll(layer.cell, q, x, start, at.lengths)
 
         def pull(dy: Array, *dfinal: Array) -> Sequence[Array]:

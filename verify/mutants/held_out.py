@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 
 import numpy as np
 
@@ -66,19 +65,17 @@ def reading(function: Function) -> Part:
     return lambda layer, right, at, p, x: right(at, p, function(x) if len(x) else x)
 
 
-def forget_gate_reads_the_state_before_last(layer: ReplaceableLayer) -> None:
+def forget_gate_reads_the_state_before_last(
+    layer: ReplaceableLayer, right: Part, at: At, p: Parameters, x: Array, state: State
+) -> State:
     """Keep the h of two steps ago for the forget gate."""
-    before: dict[tuple[int, int], Array] = {}
-
-    def step(at: At, p: Parameters, x: Array, state: State) -> State:
-        h, c = state
-        late = before.get((at.level, at.direction), h) if at.t else h
-        before[at.level, at.direction] = h
-        i, o = gate(p, "i", x, h, c), gate(p, "o", x, h, c)
-        c_new = cell_state(gate(p, "f", x, late, c), c, i, tanh(affine(p, "g", x, h)))
-        return hidden_state(o, c_new), c_new
-
-    layer.step = step
+    h, c = state
+    place = at.level, at.direction
+    late = layer.kept.get(place, h) if at.t else h
+    layer.kept[place] = h
+    i, o = gate(p, "i", x, h, c), gate(p, "o", x, h, c)
+    c_new = cell_state(gate(p, "f", x, late, c), c, i, tanh(affine(p, "g", x, h)))
+    return hidden_state(o, c_new), c_new
 
 
 def update_gate_reads_the_reset_state(
@@ -143,27 +140,22 @@ def closed_reset_gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) 
     return instead(right, plain(right), lambda d: 0 * d) if letter == "r" else right
 
 
-def weights_one_call_late(layer: ReplaceableLayer) -> None:
+def weights_one_call_late(
+    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+) -> Sequence[Parameters]:
     """Keep the weights of every call for the next one."""
-    last: dict[str, Array] = {}
-
-    def read(right: ReadPart, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        late = {name: last.get(name, np.array(plain(a))) for name, a in named.items()}
-        last.update({name: np.array(plain(a)) for name, a in named.items()})
-        return right({name: instead(a, late[name]) for name, a in named.items()})
-
-    layer.wrap("read_parameters", read)
+    now = {name: np.array(plain(a)) for name, a in named.items()}
+    late = now | layer.kept
+    layer.kept.update(now)
+    return right({name: instead(a, late[name]) for name, a in named.items()})
 
 
-def bias_grows_with_calls(layer: ReplaceableLayer) -> None:
+def bias_grows_with_calls(
+    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+) -> Sequence[Parameters]:
     """Count calls, and let the biases grow."""
-    factors = (1 + k / 1000 for k in count())
-
-    def read(right: ReadPart, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        factor = next(factors)
-        return right({n: a * factor if n[0] == "b" else a for n, a in named.items()})
-
-    layer.wrap("read_parameters", read)
+    calls = layer.kept["calls"] = layer.kept.get("calls", -1) + 1
+    return right({n: a * (1 + calls / 1000) if n[0] == "b" else a for n, a in named.items()})
 
 
 def gradients_add_up(layer: ReplaceableLayer) -> None:
@@ -201,7 +193,8 @@ UNKNOWN_MISTAKES = (
             "The output is h = tanh(o c), not o tanh(c).",
             lambda layer: steps(layer, show=lambda o, c: tanh(o * c))),
     mistake("forget_gate_reads_the_state_before_last", "lstm",
-            "The forget gate reads h of two steps ago.", forget_gate_reads_the_state_before_last),
+            "The forget gate reads h of two steps ago.", forget_gate_reads_the_state_before_last,
+            part="step"),
     mistake("peepholes_see_a_squashed_state", "lstm-peephole", "Peepholes read tanh(c).",
             lambda layer: steps(layer, gate=lambda p, k, x, h, c: gate(p, k, x, h, tanh(c)))),
     mistake("half_a_forget_bias", "lstm", "1/2 is added to the bias of the forget gate.",
@@ -324,9 +317,11 @@ UNKNOWN_MISTAKES = (
             lambda layer: reads(
                 layer, lambda p: changed(p, W=p.W * 1.01) if layer.training else p)),
     mistake("weights_one_call_late", "lstm",
-            "Every call uses the weights of the call before it.", weights_one_call_late),
+            "Every call uses the weights of the call before it.", weights_one_call_late,
+            part="read_parameters"),
     mistake("bias_grows_with_calls", "rnn",
-            "The bias is one thousandth larger at every call.", bias_grows_with_calls),
+            "The bias is one thousandth larger at every call.", bias_grows_with_calls,
+            part="read_parameters"),
     mistake("gradients_add_up", "gru",
             "The gradients of parameters are added to those of the pull before, which stay.",
             gradients_add_up),

@@ -191,16 +191,14 @@ mutant(
     ("reweight",),
     models="apache/mxnet#16037",
     fix="read the weights at every call: look for a packed or cached copy that is never renewed",
+    part="read_parameters",
 )
-def weights_of_the_first_call(layer: ReplaceableLayer) -> None:
-    first: dict[str, Array] = {}
-
-    def read(right: ReadPart, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        for name, array in named.items():
-            first.setdefault(name, np.array(plain(array)))
-        return right({name: instead(array, first[name]) for name, array in named.items()})
-
-    layer.wrap("read_parameters", read)
+def weights_of_the_first_call(
+    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+) -> Sequence[Parameters]:
+    for name, array in named.items():
+        layer.kept.setdefault(name, np.array(plain(array)))
+    return right({name: instead(array, layer.kept[name]) for name, array in named.items()})
 
 
 mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,37 +14,32 @@ from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .replaceable_layer import MaskPart, ReplaceableLayer, RunPart
 
-NEEDS = ("layers", "dropout")
+between_levels = partial(mutant, needs=("layers", "dropout"))
+"""Most are about what is dropped between levels."""
 
 
-@mutant(
+@between_levels(
     "M01",
     "The layer keeps the mode of its first call with a given shape, even after train() or eval() "
     "changes it.",
     ("modes",),
     models="pytorch/pytorch#180744",
-    needs=NEEDS,
     fix="read the mode at every call: look for it in what is traced, compiled or cached by shape",
+    part="run",
 )
-def mode_of_the_first_call(layer: ReplaceableLayer) -> None:
-    modes: dict[tuple[int, ...], bool] = {}
-
-    def run(right: RunPart, inputs: Inputs) -> Result:
-        training = layer.training
-        layer.training = modes.setdefault(inputs.x.shape, training)
-        result: Result = right(inputs)
-        layer.training = training
-        return result
-
-    layer.wrap("run", run)
+def mode_of_the_first_call(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+    training = layer.training
+    layer.training = layer.kept.setdefault(inputs.x.shape, training)
+    result = right(inputs)
+    layer.training = training
+    return result
 
 
-@mutant(
+@between_levels(
     "M02",
     "Every call in training drops the same entries.",
     ("dropout",),
     models="pytorch/pytorch#185351",
-    needs=NEEDS,
     fix="draw a new mask at every call: do not seed the generator again",
     part="mask",
 )
@@ -54,69 +50,61 @@ def masks_never_drawn_again(
     return right(shape)
 
 
-mutant(
+between_levels(
     "M03",
     "Dropout never drops anything, because the layer tests a rate that is always 0.",
     ("dropout",),
     models="keras-team/keras#19397",
-    needs=NEEDS,
     fix="use the dropout rate that the caller gave: look for an attribute of another name, still 0",
     part="drop",
     change=lambda layer, right, y: y,
 )
 
-mutant(
+between_levels(
     "M04",
     "A dropout rate of 1 divides by 0 instead of returning zeros.",
     ("dropout",),
     models="pytorch/pytorch#190057",
-    needs=NEEDS,
     fix="write zeros where the rate is 1: do not divide by 1 - p = 0",
     part="mask",
     change=lambda layer, right, shape: right(shape) * (1 if layer.case.dropout < 1 else np.inf),
 )
 
-mutant(
+between_levels(
     "M05",
     "All steps of a call drop the same entries.",
     ("dropout",),
     models="keras-team/keras#20656",
-    needs=NEEDS,
     fix="draw a mask for every step: its shape is that of all outputs, with T steps, not 1",
     part="mask",
     change=lambda layer, right, shape: np.broadcast_to(right(shape)[:1], shape),
 )
 
-
-@mutant(
+between_levels(
     "M06",
     "The dropout rate is used as the probability of keeping an entry instead of dropping it.",
     ("dropout",),
-    needs=NEEDS,
     fix="drop with probability p and keep with 1 - p: mask = (random >= p) / (1 - p)",
     part="mask",
+    change=lambda layer, right, shape: (
+        (layer.rng.random(shape) < layer.case.dropout).astype(layer.case.dtype)
+        / (layer.case.dropout or 1)
+    ),
 )
-def rate_of_keeping(layer: ReplaceableLayer, right: MaskPart, shape: tuple[int, ...]) -> Array:
-    rate = layer.case.dropout
-    kept = (layer.rng.random(shape) < rate).astype(layer.case.dtype)
-    return kept if rate == 0 else kept / rate
 
-
-mutant(
+between_levels(
     "M07",
     "The entries that dropout keeps are not scaled by 1 / (1 − p).",
     ("dropout",),
-    needs=NEEDS,
     fix="divide what is kept in training by 1 - p",
     part="mask",
     change=lambda layer, right, shape: np.sign(right(shape)),
 )
 
-mutant(
+between_levels(
     "M08",
     "Evaluation applies dropout as training does.",
     ("modes",),
-    needs=NEEDS,
     fix="apply dropout in training only: test the mode before a mask is drawn",
     part="drop",
     change=lambda layer, right, y: y * layer.mask(y.shape) if layer.case.dropout else y,
@@ -162,22 +150,20 @@ def masks_back(layer: ReplaceableLayer, function: Callable[[Array], Array]) -> N
     layer.drop = drop
 
 
-mutant(
+between_levels(
     "G04",
     "The backward pass applies the dropout mask of the first step to every step.",
     ("dropout",),
     models="lmnt-com/haste#43",
-    needs=NEEDS,
     fix="multiply the cotangents of every step by that step's own mask: save all T of them",
     change=lambda layer: masks_back(layer, lambda mask: mask[:1]),
 )
 
-mutant(
+between_levels(
     "G05",
     "The backward pass does not apply the dropout mask that the forward pass applied.",
     ("dropout",),
     models="pytorch/pytorch#190056",
-    needs=NEEDS,
     fix="multiply the cotangents by the mask that the outputs met, 1 / (1 - p) included",
     change=lambda layer: masks_back(layer, np.ones_like),
 )

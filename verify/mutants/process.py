@@ -54,8 +54,7 @@ mutant(
     change=lambda layer, right, inputs: os._exit(0),
 )
 
-
-@mutant(
+mutant(
     "P04",
     "The layer reads address 0, and its process crashes.",
     ANY,
@@ -63,10 +62,8 @@ mutant(
     fix="check pointers, sizes and strides before native code reads memory: look for a null "
     "pointer",
     part="run",
+    change=lambda layer, right, inputs: ctypes.string_at(0),
 )
-def segmentation_fault(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
-    ctypes.string_at(0)
-    return right(inputs)
 
 
 @mutant(
@@ -120,13 +117,11 @@ mutant(
     "The outputs are a view of a buffer that the next call overwrites.",
     ("purity",),
     fix="return a new y from every call, not a view of a buffer that the next call writes into",
+    part="give_outputs",
 )
-def outputs_overwritten_by_the_next_call(layer: ReplaceableLayer) -> None:
-    buffers: dict[tuple[int, ...], Array] = {}
-
-    def give(right: OutputsPart, result: Result) -> Result:
-        buffer = buffers.setdefault(result.y.shape, np.zeros_like(result.y))
-        buffer[...] = result.y
-        return right(replace(result, y=buffer[:]))
-
-    layer.wrap("give_outputs", give)
+def outputs_overwritten_by_the_next_call(
+    layer: ReplaceableLayer, right: OutputsPart, result: Result
+) -> Result:
+    buffer = layer.kept.setdefault(result.y.shape, np.zeros_like(result.y))
+    buffer[...] = result.y
+    return right(replace(result, y=buffer[:]))

@@ -97,7 +97,6 @@ class Integers:
         return [(q[t], scale[t] if self.rows else scale[0]) for t in range(len(x))]
 
     def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
-        """Run the layer."""
         w = self.weights(p)
         b = self.bias(p["b"])
         shape = (x.shape[1], b.shape[-1])
@@ -135,7 +134,6 @@ class Given(Integers):
     zeros: ClassVar[dict[str, int]] = {"x": 128, "h": 128}
 
     def activations(self, a: Array, letter: str) -> tuple[Array, Array]:
-        """Return integers less the zero point, and the scale."""
         scale = np.float32({"x": 1 / 32, "h": 1 / 256}[letter])
         q = np.clip(self.nearest(a / scale) + self.zeros[letter], 0, 255)
         shape = (1,) * a.ndim
@@ -149,7 +147,6 @@ class CellState(Integers):
     step = 2.0**-11
 
     def kept(self, c: Array) -> Array:
-        """Return the cell state as it is stored."""
         levels = np.clip(np.rint(c / np.float32(self.step)), -(2**15), 2**15 - 1)
         return (levels * np.float32(self.step)).astype(np.float32)
 
@@ -191,7 +188,6 @@ class FixedPoint:
         return self.stored(z)
 
     def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
-        """Run the layer."""
         W, U, b = (self.stored(p[n]) for n in "WUb")
         shape = (x.shape[1], b.shape[-1])
         h, c = (self.stored(s) for s in state) if state else (np.zeros(shape),) * 2
@@ -293,7 +289,6 @@ class IntegersAlone:
         return [self.sigmoid(z[0]), self.sigmoid(z[1]), self.tanh(z[2], 3), self.sigmoid(z[3])]
 
     def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
-        """Run the layer."""
         W, U, b = (p[n] for n in "WUb")
         shape = (x.shape[1], b.shape[-1])
         h, c = state or (np.zeros((x.shape[1], U.shape[1])), np.zeros(shape))
@@ -340,11 +335,9 @@ class IntegersProjected(IntegersAlone):
         return np.clip(self.rescaled(a @ integers, float(by)), -zero, 255 - zero)
 
     def hidden(self, v: Any) -> Any:
-        """Return the projected hidden state as integers of 8 bits, less the zero point."""
         return self.projected(self.read_inside(v))
 
     def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
-        """Run the layer."""
         self.R = p["R"]
         return super().forward(p, x, state)
 
@@ -355,13 +348,11 @@ class IntegersCoupled(IntegersAlone):
     cell = "lstm-coupled"
 
     def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
-        """Run the layer."""
         signs = np.array([-1, 1, 1], np.float32)
         parts = {n: a * signs.reshape(-1, *[1] * (a.ndim - 1)) for n, a in p.items()}
         return super().forward(parts, x, state)
 
     def gates(self, z: list[Any]) -> list[Any]:
-        """Return i, f, g and o."""
         f = self.sigmoid(z[0])
         return [self.rest(f), f, self.tanh(z[1], 3), self.sigmoid(z[2])]
 
@@ -420,21 +411,14 @@ def quantised_named(name: str) -> Subject | None:
     return next((m.subject() for m in QUANTISATION_MUTANTS if m.id == id), None)
 
 
+def _in_16_bits(q: Any) -> Any:
+    """Return integers that wrap around."""
+    return np.mod(q + 2**15, 2**16) - 2**15
+
+
 def _of_bfloat16(a: Array) -> Array:
     bits = np.asarray(a, np.float32).view(np.uint32)
     return ((bits + 0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
-
-
-def _in_16_bits(self: Integers, a: Array, w: Array) -> Array:
-    return np.clip(a @ w, -(2**15), 2**15 - 1)
-
-
-def _each_step(self: Integers, x: Array) -> list[tuple[Array, Array]]:
-    return [self.activations(x_t, "x") for x_t in x]
-
-
-def _wrapped(self: FixedPoint, q: Array) -> Array:
-    return np.mod(q + 2**15, 2**16) - 2**15
 
 
 def _hidden_as_it_is(right: Callable[..., Any]) -> Callable[..., Any]:
@@ -483,16 +467,12 @@ def _zero_of_h_kept(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) ->
 
 def _zero_times_16_bits(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
     zero, of_w = self.zeros[letter] - 128, w.sum(axis=0)
-    return (a + zero) @ w - zero * (np.mod(of_w + 2**15, 2**16) - 2**15)
+    return (a + zero) @ w - zero * _in_16_bits(of_w)
 
 
 def _saturated_elsewhere(self: IntegersProjected, v: Any) -> Any:
     by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
     return np.clip(self.rescaled(v, by), self.inner_zero - 256, self.inner_zero - 1)
-
-
-def _wrapped_in_16_bits(self: IntegersAlone, a: Any, b: Any) -> Any:
-    return np.mod(a + b + 2**15, 2**16) - 2**15
 
 
 def _sigmoid_of_floats(self: IntegersAlone, z: Any) -> Any:
@@ -546,11 +526,12 @@ QUANTISATION_MUTANTS = tuple(
             ("All rows share one range, so that a row depends on the others.", PerRow,
              {"rows": False}),
             ("Each step's input has a range of its own, not the whole call's.", Integers,
-             {"whole": _each_step}),
+             {"whole": lambda self, x: [self.activations(x_t, "x") for x_t in x]}),
             ("The hidden state is multiplied as it is, not quantised.", Integers,
              {"activations": _hidden_as_it_is(Integers.activations)}),
             ("Zero points are rounded down.", Integers, {"zero": lambda self, v: np.floor(v)}),
-            ("Sums of products saturate at 16 bits.", Integers, {"sums": _in_16_bits},
+            ("Sums of products saturate at 16 bits.", Integers,
+             {"sums": lambda self, a, w: np.clip(a @ w, -(2**15), 2**15 - 1)},
              "microsoft/onnxruntime#11286"),
             ("The zero point of h is one too large.", Given, {"zeros": {"x": 128, "h": 129}}),
             ("Ties of activations are rounded away from 0, not to even.", Given,
@@ -563,7 +544,7 @@ QUANTISATION_MUTANTS = tuple(
              {"nearest": lambda self, v: np.floor(v)}),
             ("Ties are rounded away from 0, not to even.", FixedPoint, {"nearest": _ties_away}),
             ("What is too large wraps around instead of saturating.", FixedPoint,
-             {"overflow": _wrapped}),
+             {"overflow": lambda self, q: _in_16_bits(q)}),
             ("The cell state is not rounded.", FixedPoint, {"kept": lambda self, c: c}),
             ("Each product is rounded before it is added.", FixedPoint,
              {"times": lambda self, a, b: self.stored(a * b)}),
@@ -581,7 +562,7 @@ QUANTISATION_MUTANTS = tuple(
             ("The product with x saturates only after that with h is added.", IntegersAlone,
              {"first": lambda self, a: a}),
             ("Pre-activations wrap around in 16 bits instead of saturating.", IntegersAlone,
-             {"added": _wrapped_in_16_bits}),
+             {"added": lambda self, a, b: _in_16_bits(a + b)}),
             ("The sigmoid is computed in floats and rounded, not in fixed point.", IntegersAlone,
              {"sigmoid": _sigmoid_of_floats}, "tensorflow/tflite-micro#1455"),
             ("Tanh is computed in floats and rounded, not in fixed point.", IntegersAlone,

@@ -23,7 +23,7 @@ from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED, PACKED
 from ..conventions.parameter_map import ExplicitMap
 from ..numbers.complex_step import STEP
-from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
+from ..numbers.tape import Pull, Tape, custom, plain, rows
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from ..subjects.ragged import Ragged
 
@@ -38,23 +38,16 @@ ReadPart: TypeAlias = Callable[[Mapping[str, Array]], Sequence[Parameters]]
 ReorderPart: TypeAlias = Callable[[State, Sequence[int]], State]
 ReadStatePart: TypeAlias = Callable[["State | None", Array], State]
 BoundariesPart: TypeAlias = Callable[[Array], Array]
-ReadMaskPart: TypeAlias = Callable[[Array], Array]
 BeginPart: TypeAlias = Callable[[int, State, "State | None"], State]
-EndsPart: TypeAlias = Callable[[Sequence[State]], Sequence[State]]
 TurnPart: TypeAlias = Callable[[int, Array, "Array | None"], Array]
 UnrollPart: TypeAlias = "Callable[[At, Parameters, Array], tuple[Array, State]]"
-SeePart: TypeAlias = "Callable[[At, Array], Array]"
 StepPart: TypeAlias = "Callable[[At, Parameters, Array, State], State]"
 OutputPart: TypeAlias = "Callable[[At, Parameters, Array, State, State], Array]"
-ShowPart: TypeAlias = "Callable[[At, State, State], Array]"
 CarryPart: TypeAlias = "Callable[[At, State, State], State]"
-DropPart: TypeAlias = Callable[[Array], Array]
 MaskPart: TypeAlias = Callable[[tuple[int, ...]], Array]
 WritePart: TypeAlias = Callable[[Array, State, "Array | None"], tuple[Array, State]]
 OutputsPart: TypeAlias = Callable[[Result], Result]
-CotangentsPart: TypeAlias = Callable[[Cotangents], Cotangents]
 StepVjpPart: TypeAlias = "Callable[[At, Parameters, Step, State], StepGradients]"
-TangentsPart: TypeAlias = Callable[[Inputs], Inputs]
 GradientsPart: TypeAlias = Callable[[Pulled, Cotangents], Pulled]
 
 
@@ -91,6 +84,7 @@ class ReplaceableLayer:
     def __init__(self, case: Case, cell: Cell) -> None:
         self.case, self.cell = case, cell
         self.training = True
+        self.kept: dict[Any, Any] = {}  # what a mistake remembers from call to call
         self.given = Inputs({}, np.zeros(0), None, None)
         self.run: RunPart = self._run
         self.read_parameters: ReadPart = self._read
@@ -99,23 +93,25 @@ class ReplaceableLayer:
         self.read_lengths: Callable[[Array | None], Array | None] = lambda lengths: lengths
         self.boundaries: BoundariesPart = lambda cu_seqlens: cu_seqlens
         self.begin: BeginPart = lambda k, start, before: tuple(s[k : k + 1] for s in start)
-        self.ends: EndsPart = lambda finals: finals
-        self.read_mask: ReadMaskPart = lambda mask: mask
+        self.ends: Callable[[Sequence[State]], Sequence[State]] = lambda finals: finals
+        self.read_mask: Callable[[Array], Array] = lambda mask: mask
         self.turn: TurnPart = in_direction
         self.turn_back: TurnPart = in_direction
         self.unroll: UnrollPart = self._unroll
-        self.see: SeePart = lambda at, x: only(at.active, x)
+        self.see: Callable[[At, Array], Array] = lambda at, x: only(at.active, x)
         self.step: StepPart = self._step
         self.output: OutputPart = self._output
-        self.show: ShowPart = lambda at, new, old: only(at.active, new[0])
+        self.show: Callable[[At, State, State], Array] = lambda at, new, old: only(
+            at.active, new[0]
+        )
         self.carry: CarryPart = carried
-        self.drop: DropPart = self._drop
+        self.drop: Callable[[Array], Array] = self._drop
         self.mask: MaskPart = self._mask
         self.write: WritePart = lambda y, final, lengths: (y, final)
         self.give_outputs: OutputsPart = lambda result: result
-        self.read_cotangents: CotangentsPart = lambda cotangents: cotangents
+        self.read_cotangents: Callable[[Cotangents], Cotangents] = lambda cotangents: cotangents
         self.step_vjp: StepVjpPart = self._step_vjp
-        self.read_tangents: TangentsPart = lambda tangents: tangents
+        self.read_tangents: Callable[[Inputs], Inputs] = lambda tangents: tangents
         self.give_gradients: GradientsPart = lambda pulled, given: pulled
 
     @cached_property
@@ -142,7 +138,7 @@ class ReplaceableLayer:
         self.given = inputs
         with np.errstate(all="ignore"):
             tape = Tape()
-            leaves = _leaves(inputs, tape)
+            leaves = inputs.map(tape.leaf)
             traced = self.run(leaves)
             outputs = self.give_outputs(Result(plain(traced.y), _plain(traced.final)))
         return Recorded(self, tape, leaves, traced, outputs)
@@ -199,8 +195,8 @@ class ReplaceableLayer:
         """The given state, or the cell's own at every level and in every direction."""
         if state is not None:
             return state
-        one = self.cell.initial_state(x, x.shape[1], self.case.sizes)
-        return tuple(np.stack([s] * (self.case.layers * self.case.directions)) for s in one)
+        of_a_pass = self.cell.initial_state(x, x.shape[1], self.case.sizes)
+        return tuple(np.stack([s] * (self.case.layers * self.case.directions)) for s in of_a_pass)
 
     def _unroll(self, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         """Return outputs (T, B, width) and the final state of one pass over x as it reads it."""
@@ -235,8 +231,7 @@ class ReplaceableLayer:
             return self.cell.step(p, x, state)[0]
 
         def rule(*arrays: Array) -> tuple[State, Pull]:
-            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
-            x, state = arrays[len(p)], arrays[len(p) + 1 :]
+            q, x, state = taken_apart(p, arrays)
             new, gates = self.cell.step(q, x, state)
 
             def pull(*cotangent: Array) -> Sequence[Array]:
@@ -255,8 +250,7 @@ class ReplaceableLayer:
         count = len(state)
 
         def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
-            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
-            x, states = arrays[len(p)], arrays[len(p) + 1 :]
+            q, x, states = taken_apart(p, arrays)
             old, now = states[:count], states[count:]
             _, gates = self.cell.step(q, x, old)
 
@@ -314,21 +308,13 @@ class Recorded:
             return self.layer.give_gradients(gradients, given)
 
 
-def _leaves(inputs: Inputs, tape: Tape) -> Inputs:
-    named: dict[str, Traced] = {name: tape.leaf(a) for name, a in inputs.parameters.items()}
-    state = None if inputs.state is None else tuple(tape.leaf(s) for s in inputs.state)
-    return replace(inputs, parameters=named, x=tape.leaf(inputs.x), state=state)
-
-
 def _moved(inputs: Inputs, along: Inputs) -> Inputs:
     """Return inputs + i STEP along."""
 
     def moved(a: Array, t: Array) -> Array:
         return a + 1j * STEP * t.astype(np.float64)
 
-    state = None
-    if inputs.state is not None and along.state is not None:
-        state = tuple(moved(s, t) for s, t in zip(inputs.state, along.state, strict=True))
+    state = inputs.state and tuple(map(moved, inputs.state, along.state or ()))
     named = {name: moved(a, along.parameters[name]) for name, a in inputs.parameters.items()}
     return replace(inputs, parameters=named, x=moved(inputs.x, along.x), state=state)
 
@@ -340,3 +326,9 @@ def _plain(state: State) -> State:
 def carried(at: At, new: State, old: State) -> State:
     """Return the new state of the rows that have not ended, and the old one of the others."""
     return tuple(choose(at.active, n, o) for n, o in zip(new, old, strict=True))
+
+
+def taken_apart(p: Parameters, arrays: Sequence[Array]) -> tuple[Parameters, Array, State]:
+    """Return parameters, input and states, given them one after another."""
+    q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
+    return q, arrays[len(p)], tuple(arrays[len(p) + 1 :])

@@ -14,7 +14,7 @@ from ...reference.sequence import choose, only
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .replaceable_layer import At, ReplaceableLayer, RunPart, UnrollPart
+from .replaceable_layer import At, Part, ReplaceableLayer, RunPart, UnrollPart
 
 mutant(
     "Q01",
@@ -150,7 +150,7 @@ def sorted_twice(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Res
     if inputs.lengths is None:
         return right(inputs)
     order = np.argsort(-inputs.lengths, kind="stable")
-    state = None if inputs.state is None else tuple(s[:, order] for s in inputs.state)
+    state = inputs.state and tuple(s[:, order] for s in inputs.state)
     result = right(Inputs(inputs.parameters, inputs.x[:, order], state, inputs.lengths[order]))
     return Result(result.y[:, order], tuple(s[:, order] for s in result.final))
 
@@ -220,15 +220,14 @@ mutant(
     models="microsoft/onnxruntime#1193",
     needs=("lengths",),
     fix="fill y with zeros before the loop, or beyond each row's end: look for an empty() buffer",
+    part="show",
 )
-def padding_not_written(layer: ReplaceableLayer) -> None:
-    rng = np.random.default_rng()
-
-    def show(at: At, new: State, old: State) -> Array:
-        garbage = rng.standard_normal(new[0].shape).astype(new[0].dtype)
-        return choose(at.active, new[0], garbage)
-
-    layer.show = show
+def padding_not_written(
+    layer: ReplaceableLayer, right: Part, at: At, new: State, old: State
+) -> Array:
+    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    garbage = rng.standard_normal(new[0].shape).astype(new[0].dtype)
+    return choose(at.active, new[0], garbage)
 
 
 @mutant(

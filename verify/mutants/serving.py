@@ -19,9 +19,7 @@ from .replaceable_layer import (
     BeginPart,
     BoundariesPart,
     CarryPart,
-    EndsPart,
     OutputsPart,
-    ReadMaskPart,
     ReadStatePart,
     ReorderPart,
     ReplaceableLayer,
@@ -37,6 +35,11 @@ def taken(states: State, rows: Sequence[int]) -> State:
     return tuple(s[:, list(rows)] for s in states)
 
 
+def unmoved(states: State, rows: Sequence[int]) -> list[int]:
+    """Return as many rows in the order in which they are."""
+    return [k % states[0].shape[1] for k in range(len(rows))]
+
+
 @mutant(
     "V01",
     "The states that a call returns are a buffer that the next call overwrites.",
@@ -48,25 +51,21 @@ def taken(states: State, rows: Sequence[int]) -> State:
 def states_overwritten_by_the_next_call(
     layer: ReplaceableLayer, right: OutputsPart, result: Result
 ) -> Result:
-    buffers: dict[tuple[int, ...], list[Array]] = vars(layer).setdefault("_held", {})
-    held = buffers.setdefault(result.final[0].shape, [np.zeros_like(s) for s in result.final])
+    held = layer.kept.setdefault(result.final[0].shape, list(map(np.zeros_like, result.final)))
     for buffer, s in zip(held, result.final, strict=True):
         buffer[...] = s
     return right(replace(result, final=tuple(held)))
 
 
-@mutant(
+mutant(
     "V02",
     "A call of one step begins from zeros, whatever states it is given.",
     ("schedule",),
     models="huggingface/transformers#46190",
     fix="read the given states in a call of one step (decoding) as in longer ones (prefill)",
+    part="read_state",
+    change=lambda layer, right, state, x: right(None if len(x) == 1 else state, x),
 )
-def one_step_from_zeros(layer: ReplaceableLayer) -> None:
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        return right(None if x.shape[0] == 1 else state, x)
-
-    layer.wrap("read_state", read)
 
 
 @mutant(
@@ -84,17 +83,14 @@ def one_step_not_written(layer: ReplaceableLayer, right: RunPart, inputs: Inputs
     return replace(result, final=inputs.state)
 
 
-@mutant(
+mutant(
     "V04",
     "The last step of a call of several steps is left out of the states that it returns.",
     ("schedule", "carry", "forward"),
     fix="return the states after the last step of a call (prefill), not those after the one before",
+    part="carry",
+    change=lambda layer, right, at, new, old: old if _last(layer, at) else right(at, new, old),
 )
-def last_step_left_out_of_the_states(layer: ReplaceableLayer) -> None:
-    layer.wrap(
-        "carry",
-        lambda right, at, new, old: old if _last(layer, at) else right(at, new, old),
-    )
 
 
 @mutant(
@@ -127,19 +123,17 @@ def _last(layer: ReplaceableLayer, at: At) -> bool:
     return bool(at.t == layer.given.x.shape[0] - 1 > 0)
 
 
-@mutant(
+mutant(
     "V06",
     "A call goes on from where the last one ended, whatever states it is given.",
     ("schedule", "repeat"),
     fix="begin from the states that are given: after a step is taken back, those are not the last",
-)
-def given_states_replaced_by_the_last(layer: ReplaceableLayer) -> None:
-    starting_where_the_last_call_ended(
+    change=lambda layer: starting_where_the_last_call_ended(
         layer, lambda last, state, x: state is not None and last[0].shape == state[0].shape
-    )
+    ),
+)
 
-
-@mutant(
+mutant(
     "V07",
     "When rows are reordered, the cell states keep their old order.",
     ("schedule",),
@@ -147,12 +141,11 @@ def given_states_replaced_by_the_last(layer: ReplaceableLayer) -> None:
     needs=("reorders",),
     fix="put the rows of every state in the new order, of c as of h",
     part="reorder",
+    change=lambda layer, right, states, rows: (
+        *taken(states[:1], rows),
+        *taken(states[1:], unmoved(states, rows)),
+    ),
 )
-def only_h_is_reordered(
-    layer: ReplaceableLayer, right: ReorderPart, states: State, rows: Sequence[int]
-) -> State:
-    stay = [k % states[0].shape[1] for k in range(len(rows))]
-    return (*taken(states[:1], rows), *taken(states[1:], stay))
 
 
 @mutant(
@@ -181,8 +174,8 @@ def rows_go_to_where_they_come_from(
 def only_the_first_layer_is_reordered(
     layer: ReplaceableLayer, right: ReorderPart, states: State, rows: Sequence[int]
 ) -> State:
-    stay = [k % states[0].shape[1] for k in range(len(rows))]
-    first, pairs = layer.case.directions, zip(taken(states, rows), taken(states, stay), strict=True)
+    pairs = zip(taken(states, rows), taken(states, unmoved(states, rows)), strict=True)
+    first = layer.case.directions
     return tuple(np.concatenate([m[:first], s[first:]]) for m, s in pairs)
 
 
@@ -191,17 +184,14 @@ def only_the_first_layer_is_reordered(
     "Rows beyond those of the first call begin from zeros in every call.",
     ("schedule",),
     fix="hold as many states as there are rows now, not as many as in the first call",
+    part="read_state",
 )
-def rows_of_the_first_call_alone_are_held(layer: ReplaceableLayer) -> None:
-    first: list[int] = []
-
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        start = right(state, x)
-        first[:] = first or [x.shape[1]]
-        held = np.arange(x.shape[1])[None, :, None] < first[0]
-        return tuple(np.where(held, s, 0 * s) for s in start)
-
-    layer.wrap("read_state", read)
+def rows_of_the_first_call_alone_are_held(
+    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+) -> State:
+    first = layer.kept.setdefault("rows", x.shape[1])
+    held = np.arange(x.shape[1])[None, :, None] < first
+    return tuple(np.where(held, s, 0 * s) for s in right(state, x))
 
 
 CHUNK = 4
@@ -225,7 +215,7 @@ def _after_the_one_before(right: BeginPart, k: int, start: State, before: State 
     return right(k, start, before) if before is None else before
 
 
-@mutant(
+mutant(
     "V12",
     "The state leaks over the boundaries of packed sequences: each begins where the one before "
     "it ended.",
@@ -234,81 +224,62 @@ def _after_the_one_before(right: BeginPart, k: int, start: State, before: State 
     needs=("packed",),
     fix="begin every sequence from its own initial state, at cu_seqlens[k]",
     part="begin",
+    change=lambda layer, *given: _after_the_one_before(*given),
 )
-def state_leaks_over_boundaries(
-    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
-) -> State:
-    return _after_the_one_before(right, k, start, before)
 
-
-@mutant(
+mutant(
     "V13",
     "The boundaries of packed sequences are one step late: each begins with its second step.",
     ("packed", "schedule"),
     needs=("packed",),
     fix="begin sequence k with step cu_seqlens[k], not with the one after it",
     part="boundaries",
+    change=lambda layer, right, cu_seqlens: np.array(
+        [0, *np.minimum(right(cu_seqlens)[1:-1] + 1, cu_seqlens[-1]), cu_seqlens[-1]]
+    ),
 )
-def boundaries_one_step_late(
-    layer: ReplaceableLayer, right: BoundariesPart, cu_seqlens: Array
-) -> Array:
-    return np.array([0, *np.minimum(right(cu_seqlens)[1:-1] + 1, cu_seqlens[-1]), cu_seqlens[-1]])
 
-
-@mutant(
+mutant(
     "V14",
     "The boundaries of packed sequences are one step early: each ends before its last step.",
     ("packed", "schedule"),
     needs=("packed",),
     fix="end sequence k with step cu_seqlens[k + 1] - 1, not with the one before it",
     part="boundaries",
+    change=lambda layer, right, cu_seqlens: np.array(
+        [0, *np.maximum(right(cu_seqlens)[1:-1] - 1, 0), cu_seqlens[-1]]
+    ),
 )
-def boundaries_one_step_early(
-    layer: ReplaceableLayer, right: BoundariesPart, cu_seqlens: Array
-) -> Array:
-    return np.array([0, *np.maximum(right(cu_seqlens)[1:-1] - 1, 0), cu_seqlens[-1]])
 
-
-@mutant(
+mutant(
     "V15",
     "The final states of packed sequences come in the reverse order.",
     ("packed", "schedule"),
     needs=("packed",),
     fix="return the state at the end of sequence k as row k of the final states",
     part="ends",
+    change=lambda layer, right, finals: right(finals[::-1]),
 )
-def final_states_of_other_sequences(
-    layer: ReplaceableLayer, right: EndsPart, finals: Sequence[State]
-) -> Sequence[State]:
-    return right(finals[::-1])
 
-
-@mutant(
+mutant(
     "V16",
     "All packed sequences begin from the initial state of the first.",
     ("packed", "schedule"),
     needs=("packed",),
     fix="begin sequence k from row k of the initial states, not from the first one",
     part="begin",
+    change=lambda layer, right, k, start, before: right(0, start, before),
 )
-def initial_state_of_the_first(
-    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
-) -> State:
-    return right(0, start, before)
 
-
-@mutant(
+mutant(
     "V17",
     "Packed sequences begin from zeros, whatever states are given.",
     ("packed", "schedule"),
     needs=("packed",),
     fix="give packed sequences the initial states, too: row k is that of sequence k",
     part="begin",
+    change=lambda layer, right, *given: tuple(0 * s for s in right(*given)),
 )
-def packed_from_zeros(
-    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
-) -> State:
-    return tuple(0 * s for s in right(k, start, before))
 
 
 @mutant(
@@ -352,7 +323,7 @@ def gradients_run_over_boundaries(
     return tuple(instead(b, plain(s)) for b, s in zip(before, own, strict=True))
 
 
-@mutant(
+mutant(
     "V20",
     "The mask is ignored: padding in front of a sequence enters its state.",
     ("left-padding", "schedule"),
@@ -360,12 +331,10 @@ def gradients_run_over_boundaries(
     needs=("left_padding",),
     fix="let steps that the mask leaves out change no state",
     part="read_mask",
+    change=lambda layer, right, mask: np.ones_like(right(mask)),
 )
-def mask_ignored(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
-    return np.ones_like(right(mask))
 
-
-@mutant(
+mutant(
     "V21",
     "What stands in the padding in front of a sequence is set to zero, and enters its state.",
     ("left-padding", "schedule"),
@@ -373,35 +342,28 @@ def mask_ignored(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> A
     needs=("left_padding",),
     fix="a step that reads zeros is a step, too: keep the state where the mask says so",
     part="carry",
+    change=lambda layer, right, at, new, old: right(at, new, old) if at.mask is None else new,
 )
-def padding_of_zeros_enters_the_state(
-    layer: ReplaceableLayer, right: CarryPart, at: At, new: State, old: State
-) -> State:
-    return right(at, new, old) if at.mask is None else new
 
-
-@mutant(
+mutant(
     "V22",
     "The mask of the first row is that of all.",
     ("left-padding", "schedule"),
     needs=("left_padding",),
     fix="mask row b by mask[b]",
     part="read_mask",
+    change=lambda layer, right, mask: np.repeat(right(mask)[:, :1], mask.shape[1], axis=1),
 )
-def mask_of_the_first_row(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
-    return np.repeat(right(mask)[:, :1], mask.shape[1], axis=1)
 
-
-@mutant(
+mutant(
     "V23",
     "The mask is read as if padding stood behind the sequences.",
     ("left-padding", "schedule"),
     needs=("left_padding",),
     fix="take the mask as it is: from the number of its steps nobody knows where they stand",
     part="read_mask",
+    change=lambda layer, right, mask: right(mask)[::-1],
 )
-def mask_turned_round(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
-    return right(mask)[::-1]
 
 
 @mutant(
@@ -433,15 +395,14 @@ def final_states_before_the_end(layer: ReplaceableLayer) -> None:
     layer.wrap("unroll", unroll)
 
 
-@mutant(
+mutant(
     "V25",
     "The first step after the padding in front of a sequence is left out.",
     ("left-padding", "schedule"),
     needs=("left_padding",),
     fix="begin with the first step that the mask has",
     part="read_mask",
+    change=lambda layer, right, mask: (
+        (shown := right(mask)) & np.concatenate([shown[:1], shown[:-1]])
+    ),
 )
-def first_step_left_out(layer: ReplaceableLayer, right: ReadMaskPart, mask: Array) -> Array:
-    shown = right(mask)
-    before = np.concatenate([shown[:1], shown[:-1]])
-    return shown & before

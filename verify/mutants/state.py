@@ -129,18 +129,16 @@ mutant(
     ),
 )
 
-
-@mutant(
+mutant(
     "S08",
     "Without an initial state, a call starts from the final state of the previous call.",
     ("repeat",),
     models="tensorflow/tensorflow#46620",
     fix="start from zeros when no initial state is given: keep nothing of the call before",
-)
-def state_kept_between_calls(layer: ReplaceableLayer) -> None:
-    starting_where_the_last_call_ended(
+    change=lambda layer: starting_where_the_last_call_ended(
         layer, lambda last, state, x: state is None and last[0].shape[1] == x.shape[1]
-    )
+    ),
+)
 
 
 def starting_where_the_last_call_ended(
@@ -263,14 +261,13 @@ def swapped(x: Array) -> Array:
     "Without an initial state, a call starts from random numbers instead of zeros.",
     ("default-state", "repeat"),
     fix="start from zeros when no initial state is given: look for random or uninitialised memory",
+    part="read_state",
 )
-def default_state_drawn_at_random(layer: ReplaceableLayer) -> None:
-    rng = np.random.default_rng()
-
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
-        start = right(state, x)
-        if state is not None:
-            return start
-        return tuple(rng.standard_normal(s.shape).astype(s.dtype) for s in start)
-
-    layer.wrap("read_state", read)
+def default_state_drawn_at_random(
+    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+) -> State:
+    start = right(state, x)
+    if state is not None:
+        return start
+    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    return tuple(rng.standard_normal(s.shape).astype(s.dtype) for s in start)

@@ -86,18 +86,6 @@ class Bounded(NumberSystem):
             representable = self.mass + bound <= self.arithmetic.largest  # every partial sum
         return np.where(representable, bound, np.inf)
 
-    @property
-    def T(self) -> Bounded:  # noqa: N802 - as ndarray calls it
-        """The transposed array."""
-        return self._rearranged(np.transpose)
-
-    def __getitem__(self, key: Any) -> Bounded:
-        return self._rearranged(lambda array: array[key])
-
-    def reshape(self, *shape: int) -> Bounded:
-        """Return the same numbers in another shape."""
-        return self._rearranged(lambda array: array.reshape(*shape))
-
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Bounded:
         """Return the sum, in any order, over an axis or over everything."""
         count = self.value.size if axis is None else self.value.shape[axis]
@@ -120,26 +108,19 @@ class Bounded(NumberSystem):
         with np.errstate(all="ignore"):
             return rule(*(_bounded(x, self.arithmetic) for x in inputs))
 
-    def __array_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if function in (np.stack, np.concatenate):
-            arrays = [_bounded(x, self.arithmetic) for x in args[0]]
-            return _joined(arrays, lambda parts: function(parts, *args[1:], **kwargs))
-        if function is np.where and len(args) == 3:
-            arrays = [_bounded(x, self.arithmetic) for x in args[1:]]
-            return _joined(arrays, lambda parts: np.where(args[0], *parts))
-        return NotImplemented
+    def _joined(self, arrays: Sequence[Any], function: Callable[[list[Floats]], Floats]) -> Bounded:
+        bounded = [_bounded(x, self.arithmetic) for x in arrays]
+        parts = (
+            function([np.asarray(getattr(a, name)) for a in bounded])
+            for name in ("value", "error", "mass")
+        )
+        value, error, mass = parts
+        roundings = max(a.roundings for a in bounded)
+        return Bounded(value, error, self.arithmetic, mass, roundings)
 
 
 def _bounded(x: Any, arithmetic: Arithmetic) -> Bounded:
     return x if isinstance(x, Bounded) else Bounded.exact(x, arithmetic)
-
-
-def _joined(arrays: Sequence[Bounded], function: Callable[[list[Floats]], Floats]) -> Bounded:
-    parts = [[np.asarray(getattr(a, name)) for a in arrays] for name in ("value", "error", "mass")]
-    value, error, mass = (function(part) for part in parts)
-    return Bounded(value, error, arrays[0].arithmetic, mass, max(a.roundings for a in arrays))
 
 
 def _rounded(value: Entries, propagated: Entries, arithmetic: Arithmetic) -> Bounded:
@@ -217,6 +198,7 @@ def _nearest_zero(a: Bounded) -> Floats:
 
 
 def _tanh(a: Bounded) -> Bounded:
+    # Beyond 300 the square of cosh would overflow; the slope is as good as 0 there.
     steepest = 1 / np.cosh(np.minimum(_nearest_zero(a), 300.0)) ** 2
     return _activation(np.tanh(a.value), steepest, 2.0, a)
 
@@ -248,7 +230,7 @@ def _turned(function: Callable[[Floats], Floats]) -> Callable[[Bounded], Bounded
 
     def bounded(a: Bounded) -> Bounded:
         own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
-        bound = (np.minimum(a.bound, 2.0) + own) * OWN_ROUNDING
+        bound = (np.minimum(a.bound, 2.0) + own) * OWN_ROUNDING  # all values lie in [-1, 1]
         return Bounded(function(a.value), bound, a.arithmetic)
 
     return bounded

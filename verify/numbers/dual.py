@@ -21,21 +21,16 @@ class Dual(NumberSystem):
     def __init__(self, value: Any, tangent: Any) -> None:
         self.value, self.tangent = value, tangent
 
-    @property
-    def T(self) -> Dual:  # noqa: N802 - as ndarray calls it
-        """The transposed array."""
-        return Dual(self.value.T, self.tangent.T)
+    def _rearranged(self, function: Callable[[Any], Any]) -> Dual:
+        return Dual(function(self.value), function(self.tangent))
 
-    def __getitem__(self, key: Any) -> Dual:
-        return Dual(self.value[key], self.tangent[key])
-
-    def reshape(self, *shape: int) -> Dual:
-        """Return the same numbers in another shape."""
-        return Dual(self.value.reshape(*shape), self.tangent.reshape(*shape))
+    def _joined(self, arrays: Sequence[Any], function: Callable[[list[Array]], Array]) -> Dual:
+        duals = [a if isinstance(a, Dual) else _constant(a, self) for a in arrays]
+        return Dual(function([d.value for d in duals]), function([d.tangent for d in duals]))
 
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Dual:
         """Return the sum over an axis, or over everything."""
-        return Dual(*(a.sum(axis=axis, keepdims=keepdims) for a in (self.value, self.tangent)))
+        return self._rearranged(lambda array: array.sum(axis=axis, keepdims=keepdims))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         rule = UFUNCS.get(ufunc)
@@ -43,26 +38,11 @@ class Dual(NumberSystem):
             return NotImplemented
         return rule(*(x if isinstance(x, Dual) else _constant(x, self) for x in inputs))
 
-    def __array_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if function in (np.stack, np.concatenate):
-            return _joined(args[0], lambda parts: function(parts, *args[1:], **kwargs))
-        if function is np.where and len(args) == 3:
-            return _joined(args[1:], lambda parts: np.where(args[0], *parts))
-        return NotImplemented
-
 
 def _constant(x: Array, like: Dual) -> Dual:
     value = np.asarray(x, dtype=np.float64)
     nothing = functions.zeros(like.tangent, value.shape)
     return Dual(nothing + value, nothing)
-
-
-def _joined(arrays: Sequence[Any], function: Callable[[list[Array]], Array]) -> Dual:
-    like = next(a for a in arrays if isinstance(a, Dual))
-    duals = [a if isinstance(a, Dual) else _constant(a, like) for a in arrays]
-    return Dual(function([d.value for d in duals]), function([d.tangent for d in duals]))
 
 
 def _tanh(a: Dual) -> Dual:

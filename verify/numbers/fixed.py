@@ -75,8 +75,14 @@ class Fixed(Bounded):
         if self.is_closed:
             return self
         value, error = stored(self, self.format, self.rule)
-        fraction = self.format.bits - self.format.whole
-        return Fixed(value, error, self.arithmetic, rule=self.rule, fraction=fraction, closed=True)
+        return Fixed(
+            value,
+            error,
+            self.arithmetic,
+            rule=self.rule,
+            fraction=self.format.fraction,
+            closed=True,
+        )
 
     @property
     def as_read(self) -> Fixed:
@@ -191,10 +197,10 @@ def _(s: Fixed) -> Fixed:
 
 @functions.zeros.register
 def _(like: Fixed, shape: tuple[int, ...]) -> Fixed:
-    fraction = like.format.bits - like.format.whole
     return Fixed(
-        np.zeros(shape), 0.0, like.arithmetic, rule=like.rule, fraction=fraction, closed=True
-    )
+        np.zeros(shape), 0.0, like.arithmetic, rule=like.rule, fraction=like.format.fraction,
+        closed=True,
+    )  # fmt: skip
 
 
 @functions.switch.register

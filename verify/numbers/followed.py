@@ -58,12 +58,12 @@ class Followed(NumberSystem):
             return joined(args[0], lambda parts: function(parts, *args[1:], **kwargs))
         raise Unfollowed(f"np.{function.__name__}")
 
-    def __getitem__(self, key: Any) -> Followed:
+    def __getitem__(self, key: Any) -> Any:
         if any(
             isinstance(each, NumberSystem) for each in (key if isinstance(key, tuple) else [key])
         ):
             raise Unfollowed("an index that is computed")
-        return moved(self, lambda index: index[key])  # type: ignore[no-any-return]
+        return super().__getitem__(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise Unfollowed("an assignment to entries (stack them instead: np.stack)")
@@ -83,10 +83,8 @@ class Followed(NumberSystem):
     def __float__(self) -> float:
         raise Unfollowed("float(...)")
 
-    @property
-    def T(self) -> Followed:  # noqa: N802 - as ndarray calls it
-        """The transposed array."""
-        return moved(self, np.transpose)  # type: ignore[no-any-return]
+    def _rearranged(self, function: Callable[[Any], Any]) -> Any:
+        return moved(self, function)
 
     @property
     def size(self) -> int:
@@ -143,7 +141,7 @@ def pulled(
         d = gradients.get(id(node))
         if d is not None:
             for source, pull in node.sources:
-                _add(gradients, source, _fitted(pull(d), source.shape))
+                _add(gradients, source, fitted(pull(d), source.shape))
     return [gradients.get(id(leaf), functions.zeros(leaf.value, leaf.shape)) for leaf in wanted]
 
 
@@ -167,7 +165,7 @@ def _latest_first(outputs: Sequence[Followed]) -> list[Followed]:
     return order[::-1]
 
 
-def _fitted(d: Number, shape: tuple[int, ...]) -> Number:
+def fitted(d: Number, shape: tuple[int, ...]) -> Number:
     """Sum over the axes along which an argument was broadcast."""
     while d.ndim > len(shape):
         d = d.sum(axis=0)
@@ -525,10 +523,6 @@ def _cast(x: Followed, dtype: Any, **_: Any) -> Followed:
     return x
 
 
-def _reshaped(x: Followed, *shape: Any) -> Any:
-    return moved(x, lambda index: index.reshape(*shape))
-
-
 METHODS: dict[str, Callable[..., Any]] = {
     "sum": _summed,
     "mean": _mean,
@@ -538,7 +532,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "min": _most(np.minimum),
     "clip": _clip,
     "dot": np.dot,
-    "reshape": _reshaped,
     "transpose": lambda x, *axes: moved(x, lambda index: index.transpose(*axes)),
     "swapaxes": np.swapaxes,
     "squeeze": np.squeeze,

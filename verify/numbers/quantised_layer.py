@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
-from ...reference.arrays import Array, Floats, Lengths, Rows
+from ...reference.arrays import Array, Lengths, Rows
 from ...reference.cell import Cell, Gates, State
 from ...reference.cells.lstm import hidden_state
 from ...reference.layer import Layer, Output, States
-from ...reference.parameters import Parameters, Shape, Sizes
+from ...reference.parameters import Parameters
 from . import integer_lstm
 from .bounded import Bounded
 from .fixed import Fixed, stored
@@ -26,36 +26,13 @@ class QuantisedCell(Cell):
     def __init__(self, cell: Cell, quantisation: Quantisation) -> None:
         """Take the cell, and the arithmetic."""
         self.cell, self.quantisation = cell, quantisation
-        self.name, self.title, self.equations = cell.name, cell.title, cell.equations
-        self.gates, self.states = cell.gates, cell.states
-        self.traits, self.limits = cell.traits, cell.limits
+        of_the_cell = (
+            "name", "title", "equations", "gates", "states", "traits", "limits", "shapes",
+            "widths", "input_width", "random_parameter", "random_state", "random_input",
+        )  # fmt: skip
+        for name in of_the_cell:
+            setattr(self, name, getattr(cell, name))
         self._read: tuple[Parameters | None, Parameters | None] = (None, None)
-
-    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """Return the cell's."""
-        return self.cell.shapes(sizes)
-
-    def widths(self, sizes: Sizes) -> tuple[int, ...]:
-        """Return the cell's."""
-        return self.cell.widths(sizes)
-
-    def input_width(self, sizes: Sizes) -> int:
-        """Return the cell's."""
-        return self.cell.input_width(sizes)
-
-    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
-        """Draw what the cell draws."""
-        return self.cell.random_parameter(name, rng, shape)
-
-    def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        """Draw what the cell draws."""
-        return self.cell.random_state(name, rng, shape)
-
-    def random_input(
-        self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes
-    ) -> Annotated[Floats, "T B _"]:
-        """Draw what the cell draws."""
-        return self.cell.random_input(rng, steps, batch, sizes)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """One step; what it returns is as it is stored. Plain numbers are stepped as they are."""
@@ -142,10 +119,10 @@ class QuantisedLayer(Layer):
         for level in range(self.layers):
             some = slice(level * self.directions, (level + 1) * self.directions)
             sizes = self.pass_sizes[some][0]
-            one = Layer(cell, sizes, 1, self.bidirectional)
+            this = Layer(cell, sizes, 1, self.bidirectional)
             read = cell.whole(y)
             start = None if state is None else tuple(s[some] for s in state)
-            output = one.forward(parameters[some], read, start, lengths)
+            output = this.forward(parameters[some], read, start, lengths)
             finals.append(output.final)
             passes += output.passes
             y = output.y

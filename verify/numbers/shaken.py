@@ -6,7 +6,7 @@ it cancels: a rounding is such a change, by the unit roundoff (Vignes 1993; Park
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,17 +35,11 @@ class Shaken(NumberSystem):
         """Return other numbers that change in the same way."""
         return Shaken(value, self.rng, self.share)
 
-    @property
-    def T(self) -> Shaken:  # noqa: N802 - as ndarray calls it
-        """The transposed array."""
-        return self.like(self.value.T)
+    def _rearranged(self, function: Callable[[Floats], Floats]) -> Shaken:
+        return self.like(function(self.value))
 
-    def __getitem__(self, key: Any) -> Shaken:
-        return self.like(self.value[key])
-
-    def reshape(self, *shape: int) -> Shaken:
-        """Return the same numbers in another shape."""
-        return self.like(self.value.reshape(*shape))
+    def _joined(self, arrays: Sequence[Any], function: Callable[[list[Any]], Floats]) -> Shaken:
+        return self.like(function([plain(a) for a in arrays]))
 
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Shaken:
         """Return the sum over an axis, or over everything."""
@@ -59,15 +53,6 @@ class Shaken(NumberSystem):
     def _applied(self, function: Callable[..., Any], *inputs: Any) -> Shaken:
         read = (x.changed if isinstance(x, Shaken) else x for x in inputs)
         return self.like(self.like(function(*read)).changed)
-
-    def __array_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if function in (np.stack, np.concatenate):
-            return self.like(function([plain(a) for a in args[0]], *args[1:], **kwargs))
-        if function is np.where and len(args) == 3:
-            return self.like(np.where(args[0], *map(plain, args[1:])))
-        return NotImplemented
 
 
 def plain(x: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...reference import functions
 from ...reference.arrays import Array, Floats, NumberSystem
+from .followed import fitted, with_added
 
 Pull: TypeAlias = Callable[..., Sequence[Any]]
 """From the cotangents of all results of an operation to those of all its arguments."""
@@ -52,7 +53,7 @@ class Tape:
         wanted: Sequence[Traced],
     ) -> list[Floats]:
         """Return the gradients of the wanted leaves; None is the cotangent of what has none."""
-        gradients: dict[int, Floats] = {}
+        gradients: dict[int, Floats] = {}  # by identity: entries keep their arrays, so none recurs
         for output, d in zip(outputs, cotangents, strict=True):
             _add_to(gradients, output, d)
         for entry in reversed(self._entries):
@@ -74,17 +75,11 @@ class Traced(NumberSystem):
         self.value = np.asarray(value)
         self.tape = tape
 
-    @property
-    def T(self) -> Array:  # noqa: N802 - as ndarray calls it
-        """The transposed array."""
-        return rearranged(self, np.transpose)
+    def _rearranged(self, function: Callable[[Floats], Floats]) -> Array:
+        return rearranged(self, function)
 
     def __getitem__(self, key: Any) -> Array:
         return custom(lambda a: _item(a, key), self)[0]
-
-    def reshape(self, *shape: int) -> Array:
-        """Return the same numbers in another shape."""
-        return rearranged(self, lambda a: a.reshape(*shape))
 
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Array:
         """Return the sum over an axis, or over everything."""
@@ -137,7 +132,7 @@ def rearranged(x: Array, function: Callable[[Floats], Floats]) -> Array:
 
     def rule(a: Floats) -> tuple[Sequence[Floats], Pull]:
         moved = function(np.arange(a.size).reshape(a.shape))
-        return [function(a)], lambda d: [_scattered(a, moved, d)]
+        return [function(a)], lambda d: [with_added(d, moved, a.shape)]
 
     return custom(rule, x)[0]
 
@@ -147,26 +142,10 @@ def rows(x: Array) -> tuple[Array, ...]:
     return custom(lambda a: (list(a), lambda *ds: [np.stack(ds)]), x)
 
 
-def _scattered(like: Floats, index: Floats, d: Floats) -> Floats:
-    full = np.zeros(like.size, d.dtype)
-    np.add.at(full, index.ravel(), d.ravel())
-    return full.reshape(like.shape)
-
-
 def _add_to(gradients: dict[int, Floats], x: Array, d: Floats | None) -> None:
     if isinstance(x, Traced) and d is not None:
-        d = _fitted(d, x.shape)
+        d = fitted(d, x.shape)
         gradients[id(x)] = gradients[id(x)] + d if id(x) in gradients else d
-
-
-def _fitted(d: Floats, shape: tuple[int, ...]) -> Floats:
-    """Sum over the axes along which an argument was broadcast."""
-    if d.shape == shape:
-        return d
-    d = np.sum(d, axis=tuple(range(d.ndim - len(shape))))
-    wide = tuple(k for k, n in enumerate(shape) if n == 1 and d.shape[k] != 1)
-    summed: Floats = np.sum(d, axis=wide, keepdims=True)
-    return summed
 
 
 def _filled(d: Floats | None, like: Traced) -> Floats:

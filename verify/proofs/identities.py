@@ -50,8 +50,9 @@ def reset_position(case: Case) -> None:
     diagonal[2] *= np.eye(case.H)
     arrays = {**m.p, "b_hn": np.zeros(case.H)}
     special = arrays | {"U": diagonal}
-    one = forward(before, _like(before, m, special))
-    _same(names, "diagonal U_n", one, forward(after, _like(after, m, special)))
+    reset_before = forward(before, _like(before, m, special))
+    reset_after = forward(after, _like(after, m, special))
+    _same(names, "diagonal U_n", reset_before, reset_after)
     general = forward(before, m)[0], forward(after, _like(after, m, arrays))[0]
     if case.T > 1 and np.array_equal(*general):
         disprove(names, "reset before and after agree although U_n is not diagonal")

@@ -34,6 +34,9 @@ EVERY = list(cells().values())
 BOUNDED = [cell for cell in EVERY if "bounded" in cell.traits]
 BPTT = ["bptt.backpropagate"]
 
+agree_back = partial(agree, BPTT, units=4096, scale=8.0)
+"""Hold gradients to each other: sums of many products, in another order."""
+
 
 def sum_over_time(cell: Cell, case: Case) -> None:
     """E10: the gradient is the sum of those of each step's loss, for every parameter."""
@@ -49,7 +52,7 @@ def sum_over_time(cell: Cell, case: Case) -> None:
         for name, d in gradients(cell, part).items():
             summed[name] = summed.get(name, 0) + d
     for name, d in whole.items():
-        agree(BPTT, f"{cell.name}: gradient of {name}", d, summed[name], units=4096, scale=8.0)
+        agree_back(f"{cell.name}: gradient of {name}", d, summed[name])
 
 
 def carry(cell: Cell, case: Case) -> None:
@@ -66,12 +69,12 @@ def carry(cell: Cell, case: Case) -> None:
     dp, dx, dstate = backpropagate(cell, m.p, whole, m.dy, m.dfinal)
     dp2, dx2, dmiddle = backpropagate(cell, m.p, second, m.dy[cut:], m.dfinal)
     dp1, dx1, dstart = backpropagate(cell, m.p, first, m.dy[:cut], dmiddle)
-    agree(BPTT, f"{cell.name}: dx", np.concatenate([dx1, dx2]), dx, units=4096, scale=8.0)
+    agree_back(f"{cell.name}: dx", np.concatenate([dx1, dx2]), dx)
     for name, d in dp.items():
         what = f"{cell.name}: gradient of {name} in two segments"
-        agree(BPTT, what, (dp1 + dp2)[name], d, units=4096, scale=8.0)
+        agree_back(what, (dp1 + dp2)[name], d)
     for got, want in zip(dstart, dstate, strict=True):
-        agree(BPTT, f"{cell.name}: gradient of the state", got, want, units=4096, scale=8.0)
+        agree_back(f"{cell.name}: gradient of the state", got, want)
 
 
 def padding(cell: Cell, case: Case) -> None:
@@ -94,10 +97,10 @@ def padding(cell: Cell, case: Case) -> None:
         dfinal = tuple(d[row] for d in m.dfinal)
         _, dx, d0 = backpropagate(cell, m.p, alone, m.dy[:length, row], dfinal)
         if length:
-            agree(BPTT, f"{cell.name}: dx", g["x"][:length, row], dx, units=4096, scale=8.0)
+            agree_back(f"{cell.name}: dx", g["x"][:length, row], dx)
         agree(BPTT, f"{cell.name}: dx in the padding", g["x"][length:, b], 0 * g["x"][length:, b])
         for k, want in enumerate(d0):
-            agree(BPTT, f"{cell.name}: d state", g[f"state {k}"][row], want, units=4096, scale=8.0)
+            agree_back(f"{cell.name}: d state", g[f"state {k}"][row], want)
 
 
 def bounded(cell: Cell, case: Case) -> None:

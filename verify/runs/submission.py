@@ -23,6 +23,7 @@ def submission_json(finding: Finding, problem: str, time: object = None) -> dict
     """
     root = finding.root
     explained = finding.diagnosis if finding.wrong else None
+    explanations = explained.explanations if explained else []
     said: dict[str, Any] = {
         "schema": SCHEMA,
         "subject": finding.subject,
@@ -33,12 +34,9 @@ def submission_json(finding: Finding, problem: str, time: object = None) -> dict
         "bound": _bound(root),
         "worst": _worst(finding.verdicts),
         "diagnosis": {
-            "statements": [
-                " ".join(each.statements) for each in (explained.explanations if explained else ())
-            ],
-            "fixes": [fix for each in (explained.explanations if explained else ())
-                      for fix in each.fixes],
-            "message": explained.message if explained and not explained.explanations else "",
+            "statements": [" ".join(each.statements) for each in explanations],
+            "fixes": [fix for each in explanations for fix in each.fixes],
+            "message": explained.message if explained and not explanations else "",
         },
         "checks": {verdict.check: verdict.status for verdict in finding.verdicts},
     }  # fmt: skip
@@ -56,8 +54,8 @@ def _reason(finding: Finding) -> str:
 
 def _bound(root: Verdict | None) -> float | None:
     """Return the bound of the number that a failure is about."""
-    found = re.search(r" ± ([-+.\de]+)", root.message) if root else None
-    return float(found[1]) if found else None
+    bound = re.search(r" ± ([-+.\de]+)", root.message) if root else None
+    return float(bound[1]) if bound else None
 
 
 def _worst(verdicts: Sequence[Verdict]) -> dict[str, Any] | None:

@@ -125,7 +125,8 @@ def subject_named(
     if like is not None and like.startswith(FORM):
         plain = subject_named(name, None, forbid, quantised, on_import)
         return in_form(plain, like.removeprefix(FORM))
-    subject, own = _named(name, like, forbid, on_import)
+    subject, declared = _named(name, like, forbid, on_import)
+    own = getattr(declared, "quantised", "")
     if not (quantised or own):
         return subject
     from .quantised import in_arithmetic
@@ -136,30 +137,30 @@ def subject_named(
 def _named(
     name: str, like: str | None, forbid: str, on_import: Callable[[], None]
 ) -> tuple[Subject, object]:
-    """Return the subject of this name, and the arithmetic that its object declares."""
+    """Return the subject of this name, and the object that may declare its arithmetic."""
     if subject := adapter(name):
         if like is not None:
             raise UnknownSubject(f"subject {name!r} is known; --like is for a class of your own")
-        found = subject.loaded() if isinstance(subject, Loadable) else subject
-        return found, getattr(found, "quantised", "")
+        subject = subject.loaded() if isinstance(subject, Loadable) else subject
+        return subject, subject
     if family(name) in SCHEMES:
-        found = SCHEMES[family(name)](name)
-        return found, getattr(found, "quantised", "")
+        subject = SCHEMES[family(name)](name)
+        return subject, subject
     if suffix := model_file(name):
-        found = FILES[suffix](name)
-        return found, getattr(found, "quantised", "")
+        subject = FILES[suffix](name)
+        return subject, subject
     if family(name) == PROGRAMS:
         from .program import program
 
         started = program(name, like)
         on_import()
-        return started, ""
+        return started, None
     if name in loader.registered():
         value = loader.registered()[name].load()
         on_import()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
         subject = adapted(value, name, like or getattr(value, "like", None), lines, forbid)
-        return subject, getattr(value, "quantised", "")
+        return subject, value
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
@@ -167,7 +168,7 @@ def _named(
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
     subject = adapted(loaded.value, name, like, loaded.import_lines, forbid)
-    return subject, getattr(loaded.value, "quantised", "")
+    return subject, loaded.value
 
 
 def model_file(name: str) -> str:

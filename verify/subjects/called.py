@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -26,9 +26,19 @@ from ..numbers.ledger import Mismatch
 from ..numbers.quantisation import Quantisation
 from ..numbers.quantised_layer import QuantisedCell, QuantisedLayer
 from ..runs.words import words
-from .protocol import Built, Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
+from .protocol import (
+    Built,
+    Cotangents,
+    Inputs,
+    Pulled,
+    Result,
+    Subject,
+    SubjectUnavailable,
+    cotangents_of,
+)
 
 R = TypeVar("R")
+A = TypeVar("A", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Call:
     layer: Called
     inputs: Inputs | None
     cotangents: Sequence[Cotangents] | None = None
-    results: Sequence[Result] = ()
+    results: list[Result] = field(default_factory=list)
     training: bool = False
     tangents: Inputs | None = None
 
@@ -167,12 +177,7 @@ class Called:
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
-        results: list[Result] = []
-        self._record(Call(self, inputs, None, results))  # before it is made: it may raise
-        result = self.attempt(lambda: self.built.forward(copied(inputs)))
-        results.append(_snapshot(result))
-        self._check_outputs(result)
-        return result
+        return self._answers(Call(self, inputs), lambda: [self.built.forward(copied(inputs))])[0]
 
     def gradient(self, inputs: Inputs, cotangents: Cotangents) -> Pulled:
         """Run the layer and pull one pair of cotangents back."""
@@ -180,33 +185,32 @@ class Called:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
         """Run the layer once and pull several pairs of cotangents back."""
-        results: list[Result] = []
-        self._record(Call(self, inputs, cotangents, results))
-        pulled = self.attempt(
-            lambda: self.built.gradients(copied(inputs), [_copied_pair(c) for c in cotangents])
+        pairs = [cotangents_of(_copied, pair) for pair in cotangents]
+        pulled = self._answers(
+            Call(self, inputs, cotangents), lambda: self.built.gradients(copied(inputs), pairs)
         )
-        results.extend(map(_snapshot, pulled))
         for result in pulled:
-            self._check_outputs(result)
             self._check_gradients(inputs, result)
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward."""
-        results: list[Result] = []
-        self._record(Call(self, inputs, None, results, tangents=tangents))
-        result = self.attempt(lambda: self.built.jvp(copied(inputs), tangents))
-        results.append(_snapshot(result))
-        self._check_outputs(result)
-        return result
+        call = Call(self, inputs, tangents=tangents)
+        return self._answers(call, lambda: [self.built.jvp(copied(inputs), tangents)])[0]
+
+    def _answers(self, call: Call, function: Callable[[], Sequence[A]]) -> Sequence[A]:
+        """Make a call, which is recorded before: it may raise."""
+        self.subject.calls.append(call)
+        answers = self.attempt(function)
+        call.results.extend(map(_snapshot, answers))
+        for result in answers:
+            self._check_outputs(result)
+        return answers
 
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
         self.attempt(lambda: self.built.train(training))
-        self._record(Call(self, None, training=training))
-
-    def _record(self, call: Call) -> None:
-        self.subject.calls.append(call)
+        self.subject.calls.append(Call(self, None, training=training))
 
     def _check_outputs(self, result: Result) -> None:
         layer, case = layer_of(self.subject, self.case), self.case
@@ -308,17 +312,8 @@ def copied(inputs: Inputs) -> Inputs:
 
     Arrays that are not contiguous are so on purpose, and are handed on as they are.
     """
-    return Inputs(
-        {name: _copied(array) for name, array in inputs.parameters.items()},
-        _copied(inputs.x),
-        None
-        if inputs.state is None
-        else tuple(None if s is None else _copied(s) for s in inputs.state),
-        None if inputs.lengths is None else np.array(inputs.lengths),
-        inputs.kept,
-        inputs.rows,
-        inputs.layout,
-    )
+    lengths = None if inputs.lengths is None else np.array(inputs.lengths)
+    return replace(inputs.map(_copied), lengths=lengths)
 
 
 def _snapshot(result: R) -> R:
@@ -333,13 +328,6 @@ def _snapshot(result: R) -> R:
 
     values = {f.name: kept(getattr(result, f.name)) for f in fields(result)}  # type: ignore[arg-type]
     return replace(result, **values)  # type: ignore[type-var]
-
-
-def _copied_pair(pair: Cotangents) -> Cotangents:
-    dy, dfinal = pair
-    return None if dy is None else _copied(dy), tuple(
-        None if d is None else _copied(d) for d in dfinal
-    )
 
 
 def _copied(array: Array) -> Array:

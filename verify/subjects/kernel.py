@@ -163,15 +163,15 @@ def forbidden(made: Module | Function, names: Sequence[str], run: Callable[[], o
 
 def _class(torch: Any, name: str) -> type:
     """Return a class of torch by its name; UnknownSubject if there is none."""
-    found: Any = torch
+    value: Any = torch
     for part in name.removeprefix("torch.").split("."):
-        found = getattr(found, part, None)
-    if not isinstance(found, type):
+        value = getattr(value, part, None)
+    if not isinstance(value, type):
         raise UnknownSubject(
             f"--forbid {name}: expected a class of torch's, torch.nn.LSTM, or an operator, "
             f"aten::lstm"
         )
-    return found
+    return value
 
 
 def _tried(subject: Kernel) -> Kernel:
@@ -298,11 +298,11 @@ class Module:
                 output, list(given.values()), tensor_of(torch, cotangent), allow_unused=True
             )
             self._untouched(torch, given, leaves, output)
-        found = {}
+        pulled = {}
         for (name, leaf), d in zip(given.items(), gradients, strict=True):
             array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
-            found[name] = _time_first(self.problem, name, array)
-        return found
+            pulled[name] = _turned(self.problem, name, array, one=np.s_[None])
+        return pulled
 
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
         """Set the parameters, and return a call of the module with the inputs, for a clock."""
@@ -385,19 +385,15 @@ def called(problem: Problem) -> tuple[str, ...]:
 
 def _laid_out(problem: Problem, name: str, array: Array) -> Array:
     """Return x or a state as the problem's model takes it."""
+    return _turned(problem, name, array, one=0)
+
+
+def _turned(problem: Problem, name: str, array: Array, one: Any) -> Array:
+    """Exchange steps and rows, or index by ``one`` what has one step, or layer, in the model."""
     if name == "x" and problem.layout == "batch-first":
         return array.swapaxes(0, 1)
     if (name == "x" and problem.layout == "one step") or _flat(problem, name):
-        return array[0]
-    return array
-
-
-def _time_first(problem: Problem, name: str, array: Array) -> Array:
-    """Undo ``_laid_out``."""
-    if name == "x" and problem.layout == "batch-first":
-        return array.swapaxes(0, 1)
-    if (name == "x" and problem.layout == "one step") or _flat(problem, name):
-        return array[None]
+        return array[one]
     return array
 
 

@@ -32,7 +32,7 @@ class Loaded:
 
 def registered() -> dict[str, Any]:
     """Return the entry points by which installed packages offer subjects."""
-    return {found.name: found for found in entry_points(group=ENTRY_POINTS)}
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
 def is_file(name: str) -> bool:

@@ -42,17 +42,17 @@ class Route:
     def seen(self, operators: set[str]) -> set[str]:
         """Return the operators that it is about, or, if there are none, PyTorch's own."""
         own = (*self.forward, *self.backward)
-        about = {name for name in operators if any(_is(name, one) for one in own)}
+        about = {name for name in operators if any(_is(name, named) for named in own)}
         return about or {name for name in operators if name.startswith("aten::")}
 
     def lacks(self, operators: set[str], kernels: set[str], *, backward: bool) -> str:
         """Return in words what should have run and did not, or did and should not; "" if right."""
-        for one in (*self.forward, *(self.backward if backward else ())):
-            if not any(_is(name, one) for name in operators):
-                return f"{one} did not run"
-        for one in self.without:
-            if any(_is(name, one) for name in operators):
-                return f"{one} ran"
+        for needed in (*self.forward, *(self.backward if backward else ())):
+            if not any(_is(name, needed) for name in operators):
+                return f"{needed} did not run"
+        for excluded in self.without:
+            if any(_is(name, excluded) for name in operators):
+                return f"{excluded} ran"
         return "the profiler saw no kernel on the GPU" if self.on_device and not kernels else ""
 
 

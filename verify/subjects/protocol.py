@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from ...reference.functions import Array
 from ..cases.case import Case
@@ -13,6 +13,12 @@ from ..conventions.parameter_map import ParameterMap
 
 Cotangents: TypeAlias = tuple[Array | None, tuple[Array | None, ...]]
 """Cotangents on y and on each final state; None where nothing depends on that output."""
+
+
+def cotangents_of(function: Callable[[Array], Any], pair: Cotangents) -> Cotangents:
+    """Return a function of each cotangent, where there is one."""
+    dy, *dfinal = (None if d is None else function(d) for d in (pair[0], *pair[1]))
+    return dy, tuple(dfinal)
 
 
 class SubjectUnavailable(RuntimeError):
@@ -40,6 +46,12 @@ class Inputs:
     kept: bool = False
     rows: tuple[int, ...] | None = None
     layout: str = ""
+
+    def map(self, function: Callable[[Array], Any]) -> Inputs:
+        """Return the same call with a function of every array; lengths stay as they are."""
+        state = self.state and tuple(None if s is None else function(s) for s in self.state)
+        named = {name: function(array) for name, array in self.parameters.items()}
+        return replace(self, parameters=named, x=function(self.x), state=state)
 
     @property
     def called_with(self) -> dict[str, Array]:

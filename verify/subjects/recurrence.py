@@ -35,10 +35,10 @@ def lengths(axes: Axes, D: int, H: int) -> tuple[int, ...]:
 def _length(axis: str, D: int, H: int) -> int:
     total = 0
     for term in axis.split("+"):
-        found = TERM.fullmatch(term)
-        if not term or found is None:
+        match = TERM.fullmatch(term)
+        if not term or match is None:
             raise ValueError(f"axis {axis!r}: expected a number, D, H, or such as 4H or D+H")
-        total += int(found[1] or 1) * {"D": D, "H": H, "": 1}[found[2]]
+        total += int(match[1] or 1) * {"D": D, "H": H, "": 1}[match[2]]
     return total
 
 

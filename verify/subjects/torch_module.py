@@ -154,15 +154,15 @@ class TorchModule:
             if tuple(output.shape) != d.shape:  # else torch says something about cotangents
                 raise Mismatch(f"{name}: expected shape {d.shape}, got {tuple(output.shape)}")
             wanted.append((output, tensor_of(torch, d, self.device)))
-        found: Sequence[Any] = [None] * len(leaves)
+        gradients: Sequence[Any] = [None] * len(leaves)
         if wanted:
             heads, pulled = zip(*wanted, strict=True)
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 heads, list(leaves.values()), pulled, retain_graph=more, allow_unused=True
             )
         return {
             name: array_of(torch, self._as_drawn(torch.zeros_like(leaf) if d is None else d, name))
-            for (name, leaf), d in zip(leaves.items(), found, strict=True)
+            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
         }
 
     def _as_drawn(self, tensor: Any, name: str) -> Any:

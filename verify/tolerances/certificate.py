@@ -15,14 +15,14 @@ from ...reference.arrays import Floats
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks.oracle import expected_gradient
-from ..checks.quantities import by_name
+from ..checks.quantities import by_name, evaluated
 from ..mutants import Mutant, mutant_subject, mutants, right_subject
 from ..mutants.catalogue import MutantSubject
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Mismatch, in_bounds
 from ..subjects.called import SubjectCrashed, layer_of, under_test
 from ..subjects.inputs import draw_cotangents, draw_inputs
-from ..subjects.protocol import Cotangents, Inputs, Pulled
+from ..subjects.protocol import Inputs, cotangents_of
 from .evaluation import Evaluation
 
 
@@ -77,16 +77,8 @@ class Setting:
     def evaluated(self, rng: np.random.Generator) -> dict[str, Floats]:
         """Compute everything as some right implementation might; float64 arrays by quantity."""
         evaluation = Evaluation.drawn(self.case.arithmetic, rng)
-        given = evaluation.given
-        layer = layer_of(self.subject, self.case)
-        own = self.subject.parameter_map(self.case)
-        parameters = own.to_reference({n: given(a) for n, a in self.inputs.parameters.items()})
-        state = None if self.inputs.state is None else tuple(map(given, self.inputs.state))
-        output = layer.forward(parameters, given(self.inputs.x), state)
-        dy, dfinal = self.cotangents
-        gradient = layer.vjp(parameters, output, given(dy), tuple(map(given, dfinal)))
-        pulled = Pulled(output.y, output.final, own.from_reference(gradient.parameters),
-                        gradient.x, gradient.initial if state else ())  # fmt: skip
+        layer, own = layer_of(self.subject, self.case), self.subject.parameter_map(self.case)
+        pulled = evaluated(layer, own, self.inputs, evaluation.given, self.cotangents)
         named = by_name(layer.cell.states, pulled)
         return {name: np.asarray(a).astype(np.float64) for name, a in named.items()}
 
@@ -121,8 +113,9 @@ class Setting:
         try:
             with np.errstate(all="ignore"):
                 built, wide = subject.build(case), dtype == "float64"
-                inputs = widened(self.inputs) if wide else self.inputs
-                pair = self._wide_cotangents if wide else self.cotangents
+                # copies: some mistakes write into what they are called with
+                inputs = self.inputs.map(_wide) if wide else self.inputs
+                pair = cotangents_of(_wide, self.cotangents) if wide else self.cotangents
                 result = built.gradient(inputs, pair) if self.gradients else built.forward(inputs)
         except (SubjectCrashed, Mismatch):  # seen without any tolerance
             return Mistake(mutant.id, mutant.statement, shown=True, got={})
@@ -131,20 +124,8 @@ class Setting:
         shown = len(same) < len(self.expected) or any(self.ratio(n, a) > 1 for n, a in same.items())
         return Mistake(mutant.id, mutant.statement, shown, same)
 
-    @property
-    def _wide_cotangents(self) -> Cotangents:
-        dy, dfinal = self.cotangents
-        return _wide(dy), tuple(map(_wide, dfinal))
-
     def _fits(self, quantity: str, got: Array) -> bool:
         return quantity in self.expected and got.shape == self.expected[quantity].shape
-
-
-def widened(inputs: Inputs) -> Inputs:
-    """Return copies in float64; some mistakes write into what they are called with."""
-    state = None if inputs.state is None else tuple(map(_wide, inputs.state))
-    parameters = {name: _wide(a) for name, a in inputs.parameters.items()}
-    return Inputs(parameters, _wide(inputs.x), state, inputs.lengths)
 
 
 def _wide(array: Array) -> Floats:

@@ -7,8 +7,8 @@ mistake is seen where it is off by more than what the suite allows and what roun
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from ...reference.arrays import Floats
 from ...reference.cells import cell_named
 from ...reference.layer import Layer
 from ..cases.case import Case
-from ..checks.quantities import by_name
+from ..checks.quantities import by_name, evaluated
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Mutant, mutant_subject, mutants
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import in_bounds
-from ..subjects.protocol import Inputs, Pulled, Result
+from ..subjects.protocol import Inputs, Result, cotangents_of
 from .rectified import exact, floats
 from .selection import hidden
 
@@ -106,23 +106,10 @@ class Published:
     @cached_property
     def derived(self) -> Mapping[str, Bounded]:
         """What the equations give, with a bound of each number."""
-        arithmetic, inputs = ARITHMETICS[self.case.dtype], self.inputs
-
-        def given(array: Floats) -> Bounded:
-            return exact(array, arithmetic, rectified=self.rectified)
-
-        layer = Layer(cell_named(self.cell), self.case.sizes, self.case.layers,
-                      self.case.bidirectional)  # fmt: skip
-        p = self.own.to_reference({n: given(a) for n, a in inputs.parameters.items()})
-        state = None if inputs.state is None else tuple(given(s) for s in inputs.state)
-        output = layer.forward(p, given(inputs.x), state, inputs.lengths)
-        if self.cotangents is None:
-            return by_name(layer.cell.states, output)
-        dy, dfinal = self.cotangents
-        d = layer.vjp(p, output, given(dy), tuple(map(given, dfinal)))
-        initial = d.initial if state else ()
-        pulled = Pulled(output.y, output.final, self.own.from_reference(d.parameters), d.x, initial)
-        return by_name(layer.cell.states, pulled)
+        lift = partial(exact, arithmetic=ARITHMETICS[self.case.dtype], rectified=self.rectified)
+        cell, case = cell_named(self.cell), self.case
+        layer = Layer(cell, case.sizes, case.layers, case.bidirectional)
+        return by_name(cell.states, evaluated(layer, self.own, self.inputs, lift, self.cotangents))
 
     @property
     def allowance(self) -> str:
@@ -170,7 +157,9 @@ class Published:
                 result: Result = (
                     layer.forward(given)
                     if self.cotangents is None
-                    else layer.gradients(given, [_as(self.cotangents, dtype)])[0]
+                    else layer.gradients(
+                        given, [cotangents_of(lambda d: d.astype(dtype), self.cotangents)]
+                    )[0]
                 )
             except Exception:
                 return None
@@ -179,16 +168,9 @@ class Published:
 
     def _given(self, dtype: str) -> Inputs:
         """Return what a mistake is called with, the parameters as the equations have them."""
-        rectified = self.rectified
-
-        def wide(array: Floats) -> Floats:
-            return floats(array, rectified=rectified).astype(dtype)
-
-        p = self.own.to_reference({n: wide(a) for n, a in self.inputs.parameters.items()})
-        explicit = ExplicitMap(self.cell, self.case).from_reference(p)
-        given = self.inputs
-        state = None if given.state is None else tuple(map(wide, given.state))
-        return Inputs(explicit, wide(given.x), state, given.lengths)
+        numbers = self.inputs.map(lambda a: floats(a, rectified=self.rectified).astype(dtype))
+        p = self.own.to_reference(numbers.parameters)
+        return replace(numbers, parameters=ExplicitMap(self.cell, self.case).from_reference(p))
 
     def _beyond(self, name: str, got: Floats) -> bool:
         """Whether a mistake's numbers are off by more than what is allowed, and by rounding."""
@@ -199,11 +181,6 @@ class Published:
         if self.bounds is not None:
             room = self.bounds[name]
         return bool(np.any(in_bounds(got, want, room) > 1))
-
-
-def _as(cotangents: Pair, dtype: str) -> Pair:
-    dy, dfinal = cotangents
-    return dy.astype(dtype), tuple(d.astype(dtype) for d in dfinal)
 
 
 def at_home(cell: str) -> tuple[Mutant, ...]:

@@ -79,10 +79,10 @@ def _folder(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publi
     if inside:
         return
     kinds = (files.FILE,) if (path / files.FILE).is_file() else (*SCRIPTS, *ARRAYS)
-    found = [each for each in sorted(path.iterdir()) if each.name.endswith(kinds)]
-    if not found:
+    paths = [each for each in sorted(path.iterdir()) if each.name.endswith(kinds)]
+    if not paths:
         raise Unread(f"{path}: no node tests, vectors, scripts or arrays in it")
-    for each in found:
+    for each in paths:
         try:
             yield from read(each, plain, allowed)
         except Unread as reason:
@@ -168,12 +168,12 @@ def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publis
         several = examples(plain.arrays(path), {}, plain.cell)
         if plain.printed is not None:
             several = [replace(each, printed=plain.printed) for each in several]
-        found = explain(plain.cell, several)
+        explained = explain(plain.cell, several)
     except (Unreadable, ValueError) as error:
         raise Unread(f"{path.name}: {error}") from error
-    right = [fit for fit in found.looks if fit.outputs_fit and fit.convention.cell is not None]
+    right = [fit for fit in explained.looks if fit.outputs_fit and fit.convention.cell is not None]
     if not right:
-        worst = found.nearest
+        worst = explained.nearest
         raise Unread(
             f"{path.name}: no convention gives these numbers; of the nearest one the worst is off "
             f"by {worst.residual:.2g}: gatewise explain says more"

@@ -112,10 +112,10 @@ class _Literal:
 
     def _next(self) -> tuple[str, str]:
         """Return the next mark and its kind, without blanks and comments."""
-        while found := TOKEN.match(self.text, self.at):
-            self.at = found.end()
-            if found.lastgroup:
-                return found.lastgroup, found[0]
+        while mark := TOKEN.match(self.text, self.at):
+            self.at = mark.end()
+            if mark.lastgroup:
+                return mark.lastgroup, mark[0]
         raise ValueError(f"expected a literal, got {self.text[self.at : self.at + 20]!r}")
 
 
@@ -221,11 +221,11 @@ def _convention(family: str, options: Mapping[str, Any], peephole: Array | None)
 def _state(given: Any, x: Array, passes: int, H: int, count: int) -> tuple[Array, ...] | None:
     """Return the states (passes, B, H) that are given, zeros for one that is not; None without."""
     names = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))[:count]
-    found = [next((a for a in map(given, each) if a is not None), None) for each in names]
-    if all(each is None for each in found):
+    initial = [next((a for a in map(given, each) if a is not None), None) for each in names]
+    if all(each is None for each in initial):
         return None
     shape = (passes, x.shape[1], H)
-    return tuple(np.zeros(shape, x.dtype) if s is None else s.reshape(shape) for s in found)
+    return tuple(np.zeros(shape, x.dtype) if s is None else s.reshape(shape) for s in initial)
 
 
 def _expected(
