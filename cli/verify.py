@@ -369,17 +369,17 @@ def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
         submission_json(
             finding,
             problem,
-            _time(finding.subject, problem) if timed and finding.conforms else None,
+            _time(finding.subject, problem, request.forbid) if timed and finding.conforms else None,
         )
         for finding in findings(run.in_order, run.diagnoses)
     ]
     click.echo(json.dumps(said[0] if len(said) == 1 else said, indent=1, ensure_ascii=False))
 
 
-def _time(name: str, problem: str) -> dict[str, Any]:
+def _time(name: str, problem: str, forbid: str) -> dict[str, Any]:
     from ..bench.kernels.speed import in_process
 
-    return in_process(name, problem)
+    return in_process(name, problem, forbid)
 
 
 def _speeds(request: Request, run: Run) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
 
-``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM`` runs in a process of its own and prints
-one line of JSON. Both run on one thread, at the benchmark's sizes, with the very numbers of
-``kernel-size``: a submission that is quick where it sees others has no use of that.
+``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM [FORBIDDEN]`` runs in a process of its own
+and prints one line of JSON. Both run on one thread, at the benchmark's sizes, with the very numbers
+of ``kernel-size``: a submission that is quick where it sees others has no use of that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -27,20 +28,23 @@ from ..timing.measurement import Effort
 EFFORT = Effort(seconds=0.5, patience=30.0, half_width=0.03)
 """How long both are measured; patience counts for each."""
 
+SHOWN = 100
+"""Characters of an answer that is none that are shown."""
+
 LIMIT = 300.0
 """Seconds after which there is no answer."""
 
 WORDS = "median of the submission's time as a multiple of torch's own module, 95 % interval"
 
 
-def measured(name: str, like: str) -> dict[str, Any]:
+def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
     """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
     import torch
 
     from .state_spaces import Chunks, state_space
     from .submissions import Wrapper, submission
 
-    subject = cast("Kernel", subject_named(name, like))
+    subject = cast("Kernel", subject_named(name, like, forbid))
     problem = subject.problem
     case = next(benchmark_sizes(problem))
     small = inside(problem, case)
@@ -67,9 +71,9 @@ def measured(name: str, like: str) -> dict[str, Any]:
     }
 
 
-def in_process(name: str, like: str) -> dict[str, Any]:
+def in_process(name: str, like: str, forbid: str = "") -> dict[str, Any]:
     """Return the same from a process of its own, or under ``problem`` why there is none."""
-    command = [sys.executable, "-P", "-m", __name__, name, like]
+    command = [sys.executable, "-P", "-m", __name__, name, like, forbid]
     try:
         done = subprocess.run(
             command,
@@ -83,16 +87,24 @@ def in_process(name: str, like: str) -> dict[str, Any]:
         return {"problem": f"no answer after {LIMIT:g} s"}
     if done.returncode:
         return {"problem": " ".join(done.stderr.split())[-300:]}
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    try:
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        answer = None
+    if not isinstance(answer, dict):
+        return {"problem": f"no number came back: {done.stdout.strip()[-SHOWN:]!r}"}
     return answer
 
 
 @click.command()
 @click.argument("name")
 @click.argument("like")
-def main(name: str, like: str) -> None:
-    """Time a submission."""
-    click.echo(json.dumps(measured(name, like)))
+@click.argument("forbid", default="")
+def main(name: str, like: str, forbid: str) -> None:
+    """Time a submission; what it prints is not the answer."""
+    with contextlib.redirect_stdout(sys.stderr):
+        said = measured(name, like, forbid)
+    click.echo(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ GRADIENT = "gradient of "
 def by_name(states: Sequence[str], result: Any) -> dict[str, Any]:
     """Return every number of a result, or of what was expected: outputs, then gradients.
 
-    ``states`` are the names of the cell's states.
+    ``states`` are the names of the cell's states; a wrong layer may return more, or fewer.
     """
     named = {"y": result.y}
-    named |= {f"final {s}": a for s, a in zip(states, result.final, strict=True)}
+    named |= {f"final {s}": a for s, a in zip(states, result.final, strict=False)}
     if hasattr(result, "parameters"):
         named |= gradients_by_name(states, result)
     return named

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import IO, Any, TypeVar
 
@@ -21,11 +22,15 @@ from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
 from ..models.operation import Operation
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from .sandbox import with_memory
 
 HEAD = struct.Struct("<4sQQI")
 MARK = b"GW01"
 LARGEST = 2**28
 """Bytes of a frame, or of an array, at most."""
+
+SMALL, MEMORY_SHARE = 2**20, 4
+"""Bytes that may take any memory once unpacked; those of more may take so many times as much."""
 
 GAP = 1000
 NUMBERS = "biufc"
@@ -168,7 +173,10 @@ def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, 
     if zlib.crc32(body) != checksum:
         raise OutOfTurn("a frame whose checksum is not that of its bytes")
     try:
-        return got, msgspec.msgpack.decode(body, type=kind)
+        with with_memory(MEMORY_SHARE * length) if length > SMALL else nullcontext():
+            return got, msgspec.msgpack.decode(body, type=kind)
+    except MemoryError as error:
+        raise OutOfTurn(f"{length} bytes that unpack to far more") from error
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise OutOfTurn(f"a frame that is no {kind.__name__.lower()} ({error})") from error
 

@@ -124,12 +124,14 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
     except (Mismatch, SubjectCrashed) as failure:
         _tell(verdict, judge, failure, keep=keep)
     except Exception as error:  # gatewise's own; the subject's are SubjectCrashed
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        verdict.status = "not tested"
-        verdict.message = (
-            f"gatewise itself failed, please report it: {type(error).__name__}: {error} "
-            f"({last.name}, line {last.lineno}; case {judge.last})"
-        )
+        verdict.status, verdict.message = "not tested", f"{own_failure(error)}; case {judge.last}"
+
+
+def own_failure(error: Exception) -> str:
+    """Say that gatewise itself has failed, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})"
+    return f"gatewise itself failed, please report it: {said}"
 
 
 def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:

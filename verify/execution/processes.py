@@ -136,10 +136,14 @@ def memory(pid: int, *, shared: bool = True) -> float:
     return total
 
 
+MOST_PROCESSES = 300
+"""Processes that a program may have at a time: beyond, it would only be in the others' way."""
+
+
 class MemoryLimit:
     """Ends a process once it and its descendants together take so many MiB, and some for imports.
 
-    What several have in common counts once.
+    What several have in common counts once. So does it where they become too many.
     """
 
     LOOKS = 0.25
@@ -148,7 +152,8 @@ class MemoryLimit:
     def __init__(self, child: Child, mebibytes: int, for_imports: int) -> None:
         self.child, self.mebibytes = child, mebibytes
         self.allowed: float = mebibytes + for_imports
-        self.reached = False
+        self.reached = ""
+        """What was too much, in words; "" for nothing."""
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -161,12 +166,19 @@ class MemoryLimit:
         self._stopped.set()
 
     def _watch(self) -> None:
-        pid = self.child.pid
         while not self._stopped.wait(self.LOOKS):
-            if memory(pid) > self.allowed and memory(pid, shared=False) > self.allowed:
-                self.reached = True
+            self.reached = self._look()
+            if self.reached:
                 self.child.kill()
                 return
+
+    def _look(self) -> str:
+        pid = self.child.pid
+        if memory(pid) > self.allowed and memory(pid, shared=False) > self.allowed:
+            return f"not enough memory: it took more than {self.mebibytes} MiB"
+        if sum(1 for _ in descendants(pid)) > MOST_PROCESSES:
+            return f"it started more than {MOST_PROCESSES} processes"
+        return ""
 
 
 class Child:

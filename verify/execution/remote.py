@@ -262,7 +262,7 @@ class Remote:
         except (EOFError, OSError, ValueError) as ended:
             how = self._child.how_it_ended()
             if self._memory is not None and self._memory.reached:
-                how = f"not enough memory: it took more than {self._memory.mebibytes} MiB"
+                how = self._memory.reached
             self.close()
             raise SubjectEnded(how) from ended
 

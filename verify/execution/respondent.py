@@ -17,6 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...reference.cell import Cell
+from ...reference.cells import cells
 from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
@@ -166,6 +168,7 @@ class Respondent:
             subject.name, subject.cells, subject.dtypes, subject.options, version,
             meaning, getattr(subject, "form", None), arguments, quantised,
         )  # fmt: skip
+        watch_steps(self.borrowed)
         return Answer(portrait=portrait)
 
     def _nodes(self, question: Question) -> Answer:
@@ -363,6 +366,21 @@ def watch_imports(borrowed: dict[str, None]) -> None:
 
     builtins.__import__, importlib.import_module = import_, import_module  # type: ignore[assignment]
     sys.modules[package].__getattr__ = attribute  # type: ignore[method-assign]
+
+
+def watch_steps(borrowed: dict[str, None]) -> None:
+    """Note which of gatewise's own cells take a step, however the subject came by them."""
+
+    def noted(step: Callable[..., Any]) -> Callable[..., Any]:
+        def noted_step(cell: Cell, *arguments: Any) -> Any:
+            borrowed[f"the cell {cell.name} of gatewise"] = None
+            return step(cell, *arguments)
+
+        return noted_step
+
+    for kind in {kind for cell in cells().values() for kind in type(cell).__mro__}:
+        if "step" in vars(kind):
+            kind.step = noted(kind.step)  # type: ignore[attr-defined]
 
 
 def _module_of_caller() -> str:

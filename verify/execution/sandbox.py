@@ -14,7 +14,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 IN_FORCE = "its own process, in namespaces without a network, other processes or the runs' folder"
@@ -208,6 +208,25 @@ def limit_files() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+
+
+@contextlib.contextmanager
+def with_memory(bytes_more: int) -> Iterator[None]:
+    """Allow so many bytes of addresses beyond those in use, in the block: else MemoryError."""
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):  # Windows; no /proc
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    least = [used * resource.getpagesize() + bytes_more, *(n for n in (soft, hard) if n >= 0)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(least), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def limit_memory(mebibytes: int, more: int = 0) -> None:

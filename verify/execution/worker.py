@@ -129,6 +129,10 @@ class _Worker:
         except SubjectEnded as end:
             self.end_remote()
             verdict = task.unanswered("crashed", str(end), self.last_case)
+        except Exception as error:  # the judge's own, which must not pass for the subject's
+            from .judge import own_failure
+
+            verdict = task.unanswered("not tested", own_failure(error), self.last_case)
         verdict.isolation = self.isolation.get(task.named, "")
         self.say({"verdict": vars(verdict)})
 

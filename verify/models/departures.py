@@ -229,13 +229,43 @@ def _relation(block: Array, own: Array | None) -> tuple[str, float]:
 def _measured(got: Array, want: Array) -> tuple[str, float]:
     """Return what was done to numbers that are no longer the source's; ``other`` if nothing is."""
     most, off = float(np.abs(want).max()), float(np.abs(got - want).max())
-    if off <= 0.51 * most / 127 and len(np.unique(got)) <= LEVELS < got.size:
+    if _on_grid(got, want):
         return "rounded to 8 bits", 0.0
     with np.errstate(all="ignore"):
         factor = float(np.median(got[want != 0] / want[want != 0]))
+        mean = round(float(np.sum(got * want) / np.sum(want * want)), 1)
     if np.isfinite(factor) and np.allclose(got, factor * want, rtol=1e-6, atol=1e-7 * most):
         return "scaled", factor
+    if mean and _on_grid(got, mean * want):
+        return "rounded to 8 bits, and scaled", mean
     return "other", off
+
+
+def _on_grid(got: Array, want: Array) -> bool:
+    """Whether numbers are others rounded to a grid of 8 bits: one of each row, or of all."""
+    whole, off = (got.reshape(1, -1), np.abs(got - want).reshape(1, -1))
+    rows = (got, np.abs(got - want)) if got.ndim > 1 and got.shape[-1] > 1 else (whole, off)
+    for grid, error in ((whole, off), rows):
+        steps = np.array([_step(row) for row in grid])
+        if grid.size >= FEWEST and steps.all() and (error <= 0.51 * steps[:, None]).all():
+            return True
+    return False
+
+
+NEARLY = 1e-3
+"""Of a step, what rounding to 24 bits leaves between a number and a multiple."""
+
+FEWEST = 4
+"""Numbers that do not lie on one grid by chance."""
+
+
+def _step(row: Array) -> float:
+    """Return the largest number of which all are multiples; 0 where 8 bits do not hold them."""
+    steps = np.abs(row).max() / np.arange(1, LEVELS)
+    with np.errstate(all="ignore"):
+        multiples = row[:, None] / steps
+        fits = (np.abs(multiples - np.rint(multiples)) < NEARLY).all(axis=0)
+    return float(steps[np.argmax(fits)]) if fits.any() else 0.0
 
 
 def _sorted_rows(block: Array) -> list[bytes]:
@@ -320,9 +350,14 @@ def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Itera
             continue
         if relation == "scaled":
             words = f"is the source's times {members[0].amount:.6g}"
+        if relation == "rounded to 8 bits, and scaled":
+            words = f"is the source's times {members[0].amount:g}, rounded to 8 bits"
+            kind = "scaled"
         if relation == "added":
             words = "stands in the file, and the source has none"
         fix = _FIXES.get(kind, f"write the source's own numbers as {names}")
+        if {*names.replace(",", " and").split(" and ")} <= {*"WRBP"} and len(names) > 1:
+            words = words.replace("is ", "are ", 1).replace("stands", "stand", 1)
         yield Departure(kind, f"{names} {words}.", fix)
 
 

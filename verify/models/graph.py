@@ -1,10 +1,11 @@
 """A file of ONNX, read with mistrust: graphs inside graphs, functions, constants, external data.
 
-Nothing is computed but what rearranges constants. Every refusal is a sentence.
+Nothing is computed but constants. Every refusal is a sentence.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,11 +36,17 @@ MOST = 200_000
 LONGEST_CHAIN = 200
 """Operators one after the other that rearrange a constant."""
 
-FOLDED = frozenset((
-    "Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity",
-    "Neg", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+BROADCAST = frozenset(("Add", "Div", "Mul", "Pow", "Sub"))
+
+FOLDED = BROADCAST | frozenset((
+    "Cast", "Concat", "Constant", "ConstantOfShape", "DequantizeLinear", "Expand", "Flatten",
+    "Gather", "Identity", "Neg", "QuantizeLinear", "ReduceL2", "ReduceSum", "Reshape", "Slice",
+    "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze",
 ))  # fmt: skip
-"""Operators that rearrange constants: exporters put weights together with these."""
+"""Operators of which exporters make weights: they rearrange, normalise or dequantise constants."""
+
+EVALUATED = 19
+"""The first opset whose linear quantisation ONNX evaluates; earlier ones mean the same."""
 
 OWN_DOMAINS = ("", "ai.onnx")
 
@@ -282,7 +289,9 @@ class Scope:
             [onnx.helper.make_value_info(name, unknown) for name in names if name],
             [onnx.helper.make_value_info(f"out {which}", unknown)],
         )
-        opset = onnx.helper.make_opsetid("", self.model.opset)
+        quantised = node.op_type in ("DequantizeLinear", "QuantizeLinear")
+        least = EVALUATED if quantised else 1
+        opset = onnx.helper.make_opsetid("", max(self.model.opset, least))
         try:
             evaluator = reference.ReferenceEvaluator(
                 onnx.helper.make_model(graph, opset_imports=[opset])
@@ -306,6 +315,10 @@ def _require_small(model: Model, node: Any, given: Sequence[Array | None]) -> No
         entries = int(np.prod(np.abs(np.asarray(given[shape])).astype(object)))
     if node.op_type == "Gather" and len(sizes) > 1:
         entries = sizes[0] * max(sizes[1], 1)
+    if node.op_type in BROADCAST:
+        with contextlib.suppress(ValueError):  # which do not fit together: the operator says so
+            shapes = [value.shape for value in given if value is not None]
+            entries = int(np.prod(np.broadcast_shapes(*shapes), dtype=object))
     if entries > LARGEST_ARRAY:
         raise ModelError(
             f"{model.path}: {node.op_type}, node {node.name!r}, makes a constant of {entries} "

@@ -9,11 +9,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...reference.functions import Array
+from ..runs.words import words
+from ..subjects.called import SubjectCrashed
 from ..subjects.framework import imported
 from ..subjects.frameworks import onnxruntime
 from ..subjects.protocol import SubjectUnavailable
 from .graph import SUFFIX
 from .tflite import single as litert
+
+SHOWN = 300
+"""Characters of a runtime's refusal that are shown."""
 
 Run: TypeAlias = Callable[[Mapping[str, Array]], list[Array]]
 """Takes arrays by the names of a model's inputs; returns its outputs in their order."""
@@ -166,5 +171,17 @@ class PerShape:
         if key not in self._made:
             if len(self._made) >= self.KEPT:
                 self._made.pop(next(iter(self._made)))
-            self._made[key] = self.runtime.loaded(self.model, feeds)
+            self._made[key] = self._loaded(feeds)
         return self._made[key](feeds)
+
+    def _loaded(self, feeds: Mapping[str, Array]) -> Run:
+        try:
+            return self.runtime.loaded(self.model, feeds)
+        except SubjectUnavailable:
+            raise
+        except Exception as error:
+            others = [r.name for r in RUNTIMES.values()
+                      if r.suffix == self.runtime.suffix and r is not self.runtime]  # fmt: skip
+            hint = f"; another may: --runtime {' or '.join(others)}" if others else ""
+            said = words(error)[:SHOWN]
+            raise SubjectCrashed(f"{self.runtime.name} does not take it{hint}: {said}") from error

@@ -23,7 +23,7 @@ from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED, PACKED
 from ..conventions.parameter_map import ExplicitMap
 from ..numbers.complex_step import STEP
-from ..numbers.tape import Pull, Tape, custom, plain, rows
+from ..numbers.tape import Pull, Tape, Traced, custom, plain, rows
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from ..subjects.ragged import Ragged
 

@@ -21,9 +21,8 @@ from ..cases.options import Options
 from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Mismatch
 from .called import NotOffered, SubjectCrashed, with_care
+from .forbidden import NOTHING, Forbidden, forbidden
 from .kernel_problems import Problem, StateSpace, leaves, problem_named
-from .loader import UnknownSubject
-from .profiler import seen
 from .protocol import Subject, SubjectUnavailable
 from .torch_module import array_of, import_torch, one_thread, tensor_of, torch_dtype
 
@@ -72,7 +71,7 @@ class Kernel:
     name: str
     value: Any
     problem: Problem
-    forbid: tuple[str, ...] = ()
+    forbid: Forbidden = NOTHING
     options: Options = field(default_factory=lambda: Options(problem=True))
     dtypes: tuple[str, ...] = DTYPES
 
@@ -122,56 +121,7 @@ class Kernel:
 
 def kernel(value: Any, name: str, like: str, forbid: Sequence[str] = ()) -> Kernel:
     """Return the submission that an object is, with what it offers."""
-    subject = Kernel(name, value, problem_named(like), tuple(forbid))
-    for each in subject.forbid:
-        if "::" not in each:
-            _class(import_torch(), each)
-    return _tried(subject)
-
-
-def forbidden(made: Module | Function, names: Sequence[str], run: Callable[[], object]) -> str:
-    """Say which of the forbidden things a submission contains, or runs when it is called; or "".
-
-    A name with ``::`` is an operator's by torch's profiler, any other the name of a class.
-    """
-    torch = import_torch()
-    classes = {name: _class(torch, name) for name in names if "::" not in name}
-    there = made.module.named_modules() if isinstance(made, Module) else ()
-    for part, module in there:
-        for name, kind in classes.items():
-            if isinstance(module, kind):
-                return f"it contains {name} (its {part}); a wrapper is not a kernel"
-    ran: list[Any] = []
-    hook = torch.nn.modules.module.register_module_forward_pre_hook(
-        lambda module, arguments: ran.append(module)
-    )
-    try:
-        activity = torch.profiler.ProfilerActivity.CPU
-        with torch.profiler.profile(activities=[activity]) as profile:
-            run()
-    finally:
-        hook.remove()
-    for name, kind in classes.items():
-        if any(isinstance(module, kind) for module in ran):
-            return f"it runs {name}; a wrapper is not a kernel"
-    operators, kernels = seen(profile.events())
-    for name in names:
-        if name in operators | kernels:
-            return f"it runs {name}; a wrapper is not a kernel"
-    return ""
-
-
-def _class(torch: Any, name: str) -> type:
-    """Return a class of torch by its name; UnknownSubject if there is none."""
-    value: Any = torch
-    for part in name.removeprefix("torch.").split("."):
-        value = getattr(value, part, None)
-    if not isinstance(value, type):
-        raise UnknownSubject(
-            f"--forbid {name}: expected a class of torch's, torch.nn.LSTM, or an operator, "
-            f"aten::lstm"
-        )
-    return value
+    return _tried(Kernel(name, value, problem_named(like), forbidden(forbid)))
 
 
 def _tried(subject: Kernel) -> Kernel:
@@ -187,7 +137,7 @@ def _tried(subject: Kernel) -> Kernel:
     elif dtypes and not _differentiable(subject, replace(plain, dtype=dtypes[0])):
         reasons["gradient"] = "its output has no derivative that torch knows of"
     options = replace(
-        subject.options, gradient=not reasons, forbidden=bool(subject.forbid),
+        subject.options, gradient=not reasons, forbidden=bool(subject.forbid.names),
         reasons=tuple(reasons.items()),
     )  # fmt: skip
     offered = tuple(dict.fromkeys(("float32", *dtypes)))
@@ -227,14 +177,15 @@ class Function:
     problem: Problem
     case: Case
     value: Callable[..., Any]
-    forbid: tuple[str, ...] = ()
+    forbid: Forbidden = NOTHING
 
     def output(self, leaves: Mapping[str, Array]) -> Array:
         given = [_laid_out(self.problem, name, leaves[name]) for name in called(self.problem)]
         given = [np.array(array, order="C") for array in given]
         parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
         before = [array.copy() for array in given], {n: a.copy() for n, a in parameters.items()}
-        output = np.asarray(self.value(*given, parameters))
+        with self.forbid.refused():
+            output = np.asarray(self.value(*given, parameters))
         for name, now, was in zip(called(self.problem), given, before[0], strict=True):
             _unchanged(name, now, was, np.may_share_memory(output, now))
         for name, was in before[1].items():
@@ -259,7 +210,7 @@ class Function:
         raise NotImplementedError("a function keeps no state")
 
     def forbidden(self, leaves: Mapping[str, Array]) -> str:
-        return forbidden(self, self.forbid, lambda: self.output(leaves))
+        return self.forbid.said(None, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
         return repr(np.random.get_state(legacy=False)).encode()
@@ -273,11 +224,11 @@ class Module:
     case: Case
     module: Any
     names: Mapping[str, str]
-    forbid: tuple[str, ...] = ()
+    forbid: Forbidden = NOTHING
 
     def output(self, leaves: Mapping[str, Array]) -> Array:
         torch = import_torch()
-        with one_thread(torch), torch.no_grad():
+        with self.forbid.refused(), one_thread(torch), torch.no_grad():
             given = self._set(torch, leaves)
             output = self._run(torch, given)
             self._untouched(torch, given, leaves, output)
@@ -285,7 +236,7 @@ class Module:
 
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         torch = import_torch()
-        with one_thread(torch), torch.enable_grad():
+        with self.forbid.refused(), one_thread(torch), torch.enable_grad():
             given = self._set(torch, leaves, record=True)
             output = self._run(torch, given)
             if not output.requires_grad:
@@ -311,7 +262,7 @@ class Module:
         arguments = [given[name] for name in called(self.problem)]
 
         def call() -> Any:
-            with torch.no_grad():
+            with self.forbid.refused(), torch.no_grad():
                 return self.module(*arguments)
 
         return call
@@ -328,12 +279,12 @@ class Module:
 
     def goes_on(self, x: Array) -> Array:
         torch = import_torch()
-        with one_thread(torch), torch.no_grad():
+        with self.forbid.refused(), one_thread(torch), torch.no_grad():
             given = tensor_of(torch, _laid_out(self.problem, "x", x))
             return array_of(torch, self.module(given))
 
     def forbidden(self, leaves: Mapping[str, Array]) -> str:
-        return forbidden(self, self.forbid, lambda: self.output(leaves))
+        return self.forbid.said(self.module, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
         return bytes(import_torch().random.get_rng_state().numpy().tobytes())

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -62,3 +63,12 @@ def test_the_answer_is_one_line(named):
     done = CliRunner().invoke(main, [named, "kernelbench:40"])
 
     assert json.loads(done.output)["pairs"] >= 10
+
+
+def test_what_is_printed_at_the_end_is_no_answer(monkeypatch):
+    done = subprocess.CompletedProcess([], 0, '{"ratio": 1}\ndone\n', "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+
+    said = speed.in_process("kernel.py:Model", "kernelbench:40")
+
+    assert said == {"problem": """no number came back: '{"ratio": 1}\\ndone'"""}

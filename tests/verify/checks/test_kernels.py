@@ -1,5 +1,6 @@
 """Submissions to a benchmark's problems: honest ones pass, and each cheat is seen."""
 
+import threading
 from dataclasses import replace
 from itertools import islice
 
@@ -218,6 +219,86 @@ def test_a_module_that_is_hidden_is_seen_where_it_runs():
 
     verdict = held(of(Hidden, 35, forbid=("torch.nn.LSTM",)), "kernel-own-work")
     assert verdict.message == "own work: it runs torch.nn.LSTM; a wrapper is not a kernel"
+
+
+def fused(self, x, states):
+    """The recurrence by torch's own operator, of parameters that are nobody's module."""
+    flat = [*self.lstm.parameters()]
+    y, *final = torch._VF.lstm(x, states, flat, True, self.levels, 0.0, False, False, False)
+    return y, tuple(final)
+
+
+def in_a_thread(self, x, states):
+    results = []
+
+    @torch.no_grad()
+    def run():
+        results.append(fused(self, x, states))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def unless_profiled(self, x, states):
+    return (Loop.run if torch.autograd._profiler_enabled() else fused)(self, x, states)
+
+
+def if_it_may(self, x, states):
+    try:
+        return fused(self, x, states)
+    except Exception:
+        return Loop.run(self, x, states)
+
+
+def step_by_step(self, x, states):
+    (h,), (c,), y = *states, []
+    for x_t in x:
+        h, c = torch.lstm_cell(x_t, (h, c), *self.lstm.parameters())
+        y.append(h)
+    return torch.stack(y), (h[None], c[None])
+
+
+def of_one_layer(run):
+    """A submission that holds parameters in no module of torch's, and computes them like this."""
+
+    class Wrapper(Loop):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            holder = torch.nn.Module()
+            for name, parameter in self.lstm.named_parameters():
+                holder.register_parameter(name, parameter)
+            self.lstm = holder
+
+    Wrapper.run = run
+    return Wrapper
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("run", [fused, in_a_thread, unless_profiled, if_it_may, step_by_step])
+def test_a_wrapper_that_hides_is_seen(run):
+    """Whichever way it calls torch's operators; without --forbid it computes what it should."""
+    case = PROBLEMS[35].case(3, 2, 3, 4, 1)
+    wrapper = of_one_layer(run)
+
+    free = held(of(wrapper, 35), "kernel-output", case)
+    seen = held(of(wrapper, 35, forbid=("torch.nn.LSTM",)), "kernel-own-work", case)
+
+    assert free.status == "passed"
+    assert seen.message.startswith("own work: it runs torch.nn.LSTM's aten::lstm")
+
+
+def test_a_wrapper_at_some_sizes_alone_is_seen_there():
+    def run(self, x, states):
+        return (Loop.run if len(x) < 9 else fused)(self, x, states)
+
+    subject = of(of_one_layer(run), 35, forbid=("aten::lstm",))
+    longer = PROBLEMS[35].case(9, 2, 3, 4, 1)
+
+    assert held(subject, "kernel-own-work").status == "passed"
+    assert held(subject, "kernel-output", longer).message.startswith("it runs aten::lstm")
+    assert torch.nn.LSTM(3, 4)(torch.zeros(2, 1, 3))[0].shape == (2, 1, 4)
 
 
 def test_a_class_that_torch_has_not_cannot_be_forbidden():

@@ -1,5 +1,6 @@
 """Subjects that crash, hang or eat memory cost their check, not the run, and leave nothing."""
 
+import io
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from gatewise.verify.execution import worker
 from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.tasks import Named, Task, answer
 from gatewise.verify.subjects import subject_named
@@ -65,6 +67,22 @@ def test_last_words(verify):
     _, verdicts = verify("Segfaults", "--check", "forward")
 
     assert "it said: about to read address 0" in verdicts["forward"]["message"]
+
+
+def test_what_is_gatewises_own_fault_is_not_the_layers(root, monkeypatch):
+    """A judge that fails says so, and goes on."""
+    monkeypatch.setattr(worker, "answer", lambda *_: 1 / 0)
+    said = io.StringIO()
+    named = vars(Named("torch:GRU"))
+
+    worker._Worker(said, 0).do(
+        {"do": "hold", "number": 1, "task": {"named": named, "check": "forward"}
+         | {"dtype": "float32", "budget": "quick", "seed": 0}}
+    )  # fmt: skip
+
+    verdict = json.loads(said.getvalue().splitlines()[-1])["verdict"]
+    assert verdict["status"] == "not tested"
+    assert "gatewise itself failed, please report it: ZeroDivisionError" in verdict["message"]
 
 
 @pytest.mark.parametrize("name", ["Hangs", "HangsWithChildren"])

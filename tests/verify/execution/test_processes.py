@@ -4,12 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from gatewise.verify.execution import processes, sandbox
-from gatewise.verify.execution.processes import Entry, descendants, end_family, family, memory
+from gatewise.verify.execution.processes import (
+    Entry,
+    MemoryLimit,
+    descendants,
+    end_family,
+    family,
+    memory,
+)
 from processes import needs_proc
 
 SLEEPS = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print(); time.sleep(60)"
@@ -31,6 +39,30 @@ def parent():
 
 def living(pid):
     return [entry.pid for entry in family(pid) if entry.state not in "ZX"]
+
+
+class Ended:
+    """Stands for the child of a limit; ``kill`` is noted."""
+
+    def __init__(self, pid):
+        self.pid, self.killed = pid, threading.Event()
+
+    def kill(self):
+        self.killed.set()
+
+
+@needs_proc
+@pytest.mark.parametrize(("most", "reached"), [(1, "it started more than 1 processes"), (2, "")])
+def test_a_family_that_grows_too_large_is_ended(parent, monkeypatch, most, reached):
+    monkeypatch.setattr(processes, "MOST_PROCESSES", most)
+    monkeypatch.setattr(MemoryLimit, "LOOKS", 0.01)
+    child = Ended(parent.pid)
+
+    limit = MemoryLimit(child, 4096, 0)
+    ended = child.killed.wait(60 if reached else 0.1)
+    limit.stop()
+
+    assert (ended, limit.reached) == (bool(reached), reached)
 
 
 @needs_proc

@@ -103,6 +103,20 @@ def half(kind):
     return lambda weights: {n: a.astype(kind).astype(np.float32) for n, a in weights.items()}
 
 
+def of_eight_bits(factor=1.0, rows=False):
+    """Rounded to 8 bits with one scale, or one for each row; R comes back times a factor."""
+
+    def change(weights):
+        def rounded(a):
+            most = np.abs(a).max(-1, keepdims=True) if rows else np.abs(a).max()
+            return np.rint(a / most * 127) * most / 127
+
+        R = rounded(weights["R"]) * factor
+        return {"W": rounded(weights["W"]).astype(np.float32), "R": R.astype(np.float32)}
+
+    return change
+
+
 def negated_z(weights):
     R = weights["R"].copy()
     R[0, :H] *= -1
@@ -134,6 +148,8 @@ FAULTS = {
     "old weights": ("first", noise, {}, "other-weights", "first"),
     "one gate changed": ("first", one_block, {}, "changed", "W_o"),
     "half precision": ("second", half(np.float16), {}, "rounded", "float16"),
+    "eight bits": ("second", of_eight_bits(), {}, "rounded", "W and R are rounded to 8 bits"),
+    "eight bits of each row": ("second", of_eight_bits(rows=True), {}, "rounded", "to 8 bits"),
     "a gate negated": ("third", negated_z, {}, "negated", "R_z"),
     "weights scaled": ("fourth", lambda w: {"W": 2 * w["W"]}, {}, "scaled", "times 2"),
     "reset before the product": ("third", None, {"linear_before_reset": 0}, "reset", "before"),
@@ -156,6 +172,13 @@ def test_a_planted_fault_is_found_in_its_node_and_named(tmp_path, fault):
     assert {each.kind for each in every[name]} == {kind}
     assert words in every[name][0].statement
     assert every[name][0].fix
+
+
+def test_a_scale_of_a_grid_that_is_wrong(tmp_path):
+    departures = found(exported(tmp_path, "first", of_eight_bits(2.0)))["first"]
+    said = [each.statement for each in departures]
+
+    assert said == ["W is rounded to 8 bits.", "R is the source's times 2, rounded to 8 bits."]
 
 
 def test_a_right_file_departs_in_nothing(tmp_path):

@@ -21,7 +21,7 @@ from gatewise.verify.models.inventory import inventory  # noqa: E402
 from gatewise.verify.models.runtimes import RUNTIMES  # noqa: E402
 from gatewise.verify.models.subject import Name, node_named, own_case  # noqa: E402
 from gatewise.verify.models.variants import misread, operation_of  # noqa: E402
-from gatewise.verify.subjects.called import under_test  # noqa: E402
+from gatewise.verify.subjects.called import SubjectCrashed, under_test  # noqa: E402
 from gatewise.verify.subjects.loader import UnknownSubject  # noqa: E402
 from gatewise.verify.subjects.protocol import SubjectUnavailable  # noqa: E402
 
@@ -113,6 +113,42 @@ def test_weights_that_are_put_together_in_the_graph(tmp_path):
 
     np.testing.assert_array_equal(found.weights["W"], arrays["W"])
     assert found.stored["W"] == "lower"
+
+
+def test_weights_of_eight_bits_that_the_graph_dequantises(tmp_path):
+    arrays = weights()
+    scale = np.float32(np.abs(arrays["W"]).max() / 127)
+    grid = np.rint(arrays["W"] / scale).astype(np.int8)
+    node, stored = files.node("a", "LSTM", arrays)
+    node.input[1] = "floats"
+    given = {"grid": grid, "scale": scale, "zero": np.int8(0)}
+    made = (helper.make_node("DequantizeLinear", [*given], ["floats"]),
+            [numpy_helper.from_array(np.asarray(a), n) for n, a in given.items()])  # fmt: skip
+    path = written(tmp_path / "m.onnx", [made, (node, stored)])
+    (node_read,) = inventory(read(path))
+
+    np.testing.assert_array_equal(node_read.weights["W"], grid * scale)
+    assert forward(node_named(f"{path}#a")) <= 1
+
+
+def test_a_constant_that_sums_would_make_huge_is_not_made(tmp_path):
+    node, stored = files.node("a", "LSTM", weights())
+    node.input[1] = "sum"
+    made = [(helper.make_node(kind, ["x0", "x1"], ["sum"]),
+             [numpy_helper.from_array(np.zeros(shape, np.float32), name)
+              for name, shape in (("x0", (2**14, 1)), ("x1", (2**14,)))])
+            for kind in ("Add",)]  # fmt: skip
+    (refused,) = inventory(read(written(tmp_path / "m.onnx", [*made, (node, stored)])))
+
+    assert "makes a constant of 268435456 entries" in refused.problem
+
+
+def test_a_node_that_a_runtime_does_not_take_names_others(tmp_path):
+    node = files.node("a", "GRU", weights("GRU"), layout=1)
+    path = written(tmp_path / "m.onnx", [node])
+
+    with pytest.raises(SubjectCrashed, match="another may: --runtime onnx-reference or"):
+        forward(node_named(f"{path}#a"), layout="batch-first")
 
 
 def nested(node, stored):
