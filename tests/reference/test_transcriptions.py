@@ -5,15 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transcription_helpers import (
-    by_key,
-    each,
-    gap,
-    ln,
-    same,
-    transposed,
-    values,
-)
+from transcription_helpers import by_key, each, gap, ln, same, transposed, values
 from transcriptions import d0, d1, d2, d3, d3_bptt, d4, others, others_skip
 from transcriptions.scalar import dot, mp, mpf, sigmoid, tanh
 

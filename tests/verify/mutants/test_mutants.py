@@ -21,16 +21,7 @@ from gatewise.verify.mutants import (
 )
 from gatewise.verify.mutants.state import unpacked
 from gatewise.verify.subjects.loader import UnknownSubject
-from mutant_sessions import (
-    DEFAULT,
-    PLAIN,
-    RICH,
-    case_of,
-    close,
-    right_session,
-    same,
-    session,
-)
+from mutant_sessions import DEFAULT, PLAIN, RICH, case_of, close, right_session, same, session
 
 KNOWN = {"L": 12, "C": 8, "F": 15, "S": 13, "Q": 12, "G": 18, "M": 5, "D": 6}
 """How many faults of each family the survey of real defects lists."""
