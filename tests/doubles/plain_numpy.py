@@ -56,11 +56,9 @@ class LSTM:
             total = np.where(on, dh + dy[t], 0)
             inner = np.where(on, dc, 0) + total * o * (1 - tanh_c**2)
             v = (
-                inner * g * i * (1 - i),
-                inner * c * f * (1 - f),
-                inner * i * (1 - g**2),
+                inner * g * i * (1 - i), inner * c * f * (1 - f), inner * i * (1 - g**2),
                 total * tanh_c * o * (1 - o),
-            )
+            )  # fmt: skip
             for k in range(4):
                 dp["W"][k] += x_t.T @ v[k]
                 dp["U"][k] += h.T @ v[k]

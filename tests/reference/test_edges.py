@@ -146,13 +146,9 @@ def test_inputs_are_not_modified():
 
 
 VJPS = {
-    "gru.state_keeps_old",
-    "gru.state_takes_new",
-    "lstm.cell_state",
-    "lstm.hidden_state",
-    "phased.gated_state",
-    "skip.accumulated",
-}
+    "gru.state_keeps_old", "gru.state_takes_new", "lstm.cell_state", "lstm.hidden_state",
+    "phased.gated_state", "skip.accumulated",
+}  # fmt: skip
 
 
 def test_every_vjp_is_proven():
@@ -170,14 +166,11 @@ def test_a_name_is_registered_once():
 BY_ID = {e.id: e for e in documents.examples()}
 
 
-@pytest.mark.parametrize(
-    ("id", "printed", "true"),
-    [
-        ("N1", "= (0.7941, 0.1062)", "(0.97314288, 0.10621499)"),
-        ("P3", "LSTM 1998; GRU 2014", "LSTM 1997 (Hochreiter & Schmidhuber); its forget gate 2000"),
-        ("P4", "proved by Chung et al.", "shown by Weiss, Goldberg & Yahav 2018"),
-    ],
-)
+@pytest.mark.parametrize(("id", "printed", "true"), [
+    ("N1", "= (0.7941, 0.1062)", "(0.97314288, 0.10621499)"),
+    ("P3", "LSTM 1998; GRU 2014", "LSTM 1997 (Hochreiter & Schmidhuber); its forget gate 2000"),
+    ("P4", "proved by Chung et al.", "shown by Weiss, Goldberg & Yahav 2018"),
+])  # fmt: skip
 def test_texts(id, printed, true):
     assert printed in BY_ID[id].printed
     assert true in BY_ID[id].true

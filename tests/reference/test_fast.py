@@ -99,15 +99,9 @@ class TestEqualsThePlainCell:
     """Outputs, final states and all gradients."""
 
     @settings(max_examples=50, deadline=None)
-    @given(
-        dtype=st.sampled_from(DTYPES),
-        T=st.integers(0, 8),
-        B=st.integers(1, 4),
-        D=st.integers(1, 6),
-        H=st.integers(1, 6),
-        seed=st.integers(0, 2**32 - 1),
-        scale=st.sampled_from([1e-3, 1.0, 4.0]),
-    )
+    @given(dtype=st.sampled_from(DTYPES), T=st.integers(0, 8), B=st.integers(1, 4),
+           D=st.integers(1, 6), H=st.integers(1, 6), seed=st.integers(0, 2**32 - 1),
+           scale=st.sampled_from([1e-3, 1.0, 4.0]))  # fmt: skip
     @example(dtype="float64", T=0, B=2, D=3, H=4, seed=0, scale=1.0)
     @example(dtype="float32", T=1, B=1, D=1, H=1, seed=0, scale=1.0)
     @example(dtype="float64", T=5, B=1, D=4, H=1, seed=1, scale=1.0)

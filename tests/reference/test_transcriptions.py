@@ -40,10 +40,8 @@ def zero(keys, column=(0,)):
 
 def rnn_through_x():
     W_a = [[ln(2) * 5 / 3, ln(2)]]
-    return (
-        [d0.rnn([[1], [0]], [0], W_a), d0.rnn([[0]], [0], W_a, [-ln(2)])],
-        [part(3, 5), part(3, 5), part(-3, 5)],
-    )
+    return ([d0.rnn([[1], [0]], [0], W_a), d0.rnn([[0]], [0], W_a, [-ln(2)])],
+            [part(3, 5), part(3, 5), part(-3, 5)])  # fmt: skip
 
 
 def lstm_gates():
@@ -82,10 +80,8 @@ def outputs():
 
 def losses():
     y_hat = d3.softmax([0, ln(3)])
-    return (
-        [y_hat, d3.loss_at([0, 1], y_hat), d3.total_loss([[0, 1], [1, 0]], [y_hat, y_hat])],
-        [part(1, 4), part(3, 4), ln(4) - ln(3), 2 * ln(4) - ln(3)],
-    )
+    return ([y_hat, d3.loss_at([0, 1], y_hat), d3.total_loss([[0, 1], [1, 0]], [y_hat, y_hat])],
+            [part(1, 4), part(3, 4), ln(4) - ln(3), 2 * ln(4) - ln(3)])  # fmt: skip
 
 
 def peephole(current):

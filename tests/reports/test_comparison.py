@@ -172,14 +172,11 @@ class TestCommand:
         (found,) = json.loads(CliRunner().invoke(main, ["compare", *folders, "--json"]).stdout)
         assert found["changes"][0]["verdict"] == "worse"
 
-    @pytest.mark.parametrize(
-        ("more", "words"),
-        [
-            ([], "give two runs, or one with --subject NAME --subject NAME"),
-            (["--subject", "a:LSTM"], "give one RUN and two subjects"),
-            (["--subject", "a:LSTM", "--subject", "b:GRU"], "b:GRU is not in the run"),
-        ],
-    )
+    @pytest.mark.parametrize(("more", "words"), [
+        ([], "give two runs, or one with --subject NAME --subject NAME"),
+        (["--subject", "a:LSTM"], "give one RUN and two subjects"),
+        (["--subject", "a:LSTM", "--subject", "b:GRU"], "b:GRU is not in the run"),
+    ])  # fmt: skip
     def test_usage(self, folders, more, words):
         told = CliRunner().invoke(main, ["compare", folders[0], *more])
         assert told.exit_code == 2
@@ -219,14 +216,11 @@ class TestPytestBenchmark:
         (change,) = compare(one, other, NAMES).changes
         assert (change.kind, change.what) == ("SLOWER", "test_a")
 
-    @pytest.mark.parametrize(
-        ("changed", "words"),
-        [
-            ({"benchmarks": 3}, "benchmarks: expected list"),
-            ({"benchmarks": [3]}, "benchmarks: expected objects"),
-            ({"benchmarks": [{"fullname": "a", "stats": {"data": ["x"]}}]}, "times in seconds"),
-        ],
-    )
+    @pytest.mark.parametrize(("changed", "words"), [
+        ({"benchmarks": 3}, "benchmarks: expected list"),
+        ({"benchmarks": [3]}, "benchmarks: expected objects"),
+        ({"benchmarks": [{"fullname": "a", "stats": {"data": ["x"]}}]}, "times in seconds"),
+    ])  # fmt: skip
     def test_other_files_are_refused(self, tmp_path, changed, words):
         with pytest.raises(RunFileError, match=words):
             pytest_benchmark.read(self.written(tmp_path, 1.0, **changed))

@@ -25,21 +25,18 @@ def seen(page):
     return re.sub("</?span[^>]*>", "", page)
 
 
-@pytest.mark.parametrize(
-    ("counts", "verdict"),
-    [
-        ({"passed": 5, "not supported": 2}, field.CONFORMS),
-        ({"passed": 5, "known deviation": 1}, field.DEVIATES),
-        ({"passed": 5, "known deviation": 1, "blind": 1}, field.IN_PART),
-        ({"passed": 5, "not tested": 1}, field.IN_PART),
-        ({"not tested": 5, "not supported": 2}, field.UNTESTED),
-        ({"blind": 5}, field.UNTESTED),
-        ({"not supported": 7, "passed": 0}, field.NOT_OFFERED),
-        ({"passed": 50, "failed": 1}, field.FAILS),
-        ({"timeout": 1, "not tested": 3}, field.FAILS),
-        ({}, field.NOT_OFFERED),
-    ],
-)
+@pytest.mark.parametrize(("counts", "verdict"), [
+    ({"passed": 5, "not supported": 2}, field.CONFORMS),
+    ({"passed": 5, "known deviation": 1}, field.DEVIATES),
+    ({"passed": 5, "known deviation": 1, "blind": 1}, field.IN_PART),
+    ({"passed": 5, "not tested": 1}, field.IN_PART),
+    ({"not tested": 5, "not supported": 2}, field.UNTESTED),
+    ({"blind": 5}, field.UNTESTED),
+    ({"not supported": 7, "passed": 0}, field.NOT_OFFERED),
+    ({"passed": 50, "failed": 1}, field.FAILS),
+    ({"timeout": 1, "not tested": 3}, field.FAILS),
+    ({}, field.NOT_OFFERED),
+])  # fmt: skip
 def test_what_counts_come_to(counts, verdict):
     """Nothing judged is never green, and one failure is red."""
     assert replace(HELD, counts=counts).verdict == verdict

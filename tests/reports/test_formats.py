@@ -48,15 +48,12 @@ def test_is_as_it_was_read_and_found_good(name, made):
     assert made == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("made", "message", "colour"),
-    [
-        (run(verdict()), "conforms, 1 passed", "brightgreen"),
-        (run(verdict(), KNOWN), "conforms, 1 passed, 1 known deviation", "brightgreen"),
-        (run(verdict(), failure()), "1 of 2 fail", "red"),
-        (run(unheard=(Planned("a", "b", "c"),)), "not tested", "lightgrey"),
-    ],
-)
+@pytest.mark.parametrize(("made", "message", "colour"), [
+    (run(verdict()), "conforms, 1 passed", "brightgreen"),
+    (run(verdict(), KNOWN), "conforms, 1 passed, 1 known deviation", "brightgreen"),
+    (run(verdict(), failure()), "1 of 2 fail", "red"),
+    (run(unheard=(Planned("a", "b", "c"),)), "not tested", "lightgrey"),
+])  # fmt: skip
 def test_a_badge_is_green_only_where_all_conforms(made, message, colour):
     read = json.loads(badge([made]))
     assert (read["message"], read["color"]) == (message, colour)

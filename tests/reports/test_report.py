@@ -245,19 +245,16 @@ class TestPage:
             assert part in words(html, "environment")
 
 
-@pytest.mark.parametrize(
-    ("latex", "expected"),
-    [
-        (r'a < "b"', "<mo>&lt;</mo>"),
-        (r'a < "b"', 'alttext="a &lt; &quot;b&quot;"'),
-        (r"\mathrm{softmax}(x)", "<mi>softmax</mi><mo"),
-        (r"\max(-x)", '<mi>max</mi><mo stretchy="false">(</mo><mo form="prefix">'),
-        (r"y \log x", '<mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" />'),
-        (r"\left( \prod_{j}^{t} j \right)", "<munderover><mo>∏</mo>"),
-        (r"\Delta", '<mi mathvariant="normal">Δ</mi>'),
-        (r"s_{k'}", "<mrow><mi>k</mi><mi>\N{PRIME}</mi></mrow>"),
-    ],
-)
+@pytest.mark.parametrize(("latex", "expected"), [
+    (r'a < "b"', "<mo>&lt;</mo>"),
+    (r'a < "b"', 'alttext="a &lt; &quot;b&quot;"'),
+    (r"\mathrm{softmax}(x)", "<mi>softmax</mi><mo"),
+    (r"\max(-x)", '<mi>max</mi><mo stretchy="false">(</mo><mo form="prefix">'),
+    (r"y \log x", '<mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" />'),
+    (r"\left( \prod_{j}^{t} j \right)", "<munderover><mo>∏</mo>"),
+    (r"\Delta", '<mi mathvariant="normal">Δ</mi>'),
+    (r"s_{k'}", "<mrow><mi>k</mi><mi>\N{PRIME}</mi></mrow>"),
+])  # fmt: skip
 def test_typesetting(latex: str, expected: str) -> None:
     """Characters, words, function names, signs, limits and primes, as LaTeX sets them."""
     assert expected in mathml(latex)

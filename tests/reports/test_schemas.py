@@ -72,11 +72,9 @@ def test_schema_and_reader_refuse_the_same(tmp_path):
 EXAMPLES = int(os.environ.get("GATEWISE_FUZZ", "150"))
 """Hostile runs that are tried; by hand, ten thousand."""
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=6,
-)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
+                    max_leaves=6)  # fmt: skip
 HEADER = {
     "schema": run_files.SCHEMA, "command": "c", "created": "", "seed": 0, "versions": {},
     "machine": {}, "source": "", "budget": "quick", "planned": [],

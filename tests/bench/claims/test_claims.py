@@ -44,23 +44,20 @@ def evidence(reading, says, when=(), ground=True):
     return e
 
 
-@pytest.mark.parametrize(
-    ("reading", "says", "when", "expected"),
-    [
-        (LAW, [True, True], [], (HOLDS, "")),
-        (LAW, [True, False], [], (FALSE, "")),
-        (LAW, [False], [(True, True)], (FALSE, "")),
-        (OPEN, [True], [(True, True)], (HOLDS, "")),
-        (OPEN, [False], [(True, True), (True, True)], (HOLDS_WHEN, "condition 0; condition 1")),
-        (OPEN, [False], [(False, True), (True, True)], (HOLDS_WHEN, "condition 1")),
-        (OPEN, [False], [(True, False)], (FALSE, "")),
-        (OPEN, [False], [(False, True)], (FALSE, "")),
-        (OPEN, [False], [], (FALSE, "")),
-        (POSSIBLE, [False, True], [], (HOLDS, "")),
-        (POSSIBLE, [False, False], [], (FALSE, "")),
-        (LAW, [], [], (NOT_TESTED, "")),
-    ],
-)
+@pytest.mark.parametrize(("reading", "says", "when", "expected"), [
+    (LAW, [True, True], [], (HOLDS, "")),
+    (LAW, [True, False], [], (FALSE, "")),
+    (LAW, [False], [(True, True)], (FALSE, "")),
+    (OPEN, [True], [(True, True)], (HOLDS, "")),
+    (OPEN, [False], [(True, True), (True, True)], (HOLDS_WHEN, "condition 0; condition 1")),
+    (OPEN, [False], [(False, True), (True, True)], (HOLDS_WHEN, "condition 1")),
+    (OPEN, [False], [(True, False)], (FALSE, "")),
+    (OPEN, [False], [(False, True)], (FALSE, "")),
+    (OPEN, [False], [], (FALSE, "")),
+    (POSSIBLE, [False, True], [], (HOLDS, "")),
+    (POSSIBLE, [False, False], [], (FALSE, "")),
+    (LAW, [], [], (NOT_TESTED, "")),
+])  # fmt: skip
 def test_verdict_follows_from_predicates(reading, says, when, expected):
     assert verdict(evidence(reading, says, when)) == expected
 

@@ -36,10 +36,9 @@ def test_a_planted_error_changes_the_verdict(id, planted, becomes, monkeypatch):
     assert verdict(id) == becomes
 
 
-@pytest.mark.parametrize(
-    ("count", "n", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634)],
-)
+@pytest.mark.parametrize(("count", "n", "low", "high"), [
+    (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634),
+])  # fmt: skip
 def test_wilson_interval(count, n, low, high):
     """Values of the closed form for z = 1.96, as tables of it print them."""
     assert wilson(count, n) == pytest.approx((low, high), abs=1e-4)

@@ -42,16 +42,10 @@ def test_the_count_is_the_closed_form(cell, sizes):
     assert 2 * (step.feeding + step.recurrent) == feeding + recurrent
 
 
-@pytest.mark.parametrize(
-    ("name", "G", "activations", "chain", "saved"),
-    [
-        ("rnn", 1, 1, 1, 1),
-        ("lstm", 4, 5, 1, 6),
-        ("lstm-peephole", 4, 5, 1, 6),
-        ("gru", 3, 3, 1, 5),
-        ("gru-keeps-old", 3, 3, 2, 4),
-    ],
-)
+@pytest.mark.parametrize(("name", "G", "activations", "chain", "saved"), [
+    ("rnn", 1, 1, 1, 1), ("lstm", 4, 5, 1, 6), ("lstm-peephole", 4, 5, 1, 6), ("gru", 3, 3, 1, 5),
+    ("gru-keeps-old", 3, 3, 2, 4),
+])  # fmt: skip
 def test_what_papers_count(name, G, activations, chain, saved):
     """2 G H I and 2 G H² flop, activations and kept words of a unit; products in a row."""
     D, H, B = 6, 10, 3

@@ -160,14 +160,11 @@ def test_the_command_trains_tells_and_reports(tmp_path, monkeypatch):
     }
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--task", "sorting"], "task 'sorting': expected adding, copy, counting"),
-        (["--cell", "qrnn"], "cell 'qrnn': expected rnn, gru, lstm, lstm+1"),
-        (["--lag", "1"], "1 is not in the range x>=2"),
-    ],
-)
+@pytest.mark.parametrize(("options", "words"), [
+    (["--task", "sorting"], "task 'sorting': expected adding, copy, counting"),
+    (["--cell", "qrnn"], "cell 'qrnn': expected rnn, gru, lstm, lstm+1"),
+    (["--lag", "1"], "1 is not in the range x>=2"),
+])  # fmt: skip
 def test_a_wrong_option_is_one_sentence(options, words):
     told = CliRunner().invoke(main, ["bench", "memory", *options])
     assert told.exit_code == 2

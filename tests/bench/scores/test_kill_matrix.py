@@ -68,15 +68,12 @@ def test_a_run_of_something_else_is_not_gone_on_with(tmp_path):
     assert "a run of decay, not of mutants" in told.stderr
 
 
-@pytest.mark.parametrize(
-    ("expected", "killed_by", "word", "wrong"),
-    [
-        (["forward"], ["forward"], "killed", False),
-        (["forward"], [], "SURVIVED", True),
-        ([], [], "passes", False),
-        ([], ["forward"], "CALLED WRONG", True),
-    ],
-)
+@pytest.mark.parametrize(("expected", "killed_by", "word", "wrong"), [
+    (["forward"], ["forward"], "killed", False),
+    (["forward"], [], "SURVIVED", True),
+    ([], [], "passes", False),
+    ([], ["forward"], "CALLED WRONG", True),
+])  # fmt: skip
 def test_the_report_says_what_became_of_each(tmp_path, expected, killed_by, word, wrong):
     """What the checks get wrong stands first."""
     row = Row("L01", "lstm", "float64", "i and f are exchanged.", "", expected, killed_by)

@@ -31,19 +31,16 @@ def test_the_layers_are_right(layer):
     assert outcome, outcome
 
 
-@pytest.mark.parametrize(
-    ("layer", "what", "seen_by"),
-    [
-        ("zoneout_lstm", "c is not returned: h twice", "carry"),
-        ("zoneout_lstm", "the cotangent of the final c is ignored", "derivative"),
-        ("minimal_gru", "outputs lag a step behind", "final"),
-        ("conv_rnn", "outputs go on in the padding", "padding"),
-        ("conv_rnn", "the noise stays on after training", "modes"),
-        ("zoneout_lstm", "the bias is forgotten", "uses"),
-        ("zoneout_lstm", "the gates stand in another order", ""),
-        ("conv_rnn", "another activation", ""),
-    ],
-)
+@pytest.mark.parametrize(("layer", "what", "seen_by"), [
+    ("zoneout_lstm", "c is not returned: h twice", "carry"),
+    ("zoneout_lstm", "the cotangent of the final c is ignored", "derivative"),
+    ("minimal_gru", "outputs lag a step behind", "final"),
+    ("conv_rnn", "outputs go on in the padding", "padding"),
+    ("conv_rnn", "the noise stays on after training", "modes"),
+    ("zoneout_lstm", "the bias is forgotten", "uses"),
+    ("zoneout_lstm", "the gates stand in another order", ""),
+    ("conv_rnn", "another activation", ""),
+])  # fmt: skip
 def test_a_mistake_is_seen_where_it_can_be(layer, what, seen_by):
     row = recurrences.row(NUMBERS[layer, what])
 

@@ -153,15 +153,12 @@ class TestStopping:
 
         assert (t.n, t.status) == (50, NOISY)
 
-    @pytest.mark.parametrize(
-        ("wrong", "said"),
-        [
-            ({"seconds": 2.0}, "must lie above 0, up to patience"),
-            ({"seconds": 0.0}, "must lie above 0, up to patience"),
-            ({"samples": 9}, "must be at least 10, at most 1000"),
-            ({"half_width": 0.0}, "half_width and sample must be above 0"),
-        ],
-    )
+    @pytest.mark.parametrize(("wrong", "said"), [
+        ({"seconds": 2.0}, "must lie above 0, up to patience"),
+        ({"seconds": 0.0}, "must lie above 0, up to patience"),
+        ({"samples": 9}, "must be at least 10, at most 1000"),
+        ({"half_width": 0.0}, "half_width and sample must be above 0"),
+    ])  # fmt: skip
     def test_an_effort_that_says_nothing_is_refused(self, wrong, said):
         with pytest.raises(ValueError, match=said):
             Effort(**{"seconds": 0.1, "patience": 1.0, **wrong})
@@ -194,18 +191,15 @@ class TestThisMachine:
         assert c.a.loops > c.b.loops
         assert c.pairs <= c.a.n == c.b.n
 
-    @pytest.mark.parametrize(
-        ("called", "more", "state", "ok"),
-        [
-            (SAME, False, "as it is", True),
-            (SLOWER, False, "as it is", False),
-            (SLOWER, False, "disturbed", False),
-            (SLOWER, True, "as it is", True),
-            (AMBIGUOUS, True, "as it is", False),
-            (AMBIGUOUS, True, "disturbed", True),
-            (FASTER, True, "disturbed", False),
-        ],
-    )
+    @pytest.mark.parametrize(("called", "more", "state", "ok"), [
+        (SAME, False, "as it is", True),
+        (SLOWER, False, "as it is", False),
+        (SLOWER, False, "disturbed", False),
+        (SLOWER, True, "as it is", True),
+        (AMBIGUOUS, True, "as it is", False),
+        (AMBIGUOUS, True, "disturbed", True),
+        (FASTER, True, "disturbed", False),
+    ])  # fmt: skip
     def test_what_false_calls_requires(self, monkeypatch, called, more, state, ok):
         on = Machine(0)
         one = compare(on.call(CALL), on.call(CALL), EFFORT, clock=on.clock)

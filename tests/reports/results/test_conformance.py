@@ -41,10 +41,8 @@ def environments(root):
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENVIRONMENTS"
     )
-    return {
-        key.value: [ast.literal_eval(argument) for argument in call.args[:2]]
-        for key, call in zip(table.keys, table.values, strict=True)
-    }
+    return {key.value: [ast.literal_eval(argument) for argument in call.args[:2]] for key,
+            call in zip(table.keys, table.values, strict=True)}  # fmt: skip
 
 
 def constant(root, name):

@@ -90,11 +90,8 @@ def run(tmp_path, monkeypatch, server):
 
 def test_a_weak_suite_misses_what_a_strong_one_sees(run, tmp_path):
     """Exit 1 and what would catch the mutants; with a test that compares numbers, exit 0."""
-    weak = run(
-        *("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10,L12,J01"),
-        mine=LAYER,
-        test_weak=WEAK,
-    )
+    weak = run(*("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10,L12,J01"),
+               mine=LAYER, test_weak=WEAK)  # fmt: skip
     both = run(
         *("--tests", ".", "--target", "mine.py:MyLSTM", "--mutants", "S10,L01,L12,C02", "--json"),
         test_strong=STRONG,
@@ -126,11 +123,8 @@ def test_a_class_that_computes_something_else_is_no_target(run, monkeypatch):
     Their tests run in fresh processes here, as they do for users.
     """
     monkeypatch.setattr(suite, "subprocess", subprocess)
-    result = run(
-        *("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10"),
-        mine=LAYER.replace("i, f, g, o", "f, i, g, o"),
-        test_weak=WEAK,
-    )
+    result = run(*("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10"),
+                 mine=LAYER.replace("i, f, g, o", "f, i, g, o"), test_weak=WEAK)  # fmt: skip
 
     assert result.exit_code == 3
     said = " ".join(result.output.split())

@@ -98,14 +98,11 @@ def without_gradients(*given, right=replaying.predictions):
     return ((key, array) for key, array in right(*given) if not key[2].startswith("gradient of "))
 
 
-@pytest.mark.parametrize(
-    ("planted", "story"),
-    [
-        ((replaying, "residual", lambda seen, predicted, level: 0.0), STORIES[0]),
-        ((replaying, "predictions", without_gradients), STORIES[2]),
-        ((explaining.Explainer, "off", lambda self, hypothesis: 0.5), STORIES[1]),
-    ],
-)
+@pytest.mark.parametrize(("planted", "story"), [
+    ((replaying, "residual", lambda seen, predicted, level: 0.0), STORIES[0]),
+    ((replaying, "predictions", without_gradients), STORIES[2]),
+    ((explaining.Explainer, "off", lambda self, hypothesis: 0.5), STORIES[1]),
+])  # fmt: skip
 def test_a_comparison_that_sees_nothing_is_noticed(briefly, monkeypatch, planted, story):
     """With a mistake planted in the comparison itself, an unknown mistake is explained."""
     monkeypatch.setattr(*planted)
@@ -231,17 +228,14 @@ def test_diagnose_of_a_right_layer(tell, root):
 class TestEndedProcesses:
     """What the end of a process says; its own words are in the statement."""
 
-    @pytest.mark.parametrize(
-        ("status", "message", "id", "words"),
-        [
-            ("timeout", "no answer after 40 s", "P02", "No answer after 40 s: it does not return"),
-            ("crashed", "the process was ended by SIGSEGV; it said: x", "P04", "(the process was"),
-            ("crashed", "the process was ended by SIGABRT; it said: x", "signal", "SIGABRT"),
-            ("crashed", "the process was ended by SIGKILL", "SIGKILL", "The system ended"),
-            ("crashed", "the process ended itself with exit code 3", "P03", "exit code 3"),
-            ("crashed", "forward raised MemoryError: 9 GiB", "P05", "until there is none"),
-        ],
-    )
+    @pytest.mark.parametrize(("status", "message", "id", "words"), [
+        ("timeout", "no answer after 40 s", "P02", "No answer after 40 s: it does not return"),
+        ("crashed", "the process was ended by SIGSEGV; it said: x", "P04", "(the process was"),
+        ("crashed", "the process was ended by SIGABRT; it said: x", "signal", "SIGABRT"),
+        ("crashed", "the process was ended by SIGKILL", "SIGKILL", "The system ended"),
+        ("crashed", "the process ended itself with exit code 3", "P03", "exit code 3"),
+        ("crashed", "forward raised MemoryError: 9 GiB", "P05", "until there is none"),
+    ])  # fmt: skip
     def test_are_explained(self, status, message, id, words):
         (found,) = asking.diagnoses([ended(status, message)], [NAMED], memory=100)
         assert [one.name for one in found.explanations] == [id]

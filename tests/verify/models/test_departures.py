@@ -213,14 +213,11 @@ def test_a_layer_of_other_sizes(tmp_path):
     assert "LSTM of 7 units, 3 inputs, 1 direction" in every["first"][0].statement
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("none.npz", {"a": np.ones(3)}, "no recurrent layer is recognised"),
-        ("missing.npz", None, "there is no such file"),
-        ("weights.txt", None, "expected weights.safetensors, weights.npz, module.py:Model"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("none.npz", {"a": np.ones(3)}, "no recurrent layer is recognised"),
+    ("missing.npz", None, "there is no such file"),
+    ("weights.txt", None, "expected weights.safetensors, weights.npz, module.py:Model"),
+])  # fmt: skip
 def test_a_source_that_is_none(tmp_path, name, content, words):
     if content is not None:
         np.savez(tmp_path / name, **content)

@@ -216,14 +216,11 @@ def test_a_branch_that_was_not_taken_is_said(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("inputs", "words"),
-    [
-        ({"y": np.ones(2)}, "no x; the model's inputs are x"),
-        ({"x": np.ones((2, 1, D), int)}, "x is int64, expected float32"),
-        ({"x": np.ones((2, 1, D)), "z": np.ones(1)}, "z; the model's inputs are x"),
-    ],
-)
+@pytest.mark.parametrize(("inputs", "words"), [
+    ({"y": np.ones(2)}, "no x; the model's inputs are x"),
+    ({"x": np.ones((2, 1, D), int)}, "x is int64, expected float32"),
+    ({"x": np.ones((2, 1, D)), "z": np.ones(1)}, "z; the model's inputs are x"),
+])  # fmt: skip
 def test_inputs_that_are_not_the_models(tmp_path, inputs, words):
     path = written(tmp_path / "m.onnx", [files.node("a", "RNN", weights("RNN"))])
 
@@ -335,14 +332,11 @@ def test_gates_that_make_no_known_step_are_told(tmp_path):
 # Attributes that a runtime does not read.
 
 
-@pytest.mark.parametrize(
-    ("kind", "attributes", "words"),
-    [
-        ("LSTM", {"clip": 0.05}, "It ignores clip."),
-        ("LSTM", {"input_forget": 1}, "It ignores input_forget"),
-        ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "It ignores activations"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "attributes", "words"), [
+    ("LSTM", {"clip": 0.05}, "It ignores clip."),
+    ("LSTM", {"input_forget": 1}, "It ignores input_forget"),
+    ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "It ignores activations"),
+])  # fmt: skip
 def test_an_attribute_that_a_runtime_ignores_is_named(tmp_path, kind, attributes, words):
     path = written(tmp_path / "m.onnx", [files.node("a", kind, weights(kind), **attributes)])
     wrong, right = node_named(f"onnx-reference:{path}#a"), node_named(f"{path}#a")
@@ -509,15 +503,12 @@ def not_finite(tmp_path):
     return written(tmp_path / "m.onnx", [files.node("a", "LSTM", arrays)])
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (circle, "goes round in a circle"),
-        (bloated, "makes a constant of 1000000000000 entries"),
-        (custom, "com.acme.LSTM is no operator of ONNX"),
-        (not_finite, "its R has entries that are not finite"),
-    ],
-)
+@pytest.mark.parametrize(("make", "words"), [
+    (circle, "goes round in a circle"),
+    (bloated, "makes a constant of 1000000000000 entries"),
+    (custom, "com.acme.LSTM is no operator of ONNX"),
+    (not_finite, "its R has entries that are not finite"),
+])  # fmt: skip
 def test_a_node_of_a_hostile_graph_is_told(tmp_path, make, words):
     (node,) = inventory(read(make(tmp_path)))
 

@@ -89,13 +89,9 @@ NEEDING = [
     if option not in ("jvp", "reorders")
 ]
 WITHOUT = {
-    "layers": {"layers": 1},
-    "dropout": {"dropout": 0.0},
-    "batch_first": {},
-    "unbatched": {},
-    "packed": {},
-    "left_padding": {},
-}
+    "layers": {"layers": 1}, "dropout": {"dropout": 0.0}, "batch_first": {}, "unbatched": {},
+    "packed": {}, "left_padding": {},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("mutant", "cell", "option"), NEEDING, ids=lambda v: getattr(v, "id", v))

@@ -273,14 +273,11 @@ def test_a_recording_is_replaced(tmp_path, lstm):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "words"),
-    [
-        ("torch:Nothing", 2, "is not known"),
-        ("nowhere.py:Layer", 2, "there is no file"),
-        ("recording:nowhere", 2, "there is no such file"),
-    ],
-)
+@pytest.mark.parametrize(("name", "code", "words"), [
+    ("torch:Nothing", 2, "is not known"),
+    ("nowhere.py:Layer", 2, "there is no file"),
+    ("recording:nowhere", 2, "there is no such file"),
+])  # fmt: skip
 def test_what_cannot_be_recorded_is_said(name, code, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["record", name, "-o", "there"])

@@ -132,14 +132,11 @@ def test_a_wrong_one_is_not():
     assert "delta.decay" in answer.equations
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"forward": lambda self, q, k, v, state: None}, "its forward takes no g, beta"),
-        ({"axes": "DBT"}, "axes='DBT': expected one of 'TBD', 'BTD', 'BHTD'"),
-        ({"gradient": "tf"}, "gradient='tf': expected one of"),
-    ],
-)
+@pytest.mark.parametrize(("change", "said"), [
+    ({"forward": lambda self, q, k, v, state: None}, "its forward takes no g, beta"),
+    ({"axes": "DBT"}, "axes='DBT': expected one of 'TBD', 'BTD', 'BHTD'"),
+    ({"gradient": "tf"}, "gradient='tf': expected one of"),
+])  # fmt: skip
 def test_what_is_no_such_class_is_refused_in_a_sentence(change, said):
     with pytest.raises(UnknownSubject, match=said):
         adapted(type("Bad", (ByTorch,), change), "bad", None)

@@ -320,18 +320,12 @@ def test_a_layer_that_differs_from_its_step_fails():
     assert outcome.diagnosis.message.startswith("Not looked for: its step is its own")
 
 
-@pytest.mark.parametrize(
-    ("step", "said"),
-    [
-        (
-            lambda p, x, state: (np.where(x @ p.W > 0, 1.0, 0.0),),
-            "uses np.greater, which cannot be",
-        ),
-        (lambda p, x, state: (np.cumsum(x @ p.W, axis=1),), "uses np.cumsum.*cell = None"),
-        (lambda p, x, state: x @ p.nothing, "does not run: AttributeError: no parameter 'nothing'"),
-        (lambda p, x, state: (x, state[0]), "returns states of shape"),
-    ],
-)
+@pytest.mark.parametrize(("step", "said"), [
+    (lambda p, x, state: (np.where(x @ p.W > 0, 1.0, 0.0),), "uses np.greater, which cannot be"),
+    (lambda p, x, state: (np.cumsum(x @ p.W, axis=1),), "uses np.cumsum.*cell = None"),
+    (lambda p, x, state: x @ p.nothing, "does not run: AttributeError: no parameter 'nothing'"),
+    (lambda p, x, state: (x, state[0]), "returns states of shape"),
+])  # fmt: skip
 def test_a_step_that_cannot_be_followed_is_refused_in_a_sentence(step, said):
     wrong = type("Wrong", (Gated,), {"cell": staticmethod(step), "parameters": {"W": "D H"}})
 
@@ -339,16 +333,13 @@ def test_a_step_that_cannot_be_followed_is_refused_in_a_sentence(step, said):
         adapted(wrong, "Wrong", None)
 
 
-@pytest.mark.parametrize(
-    ("declared", "said"),
-    [
-        ({}, "parameters: expected the axes of every array"),
-        ({"parameters": {"W": "D 4X"}}, "axis '4X': expected a number, D, H"),
-        ({"parameters": {"W": "D"}, "weights": "keras"}, "has no convention"),
-        ({"parameters": {"W": "D"}, "states": "h c", "state": "h"}, "take and return all"),
-        ({"parameters": {"W": "D"}, "states": ""}, "expected at least one"),
-    ],
-)
+@pytest.mark.parametrize(("declared", "said"), [
+    ({}, "parameters: expected the axes of every array"),
+    ({"parameters": {"W": "D 4X"}}, "axis '4X': expected a number, D, H"),
+    ({"parameters": {"W": "D"}, "weights": "keras"}, "has no convention"),
+    ({"parameters": {"W": "D"}, "states": "h c", "state": "h"}, "take and return all"),
+    ({"parameters": {"W": "D"}, "states": ""}, "expected at least one"),
+])  # fmt: skip
 def test_what_is_no_recurrence_is_refused_in_a_sentence(declared, said):
     with pytest.raises(ValueError, match=said):
         Declaration(None, **declared)
