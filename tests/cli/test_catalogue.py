@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.execution import availability
 from gatewise.verify.execution.session import Request
 from gatewise.verify.subjects import expanded, family, frameworks, loader, subjects
@@ -52,7 +51,7 @@ def listed(tmp_path, monkeypatch):
     names = [f"{path}:{name}" for name in ("Right", "Missing", "Dies")]
     monkeypatch.setattr(availability, "known", lambda *wanted: ["mlx:GRU", *names])
     monkeypatch.setattr(availability, "_probe", probed(availability._probe, names))
-    return lambda *more: CliRunner().invoke(main, ["subjects", *more], catch_exceptions=False)
+    return lambda *more: invoke("subjects", *more)
 
 
 def probed(probe, names):
@@ -90,13 +89,13 @@ def test_what_is_missing_is_told_once_for_each_reason(listed):
 def test_the_plain_list_asks_nobody(monkeypatch):
     """--no-versions starts no process, and lists every adapter with its convention."""
     monkeypatch.setattr(availability, "Isolated", None)
-    result = CliRunner().invoke(main, ["subjects", "--no-versions", "--json"])
+    result = invoke("subjects --no-versions --json")
     rows = json.loads(result.stdout)
 
     assert {row["subject"] for row in rows} >= set(subjects())
     assert all(row["cell"] and row["dtypes"] for row in rows if row["subject"] in subjects())
     assert not any(row["version"] or row["problem"] for row in rows)
-    assert "problem" not in CliRunner().invoke(main, ["subjects", "--no-versions"]).stdout
+    assert "problem" not in invoke("subjects --no-versions").stdout
 
 
 def test_the_list_imports_no_framework():
@@ -116,7 +115,7 @@ def test_the_list_imports_no_framework():
 def test_what_is_not_installed(monkeypatch):
     """The first package that is missing is named, with the command that installs all."""
     monkeypatch.setattr(availability.importlib.util, "find_spec", lambda name: None)
-    rows = json.loads(CliRunner().invoke(main, ["subjects", "haiku", "torch", "--json"]).stdout)
+    rows = json.loads(invoke("subjects haiku torch --json").stdout)
 
     assert {row["subject"].partition(":")[0] for row in rows} == {"haiku", "torch"}
     assert not any(row["version"] or row["probed"] for row in rows)
@@ -198,7 +197,7 @@ def test_a_request_has_all_of_a_family():
 def test_no_such_family_is_a_usage_error(command, tmp_path, monkeypatch):
     """Exit code 2, and no run."""
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, [command, "nothing:*"])
+    result = invoke(command, "nothing:*")
 
     assert result.exit_code == 2
     assert "there is no family 'nothing'" in result.stderr

@@ -5,8 +5,8 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.cli import gpu as on_gpu
-from gatewise.cli import main
 from gatewise.cli.gpu import Step
 from gatewise.verify.runs import run as run_files
 
@@ -14,7 +14,7 @@ from gatewise.verify.runs import run as run_files
 @pytest.mark.parametrize("step", on_gpu.steps(on_gpu.Path("there")), ids=lambda step: step.name)
 def test_every_step_is_a_command(step):
     """Its options are ones that the command has: --help beside them is no usage error."""
-    result = CliRunner().invoke(main, [*shlex.split(step.command), "--help"])
+    result = invoke(*shlex.split(step.command), "--help")
 
     assert result.exit_code == 0, result.output
     assert "Usage" in result.output

@@ -13,7 +13,7 @@ def other(root):
 
 def test_identify_tells_the_convention(run):
     """A table, the formula, the runner-up, and that the adapter states the same."""
-    result = run("identify", "torch:GRU")
+    result = run("identify torch:GRU")
 
     assert result.exit_code == 0
     assert "torch:GRU: GRU, gates r z n, [3H, D], two biases" in result.stdout
@@ -24,7 +24,7 @@ def test_identify_tells_the_convention(run):
 
 def test_identify_in_json(run, root):
     """Several subjects, one of them without a stated convention."""
-    result = run("identify", "torch:RNN", f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
+    result = run("identify torch:RNN", f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
     first, second = json.loads(result.stdout)
 
     assert result.exit_code == 0
@@ -60,7 +60,7 @@ class LSTM:
 
 def test_identify_prints_no_formulas_where_nothing_fits(run, tmp_path):
     (tmp_path / "none.py").write_text(NO_CONVENTION)
-    result = run("identify", "none.py:LSTM")
+    result = run("identify none.py:LSTM")
 
     assert result.exit_code == 3
     assert result.stdout.strip().splitlines() == [
@@ -71,9 +71,9 @@ def test_identify_prints_no_formulas_where_nothing_fits(run, tmp_path):
 
 
 def test_identify_what_is_unknown(run):
-    assert run("identify", "torch:Perceptron").exit_code == 2
+    assert run("identify torch:Perceptron").exit_code == 2
     assert run("identify").exit_code == 2
-    assert run("identify", "torch:LSTM", "--like", "keras").exit_code == 2
+    assert run("identify torch:LSTM --like keras").exit_code == 2
 
 
 HANGS = """
@@ -94,7 +94,7 @@ class LSTM:
 
 def test_identify_what_hangs(run, tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
-    result = run("identify", "hangs.py:LSTM", "--timeout", "2")
+    result = run("identify hangs.py:LSTM --timeout 2")
 
     assert result.exit_code == 3
     assert "hangs.py:LSTM: not identified: no answer after 2." in result.stdout

@@ -3,9 +3,8 @@
 import csv
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.subjects import expanded, subject_named
 from gatewise.verify.subjects.loader import UnknownSubject
 
@@ -44,10 +43,8 @@ def folder(tmp_path, monkeypatch):
 
 def grades(*arguments):
     """Verify, and return exit code and the CSV by subject."""
-    result = CliRunner().invoke(main, [
-        "verify", *arguments, "--budget", "quick", "--check", "smoke,forward", "--no-diagnosis",
-        "-o", "grades.csv",
-    ])  # fmt: skip
+    line = "verify --budget quick --check smoke,forward --no-diagnosis -o grades.csv"
+    result = invoke(line, *arguments)
     with open("grades.csv", newline="") as file:
         return result, {row["subject"]: row for row in csv.DictReader(file)}
 
@@ -80,7 +77,7 @@ def test_a_folder_is_held_file_by_file(folder, name):
 
 
 def test_one_name_that_leads_nowhere_is_still_a_usage_error(folder):
-    result = CliRunner().invoke(main, ["verify", "homework/empty.py:Layer"])
+    result = invoke("verify homework/empty.py:Layer")
 
     assert result.exit_code == 2
     assert "there is no Layer in homework/empty.py" in result.output

@@ -5,25 +5,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import gatewise
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reference.cells import cells
 
 
 @pytest.fixture
 def new(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, ["new", *arguments])
+    return lambda *arguments: invoke("new", *arguments)
 
 
 @pytest.mark.parametrize(("cell", "name"), [("rnn", "MyRNN"), ("lstm", "MyLSTM"), ("gru", "MyGRU")])
 def test_it_conforms_as_it_is_written(new, cell, name):
     result = new(cell)
-    outcome = gatewise.check(
-        f"my_{cell}.py:{name}", budget="quick", checks="smoke,forward,carry,influence"
-    )
+    outcome = gatewise.check(f"my_{cell}.py:{name}", budget="quick",
+                             checks="smoke,forward,carry,influence")  # fmt: skip
 
     assert result.exit_code == 0
     assert f"gatewise verify my_{cell}.py:{name}" in result.output

@@ -4,9 +4,8 @@ import json
 import re
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reference.cells import cells
 from gatewise.reference.equation import equations
 from gatewise.verify.proofs.coverage import coverage
@@ -57,7 +56,7 @@ def test_a_cell_names_existing_equations(cell):
 
 def test_the_command_lists_them_without_gap():
     """``gatewise equations --json`` is JSON, complete, and exits with 0."""
-    done = CliRunner().invoke(main, ["equations", "--json"])
+    done = invoke("equations --json")
 
     assert done.exit_code == 0, done.output
     assert {row["id"] for row in json.loads(done.stdout)} >= set(IDS)

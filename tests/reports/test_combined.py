@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reports import summary
 from gatewise.reports.page import render
 from gatewise.verify.runs import run as run_files
@@ -97,7 +96,7 @@ def test_the_command_takes_several_runs(kept, tmp_path):
     first, second = kept("first", verdict("mlx:GRU")), kept("second", verdict("ncnn:GRU"))
     page = tmp_path / "page.html"
     given = [str(first), str(second / "run.json"), str(second), "-o", str(page)]
-    result = CliRunner().invoke(main, ["report", *given], catch_exceptions=False)
+    result = invoke("report", *given)
 
     assert result.exit_code == 0
     text = words(page.read_text(encoding="utf-8"))
@@ -111,7 +110,7 @@ def test_one_that_cannot_be_read_is_named(kept, tmp_path):
     """No page is written then."""
     page = tmp_path / "page.html"
     given = [str(kept("first", verdict())), str(tmp_path / "nowhere"), "-o", str(page)]
-    result = CliRunner().invoke(main, ["report", *given])
+    result = invoke("report", *given)
 
     assert result.exit_code == 3
     assert "nowhere" in result.stderr

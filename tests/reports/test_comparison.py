@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench import run as bench_run
 from gatewise.bench.run import BenchRun
-from gatewise.cli import main
 from gatewise.reports import pytest_benchmark
 from gatewise.reports.comparison import between, compare, ratio_of_medians, sentence
 from gatewise.verify.runs import run as run_files
@@ -153,23 +152,22 @@ class TestCommand:
 
         return keep("first", verdict("a:LSTM")), keep("second", failure("a:LSTM"))
 
-    @pytest.mark.parametrize(
-        ("fail_on", "order", "code"),
-        [("never", 1, 0), ("regress", 1, 1), ("regress", -1, 0), ("change", -1, 1)],
-    )
+    @pytest.mark.parametrize(("fail_on", "order", "code"), [
+        ("never", 1, 0), ("regress", 1, 1), ("regress", -1, 0), ("change", -1, 1),
+    ])  # fmt: skip
     def test_exit_codes(self, folders, fail_on, order, code):
-        told = CliRunner().invoke(main, ["compare", *folders[::order], "--fail-on", fail_on])
+        told = invoke("compare", *folders[::order], "--fail-on", fail_on)
         assert told.exit_code == code, told.output
 
     def test_tells_on_a_terminal_as_a_page_as_markdown_and_to_programs(self, folders, tmp_path):
         for name, words in (("c.html", "<td><bdi>worse</bdi></td>"), ("c.md", "| worse | check |")):
-            told = CliRunner().invoke(main, ["compare", *folders, "-o", str(tmp_path / name)])
+            told = invoke("compare", *folders, "-o", tmp_path / name)
             assert "first and second: 1 worse, 0 better" in told.stdout
             assert words in (tmp_path / name).read_text(encoding="utf-8")
         assert '<header class="differs">' in (tmp_path / "c.html").read_text(encoding="utf-8")
-        CliRunner().invoke(main, ["compare", *folders[::-1], "-o", str(tmp_path / "better.html")])
+        invoke("compare", *folders[::-1], "-o", tmp_path / "better.html")
         assert '<header class="measured">' in (tmp_path / "better.html").read_text("utf-8")
-        (found,) = json.loads(CliRunner().invoke(main, ["compare", *folders, "--json"]).stdout)
+        (found,) = json.loads(invoke("compare", *folders, "--json").stdout)
         assert found["changes"][0]["verdict"] == "worse"
 
     @pytest.mark.parametrize(("more", "words"), [
@@ -178,12 +176,12 @@ class TestCommand:
         (["--subject", "a:LSTM", "--subject", "b:GRU"], "b:GRU is not in the run"),
     ])  # fmt: skip
     def test_usage(self, folders, more, words):
-        told = CliRunner().invoke(main, ["compare", folders[0], *more])
+        told = invoke("compare", folders[0], *more)
         assert told.exit_code == 2
         assert words in told.stderr
 
     def test_what_is_no_run_is_one_sentence(self, folders, tmp_path):
-        told = CliRunner().invoke(main, ["compare", folders[0], str(tmp_path / "none")])
+        told = invoke("compare", folders[0], tmp_path / "none")
         assert told.exit_code == 3
         assert "there is no such file" in told.stderr
 
@@ -194,7 +192,7 @@ def test_bench_runs_on_disk_are_read(tmp_path):
                     planned=made.planned)  # fmt: skip
     for row in made.rows:
         bench_run.append(tmp_path / "r", row)
-    told = CliRunner().invoke(main, ["compare", str(tmp_path / "r"), str(tmp_path / "r")])
+    told = invoke("compare", tmp_path / "r", tmp_path / "r")
     assert "Nothing changed: 2 the same." in told.stdout
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import invoke
 from gatewise.bench import run as bench_run
-from gatewise.cli import main
 from gatewise.reports.formats import badge, written
 from gatewise.reports.markdown import LIMIT, code, markdown, plain
 from gatewise.verify.runs import run as run_files
@@ -128,13 +127,13 @@ def folder(tmp_path):
      ("a.html", "<!DOCTYPE html>")],
 )  # fmt: skip
 def test_the_name_of_the_file_says_what_it_is(folder, tmp_path, name, begins):
-    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / name)])
+    told = invoke("report", folder, "-o", tmp_path / name)
     assert told.exit_code == 0, told.output
     assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
 
 
 def test_another_name_is_a_usage_error(folder, tmp_path):
-    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "a.pdf")])
+    told = invoke("report", folder, "-o", tmp_path / "a.pdf")
     assert told.exit_code == 2
     assert "expected a name that ends in .html, .md, .xml, .json" in told.stderr
 
@@ -150,7 +149,7 @@ def test_a_hostile_run_makes_a_report_without_markup():
 
 
 def test_a_folder_gets_everything(folder, tmp_path):
-    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "all")])
+    told = invoke("report", folder, "-o", tmp_path / "all")
     assert told.exit_code == 0, told.output
     names = {path.name for path in (tmp_path / "all").iterdir()}
     assert names == {"index.html", "report.md", "junit.xml", "badge.json", "README.md", "runs"}
@@ -164,7 +163,7 @@ def test_figures_are_files_with_black_text_on_white(tmp_path):
         "parameters": 99, "success": 1.0, "loss": 0.1, "diverged": False, "seconds": 1.0,
     }  # fmt: skip
     bench_run.append(tmp_path / "b", row)
-    CliRunner().invoke(main, ["report", str(tmp_path / "b"), "-o", str(tmp_path / "all")])
+    invoke("report", tmp_path / "b", "-o", tmp_path / "all")
     drawn = (tmp_path / "all" / "figures" / "memory-lag.svg").read_text(encoding="utf-8")
     picture = (tmp_path / "all" / "figures" / "memory-lag.png").read_bytes()
 

@@ -3,11 +3,10 @@
 from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reports.junit import junit
 from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.runs.verdict import Verdict
@@ -92,13 +91,13 @@ def test_the_command_writes_it(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["verify", f"{root}/tests/doubles/plain_numpy.py:GRU", "--check", "forward,padding",
                  "--budget", "quick", "--junit"]  # fmt: skip
-    result = CliRunner().invoke(main, [*arguments, "ci/junit.xml"], catch_exceptions=False)
+    result = invoke(*arguments, "ci/junit.xml")
     suite = ET.parse(tmp_path / "ci" / "junit.xml").find("testsuite")
 
     assert result.exit_code == 3  # padding was asked for, and nothing of it was judged
     assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "2", "0")
     (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(main, [*arguments, "file/junit.xml"], catch_exceptions=False)
+    result = invoke(*arguments, "file/junit.xml")
     assert result.exit_code == 3
     assert "cannot be written" in result.output
     assert len(list((tmp_path / "runs").iterdir())) == 1

@@ -1,13 +1,12 @@
 """What a benchmark's own test of kernels passes, and that gatewise passes none of it."""
 
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench.kernels.cheats import CHEATS
 from gatewise.bench.kernels.submissions import HONEST, Loop
 from gatewise.bench.scores import kernel_gate
 from gatewise.bench.scores.kernel_gate import by_benchmark, row, summary, table
-from gatewise.cli import main
 from gatewise.verify.subjects.kernel_problems import PROBLEMS
 
 KINDS = {cheat.name: cheat.kind for cheat in CHEATS}
@@ -55,7 +54,7 @@ def test_a_row_of_each_kind():
 
 def test_the_audit_of_a_benchmark(monkeypatch):
     monkeypatch.setattr(kernel_gate, "PROBLEMS", {33: PROBLEMS[33]})
-    done = CliRunner().invoke(main, ["audit", "--bench", "kernelbench", "--jobs", "1"])
+    done = invoke("audit --bench kernelbench --jobs 1")
 
     assert done.exit_code == 1, done.output
     assert "states are kept in half precision" in done.output
@@ -63,7 +62,7 @@ def test_the_audit_of_a_benchmark(monkeypatch):
 
 
 def test_an_audit_without_tests_is_refused():
-    done = CliRunner().invoke(main, ["audit", "--target", "torch.nn:LSTM"])
+    done = invoke("audit --target torch.nn:LSTM")
 
     assert done.exit_code == 2
     assert "--tests PATH --target MODULE:CLASS" in done.output

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench import run
 from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import plan as planning
@@ -13,7 +13,6 @@ from gatewise.bench.speed.analysis import analysed
 from gatewise.bench.speed.contender import FORWARD, TRAINING
 from gatewise.bench.speed.measurement import Request, measured
 from gatewise.bench.speed.process import SpeedProcess
-from gatewise.cli import main
 from gatewise.reports import figures
 from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.speed import section
@@ -113,7 +112,7 @@ def test_what_ends_its_process_is_told_and_the_others_are_timed(root, name, stat
 
 
 def bench(*arguments):
-    return CliRunner().invoke(main, ["bench", "speed", *arguments])
+    return invoke("bench speed", *arguments)
 
 
 def test_the_command(tmp_path, monkeypatch):

@@ -7,9 +7,8 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.audit import suite
 from gatewise.verify.audit.parameters import NotReadable, parameters
 from gatewise.verify.audit.substitute import NoTarget, Substitute, guess, not_applicable
@@ -83,7 +82,7 @@ def run(tmp_path, monkeypatch, server):
     def command(*arguments, **files):
         for name, text in files.items():
             (tmp_path / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
-        return CliRunner().invoke(main, ["audit", *arguments], catch_exceptions=False)
+        return invoke("audit", *arguments)
 
     return command
 
@@ -308,10 +307,9 @@ def test_parameters_are_told_by_shape():
     held = {name: (p.transposed, p.shape) for name, p in parameters(layer, "LSTM").items()}
 
     assert held == {
-        "weight_ih_l0": (True, (16, 3)),
-        "weight_hh_l0": (True, (16, 4)),
+        "weight_ih_l0": (True, (16, 3)), "weight_hh_l0": (True, (16, 4)),
         "bias_ih_l0": (False, (16,)),
-    }
+    }  # fmt: skip
     for kind, other in (("GRU", layer), ("LSTM", torch.nn.Linear(3, 4))):
         with pytest.raises(NotReadable, match="neither the names nor the shapes"):
             parameters(other, kind)

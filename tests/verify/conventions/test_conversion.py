@@ -6,10 +6,9 @@ import struct
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 import gatewise
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.api import NotVerified, converter
 from gatewise.verify.conventions import NoHome
 from gatewise.verify.conventions.conversion import End, Unfit, convert, infer, only, read, write
@@ -168,17 +167,17 @@ def test_arrays_that_are_not_the_sources(name):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+    return invoke
 
 
 def test_the_command(run, tmp_path, other):
     """A file in, a file out, and back to the same bits."""
     arrays = torch_arrays()
     write(tmp_path / "a.safetensors", arrays)
-    there = run("convert", "--from", "torch:LSTM", "--to", other("two"), "a.safetensors",
-                "-o", "b.safetensors")  # fmt: skip
-    back = run("convert", "--from", other("two"), "--to", "torch:LSTM", "b.safetensors",
-               "-o", "c.safetensors")  # fmt: skip
+    there = run("convert --from torch:LSTM --to", other("two"), "a.safetensors", "-o",
+                "b.safetensors")  # fmt: skip
+    back = run("convert --from", other("two"), "--to", "torch:LSTM", "b.safetensors", "-o",
+               "c.safetensors")  # fmt: skip
 
     assert (there.exit_code, back.exit_code) == (0, 0)
     assert "both layers run as the equations say" in there.stdout
@@ -197,8 +196,8 @@ def test_the_command(run, tmp_path, other):
 def test_where_nothing_is_written(run, tmp_path, other, target, more, code, said):
     kind = "GRU" if target == "gru" else "LSTM"
     write(tmp_path / "a.safetensors", torch_arrays(kind))
-    result = run("convert", "--from", f"torch:{kind}", "--to", other(target), "a.safetensors",
-                 "-o", "b.safetensors", *more)  # fmt: skip
+    result = run("convert --from", f"torch:{kind}", "--to", other(target), "a.safetensors", "-o",
+                 "b.safetensors", *more)  # fmt: skip
 
     assert result.exit_code == code
     assert said in result.stderr
@@ -207,8 +206,8 @@ def test_where_nothing_is_written(run, tmp_path, other, target, more, code, said
 
 def test_unverified(run, tmp_path, other):
     write(tmp_path / "a.safetensors", torch_arrays())
-    result = run("convert", "--from", "torch:LSTM", "--to", other("missing"), "a.safetensors",
-                 "-o", "b.safetensors", "--unverified")  # fmt: skip
+    result = run("convert --from torch:LSTM --to", other("missing"), "a.safetensors", "-o",
+                 "b.safetensors", "--unverified")  # fmt: skip
 
     assert result.exit_code == 0
     assert "not verified: " in result.stdout
@@ -233,8 +232,7 @@ def header(value, body=b""):
 def test_files_that_are_none(run, tmp_path, content, said):
     """Nothing of a file is run; what is wrong with it is one sentence."""
     (tmp_path / "a.safetensors").write_bytes(content)
-    result = run("convert", "--from", "torch:LSTM", "--to", "torch:LSTM", "a.safetensors",
-                 "-o", "b.safetensors")  # fmt: skip
+    result = run("convert --from torch:LSTM --to torch:LSTM a.safetensors -o b.safetensors")
 
     assert result.exit_code == 3
     assert said in result.stderr
@@ -242,7 +240,7 @@ def test_files_that_are_none(run, tmp_path, content, said):
 
 
 def test_the_same_file_is_not_overwritten(run, tmp_path):
-    result = run("convert", "--from", "torch:LSTM", "--to", "torch:LSTM", "a", "-o", "./a")
+    result = run("convert --from torch:LSTM --to torch:LSTM a -o ./a")
     assert result.exit_code == 2
     assert "must be another one" in result.stderr
 
@@ -271,10 +269,18 @@ def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
     path = tmp_path / f"a.{suffix}"
     np.savez(path, **arrays) if suffix == "npz" else write(path, arrays)
     outcomes = [
-        run("convert", "--from", source, "--to", fits, f"a.{suffix}", "-o", f"{k}.safetensors",
-            "--unverified")
+        run(
+            "convert --from",
+            source,
+            "--to",
+            fits,
+            f"a.{suffix}",
+            "-o",
+            f"{k}.safetensors",
+            "--unverified",
+        )
         for k, source in enumerate(("keras", fits))
-    ]  # fmt: skip
+    ]
 
     for k, result in enumerate(outcomes):
         assert result.exit_code == 0, result.output

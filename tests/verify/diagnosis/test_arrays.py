@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.diagnosis.arrays import diagnosis, mistakes
 from gatewise.verify.identification.example import examples
 from gatewise.verify.identification.explanation import compared, explain
@@ -68,7 +67,7 @@ def test_an_activation_that_no_framework_has_is_a_mistake(tmp_path):
     for slip in ("no output tanh", ""):
         path = tmp_path / "run.npz"
         np.savez(path, **lstm(slip))
-        said.append(CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm"]))
+        said.append(invoke("explain", path, "--cell", "lstm"))
 
     assert [each.exit_code for each in said] == [1, 0], said[0].output
     assert "In the output h_t, of c_t, tanh is missing" in said[0].stdout
@@ -153,7 +152,7 @@ def test_a_number_that_is_off_by_itself_is_counted_and_no_rounding(tmp_path):
     result = explain("lstm", examples(given, {}, "lstm"))
     path = tmp_path / "run.npz"
     np.savez(path, **given)
-    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "0"])
+    said = invoke("explain", path, "--cell", "lstm", "--seconds", "0")
 
     assert mistakes(result, seconds=0).coarser == ""
     assert (result.nearest.off, result.nearest.entries) == (1, 5 * 3 * 6 + 2 * 3 * 6)
@@ -237,10 +236,8 @@ def test_the_command_tells_a_mistake(tmp_path):
     """Exit 1; as text, and for programs with the diagnosis."""
     path = tmp_path / "run.npz"
     np.savez(path, **lstm("no tanh"))
-    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "600"])
-    short = CliRunner().invoke(
-        main, ["explain", str(path), "--cell", "lstm", "--seconds", "0", "--json"]
-    )
+    said = invoke("explain", path, "--cell", "lstm", "--seconds", "600")
+    short = invoke("explain", path, "--cell", "lstm", "--seconds", "0", "--json")
     told = json.loads(short.stdout)
 
     assert said.exit_code == 1, said.output

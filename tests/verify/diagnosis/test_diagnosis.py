@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import hand_written
 import plain_numpy
+from commands import invoke
 from gatewise.bench.scores.diagnosis import mutant_row, pair_of
 from gatewise.bench.scores.true_location import part
-from gatewise.cli import main
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import replay as replaying
@@ -192,9 +191,7 @@ def tell(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "subject_checks", lambda: few)
     monkeypatch.chdir(tmp_path)
     named = ("--dtype", "float64", "--jobs", "1")
-    return lambda *given: CliRunner().invoke(
-        main, ["diagnose", *given, *named], catch_exceptions=False
-    )
+    return lambda *given: invoke("diagnose", *given, *named)
 
 
 def test_diagnose_says_what_to_change(tell, tmp_path, root):
@@ -274,13 +271,13 @@ def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch)
     monkeypatch.setattr(asking, "_asked", interrupted)
     command = ["verify", "bad.py:One", "bad.py:Two", "--like", "torch.nn.LSTM", "--check",
                "forward", "--dtype", "float64", "--budget", "quick", "--jobs", "1"]  # fmt: skip
-    stopped = CliRunner().invoke(main, command)
+    stopped = invoke(*command)
     assert stopped.exit_code == 3
     assert "interrupted while explaining failures; all verdicts are kept" in stopped.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One"]
 
-    done = CliRunner().invoke(main, ["verify", "--resume", str(run)])
+    done = invoke("verify --resume", run)
     assert asked == ["bad.py:One", "bad.py:Two", "bad.py:Two"]
     assert done.stdout.count("bad.py:One does not conform") == 1
     assert done.stdout.count("y is twice what it should be.") == 2

@@ -4,9 +4,8 @@ from concurrent.futures import Future
 from dataclasses import asdict
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.execution import executors, session
 from gatewise.verify.execution.batch import describe_one, hold_batch
 from gatewise.verify.execution.executors import ClusterLost, Watch
@@ -126,9 +125,7 @@ def test_what_was_finished_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(pool, "lost", lambda: "the cluster has gone")
     monkeypatch.setattr(session, "LOOK", 0.01)
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, [
-        "verify", "torch:LSTM", "--check", "smoke,forward", "--dtype", "float64",
-    ])  # fmt: skip
+    result = invoke("verify torch:LSTM --check smoke,forward --dtype float64")
 
     assert result.exit_code == 3
     assert "the cluster has gone; finished verdicts are kept; go on with: gatewise" in result.output

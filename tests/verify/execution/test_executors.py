@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.execution import executors, session
 from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.late import Late
@@ -138,7 +137,7 @@ def test_a_cluster_that_loses_a_worker(request_, local, tmp_path, cluster):
 
 
 def verify(*arguments):
-    return CliRunner().invoke(main, ["verify", "torch:RNN", *arguments], catch_exceptions=False)
+    return invoke("verify torch:RNN", *arguments)
 
 
 def test_no_scheduler_is_a_usage_error(tmp_path, monkeypatch):

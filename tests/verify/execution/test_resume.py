@@ -9,9 +9,8 @@ import time
 from dataclasses import asdict
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
 
@@ -29,9 +28,8 @@ def command(*arguments):
 
 def asked(root, *more):
     given = ("--check", CHECKS, "--budget", "quick", "--seed", "11", *more)
-    return command(
-        f"{root}/tests/doubles/faulty.py:Slow", f"{root}/tests/doubles/faulty.py:Raises", *given
-    )
+    return command(f"{root}/tests/doubles/faulty.py:Slow", f"{root}/tests/doubles/faulty.py:Raises",
+                   *given)  # fmt: skip
 
 
 def finish(arguments, cwd):
@@ -136,7 +134,7 @@ def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, mess
     change(header)
     (folder / "run.json").write_text(json.dumps(header))
     before = contents(folder)
-    done = CliRunner().invoke(main, ["verify", "--resume", str(folder)], catch_exceptions=False)
+    done = invoke("verify --resume", folder)
 
     assert done.exit_code == 2
     assert message in done.output

@@ -7,9 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reference.parameters import Sizes
 from gatewise.verify.conventions import family
 from gatewise.verify.conventions.convention import Convention
@@ -101,10 +100,8 @@ def test_the_command_reads_files(tmp_path, suffix):
         path.write_text(json.dumps({name: a.tolist() for name, a in given.items()}))
     else:
         pytest.importorskip("safetensors.numpy").save_file(given, path)
-    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
-    told = json.loads(
-        CliRunner().invoke(main, ["explain", str(path), "--cell", "gru", "--json"]).stdout
-    )
+    said = invoke("explain", path, "--cell", "gru")
+    told = json.loads(invoke("explain", path, "--cell", "gru", "--json").stdout)
 
     assert said.exit_code == 0, said.output
     assert "explained: GRU, gates r z n" in said.stdout
@@ -118,7 +115,7 @@ def test_the_command_reads_files(tmp_path, suffix):
 ])  # fmt: skip
 def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    result = CliRunner().invoke(main, ["explain", str(tmp_path / name), "--cell", "gru"])
+    result = invoke("explain", tmp_path / name, "--cell", "gru")
 
     assert result.exit_code == 2, result.output
     assert name in result.output
@@ -232,7 +229,7 @@ def test_arrays_that_do_not_go_together_are_a_sentence(change, message):
 def test_an_array_that_says_nothing_is_a_usage_error(tmp_path, array, message):
     path = tmp_path / "run.npz"
     np.savez(path, **arrays(CONVENTIONS["torch gru"]), odd=array)
-    result = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+    result = invoke("explain", path, "--cell", "gru")
 
     assert result.exit_code == 2, result.output
     assert re.search(message, result.output)
@@ -248,7 +245,7 @@ def test_what_is_no_file_of_arrays_is_a_sentence(tmp_path, name, content, messag
     """It names the array, and speaks of pickled objects only where there are any."""
     path = tmp_path / name
     path.write_bytes(content)
-    result = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+    result = invoke("explain", path, "--cell", "gru")
 
     assert result.exit_code == 2, result.output
     assert message in result.output
@@ -267,7 +264,7 @@ def test_a_file_that_declares_too_much_is_not_unpacked(tmp_path, monkeypatch, wr
         members.writestr("x.npy", header.getvalue() + bytes(4 * written))
     monkeypatch.setattr("gatewise.cli.explain.LIMIT", 2**22)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is loaded"))
-    result = CliRunner().invoke(main, ["explain", str(path), "--cell", "gru"])
+    result = invoke("explain", path, "--cell", "gru")
 
     assert result.exit_code == 2, result.output
     assert "GiB of arrays" in result.output

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import gatewise
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, subject_checks
 from gatewise.verify.conventions.parameter_map import ExplicitMap
@@ -114,17 +113,17 @@ def test_the_replayed_verdict_is_the_live_one():
 
 def test_a_recorded_mutant_fails_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["record", "mutant:L01[lstm]", "-o", "wrong"])
+    done = invoke("record mutant:L01[lstm] -o wrong")
     assert done.exit_code == 0, done.output
     assert "gatewise verify recording:wrong" in done.output
 
     asked = ["verify", "recording:wrong", "--check", "forward", "--dtype", "float64"]
-    said = CliRunner().invoke(main, [*asked, "--json"])
+    said = invoke(*asked, "--json")
     assert said.exit_code == 1
     (failed,) = [v for v in json.loads(said.stdout) if v["check"] == "forward"]
     assert failed["status"] == "failed"
     assert failed["place"]
-    again = CliRunner().invoke(main, [*asked, "--case", failed["case"], "--json"])
+    again = invoke(*asked, "--case", failed["case"], "--json")
     assert again.exit_code == 1
 
 
@@ -155,9 +154,8 @@ def test_the_recorded_inputs_are_those_that_the_equations_get(monkeypatch):
     subject = right_subject("gru")
     recording = in_memory(subject, ("gradient", SHORT))
     right, generator = draw_inputs(subject, SHORT), Case.generator
-    monkeypatch.setattr(
-        Case, "generator", lambda case, part: generator(replace(case, seed=case.seed + 1), part)
-    )
+    monkeypatch.setattr(Case, "generator", lambda case,
+                        part: generator(replace(case, seed=case.seed + 1), part))  # fmt: skip
     assert not np.array_equal(draw_inputs(subject, SHORT).x, right.x)
     assert verdict(recording, "gradient", SHORT).status == "passed"
 
@@ -257,7 +255,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("all of it")
-    done = CliRunner().invoke(main, ["record", "mutant:none[rnn]", "-o", str(mine)])
+    done = invoke("record mutant:none[rnn] -o", mine)
     assert done.exit_code == 2
     assert "holds something else than a recording" in done.output
     assert [p.name for p in mine.iterdir()] == ["thesis.txt"]
@@ -280,14 +278,14 @@ def test_a_recording_is_replaced(tmp_path, lstm):
 ])  # fmt: skip
 def test_what_cannot_be_recorded_is_said(name, code, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["record", name, "-o", "there"])
+    done = invoke("record", name, "-o", "there")
     assert done.exit_code == code
     assert words in " ".join(done.output.split())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_recording_cannot_be_recorded(lstm, tmp_path):
-    done = CliRunner().invoke(main, ["record", f"recording:{lstm}", "-o", str(tmp_path / "copy")])
+    done = invoke("record", f"recording:{lstm}", "-o", tmp_path / "copy")
     assert done.exit_code == 3
     assert "can be recorded" in done.output
     assert not (tmp_path / "copy").exists()

@@ -8,11 +8,10 @@ import random
 import shutil
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reports import schemas
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
@@ -190,7 +189,7 @@ def test_what_is_damaged_is_refused(folder, damage, words):
 def test_a_damaged_recording_is_a_usage_error(folder):
     one_bit(folder)
     runs = str(folder.parent / "runs")
-    done = CliRunner().invoke(main, ["verify", f"recording:{folder}", "--runs", runs])
+    done = invoke("verify", f"recording:{folder}", "--runs", runs)
     assert done.exit_code == 2
     assert "its SHA-256 differs" in " ".join(done.output.split())
 
@@ -236,10 +235,8 @@ def test_files_that_only_have_the_right_digest(folder):
 
 def test_a_forged_file_is_not_tested_and_not_right(folder, tmp_path):
     rewritten(folder, b"")
-    done = CliRunner().invoke(
-        main, ["verify", f"recording:{folder}", "--check", "forward", "--dtype", "float64",
-               "--json", "--runs", str(tmp_path / "runs")]
-    )  # fmt: skip
+    line = f"verify recording:{folder} --check forward --dtype float64 --json --runs"
+    done = invoke(line, tmp_path / "runs")
     assert done.exit_code == 3
     said = {v["check"]: v for v in json.loads(done.stdout)}["forward"]
     assert said["status"] == "not tested"

@@ -4,9 +4,8 @@ import json
 from datetime import date
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.runs.deviations import Deviations
 from gatewise.verify.runs.verdict import Verdict
 
@@ -147,7 +146,7 @@ def test_the_command(root, tmp_path, monkeypatch):
         arguments = ["verify", subject, "--check", "purity", "--budget", "quick", "--seed", "2",
                      "--dtype", "float64", "--deviations", "known.toml", "--json",
                      "--no-diagnosis"]  # fmt: skip
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        result = invoke(*arguments)
         return result.exit_code, json.loads(result.stdout)[0]["status"]
 
     assert verify("9999-12-31") == (0, "known deviation")

@@ -4,10 +4,9 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
-from click.testing import CliRunner
 
 import plain_numpy
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.subjects import known, subject_named
 from gatewise.verify.subjects import loader as loading
 from gatewise.verify.subjects.loader import UnknownSubject
@@ -53,7 +52,7 @@ def folder(tmp_path, monkeypatch):
 
 def verify(*arguments):
     found = ("verify", *arguments, "--check", "smoke", "--dtype", "float64", "--budget", "quick")
-    return CliRunner().invoke(main, list(found), catch_exceptions=False)
+    return invoke(*found)
 
 
 @pytest.mark.parametrize(("name", "like", "cell"), [

@@ -8,9 +8,8 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.cli.explain import read_arrays
 from gatewise.verify.cases.case import Case
 from gatewise.verify.vectors import audit, files, public, public_onnx, public_webnn, selection
@@ -363,7 +362,7 @@ def test_own_vectors_that_were_changed_are_refused(field, value, tmp_path):
     (tmp_path / "out.txt").write_text(json.dumps(outputs), encoding="utf-8")
 
     for command in (["audit", tmp_path], ["check", tmp_path, "--outputs", tmp_path / "out.txt"]):
-        said = CliRunner().invoke(main, ["vectors", *map(str, command)])
+        said = invoke("vectors", *command)
         assert said.exit_code in (1, 2, 3)
         assert said.exception is None or isinstance(said.exception, SystemExit)
 
@@ -389,7 +388,7 @@ def test_the_command(tmp_path, arrays):
     path = script(tmp_path, [webnn("gru"), {"name": "odd"}])
 
     def run(*arguments):
-        return CliRunner().invoke(main, ["vectors", "audit", *map(str, arguments)])
+        return invoke("vectors audit", *arguments)
 
     said = run(path, "--rtol", "1e-3")
     assert said.exit_code == 0
@@ -432,7 +431,7 @@ def test_hostile_files_are_refused_in_a_sentence(name, tmp_path):
     make, words = HOSTILE[name]
     make(tmp_path / name)
 
-    said = CliRunner().invoke(main, ["vectors", "audit", str(tmp_path / name), "--cell", "gru"])
+    said = invoke("vectors audit", tmp_path / name, "--cell", "gru")
 
     assert said.exit_code == 3
     assert words in said.output

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.cases.case import Case
 from gatewise.verify.vectors import node_tests, selection, weights
 from gatewise.verify.vectors.vector import ALL, FAR_STATE, NAN_PADDING
@@ -197,7 +196,7 @@ def test_what_onnx_has_not_is_refused(arguments, words, tmp_path):
     """In a sentence."""
     command = ["vectors", "export", *arguments, "--format", "onnx", "-o", str(tmp_path)]
 
-    said = CliRunner().invoke(main, command)
+    said = invoke(*command)
 
     assert said.exit_code == 2
     assert words in " ".join(said.output.replace("│", " ").split())

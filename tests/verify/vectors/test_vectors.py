@@ -6,11 +6,10 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Sizes
@@ -147,7 +146,7 @@ def test_the_commands(chosen, document, tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(CASES))
 
     def run(*arguments):
-        return CliRunner().invoke(main, ["vectors", *arguments], catch_exceptions=False)
+        return invoke("vectors", *arguments)
 
     said = run("export", "--cell", "rnn", "-o", "v", "--format", "npz")
     assert said.exit_code == 0

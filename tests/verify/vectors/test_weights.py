@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import mutants
 from gatewise.verify.vectors import cause, files, selection, weights
@@ -142,13 +141,12 @@ def test_the_command_names_a_mistake_exactly(tmp_path, of_torch):
     (tmp_path / "wrong.json").write_text(json.dumps(wrong), encoding="utf-8")
     arguments = ["vectors", "check", str(tmp_path / "v"), "--outputs", str(tmp_path / "wrong.json")]
 
-    said = CliRunner().invoke(main, arguments)
-    told = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).output)
+    said = invoke(*arguments)
+    told = json.loads(invoke(*arguments, "--json").output)
 
     assert said.exit_code == 1
     assert "it computes what this mistake does: The input and forget gates" in said.output
     assert told["exact"] == ["L01"]
-    none = CliRunner().invoke(main, ["vectors", "export", "--cell", "gru", "--convention", "tourch",
-                                     "-o", str(tmp_path)])  # fmt: skip
+    none = invoke("vectors export --cell gru --convention tourch -o", tmp_path)
     assert none.exit_code == 2
     assert "'tourch' states no convention of a layer of gru" in " ".join(none.output.split())
