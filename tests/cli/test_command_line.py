@@ -127,10 +127,7 @@ def test_a_missing_package_is_exit_3(run, monkeypatch, tmp_path):
     (tmp_path / "empty" / "torch.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
     monkeypatch.setattr("gatewise.verify.execution.processes.subprocess", subprocess)
-    result = run("verify torch:RNN --check forward")
-
-    assert result.exit_code == 3
-    assert "smoke: PyTorch is not installed" in result.output
+    refused(run("verify torch:RNN --check forward"), 3, "smoke: PyTorch is not installed")
 
 
 def test_what_was_not_judged_is_exit_3(run, tmp_path):
@@ -151,10 +148,8 @@ def test_what_was_not_judged_is_exit_3(run, tmp_path):
 def test_a_blind_check_is_exit_3(run):
     """What could not have failed has not been tested."""
     case = '{"T": 60, "B": 1, "D": 3, "H": 30, "scale": "large", "dtype": "float32", "seed": 1}'
-    result = run("verify torch:RNN --check forward --case", case)
-
-    assert result.exit_code == 3
-    assert "blind           forward: no case had a bound sharp enough to fail" in result.output
+    refused(run("verify torch:RNN --check forward --case", case), 3,
+            "blind forward: no case had a bound sharp enough to fail")  # fmt: skip
 
 
 def test_the_profile_says_where_the_time_went(run, plain):

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.cli import gpu as on_gpu
 from gatewise.cli.gpu import Step
 from gatewise.verify.runs import run as run_files
@@ -78,7 +78,4 @@ def test_without_a_gpu_it_says_so(few, tmp_path):
 
 
 def test_a_step_that_is_not_known(tmp_path):
-    result = run(tmp_path, "foo")
-
-    assert result.exit_code == 2
-    assert "foo: expected cudnn, others, record-RNN" in result.output
+    refused(run(tmp_path, "foo"), 2, "foo: expected cudnn, others, record-RNN")

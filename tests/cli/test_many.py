@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.verify.subjects import expanded, subject_named
 from gatewise.verify.subjects.loader import UnknownSubject
 
@@ -77,10 +77,7 @@ def test_a_folder_is_held_file_by_file(folder, name):
 
 
 def test_one_name_that_leads_nowhere_is_still_a_usage_error(folder):
-    result = invoke("verify homework/empty.py:Layer")
-
-    assert result.exit_code == 2
-    assert "there is no Layer in homework/empty.py" in result.output
+    refused(invoke("verify homework/empty.py:Layer"), 2, "there is no Layer in homework/empty.py")
 
 
 def test_a_pattern_that_fits_nothing_says_so(folder):

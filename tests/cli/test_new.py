@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import gatewise
-from commands import invoke
+from commands import invoke, refused
 from gatewise.reference.cells import cells
 
 
@@ -54,10 +54,7 @@ def test_its_test_runs(new):
 
 def test_what_is_there_is_left(new):
     new("rnn")
-    again = new("rnn")
-
-    assert again.exit_code == 3
-    assert "my_rnn.py: is there already" in again.output
+    refused(new("rnn"), 3, "my_rnn.py: is there already")
 
 
 def test_a_cell_that_is_not_there_is_a_usage_error(new):

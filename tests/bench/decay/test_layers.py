@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.bench import run
 from gatewise.bench.decay import layers
 from gatewise.bench.decay.problem import Setting
@@ -148,6 +148,4 @@ def test_the_command_and_its_section(tmp_path):
     (figure,) = (part for part in parts if isinstance(part, Figure))
     assert figure.chart().to_dict()["facet"]
     assert any("layers reach" in part.title for part in parts if isinstance(part, Table))
-    wrong = invoke("bench decay --subject torch:FOO")
-    assert wrong.exit_code == 2
-    assert "torch:FOO" in wrong.output
+    refused(invoke("bench decay --subject torch:FOO"), 2, "torch:FOO")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.bench.kernels.cheats import CHEATS
 from gatewise.bench.kernels.submissions import HONEST, Loop
 from gatewise.bench.scores import kernel_gate
@@ -62,7 +62,4 @@ def test_the_audit_of_a_benchmark(monkeypatch):
 
 
 def test_an_audit_without_tests_is_refused():
-    done = invoke("audit --target torch.nn:LSTM")
-
-    assert done.exit_code == 2
-    assert "--tests PATH --target MODULE:CLASS" in done.output
+    refused(invoke("audit --target torch.nn:LSTM"), 2, "--tests PATH --target MODULE:CLASS")

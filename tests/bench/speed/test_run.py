@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.bench import run
 from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import plan as planning
@@ -159,8 +159,7 @@ def test_without_a_gpu(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planning, "_first", lambda *given: ())  # the machine is not the matter
     done = bench("cudnn:LSTM", "--shapes", "smoke")
-    assert done.exit_code == 3
-    assert "cudnn:LSTM: UNSUPPORTED: there is no CUDA device that PyTorch can use" in done.output
+    refused(done, 3, "cudnn:LSTM: UNSUPPORTED: there is no CUDA device that PyTorch can use")
 
 
 def test_bad_options_are_a_sentence(tmp_path, monkeypatch):

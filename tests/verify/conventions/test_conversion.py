@@ -174,10 +174,8 @@ def test_the_command(run, tmp_path, other):
     """A file in, a file out, and back to the same bits."""
     arrays = torch_arrays()
     write(tmp_path / "a.safetensors", arrays)
-    there = run("convert --from torch:LSTM --to", other("two"), "a.safetensors", "-o",
-                "b.safetensors")  # fmt: skip
-    back = run("convert --from", other("two"), "--to", "torch:LSTM", "b.safetensors", "-o",
-               "c.safetensors")  # fmt: skip
+    there = run("convert a.safetensors -o b.safetensors --from torch:LSTM --to", other("two"))
+    back = run("convert b.safetensors -o c.safetensors --to torch:LSTM --from", other("two"))
 
     assert (there.exit_code, back.exit_code) == (0, 0)
     assert "both layers run as the equations say" in there.stdout
@@ -186,18 +184,18 @@ def test_the_command(run, tmp_path, other):
     assert {p.name for p in tmp_path.iterdir()} == {f"{k}.safetensors" for k in "abc"}
 
 
-@pytest.mark.parametrize(("target", "more", "code", "said"), [
-    ("gru", (), 1, "cannot be converted: l0: b_hn is not 0"),
-    ("missing", (), 3, "not verified: "),
-    ("wrong", (), 1, "target: "),
-    ("exits", (), 3, "exit code 7"),
-    ("nothing", (), 2, "there is no nothing"),
+@pytest.mark.parametrize(("target", "code", "said"), [
+    ("gru", 1, "cannot be converted: l0: b_hn is not 0"),
+    ("missing", 3, "not verified: "),
+    ("wrong", 1, "target: "),
+    ("exits", 3, "exit code 7"),
+    ("nothing", 2, "there is no nothing"),
 ])  # fmt: skip
-def test_where_nothing_is_written(run, tmp_path, other, target, more, code, said):
+def test_where_nothing_is_written(run, tmp_path, other, target, code, said):
     kind = "GRU" if target == "gru" else "LSTM"
     write(tmp_path / "a.safetensors", torch_arrays(kind))
-    result = run("convert --from", f"torch:{kind}", "--to", other(target), "a.safetensors", "-o",
-                 "b.safetensors", *more)  # fmt: skip
+    line = f"convert a.safetensors -o b.safetensors --from torch:{kind} --to"
+    result = run(line, other(target))
 
     assert result.exit_code == code
     assert said in result.stderr
@@ -206,8 +204,8 @@ def test_where_nothing_is_written(run, tmp_path, other, target, more, code, said
 
 def test_unverified(run, tmp_path, other):
     write(tmp_path / "a.safetensors", torch_arrays())
-    result = run("convert --from torch:LSTM --to", other("missing"), "a.safetensors", "-o",
-                 "b.safetensors", "--unverified")  # fmt: skip
+    line = "convert a.safetensors -o b.safetensors --unverified --from torch:LSTM --to"
+    result = run(line, other("missing"))
 
     assert result.exit_code == 0
     assert "not verified: " in result.stdout
@@ -269,16 +267,7 @@ def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
     path = tmp_path / f"a.{suffix}"
     np.savez(path, **arrays) if suffix == "npz" else write(path, arrays)
     outcomes = [
-        run(
-            "convert --from",
-            source,
-            "--to",
-            fits,
-            f"a.{suffix}",
-            "-o",
-            f"{k}.safetensors",
-            "--unverified",
-        )
+        run(f"convert a.{suffix} -o {k}.safetensors --unverified --from {source} --to {fits}")
         for k, source in enumerate(("keras", fits))
     ]
 

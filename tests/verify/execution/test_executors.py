@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.verify.execution import executors, session
 from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.late import Late
@@ -156,10 +156,7 @@ def test_without_dask_it_says_what_to_install(tmp_path, monkeypatch):
     """Exit 2, and the command that installs it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "distributed", None)
-    result = verify("--executor", "tcp://127.0.0.1:1")
-
-    assert result.exit_code == 2
-    assert "pip install 'dask[distributed]'" in " ".join(result.output.split())
+    refused(verify("--executor", "tcp://127.0.0.1:1"), 2, "pip install 'dask[distributed]'")
 
 
 def test_threads_prefer_subjects_that_no_other_runs(monkeypatch):

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
 
@@ -136,8 +136,7 @@ def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, mess
     before = contents(folder)
     done = invoke("verify --resume", folder)
 
-    assert done.exit_code == 2
-    assert message in done.output
+    refused(done, 2, message)
     assert contents(folder) == before
 
 

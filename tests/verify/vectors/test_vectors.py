@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Sizes
@@ -145,10 +145,7 @@ def test_the_commands(chosen, document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(CASES))
 
-    def run(*arguments):
-        return invoke("vectors", *arguments)
-
-    said = run("export", "--cell", "rnn", "-o", "v", "--format", "npz")
+    said = invoke("vectors export --cell rnn -o v --format npz")
     assert said.exit_code == 0
     assert f"they catch {len(chosen.catches)} of the" in said.output
     with np.load("v/vectors.npz") as arrays:
@@ -156,16 +153,15 @@ def test_the_commands(chosen, document, tmp_path, monkeypatch):
     outputs = {str(test.id): computed(test) for test in document.tests}
     plain = {test: {n: a.tolist() for n, a in named.items()} for test, named in outputs.items()}
     (tmp_path / "right.json").write_text(json.dumps(plain), encoding="utf-8")
-    assert run("check", "v", "--outputs", "right.json").exit_code == 0
+    assert invoke("vectors check v --outputs right.json").exit_code == 0
     first = next(iter(plain))
     del plain[first]
     (tmp_path / "few.json").write_text(json.dumps(plain), encoding="utf-8")
-    few = run("check", "v", "--outputs", "few.json")
-    assert few.exit_code == 3
-    assert f"test {first} not tested" in few.output
+    few = invoke("vectors check v --outputs few.json")
+    refused(few, 3, f"test {first} not tested")
     np.savez(tmp_path / "wrong.npz", **{f"{test}/y": 0.9 * named["y"] + 0.1
                                         for test, named in outputs.items()})  # fmt: skip
-    wrong = run("check", "v", "--outputs", "wrong.npz", "--json")
+    wrong = invoke("vectors check v --outputs wrong.npz --json")
     assert wrong.exit_code == 1
     assert {r["status"] for r in json.loads(wrong.output)["results"]} <= {"failed", "passed"}
 

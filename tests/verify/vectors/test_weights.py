@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from commands import invoke
+from commands import invoke, refused
 from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import mutants
 from gatewise.verify.vectors import cause, files, selection, weights
@@ -147,6 +147,5 @@ def test_the_command_names_a_mistake_exactly(tmp_path, of_torch):
     assert said.exit_code == 1
     assert "it computes what this mistake does: The input and forget gates" in said.output
     assert told["exact"] == ["L01"]
-    none = invoke("vectors export --cell gru --convention tourch -o", tmp_path)
-    assert none.exit_code == 2
-    assert "'tourch' states no convention of a layer of gru" in " ".join(none.output.split())
+    refused(invoke("vectors export --cell gru --convention tourch -o", tmp_path), 2,
+            "'tourch' states no convention of a layer of gru")  # fmt: skip
