@@ -40,7 +40,6 @@ def python(code):
 
 
 def test_import_loads_nothing_heavy():
-    """``import gatewise`` loads no torch, and none of what only some commands need."""
     assert python(LIGHT) == "[]"
 
 
@@ -55,12 +54,10 @@ def test_the_pytest_plugin_loads_nothing_heavy():
 
 
 def test_the_front_door_opens():
-    """Every public name is there when asked for."""
     assert python(FRONT) == "True"
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """The lazy front door answers for what it has not."""
     import gatewise
 
     with pytest.raises(AttributeError, match="no attribute 'LSTMM'"):
@@ -84,7 +81,6 @@ def wheel(root, tmp_path_factory):
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
-    """All of the package's source, its data, the type marker; no tests, noxfile or findings."""
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = ("reference", "verify", "bench", "reports", "cli")
     paths = [path.relative_to(root) for top in tops for path in (root / top).rglob("*.py")]
@@ -98,7 +94,6 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
 
 
 def test_the_conda_recipe_asks_for_what_the_package_asks_for(root):
-    """Name and lowest version of each requirement, and the version of the package itself."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     recipe = (root / "conda" / "recipe.yaml").read_text(encoding="utf-8")
     (run,) = re.findall(r"^  run:\n((?:    - .*\n)+)", recipe, re.MULTILINE)

@@ -135,7 +135,6 @@ def test_rows_of_another_form_are_refused(change, words):
 
 
 def test_a_run_is_added_to_by_one_process(tmp_path):
-    """A second one is refused while the first is at it."""
     first = carry_out(plan(FIRST, SECOND), tmp_path / "r", "c")
     next(first)
     with pytest.raises(RunFileError, match="another process is adding to this run"):

@@ -120,7 +120,6 @@ def test_is_accessible(opened, scheme):
 
 
 def test_the_table_is_filtered(opened):
-    """By dtype a column goes, by state the cells."""
     page = opened()
     label = page.locator(".choices label", has_text="float32").locator("input")
     cells = "[...document.querySelectorAll('.grid tbody tr:first-child td')]"

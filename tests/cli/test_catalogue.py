@@ -62,7 +62,6 @@ def probed(probe, names):
 
 
 def test_versions_and_what_is_missing(listed):
-    """One that is missing, and one that ends its process, have a problem; the others a version."""
     rows = {
         row["subject"].rpartition(":")[2]: row
         for row in json.loads(listed("--probe", "--json").stdout)
@@ -78,7 +77,6 @@ def test_versions_and_what_is_missing(listed):
 
 
 def test_what_is_missing_is_told_once_for_each_reason(listed):
-    """Below the table; the exit code is 0 all the same."""
     result = listed("--probe")
 
     assert result.exit_code == 0
@@ -87,7 +85,6 @@ def test_what_is_missing_is_told_once_for_each_reason(listed):
 
 
 def test_the_plain_list_asks_nobody(monkeypatch):
-    """--no-versions starts no process, and lists every adapter with its convention."""
     monkeypatch.setattr(availability, "Isolated", None)
     result = invoke("subjects --no-versions --json")
     rows = json.loads(result.stdout)
@@ -99,7 +96,6 @@ def test_the_plain_list_asks_nobody(monkeypatch):
 
 
 def test_the_list_imports_no_framework():
-    """Versions are those of packages' metadata; what is not installed says how to get it."""
     program = (
         "import sys\n"
         "from gatewise.verify.execution import availability\n"
@@ -113,7 +109,6 @@ def test_the_list_imports_no_framework():
 
 
 def test_what_is_not_installed(monkeypatch):
-    """The first package that is missing is named, with the command that installs all."""
     monkeypatch.setattr(availability.importlib.util, "find_spec", lambda name: None)
     rows = json.loads(invoke("subjects haiku torch --json").stdout)
 
@@ -138,7 +133,6 @@ def test_one_name_imports_one_adapter():
 
 
 def test_adapters_declare_their_families():
-    """What is read from a file's source is what its subjects are called."""
     for path in Path(frameworks.__file__).parent.glob("*.py"):
         adapter = importlib.import_module(f"{frameworks.__name__}.{path.stem}")
         named = [family(subject.name) for subject in getattr(adapter, "SUBJECTS", ())]
@@ -153,7 +147,6 @@ def _printed(program):
 
 
 def test_every_family_is_listed_once():
-    """Families are contiguous: 'torch' comes apart from 'torch-onnx'."""
     found = availability.families()
 
     every = [name for names in found.values() for name in names]
@@ -164,7 +157,6 @@ def test_every_family_is_listed_once():
 
 
 def test_a_pattern_means_the_whole_family():
-    """In order, each once, beside names and paths."""
     all_of = [name for name in subjects() if name.startswith("onnxruntime:")]
 
     assert expanded(["onnxruntime:*"]) == all_of
@@ -174,14 +166,12 @@ def test_a_pattern_means_the_whole_family():
 
 
 def test_a_registered_family(monkeypatch):
-    """Subjects that other packages register count as well."""
     monkeypatch.setattr(loader, "registered", lambda: {"mine:A": None, "mine:B": None})
 
     assert expanded(["mine:*"]) == ["mine:A", "mine:B"]
 
 
 def test_no_such_family():
-    """The message names the families that there are."""
     with pytest.raises(UnknownSubject, match=r"no family 'onxruntime'; there are .*onnxruntime:\*"):
         expanded(["onxruntime:*"])
 
@@ -195,7 +185,6 @@ def test_a_request_has_all_of_a_family():
 
 @pytest.mark.parametrize("command", ["verify", "diagnose"])
 def test_no_such_family_is_a_usage_error(command, tmp_path, monkeypatch):
-    """Exit code 2, and no run."""
     monkeypatch.chdir(tmp_path)
     result = invoke(command, "nothing:*")
 

@@ -30,7 +30,6 @@ def plain(root):
 
 
 def test_verify_passes_and_leaves_a_run(run, tmp_path):
-    """Exit 0, a table, and the run's folder with every planned verdict."""
     result = run("verify torch:RNN --budget quick --check smoke,forward --check final")
 
     assert result.exit_code == 0
@@ -41,7 +40,6 @@ def test_verify_passes_and_leaves_a_run(run, tmp_path):
 
 
 def test_verify_reports_a_wrong_subject(run, tmp_path, root):
-    """Exit 1, the quantity, the place, the equations, the command that makes it again, a script."""
     (tmp_path / "swapped.py").write_text(SWAPPED.format(tests=str(root / "tests" / "doubles")))
     result = run("verify swapped.py:Swapped --check forward --dtype float64 --no-diagnosis")
 
@@ -56,7 +54,6 @@ def test_verify_reports_a_wrong_subject(run, tmp_path, root):
 
 
 def test_one_case_again(run):
-    """--case runs that case alone, in its dtype."""
     case = '{"T": 3, "B": 2, "D": 2, "H": 3, "dtype": "float32"}'
     result = run("verify torch:GRU --check gradient --case", case, "--json")
     (verdict,) = json.loads(result.stdout)
@@ -66,7 +63,6 @@ def test_one_case_again(run):
 
 
 def test_a_case_that_some_checks_cannot_take(run, plain):
-    """Without --check a case runs all checks that take it."""
     case = '{"T": 1, "B": 3, "D": 2, "H": 3}'
     result = run(f"verify {plain} --json --case", case)
     verdicts = {verdict["check"]: verdict for verdict in json.loads(result.stdout)}
@@ -77,7 +73,6 @@ def test_a_case_that_some_checks_cannot_take(run, plain):
 
 
 def test_an_interrupted_run_keeps_its_verdicts(run, monkeypatch, plain):
-    """Ctrl-C is exit 3 and one sentence; the report says what is missing, --resume goes on."""
     real, kept = run_files.append, []
 
     def interrupted(folder, verdict):
@@ -153,7 +148,6 @@ def test_a_blind_check_is_exit_3(run):
 
 
 def test_the_profile_says_where_the_time_went(run, plain):
-    """Shares of the subject, the oracle and the rest, in whole percent of all checks."""
     result = run(f"verify {plain} --budget quick --check gradient --profile")
     (line,) = (line for line in result.stdout.splitlines() if "s in checks:" in line)
     shares = [int(word) for word in line.replace("%", " % ").split()[4:] if word.isdigit()]
@@ -163,7 +157,6 @@ def test_the_profile_says_where_the_time_went(run, plain):
 
 
 def test_the_newest_run_is_reported(run, tmp_path, root):
-    """Of several runs, ``report`` takes the one made last, and says where the page lies."""
     for name in ("GRU", "LSTM"):
         subject = f"{root}/tests/doubles/plain_numpy.py:{name}"
         run(f"verify {subject} --budget quick --check forward --dtype float64")
@@ -177,14 +170,12 @@ def test_the_newest_run_is_reported(run, tmp_path, root):
 
 
 def test_verify_writes_the_report_last(run, tmp_path, plain):
-    """``verify --report`` ends by printing where the page lies."""
     result = run(f"verify {plain} --budget quick --check forward --report page.html")
 
     assert result.output.rstrip().endswith(f"report: {tmp_path / 'page.html'}")
 
 
 def test_a_report_whose_name_says_no_form_is_refused_before_the_run(run, tmp_path, plain):
-    """Nothing has run, and nothing was written."""
     before = sorted(tmp_path.iterdir())
     result = run(f"verify {plain} --check smoke --report report")
 
@@ -202,7 +193,6 @@ def test_report_without_a_run(run, tmp_path, what):
     "listing", ["cells", "subjects --no-versions", "checks", "examples", "equations"]
 )
 def test_listings_are_json_too(run, listing):
-    """Every listing prints text for people and JSON for programs; versions are asked for once."""
     text, objects = run(listing), run(listing.split()[0], "--json")
 
     assert text.exit_code == objects.exit_code == 0
@@ -211,7 +201,6 @@ def test_listings_are_json_too(run, listing):
 
 
 def test_prove_one_equation(run):
-    """``prove E08`` runs the proofs about E08, and an unknown one is a usage error."""
     result = run("prove E08")
 
     assert result.exit_code == 0

@@ -32,7 +32,6 @@ def test_nothing_is_not_success():
 
 
 def test_what_was_not_judged_is_no_success():
-    """Other checks passed, but not forward: the reason says so, and why."""
     ending = conclusion([
         verdict("smoke", "passed"), verdict("final", "passed"),
         verdict("forward", "not supported", message="no proj_size"),

@@ -29,7 +29,6 @@ def forged(request, tmp_path, monkeypatch):
     "command", ["identify torch:LSTM", "identify torch:LSTM --json", "record torch:LSTM -o there"]
 )
 def test_a_command(forged, tmp_path, command):
-    """Exit 3 and a sentence; nothing is written."""
     result = invoke(command)
     assert result.exit_code == 3, result.output
     assert "Traceback" not in result.output
@@ -39,7 +38,6 @@ def test_a_command(forged, tmp_path, command):
 
 
 def test_a_diagnosis(forged):
-    """It is unexplained, and says why."""
     verdict = Verdict("a:L", "lstm", "forward", "", [], "float64", 0, "failed", message="y = 1")
     (found,) = diagnoses([verdict], [Named("a:L")], memory=0)
     assert found.status == "unexplained"

@@ -50,7 +50,6 @@ def test_exit_codes_are_told(few, tmp_path, capfd):
 
 
 def test_a_step_that_takes_too_long_is_stopped(few, tmp_path, monkeypatch):
-    """And the next one is run."""
     monkeypatch.setattr(on_gpu, "ENDED", 5.0)
     few(Step("long", "mutants --jobs 1 --runs " + str(tmp_path), 2), Step("list", "cells", 60))
     result = run(tmp_path)
@@ -62,7 +61,6 @@ def test_a_step_that_takes_too_long_is_stopped(few, tmp_path, monkeypatch):
 
 
 def test_without_a_gpu_it_says_so(few, tmp_path):
-    """What is verified is *not tested*, what needs the device is not begun."""
     runs = tmp_path / "out" / "runs"
     few(Step("cudnn", f"verify cudnn:LSTM --runs {runs}", 60, needs_gpu=False),
         Step("speed", "bench speed cudnn:LSTM", 60), gpu=False)  # fmt: skip

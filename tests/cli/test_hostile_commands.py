@@ -173,7 +173,6 @@ def damaged(draw, source, folder):
 
 @pytest.mark.parametrize("part", range(10))
 def test_damaged_runs(here, right, part):
-    """Reported, compared with what they were, and gone on with."""
     draw = random.Random(part)
     for _ in range(max(1, COUNT // 10)):
         run = damaged(draw, right, here / "run")
@@ -213,7 +212,6 @@ def benches(tmp_path_factory):
 
 @pytest.mark.parametrize("part", range(10))
 def test_damaged_benches(here, benches, part):
-    """Reported, compared, and gone on with, as far as that is planning."""
     draw = random.Random(part)
     for _ in range(max(1, COUNT // 10)):
         kind = draw.choice(sorted(benches))

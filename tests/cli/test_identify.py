@@ -12,7 +12,6 @@ def other(root):
 
 
 def test_identify_tells_the_convention(run):
-    """A table, the formula, the runner-up, and that the adapter states the same."""
     result = run("identify torch:GRU")
 
     assert result.exit_code == 0
@@ -23,7 +22,6 @@ def test_identify_tells_the_convention(run):
 
 
 def test_identify_in_json(run, root):
-    """Several subjects, one of them without a stated convention."""
     result = run("identify torch:RNN", f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
     first, second = json.loads(result.stdout)
 

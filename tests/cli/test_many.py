@@ -51,7 +51,6 @@ def grades(*arguments):
 
 @pytest.mark.parametrize("name", ["homework:Layer", "homework/*.py:Layer", "homework"])
 def test_a_folder_is_held_file_by_file(folder, name):
-    """What cannot be imported, or has no layer, is that file's verdict, and the others go on."""
     result, rows = grades(name)
     verdicts = {key.partition(":")[0].removeprefix("homework/"): row["verdict"]
                 for key, row in rows.items()}  # fmt: skip
@@ -88,7 +87,6 @@ def test_a_pattern_that_fits_nothing_says_so(folder):
 
 
 def test_a_file_with_one_layer_needs_no_class(folder):
-    """With several the sentence names them."""
     (folder / "two.py").write_text(RIGHT + RIGHT.replace("Layer", "Other"))
 
     assert subject_named("homework/right.py").cells == ("rnn",)

@@ -30,7 +30,6 @@ def test_it_conforms_as_it_is_written(new, cell, name):
 
 @pytest.mark.parametrize("cell", sorted({*cells()} - {"rnn", "lstm", "gru"}))
 def test_of_every_cell_there_is_one(new, cell):
-    """It shows the equations, and is not green before they are written."""
     new(cell)
     (path,) = Path().glob("my_*.py")
     outcome = gatewise.check(str(path), budget="quick", checks="smoke,forward", explain=False)

@@ -61,7 +61,6 @@ def test_a_class_or_the_command_declares_the_arithmetic(run, file):
 
 
 def test_a_failure_is_made_again_with_the_arithmetic(run, file):
-    """The command that is told has it."""
     result = run("verify mine.py:Silent --quantised fixed=<16,5>", *FEW, "--json")
 
     assert verdicts(result)["forward"]["status"] == "failed"
@@ -69,7 +68,6 @@ def test_a_failure_is_made_again_with_the_arithmetic(run, file):
 
 
 def test_a_diagnosis_is_one_of_the_declared_arithmetic(run, file):
-    """It says what the layer computes in instead."""
     declared = ("--quantised", "fixed=<16,6>, rounding=down", "--dtype", "float64")
     told = run("diagnose mine.py:Silent", *declared, "--json")
     ((said,),) = (diagnosis["explanations"] for diagnosis in json.loads(told.stdout))
@@ -82,7 +80,6 @@ def test_a_diagnosis_is_one_of_the_declared_arithmetic(run, file):
 
 
 def test_what_means_nothing_is_refused_in_a_sentence(run, file):
-    """By the command before anything runs, and of a class when it is imported."""
     command = run("verify mine.py:Silent --quantised", "weights=8, per=rows")
     layer = run("verify mine.py:Meaningless", *FEW)
 

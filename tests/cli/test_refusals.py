@@ -74,7 +74,6 @@ def test_a_case_that_is_none(here, case):
 
 @pytest.mark.parametrize("option", ["--junit", "-o"])
 def test_a_full_disk_is_not_the_layers_mistake(pool, option):
-    """The answer is told all the same; the exit code says that not everything was written."""
     result = invoke(VERIFY, option, "/dev/full")
     refused(result, 3, "2 passed")
     assert "/dev/full: cannot be written (No space left on device)" in result.output
@@ -89,7 +88,6 @@ def test_a_full_disk_hides_no_mistake(here, monkeypatch):
 
 @pytest.mark.parametrize("name", ["page.html", "page.md", "page.xml", "page.json"])
 def test_every_form_of_report_on_a_full_disk(pool, here, name):
-    """Of a run, and of two that are compared."""
     invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     (here / name).symlink_to("/dev/full")
@@ -112,7 +110,6 @@ def test_an_output_that_is_no_file(pool, here, output, option):
 
 
 def test_a_full_disk_takes_what_is_printed(here, monkeypatch):
-    """Not the layer's mistake either, nor a traceback."""
     monkeypatch.setattr(common.click, "echo", full)
     assert invoke("cells --json").exit_code == 3
 
@@ -150,8 +147,6 @@ def test_convert_replaces_no_device(here):
 
 
 def test_a_failing_layers_text_is_printed(here, monkeypatch):
-    """Whatever it raises with: half a character, control characters, a long text."""
-
     def change(verdict):
         verdict.message = verdict.script = "ValueError: \udcff\x00\x1b[31m" + "z" * 10_000
 
@@ -166,7 +161,6 @@ def test_a_failing_layers_text_is_printed(here, monkeypatch):
 
 
 def test_half_a_character_in_a_runs_fields(pool, here):
-    """Reports and comparisons print it."""
     invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     header = json.loads((run / "run.json").read_text())
@@ -231,8 +225,6 @@ def test_the_exit_code_is_of_what_was_seen(here, monkeypatch, kind):
 
 
 def test_a_run_that_was_changed_is_no_success(here, monkeypatch):
-    """All passed, but the folder is not what was written: exit 3."""
-
     def edit():
         for path in here.glob("runs/*/run.json"):
             path.write_text(path.read_text().replace('"quick"', '"thorough"'))
@@ -242,7 +234,6 @@ def test_a_run_that_was_changed_is_no_success(here, monkeypatch):
 
 
 def test_a_run_is_added_to_by_one_process(pool, here):
-    """A second --resume is refused while the first goes on, and not after it."""
     invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     before = (run / "verdicts.jsonl").read_text()
@@ -253,7 +244,6 @@ def test_a_run_is_added_to_by_one_process(pool, here):
 
 
 def test_a_secret_seed(pool, here):
-    """It is drawn when the plan is known, is in the header, and makes the same run again."""
     seeds = []
     for _ in range(2):
         result = invoke(VERIFY, "--seed", "secret", "--sizes", "T=9,H=70")
@@ -338,7 +328,6 @@ def test_a_verdict_twice(pool, here):
 
 
 def test_a_long_file_is_cut_at_its_last_line(tmp_path, monkeypatch):
-    """Without being read whole."""
     monkeypatch.setattr(records, "LARGEST_LINE", 10)
     path = tmp_path / "verdicts.jsonl"
     path.write_bytes(b'{"a": 1}\n' * 5 + b'{"b"')

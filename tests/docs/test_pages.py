@@ -152,7 +152,6 @@ def program(page):
 
 @pytest.mark.parametrize("page", [*filter(program, PAGES)], ids=name)
 def test_python_runs(page, folder, server):
-    """Every block without a title, in one namespace a page."""
     for package in NEEDS.get(name(page), ()):
         needed(package)
     done = server.run("-c", program(page), cwd=folder)
@@ -161,7 +160,6 @@ def test_python_runs(page, folder, server):
 
 @pytest.mark.parametrize("page", pages("```sh"), ids=name)
 def test_commands_are_real(page):
-    """Commands in blocks of sh name commands, options and checks that exist."""
     for language, _, text in blocks(page):
         for line in text.splitlines() if language == "sh" else ():
             words = shlex.split(line.partition("#")[0])
@@ -178,7 +176,6 @@ def test_commands_are_real(page):
 
 
 def test_the_test_suite_of_the_examples_passes(folder, server):
-    """One test for every check and dtype, and one of its own."""
     done = server.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layers.py", cwd=folder)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 50
@@ -226,7 +223,6 @@ SLIPS = {
 
 @pytest.mark.parametrize("kind", SLIPS)
 def test_a_slip_in_each_kind_of_code_is_told(kind, tmp_path, monkeypatch):
-    """The page holds the right version; the wrong one fails with the right words."""
     packages, file, right, wrong, subject, words = SLIPS[kind]
     for package in packages:
         needed(package)
@@ -250,7 +246,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
-    """At most 700 words."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
 
     assert len(README.split()) <= 700
@@ -267,7 +262,6 @@ def test_the_readme_shows_the_first_lines_of_the_first_page():
 
 
 def test_every_page_that_is_made_from_the_code_says_something():
-    """Each has its title, and every check, mistake and equation stands on one of them."""
     generated = runpy.run_path(str(ROOT / "docs" / "generated.py"))
     pages = {path: "\n".join(page()) for path, page in generated["PAGES"].items()}
     whole = "\n".join(pages.values())

@@ -16,7 +16,6 @@ DOCUMENT = re.compile(r"D[0-4]|.*\d{4}|PyTorch, cuDNN, Keras")
 
 @pytest.mark.parametrize("id", IDS)
 def test_every_id_has_a_function_and_a_check(id):
-    """Each id of the catalogue is a function of the reference that something checks."""
     rows = [row for row in coverage() if row.id == id]
 
     assert rows, f"{id} has no function"
@@ -25,7 +24,6 @@ def test_every_id_has_a_function_and_a_check(id):
 
 
 def test_coverage_invents_nothing():
-    """A proof counts for its own equations only, and so does a check."""
     rows = {row.name: row for row in coverage()}
 
     assert rows["clip.by_value"].proofs == ("clipping",)
@@ -41,7 +39,6 @@ def test_no_other_ids():
 
 @pytest.mark.parametrize("e", equations(), ids=lambda e: e.name)
 def test_an_equation_carries_latex_and_documents(e):
-    """LaTeX has balanced braces; every source is a document or a dated paper."""
     assert e.latex.count("{") == e.latex.count("}") > 0 or "{" not in e.latex
     assert e.latex.strip()
     assert e.documents
@@ -50,12 +47,10 @@ def test_an_equation_carries_latex_and_documents(e):
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_a_cell_names_existing_equations(cell):
-    """What a cell says it computes is in the catalogue."""
     assert set(cell.equations) <= {e.name for e in equations()}
 
 
 def test_the_command_lists_them_without_gap():
-    """``gatewise equations --json`` is JSON, complete, and exits with 0."""
     done = invoke("equations --json")
 
     assert done.exit_code == 0, done.output

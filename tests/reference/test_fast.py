@@ -108,7 +108,6 @@ class TestEqualsThePlainCell:
     def test_drawn(
         self, dtype: str, T: int, B: int, D: int, H: int, seed: int, scale: float
     ) -> None:
-        """Any sizes, no zero anywhere, cotangents on y, h and c."""
         problem = draw(dtype, T, B, D, H, seed=seed, scale=scale)
 
         assert_equal(run_fast(problem), run_plain(problem), dtype)
@@ -169,8 +168,6 @@ class TestManners:
 
     @pytest.mark.parametrize("T", [0, 3])
     def test_inputs_are_not_modified(self, T: int) -> None:
-        """It runs on arrays that cannot be written to."""
-
         def lock(array: Any) -> Any:
             array.flags.writeable = False
             return array
@@ -180,7 +177,6 @@ class TestManners:
         assert_equal(run_fast(problem), run_plain(problem), "float64")
 
     def test_strided_inputs(self) -> None:
-        """Transposed and sliced arrays will do."""
         problem = draw("float64", 3, 2, 3, 4)
         strided = problem.map(lambda array: np.stack([array, -array], axis=-1).T[0].T)
         assert not strided.x.flags.c_contiguous
@@ -188,7 +184,6 @@ class TestManners:
         assert_equal(run_fast(strided), run_plain(problem), "float64")
 
     def test_a_run_can_be_pulled_back_through_twice(self) -> None:
-        """The second time gives the same bits, whatever came in between."""
         q = draw("float32", 3, 2, 3, 4)
         run = fast.lstm_forward(q.p, q.x, q.h0, q.c0)
 
@@ -200,7 +195,6 @@ class TestManners:
         assert all(np.array_equal(a, b) for a, b in zip(first[1:], again[1:], strict=True))
 
     def test_parameters_of_another_cell(self) -> None:
-        """A peephole is not silently left out."""
         p = cell_named("lstm-peephole").random_parameters(np.random.default_rng(0), Sizes(3, 4))
 
         with pytest.raises(InputError, match='p: expected W, U and b of the cell "lstm"'):

@@ -77,7 +77,6 @@ def failing_transcriptions(folder, root):
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.id)
 def test_planted_error_is_named(planted, run, root, tmp_path):
-    """Something turns red, and it names an equation that the error touches."""
     copy_of(root, tmp_path, planted)
     if planted.only_documents:
         messages = failing_transcriptions(tmp_path, root)

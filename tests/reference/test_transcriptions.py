@@ -202,7 +202,6 @@ def test_time_gate_by_hand(t, k):
 
 
 def test_extremes_do_not_overflow():
-    """The printed exponentials survive arguments of ±1e4."""
     assert sigmoid(10**4) == 1
     assert 0 < sigmoid(-(10**4)) < mpf(10) ** -4000
     assert tanh(10**4) == 1
@@ -222,7 +221,6 @@ def test_precision_is_the_callers():
 
 
 def test_d0_gru_without_biases():
-    """Leaving the biases out means zeros."""
     xs, W = values(2, 3), by_key("irc", 2, 5)
     assert same(d0.gru(xs, [1, -1], W), d0.gru(xs, [1, -1], W, {key: [0, 0] for key in "irc"}))
 

@@ -92,7 +92,6 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 def test_bad_input_is_named(bad):
-    """The message says which argument, what was expected, and what was got."""
     arguments, message = BAD[bad]
     good = {"parameters": P, "x": X, "state": STATE, "lengths": None}
 
@@ -102,31 +101,26 @@ def test_bad_input_is_named(bad):
 
 @pytest.mark.parametrize("sizes", [(3, 0), (0, 4), (3, -1), (3, 1.5), (3, 4, 0)])
 def test_sizes_are_positive_integers(sizes):
-    """H = 0 and its like are refused where they are written."""
     with pytest.raises(InputError, match=r"[DHP]: expected an integer of at least 1, got"):
         Sizes(*sizes)
 
 
 def test_no_layers_are_refused():
-    """A stack has at least one layer."""
     with pytest.raises(InputError, match="layers: expected at least 1, got 0"):
         replace(LAYER, layers=0).forward(P, X)
 
 
 def test_a_projection_is_not_ignored():
-    """A cell that has none refuses a projected width."""
     with pytest.raises(InputError, match="P: expected none, for lstm has no projection, got 2"):
         replace(LAYER, sizes=Sizes(3, 4, 2)).forward(P, X)
 
 
 def test_an_unknown_cell_is_named():
-    """The message lists the cells there are."""
     with pytest.raises(InputError, match=r"cell: expected one of .*gru, .*, got 'lstmm'"):
         cell_named("lstmm")
 
 
 def test_without_dfinal_the_final_states_have_no_cotangent():
-    """Leaving it out is the same as zeros."""
     output = LAYER.forward(P, X)
     left_out = LAYER.vjp(P, output, output.y)
     zeros = LAYER.vjp(P, output, output.y, tuple(0 * s for s in output.final))
@@ -135,7 +129,6 @@ def test_without_dfinal_the_final_states_have_no_cotangent():
 
 
 def test_cotangents_are_checked():
-    """A cotangent of another shape than the output is refused."""
     output = LAYER.forward(P, X)
 
     with pytest.raises(InputError, match=r"dy: expected an array of shape \(5, 2, 4\) as"):
@@ -163,7 +156,6 @@ def test_nan_in_the_padding_is_no_bad_input():
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_no_steps_end_in_the_initial_state(cell):
-    """T = 0: no outputs, the final state is the initial one, and its cotangent passes through."""
     layer = Layer(cell, Sizes(3, 4))
     p = layer.random_parameters(np.random.default_rng(0))
     x = np.ones((0, 2, cell.input_width(layer.sizes)))

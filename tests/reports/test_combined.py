@@ -39,13 +39,11 @@ def kept(tmp_path):
 
 
 def test_one_run_is_what_it_was():
-    """Nothing is marked, and the header is the run's own."""
     assert summary.combined([FIRST]) == FIRST
     assert summary.header([FIRST]) == summary.Header(FIRST.created, "quick", "7", "0.1.0")
 
 
 def test_plans_and_verdicts_follow_each_other():
-    """What was planned in either and not tested stays not tested."""
     left = Planned("mlx:LSTM", "gradient", "float32")
     whole = summary.combined([FIRST, replace(SECOND, planned=(*SECOND.planned, left))])
 
@@ -56,7 +54,6 @@ def test_plans_and_verdicts_follow_each_other():
 
 
 def test_headers_that_differ_are_all_shown():
-    """Commands, versions, seeds, budgets and machines of both."""
     page = words(render(FIRST, SECOND))
 
     for told in (
@@ -69,7 +66,6 @@ def test_headers_that_differ_are_all_shown():
 
 
 def test_a_subject_of_two_runs_stands_twice():
-    """A failure in one run does not hide what passed in the other, or the other way round."""
     again = run(verdict("mlx:LSTM", status="failed", message="off", version="mlx 3.5"))
     whole = summary.combined([SECOND, again])
     rows = summary.entries(whole)
@@ -83,7 +79,6 @@ def test_a_subject_of_two_runs_stands_twice():
 
 
 def test_many_subjects_are_counted_by_family():
-    """The head of the page names few one by one, and of many the families."""
     few = summary.entries(run(*(verdict(f"mlx:{k}") for k in range(3))))
     many = summary.entries(run(*(verdict(f"{of}:{k}") for of in ("mlx", "ncnn") for k in range(5))))
 
@@ -92,7 +87,6 @@ def test_many_subjects_are_counted_by_family():
 
 
 def test_the_command_takes_several_runs(kept, tmp_path):
-    """Each once, folders or their run.json."""
     first, second = kept("first", verdict("mlx:GRU")), kept("second", verdict("ncnn:GRU"))
     page = tmp_path / "page.html"
     given = [str(first), str(second / "run.json"), str(second), "-o", str(page)]
@@ -107,7 +101,6 @@ def test_the_command_takes_several_runs(kept, tmp_path):
 
 
 def test_one_that_cannot_be_read_is_named(kept, tmp_path):
-    """No page is written then."""
     page = tmp_path / "page.html"
     given = [str(kept("first", verdict())), str(tmp_path / "nowhere"), "-o", str(page)]
     result = invoke("report", *given)

@@ -59,7 +59,6 @@ def test_a_badge_is_green_only_where_all_conforms(made, message, colour):
 
 
 def test_known_deviations_stand_with_reason_and_end():
-    """Once for one reason, whatever was seen; an error's size is in the evidence."""
     other = replace(KNOWN, check="cotangents", message=KNOWN.message.replace("3e-4", "7e-2"))
     text = markdown(run(verdict(), KNOWN, other))
 
@@ -82,7 +81,6 @@ def test_the_first_failures_are_told_and_the_others_counted():
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_foreign_text_is_no_markup(text):
-    """No tag, link, mention, cell, code, mathematics or heading is left in it."""
     said = plain(text)
     bare = re.sub(r"\\.|&(amp|lt|gt|#64|#8203);", "", said)
 
@@ -101,7 +99,6 @@ def test_code_ends_where_it_should(text):
 
 
 def test_junit_has_every_verdict_once_and_counts_them():
-    """As CI systems read it: counts are those of the cases, one element says what each is."""
     root = ET.fromstring(written([MIXED], Path("a.xml")))
     for suite in root.iter("testsuite"):
         cases = list(suite.iter("testcase"))

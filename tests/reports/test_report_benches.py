@@ -53,7 +53,6 @@ def test_nothing_from_a_run_becomes_markup(html):
 
 
 def test_only_our_scripts_may_run(html):
-    """The policy names the hash of every script on the page that is executed."""
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     policy = re.search(r"script-src ([^;]*);", html).group(1)
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]

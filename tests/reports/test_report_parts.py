@@ -114,15 +114,12 @@ class TestSubscripts:
         ("<b>_t h_{<i>}", "&lt;b&gt;_t h<sub>&lt;i&gt;</sub>"),
     ])  # fmt: skip
     def test_are_set_below_the_line(self, text: str, markup: str) -> None:
-        """One or two letters, then a letter or braces."""
         assert subscripted(text) == markup
 
     def test_numbers_are_left_as_they_are(self) -> None:
-        """They go on to the filters of numbers."""
         assert subscripted(0.5) == 0.5
 
 
 def test_every_column_has_a_heading() -> None:
-    """A reader could only guess what stands in a column without a name."""
     with pytest.raises(ValueError, match="What it costs: a heading is empty"):
         Table("What it costs", ("quantity", ""), ())

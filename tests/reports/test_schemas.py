@@ -50,7 +50,6 @@ def test_what_is_written_is_valid(tmp_path):
 
 
 def test_schema_and_reader_refuse_the_same(tmp_path):
-    """What the schema calls invalid is refused by the reader, and the other way round."""
     good = vars(verdict())
     odd = [
         {**good, "status": "fine"}, {**good, "cases": "3"}, {**good, "extra": 1},

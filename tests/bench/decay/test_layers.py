@@ -70,7 +70,6 @@ def test_a_right_layer_follows_the_equations():
 
 
 def test_float16_loses_the_gradient():
-    """And does not reach as far as float32."""
     row = layers.measured("torch:RNN", Setting("rnn", 8, 1.0), "float16", STEPS, (0, 1, 2))
 
     assert row.wrong is not None
@@ -133,7 +132,6 @@ def test_what_cannot_be_measured_is_told():
 
 
 def test_the_command_and_its_section(tmp_path):
-    """Rows, table, figure; a name that is not known is a usage error."""
     line = "bench decay --subject torch:GRU --dtype float32 --steps 40 --seeds 2 --hidden 6 --runs"
     told = invoke(line, tmp_path)
     assert told.exit_code == 0, told.output

@@ -72,7 +72,6 @@ def test_an_answer_may_be_off_by_the_tolerance_and_no_more():
 
 @pytest.mark.parametrize("cell", GATES)
 def test_all_cells_have_about_as_many_parameters(cell):
-    """The widest that fits, counted by torch."""
     kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU}
     H = width(cell, 3, 2, 1500)
     layer, head = kinds.get(cell, torch.nn.LSTM)(3, H), torch.nn.Linear(H, 2)

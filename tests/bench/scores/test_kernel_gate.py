@@ -19,7 +19,6 @@ def test_there_are_enough_cheats_of_each_problem():
 
 
 def test_the_benchmarks_test_sees_what_is_plainly_wrong():
-    """The criterion that is restated passes what is right, and not everything."""
     assert by_benchmark(Loop, PROBLEMS[35]) == (True, True)
     assert by_benchmark(KINDS["it returns zeros"], PROBLEMS[35]) == (False, False)
     assert by_benchmark(KINDS["the recurrent weights are left out"], PROBLEMS[39]) == (False, False)

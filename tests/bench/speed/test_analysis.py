@@ -48,7 +48,6 @@ def run(*found, floor=0.0, **settings):
 
 
 def test_what_follows_from_a_time():
-    """µs a step, speed in both conventions, share of the ceiling, memory over the formula."""
     (row,) = analysis.analysed(run(group([entry("numpy:lstm", 2e-3)])))
     flop = 2 * 4 * 64 * 128 * 16 * 50
     assert row.us_per_step == pytest.approx(40)
@@ -66,7 +65,6 @@ def test_what_follows_from_a_time():
     (lambda B, H: math.sqrt(B) * H, analysis.BETWEEN),
 ])  # fmt: skip
 def test_regimes(law, regime):
-    """Times that obey a law are called by what would make them so."""
     found = analysis.analysed(run(*(
         group([entry("numpy:lstm", 1e-6 * law(B, H))], B=B, H=H, D=H)
         for B in (1, 16) for H in (64, 256)
@@ -99,7 +97,6 @@ def test_verdicts():
 
 
 def test_a_named_baseline_and_what_has_no_time():
-    """Who was named is compared with; who has no time is compared with nobody."""
     entries = [entry("numpy:lstm", 2e-3), entry("torch-native:LSTM", 1e-3, seed=1),
                entry("torch:LSTMCell", 1e-3, status="WRONG", timing=None)]  # fmt: skip
     found = analysis.analysed(run(group(entries), baseline="numpy:lstm"))
@@ -109,7 +106,6 @@ def test_a_named_baseline_and_what_has_no_time():
 
 
 def test_many_comparisons_are_paid_for():
-    """The more are looked at, the larger each p-value."""
     groups = [
         group([entry("numpy:lstm", 1.003e-3, seed=k), entry("torch-native:LSTM", 1e-3, seed=99)],
               B=k + 1)
@@ -132,7 +128,6 @@ def test_products_of_a_pass_are_its_flop():
 
 
 def test_ceilings_are_measured():
-    """Products and copies have speeds, empty calls times."""
     found = ceilings.machine(("float32",))
     assert {name.split()[0] for name in found} == {"product", "copy", "empty"}
     assert all(value > 0 for value in found.values())

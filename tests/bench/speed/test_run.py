@@ -76,7 +76,6 @@ def test_a_wrong_contender_gets_no_time(contenders):
 
 
 def test_what_raises_is_told(root):
-    """And the others are timed."""
     bad = f"{root}/tests/doubles/faulty.py:Raises"
     found = measured(group([bad, "numpy:lstm"], passes=(FORWARD,)), lambda doing: None)
     (told, other) = found["entries"]
@@ -116,7 +115,6 @@ def bench(*arguments):
 
 
 def test_the_command(tmp_path, monkeypatch):
-    """It keeps rows that can be read, told and drawn; an unfinished run can be gone on with."""
     monkeypatch.chdir(tmp_path)
     done = bench("numpy:lstm", "numpy-fast:lstm", "--shapes", "H=8/16,B=1/2,T=4", "--pass",
                  "forward,training")  # fmt: skip
@@ -152,7 +150,6 @@ def _draw(runs):
 
 
 def test_without_a_gpu(tmp_path, monkeypatch):
-    """One sentence, and nothing was timed."""
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -163,7 +160,6 @@ def test_without_a_gpu(tmp_path, monkeypatch):
 
 
 def test_bad_options_are_a_sentence(tmp_path, monkeypatch):
-    """Exit code 2."""
     monkeypatch.chdir(tmp_path)
     for arguments in (["no:such"], ["--shapes", "H=1"], ["--pass", "up"], ["--cell", "x"]):
         done = bench(*arguments)

@@ -185,7 +185,6 @@ class TestThisMachine:
         assert len(multiprocessing.active_children()) == before
 
     def test_real_calls_can_be_compared(self):
-        """Nothing about how long they take."""
         c = compare(lambda: sum(range(100)), lambda: sum(range(5000)), Effort(0.01, 0.2))
 
         assert c.a.loops > c.b.loops

@@ -18,7 +18,6 @@ RUNS = sorted(path.parent for path in EVIDENCE.glob("runs/*/run.json"))
 
 @pytest.mark.parametrize("folder", RECORDINGS, ids=lambda folder: folder.name)
 def test_recordings_hold(folder):
-    """Every check, in every dtype that was recorded."""
     subject = subject_named(f"recording:{folder}")
     verdicts = [hold(subject, check, dtype) for dtype in subject.dtypes
                 for check in subject_checks() if check.concerns(subject)]  # fmt: skip

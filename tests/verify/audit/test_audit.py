@@ -88,7 +88,6 @@ def run(tmp_path, monkeypatch, server):
 
 
 def test_a_weak_suite_misses_what_a_strong_one_sees(run, tmp_path):
-    """Exit 1 and what would catch the mutants; with a test that compares numbers, exit 0."""
     weak = run(*("--tests", "test_weak.py", "--target", "mine:MyLSTM", "--mutants", "S10,L12,J01"),
                mine=LAYER, test_weak=WEAK)  # fmt: skip
     both = run(
@@ -249,7 +248,6 @@ def substituted():
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_the_right_layer_stands_in_the_place_of_the_class(kind, right):
-    """Values, gradients and tangents agree, except for masks; then the class is what it was."""
     substitute, met = noted(kind)
     with planted(substitute):
         numbers = list(everything(CLASSES[kind], kind))
@@ -274,7 +272,6 @@ REFUSED = {"Q16": "torch.nn's layers refuse input of no steps"}
 
 @pytest.mark.parametrize(("mutant", "kind"), PLANTED, ids=lambda value: getattr(value, "id", value))
 def test_a_thorough_suite_sees_every_mutant(mutant, kind, substituted):
-    """A suite that looks at everything kills all that are planted, but for what torch refuses."""
     substitute, met = noted(kind, mutant)
     with planted(substitute):
         try:
@@ -289,14 +286,12 @@ def test_a_thorough_suite_sees_every_mutant(mutant, kind, substituted):
 
 @pytest.mark.parametrize(("kind", "count"), [("LSTM", 108), ("GRU", 102), ("RNN", 85)])
 def test_how_many_are_planted(kind, count):
-    """All of the catalogue but what means nothing in such a class, which says why."""
     reasons = [not_applicable(m, kind) for m in mutants()]
     assert reasons.count("") == count
     assert len(PLANTED) - len(REFUSED) >= 110
 
 
 def test_parameters_are_told_by_shape():
-    """Transposed matrices under any name, one bias, and nothing where it does not add up."""
     namespace = {}
     exec(textwrap.dedent(LAYER), namespace)
     layer = namespace["MyLSTM"](3, 4)
@@ -327,7 +322,6 @@ def test_a_class_offers_what_it_takes(id, offered):
     {"proj_size": 2}, {"bias": False}, {"num_layers": 2, "batch_first": True},
 ])  # fmt: skip
 def test_options_that_the_layer_has(options):
-    """Projections, no bias, more levels and the batch first go through the substitute."""
     layer = Plain(3, 4, **options).double()
     x = torch.randn(5, 2, 3).double().requires_grad_()
     wanted = [x, *layer.parameters()]
@@ -373,7 +367,6 @@ def test_an_error_of_the_substitute_is_no_kill(monkeypatch):
 
 
 def test_targets_that_are_none():
-    """No class, or one whose call is another."""
     with pytest.raises(NoTarget, match="no class with a method forward"):
         Substitute(len, "LSTM", lambda what, about: None)
     assert guess(Plain) == "LSTM"

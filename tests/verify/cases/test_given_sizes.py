@@ -32,7 +32,6 @@ def held(check, *sizes, of=WrongBeyond):
 
 @pytest.mark.parametrize("text", ["T=400", "D=200,B=2", "H=150, T=2", "D=140,H=5,B=1,layers=1"])
 def test_a_layer_that_is_wrong_at_given_sizes(text):
-    """Its own cases are right, and those of the given sizes are not; a right layer passes."""
     sizes = GivenSizes.parse(text)
 
     assert held("forward").status == "passed"
@@ -45,7 +44,6 @@ def test_a_layer_that_is_wrong_at_given_sizes(text):
 
 @pytest.mark.parametrize("check", [c.id for c in subject_checks() if c.concerns(RIGHT)])
 def test_every_check_takes_them_or_leaves_them(check):
-    """None fails a right layer for sizes that it cannot take."""
     verdict = held(check, GivenSizes(T=6, B=1, D=3, H=9), GivenSizes(T=1, B=1, D=1, H=1),
                    of=plain_numpy.LSTM)  # fmt: skip
 

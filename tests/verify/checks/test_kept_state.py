@@ -84,7 +84,6 @@ def declared(function):
 
 @pytest.mark.parametrize("layer", [plain_numpy.KeepsItsState, Declared()])
 def test_a_layer_that_keeps_its_state_passes_every_check(layer):
-    """It is reset before every call that has no state, be it a class or an object."""
     subject = adapted(layer, "layer", None)
     concerned = [check for check in subject_checks() if check.concerns(subject)]
     assert {check.id for check in concerned} >= {*NEW}

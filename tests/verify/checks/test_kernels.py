@@ -48,7 +48,6 @@ def of(kind, number, **options):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_oracle_is_torch(number):
-    """In float64, torch's own layer returns what the reference does, and its gradients."""
     problem = PROBLEMS[number]
     case = replace(narrow(problem)[0], dtype="float64")
     subject, drawn = of(HONEST["torch's own layer"], number), leaves(problem, case)

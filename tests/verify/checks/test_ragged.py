@@ -163,7 +163,6 @@ def test_a_layer_without_equations_is_held_to_its_sequences_alone(check):
 
 
 def test_layouts_are_undone():
-    """Every step comes back to its place, and its cotangent goes where it went."""
     lengths, x = np.array([2, 0, 3]), np.arange(9.0).reshape(3, 3)[..., None] + 1
     for layout in ("packed", "left-padded"):
         ragged = Ragged(lengths, 3, layout)

@@ -144,7 +144,6 @@ def test_what_is_wrong_fails_and_the_shortest_schedule_is_told(layer, longest, w
 
 
 def test_a_case_with_a_schedule_says_what_it_is():
-    """It goes through JSON, runs alone, and is refused by other checks' words."""
     text = "prefill 2; keep; decode; back; rows 1,0; decode; join 1; padded 1,2"
     case = Case(6, 2, 3, 4, schedule=text)
 

@@ -171,7 +171,6 @@ def test_lengths_differ_and_scales_do():
 
 
 def test_two_subjects_under_test_know_nothing_of_each_other():
-    """Each has the calls made of itself, in order, and its own clock, though they take turns."""
     case = Case(3, 2, 4, 5)
     inputs = draw_inputs(miniatures.Right(), case)
     first, second = under_test(miniatures.Right()), under_test(miniatures.Right())

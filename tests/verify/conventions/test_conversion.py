@@ -37,7 +37,6 @@ def same(one, other):
 
 
 def test_there_and_back_to_the_bit(other):
-    """Two biases in other orders, interleaved, two layers, two directions: only permutations."""
     arrays = torch_arrays(num_layers=2, bidirectional=True)
     there = gatewise.convert(arrays, source="torch:LSTM", target=other("two"))
     back = gatewise.convert(there, source=other("two"), target="torch:LSTM")
@@ -47,7 +46,6 @@ def test_there_and_back_to_the_bit(other):
 
 
 def test_one_bias_and_names_of_its_own(other):
-    """The framework's names; one bias becomes two halves, and those one again, to the bit."""
     made = gatewise.convert(torch_arrays(num_layers=2), source="torch:LSTM", target=other("lstm"))
     assert set(made) == {f"layer{k}/{n}" for k in (0, 1) for n in ("kernel", "recurrent", "bias")}
     assert made["layer0/kernel"].shape == (3, 16)
@@ -60,7 +58,6 @@ def test_one_bias_and_names_of_its_own(other):
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_converted_weights_in_torch_itself(kind):
-    """A cell's names and a layer's: the same outputs, by torch alone."""
     arrays = torch_arrays(kind)
     made = gatewise.convert(arrays, source=f"torch:{kind}", target=f"torch:{kind}Cell")
 
@@ -90,7 +87,6 @@ def test_options_are_inferred(options):
 
 
 def test_a_gru_whose_b_hn_has_no_home(other):
-    """Refused with the reason; with b_hn = 0 it goes."""
     arrays = torch_arrays("GRU")
     with pytest.raises(NoHome, match=r"l0: b_hn is not 0.*possible only when b_hn = 0"):
         gatewise.convert(arrays, source="torch:GRU", target=other("gru"))
@@ -155,7 +151,6 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_arrays_that_are_not_the_sources(name):
-    """Each is told by its name, with what was expected."""
     spoil, said = BROKEN[name]
     arrays = torch_arrays()
     spoil(arrays)
@@ -171,7 +166,6 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_command(run, tmp_path, other):
-    """A file in, a file out, and back to the same bits."""
     arrays = torch_arrays()
     write(tmp_path / "a.safetensors", arrays)
     there = run("convert a.safetensors -o b.safetensors --from torch:LSTM --to", other("two"))
@@ -262,7 +256,6 @@ def cell_arrays(gates, D=3, H=4):
 ])  # fmt: skip
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
-    """Their shapes leave one layer; it is said which, and the numbers are where they belong."""
     arrays = keras_arrays(gates, biases)
     path = tmp_path / f"a.{suffix}"
     np.savez(path, **arrays) if suffix == "npz" else write(path, arrays)
@@ -279,7 +272,6 @@ def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
 
 
 def test_bare_arrays_of_keras_are_the_same_numbers_in_torch():
-    """By Keras's formula and by torch alone."""
     arrays = keras_arrays(4)
     end = End("keras:LSTM", subject_named("keras:LSTM").convention,
               subject_named("keras:LSTM").stored)  # fmt: skip
@@ -295,7 +287,6 @@ def test_bare_arrays_of_keras_are_the_same_numbers_in_torch():
 
 
 def test_a_cells_kernel_and_bias():
-    """One reading where its name is given; several where only the family is."""
     first, second = (
         End(name, subject_named(name).convention)
         for name in ("tensorflow:BlockLSTM", "tensorflow:BlockLSTMV2")

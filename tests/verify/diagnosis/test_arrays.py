@@ -51,7 +51,6 @@ def explained(arrays, cell="lstm", **more):
     ("rows rolled", "previous row"),
 ])  # fmt: skip
 def test_a_mistake_in_the_numbers_is_named(slip, words):
-    """The right convention, the place, and words that say what is wrong."""
     said, found = explained(lstm(slip))
 
     assert words in " ".join(s for e in said.explanations for s in e.statements)
@@ -233,7 +232,6 @@ def test_a_loss_that_is_not_in_the_file_is_found_out():
 
 
 def test_the_command_tells_a_mistake(tmp_path):
-    """Exit 1; as text, and for programs with the diagnosis."""
     path = tmp_path / "run.npz"
     np.savez(path, **lstm("no tanh"))
     said = invoke("explain", path, "--cell", "lstm", "--seconds", "600")

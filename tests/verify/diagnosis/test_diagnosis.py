@@ -110,7 +110,6 @@ def test_a_comparison_that_sees_nothing_is_noticed(briefly, monkeypatch, planted
 
 
 def test_unknown_mistakes_are_mistakes():
-    """All fifty differ from the right layer somewhere, and say so in a sentence."""
     sizes = Case(4, 3, 2, 5, dropout=0.5, layers=2, lengths=True)
     for mistake in UNKNOWN.values():
         subject = mutant_subject(mistake, mistake.cells[0])

@@ -62,7 +62,6 @@ def test_the_reset_gate_of_a_gru():
 
 
 def test_nothing_is_made_up():
-    """What no mistake explains is said to be unexplained, with the number that is off."""
     diagnosis = diagnosed("the input is replaced by its mean over all features")
 
     assert diagnosis.status == "unexplained"

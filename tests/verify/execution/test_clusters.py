@@ -70,7 +70,6 @@ def test_a_cluster_that_goes_away(monkeypatch):
     (Client(answers={"tcp://w": "0.0.1"}), "tcp://w has gatewise 0.0.1, and here is"),
 ])  # fmt: skip
 def test_workers_that_cannot_work(client, words):
-    """They are refused in a sentence, before anything is asked of them."""
     with pytest.raises(ValueError, match=words):
         executors._require_gatewise(client, "tcp://s")
 
@@ -102,7 +101,6 @@ def cancelled():
     (failing(RuntimeError("b")), RuntimeError),
 ])  # fmt: skip
 def test_every_end_of_a_task_is_an_end(asked, kind):
-    """None leaves somebody waiting."""
     assert type(executors._then(asked, list).exception(timeout=1)) is kind
 
 
@@ -113,7 +111,6 @@ def test_an_answer_that_cannot_be_read_is_an_end():
 
 
 def test_what_was_finished_is_kept(monkeypatch, tmp_path):
-    """Exit 3 and one sentence, with what goes on."""
     pool = install(monkeypatch, Pool())
     real, count = pool.hold, []
 

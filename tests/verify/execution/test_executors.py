@@ -58,7 +58,6 @@ def test_any_executor_will_do(request_, local, tmp_path):
 
 
 def test_an_executors_own_failure_is_not_a_verdict(request_, tmp_path):
-    """What the executor raises is raised; nothing is told of checks that were not run."""
     executor = ThreadPoolExecutor(1)
     executor.shutdown()
 
@@ -109,7 +108,6 @@ def cluster(tmp_path):
 
 @needs_proc
 def test_a_cluster_that_loses_a_worker(request_, local, tmp_path, cluster):
-    """A worker is killed in the middle; the run ends with the verdicts of a local one."""
     address = json.loads(cluster.file.read_text())["address"]
     command = [sys.executable, "-m", "gatewise", "verify", *request_.subjects, "--check", CHECKS,
                "--budget", "quick", "--seed", "5", "--no-diagnosis",
@@ -141,7 +139,6 @@ def verify(*arguments):
 
 
 def test_no_scheduler_is_a_usage_error(tmp_path, monkeypatch):
-    """Exit 2, and which address does not answer."""
     pytest.importorskip("distributed")
     monkeypatch.chdir(tmp_path)
     result = verify("--executor", "tcp://127.0.0.1:1")
@@ -153,7 +150,6 @@ def test_no_scheduler_is_a_usage_error(tmp_path, monkeypatch):
 
 
 def test_without_dask_it_says_what_to_install(tmp_path, monkeypatch):
-    """Exit 2, and the command that installs it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "distributed", None)
     refused(verify("--executor", "tcp://127.0.0.1:1"), 2, "pip install 'dask[distributed]'")

@@ -50,7 +50,6 @@ def test_a_right_layer_with_the_same_checks_passes(verify):
     ("Raises", "crashed", "RuntimeError: no kernel for this many steps"),
 ])  # fmt: skip
 def test_crashes(verify, name, status, message):
-    """The check has crashed, in a case that is told; the run goes on to its end."""
     done, verdicts = verify(name, "--check", "smoke,forward,transition,no-steps")
 
     assert done.returncode == 1
@@ -61,7 +60,6 @@ def test_crashes(verify, name, status, message):
 
 
 def test_last_words(verify):
-    """What a process printed before it died is part of the message."""
     _, verdicts = verify("Segfaults", "--check", "forward")
 
     assert "it said: about to read address 0" in verdicts["forward"]["message"]
@@ -69,7 +67,6 @@ def test_last_words(verify):
 
 @pytest.mark.parametrize("name", ["Hangs", "HangsWithChildren"])
 def test_hanging_is_a_timeout(verify, name):
-    """The process is ended after the time allowed; other checks are not affected."""
     started = time.monotonic()
     done, verdicts = verify(name, "--check", "smoke,forward,no-steps", "--timeout", "3")
 
@@ -88,7 +85,6 @@ def test_hanging_is_a_timeout(verify, name):
 
 
 def test_a_layer_that_hangs_everywhere_is_not_waited_for_everywhere(verify):
-    """After three checks without an answer the others are not tested, and say why."""
     done, verdicts = verify("Loops", "--timeout", "1.5", "--jobs", "1")
 
     assert done.returncode == 1
@@ -152,7 +148,6 @@ def test_a_layer_cannot_give_itself_more_time(tmp_path, monkeypatch):
 
 
 def test_the_first_answer_is_said_once(root):
-    """After the first call has returned, before the second is made."""
     events = []
     layer = subject_named(f"{root}/tests/doubles/plain_numpy.py:LSTM")
     task = Task(Named("a:B"), "repeat", "float64", "quick", 0)
@@ -190,7 +185,6 @@ def test_writing_into_arguments_fails_purity(verify, name, message):
     ("ExitsAtOnce", "crashed", "the process ended itself with exit code 7"),
 ])  # fmt: skip
 def test_a_layer_that_does_not_run_at_all(verify, name, status, message):
-    """The smoke check says so, nothing else is tried, and the run is no success."""
     done, verdicts = verify(name, "--check", "smoke,forward,gradient")
 
     assert done.returncode == (3 if status == "not tested" else 1)

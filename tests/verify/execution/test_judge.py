@@ -55,7 +55,6 @@ def test_a_check_without_its_ledger_is_gatewises_own_fault():
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_right_subject_passes(check, dtype):
-    """No false alarm on the reference itself."""
     verdict = held(miniatures.Right(), check, dtype, budget=Budget(4, 2))
 
     assert verdict.status == "passed", verdict.message
@@ -65,7 +64,6 @@ def test_a_right_subject_passes(check, dtype):
 
 @pytest.mark.parametrize("check", NOT_OFFERED)
 def test_what_a_subject_does_not_offer_is_not_supported(check):
-    """The subject is not called; the reason is in words."""
     verdict = held(miniatures.Right(), check)
 
     assert verdict.status == "not supported"
@@ -107,7 +105,6 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
 def test_a_wrong_subject_fails_again_on_its_shrunk_case(wrong, monkeypatch):
-    """The verdict names the quantity; its case, read back, fails with the same message."""
     monkeypatch.setattr(simplification, "TIME_LIMIT", 300.0)  # a busy machine simplifies as far
     check, dtype, message = WRONG[wrong]
     verdict = held(wrong(), check, dtype)
@@ -150,7 +147,6 @@ def test_a_wrong_shape_fails_every_check(check):
 
 
 def test_a_subject_that_raises_has_crashed():
-    """What it raised is the message; the case is shrunk as well."""
     verdict = held(miniatures.Raises(), "forward")
 
     assert verdict.status == "crashed"
@@ -159,7 +155,6 @@ def test_a_subject_that_raises_has_crashed():
 
 
 def test_a_missing_package_is_not_tested():
-    """Not installed is neither passed nor failed, and says what to install."""
     verdict = held(miniatures.NotInstalled(), "forward")
 
     assert verdict.status == "not tested"
@@ -168,7 +163,6 @@ def test_a_missing_package_is_not_tested():
 
 
 def test_a_check_without_a_meaningful_bound_is_blind():
-    """Where every bound is as wide as the values, the verdict is blind, not passed."""
     chaotic = Case(40, 1, 3, 30, scale="large", dtype="float32", seed=1)
     verdict = held(miniatures.Right(), "forward", "float32", case=chaotic)
 
@@ -176,7 +170,6 @@ def test_a_check_without_a_meaningful_bound_is_blind():
 
 
 def test_the_same_seed_gives_the_same_verdict():
-    """Everything but the time is reproduced."""
     one, two = (vars(held(miniatures.SwapsInputAndForgetGate(), "forward")) for _ in range(2))
     time = dict.fromkeys(("seconds", "subject_seconds", "oracle_seconds"), 0)
 
@@ -184,7 +177,6 @@ def test_the_same_seed_gives_the_same_verdict():
 
 
 def test_the_largest_ratio_of_all_cases_is_kept():
-    """Whatever the order in which cases come."""
     ratios = iter([0.2, 0.9, 0.5])
 
     def run(subject, case):
@@ -222,7 +214,6 @@ def test_every_quantity_needs_a_sharp_bound_in_some_case(second, status):
 
 
 def test_a_failure_is_told_with_its_first_case():
-    """What was drawn stands beside what it was simplified to."""
     verdict = held(miniatures.SwapsInputAndForgetGate(), "forward")
     assert verdict.drawn != verdict.case
     assert (
@@ -244,6 +235,5 @@ def test_a_failure_is_told_with_its_first_case():
                                   '{"T":1,"B":1,"D":1,"H":2,"dtype":"int8"}',
                                   '{"T":1,"B":1,"D":1,"H":2,"P":2}'])  # fmt: skip
 def test_a_bad_case_is_refused_in_a_sentence(text):
-    """Text that is no case raises ValueError, naming what is wrong."""
     with pytest.raises(ValueError, match="case: "):
         Case.from_json(text)

@@ -89,7 +89,6 @@ def killed(root, tmp_path):
 
 
 def test_a_resumed_run_is_an_undisturbed_one(killed, undisturbed):
-    """All verdicts but their times; those that were there already are not made again."""
     before = (killed / "verdicts.jsonl").read_text().splitlines()
     finish(command("--resume", str(killed)), killed.parent)
 
@@ -98,7 +97,6 @@ def test_a_resumed_run_is_an_undisturbed_one(killed, undisturbed):
 
 
 def test_after_a_torn_line(killed, undisturbed):
-    """What the kill left of a verdict is cut off, and that verdict is made again."""
     path = killed / "verdicts.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])
@@ -108,7 +106,6 @@ def test_after_a_torn_line(killed, undisturbed):
 
 
 def test_a_finished_run_needs_nothing(undisturbed):
-    """Resumed again, it tells the same verdicts and appends none."""
     path = undisturbed / "verdicts.jsonl"
     before = path.read_bytes()
     finish(command("--resume", str(undisturbed)), undisturbed.parent)
@@ -128,7 +125,6 @@ def test_a_finished_run_needs_nothing(undisturbed):
     (lambda header: header.update(request={}), CHANGED),
 ])  # fmt: skip
 def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, message):
-    """Exit 2, one sentence, and the folder is as it was."""
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     header = json.loads((folder / "run.json").read_text())
     change(header)
@@ -141,7 +137,6 @@ def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, mess
 
 
 def test_two_runs_at_once_do_not_collide(root, tmp_path):
-    """Each has a folder of its own, and all of its verdicts."""
     subject = f"{root}/tests/doubles/plain_numpy.py:GRU"
     arguments = command(subject, "--check", "smoke,forward", "--budget", "quick")
     both = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL,

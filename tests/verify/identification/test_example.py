@@ -45,7 +45,6 @@ def arrays(convention, *, T=4, B=3, D=7, H=5, seed=0, dtype="float32", state=Tru
 
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_a_convention_is_found_from_one_run(name):
-    """Order, layout, offset, reset and activations; the largest error is within the bound."""
     convention = CONVENTIONS[name]
     found = explain(convention.family, examples(arrays(convention), {}, convention.family))
 
@@ -63,7 +62,6 @@ def test_the_axis_of_steps_is_found():
 
 
 def test_what_rounding_does_not_explain_is_not_explained():
-    """Three times the largest bound is too far, a hundredth of it is not."""
     given = arrays(CONVENTIONS["torch gru"], dtype="float64")
     bound = explain("gru", examples(given, {}, "gru", "float32")).nearest.bound
     for share, explained in ((0.01, True), (3.0, False)):
@@ -92,7 +90,6 @@ def test_a_role_that_cannot_be_taken_is_a_sentence(given, message):
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors", "json"])
 def test_the_command_reads_files(tmp_path, suffix):
-    """Exit 0 and the convention; with --json the bound."""
     path, given = tmp_path / f"run.{suffix}", arrays(CONVENTIONS["torch gru"])
     if suffix == "npz":
         np.savez(path, **given)
@@ -145,7 +142,6 @@ def with_lengths(given, after=0.0):
 ])  # fmt: skip
 @pytest.mark.parametrize("name", ["torch lstm", "torch gru"])
 def test_arrays_in_other_forms_are_read(form, axes, name):
-    """One row, the last output alone, rows of different lengths however they are padded."""
     convention = CONVENTIONS[name]
     found = explain(convention.family, examples(form(arrays(convention)), {}, convention.family))
 
@@ -175,7 +171,6 @@ def test_a_state_that_is_missing_is_assumed_to_be_zeros_and_that_is_said():
 
 
 def test_peepholes_and_a_bias_in_two_rows_are_read():
-    """An LSTM with peepholes in the order of the gates; Keras's GRU that resets after."""
     peephole = Convention("lstm", "ifgo", ("ifgo",), "in-out", peepholes="ifo")
     found = explain("lstm", examples(arrays(peephole), {}, "lstm"))
     assert [fit.convention.peepholes for fit in found.fits] == ["ifo"]

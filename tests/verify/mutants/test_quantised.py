@@ -43,7 +43,6 @@ def outputs(subject, case):
 
 @pytest.mark.parametrize("layer", RIGHT, ids=lambda layer: layer.__name__)
 def test_right_layers_pass_in_their_own_arithmetic(layer):
-    """Nothing is off, and bounds are sharp: no case is blind."""
     subject = quantised_subject(layer)
     for check in (*HELD_TO, "batch-permutation", "gate-limits"):
         seen = verdict(subject, check, 6)
@@ -65,7 +64,6 @@ def test_every_mistake_is_killed_and_a_usual_tolerance_sees_none(mutant):
 
 
 def test_there_are_twenty():
-    """And each check of quantisation is the one that is about some mistake."""
     assert len(QUANTISATION_MUTANTS) >= 20
     assert {check for m in QUANTISATION_MUTANTS for check in m.killed_by} == {*HELD_TO}
     assert len({m.statement for m in QUANTISATION_MUTANTS}) == len(QUANTISATION_MUTANTS)

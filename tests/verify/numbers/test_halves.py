@@ -78,7 +78,6 @@ def test_torch_is_right_in_halves(check, dtype):
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(("mutant", "check"), [("F01", "forward"), ("G01", "gradient")])
 def test_a_mistake_is_seen_in_halves(monkeypatch, mutant, check, dtype):
-    """Though bounds are wide."""
     wrong = mutant_named(f"mutant:{mutant}[lstm]")
     monkeypatch.setattr(type(wrong), "dtypes", (dtype,))
 
@@ -86,8 +85,6 @@ def test_a_mistake_is_seen_in_halves(monkeypatch, mutant, check, dtype):
 
 
 def test_a_result_between_the_bounds_is_blind():
-    """Beyond the narrow bound and within the wide one: neither right nor wrong."""
-
     class Off:
         cell, dtypes = "rnn", ("float16",)
 
@@ -195,7 +192,6 @@ def test_sums_kept_in_float32_lie_within_the_narrow_bound(seed, n):
 
 
 def test_a_case_carries_the_arithmetic_that_is_assumed():
-    """Every case made of it does, it stays the same case, and no other case is changed by it."""
     case = Case(1, 2, 3, 4, dtype="float16")
     narrow = replace(case, assumed=FLOAT16_STORED.name)
 
@@ -210,7 +206,6 @@ def test_a_case_carries_the_arithmetic_that_is_assumed():
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("scale", SCALES)
 def test_weights_are_finite_and_not_lost(dtype, scale):
-    """Whatever the scale, in the dtype's range."""
     case = Case(2, 2, 40, 30, dtype=dtype, scale=scale)
     weights = draw_inputs(subject_named("torch:LSTM"), case).parameters["weight_ih_l0"]
 
@@ -221,7 +216,6 @@ def test_weights_are_finite_and_not_lost(dtype, scale):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", *HALVES])
 def test_tensors_and_arrays_hold_the_same_bits(dtype):
-    """Contiguous, strided and broadcast."""
     whole = np.arange(24).reshape(4, 6).astype(ARITHMETICS[dtype].dtype)
     for array in (whole, whole[::2, 1::3], np.broadcast_to(whole[:1], (3, 6))):
         tensor = tensor_of(torch, array)
@@ -238,7 +232,6 @@ def test_arrays_of_bfloat16_are_ml_dtypes():
 
 
 def test_without_ml_dtypes_bfloat16_is_not_tested(monkeypatch):
-    """One sentence that says how to install it; other dtypes need nothing."""
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     verdict = held(subject_named("torch:LSTM"), "forward", "bfloat16")
 
@@ -253,7 +246,6 @@ def test_the_commands_know_all_dtypes():
 
 
 def test_which_dtypes_are_held():
-    """The usual ones, the one asked for, or all; where there is no usual one, all."""
     offered = ("bfloat16", "float32", "float64")
 
     assert chosen_dtypes(offered, None) == USUAL_DTYPES

@@ -84,7 +84,6 @@ def test_a_switch_inside_the_ball_returns_the_hull():
 
 
 def test_overflow_promises_nothing():
-    """A number beyond the arithmetic's largest has an infinite bound."""
     assert np.isinf((exact([1e30]) * exact([1e30])).bound).all()
     assert np.isfinite((exact([1e30], FLOAT64) * exact([1e30], FLOAT64)).bound).all()
 
@@ -101,7 +100,6 @@ def test_overflow_inside_a_sum_promises_nothing():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_a_cell_keeps_its_dtype(cell, dtype):
-    """No constant or branch widens the numbers, forward or backward."""
     m = cell_material(cell, Case(4, 2, 3, 3, lengths=True)).map(lambda a: a.astype(dtype))
     outputs = (*forward(cell, m), *gradients(cell, m).values())
 
@@ -110,7 +108,6 @@ def test_a_cell_keeps_its_dtype(cell, dtype):
 
 @given(SEEDS, st.sampled_from(["float32", "float64", "longdouble"]))
 def test_balls_hold_floats_exactly(seed, dtype):
-    """A ball made of a float, longdouble included, is that float."""
     x = np.random.default_rng(seed).standard_normal(3).astype(np.longdouble) / 3
     x = x.astype(dtype)
 
@@ -129,7 +126,6 @@ def test_balls_keep_what_float64_cannot_hold():
 
 
 def test_distance_is_seen():
-    """A float beside its ball is at the distance at which it is."""
     with precision():
         off = distance(np.array([1.5]), balls(np.array([1.0])))
 
@@ -164,7 +160,6 @@ def test_vjp_and_complex_step_agree_to_a_few_ulp(cell):
 
 
 def test_midpoint_and_minimum_agree_in_every_system():
-    """The smaller of two numbers is the same number in floats, complex, balls and Bounded."""
     a, b = np.array([1.0, 5.0]), np.array([2.0, 3.0])
     systems = (lambda v: v, lambda v: v.astype(complex), balls, exact)
 
@@ -197,7 +192,6 @@ def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
 
 
 def test_softplus_is_the_same_in_every_system():
-    """ln(1 + exp(s)) at both ends and between; its derivative is the sigmoid."""
     s = np.array([-800.0, -40.0, -1.0, 0.0, 0.5, 30.0, 800.0])
     bounded = softplus(exact(s, FLOAT64))
     with precision():

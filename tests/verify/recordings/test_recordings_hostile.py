@@ -82,7 +82,6 @@ def test_untouched_it_is_read(right):
 
 
 def test_its_index_is_valid_by_the_schema(right):
-    """And one with another version is not."""
     jsonschema = pytest.importorskip("jsonschema")
     index = json.loads((right / files.INDEX).read_text())
     holds = jsonschema.Draft202012Validator(schemas.stored()["recording"]).is_valid
@@ -93,7 +92,6 @@ def test_its_index_is_valid_by_the_schema(right):
 
 
 def test_what_ran_is_read_case_by_case(folder):
-    """One in which something else ran is no pass; the others are."""
     said = index(folder)
     said["entries"][1] |= {"ran": "cuDNN in 0 of 1 profiled calls", "lacking": "no cuDNN"}
     put(folder, said)
@@ -177,7 +175,6 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGED)
 def test_what_is_damaged_is_refused(folder, damage, words):
-    """Reading it raises one sentence."""
     damage(folder)
 
     with pytest.raises(RunFileError, match=words) as said:

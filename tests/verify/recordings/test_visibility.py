@@ -31,7 +31,6 @@ def test_most_are_seen():
 
 @pytest.mark.parametrize("mutant", [m for m in mutants() if m.id in UNSEEN], ids=lambda m: m.id)
 def test_what_is_not_seen_has_a_reason(mutant):
-    """It ends its process, or only checks that no recording can answer should see it."""
     if UNSEEN[mutant.id] == ENDS:
         assert mutant.isolated
     else:

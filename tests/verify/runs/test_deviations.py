@@ -38,7 +38,6 @@ def read(tmp_path):
 
 @pytest.mark.parametrize("today", [BEFORE, LAST])
 def test_a_declared_failure_is_known(read, today):
-    """Its reason, its end and what was seen are in the message."""
     found = read(DECLARED).judge(verdict(), today)
 
     assert found.status == "known deviation"
@@ -50,7 +49,6 @@ def test_a_declared_failure_is_known(read, today):
     (verdict(ratio=101.0), BEFORE, "has outgrown 100 times the bound: y is off"),
 ])  # fmt: skip
 def test_what_is_no_longer_as_declared_fails(read, given, today, message):
-    """Expired, or larger than was accepted."""
     found = read(DECLARED).judge(given, today)
 
     assert found.status == "failed"
@@ -80,7 +78,6 @@ def test_what_passes_is_not_to_be_declared(read):
     {"status": "timeout"}, {"status": "not tested"}, {"status": "not supported"},
 ], ids=str)  # fmt: skip
 def test_nothing_else_is_covered(read, other):
-    """Another subject, check or dtype, or another end than failing."""
     given = verdict(**other)
     before = (given.status, given.message)
     found = read(DECLARED).judge(given, BEFORE)
@@ -89,7 +86,6 @@ def test_nothing_else_is_covered(read, other):
 
 
 def test_every_dtype_and_any_size_where_none_is_named(read):
-    """What is left out accepts all."""
     text = "\n".join(line for line in DECLARED.splitlines() if line[:5] not in ("dtype", "large"))
 
     for dtype in ("float32", "float64"):
@@ -98,7 +94,6 @@ def test_every_dtype_and_any_size_where_none_is_named(read):
 
 
 def test_one_entry_covers_several(read):
-    """Subjects, checks and dtypes that fail for one reason, and no others; each for itself."""
     text = DECLARED.replace('"my.py:LSTM"', '["my.py:LSTM", "my.py:GRU"]')
     declared = read(text.replace('"padding"', '["padding", "final"]'))
 
@@ -127,14 +122,12 @@ def test_one_entry_covers_several(read):
     ("[[", "cannot be read"),
 ])  # fmt: skip
 def test_a_file_with_a_mistake_is_refused(read, text, message):
-    """ValueError: the file, which entry, what is wrong with it."""
     with pytest.raises(ValueError, match=r"deviations\.toml: ") as caught:
         read(text)
     assert message in str(caught.value)
 
 
 def test_the_command(root, tmp_path, monkeypatch):
-    """A run whose failures are all declared is exit 0; expired ones are exit 1."""
     monkeypatch.chdir(tmp_path)
     subject = f"{root}/tests/doubles/faulty.py:WritesIntoItsInput"
     declared = DECLARED.replace("my.py:LSTM", subject).replace('"padding"', '"purity"')

@@ -158,7 +158,6 @@ def test_jaxs_own_differentiation_is_held():
 
 
 def test_another_order_is_another_convention():
-    """The same code is wrong in torch's order, and right in the one that is declared."""
     declared = {"order": "zrn", "bias": ("zrn", "zrm")}
 
     assert not held(torch_gru(**declared), "gradient")

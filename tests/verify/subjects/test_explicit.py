@@ -25,7 +25,6 @@ def held(layer, check, dtype="float64", case=None):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
 def test_right_layers_pass(layer, dtype):
-    """Every check of what they offer; the others are not supported, in words."""
     subject = adapted(layer, layer.__name__, None)
     for name, check in CHECKS.items():
         if not check.concerns(subject) or (name, dtype) == ("gradient-window", "float32"):
@@ -177,7 +176,6 @@ def test_wrong_layers_with_several_passes_fail(layer, check, message):
 
 
 def test_without_vjp_gradients_are_not_supported():
-    """Every check that needs gradients says so, and no other does."""
     needing = {name for name, check in CHECKS.items() if "gradient" in check.needs}
 
     assert len(needing) >= 6
@@ -190,7 +188,6 @@ def test_without_vjp_gradients_are_not_supported():
 
 
 def test_an_object_is_held_as_it_is():
-    """Not only classes: an instance with attributes of its own."""
     layer = plain_numpy.LSTM()
     layer.scale = 1.0
 
@@ -242,7 +239,6 @@ def test_one_state_may_stand_alone():
     (CarriesOnInThePadding, "padding", "float64", "final "),
 ])  # fmt: skip
 def test_wrong_layers_fail(layer, check, dtype, message):
-    """What is wrong is named as the class names it."""
     verdict = held(layer, check, dtype)
 
     assert verdict.status == "failed"
@@ -263,13 +259,11 @@ def test_the_gate_of_a_wrong_gradient_is_named():
     (3, "expected a class with cell and forward"),
 ])  # fmt: skip
 def test_what_is_no_layer(layer, message):
-    """One sentence, which names it."""
     with pytest.raises(UnknownSubject, match=message):
         adapted(layer, "layer", None)
 
 
 def test_the_front_door():
-    """``gatewise.check`` is true of a right layer, and tells what is wrong with another."""
     right = gatewise.check(plain_numpy.GRU, checks=["smoke", "forward"], budget="quick")
     wrong = gatewise.check(HalvesTheGradientOfU, checks=["smoke", "gradient"], dtype="float64",
                            budget="quick")  # fmt: skip

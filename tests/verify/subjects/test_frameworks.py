@@ -214,7 +214,6 @@ def held(subject, check, dtype=None, case=None):
     ("name", "check", "dtype"), [row for rows in PASSES for row in product(*rows)]
 )
 def test_it_passes(name, check, dtype):
-    """All options that it offers, in the forced case and the drawn ones."""
     verdict = held(installed(name), check, dtype)
 
     expected = "passed"
@@ -287,7 +286,6 @@ def test_a_family_without_subjects_is_told_with_its_file():
 
 
 def test_equinox_cells_have_no_lengths():
-    """What the framework does not offer is neither passed nor failed."""
     assert held(installed("equinox:LSTM"), "padding").status == "not supported"
 
 
@@ -301,7 +299,6 @@ def test_equinox_cells_have_no_lengths():
     ("executorch:GRU-xnnpack", {"bias": False}, "float32"),
 ])  # fmt: skip
 def test_executorch_passes(name, options, dtype):
-    """Whole layers on portable kernels, single steps on XNNPACK."""
     verdict = held(installed(name), "forward", dtype, replace(SMALL, **options))
 
     assert verdict.status == "passed", verdict.message
@@ -321,7 +318,6 @@ def test_executorch_passes(name, options, dtype):
      "expected one operator lstm, got ['gru']"),
 ])  # fmt: skip
 def test_what_is_not_what_it_is_named_for_is_not_tested(name, check, changed, message, monkeypatch):
-    """Another kernel, program, gradient or cell than was asked for is no proof of this one."""
     monkeypatch.setattr(*changed)
     verdict = held(installed(name), check, case=SMALL)
 
@@ -362,7 +358,6 @@ def test_what_lies_in_flaxs_padding_reaches_the_gradients():
 
 
 def test_keras_names_its_backend():
-    """What is held is Keras on that backend."""
     assert f"({keras.BACKEND} " in installed("keras:LSTM").version()
 
 
@@ -418,7 +413,6 @@ OF_OTHER_SUBJECTS = {"parameters", "step", "step-gradient", "forms", "source", "
 @pytest.mark.parametrize("check", [name for name in CHECKS if name not in OF_OTHER_SUBJECTS])
 @pytest.mark.parametrize("name", ["onnxruntime:LSTM"])
 def test_onnxruntimes_lstm_passes_what_it_offers(name, check):
-    """All other checks are not supported, and say why."""
     subject = installed(name)
     verdict = held(subject, check)
     missing = subject.options.missing(CHECKS[check].needs)
@@ -509,7 +503,6 @@ def test_what_ends_paddles_process_is_not_offered():
 
 
 def test_ncnn_has_no_gradients():
-    """It is for inference, and runs one sequence."""
     verdict = held(installed("ncnn:LSTM"), "gradient")
 
     assert verdict.status == "not supported"

@@ -73,7 +73,6 @@ def test_names_that_lead_to_a_layer(name, like, cell):
 
 
 def test_the_command_takes_them(folder):
-    """From the command line to a verdict: a file, --like, a process of its own."""
     result = verify("my_layers.py:LSTM", "--like", "torch.nn.LSTM")
 
     assert result.exit_code == 0
@@ -81,7 +80,6 @@ def test_the_command_takes_them(folder):
 
 
 def test_installed_packages_register_subjects(monkeypatch, folder):
-    """An entry point is listed by its name, and stands for a class."""
     point = EntryPoint("mine:GRU", "plain_numpy:GRU", loading.ENTRY_POINTS)
     monkeypatch.setattr(loading, "entry_points", lambda group: [point])
 
@@ -111,7 +109,6 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
 ])  # fmt: skip
 @pytest.mark.usefixtures("folder")
 def test_a_wrong_name_is_a_usage_error(name, like, sentence):
-    """Exit 2 and one sentence, without a traceback."""
     result = verify(name, *(("--like", like) if like else ()))
 
     refused(result, 2, sentence)
@@ -128,7 +125,6 @@ def test_a_wrong_name_is_a_usage_error(name, like, sentence):
 ])  # fmt: skip
 @pytest.mark.usefixtures("folder")
 def test_code_that_cannot_be_imported_is_not_tested(name, sentence):
-    """Exit 3: nothing was tested, and why is in one sentence."""
     result = verify(name)
 
     refused(result, 3, sentence)

@@ -104,7 +104,6 @@ def test_no_name_tells_an_offset_of_the_forget_gate(layer):
     (layers.WithAHead, r"head.weight \[7, 6\] is no array of a recurrent layer with 11 inputs"),
 ])  # fmt: skip
 def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
-    """One sentence, and the two other ways in."""
     with pytest.raises(SubjectUnavailable, match=message) as refusal:
         like(layer)
 
@@ -121,7 +120,6 @@ def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
     ("lstm", "linear1.weight", ""), ("rnn", "W", "a"),
 ])  # fmt: skip
 def test_names_of_gates(kind, name, letter):
-    """Letters and words, alone or behind what they multiply."""
     assert gate_of(kind, name) == letter
 
 

@@ -36,7 +36,6 @@ def held(subject, check, dtype="float64"):
 
 
 def test_a_row_loads_a_layer_with_its_packages_version(toy):
-    """What its parameters mean is found out, and it passes."""
     toy.GRU = own_names.LinearPerGate
     row = replace(ROW, differences=BEFORE)
 
@@ -131,7 +130,6 @@ class Keeps(own_cells.FourLinears):
     (Keeps, "LSTMCell", packages._attributes("H", "C")),
 ], ids=lambda value: getattr(value, "__name__", ""))  # fmt: skip
 def test_an_adaptation_makes_a_layer_that_is_called_like_torchs(layer, like, adaptation, toy):
-    """Outputs, final states and gradients pass, with the state that is given and without."""
     toy.Layer = layer
     subject = replace(
         ROW, name="toy:Layer", attribute="Layer", like=f"torch.nn.{like}", adaptation=adaptation
@@ -208,7 +206,6 @@ def test_every_row_runs_where_its_package_is_installed(row):
 
 
 def test_rows_are_stated_without_their_packages():
-    """What the list of subjects shows of them, and how each is installed."""
     assert {row.name for row in packages.SUBJECTS} <= subjects().keys()
     assert len({row.name for row in packages.SUBJECTS}) == len(packages.SUBJECTS)
     for row in packages.SUBJECTS:

@@ -61,7 +61,6 @@ def held(subject, check="gradient", dtype="float32", **more):
 
 @needs_onednn
 def test_what_ran_is_told():
-    """Forward and backward, by name; the verdict is that of the numbers."""
     verdict = held(here(), case=Case(3, 2, 4, 5, dtype="float32"))
 
     assert verdict.status == "passed", verdict.message
@@ -81,8 +80,6 @@ def test_something_else_is_a_fallback():
 
 @needs_onednn
 def test_wrong_numbers_stay_wrong():
-    """A fallback hides no failure."""
-
     class Swapped(TorchMap):
         def to_reference(self, named):
             return super().to_reference(named | {"weight_hh_l0": named["weight_hh_l0"][::-1]})
@@ -201,7 +198,6 @@ def test_the_report_names_the_coarsest_arithmetic_that_was_needed(tmp_path):
 
 
 def test_all_limits_on_programs_are_raised():
-    """Of one function, and of all together."""
     config = torch._dynamo.config
     named = [name for name in torch_elsewhere.LIMITS if hasattr(config, name)]
     assert len(named) >= 2
@@ -232,7 +228,6 @@ def test_clocks_that_are_not_told(monkeypatch):
 
 
 def test_kernels_are_named_in_short():
-    """Recurrent ones first."""
     watch = Watch(CUDNN)
     watch.looked["one"] = ""
     _, kernels = profiling.seen(EVENTS["cuDNN"])
@@ -279,7 +274,6 @@ def test_algorithms_are_tried_on_both_sides(wrong):
 
 
 def test_unflattened_weights_are_apart():
-    """And computed with as ever."""
     subject = here(flattened=False)
     module = subject.build(Case(2, 2, 3, 4, dtype="float32")).module
     starts = [p.untyped_storage().data_ptr() for p in module.parameters()]
@@ -294,7 +288,6 @@ def test_unflattened_weights_are_apart():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("name", [n for n in torch_elsewhere.NAMES if "cu" in n])
 def test_without_a_gpu_nothing_is_claimed(name):
-    """One sentence, and no verdict but *not tested*."""
     verdict = held(subject_named(name), "smoke")
 
     assert (verdict.status, verdict.message) == (
@@ -310,7 +303,6 @@ def test_a_layer_that_torch_does_not_compile_is_a_fallback():
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
-    """One sentence, and no verdict but *not tested*."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
@@ -328,7 +320,6 @@ def test_a_compiled_cell_is_right():
 
 
 def test_a_page_tells_what_ran(tmp_path):
-    """A fallback is not green, has its own section, and the table of arithmetics."""
     planned = [Planned("cudnn:LSTM", "forward", dtype) for dtype in ("float32", "tf32")]
     run_files.start(tmp_path / "run", command="c", seed=0, budget="quick", planned=planned)
     for one, status in zip(planned, ("passed", "fallback"), strict=True):

@@ -44,7 +44,6 @@ RIGHT = {
 
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)
 def test_a_cell_with_its_own_names_is_mapped_and_passes(cell):
-    """Gradients by its names, and the state that it is given; options are found out."""
     subject = like(cell)
 
     assert re.search(RIGHT[cell], subject.own.text), subject.own.text
@@ -59,7 +58,6 @@ def test_a_cell_with_its_own_names_is_mapped_and_passes(cell):
 
 
 def test_a_cell_with_torchs_names_needs_no_mapping():
-    """Its parameters' names and shapes are held, too, with a bias and without."""
     subject = like(cells.Derived, "LSTMCell")
 
     assert subject.own is None
@@ -85,7 +83,6 @@ def test_an_argument_without_a_default_is_given():
                                   cells.PeepholesWithoutTanh],
                          ids=lambda cell: cell.__name__)  # fmt: skip
 def test_a_wrong_cell_is_caught(cell):
-    """In its equations, or in what it returns beside its state."""
     assert held(like(cell), "forward").status == "failed"
 
 
@@ -114,7 +111,6 @@ def test_a_base_class_implies_its_like(tmp_path):
     (torch.nn.GRU, "LSTM", "GRU"),
 ])  # fmt: skip
 def test_what_fits_instead_is_told(layer, kind, fits):
-    """A cell or a layer, and which one, in a sentence."""
     message = f"own:{layer.__name__} does not fit --like torch.nn.{kind}; it fits --like torch.nn."
 
     with pytest.raises(UnknownSubject) as refusal:

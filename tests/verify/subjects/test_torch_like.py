@@ -30,7 +30,6 @@ def subject():
 
 
 def test_what_it_offers_is_found_out(subject):
-    """The constructor's arguments and the calls that it takes, and reasons for the others."""
     options, reasons = subject.options, dict(subject.options.reasons)
 
     offered = ("layers", "bidirectional", "bias", "batch_first", "state", "default_state", "jvp")
@@ -45,7 +44,6 @@ def test_what_it_offers_is_found_out(subject):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_it_passes_what_it_offers(subject, dtype):
-    """All other checks are not supported, and say why."""
     for check in (each for each in CHECKS.values() if each.concerns(subject)):
         verdict = hold(subject, check, dtype, budget=Budget(2, 1), seed_value=5)
         missing = subject.options.missing(check.needs)
@@ -58,7 +56,6 @@ def test_it_passes_what_it_offers(subject, dtype):
 @pytest.mark.parametrize("check", ["forward", "gradient", "extreme", "dtype", "wide"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_honest_roundings_pass(layer, check, dtype):
-    """Other ways to the same numbers lie within the bounds."""
     verdict = held(layer, check, dtype)
 
     assert verdict.status == "passed", verdict.message
@@ -78,7 +75,6 @@ def test_an_option_that_is_ignored_shows(layer, message):
 
 
 def test_other_parameters_than_torchs_do_not_run():
-    """Weights under other names cannot be set; the smoke check names the first."""
     verdict = held(hand_written.OtherNames, "smoke")
 
     assert verdict.status == "crashed"
@@ -91,7 +87,6 @@ def test_other_parameters_than_torchs_do_not_run():
     (hand_written.DropsTheBackwardState, "forward", "backward"),
 ])  # fmt: skip
 def test_a_wrong_class_is_caught(layer, check, place):
-    """The same checks as for torch's own; the place of the first wrong number is in words."""
     verdict = held(layer, check)
 
     assert verdict.status == "failed"
@@ -99,7 +94,6 @@ def test_a_wrong_class_is_caught(layer, check, place):
 
 
 def test_only_torchs_layers_and_cells_can_be_stood_for():
-    """Another class is a mistake of the user's, told in a sentence."""
     with pytest.raises(UnknownSubject, match=r"--like torch\.nn\.Linear: expected one of"):
         like(hand_written.LSTM, "Linear")
 
@@ -141,7 +135,6 @@ def test_an_accident_is_no_refusal(layer, option):
 
 
 def test_a_refused_case_does_not_hide_the_others():
-    """The check is judged on what is left, and the verdict says what was not judged."""
     every = Budget(8)
     verdict = hold(like(refusing.OneRow), CHECKS["shapes"], "float64", budget=every, seed_value=5)
 

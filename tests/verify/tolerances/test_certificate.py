@@ -35,7 +35,6 @@ def test_a_tolerance_is_the_largest_bound_in_every_measure(at):
 
 
 def test_a_bound_that_is_too_narrow_is_seen(at):
-    """A thousandth of every bound: right evaluations exceed it."""
     narrow = {
         name: Bounded(want.value, want.bound / 1000, want.arithmetic)
         for name, want in at.expected.items()

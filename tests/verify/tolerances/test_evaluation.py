@@ -78,7 +78,6 @@ def test_the_ways_to_compute_an_activation_differ():
 
 
 def test_numbers_are_kept_in_the_dtype():
-    """After every operation, and in parts and stacks of arrays."""
     given = evaluation("float16", inner="float32").given(np.linspace(0, 1, 7))
     for got in (given * given, given / 3, given[1:3], np.stack([given, given]), given.sum(axis=0),
                 np.tanh(given), 1 - given, np.where(given > 0.5, given, 0.1 * given)):  # fmt: skip

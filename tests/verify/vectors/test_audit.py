@@ -128,7 +128,6 @@ WEBNN = {
 
 @pytest.mark.parametrize("form", WEBNN)
 def test_a_test_of_webnn_is_read_as_it_is_meant(form, tmp_path):
-    """Another implementation's numbers are right by the equations, and a changed one is not."""
     kind, options, cell = WEBNN[form]
     test = webnn(kind, **options)
 
@@ -164,14 +163,12 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_a_script_of_another_form_is_refused(kind, tmp_path):
-    """In a sentence, and nothing of it is run."""
     text, words = SCRIPTS[kind]
     with pytest.raises(Unread, match=words):
         list(public_webnn.read(script(tmp_path, None, text), None))
 
 
 def test_what_a_test_of_webnn_lacks_is_said(tmp_path):
-    """The others of the script are read all the same."""
     odd = webnn("gru")
     odd["graph"]["inputs"]["W"]["descriptor"]["shape"] = [1, 8, 2]
     none = webnn("gru")
@@ -224,7 +221,6 @@ NODES = {
 
 @pytest.mark.parametrize("form", NODES)
 def test_a_node_test_is_read_as_it_is_meant(form, tmp_path):
-    """What ONNX's reference evaluator returns is right by the equations; a changed one is not."""
     onnx = pytest.importorskip("onnx")
     kind, attributes, cell = NODES[form]
     folder = node(onnx, tmp_path / "test_one", kind, **attributes)
@@ -242,7 +238,6 @@ def test_a_node_test_is_read_as_it_is_meant(form, tmp_path):
 
 
 def test_a_damaged_node_test_is_refused(tmp_path):
-    """In a sentence: no file of ONNX, arrays elsewhere, another operator, a clip."""
     onnx = pytest.importorskip("onnx")
     plain = public.Plain(read_arrays)
 
@@ -330,7 +325,6 @@ def test_plain_arrays_are_read_by_the_convention_that_explains_them(arrays, tmp_
 
 
 def test_own_vectors_see_what_they_say(tmp_path):
-    """The audit finds by itself what the file says of its tests, gradients included."""
     with pytest.MonkeyPatch.context() as patch:
         few = ((Case(3, 2, 2, 3), ALL), (Case(4, 3, 3, 2, lengths=True, state=False), ALL))
         patch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(few))
@@ -349,7 +343,6 @@ def test_own_vectors_see_what_they_say(tmp_path):
     ("weights", "nobody"), ("D", 3),
 ])  # fmt: skip
 def test_own_vectors_that_were_changed_are_refused(field, value, tmp_path):
-    """In a sentence, by the audit and by check, and at once."""
     with pytest.MonkeyPatch.context() as patch:
         few = ((Case(3, 2, 2, 3), ALL),)
         patch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(few))
@@ -384,7 +377,6 @@ def test_constant_weights_miss_what_random_weights_see(tmp_path):
 
 
 def test_the_command(tmp_path, arrays):
-    """What it prints, its exit codes, and the same for programs."""
     path = script(tmp_path, [webnn("gru"), {"name": "odd"}])
 
     def run(*arguments):
@@ -427,7 +419,6 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_are_refused_in_a_sentence(name, tmp_path):
-    """Nothing is unpickled or unpacked, and no traceback is shown."""
     make, words = HOSTILE[name]
     make(tmp_path / name)
 

@@ -193,7 +193,6 @@ def test_y_is_left_out_where_rows_end_early(folders):
     (["--cell", "lstm", "--convention", "torch"], "ONNX's own convention, not torch"),
 ])  # fmt: skip
 def test_what_onnx_has_not_is_refused(arguments, words, tmp_path):
-    """In a sentence."""
     command = ["vectors", "export", *arguments, "--format", "onnx", "-o", str(tmp_path)]
 
     said = invoke(*command)

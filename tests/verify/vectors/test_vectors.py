@@ -60,7 +60,6 @@ def computed(test, slip=lambda arrays: arrays):
 
 
 def test_every_vector_is_needed(chosen):
-    """None is there whose mistakes the others catch, and together they catch what is said."""
     for vector in chosen.vectors:
         others = frozenset().union(*(v.catches for v in chosen.vectors if v is not vector))
         assert vector.catches - others
@@ -71,7 +70,6 @@ def test_every_vector_is_needed(chosen):
 
 
 def test_what_is_not_shown_has_a_reason(chosen):
-    """A sentence for each, and training is told from calls."""
     assert all(len(reason) > 20 for reason in chosen.unseen.values())
     assert "training" in chosen.unseen["M02"]
     assert "from one call to another" in chosen.unseen["L11"]
@@ -130,7 +128,6 @@ def test_hexadecimal_is_short_and_exact(value):
 
 
 def test_expectations_are_those_of_the_reference(chosen):
-    """The midpoint of what is expected is what the layer computes in float64."""
     vector = next(v for v in chosen.vectors if v.case.state and not v.case.lengths and v.case.T)
     case, given_arrays = vector.case, vector.given
     layer = Layer(cell_named("rnn"), Sizes(case.D, case.H))
@@ -141,7 +138,6 @@ def test_expectations_are_those_of_the_reference(chosen):
 
 
 def test_the_commands(chosen, document, tmp_path, monkeypatch):
-    """Export, check, and exit codes: right, wrong, not tested."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(CASES))
 
@@ -178,7 +174,6 @@ SHORT = {"x": {"shape": [2], "values": ["0x1p+0"]}}
     lambda d: d | {"tests": [d["tests"][0] | {"given": {"x": {"shape": [-1], "values": []}}}]},
 ])  # fmt: skip
 def test_a_damaged_file_is_refused(document, tmp_path, damage):
-    """In a sentence that says where."""
     whole = msgspec.to_builtins(document)
     (tmp_path / files.FILE).write_text(json.dumps(damage(whole)), encoding="utf-8")
 
@@ -187,7 +182,6 @@ def test_a_damaged_file_is_refused(document, tmp_path, damage):
 
 
 def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
-    """Before they are unpacked."""
     monkeypatch.setattr(files, "LARGEST", 1000)
     np.savez_compressed(tmp_path / "out.npz", **{"1/y": np.zeros((100, 10))})
 
@@ -197,7 +191,6 @@ def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", ["[]", '{"1": {"y": "one"}}', '{"1": {"y": [[1], 2]}}', "nothing"])
 def test_damaged_outputs_are_refused(tmp_path, text):
-    """In a sentence that says which."""
     (tmp_path / "out.json").write_text(text, encoding="utf-8")
 
     with pytest.raises(RunFileError, match=r"out\.json"):

@@ -61,7 +61,6 @@ def by_torch(test, slip=lambda state: state):
 
 
 def test_torch_itself_passes_with_its_own_arrays(of_torch):
-    """Outputs, states and all gradients, by the names of torch's parameters."""
     outputs = {str(test.id): by_torch(test) for test in of_torch.tests}
 
     judgement = judge(of_torch, outputs)
@@ -134,7 +133,6 @@ def test_keras_has_its_names_and_rows_first():
 
 
 def test_the_command_names_a_mistake_exactly(tmp_path, of_torch):
-    """And says for programs which those are; unknown conventions are refused."""
     files.write(tmp_path / "v", of_torch)
     wrong = {str(t.id): {n: a.tolist() for n, a in by_torch(t, exchanged).items()}
              for t in of_torch.tests}  # fmt: skip

@@ -58,7 +58,6 @@ def diagnosis(subject, *checks):
 
 @pytest.mark.parametrize(("statement", "says"), NAMED.items(), ids=lambda text: text[:20])
 def test_what_another_arithmetic_explains_is_named(statement, says):
-    """Its words say both: what is done, and what is declared."""
     (mutant,) = (m for m in QUANTISATION_MUTANTS if m.statement.startswith(statement))
     subject, dtype = mutant.subject(), mutant.subject().dtypes[0]
     ties = "tie-rounding" if "ties away" in says else "forward"

@@ -44,7 +44,6 @@ CONDITIONS = [
 @pytest.mark.parametrize(("layer", "checks", "where"), CONDITIONS,
                          ids=lambda value: getattr(value, "__name__", None))  # fmt: skip
 def test_a_crash_is_narrowed_to_its_condition(layer, checks, where):
-    """One cause, with the exception's text and the condition without which it does not show."""
     subject = subject_of(layer)
     failing = failures(subject, *checks)
     (found,) = crash.crashes(subject, "float64", failing)

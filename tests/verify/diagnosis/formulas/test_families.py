@@ -13,7 +13,6 @@ from judgements import diagnosed
 
 @pytest.mark.parametrize("cell", TEXTS)
 def test_a_program_is_its_cell(cell):
-    """Forward and back, over three steps."""
     subject = right_subject(cell)
     seen = measured(subject, small_case(subject, "float64", 3))
 

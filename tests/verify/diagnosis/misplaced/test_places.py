@@ -210,7 +210,6 @@ SAME = {"initial states: directions all first": "S04"}
 
 
 def test_gradients_go_where_entries_were_read():
-    """``scattered`` is the transpose of ``gathered``."""
     rng = np.random.default_rng(0)
     right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
     named, d = (
