@@ -28,20 +28,12 @@ PAGES = [*sorted((ROOT / "docs").rglob("*.md")), EXAMPLES / "README.md"]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 TORCH, JAX, KERAS = ("torch",), ("jax", "flax"), ("keras", "torch")
 NEEDS = {
-    "ways-in/torch.md": TORCH,
-    "ways-in/own-names.md": TORCH,
-    "ways-in/declared.md": TORCH,
-    "ways-in/linear.md": TORCH,
-    "ways-in/recurrences.md": TORCH,
-    "ways-in/examples.md": TORCH,
-    "ways-in/kernels.md": TORCH,
-    "ways-in/jax.md": JAX,
-    "ways-in/keras.md": KERAS,
-    "ways-in/files.md": ("onnx", "onnxruntime"),
+    **{f"ways-in/{page}.md": TORCH for page in ("torch", "own-names", "declared", "linear",
+                                                "recurrences", "examples", "kernels")},
+    "diagnosis.md": TORCH, "examples/README.md": TORCH,
+    "ways-in/jax.md": JAX, "ways-in/keras.md": KERAS, "ways-in/files.md": ("onnx", "onnxruntime"),
     "ways-in/tflite.md": ("ai_edge_litert", "onnx"),
-    "diagnosis.md": TORCH,
-    "examples/README.md": TORCH,
-}
+}  # fmt: skip
 """The packages without which a page's blocks cannot be run."""
 
 MADE = {"ways-in/files.md": ("two_layers.py",), "ways-in/tflite.md": ("two_operators.py",)}
