@@ -42,7 +42,7 @@ def memory_run():
          "seconds": 1.0}
         for cell in ("rnn", "lstm") for lag in (8, 24, 64)
     )  # fmt: skip
-    return bench_run("memory", *rows, lags=[8, 24, 64])
+    return bench_run("memory", *rows, settings={"lags": [8, 24, 64]})
 
 
 def held_run():

@@ -131,6 +131,22 @@ class GRU(ForwardOnly):
         return dp, dx, (dh,)
 
 
+class RNN:
+    """One direction and level; ``after`` is what becomes of each new state."""
+
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        (h,) = state or (np.zeros((x.shape[1], params["b"].shape[-1]), x.dtype),)
+        ys = np.zeros((len(x), *h.shape), x.dtype)
+        for t, x_t in enumerate(x):
+            ys[t] = h = self.after(np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a), x)
+        return ys, (h,)
+
+    def after(self, h, x):
+        return h
+
+
 class StackedRNN:
     """Layers, two directions, and dropout between the layers in training."""
 

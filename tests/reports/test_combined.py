@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-
 from commands import invoke
 from gatewise.reports import summary
 from gatewise.reports.page import render
-from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.run import Planned
-from made_runs import run, verdict, words
+from made_runs import kept, run, verdict, words
 
 FIRST = run(
     verdict("onnxruntime:LSTM", version="onnxruntime 1.2"),
@@ -20,22 +17,6 @@ SECOND = run(
     command="gatewise verify second", created="2026-02-03T04:05:06Z", seed=9, budget="standard",
     versions={"gatewise": "0.2.0", "numpy": "2.2"}, machine={"cores": "64"}, source="",
 )  # fmt: skip
-
-
-@pytest.fixture
-def kept(tmp_path):
-    """Keep two runs in folders."""
-
-    def keep(name, *verdicts):
-        planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
-        folder = tmp_path / name
-        run_files.start(folder, command=f"gatewise verify {name}", seed=0, budget="quick",
-                        planned=planned)  # fmt: skip
-        for each in verdicts:
-            run_files.append(folder, each)
-        return folder
-
-    return keep
 
 
 def test_one_run_is_what_it_was():
@@ -86,11 +67,10 @@ def test_many_subjects_are_counted_by_family():
     assert summary.names(many) == ("mlx (5)", "ncnn (5)")
 
 
-def test_the_command_takes_several_runs(kept, tmp_path):
-    first, second = kept("first", verdict("mlx:GRU")), kept("second", verdict("ncnn:GRU"))
-    page = tmp_path / "page.html"
-    given = [str(first), str(second / "run.json"), str(second), "-o", str(page)]
-    result = invoke("report", *given)
+def test_the_command_takes_several_runs(tmp_path):
+    first = kept(tmp_path / "first", verdict("mlx:GRU"))
+    second, page = kept(tmp_path / "second", verdict("ncnn:GRU")), tmp_path / "page.html"
+    result = invoke("report", first, second / "run.json", second, "-o", page)
 
     assert result.exit_code == 0
     text = words(page.read_text(encoding="utf-8"))
@@ -100,10 +80,9 @@ def test_the_command_takes_several_runs(kept, tmp_path):
     assert "(run" not in text
 
 
-def test_one_that_cannot_be_read_is_named(kept, tmp_path):
-    page = tmp_path / "page.html"
-    given = [str(kept("first", verdict())), str(tmp_path / "nowhere"), "-o", str(page)]
-    result = invoke("report", *given)
+def test_one_that_cannot_be_read_is_named(tmp_path):
+    page, first = tmp_path / "page.html", kept(tmp_path / "first", verdict())
+    result = invoke("report", first, tmp_path / "nowhere", "-o", page)
 
     assert result.exit_code == 3
     assert "nowhere" in result.stderr

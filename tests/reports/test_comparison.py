@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 
 from commands import invoke
-from gatewise.bench import run as bench_run
-from gatewise.bench.run import BenchRun
+from gatewise.bench import run as bench_files
 from gatewise.reports import pytest_benchmark
 from gatewise.reports.comparison import between, compare, ratio_of_medians, sentence
-from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.records import RunFileError
-from gatewise.verify.runs.run import Planned
-from made_runs import failure, run, verdict
+from made_runs import bench_run, failure, kept, run, verdict
 
 HELD = run(verdict("a:LSTM"), verdict("a:LSTM", "final"), failure("a:GRU"))
 NAMES = ("old", "new")
+FAILED = failure("a:LSTM")
 
 
 def changes(a, b):
@@ -93,12 +91,7 @@ def timed(scale=1.0, seed=0, **changed):
         {"id": "lstm H64", "status": "OK", "forward": {"samples": samples(1e-3 * scale)}},
         {"id": "gru H64", "status": "OK", "forward": {"samples": samples(2e-3)}},
     )
-    said = {
-        "schema": "", "kind": "speed", "command": "c", "created": "", "seed": 0, "versions": {},
-        "machine": {}, "source": "", "settings": {}, "planned": ("lstm H64", "gru H64"),
-        "rows": rows,
-    }  # fmt: skip
-    return BenchRun(**{**said, **changed})
+    return replace(bench_run("speed", *rows), **changed)
 
 
 def test_a_slower_row_is_called_and_nothing_else():
@@ -143,14 +136,8 @@ class TestCommand:
 
     @pytest.fixture
     def folders(self, tmp_path):
-        def keep(name, *verdicts):
-            planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
-            run_files.start(tmp_path / name, command="c", seed=0, budget="quick", planned=planned)
-            for each in verdicts:
-                run_files.append(tmp_path / name, each)
-            return str(tmp_path / name)
-
-        return keep("first", verdict("a:LSTM")), keep("second", failure("a:LSTM"))
+        pair = kept(tmp_path / "first", verdict("a:LSTM")), kept(tmp_path / "second", FAILED)
+        return [str(folder) for folder in pair]
 
     @pytest.mark.parametrize(("fail_on", "order", "code"), [
         ("never", 1, 0), ("regress", 1, 1), ("regress", -1, 0), ("change", -1, 1),
@@ -188,10 +175,10 @@ class TestCommand:
 
 def test_bench_runs_on_disk_are_read(tmp_path):
     made = timed()
-    bench_run.start(tmp_path / "r", kind="speed", command="c", seed=0, settings={},
-                    planned=made.planned)  # fmt: skip
+    bench_files.start(tmp_path / "r", kind="speed", command="c", seed=0, settings={},
+                      planned=made.planned)  # fmt: skip
     for row in made.rows:
-        bench_run.append(tmp_path / "r", row)
+        bench_files.append(tmp_path / "r", row)
     told = invoke("compare", tmp_path / "r", tmp_path / "r")
     assert "Nothing changed: 2 the same." in told.stdout
 

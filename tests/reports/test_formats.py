@@ -14,10 +14,9 @@ from commands import invoke
 from gatewise.bench import run as bench_run
 from gatewise.reports.formats import badge, written
 from gatewise.reports.markdown import LIMIT, code, markdown, plain
-from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 from gatewise.verify.runs.run import Planned
-from made_runs import failure, run, verdict
+from made_runs import failure, kept, run, verdict
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 KNOWN = verdict(
@@ -112,10 +111,7 @@ def test_junit_has_every_verdict_once_and_counts_them():
 
 @pytest.fixture
 def folder(tmp_path):
-    run_files.start(tmp_path / "r", command="c", seed=0, budget="quick",
-                    planned=[Planned("torch:LSTM", "forward", "float64")])  # fmt: skip
-    run_files.append(tmp_path / "r", verdict())
-    return tmp_path / "r"
+    return kept(tmp_path / "r", verdict())
 
 
 @pytest.mark.parametrize(

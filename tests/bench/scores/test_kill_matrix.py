@@ -120,7 +120,8 @@ def test_the_report_says_at_which_budget_each_was_held():
     made = []
     for budget, checks in (("standard", ["forward"]), ("quick", [])):
         row = vars(Row("L01", "gru", "float64", "s", "", checks, checks))
-        made.append(bench_run("mutants", {"id": "a", "status": "OK", "row": row}, budget=budget))
+        row = {"id": "a", "status": "OK", "row": row}
+        made.append(bench_run("mutants", row, settings={"budget": budget}))
     (told,) = sections(made)
     assert "1 of 1 wrong layers fail a check (budget: standard)" in told.intro[0]
     assert "otherwise, fail none (budget: quick)." in told.intro[0]

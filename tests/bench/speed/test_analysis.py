@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from gatewise.bench.cost.shape import Shape
-from gatewise.bench.run import BenchRun
 from gatewise.bench.speed import analysis, ceilings, rows
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from gatewise.bench.speed.problem import Problem
 from gatewise.reports.sections.speed_figures import edges
+from made_runs import bench_run
 
 GATE = {"ratio": 0.1, "outputs": 1e-7, "gradients": None, "steps": 5, "later": 0, "blind": []}
 
@@ -41,10 +41,7 @@ def group(entries, cell="lstm", **sizes):
 
 def run(*found, floor=0.0, **settings):
     noise = {"id": rows.NOISE, "status": "OK", "floor": floor, "by": {}}
-    return BenchRun(
-        schema="", kind="speed", command="", created="", seed=0, versions={}, machine={}, source="",
-        settings=settings, planned=(), rows=(noise, *found),
-    )  # fmt: skip
+    return bench_run("speed", noise, *found, settings=settings, planned=())
 
 
 def test_what_follows_from_a_time():

@@ -9,10 +9,7 @@ from commands import invoke
 from gatewise.verify.diagnosis.arrays import diagnosis, mistakes
 from gatewise.verify.identification.example import examples
 from gatewise.verify.identification.explanation import compared, explain
-
-
-def sigmoid(v):
-    return 1 / (1 + np.exp(-v))
+from plain_numpy import sigmoid
 
 
 def lstm(slip="", *, T=5, B=3, D=4, H=6, dtype="float32", seed=0, state=False):

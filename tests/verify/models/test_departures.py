@@ -77,10 +77,15 @@ def noise(weights):
     return {n: rng.standard_normal(a.shape).astype(np.float32) for n, a in weights.items()}
 
 
-def one_block(weights):
-    W = weights["W"].copy()
-    W[0, H : 2 * H] += 0.25
-    return {"W": W}
+def edited(name, block, change):
+    """Return what changes one block of H rows."""
+
+    def edit(weights):
+        array = weights[name].copy()
+        array[0, block * H : (block + 1) * H] = change(array[0, block * H : (block + 1) * H])
+        return {name: array}
+
+    return edit
 
 
 def transposed(weights):
@@ -93,20 +98,8 @@ def merged(weights):
     return {"B": np.concatenate([b + c, 0 * c], axis=1)}
 
 
-def forget_offset(weights):
-    B = weights["B"].copy()
-    B[0, 2 * H : 3 * H] += 1
-    return {"B": B}
-
-
 def half(kind):
     return lambda weights: {n: a.astype(kind).astype(np.float32) for n, a in weights.items()}
-
-
-def negated_z(weights):
-    R = weights["R"].copy()
-    R[0, :H] *= -1
-    return {"R": R}
 
 
 FAULTS = {
@@ -126,15 +119,16 @@ FAULTS = {
     "bias dropped": ("second", lambda w: {"B": 0 * w["B"]}, {}, "bias-dropped", "all gates"),
     "the state's bias dropped": ("fourth", lambda w: dropped(w, 1), {}, "bias-dropped",
                                  "of the state"),
-    "1 added to the forget bias": ("first", forget_offset, {}, "bias-offset", "gate f"),
+    "1 added to the forget bias": ("first", edited("B", 2, lambda b: b + 1), {}, "bias-offset",
+                                   "gate f"),
     "directions exchanged": ("both", lambda w: {n: a[::-1].copy() for n, a in w.items()}, {},
                              "directions", "exchanged"),
     "a direction turned": ("fourth", None, {"direction": "reverse"}, "direction", "reverse"),
     "an array transposed": ("second", transposed, {}, "transposed", "R"),
     "old weights": ("first", noise, {}, "other-weights", "first"),
-    "one gate changed": ("first", one_block, {}, "changed", "W_o"),
+    "one gate changed": ("first", edited("W", 1, lambda w: w + 0.25), {}, "changed", "W_o"),
     "half precision": ("second", half(np.float16), {}, "rounded", "float16"),
-    "a gate negated": ("third", negated_z, {}, "negated", "R_z"),
+    "a gate negated": ("third", edited("R", 0, np.negative), {}, "negated", "R_z"),
     "weights scaled": ("fourth", lambda w: {"W": 2 * w["W"]}, {}, "scaled", "times 2"),
     "reset before the product": ("third", None, {"linear_before_reset": 0}, "reset", "before"),
     "activations exchanged": ("first", None, {"activations": ["Tanh", "Sigmoid", "Tanh"]},

@@ -332,6 +332,10 @@ def test_gates_that_make_no_known_step_are_told(tmp_path):
 # Attributes that a runtime does not read.
 
 
+def cases_of(node):
+    return [Case(**{**vars(own_case(node)), "T": 4, "B": 2, "seed": seed}) for seed in (1, 2)]
+
+
 @pytest.mark.parametrize(("kind", "attributes", "words"), [
     ("LSTM", {"clip": 0.05}, "It ignores clip."),
     ("LSTM", {"input_forget": 1}, "It ignores input_forget"),
@@ -340,8 +344,7 @@ def test_gates_that_make_no_known_step_are_told(tmp_path):
 def test_an_attribute_that_a_runtime_ignores_is_named(tmp_path, kind, attributes, words):
     path = written(tmp_path / "m.onnx", [files.node("a", kind, weights(kind), **attributes)])
     wrong, right = node_named(f"onnx-reference:{path}#a"), node_named(f"{path}#a")
-    case = own_case(wrong.node)
-    cases = [Case(**{**vars(case), "T": 3, "B": 2, "seed": seed}) for seed in (1, 2)]
+    cases = cases_of(wrong.node)
     operation = wrong.operation or operation_of(wrong.convention)
     found = misread(wrong, cases, operation)
 
@@ -354,8 +357,7 @@ def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
     """As tract 0.23.9 does: it reads the rows of a node that is reverse from their beginning."""
     node = files.node("a", "GRU", weights("GRU"), direction="reverse")
     right = node_named(f"{written(tmp_path / 'm.onnx', [node])}#a")
-    case = own_case(right.node)
-    cases = [Case(**{**vars(case), "T": 4, "B": 2, "seed": seed}) for seed in (1, 2)]
+    cases = cases_of(right.node)
     operation = operation_of(right.convention)
 
     def forwards(onnx, graph, node, *, weights):
@@ -393,29 +395,11 @@ def external(location, **more):
 
 
 def first(field, value):
-    def change(model):
-        setattr(model.graph.initializer[0], field, value)
-
-    return change
+    return lambda model: setattr(model.graph.initializer[0], field, value)
 
 
 def dims(axis, size):
-    def change(model):
-        model.graph.initializer[0].dims[axis] = size
-
-    return change
-
-
-def hidden_size(model):
-    model.graph.node[0].attribute[0].i = 5
-
-
-def old_opset(model):
-    model.opset_import[0].version = 3
-
-
-def missing(model):
-    del model.graph.initializer[0]
+    return lambda model: model.graph.initializer[0].dims.__setitem__(axis, size)
 
 
 SPOILED = {
@@ -430,9 +414,12 @@ SPOILED = {
     "a negative shape": (dims(1, -16), r"has a shape of \[1, -16, 3\]"),
     "another dtype": (first("data_type", TensorProto.INT32), "are of float32 and int32"),
     "no dtype": (first("data_type", 99), "cannot be read"),
-    "other sizes": (hidden_size, r"its W is \[1, 16, 3\]; \[1, 20, 3\] would be 1 x 4 gates of 5"),
-    "missing weights": (missing, "its W, 'a.W', is computed in the graph, or missing"),
-    "an old operator": (old_opset, "of opset 3 is another operator than today's"),
+    "other sizes": (lambda m: setattr(m.graph.node[0].attribute[0], "i", 5),
+                    r"its W is \[1, 16, 3\]; \[1, 20, 3\] would be 1 x 4 gates of 5"),
+    "missing weights": (lambda m: m.graph.initializer.pop(0),
+                        "its W, 'a.W', is computed in the graph, or missing"),
+    "an old operator": (lambda m: setattr(m.opset_import[0], "version", 3),
+                        "of opset 3 is another operator than today's"),
 }  # fmt: skip
 
 
