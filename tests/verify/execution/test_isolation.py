@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,18 +15,15 @@ pytestmark = needs_proc
 
 
 @pytest.fixture
-def verify(root, tmp_path):
-    """Verify a subject of faulty.py in processes of its own; nothing of it must be left."""
+def verify(root, tmp_path, server):
+    """Verify a subject of faulty.py in fresh processes of its own; nothing of it must be left."""
 
-    def verify(name, *arguments, timeout=240):
+    def verify(name, *arguments):
         mark = Mark()
         subject = f"{root}/tests/doubles/faulty.py:{name}"
-        command = [sys.executable, "-m", "gatewise", "verify", subject, "--budget", "quick",
-                   "--dtype", "float64", "--json", "--no-diagnosis", *arguments]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=tmp_path, env=mark.environment, capture_output=True, text=True,
-            timeout=timeout, check=False,
-        )  # fmt: skip
+        done = server.run("-m", "gatewise", "verify", subject, "--budget", "quick", "--dtype",
+                          "float64", "--json", "--no-diagnosis", *arguments, cwd=tmp_path,
+                          env=mark.environment)  # fmt: skip
         assert mark.left_behind() == []
         assert "Traceback" not in done.stderr
         return done, {verdict["check"]: verdict for verdict in json.loads(done.stdout)}
