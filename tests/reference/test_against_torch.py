@@ -18,6 +18,7 @@ from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.proofs.material import cell_material, forward, gradients
 from gatewise.verify.subjects import subjects
+from judgements import verdict_is
 
 CASES = st.builds(
     Case, T=st.integers(1, 5), B=st.integers(1, 3), D=st.integers(1, 4), H=st.integers(1, 4),
@@ -104,9 +105,7 @@ def test_torch_layers(subject, dtype, check):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("subject", OTHERS)
 def test_cells_and_relu(subject, dtype, check):
-    verdict = held(subject, check, dtype)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(subject, check, dtype), "passed")
 
 
 @pytest.mark.parametrize("check", NOT_OFFERED)

@@ -20,6 +20,7 @@ from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS
 from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.runs.status import STATUSES, Outcome
 from gatewise.verify.subjects import adapted, subject_named
+from judgements import verdict_is
 
 
 @dataclass(frozen=True)
@@ -224,9 +225,8 @@ def test_results_of_another_dtype_are_refused(part, check):
             array = getattr(result, part, None)
             return result if array is None else replace(result, **{part: array.astype(np.float32)})
 
-    verdict = Victim(Narrow, "").verdict(check_named(check))
-    assert verdict.status == "failed"
-    assert "expected dtype float64, got float32" in verdict.message
+    verdict_is(Victim(Narrow, "").verdict(check_named(check)), "failed",
+               "expected dtype float64, got float32")  # fmt: skip
 
 
 def test_bounds_lets_a_state_from_outside_decay():

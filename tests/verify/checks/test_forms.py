@@ -11,6 +11,7 @@ from gatewise.verify.checks.forms import chunk_cases
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import FORM, UnknownSubject, adapted, in_form, require_like
 from in_chunks import IgnoresTheStart, Linear, PadsTheLastChunk
+from judgements import verdict_is
 
 BUDGET = Budget(2)
 
@@ -38,9 +39,7 @@ def test_forms_of_one_layer_agree(dtype):
 def test_a_form_that_is_wrong_shows(wrong):
     assert verdict(wrong, "forward").status == "passed"  # in its first form, that is
 
-    answer = verdict(wrong, "forms")
-    assert answer.status == "failed"
-    assert "quotient:3" in answer.message
+    verdict_is(verdict(wrong, "forms"), "failed", "quotient:3")
 
 
 def test_cases_are_about_the_ends_of_chunks():

@@ -12,6 +12,7 @@ from gatewise.verify.diagnosis.observation import Experiment, observe
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
+from judgements import verdict_is
 
 NEW = ("kept-state", "partial-state")
 
@@ -111,8 +112,7 @@ def test_a_state_that_is_kept_and_should_not_be_is_told():
     verdict = hold(subject, check_named("repeat"), "float64", case=case, shrink=False)
 
     assert not check_named("kept-state").concerns(subject)
-    assert verdict.status == "failed"
-    assert "a call without a state goes on where the last one ended" in verdict.message
+    verdict_is(verdict, "failed", "a call without a state goes on where the last one ended")
 
 
 def test_one_state_alone():

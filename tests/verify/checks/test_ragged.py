@@ -18,7 +18,7 @@ from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.declared import Named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.ragged import Laid, Ragged, arguments
-from judgements import diagnosed
+from judgements import diagnosed, verdict_is
 
 BUDGET = Budget(4, 2)
 CHECKS = ("packed", "left-padding", "schedule")
@@ -125,9 +125,7 @@ class Right(MutantSubject):
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gated-delta", "lru"])
 def test_what_mutants_are_made_from_is_right(cell, check):
-    verdict = held(Right(cell), check)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(Right(cell), check), "passed")
 
 
 @pytest.mark.parametrize(("layer", "check", "said"), [

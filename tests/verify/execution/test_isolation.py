@@ -9,6 +9,7 @@ import pytest
 from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.tasks import Named, Task, answer
 from gatewise.verify.subjects import subject_named
+from judgements import verdict_is
 from processes import Mark, needs_proc
 
 pytestmark = needs_proc
@@ -137,8 +138,7 @@ def test_a_layer_cannot_give_itself_more_time(tmp_path, monkeypatch):
     finally:
         isolated.close()
 
-    assert verdict.status == "timeout"
-    assert "(check forward in float64, nonsense)" in verdict.message
+    verdict_is(verdict, "timeout", "(check forward in float64, nonsense)")
     assert verdict.seconds < 20
 
 

@@ -14,6 +14,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.checks.oracle import around
 from gatewise.verify.execution.judge import Budget, Judge, hold
 from gatewise.verify.numbers.ledger import Ledger
+from judgements import verdict_is
 
 CHECKS = {
     check.id: check for check in subject_checks()
@@ -44,10 +45,8 @@ OF_OTHERS = {"step", "step-gradient", "forms", "source", "in-graph"}
 def test_a_check_without_its_ledger_is_gatewises_own_fault():
     """A forgotten return is no narrow bound."""
     check = replace(CHECKS["forward"], run=lambda subject, case: None)
-    verdict = hold(miniatures.Right(), check, "float64", budget=Budget(4, 2))
-
-    assert verdict.status == "not tested"
-    assert "check forward: expected its ledger, got None" in verdict.message
+    verdict_is(hold(miniatures.Right(), check, "float64", budget=Budget(4, 2)), "not tested",
+               "check forward: expected its ledger, got None")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -149,24 +148,20 @@ def test_a_wrong_shape_fails_every_check(check):
 def test_a_subject_that_raises_has_crashed():
     verdict = held(miniatures.Raises(), "forward")
 
-    assert verdict.status == "crashed"
-    assert "RuntimeError: no kernel for this batch" in verdict.message
+    verdict_is(verdict, "crashed", "RuntimeError: no kernel for this batch")
     assert Case.from_json(verdict.case).B == 2
 
 
 def test_a_missing_package_is_not_tested():
     verdict = held(miniatures.NotInstalled(), "forward")
 
-    assert verdict.status == "not tested"
-    assert "pip install mini" in verdict.message
+    verdict_is(verdict, "not tested", "pip install mini")
     assert verdict.cases == 0
 
 
 def test_a_check_without_a_meaningful_bound_is_blind():
     chaotic = Case(40, 1, 3, 30, scale="large", dtype="float32", seed=1)
-    verdict = held(miniatures.Right(), "forward", "float32", case=chaotic)
-
-    assert verdict.status == "blind"
+    verdict_is(held(miniatures.Right(), "forward", "float32", case=chaotic), "blind")
 
 
 def test_the_same_seed_gives_the_same_verdict():

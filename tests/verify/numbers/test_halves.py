@@ -35,6 +35,7 @@ from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_module import array_of, tensor_of
+from judgements import verdict_is
 
 HALVES = ("float16", "bfloat16")
 
@@ -133,18 +134,15 @@ def test_one_case_between_the_bounds_is_not_passed_for_the_others_sake():
     assert (judge.cases, judge.undecided) == (2, 1)
     forced = replace(check_named("forward"), forced=lambda subject, dtype: [
         Case(1, 2, 3, 4, dtype=dtype), Case(1, 2, 100, 3, dtype=dtype)])  # fmt: skip
-    verdict = hold(subject, forced, "float16", budget=BUDGETS["quick"], shrink=False)
-    assert verdict.status == "blind"
-    assert "1 of 6 cases are beyond the bounds of a finer arithmetic" in verdict.message
+    verdict_is(hold(subject, forced, "float16", budget=BUDGETS["quick"], shrink=False), "blind",
+               "1 of 6 cases are beyond the bounds of a finer arithmetic")  # fmt: skip
 
 
 def test_a_wrong_mask_is_told_though_simpler_cases_say_nothing():
     """Where the simplified case is one that rounding hides, the failure stays the failure."""
     subject = find(wrong_in_training.LSTM, "torch.nn.LSTM")
-    verdict = hold(subject, check_named("dropout"), "float32", budget=BUDGETS["quick"])
-
-    assert verdict.status == "failed"
-    assert "is explained by none of" in verdict.message
+    verdict_is(hold(subject, check_named("dropout"), "float32", budget=BUDGETS["quick"]), "failed",
+               "is explained by none of")  # fmt: skip
 
 
 def test_tf32_is_named():

@@ -27,6 +27,7 @@ from gatewise.verify.recordings.visibility import replayed
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_like import torch_like
+from judgements import verdict_is
 
 SHORT = Case(4, 3, 2, 5)
 LACKING = {*UNANSWERED, "zero-length", "no-steps"}
@@ -129,8 +130,7 @@ def test_a_recorded_mutant_fails_on_the_command_line(tmp_path, monkeypatch):
 
 def test_a_check_is_refused_a_case_that_was_not_recorded(lstm):
     said = verdict(subject_named(f"recording:{lstm}"), "forward", replace(SHORT, seed=12345))
-    assert said.status == "not supported"
-    assert "does not hold this case" in said.message
+    verdict_is(said, "not supported", "does not hold this case")
 
 
 def test_calls_that_were_not_recorded_are_not_made_up():
@@ -144,9 +144,7 @@ def test_calls_that_were_not_recorded_are_not_made_up():
     drawn = {k: n for k, n in trace.drawn.items() if n != name}
     recording.held[key] = lambda: replace(trace, arrays=other, drawn=drawn)
 
-    said = verdict(recording, *("forward", SHORT))
-    assert said.status == "not supported"
-    assert "record it again" in said.message
+    verdict_is(verdict(recording, *("forward", SHORT)), "not supported", "record it again")
 
 
 def test_the_recorded_inputs_are_those_that_the_equations_get(monkeypatch):

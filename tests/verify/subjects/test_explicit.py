@@ -12,6 +12,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly, plain_numpy.StackedRNN)
@@ -169,10 +170,7 @@ class ForgetsAPass(plain_numpy.StackedRNN):
 ])  # fmt: skip
 def test_wrong_layers_with_several_passes_fail(layer, check, message):
     case = Case(5, 3, 2, 4, layers=2, dropout=0.5) if check == "modes" else None
-    verdict = held(layer, check, case=case)
-
-    assert verdict.status == "failed"
-    assert message in verdict.message
+    verdict_is(held(layer, check, case=case), "failed", message)
 
 
 def test_without_vjp_gradients_are_not_supported():
@@ -239,10 +237,7 @@ def test_one_state_may_stand_alone():
     (CarriesOnInThePadding, "padding", "float64", "final "),
 ])  # fmt: skip
 def test_wrong_layers_fail(layer, check, dtype, message):
-    verdict = held(layer, check, dtype)
-
-    assert verdict.status == "failed"
-    assert message in verdict.message
+    verdict_is(held(layer, check, dtype), "failed", message)
 
 
 def test_the_gate_of_a_wrong_gradient_is_named():

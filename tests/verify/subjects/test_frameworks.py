@@ -28,6 +28,7 @@ from gatewise.verify.subjects.frameworks import (
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.protocol import SubjectUnavailable
 from gatewise.verify.subjects.quantised import Quantised
+from judgements import verdict_is
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")  # executorch
 
@@ -284,9 +285,7 @@ def test_what_a_framework_does_not_do_is_told(name, check, dtype, case, status, 
     ("executorch:GRU-xnnpack", {"bias": False}, "float32"),
 ])  # fmt: skip
 def test_executorch_passes(name, options, dtype):
-    verdict = held(installed(name), "forward", dtype, replace(SMALL, **options))
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(installed(name), "forward", dtype, replace(SMALL, **options)), "passed")
 
 
 @pytest.mark.parametrize(("name", "check", "changed", "message"), [
@@ -304,10 +303,7 @@ def test_executorch_passes(name, options, dtype):
 ])  # fmt: skip
 def test_what_is_not_what_it_is_named_for_is_not_tested(name, check, changed, message, monkeypatch):
     monkeypatch.setattr(*changed)
-    verdict = held(installed(name), check, case=SMALL)
-
-    assert verdict.status == "not tested"
-    assert message in verdict.message
+    verdict_is(held(installed(name), check, case=SMALL), "not tested", message)
 
 
 def test_a_backend_of_flashrnns_own_choice_is_not_tested():
@@ -448,17 +444,13 @@ def test_another_precision_is_no_float32_of_openvino(monkeypatch):
 ], ids=str)  # fmt: skip
 def test_paddles_gradients_pass_but_in_one_case(name, options):
     """Directions, lengths and initial states each; all three together are wrong in Paddle 3.3.1."""
-    verdict = held(installed(name), "gradient", "float64", Case(5, 3, 2, 4, **options))
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(installed(name), "gradient", "float64", Case(5, 3, 2, 4, **options)), "passed")
 
 
 def test_paddles_projected_layer_passes_with_all_options():
     """With proj_size Paddle loops in Python, and that loop's gradients are right."""
     case = Case(5, 3, 2, 4, P=3, layers=2, bidirectional=True, lengths=True)
-    verdict = held(installed("paddle:LSTM"), "gradient", "float64", case)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(installed("paddle:LSTM"), "gradient", "float64", case), "passed")
 
 
 def test_what_ends_paddles_process_is_not_offered():

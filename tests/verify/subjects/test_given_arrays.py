@@ -11,6 +11,7 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import UnknownSubject, adapted
 from gatewise.verify.subjects.called import under_test
+from judgements import verdict_is
 
 CHECKS = ("smoke", "forward", "gradient", "carry-gradient", "no-steps")
 
@@ -100,16 +101,12 @@ def verdict(value, check, dtype="float64"):
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("value", [ByTorch, HeadsFirst])
 def test_a_class_of_torch_is_held(value, check):
-    answer = verdict(value, check, "float32")
-
-    assert answer.status == "passed", answer.message
+    verdict_is(verdict(value, check, "float32"), "passed")
 
 
 @pytest.mark.parametrize("check", [*CHECKS, "padding", "zero-length"])
 def test_a_class_with_its_own_way_back_is_held(check):
-    answer = verdict(ByHand(), check)
-
-    assert answer.status == "passed", answer.message
+    verdict_is(verdict(ByHand(), check), "passed")
 
 
 @pytest.mark.parametrize("check", ["transition", "gradient-window"])
@@ -170,8 +167,7 @@ def unsaid(q, k, v, state=None):
 def test_what_does_not_say_its_cell_is_held_to_one():
     for value in (unsaid, type("Unsaid", (), {"forward": staticmethod(unsaid)})):
         subject = adapted(value, "it", "gatewise.retnet")
-        answer = hold(subject, check_named("forward"), "float64", budget=Budget(2, 1))
-        assert answer.status == "passed", answer.message
+        verdict_is(hold(subject, check_named("forward"), "float64", budget=Budget(2, 1)), "passed")
     with pytest.raises(UnknownSubject, match="deltanet is given q, k, v, beta, and its forward"):
         adapted(unsaid, "it", "gatewise.deltanet")
     with pytest.raises(

@@ -16,6 +16,7 @@ from gatewise.verify.subjects import adapted, subject_named, subjects
 from gatewise.verify.subjects.frameworks import families, packages
 from gatewise.verify.subjects.frameworks.packages import PackageLayer
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 ROW = PackageLayer("toy:GRU", "toy.rnn", "GRU", "torch.nn.GRU", distribution="pytest")
@@ -136,8 +137,7 @@ def test_an_adaptation_makes_a_layer_that_is_called_like_torchs(layer, like, ada
     ).loaded()
 
     for check in ("smoke", "forward", "gradient", "carry-gradient"):
-        verdict = held(subject, check)
-        assert verdict.status == "passed", verdict.message
+        verdict_is(held(subject, check), "passed")
     if layer is SortedPacked:
         assert subject.options.lengths
         assert held(subject, "padding").status == "passed"
@@ -180,8 +180,7 @@ def test_lengths_are_an_argument_where_forward_has_it():
     assert subject.options.lengths
     assert subject.options.zero_length
     for check in ("padding", "zero-length", "final", "gradient"):
-        verdict = held(subject, check)
-        assert verdict.status == "passed", verdict.message
+        verdict_is(held(subject, check), "passed")
 
 
 def test_wrong_states_of_rows_without_a_step_are_caught():

@@ -30,6 +30,7 @@ from gatewise.verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNEL
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.profiler import Route, Watch
 from gatewise.verify.subjects.torch_parameters import TorchMap
+from judgements import verdict_is
 
 ONEDNN = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
 """What PyTorch computes a float32 LSTM by on the CPU, and no other layer or dtype."""
@@ -305,10 +306,8 @@ def test_a_layer_that_torch_does_not_compile_is_a_fallback():
 def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
-
-    assert verdict.status == "not tested"
-    assert "needs a C++ compiler" in verdict.message
+    verdict_is(held(subject_named("torch-compile:LSTMCell"), "smoke"), "not tested",
+               "needs a C++ compiler")  # fmt: skip
 
 
 @pytest.mark.skipif(not torch_elsewhere.has_compiler(), reason="there is no C++ compiler")

@@ -18,6 +18,7 @@ from gatewise.verify.subjects import adapted, subject_named
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.loader import UnknownSubject
 from gatewise.verify.subjects.torch_like import fitting, step_of
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 
@@ -48,8 +49,7 @@ def test_a_cell_with_its_own_names_is_mapped_and_passes(cell):
 
     assert re.search(RIGHT[cell], subject.own.text), subject.own.text
     for check in ("smoke", "forward", "gradient", "jvp", "carry", "carry-gradient", "transition"):
-        verdict = held(subject, check)
-        assert verdict.status == "passed", verdict.message
+        verdict_is(held(subject, check), "passed")
     assert held(subject, "padding").status == "not supported"
     assert subject.options.jvp
     assert not subject.options.lengths

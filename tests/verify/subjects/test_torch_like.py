@@ -11,6 +11,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 
@@ -56,9 +57,7 @@ def test_it_passes_what_it_offers(subject, dtype):
 @pytest.mark.parametrize("check", ["forward", "gradient", "extreme", "dtype", "wide"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_honest_roundings_pass(layer, check, dtype):
-    verdict = held(layer, check, dtype)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(layer, check, dtype), "passed")
 
 
 @pytest.mark.parametrize(("layer", "message"), [
@@ -75,10 +74,8 @@ def test_an_option_that_is_ignored_shows(layer, message):
 
 
 def test_other_parameters_than_torchs_do_not_run():
-    verdict = held(hand_written.OtherNames, "smoke")
-
-    assert verdict.status == "crashed"
-    assert "parameter kernel_hh_l0: expected none as torch.nn.LSTM, got (" in verdict.message
+    verdict_is(held(hand_written.OtherNames, "smoke"), "crashed",
+               "parameter kernel_hh_l0: expected none as torch.nn.LSTM, got (")  # fmt: skip
 
 
 @pytest.mark.parametrize(("layer", "check", "place"), [
@@ -138,8 +135,7 @@ def test_a_refused_case_does_not_hide_the_others():
     every = Budget(8)
     verdict = hold(like(refusing.OneRow), CHECKS["shapes"], "float64", budget=every, seed_value=5)
 
-    assert verdict.status == "passed"
-    assert "cases were not judged: refused: a state for" in verdict.message
+    verdict_is(verdict, "passed", "cases were not judged: refused: a state for")
     assert held(refusing.OneRow, "forward").status == "passed"
 
 
