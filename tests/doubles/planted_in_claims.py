@@ -233,9 +233,6 @@ PLANTED = [
     ("P1", cell_returns_h_twice, HOLDS), ("P2", constant_state, HOLDS),
 ]  # fmt: skip
 
-LEARNED = {"C10", "C11", "C12", "C15"}
-"""Claims that are judged by training, which takes longer: ``test_claims_learned.py``."""
-
 NO_EQUATION = {"N3", "P3", "P4"}
 """A product of two numbers, dates and names: there is nothing to plant an error in."""
 

@@ -91,6 +91,13 @@ class TestSignificance:
         )
         assert significance.holm([]) == []
 
+    @pytest.mark.parametrize(("count", "n", "low", "high"), [
+        (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634),
+    ])  # fmt: skip
+    def test_wilson_interval(self, count, n, low, high):
+        """Values of the closed form for z = 1.96, as tables of it print them."""
+        assert significance.wilson(count, n) == pytest.approx((low, high), abs=1e-4)
+
 
 class TestDeciding:
     """Interval, p-value and noise floor together."""
