@@ -49,7 +49,6 @@ def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root):
 
 def test_a_subject_is_no_option_and_no_command(action, tmp_path):
     code, _ = action("--help; touch injected")
-
     assert code == 2
     assert not (tmp_path / "injected").exists()
 

@@ -78,7 +78,6 @@ def test_versions_and_what_is_missing(listed):
 
 def test_what_is_missing_is_told_once_for_each_reason(listed):
     result = listed("--probe")
-
     assert result.exit_code == 0
     assert "not available" in result.stdout
     assert result.stdout.count("install it with: pip install nothing") == 1
@@ -167,7 +166,6 @@ def test_a_pattern_means_the_whole_family():
 
 def test_a_registered_family(monkeypatch):
     monkeypatch.setattr(loader, "registered", lambda: {"mine:A": None, "mine:B": None})
-
     assert expanded(["mine:*"]) == ["mine:A", "mine:B"]
 
 
@@ -179,7 +177,6 @@ def test_no_such_family():
 def test_a_request_has_all_of_a_family():
     """Verify and diagnose read names in the same way; a run keeps the names, not the pattern."""
     request = Request.parse(["haiku:*"], budget="quick")
-
     assert request.subjects == ("haiku:GRU", "haiku:LSTM", "haiku:RNN")
 
 

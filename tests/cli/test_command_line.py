@@ -171,14 +171,12 @@ def test_the_newest_run_is_reported(run, tmp_path, root):
 
 def test_verify_writes_the_report_last(run, tmp_path, plain):
     result = run(f"verify {plain} --budget quick --check forward --report page.html")
-
     assert result.output.rstrip().endswith(f"report: {tmp_path / 'page.html'}")
 
 
 def test_a_report_whose_name_says_no_form_is_refused_before_the_run(run, tmp_path, plain):
     before = sorted(tmp_path.iterdir())
     result = run(f"verify {plain} --check smoke --report report")
-
     refused(result, 2, "--report report: expected a name that ends in .html")
     assert sorted(tmp_path.iterdir()) == before
 
@@ -194,7 +192,6 @@ def test_report_without_a_run(run, tmp_path, what):
 )
 def test_listings_are_json_too(run, listing):
     text, objects = run(listing), run(listing.split()[0], "--json")
-
     assert text.exit_code == objects.exit_code == 0
     assert len(json.loads(objects.output)) >= 4
     assert len(text.output.splitlines()) >= 4
@@ -202,7 +199,6 @@ def test_listings_are_json_too(run, listing):
 
 def test_prove_one_equation(run):
     result = run("prove E08")
-
     assert result.exit_code == 0
     assert "holds  chain.product" in result.output
     assert run("prove E99").exit_code == 2

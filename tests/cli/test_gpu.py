@@ -15,7 +15,6 @@ from gatewise.verify.runs import run as run_files
 def test_every_step_is_a_command(step):
     """Its options are ones that the command has: --help beside them is no usage error."""
     result = invoke(*shlex.split(step.command), "--help")
-
     assert result.exit_code == 0, result.output
     assert "Usage" in result.output
 

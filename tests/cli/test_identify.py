@@ -39,7 +39,6 @@ def test_identify_in_json(run, root):
 ])  # fmt: skip
 def test_identify_where_it_is_not_so(run, other, name, code, said):
     result = run("identify", other(name))
-
     assert result.exit_code == code
     assert said in result.stdout
 
@@ -93,6 +92,5 @@ class LSTM:
 def test_identify_what_hangs(run, tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
     result = run("identify hangs.py:LSTM --timeout 2")
-
     assert result.exit_code == 3
     assert "hangs.py:LSTM: not identified: no answer after 2." in result.stdout

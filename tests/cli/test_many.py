@@ -88,7 +88,6 @@ def test_a_pattern_that_fits_nothing_says_so(folder):
 
 def test_a_file_with_one_layer_needs_no_class(folder):
     (folder / "two.py").write_text(RIGHT + RIGHT.replace("Layer", "Other"))
-
     assert subject_named("homework/right.py").cells == ("rnn",)
     with pytest.raises(UnknownSubject, match=r"say which of Layer, Other, as in two.py:MyLSTM"):
         subject_named("two.py")
@@ -97,12 +96,10 @@ def test_a_file_with_one_layer_needs_no_class(folder):
 def test_a_class_of_torchs_is_like_it(folder):
     pytest.importorskip("torch")
     (folder / "mine.py").write_text("import torch\n\nclass Mine(torch.nn.GRU):\n    pass\n")
-
     assert subject_named("mine.py:Mine").cells == ("gru",)
 
 
 def test_no_cell_of_the_table_is_a_formula(folder):
     (folder / "=1+1.py").write_text(RIGHT)
     _, rows = grades("homework/right.py", "=1+1.py:Layer")
-
     assert "'=1+1.py:Layer" in rows

@@ -62,7 +62,6 @@ def test_a_class_or_the_command_declares_the_arithmetic(run, file):
 
 def test_a_failure_is_made_again_with_the_arithmetic(run, file):
     result = run("verify mine.py:Silent --quantised fixed=<16,5>", *FEW, "--json")
-
     assert verdicts(result)["forward"]["status"] == "failed"
     assert "--quantised 'fixed=<16,5>'" in verdicts(result)["forward"]["reproduce"]
 

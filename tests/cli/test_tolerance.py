@@ -33,14 +33,12 @@ def test_the_table_fits_a_terminal():
 ])  # fmt: skip
 def test_a_grade_comes_first(tolerance, code, said):
     result = invoke(SMALL, "--grade", tolerance)
-
     assert result.exit_code == code
     assert said in result.output.splitlines()[0]
 
 
 def test_lines_to_paste_are_python():
     read = pasted(invoke(f"{SMALL} --for pytest"))
-
     assert {"y", "final h", "final c", "gradient of x"} < read.keys()
     assert all(0 < each["atol"] < 1e-3 for each in read.values())
 
@@ -58,7 +56,6 @@ def test_half_precision_may_be_stored_alone():
     stored = invoke(f"{SMALL} --dtype float16 --inside float32 --for pytest")
     whole = invoke(f"{SMALL} --dtype float16 --for pytest")
     narrow, wide = (pasted(each)["y"] for each in (stored, whole))
-
     assert narrow["atol"] < wide["atol"] / 2
 
 
@@ -77,7 +74,6 @@ def test_a_mistake_of_the_user_is_a_sentence(line, said):
 def test_sizes_come_from_the_arrays_that_are_given(tmp_path):
     np.savez(tmp_path / "own.npz", x=np.ones((3, 2, 5)), **{"state 0": np.zeros((1, 2, 6))})
     result = invoke("tolerance --cell gru --inputs", tmp_path / "own.npz", "--evaluations", "2")
-
     assert result.exit_code == 0, result.output
     assert "T=3, B=2, D=5, H=6" in result.output
 

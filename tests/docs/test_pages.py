@@ -239,7 +239,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-
     assert len(README.split()) <= 700
     assert links
     assert not [link for link in links if not (ROOT / link).exists()]
@@ -248,7 +247,6 @@ def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
 def test_the_readme_shows_the_first_lines_of_the_first_page():
     """The failure that it shows is what the documentation's first command prints."""
     (example,) = re.findall(r"```text\n(.*?)\n  \.\.\.\n```", README, re.DOTALL)
-
     assert len(example.splitlines()) > 5
     assert example in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 

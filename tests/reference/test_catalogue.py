@@ -17,7 +17,6 @@ DOCUMENT = re.compile(r"D[0-4]|.*\d{4}|PyTorch, cuDNN, Keras")
 @pytest.mark.parametrize("id", IDS)
 def test_every_id_has_a_function_and_a_check(id):
     rows = [row for row in coverage() if row.id == id]
-
     assert rows, f"{id} has no function"
     for row in rows:
         assert row.proofs or row.checks, f"{id} {row.name} has no check"
@@ -25,7 +24,6 @@ def test_every_id_has_a_function_and_a_check(id):
 
 def test_coverage_invents_nothing():
     rows = {row.name: row for row in coverage()}
-
     assert rows["clip.by_value"].proofs == ("clipping",)
     assert rows["clip.by_value"].checks == ()
 
@@ -33,7 +31,6 @@ def test_coverage_invents_nothing():
 def test_no_other_ids():
     """What goes beyond the documents says so: its id begins with X."""
     beyond = {e.id for e in equations()} - set(IDS)
-
     assert all(re.fullmatch(r"X\d\d", id) for id in beyond)
 
 
@@ -52,6 +49,5 @@ def test_a_cell_names_existing_equations(cell):
 
 def test_the_command_lists_them_without_gap():
     done = invoke("equations --json")
-
     assert done.exit_code == 0, done.output
     assert {row["id"] for row in json.loads(done.stdout)} >= set(IDS)

@@ -45,7 +45,6 @@ def test_chain_is_exact_for_one_unit_only():
 def test_swapped_unpacking_changes_the_result():
     """P1: with h and c swapped at every step, h is another number."""
     swapped, right = documents.listing(swapped=True)[0], documents.listing(swapped=False)[0]
-
     assert np.abs(swapped - right).max() > 0.01
 
 

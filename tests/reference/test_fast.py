@@ -109,14 +109,12 @@ class TestEqualsThePlainCell:
         self, dtype: str, T: int, B: int, D: int, H: int, seed: int, scale: float
     ) -> None:
         problem = draw(dtype, T, B, D, H, seed=seed, scale=scale)
-
         assert_equal(run_fast(problem), run_plain(problem), dtype)
 
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_the_tolerance_is_small(self, dtype: str) -> None:
         """No bound exceeds 5000 u of its array's largest element: 3e-4 in float32."""
         u = float(np.finfo(dtype).eps) / 2
-
         for name, bounded in run_plain(draw(dtype, 4, 2, 3, 4)).items():
             assert bounded.bound.max() < 5000 * u * np.abs(bounded.value).max(), name
 
@@ -180,7 +178,6 @@ class TestManners:
         problem = draw("float64", 3, 2, 3, 4)
         strided = problem.map(lambda array: np.stack([array, -array], axis=-1).T[0].T)
         assert not strided.x.flags.c_contiguous
-
         assert_equal(run_fast(strided), run_plain(problem), "float64")
 
     def test_a_run_can_be_pulled_back_through_twice(self) -> None:
@@ -196,6 +193,5 @@ class TestManners:
 
     def test_parameters_of_another_cell(self) -> None:
         p = cell_named("lstm-peephole").random_parameters(np.random.default_rng(0), Sizes(3, 4))
-
         with pytest.raises(InputError, match='p: expected W, U and b of the cell "lstm"'):
             fast.lstm_forward(p, np.ones((2, 1, 3)), np.ones((1, 4)), np.ones((1, 4)))

@@ -91,6 +91,5 @@ def test_without_a_planted_error_nothing_turns_red(run, root, tmp_path):
     """The changed copy is what is imported, and an unchanged one is green, as in the suite."""
     text = (root / "reference" / "cells" / "lstm.py").read_text(encoding="utf-8")
     copy_of(root, tmp_path, Planted("none", "cells/lstm.py", (), text, text))
-
     assert run("-c", ORIGIN).stdout.startswith(str(tmp_path))
     assert failing_proofs(("*[lstm]",), run) == []

@@ -196,7 +196,6 @@ def test_time_gate_by_hand(t, k):
     """τ = 1, s = 0, r_on = 1/2, α = 1/1000: up, top, down, leak, and periodic."""
     t, k = (part(*f"{text}/1".split("/")[:2]) for text in (t, k))
     alpha, r_on = part(1, 1000), part(1, 2)
-
     assert same(others.time_gate(t, 1, 0, r_on, alpha), k)
     assert same(others.time_gate(3 * t + 5, 3, 5, r_on, alpha), k)
 
@@ -241,7 +240,6 @@ def test_d0_printed_chain(H, T, agree):
     """N2: the braces may be collected only where all commutes: one unit, or one step."""
     case = (values(H), values(H, salt=2), values(T, 2), values(H, H + 2, salt=3))
     ordered, printed = d0.chain_ordered(*case), d0.chain_as_printed(*case)
-
     assert same(ordered, printed) is agree
     assert agree or gap(ordered, printed) > mpf("1e-6")
 
@@ -276,7 +274,6 @@ def test_d1_loops():
 def test_d2_one_hot_as_printed():
     """N4: six rows of width seven, index 0 unused, "The" is not "the"."""
     words, rows = d2.one_hot("The cat sat on the mat")
-
     printed = ["0100000", "0010000", "0001000", "0000100", "0000010", "0000001"]
     assert words == ["The", "cat", "sat", "on", "the", "mat"]
     assert ["".join(str(int(v)) for v in row) for row in rows] == printed

@@ -73,7 +73,6 @@ BAD = {
 def test_bad_input_is_named(bad):
     arguments, message = BAD[bad]
     good = {"parameters": P, "x": X, "state": STATE, "lengths": None}
-
     with pytest.raises(InputError, match=message):
         LAYER.forward(**(good | arguments))
 
@@ -99,7 +98,6 @@ def test_without_dfinal_the_final_states_have_no_cotangent():
     output = LAYER.forward(P, X)
     left_out = LAYER.vjp(P, output, output.y)
     zeros = LAYER.vjp(P, output, output.y, tuple(0 * s for s in output.final))
-
     np.testing.assert_array_equal(left_out.x, zeros.x)
 
 

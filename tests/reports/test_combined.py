@@ -62,7 +62,6 @@ def test_a_subject_of_two_runs_stands_twice():
 def test_many_subjects_are_counted_by_family():
     few = summary.entries(run(*(verdict(f"mlx:{k}") for k in range(3))))
     many = summary.entries(run(*(verdict(f"{of}:{k}") for of in ("mlx", "ncnn") for k in range(5))))
-
     assert summary.names(few) == ("mlx:0", "mlx:1", "mlx:2")
     assert summary.names(many) == ("mlx (5)", "ncnn (5)")
 

@@ -60,7 +60,6 @@ def test_a_badge_is_green_only_where_all_conforms(made, message, colour):
 def test_known_deviations_stand_with_reason_and_end():
     other = replace(KNOWN, check="cotangents", message=KNOWN.message.replace("3e-4", "7e-2"))
     text = markdown(run(verdict(), KNOWN, other))
-
     assert text.count("halves until 2.0 (until 2027-06-30)") == 1
     assert "- my:GRU: gradient float64, cotangents float64: halves" in text
 

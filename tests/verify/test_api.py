@@ -88,7 +88,6 @@ def test_what_is_fine(status):
 def test_a_layer_that_refuses_everything_is_not_fine():
     """Not judged is not right."""
     outcome = gatewise.check(OffersNothing, checks="forward,final", budget="quick")
-
     assert not outcome
     assert "OffersNothing: not everything was tested" in str(outcome)
     assert "refused: later" in " ".join(str(outcome).split())

@@ -144,7 +144,6 @@ def test_what_is_wrong_is_said_once_after_all_items(run):
 
 def test_one_that_crashes_costs_its_own_item(run):
     done = run(*gatewise("Segfaults", "smoke,forward,no-steps"), "--gatewise", "layers.py:Exits")
-
     assert outcomes(done) == {"passed": 9, "failed": 4}
     assert "crashed: the process was ended by SIGSEGV" in done.stdout
     assert "crashed: the process ended itself with exit code 0" in done.stdout
@@ -162,7 +161,6 @@ def test_one_that_hangs_is_not_waited_for_in_all_items(run):
 
 def test_what_was_not_tested_fails(run):
     done = run(*gatewise("RaisesAtOnce", "smoke,forward,no-steps,padding"))
-
     assert outcomes(done) == {"passed": 1, "failed": 8}
     told = "not tested: the layer does not run: RuntimeError: no kernel at all"
     assert done.stdout.count(f"E   {told}") == 8
@@ -189,7 +187,6 @@ def test_blind_fails(run, tmp_path):
     """Nothing has been shown. (No right layer is blind on the cases drawn, so it is made up.)"""
     (tmp_path / "conftest.py").write_text(BLIND)
     done = run(*gatewise("GRU", "smoke,forward"))
-
     assert outcomes(done) == {"passed": 3, "failed": 2}
     assert "blind: no bound was sharp" in done.stdout
 
@@ -247,7 +244,6 @@ def test_conforms_needs_an_argument(run, tmp_path):
     """A test that does not look at its verdict would always pass."""
     (tmp_path / "test_decorated.py").write_text(DECORATED.replace("verdict, tmp_path", "tmp_path"))
     done = run("test_decorated.py")
-
     assert done.returncode == 2
     assert "TypeError: test_right: expected an argument named verdict" in done.stdout
 
@@ -255,6 +251,5 @@ def test_conforms_needs_an_argument(run, tmp_path):
 def test_nothing_happens_without_the_option(run):
     """pytest loads the plugin in every project; it says and does nothing there."""
     done = run()
-
     assert outcomes(done) == {"passed": 1}
     assert "gatewise::" not in done.stdout

@@ -71,7 +71,6 @@ def test_a_right_layer_follows_the_equations():
 
 def test_float16_loses_the_gradient():
     row = layers.measured("torch:RNN", Setting("rnn", 8, 1.0), "float16", STEPS, (0, 1, 2))
-
     assert row.wrong is not None
     assert row.wrong <= (row.zero or STEPS)
 
@@ -97,7 +96,6 @@ def test_a_gradient_of_the_wrong_size_is_seen(plant):
     """Twice the gradient is off by its whole norm, from lag 0."""
     plant(Changed(lambda dx: 2 * dx))
     row = measured()
-
     assert (row.wrong, row.zero) == (0, None)
 
 

@@ -124,7 +124,6 @@ class TestCounts:
     @pytest.mark.parametrize("T", [3, 7])
     def test_products(self, name, forward, training, T):
         rung, shape = RUNGS[NAMES.index(name)], replace(SMALL, T=T)
-
         assert counts(rung, FORWARD, shape)["products"] == forward(T)
         assert counts(rung, TRAINING, shape)["products"] == training(T)
         assert counts(rung, BACKWARD, shape)["products"] == training(T) - forward(T)
@@ -140,7 +139,6 @@ class TestCounts:
 
     def test_calls_become_fewer_from_rung_to_rung(self):
         calls = [counts(rung, TRAINING)["calls"] for rung in RUNGS]
-
         assert calls[1] < calls[0] / 1.8
         assert calls[3] < calls[2]
         assert calls[5] < calls[4] < calls[3]
@@ -157,7 +155,6 @@ class TestCounts:
     def test_counting_leaves_no_trace(self):
         before = ladder.np
         counts(RUNGS[3], TRAINING)
-
         assert ladder.np is before is np
 
 

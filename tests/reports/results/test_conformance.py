@@ -59,7 +59,6 @@ def test_every_package_is_pinned_once(root, folder):
     """What ``nox -s packages`` installs has the distribution of every row, with one version."""
     lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
     pins = [re.fullmatch(r"([\w.-]+)==[\w.]+", line)[1] for line in lines if line[0] != "#"]
-
     assert len(pins) == len(set(pins))
     assert {row.package for row in packages.SUBJECTS} <= set(pins)
 
@@ -100,7 +99,6 @@ def test_no_deviation_is_declared_twice(declared):
     """Of two about one verdict the second would never be read."""
     keys = [(one.subject, one.check, one.dtype) for one in declared]
     bare = {(one.subject, one.check) for one in declared if not one.dtype}
-
     assert len(set(keys)) == len(keys)
     assert not [one for one in declared if one.dtype and (one.subject, one.check) in bare]
 

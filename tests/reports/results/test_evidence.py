@@ -34,7 +34,6 @@ def test_runs_are_readable(folder):
 def test_the_readme_says_what_there_is():
     """It must not speak of evidence that is missing, nor deny what lies beside it."""
     said = (EVIDENCE / "README.md").read_text(encoding="utf-8")
-
     assert ("| recordings | none yet |" in said) is (not RECORDINGS)
     assert all(folder.name in said for folder in RECORDINGS)
     assert "| live cuDNN | *not tested* |" in said

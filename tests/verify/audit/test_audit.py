@@ -396,7 +396,6 @@ def test_targets_that_are_none():
 def test_what_becomes_of_a_mutant(code, notes, result, why):
     """Only a mutant that was shown can be killed."""
     row = judged(Row("L01", "", "", "", ""), ("dropout",), Ran(code, "", 1.0, notes))
-
     assert row.result == result
     assert why in row.why
     assert row.by == (["a", "b"] if code == 1 and "shown" in notes else [])

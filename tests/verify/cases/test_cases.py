@@ -38,7 +38,6 @@ def test_sizes_are_mutually_distinct():
 def test_what_is_not_offered_is_not_drawn():
     least = Options(layers=False, bidirectional=False, bias=False, lengths=False,
                     default_state=False)  # fmt: skip
-
     assert any(ALL.lacking(c) == () and least.lacking(c) for c in drawn(cases(ALL, "float64")))
     assert not any(least.lacking(c) for c in drawn(cases(least, "float64")))
 

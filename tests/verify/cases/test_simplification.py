@@ -63,7 +63,6 @@ def test_what_is_needed_stays(fails, needed):
 def test_what_the_subject_does_not_offer_is_not_tried():
     options = Options(bias=False, default_state=False)
     case = Case(4, 3, 2, 5, lengths=True)
-
     found = simplified(lambda case: True, case, options)
     assert found == Case(1, 1, 1, 1, bias=True, state=True)
 
@@ -152,6 +151,5 @@ def test_a_failure_is_not_simplified_into_another():
     """A wrong number stays a wrong number where fewer rows would raise."""
     verdict = hold(RaisesOrFails(), check_named("forward"), "float64", budget=Budget(20),
                    seed_value=1)  # fmt: skip
-
     assert verdict.status == "failed"
     assert Case.from_json(verdict.case).B == 2

@@ -254,6 +254,5 @@ def test_batch_first_tells_a_reshape_from_a_transposition_at_any_budget():
     """Deep layers too; three rows, a state, steps that are no multiple of them nor one more."""
     check, budget = check_named("batch-first"), BUDGETS["quick"]
     forced = list(check.forced(subject_named("torch:LSTM"), "float64"))[: budget.forced]
-
     assert all(c.B > 2 and c.state and c.T % c.B not in (0, 1) for c in forced)
     assert [(c.layers, c.bidirectional) for c in forced] == [(1, False), (3, True)]

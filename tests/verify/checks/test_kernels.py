@@ -78,7 +78,6 @@ def test_an_honest_submission_passes(number, kind):
 def test_in_its_own_arithmetic_a_half_is_right(dtype):
     """And it is not in float32: products of halves are a cheat there."""
     case = replace(PROBLEMS[35].case(2, 2, 3, 4, 1, seed=2), dtype=dtype)
-
     assert held(of(Loop, 35), "kernel-output", case, dtype=dtype).status == "passed"
     half = next(c.kind for c in CHEATS if "half precision" in c.name)
     assert held(of(half, 35), "kernel-output", replace(case, dtype="float32")).status == "failed"
@@ -114,7 +113,6 @@ def test_each_cheat_is_seen(number):
 def test_a_long_memory_is_held(number):
     cheat = next(c for c in CHEATS if c.name == "only the last 16 steps are read")
     case = next(iter(long_runs(PROBLEMS[number])))
-
     assert held(of(Loop, number), "kernel-steps", case).status == "passed"
     assert held(of(cheat.kind, number), "kernel-steps", case).status == "failed"
 

@@ -134,7 +134,6 @@ def test_what_mutants_are_made_from_is_right(cell, check):
 def test_what_is_wrong_fails_and_is_named(layer, check, said):
     assert held(adapted(layer, "layer", None), "schedule").wrong
     explanations = diagnosed(layer, check).explanations
-
     assert said in explanations[0].statements[0]
 
 
@@ -198,6 +197,5 @@ def test_packed_outputs_of_another_shape_are_told():
 
 def test_there_are_mutants_of_both():
     told = {m.id: m.killed_by[0] for m in mutants() if {"packed", "left_padding"} & {*m.needs}}
-
     assert len(told) >= 12
     assert {*told.values()} == {"packed", "left-padding"}

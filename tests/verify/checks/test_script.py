@@ -178,7 +178,6 @@ def test_what_is_no_number_is_held_too(verdict, run, name, check, said):
 
 def test_every_layer_is_made_anew(verdict):
     told = verdict("Explicit", "carry", None)
-
     assert told.status == "failed"
     assert told.script.count("= make()") == 3
 

@@ -53,7 +53,6 @@ def test_the_largest_weight_may_stand_between_two_levels():
     w = np.array([[[-1.0, 0.5, 1.0]] * 3] * 4)
     p = [Parameters({"W": cell_named("lstm").shapes(Sizes(3, 3))["W"]}, {"W": w})]
     grid = grid_of(Quantisation(weights=8, weight_levels=127.5))
-
     assert grid.on_grid(p, 0, 0.0)["W"].low[0, 0].tolist() == [-128, 64, 127]
 
 

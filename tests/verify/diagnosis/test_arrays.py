@@ -91,7 +91,6 @@ def gru_of_full_candidates(order, T=3, B=2, D=4, H=3):
 
 def test_a_mistake_is_found_under_a_convention_that_no_framework_has():
     said, found = explained(gru_of_full_candidates("nzr"), "gru")
-
     assert said.headline.startswith("The candidate is added in full")
     assert {fit.recorded.convention.order for fit in found.fits} == {"nzr"}
 
@@ -109,7 +108,6 @@ def test_a_large_example_is_tried_in_part_and_held_as_a_whole():
 
 def test_what_nothing_explains_is_said_with_the_time_that_it_took():
     said, found = explained(lstm("half the state"), seconds=0)
-
     assert said.status == "unexplained"
     assert not said.complete
     assert not found.fits
@@ -197,7 +195,6 @@ def test_right_gradients_are_explained():
 def test_a_mistake_of_the_way_back_is_named(slip, words):
     """Outputs are right, so the convention is known."""
     said, found = explained(gradients(slip), "gru")
-
     assert words in " ".join(s for e in said.explanations for s in e.statements)
     assert said.location.part == "gradients"
     assert found.conventions == 1

@@ -53,7 +53,6 @@ UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
 def test_mutants_are_named_and_located(id, cell, place):
     """The place is the one that a simulation finds, and options are named where they are needed."""
     row = mutant_row(id, cell)
-
     assert (row.result, row.misplaced) == ("first", "")
     assert row.location.startswith(place)
 
@@ -123,7 +122,6 @@ def test_unknown_mistakes_are_mistakes():
 
 def test_nothing_is_wrong_with_a_right_layer():
     found = diagnose(right_subject("lstm"), "float64", [])
-
     assert (found.status, found.explanations, found.headline) == (
         "conforms", [], "no check failed",
     )  # fmt: skip
@@ -164,7 +162,6 @@ class Truncated(hand_written.LSTM):
 def test_how_far_back_gradients_reach():
     truncated = adapted(Truncated, "test:Truncated", "torch.nn.LSTM")
     right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
-
     assert truncation(truncated, "float64").words == "no cotangent passes a multiple of 16 steps"
     assert truncation(right, "float64").words == ""
 
@@ -216,7 +213,6 @@ def test_diagnose_tells_how_a_process_ended(tell, root):
 
 def test_diagnose_of_a_right_layer(tell, root):
     result = tell(f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
-
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
 

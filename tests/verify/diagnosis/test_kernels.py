@@ -50,7 +50,6 @@ SAID = [
 @pytest.mark.parametrize(("name", "check", "said"), SAID)
 def test_what_is_said(name, check, said):
     diagnosis = diagnosed(name, check=check)
-
     assert diagnosis.headline.startswith(said)
     assert (diagnosis.status == "explained") == bool(diagnosis.explanations)
 

@@ -48,7 +48,6 @@ def test_a_form_is_named():
 
 def test_what_is_wrong_is_no_form():
     diagnosis = found(type("Wrong", (Quotients,), {"factor": 2.0}))
-
     assert all("form" not in each.ids[0] for each in diagnosis.explanations)
 
 

@@ -45,7 +45,6 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_layer_never_passes(run, name):
     verdicts = run.verdicts[name]
-
     assert all(verdict["status"] != "passed" for check, verdict in verdicts.items()
                if check == "forward" or len(verdicts) == 1)  # fmt: skip
 
@@ -80,13 +79,11 @@ def test_the_run_goes_on_to_its_end(run):
 ])  # fmt: skip
 def test_what_is_told(run, name, message):
     said = " ".join(verdict["message"] for verdict in run.verdicts[name].values())
-
     assert message in said
 
 
 def test_isolation_is_told(run):
     told = {v["isolation"] for name in RIGHT for v in run.verdicts[name].values()}
-
     assert told <= {sandbox.IN_FORCE, sandbox.NOT_IN_FORCE}
     assert len(told) == 1
 

@@ -51,14 +51,12 @@ def test_halves_arrive():
     """Also those that NumPy alone does not know."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.arange(4).astype(ml_dtypes.bfloat16)
-
     assert unpack(pack(array)).dtype == array.dtype
 
 
 def test_who_reads_a_gap_is_noticed():
     """What lies between the entries is no number of the array's, and not what was there."""
     packet = pack(np.zeros((2, 6))[:, ::2])
-
     assert GAP in np.frombuffer(packet.data)
 
 

@@ -35,7 +35,6 @@ def verify(root, tmp_path, server):
 def test_a_right_layer_with_the_same_checks_passes(verify):
     """What is seen below is the faults' doing; answers are not mixed up with what is printed."""
     done, verdicts = verify("Prints", "--check", "smoke,forward,purity")
-
     assert done.returncode == 0
     assert {verdict["status"] for verdict in verdicts.values()} == {"passed"}
 
@@ -57,7 +56,6 @@ def test_crashes(verify, name, status, message):
 
 def test_last_words(verify):
     _, verdicts = verify("Segfaults", "--check", "forward")
-
     assert "it said: about to read address 0" in verdicts["forward"]["message"]
 
 
@@ -156,7 +154,6 @@ def test_the_first_answer_is_said_once(root):
 def test_memory_is_limited(verify):
     """A layer that asks for more than it may is told so by NumPy, and has crashed."""
     done, verdicts = verify("EatsMemory", "--check", "smoke,forward", "--memory", "300")
-
     assert done.returncode == 1
     assert [v["status"] for v in verdicts.values()] == ["passed", "crashed"]
     assert "allocate" in verdicts["forward"]["message"]
@@ -169,7 +166,6 @@ def test_memory_is_limited(verify):
 def test_writing_into_arguments_fails_purity(verify, name, message):
     """Only purity looks at that; the numbers of the other checks are given in copies."""
     done, verdicts = verify(name, "--check", "smoke,purity", "--seed", "2")
-
     assert done.returncode == 1
     assert [v["status"] for v in verdicts.values()] == ["passed", "failed"]
     assert verdicts["purity"]["message"] == message

@@ -55,7 +55,6 @@ def test_a_check_without_its_ledger_is_gatewises_own_fault():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_right_subject_passes(check, dtype):
     verdict = held(miniatures.Right(), check, dtype, budget=Budget(4, 2))
-
     assert verdict.status == "passed", verdict.message
     assert verdict.cases >= 2 * verdict.blind_cases
     assert 0 <= verdict.worst_ratio <= 1
@@ -64,7 +63,6 @@ def test_a_right_subject_passes(check, dtype):
 @pytest.mark.parametrize("check", NOT_OFFERED)
 def test_what_a_subject_does_not_offer_is_not_supported(check):
     verdict = held(miniatures.Right(), check)
-
     assert verdict.status == "not supported"
     assert verdict.message == f"the subject does not offer {NOT_OFFERED[check]}"
     assert (verdict.cases, verdict.worst_ratio) == (0, None)
@@ -129,7 +127,6 @@ def test_the_case_is_shrunk():
 def test_window_errors_need_long_sequences():
     """A restart at step 32 passes the short checks: that is what the long ones are for."""
     wrong = miniatures.ForgetsTheStateFromStep32()
-
     assert held(wrong, "forward").status == "passed"
     assert held(wrong, "transition").status == "failed"
 
@@ -141,20 +138,17 @@ NO_OUTPUTS = {*NOT_OFFERED, *OF_OTHERS, "parameters", "no-steps"}
 def test_a_wrong_shape_fails_every_check(check):
     """Twice as many outputs are a mismatch, not an error of the engine."""
     verdict = held(miniatures.ReturnsWrongShape(), check, budget=Budget(4, 2))
-
     assert (verdict.status, "expected shape" in verdict.message) == ("failed", True)
 
 
 def test_a_subject_that_raises_has_crashed():
     verdict = held(miniatures.Raises(), "forward")
-
     verdict_is(verdict, "crashed", "RuntimeError: no kernel for this batch")
     assert Case.from_json(verdict.case).B == 2
 
 
 def test_a_missing_package_is_not_tested():
     verdict = held(miniatures.NotInstalled(), "forward")
-
     verdict_is(verdict, "not tested", "pip install mini")
     assert verdict.cases == 0
 
@@ -167,7 +161,6 @@ def test_a_check_without_a_meaningful_bound_is_blind():
 def test_the_same_seed_gives_the_same_verdict():
     one, two = (vars(held(miniatures.SwapsInputAndForgetGate(), "forward")) for _ in range(2))
     time = dict.fromkeys(("seconds", "subject_seconds", "oracle_seconds"), 0)
-
     assert one | time == two | time
 
 

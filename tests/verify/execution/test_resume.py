@@ -91,7 +91,6 @@ def killed(root, tmp_path):
 def test_a_resumed_run_is_an_undisturbed_one(killed, undisturbed):
     before = (killed / "verdicts.jsonl").read_text().splitlines()
     finish(command("--resume", str(killed)), killed.parent)
-
     assert (killed / "verdicts.jsonl").read_text().splitlines()[: len(before)] == before
     assert told(killed) == told(undisturbed)
 
@@ -109,7 +108,6 @@ def test_a_finished_run_needs_nothing(undisturbed):
     path = undisturbed / "verdicts.jsonl"
     before = path.read_bytes()
     finish(command("--resume", str(undisturbed)), undisturbed.parent)
-
     assert path.read_bytes() == before
 
 

@@ -57,7 +57,6 @@ def test_the_axis_of_steps_is_found():
     given = arrays(CONVENTIONS["torch gru"])
     turned = {n: a.swapaxes(0, 1) if n in "xy" else a for n, a in given.items()}
     found = explain("gru", examples(turned, {}, "gru"))
-
     assert [fit.convention.time for fit in found.fits] == ["second"]
 
 
@@ -73,7 +72,6 @@ def test_what_one_example_cannot_tell_apart_is_told():
     """One step from a state of 0 does not show where a GRU's reset acts."""
     plain = Convention("gru", "rzn", ("rzn",))
     found = explain("gru", examples(arrays(plain, T=1, state=False), {}, "gru"))
-
     assert "reset" in found.undetermined
 
 

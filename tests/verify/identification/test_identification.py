@@ -174,14 +174,12 @@ def test_what_cannot_be_told_apart():
 def test_an_array_without_influence():
     convention = Convention("lstm", "ifgo", ("ifgo",))
     result = found(convention, extra=(("bias_more_l0", (24,)),))
-
     assert result.unused == ("bias_more_l0",)
     assert result.fits == (convention,)
 
 
 def test_states_in_the_other_order():
     result = found(Convention("lstm", "ifgo", ("ifgo",)), turn=-1)
-
     assert result.swapped
     assert not result.as_stated
     assert len(result.fits) == 1
@@ -191,7 +189,6 @@ def test_states_in_the_other_order():
                                   "torch:LSTMCell", "torch:GRUCell", "torch:RNNCell"])  # fmt: skip
 def test_torch(name):
     result = identify(subject_named(name))
-
     assert result.as_stated
     assert len(result.fits) == 1
 
@@ -275,5 +272,4 @@ def test_a_layer_that_returns_nan():
 
 def test_json():
     result = found(Convention("gru", "zrn", ("zrn",)))
-
     assert msgspec.convert(asdict(result), Identification) == result

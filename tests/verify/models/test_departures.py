@@ -163,13 +163,11 @@ def test_biases_that_are_added_up_may_be_merged_or_exchanged(tmp_path, change):
 
 def test_zeros_as_a_fixed_state_are_the_default(tmp_path):
     zeros = {s: np.zeros((1, 1, H), np.float32) for s in ("initial_h", "initial_c")}
-
     assert not any(found(exported(tmp_path, "first", lambda w: zeros)).values())
 
 
 def test_steps_that_are_fixed_at_export(tmp_path):
     every = found(exported(tmp_path, steps=16))
-
     assert {d.kind for several in every.values() for d in several} == {"steps"}
     assert "16 steps" in every["first"][0].statement
 
@@ -215,7 +213,6 @@ def test_a_layer_of_other_sizes(tmp_path):
 def test_a_source_that_is_none(tmp_path, name, content, words):
     if content is not None:
         np.savez(tmp_path / name, **content)
-
     with pytest.raises(UnknownSubject, match=words):
         layers(str(tmp_path / name))
 

@@ -223,7 +223,6 @@ def test_a_branch_that_was_not_taken_is_said(tmp_path):
 ])  # fmt: skip
 def test_inputs_that_are_not_the_models(tmp_path, inputs, words):
     path = written(tmp_path / "m.onnx", [files.node("a", "RNN", weights("RNN"))])
-
     with pytest.raises(UnknownSubject, match=words):
         in_graph(path, "a", **inputs)
 
@@ -498,7 +497,6 @@ def not_finite(tmp_path):
 ])  # fmt: skip
 def test_a_node_of_a_hostile_graph_is_told(tmp_path, make, words):
     (node,) = inventory(read(make(tmp_path)))
-
     assert words in node.problem
 
 
@@ -565,7 +563,6 @@ NO_MODELS = {
 @pytest.mark.parametrize("name", NO_MODELS)
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, name):
     make, words = NO_MODELS[name]
-
     with pytest.raises(ModelError, match=words):
         inventory(read(make(tmp_path)))
 
@@ -573,7 +570,6 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, name):
 @pytest.mark.parametrize("name", ["tract", "openvino"])
 def test_a_runtime_that_is_not_installed_says_how_to(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-
     with pytest.raises(SubjectUnavailable, match=f"install it with: pip install {name}"):
         RUNTIMES[name].version()
 

@@ -168,6 +168,5 @@ def test_mistakes_of_a_family_are_those_of_all_its_members():
 
 def test_packed_input_comes_back_without_what_it_had_no_place_for():
     x = np.arange(1.0, 9.0).reshape(4, 2, 1)
-
     assert unpacked(x, None) is x
     assert unpacked(x, np.array([1, 3]))[..., 0].tolist() == [[1, 2], [0, 4], [0, 6]]

@@ -79,7 +79,6 @@ def test_their_number_stands_where_it_is_told(root, page):
 def test_a_row_of_a_batch_is_held_to_that_row_alone():
     """With one range for all rows a row depends on the others; with one for each it does not."""
     by_name = {layer.__name__: quantised_subject(layer) for layer in RIGHT}
-
     assert verdict(by_name["Integers"], "batch-single").status == "failed"
     assert verdict(by_name["PerRow"], "batch-single").status == "passed"
 
@@ -89,7 +88,6 @@ def test_checks_of_quantisation_concern_quantised_subjects_alone():
     subject = quantised_subject(RIGHT[0])
     of_it = {c.id for c in subject_checks() if c.concerns(subject)}
     of_others = {c.id for c in subject_checks() if c.concerns(subject.subject)}
-
     assert of_it - of_others == set(OF_QUANTISATION)
 
 

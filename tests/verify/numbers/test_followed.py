@@ -122,7 +122,6 @@ def test_exact_values_lie_within_the_bound(name):
     with precision():
         exact = EVERY[name](balls(A), balls(B))
         found = EVERY[name](*leaves(FLOAT64)).value
-
         assert (distance(found.value, exact) <= found.bound).all()
 
 
@@ -149,7 +148,6 @@ def test_shaken_numbers_move_about_as_far_as_roundings_do(name):
     rng, share = np.random.default_rng(2), 1e-6
     found = EVERY[name](*(Followed(Shaken(x, rng, share)) for x in (A, B))).value.value
     moved = np.abs(found - EVERY[name](A, B)).max() / share
-
     assert (moved < 300) if name == "joined" else (0.3 < moved < 300)
 
 
@@ -185,5 +183,4 @@ def test_shaken_numbers_move_where_rounding_cancels():
     rng = np.random.default_rng(3)
     x = Followed(Shaken(np.full((4, 1), 3.0), rng, 1e-6))
     centred = x - np.mean(x, axis=-1, keepdims=True)
-
     assert np.abs(centred.value.value).max() > 1e-6

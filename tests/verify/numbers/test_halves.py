@@ -72,7 +72,6 @@ class InTF32:
 def test_torch_is_right_in_halves(check, dtype):
     """And within the bounds of a finer arithmetic: its sums are float32's."""
     verdict = held(subject_named("torch:LSTM"), check, dtype)
-
     assert verdict.status == "passed", verdict.message
     assert verdict.arithmetic in ("", *FINER[dtype])
 
@@ -82,7 +81,6 @@ def test_torch_is_right_in_halves(check, dtype):
 def test_a_mistake_is_seen_in_halves(monkeypatch, mutant, check, dtype):
     wrong = mutant_named(f"mutant:{mutant}[lstm]")
     monkeypatch.setattr(type(wrong), "dtypes", (dtype,))
-
     assert held(wrong, check, dtype).status == "failed"
 
 
@@ -159,7 +157,6 @@ def test_float32_where_tf32_is_allowed_is_named():
     """The finest arithmetic that explains everything."""
     right = right_subject("lstm")
     verdict = held(right, "forward", "tf32")
-
     assert (verdict.status, verdict.arithmetic) == ("passed", "float32")
 
 
@@ -244,6 +241,5 @@ def test_halves_are_not_diagnosed():
     """Mistakes are too near to each other there: the diagnosis says so."""
     failed = Verdict("torch:LSTM", "lstm", "forward", "", [], "float16", 0, status="failed")
     (found,) = diagnoses([failed], [Named("torch:LSTM")], memory=0)
-
     assert found.status == "unexplained"
     assert "verify it in float64 or float32" in found.message

@@ -15,7 +15,6 @@ INT16 = np.arange(gemmlowp.LEAST, gemmlowp.MOST + 1)
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.7e-4, 0.9999999999, 123.4])
 def test_a_multiplier_and_a_shift_are_the_scale(scale):
     multiplier, shift = gemmlowp.multiplier_of(scale)
-
     assert 2**30 <= multiplier < 2**31
     assert abs(np.ldexp(multiplier, shift - 31) - scale) <= np.ldexp(scale, -31)
 

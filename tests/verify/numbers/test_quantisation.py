@@ -87,7 +87,6 @@ def test_roundings_at_ties_and_between(n, rounding):
 
 def test_neighbours_are_both_allowed_within_the_error_of_a_tie():
     low, high = neighbours(np.array([2.5 - 1e-9, 2.4, -2.5]), np.array([1e-8, 1e-8, 0.0]), "even")
-
     assert low.tolist() == [2, 2, -2]
     assert high.tolist() == [3, 2, -2]
 

@@ -39,7 +39,6 @@ def read(tmp_path):
 @pytest.mark.parametrize("today", [BEFORE, LAST])
 def test_a_declared_failure_is_known(read, today):
     found = read(DECLARED).judge(verdict(), today)
-
     assert found.status == "known deviation"
     assert found.message == "callers mask it (until 2027-06-30): y is off"
 
@@ -50,7 +49,6 @@ def test_a_declared_failure_is_known(read, today):
 ])  # fmt: skip
 def test_what_is_no_longer_as_declared_fails(read, given, today, message):
     found = read(DECLARED).judge(given, today)
-
     assert found.status == "failed"
     assert message in found.message
 
@@ -68,7 +66,6 @@ def test_a_declared_failure_of_something_else_is_not_covered(read):
 def test_what_passes_is_not_to_be_declared(read):
     """Else the declaration would cover the next failure that comes along."""
     found = read(DECLARED).judge(verdict("passed"), BEFORE)
-
     assert found.status == "failed"
     assert found.message == "declared as a deviation (callers mask it), but it passes: remove it"
 
@@ -81,13 +78,11 @@ def test_nothing_else_is_covered(read, other):
     given = verdict(**other)
     before = (given.status, given.message)
     found = read(DECLARED).judge(given, BEFORE)
-
     assert (found.status, found.message) == before
 
 
 def test_every_dtype_and_any_size_where_none_is_named(read):
     text = "\n".join(line for line in DECLARED.splitlines() if line[:5] not in ("dtype", "large"))
-
     for dtype in ("float32", "float64"):
         found = read(text).judge(verdict(dtype=dtype, ratio=1e300), BEFORE)
         assert found.status == "known deviation"

@@ -46,7 +46,6 @@ def test_a_line_cut_off_loses_only_itself(folder):
     """A run killed while writing its second verdict keeps the first."""
     path = folder / "verdicts.jsonl"
     path.write_text(path.read_text() + path.read_text()[:100])
-
     assert len(run_files.read(folder).verdicts) == 1
 
 
@@ -107,7 +106,6 @@ def test_a_number_beyond_floats_is_refused(folder):
 
 def test_a_huge_file_is_refused(folder, monkeypatch):
     monkeypatch.setattr(reading, "LARGEST_FILE", 100)
-
     with pytest.raises(RunFileError, match="larger than"):
         run_files.read(folder)
 

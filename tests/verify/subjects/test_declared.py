@@ -156,7 +156,6 @@ def test_jaxs_own_differentiation_is_held():
 
 def test_another_order_is_another_convention():
     declared = {"order": "zrn", "bias": ("zrn", "zrm")}
-
     assert not held(torch_gru(**declared), "gradient")
     assert held(torch_gru(), "gradient")
 

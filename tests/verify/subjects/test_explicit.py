@@ -188,7 +188,6 @@ def test_without_vjp_gradients_are_not_supported():
 def test_an_object_is_held_as_it_is():
     layer = plain_numpy.LSTM()
     layer.scale = 1.0
-
     assert held(layer, "gradient").status == "passed"
 
 
@@ -243,7 +242,6 @@ def test_wrong_layers_fail(layer, check, dtype, message):
 def test_the_gate_of_a_wrong_gradient_is_named():
     """Where in the layer the first wrong entry stands, and again where the case says one unit."""
     verdict = held(HalvesTheGradientOfU, "gradient")
-
     assert re.fullmatch(r"gate [rzn], unit \d", verdict.place)
     assert Case.from_json(verdict.case).H == 1
 

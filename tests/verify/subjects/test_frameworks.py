@@ -238,7 +238,6 @@ def test_two_files_of_one_family_are_refused(tmp_path, monkeypatch):
 def test_families_are_read_from_the_source(source, found, tmp_path, monkeypatch):
     (tmp_path / "toy.py").write_text(source)
     monkeypatch.setattr(frameworks, "__file__", str(tmp_path / "__init__.py"))
-
     families = frameworks.families.__wrapped__()
     assert {name: each.packages for name, each in families.items()} == found
 
@@ -247,7 +246,6 @@ def test_families_are_read_from_the_source(source, found, tmp_path, monkeypatch)
 def test_families_that_are_no_literal_are_told_with_their_file(literal, tmp_path, monkeypatch):
     (tmp_path / "toy.py").write_text(f"FAMILIES = {literal}\n")
     monkeypatch.setattr(frameworks, "__file__", str(tmp_path / "__init__.py"))
-
     with pytest.raises(ValueError, match=r"toy\.py: FAMILIES: expected a literal"):
         frameworks.families.__wrapped__()
 
@@ -270,7 +268,6 @@ def test_a_family_without_subjects_is_told_with_its_file():
 ], ids=str)  # fmt: skip
 def test_what_a_framework_does_not_do_is_told(name, check, dtype, case, status, words):
     verdict = held(installed(name), check, dtype, case)
-
     assert verdict.status == status
     assert re.search(words, verdict.message)
 
@@ -310,7 +307,6 @@ def test_a_backend_of_flashrnns_own_choice_is_not_tested():
     """FlashRNN takes the backend cuda where cuda_fused is asked for with a GRU."""
     other = replace(installed("flashrnn:GRU"), backend="cuda_fused")
     verdict = held(other, "forward", "float64", Case(3, 2, 3, 4))
-
     assert verdict.status == "not tested"
     assert verdict.message == "flashrnn chose gru, cuda"
 
@@ -329,7 +325,6 @@ def test_keras_names_its_backend():
 def test_keras_offers_no_float64_where_it_computes_in_float32():
     """The layers would return float64 arrays of float32 numbers."""
     right = installed("keras:RNN")
-
     assert right.dtypes == ("float32",)
     assert held(right, "forward", "float64").status == "failed"
 
@@ -337,7 +332,6 @@ def test_keras_offers_no_float64_where_it_computes_in_float32():
 def test_mlxs_gated_layers_do_not_compute_in_float64():
     """MLX's sigmoid has the accuracy of float32, which the claim of float64 would hide."""
     lstm = installed("mlx:LSTM")
-
     assert lstm.dtypes == ("float32",)
     assert held(replace(lstm, dtypes=BOTH), "forward", "float64").status == "failed"
 
@@ -367,7 +361,6 @@ def test_the_onnx_reference_ignores_input_forget():
     """So there is no coupled LSTM here: the forget gate's unused weights are read."""
     coupled, plain = subject_named("onnxruntime:LSTM-coupled"), installed("onnx-reference:LSTM")
     subject = replace(plain, convention=coupled.convention, operator=coupled.operator)
-
     assert held(subject, "forward", "float64", PLAIN).status == "failed"
 
 
@@ -389,7 +382,6 @@ def test_an_ignored_input_forget_shows():
     """The weights of the forget gate that nobody should read are ones."""
     subject = installed("onnxruntime:LSTM-coupled")
     ignoring = replace(subject, operator=replace(subject.operator, attributes={}))
-
     assert held(ignoring, "forward", case=PLAIN).status == "failed"
 
 
@@ -409,7 +401,6 @@ def test_onnxruntimes_model_is_one_operator(name):
 def test_onnxruntime_has_no_kernels_for_float64(name):
     """The one dtype that it states is the one that there is; if this fails, offer both."""
     verdict = held(replace(installed(name), dtypes=BOTH), "smoke", "float64")
-
     assert verdict.status == "crashed"
     assert "double" in verdict.message or "NOT_IMPLEMENTED" in verdict.message
 
@@ -456,7 +447,6 @@ def test_paddles_projected_layer_passes_with_all_options():
 def test_what_ends_paddles_process_is_not_offered():
     """Leaving out the bias and input of no steps; both with the reason."""
     options = subject_named("paddle:GRU").options
-
     assert not options.bias
     assert not options.no_steps
     assert {"bias", "no_steps"} <= dict(options.reasons).keys()

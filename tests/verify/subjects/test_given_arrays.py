@@ -113,7 +113,6 @@ def test_a_class_with_its_own_way_back_is_held(check):
 def test_steps_go_from_the_state_that_was_returned(check):
     subject = under_test(adapted(ByTorch, "it", None))
     ledger = check_named(check).run(subject, Case(9, 2, 3, 4))
-
     ledger.assert_within()
     assert ledger.comparisons
 

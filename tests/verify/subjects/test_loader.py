@@ -66,7 +66,6 @@ def verify(*arguments):
 def test_names_that_lead_to_a_layer(name, like, cell):
     """Files by path, with their neighbours on the path; modules from the current folder."""
     subject = subject_named(name, like)
-
     assert subject.name == name
     assert subject.cells[0] == cell
     assert subject.options.gradient
@@ -74,7 +73,6 @@ def test_names_that_lead_to_a_layer(name, like, cell):
 
 def test_the_command_takes_them(folder):
     result = verify("my_layers.py:LSTM", "--like", "torch.nn.LSTM")
-
     assert result.exit_code == 0
     assert "1 passed" in result.output
 
@@ -110,7 +108,6 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
 @pytest.mark.usefixtures("folder")
 def test_a_wrong_name_is_a_usage_error(name, like, sentence):
     result = verify(name, *(("--like", like) if like else ()))
-
     refused(result, 2, sentence)
     assert len([line for line in result.output.splitlines() if "Error: " in line]) == 1
     assert "Traceback" not in result.output
@@ -126,7 +123,6 @@ def test_a_wrong_name_is_a_usage_error(name, like, sentence):
 @pytest.mark.usefixtures("folder")
 def test_code_that_cannot_be_imported_is_not_tested(name, sentence):
     result = verify(name)
-
     refused(result, 3, sentence)
     assert "  not tested      smoke: " in result.output
     assert "Traceback" not in result.output

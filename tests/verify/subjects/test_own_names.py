@@ -94,7 +94,6 @@ def test_a_wrong_layer_is_held_by_what_its_names_tell(layer):
 def test_no_name_tells_an_offset_of_the_forget_gate(layer):
     """Its mistake would be two then."""
     own = like(layer).own
-
     assert "by their names alone" in own.text
     assert own.convention.forget_offset == 0
 
@@ -106,7 +105,6 @@ def test_no_name_tells_an_offset_of_the_forget_gate(layer):
 def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
     with pytest.raises(SubjectUnavailable, match=message) as refusal:
         like(layer)
-
     assert "@gatewise.subject(" in str(refusal.value)
     assert "gatewise new " in str(refusal.value)
 

@@ -51,14 +51,12 @@ def test_a_row_loads_a_layer_with_its_packages_version(toy):
 def test_a_layer_that_computes_another_cell_than_its_row_says_is_refused(toy):
     """A package may change what it computes: then the row is wrong, and says so."""
     toy.GRU = own_names.LinearPerGate
-
     with pytest.raises(SubjectUnavailable, match=r"expected the cell gru, it computes gru-keeps"):
         ROW.loaded()
 
 
 def test_a_package_that_is_not_there_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "toy", None)
-
     with pytest.raises(SubjectUnavailable, match=r"install it with: pip install pytest torch"):
         ROW.loaded()
 
@@ -186,7 +184,6 @@ def test_lengths_are_an_argument_where_forward_has_it():
 def test_wrong_states_of_rows_without_a_step_are_caught():
     """The final state of such a row, and not its outputs."""
     verdict = held(adapted(Scatters, "toy:Scatters", "torch.nn.GRU"), "zero-length")
-
     assert verdict.status == "failed"
     assert verdict.message.startswith("final h")
 

@@ -63,7 +63,6 @@ def held(subject, check="gradient", dtype="float32", **more):
 @needs_onednn
 def test_what_ran_is_told():
     verdict = held(here(), case=Case(3, 2, 4, 5, dtype="float32"))
-
     assert verdict.status == "passed", verdict.message
     assert "oneDNN in 1 of 1 profiled calls: " in verdict.ran
     assert "aten::mkldnn_rnn_layer_backward" in verdict.ran
@@ -73,7 +72,6 @@ def test_what_ran_is_told():
 def test_something_else_is_a_fallback():
     """float64 does not go through oneDNN: right numbers say nothing of it."""
     verdict = held(here(), dtype="float64", case=Case(3, 2, 4, 5))
-
     assert verdict.status == "fallback"
     assert verdict.message == "aten::mkldnn_rnn_layer did not run"
     assert "oneDNN in 0 of 1 profiled calls: aten::lstm" in verdict.ran
@@ -153,7 +151,6 @@ EVENTS = {
 def test_what_the_profiler_saw(route, events, lacking):
     """Operators and kernels, as a profile on a GPU names them."""
     operators, kernels = profiling.seen(EVENTS[events])
-
     assert route.lacks(operators, kernels, backward=True) == lacking
 
 
@@ -290,7 +287,6 @@ def test_unflattened_weights_are_apart():
 @pytest.mark.parametrize("name", [n for n in torch_elsewhere.NAMES if "cu" in n])
 def test_without_a_gpu_nothing_is_claimed(name):
     verdict = held(subject_named(name), "smoke")
-
     assert (verdict.status, verdict.message) == (
         "not tested", "there is no CUDA device that PyTorch can use")  # fmt: skip
 
@@ -298,7 +294,6 @@ def test_without_a_gpu_nothing_is_claimed(name):
 def test_a_layer_that_torch_does_not_compile_is_a_fallback():
     """``torch.compile`` leaves nn.LSTM as it is, without a word."""
     verdict = held(subject_named("torch-compile:LSTM"), "smoke")
-
     assert verdict.status == "fallback"
     assert "compiled code in 0 of" in verdict.ran
 
@@ -313,7 +308,6 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
 @pytest.mark.skipif(not torch_elsewhere.has_compiler(), reason="there is no C++ compiler")
 def test_a_compiled_cell_is_right():
     verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
-
     assert verdict.status == "passed", verdict.message
     assert "compiled code in 1 of 1 profiled calls" in verdict.ran
 

@@ -155,7 +155,6 @@ def test_what_is_no_layer_is_a_sentence(tmp_path, line, message):
 def test_a_missing_program_is_a_usage_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["verify", "process:./nowhere", "--runs", str(tmp_path / "runs")])
-
     assert ended.value.code == 2
     assert "process:./nowhere" in capsys.readouterr().err
 

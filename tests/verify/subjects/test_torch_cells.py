@@ -74,7 +74,6 @@ def test_a_cell_with_torchs_names_needs_no_mapping():
 def test_an_argument_without_a_default_is_given():
     """As of Opacus' cells: with a bias and without."""
     subject = like(cells.BiasIsAsked, "GRUCell")
-
     assert subject.options.bias
     assert held(subject, "parameters").status == "passed"
 
@@ -112,7 +111,6 @@ def test_a_base_class_implies_its_like(tmp_path):
 ])  # fmt: skip
 def test_what_fits_instead_is_told(layer, kind, fits):
     message = f"own:{layer.__name__} does not fit --like torch.nn.{kind}; it fits --like torch.nn."
-
     with pytest.raises(UnknownSubject) as refusal:
         like(layer, kind)
     assert str(refusal.value) == message + fits

@@ -37,7 +37,6 @@ def test_they_conform(name, check):
 @pytest.mark.parametrize(("name", "check"), WRONG)
 def test_what_is_known_to_be_wrong_still_is(name, check):
     subject = installed(name)
-
     assert hold(subject, check_named(check), subject.dtypes[0], budget=Budget(8, 3)).wrong
 
 

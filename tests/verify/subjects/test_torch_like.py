@@ -68,7 +68,6 @@ def test_honest_roundings_pass(layer, check, dtype):
 def test_an_option_that_is_ignored_shows(layer, message):
     """It is taken without a word, so it has to make torch's parameters."""
     verdict = held(layer, "parameters")
-
     assert verdict.status == "failed"
     assert re.fullmatch(message, verdict.message)
 
@@ -85,7 +84,6 @@ def test_other_parameters_than_torchs_do_not_run():
 ])  # fmt: skip
 def test_a_wrong_class_is_caught(layer, check, place):
     verdict = held(layer, check)
-
     assert verdict.status == "failed"
     assert place in verdict.place
 
@@ -113,7 +111,6 @@ def test_what_forward_refuses_is_not_offered():
 def test_what_a_class_inherits_and_never_names_is_no_promise():
     """Whoever derives from torch.nn.LSTM gets proj_size with it."""
     options = like(refusing.NeverThoughtOfIt).options
-
     assert not options.projection
     assert "sizes do not match" in dict(options.reasons)["projection"]
     assert options.bidirectional
@@ -134,14 +131,12 @@ def test_an_accident_is_no_refusal(layer, option):
 def test_a_refused_case_does_not_hide_the_others():
     every = Budget(8)
     verdict = hold(like(refusing.OneRow), CHECKS["shapes"], "float64", budget=every, seed_value=5)
-
     verdict_is(verdict, "passed", "cases were not judged: refused: a state for")
     assert held(refusing.OneRow, "forward").status == "passed"
 
 
 def test_where_every_case_is_refused_nothing_is_judged():
     verdict = held(refusing.Everything, "smoke")
-
     assert (verdict.status, verdict.cases) == ("not supported", 0)
 
 
@@ -157,7 +152,6 @@ def test_a_layer_whose_backward_raises_is_judged_forward():
 
 def test_a_backward_that_is_not_there_is_not_supported():
     subject = like(refusing.NoBackward)
-
     assert not subject.options.gradient
     assert "inference only (refusing.py, line" in dict(subject.options.reasons)["gradient"]
     assert held(refusing.NoBackward, "forward").status == "passed"

@@ -421,5 +421,4 @@ HOSTILE = {
 def test_hostile_files_are_refused_in_a_sentence(name, tmp_path):
     make, words = HOSTILE[name]
     make(tmp_path / name)
-
     refused(invoke("vectors audit", tmp_path / name, "--cell", "gru"), 3, words)

@@ -98,7 +98,6 @@ class Evaluator(base.Backend):
 def test_onnxruntime_passes_in_the_runner_of_onnx(folders, monkeypatch):
     """By its own backend, under the rtol and atol that the loader reads."""
     runtime = pytest.importorskip("onnxruntime.backend")
-
     assert failures(folders.values(), runtime, monkeypatch) == [set(), set()]
 
 

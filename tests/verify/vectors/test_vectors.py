@@ -122,7 +122,6 @@ def test_numbers_are_exact(chosen, document):
 def test_hexadecimal_is_short_and_exact(value):
     """As C's strtod and others read it."""
     written = files._hexadecimal(value)
-
     assert float.fromhex(written) == value
     assert math.copysign(1, float.fromhex(written)) == math.copysign(1, value)
 
@@ -176,7 +175,6 @@ SHORT = {"x": {"shape": [2], "values": ["0x1p+0"]}}
 def test_a_damaged_file_is_refused(document, tmp_path, damage):
     whole = msgspec.to_builtins(document)
     (tmp_path / files.FILE).write_text(json.dumps(damage(whole)), encoding="utf-8")
-
     with pytest.raises(RunFileError, match=r"vectors\.json"):
         files.read(tmp_path)
 
@@ -184,7 +182,6 @@ def test_a_damaged_file_is_refused(document, tmp_path, damage):
 def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LARGEST", 1000)
     np.savez_compressed(tmp_path / "out.npz", **{"1/y": np.zeros((100, 10))})
-
     with pytest.raises(RunFileError, match="more than 1000 bytes"):
         files.outputs(tmp_path / "out.npz")
 
@@ -192,6 +189,5 @@ def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["[]", '{"1": {"y": "one"}}', '{"1": {"y": [[1], 2]}}', "nothing"])
 def test_damaged_outputs_are_refused(tmp_path, text):
     (tmp_path / "out.json").write_text(text, encoding="utf-8")
-
     with pytest.raises(RunFileError, match=r"out\.json"):
         files.outputs(tmp_path / "out.json")

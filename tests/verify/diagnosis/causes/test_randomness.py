@@ -57,7 +57,6 @@ def test_what_is_random_otherwise(layer, said):
     """No mask is named where none explains every number."""
     subject = subject_of(layer)
     (cause,) = randomness(subject, "float64", failures(subject, "forward", "modes"))
-
     assert said in cause.explanation.statements[0]
 
 
@@ -72,7 +71,6 @@ class Trembling(hand_written.LSTM):
 def test_noise_below_the_bounds_of_float32_is_not_said_to_be_in_float64_alone():
     subject = adapted(Trembling, "of:Trembling", "torch.nn.LSTM")
     (cause,) = randomness(subject, "float64", failures(subject, "forward", "repeat"))
-
     assert "gives two results" in cause.explanation.statements[0]
     assert "float64" not in cause.explanation.statements[0]
 
