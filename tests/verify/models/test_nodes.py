@@ -261,24 +261,16 @@ def test_the_steps_of_an_lstm_are_recognised(tmp_path):
     assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
 
 
-@pytest.mark.parametrize("blend", unrolled.BLENDS)
-def test_the_steps_of_a_gru_are_recognised(tmp_path, blend):
+@pytest.mark.parametrize(("step", "blend"), [
+    *((unrolled.gru, {"blend": blend}) for blend in unrolled.BLENDS), (unrolled.gru_before, {}),
+])  # fmt: skip
+def test_the_steps_of_a_gru_are_recognised(tmp_path, step, blend):
     layer = files.torch_layer("GRU", D, H)
-    path = unrolled_file(tmp_path, unrolled.gru, layer, blend=blend)
-    (node,) = inventory(read(path))
-    want = files.onnx_weights("GRU", layer)
-
-    assert (node.kind, node.reset_after, node.takes_new) == ("GRU", True, blend == "takes new")
-    np.testing.assert_array_equal(node.weights["R"], want["R"])
-    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
-
-
-def test_the_reset_before_the_product_is_recognised(tmp_path):
-    layer = files.torch_layer("GRU", D, H)
-    path = unrolled_file(tmp_path, unrolled.gru_before, layer)
+    path = unrolled_file(tmp_path, step, layer, **blend)
     (node,) = inventory(read(path))
 
-    assert (node.kind, node.reset_after, node.problem) == ("GRU", False, "")
+    assert (node.kind, node.reset_after) == ("GRU", step is unrolled.gru)
+    assert (node.problem, node.takes_new) == ("", blend == {"blend": "takes new"})
     np.testing.assert_array_equal(node.weights["R"], files.onnx_weights("GRU", layer)["R"])
     assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
 

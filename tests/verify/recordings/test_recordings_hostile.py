@@ -23,7 +23,7 @@ from gatewise.verify.recordings.record import observed
 from gatewise.verify.runs.records import RunFileError
 from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.subjects import subject_named
-from hostile import NUMBERS, TEXTS
+from hostile import alter, places
 
 CASE = Case(4, 3, 2, 5)
 CHECKS = ("smoke", "forward", "gradient")
@@ -258,14 +258,6 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-def places(value, before=()):
-    """Yield the path of every value in JSON."""
-    yield before
-    if isinstance(value, (dict, list)):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(inner, (*before, key))
-
-
 def read_or_refused(folder):
     """Return why a recording is refused, or how many cases it holds; nothing else is raised."""
     try:
@@ -279,11 +271,11 @@ def test_anything_in_an_index_is_read_or_refused(right, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("fuzz") / "there"
     shutil.copytree(right, folder)
     said = index(folder)
-    path = data.draw(st.sampled_from([p for p in places(said) if p]))
+    *way, last = data.draw(st.sampled_from([*places(said)]))
     inner = said
-    for key in path[:-1]:
+    for key in way:
         inner = inner[key]
-    inner[path[-1]] = data.draw(JSON)
+    inner[last] = data.draw(JSON)
     put(folder, said)
     said, held = read_or_refused(folder)
     shutil.rmtree(folder)
@@ -301,11 +293,7 @@ def damaged(draw, folder):
     path = draw.choice(sorted(folder.iterdir()))
     how = draw.choice(["value", "value", "bytes", "agreeing", "cut", "lost", "folder"])
     if how == "value":
-        *way, last = draw.choice([*places(said)][1:])
-        at = said
-        for key in way:
-            at = at[key]
-        at[last] = copy.deepcopy(draw.choice([*TEXTS, *NUMBERS, None, [], {}, [[]], True]))
+        alter(said, draw)
         put(folder, said)
     elif how in ("bytes", "agreeing"):
         number = draw.randrange(len(said["entries"]))
