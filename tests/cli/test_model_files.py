@@ -118,4 +118,6 @@ def test_refusals_are_sentences(folder, line, words):
     os.truncate(folder / "huge.onnx", 3 * 2**30)
     nothing = files.helper.make_node("Identity", ["x"], ["y"])
     files.written(folder / "none.onnx", [(nothing, [])])
-    refused(invoke(line), 2, words)
+    done = invoke(line)
+    refused(done, 2, words)
+    assert words in " ".join(done.stderr.split())
