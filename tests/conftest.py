@@ -14,14 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import preloaded
 import shapes
 
-settings.register_profile(
-    "gatewise",
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+pytest.register_assert_rewrite("commands", "judgements")
+
+settings.register_profile("gatewise", max_examples=40, deadline=None, derandomize=True,
+                          database=None, suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile("gatewise")
 
 shapes.install()

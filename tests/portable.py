@@ -41,12 +41,9 @@ LIBRARIES: tuple[tuple[dict[str, str], dict[str, str]], ...] = (
 """NumPy's, ATen's and oneDNN's kernels and the threads: of each an old and a newer choice."""
 
 CHOICES = {
-    "oldest": (0, 0, 0, 0),
-    "old-numpy": (0, 1, 1, 1),
-    "old-aten": (1, 0, 1, 1),
-    "old-onednn": (1, 1, 0, 1),
-    "haswell": (1, 1, 1, 0),
-}
+    "oldest": (0, 0, 0, 0), "old-numpy": (0, 1, 1, 1), "old-aten": (1, 0, 1, 1),
+    "old-onednn": (1, 1, 0, 1), "haswell": (1, 1, 1, 0),
+}  # fmt: skip
 """Which choice each setting makes; any two choices, of two libraries, meet in one of them."""
 
 SETTINGS = {

@@ -28,7 +28,6 @@ def action(root, tmp_path):
 
 
 def test_a_right_layer_is_green(action, root, tmp_path):
-    """Beside the summary there are a page and JUnit XML to keep."""
     pytest.importorskip("jinja2")
     code, summary = action(f"{root}/examples/lstm_numpy.py")
 
@@ -50,13 +49,11 @@ def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root):
 
 def test_a_subject_is_no_option_and_no_command(action, tmp_path):
     code, _ = action("--help; touch injected")
-
     assert code == 2
     assert not (tmp_path / "injected").exists()
 
 
 def test_the_action_hands_on_what_the_script_reads(root):
-    """Every variable of the script is an input of the action."""
     named = set(
         re.findall(r"^ {8}([A-Z]+): \$\{\{ inputs\.", (root / "action.yml").read_text(), re.M)
     )

@@ -10,26 +10,6 @@ import pytest
 
 from gatewise.verify.mutants import mutants
 
-LIGHT = """
-import sys
-import gatewise
-heavy = {"torch", "flint", "scipy", "hypothesis", "rich", "jinja2", "mpmath", "distributed"}
-print(sorted(heavy & set(sys.modules)))
-"""
-HELP = """
-import sys
-from click.testing import CliRunner
-from gatewise.cli import main
-result = CliRunner().invoke(main, ["--help"])
-heavy = {"torch", "matplotlib", "flint", "scipy", "hypothesis", "numpy"}
-print(result.exit_code, sorted(heavy & set(sys.modules)))
-"""
-PLUGIN = """
-import sys
-import gatewise.verify.pytest_plugin
-heavy = {"torch", "flint", "scipy", "hypothesis", "numpy", "rich", "distributed"}
-print(sorted(heavy & set(sys.modules)))
-"""
 FRONT = "import gatewise; print(all(hasattr(gatewise, name) for name in gatewise.__all__))"
 
 
@@ -39,28 +19,25 @@ def python(code):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_import_loads_nothing_heavy():
-    """``import gatewise`` loads no torch, and none of what only some commands need."""
-    assert python(LIGHT) == "[]"
-
-
-def test_help_loads_nothing_heavy():
-    """``gatewise --help`` answers without NumPy even."""
-    assert python(HELP) == "0 []"
-
-
-def test_the_pytest_plugin_loads_nothing_heavy():
-    """pytest loads it in every project on the machine."""
-    assert python(PLUGIN) == "[]"
+@pytest.mark.parametrize(("code", "heavy"), [
+    ("import gatewise", "torch flint scipy hypothesis rich jinja2 mpmath distributed"),
+    # --help answers without NumPy even
+    ("from click.testing import CliRunner; from gatewise.cli import main; "
+     "assert not CliRunner().invoke(main, ['--help']).exit_code",
+     "torch matplotlib flint scipy hypothesis numpy"),
+    # pytest loads it in every project on the machine
+    ("import gatewise.verify.pytest_plugin",
+     "torch flint scipy hypothesis numpy rich distributed"),
+], ids=["import", "help", "pytest plugin"])  # fmt: skip
+def test_nothing_heavy_is_loaded(code, heavy):
+    assert python(f"{code}; import sys; print({{*{heavy.split()}}} & {{*sys.modules}})") == "set()"
 
 
 def test_the_front_door_opens():
-    """Every public name is there when asked for."""
     assert python(FRONT) == "True"
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """The lazy front door answers for what it has not."""
     import gatewise
 
     with pytest.raises(AttributeError, match="no attribute 'LSTMM'"):
@@ -84,7 +61,6 @@ def wheel(root, tmp_path_factory):
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
-    """All of the package's source, its data, the type marker; no tests, noxfile or findings."""
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = ("reference", "verify", "bench", "reports", "cli")
     paths = [path.relative_to(root) for top in tops for path in (root / top).rglob("*.py")]
@@ -98,7 +74,6 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel, root):
 
 
 def test_the_conda_recipe_asks_for_what_the_package_asks_for(root):
-    """Name and lowest version of each requirement, and the version of the package itself."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     recipe = (root / "conda" / "recipe.yaml").read_text(encoding="utf-8")
     (run,) = re.findall(r"^  run:\n((?:    - .*\n)+)", recipe, re.MULTILINE)

@@ -4,12 +4,8 @@ import sys
 from itertools import combinations, product
 from pathlib import Path
 
-import pytest
-
 import portable
-from gatewise.verify.runs import run as run_files
-from gatewise.verify.runs.run import Planned
-from made_runs import failure, verdict
+from made_runs import failure, kept, verdict
 from portable import Row
 
 GREEN = Row("oldest", passed=3)
@@ -19,19 +15,6 @@ def test_a(): pass
 def test_b(): assert 0
 def test_c(): pytest.skip("")
 """
-
-
-@pytest.fixture
-def kept(tmp_path):
-    def keep(name, *verdicts):
-        folder = tmp_path / name
-        planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
-        run_files.start(folder / "run", command="c", seed=0, budget="quick", planned=planned)
-        for each in verdicts:
-            run_files.append(folder / "run", each)
-        return folder
-
-    return keep
 
 
 def test_any_two_choices_of_two_libraries_meet_in_a_setting():
@@ -54,21 +37,24 @@ def test_a_variable_without_effect_is_named(monkeypatch):
     assert (row.note, row.red) == ("not tested: see above", True)
 
 
-def test_the_same_verdicts_are_green_whatever_their_last_digits(kept):
-    own, other = kept("own", verdict()), kept("other", verdict(worst_ratio=0.9))
-    row = portable.compared(GREEN, portable.differing(own, other))
+def test_the_same_verdicts_are_green_whatever_their_last_digits(tmp_path):
+    kept(tmp_path / "own/run", verdict())
+    kept(tmp_path / "other/run", verdict(worst_ratio=0.9))
+    row = portable.compared(GREEN, portable.differing(tmp_path / "own", tmp_path / "other"))
     assert (row.red, row.note) == (False, "same verdicts")
 
 
-def test_another_verdict_is_red_and_named(kept, capsys):
-    own, other = kept("own", verdict("torch:GRU")), kept("other", failure("torch:GRU"))
-    row = portable.compared(GREEN, portable.differing(own, other))
+def test_another_verdict_is_red_and_named(tmp_path, capsys):
+    kept(tmp_path / "own/run", verdict("torch:GRU"))
+    kept(tmp_path / "other/run", failure("torch:GRU"))
+    row = portable.compared(GREEN, portable.differing(tmp_path / "own", tmp_path / "other"))
     assert (row.red, row.note) == (True, "1 VERDICTS DIFFER")
     assert "torch:GRU forward float64: passed, failed here" in capsys.readouterr().out
 
 
-def test_a_verdict_or_a_run_that_is_missing_is_red(kept, tmp_path):
-    own, other = kept("own", verdict(), verdict(check="final")), kept("other", verdict())
+def test_a_verdict_or_a_run_that_is_missing_is_red(tmp_path):
+    own = kept(tmp_path / "own/run", verdict(), verdict(check="final")).parent
+    other = kept(tmp_path / "other/run", verdict()).parent
     assert portable.compared(GREEN, portable.differing(own, other)).red
     row = portable.compared(GREEN, portable.differing(own, tmp_path / "nowhere"))
     assert (row.red, row.note) == (True, "no verdicts")

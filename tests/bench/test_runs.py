@@ -78,15 +78,12 @@ def test_another_plan_is_not_gone_on_with(tmp_path):
         list(carry_out(plan(FIRST, seed=1), tmp_path / "r", "c"))
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"schema": "gatewise.bench/9"}, "expected schema .* gatewise.bench/1"),
-        ({"planned": [1]}, r"planned\[0\]: expected str"),
-        ({"settings": 3}, "settings: expected object, got int"),
-        ({"machine": {"cores": 2}}, r"machine\[...\]: expected str, got int"),
-    ],
-)
+@pytest.mark.parametrize(("change", "words"), [
+    ({"schema": "gatewise.bench/9"}, "expected schema .* gatewise.bench/1"),
+    ({"planned": [1]}, r"planned\[0\]: expected str"),
+    ({"settings": 3}, "settings: expected object, got int"),
+    ({"machine": {"cores": 2}}, r"machine\[...\]: expected str, got int"),
+])  # fmt: skip
 def test_a_header_that_is_not_one_is_refused(tmp_path, change, words):
     list(carry_out(plan(FIRST), tmp_path, "c"))
     header = json.loads((tmp_path / "run.json").read_text())
@@ -124,24 +121,20 @@ def test_rows_are_typed():
     assert typed(Row, GOOD) == Row("a", (1.0, 2.5), Inner("x", 1.0), None)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"samples": [1, "2"]}, r"samples\[1\]: expected float, got str"),
-        ({"samples": 3}, "samples: expected"),
-        ({"inner": {"name": "x"}}, "inner: object missing required field size"),
-        ({"inner": {"name": "x", "size": True}}, "inner.size: expected float, got bool"),
-        ({"rate": 1e999}, "rate: expected a finite number, got inf"),
-        ({"more": 1}, "unknown fields: more"),
-    ],
-)
+@pytest.mark.parametrize(("change", "words"), [
+    ({"samples": [1, "2"]}, r"samples\[1\]: expected float, got str"),
+    ({"samples": 3}, "samples: expected"),
+    ({"inner": {"name": "x"}}, "inner: object missing required field size"),
+    ({"inner": {"name": "x", "size": True}}, "inner.size: expected float, got bool"),
+    ({"rate": 1e999}, "rate: expected a finite number, got inf"),
+    ({"more": 1}, "unknown fields: more"),
+])  # fmt: skip
 def test_rows_of_another_form_are_refused(change, words):
     with pytest.raises(RunFileError, match=words):
         typed(Row, {**GOOD, **change})
 
 
 def test_a_run_is_added_to_by_one_process(tmp_path):
-    """A second one is refused while the first is at it."""
     first = carry_out(plan(FIRST, SECOND), tmp_path / "r", "c")
     next(first)
     with pytest.raises(RunFileError, match="another process is adding to this run"):

@@ -42,7 +42,7 @@ def memory_run():
          "seconds": 1.0}
         for cell in ("rnn", "lstm") for lag in (8, 24, 64)
     )  # fmt: skip
-    return bench_run("memory", *rows, lags=[8, 24, 64])
+    return bench_run("memory", *rows, settings={"lags": [8, 24, 64]})
 
 
 def held_run():
@@ -120,7 +120,6 @@ def test_is_accessible(opened, scheme):
 
 
 def test_the_table_is_filtered(opened):
-    """By dtype a column goes, by state the cells."""
     page = opened()
     label = page.locator(".choices label", has_text="float32").locator("input")
     cells = "[...document.querySelectorAll('.grid tbody tr:first-child td')]"

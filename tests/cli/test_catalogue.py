@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.execution import availability
 from gatewise.verify.execution.session import Request
 from gatewise.verify.subjects import expanded, family, frameworks, loader, subjects
@@ -52,7 +51,7 @@ def listed(tmp_path, monkeypatch):
     names = [f"{path}:{name}" for name in ("Right", "Missing", "Dies")]
     monkeypatch.setattr(availability, "known", lambda *wanted: ["mlx:GRU", *names])
     monkeypatch.setattr(availability, "_probe", probed(availability._probe, names))
-    return lambda *more: CliRunner().invoke(main, ["subjects", *more], catch_exceptions=False)
+    return lambda *more: invoke("subjects", *more)
 
 
 def probed(probe, names):
@@ -63,7 +62,6 @@ def probed(probe, names):
 
 
 def test_versions_and_what_is_missing(listed):
-    """One that is missing, and one that ends its process, have a problem; the others a version."""
     rows = {
         row["subject"].rpartition(":")[2]: row
         for row in json.loads(listed("--probe", "--json").stdout)
@@ -79,28 +77,24 @@ def test_versions_and_what_is_missing(listed):
 
 
 def test_what_is_missing_is_told_once_for_each_reason(listed):
-    """Below the table; the exit code is 0 all the same."""
     result = listed("--probe")
-
     assert result.exit_code == 0
     assert "not available" in result.stdout
     assert result.stdout.count("install it with: pip install nothing") == 1
 
 
 def test_the_plain_list_asks_nobody(monkeypatch):
-    """--no-versions starts no process, and lists every adapter with its convention."""
     monkeypatch.setattr(availability, "Isolated", None)
-    result = CliRunner().invoke(main, ["subjects", "--no-versions", "--json"])
+    result = invoke("subjects --no-versions --json")
     rows = json.loads(result.stdout)
 
     assert {row["subject"] for row in rows} >= set(subjects())
     assert all(row["cell"] and row["dtypes"] for row in rows if row["subject"] in subjects())
     assert not any(row["version"] or row["problem"] for row in rows)
-    assert "problem" not in CliRunner().invoke(main, ["subjects", "--no-versions"]).stdout
+    assert "problem" not in invoke("subjects --no-versions").stdout
 
 
 def test_the_list_imports_no_framework():
-    """Versions are those of packages' metadata; what is not installed says how to get it."""
     program = (
         "import sys\n"
         "from gatewise.verify.execution import availability\n"
@@ -114,9 +108,8 @@ def test_the_list_imports_no_framework():
 
 
 def test_what_is_not_installed(monkeypatch):
-    """The first package that is missing is named, with the command that installs all."""
     monkeypatch.setattr(availability.importlib.util, "find_spec", lambda name: None)
-    rows = json.loads(CliRunner().invoke(main, ["subjects", "haiku", "torch", "--json"]).stdout)
+    rows = json.loads(invoke("subjects haiku torch --json").stdout)
 
     assert {row["subject"].partition(":")[0] for row in rows} == {"haiku", "torch"}
     assert not any(row["version"] or row["probed"] for row in rows)
@@ -139,7 +132,6 @@ def test_one_name_imports_one_adapter():
 
 
 def test_adapters_declare_their_families():
-    """What is read from a file's source is what its subjects are called."""
     for path in Path(frameworks.__file__).parent.glob("*.py"):
         adapter = importlib.import_module(f"{frameworks.__name__}.{path.stem}")
         named = [family(subject.name) for subject in getattr(adapter, "SUBJECTS", ())]
@@ -154,7 +146,6 @@ def _printed(program):
 
 
 def test_every_family_is_listed_once():
-    """Families are contiguous: 'torch' comes apart from 'torch-onnx'."""
     found = availability.families()
 
     every = [name for names in found.values() for name in names]
@@ -165,7 +156,6 @@ def test_every_family_is_listed_once():
 
 
 def test_a_pattern_means_the_whole_family():
-    """In order, each once, beside names and paths."""
     all_of = [name for name in subjects() if name.startswith("onnxruntime:")]
 
     assert expanded(["onnxruntime:*"]) == all_of
@@ -175,14 +165,11 @@ def test_a_pattern_means_the_whole_family():
 
 
 def test_a_registered_family(monkeypatch):
-    """Subjects that other packages register count as well."""
     monkeypatch.setattr(loader, "registered", lambda: {"mine:A": None, "mine:B": None})
-
     assert expanded(["mine:*"]) == ["mine:A", "mine:B"]
 
 
 def test_no_such_family():
-    """The message names the families that there are."""
     with pytest.raises(UnknownSubject, match=r"no family 'onxruntime'; there are .*onnxruntime:\*"):
         expanded(["onxruntime:*"])
 
@@ -190,15 +177,13 @@ def test_no_such_family():
 def test_a_request_has_all_of_a_family():
     """Verify and diagnose read names in the same way; a run keeps the names, not the pattern."""
     request = Request.parse(["haiku:*"], budget="quick")
-
     assert request.subjects == ("haiku:GRU", "haiku:LSTM", "haiku:RNN")
 
 
 @pytest.mark.parametrize("command", ["verify", "diagnose"])
 def test_no_such_family_is_a_usage_error(command, tmp_path, monkeypatch):
-    """Exit code 2, and no run."""
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, [command, "nothing:*"])
+    result = invoke(command, "nothing:*")
 
     assert result.exit_code == 2
     assert "there is no family 'nothing'" in result.stderr

@@ -32,7 +32,6 @@ def test_nothing_is_not_success():
 
 
 def test_what_was_not_judged_is_no_success():
-    """Other checks passed, but not forward: the reason says so, and why."""
     ending = conclusion([
         verdict("smoke", "passed"), verdict("final", "passed"),
         verdict("forward", "not supported", message="no proj_size"),
@@ -45,7 +44,6 @@ def test_what_was_not_judged_is_no_success():
 def test_gradients_that_are_not_offered_are_not_missed():
     """A layer for inference conforms; where gradients were chosen, it does not."""
     verdicts = [verdict("forward", "passed"), verdict("gradient", "not supported")]
-
     assert conclusion(verdicts).code == 0
     assert conclusion(verdicts, ["forward", "gradient"]).code == 3
 

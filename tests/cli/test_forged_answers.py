@@ -1,9 +1,8 @@
 """What a layer's process answers is untrusted: what is no answer is told as such."""
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.execution.diagnosis_tasks import diagnoses
 from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.tasks import Description, Named
@@ -26,17 +25,11 @@ def forged(request, tmp_path, monkeypatch):
     monkeypatch.setattr(Isolated, "describe", lambda _, named, timeout: Description(named))
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(main, arguments, catch_exceptions=False)
-
-
-@pytest.mark.parametrize("command", [
-    ("identify", "torch:LSTM"), ("identify", "torch:LSTM", "--json"),
-    ("record", "torch:LSTM", "-o", "there"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command", ["identify torch:LSTM", "identify torch:LSTM --json", "record torch:LSTM -o there"]
+)
 def test_a_command(forged, tmp_path, command):
-    """Exit 3 and a sentence; nothing is written."""
-    result = invoke(*command)
+    result = invoke(command)
     assert result.exit_code == 3, result.output
     assert "Traceback" not in result.output
     assert "gatewise itself failed" not in result.output
@@ -45,7 +38,6 @@ def test_a_command(forged, tmp_path, command):
 
 
 def test_a_diagnosis(forged):
-    """It is unexplained, and says why."""
     verdict = Verdict("a:L", "lstm", "forward", "", [], "float64", 0, "failed", message="y = 1")
     (found,) = diagnoses([verdict], [Named("a:L")], memory=0)
     assert found.status == "unexplained"
@@ -58,6 +50,6 @@ def test_what_stands_beside_a_recording_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.part").mkdir()
     (tmp_path / "there.part" / "mine").write_text("kept")
-    result = invoke("record", "torch:LSTM", "-o", "there")
+    result = invoke("record torch:LSTM -o there")
     assert result.exit_code == 3
     assert (tmp_path / "there.part" / "mine").read_text() == "kept"

@@ -5,8 +5,8 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
+from commands import invoke, refused
 from gatewise.cli import gpu as on_gpu
-from gatewise.cli import main
 from gatewise.cli.gpu import Step
 from gatewise.verify.runs import run as run_files
 
@@ -14,8 +14,7 @@ from gatewise.verify.runs import run as run_files
 @pytest.mark.parametrize("step", on_gpu.steps(on_gpu.Path("there")), ids=lambda step: step.name)
 def test_every_step_is_a_command(step):
     """Its options are ones that the command has: --help beside them is no usage error."""
-    result = CliRunner().invoke(main, [*shlex.split(step.command), "--help"])
-
+    result = invoke(*shlex.split(step.command), "--help")
     assert result.exit_code == 0, result.output
     assert "Usage" in result.output
 
@@ -50,7 +49,6 @@ def test_exit_codes_are_told(few, tmp_path, capfd):
 
 
 def test_a_step_that_takes_too_long_is_stopped(few, tmp_path, monkeypatch):
-    """And the next one is run."""
     monkeypatch.setattr(on_gpu, "ENDED", 5.0)
     few(Step("long", "mutants --jobs 1 --runs " + str(tmp_path), 2), Step("list", "cells", 60))
     result = run(tmp_path)
@@ -62,7 +60,6 @@ def test_a_step_that_takes_too_long_is_stopped(few, tmp_path, monkeypatch):
 
 
 def test_without_a_gpu_it_says_so(few, tmp_path):
-    """What is verified is *not tested*, what needs the device is not begun."""
     runs = tmp_path / "out" / "runs"
     few(Step("cudnn", f"verify cudnn:LSTM --runs {runs}", 60, needs_gpu=False),
         Step("speed", "bench speed cudnn:LSTM", 60), gpu=False)  # fmt: skip
@@ -78,7 +75,4 @@ def test_without_a_gpu_it_says_so(few, tmp_path):
 
 
 def test_a_step_that_is_not_known(tmp_path):
-    result = run(tmp_path, "foo")
-
-    assert result.exit_code == 2
-    assert "foo: expected cudnn, others, record-RNN" in result.output
+    refused(run(tmp_path, "foo"), 2, "foo: expected cudnn, others, record-RNN")

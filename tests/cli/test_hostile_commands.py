@@ -4,7 +4,6 @@ GATEWISE_FUZZ says how many of each are tried; by hand, thousands. What would ta
 processes, benches, audits) is left out: it is what stands around it that is tried.
 """
 
-import copy
 import json
 import os
 import random
@@ -15,11 +14,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.cli import COMMANDS, bench, main, mutants
 from gatewise.verify.audit.suite import Auditor, CouldNotRun
 from gatewise.verify.execution.isolation import Isolated, ProcessEnded
 from gatewise.verify.proofs import runner
-from hostile import NUMBERS, TEXTS, places
+from hostile import TEXTS, alter
 from pools import Pool, install
 
 COUNT = int(os.environ.get("GATEWISE_FUZZ", "40"))
@@ -129,9 +129,7 @@ def right(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         install(patch, Pool(other="failed"))
-        result = CliRunner().invoke(main, [
-            "verify", "torch:LSTM", "--check", "smoke,forward,final", "--no-diagnosis",
-        ])  # fmt: skip
+        result = invoke("verify torch:LSTM --check smoke,forward,final --no-diagnosis")
     assert result.exit_code == 1
     (run,) = (folder / "runs").iterdir()
     return run
@@ -148,11 +146,7 @@ def damaged(draw, source, folder):
         lines = [data.decode()] if path.name == "run.json" else data.decode().splitlines()
         number = draw.randrange(len(lines))
         value = json.loads(lines[number])
-        *way, last = draw.choice([*places(value)])
-        at = value
-        for key in way:
-            at = at[key]
-        at[last] = copy.deepcopy(draw.choice([*TEXTS, *NUMBERS, None, [], {}, [[]], True]))
+        alter(value, draw)
         lines[number] = json.dumps(value)
         path.write_text("".join(f"{line}\n" for line in lines))
     elif how == "bytes":
@@ -173,7 +167,6 @@ def damaged(draw, source, folder):
 
 @pytest.mark.parametrize("part", range(10))
 def test_damaged_runs(here, right, part):
-    """Reported, compared with what they were, and gone on with."""
     draw = random.Random(part)
     for _ in range(max(1, COUNT // 10)):
         run = damaged(draw, right, here / "run")
@@ -213,7 +206,6 @@ def benches(tmp_path_factory):
 
 @pytest.mark.parametrize("part", range(10))
 def test_damaged_benches(here, benches, part):
-    """Reported, compared, and gone on with, as far as that is planning."""
     draw = random.Random(part)
     for _ in range(max(1, COUNT // 10)):
         kind = draw.choice(sorted(benches))

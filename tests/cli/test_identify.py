@@ -12,8 +12,7 @@ def other(root):
 
 
 def test_identify_tells_the_convention(run):
-    """A table, the formula, the runner-up, and that the adapter states the same."""
-    result = run("identify", "torch:GRU")
+    result = run("identify torch:GRU")
 
     assert result.exit_code == 0
     assert "torch:GRU: GRU, gates r z n, [3H, D], two biases" in result.stdout
@@ -23,8 +22,7 @@ def test_identify_tells_the_convention(run):
 
 
 def test_identify_in_json(run, root):
-    """Several subjects, one of them without a stated convention."""
-    result = run("identify", "torch:RNN", f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
+    result = run("identify torch:RNN", f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
     first, second = json.loads(result.stdout)
 
     assert result.exit_code == 0
@@ -41,7 +39,6 @@ def test_identify_in_json(run, root):
 ])  # fmt: skip
 def test_identify_where_it_is_not_so(run, other, name, code, said):
     result = run("identify", other(name))
-
     assert result.exit_code == code
     assert said in result.stdout
 
@@ -60,7 +57,7 @@ class LSTM:
 
 def test_identify_prints_no_formulas_where_nothing_fits(run, tmp_path):
     (tmp_path / "none.py").write_text(NO_CONVENTION)
-    result = run("identify", "none.py:LSTM")
+    result = run("identify none.py:LSTM")
 
     assert result.exit_code == 3
     assert result.stdout.strip().splitlines() == [
@@ -71,9 +68,9 @@ def test_identify_prints_no_formulas_where_nothing_fits(run, tmp_path):
 
 
 def test_identify_what_is_unknown(run):
-    assert run("identify", "torch:Perceptron").exit_code == 2
+    assert run("identify torch:Perceptron").exit_code == 2
     assert run("identify").exit_code == 2
-    assert run("identify", "torch:LSTM", "--like", "keras").exit_code == 2
+    assert run("identify torch:LSTM --like keras").exit_code == 2
 
 
 HANGS = """
@@ -94,7 +91,6 @@ class LSTM:
 
 def test_identify_what_hangs(run, tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
-    result = run("identify", "hangs.py:LSTM", "--timeout", "2")
-
+    result = run("identify hangs.py:LSTM --timeout 2")
     assert result.exit_code == 3
     assert "hangs.py:LSTM: not identified: no answer after 2." in result.stdout

@@ -3,9 +3,8 @@
 import csv
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.verify.subjects import expanded, subject_named
 from gatewise.verify.subjects.loader import UnknownSubject
 
@@ -44,17 +43,14 @@ def folder(tmp_path, monkeypatch):
 
 def grades(*arguments):
     """Verify, and return exit code and the CSV by subject."""
-    result = CliRunner().invoke(main, [
-        "verify", *arguments, "--budget", "quick", "--check", "smoke,forward", "--no-diagnosis",
-        "-o", "grades.csv",
-    ])  # fmt: skip
+    line = "verify --budget quick --check smoke,forward --no-diagnosis -o grades.csv"
+    result = invoke(line, *arguments)
     with open("grades.csv", newline="") as file:
         return result, {row["subject"]: row for row in csv.DictReader(file)}
 
 
 @pytest.mark.parametrize("name", ["homework:Layer", "homework/*.py:Layer", "homework"])
 def test_a_folder_is_held_file_by_file(folder, name):
-    """What cannot be imported, or has no layer, is that file's verdict, and the others go on."""
     result, rows = grades(name)
     verdicts = {key.partition(":")[0].removeprefix("homework/"): row["verdict"]
                 for key, row in rows.items()}  # fmt: skip
@@ -80,10 +76,7 @@ def test_a_folder_is_held_file_by_file(folder, name):
 
 
 def test_one_name_that_leads_nowhere_is_still_a_usage_error(folder):
-    result = CliRunner().invoke(main, ["verify", "homework/empty.py:Layer"])
-
-    assert result.exit_code == 2
-    assert "there is no Layer in homework/empty.py" in result.output
+    refused(invoke("verify homework/empty.py:Layer"), 2, "there is no Layer in homework/empty.py")
 
 
 def test_a_pattern_that_fits_nothing_says_so(folder):
@@ -94,9 +87,7 @@ def test_a_pattern_that_fits_nothing_says_so(folder):
 
 
 def test_a_file_with_one_layer_needs_no_class(folder):
-    """With several the sentence names them."""
     (folder / "two.py").write_text(RIGHT + RIGHT.replace("Layer", "Other"))
-
     assert subject_named("homework/right.py").cells == ("rnn",)
     with pytest.raises(UnknownSubject, match=r"say which of Layer, Other, as in two.py:MyLSTM"):
         subject_named("two.py")
@@ -105,12 +96,10 @@ def test_a_file_with_one_layer_needs_no_class(folder):
 def test_a_class_of_torchs_is_like_it(folder):
     pytest.importorskip("torch")
     (folder / "mine.py").write_text("import torch\n\nclass Mine(torch.nn.GRU):\n    pass\n")
-
     assert subject_named("mine.py:Mine").cells == ("gru",)
 
 
 def test_no_cell_of_the_table_is_a_formula(folder):
     (folder / "=1+1.py").write_text(RIGHT)
     _, rows = grades("homework/right.py", "=1+1.py:Layer")
-
     assert "'=1+1.py:Layer" in rows

@@ -5,25 +5,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import gatewise
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.reference.cells import cells
 
 
 @pytest.fixture
 def new(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, ["new", *arguments])
+    return lambda *arguments: invoke("new", *arguments)
 
 
 @pytest.mark.parametrize(("cell", "name"), [("rnn", "MyRNN"), ("lstm", "MyLSTM"), ("gru", "MyGRU")])
 def test_it_conforms_as_it_is_written(new, cell, name):
     result = new(cell)
-    outcome = gatewise.check(
-        f"my_{cell}.py:{name}", budget="quick", checks="smoke,forward,carry,influence"
-    )
+    outcome = gatewise.check(f"my_{cell}.py:{name}", budget="quick",
+                             checks="smoke,forward,carry,influence")  # fmt: skip
 
     assert result.exit_code == 0
     assert f"gatewise verify my_{cell}.py:{name}" in result.output
@@ -32,7 +30,6 @@ def test_it_conforms_as_it_is_written(new, cell, name):
 
 @pytest.mark.parametrize("cell", sorted({*cells()} - {"rnn", "lstm", "gru"}))
 def test_of_every_cell_there_is_one(new, cell):
-    """It shows the equations, and is not green before they are written."""
     new(cell)
     (path,) = Path().glob("my_*.py")
     outcome = gatewise.check(str(path), budget="quick", checks="smoke,forward", explain=False)
@@ -56,10 +53,7 @@ def test_its_test_runs(new):
 
 def test_what_is_there_is_left(new):
     new("rnn")
-    again = new("rnn")
-
-    assert again.exit_code == 3
-    assert "my_rnn.py: is there already" in again.output
+    refused(new("rnn"), 3, "my_rnn.py: is there already")
 
 
 def test_a_cell_that_is_not_there_is_a_usage_error(new):

@@ -47,9 +47,9 @@ def verdicts(result):
 
 def test_a_class_or_the_command_declares_the_arithmetic(run, file):
     """Both are held to it; without it, the same layer is wrong, and the check does not concern."""
-    declared = run("verify", "mine.py:Declared", *FEW, "--json")
-    told = run("verify", "mine.py:Silent", "--quantised", "fixed=<16,6>", *FEW, "--json")
-    silent = run("verify", "mine.py:Silent", *FEW, "--json")
+    declared = run("verify mine.py:Declared", *FEW, "--json")
+    told = run("verify mine.py:Silent --quantised fixed=<16,6>", *FEW, "--json")
+    silent = run("verify mine.py:Silent", *FEW, "--json")
 
     for result in (declared, told):
         assert {check: v["status"] for check, v in verdicts(result).items()} == {
@@ -61,17 +61,14 @@ def test_a_class_or_the_command_declares_the_arithmetic(run, file):
 
 
 def test_a_failure_is_made_again_with_the_arithmetic(run, file):
-    """The command that is told has it."""
-    result = run("verify", "mine.py:Silent", "--quantised", "fixed=<16,5>", *FEW, "--json")
-
+    result = run("verify mine.py:Silent --quantised fixed=<16,5>", *FEW, "--json")
     assert verdicts(result)["forward"]["status"] == "failed"
     assert "--quantised 'fixed=<16,5>'" in verdicts(result)["forward"]["reproduce"]
 
 
 def test_a_diagnosis_is_one_of_the_declared_arithmetic(run, file):
-    """It says what the layer computes in instead."""
     declared = ("--quantised", "fixed=<16,6>, rounding=down", "--dtype", "float64")
-    told = run("diagnose", "mine.py:Silent", *declared, "--json")
+    told = run("diagnose mine.py:Silent", *declared, "--json")
     ((said,),) = (diagnosis["explanations"] for diagnosis in json.loads(told.stdout))
 
     assert told.exit_code == 1
@@ -82,9 +79,8 @@ def test_a_diagnosis_is_one_of_the_declared_arithmetic(run, file):
 
 
 def test_what_means_nothing_is_refused_in_a_sentence(run, file):
-    """By the command before anything runs, and of a class when it is imported."""
-    command = run("verify", "mine.py:Silent", "--quantised", "weights=8, per=rows")
-    layer = run("verify", "mine.py:Meaningless", *FEW)
+    command = run("verify mine.py:Silent --quantised", "weights=8, per=rows")
+    layer = run("verify mine.py:Meaningless", *FEW)
 
     assert command.exit_code == layer.exit_code == 2
     assert "quantised: per: expected one of channel" in command.output

@@ -7,29 +7,15 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import common, main
+from commands import invoke, refused
+from gatewise.cli import common
 from gatewise.verify.execution import session, tasks
 from gatewise.verify.runs import records
 from gatewise.verify.runs import run as run_files
 from pools import Pool, install
 
 DEEP = "[" * 100_000
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
-
-
-def refused(result, code, *words):
-    """One sentence, no traceback, and the exit code."""
-    said = " ".join(result.output.split())
-    assert "Traceback" not in said
-    assert result.exit_code == code, said
-    assert len(said) < 1000
-    for word in words:
-        assert word in said
 
 
 @pytest.fixture
@@ -43,18 +29,16 @@ def pool(here, monkeypatch):
     return install(monkeypatch, Pool())
 
 
-VERIFY = ("verify", "torch:LSTM", "--check", "smoke,forward", "--dtype", "float64")
+VERIFY = "verify torch:LSTM --check smoke,forward --dtype float64"
 
 
 @pytest.mark.parametrize("seconds", ["1e10", "1e300", "inf", "nan", "-inf", "0"])
 @pytest.mark.parametrize("command", [
-    ("verify", "torch:LSTM", "--timeout"), ("identify", "torch:LSTM", "--timeout"),
-    ("record", "torch:LSTM", "-o", "a", "--timeout"), ("diagnose", "torch:LSTM", "--timeout"),
-    ("convert", "a", "--from", "b", "--to", "c", "-o", "d", "--timeout"),
-    ("bench", "speed", "--timeout"),
+    "verify torch:LSTM", "identify torch:LSTM", "record torch:LSTM -o a", "diagnose torch:LSTM",
+    "convert a --from b --to c -o d", "bench speed",
 ])  # fmt: skip
 def test_a_time_limit_that_no_clock_holds(here, command, seconds):
-    refused(invoke(*command, seconds), 2, "Invalid value for '--timeout'")
+    refused(invoke(f"{command} --timeout", seconds), 2, "Invalid value for '--timeout'")
 
 
 @pytest.mark.parametrize("command", ["verify", "identify", "diagnose"])
@@ -72,12 +56,12 @@ def test_memory_beyond_what_a_system_counts(here, command):
 ])  # fmt: skip
 def test_deviations(here, text, words):
     (here / "known.toml").write_text(text)
-    refused(invoke(*VERIFY, "--deviations", "known.toml"), 2, words)
+    refused(invoke(VERIFY, "--deviations", "known.toml"), 2, words)
 
 
 @pytest.mark.parametrize("option", ["--case", "--check", "--dtype", "--budget", "--like", "--seed"])
 def test_what_is_quoted_is_cut(here, option):
-    result = invoke("verify", "torch:LSTM", option, DEEP)
+    result = invoke("verify torch:LSTM", option, DEEP)
     assert result.exit_code == 2
     assert len(result.output) < 3000
     assert "Traceback" not in result.output
@@ -85,33 +69,30 @@ def test_what_is_quoted_is_cut(here, option):
 
 @pytest.mark.parametrize("case", ['{"T": ' + "9" * 3000 + "}", f'{{"{"x" * 10**5}": 1}}', "[1]"])
 def test_a_case_that_is_none(here, case):
-    refused(invoke(*VERIFY, "--case", case), 2, "case: ")
+    refused(invoke(VERIFY, "--case", case), 2, "case: ")
 
 
 @pytest.mark.parametrize("option", ["--junit", "-o"])
 def test_a_full_disk_is_not_the_layers_mistake(pool, option):
-    """The answer is told all the same; the exit code says that not everything was written."""
-    result = invoke(*VERIFY, option, "/dev/full")
-    assert result.exit_code == 3, result.output
-    assert "2 passed" in result.output
+    result = invoke(VERIFY, option, "/dev/full")
+    refused(result, 3, "2 passed")
     assert "/dev/full: cannot be written (No space left on device)" in result.output
 
 
 def test_a_full_disk_hides_no_mistake(here, monkeypatch):
     install(monkeypatch, Pool(other="failed"))
-    result = invoke(*VERIFY, "--no-diagnosis", "--junit", "/dev/full")
+    result = invoke(VERIFY, "--no-diagnosis", "--junit", "/dev/full")
     assert result.exit_code == 1
     assert "/dev/full: cannot be written" in result.output
 
 
 @pytest.mark.parametrize("name", ["page.html", "page.md", "page.xml", "page.json"])
 def test_every_form_of_report_on_a_full_disk(pool, here, name):
-    """Of a run, and of two that are compared."""
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     (here / name).symlink_to("/dev/full")
     refused(invoke("report", run, "-o", name), 3, "cannot be written (No space left on device)")
-    refused(invoke(*VERIFY, "--report", name), 3, "cannot be written (No space left on device)")
+    refused(invoke(VERIFY, "--report", name), 3, "cannot be written (No space left on device)")
     if name.endswith(("html", "md")):
         refused(invoke("compare", run, run, "-o", name), 3, "(No space left on device)")
 
@@ -122,16 +103,15 @@ def test_an_output_that_is_no_file(pool, here, output, option):
     """Before the run, and without waiting for somebody to read a pipe."""
     (here / "folder.xml").mkdir()
     os.mkfifo(here / "pipe.xml")
-    result = invoke(*VERIFY, option, f"{output}.xml")
+    result = invoke(VERIFY, option, f"{output}.xml")
     assert result.exit_code in (2, 3)
     assert "Traceback" not in result.output
     assert pool.asked == []
 
 
 def test_a_full_disk_takes_what_is_printed(here, monkeypatch):
-    """Not the layer's mistake either, nor a traceback."""
     monkeypatch.setattr(common.click, "echo", full)
-    assert invoke("cells", "--json").exit_code == 3
+    assert invoke("cells --json").exit_code == 3
 
 
 def full(*_, err=False, **__):
@@ -152,7 +132,7 @@ def test_a_full_disk_takes_the_json(here):
 def test_a_mistake_of_gatewise_is_no_verdict(here, monkeypatch):
     """Exit 1 says that a layer is wrong: nothing else may."""
     monkeypatch.setattr(session, "run", lambda *_, **__: 1 / 0)
-    result = invoke(*VERIFY)
+    result = invoke(VERIFY)
     assert result.exit_code == 3
     assert "gatewise itself failed, please report it" in result.output
 
@@ -161,20 +141,17 @@ def test_convert_replaces_no_device(here):
     """A new file takes the place of the old, which may be no file at all."""
     os.mkfifo(here / "pipe.safetensors")
     for output in ("/dev/null", "pipe.safetensors"):
-        result = invoke("convert", "a.safetensors", "--from", "torch:LSTM", "--to", "torch:LSTM",
-                        "-o", output)  # fmt: skip
+        result = invoke("convert a.safetensors --from torch:LSTM --to torch:LSTM -o", output)
         refused(result, 3, "cannot be written (it is no regular file)")
     assert (here / "pipe.safetensors").is_fifo()
 
 
 def test_a_failing_layers_text_is_printed(here, monkeypatch):
-    """Whatever it raises with: half a character, control characters, a long text."""
-
     def change(verdict):
         verdict.message = verdict.script = "ValueError: \udcff\x00\x1b[31m" + "z" * 10_000
 
     install(monkeypatch, Pool(other="failed", change=change))
-    result = invoke(*VERIFY, "--no-diagnosis", "--junit", "a.xml", "-o", "a.csv", "--report",
+    result = invoke(VERIFY, "--no-diagnosis", "--junit", "a.xml", "-o", "a.csv", "--report",
                     "a.html")  # fmt: skip
     assert result.exit_code == 1, result.output
     (run,) = (here / "runs").iterdir()
@@ -184,8 +161,7 @@ def test_a_failing_layers_text_is_printed(here, monkeypatch):
 
 
 def test_half_a_character_in_a_runs_fields(pool, here):
-    """Reports and comparisons print it."""
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     header = json.loads((run / "run.json").read_text())
     header["machine"]["processor"] = header["command"] = "\ud800"
@@ -203,7 +179,7 @@ def test_a_verdict_that_is_none_ends_no_run(here, monkeypatch, status):
             verdict.status, verdict.subject, verdict.cases = status, "torch:GRU", -1
 
     install(monkeypatch, Pool(change=change))
-    result = invoke(*VERIFY, "--no-diagnosis")
+    result = invoke(VERIFY, "--no-diagnosis")
     assert result.exit_code == 1, result.output
     (run,) = (here / "runs").iterdir()
     (_, forged) = run_files.read_checks(run).verdicts
@@ -237,7 +213,7 @@ def test_the_exit_code_is_of_what_was_seen(here, monkeypatch, kind):
     real = run_files.append
     monkeypatch.setattr(run_files, "append", lambda *given: (real(*given), edit()))
     install(monkeypatch, Pool(other="failed"))
-    result = invoke(*VERIFY, "--check", "final", "--no-diagnosis", "--junit", "a.xml", "-o",
+    result = invoke(VERIFY, "--check", "final", "--no-diagnosis", "--junit", "a.xml", "-o",
                     "a.csv", "--report", "a.md")  # fmt: skip
 
     assert result.exit_code == 1
@@ -249,63 +225,57 @@ def test_the_exit_code_is_of_what_was_seen(here, monkeypatch, kind):
 
 
 def test_a_run_that_was_changed_is_no_success(here, monkeypatch):
-    """All passed, but the folder is not what was written: exit 3."""
-
     def edit():
         for path in here.glob("runs/*/run.json"):
             path.write_text(path.read_text().replace('"quick"', '"thorough"'))
 
     install(monkeypatch, Pool(on_hold=edit))
-    result = invoke(*VERIFY, "--budget", "quick")
-    assert result.exit_code == 3
-    assert "2 passed" in result.output
+    refused(invoke(VERIFY, "--budget", "quick"), 3, "2 passed")
 
 
 def test_a_run_is_added_to_by_one_process(pool, here):
-    """A second --resume is refused while the first goes on, and not after it."""
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     before = (run / "verdicts.jsonl").read_text()
     with run_files.locked(run):
-        refused(invoke("verify", "--resume", run), 2, "another process is adding to this run")
-    assert invoke("verify", "--resume", run).exit_code == 0
+        refused(invoke("verify --resume", run), 2, "another process is adding to this run")
+    assert invoke("verify --resume", run).exit_code == 0
     assert (run / "verdicts.jsonl").read_text() == before
 
 
 def test_a_secret_seed(pool, here):
-    """It is drawn when the plan is known, is in the header, and makes the same run again."""
     seeds = []
     for _ in range(2):
-        result = invoke(*VERIFY, "--seed", "secret", "--sizes", "T=9,H=70")
+        result = invoke(VERIFY, "--seed", "secret", "--sizes", "T=9,H=70")
         run = max((here / "runs").iterdir())
         kept = run_files.read_checks(run)
         seeds.append(kept.seed)
         assert f"the same cases again: --seed {kept.seed}" in result.output
         assert {v.seed for v in kept.verdicts} == {kept.seed} == {kept.request["seed"]}
         assert {task.seed for task in pool.asked[-2:]} == {kept.seed}
-        assert invoke("verify", "--resume", run).exit_code == 0
+        assert invoke("verify --resume", run).exit_code == 0
     assert seeds[0] != seeds[1]
     assert [(s.T, s.H) for s in pool.asked[0].sizes] == [(9, 70)]
-    refused(invoke(*VERIFY, "--seed", "public"), 2, "'--seed'")
-    refused(invoke(*VERIFY, "--sizes", "T=x"), 2, "sizes 'T=x': expected numbers of T, B, D, H")
+    refused(invoke(VERIFY, "--seed", "public"), 2, "'--seed'")
+    refused(invoke(VERIFY, "--sizes", "T=x"), 2, "sizes 'T=x': expected numbers of T, B, D, H")
 
 
 def test_another_hypothesis_draws_other_cases(pool, here, monkeypatch):
     """So a run is gone on with by the version that began it."""
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     real = session.versions()
     assert real["hypothesis"] == run_files.read_checks(run).versions["hypothesis"]
     monkeypatch.setattr(session, "versions", lambda: real | {"hypothesis": "6.100"})
-    refused(invoke("verify", "--resume", run), 2, "drawn by Hypothesis", "and here is 6.100")
+    refused(invoke("verify --resume", run), 2, "drawn by Hypothesis", "and here is 6.100")
 
 
 def test_resume_says_whose_code_it_runs(pool, here):
     """The folder may be somebody else's."""
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     assert f"--resume runs the code that {run} names: torch:LSTM" in (
-        invoke("verify", "--resume", run).stderr
+        invoke("verify --resume", run).stderr
     )
 
 
@@ -327,14 +297,14 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_request_that_was_damaged(pool, here, damage):
     """Of a run without a verdict, so that no digest tells: each value is looked at."""
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     (run / "verdicts.jsonl").write_text("")
     change, words = DAMAGE[damage]
     header = json.loads((run / "run.json").read_text())
     change(header)
     (run / "run.json").write_text(json.dumps(header))
-    refused(invoke("verify", "--resume", run), 2, words)
+    refused(invoke("verify --resume", run), 2, words)
 
 
 @pytest.mark.parametrize("change", [
@@ -342,23 +312,22 @@ def test_a_request_that_was_damaged(pool, here, damage):
     {"plan": ""}, {"seed": -1}, {"cases": -1},
 ], ids=str)  # fmt: skip
 def test_a_verdict_that_is_not_the_plans(pool, here, change):
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     first, second = (run / "verdicts.jsonl").read_text().splitlines()
     (run / "verdicts.jsonl").write_text(f"{first}\n{json.dumps(json.loads(second) | change)}\n")
-    refused(invoke("verify", "--resume", run), 2)
+    refused(invoke("verify --resume", run), 2)
 
 
 def test_a_verdict_twice(pool, here):
-    invoke(*VERIFY)
+    invoke(VERIFY)
     (run,) = (here / "runs").iterdir()
     text = (run / "verdicts.jsonl").read_text()
     (run / "verdicts.jsonl").write_text(text + text)
-    refused(invoke("verify", "--resume", run), 2, "or stands there twice")
+    refused(invoke("verify --resume", run), 2, "or stands there twice")
 
 
 def test_a_long_file_is_cut_at_its_last_line(tmp_path, monkeypatch):
-    """Without being read whole."""
     monkeypatch.setattr(records, "LARGEST_LINE", 10)
     path = tmp_path / "verdicts.jsonl"
     path.write_bytes(b'{"a": 1}\n' * 5 + b'{"b"')
@@ -377,7 +346,6 @@ def test_weights_under_which_nothing_shows(here):
     layer = torch.nn.LSTM(64, 256)
     save_file({k: v.detach().numpy() * np.float32(1e38) for k, v in layer.state_dict().items()},
               here / "a.safetensors")  # fmt: skip
-    result = invoke("convert", "a.safetensors", "--from", "torch:LSTM", "--to", "torch:LSTM",
-                    "-o", "b.safetensors")  # fmt: skip
+    result = invoke("convert a.safetensors --from torch:LSTM --to torch:LSTM -o b.safetensors")
     assert "as the equations say" not in result.output
     assert result.exit_code == 3, result.output

@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert runs files of TensorFlow Lite")
 
 import tflite_files as files
-from gatewise.cli import main
+from commands import invoke
 
 D, H = 3, 4
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -29,13 +28,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, arguments, catch_exceptions=False)
-
-
 def test_nodes_are_listed(folder):
-    listed = {n["name"]: n for n in json.loads(run("nodes", "m.tflite", "--json").stdout)}
-    said = " ".join(run("nodes", "m.tflite").stdout.split())
+    listed = {n["name"]: n for n in json.loads(invoke("nodes m.tflite --json").stdout)}
+    said = " ".join(invoke("nodes m.tflite").stdout.split())
 
     assert [listed["b"][key] for key in ("operator", "kind", "D", "H")] == [LSTM, "LSTM", D, H]
     assert "m.tflite: 3 recurrent nodes" in said
@@ -44,8 +39,7 @@ def test_nodes_are_listed(folder):
 
 
 def test_a_file_is_held_node_by_node(folder):
-    done = run("verify", "m.tflite", "--against", "source.tflite", "--check", "forward,source",
-               "--budget", "quick")  # fmt: skip
+    done = invoke("verify m.tflite --against source.tflite --check forward,source --budget quick")
     said = " ".join(done.stdout.split())
 
     assert done.exit_code == 1
@@ -57,7 +51,7 @@ def test_a_file_is_held_node_by_node(folder):
 
 def test_what_the_process_of_a_broken_file_says(folder):
     (folder / "m.tflite").write_bytes((folder / "m.tflite").read_bytes()[:200])
-    done = run("nodes", "m.tflite")
+    done = invoke("nodes m.tflite")
 
     assert done.exit_code == 2
     assert "m.tflite: it is no model of TensorFlow Lite, or a part of one" in done.stderr

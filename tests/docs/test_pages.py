@@ -28,20 +28,12 @@ PAGES = [*sorted((ROOT / "docs").rglob("*.md")), EXAMPLES / "README.md"]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 TORCH, JAX, KERAS = ("torch",), ("jax", "flax"), ("keras", "torch")
 NEEDS = {
-    "ways-in/torch.md": TORCH,
-    "ways-in/own-names.md": TORCH,
-    "ways-in/declared.md": TORCH,
-    "ways-in/linear.md": TORCH,
-    "ways-in/recurrences.md": TORCH,
-    "ways-in/examples.md": TORCH,
-    "ways-in/kernels.md": TORCH,
-    "ways-in/jax.md": JAX,
-    "ways-in/keras.md": KERAS,
-    "ways-in/files.md": ("onnx", "onnxruntime"),
+    **{f"ways-in/{page}.md": TORCH for page in ("torch", "own-names", "declared", "linear",
+                                                "recurrences", "examples", "kernels")},
+    "diagnosis.md": TORCH, "examples/README.md": TORCH,
+    "ways-in/jax.md": JAX, "ways-in/keras.md": KERAS, "ways-in/files.md": ("onnx", "onnxruntime"),
     "ways-in/tflite.md": ("ai_edge_litert", "onnx"),
-    "diagnosis.md": TORCH,
-    "examples/README.md": TORCH,
-}
+}  # fmt: skip
 """The packages without which a page's blocks cannot be run."""
 
 MADE = {"ways-in/files.md": ("two_layers.py",), "ways-in/tflite.md": ("two_operators.py",)}
@@ -152,7 +144,6 @@ def program(page):
 
 @pytest.mark.parametrize("page", [*filter(program, PAGES)], ids=name)
 def test_python_runs(page, folder, server):
-    """Every block without a title, in one namespace a page."""
     for package in NEEDS.get(name(page), ()):
         needed(package)
     done = server.run("-c", program(page), cwd=folder)
@@ -161,7 +152,6 @@ def test_python_runs(page, folder, server):
 
 @pytest.mark.parametrize("page", pages("```sh"), ids=name)
 def test_commands_are_real(page):
-    """Commands in blocks of sh name commands, options and checks that exist."""
     for language, _, text in blocks(page):
         for line in text.splitlines() if language == "sh" else ():
             words = shlex.split(line.partition("#")[0])
@@ -178,7 +168,6 @@ def test_commands_are_real(page):
 
 
 def test_the_test_suite_of_the_examples_passes(folder, server):
-    """One test for every check and dtype, and one of its own."""
     done = server.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layers.py", cwd=folder)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 50
@@ -226,7 +215,6 @@ SLIPS = {
 
 @pytest.mark.parametrize("kind", SLIPS)
 def test_a_slip_in_each_kind_of_code_is_told(kind, tmp_path, monkeypatch):
-    """The page holds the right version; the wrong one fails with the right words."""
     packages, file, right, wrong, subject, words = SLIPS[kind]
     for package in packages:
         needed(package)
@@ -250,9 +238,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
-    """At most 700 words."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-
     assert len(README.split()) <= 700
     assert links
     assert not [link for link in links if not (ROOT / link).exists()]
@@ -261,13 +247,11 @@ def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
 def test_the_readme_shows_the_first_lines_of_the_first_page():
     """The failure that it shows is what the documentation's first command prints."""
     (example,) = re.findall(r"```text\n(.*?)\n  \.\.\.\n```", README, re.DOTALL)
-
     assert len(example.splitlines()) > 5
     assert example in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 
 
 def test_every_page_that_is_made_from_the_code_says_something():
-    """Each has its title, and every check, mistake and equation stands on one of them."""
     generated = runpy.run_path(str(ROOT / "docs" / "generated.py"))
     pages = {path: "\n".join(page()) for path, page in generated["PAGES"].items()}
     whole = "\n".join(pages.values())

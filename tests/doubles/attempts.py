@@ -61,61 +61,37 @@ def everywhere(data):
 
 '''
 
-_SAID = '{"verdict": {"status": "passed", "check": "forward"}}'
+
+def step(*lines, end="wrong", before=""):
+    """Return a layer that does this at every call, and returns what ``end`` does."""
+    ending = (f"return {end}(p, x, state)",) if end else ()
+    body = "".join(f"    {line}\n" for line in (*lines, *ending))
+    return f"{before}\ndef forward(p, x, state):\n{body}L = layer(forward)\n"
+
+
+def at_import(*lines, end="wrong"):
+    """Return a layer whose module does this when it is imported."""
+    return "".join(f"{line}\n" for line in (*lines, f"L = layer({end})"))
+
 
 WRONG = {
     # Forging: answers that nobody asked for, or that are none.
-    "forged_line": f"""
+    "forged_line": """
 def forward(p, x, state):
-    everywhere({_SAID!r}.encode() + b"\\n")
+    everywhere('{"verdict": {"status": "passed", "check": "forward"}}'.encode() + b"\\n")
     return wrong(p, x, state)
 L = layer(forward)
 """,
-    "forged_number": """
-def forward(p, x, state):
-    everywhere(frame(b"\\x80", 10**6))
-    return wrong(p, x, state)
-L = layer(forward)
-""",
-    "forged_ahead": """
-def forward(p, x, state):
-    for number in range(2, 400):
-        everywhere(frame(b"\\x80", number))
-    return wrong(p, x, state)
-L = layer(forward)
-""",
-    "forged_length": """
-def forward(p, x, state):
-    everywhere(struct.pack("<4sQQI", b"GW01", 2**62, 3, 0))
-    return wrong(p, x, state)
-L = layer(forward)
-""",
-    "forged_checksum": """
-def forward(p, x, state):
-    everywhere(frame(b"\\x80", 2, checksum=1))
-    return wrong(p, x, state)
-L = layer(forward)
-""",
-    "forged_body": """
-def forward(p, x, state):
-    everywhere(frame(os.urandom(100), 3))
-    return wrong(p, x, state)
-L = layer(forward)
-""",
-    "chatter_of_a_thread": """
-def chatter():
-    while True:
-        everywhere(b'{"ready": true}\\n')
-        time.sleep(0.05)
-threading.Thread(target=chatter, daemon=True).start()
-L = layer(wrong)
-""",
-    "answered_twice": """
-def forward(p, x, state):
-    os.fork()
-    return wrong(p, x, state)
-L = layer(forward)
-""",
+    "forged_number": step('everywhere(frame(b"\\x80", 10**6))'),
+    "forged_ahead": step("for number in range(2, 400):", '    everywhere(frame(b"\\x80", number))'),
+    "forged_length": step('everywhere(struct.pack("<4sQQI", b"GW01", 2**62, 3, 0))'),
+    "forged_checksum": step('everywhere(frame(b"\\x80", 2, checksum=1))'),
+    "forged_body": step("everywhere(frame(os.urandom(100), 3))"),
+    "chatter_of_a_thread": at_import("def chatter():", "    while True:",
+                                     '        everywhere(b\'{"ready": true}\\n\')',
+                                     "        time.sleep(0.05)",
+                                     "threading.Thread(target=chatter, daemon=True).start()"),
+    "answered_twice": step("os.fork()"),
     "unpacks_to_far_more": """
 def forward(p, x, state):
     me = next(each for each in gc.get_objects() if type(each).__name__ == "Respondent")
@@ -126,12 +102,7 @@ def forward(p, x, state):
     time.sleep(60)
 L = layer(forward)
 """,
-    "closed_pipes": """
-def forward(p, x, state):
-    os.closerange(3, 30)
-    return wrong(p, x, state)
-L = layer(forward)
-""",
+    "closed_pipes": step("os.closerange(3, 30)"),
     # Patching: what compares, what encodes, what counts.
     "patched_json": """
 import json
@@ -139,49 +110,29 @@ plain = json.dumps
 json.dumps = lambda v, *a, **k: plain(v, *a, **k).replace("failed", "passed")
 L = layer(wrong)
 """,
-    "patched_msgspec": """
-import msgspec
-plain = msgspec.to_builtins
-msgspec.to_builtins = lambda v, *a, **k: {}
-L = layer(wrong)
-""",
-    "patched_abs": """
-np.abs = np.absolute = lambda v, *a, **k: np.zeros_like(v)
-L = layer(wrong)
-""",
-    "patched_comparison": """
-np.array_equal = np.allclose = lambda *a, **k: True
-np.all = lambda *a, **k: True
-L = layer(wrong)
-""",
-    "patched_builtins": """
-import builtins
-builtins.max = lambda *a, **k: 0
-builtins.any = lambda each: False
-L = layer(wrong)
-""",
+    "patched_msgspec": at_import("import msgspec", "plain = msgspec.to_builtins",
+                                 "msgspec.to_builtins = lambda v, *a, **k: {}"),
+    "patched_abs": at_import("np.abs = np.absolute = lambda v, *a, **k: np.zeros_like(v)"),
+    "patched_comparison": at_import("np.array_equal = np.allclose = lambda *a, **k: True",
+                                    "np.all = lambda *a, **k: True"),
+    "patched_builtins": at_import("import builtins", "builtins.max = lambda *a, **k: 0",
+                                  "builtins.any = lambda each: False"),
     "patched_hypothesis": """
 import hypothesis
 hypothesis.given = lambda *a, **k: lambda f: lambda *b, **c: None
 L = layer(wrong)
 """,
-    "patched_ledger": """
-from gatewise.verify.numbers.ledger import Ledger
-Ledger.assert_within = lambda self: None
-Ledger.failed = property(lambda self: [])
-L = layer(wrong)
-""",
+    "patched_ledger": at_import("from gatewise.verify.numbers.ledger import Ledger",
+                                "Ledger.assert_within = lambda self: None",
+                                "Ledger.failed = property(lambda self: [])"),
     "patched_equations": """
 from gatewise.reference.cells import cell_named
 cell = cell_named("lstm")
 type(cell).step = lambda self, *a, **k: (_ for _ in ()).throw(ValueError)
 L = layer(wrong)
 """,
-    "patched_map": """
-import gatewise.verify.conventions.parameter_map as maps
-maps.ExplicitMap.to_reference = lambda self, named: None
-L = layer(wrong)
-""",
+    "patched_map": at_import("import gatewise.verify.conventions.parameter_map as maps",
+                             "maps.ExplicitMap.to_reference = lambda self, named: None"),
     # Looking: for the expected result, in frames, in the collector, in memory of others.
     "frames": """
 def forward(p, x, state):
@@ -232,51 +183,19 @@ class L:
         return run.y, tuple(s[0] for s in run.final)
 """,
     # Opting out.
-    "refuses_all": """
-calls = []
-def forward(p, x, state):
-    calls.append(1)
-    if len(calls) > 3:
-        raise NotImplementedError("not for these sizes")
-    return right(p, x, state)
-L = layer(forward)
-""",
-    "refuses_one_size": """
-def forward(p, x, state):
-    if x.shape[0] > 4:
-        raise NotImplementedError("not for so many steps")
-    return wrong(p, x, state)
-L = layer(forward)
-""",
-    "skips": """
-import unittest
-def forward(p, x, state):
-    raise unittest.SkipTest("not today")
-L = layer(forward)
-""",
-    "leaves": """
-def forward(p, x, state):
-    sys.exit(0)
-L = layer(forward)
-""",
-    "leaves_at_once": """
-def forward(p, x, state):
-    os._exit(0)
-L = layer(forward)
-""",
+    "refuses_all": step("calls.append(1)", "if len(calls) > 3:",
+                        '    raise NotImplementedError("not for these sizes")', end="right",
+                        before="calls = []"),
+    "refuses_one_size": step("if x.shape[0] > 4:",
+                             '    raise NotImplementedError("not for so many steps")'),
+    "skips": step('raise unittest.SkipTest("not today")', end="", before="import unittest"),
+    "leaves": step("sys.exit(0)", end=""),
+    "leaves_at_once": step("os._exit(0)", end=""),
     "leaves_while_imported": """
 os._exit(0)
 """,
-    "interrupts": """
-def forward(p, x, state):
-    raise KeyboardInterrupt
-L = layer(forward)
-""",
-    "stops_iteration": """
-def forward(p, x, state):
-    raise StopIteration
-L = layer(forward)
-""",
+    "interrupts": step("raise KeyboardInterrupt", end=""),
+    "stops_iteration": step("raise StopIteration", end=""),
     "unspeakable": """
 class Unspeakable(Exception):
     def __str__(self):
@@ -285,24 +204,11 @@ def forward(p, x, state):
     raise Unspeakable
 L = layer(forward)
 """,
-    "unprintable": """
-def forward(p, x, state):
-    raise ValueError("\\udcff\\x00\\x1b[31m" + "z" * 100_000)
-L = layer(forward)
-""",
+    "unprintable": step('raise ValueError("\\udcff\\x00\\x1b[31m" + "z" * 100_000)', end=""),
     # Knowing the test.
-    "few_calls": """
-calls = []
-def forward(p, x, state):
-    calls.append(1)
-    return (right if len(calls) < 3 else wrong)(p, x, state)
-L = layer(forward)
-""",
-    "small_batches": """
-def forward(p, x, state):
-    return (right if x.shape[1] < 3 else wrong)(p, x, state)
-L = layer(forward)
-""",
+    "few_calls": step("calls.append(1)", "return (right if len(calls) < 3 else wrong)(p, x, state)",
+                      end="", before="calls = []"),
+    "small_batches": step("return (right if x.shape[1] < 3 else wrong)(p, x, state)", end=""),
     # Results that are no arrays, or lie about what they are.
     "agreeable_array": """
 class Agreeable(np.ndarray):
@@ -324,41 +230,20 @@ def forward(p, x, state):
     return Lies(y), final
 L = layer(forward)
 """,
-    "nan": """
-def forward(p, x, state):
-    y, final = right(p, x, state)
-    return y * np.nan, final
-L = layer(forward)
-""",
+    "nan": step("y, final = right(p, x, state)", "return y * np.nan, final", end=""),
     "other_dtype_and_no_state": """
 L = layer(lambda p, x, state: (right(p, x, state)[0].astype(np.float32), ()))
 """,
     "nothing": """
 L = layer(lambda p, x, state: None)
 """,
-    "huge": """
-def forward(p, x, state):
-    return np.zeros(10**12, x.dtype), right(p, x, state)[1]
-L = layer(forward)
-""",
+    "huge": step("return np.zeros(10**12, x.dtype), right(p, x, state)[1]", end=""),
     # Limits.
-    "memory_of_a_family": """
-def forward(p, x, state):
-    for _ in range(6):
-        if os.fork() == 0:
-            block = np.ones(40 * 2**20)
-            time.sleep(60)
-    time.sleep(60)
-L = layer(forward)
-""",
-    "raised_limit": """
-import resource
-def forward(p, x, state):
-    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
-    np.ones(256 * 2**20)
-    return right(p, x, state)
-L = layer(forward)
-""",
+    "memory_of_a_family": step("for _ in range(6):", "    if os.fork() == 0:",
+                               "        block = np.ones(40 * 2**20)", "        time.sleep(60)",
+                               "time.sleep(60)", end=""),
+    "raised_limit": step("resource.setrlimit(resource.RLIMIT_AS, (-1, -1))", "np.ones(256 * 2**20)",
+                         end="right", before="import resource"),
     "hangs_deaf": """
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
     signal.signal(number, signal.SIG_IGN)
@@ -370,59 +255,20 @@ L = layer(forward)
 }  # fmt: skip
 
 RIGHT = {
-    "grandchild": """
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        os.execvp("sleep", ["sleep", "MARK"])
-    os._exit(0)
-L = layer(right)
-""",
-    "child_in_a_session": """
-subprocess.Popen(["sleep", "MARK"], start_new_session=True)
-L = layer(right)
-""",
-    "flushes_subnormals": """
-import ctypes
-def forward(p, x, state):
-    ctypes.CDLL("libm.so.6").fesetround(0x800)
-    return right(p, x, state)
-L = layer(forward)
-""",
-    "raises_on_underflow": """
-np.seterr(all="raise")
-L = layer(right)
-""",
-    "seeds": """
-import random
-def forward(p, x, state):
-    np.random.seed(0)
-    random.seed(0)
-    return right(p, x, state)
-L = layer(forward)
-""",
-    "prints": """
-def forward(p, x, state):
-    print("x" * 10_000)
-    sys.stderr.write("y" * 10_000)
-    os.write(1, b"z" * 1000)
-    return right(p, x, state)
-L = layer(forward)
-""",
-    "no_collector": """
-gc.disable()
-sys.setswitchinterval(1e-6)
-sys.settrace(None)
-L = layer(right)
-""",
-    "warnings_are_errors": """
-import warnings
-warnings.simplefilter("error")
-L = layer(right)
-""",
-    "elsewhere": """
-os.chdir("/")
-os.environ.clear()
-L = layer(right)
-""",
-}
+    "grandchild": at_import("if os.fork() == 0:", "    os.setsid()", "    if os.fork() == 0:",
+                            '        os.execvp("sleep", ["sleep", "MARK"])', "    os._exit(0)",
+                            end="right"),
+    "child_in_a_session": at_import('subprocess.Popen(["sleep", "MARK"], start_new_session=True)',
+                                    end="right"),
+    "flushes_subnormals": step('ctypes.CDLL("libm.so.6").fesetround(0x800)', end="right",
+                               before="import ctypes"),
+    "raises_on_underflow": at_import('np.seterr(all="raise")', end="right"),
+    "seeds": step("np.random.seed(0)", "random.seed(0)", end="right", before="import random"),
+    "prints": step('print("x" * 10_000)', 'sys.stderr.write("y" * 10_000)',
+                   'os.write(1, b"z" * 1000)', end="right"),
+    "no_collector": at_import("gc.disable()", "sys.setswitchinterval(1e-6)", "sys.settrace(None)",
+                              end="right"),
+    "warnings_are_errors": at_import("import warnings", 'warnings.simplefilter("error")',
+                                     end="right"),
+    "elsewhere": at_import('os.chdir("/")', "os.environ.clear()", end="right"),
+}  # fmt: skip

@@ -28,6 +28,14 @@ def places(value, above=()):
             yield from places(inner, (*above, key))
 
 
+def alter(value, draw):
+    """Put something odd into some place of a JSON value."""
+    *way, last = draw.choice([*places(value)])
+    for key in way:
+        value = value[key]
+    value[last] = copy.deepcopy(draw.choice([*TEXTS, *NUMBERS, None, [], {}, [[]], True]))
+
+
 @st.composite
 def spoilt(draw, value, most=2):
     """Return a copy in which some things are replaced by odd ones, lost or told twice."""

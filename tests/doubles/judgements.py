@@ -16,3 +16,10 @@ def diagnosed(layer, *checks, like=None, dtype="float64", seconds=120):
     """Return what is wrong with a layer, or a subject, by the checks that it fails."""
     subject = layer if hasattr(layer, "parameter_map") else adapted(layer, "test:layer", like)
     return diagnose(subject, dtype, failing(subject, *checks, dtype=dtype), seconds=seconds)
+
+
+def verdict_is(verdict, status, *words):
+    """It is of this status, and says these words."""
+    assert verdict.status == status, verdict.message
+    for each in words:
+        assert each in verdict.message, verdict.message

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 from gatewise.verify.execution.judge import Verdict
+from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.run import BENCH_SCHEMA, SCHEMA, BenchRun, Planned, Run
 
 CASE = '{"T": 3, "B": 1, "D": 2, "H": 2, "scale": "large"}'
@@ -43,12 +45,22 @@ def run(*verdicts: Verdict, unheard: tuple[Planned, ...] = (), **changes: Any) -
     return replace(made, **changes)
 
 
-def bench_run(kind: str, *rows: dict[str, Any], **settings: Any) -> BenchRun:
+def bench_run(kind: str, *rows: dict[str, Any], **changes: Any) -> BenchRun:
     """A bench's run of these rows, all planned."""
-    return BenchRun(
+    made = BenchRun(
         schema=BENCH_SCHEMA, kind=kind, command="c", created="", seed=0, versions={}, machine={},
-        source="", settings=settings, planned=tuple(row["id"] for row in rows), rows=rows,
+        source="", settings={}, planned=tuple(row["id"] for row in rows), rows=rows,
     )  # fmt: skip
+    return replace(made, **changes)
+
+
+def kept(folder: Path, *verdicts: Verdict, command: str = "c") -> Path:
+    """Keep a run of these verdicts in a folder."""
+    planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
+    run_files.start(folder, command=command, seed=0, budget="quick", planned=planned)
+    for each in verdicts:
+        run_files.append(folder, each)
+    return folder
 
 
 class Page(HTMLParser):

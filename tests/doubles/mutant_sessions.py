@@ -6,9 +6,7 @@ from functools import cache
 import numpy as np
 
 from gatewise.verify.cases.case import Case
-from gatewise.verify.mutants import (
-    right_subject,
-)
+from gatewise.verify.mutants import right_subject
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 
 RICH = Case(

@@ -41,8 +41,14 @@ class Layer:
 
     def blend(self, z, state):
         i, f, g, o = z
-        c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * np.tanh(c), c
+        c = self.cell_state(sigmoid(i), sigmoid(f), np.tanh(g), state[1])
+        return sigmoid(o) * self.squashed(c), c
+
+    def cell_state(self, i, f, g, c):
+        return f * c + i * g
+
+    def squashed(self, c):
+        return np.tanh(c)
 
     def carry(self, new, old):
         return new
@@ -105,17 +111,13 @@ class HalvedGRU(GRU):
 
 
 class NoTanh(Layer):
-    def blend(self, z, state):
-        i, f, g, o = z
-        c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * c, c
+    def squashed(self, c):
+        return c
 
 
 class Clipped(Layer):
-    def blend(self, z, state):
-        i, f, g, o = z
-        c = np.clip(sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g), -3, 3)
-        return sigmoid(o) * np.tanh(c), c
+    def cell_state(self, i, f, g, c):
+        return np.clip(f * c + i * g, -3, 3)
 
 
 class Cooled(Layer):
@@ -131,10 +133,8 @@ class NormalisedLSTM(Layer):
         a = norm(np.concatenate([x @ W + h @ U for W, U in zip(p["W"], p["U"], strict=True)], -1))
         return [z + b for z, b in zip(np.split(a, 4, -1), p["b"], strict=True)]
 
-    def blend(self, z, state):
-        i, f, g, o = z
-        c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * np.tanh(norm(c, 1e-3)), c
+    def squashed(self, c):
+        return np.tanh(norm(c, 1e-3))
 
 
 class NormalisedRNN(RNN):
@@ -186,10 +186,8 @@ class Foreseeing(Layer):
 
 
 class DoubledForget(Layer):
-    def blend(self, z, state):
-        i, f, g, o = z
-        c = 2 * sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * np.tanh(c), c
+    def cell_state(self, i, f, g, c):
+        return 2 * f * c + i * g
 
 
 class Affine(RNN):

@@ -141,8 +141,11 @@ class Transposed(Stepwise):
 
     def step(self, x, h, c):
         i, f, g, o = (x @ self.W + h @ self.U + self.b).chunk(4, -1)
-        c = (f + 1).sigmoid() * c + i.sigmoid() * g.tanh()
+        c = self.carried(f, i, g, c)
         return o.sigmoid() * c.tanh(), c
+
+    def carried(self, f, i, g, c):
+        return (f + 1).sigmoid() * c + i.sigmoid() * g.tanh()
 
 
 class ParameterPerGate(Stepwise):
@@ -239,19 +242,15 @@ class WrongGradient(Packed):
 class WrongWithoutNames(Transposed):
     """Wrong, and packed: torch's order is all that can be taken."""
 
-    def step(self, x, h, c):
-        i, f, g, o = (x @ self.W + h @ self.U + self.b).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.sigmoid()
-        return o.sigmoid() * c.tanh(), c
+    def carried(self, f, i, g, c):
+        return f.sigmoid() * c + i.sigmoid() * g.sigmoid()
 
 
 class InputGateUnused(Transposed):
     """Wrong, and near to a layer that adds 1 to the forget gate."""
 
-    def step(self, x, h, c):
-        _, f, g, o = (x @ self.W + h @ self.U + self.b).chunk(4, -1)
-        c = f.sigmoid() * c + g.tanh()
-        return o.sigmoid() * c.tanh(), c
+    def carried(self, f, i, g, c):
+        return f.sigmoid() * c + g.tanh()
 
 
 class Nameless(Elman):

@@ -56,11 +56,9 @@ class LSTM:
             total = np.where(on, dh + dy[t], 0)
             inner = np.where(on, dc, 0) + total * o * (1 - tanh_c**2)
             v = (
-                inner * g * i * (1 - i),
-                inner * c * f * (1 - f),
-                inner * i * (1 - g**2),
+                inner * g * i * (1 - i), inner * c * f * (1 - f), inner * i * (1 - g**2),
                 total * tanh_c * o * (1 - o),
-            )
+            )  # fmt: skip
             for k in range(4):
                 dp["W"][k] += x_t.T @ v[k]
                 dp["U"][k] += h.T @ v[k]
@@ -131,6 +129,22 @@ class GRU(ForwardOnly):
             gates = v[0] @ params.U_r.T + v[1] @ params.U_z.T
             dh = total * (1 - z) + reset * r + gates
         return dp, dx, (dh,)
+
+
+class RNN:
+    """One direction and level; ``after`` is what becomes of each new state."""
+
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        (h,) = state or (np.zeros((x.shape[1], params["b"].shape[-1]), x.dtype),)
+        ys = np.zeros((len(x), *h.shape), x.dtype)
+        for t, x_t in enumerate(x):
+            ys[t] = h = self.after(np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a), x)
+        return ys, (h,)
+
+    def after(self, h, x):
+        return h
 
 
 class StackedRNN:

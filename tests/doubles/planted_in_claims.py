@@ -217,44 +217,21 @@ VERDICTS = {
 """What the equations as they are lead to; C16 counts work here instead of taking times."""
 
 PLANTED = [
-    ("C01", forget_gate_plus_one, FALSE),
-    ("C02", no_tanh, HOLDS),
-    ("C02", wrong_vjp, NOT_TESTED),
-    ("C03", output_does_not_show_c, HOLDS),
-    ("C04", sigmoid_candidate, FALSE),
-    ("C05", steep_sigmoid, FALSE),
-    ("C06", scaled_tanh, FALSE),
-    ("C07", normalised, HOLDS),
-    ("C07", wrong_vjp, NOT_TESTED),
-    ("C08", residual, FALSE),
-    ("C09", normalised, FALSE),
-    ("C10", bounded_relu, FALSE),
-    ("C11", no_clipping, FALSE),
-    ("C12", residual, FALSE),
-    ("C13", leaking_state, FALSE),
-    ("C14", overwritten_states, FALSE),
-    ("C15", overwritten_states, FALSE),
-    ("C16", slow_gru, FALSE),
-    ("C17", output_gate_in_the_gru, FALSE),
-    ("C18", reset_not_used, FALSE),
-    ("C19", other_polarity, FALSE),
-    ("C20", blended_cell_state, FALSE),
-    ("C21", overwritten_states, FALSE),
-    ("C22", sigmoid_candidate, FALSE),
-    ("C23", forgetful, HOLDS),
-    ("C24", residual, FALSE),
-    ("C25", last_gradient_alone, FALSE),
-    ("C26", transposed, FALSE),
-    ("C27", other_polarity, FALSE),
-    ("N1", true_number_printed, HOLDS),
-    ("N2", linear_chain, HOLDS),
-    ("N4", tokens_from_two, FALSE),
-    ("P1", cell_returns_h_twice, HOLDS),
-    ("P2", constant_state, HOLDS),
-]
-
-LEARNED = {"C10", "C11", "C12", "C15"}
-"""Claims that are judged by training, which takes longer: ``test_claims_learned.py``."""
+    ("C01", forget_gate_plus_one, FALSE), ("C02", no_tanh, HOLDS), ("C02", wrong_vjp, NOT_TESTED),
+    ("C03", output_does_not_show_c, HOLDS), ("C04", sigmoid_candidate, FALSE),
+    ("C05", steep_sigmoid, FALSE), ("C06", scaled_tanh, FALSE), ("C07", normalised, HOLDS),
+    ("C07", wrong_vjp, NOT_TESTED), ("C08", residual, FALSE), ("C09", normalised, FALSE),
+    ("C10", bounded_relu, FALSE), ("C11", no_clipping, FALSE), ("C12", residual, FALSE),
+    ("C13", leaking_state, FALSE), ("C14", overwritten_states, FALSE),
+    ("C15", overwritten_states, FALSE), ("C16", slow_gru, FALSE),
+    ("C17", output_gate_in_the_gru, FALSE), ("C18", reset_not_used, FALSE),
+    ("C19", other_polarity, FALSE), ("C20", blended_cell_state, FALSE),
+    ("C21", overwritten_states, FALSE), ("C22", sigmoid_candidate, FALSE),
+    ("C23", forgetful, HOLDS), ("C24", residual, FALSE), ("C25", last_gradient_alone, FALSE),
+    ("C26", transposed, FALSE), ("C27", other_polarity, FALSE), ("N1", true_number_printed, HOLDS),
+    ("N2", linear_chain, HOLDS), ("N4", tokens_from_two, FALSE),
+    ("P1", cell_returns_h_twice, HOLDS), ("P2", constant_state, HOLDS),
+]  # fmt: skip
 
 NO_EQUATION = {"N3", "P3", "P4"}
 """A product of two numbers, dates and names: there is nothing to plant an error in."""

@@ -31,7 +31,7 @@ class Planted:
     id: str
     mistake: str
     methods: Methods
-    seen_by: frozenset[str]
+    seen_by: set[str]
 
 
 def hidden_block(transition: Transition, x: Array, old: State, gates: Gates, new: State) -> Array:
@@ -98,86 +98,34 @@ def _with(wrong: Cell, name: str = "") -> Methods:
     return replace(RIGHT, bind=bind)
 
 
+P = Planted
 PLANTED = (
-    Planted(
-        "hidden-block",
-        "Of an LSTM's Jacobian only the block of h in h is taken; c is held constant.",
-        replace(RIGHT, jacobian=hidden_block),
-        frozenset({"jacobian", "lstm-at-rest", "first-exponent"}),
-    ),
-    Planted(
-        "transposed",
-        "The Jacobian is transposed.",
-        replace(RIGHT, jacobian=transposed),
-        frozenset({"jacobian", "gru-at-rest"}),
-    ),
-    Planted(
-        "forward-order",
-        "Transposed Jacobians are multiplied in the order of time.",
-        replace(RIGHT, carried=in_forward_order),
-        frozenset({"tangent-adjoint", "bit-by-bit"}),
-    ),
-    Planted(
-        "rare-qr",
-        "The frame is made orthonormal again only every 200 steps.",
-        replace(RIGHT, qr_every=200),
-        frozenset({"sum-rule", "symmetric", "stack"}),
-    ),
-    Planted(
-        "norm-forgotten",
-        "The adjoint is scaled by its norm, and the norm is forgotten.",
-        replace(RIGHT, carried=scaled_by_norm),
-        frozenset(
-            {
-                "half-life b=2",
-                "half-life b=5",
-                "e-fold b=ln(T-1)",
-                "first-exponent",
-                "tangent-adjoint",
-                "bit-by-bit",
-            }
-        ),
-    ),
-    Planted(
-        "unscaled",
-        "The adjoint is not scaled, and underflows.",
-        replace(RIGHT, carried=unscaled),
-        frozenset({"half-life b=0", "half-life b=1"}),
-    ),
-    Planted(
-        "candidate-slope",
-        "The candidate of the LSTM has the slope of a sigmoid in the gradient.",
-        _with(_SIGMOID_SLOPE_FOR_TANH),
-        frozenset({"jacobian", "lstm-at-rest", "tangent-adjoint"}),
-    ),
-    Planted(
-        "forget-slope",
-        "The slope of the forget gate is f in the place of f (1 - f) in the gradient.",
-        _with(_FORGET_SLOPE),
-        frozenset({"jacobian", "tangent-adjoint"}),
-    ),
-    Planted(
-        "slope-sign",
-        "The slope of the RNN's tanh is 1 + a² in the place of 1 - a² in the gradient.",
-        _with(_SLOPE_SIGN),
-        frozenset({"jacobian", "pascanu-bound", "eigenvalue-counterexample", "mean-field"}),
-    ),
-    Planted(
-        "polarity",
-        "The update gate that takes the new is read as the one that keeps the old.",
-        _with(cell_named("gru-keeps-old"), "gru-takes-new"),
-        frozenset({"gru-at-rest"}),
-    ),
-    Planted(
-        "leak",
-        "The closed phase of the Phased LSTM leaks a hundred times as much.",
-        _with(PhasedLSTM(100 * LEAK)),
-        frozenset({"phased-path"}),
-    ),
-    Planted(
-        "never-skips",
-        "The Skip RNN updates its state in every step.",
-        _with(_NeverSkips("skip-rnn", "Skip RNN", cell_named("rnn"))),
-        frozenset({"skipped-step"}),
-    ),
-)
+    P("hidden-block",
+      "Of an LSTM's Jacobian only the block of h in h is taken; c is held constant.",
+      replace(RIGHT, jacobian=hidden_block), {"jacobian", "lstm-at-rest", "first-exponent"}),
+    P("transposed", "The Jacobian is transposed.",
+      replace(RIGHT, jacobian=transposed), {"jacobian", "gru-at-rest"}),
+    P("forward-order", "Transposed Jacobians are multiplied in the order of time.",
+      replace(RIGHT, carried=in_forward_order), {"tangent-adjoint", "bit-by-bit"}),
+    P("rare-qr", "The frame is made orthonormal again only every 200 steps.",
+      replace(RIGHT, qr_every=200), {"sum-rule", "symmetric", "stack"}),
+    P("norm-forgotten", "The adjoint is scaled by its norm, and the norm is forgotten.",
+      replace(RIGHT, carried=scaled_by_norm),
+      {"half-life b=2", "half-life b=5", "e-fold b=ln(T-1)", "first-exponent", "tangent-adjoint",
+       "bit-by-bit"}),
+    P("unscaled", "The adjoint is not scaled, and underflows.",
+      replace(RIGHT, carried=unscaled), {"half-life b=0", "half-life b=1"}),
+    P("candidate-slope", "The candidate of the LSTM has the slope of a sigmoid in the gradient.",
+      _with(_SIGMOID_SLOPE_FOR_TANH), {"jacobian", "lstm-at-rest", "tangent-adjoint"}),
+    P("forget-slope",
+      "The slope of the forget gate is f in the place of f (1 - f) in the gradient.",
+      _with(_FORGET_SLOPE), {"jacobian", "tangent-adjoint"}),
+    P("slope-sign", "The slope of the RNN's tanh is 1 + a² in the place of 1 - a² in the gradient.",
+      _with(_SLOPE_SIGN), {"jacobian", "pascanu-bound", "eigenvalue-counterexample", "mean-field"}),
+    P("polarity", "The update gate that takes the new is read as the one that keeps the old.",
+      _with(cell_named("gru-keeps-old"), "gru-takes-new"), {"gru-at-rest"}),
+    P("leak", "The closed phase of the Phased LSTM leaks a hundred times as much.",
+      _with(PhasedLSTM(100 * LEAK)), {"phased-path"}),
+    P("never-skips", "The Skip RNN updates its state in every step.",
+      _with(_NeverSkips("skip-rnn", "Skip RNN", cell_named("rnn"))), {"skipped-step"}),
+)  # fmt: skip

@@ -216,34 +216,18 @@ def by_ncnn(kind, case, arrays, x):
 
 
 REAL = {
-    "keras:LSTM": (by_keras, "LSTM"),
-    "keras:GRU": (by_keras, "GRU"),
-    "keras:RNN": (by_keras, "SimpleRNN"),
-    "flax-linen:LSTM": (by_linen, "LSTMCell"),
-    "flax-linen:OptimizedLSTM": (by_linen, "OptimizedLSTMCell"),
-    "flax-linen:GRU": (by_linen, "GRUCell"),
-    "flax-linen:RNN": (by_linen, "SimpleCell"),
-    "flax-nnx:LSTM": (by_nnx, "LSTMCell"),
-    "flax-nnx:OptimizedLSTM": (by_nnx, "OptimizedLSTMCell"),
-    "flax-nnx:GRU": (by_nnx, "GRUCell"),
-    "flax-nnx:RNN": (by_nnx, "SimpleCell"),
-    "haiku:LSTM": (by_haiku, "LSTM"),
-    "haiku:RNN": (by_haiku, "VanillaRNN"),
-    "equinox:LSTM": (by_equinox, "LSTMCell"),
-    "equinox:GRU": (by_equinox, "GRUCell"),
-    "mlx:LSTM": (by_mlx, "LSTM"),
-    "mlx:GRU": (by_mlx, "GRU"),
-    "mlx:RNN": (by_mlx, "RNN"),
-    "paddle:LSTM": (by_paddle, "LSTM"),
-    "paddle:GRU": (by_paddle, "GRU"),
-    "paddle:RNN": (by_paddle, "SimpleRNN"),
-    "onnxruntime:LSTM": (by_onnx, "LSTM"),
-    "onnxruntime:GRU": (by_onnx, "GRU"),
-    "onnxruntime:RNN": (by_onnx, "RNN"),
-    "openvino:LSTM": (by_openvino, "lstm"),
-    "openvino:GRU": (by_openvino, "gru"),
-    "openvino:RNN": (by_openvino, "rnn"),
-    "ncnn:LSTM": (by_ncnn, "LSTM"),
-    "ncnn:GRU": (by_ncnn, "GRU"),
-    "ncnn:RNN": (by_ncnn, "RNN"),
-}
+    f"{api}:{kind}": (by, name or kind)
+    for api, by, kinds in (
+        ("keras", by_keras, {"LSTM": "", "GRU": "", "RNN": "SimpleRNN"}),
+        *((f"flax-{api}", by, {"LSTM": "LSTMCell", "OptimizedLSTM": "OptimizedLSTMCell",
+                               "GRU": "GRUCell", "RNN": "SimpleCell"})
+          for api, by in (("linen", by_linen), ("nnx", by_nnx))),
+        ("haiku", by_haiku, {"LSTM": "", "RNN": "VanillaRNN"}),
+        ("equinox", by_equinox, {"LSTM": "LSTMCell", "GRU": "GRUCell"}),
+        ("paddle", by_paddle, {"LSTM": "", "GRU": "", "RNN": "SimpleRNN"}),
+        ("openvino", by_openvino, {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}),
+        *((api, by, dict.fromkeys(("LSTM", "GRU", "RNN"), ""))
+          for api, by in (("mlx", by_mlx), ("onnxruntime", by_onnx), ("ncnn", by_ncnn))),
+    )
+    for kind, name in kinds.items()
+}  # fmt: skip

@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 from gatewise.reference.functions import zeros
 from gatewise.verify.cases.case import Case
 from gatewise.verify.conventions import Convention, family
-from gatewise.verify.conventions.convention import (
-    CHOICES,
-    GATES,
-    LAYOUTS,
-    added,
-    slice_shape,
-)
+from gatewise.verify.conventions.convention import CHOICES, GATES, LAYOUTS, added, slice_shape
 from gatewise.verify.conventions.translation import stored_shapes
 
 SINGLE = [layout for layout in LAYOUTS if layout != "joint"]

@@ -101,7 +101,6 @@ def test_a_source_mutant_is_seen(mutant, copy, root):
 
 
 def test_every_entry_still_applies(root):
-    """Its text is found, changes something that is Python, and its test is there."""
     assert len({mutant.id for mutant in SOURCE_MUTANTS}) == len(SOURCE_MUTANTS)
     assert set(HANDFUL) <= {mutant.id for mutant in SOURCE_MUTANTS}
     for mutant in SOURCE_MUTANTS:

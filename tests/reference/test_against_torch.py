@@ -18,6 +18,7 @@ from gatewise.verify.numbers.bounded import Bounded
 from gatewise.verify.numbers.ledger import Ledger
 from gatewise.verify.proofs.material import cell_material, forward, gradients
 from gatewise.verify.subjects import subjects
+from judgements import verdict_is
 
 CASES = st.builds(
     Case, T=st.integers(1, 5), B=st.integers(1, 3), D=st.integers(1, 4), H=st.integers(1, 4),
@@ -50,8 +51,6 @@ def by_autograd(cell, m):
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_autograd_on_plain_tensors(cell):
-    """Outputs and every gradient lie within the bound of what autograd finds."""
-
     @settings(max_examples=15)
     @given(CASES)
     def agrees(case):
@@ -93,7 +92,6 @@ OFFERED = [
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("subject", "check"), OFFERED)
 def test_torch_layers(subject, dtype, check):
-    """RNN, LSTM (also projected) and GRU pass every check of what they offer."""
     verdict = held(subject, check, dtype)
 
     if (subject, check, dtype) == ("torch:LSTM", "jvp", "float32") and "mkldnn" in verdict.message:
@@ -107,21 +105,16 @@ def test_torch_layers(subject, dtype, check):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("subject", OTHERS)
 def test_cells_and_relu(subject, dtype, check):
-    """The cells, in a loop over time, and ReLU pass the checks that matter most."""
-    verdict = held(subject, check, dtype)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(subject, check, dtype), "passed")
 
 
 @pytest.mark.parametrize("check", NOT_OFFERED)
 @pytest.mark.parametrize("subject", WHOLE)
 def test_what_torch_does_not_offer(subject, check):
-    """Torch takes neither input of no steps nor a sequence of length 0."""
     assert held(subject, check, "float64").status == "not supported"
 
 
 def test_what_loops_over_cells_do_not_offer():
-    """They have one layer and one direction, no lengths, no dropout, no other layouts."""
     cell = subjects()["torch:GRUCell"]
     missing = {name for name, check in CHECKS.items() if cell.options.missing(check.needs)}
 
@@ -158,12 +151,10 @@ OPTIONS = {
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_is_drawn(option):
-    """Cases of the LSTM cover every option that the checks are said to cover."""
     assert any(OPTIONS[option](case) for case in drawn_options())
 
 
 def test_inputs_are_random_distinct_and_not_zero():
-    """Entries do not repeat between gates, rows, steps or parts, and none is zero."""
     case = Case(4, 3, 3, 3, seed=5)
     parts = [case.normal(part, (4, 3, 3)) for part in ("x", "weight_ih_l0", "weight_hh_l0")]
     flat = np.concatenate([part.ravel() for part in parts])

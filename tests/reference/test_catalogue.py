@@ -4,9 +4,8 @@ import json
 import re
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reference.cells import cells
 from gatewise.reference.equation import equations
 from gatewise.verify.proofs.coverage import coverage
@@ -17,18 +16,14 @@ DOCUMENT = re.compile(r"D[0-4]|.*\d{4}|PyTorch, cuDNN, Keras")
 
 @pytest.mark.parametrize("id", IDS)
 def test_every_id_has_a_function_and_a_check(id):
-    """Each id of the catalogue is a function of the reference that something checks."""
     rows = [row for row in coverage() if row.id == id]
-
     assert rows, f"{id} has no function"
     for row in rows:
         assert row.proofs or row.checks, f"{id} {row.name} has no check"
 
 
 def test_coverage_invents_nothing():
-    """A proof counts for its own equations only, and so does a check."""
     rows = {row.name: row for row in coverage()}
-
     assert rows["clip.by_value"].proofs == ("clipping",)
     assert rows["clip.by_value"].checks == ()
 
@@ -36,13 +31,11 @@ def test_coverage_invents_nothing():
 def test_no_other_ids():
     """What goes beyond the documents says so: its id begins with X."""
     beyond = {e.id for e in equations()} - set(IDS)
-
     assert all(re.fullmatch(r"X\d\d", id) for id in beyond)
 
 
 @pytest.mark.parametrize("e", equations(), ids=lambda e: e.name)
 def test_an_equation_carries_latex_and_documents(e):
-    """LaTeX has balanced braces; every source is a document or a dated paper."""
     assert e.latex.count("{") == e.latex.count("}") > 0 or "{" not in e.latex
     assert e.latex.strip()
     assert e.documents
@@ -51,13 +44,10 @@ def test_an_equation_carries_latex_and_documents(e):
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_a_cell_names_existing_equations(cell):
-    """What a cell says it computes is in the catalogue."""
     assert set(cell.equations) <= {e.name for e in equations()}
 
 
 def test_the_command_lists_them_without_gap():
-    """``gatewise equations --json`` is JSON, complete, and exits with 0."""
-    done = CliRunner().invoke(main, ["equations", "--json"])
-
+    done = invoke("equations --json")
     assert done.exit_code == 0, done.output
     assert {row["id"] for row in json.loads(done.stdout)} >= set(IDS)

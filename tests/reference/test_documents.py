@@ -10,7 +10,6 @@ BY_ID = {example.id: example for example in examples()}
 
 
 def test_all_are_there():
-    """Every id of the catalogue's section 2 is computed."""
     assert sorted(BY_ID) == ["N1", "N2", "N3", "N4", "P1", "P2", "P3", "P4"]
 
 
@@ -19,7 +18,6 @@ def test_all_are_there():
     ("P1", False), ("P2", False), ("P3", False), ("P4", False),
 ])  # fmt: skip
 def test_errata_are_told_apart(id, agrees):
-    """What is printed wrong is an erratum, what is printed right is not."""
     assert BY_ID[id].agrees is agrees
 
 
@@ -47,7 +45,6 @@ def test_chain_is_exact_for_one_unit_only():
 def test_swapped_unpacking_changes_the_result():
     """P1: with h and c swapped at every step, h is another number."""
     swapped, right = documents.listing(swapped=True)[0], documents.listing(swapped=False)[0]
-
     assert np.abs(swapped - right).max() > 0.01
 
 

@@ -99,31 +99,22 @@ class TestEqualsThePlainCell:
     """Outputs, final states and all gradients."""
 
     @settings(max_examples=50, deadline=None)
-    @given(
-        dtype=st.sampled_from(DTYPES),
-        T=st.integers(0, 8),
-        B=st.integers(1, 4),
-        D=st.integers(1, 6),
-        H=st.integers(1, 6),
-        seed=st.integers(0, 2**32 - 1),
-        scale=st.sampled_from([1e-3, 1.0, 4.0]),
-    )
+    @given(dtype=st.sampled_from(DTYPES), T=st.integers(0, 8), B=st.integers(1, 4),
+           D=st.integers(1, 6), H=st.integers(1, 6), seed=st.integers(0, 2**32 - 1),
+           scale=st.sampled_from([1e-3, 1.0, 4.0]))  # fmt: skip
     @example(dtype="float64", T=0, B=2, D=3, H=4, seed=0, scale=1.0)
     @example(dtype="float32", T=1, B=1, D=1, H=1, seed=0, scale=1.0)
     @example(dtype="float64", T=5, B=1, D=4, H=1, seed=1, scale=1.0)
     def test_drawn(
         self, dtype: str, T: int, B: int, D: int, H: int, seed: int, scale: float
     ) -> None:
-        """Any sizes, no zero anywhere, cotangents on y, h and c."""
         problem = draw(dtype, T, B, D, H, seed=seed, scale=scale)
-
         assert_equal(run_fast(problem), run_plain(problem), dtype)
 
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_the_tolerance_is_small(self, dtype: str) -> None:
         """No bound exceeds 5000 u of its array's largest element: 3e-4 in float32."""
         u = float(np.finfo(dtype).eps) / 2
-
         for name, bounded in run_plain(draw(dtype, 4, 2, 3, 4)).items():
             assert bounded.bound.max() < 5000 * u * np.abs(bounded.value).max(), name
 
@@ -175,8 +166,6 @@ class TestManners:
 
     @pytest.mark.parametrize("T", [0, 3])
     def test_inputs_are_not_modified(self, T: int) -> None:
-        """It runs on arrays that cannot be written to."""
-
         def lock(array: Any) -> Any:
             array.flags.writeable = False
             return array
@@ -186,15 +175,12 @@ class TestManners:
         assert_equal(run_fast(problem), run_plain(problem), "float64")
 
     def test_strided_inputs(self) -> None:
-        """Transposed and sliced arrays will do."""
         problem = draw("float64", 3, 2, 3, 4)
         strided = problem.map(lambda array: np.stack([array, -array], axis=-1).T[0].T)
         assert not strided.x.flags.c_contiguous
-
         assert_equal(run_fast(strided), run_plain(problem), "float64")
 
     def test_a_run_can_be_pulled_back_through_twice(self) -> None:
-        """The second time gives the same bits, whatever came in between."""
         q = draw("float32", 3, 2, 3, 4)
         run = fast.lstm_forward(q.p, q.x, q.h0, q.c0)
 
@@ -206,8 +192,6 @@ class TestManners:
         assert all(np.array_equal(a, b) for a, b in zip(first[1:], again[1:], strict=True))
 
     def test_parameters_of_another_cell(self) -> None:
-        """A peephole is not silently left out."""
         p = cell_named("lstm-peephole").random_parameters(np.random.default_rng(0), Sizes(3, 4))
-
         with pytest.raises(InputError, match='p: expected W, U and b of the cell "lstm"'):
             fast.lstm_forward(p, np.ones((2, 1, 3)), np.ones((1, 4)), np.ones((1, 4)))

@@ -77,7 +77,6 @@ def failing_transcriptions(folder, root):
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.id)
 def test_planted_error_is_named(planted, run, root, tmp_path):
-    """Something turns red, and it names an equation that the error touches."""
     copy_of(root, tmp_path, planted)
     if planted.only_documents:
         messages = failing_transcriptions(tmp_path, root)
@@ -91,7 +90,6 @@ def test_planted_error_is_named(planted, run, root, tmp_path):
 def test_without_a_planted_error_nothing_turns_red(run, root, tmp_path):
     """The changed copy is what is imported, and an unchanged one is green, as in the suite."""
     text = (root / "reference" / "cells" / "lstm.py").read_text(encoding="utf-8")
-    copy_of(root, tmp_path, Planted("none", "cells/lstm.py", text, text, named=()))
-
+    copy_of(root, tmp_path, Planted("none", "cells/lstm.py", (), text, text))
     assert run("-c", ORIGIN).stdout.startswith(str(tmp_path))
     assert failing_proofs(("*[lstm]",), run) == []

@@ -79,7 +79,6 @@ def encoder_decoder(a):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_pullback_in_every_argument(name):
-    """What the pullback returns is the derivative, argument by argument."""
     run, complex_arrays = RUNS[name], {k: a.astype(complex) for k, a in ARRAYS.items()}
     y, pulled = run(ARRAYS)
     dy = CASE.normal("dy", y.shape)

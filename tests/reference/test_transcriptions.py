@@ -5,15 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transcription_helpers import (
-    by_key,
-    each,
-    gap,
-    ln,
-    same,
-    transposed,
-    values,
-)
+from transcription_helpers import by_key, each, gap, ln, same, transposed, values
 from transcriptions import d0, d1, d2, d3, d3_bptt, d4, others, others_skip
 from transcriptions.scalar import dot, mp, mpf, sigmoid, tanh
 
@@ -48,10 +40,8 @@ def zero(keys, column=(0,)):
 
 def rnn_through_x():
     W_a = [[ln(2) * 5 / 3, ln(2)]]
-    return (
-        [d0.rnn([[1], [0]], [0], W_a), d0.rnn([[0]], [0], W_a, [-ln(2)])],
-        [part(3, 5), part(3, 5), part(-3, 5)],
-    )
+    return ([d0.rnn([[1], [0]], [0], W_a), d0.rnn([[0]], [0], W_a, [-ln(2)])],
+            [part(3, 5), part(3, 5), part(-3, 5)])  # fmt: skip
 
 
 def lstm_gates():
@@ -90,10 +80,8 @@ def outputs():
 
 def losses():
     y_hat = d3.softmax([0, ln(3)])
-    return (
-        [y_hat, d3.loss_at([0, 1], y_hat), d3.total_loss([[0, 1], [1, 0]], [y_hat, y_hat])],
-        [part(1, 4), part(3, 4), ln(4) - ln(3), 2 * ln(4) - ln(3)],
-    )
+    return ([y_hat, d3.loss_at([0, 1], y_hat), d3.total_loss([[0, 1], [1, 0]], [y_hat, y_hat])],
+            [part(1, 4), part(3, 4), ln(4) - ln(3), 2 * ln(4) - ln(3)])  # fmt: skip
 
 
 def peephole(current):
@@ -208,13 +196,11 @@ def test_time_gate_by_hand(t, k):
     """τ = 1, s = 0, r_on = 1/2, α = 1/1000: up, top, down, leak, and periodic."""
     t, k = (part(*f"{text}/1".split("/")[:2]) for text in (t, k))
     alpha, r_on = part(1, 1000), part(1, 2)
-
     assert same(others.time_gate(t, 1, 0, r_on, alpha), k)
     assert same(others.time_gate(3 * t + 5, 3, 5, r_on, alpha), k)
 
 
 def test_extremes_do_not_overflow():
-    """The printed exponentials survive arguments of ±1e4."""
     assert sigmoid(10**4) == 1
     assert 0 < sigmoid(-(10**4)) < mpf(10) ** -4000
     assert tanh(10**4) == 1
@@ -234,7 +220,6 @@ def test_precision_is_the_callers():
 
 
 def test_d0_gru_without_biases():
-    """Leaving the biases out means zeros."""
     xs, W = values(2, 3), by_key("irc", 2, 5)
     assert same(d0.gru(xs, [1, -1], W), d0.gru(xs, [1, -1], W, {key: [0, 0] for key in "irc"}))
 
@@ -255,7 +240,6 @@ def test_d0_printed_chain(H, T, agree):
     """N2: the braces may be collected only where all commutes: one unit, or one step."""
     case = (values(H), values(H, salt=2), values(T, 2), values(H, H + 2, salt=3))
     ordered, printed = d0.chain_ordered(*case), d0.chain_as_printed(*case)
-
     assert same(ordered, printed) is agree
     assert agree or gap(ordered, printed) > mpf("1e-6")
 
@@ -290,7 +274,6 @@ def test_d1_loops():
 def test_d2_one_hot_as_printed():
     """N4: six rows of width seven, index 0 unused, "The" is not "the"."""
     words, rows = d2.one_hot("The cat sat on the mat")
-
     printed = ["0100000", "0010000", "0001000", "0000100", "0000010", "0000001"]
     assert words == ["The", "cat", "sat", "on", "the", "mat"]
     assert ["".join(str(int(v)) for v in row) for row in rows] == printed

@@ -2,15 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-from click.testing import CliRunner
-
-from gatewise.cli import main
+from commands import invoke
 from gatewise.reports import summary
 from gatewise.reports.page import render
-from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.run import Planned
-from made_runs import run, verdict, words
+from made_runs import kept, run, verdict, words
 
 FIRST = run(
     verdict("onnxruntime:LSTM", version="onnxruntime 1.2"),
@@ -23,30 +19,12 @@ SECOND = run(
 )  # fmt: skip
 
 
-@pytest.fixture
-def kept(tmp_path):
-    """Keep two runs in folders."""
-
-    def keep(name, *verdicts):
-        planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
-        folder = tmp_path / name
-        run_files.start(folder, command=f"gatewise verify {name}", seed=0, budget="quick",
-                        planned=planned)  # fmt: skip
-        for each in verdicts:
-            run_files.append(folder, each)
-        return folder
-
-    return keep
-
-
 def test_one_run_is_what_it_was():
-    """Nothing is marked, and the header is the run's own."""
     assert summary.combined([FIRST]) == FIRST
     assert summary.header([FIRST]) == summary.Header(FIRST.created, "quick", "7", "0.1.0")
 
 
 def test_plans_and_verdicts_follow_each_other():
-    """What was planned in either and not tested stays not tested."""
     left = Planned("mlx:LSTM", "gradient", "float32")
     whole = summary.combined([FIRST, replace(SECOND, planned=(*SECOND.planned, left))])
 
@@ -57,7 +35,6 @@ def test_plans_and_verdicts_follow_each_other():
 
 
 def test_headers_that_differ_are_all_shown():
-    """Commands, versions, seeds, budgets and machines of both."""
     page = words(render(FIRST, SECOND))
 
     for told in (
@@ -70,7 +47,6 @@ def test_headers_that_differ_are_all_shown():
 
 
 def test_a_subject_of_two_runs_stands_twice():
-    """A failure in one run does not hide what passed in the other, or the other way round."""
     again = run(verdict("mlx:LSTM", status="failed", message="off", version="mlx 3.5"))
     whole = summary.combined([SECOND, again])
     rows = summary.entries(whole)
@@ -84,20 +60,16 @@ def test_a_subject_of_two_runs_stands_twice():
 
 
 def test_many_subjects_are_counted_by_family():
-    """The head of the page names few one by one, and of many the families."""
     few = summary.entries(run(*(verdict(f"mlx:{k}") for k in range(3))))
     many = summary.entries(run(*(verdict(f"{of}:{k}") for of in ("mlx", "ncnn") for k in range(5))))
-
     assert summary.names(few) == ("mlx:0", "mlx:1", "mlx:2")
     assert summary.names(many) == ("mlx (5)", "ncnn (5)")
 
 
-def test_the_command_takes_several_runs(kept, tmp_path):
-    """Each once, folders or their run.json."""
-    first, second = kept("first", verdict("mlx:GRU")), kept("second", verdict("ncnn:GRU"))
-    page = tmp_path / "page.html"
-    given = [str(first), str(second / "run.json"), str(second), "-o", str(page)]
-    result = CliRunner().invoke(main, ["report", *given], catch_exceptions=False)
+def test_the_command_takes_several_runs(tmp_path):
+    first = kept(tmp_path / "first", verdict("mlx:GRU"))
+    second, page = kept(tmp_path / "second", verdict("ncnn:GRU")), tmp_path / "page.html"
+    result = invoke("report", first, second / "run.json", second, "-o", page)
 
     assert result.exit_code == 0
     text = words(page.read_text(encoding="utf-8"))
@@ -107,11 +79,9 @@ def test_the_command_takes_several_runs(kept, tmp_path):
     assert "(run" not in text
 
 
-def test_one_that_cannot_be_read_is_named(kept, tmp_path):
-    """No page is written then."""
-    page = tmp_path / "page.html"
-    given = [str(kept("first", verdict())), str(tmp_path / "nowhere"), "-o", str(page)]
-    result = CliRunner().invoke(main, ["report", *given])
+def test_one_that_cannot_be_read_is_named(tmp_path):
+    page, first = tmp_path / "page.html", kept(tmp_path / "first", verdict())
+    result = invoke("report", first, tmp_path / "nowhere", "-o", page)
 
     assert result.exit_code == 3
     assert "nowhere" in result.stderr

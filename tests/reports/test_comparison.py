@@ -5,20 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.bench import run as bench_run
-from gatewise.bench.run import BenchRun
-from gatewise.cli import main
+from commands import invoke
+from gatewise.bench import run as bench_files
 from gatewise.reports import pytest_benchmark
 from gatewise.reports.comparison import between, compare, ratio_of_medians, sentence
-from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.records import RunFileError
-from gatewise.verify.runs.run import Planned
-from made_runs import failure, run, verdict
+from made_runs import bench_run, failure, kept, run, verdict
 
 HELD = run(verdict("a:LSTM"), verdict("a:LSTM", "final"), failure("a:GRU"))
 NAMES = ("old", "new")
+FAILED = failure("a:LSTM")
 
 
 def changes(a, b):
@@ -94,12 +91,7 @@ def timed(scale=1.0, seed=0, **changed):
         {"id": "lstm H64", "status": "OK", "forward": {"samples": samples(1e-3 * scale)}},
         {"id": "gru H64", "status": "OK", "forward": {"samples": samples(2e-3)}},
     )
-    said = {
-        "schema": "", "kind": "speed", "command": "c", "created": "", "seed": 0, "versions": {},
-        "machine": {}, "source": "", "settings": {}, "planned": ("lstm H64", "gru H64"),
-        "rows": rows,
-    }  # fmt: skip
-    return BenchRun(**{**said, **changed})
+    return replace(bench_run("speed", *rows), **changed)
 
 
 def test_a_slower_row_is_called_and_nothing_else():
@@ -144,60 +136,50 @@ class TestCommand:
 
     @pytest.fixture
     def folders(self, tmp_path):
-        def keep(name, *verdicts):
-            planned = [Planned(v.subject, v.check, v.dtype) for v in verdicts]
-            run_files.start(tmp_path / name, command="c", seed=0, budget="quick", planned=planned)
-            for each in verdicts:
-                run_files.append(tmp_path / name, each)
-            return str(tmp_path / name)
+        pair = kept(tmp_path / "first", verdict("a:LSTM")), kept(tmp_path / "second", FAILED)
+        return [str(folder) for folder in pair]
 
-        return keep("first", verdict("a:LSTM")), keep("second", failure("a:LSTM"))
-
-    @pytest.mark.parametrize(
-        ("fail_on", "order", "code"),
-        [("never", 1, 0), ("regress", 1, 1), ("regress", -1, 0), ("change", -1, 1)],
-    )
+    @pytest.mark.parametrize(("fail_on", "order", "code"), [
+        ("never", 1, 0), ("regress", 1, 1), ("regress", -1, 0), ("change", -1, 1),
+    ])  # fmt: skip
     def test_exit_codes(self, folders, fail_on, order, code):
-        told = CliRunner().invoke(main, ["compare", *folders[::order], "--fail-on", fail_on])
+        told = invoke("compare", *folders[::order], "--fail-on", fail_on)
         assert told.exit_code == code, told.output
 
     def test_tells_on_a_terminal_as_a_page_as_markdown_and_to_programs(self, folders, tmp_path):
         for name, words in (("c.html", "<td><bdi>worse</bdi></td>"), ("c.md", "| worse | check |")):
-            told = CliRunner().invoke(main, ["compare", *folders, "-o", str(tmp_path / name)])
+            told = invoke("compare", *folders, "-o", tmp_path / name)
             assert "first and second: 1 worse, 0 better" in told.stdout
             assert words in (tmp_path / name).read_text(encoding="utf-8")
         assert '<header class="differs">' in (tmp_path / "c.html").read_text(encoding="utf-8")
-        CliRunner().invoke(main, ["compare", *folders[::-1], "-o", str(tmp_path / "better.html")])
+        invoke("compare", *folders[::-1], "-o", tmp_path / "better.html")
         assert '<header class="measured">' in (tmp_path / "better.html").read_text("utf-8")
-        (found,) = json.loads(CliRunner().invoke(main, ["compare", *folders, "--json"]).stdout)
+        (found,) = json.loads(invoke("compare", *folders, "--json").stdout)
         assert found["changes"][0]["verdict"] == "worse"
 
-    @pytest.mark.parametrize(
-        ("more", "words"),
-        [
-            ([], "give two runs, or one with --subject NAME --subject NAME"),
-            (["--subject", "a:LSTM"], "give one RUN and two subjects"),
-            (["--subject", "a:LSTM", "--subject", "b:GRU"], "b:GRU is not in the run"),
-        ],
-    )
+    @pytest.mark.parametrize(("more", "words"), [
+        ([], "give two runs, or one with --subject NAME --subject NAME"),
+        (["--subject", "a:LSTM"], "give one RUN and two subjects"),
+        (["--subject", "a:LSTM", "--subject", "b:GRU"], "b:GRU is not in the run"),
+    ])  # fmt: skip
     def test_usage(self, folders, more, words):
-        told = CliRunner().invoke(main, ["compare", folders[0], *more])
+        told = invoke("compare", folders[0], *more)
         assert told.exit_code == 2
         assert words in told.stderr
 
     def test_what_is_no_run_is_one_sentence(self, folders, tmp_path):
-        told = CliRunner().invoke(main, ["compare", folders[0], str(tmp_path / "none")])
+        told = invoke("compare", folders[0], tmp_path / "none")
         assert told.exit_code == 3
         assert "there is no such file" in told.stderr
 
 
 def test_bench_runs_on_disk_are_read(tmp_path):
     made = timed()
-    bench_run.start(tmp_path / "r", kind="speed", command="c", seed=0, settings={},
-                    planned=made.planned)  # fmt: skip
+    bench_files.start(tmp_path / "r", kind="speed", command="c", seed=0, settings={},
+                      planned=made.planned)  # fmt: skip
     for row in made.rows:
-        bench_run.append(tmp_path / "r", row)
-    told = CliRunner().invoke(main, ["compare", str(tmp_path / "r"), str(tmp_path / "r")])
+        bench_files.append(tmp_path / "r", row)
+    told = invoke("compare", tmp_path / "r", tmp_path / "r")
     assert "Nothing changed: 2 the same." in told.stdout
 
 
@@ -219,14 +201,11 @@ class TestPytestBenchmark:
         (change,) = compare(one, other, NAMES).changes
         assert (change.kind, change.what) == ("SLOWER", "test_a")
 
-    @pytest.mark.parametrize(
-        ("changed", "words"),
-        [
-            ({"benchmarks": 3}, "benchmarks: expected list"),
-            ({"benchmarks": [3]}, "benchmarks: expected objects"),
-            ({"benchmarks": [{"fullname": "a", "stats": {"data": ["x"]}}]}, "times in seconds"),
-        ],
-    )
+    @pytest.mark.parametrize(("changed", "words"), [
+        ({"benchmarks": 3}, "benchmarks: expected list"),
+        ({"benchmarks": [3]}, "benchmarks: expected objects"),
+        ({"benchmarks": [{"fullname": "a", "stats": {"data": ["x"]}}]}, "times in seconds"),
+    ])  # fmt: skip
     def test_other_files_are_refused(self, tmp_path, changed, words):
         with pytest.raises(RunFileError, match=words):
             pytest_benchmark.read(self.written(tmp_path, 1.0, **changed))

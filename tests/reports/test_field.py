@@ -25,21 +25,18 @@ def seen(page):
     return re.sub("</?span[^>]*>", "", page)
 
 
-@pytest.mark.parametrize(
-    ("counts", "verdict"),
-    [
-        ({"passed": 5, "not supported": 2}, field.CONFORMS),
-        ({"passed": 5, "known deviation": 1}, field.DEVIATES),
-        ({"passed": 5, "known deviation": 1, "blind": 1}, field.IN_PART),
-        ({"passed": 5, "not tested": 1}, field.IN_PART),
-        ({"not tested": 5, "not supported": 2}, field.UNTESTED),
-        ({"blind": 5}, field.UNTESTED),
-        ({"not supported": 7, "passed": 0}, field.NOT_OFFERED),
-        ({"passed": 50, "failed": 1}, field.FAILS),
-        ({"timeout": 1, "not tested": 3}, field.FAILS),
-        ({}, field.NOT_OFFERED),
-    ],
-)
+@pytest.mark.parametrize(("counts", "verdict"), [
+    ({"passed": 5, "not supported": 2}, field.CONFORMS),
+    ({"passed": 5, "known deviation": 1}, field.DEVIATES),
+    ({"passed": 5, "known deviation": 1, "blind": 1}, field.IN_PART),
+    ({"passed": 5, "not tested": 1}, field.IN_PART),
+    ({"not tested": 5, "not supported": 2}, field.UNTESTED),
+    ({"blind": 5}, field.UNTESTED),
+    ({"not supported": 7, "passed": 0}, field.NOT_OFFERED),
+    ({"passed": 50, "failed": 1}, field.FAILS),
+    ({"timeout": 1, "not tested": 3}, field.FAILS),
+    ({}, field.NOT_OFFERED),
+])  # fmt: skip
 def test_what_counts_come_to(counts, verdict):
     """Nothing judged is never green, and one failure is red."""
     assert replace(HELD, counts=counts).verdict == verdict
@@ -73,7 +70,6 @@ def test_the_last_standing_counts_and_changes_are_told():
 
 
 def test_reasons_stand_below_their_framework():
-    """Once each, with the layers that they are about; nothing in them is markup."""
     known = replace(HELD, counts={"passed": 1, "known deviation": 1}, deviations=("a *b* <c>",))
     text = seen("\n".join(field.page([known, replace(known, dtype="float32")])))
     assert text.count(r"* one:LSTM: a \*b\* &lt;c&gt;") == 1
@@ -81,7 +77,6 @@ def test_reasons_stand_below_their_framework():
 
 
 def test_a_run_is_added_once(root, tmp_path):
-    """The command adds a line for each layer and dtype of a published run, and none again."""
     run = root / "reports" / "results" / "published" / "runs" / "1-checks"
     history = tmp_path / "history.jsonl"
     command = [sys.executable, "-P", "-m", "gatewise.reports.field", str(history), str(run)]
@@ -97,7 +92,6 @@ def test_a_run_is_added_once(root, tmp_path):
 
 
 def test_what_is_no_history_is_refused(tmp_path):
-    """In one sentence."""
     path = tmp_path / "history.jsonl"
     path.write_text('{"created": 3}\n')
     with pytest.raises(RunFileError, match=r"history.jsonl:1: created: expected"):

@@ -7,18 +7,16 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import invoke
 from gatewise.bench import run as bench_run
-from gatewise.cli import main
 from gatewise.reports.formats import badge, written
 from gatewise.reports.markdown import LIMIT, code, markdown, plain
-from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation
 from gatewise.verify.runs.run import Planned
-from made_runs import failure, run, verdict
+from made_runs import failure, kept, run, verdict
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 KNOWN = verdict(
@@ -48,25 +46,20 @@ def test_is_as_it_was_read_and_found_good(name, made):
     assert made == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("made", "message", "colour"),
-    [
-        (run(verdict()), "conforms, 1 passed", "brightgreen"),
-        (run(verdict(), KNOWN), "conforms, 1 passed, 1 known deviation", "brightgreen"),
-        (run(verdict(), failure()), "1 of 2 fail", "red"),
-        (run(unheard=(Planned("a", "b", "c"),)), "not tested", "lightgrey"),
-    ],
-)
+@pytest.mark.parametrize(("made", "message", "colour"), [
+    (run(verdict()), "conforms, 1 passed", "brightgreen"),
+    (run(verdict(), KNOWN), "conforms, 1 passed, 1 known deviation", "brightgreen"),
+    (run(verdict(), failure()), "1 of 2 fail", "red"),
+    (run(unheard=(Planned("a", "b", "c"),)), "not tested", "lightgrey"),
+])  # fmt: skip
 def test_a_badge_is_green_only_where_all_conforms(made, message, colour):
     read = json.loads(badge([made]))
     assert (read["message"], read["color"]) == (message, colour)
 
 
 def test_known_deviations_stand_with_reason_and_end():
-    """Once for one reason, whatever was seen; an error's size is in the evidence."""
     other = replace(KNOWN, check="cotangents", message=KNOWN.message.replace("3e-4", "7e-2"))
     text = markdown(run(verdict(), KNOWN, other))
-
     assert text.count("halves until 2.0 (until 2027-06-30)") == 1
     assert "- my:GRU: gradient float64, cotangents float64: halves" in text
 
@@ -86,7 +79,6 @@ def test_the_first_failures_are_told_and_the_others_counted():
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_foreign_text_is_no_markup(text):
-    """No tag, link, mention, cell, code, mathematics or heading is left in it."""
     said = plain(text)
     bare = re.sub(r"\\.|&(amp|lt|gt|#64|#8203);", "", said)
 
@@ -105,7 +97,6 @@ def test_code_ends_where_it_should(text):
 
 
 def test_junit_has_every_verdict_once_and_counts_them():
-    """As CI systems read it: counts are those of the cases, one element says what each is."""
     root = ET.fromstring(written([MIXED], Path("a.xml")))
     for suite in root.iter("testsuite"):
         cases = list(suite.iter("testcase"))
@@ -119,10 +110,7 @@ def test_junit_has_every_verdict_once_and_counts_them():
 
 @pytest.fixture
 def folder(tmp_path):
-    run_files.start(tmp_path / "r", command="c", seed=0, budget="quick",
-                    planned=[Planned("torch:LSTM", "forward", "float64")])  # fmt: skip
-    run_files.append(tmp_path / "r", verdict())
-    return tmp_path / "r"
+    return kept(tmp_path / "r", verdict())
 
 
 @pytest.mark.parametrize(
@@ -131,13 +119,13 @@ def folder(tmp_path):
      ("a.html", "<!DOCTYPE html>")],
 )  # fmt: skip
 def test_the_name_of_the_file_says_what_it_is(folder, tmp_path, name, begins):
-    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / name)])
+    told = invoke("report", folder, "-o", tmp_path / name)
     assert told.exit_code == 0, told.output
     assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
 
 
 def test_another_name_is_a_usage_error(folder, tmp_path):
-    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "a.pdf")])
+    told = invoke("report", folder, "-o", tmp_path / "a.pdf")
     assert told.exit_code == 2
     assert "expected a name that ends in .html, .md, .xml, .json" in told.stderr
 
@@ -153,7 +141,7 @@ def test_a_hostile_run_makes_a_report_without_markup():
 
 
 def test_a_folder_gets_everything(folder, tmp_path):
-    told = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "all")])
+    told = invoke("report", folder, "-o", tmp_path / "all")
     assert told.exit_code == 0, told.output
     names = {path.name for path in (tmp_path / "all").iterdir()}
     assert names == {"index.html", "report.md", "junit.xml", "badge.json", "README.md", "runs"}
@@ -167,7 +155,7 @@ def test_figures_are_files_with_black_text_on_white(tmp_path):
         "parameters": 99, "success": 1.0, "loss": 0.1, "diverged": False, "seconds": 1.0,
     }  # fmt: skip
     bench_run.append(tmp_path / "b", row)
-    CliRunner().invoke(main, ["report", str(tmp_path / "b"), "-o", str(tmp_path / "all")])
+    invoke("report", tmp_path / "b", "-o", tmp_path / "all")
     drawn = (tmp_path / "all" / "figures" / "memory-lag.svg").read_text(encoding="utf-8")
     picture = (tmp_path / "all" / "figures" / "memory-lag.png").read_bytes()
 

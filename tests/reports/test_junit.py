@@ -3,11 +3,10 @@
 from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.reports.junit import junit
 from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.runs.verdict import Verdict
@@ -33,7 +32,6 @@ def parsed(verdicts):
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_hostile_text_stays_text(status):
-    """It is well formed, has the shape of a harmless one, and the text can be read again."""
     hostile, harmless = parsed([verdict(status, HOSTILE)]), parsed([verdict(status, "harmless")])
 
     assert [(e.tag, sorted(e.keys())) for e in hostile.iter()] == [
@@ -52,7 +50,6 @@ def test_any_text_is_well_formed(text):
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_what_a_status_is(status):
-    """Wrong is a failure, open an error, declared or not offered is skipped."""
     root = parsed([verdict(status, message="y is off", statement="It holds.", place="step 3")])
     (case,) = root.iter("testcase")
     suite = root.find("testsuite")
@@ -70,7 +67,6 @@ def test_what_a_status_is(status):
 
 
 def test_counts():
-    """A suite for each subject; its counts are those of its cases."""
     first = [verdict(status) for status in STATUSES]
     second = [verdict(subject="other:GRU", dtype="float32")]
     one, other = parsed([*first, *second]).findall("testsuite")
@@ -88,17 +84,15 @@ def test_counts():
 
 
 def test_the_command_writes_it(root, tmp_path, monkeypatch):
-    """--junit FILE, beside the table; a place that cannot be written is told before the run."""
     monkeypatch.chdir(tmp_path)
     arguments = ["verify", f"{root}/tests/doubles/plain_numpy.py:GRU", "--check", "forward,padding",
                  "--budget", "quick", "--junit"]  # fmt: skip
-    result = CliRunner().invoke(main, [*arguments, "ci/junit.xml"], catch_exceptions=False)
+    result = invoke(*arguments, "ci/junit.xml")
     suite = ET.parse(tmp_path / "ci" / "junit.xml").find("testsuite")
 
     assert result.exit_code == 3  # padding was asked for, and nothing of it was judged
     assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "2", "0")
     (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(main, [*arguments, "file/junit.xml"], catch_exceptions=False)
-    assert result.exit_code == 3
-    assert "cannot be written" in result.output
+    result = invoke(*arguments, "file/junit.xml")
+    refused(result, 3, "cannot be written")
     assert len(list((tmp_path / "runs").iterdir())) == 1

@@ -49,7 +49,6 @@ def small(monkeypatch):
 
 
 def test_a_page_does_not_grow(small, tmp_path):
-    """With three times the verdicts it is hardly larger, and it counts them all."""
     few, many = made(tmp_path / "few", 1000), made(tmp_path / "many", 3000)
     first, second = (written([run], Path("a.html")) for run in (few, many))
 
@@ -60,7 +59,6 @@ def test_a_page_does_not_grow(small, tmp_path):
 
 
 def test_no_link_leads_nowhere(tmp_path, monkeypatch):
-    """Where a failure is not told in full, the table leads to the list of those that are."""
     monkeypatch.setattr(page, "DETAILED", 20)
     text = written([made(tmp_path / "run", 400)], Path("a.html"))
     ids = {*re.findall(r'id="([^"]+)"', text)}
@@ -70,5 +68,4 @@ def test_no_link_leads_nowhere(tmp_path, monkeypatch):
 
 
 def test_the_largest(tmp_path):
-    """Of any number of verdicts a page has less than 20 MB."""
     assert len(written([made(tmp_path / "run", LARGE)], Path("a.html")).encode()) < 20e6

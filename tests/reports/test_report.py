@@ -51,14 +51,12 @@ class TestForeignText:
         return render(made)
 
     def test_makes_no_markup(self) -> None:
-        """The tags and attributes of a hostile run's page are those of a harmless one's."""
         hostile, harmless = self.filled(HOSTILE), self.filled("harmless")
         shape = [(tag, list(names)) for tag, names in Page(harmless).tags]
         assert [(tag, list(names)) for tag, names in Page(hostile).tags] == shape
         assert words(hostile).count(HOSTILE) == words(harmless).count("harmless") > 20
 
     def test_stays_inside_attributes(self) -> None:
-        """A quote does not end a cell's title, and only names of equations become links."""
         quoting, linking = verdict(worst='y" onclick="x'), ["javascript:x", "gru.reset_gate"]
         page = Page(render(run(quoting, failure(equations=linking))))
         assert any('y" onclick="x' in title for title in page.having("title"))
@@ -67,7 +65,6 @@ class TestForeignText:
         assert not any("javascript" in target for target in page.having("href"))
 
     def test_is_cleaned_and_cut(self) -> None:
-        """Half a surrogate pair, NUL and reversed writing are replaced; a cut is admitted."""
         html = render(run(failure(message="a\ud800b\x00c\u202ed" + "x" * 10**6)))
         assert "a\ufffdb\ufffdc\ufffddx" in html.encode("utf-8").decode("utf-8")
         assert "x" * (wording.LONGEST - 7) in html
@@ -79,7 +76,6 @@ class TestVerdict:
     """The first line tells what passed, what failed and what was not tested."""
 
     def test_all_pass(self) -> None:
-        """Nothing planned is missing and nothing was left out of the plan."""
         n = 2 * len(CHECKS)
         complete = run(*(verdict(check=c, dtype=f"float{b}") for c in CHECKS for b in (32, 64)))
         assert first_line(complete) == f"{n} of {n} checks pass; nothing planned was left untested."
@@ -88,14 +84,12 @@ class TestVerdict:
     @pytest.mark.parametrize("said", ["failed", "crashed", "timed out", "was not tested",
                                       "was blind"])  # fmt: skip
     def test_one_that_did_not_pass(self, said: str) -> None:
-        """Each status that is not passed is named."""
         seven = [verdict("my:layer", f"c{k}") for k in range(7)]
         status = "timeout" if said == "timed out" else said.removeprefix("was ")
         last = verdict("my:layer", status=status)
         assert first_line(run(*seven, last)) == f"1 of 8 checks {said}; 7 passed."
 
     def test_what_conforms_without_having_passed(self) -> None:
-        """Declared deviations and what is not offered are counted, and are no reproach."""
         passed, known = verdict("my:layer", "a"), verdict("my:layer", "b", status="known deviation")
         beyond = [verdict("my:layer", f"c{k}", status="not supported") for k in range(2)]
         found = summary.headline(summary.entries(run(passed, known, *beyond)))
@@ -108,7 +102,6 @@ class TestVerdict:
         assert found.tone == "incomplete"
 
     def test_several(self) -> None:
-        """Failures come first, and what was not tested is in the same line."""
         unheard = tuple(Planned("my:layer", "gradient", d) for d in ("float32", "float64"))
         verdicts = failure("my:layer"), failure("my:other", status="crashed"), verdict("my:third")
         found = summary.headline(summary.entries(run(*verdicts, unheard=unheard)))
@@ -116,13 +109,11 @@ class TestVerdict:
         assert found == summary.Headline("differs", expected)
 
     def test_nothing_tested(self) -> None:
-        """A run without verdicts conforms to nothing, and needs no versions to say so."""
         made = run(unheard=(Planned("torch:LSTM", "forward", "float64"),), versions={}, machine={})
         assert first_line(made) == "Nothing was tested: 1 check planned, none run."
         assert summary.headline(()).tone == "incomplete"
 
     def test_of_two_verdicts_the_worse_counts(self) -> None:
-        """A second verdict on the same check does not hide a failure."""
         for pair in ((failure(), verdict("torch:GRU")), (verdict("torch:GRU"), failure())):
             assert [row.status for row in summary.entries(run(*pair))] == ["failed"]
 
@@ -131,14 +122,12 @@ class TestTables:
     """Subjects against checks, subjects against equations, and what a failure opens to."""
 
     def test_planned_without_a_verdict_is_not_tested(self) -> None:
-        """It stands in the table and in a part of its own, with the reason."""
         html = render(run(verdict(), unheard=(Planned("torch:LSTM", "gradient", "float32"),)))
         assert re.search(r'<td class="not-tested"><a href="#not-tested">○ not tested</a>', html)
         assert f"torch:LSTM gradient float32 {summary.ENDED}" in words(html, "not-tested")
         assert "gradient float64" in words(html, "not-planned").partition("Conformance")[0]
 
     def test_place_for_every_subject_check_and_dtype(self) -> None:
-        """Seven subjects of two packages; what nobody planned is marked so."""
         verdicts = [verdict(f"torch:{k}", dtype="float32") for k in range(4)]
         verdicts += [verdict(f"onnx:{k}", "gradient") for k in range(3)]
         grid = tables.grid(summary.entries(run(*verdicts)))
@@ -151,7 +140,6 @@ class TestTables:
         assert render(run(*verdicts)).count('<td class="absent">not planned') == 7
 
     def test_each_subject_in_numbers(self) -> None:
-        """Checks by status, with the version; one subject alone has no such table."""
         known = verdict("mlx:GRU", "gradient", status="known deviation", version="mlx 3")
         html = render(run(verdict(), verdict("mlx:GRU", version="mlx 3"), known))
         table = html[html.index('aria-label="Each subject in numbers"') :].partition("</table>")[0]
@@ -160,13 +148,11 @@ class TestTables:
 
     @pytest.mark.parametrize("ratio", [0.25, float("nan"), 2**9999, -1.0, None, True], ids=type)
     def test_bears_any_number(self, ratio: Any) -> None:
-        """Whatever a file may contain as a ratio is shown as two digits, and coloured."""
         html = render(run(failure(worst_ratio=ratio), verdict(worst_ratio=ratio)))
         cell = rf'class="passed heat-{wording.heat(ratio)}"[^>]*>.*{wording.shown(ratio)}</td>'
         assert re.search(cell, html)
 
     def test_failure_tells_everything(self) -> None:
-        """Ratio, message, case, command, equations; the table links to it."""
         html = render(run(failure()))
         for part in (
             "torch:GRU forward float64 ✕ failed 4.0·10¹² × bound in final c",
@@ -196,7 +182,6 @@ class TestPage:
     """One file, complete, that loads nothing."""
 
     def test_loads_nothing(self) -> None:
-        """Links lead to one place inside; the policy forbids the rest; no style asks for a file."""
         unheard = (Planned("torch:LSTM", "gradient", "float32"),)
         blind = verdict(check="x", status="blind")
         html = render(run(verdict(), failure(), blind, unheard=unheard))
@@ -227,7 +212,6 @@ class TestPage:
         assert len(html.encode()) - len(without.encode()) < 2000 * (len(verdicts) - 1)
 
     def test_has_every_equation(self) -> None:
-        """Each with its documents and one formula."""
         html = render(run())
         for equation in equations():
             _, _, rest = html.partition(f'<article id="eq-{equation.name}">')
@@ -236,7 +220,6 @@ class TestPage:
             assert " · ".join(equation.documents) in words(article)
 
     def test_has_errata_and_environment(self) -> None:
-        """Printed beside true, what agrees marked so; command, seed, machine, source."""
         html = render(run())
         assert re.search(r"= \(0\.7941, .{0,20} true .{0,40}0\.97314288", words(html, "errata"))
         for mark, agrees in (("✓ as printed", True), ("✕ erratum", False)):
@@ -245,21 +228,17 @@ class TestPage:
             assert part in words(html, "environment")
 
 
-@pytest.mark.parametrize(
-    ("latex", "expected"),
-    [
-        (r'a < "b"', "<mo>&lt;</mo>"),
-        (r'a < "b"', 'alttext="a &lt; &quot;b&quot;"'),
-        (r"\mathrm{softmax}(x)", "<mi>softmax</mi><mo"),
-        (r"\max(-x)", '<mi>max</mi><mo stretchy="false">(</mo><mo form="prefix">'),
-        (r"y \log x", '<mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" />'),
-        (r"\left( \prod_{j}^{t} j \right)", "<munderover><mo>∏</mo>"),
-        (r"\Delta", '<mi mathvariant="normal">Δ</mi>'),
-        (r"s_{k'}", "<mrow><mi>k</mi><mi>\N{PRIME}</mi></mrow>"),
-    ],
-)
+@pytest.mark.parametrize(("latex", "expected"), [
+    (r'a < "b"', "<mo>&lt;</mo>"),
+    (r'a < "b"', 'alttext="a &lt; &quot;b&quot;"'),
+    (r"\mathrm{softmax}(x)", "<mi>softmax</mi><mo"),
+    (r"\max(-x)", '<mi>max</mi><mo stretchy="false">(</mo><mo form="prefix">'),
+    (r"y \log x", '<mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" />'),
+    (r"\left( \prod_{j}^{t} j \right)", "<munderover><mo>∏</mo>"),
+    (r"\Delta", '<mi mathvariant="normal">Δ</mi>'),
+    (r"s_{k'}", "<mrow><mi>k</mi><mi>\N{PRIME}</mi></mrow>"),
+])  # fmt: skip
 def test_typesetting(latex: str, expected: str) -> None:
-    """Characters, words, function names, signs, limits and primes, as LaTeX sets them."""
     assert expected in mathml(latex)
 
 
@@ -277,7 +256,6 @@ def test_numbers(ratio: float | None, text: str, heat: int) -> None:
 
 
 def test_parts_of_texts() -> None:
-    """A case is taken apart if it is one; proofs made for several cells stand together."""
     parts = wording.case_items('{"T": 3, "bias": false, "scale": "unit"}')
     assert parts == (("T", "3"), ("bias", "false"), ("scale", "unit"))
     assert {wording.case_items(text) for text in ("", "[1]", "{", "[" * 10**5)} == {()}

@@ -13,10 +13,10 @@ pytest.importorskip("vl_convert", reason="figures need vl-convert-python")
 
 import altair
 
-from gatewise.bench.run import BenchRun
 from gatewise.reports import figures, page, sections
 from gatewise.reports.section import Figure, Section, Table
 from gatewise.verify.runs.records import RunFileError
+from made_runs import bench_run
 
 EVIL = "</script><script>alert(1)</script><b>"
 ROWS = [{"lag": lag, "norm": 2.0**-lag, "cell": EVIL} for lag in range(4)]
@@ -32,13 +32,10 @@ TABLE = Table("Rates", ("cell", "rate (1/step)", "steps"), ((EVIL, -0.0112, 2000
 SECTION = Section("decay", "Gradient decay", (EVIL,), (FIGURE, TABLE))
 
 
-def run(kind="decay", **changes):
-    said = {
-        "schema": "", "kind": kind, "command": "gatewise bench decay",
-        "created": "2026-01-01T00:00:00Z", "seed": 0, "versions": {}, "machine": {}, "source": "",
-        "settings": {"hidden": EVIL}, "planned": ("a",), "rows": (),
-    }  # fmt: skip
-    return BenchRun(**{**said, **changes})
+def run(kind="decay"):
+    return bench_run(
+        kind, planned=("a",), settings={"hidden": EVIL}, created="2026-01-01T00:00:00Z"
+    )
 
 
 @pytest.fixture
@@ -53,7 +50,6 @@ def test_nothing_from_a_run_becomes_markup(html):
 
 
 def test_only_our_scripts_may_run(html):
-    """The policy names the hash of every script on the page that is executed."""
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     policy = re.search(r"script-src ([^;]*);", html).group(1)
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]

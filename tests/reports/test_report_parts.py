@@ -106,26 +106,20 @@ class TestLargeRuns:
 class TestSubscripts:
     """Quantities in sentences are set as in formulas; names in code, and markup, stay as text."""
 
-    @pytest.mark.parametrize(
-        ("text", "markup"),
-        [
-            ("reads h_{t-1} at step t", "reads h<sub>t−1</sub> at step t"),
-            ("W_i and dh_t", "W<sub>i</sub> and dh<sub>t</sub>"),
-            ("∂a_t/∂a_{t-1}", "∂a<sub>t</sub>/∂a<sub>t−1</sub>"),
-            ("bias_ih_l1, my_x, x_proj, _h", "bias_ih_l1, my_x, x_proj, _h"),
-            ("<b>_t h_{<i>}", "&lt;b&gt;_t h<sub>&lt;i&gt;</sub>"),
-        ],
-    )
+    @pytest.mark.parametrize(("text", "markup"), [
+        ("reads h_{t-1} at step t", "reads h<sub>t−1</sub> at step t"),
+        ("W_i and dh_t", "W<sub>i</sub> and dh<sub>t</sub>"),
+        ("∂a_t/∂a_{t-1}", "∂a<sub>t</sub>/∂a<sub>t−1</sub>"),
+        ("bias_ih_l1, my_x, x_proj, _h", "bias_ih_l1, my_x, x_proj, _h"),
+        ("<b>_t h_{<i>}", "&lt;b&gt;_t h<sub>&lt;i&gt;</sub>"),
+    ])  # fmt: skip
     def test_are_set_below_the_line(self, text: str, markup: str) -> None:
-        """One or two letters, then a letter or braces."""
         assert subscripted(text) == markup
 
     def test_numbers_are_left_as_they_are(self) -> None:
-        """They go on to the filters of numbers."""
         assert subscripted(0.5) == 0.5
 
 
 def test_every_column_has_a_heading() -> None:
-    """A reader could only guess what stands in a column without a name."""
     with pytest.raises(ValueError, match="What it costs: a heading is empty"):
         Table("What it costs", ("quantity", ""), ())

@@ -50,7 +50,6 @@ def test_what_is_written_is_valid(tmp_path):
 
 
 def test_schema_and_reader_refuse_the_same(tmp_path):
-    """What the schema calls invalid is refused by the reader, and the other way round."""
     good = vars(verdict())
     odd = [
         {**good, "status": "fine"}, {**good, "cases": "3"}, {**good, "extra": 1},
@@ -72,11 +71,9 @@ def test_schema_and_reader_refuse_the_same(tmp_path):
 EXAMPLES = int(os.environ.get("GATEWISE_FUZZ", "150"))
 """Hostile runs that are tried; by hand, ten thousand."""
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=6,
-)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
+                    max_leaves=6)  # fmt: skip
 HEADER = {
     "schema": run_files.SCHEMA, "command": "c", "created": "", "seed": 0, "versions": {},
     "machine": {}, "source": "", "budget": "quick", "planned": [],

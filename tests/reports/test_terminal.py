@@ -38,7 +38,6 @@ def test_tables_fit_and_break_no_word(width, monkeypatch, capsys):
 def test_a_word_that_is_wider_than_the_terminal_stays_whole(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
     terminal.print_rows(("a", "b"), [("x" * 30, "y")], as_json=False)
-
     assert "x" * 30 in capsys.readouterr().out
 
 

@@ -26,7 +26,6 @@ class Forgets:
 
 
 def test_a_layer_that_does_not_run_says_why_and_where():
-    """Not tested is not fine, and the line in the layer is named."""
     outcome = gatewise.check(Raises, budget="quick")
 
     assert not outcome
@@ -37,7 +36,6 @@ def test_a_layer_that_does_not_run_says_why_and_where():
 
 
 def test_a_wrong_layer_says_what_failed():
-    """An assert on the outcome shows the check and the numbers."""
     outcome = gatewise.check(Forgets, checks="smoke,forward,influence", budget="quick",
                              dtype="float64")  # fmt: skip
 
@@ -58,7 +56,6 @@ class OffersNothing:
 
 
 def test_where_nothing_passed_nothing_is_fine():
-    """A layer that implements nothing, and a dtype that nobody computes in, do not conform."""
     outcome = gatewise.check(OffersNothing, budget="quick")
 
     assert not outcome
@@ -73,14 +70,12 @@ def test_where_nothing_passed_nothing_is_fine():
     ({"like": "torch.nn.Linear"}, "--like torch.nn.Linear: expected one of"),
 ])  # fmt: skip
 def test_mistakes_are_sentences(arguments, message):
-    """ValueError, naming what there is."""
     with pytest.raises(ValueError, match=message):
         gatewise.check(Forgets, **arguments)
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_what_is_fine(status):
-    """Something passed, and beside it nothing but declared deviations and what is not offered."""
     verdicts = [Verdict("s", "lstm", "forward", "", [], "float64", 0, status=s)
                 for s in ("passed", status)]  # fmt: skip
     outcome = Outcome(tuple(verdicts))
@@ -93,7 +88,6 @@ def test_what_is_fine(status):
 def test_a_layer_that_refuses_everything_is_not_fine():
     """Not judged is not right."""
     outcome = gatewise.check(OffersNothing, checks="forward,final", budget="quick")
-
     assert not outcome
     assert "OffersNothing: not everything was tested" in str(outcome)
     assert "refused: later" in " ".join(str(outcome).split())

@@ -92,7 +92,6 @@ def gatewise(name, checks, *more):
 
 
 def test_items_stand_beside_the_users_tests(run):
-    """One for each check and dtype; what holds passes, what is not offered is skipped, and why."""
     done = run(*gatewise("GRU", "forward,smoke,padding"))
 
     assert outcomes(done) == {"passed": 5, "skipped": 2}
@@ -104,7 +103,6 @@ def test_items_stand_beside_the_users_tests(run):
 
 
 def test_collecting_shows_them(run):
-    """The smoke check first; --collect-only and -k know them by subject, check and dtype."""
     done = run("--collect-only", "-q", *gatewise("GRU", "forward,smoke"), "-k", "GRU or own")
     lines = done.stdout.splitlines()
 
@@ -118,7 +116,6 @@ def test_collecting_shows_them(run):
 
 
 def test_a_failure_is_told_without_a_traceback(run, tmp_path):
-    """The statement, the message, the place, the command; one line in the summary; JUnit, too."""
     done = run(*gatewise("Wrong", "forward", "--gatewise-seed", "3"), "--junit-xml", "junit.xml")
 
     assert outcomes(done) == {"passed": 1, "failed": 2}
@@ -135,7 +132,6 @@ def test_a_failure_is_told_without_a_traceback(run, tmp_path):
 
 
 def test_what_is_wrong_is_said_once_after_all_items(run):
-    """The diagnosis first, then the first failure, and the others in a list."""
     some = gatewise("Wrong", "smoke,forward,final,repeat,gradient")
     done = run(*(word for word in some if word != "--gatewise-no-diagnosis"))
     section = done.stdout.partition("= gatewise =")[2].splitlines()
@@ -147,9 +143,7 @@ def test_what_is_wrong_is_said_once_after_all_items(run):
 
 
 def test_one_that_crashes_costs_its_own_item(run):
-    """The process ends; the items after it, and the user's tests, are run."""
     done = run(*gatewise("Segfaults", "smoke,forward,no-steps"), "--gatewise", "layers.py:Exits")
-
     assert outcomes(done) == {"passed": 9, "failed": 4}
     assert "crashed: the process was ended by SIGSEGV" in done.stdout
     assert "crashed: the process ended itself with exit code 0" in done.stdout
@@ -166,9 +160,7 @@ def test_one_that_hangs_is_not_waited_for_in_all_items(run):
 
 
 def test_what_was_not_tested_fails(run):
-    """The layer does not run: the smoke check says why, and nothing else passes or is skipped."""
     done = run(*gatewise("RaisesAtOnce", "smoke,forward,no-steps,padding"))
-
     assert outcomes(done) == {"passed": 1, "failed": 8}
     told = "not tested: the layer does not run: RuntimeError: no kernel at all"
     assert done.stdout.count(f"E   {told}") == 8
@@ -195,7 +187,6 @@ def test_blind_fails(run, tmp_path):
     """Nothing has been shown. (No right layer is blind on the cases drawn, so it is made up.)"""
     (tmp_path / "conftest.py").write_text(BLIND)
     done = run(*gatewise("GRU", "smoke,forward"))
-
     assert outcomes(done) == {"passed": 3, "failed": 2}
     assert "blind: no bound was sharp" in done.stdout
 
@@ -212,7 +203,6 @@ def test_blind_fails(run, tmp_path):
     (["--gatewise", "layers.py:GRU", "--gatewise-seed", "-1"], "--gatewise-seed: expected 0 or"),
 ])  # fmt: skip
 def test_mistakes_are_usage_errors(run, arguments, sentence):
-    """pytest's exit code 4 and one sentence; nothing is run."""
     done = run(*arguments)
 
     assert done.returncode == 4
@@ -233,7 +223,6 @@ def test_modules_are_found_where_pytest_finds_them(run, tmp_path):
 
 @needs_proc
 def test_conforms(run, tmp_path):
-    """Verdicts by check and dtype; fixtures and classes as ever; not offered is skipped."""
     (tmp_path / "test_decorated.py").write_text(DECORATED)
     done = run("-v", "test_decorated.py")
 
@@ -255,7 +244,6 @@ def test_conforms_needs_an_argument(run, tmp_path):
     """A test that does not look at its verdict would always pass."""
     (tmp_path / "test_decorated.py").write_text(DECORATED.replace("verdict, tmp_path", "tmp_path"))
     done = run("test_decorated.py")
-
     assert done.returncode == 2
     assert "TypeError: test_right: expected an argument named verdict" in done.stdout
 
@@ -263,6 +251,5 @@ def test_conforms_needs_an_argument(run, tmp_path):
 def test_nothing_happens_without_the_option(run):
     """pytest loads the plugin in every project; it says and does nothing there."""
     done = run()
-
     assert outcomes(done) == {"passed": 1}
     assert "gatewise::" not in done.stdout

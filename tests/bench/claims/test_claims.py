@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke, refused
 from gatewise.bench import run
 from gatewise.bench.claims import gates, ledger
 from gatewise.bench.claims.evidence import (
@@ -24,7 +24,6 @@ from gatewise.bench.claims.evidence import (
 )
 from gatewise.bench.claims.ledger import Claim, Row, claim, claim_named, claims, judge, plan, rows
 from gatewise.bench.plan import carry_out
-from gatewise.cli import main
 from gatewise.reports.section import Figure
 from gatewise.reports.sections.claims import LINES, _labels, section
 from gatewise.verify.runs.records import RunFileError
@@ -44,23 +43,20 @@ def evidence(reading, says, when=(), ground=True):
     return e
 
 
-@pytest.mark.parametrize(
-    ("reading", "says", "when", "expected"),
-    [
-        (LAW, [True, True], [], (HOLDS, "")),
-        (LAW, [True, False], [], (FALSE, "")),
-        (LAW, [False], [(True, True)], (FALSE, "")),
-        (OPEN, [True], [(True, True)], (HOLDS, "")),
-        (OPEN, [False], [(True, True), (True, True)], (HOLDS_WHEN, "condition 0; condition 1")),
-        (OPEN, [False], [(False, True), (True, True)], (HOLDS_WHEN, "condition 1")),
-        (OPEN, [False], [(True, False)], (FALSE, "")),
-        (OPEN, [False], [(False, True)], (FALSE, "")),
-        (OPEN, [False], [], (FALSE, "")),
-        (POSSIBLE, [False, True], [], (HOLDS, "")),
-        (POSSIBLE, [False, False], [], (FALSE, "")),
-        (LAW, [], [], (NOT_TESTED, "")),
-    ],
-)
+@pytest.mark.parametrize(("reading", "says", "when", "expected"), [
+    (LAW, [True, True], [], (HOLDS, "")),
+    (LAW, [True, False], [], (FALSE, "")),
+    (LAW, [False], [(True, True)], (FALSE, "")),
+    (OPEN, [True], [(True, True)], (HOLDS, "")),
+    (OPEN, [False], [(True, True), (True, True)], (HOLDS_WHEN, "condition 0; condition 1")),
+    (OPEN, [False], [(False, True), (True, True)], (HOLDS_WHEN, "condition 1")),
+    (OPEN, [False], [(True, False)], (FALSE, "")),
+    (OPEN, [False], [(False, True)], (FALSE, "")),
+    (OPEN, [False], [], (FALSE, "")),
+    (POSSIBLE, [False, True], [], (HOLDS, "")),
+    (POSSIBLE, [False, False], [], (FALSE, "")),
+    (LAW, [], [], (NOT_TESTED, "")),
+])  # fmt: skip
 def test_verdict_follows_from_predicates(reading, says, when, expected):
     assert verdict(evidence(reading, says, when)) == expected
 
@@ -137,12 +133,8 @@ def test_a_run_is_carried_out_and_read_again(tmp_path):
         rows([{**written[0], "verdict": 1}])
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(main, ["claims", *arguments])
-
-
 def test_the_command_tells_verdicts_and_exits_with_0_though_one_is_false(tmp_path):
-    done = invoke("C07", "--only", "C19, n1,", "--runs", str(tmp_path))
+    done = invoke("claims C07 --only", "C19, n1,", "--runs", tmp_path)
     assert done.exit_code == 0, done.output
     assert "C07 false as printed\n" in done.output
     assert "against: W = 2I at s = 0" in done.output
@@ -153,34 +145,31 @@ def test_the_command_tells_verdicts_and_exits_with_0_though_one_is_false(tmp_pat
 
 def test_the_command_exits_with_3_where_a_claim_cannot_be_judged(tmp_path, monkeypatch):
     wrong_vjp(monkeypatch)
-    done = invoke("C02", "--runs", str(tmp_path))
-    assert done.exit_code == 3
-    assert "C02 not tested it is not so that the VJP is the derivative" in done.output
+    refused(invoke("claims C02 --runs", tmp_path), 3,
+            "C02 not tested it is not so that the VJP is the derivative")  # fmt: skip
 
 
 def test_a_broken_measurement_is_told_and_the_others_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(gates, "_moved", lambda rng, r: 1 / 0)
-    done = invoke("C18", "C19", "--runs", str(tmp_path))
-    assert done.exit_code == 3
-    assert "error: ZeroDivisionError: division by zero" in done.output
+    done = invoke("claims C18 C19 --runs", tmp_path)
+    refused(done, 3, "error: ZeroDivisionError: division by zero")
     assert "C19 holds when" in done.output
 
 
 def test_the_command_refuses_an_unknown_claim(tmp_path):
-    done = invoke("C99", "--runs", str(tmp_path))
-    assert done.exit_code == 2
-    assert "no claim 'C99'" in done.output
+    done = invoke("claims C99 --runs", tmp_path)
+    refused(done, 2, "no claim 'C99'")
     assert not list(tmp_path.iterdir())
 
 
 def test_json_and_going_on(tmp_path):
-    done = invoke("C05", "C19", "--json", "--runs", str(tmp_path))
+    done = invoke("claims C05 C19 --json --runs", tmp_path)
     values = json.loads(done.stdout)
     assert [value["verdict"] for value in values] == [HOLDS, HOLDS_WHEN]
     (folder,) = tmp_path.iterdir()
     lines = (folder / "rows.jsonl").read_text().splitlines(keepends=True)
     (folder / "rows.jsonl").write_text(lines[0] + lines[1][:20])  # killed while writing
-    again = json.loads(invoke("--resume", str(folder), "--json").stdout)
+    again = json.loads(invoke("claims --resume", folder, "--json").stdout)
     assert [value["verdict"] for value in again] == [HOLDS, HOLDS_WHEN]
 
 

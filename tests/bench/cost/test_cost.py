@@ -42,16 +42,10 @@ def test_the_count_is_the_closed_form(cell, sizes):
     assert 2 * (step.feeding + step.recurrent) == feeding + recurrent
 
 
-@pytest.mark.parametrize(
-    ("name", "G", "activations", "chain", "saved"),
-    [
-        ("rnn", 1, 1, 1, 1),
-        ("lstm", 4, 5, 1, 6),
-        ("lstm-peephole", 4, 5, 1, 6),
-        ("gru", 3, 3, 1, 5),
-        ("gru-keeps-old", 3, 3, 2, 4),
-    ],
-)
+@pytest.mark.parametrize(("name", "G", "activations", "chain", "saved"), [
+    ("rnn", 1, 1, 1, 1), ("lstm", 4, 5, 1, 6), ("lstm-peephole", 4, 5, 1, 6), ("gru", 3, 3, 1, 5),
+    ("gru-keeps-old", 3, 3, 2, 4),
+])  # fmt: skip
 def test_what_papers_count(name, G, activations, chain, saved):
     """2 G H I and 2 G H² flop, activations and kept words of a unit; products in a row."""
     D, H, B = 6, 10, 3
@@ -79,8 +73,6 @@ def test_what_the_reference_computes_twice():
 
 
 def test_a_planted_product_is_counted():
-    """A cell with one product too many does not agree with its closed form."""
-
     class Wasteful(type(cell_named("rnn"))):
         def step(self, p, x, state):
             (new,), gates = super().step(p, x, state)
@@ -184,7 +176,6 @@ def test_counters_are_what_they_were(root):
 
 
 def test_a_changed_counter_is_told():
-    """One more product: one sentence, with both counts."""
     now = row(cell_named("lstm"), SMOKE)
     before = asdict(now) | {"calls": now.calls - 1}
     said = changes([before], [now])
@@ -192,7 +183,6 @@ def test_a_changed_counter_is_told():
 
 
 def test_grids():
-    """All combinations; D is H unless given; what is impossible is refused in one sentence."""
     assert grid("H=4/8,B=1,T=2") == [Shape(2, 1, 4, 4), Shape(2, 1, 8, 8)]
     (one,) = grid("H=4,B=1,T=2,D=3,L=2,N=2")
     assert str(one) == "T2-B1-D3-H4-L2-N2"
@@ -202,8 +192,6 @@ def test_grids():
 
 
 def test_a_new_cell_needs_nothing_here():
-    """A cell that nobody has heard of is counted like the others."""
-
     class Own(Cell):
         name, title, equations, gates, states = "own", "Own", (), ("a",), ("h",)
 

@@ -64,7 +64,6 @@ def test_words_kept_by_torch(cell):
 
 
 def test_kept_words_are_seen_where_they_grow():
-    """Another tensor kept is another word."""
     x = torch.randn(5, 5, requires_grad=True)
     one = torch_counters.saved_words(lambda: x.tanh(), [x])
     two = torch_counters.saved_words(lambda: x.tanh().tanh(), [x])

@@ -140,7 +140,6 @@ def test_the_exponent_is_kept_apart_beyond_the_range_of_float64(factor):
     steps = 3000
     problem = linear(factor)
     (found,) = log_norms(problem.follow(steps, 0), problem.cotangent, [steps])
-
     assert found[-1] == pytest.approx(steps * np.log(factor), rel=1e-15)
 
 

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke, refused
 from gatewise.bench import run
 from gatewise.bench.decay import layers
 from gatewise.bench.decay.problem import Setting
 from gatewise.bench.decay.rows import of_kind
 from gatewise.bench.plan import UnsupportedError
-from gatewise.cli import main
 from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.decay import section
 from gatewise.verify.mutants import right_subject
@@ -71,9 +70,7 @@ def test_a_right_layer_follows_the_equations():
 
 
 def test_float16_loses_the_gradient():
-    """And does not reach as far as float32."""
     row = layers.measured("torch:RNN", Setting("rnn", 8, 1.0), "float16", STEPS, (0, 1, 2))
-
     assert row.wrong is not None
     assert row.wrong <= (row.zero or STEPS)
 
@@ -99,7 +96,6 @@ def test_a_gradient_of_the_wrong_size_is_seen(plant):
     """Twice the gradient is off by its whole norm, from lag 0."""
     plant(Changed(lambda dx: 2 * dx))
     row = measured()
-
     assert (row.wrong, row.zero) == (0, None)
 
 
@@ -134,11 +130,8 @@ def test_what_cannot_be_measured_is_told():
 
 
 def test_the_command_and_its_section(tmp_path):
-    """Rows, table, figure; a name that is not known is a usage error."""
-    told = CliRunner().invoke(main, [
-        "bench", "decay", "--subject", "torch:GRU", "--dtype", "float32", "--steps", "40",
-        "--seeds", "2", "--hidden", "6", "--runs", str(tmp_path),
-    ])  # fmt: skip
+    line = "bench decay --subject torch:GRU --dtype float32 --steps 40 --seeds 2 --hidden 6 --runs"
+    told = invoke(line, tmp_path)
     assert told.exit_code == 0, told.output
     (folder,) = tmp_path.iterdir()
     found = run.read(folder)
@@ -151,6 +144,4 @@ def test_the_command_and_its_section(tmp_path):
     (figure,) = (part for part in parts if isinstance(part, Figure))
     assert figure.chart().to_dict()["facet"]
     assert any("layers reach" in part.title for part in parts if isinstance(part, Table))
-    wrong = CliRunner().invoke(main, ["bench", "decay", "--subject", "torch:FOO"])
-    assert wrong.exit_code == 2
-    assert "torch:FOO" in wrong.output
+    refused(invoke("bench decay --subject torch:FOO"), 2, "torch:FOO")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench import run
 from gatewise.bench.decay import measurement as measuring
 from gatewise.bench.decay import plan
@@ -15,7 +15,6 @@ from gatewise.bench.decay.problem import Setting
 from gatewise.bench.decay.rows import of_kind
 from gatewise.bench.decay.validations import LAWS
 from gatewise.bench.run import BenchRun
-from gatewise.cli import main
 from gatewise.reference.cell import Cell
 from gatewise.reference.cells import gating_cells
 from gatewise.reference.parameters import Parameters
@@ -38,10 +37,6 @@ def tiny(monkeypatch):
     monkeypatch.setattr(plan, "LAWS", few)
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(main, ["bench", "decay", *arguments])
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """Run rnn, lstm and skip-lstm once."""
@@ -50,7 +45,7 @@ def done(tmp_path_factory):
         patch.setattr(plan, "DEFAULT", TINY)
         few = [validation for validation in LAWS if validation.id in QUICK]
         patch.setattr(plan, "LAWS", few)
-        told = invoke("rnn", "lstm", "skip-lstm", "--runs", str(runs))
+        told = invoke("bench decay rnn lstm skip-lstm --runs", runs)
     assert told.exit_code == 0, told.output
     (folder,) = runs.iterdir()
     return told.output, run.read(folder)
@@ -150,13 +145,13 @@ def test_what_is_told_has_rates_laws_and_dtypes(done):
 def test_a_law_that_does_not_hold_ends_in_exit_code_1(monkeypatch, tmp_path):
     (planted,) = (p for p in PLANTED if p.id == "hidden-block")
     monkeypatch.setattr(plan, "RIGHT", planted.methods)
-    told = invoke("rnn", "--gains", "1", "--hidden", "4", "--runs", str(tmp_path))
+    told = invoke("bench decay rnn --gains 1 --hidden 4 --runs", tmp_path)
     assert told.exit_code == 1
     assert "DOES NOT HOLD" in told.output
 
 
 def test_json_is_the_rows(tmp_path):
-    told = invoke("rnn", "--gains", "1", "--hidden", "4", "--json", "--runs", str(tmp_path))
+    told = invoke("bench decay rnn --gains 1 --hidden 4 --json --runs", tmp_path)
     rows = json.loads(told.stdout)
     assert {row["what"] for row in rows} == {"validation", "decay", "clipping", "cost"}
 
@@ -166,7 +161,7 @@ def test_json_is_the_rows(tmp_path):
                   ["rnn", "--gains", "nan"], ["--seeds", "0"]],
 )  # fmt: skip
 def test_bad_options_are_usage_errors(arguments):
-    told = invoke(*arguments)
+    told = invoke("bench decay", *arguments)
     assert told.exit_code == 2, told.output
 
 

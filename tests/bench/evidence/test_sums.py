@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke, refused
 from gatewise.bench.evidence.plan import PUBLISHED, Layer, rejected
 from gatewise.bench.evidence.sums import (
     case_of,
@@ -17,7 +17,6 @@ from gatewise.bench.evidence.sums import (
     publication,
     sums_by,
 )
-from gatewise.cli import main
 from gatewise.reference.cells import gru_reset_after, lstm
 from gatewise.verify.checks.oracle import expected_gradient
 from gatewise.verify.mutants import mutants, right_subject
@@ -89,9 +88,7 @@ def held(tmp_path):
         given["groups"] = [group | {"sums": {cell: group["sums"][cell]}}]
         path = tmp_path / "sums.json"
         path.write_text(json.dumps(given), encoding="utf-8")
-        return CliRunner().invoke(
-            main, ["evidence", "--sums", str(path), "--runs", str(tmp_path / "runs")]
-        )
+        return invoke("evidence --sums", path, "--runs", tmp_path / "runs")
 
     return run
 
@@ -147,7 +144,4 @@ def test_the_command_says_how_many_and_all_are_within(held):
 def test_a_file_that_holds_something_else_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "sums.json"
     path.write_text('{"what": 3}', encoding="utf-8")
-    result = CliRunner().invoke(main, ["evidence", "--sums", str(path)])
-    assert result.exit_code == 2
-    assert "sums.json" in result.output
-    assert "Traceback" not in result.output
+    refused(invoke("evidence --sums", path), 2, "sums.json")

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench import run
 from gatewise.bench.forms.plan import linear_cell, measured, plan, rows, sequence
-from gatewise.cli import main
 from gatewise.reference import forms
 from gatewise.reports.sections import sections
 
@@ -53,7 +52,7 @@ def test_a_decay_that_is_forgotten_is_far_beyond_the_bound(monkeypatch):
 
 def test_a_run_is_told_and_drawn(tmp_path):
     options = ["--cell", "gla", "--size", "1", "--size", "64", "--decay", "2", "--seeds", "1"]
-    done = CliRunner().invoke(main, ["bench", "forms", *options, "--runs", str(tmp_path)])
+    done = invoke("bench forms", *options, "--runs", tmp_path)
     assert done.exit_code == 0, done.output
     (folder,) = tmp_path.iterdir()
     found = run.read(folder)

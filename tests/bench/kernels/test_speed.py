@@ -61,7 +61,6 @@ def test_a_function_is_timed_too(named, tmp_path):
 
 def test_the_answer_is_one_line(named):
     done = CliRunner().invoke(main, [named, "kernelbench:40"])
-
     assert json.loads(done.output)["pairs"] >= 10
 
 

@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench.memory import plan as memory
 from gatewise.bench.memory.tasks import STRING, SYMBOLS, TASKS, TOLERANCE, right
 from gatewise.bench.memory.trained_layer import GATES, Effort, parameters, train, width
-from gatewise.cli import main
 
 torch = pytest.importorskip("torch")
 
@@ -73,7 +72,6 @@ def test_an_answer_may_be_off_by_the_tolerance_and_no_more():
 
 @pytest.mark.parametrize("cell", GATES)
 def test_all_cells_have_about_as_many_parameters(cell):
-    """The widest that fits, counted by torch."""
     kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU}
     H = width(cell, 3, 2, 1500)
     layer, head = kinds.get(cell, torch.nn.LSTM)(3, H), torch.nn.Linear(H, 2)
@@ -149,27 +147,24 @@ def test_the_command_trains_tells_and_reports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["bench", "memory", "--task", "copy", "--cell", "rnn", "--cell", "gru", "--lag", "2",
                "--seeds", "2", "--updates", "2", "--parameters", "200"]  # fmt: skip
-    told = CliRunner().invoke(main, [*command, "--report", "page.html"], catch_exceptions=False)
+    told = invoke(*command, "--report", "page.html")
 
     assert told.exit_code == 0, told.output
     assert "copy" in told.stdout
     assert "Right answers against lag" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    asked = CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False)
+    asked = invoke(*command, "--json")
     assert {row["id"] for row in json.loads(asked.stdout)} == {
         f"copy {cell} lag 2 seed {k}" for cell in ("rnn", "gru") for k in (0, 1)
     }
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--task", "sorting"], "task 'sorting': expected adding, copy, counting"),
-        (["--cell", "qrnn"], "cell 'qrnn': expected rnn, gru, lstm, lstm+1"),
-        (["--lag", "1"], "1 is not in the range x>=2"),
-    ],
-)
+@pytest.mark.parametrize(("options", "words"), [
+    (["--task", "sorting"], "task 'sorting': expected adding, copy, counting"),
+    (["--cell", "qrnn"], "cell 'qrnn': expected rnn, gru, lstm, lstm+1"),
+    (["--lag", "1"], "1 is not in the range x>=2"),
+])  # fmt: skip
 def test_a_wrong_option_is_one_sentence(options, words):
-    told = CliRunner().invoke(main, ["bench", "memory", *options])
+    told = invoke("bench memory", *options)
     assert told.exit_code == 2
     assert words in told.stderr
 
@@ -177,5 +172,5 @@ def test_a_wrong_option_is_one_sentence(options, words):
 def test_without_torch_nothing_is_tested(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "find_spec", lambda name: None)
     monkeypatch.chdir(tmp_path)
-    told = CliRunner().invoke(main, ["bench", "memory", "--lag", "2", "--seeds", "1"])
+    told = invoke("bench memory --lag 2 --seeds 1")
     assert "not tested: 12 of 12: torch is not installed" in told.stdout

@@ -11,6 +11,7 @@ from gatewise.bench.scores import edits, gradients, rows
 from gatewise.verify.checks import check_named
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation, Location
+from judgements import verdict_is
 
 SMALL = '''
 def backward(x, h_prev, h_new, dz, dh):
@@ -70,8 +71,7 @@ def test_every_statement_that_computes_a_gradient_says_where():
 def test_the_passes_are_right(name):
     held = gradients.subject(name, gradients.source(name))
     for check in ("forward", "gradient", "cotangents", "no-steps"):
-        verdict = hold(held, check_named(check), "float64", budget=BUDGETS["quick"])
-        assert verdict.status == "passed", verdict.message
+        verdict_is(hold(held, check_named(check), "float64", budget=BUDGETS["quick"]), "passed")
 
 
 def test_there_are_more_than_200_edits_that_change_a_gradient():

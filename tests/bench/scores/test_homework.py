@@ -21,7 +21,6 @@ def explained(*ids):
 
 
 def test_there_are_thirty():
-    """Five right, twenty with twenty mistakes, five broken; all but one are Python."""
     there = files(0)
     verdicts = [file.verdict for file in there.values()]
     ids = [file.hand.id for file in there.values() if file.hand]
@@ -64,7 +63,6 @@ def test_lines_are_held_to_the_mistake():
 
 
 def test_a_folder_is_judged(tmp_path):
-    """One command writes a line for each file; each is compared with what is known of it."""
     wrong = File(homework.text_of(NUMPY, "rnn", "C04"), "failed", MISTAKE)
     there = {name: broken()[name] for name in ("syntax", "no_module", "no_class")}
     rows, took = homework.judged(tmp_path / "folder", there | {"wrong": wrong})

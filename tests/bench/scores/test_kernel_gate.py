@@ -1,13 +1,12 @@
 """What a benchmark's own test of kernels passes, and that gatewise passes none of it."""
 
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke, refused
 from gatewise.bench.kernels.cheats import CHEATS
 from gatewise.bench.kernels.submissions import HONEST, Loop
 from gatewise.bench.scores import kernel_gate
 from gatewise.bench.scores.kernel_gate import by_benchmark, row, summary, table
-from gatewise.cli import main
 from gatewise.verify.subjects.kernel_problems import PROBLEMS
 
 KINDS = {cheat.name: cheat.kind for cheat in CHEATS}
@@ -20,7 +19,6 @@ def test_there_are_enough_cheats_of_each_problem():
 
 
 def test_the_benchmarks_test_sees_what_is_plainly_wrong():
-    """The criterion that is restated passes what is right, and not everything."""
     assert by_benchmark(Loop, PROBLEMS[35]) == (True, True)
     assert by_benchmark(KINDS["it returns zeros"], PROBLEMS[35]) == (False, False)
     assert by_benchmark(KINDS["the recurrent weights are left out"], PROBLEMS[39]) == (False, False)
@@ -55,7 +53,7 @@ def test_a_row_of_each_kind():
 
 def test_the_audit_of_a_benchmark(monkeypatch):
     monkeypatch.setattr(kernel_gate, "PROBLEMS", {33: PROBLEMS[33]})
-    done = CliRunner().invoke(main, ["audit", "--bench", "kernelbench", "--jobs", "1"])
+    done = invoke("audit --bench kernelbench --jobs 1")
 
     assert done.exit_code == 1, done.output
     assert "states are kept in half precision" in done.output
@@ -63,7 +61,4 @@ def test_the_audit_of_a_benchmark(monkeypatch):
 
 
 def test_an_audit_without_tests_is_refused():
-    done = CliRunner().invoke(main, ["audit", "--target", "torch.nn:LSTM"])
-
-    assert done.exit_code == 2
-    assert "--tests PATH --target MODULE:CLASS" in done.output
+    refused(invoke("audit --target torch.nn:LSTM"), 2, "--tests PATH --target MODULE:CLASS")

@@ -4,12 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.bench import run
 from gatewise.bench.scores import kill_matrix
 from gatewise.bench.scores.kill_matrix import Matrix, Row
-from gatewise.cli import main
 from gatewise.reports.sections import sections
 from gatewise.verify.subjects import subject_named
 from made_runs import bench_run
@@ -36,7 +35,7 @@ def test_a_check_that_a_mutant_invents_is_refused(monkeypatch):
     """Another check would kill it, and nobody would see that the one it names does not."""
     invented = replace(kill_matrix.mutants()[0], killed_by=("forwrd", "forward"))
     monkeypatch.setattr(kill_matrix, "mutants", lambda: (invented,))
-    done = CliRunner().invoke(main, ["mutants", invented.id])
+    done = invoke("mutants", invented.id)
 
     assert done.exit_code == 2
     assert f"mutant {invented.id}: killed_by: no check is called forwrd\n" in done.output
@@ -46,7 +45,7 @@ def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     decide, seen = decided
     decide.stop = "mutant:L01[lstm-peephole] float64"
-    stopped = CliRunner().invoke(main, ["mutants", "L01", "C03", "--budget", "quick"])
+    stopped = invoke("mutants L01 C03 --budget quick")
     (folder,) = (tmp_path / "runs").iterdir()
 
     assert stopped.exit_code == 3
@@ -54,7 +53,7 @@ def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypat
     assert seen == ["mutant:L01[lstm] float64"]
 
     decide.stop = None
-    done = CliRunner().invoke(main, ["mutants", "--resume", str(folder), "--json"])
+    done = invoke("mutants --resume", folder, "--json")
     assert done.exit_code == 0, done.output
     assert seen == [f"mutant:{m} float64" for m in ("L01[lstm]", "L01[lstm-peephole]", "C03[gru]")]
     assert {row["mutant"] for row in json.loads(done.stdout)} == {"L01", "C03"}
@@ -63,20 +62,17 @@ def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypat
 
 def test_a_run_of_something_else_is_not_gone_on_with(tmp_path):
     run.start(tmp_path / "r", kind="decay", command="c", seed=0, settings={}, planned=[])
-    told = CliRunner().invoke(main, ["mutants", "--resume", str(tmp_path / "r")])
+    told = invoke("mutants --resume", tmp_path / "r")
     assert told.exit_code == 2
     assert "a run of decay, not of mutants" in told.stderr
 
 
-@pytest.mark.parametrize(
-    ("expected", "killed_by", "word", "wrong"),
-    [
-        (["forward"], ["forward"], "killed", False),
-        (["forward"], [], "SURVIVED", True),
-        ([], [], "passes", False),
-        ([], ["forward"], "CALLED WRONG", True),
-    ],
-)
+@pytest.mark.parametrize(("expected", "killed_by", "word", "wrong"), [
+    (["forward"], ["forward"], "killed", False),
+    (["forward"], [], "SURVIVED", True),
+    ([], [], "passes", False),
+    ([], ["forward"], "CALLED WRONG", True),
+])  # fmt: skip
 def test_the_report_says_what_became_of_each(tmp_path, expected, killed_by, word, wrong):
     """What the checks get wrong stands first."""
     row = Row("L01", "lstm", "float64", "i and f are exchanged.", "", expected, killed_by)
@@ -113,7 +109,7 @@ def test_layers_that_quantise_wrongly_are_held_to_checks_of_their_arithmetic():
 
 @pytest.mark.parametrize("only", ["wrong", "right"])
 def test_only_the_wrong_or_only_the_right_ones(only):
-    told = CliRunner().invoke(main, ["mutants", "--only", only, "--list", "--json"])
+    told = invoke("mutants --only", only, "--list", "--json")
     assert told.exit_code == 0, told.output
     listed = json.loads(told.stdout)
     assert {row["mutant"][0] == "R" for row in listed} == {only == "right"}
@@ -124,7 +120,8 @@ def test_the_report_says_at_which_budget_each_was_held():
     made = []
     for budget, checks in (("standard", ["forward"]), ("quick", [])):
         row = vars(Row("L01", "gru", "float64", "s", "", checks, checks))
-        made.append(bench_run("mutants", {"id": "a", "status": "OK", "row": row}, budget=budget))
+        row = {"id": "a", "status": "OK", "row": row}
+        made.append(bench_run("mutants", row, settings={"budget": budget}))
     (told,) = sections(made)
     assert "1 of 1 wrong layers fail a check (budget: standard)" in told.intro[0]
     assert "otherwise, fail none (budget: quick)." in told.intro[0]

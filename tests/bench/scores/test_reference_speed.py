@@ -19,7 +19,6 @@ SMALL = Case("float64", Shape(3, 2, 4, 5), 1e-3)
 
 def test_both_take_turns():
     row = compared(SMALL, seed=0)
-
     assert row.comparison.pairs >= 20
     assert row.ok
     assert not Row(replace(SMALL, required=1e6), row.comparison).ok
@@ -38,6 +37,5 @@ def test_what_is_wrong_has_no_ratio(monkeypatch):
 def test_a_ratio_that_is_missed_is_exit_code_1(monkeypatch, required, code):
     monkeypatch.setattr(reference_speed, "CASES", (replace(SMALL, required=required),))
     told = CliRunner().invoke(reference_speed.main, ["--json"])
-
     assert told.exit_code == code
     assert [row["ok"] for row in json.loads(told.stdout)["rows"]] == [code == 0]

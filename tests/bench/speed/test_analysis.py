@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from gatewise.bench.cost.shape import Shape
-from gatewise.bench.run import BenchRun
 from gatewise.bench.speed import analysis, ceilings, rows
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from gatewise.bench.speed.problem import Problem
 from gatewise.reports.sections.speed_figures import edges
+from made_runs import bench_run
 
 GATE = {"ratio": 0.1, "outputs": 1e-7, "gradients": None, "steps": 5, "later": 0, "blind": []}
 
@@ -41,14 +41,10 @@ def group(entries, cell="lstm", **sizes):
 
 def run(*found, floor=0.0, **settings):
     noise = {"id": rows.NOISE, "status": "OK", "floor": floor, "by": {}}
-    return BenchRun(
-        schema="", kind="speed", command="", created="", seed=0, versions={}, machine={}, source="",
-        settings=settings, planned=(), rows=(noise, *found),
-    )  # fmt: skip
+    return bench_run("speed", noise, *found, settings=settings, planned=())
 
 
 def test_what_follows_from_a_time():
-    """µs a step, speed in both conventions, share of the ceiling, memory over the formula."""
     (row,) = analysis.analysed(run(group([entry("numpy:lstm", 2e-3)])))
     flop = 2 * 4 * 64 * 128 * 16 * 50
     assert row.us_per_step == pytest.approx(40)
@@ -66,7 +62,6 @@ def test_what_follows_from_a_time():
     (lambda B, H: math.sqrt(B) * H, analysis.BETWEEN),
 ])  # fmt: skip
 def test_regimes(law, regime):
-    """Times that obey a law are called by what would make them so."""
     found = analysis.analysed(run(*(
         group([entry("numpy:lstm", 1e-6 * law(B, H))], B=B, H=H, D=H)
         for B in (1, 16) for H in (64, 256)
@@ -99,7 +94,6 @@ def test_verdicts():
 
 
 def test_a_named_baseline_and_what_has_no_time():
-    """Who was named is compared with; who has no time is compared with nobody."""
     entries = [entry("numpy:lstm", 2e-3), entry("torch-native:LSTM", 1e-3, seed=1),
                entry("torch:LSTMCell", 1e-3, status="WRONG", timing=None)]  # fmt: skip
     found = analysis.analysed(run(group(entries), baseline="numpy:lstm"))
@@ -109,7 +103,6 @@ def test_a_named_baseline_and_what_has_no_time():
 
 
 def test_many_comparisons_are_paid_for():
-    """The more are looked at, the larger each p-value."""
     groups = [
         group([entry("numpy:lstm", 1.003e-3, seed=k), entry("torch-native:LSTM", 1e-3, seed=99)],
               B=k + 1)
@@ -132,7 +125,6 @@ def test_products_of_a_pass_are_its_flop():
 
 
 def test_ceilings_are_measured():
-    """Products and copies have speeds, empty calls times."""
     found = ceilings.machine(("float32",))
     assert {name.split()[0] for name in found} == {"product", "copy", "empty"}
     assert all(value > 0 for value in found.values())

@@ -45,7 +45,6 @@ def test_every_cell_of_the_reference_passes(cell, dtype):
 
 
 def test_layers_and_directions():
-    """Two layers in two directions, all rows and all passes."""
     problem = Problem("gru", replace(SHAPE, layers=2, directions=2), "float64")
     gate = passed(TRAINING, prepared(problem), problem, expected(problem))
     assert (gate.steps, gate.later) == (6, 0)
@@ -123,7 +122,6 @@ PLANTED = {
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_is_wrong_is_refused(planted):
-    """Each in one number, or one row, or with too little."""
     of, spoil = PLANTED[planted]
     problem = Problem("lstm", SHAPE, "float64")
     refuse(problem, of, spoil)
@@ -160,7 +158,6 @@ def refuse(problem, of, spoil, work=1e7):
 
 
 def test_torch_passes():
-    """Native and oneDNN, layers and cells, gradients of data alone; compiled things elsewhere."""
     pytest.importorskip("torch")
 
     shape = Shape(T=5, B=6, D=4, H=8)
@@ -175,7 +172,6 @@ def test_torch_passes():
 
 
 def test_halves():
-    """In 16 bits bounds are wide, yet a wrong number is seen."""
     pytest.importorskip("torch")
 
     problem = Problem("lstm", Shape(T=4, B=4, D=8, H=16), "bfloat16")
@@ -189,7 +185,6 @@ def test_halves():
 
 
 def test_what_all_contenders_are_given():
-    """Four rows in random places, cotangents where they are wanted, the same from the same seed."""
     problem = Problem("lstm", Shape(T=9, B=11, D=3, H=4), "float32", seed=3)
     again = Problem("lstm", Shape(T=9, B=11, D=3, H=4), "float32", seed=3)
     assert len(np.unique(problem.x[0], axis=0)) == 4

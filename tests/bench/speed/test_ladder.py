@@ -42,13 +42,9 @@ class TestEveryRung:
     """What each has to hold to."""
 
     @settings(max_examples=25, deadline=None)
-    @given(
-        dtype=st.sampled_from(["float32", "float64"]),
-        sizes=st.tuples(*[st.integers(1, 6)] * 3),
-        steps=st.integers(0, 6),
-        seed=st.integers(0, 2**32 - 1),
-        scale=st.sampled_from([1e-3, 1.0, 4.0]),
-    )
+    @given(dtype=st.sampled_from(["float32", "float64"]), sizes=st.tuples(*[st.integers(1, 6)] * 3),
+           steps=st.integers(0, 6), seed=st.integers(0, 2**32 - 1),
+           scale=st.sampled_from([1e-3, 1.0, 4.0]))  # fmt: skip
     @example(dtype="float64", sizes=(1, 1, 1), steps=0, seed=0, scale=1.0)
     @example(dtype="float32", sizes=(3, 2, 5), steps=4, seed=0, scale=300.0)
     def test_equals_the_plain_cell(self, rung, dtype, sizes, steps, seed, scale):
@@ -117,21 +113,17 @@ def counts(rung, of, shape=SMALL):
 class TestCounts:
     """What makes one rung differ from another, without a clock."""
 
-    @pytest.mark.parametrize(
-        ("name", "forward", "training"),
-        [
-            ("four-products", lambda T: 8 * T, lambda T: 24 * T),
-            ("one-product", lambda T: T, lambda T: 3 * T),
-            ("hoisted", lambda T: T + 1, lambda T: 4 * T + 2),
-            ("in-place", lambda T: T + 1, lambda T: 4 * T + 2),
-            ("stacked", lambda T: T + 1, lambda T: 2 * T + 4),
-            ("planes", lambda T: 4 * T + 4, lambda T: 8 * T + 16),
-        ],
-    )
+    @pytest.mark.parametrize(("name", "forward", "training"), [
+        ("four-products", lambda T: 8 * T, lambda T: 24 * T),
+        ("one-product", lambda T: T, lambda T: 3 * T),
+        ("hoisted", lambda T: T + 1, lambda T: 4 * T + 2),
+        ("in-place", lambda T: T + 1, lambda T: 4 * T + 2),
+        ("stacked", lambda T: T + 1, lambda T: 2 * T + 4),
+        ("planes", lambda T: 4 * T + 4, lambda T: 8 * T + 16),
+    ])  # fmt: skip
     @pytest.mark.parametrize("T", [3, 7])
     def test_products(self, name, forward, training, T):
         rung, shape = RUNGS[NAMES.index(name)], replace(SMALL, T=T)
-
         assert counts(rung, FORWARD, shape)["products"] == forward(T)
         assert counts(rung, TRAINING, shape)["products"] == training(T)
         assert counts(rung, BACKWARD, shape)["products"] == training(T) - forward(T)
@@ -147,7 +139,6 @@ class TestCounts:
 
     def test_calls_become_fewer_from_rung_to_rung(self):
         calls = [counts(rung, TRAINING)["calls"] for rung in RUNGS]
-
         assert calls[1] < calls[0] / 1.8
         assert calls[3] < calls[2]
         assert calls[5] < calls[4] < calls[3]
@@ -164,7 +155,6 @@ class TestCounts:
     def test_counting_leaves_no_trace(self):
         before = ladder.np
         counts(RUNGS[3], TRAINING)
-
         assert ladder.np is before is np
 
 

@@ -17,7 +17,6 @@ def asked(**given):
 
 
 def test_by_default_every_cell_and_the_ends_of_the_grid():
-    """Every cell once; the three that PyTorch has at both ends of H and B; compiled in one."""
     found = asked()
     assert {group.cell for group in found} == set(gating_cells())
     assert {(g.shape.H, g.shape.B) for g in found if g.cell == "lstm"} == {
@@ -49,7 +48,6 @@ def test_the_baseline_takes_the_last_turn():
 
 
 def test_what_is_asked_for_is_measured_wherever_it_is_right():
-    """A contender by name meets the shapes of its cells alone."""
     found = asked(subjects=["numpy:gru", "torch:GRUCell"], shapes=["H=4/8,B=1,T=2", "smoke"])
     assert {g.cell for g in found} == {"gru"}
     assert [str(g.shape) for g in found] == ["T2-B1-D4-H4", "T2-B1-D8-H8", "T5-B2-D8-H16"]
@@ -57,7 +55,6 @@ def test_what_is_asked_for_is_measured_wherever_it_is_right():
 
 
 def test_a_users_own_class_is_asked_what_it_computes(root):
-    """In a process, not here."""
     name = f"{root}/tests/doubles/plain_numpy.py:LSTM"
     (group,) = asked(subjects=[name], shapes=["smoke"])
     assert (group.cell, group.subjects) == ("lstm", (name,))
@@ -82,7 +79,6 @@ def test_what_cannot_be_is_refused_in_a_sentence(given, said):
 
 
 def test_the_first_pieces_are_the_machine_and_its_noise():
-    """Before any group."""
     made = plan(seed=0, subjects=["numpy:rnn"], shapes=["smoke"])
     assert [piece.id for piece in made.pieces] == [
         rows.CEILINGS, rows.NOISE, "rnn T5-B2-D8-H16 float32"
@@ -91,7 +87,6 @@ def test_the_first_pieces_are_the_machine_and_its_noise():
 
 
 def test_named_sets():
-    """Every set parses, says what it is about, and asks for cells that there are."""
     for name, each in named().items():
         assert each.about
         for part in each.entries:
@@ -104,14 +99,12 @@ def test_named_sets():
 
 
 def test_families():
-    """FAMILY:* are all contenders of a family, those of verify's subjects too."""
     assert expanded(("torch-onednn:*",)) == [n for n in own() if n.startswith("torch-onednn:")]
     assert "onnxruntime:LSTM" in expanded(("onnxruntime:*",))
     assert planning._cells_of("onnxruntime:LSTM", None) == ("lstm",)
 
 
 def test_without_torch_there_is_the_reference(monkeypatch):
-    """And nothing of torch's is planned."""
     monkeypatch.setattr(planning, "find_spec", lambda name: None)
     found = asked()
     assert {name.partition(":")[0] for g in found for name in g.subjects} == {"numpy", "numpy-fast"}
@@ -119,7 +112,6 @@ def test_without_torch_there_is_the_reference(monkeypatch):
 
 
 def test_like_is_for_a_class_of_ones_own(root):
-    """Those beside it are what they are."""
     pytest.importorskip("torch")
     mine = f"{root}/tests/doubles/plain_torch.py:Nothing"
     found = expanded(("torch-native:LSTM", mine))

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke, refused
 from gatewise.bench import run
 from gatewise.bench.cost.shape import Shape
 from gatewise.bench.speed import plan as planning
@@ -13,7 +13,6 @@ from gatewise.bench.speed.analysis import analysed
 from gatewise.bench.speed.contender import FORWARD, TRAINING
 from gatewise.bench.speed.measurement import Request, measured
 from gatewise.bench.speed.process import SpeedProcess
-from gatewise.cli import main
 from gatewise.reports import figures
 from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.speed import section
@@ -77,7 +76,6 @@ def test_a_wrong_contender_gets_no_time(contenders):
 
 
 def test_what_raises_is_told(root):
-    """And the others are timed."""
     bad = f"{root}/tests/doubles/faulty.py:Raises"
     found = measured(group([bad, "numpy:lstm"], passes=(FORWARD,)), lambda doing: None)
     (told, other) = found["entries"]
@@ -113,11 +111,10 @@ def test_what_ends_its_process_is_told_and_the_others_are_timed(root, name, stat
 
 
 def bench(*arguments):
-    return CliRunner().invoke(main, ["bench", "speed", *arguments])
+    return invoke("bench speed", *arguments)
 
 
 def test_the_command(tmp_path, monkeypatch):
-    """It keeps rows that can be read, told and drawn; an unfinished run can be gone on with."""
     monkeypatch.chdir(tmp_path)
     done = bench("numpy:lstm", "numpy-fast:lstm", "--shapes", "H=8/16,B=1/2,T=4", "--pass",
                  "forward,training")  # fmt: skip
@@ -153,19 +150,16 @@ def _draw(runs):
 
 
 def test_without_a_gpu(tmp_path, monkeypatch):
-    """One sentence, and nothing was timed."""
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planning, "_first", lambda *given: ())  # the machine is not the matter
     done = bench("cudnn:LSTM", "--shapes", "smoke")
-    assert done.exit_code == 3
-    assert "cudnn:LSTM: UNSUPPORTED: there is no CUDA device that PyTorch can use" in done.output
+    refused(done, 3, "cudnn:LSTM: UNSUPPORTED: there is no CUDA device that PyTorch can use")
 
 
 def test_bad_options_are_a_sentence(tmp_path, monkeypatch):
-    """Exit code 2."""
     monkeypatch.chdir(tmp_path)
     for arguments in (["no:such"], ["--shapes", "H=1"], ["--pass", "up"], ["--cell", "x"]):
         done = bench(*arguments)

@@ -22,12 +22,10 @@ class TestResampling:
     def test_independent_samples_need_no_blocks(self):
         rng = np.random.default_rng(0)
         lengths = [resampling.block_length(rng.standard_normal(400)) for _ in range(50)]
-
         assert np.median(lengths) <= 2
 
     def test_blocks_grow_with_the_correlation(self):
         lengths = [self._typical(memory) for memory in (0.5, 0.8, 0.95)]
-
         assert lengths[0] < lengths[1] < lengths[2]
         assert 20 <= lengths[2] <= 100
 
@@ -69,7 +67,6 @@ class TestSignificance:
 
     def test_a_difference_below_the_floor_is_none(self):
         logs = 0.03 + 0.01 * np.random.default_rng(0).standard_normal(100)
-
         assert significance.p_value(logs, 0.0) < 1e-9
         assert significance.p_value(logs, 0.04) == 1.0
 
@@ -81,7 +78,6 @@ class TestSignificance:
         rng = np.random.default_rng(0)
         waves = np.exp(2 * np.sin(np.arange(60) / 5))
         found = [significance.p_value(waves * rng.standard_normal(60), 0.0) for _ in range(500)]
-
         assert 0.03 < np.mean(np.array(found) < 0.05) < 0.075
 
     def test_holm(self):
@@ -90,6 +86,13 @@ class TestSignificance:
             [0.03, 0.06, 0.06, 0.02]
         )
         assert significance.holm([]) == []
+
+    @pytest.mark.parametrize(("count", "n", "low", "high"), [
+        (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634),
+    ])  # fmt: skip
+    def test_wilson_interval(self, count, n, low, high):
+        """Values of the closed form for z = 1.96, as tables of it print them."""
+        assert significance.wilson(count, n) == pytest.approx((low, high), abs=1e-4)
 
 
 class TestDeciding:
@@ -123,7 +126,6 @@ class TestDeciding:
     def test_a_twin_that_differs_raises_it(self):
         on = Machine(0)
         floor = noise_floor(on.call(CALL), EFFORT, clock=on.clock, twin=on.call(1.04 * CALL))
-
         assert 0.035 < floor < 0.05
 
     def test_one_call_cannot_be_compared(self):

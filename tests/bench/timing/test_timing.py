@@ -37,7 +37,6 @@ class TestSamples:
     def test_garbage_is_collected_between_samples_only(self):
         seen = []
         sampling.sample(lambda: seen.append(gc.isenabled()), 2)
-
         assert seen == [False, False]
         assert gc.isenabled()
 
@@ -57,7 +56,6 @@ class TestSamples:
     def test_also_where_every_sample_is_interrupted(self):
         on = Machine(0, preempted=500)
         t = measure(on.call(20e-3), Effort(0.1, 3.0), clock=on.clock)
-
         assert t.interrupted == 1.0
         assert abs(t.median - 20e-3) < 0.05 * 20e-3
 
@@ -74,14 +72,12 @@ class TestSamples:
         """They go on while this thread, which only asks whether they are done, is away."""
         on = Machine(0, device=device)
         t = measure(on.spinning(CALL, threads=threads), EFFORT, clock=on.clock)
-
         assert t.away == ()
         assert t.median == pytest.approx(CALL, rel=1e-3)
 
     def test_otherwise_it_would_be(self):
         on = Machine(0)
         t = measure(on.spinning(CALL), EFFORT, clock=on.clock)
-
         assert t.median < 0.8 * CALL
 
     def test_the_clock_of_this_machine(self):
@@ -97,7 +93,6 @@ class TestSamples:
     def test_a_gpu_in_use_is_known(self, monkeypatch):
         cuda = SimpleNamespace(is_initialized=lambda: True)
         monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-
         assert sampling.wall().device()
 
 
@@ -115,13 +110,11 @@ class TestStopping:
     def test_warm_up_that_does_not_end_is_noisy(self):
         on = Machine(0, drift=-0.9)
         t = measure(on.call(CALL), Effort(0.1, 0.12), clock=on.clock)
-
         assert t.status == NOISY
 
     def test_the_first_call_is_apart(self):
         on = Machine(0)
         t = measure(on.call(CALL, first=0.1), EFFORT, clock=on.clock)
-
         assert t.first_call > 0.1 > 0.01 > max(t.samples)
 
     def test_enough_over_enough_time(self):
@@ -144,24 +137,19 @@ class TestStopping:
     def test_a_call_longer_than_patience_is_measured_once(self):
         on = Machine(0)
         t = measure(on.call(9.0), EFFORT, clock=on.clock)
-
         assert (t.n, t.status) == (1, NOISY)
 
     def test_most_samples(self):
         on = Machine(0, wander=1.0)
         t = measure(on.call(CALL), Effort(0.1, 60.0, most=50), clock=on.clock)
-
         assert (t.n, t.status) == (50, NOISY)
 
-    @pytest.mark.parametrize(
-        ("wrong", "said"),
-        [
-            ({"seconds": 2.0}, "must lie above 0, up to patience"),
-            ({"seconds": 0.0}, "must lie above 0, up to patience"),
-            ({"samples": 9}, "must be at least 10, at most 1000"),
-            ({"half_width": 0.0}, "half_width and sample must be above 0"),
-        ],
-    )
+    @pytest.mark.parametrize(("wrong", "said"), [
+        ({"seconds": 2.0}, "must lie above 0, up to patience"),
+        ({"seconds": 0.0}, "must lie above 0, up to patience"),
+        ({"samples": 9}, "must be at least 10, at most 1000"),
+        ({"half_width": 0.0}, "half_width and sample must be above 0"),
+    ])  # fmt: skip
     def test_an_effort_that_says_nothing_is_refused(self, wrong, said):
         with pytest.raises(ValueError, match=said):
             Effort(**{"seconds": 0.1, "patience": 1.0, **wrong})
@@ -188,24 +176,19 @@ class TestThisMachine:
         assert len(multiprocessing.active_children()) == before
 
     def test_real_calls_can_be_compared(self):
-        """Nothing about how long they take."""
         c = compare(lambda: sum(range(100)), lambda: sum(range(5000)), Effort(0.01, 0.2))
-
         assert c.a.loops > c.b.loops
         assert c.pairs <= c.a.n == c.b.n
 
-    @pytest.mark.parametrize(
-        ("called", "more", "state", "ok"),
-        [
-            (SAME, False, "as it is", True),
-            (SLOWER, False, "as it is", False),
-            (SLOWER, False, "disturbed", False),
-            (SLOWER, True, "as it is", True),
-            (AMBIGUOUS, True, "as it is", False),
-            (AMBIGUOUS, True, "disturbed", True),
-            (FASTER, True, "disturbed", False),
-        ],
-    )
+    @pytest.mark.parametrize(("called", "more", "state", "ok"), [
+        (SAME, False, "as it is", True),
+        (SLOWER, False, "as it is", False),
+        (SLOWER, False, "disturbed", False),
+        (SLOWER, True, "as it is", True),
+        (AMBIGUOUS, True, "as it is", False),
+        (AMBIGUOUS, True, "disturbed", True),
+        (FASTER, True, "disturbed", False),
+    ])  # fmt: skip
     def test_what_false_calls_requires(self, monkeypatch, called, more, state, ok):
         on = Machine(0)
         one = compare(on.call(CALL), on.call(CALL), EFFORT, clock=on.clock)
@@ -217,6 +200,5 @@ class TestThisMachine:
     def test_false_calls_prints_json(self):
         arguments = ["--same", "1", "--planted", "1", "--machine", "as it is", "--json"]
         told = json.loads(CliRunner().invoke(false_calls.main, arguments).stdout)
-
         assert [row["comparisons"] for row in told["rows"]] == [1, 1]
         assert told["seed"] == 0

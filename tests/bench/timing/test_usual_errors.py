@@ -17,7 +17,6 @@ class TestPlantedErrors:
         effort = Effort(1e-6, 9.0, samples=100, most=100, half_width=1e-6)
         on = Machine(0, drift=1.0)
         timings = {name: measure(on.call(CALL), effort, clock=on.clock) for name in "ab"}
-
         assert Rounds(timings, effort, 0).compare("b", "a").verdict == SLOWER
 
     def test_always_in_the_same_order(self, monkeypatch):
@@ -48,14 +47,12 @@ class TestPlantedErrors:
 
     def test_interruptions_left_in(self):
         machine = MACHINES["preempted"] | {"told": False, "preempted": 300}
-
         assert verdicts(machine, 1.1 * CALL, count=20)[SLOWER] <= 12
 
     def test_samples_taken_for_independent(self, monkeypatch):
         """The interval of a single median is then far too narrow."""
         with_blocks = self._covered()
         monkeypatch.setattr(resampling, "block_length", lambda series: 1)
-
         assert with_blocks >= 24
         assert self._covered() <= 15
 

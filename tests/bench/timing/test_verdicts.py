@@ -25,7 +25,6 @@ class TestVerdicts:
     @pytest.mark.parametrize("machine", MACHINES)
     def test_a_call_does_not_differ_from_itself(self, machine):
         found = verdicts(MACHINES[machine], CALL, count=100)
-
         assert found[FASTER] + found[SLOWER] <= 1
         assert found[SAME] >= 50
 
@@ -33,18 +32,15 @@ class TestVerdicts:
     @pytest.mark.parametrize(("times", "verdict"), [(1.1, SLOWER), (1 / 1.1, FASTER)])
     def test_ten_percent_are_seen(self, machine, times, verdict):
         found = verdicts(MACHINES[machine], times * CALL, count=40)
-
         assert found[verdict] >= 38
 
     def test_too_much_noise_is_ambiguous(self):
         machine = {"preempted": 300, "told": False, "wander": 0.3, "memory": 0.01}
-
         assert verdicts(machine, CALL)[AMBIGUOUS] >= 55
         assert not verdicts(machine, 1.05 * CALL)[FASTER]
 
     def test_a_beat_is_not_taken_for_a_difference(self):
         found = verdicts(BEATS, CALL)
-
         assert found[FASTER] + found[SLOWER] <= 1
 
     @pytest.mark.parametrize("machine", ["quiet", "bursts", "preempted"])
@@ -67,7 +63,6 @@ class TestVerdicts:
     def test_what_cannot_be_narrowed_is_noisy(self):
         on = Machine(0, wander=1.0, memory=1e-4)
         c = compare(on.call(CALL), on.call(CALL), EFFORT, clock=on.clock)
-
         assert (c.status, c.verdict) == (NOISY, AMBIGUOUS)
         assert c.a.n == c.b.n > 100
 

@@ -125,11 +125,7 @@ def tanh_factors(
 
 
 def chain_ordered(
-    dL_da: Vector,
-    a_0: Vector,
-    xs: list[Vector],
-    W_a: Matrix,
-    b_a: Vector | None = None,
+    dL_da: Vector, a_0: Vector, xs: list[Vector], W_a: Matrix, b_a: Vector | None = None
 ) -> Vector:
     """
     D0, E08 as it holds for every H: ∂L/∂a^0 = (∂L/∂a^T) J_T ... J_2 J_1 (T = 4 in D0).
@@ -146,11 +142,7 @@ def chain_ordered(
 
 
 def chain_as_printed(
-    dL_da: Vector,
-    a_0: Vector,
-    xs: list[Vector],
-    W_a: Matrix,
-    b_a: Vector | None = None,
+    dL_da: Vector, a_0: Vector, xs: list[Vector], W_a: Matrix, b_a: Vector | None = None
 ) -> Vector:
     """
     D0, E08 to the letter: (∂L/∂a^4) {..} {..} {..} {..} (W_a)^4, all braces first (N2).

@@ -7,18 +7,7 @@ prints no biases; each function takes optional ones, [H] per gate, that default 
 zero.  The returned lists hold the states of t = 1..T, without the initial one.
 """
 
-from .scalar import (
-    Biases,
-    Matrix,
-    Scalar,
-    Vector,
-    Weights,
-    bias_or_zero,
-    dot,
-    mpf,
-    sigmoid,
-    tanh,
-)
+from .scalar import Biases, Matrix, Scalar, Vector, Weights, bias_or_zero, dot, mpf, sigmoid, tanh
 
 
 def _column(M: Matrix, j: int) -> Vector:
@@ -72,12 +61,7 @@ def gru(
 
 
 def lstm(
-    xs: list[Vector],
-    H_0: Vector,
-    C_0: Vector,
-    U: Weights,
-    W: Weights,
-    b: Biases | None = None,
+    xs: list[Vector], H_0: Vector, C_0: Vector, U: Weights, W: Weights, b: Biases | None = None
 ) -> tuple[list[Vector], list[Vector]]:
     """
     D2, E13 to E18 with the keys f, i, c, o; returns ([H_1 .. H_T], [C_1 .. C_T]).

@@ -107,12 +107,7 @@ def deep_rnn(
 
 
 def lstm(
-    xs: list[Vector],
-    h_0: Vector,
-    c_0: Vector,
-    W_h: Weights,
-    W_x: Weights,
-    b: Biases | None = None,
+    xs: list[Vector], h_0: Vector, c_0: Vector, W_h: Weights, W_x: Weights, b: Biases | None = None
 ) -> tuple[list[Vector], list[Vector]]:
     """
     D3, E15σ with E13, E14, E17, and E16, E18 filled in; ([h_1 .. h_T], [c_1 .. c_T]).

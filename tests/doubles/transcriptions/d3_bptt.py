@@ -145,14 +145,7 @@ def dE_dW(
 
 
 def delta(
-    k: int,
-    t: int,
-    xs: list[Vector],
-    y: Vector,
-    s_0: Vector,
-    U: Matrix,
-    W: Matrix,
-    V: Matrix,
+    k: int, t: int, xs: list[Vector], y: Vector, s_0: Vector, U: Matrix, W: Matrix, V: Matrix
 ) -> Vector:
     """
     D3, E12: δ_k^(t) = ∂E_t/∂z_k = ∂E_t/∂s_t ∂s_t/∂s_k ∂s_k/∂z_k -> [H]; 1 <= k <= t.

@@ -9,17 +9,7 @@ the output.  The returned lists hold the states of t = 1..T, without the initial
 from collections.abc import Callable
 
 from .d3 import softmax
-from .scalar import (
-    Biases,
-    Matrix,
-    Scalar,
-    Vector,
-    Weights,
-    bias_or_zero,
-    dot,
-    sigmoid,
-    tanh,
-)
+from .scalar import Biases, Matrix, Scalar, Vector, Weights, bias_or_zero, dot, sigmoid, tanh
 
 
 def rnn(xs: list[Vector], s_0: Vector, U: Matrix, W: Matrix) -> list[Vector]:
@@ -37,12 +27,7 @@ def rnn_outputs(states: list[Vector], V: Matrix) -> list[Vector]:
 
 
 def lstm(
-    xs: list[Vector],
-    m_0: Vector,
-    s_0: Vector,
-    U: Weights,
-    W: Weights,
-    b: Biases | None = None,
+    xs: list[Vector], m_0: Vector, s_0: Vector, U: Weights, W: Weights, b: Biases | None = None
 ) -> tuple[list[Vector], list[Vector]]:
     """
     D4, E13 to E18 with the keys f, i, g, o; returns ([m_1 .. m_T], [s_1 .. s_T]).

@@ -8,18 +8,7 @@ states of t = 1..T, without the initial one.  Skip RNNs are in ``others_skip``.
 """
 
 from .d3 import softmax
-from .scalar import (
-    Biases,
-    Matrix,
-    Scalar,
-    Vector,
-    Weights,
-    dot,
-    mp,
-    mpf,
-    sigmoid,
-    tanh,
-)
+from .scalar import Biases, Matrix, Scalar, Vector, Weights, dot, mp, mpf, sigmoid, tanh
 
 
 def column(M: Matrix, j: int) -> Vector:
@@ -96,13 +85,7 @@ def lstm_coupled(
 
 
 def lstm_projected(
-    xs: list[Vector],
-    h_0: Vector,
-    c_0: Vector,
-    W: Weights,
-    U: Weights,
-    b: Biases,
-    P: Matrix,
+    xs: list[Vector], h_0: Vector, c_0: Vector, W: Weights, U: Weights, b: Biases, P: Matrix
 ) -> tuple[list[Vector], list[Vector]]:
     """
     LSTM with a projection, h_t = (o_t ⊙ tanh(c_t)) P; ([h_1 .. h_T], [c_1 .. c_T]).

@@ -9,18 +9,7 @@ hidden state, δ = σ(w_p · h_t + b_p) and ũ' = u δ + (1 - u) (ũ + min(δ, 1
 from collections.abc import Callable
 
 from .others import affine, column
-from .scalar import (
-    Biases,
-    Matrix,
-    Scalar,
-    Vector,
-    Weights,
-    dot,
-    mp,
-    mpf,
-    sigmoid,
-    tanh,
-)
+from .scalar import Biases, Matrix, Scalar, Vector, Weights, dot, mp, mpf, sigmoid, tanh
 
 State = tuple[Vector, ...]
 Step = Callable[[Vector, State], State]

@@ -6,18 +6,9 @@ from typing import Any, TypeAlias
 from mpmath import mp, mpf  # type: ignore[import-untyped]
 
 __all__ = [
-    "Biases",
-    "Matrix",
-    "Scalar",
-    "Vector",
-    "Weights",
-    "bias_or_zero",
-    "dot",
-    "mp",
-    "mpf",
-    "sigmoid",
-    "tanh",
-]
+    "Biases", "Matrix", "Scalar", "Vector", "Weights", "bias_or_zero", "dot", "mp", "mpf",
+    "sigmoid", "tanh",
+]  # fmt: skip
 
 Scalar: TypeAlias = Any
 """An ``mpf``; on input, anything that mpmath converts to one."""

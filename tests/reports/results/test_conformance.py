@@ -41,10 +41,8 @@ def environments(root):
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENVIRONMENTS"
     )
-    return {
-        key.value: [ast.literal_eval(argument) for argument in call.args[:2]]
-        for key, call in zip(table.keys, table.values, strict=True)
-    }
+    return {key.value: [ast.literal_eval(argument) for argument in call.args[:2]] for key,
+            call in zip(table.keys, table.values, strict=True)}  # fmt: skip
 
 
 def constant(root, name):
@@ -61,13 +59,11 @@ def test_every_package_is_pinned_once(root, folder):
     """What ``nox -s packages`` installs has the distribution of every row, with one version."""
     lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
     pins = [re.fullmatch(r"([\w.-]+)==[\w.]+", line)[1] for line in lines if line[0] != "#"]
-
     assert len(pins) == len(set(pins))
     assert {row.package for row in packages.SUBJECTS} <= set(pins)
 
 
 def test_every_family_has_one_environment(root):
-    """No adapter is left out of the matrix, none is in it twice; some are for ``nox -s gpu``."""
     held = [name for _, names in environments(root).values() for name in names]
     elsewhere = [name.partition(":")[0] for name in torch_elsewhere.NAMES]
     held += constant(root, "PACKAGE_FAMILIES")
@@ -78,7 +74,6 @@ def test_every_family_has_one_environment(root):
 
 
 def test_every_environment_has_its_extras(root):
-    """Extras of noxfile.py are those of pyproject.toml, and are constrained."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pins = (root / "constraints.txt").read_text(encoding="utf-8").lower().splitlines()
     pinned = {pin.partition("==")[0] for pin in pins}
@@ -90,7 +85,6 @@ def test_every_environment_has_its_extras(root):
 
 
 def test_deviations_are_about_subjects_and_checks_that_there_are(declared):
-    """Each names a subject, one of its checks and dtypes, a reason and one date."""
     assert declared
     for one in declared:
         adapter = subjects()[one.subject]
@@ -105,7 +99,6 @@ def test_no_deviation_is_declared_twice(declared):
     """Of two about one verdict the second would never be read."""
     keys = [(one.subject, one.check, one.dtype) for one in declared]
     bare = {(one.subject, one.check) for one in declared if not one.dtype}
-
     assert len(set(keys)) == len(keys)
     assert not [one for one in declared if one.dtype and (one.subject, one.check) in bare]
 
@@ -119,7 +112,6 @@ def test_every_entry_is_one_line(files):
 
 
 def test_every_finding_is_in_the_table_and_every_link_leads_somewhere(folder, files):
-    """README.md, the deviations and findings/ are about the same scripts."""
     scripts = {path.name for path in (folder / "findings").glob("*.py")}
     linked = re.findall(r"findings/(\w+\.py)", (folder / "README.md").read_text(encoding="utf-8"))
     texts = [path.read_text(encoding="utf-8") for path in files]
@@ -130,7 +122,6 @@ def test_every_finding_is_in_the_table_and_every_link_leads_somewhere(folder, fi
 
 
 def test_findings_need_no_gatewise(folder):
-    """Each compiles, says what it shows, with which version and where it was reported."""
     for path in sorted(Path(folder / "findings").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         says = ast.get_docstring(ast.parse(text))

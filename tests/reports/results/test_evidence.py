@@ -18,7 +18,6 @@ RUNS = sorted(path.parent for path in EVIDENCE.glob("runs/*/run.json"))
 
 @pytest.mark.parametrize("folder", RECORDINGS, ids=lambda folder: folder.name)
 def test_recordings_hold(folder):
-    """Every check, in every dtype that was recorded."""
     subject = subject_named(f"recording:{folder}")
     verdicts = [hold(subject, check, dtype) for dtype in subject.dtypes
                 for check in subject_checks() if check.concerns(subject)]  # fmt: skip
@@ -35,7 +34,6 @@ def test_runs_are_readable(folder):
 def test_the_readme_says_what_there_is():
     """It must not speak of evidence that is missing, nor deny what lies beside it."""
     said = (EVIDENCE / "README.md").read_text(encoding="utf-8")
-
     assert ("| recordings | none yet |" in said) is (not RECORDINGS)
     assert all(folder.name in said for folder in RECORDINGS)
     assert "| live cuDNN | *not tested* |" in said

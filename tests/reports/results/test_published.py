@@ -65,7 +65,6 @@ def test_it_was_made_of_these_runs(name):
 
 
 def test_the_page_says_what_these_runs_say():
-    """Its first line, every result, and the number of each; drawing it all takes too long here."""
     rows = summary.entries(summary.combined([run for run in RUNS.values() if isinstance(run, Run)]))
     page = (PUBLISHED / "index.html").read_text(encoding="utf-8")
 

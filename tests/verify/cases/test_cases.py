@@ -42,10 +42,8 @@ def test_sizes_are_mutually_distinct():
 
 
 def test_what_is_not_offered_is_not_drawn():
-    """A subject of which nothing is asked that it does not have."""
     least = Options(layers=False, bidirectional=False, bias=False, lengths=False,
                     default_state=False)  # fmt: skip
-
     assert any(
         ALL.lacking(c) == () and least.lacking(c) for c in drawn(cases(offering(ALL), "float64"))
     )
@@ -55,7 +53,6 @@ def test_what_is_not_offered_is_not_drawn():
 @pytest.mark.parametrize("options", [ALL, Options(layers=False, bidirectional=False)],
                          ids=["deep", "flat"])  # fmt: skip
 def test_coincidences_are_swept(options):
-    """Every two of T, B, D and H coincide in some case, all do in one, and each is 1 in one."""
     swept = list(coinciding(offering(options), "float32"))
 
     for one, other in itertools.combinations("TBDH", 2):
@@ -72,7 +69,6 @@ def test_coincidences_are_swept(options):
 
 
 def test_lengths_contain_the_special_ones():
-    """One row is T, one is 1, one is 0 where that is asked for; which rows, is drawn."""
     longest = set()
     for seed in range(20):
         lengths = Case(7, 4, 2, 3, lengths=True, zero_length=True, seed=seed).row_lengths()
@@ -86,7 +82,6 @@ def test_lengths_contain_the_special_ones():
 
 
 def test_round_trip():
-    """A case is one line of JSON, which is the same case again."""
     changed = [
         {"P": 2, "layers": 2, "bidirectional": True, "bias": False, "state": False},
         {"lengths": True, "zero_length": True, "dropout": 0.25, "seed": 77},
@@ -103,7 +98,6 @@ def test_round_trip():
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_same_seed_draws_the_same_cases(check):
-    """Twice the same from one seed; another seed draws others."""
     strategy = CHECKS[check].cases(miniatures.Right(), "float64")
     first, second, other = (drawn(strategy, 25, seed) for seed in (3, 3, 4))
 
@@ -141,7 +135,6 @@ def test_the_users_code_has_no_say_in_the_cases(check, tmp_path):
 
 @pytest.mark.parametrize(("least", "most"), [(0, 3), (8, 160), (20, 140), (0, 65535)])
 def test_integers_cover_their_range(least, most):
-    """Both ends are drawn, nothing beyond them, and the least is the simplest."""
     found = drawn(integers(least, most), 600)
 
     assert min(found) == least
@@ -151,7 +144,6 @@ def test_integers_cover_their_range(least, most):
 
 
 def test_parts_are_streams_of_their_own():
-    """Another part, another seed: other numbers; the same: the same."""
     case = Case(4, 3, 3, 3, seed=5)
     x, again, other = (case.normal(part, (4, 3)) for part in ("x", "x", "state h"))
 
@@ -161,7 +153,6 @@ def test_parts_are_streams_of_their_own():
 
 
 def test_simplified_numbers():
-    """Zeroed parts are 0, rounded ones multiples of 1/8 other than 0; the rest is as drawn."""
     case = Case(4, 3, 3, 3, zeroed="x", rounded="dy,state h", dtype="float32")
 
     assert not case.normal("x", (5, 5)).any()

@@ -32,7 +32,6 @@ def held(check, *sizes, of=WrongBeyond):
 
 @pytest.mark.parametrize("text", ["T=400", "D=200,B=2", "H=150, T=2", "D=140,H=5,B=1,layers=1"])
 def test_a_layer_that_is_wrong_at_given_sizes(text):
-    """Its own cases are right, and those of the given sizes are not; a right layer passes."""
     sizes = GivenSizes.parse(text)
 
     assert held("forward").status == "passed"
@@ -45,10 +44,8 @@ def test_a_layer_that_is_wrong_at_given_sizes(text):
 
 @pytest.mark.parametrize("check", [c.id for c in subject_checks() if c.concerns(RIGHT)])
 def test_every_check_takes_them_or_leaves_them(check):
-    """None fails a right layer for sizes that it cannot take."""
     verdict = held(check, GivenSizes(T=6, B=1, D=3, H=9), GivenSizes(T=1, B=1, D=1, H=1),
                    of=plain_numpy.LSTM)  # fmt: skip
-
     assert verdict.status in ("passed", "not supported"), verdict.message
 
 
@@ -56,7 +53,6 @@ def test_sizes_that_show_nothing_are_told():
     """At these no bound in float32 is sharp; those that were drawn passed."""
     verdict = hold(RIGHT, check_named("forward"), "float32", budget=FEW,
                    sizes=[GivenSizes(T=300, H=60)])  # fmt: skip
-
     assert verdict.status == "passed"
     assert verdict.message == f"{UNSHARP}T=300, B=3, D=2, H=60, layers=1"
 

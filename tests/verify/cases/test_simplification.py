@@ -40,7 +40,6 @@ def simplified(fails, case=ANY, options=ALL):
 
 
 def test_what_fails_anyway_becomes_the_plainest_case():
-    """No option, all sizes 1; the seed stays."""
     assert simplified(lambda case: True) == PLAINEST
 
 
@@ -58,15 +57,12 @@ def test_what_fails_anyway_becomes_the_plainest_case():
     (lambda c: c.dropout > 0, {"dropout": 0.5}),
 ])  # fmt: skip
 def test_what_is_needed_stays(fails, needed):
-    """And nothing else does."""
     assert simplified(fails) == replace(PLAINEST, **needed)
 
 
 def test_what_the_subject_does_not_offer_is_not_tried():
-    """It may need a bias, a state, a batch."""
     options = Options(bias=False, default_state=False)
     case = Case(4, 3, 2, 5, lengths=True)
-
     found = simplified(lambda case: True, case, options)
     assert found == Case(1, 1, 1, 1, bias=True, state=True)
 
@@ -90,8 +86,6 @@ def test_the_result_cannot_be_simplified_further():
     (lambda numbers: True, "state h,weight,x", ""),
 ])  # fmt: skip
 def test_numbers_become_0_or_round(needed, zeroed, rounded):
-    """Parts that do not matter are 0; those whose exact values do not are on a grid."""
-
     def fails(case):
         return needed({part: case.normal(part, (3,)) for part in PARTS})
 
@@ -100,7 +94,6 @@ def test_numbers_become_0_or_round(needed, zeroed, rounded):
 
 
 def test_a_slow_subject_keeps_a_larger_case(monkeypatch):
-    """Within the time there is; what is returned has failed."""
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr(simplification, "time", clock)
@@ -126,7 +119,6 @@ class WrongInTheThirdStep(miniatures.Right):
 
 
 def test_a_failing_subject_is_told_on_the_simplest_case():
-    """Three steps, two rows, one unit; all numbers are 0 or on the grid."""
     subject = WrongInTheThirdStep()
     verdict = hold(subject, check_named("forward"), "float64", budget=Budget(20), seed_value=1)
     case = Case.from_json(verdict.case)
@@ -159,6 +151,5 @@ def test_a_failure_is_not_simplified_into_another():
     """A wrong number stays a wrong number where fewer rows would raise."""
     verdict = hold(RaisesOrFails(), check_named("forward"), "float64", budget=Budget(20),
                    seed_value=1)  # fmt: skip
-
     assert verdict.status == "failed"
     assert Case.from_json(verdict.case).B == 2

@@ -17,24 +17,21 @@ def told(quantity, first, case=PLAIN, where=(0, 0, 0)):
     return place(miniatures.Right(), case, comparison)
 
 
-@pytest.mark.parametrize(
-    ("quantity", "first", "case", "words"),
-    [
-        ("y", (5, 4, 2), PLAIN, "step 5, row 4, unit 2"),
-        ("y", (5, 4, 2), DEEP, "step 5, row 4, unit 2, forward"),
-        ("y", (5, 4, 4), DEEP, "step 5, row 4, unit 1, backward"),
-        ("row 1 alone: y", (5, 4, 2), PLAIN, "step 5, row 4, unit 2"),
-        ("y", (5, 4), PLAIN, ""),
-        ("final c", (0, 4, 2), PLAIN, "row 4, unit 2"),
-        ("final c", (1, 4, 2), DEEP, "row 4, unit 2, layer 0, backward"),
-        ("final h", (2, 4, 2), DEEP, "row 4, unit 2, layer 1, forward"),
-        ("gradient of x", (5, 4, 6), PLAIN, "step 5, row 4, feature 6"),
-        ("gradient of initial h", (3, 4, 2), DEEP, "row 4, unit 2, layer 1, backward"),
-        ("gradient of weight_ih_l0", (4, 6), PLAIN, "gate f, unit 1"),
-        ("gradient of weight_ih_l1_reverse", (9, 2), DEEP, "gate o, unit 0, layer 1, backward"),
-        ("gradient of something", (1, 1), PLAIN, ""),
-    ],
-)
+@pytest.mark.parametrize(("quantity", "first", "case", "words"), [
+    ("y", (5, 4, 2), PLAIN, "step 5, row 4, unit 2"),
+    ("y", (5, 4, 2), DEEP, "step 5, row 4, unit 2, forward"),
+    ("y", (5, 4, 4), DEEP, "step 5, row 4, unit 1, backward"),
+    ("row 1 alone: y", (5, 4, 2), PLAIN, "step 5, row 4, unit 2"),
+    ("y", (5, 4), PLAIN, ""),
+    ("final c", (0, 4, 2), PLAIN, "row 4, unit 2"),
+    ("final c", (1, 4, 2), DEEP, "row 4, unit 2, layer 0, backward"),
+    ("final h", (2, 4, 2), DEEP, "row 4, unit 2, layer 1, forward"),
+    ("gradient of x", (5, 4, 6), PLAIN, "step 5, row 4, feature 6"),
+    ("gradient of initial h", (3, 4, 2), DEEP, "row 4, unit 2, layer 1, backward"),
+    ("gradient of weight_ih_l0", (4, 6), PLAIN, "gate f, unit 1"),
+    ("gradient of weight_ih_l1_reverse", (9, 2), DEEP, "gate o, unit 0, layer 1, backward"),
+    ("gradient of something", (1, 1), PLAIN, ""),
+])  # fmt: skip
 def test_an_entry(quantity, first, case, words):
     assert told(quantity, first, case) == words
 

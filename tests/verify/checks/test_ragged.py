@@ -18,7 +18,7 @@ from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.declared import Named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.ragged import Laid, Ragged, arguments
-from judgements import diagnosed
+from judgements import diagnosed, verdict_is
 
 BUDGET = Budget(4, 2)
 CHECKS = ("packed", "left-padding", "schedule")
@@ -125,9 +125,7 @@ class Right(MutantSubject):
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gated-delta", "lru"])
 def test_what_mutants_are_made_from_is_right(cell, check):
-    verdict = held(Right(cell), check)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(Right(cell), check), "passed")
 
 
 @pytest.mark.parametrize(("layer", "check", "said"), [
@@ -136,7 +134,6 @@ def test_what_mutants_are_made_from_is_right(cell, check):
 def test_what_is_wrong_fails_and_is_named(layer, check, said):
     assert held(adapted(layer, "layer", None), "schedule").wrong
     explanations = diagnosed(layer, check).explanations
-
     assert said in explanations[0].statements[0]
 
 
@@ -163,7 +160,6 @@ def test_a_layer_without_equations_is_held_to_its_sequences_alone(check):
 
 
 def test_layouts_are_undone():
-    """Every step comes back to its place, and its cotangent goes where it went."""
     lengths, x = np.array([2, 0, 3]), np.arange(9.0).reshape(3, 3)[..., None] + 1
     for layout in ("packed", "left-padded"):
         ragged = Ragged(lengths, 3, layout)
@@ -201,6 +197,5 @@ def test_packed_outputs_of_another_shape_are_told():
 
 def test_there_are_mutants_of_both():
     told = {m.id: m.killed_by[0] for m in mutants() if {"packed", "left_padding"} & {*m.needs}}
-
     assert len(told) >= 12
     assert {*told.values()} == {"packed", "left-padding"}

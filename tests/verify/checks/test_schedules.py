@@ -42,7 +42,6 @@ def test_torch_layers(name, dtype):
 @pytest.mark.parametrize("cell", ["mingru", "qrnn-fo-2", "lstm-phased", "zoneout-lstm"])
 def test_other_cells(cell):
     verdict = held(right_subject(cell))
-
     assert verdict.status == "passed", verdict.message
     assert verdict.blind_cases == 0
 
@@ -124,7 +123,6 @@ class Twice(Layer):
 
 def test_what_is_right_passes():
     verdict = held(explicit(Layer, "layer"))
-
     assert verdict.status == "passed", verdict.message
     assert verdict.blind_cases == 0
 
@@ -144,7 +142,6 @@ def test_what_is_wrong_fails_and_the_shortest_schedule_is_told(layer, longest, w
 
 
 def test_a_case_with_a_schedule_says_what_it_is():
-    """It goes through JSON, runs alone, and is refused by other checks' words."""
     text = "prefill 2; keep; decode; back; rows 1,0; decode; join 1; padded 1,2"
     case = Case(6, 2, 3, 4, schedule=text)
 
@@ -163,21 +160,18 @@ def test_what_is_no_schedule_is_refused_in_a_sentence(text):
 
 def test_the_forced_schedules_do_everything():
     words = {operation.word for text in (*FORCED, *UNEVEN.values()) for operation in parsed(text)}
-
     assert words == NUMBERS.keys()
 
 
 @pytest.mark.parametrize("id", ["V01", "V03", "V07"])
 def test_without_rounding_to_hide_behind_float32_sees_it_too(id):
     subject = mutant_named(f"mutant:{id}")
-
     assert held(subject, "float32").wrong
 
 
 @pytest.mark.parametrize("id", ["V07", "V08"])
 def test_a_row_that_goes_on_twice_is_wrong_and_no_crash(id):
     case = Case(12, 2, 3, 4, schedule="prefill 3; rows 1,0,1; decode")
-
     assert CHECK.run(under_test(mutant_named(f"mutant:{id}")), case).failed
 
 

@@ -131,7 +131,6 @@ def run(server, tmp_path):
     ("HalvesWhatItKeeps", "kept-state", None, "float64"),
 ])  # fmt: skip
 def test_a_script_fails_as_the_check_did(verdict, run, name, check, like, dtype):
-    """AssertionError, on the number that the message names."""
     told = verdict(name, check, like, dtype)
     assert told.status == "failed"
     done = run(told.script)
@@ -144,7 +143,6 @@ def test_a_script_fails_as_the_check_did(verdict, run, name, check, like, dtype)
 
 
 def test_a_script_says_what_it_is_about(verdict):
-    """Its first lines are the statement, the subject and the message; it is plain Python."""
     told = verdict("Explicit", "forward", None)
     words = ast.get_docstring(ast.parse(told.script))
 
@@ -155,7 +153,6 @@ def test_a_script_says_what_it_is_about(verdict):
 
 
 def test_a_crash_has_a_script_that_raises(verdict, run):
-    """Building and calling is enough; the subject's own error is at its end."""
     told = verdict("Raises", "forward", None)
 
     assert told.status == "crashed"
@@ -170,7 +167,6 @@ def test_a_crash_has_a_script_that_raises(verdict, run):
     ("EveryState", "dropout", "% of the outputs of the last layer are 0 in training"),
 ])  # fmt: skip
 def test_what_is_no_number_is_held_too(verdict, run, name, check, said):
-    """A dtype, a shape, and outputs that are dropped behind the last layer."""
     told = verdict(name, check, "torch.nn.GRU" if name == "EveryState" else "torch.nn.LSTM")
     done = run(told.script)
 
@@ -181,13 +177,10 @@ def test_what_is_no_number_is_held_too(verdict, run, name, check, said):
 
 
 def test_every_layer_is_made_anew(verdict):
-    """A check that makes several layers makes as many in its script."""
     told = verdict("Explicit", "carry", None)
-
     assert told.status == "failed"
     assert told.script.count("= make()") == 3
 
 
 def test_what_passes_has_none(verdict):
-    """There is nothing to show."""
     assert verdict("Explicit", "smoke", None).script == ""

@@ -13,6 +13,7 @@ from gatewise.verify.checks.oracle import expected
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
+from judgements import verdict_is
 
 CHECKS = {c.id: c for c in subject_checks() if not c.problems}
 CASE = Case(12, 3, 2, 3, lengths=True)
@@ -72,9 +73,8 @@ WRONG = [
 def test_every_part_is_compared(check, what, message):
     subject = Spoils()
     object.__setattr__(subject, "what", what)
-    verdict = held(subject, check, replace(CASE, lengths=check != "transition"))
-    assert verdict.status == "failed"
-    assert message in verdict.message
+    verdict_is(held(subject, check, replace(CASE, lengths=check != "transition")), "failed",
+               message)  # fmt: skip
 
 
 def test_the_last_state_of_a_transition_is_compared():
@@ -83,9 +83,7 @@ def test_the_last_state_of_a_transition_is_compared():
             r = super().forward(case, inputs)
             return replace(r, final=(r.final[0], spoilt(r.final[1]))) if case.T == 12 else r
 
-    verdict = held(Last(), "transition", replace(CASE, lengths=False))
-    assert verdict.status == "failed"
-    assert "final c" in verdict.message
+    verdict_is(held(Last(), "transition", replace(CASE, lengths=False)), "failed", "final c")
 
 
 @pytest.mark.parametrize("what", ["y", "final"])
@@ -117,9 +115,8 @@ def test_a_wrong_equation_is_no_coarse_arithmetic():
             r = super().forward(case, inputs)
             return replace(r, y=1.02 * r.y)
 
-    verdict = held(Larger(), "dtype", Case(1, 3, 2, 3))
-    assert verdict.status == "failed"
-    assert "no arithmetic explains it, so the equations are others" in verdict.message
+    verdict_is(held(Larger(), "dtype", Case(1, 3, 2, 3)), "failed",
+               "no arithmetic explains it, so the equations are others")  # fmt: skip
 
 
 def test_a_prefix_that_rounds_differently_is_no_witness():
@@ -171,7 +168,6 @@ def test_lengths_differ_and_scales_do():
 
 
 def test_two_subjects_under_test_know_nothing_of_each_other():
-    """Each has the calls made of itself, in order, and its own clock, though they take turns."""
     case = Case(3, 2, 4, 5)
     inputs = draw_inputs(miniatures.Right(), case)
     first, second = under_test(miniatures.Right()), under_test(miniatures.Right())
@@ -201,7 +197,5 @@ class Keeps(miniatures.Right):
 
 
 def test_rounding_alone_is_no_influence():
-    verdict = held(Keeps(), "influence", replace(CASE, lengths=False, seed=3))
-
-    assert verdict.status == "failed"
-    assert "W_i of pass 0: changing it changes nothing" in verdict.message
+    verdict_is(held(Keeps(), "influence", replace(CASE, lengths=False, seed=3)), "failed",
+               "W_i of pass 0: changing it changes nothing")  # fmt: skip

@@ -49,7 +49,6 @@ def test_a_layout_is_what_it_is_called(layout):
 @given(conventions(), st.integers(0, 99))
 @settings(max_examples=150)
 def test_the_family_computes_what_the_reference_does(convention, seed):
-    """Wherever the reference has a cell, both agree; shapes too."""
     event(str(convention.cell))
     assume(convention.cell)
     case = case_of(convention)
@@ -71,7 +70,6 @@ def test_the_family_computes_what_the_reference_does(convention, seed):
 
 @given(conventions(), st.integers(0, 99))
 def test_the_family_bounds_its_own_rounding(convention, seed):
-    """Run in float32, every number lies within the bound that Bounded numbers carry."""
     case = case_of(convention)
     rng = np.random.default_rng(seed)
     arrays32 = {n: a.astype(np.float32) for n, a in arrays(convention, case, rng).items()}
@@ -94,7 +92,6 @@ def test_the_family_bounds_its_own_rounding(convention, seed):
 
 @pytest.mark.parametrize(("gate", "slope"), family.SLOPES.items())
 def test_hard_sigmoids(gate, slope):
-    """1/2 in the middle, its slope there, 0 and 1 at the ends."""
     s = np.array([0.0, 1.0, -1.0, 1e3, -1e3])
     np.testing.assert_allclose(family.activation(gate)(s), [0.5, 0.5 + slope, 0.5 - slope, 1, 0])
 
@@ -108,7 +105,6 @@ def random_pair(pair, seed):
 @given(pairs(), st.integers(0, 99))
 @settings(max_examples=400)
 def test_there_is_a_map_if_and_only_if_it_is_said(pair, seed):
-    """Random parameters: mapped, both compute the same; refused where a condition is stated."""
     one, other, case, named = random_pair(pair, seed)
     relation = compare(one, other)
     event(relation.kind)
@@ -125,7 +121,6 @@ def test_there_is_a_map_if_and_only_if_it_is_said(pair, seed):
 @given(losing_pairs(), st.integers(0, 99))
 @settings(max_examples=400)
 def test_a_condition_is_enough_and_needed(pair, seed):
-    """With parameters that meet it there is a map; without, that map computes something else."""
     one, other, case, named = random_pair(pair, seed)
     relation = compare(one, other)
     if not relation.there.conditions:
@@ -268,7 +263,6 @@ def test_halves_and_permutations_are_exact():
 
 
 def test_a_refusal_names_the_pass_and_the_condition():
-    """The second layer's b_hn is not 0."""
     other = Convention("gru", "zrn", ("zrn",), "in-out")
     case = case_of(other, layers=2)
     named = arrays(TORCH_GRU, case, np.random.default_rng(0))

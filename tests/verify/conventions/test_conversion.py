@@ -6,10 +6,9 @@ import struct
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 import gatewise
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.api import NotVerified, converter
 from gatewise.verify.conventions import NoHome
 from gatewise.verify.conventions.conversion import End, Unfit, convert, infer, only, read, write
@@ -38,7 +37,6 @@ def same(one, other):
 
 
 def test_there_and_back_to_the_bit(other):
-    """Two biases in other orders, interleaved, two layers, two directions: only permutations."""
     arrays = torch_arrays(num_layers=2, bidirectional=True)
     there = gatewise.convert(arrays, source="torch:LSTM", target=other("two"))
     back = gatewise.convert(there, source=other("two"), target="torch:LSTM")
@@ -48,7 +46,6 @@ def test_there_and_back_to_the_bit(other):
 
 
 def test_one_bias_and_names_of_its_own(other):
-    """The framework's names; one bias becomes two halves, and those one again, to the bit."""
     made = gatewise.convert(torch_arrays(num_layers=2), source="torch:LSTM", target=other("lstm"))
     assert set(made) == {f"layer{k}/{n}" for k in (0, 1) for n in ("kernel", "recurrent", "bias")}
     assert made["layer0/kernel"].shape == (3, 16)
@@ -61,7 +58,6 @@ def test_one_bias_and_names_of_its_own(other):
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_converted_weights_in_torch_itself(kind):
-    """A cell's names and a layer's: the same outputs, by torch alone."""
     arrays = torch_arrays(kind)
     made = gatewise.convert(arrays, source=f"torch:{kind}", target=f"torch:{kind}Cell")
 
@@ -91,7 +87,6 @@ def test_options_are_inferred(options):
 
 
 def test_a_gru_whose_b_hn_has_no_home(other):
-    """Refused with the reason; with b_hn = 0 it goes."""
     arrays = torch_arrays("GRU")
     with pytest.raises(NoHome, match=r"l0: b_hn is not 0.*possible only when b_hn = 0"):
         gatewise.convert(arrays, source="torch:GRU", target=other("gru"))
@@ -156,7 +151,6 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_arrays_that_are_not_the_sources(name):
-    """Each is told by its name, with what was expected."""
     spoil, said = BROKEN[name]
     arrays = torch_arrays()
     spoil(arrays)
@@ -168,17 +162,14 @@ def test_arrays_that_are_not_the_sources(name):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+    return invoke
 
 
 def test_the_command(run, tmp_path, other):
-    """A file in, a file out, and back to the same bits."""
     arrays = torch_arrays()
     write(tmp_path / "a.safetensors", arrays)
-    there = run("convert", "--from", "torch:LSTM", "--to", other("two"), "a.safetensors",
-                "-o", "b.safetensors")  # fmt: skip
-    back = run("convert", "--from", other("two"), "--to", "torch:LSTM", "b.safetensors",
-               "-o", "c.safetensors")  # fmt: skip
+    there = run("convert a.safetensors -o b.safetensors --from torch:LSTM --to", other("two"))
+    back = run("convert b.safetensors -o c.safetensors --to torch:LSTM --from", other("two"))
 
     assert (there.exit_code, back.exit_code) == (0, 0)
     assert "both layers run as the equations say" in there.stdout
@@ -187,18 +178,18 @@ def test_the_command(run, tmp_path, other):
     assert {p.name for p in tmp_path.iterdir()} == {f"{k}.safetensors" for k in "abc"}
 
 
-@pytest.mark.parametrize(("target", "more", "code", "said"), [
-    ("gru", (), 1, "cannot be converted: l0: b_hn is not 0"),
-    ("missing", (), 3, "not verified: "),
-    ("wrong", (), 1, "target: "),
-    ("exits", (), 3, "exit code 7"),
-    ("nothing", (), 2, "there is no nothing"),
+@pytest.mark.parametrize(("target", "code", "said"), [
+    ("gru", 1, "cannot be converted: l0: b_hn is not 0"),
+    ("missing", 3, "not verified: "),
+    ("wrong", 1, "target: "),
+    ("exits", 3, "exit code 7"),
+    ("nothing", 2, "there is no nothing"),
 ])  # fmt: skip
-def test_where_nothing_is_written(run, tmp_path, other, target, more, code, said):
+def test_where_nothing_is_written(run, tmp_path, other, target, code, said):
     kind = "GRU" if target == "gru" else "LSTM"
     write(tmp_path / "a.safetensors", torch_arrays(kind))
-    result = run("convert", "--from", f"torch:{kind}", "--to", other(target), "a.safetensors",
-                 "-o", "b.safetensors", *more)  # fmt: skip
+    line = f"convert a.safetensors -o b.safetensors --from torch:{kind} --to"
+    result = run(line, other(target))
 
     assert result.exit_code == code
     assert said in result.stderr
@@ -207,8 +198,8 @@ def test_where_nothing_is_written(run, tmp_path, other, target, more, code, said
 
 def test_unverified(run, tmp_path, other):
     write(tmp_path / "a.safetensors", torch_arrays())
-    result = run("convert", "--from", "torch:LSTM", "--to", other("missing"), "a.safetensors",
-                 "-o", "b.safetensors", "--unverified")  # fmt: skip
+    line = "convert a.safetensors -o b.safetensors --unverified --from torch:LSTM --to"
+    result = run(line, other("missing"))
 
     assert result.exit_code == 0
     assert "not verified: " in result.stdout
@@ -233,8 +224,7 @@ def header(value, body=b""):
 def test_files_that_are_none(run, tmp_path, content, said):
     """Nothing of a file is run; what is wrong with it is one sentence."""
     (tmp_path / "a.safetensors").write_bytes(content)
-    result = run("convert", "--from", "torch:LSTM", "--to", "torch:LSTM", "a.safetensors",
-                 "-o", "b.safetensors")  # fmt: skip
+    result = run("convert --from torch:LSTM --to torch:LSTM a.safetensors -o b.safetensors")
 
     assert result.exit_code == 3
     assert said in result.stderr
@@ -242,7 +232,7 @@ def test_files_that_are_none(run, tmp_path, content, said):
 
 
 def test_the_same_file_is_not_overwritten(run, tmp_path):
-    result = run("convert", "--from", "torch:LSTM", "--to", "torch:LSTM", "a", "-o", "./a")
+    result = run("convert --from torch:LSTM --to torch:LSTM a -o ./a")
     assert result.exit_code == 2
     assert "must be another one" in result.stderr
 
@@ -266,15 +256,13 @@ def cell_arrays(gates, D=3, H=4):
 ])  # fmt: skip
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
-    """Their shapes leave one layer; it is said which, and the numbers are where they belong."""
     arrays = keras_arrays(gates, biases)
     path = tmp_path / f"a.{suffix}"
     np.savez(path, **arrays) if suffix == "npz" else write(path, arrays)
     outcomes = [
-        run("convert", "--from", source, "--to", fits, f"a.{suffix}", "-o", f"{k}.safetensors",
-            "--unverified")
+        run(f"convert a.{suffix} -o {k}.safetensors --unverified --from {source} --to {fits}")
         for k, source in enumerate(("keras", fits))
-    ]  # fmt: skip
+    ]
 
     for k, result in enumerate(outcomes):
         assert result.exit_code == 0, result.output
@@ -284,7 +272,6 @@ def test_bare_arrays_of_keras(run, tmp_path, gates, biases, fits, suffix):
 
 
 def test_bare_arrays_of_keras_are_the_same_numbers_in_torch():
-    """By Keras's formula and by torch alone."""
     arrays = keras_arrays(4)
     end = End("keras:LSTM", subject_named("keras:LSTM").convention,
               subject_named("keras:LSTM").stored)  # fmt: skip
@@ -300,7 +287,6 @@ def test_bare_arrays_of_keras_are_the_same_numbers_in_torch():
 
 
 def test_a_cells_kernel_and_bias():
-    """One reading where its name is given; several where only the family is."""
     first, second = (
         End(name, subject_named(name).convention)
         for name in ("tensorflow:BlockLSTM", "tensorflow:BlockLSTMV2")

@@ -119,7 +119,6 @@ def test_there_and_back(name):
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_the_adapters_run_as_the_equations_say(name):
-    """After both conversions; and not if two gates are swapped in the new file."""
     there_is(name)
     case, origin = size(name), torch_name(name)
     there, file = carried(origin, name, torch_file(name, case))
@@ -155,7 +154,6 @@ def outputs(name, case, arrays, x):
 
 @pytest.mark.parametrize("name", REAL)
 def test_layers_of_the_frameworks_themselves(name):
-    """A layer's own file converted to torch, torch's to its, and that again: both layers agree."""
     there_is(name)
     make, kind = REAL[name]
     case, origin = replace(size(name), dtype="float32"), torch_name(name)
@@ -199,7 +197,6 @@ def test_a_gru_whose_b_hn_has_no_home():
 
 @pytest.mark.parametrize("name", [name for name in FOREIGN if name.endswith("-peephole")])
 def test_peepholes(name):
-    """They are 0 where torch has none, and back only if they are."""
     done, file = carried("torch:LSTM", name, torch_file(name, size(name)))
     new = [key for key in done.result if key.startswith("peephole")]
     assert new

@@ -58,7 +58,6 @@ WRITTEN = {
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_written_and_read(form):
-    """Names and shapes in the file; read again, also below a path, the arrays are the same."""
     stored, stems, case, shapes = WRITTEN[form]
     named = drawn(stems, case)
     file = stored.written(named)
@@ -73,7 +72,6 @@ def test_written_and_read(form):
 
 
 def test_numbers_in_paths():
-    """Keras numbers the layers of a program."""
     file = PATHS.written(drawn(WEIGHTS, BOTH))
     numbered = {f"model/bi_3/{n.replace('lstm', 'lstm_7')}": a for n, a in file.items()}
     assert same(PATHS.opened(WEIGHTS, numbered)[0], drawn(WEIGHTS, BOTH))
@@ -128,7 +126,6 @@ def end(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_frameworks_names(name):
-    """Names as the frameworks give them, and back."""
     e = end(name)
     named = {n: ONE.normal(n, shape) for n, shape in stored_shapes(e.convention, ONE).items()}
     file = e.stored.written(named)
@@ -169,7 +166,6 @@ def test_a_projection_of_paddle():
     (lambda f: f.clear(), r"W \(weight_ih_l0\) is missing: there are none"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_file(spoil, said):
-    """Told by the file's own names; a file without biases is one of a layer without."""
     e = end("onnxruntime:LSTM")
     shapes = stored_shapes(e.convention, ONE).items()
     file = e.stored.written({n: ONE.normal(n, shape) for n, shape in shapes})

@@ -16,7 +16,6 @@ UNITS = 1e-12
 @given(conventions())
 @settings(max_examples=150)
 def test_formulas_are_balanced_and_name_every_array(convention):
-    """Every stored array stands in the formula; every gate has an equation."""
     lines = formula.plain(convention)
     text = "\n".join(lines)
     for line in (*lines, *formula.latex(convention)):
@@ -38,7 +37,6 @@ SPOKEN = {
 @given(conventions(), st.integers(0, 99))
 @settings(max_examples=150)
 def test_the_formula_is_what_is_computed(convention, seed):
-    """The plain text, read as Python on the stored arrays, computes one step."""
     case = case_of(convention)
     named = arrays(convention, case, np.random.default_rng(seed))
     stored = {name.removesuffix("_l0"): array for name, array in named.items()}

@@ -20,7 +20,6 @@ def passes(count=2):
 @pytest.mark.parametrize(("per", "axes"), [("matrix", (0, 1, 2)), ("channel", (1,)),
                                            ("gate", (1, 2)), ("input", (2,))])  # fmt: skip
 def test_integers_are_those_of_a_few_lines(bits, per, axes):
-    """Symmetric, and with a zero point."""
     p = passes()
     got = grid_of(Quantisation(weights=bits, per=per)).on_grid(p, 0, 0.0)["W"]
     w, most = p[0]["W"], 2 ** (bits - 1) - 1
@@ -54,7 +53,6 @@ def test_the_largest_weight_may_stand_between_two_levels():
     w = np.array([[[-1.0, 0.5, 1.0]] * 3] * 4)
     p = [Parameters({"W": cell_named("lstm").shapes(Sizes(3, 3))["W"]}, {"W": w})]
     grid = grid_of(Quantisation(weights=8, weight_levels=127.5))
-
     assert grid.on_grid(p, 0, 0.0)["W"].low[0, 0].tolist() == [-128, 64, 127]
 
 

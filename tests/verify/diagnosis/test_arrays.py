@@ -4,16 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.diagnosis.arrays import diagnosis, mistakes
 from gatewise.verify.identification.example import examples
 from gatewise.verify.identification.explanation import compared, explain
-
-
-def sigmoid(v):
-    return 1 / (1 + np.exp(-v))
+from plain_numpy import sigmoid
 
 
 def lstm(slip="", *, T=5, B=3, D=4, H=6, dtype="float32", seed=0, state=False):
@@ -52,7 +48,6 @@ def explained(arrays, cell="lstm", **more):
     ("rows rolled", "previous row"),
 ])  # fmt: skip
 def test_a_mistake_in_the_numbers_is_named(slip, words):
-    """The right convention, the place, and words that say what is wrong."""
     said, found = explained(lstm(slip))
 
     assert words in " ".join(s for e in said.explanations for s in e.statements)
@@ -68,7 +63,7 @@ def test_an_activation_that_no_framework_has_is_a_mistake(tmp_path):
     for slip in ("no output tanh", ""):
         path = tmp_path / "run.npz"
         np.savez(path, **lstm(slip))
-        said.append(CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm"]))
+        said.append(invoke("explain", path, "--cell", "lstm"))
 
     assert [each.exit_code for each in said] == [1, 0], said[0].output
     assert "In the output h_t, of c_t, tanh is missing" in said[0].stdout
@@ -96,7 +91,6 @@ def gru_of_full_candidates(order, T=3, B=2, D=4, H=3):
 
 def test_a_mistake_is_found_under_a_convention_that_no_framework_has():
     said, found = explained(gru_of_full_candidates("nzr"), "gru")
-
     assert said.headline.startswith("The candidate is added in full")
     assert {fit.recorded.convention.order for fit in found.fits} == {"nzr"}
 
@@ -114,7 +108,6 @@ def test_a_large_example_is_tried_in_part_and_held_as_a_whole():
 
 def test_what_nothing_explains_is_said_with_the_time_that_it_took():
     said, found = explained(lstm("half the state"), seconds=0)
-
     assert said.status == "unexplained"
     assert not said.complete
     assert not found.fits
@@ -153,7 +146,7 @@ def test_a_number_that_is_off_by_itself_is_counted_and_no_rounding(tmp_path):
     result = explain("lstm", examples(given, {}, "lstm"))
     path = tmp_path / "run.npz"
     np.savez(path, **given)
-    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "0"])
+    said = invoke("explain", path, "--cell", "lstm", "--seconds", "0")
 
     assert mistakes(result, seconds=0).coarser == ""
     assert (result.nearest.off, result.nearest.entries) == (1, 5 * 3 * 6 + 2 * 3 * 6)
@@ -202,7 +195,6 @@ def test_right_gradients_are_explained():
 def test_a_mistake_of_the_way_back_is_named(slip, words):
     """Outputs are right, so the convention is known."""
     said, found = explained(gradients(slip), "gru")
-
     assert words in " ".join(s for e in said.explanations for s in e.statements)
     assert said.location.part == "gradients"
     assert found.conventions == 1
@@ -234,13 +226,10 @@ def test_a_loss_that_is_not_in_the_file_is_found_out():
 
 
 def test_the_command_tells_a_mistake(tmp_path):
-    """Exit 1; as text, and for programs with the diagnosis."""
     path = tmp_path / "run.npz"
     np.savez(path, **lstm("no tanh"))
-    said = CliRunner().invoke(main, ["explain", str(path), "--cell", "lstm", "--seconds", "600"])
-    short = CliRunner().invoke(
-        main, ["explain", str(path), "--cell", "lstm", "--seconds", "0", "--json"]
-    )
+    said = invoke("explain", path, "--cell", "lstm", "--seconds", "600")
+    short = invoke("explain", path, "--cell", "lstm", "--seconds", "0", "--json")
     told = json.loads(short.stdout)
 
     assert said.exit_code == 1, said.output

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import hand_written
 import plain_numpy
+from commands import invoke
 from gatewise.bench.scores.diagnosis import mutant_row, pair_of
 from gatewise.bench.scores.true_location import part
-from gatewise.cli import main
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis import replay as replaying
@@ -54,7 +53,6 @@ UNKNOWN = {m.id: m for m in UNKNOWN_MISTAKES}
 def test_mutants_are_named_and_located(id, cell, place):
     """The place is the one that a simulation finds, and options are named where they are needed."""
     row = mutant_row(id, cell)
-
     assert (row.result, row.misplaced) == ("first", "")
     assert row.location.startswith(place)
 
@@ -98,14 +96,11 @@ def without_gradients(*given, right=replaying.predictions):
     return ((key, array) for key, array in right(*given) if not key[2].startswith("gradient of "))
 
 
-@pytest.mark.parametrize(
-    ("planted", "story"),
-    [
-        ((replaying, "residual", lambda seen, predicted, level: 0.0), STORIES[0]),
-        ((replaying, "predictions", without_gradients), STORIES[2]),
-        ((explaining.Explainer, "off", lambda self, hypothesis: 0.5), STORIES[1]),
-    ],
-)
+@pytest.mark.parametrize(("planted", "story"), [
+    ((replaying, "residual", lambda seen, predicted, level: 0.0), STORIES[0]),
+    ((replaying, "predictions", without_gradients), STORIES[2]),
+    ((explaining.Explainer, "off", lambda self, hypothesis: 0.5), STORIES[1]),
+])  # fmt: skip
 def test_a_comparison_that_sees_nothing_is_noticed(briefly, monkeypatch, planted, story):
     """With a mistake planted in the comparison itself, an unknown mistake is explained."""
     monkeypatch.setattr(*planted)
@@ -114,7 +109,6 @@ def test_a_comparison_that_sees_nothing_is_noticed(briefly, monkeypatch, planted
 
 
 def test_unknown_mistakes_are_mistakes():
-    """All fifty differ from the right layer somewhere, and say so in a sentence."""
     sizes = Case(4, 3, 2, 5, dropout=0.5, layers=2, lengths=True)
     for mistake in UNKNOWN.values():
         subject = mutant_subject(mistake, mistake.cells[0])
@@ -128,7 +122,6 @@ def test_unknown_mistakes_are_mistakes():
 
 def test_nothing_is_wrong_with_a_right_layer():
     found = diagnose(right_subject("lstm"), "float64", [])
-
     assert (found.status, found.explanations, found.headline) == (
         "conforms", [], "no check failed",
     )  # fmt: skip
@@ -169,7 +162,6 @@ class Truncated(hand_written.LSTM):
 def test_how_far_back_gradients_reach():
     truncated = adapted(Truncated, "test:Truncated", "torch.nn.LSTM")
     right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
-
     assert truncation(truncated, "float64").words == "no cotangent passes a multiple of 16 steps"
     assert truncation(right, "float64").words == ""
 
@@ -195,9 +187,7 @@ def tell(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "subject_checks", lambda: few)
     monkeypatch.chdir(tmp_path)
     named = ("--dtype", "float64", "--jobs", "1")
-    return lambda *given: CliRunner().invoke(
-        main, ["diagnose", *given, *named], catch_exceptions=False
-    )
+    return lambda *given: invoke("diagnose", *given, *named)
 
 
 def test_diagnose_says_what_to_change(tell, tmp_path, root):
@@ -223,7 +213,6 @@ def test_diagnose_tells_how_a_process_ended(tell, root):
 
 def test_diagnose_of_a_right_layer(tell, root):
     result = tell(f"{root}/tests/doubles/plain_numpy.py:LSTM", "--json")
-
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
 
@@ -231,17 +220,14 @@ def test_diagnose_of_a_right_layer(tell, root):
 class TestEndedProcesses:
     """What the end of a process says; its own words are in the statement."""
 
-    @pytest.mark.parametrize(
-        ("status", "message", "id", "words"),
-        [
-            ("timeout", "no answer after 40 s", "P02", "No answer after 40 s: it does not return"),
-            ("crashed", "the process was ended by SIGSEGV; it said: x", "P04", "(the process was"),
-            ("crashed", "the process was ended by SIGABRT; it said: x", "signal", "SIGABRT"),
-            ("crashed", "the process was ended by SIGKILL", "SIGKILL", "The system ended"),
-            ("crashed", "the process ended itself with exit code 3", "P03", "exit code 3"),
-            ("crashed", "forward raised MemoryError: 9 GiB", "P05", "until there is none"),
-        ],
-    )
+    @pytest.mark.parametrize(("status", "message", "id", "words"), [
+        ("timeout", "no answer after 40 s", "P02", "No answer after 40 s: it does not return"),
+        ("crashed", "the process was ended by SIGSEGV; it said: x", "P04", "(the process was"),
+        ("crashed", "the process was ended by SIGABRT; it said: x", "signal", "SIGABRT"),
+        ("crashed", "the process was ended by SIGKILL", "SIGKILL", "The system ended"),
+        ("crashed", "the process ended itself with exit code 3", "P03", "exit code 3"),
+        ("crashed", "forward raised MemoryError: 9 GiB", "P05", "until there is none"),
+    ])  # fmt: skip
     def test_are_explained(self, status, message, id, words):
         (found,) = asking.diagnoses([ended(status, message)], [NAMED], memory=100)
         assert [one.name for one in found.explanations] == [id]
@@ -280,13 +266,13 @@ def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch)
     monkeypatch.setattr(asking, "_asked", interrupted)
     command = ["verify", "bad.py:One", "bad.py:Two", "--like", "torch.nn.LSTM", "--check",
                "forward", "--dtype", "float64", "--budget", "quick", "--jobs", "1"]  # fmt: skip
-    stopped = CliRunner().invoke(main, command)
+    stopped = invoke(*command)
     assert stopped.exit_code == 3
     assert "interrupted while explaining failures; all verdicts are kept" in stopped.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One"]
 
-    done = CliRunner().invoke(main, ["verify", "--resume", str(run)])
+    done = invoke("verify --resume", run)
     assert asked == ["bad.py:One", "bad.py:Two", "bad.py:Two"]
     assert done.stdout.count("bad.py:One does not conform") == 1
     assert done.stdout.count("y is twice what it should be.") == 2

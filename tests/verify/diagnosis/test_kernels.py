@@ -50,7 +50,6 @@ SAID = [
 @pytest.mark.parametrize(("name", "check", "said"), SAID)
 def test_what_is_said(name, check, said):
     diagnosis = diagnosed(name, check=check)
-
     assert diagnosis.headline.startswith(said)
     assert (diagnosis.status == "explained") == bool(diagnosis.explanations)
 
@@ -62,7 +61,6 @@ def test_the_reset_gate_of_a_gru():
 
 
 def test_nothing_is_made_up():
-    """What no mistake explains is said to be unexplained, with the number that is off."""
     diagnosis = diagnosed("the input is replaced by its mean over all features")
 
     assert diagnosis.status == "unexplained"

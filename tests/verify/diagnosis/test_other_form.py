@@ -6,6 +6,7 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.examination import diagnose
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
+from judgements import verdict_is
 
 
 class Quotients:
@@ -47,12 +48,9 @@ def test_a_form_is_named():
 
 def test_what_is_wrong_is_no_form():
     diagnosis = found(type("Wrong", (Quotients,), {"factor": 2.0}))
-
     assert all("form" not in each.ids[0] for each in diagnosis.explanations)
 
 
 def test_in_its_form_it_is_right():
     subject = adapted(type("Said", (Quotients,), {"form": "quotient:4"}), "it", None)
-    verdict = hold(subject, check_named("gradient"), "float64", budget=Budget(12))
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(hold(subject, check_named("gradient"), "float64", budget=Budget(12)), "passed")

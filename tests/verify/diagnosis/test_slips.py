@@ -233,7 +233,6 @@ class Centred(hand_written.LSTM):
 
 def test_what_torch_hides_from_autograd_is_seen_in_forward_mode():
     words = said_of(Centred, "forward", "gradient", "purity", "jvp", like="torch.nn.LSTM")
-
     assert words == (
         "The forward pass writes into its input x: it subtracts its mean over everything."
     )

@@ -44,9 +44,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_layer_never_passes(run, name):
-    """Whatever it does, ``forward`` is not told as passed."""
     verdicts = run.verdicts[name]
-
     assert all(verdict["status"] != "passed" for check, verdict in verdicts.items()
                if check == "forward" or len(verdicts) == 1)  # fmt: skip
 
@@ -58,7 +56,6 @@ def test_a_right_layer_that_disturbs_passes(run, name):
 
 
 def test_the_run_goes_on_to_its_end(run):
-    """No attempt ends the run, leaves a process behind, or is told in a traceback."""
     assert {*run.verdicts} == {*WRONG, *RIGHT}
     assert run.done.returncode == 1
     assert run.left == []
@@ -84,16 +81,12 @@ def test_the_run_goes_on_to_its_end(run):
     ("array_of_lies", "expected dtype float64, got object"),
 ])  # fmt: skip
 def test_what_is_told(run, name, message):
-    """The verdict says what the attempt did."""
     said = " ".join(verdict["message"] for verdict in run.verdicts[name].values())
-
     assert message in said
 
 
 def test_isolation_is_told(run):
-    """Every verdict says what kept its layer apart."""
     told = {v["isolation"] for name in RIGHT for v in run.verdicts[name].values()}
-
     assert told <= {sandbox.IN_FORCE, sandbox.NOT_IN_FORCE}
     assert len(told) == 1
 
@@ -117,7 +110,6 @@ def test_without_namespaces(tmp_path):
 
 
 def test_namespaces_hide_the_run_and_the_others(tmp_path):
-    """Where they are in force, a program sees no run folder, no process but its own, no network."""
     source = """
 def forward(p, x, state):
     processes = [name for name in os.listdir("/proc") if name.isdigit()]

@@ -35,7 +35,6 @@ ARRAYS = {
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_an_array_arrives_as_it_was(name):
-    """The same numbers, dtype and shape; and strides, where they are not negative."""
     array = np.asarray(ARRAYS[name])
 
     arrived = unpack(pack(array))
@@ -52,19 +51,16 @@ def test_halves_arrive():
     """Also those that NumPy alone does not know."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.arange(4).astype(ml_dtypes.bfloat16)
-
     assert unpack(pack(array)).dtype == array.dtype
 
 
 def test_who_reads_a_gap_is_noticed():
     """What lies between the entries is no number of the array's, and not what was there."""
     packet = pack(np.zeros((2, 6))[:, ::2])
-
     assert GAP in np.frombuffer(packet.data)
 
 
 def test_what_has_no_numbers_arrives_without_them():
-    """Objects do not travel; that there were some does."""
     assert unpack(pack(np.array([None, "x"], object))).dtype == object
 
 
@@ -88,7 +84,6 @@ def framed(message, number=7):
 
 
 def test_a_frame_arrives():
-    """A question, and an answer with its number."""
     assert receive(io.BytesIO(framed(Question("load", text="x"))), None, Question)[1].text == "x"
     assert receive(io.BytesIO(framed(Answer(text="y"))), 7, Answer) == (7, Answer(text="y"))
 
@@ -102,14 +97,12 @@ def test_a_frame_arrives():
     (HEAD.pack(b"GW01", 2**60, 7, 0), "bytes that are no frame"),
 ])  # fmt: skip
 def test_anything_else_is_out_of_turn(data, message):
-    """An answer has its question's number, its own checksum, and nothing that is not asked for."""
     with pytest.raises(OutOfTurn, match=message):
         receive(io.BytesIO(data), 7, Answer)
 
 
 @given(st.binary(max_size=200), st.integers(0, 60), st.integers(0, 255))
 def test_damaged_frames_are_refused(noise, at, byte):
-    """Whatever arrives is an answer, the end, or out of turn."""
     whole = bytearray(framed(Answer(text="abc", results=({"y": pack(np.ones(2))},))))
     whole[at % len(whole)] ^= byte
     for data in (noise, bytes(whole), bytes(whole[: at % len(whole)])):

@@ -4,9 +4,8 @@ from concurrent.futures import Future
 from dataclasses import asdict
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.execution import executors, session
 from gatewise.verify.execution.batch import describe_one, hold_batch
 from gatewise.verify.execution.executors import ClusterLost, Watch
@@ -71,7 +70,6 @@ def test_a_cluster_that_goes_away(monkeypatch):
     (Client(answers={"tcp://w": "0.0.1"}), "tcp://w has gatewise 0.0.1, and here is"),
 ])  # fmt: skip
 def test_workers_that_cannot_work(client, words):
-    """They are refused in a sentence, before anything is asked of them."""
     with pytest.raises(ValueError, match=words):
         executors._require_gatewise(client, "tcp://s")
 
@@ -103,7 +101,6 @@ def cancelled():
     (failing(RuntimeError("b")), RuntimeError),
 ])  # fmt: skip
 def test_every_end_of_a_task_is_an_end(asked, kind):
-    """None leaves somebody waiting."""
     assert type(executors._then(asked, list).exception(timeout=1)) is kind
 
 
@@ -114,7 +111,6 @@ def test_an_answer_that_cannot_be_read_is_an_end():
 
 
 def test_what_was_finished_is_kept(monkeypatch, tmp_path):
-    """Exit 3 and one sentence, with what goes on."""
     pool = install(monkeypatch, Pool())
     real, count = pool.hold, []
 
@@ -126,9 +122,7 @@ def test_what_was_finished_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(pool, "lost", lambda: "the cluster has gone")
     monkeypatch.setattr(session, "LOOK", 0.01)
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, [
-        "verify", "torch:LSTM", "--check", "smoke,forward", "--dtype", "float64",
-    ])  # fmt: skip
+    result = invoke("verify torch:LSTM --check smoke,forward --dtype float64")
 
     assert result.exit_code == 3
     assert "the cluster has gone; finished verdicts are kept; go on with: gatewise" in result.output

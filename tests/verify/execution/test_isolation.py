@@ -3,8 +3,6 @@
 import io
 import json
 import re
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,24 +11,22 @@ from gatewise.verify.execution import worker
 from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.tasks import Named, Task, answer
 from gatewise.verify.subjects import subject_named
+from judgements import verdict_is
 from processes import Mark, needs_proc
 
 pytestmark = needs_proc
 
 
 @pytest.fixture
-def verify(root, tmp_path):
-    """Verify a subject of faulty.py in processes of its own; nothing of it must be left."""
+def verify(root, tmp_path, server):
+    """Verify a subject of faulty.py in fresh processes of its own; nothing of it must be left."""
 
-    def verify(name, *arguments, timeout=240):
+    def verify(name, *arguments):
         mark = Mark()
         subject = f"{root}/tests/doubles/faulty.py:{name}"
-        command = [sys.executable, "-m", "gatewise", "verify", subject, "--budget", "quick",
-                   "--dtype", "float64", "--json", "--no-diagnosis", *arguments]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=tmp_path, env=mark.environment, capture_output=True, text=True,
-            timeout=timeout, check=False,
-        )  # fmt: skip
+        done = server.run("-m", "gatewise", "verify", subject, "--budget", "quick", "--dtype",
+                          "float64", "--json", "--no-diagnosis", *arguments, cwd=tmp_path,
+                          env=mark.environment)  # fmt: skip
         assert mark.left_behind() == []
         assert "Traceback" not in done.stderr
         return done, {verdict["check"]: verdict for verdict in json.loads(done.stdout)}
@@ -41,7 +37,6 @@ def verify(root, tmp_path):
 def test_a_right_layer_with_the_same_checks_passes(verify):
     """What is seen below is the faults' doing; answers are not mixed up with what is printed."""
     done, verdicts = verify("Prints", "--check", "smoke,forward,purity")
-
     assert done.returncode == 0
     assert {verdict["status"] for verdict in verdicts.values()} == {"passed"}
 
@@ -52,7 +47,6 @@ def test_a_right_layer_with_the_same_checks_passes(verify):
     ("Raises", "crashed", "RuntimeError: no kernel for this many steps"),
 ])  # fmt: skip
 def test_crashes(verify, name, status, message):
-    """The check has crashed, in a case that is told; the run goes on to its end."""
     done, verdicts = verify(name, "--check", "smoke,forward,transition,no-steps")
 
     assert done.returncode == 1
@@ -63,9 +57,7 @@ def test_crashes(verify, name, status, message):
 
 
 def test_last_words(verify):
-    """What a process printed before it died is part of the message."""
     _, verdicts = verify("Segfaults", "--check", "forward")
-
     assert "it said: about to read address 0" in verdicts["forward"]["message"]
 
 
@@ -87,7 +79,6 @@ def test_what_is_gatewises_own_fault_is_not_the_layers(root, monkeypatch):
 
 @pytest.mark.parametrize("name", ["Hangs", "HangsWithChildren"])
 def test_hanging_is_a_timeout(verify, name):
-    """The process is ended after the time allowed; other checks are not affected."""
     started = time.monotonic()
     done, verdicts = verify(name, "--check", "smoke,forward,no-steps", "--timeout", "3")
 
@@ -106,7 +97,6 @@ def test_hanging_is_a_timeout(verify, name):
 
 
 def test_a_layer_that_hangs_everywhere_is_not_waited_for_everywhere(verify):
-    """After three checks without an answer the others are not tested, and say why."""
     done, verdicts = verify("Loops", "--timeout", "1.5", "--jobs", "1")
 
     assert done.returncode == 1
@@ -164,13 +154,11 @@ def test_a_layer_cannot_give_itself_more_time(tmp_path, monkeypatch):
     finally:
         isolated.close()
 
-    assert verdict.status == "timeout"
-    assert "(check forward in float64, nonsense)" in verdict.message
+    verdict_is(verdict, "timeout", "(check forward in float64, nonsense)")
     assert verdict.seconds < 20
 
 
 def test_the_first_answer_is_said_once(root):
-    """After the first call has returned, before the second is made."""
     events = []
     layer = subject_named(f"{root}/tests/doubles/plain_numpy.py:LSTM")
     task = Task(Named("a:B"), "repeat", "float64", "quick", 0)
@@ -184,7 +172,6 @@ def test_the_first_answer_is_said_once(root):
 def test_memory_is_limited(verify):
     """A layer that asks for more than it may is told so by NumPy, and has crashed."""
     done, verdicts = verify("EatsMemory", "--check", "smoke,forward", "--memory", "300")
-
     assert done.returncode == 1
     assert [v["status"] for v in verdicts.values()] == ["passed", "crashed"]
     assert "allocate" in verdicts["forward"]["message"]
@@ -197,7 +184,6 @@ def test_memory_is_limited(verify):
 def test_writing_into_arguments_fails_purity(verify, name, message):
     """Only purity looks at that; the numbers of the other checks are given in copies."""
     done, verdicts = verify(name, "--check", "smoke,purity", "--seed", "2")
-
     assert done.returncode == 1
     assert [v["status"] for v in verdicts.values()] == ["passed", "failed"]
     assert verdicts["purity"]["message"] == message
@@ -208,7 +194,6 @@ def test_writing_into_arguments_fails_purity(verify, name, message):
     ("ExitsAtOnce", "crashed", "the process ended itself with exit code 7"),
 ])  # fmt: skip
 def test_a_layer_that_does_not_run_at_all(verify, name, status, message):
-    """The smoke check says so, nothing else is tried, and the run is no success."""
     done, verdicts = verify(name, "--check", "smoke,forward,gradient")
 
     assert done.returncode == (3 if status == "not tested" else 1)

@@ -14,6 +14,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.checks.oracle import around
 from gatewise.verify.execution.judge import Budget, Judge, hold
 from gatewise.verify.numbers.ledger import Ledger
+from judgements import verdict_is
 
 CHECKS = {
     check.id: check for check in subject_checks()
@@ -44,10 +45,8 @@ OF_OTHERS = {"step", "step-gradient", "forms", "source", "in-graph"}
 def test_a_check_without_its_ledger_is_gatewises_own_fault():
     """A forgotten return is no narrow bound."""
     check = replace(CHECKS["forward"], run=lambda subject, case: None)
-    verdict = hold(miniatures.Right(), check, "float64", budget=Budget(4, 2))
-
-    assert verdict.status == "not tested"
-    assert "check forward: expected its ledger, got None" in verdict.message
+    verdict_is(hold(miniatures.Right(), check, "float64", budget=Budget(4, 2)), "not tested",
+               "check forward: expected its ledger, got None")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -55,9 +54,7 @@ def test_a_check_without_its_ledger_is_gatewises_own_fault():
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_right_subject_passes(check, dtype):
-    """No false alarm on the reference itself."""
     verdict = held(miniatures.Right(), check, dtype, budget=Budget(4, 2))
-
     assert verdict.status == "passed", verdict.message
     assert verdict.cases >= 2 * verdict.blind_cases
     assert 0 <= verdict.worst_ratio <= 1
@@ -65,9 +62,7 @@ def test_a_right_subject_passes(check, dtype):
 
 @pytest.mark.parametrize("check", NOT_OFFERED)
 def test_what_a_subject_does_not_offer_is_not_supported(check):
-    """The subject is not called; the reason is in words."""
     verdict = held(miniatures.Right(), check)
-
     assert verdict.status == "not supported"
     assert verdict.message == f"the subject does not offer {NOT_OFFERED[check]}"
     assert (verdict.cases, verdict.worst_ratio) == (0, None)
@@ -107,7 +102,6 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
 def test_a_wrong_subject_fails_again_on_its_shrunk_case(wrong, monkeypatch):
-    """The verdict names the quantity; its case, read back, fails with the same message."""
     monkeypatch.setattr(simplification, "TIME_LIMIT", 300.0)  # a busy machine simplifies as far
     check, dtype, message = WRONG[wrong]
     verdict = held(wrong(), check, dtype)
@@ -133,7 +127,6 @@ def test_the_case_is_shrunk():
 def test_window_errors_need_long_sequences():
     """A restart at step 32 passes the short checks: that is what the long ones are for."""
     wrong = miniatures.ForgetsTheStateFromStep32()
-
     assert held(wrong, "forward").status == "passed"
     assert held(wrong, "transition").status == "failed"
 
@@ -145,46 +138,33 @@ NO_OUTPUTS = {*NOT_OFFERED, *OF_OTHERS, "parameters", "no-steps"}
 def test_a_wrong_shape_fails_every_check(check):
     """Twice as many outputs are a mismatch, not an error of the engine."""
     verdict = held(miniatures.ReturnsWrongShape(), check, budget=Budget(4, 2))
-
     assert (verdict.status, "expected shape" in verdict.message) == ("failed", True)
 
 
 def test_a_subject_that_raises_has_crashed():
-    """What it raised is the message; the case is shrunk as well."""
     verdict = held(miniatures.Raises(), "forward")
-
-    assert verdict.status == "crashed"
-    assert "RuntimeError: no kernel for this batch" in verdict.message
+    verdict_is(verdict, "crashed", "RuntimeError: no kernel for this batch")
     assert Case.from_json(verdict.case).B == 2
 
 
 def test_a_missing_package_is_not_tested():
-    """Not installed is neither passed nor failed, and says what to install."""
     verdict = held(miniatures.NotInstalled(), "forward")
-
-    assert verdict.status == "not tested"
-    assert "pip install mini" in verdict.message
+    verdict_is(verdict, "not tested", "pip install mini")
     assert verdict.cases == 0
 
 
 def test_a_check_without_a_meaningful_bound_is_blind():
-    """Where every bound is as wide as the values, the verdict is blind, not passed."""
     chaotic = Case(40, 1, 3, 30, scale="large", dtype="float32", seed=1)
-    verdict = held(miniatures.Right(), "forward", "float32", case=chaotic)
-
-    assert verdict.status == "blind"
+    verdict_is(held(miniatures.Right(), "forward", "float32", case=chaotic), "blind")
 
 
 def test_the_same_seed_gives_the_same_verdict():
-    """Everything but the time is reproduced."""
     one, two = (vars(held(miniatures.SwapsInputAndForgetGate(), "forward")) for _ in range(2))
     time = dict.fromkeys(("seconds", "subject_seconds", "oracle_seconds"), 0)
-
     assert one | time == two | time
 
 
 def test_the_largest_ratio_of_all_cases_is_kept():
-    """Whatever the order in which cases come."""
     ratios = iter([0.2, 0.9, 0.5])
 
     def run(subject, case):
@@ -222,7 +202,6 @@ def test_every_quantity_needs_a_sharp_bound_in_some_case(second, status):
 
 
 def test_a_failure_is_told_with_its_first_case():
-    """What was drawn stands beside what it was simplified to."""
     verdict = held(miniatures.SwapsInputAndForgetGate(), "forward")
     assert verdict.drawn != verdict.case
     assert (
@@ -244,6 +223,5 @@ def test_a_failure_is_told_with_its_first_case():
                                   '{"T":1,"B":1,"D":1,"H":2,"dtype":"int8"}',
                                   '{"T":1,"B":1,"D":1,"H":2,"P":2}'])  # fmt: skip
 def test_a_bad_case_is_refused_in_a_sentence(text):
-    """Text that is no case raises ValueError, naming what is wrong."""
     with pytest.raises(ValueError, match="case: "):
         Case.from_json(text)

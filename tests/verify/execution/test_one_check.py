@@ -62,7 +62,6 @@ def python(server):
 
 
 def test_one_check_stays_within_few_files(python):
-    """The equations, the bounds, the layer's call: they ran, and in few files."""
     traced = json.loads(python(TRACE)[-1])
     called = traced["called"]
 
@@ -73,7 +72,6 @@ def test_one_check_stays_within_few_files(python):
 
 
 def test_verify_imports_what_a_passing_check_needs(python, tmp_path):
-    """The command loads neither other commands nor rooms that are for failures."""
     *_, code, modules = python(VERIFY, str(tmp_path))
     rooms = {name.removeprefix("gatewise.") for name in modules.split()}
 

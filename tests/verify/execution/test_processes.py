@@ -67,7 +67,6 @@ def test_a_family_that_grows_too_large_is_ended(parent, monkeypatch, most, reach
 
 @needs_proc
 def test_a_family_is_found_and_ended(parent):
-    """With the child, which is counted in its memory too."""
     assert len(living(parent.pid)) == 2
     assert len(list(descendants(parent.pid))) == 2
     assert 0 < memory(parent.pid, shared=False) <= memory(parent.pid)
@@ -136,7 +135,6 @@ def test_an_entry_is_read_whatever_the_name_is(tmp_path):
 
 
 def test_a_system_without_namespaces_says_so(monkeypatch):
-    """Nothing is forked, and what is in force is told."""
     monkeypatch.setenv("GATEWISE_NAMESPACES", "none")
     before = os.getpid()
 

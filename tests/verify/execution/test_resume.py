@@ -9,9 +9,8 @@ import time
 from dataclasses import asdict
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.verify.runs import run as run_files
 from processes import Mark, needs_proc
 
@@ -29,9 +28,8 @@ def command(*arguments):
 
 def asked(root, *more):
     given = ("--check", CHECKS, "--budget", "quick", "--seed", "11", *more)
-    return command(
-        f"{root}/tests/doubles/faulty.py:Slow", f"{root}/tests/doubles/faulty.py:Raises", *given
-    )
+    return command(f"{root}/tests/doubles/faulty.py:Slow", f"{root}/tests/doubles/faulty.py:Raises",
+                   *given)  # fmt: skip
 
 
 def finish(arguments, cwd):
@@ -91,16 +89,13 @@ def killed(root, tmp_path):
 
 
 def test_a_resumed_run_is_an_undisturbed_one(killed, undisturbed):
-    """All verdicts but their times; those that were there already are not made again."""
     before = (killed / "verdicts.jsonl").read_text().splitlines()
     finish(command("--resume", str(killed)), killed.parent)
-
     assert (killed / "verdicts.jsonl").read_text().splitlines()[: len(before)] == before
     assert told(killed) == told(undisturbed)
 
 
 def test_after_a_torn_line(killed, undisturbed):
-    """What the kill left of a verdict is cut off, and that verdict is made again."""
     path = killed / "verdicts.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])
@@ -110,11 +105,9 @@ def test_after_a_torn_line(killed, undisturbed):
 
 
 def test_a_finished_run_needs_nothing(undisturbed):
-    """Resumed again, it tells the same verdicts and appends none."""
     path = undisturbed / "verdicts.jsonl"
     before = path.read_bytes()
     finish(command("--resume", str(undisturbed)), undisturbed.parent)
-
     assert path.read_bytes() == before
 
 
@@ -130,21 +123,18 @@ def test_a_finished_run_needs_nothing(undisturbed):
     (lambda header: header.update(request={}), CHANGED),
 ])  # fmt: skip
 def test_a_folder_of_another_plan_is_refused(undisturbed, tmp_path, change, message):
-    """Exit 2, one sentence, and the folder is as it was."""
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     header = json.loads((folder / "run.json").read_text())
     change(header)
     (folder / "run.json").write_text(json.dumps(header))
     before = contents(folder)
-    done = CliRunner().invoke(main, ["verify", "--resume", str(folder)], catch_exceptions=False)
+    done = invoke("verify --resume", folder)
 
-    assert done.exit_code == 2
-    assert message in done.output
+    refused(done, 2, message)
     assert contents(folder) == before
 
 
 def test_two_runs_at_once_do_not_collide(root, tmp_path):
-    """Each has a folder of its own, and all of its verdicts."""
     subject = f"{root}/tests/doubles/plain_numpy.py:GRU"
     arguments = command(subject, "--check", "smoke,forward", "--budget", "quick")
     both = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL,

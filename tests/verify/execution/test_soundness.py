@@ -35,7 +35,6 @@ def other(portrait, **fields):
     (EXPLICIT, "lstm"),
 ])  # fmt: skip
 def test_what_can_be_is_taken(portrait, like):
-    """Of every kind."""
     assert unsound(portrait, like) == ""
 
 

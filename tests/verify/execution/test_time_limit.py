@@ -47,14 +47,12 @@ def ended(seconds, uses, monkeypatch):
 ], ids=["unknown", "asleep", "busy", "threads"])  # fmt: skip
 def test_what_sleeps_or_computes_is_ended_after_its_limit(uses, monkeypatch):
     limit = ended(0.4, uses, monkeypatch)
-
     assert 0.35 <= limit.waited < 0.4 * LONGEST
     assert not limit.starved
 
 
 def test_what_is_given_half_a_processor_has_twice_the_time(monkeypatch):
     limit = ended(0.4, lambda now: Use(now / 2, ready=True), monkeypatch)
-
     assert 0.7 < limit.waited
     assert not limit.starved
 
@@ -62,7 +60,6 @@ def test_what_is_given_half_a_processor_has_twice_the_time(monkeypatch):
 def test_what_is_given_no_processor_has_not_hung(monkeypatch):
     """It is ended all the same, after the factor that is stated."""
     limit = ended(0.3, lambda now: Use(0.0, ready=True), monkeypatch)
-
     assert limit.waited >= LONGEST * 0.3
     assert limit.starved
 

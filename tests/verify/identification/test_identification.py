@@ -141,7 +141,6 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_conventions(name):
-    """Each of them is found, and nothing but it."""
     convention = UNUSUAL[name]
     if name == "relu candidate":
         convention = replace(convention, recurrent_order="nzr")
@@ -173,18 +172,14 @@ def test_what_cannot_be_told_apart():
 
 
 def test_an_array_without_influence():
-    """It is named, and is no part of the convention."""
     convention = Convention("lstm", "ifgo", ("ifgo",))
     result = found(convention, extra=(("bias_more_l0", (24,)),))
-
     assert result.unused == ("bias_more_l0",)
     assert result.fits == (convention,)
 
 
 def test_states_in_the_other_order():
-    """A layer that takes and returns (c, h)."""
     result = found(Convention("lstm", "ifgo", ("ifgo",)), turn=-1)
-
     assert result.swapped
     assert not result.as_stated
     assert len(result.fits) == 1
@@ -193,9 +188,7 @@ def test_states_in_the_other_order():
 @pytest.mark.parametrize("name", ["torch:LSTM", "torch:GRU", "torch:RNN", "torch:RNN-relu",
                                   "torch:LSTMCell", "torch:GRUCell", "torch:RNNCell"])  # fmt: skip
 def test_torch(name):
-    """PyTorch computes what its adapter states."""
     result = identify(subject_named(name))
-
     assert result.as_stated
     assert len(result.fits) == 1
 
@@ -230,7 +223,6 @@ class Wrong(Layer):
 
 
 def test_nothing_fits():
-    """The nearest is named with its residual, and that it does not fit."""
     result = identify(Wrong(Convention("lstm", "igfo", ("igfo",))))
 
     assert result.fits == ()
@@ -242,8 +234,6 @@ def test_nothing_fits():
 
 
 def test_a_wrong_statement():
-    """A convention that fits, and is not the one that is stated."""
-
     class Misstated(Layer):
         def build(self, case):
             return Built(case, replace(self, convention=Convention("lstm", "figo", ("figo",))))
@@ -256,7 +246,6 @@ def test_a_wrong_statement():
 
 
 def test_arrays_of_no_convention():
-    """The shapes are told."""
     with pytest.raises(Unreadable, match=r"weight_more_l0 \[7, 9\]"):
         found(Convention("lstm", "ifgo"), extra=(("weight_more_l0", (7, 9)),))
 
@@ -273,8 +262,6 @@ class Skip(Layer):
 
 
 def test_a_layer_that_returns_nan():
-    """What it returns is looked at as everywhere."""
-
     class Broken(Layer):
         def spoil(self, y, final):
             return y * np.nan, final
@@ -284,7 +271,5 @@ def test_a_layer_that_returns_nan():
 
 
 def test_json():
-    """What is written is read back the same."""
     result = found(Convention("gru", "zrn", ("zrn",)))
-
     assert msgspec.convert(asdict(result), Identification) == result

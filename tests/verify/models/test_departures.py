@@ -77,10 +77,15 @@ def noise(weights):
     return {n: rng.standard_normal(a.shape).astype(np.float32) for n, a in weights.items()}
 
 
-def one_block(weights):
-    W = weights["W"].copy()
-    W[0, H : 2 * H] += 0.25
-    return {"W": W}
+def edited(name, block, change):
+    """Return what changes one block of H rows."""
+
+    def edit(weights):
+        array = weights[name].copy()
+        array[0, block * H : (block + 1) * H] = change(array[0, block * H : (block + 1) * H])
+        return {name: array}
+
+    return edit
 
 
 def transposed(weights):
@@ -91,12 +96,6 @@ def transposed(weights):
 def merged(weights):
     b, c = np.split(weights["B"], 2, axis=1)
     return {"B": np.concatenate([b + c, 0 * c], axis=1)}
-
-
-def forget_offset(weights):
-    B = weights["B"].copy()
-    B[0, 2 * H : 3 * H] += 1
-    return {"B": B}
 
 
 def half(kind):
@@ -117,12 +116,6 @@ def of_eight_bits(factor=1.0, rows=False):
     return change
 
 
-def negated_z(weights):
-    R = weights["R"].copy()
-    R[0, :H] *= -1
-    return {"R": R}
-
-
 FAULTS = {
     "weights of another node": ("second", of_other("first"), {}, "other-layer", "first"),
     "two nodes exchanged": ("first", of_other("second"), {}, "other-layer", "second"),
@@ -140,17 +133,18 @@ FAULTS = {
     "bias dropped": ("second", lambda w: {"B": 0 * w["B"]}, {}, "bias-dropped", "all gates"),
     "the state's bias dropped": ("fourth", lambda w: dropped(w, 1), {}, "bias-dropped",
                                  "of the state"),
-    "1 added to the forget bias": ("first", forget_offset, {}, "bias-offset", "gate f"),
+    "1 added to the forget bias": ("first", edited("B", 2, lambda b: b + 1), {}, "bias-offset",
+                                   "gate f"),
     "directions exchanged": ("both", lambda w: {n: a[::-1].copy() for n, a in w.items()}, {},
                              "directions", "exchanged"),
     "a direction turned": ("fourth", None, {"direction": "reverse"}, "direction", "reverse"),
     "an array transposed": ("second", transposed, {}, "transposed", "R"),
     "old weights": ("first", noise, {}, "other-weights", "first"),
-    "one gate changed": ("first", one_block, {}, "changed", "W_o"),
+    "one gate changed": ("first", edited("W", 1, lambda w: w + 0.25), {}, "changed", "W_o"),
     "half precision": ("second", half(np.float16), {}, "rounded", "float16"),
     "eight bits": ("second", of_eight_bits(), {}, "rounded", "W and R are rounded to 8 bits"),
     "eight bits of each row": ("second", of_eight_bits(rows=True), {}, "rounded", "to 8 bits"),
-    "a gate negated": ("third", negated_z, {}, "negated", "R_z"),
+    "a gate negated": ("third", edited("R", 0, np.negative), {}, "negated", "R_z"),
     "weights scaled": ("fourth", lambda w: {"W": 2 * w["W"]}, {}, "scaled", "times 2"),
     "reset before the product": ("third", None, {"linear_before_reset": 0}, "reset", "before"),
     "activations exchanged": ("first", None, {"activations": ["Tanh", "Sigmoid", "Tanh"]},
@@ -192,13 +186,11 @@ def test_biases_that_are_added_up_may_be_merged_or_exchanged(tmp_path, change):
 
 def test_zeros_as_a_fixed_state_are_the_default(tmp_path):
     zeros = {s: np.zeros((1, 1, H), np.float32) for s in ("initial_h", "initial_c")}
-
     assert not any(found(exported(tmp_path, "first", lambda w: zeros)).values())
 
 
 def test_steps_that_are_fixed_at_export(tmp_path):
     every = found(exported(tmp_path, steps=16))
-
     assert {d.kind for several in every.values() for d in several} == {"steps"}
     assert "16 steps" in every["first"][0].statement
 
@@ -236,18 +228,14 @@ def test_a_layer_of_other_sizes(tmp_path):
     assert "LSTM of 7 units, 3 inputs, 1 direction" in every["first"][0].statement
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("none.npz", {"a": np.ones(3)}, "no recurrent layer is recognised"),
-        ("missing.npz", None, "there is no such file"),
-        ("weights.txt", None, "expected weights.safetensors, weights.npz, module.py:Model"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("none.npz", {"a": np.ones(3)}, "no recurrent layer is recognised"),
+    ("missing.npz", None, "there is no such file"),
+    ("weights.txt", None, "expected weights.safetensors, weights.npz, module.py:Model"),
+])  # fmt: skip
 def test_a_source_that_is_none(tmp_path, name, content, words):
     if content is not None:
         np.savez(tmp_path / name, **content)
-
     with pytest.raises(UnknownSubject, match=words):
         layers(str(tmp_path / name))
 

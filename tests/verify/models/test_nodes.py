@@ -252,17 +252,13 @@ def test_a_branch_that_was_not_taken_is_said(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("inputs", "words"),
-    [
-        ({"y": np.ones(2)}, "no x; the model's inputs are x"),
-        ({"x": np.ones((2, 1, D), int)}, "x is int64, expected float32"),
-        ({"x": np.ones((2, 1, D)), "z": np.ones(1)}, "z; the model's inputs are x"),
-    ],
-)
+@pytest.mark.parametrize(("inputs", "words"), [
+    ({"y": np.ones(2)}, "no x; the model's inputs are x"),
+    ({"x": np.ones((2, 1, D), int)}, "x is int64, expected float32"),
+    ({"x": np.ones((2, 1, D)), "z": np.ones(1)}, "z; the model's inputs are x"),
+])  # fmt: skip
 def test_inputs_that_are_not_the_models(tmp_path, inputs, words):
     path = written(tmp_path / "m.onnx", [files.node("a", "RNN", weights("RNN"))])
-
     with pytest.raises(UnknownSubject, match=words):
         in_graph(path, "a", **inputs)
 
@@ -301,24 +297,16 @@ def test_the_steps_of_an_lstm_are_recognised(tmp_path):
     assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
 
 
-@pytest.mark.parametrize("blend", unrolled.BLENDS)
-def test_the_steps_of_a_gru_are_recognised(tmp_path, blend):
+@pytest.mark.parametrize(("step", "blend"), [
+    *((unrolled.gru, {"blend": blend}) for blend in unrolled.BLENDS), (unrolled.gru_before, {}),
+])  # fmt: skip
+def test_the_steps_of_a_gru_are_recognised(tmp_path, step, blend):
     layer = files.torch_layer("GRU", D, H)
-    path = unrolled_file(tmp_path, unrolled.gru, layer, blend=blend)
-    (node,) = inventory(read(path))
-    want = files.onnx_weights("GRU", layer)
-
-    assert (node.kind, node.reset_after, node.takes_new) == ("GRU", True, blend == "takes new")
-    np.testing.assert_array_equal(node.weights["R"], want["R"])
-    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
-
-
-def test_the_reset_before_the_product_is_recognised(tmp_path):
-    layer = files.torch_layer("GRU", D, H)
-    path = unrolled_file(tmp_path, unrolled.gru_before, layer)
+    path = unrolled_file(tmp_path, step, layer, **blend)
     (node,) = inventory(read(path))
 
-    assert (node.kind, node.reset_after, node.problem) == ("GRU", False, "")
+    assert (node.kind, node.reset_after) == ("GRU", step is unrolled.gru)
+    assert (node.problem, node.takes_new) == ("", blend == {"blend": "takes new"})
     np.testing.assert_array_equal(node.weights["R"], files.onnx_weights("GRU", layer)["R"])
     assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
 
@@ -371,19 +359,19 @@ def test_gates_that_make_no_known_step_are_told(tmp_path):
 # Attributes that a runtime does not read.
 
 
-@pytest.mark.parametrize(
-    ("kind", "attributes", "words"),
-    [
-        ("LSTM", {"clip": 0.05}, "It ignores clip."),
-        ("LSTM", {"input_forget": 1}, "It ignores input_forget"),
-        ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "It ignores activations"),
-    ],
-)
+def cases_of(node):
+    return [Case(**{**vars(own_case(node)), "T": 4, "B": 2, "seed": seed}) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize(("kind", "attributes", "words"), [
+    ("LSTM", {"clip": 0.05}, "It ignores clip."),
+    ("LSTM", {"input_forget": 1}, "It ignores input_forget"),
+    ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "It ignores activations"),
+])  # fmt: skip
 def test_an_attribute_that_a_runtime_ignores_is_named(tmp_path, kind, attributes, words):
     path = written(tmp_path / "m.onnx", [files.node("a", kind, weights(kind), **attributes)])
     wrong, right = node_named(f"onnx-reference:{path}#a"), node_named(f"{path}#a")
-    case = own_case(wrong.node)
-    cases = [Case(**{**vars(case), "T": 3, "B": 2, "seed": seed}) for seed in (1, 2)]
+    cases = cases_of(wrong.node)
     operation = wrong.operation or operation_of(wrong.convention)
     found = misread(wrong, cases, operation)
 
@@ -396,8 +384,7 @@ def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
     """As tract 0.23.9 does: it reads the rows of a node that is reverse from their beginning."""
     node = files.node("a", "GRU", weights("GRU"), direction="reverse")
     right = node_named(f"{written(tmp_path / 'm.onnx', [node])}#a")
-    case = own_case(right.node)
-    cases = [Case(**{**vars(case), "T": 4, "B": 2, "seed": seed}) for seed in (1, 2)]
+    cases = cases_of(right.node)
     operation = operation_of(right.convention)
 
     def forwards(onnx, graph, node, *, weights):
@@ -435,29 +422,11 @@ def external(location, **more):
 
 
 def first(field, value):
-    def change(model):
-        setattr(model.graph.initializer[0], field, value)
-
-    return change
+    return lambda model: setattr(model.graph.initializer[0], field, value)
 
 
 def dims(axis, size):
-    def change(model):
-        model.graph.initializer[0].dims[axis] = size
-
-    return change
-
-
-def hidden_size(model):
-    model.graph.node[0].attribute[0].i = 5
-
-
-def old_opset(model):
-    model.opset_import[0].version = 3
-
-
-def missing(model):
-    del model.graph.initializer[0]
+    return lambda model: model.graph.initializer[0].dims.__setitem__(axis, size)
 
 
 SPOILED = {
@@ -472,9 +441,12 @@ SPOILED = {
     "a negative shape": (dims(1, -16), r"has a shape of \[1, -16, 3\]"),
     "another dtype": (first("data_type", TensorProto.INT32), "are of float32 and int32"),
     "no dtype": (first("data_type", 99), "cannot be read"),
-    "other sizes": (hidden_size, r"its W is \[1, 16, 3\]; \[1, 20, 3\] would be 1 x 4 gates of 5"),
-    "missing weights": (missing, "its W, 'a.W', is computed in the graph, or missing"),
-    "an old operator": (old_opset, "of opset 3 is another operator than today's"),
+    "other sizes": (lambda m: setattr(m.graph.node[0].attribute[0], "i", 5),
+                    r"its W is \[1, 16, 3\]; \[1, 20, 3\] would be 1 x 4 gates of 5"),
+    "missing weights": (lambda m: m.graph.initializer.pop(0),
+                        "its W, 'a.W', is computed in the graph, or missing"),
+    "an old operator": (lambda m: setattr(m.opset_import[0], "version", 3),
+                        "of opset 3 is another operator than today's"),
 }  # fmt: skip
 
 
@@ -545,18 +517,14 @@ def not_finite(tmp_path):
     return written(tmp_path / "m.onnx", [files.node("a", "LSTM", arrays)])
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (circle, "goes round in a circle"),
-        (bloated, "makes a constant of 1000000000000 entries"),
-        (custom, "com.acme.LSTM is no operator of ONNX"),
-        (not_finite, "its R has entries that are not finite"),
-    ],
-)
+@pytest.mark.parametrize(("make", "words"), [
+    (circle, "goes round in a circle"),
+    (bloated, "makes a constant of 1000000000000 entries"),
+    (custom, "com.acme.LSTM is no operator of ONNX"),
+    (not_finite, "its R has entries that are not finite"),
+])  # fmt: skip
 def test_a_node_of_a_hostile_graph_is_told(tmp_path, make, words):
     (node,) = inventory(read(make(tmp_path)))
-
     assert words in node.problem
 
 
@@ -623,7 +591,6 @@ NO_MODELS = {
 @pytest.mark.parametrize("name", NO_MODELS)
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, name):
     make, words = NO_MODELS[name]
-
     with pytest.raises(ModelError, match=words):
         inventory(read(make(tmp_path)))
 
@@ -631,7 +598,6 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, name):
 @pytest.mark.parametrize("name", ["tract", "openvino"])
 def test_a_runtime_that_is_not_installed_says_how_to(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-
     with pytest.raises(SubjectUnavailable, match=f"install it with: pip install {name}"):
         RUNTIMES[name].version()
 

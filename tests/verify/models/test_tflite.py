@@ -207,7 +207,6 @@ def problem(path):
 def test_a_state_that_is_fixed_and_a_flag_that_is_wrong_are_named(tmp_path):
     fixed = exported(tmp_path / "a.tflite", "first", variable=False)
     flag = exported(tmp_path / "b.tflite", "first", None, {"timeMajor": True})
-
     assert "its state 'first/h/0' is fixed in the file, and no variable" in problem(fixed)
     assert problem(flag).startswith("with time_major = true its input [2, 3, 3] has 3 rows, and ")
 
@@ -215,7 +214,6 @@ def test_a_state_that_is_fixed_and_a_flag_that_is_wrong_are_named(tmp_path):
 def test_quantised_weights_are_listed_and_not_held(tmp_path):
     passes = [{n: a.astype(np.int8) for n, a in SOURCE["first"][0].items()}]
     path = files.written(tmp_path / "m.tflite", [files.Node("first", ONE, passes)])
-
     assert problem(path).startswith("it is quantised (INT8; its weights alone are): hold the float")
 
 
@@ -307,7 +305,6 @@ def test_a_step_whose_input_is_multiplied_before_all_steps(tmp_path):
 
 def test_a_product_with_columns_moved_about_is_none_of_a_step(tmp_path):
     path = files.multiplied_before(tmp_path / "m.tflite", torch_arrays("LSTM"), 3, turned=True)
-
     assert not [node for node in inventory(opened(path)) if not node.problem]
 
 
@@ -384,6 +381,5 @@ def test_an_option_that_a_runtime_ignores_is_named(tmp_path, monkeypatch, name):
 def test_what_installs_the_schema_is_said_where_it_is_missing(tmp_path, monkeypatch):
     path = written(tmp_path / "m.tflite", "LSTM")
     monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", None)
-
     with pytest.raises(SubjectUnavailable, match="install it with: pip install ai-edge-litert"):
         opened(path)

@@ -28,7 +28,6 @@ def test_the_right_layer_is_not(cell):
 
 @pytest.mark.parametrize("id", ["K01", "K11", "K16", "K31"])
 def test_it_is_named(id):
-    """The diagnosis finds the mistake itself among all that are known of the cell."""
     mutant = next(m for m in mutants() if m.id == id)
     subject = mutant_subject(mutant, mutant.cells[0])
     checks = map(check_named, dict.fromkeys((*mutant.killed_by, "forward", "carry")))

@@ -21,16 +21,7 @@ from gatewise.verify.mutants import (
 )
 from gatewise.verify.mutants.state import unpacked
 from gatewise.verify.subjects.loader import UnknownSubject
-from mutant_sessions import (
-    DEFAULT,
-    PLAIN,
-    RICH,
-    case_of,
-    close,
-    right_session,
-    same,
-    session,
-)
+from mutant_sessions import DEFAULT, PLAIN, RICH, case_of, close, right_session, same, session
 
 KNOWN = {"L": 12, "C": 8, "F": 15, "S": 13, "Q": 12, "G": 18, "M": 5, "D": 6}
 """How many faults of each family the survey of real defects lists."""
@@ -80,7 +71,6 @@ def test_a_session_of_the_right_layer_is_the_same_each_time():
 
 @pytest.mark.parametrize(("mutant", "cell"), RUNNABLE, ids=lambda v: getattr(v, "id", v))
 def test_a_mutant_is_not_the_right_layer(mutant, cell):
-    """Something that a caller can see is another."""
     for dtype in mutant.dtypes:
         case, forward_mode = case_of(mutant, dtype), "jvp" in mutant.needs
         try:
@@ -98,18 +88,13 @@ NEEDING = [
     if option not in ("jvp", "reorders")
 ]
 WITHOUT = {
-    "layers": {"layers": 1},
-    "dropout": {"dropout": 0.0},
-    "batch_first": {},
-    "unbatched": {},
-    "packed": {},
-    "left_padding": {},
-}
+    "layers": {"layers": 1}, "dropout": {"dropout": 0.0}, "batch_first": {}, "unbatched": {},
+    "packed": {}, "left_padding": {},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("mutant", "cell", "option"), NEEDING, ids=lambda v: getattr(v, "id", v))
 def test_a_mutant_without_what_it_needs_is_right(mutant, cell, option):
-    """Options that a fault is said to need, it needs."""
     case = replace(RICH, **WITHOUT.get(option, {option: False}))
     assert same(session(mutant_subject(mutant, cell), case), right_session(case, cell))
 
@@ -119,7 +104,6 @@ EQUAL = [(m, cell, dtype) for m in equivalences() for cell in m.cells for dtype 
 
 @pytest.mark.parametrize(("mutant", "cell", "dtype"), EQUAL, ids=lambda v: getattr(v, "id", v))
 def test_an_equivalence_is_right(mutant, cell, dtype):
-    """Up to rounding, everything is what the right layer says."""
     for plain in (replace(RICH, dropout=0.0), replace(DEFAULT, T=1), replace(PLAIN, T=0)):
         case = replace(plain, dtype=dtype)
         close(session(mutant_subject(mutant, cell), case), right_session(case, cell), dtype)
@@ -155,14 +139,12 @@ def alone(id):
     [("P03", 0, "begins\n"), ("P04", -11, "begins\n"), ("P05", 0, "begins\nmemory\n")],
 )
 def test_some_end_their_process(id, status, said):
-    """They exit, crash, or run out of memory."""
     with alone(id) as process:
         out, _ = process.communicate(timeout=120)
     assert (process.returncode, out) == (status, said)
 
 
 def test_one_never_returns():
-    """It begins, and then nothing happens."""
     with alone("P02") as process:
         assert process.stdout.readline() == "begins\n"
         with pytest.raises(subprocess.TimeoutExpired):
@@ -186,6 +168,5 @@ def test_mistakes_of_a_family_are_those_of_all_its_members():
 
 def test_packed_input_comes_back_without_what_it_had_no_place_for():
     x = np.arange(1.0, 9.0).reshape(4, 2, 1)
-
     assert unpacked(x, None) is x
     assert unpacked(x, np.array([1, 3]))[..., 0].tolist() == [[1, 2], [0, 4], [0, 6]]

@@ -51,12 +51,8 @@ def widened(monkeypatch, share_of):
 @pytest.mark.parametrize("mutant", PLANTED, ids=lambda mutant: mutant.id)
 def test_a_mutant_fails_under_the_widest_bound_that_counts(mutant, as_wide_as_allowed):
     """The check that must see it does, with no help from how narrow bounds really are."""
-    verdict = hold(
-        mutant_subject(mutant, mutant.cells[0]),
-        check_named(mutant.killed_by[0]),
-        mutant.dtypes[0],
-        shrink=False,
-    )
+    verdict = hold(mutant_subject(mutant, mutant.cells[0]), check_named(mutant.killed_by[0]),
+                   mutant.dtypes[0], shrink=False)  # fmt: skip
     assert verdict.wrong
 
 

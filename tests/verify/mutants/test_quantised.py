@@ -43,7 +43,6 @@ def outputs(subject, case):
 
 @pytest.mark.parametrize("layer", RIGHT, ids=lambda layer: layer.__name__)
 def test_right_layers_pass_in_their_own_arithmetic(layer):
-    """Nothing is off, and bounds are sharp: no case is blind."""
     subject = quantised_subject(layer)
     for check in (*HELD_TO, "batch-permutation", "gate-limits"):
         seen = verdict(subject, check, 6)
@@ -65,7 +64,6 @@ def test_every_mistake_is_killed_and_a_usual_tolerance_sees_none(mutant):
 
 
 def test_there_are_twenty():
-    """And each check of quantisation is the one that is about some mistake."""
     assert len(QUANTISATION_MUTANTS) >= 20
     assert {check for m in QUANTISATION_MUTANTS for check in m.killed_by} == {*HELD_TO}
     assert len({m.statement for m in QUANTISATION_MUTANTS}) == len(QUANTISATION_MUTANTS)
@@ -81,7 +79,6 @@ def test_their_number_stands_where_it_is_told(root, page):
 def test_a_row_of_a_batch_is_held_to_that_row_alone():
     """With one range for all rows a row depends on the others; with one for each it does not."""
     by_name = {layer.__name__: quantised_subject(layer) for layer in RIGHT}
-
     assert verdict(by_name["Integers"], "batch-single").status == "failed"
     assert verdict(by_name["PerRow"], "batch-single").status == "passed"
 
@@ -91,7 +88,6 @@ def test_checks_of_quantisation_concern_quantised_subjects_alone():
     subject = quantised_subject(RIGHT[0])
     of_it = {c.id for c in subject_checks() if c.concerns(subject)}
     of_others = {c.id for c in subject_checks() if c.concerns(subject.subject)}
-
     assert of_it - of_others == set(OF_QUANTISATION)
 
 

@@ -8,10 +8,7 @@ import pytest
 from gatewise.reference.cells import cell_named, cells
 from gatewise.reference.layer import Layer
 from gatewise.verify.cases.case import Case
-from gatewise.verify.mutants import (
-    gated,
-    right_subject,
-)
+from gatewise.verify.mutants import gated, right_subject
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from mutant_sessions import DEFAULT, PLAIN, RICH, close, parts_of
 

@@ -37,12 +37,9 @@ def combined(one, other, function):
 
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_the_tangent_is_the_complex_step_derivative(cell):
-    """Within its bound, for every cell, layers, directions and lengths included."""
     point, direction = drawn(cell, 0), drawn(cell, 1)
     layer, p, x, state = combined(
-        point,
-        direction,
-        lambda a, d: Dual(Bounded.exact(a, FLOAT64), Bounded.exact(d, FLOAT64)),
+        point, direction, lambda a, d: Dual(Bounded.exact(a, FLOAT64), Bounded.exact(d, FLOAT64))
     )
     dual = layer.forward(p, x, state, LENGTHS)
     _, p, x, state = combined(point, direction, lambda a, d: a + 1j * STEP * d)

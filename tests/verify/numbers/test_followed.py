@@ -122,25 +122,21 @@ def test_exact_values_lie_within_the_bound(name):
     with precision():
         exact = EVERY[name](balls(A), balls(B))
         found = EVERY[name](*leaves(FLOAT64)).value
-
         assert (distance(found.value, exact) <= found.bound).all()
 
 
-@pytest.mark.parametrize(
-    ("function", "said"),
-    [
-        (lambda a, b: np.where(a > 0, a, b), "np.greater"),
-        (lambda a, b: np.sign(a), "np.sign"),
-        (lambda a, b: np.cumsum(a), "np.cumsum"),
-        (lambda a, b: a.cumsum(), "the method cumsum"),
-        (lambda a, b: np.add.reduce(a), "np.add.reduce"),
-        (lambda a, b: a.astype(int), "a cast to int64"),
-        (lambda a, b: a if a.sum() else b, "a decision on a number"),
-        (lambda a, b: a.__setitem__(0, b), "an assignment to entries"),
-        (lambda a, b: np.power(2.0, a), "np.power with an exponent that is computed"),
-        (lambda a, b: np.einsum("...i->...", a), "np.einsum with an ellipsis"),
-    ],
-)
+@pytest.mark.parametrize(("function", "said"), [
+    (lambda a, b: np.where(a > 0, a, b), "np.greater"),
+    (lambda a, b: np.sign(a), "np.sign"),
+    (lambda a, b: np.cumsum(a), "np.cumsum"),
+    (lambda a, b: a.cumsum(), "the method cumsum"),
+    (lambda a, b: np.add.reduce(a), "np.add.reduce"),
+    (lambda a, b: a.astype(int), "a cast to int64"),
+    (lambda a, b: a if a.sum() else b, "a decision on a number"),
+    (lambda a, b: a.__setitem__(0, b), "an assignment to entries"),
+    (lambda a, b: np.power(2.0, a), "np.power with an exponent that is computed"),
+    (lambda a, b: np.einsum("...i->...", a), "np.einsum with an ellipsis"),
+])  # fmt: skip
 def test_what_cannot_be_followed_is_named(function, said):
     with pytest.raises(Unfollowed, match=said):
         function(*leaves(FLOAT64))
@@ -152,19 +148,15 @@ def test_shaken_numbers_move_about_as_far_as_roundings_do(name):
     rng, share = np.random.default_rng(2), 1e-6
     found = EVERY[name](*(Followed(Shaken(x, rng, share)) for x in (A, B))).value.value
     moved = np.abs(found - EVERY[name](A, B)).max() / share
-
     assert (moved < 300) if name == "joined" else (0.3 < moved < 300)
 
 
-@pytest.mark.parametrize(
-    "logistic",
-    [
-        lambda v: 1 / (1 + np.exp(-v)),
-        lambda v: np.reciprocal(np.exp(-v) + 1.0),
-        lambda v: 1 - np.divide(1.0, np.exp(v) + 1),
-        lambda v: (e := np.exp(v)) / (1 + e) if isinstance(v, Followed) else sigmoid(v),
-    ],
-)
+@pytest.mark.parametrize("logistic", [
+    lambda v: 1 / (1 + np.exp(-v)),
+    lambda v: np.reciprocal(np.exp(-v) + 1.0),
+    lambda v: 1 - np.divide(1.0, np.exp(v) + 1),
+    lambda v: (e := np.exp(v)) / (1 + e) if isinstance(v, Followed) else sigmoid(v),
+])  # fmt: skip
 def test_the_sigmoid_is_known_however_it_is_written(logistic):
     """It has no overflow, and an absolute error, as of 1/2 + tanh(v/2) / 2."""
     v = np.array([-200.0, -30.0, 0.5, 200.0], np.float32)
@@ -191,5 +183,4 @@ def test_shaken_numbers_move_where_rounding_cancels():
     rng = np.random.default_rng(3)
     x = Followed(Shaken(np.full((4, 1), 3.0), rng, 1e-6))
     centred = x - np.mean(x, axis=-1, keepdims=True)
-
     assert np.abs(centred.value.value).max() > 1e-6

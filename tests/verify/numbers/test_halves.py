@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import plain_numpy
 import wrong_in_training
 from gatewise.cli import common
 from gatewise.reference.functions import sigmoid
@@ -34,6 +35,7 @@ from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_module import array_of, tensor_of
+from judgements import verdict_is
 
 HALVES = ("float16", "bfloat16")
 
@@ -70,7 +72,6 @@ class InTF32:
 def test_torch_is_right_in_halves(check, dtype):
     """And within the bounds of a finer arithmetic: its sums are float32's."""
     verdict = held(subject_named("torch:LSTM"), check, dtype)
-
     assert verdict.status == "passed", verdict.message
     assert verdict.arithmetic in ("", *FINER[dtype])
 
@@ -78,26 +79,17 @@ def test_torch_is_right_in_halves(check, dtype):
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(("mutant", "check"), [("F01", "forward"), ("G01", "gradient")])
 def test_a_mistake_is_seen_in_halves(monkeypatch, mutant, check, dtype):
-    """Though bounds are wide."""
     wrong = mutant_named(f"mutant:{mutant}[lstm]")
     monkeypatch.setattr(type(wrong), "dtypes", (dtype,))
-
     assert held(wrong, check, dtype).status == "failed"
 
 
 def test_a_result_between_the_bounds_is_blind():
-    """Beyond the narrow bound and within the wide one: neither right nor wrong."""
+    class Off(plain_numpy.RNN):
+        dtypes = ("float16",)
 
-    class Off:
-        cell, dtypes = "rnn", ("float16",)
-
-        def forward(self, params, x, state):
-            h = state[0]
-            y = []
-            for x_t in x:
-                h = np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a) + np.float16(self.off)
-                y.append(h)
-            return np.stack(y), (h,)
+        def after(self, h, x):
+            return h + np.float16(self.off)
 
     case = Case(1, 2, 100, 3, dtype="float16")
     status = {}
@@ -113,17 +105,13 @@ def test_a_result_between_the_bounds_is_blind():
 def test_a_layer_that_is_wrong_every_other_time_is_wrong(dtype):
     """What failed once is not asked again until it passes."""
 
-    class Sometimes:
-        cell, dtypes, calls = "rnn", ("float32", "tf32", "float16"), 0
+    class Sometimes(plain_numpy.RNN):
+        dtypes, calls = ("float32", "tf32", "float16"), 0
 
         def forward(self, params, x, state):
             Sometimes.calls += 1
-            h, y = state[0], []
-            for x_t in x:
-                h = np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a)
-                y.append(h)
-            y = np.stack(y)
-            return (-y if Sometimes.calls % 2 else y), (h,)
+            y, final = super().forward(params, x, state)
+            return (-y if Sometimes.calls % 2 else y), final
 
     assert held(find(Sometimes(), None), "forward", dtype).status == "failed"
 
@@ -131,16 +119,11 @@ def test_a_layer_that_is_wrong_every_other_time_is_wrong(dtype):
 def test_one_case_between_the_bounds_is_not_passed_for_the_others_sake():
     """Ten cases that are right do not make up for it."""
 
-    class Off:
-        cell, dtypes = "rnn", ("float16",)
+    class Off(plain_numpy.RNN):
+        dtypes = ("float16",)
 
-        def forward(self, params, x, state):
-            h, y = state[0], []
-            for x_t in x:
-                h = np.tanh(x_t @ params.W_a + h @ params.U_a + params.b_a)
-                h = h + np.float16(0.03) * np.float16(x.shape[2] == 100)
-                y.append(h)
-            return np.stack(y), (h,)
+        def after(self, h, x):
+            return h + np.float16(0.03) * np.float16(x.shape[2] == 100)
 
     subject = find(Off, None)
     judge = Judge(subject, check_named("forward"))
@@ -149,18 +132,15 @@ def test_one_case_between_the_bounds_is_not_passed_for_the_others_sake():
     assert (judge.cases, judge.undecided) == (2, 1)
     forced = replace(check_named("forward"), forced=lambda subject, dtype: [
         Case(1, 2, 3, 4, dtype=dtype), Case(1, 2, 100, 3, dtype=dtype)])  # fmt: skip
-    verdict = hold(subject, forced, "float16", budget=BUDGETS["quick"], shrink=False)
-    assert verdict.status == "blind"
-    assert "1 of 6 cases are beyond the bounds of a finer arithmetic" in verdict.message
+    verdict_is(hold(subject, forced, "float16", budget=BUDGETS["quick"], shrink=False), "blind",
+               "1 of 6 cases are beyond the bounds of a finer arithmetic")  # fmt: skip
 
 
 def test_a_wrong_mask_is_told_though_simpler_cases_say_nothing():
     """Where the simplified case is one that rounding hides, the failure stays the failure."""
     subject = find(wrong_in_training.LSTM, "torch.nn.LSTM")
-    verdict = hold(subject, check_named("dropout"), "float32", budget=BUDGETS["quick"])
-
-    assert verdict.status == "failed"
-    assert "is explained by none of" in verdict.message
+    verdict_is(hold(subject, check_named("dropout"), "float32", budget=BUDGETS["quick"]), "failed",
+               "is explained by none of")  # fmt: skip
 
 
 def test_tf32_is_named():
@@ -177,7 +157,6 @@ def test_float32_where_tf32_is_allowed_is_named():
     """The finest arithmetic that explains everything."""
     right = right_subject("lstm")
     verdict = held(right, "forward", "tf32")
-
     assert (verdict.status, verdict.arithmetic) == ("passed", "float32")
 
 
@@ -195,7 +174,6 @@ def test_sums_kept_in_float32_lie_within_the_narrow_bound(seed, n):
 
 
 def test_a_case_carries_the_arithmetic_that_is_assumed():
-    """Every case made of it does, it stays the same case, and no other case is changed by it."""
     case = Case(1, 2, 3, 4, dtype="float16")
     narrow = replace(case, assumed=FLOAT16_STORED.name)
 
@@ -210,7 +188,6 @@ def test_a_case_carries_the_arithmetic_that_is_assumed():
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("scale", SCALES)
 def test_weights_are_finite_and_not_lost(dtype, scale):
-    """Whatever the scale, in the dtype's range."""
     case = Case(2, 2, 40, 30, dtype=dtype, scale=scale)
     weights = draw_inputs(subject_named("torch:LSTM"), case).parameters["weight_ih_l0"]
 
@@ -221,7 +198,6 @@ def test_weights_are_finite_and_not_lost(dtype, scale):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", *HALVES])
 def test_tensors_and_arrays_hold_the_same_bits(dtype):
-    """Contiguous, strided and broadcast."""
     whole = np.arange(24).reshape(4, 6).astype(ARITHMETICS[dtype].dtype)
     for array in (whole, whole[::2, 1::3], np.broadcast_to(whole[:1], (3, 6))):
         tensor = tensor_of(torch, array)
@@ -238,7 +214,6 @@ def test_arrays_of_bfloat16_are_ml_dtypes():
 
 
 def test_without_ml_dtypes_bfloat16_is_not_tested(monkeypatch):
-    """One sentence that says how to install it; other dtypes need nothing."""
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     verdict = held(subject_named("torch:LSTM"), "forward", "bfloat16")
 
@@ -253,7 +228,6 @@ def test_the_commands_know_all_dtypes():
 
 
 def test_which_dtypes_are_held():
-    """The usual ones, the one asked for, or all; where there is no usual one, all."""
     offered = ("bfloat16", "float32", "float64")
 
     assert chosen_dtypes(offered, None) == USUAL_DTYPES
@@ -267,6 +241,5 @@ def test_halves_are_not_diagnosed():
     """Mistakes are too near to each other there: the diagnosis says so."""
     failed = Verdict("torch:LSTM", "lstm", "forward", "", [], "float16", 0, status="failed")
     (found,) = diagnoses([failed], [Named("torch:LSTM")], memory=0)
-
     assert found.status == "unexplained"
     assert "verify it in float64 or float32" in found.message

@@ -15,13 +15,11 @@ INT16 = np.arange(gemmlowp.LEAST, gemmlowp.MOST + 1)
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.7e-4, 0.9999999999, 123.4])
 def test_a_multiplier_and_a_shift_are_the_scale(scale):
     multiplier, shift = gemmlowp.multiplier_of(scale)
-
     assert 2**30 <= multiplier < 2**31
     assert abs(np.ldexp(multiplier, shift - 31) - scale) <= np.ldexp(scale, -31)
 
 
 def test_scales_beyond_any_shift():
-    """What is too small is 0, what is too large the largest."""
     assert gemmlowp.multiplier_of(2.0**-40) == (0, 0)
     assert gemmlowp.multiplier_of(2.0**40) == (2**31 - 1, 30)
 
@@ -42,7 +40,6 @@ def test_shifts_round_ties_away_from_zero():
 
 @pytest.mark.parametrize("whole", range(7))
 def test_tables_are_near_the_functions(whole):
-    """Within 13 units, odd but for the ends, and exact at 0."""
     at = INT16 * 2.0 ** (whole - 15)
     sigmoid, tanh = gemmlowp.sigmoid_table(whole), gemmlowp.tanh_table(whole)
 
@@ -60,7 +57,6 @@ def test_the_constants_of_the_exponential_are_those_of_31_bits():
 
 
 def test_intervals_hold_every_choice_of_neighbours():
-    """Sums, products and tables of all integers between."""
     rng = np.random.default_rng(0)
     low = rng.integers(-100, 100, (3, 4))
     a = Interval(low, low + rng.integers(0, 2, low.shape))

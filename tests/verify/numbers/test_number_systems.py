@@ -49,7 +49,6 @@ def test_the_bound_is_no_fantasy(seed):
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((2, 200)).astype(np.float32)
     product = exact(a) * exact(b)
-
     assert (np.abs(a * b - product.value) / product.bound).max() > 0.01
 
 
@@ -57,7 +56,6 @@ def test_tf32_products_have_a_wider_bound():
     """Rounding the operands to 11 bits first shows as a bound some thousand times wider."""
     a, b = np.ones((1, 4)), np.ones((4, 1))
     narrow, wide = (exact(a, x) @ exact(b, x) for x in (FLOAT32, TF32))
-
     assert (wide.bound > 1000 * narrow.bound).all()
 
 
@@ -84,7 +82,6 @@ def test_a_switch_inside_the_ball_returns_the_hull():
 
 
 def test_overflow_promises_nothing():
-    """A number beyond the arithmetic's largest has an infinite bound."""
     assert np.isinf((exact([1e30]) * exact([1e30])).bound).all()
     assert np.isfinite((exact([1e30], FLOAT64) * exact([1e30], FLOAT64)).bound).all()
 
@@ -92,7 +89,6 @@ def test_overflow_promises_nothing():
 def test_overflow_inside_a_sum_promises_nothing():
     """A sum whose terms overflow in some order has an infinite bound, small as it may be."""
     terms = exact([[3e38, 3e38, -3e38]])
-
     assert np.isinf(terms.sum(axis=1).bound).all()
     assert np.isinf((terms @ exact(np.ones((3, 1)))).bound).all()
     assert np.isfinite(exact([[1e38, 1e38, -1e38]]).sum(axis=1).bound).all()
@@ -101,19 +97,15 @@ def test_overflow_inside_a_sum_promises_nothing():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("cell", cells().values(), ids=lambda cell: cell.name)
 def test_a_cell_keeps_its_dtype(cell, dtype):
-    """No constant or branch widens the numbers, forward or backward."""
     m = cell_material(cell, Case(4, 2, 3, 3, lengths=True)).map(lambda a: a.astype(dtype))
     outputs = (*forward(cell, m), *gradients(cell, m).values())
-
     assert {array.dtype for array in outputs} == {np.dtype(dtype)}
 
 
 @given(SEEDS, st.sampled_from(["float32", "float64", "longdouble"]))
 def test_balls_hold_floats_exactly(seed, dtype):
-    """A ball made of a float, longdouble included, is that float."""
     x = np.random.default_rng(seed).standard_normal(3).astype(np.longdouble) / 3
     x = x.astype(dtype)
-
     with precision():
         assert (distance(x, balls(x)) == 0).all()
 
@@ -129,10 +121,8 @@ def test_balls_keep_what_float64_cannot_hold():
 
 
 def test_distance_is_seen():
-    """A float beside its ball is at the distance at which it is."""
     with precision():
         off = distance(np.array([1.5]), balls(np.array([1.0])))
-
     assert 0.5 <= off[0] < 0.5 + 1e-9
 
 
@@ -140,7 +130,6 @@ def test_complex_step_is_exact_where_differences_are_not():
     """The derivative of exp(s)/s^1.5 (Squire & Trapp's example) is right to the last digits."""
     (slope,) = derivative(lambda z: (np.exp(z) / z**1.5,), np.array(1.5), np.array(1.0))
     true = np.exp(1.5) / 1.5**1.5 * (1 - 1.5 / 1.5)
-
     assert abs(slope - true) < 4 * np.spacing(np.exp(1.5) / 1.5**1.5)
 
 
@@ -164,10 +153,8 @@ def test_vjp_and_complex_step_agree_to_a_few_ulp(cell):
 
 
 def test_midpoint_and_minimum_agree_in_every_system():
-    """The smaller of two numbers is the same number in floats, complex, balls and Bounded."""
     a, b = np.array([1.0, 5.0]), np.array([2.0, 3.0])
     systems = (lambda v: v, lambda v: v.astype(complex), balls, exact)
-
     for system in systems:
         np.testing.assert_array_equal(midpoint(minimum(system(a), system(b))), [1.0, 3.0])
 
@@ -197,7 +184,6 @@ def test_simulated_arithmetics_lie_within_their_bounds(cell, kind):
 
 
 def test_softplus_is_the_same_in_every_system():
-    """ln(1 + exp(s)) at both ends and between; its derivative is the sigmoid."""
     s = np.array([-800.0, -40.0, -1.0, 0.0, 0.5, 30.0, 800.0])
     bounded = softplus(exact(s, FLOAT64))
     with precision():

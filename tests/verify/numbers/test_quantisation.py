@@ -37,7 +37,6 @@ CALL = Quantisation(weights=8, activations=8)
     ],
 )
 def test_a_text_is_read_as_it_is_written(text):
-    """So is a mapping of its fields; a quantisation that is read stays as it is."""
     quantisation = Quantisation.parse(text)
 
     assert quantisation.text == text
@@ -76,7 +75,6 @@ def test_what_means_nothing_is_refused_in_a_sentence(given, says):
 
 @given(st.integers(-40, 40), st.sampled_from(sorted(ROUNDINGS)))
 def test_roundings_at_ties_and_between(n, rounding):
-    """Nothing is an integer away from what is rounded; ties go where they should."""
     tie = n + 0.5
     want = {"even": n + n % 2, "away": n if n < 0 else n + 1, "up": n + 1, "down": n,
             "zero": n + (n < 0)}  # fmt: skip
@@ -88,9 +86,7 @@ def test_roundings_at_ties_and_between(n, rounding):
 
 
 def test_neighbours_are_both_allowed_within_the_error_of_a_tie():
-    """And one alone a little further off."""
     low, high = neighbours(np.array([2.5 - 1e-9, 2.4, -2.5]), np.array([1e-8, 1e-8, 0.0]), "even")
-
     assert low.tolist() == [2, 2, -2]
     assert high.tolist() == [3, 2, -2]
 
@@ -153,7 +149,6 @@ def test_what_is_too_large_saturates_or_wraps(overflow):
 
 
 def test_activations_are_integers_of_one_range_or_of_each_row():
-    """Against integers that NumPy's int64 makes."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 6)).astype(np.float32) * 4.0 ** -np.arange(4)[:, None]
     for range_, axis in (("call", None), ("row", 1)):

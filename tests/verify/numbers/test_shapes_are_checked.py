@@ -13,14 +13,11 @@ from gatewise.verify.numbers.enclosure import balls, distance
 ones = np.ones
 
 
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: derivative(lambda x: (x,), ones((2, 3)), ones(3)), "derivative: direction"),
-        (lambda: distance(ones((2, 3)), balls(ones((1, 3)))), "distance: enclosed"),
-        (lambda: _rounded(ones((2, 3)), ones(3), FLOAT32), "_rounded: propagated"),
-    ],
-)
+@pytest.mark.parametrize(("call", "said"), [
+    (lambda: derivative(lambda x: (x,), ones((2, 3)), ones(3)), "derivative: direction"),
+    (lambda: distance(ones((2, 3)), balls(ones((1, 3)))), "distance: enclosed"),
+    (lambda: _rounded(ones((2, 3)), ones(3), FLOAT32), "_rounded: propagated"),
+])  # fmt: skip
 def test_a_wrong_shape_is_refused(call, said):
     with pytest.raises(shapes.WrongShape, match=said):
         call()

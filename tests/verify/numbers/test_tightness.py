@@ -234,7 +234,6 @@ def share(pair):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_an_error_reaches_the_bound(rule):
-    """What is computed is within the bound, and nearly as far off as it allows."""
     reached = share(rule.reach(numbers()))
     assert reached >= STATED, f"{rule.id}: too wide, an error reaches {reached:.3g} of the bound"
     assert reached <= 1, f"{rule.id}: too narrow, an error is {reached:.3g} times the bound"
@@ -242,7 +241,6 @@ def test_an_error_reaches_the_bound(rule):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_term_counted_twice_shows(rule):
-    """With its term doubled in the source, the same error is less than the stated share."""
     with np.errstate(all="ignore"):
         reached = share(rule.reach(numbers(rule.file, rule.marked)))
     assert reached < STATED, f"{rule.id}: the bound may be doubled, and nothing shows it"
@@ -336,7 +334,6 @@ POINTS = [Point(cell, dtype) for cell in TIGHT for dtype in CELL_SHARES]
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point.cell}-{point.dtype}")
 def test_an_error_of_a_cell_reaches_its_share(point):
-    """No bound on an output or a gradient is so wide that no rounding could reach a part of it."""
     _longdouble_is_finer(point)
     reached = shares(point, numbers())
     assert max(reached.values()) <= 1, f"bounds are too narrow: {reached}"

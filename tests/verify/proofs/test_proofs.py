@@ -10,5 +10,4 @@ from gatewise.verify.proofs.runner import attempt
 def test_proof(proof):
     """The proof's statement holds on drawn examples, as many as show every planted error."""
     result = attempt(proof, seed=1)
-
     assert result.holds, result.message

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import gatewise
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, subject_checks
 from gatewise.verify.conventions.parameter_map import ExplicitMap
@@ -28,6 +27,7 @@ from gatewise.verify.recordings.visibility import replayed
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_like import torch_like
+from judgements import verdict_is
 
 SHORT = Case(4, 3, 2, 5)
 LACKING = {*UNANSWERED, "zero-length", "no-steps"}
@@ -114,24 +114,23 @@ def test_the_replayed_verdict_is_the_live_one():
 
 def test_a_recorded_mutant_fails_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["record", "mutant:L01[lstm]", "-o", "wrong"])
+    done = invoke("record mutant:L01[lstm] -o wrong")
     assert done.exit_code == 0, done.output
     assert "gatewise verify recording:wrong" in done.output
 
     asked = ["verify", "recording:wrong", "--check", "forward", "--dtype", "float64"]
-    said = CliRunner().invoke(main, [*asked, "--json"])
+    said = invoke(*asked, "--json")
     assert said.exit_code == 1
     (failed,) = [v for v in json.loads(said.stdout) if v["check"] == "forward"]
     assert failed["status"] == "failed"
     assert failed["place"]
-    again = CliRunner().invoke(main, [*asked, "--case", failed["case"], "--json"])
+    again = invoke(*asked, "--case", failed["case"], "--json")
     assert again.exit_code == 1
 
 
 def test_a_check_is_refused_a_case_that_was_not_recorded(lstm):
     said = verdict(subject_named(f"recording:{lstm}"), "forward", replace(SHORT, seed=12345))
-    assert said.status == "not supported"
-    assert "does not hold this case" in said.message
+    verdict_is(said, "not supported", "does not hold this case")
 
 
 def test_calls_that_were_not_recorded_are_not_made_up():
@@ -145,9 +144,7 @@ def test_calls_that_were_not_recorded_are_not_made_up():
     drawn = {k: n for k, n in trace.drawn.items() if n != name}
     recording.held[key] = lambda: replace(trace, arrays=other, drawn=drawn)
 
-    said = verdict(recording, *("forward", SHORT))
-    assert said.status == "not supported"
-    assert "record it again" in said.message
+    verdict_is(verdict(recording, *("forward", SHORT)), "not supported", "record it again")
 
 
 def test_the_recorded_inputs_are_those_that_the_equations_get(monkeypatch):
@@ -155,9 +152,8 @@ def test_the_recorded_inputs_are_those_that_the_equations_get(monkeypatch):
     subject = right_subject("gru")
     recording = in_memory(subject, ("gradient", SHORT))
     right, generator = draw_inputs(subject, SHORT), Case.generator
-    monkeypatch.setattr(
-        Case, "generator", lambda case, part: generator(replace(case, seed=case.seed + 1), part)
-    )
+    monkeypatch.setattr(Case, "generator", lambda case,
+                        part: generator(replace(case, seed=case.seed + 1), part))  # fmt: skip
     assert not np.array_equal(draw_inputs(subject, SHORT).x, right.x)
     assert verdict(recording, "gradient", SHORT).status == "passed"
 
@@ -257,9 +253,8 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("all of it")
-    done = CliRunner().invoke(main, ["record", "mutant:none[rnn]", "-o", str(mine)])
-    assert done.exit_code == 2
-    assert "holds something else than a recording" in done.output
+    done = invoke("record mutant:none[rnn] -o", mine)
+    refused(done, 2, "holds something else than a recording")
     assert [p.name for p in mine.iterdir()] == ["thesis.txt"]
 
 
@@ -273,24 +268,19 @@ def test_a_recording_is_replaced(tmp_path, lstm):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "words"),
-    [
-        ("torch:Nothing", 2, "is not known"),
-        ("nowhere.py:Layer", 2, "there is no file"),
-        ("recording:nowhere", 2, "there is no such file"),
-    ],
-)
+@pytest.mark.parametrize(("name", "code", "words"), [
+    ("torch:Nothing", 2, "is not known"),
+    ("nowhere.py:Layer", 2, "there is no file"),
+    ("recording:nowhere", 2, "there is no such file"),
+])  # fmt: skip
 def test_what_cannot_be_recorded_is_said(name, code, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["record", name, "-o", "there"])
-    assert done.exit_code == code
-    assert words in " ".join(done.output.split())
+    done = invoke("record", name, "-o", "there")
+    refused(done, code, words)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_recording_cannot_be_recorded(lstm, tmp_path):
-    done = CliRunner().invoke(main, ["record", f"recording:{lstm}", "-o", str(tmp_path / "copy")])
-    assert done.exit_code == 3
-    assert "can be recorded" in done.output
+    done = invoke("record", f"recording:{lstm}", "-o", tmp_path / "copy")
+    refused(done, 3, "can be recorded")
     assert not (tmp_path / "copy").exists()

@@ -8,11 +8,10 @@ import random
 import shutil
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.reports import schemas
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
@@ -24,7 +23,7 @@ from gatewise.verify.recordings.record import observed
 from gatewise.verify.runs.records import RunFileError
 from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.subjects import subject_named
-from hostile import NUMBERS, TEXTS
+from hostile import alter, places
 
 CASE = Case(4, 3, 2, 5)
 CHECKS = ("smoke", "forward", "gradient")
@@ -83,7 +82,6 @@ def test_untouched_it_is_read(right):
 
 
 def test_its_index_is_valid_by_the_schema(right):
-    """And one with another version is not."""
     jsonschema = pytest.importorskip("jsonschema")
     index = json.loads((right / files.INDEX).read_text())
     holds = jsonschema.Draft202012Validator(schemas.stored()["recording"]).is_valid
@@ -94,7 +92,6 @@ def test_its_index_is_valid_by_the_schema(right):
 
 
 def test_what_ran_is_read_case_by_case(folder):
-    """One in which something else ran is no pass; the others are."""
     said = index(folder)
     said["entries"][1] |= {"ran": "cuDNN in 0 of 1 profiled calls", "lacking": "no cuDNN"}
     put(folder, said)
@@ -178,7 +175,6 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGED)
 def test_what_is_damaged_is_refused(folder, damage, words):
-    """Reading it raises one sentence."""
     damage(folder)
 
     with pytest.raises(RunFileError, match=words) as said:
@@ -190,9 +186,7 @@ def test_what_is_damaged_is_refused(folder, damage, words):
 def test_a_damaged_recording_is_a_usage_error(folder):
     one_bit(folder)
     runs = str(folder.parent / "runs")
-    done = CliRunner().invoke(main, ["verify", f"recording:{folder}", "--runs", runs])
-    assert done.exit_code == 2
-    assert "its SHA-256 differs" in " ".join(done.output.split())
+    refused(invoke("verify", f"recording:{folder}", "--runs", runs), 2, "its SHA-256 differs")
 
 
 def forged(folder, number=1):
@@ -236,10 +230,8 @@ def test_files_that_only_have_the_right_digest(folder):
 
 def test_a_forged_file_is_not_tested_and_not_right(folder, tmp_path):
     rewritten(folder, b"")
-    done = CliRunner().invoke(
-        main, ["verify", f"recording:{folder}", "--check", "forward", "--dtype", "float64",
-               "--json", "--runs", str(tmp_path / "runs")]
-    )  # fmt: skip
+    line = f"verify recording:{folder} --check forward --dtype float64 --json --runs"
+    done = invoke(line, tmp_path / "runs")
     assert done.exit_code == 3
     said = {v["check"]: v for v in json.loads(done.stdout)}["forward"]
     assert said["status"] == "not tested"
@@ -266,14 +258,6 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-def places(value, before=()):
-    """Yield the path of every value in JSON."""
-    yield before
-    if isinstance(value, (dict, list)):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(inner, (*before, key))
-
-
 def read_or_refused(folder):
     """Return why a recording is refused, or how many cases it holds; nothing else is raised."""
     try:
@@ -287,11 +271,11 @@ def test_anything_in_an_index_is_read_or_refused(right, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("fuzz") / "there"
     shutil.copytree(right, folder)
     said = index(folder)
-    path = data.draw(st.sampled_from([p for p in places(said) if p]))
+    *way, last = data.draw(st.sampled_from([*places(said)]))
     inner = said
-    for key in path[:-1]:
+    for key in way:
         inner = inner[key]
-    inner[path[-1]] = data.draw(JSON)
+    inner[last] = data.draw(JSON)
     put(folder, said)
     said, held = read_or_refused(folder)
     shutil.rmtree(folder)
@@ -309,11 +293,7 @@ def damaged(draw, folder):
     path = draw.choice(sorted(folder.iterdir()))
     how = draw.choice(["value", "value", "bytes", "agreeing", "cut", "lost", "folder"])
     if how == "value":
-        *way, last = draw.choice([*places(said)][1:])
-        at = said
-        for key in way:
-            at = at[key]
-        at[last] = copy.deepcopy(draw.choice([*TEXTS, *NUMBERS, None, [], {}, [[]], True]))
+        alter(said, draw)
         put(folder, said)
     elif how in ("bytes", "agreeing"):
         number = draw.randrange(len(said["entries"]))

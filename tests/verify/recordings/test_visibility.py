@@ -4,9 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import equivalences, mutants, right_subject
 from gatewise.verify.recordings import table
@@ -32,7 +31,6 @@ def test_most_are_seen():
 
 @pytest.mark.parametrize("mutant", [m for m in mutants() if m.id in UNSEEN], ids=lambda m: m.id)
 def test_what_is_not_seen_has_a_reason(mutant):
-    """It ends its process, or only checks that no recording can answer should see it."""
     if UNSEEN[mutant.id] == ENDS:
         assert mutant.isolated
     else:
@@ -79,11 +77,11 @@ def test_options_that_are_not_offered_are_left_out():
 
 
 def test_the_command_prints_the_matrix():
-    told = CliRunner().invoke(main, ["mutants", "--recorded", "L01", "P03", "--json"])
+    told = invoke("mutants --recorded L01 P03 --json")
     rows = json.loads(told.stdout)
     assert told.exit_code == 0
     assert {row["subject"] for row in rows} >= {"mutant:L01[lstm]", "mutant:P03[rnn]"}
     assert {row["seen by"] for row in rows if "P03" in row["subject"]} == {UNSEEN["P03"]}
 
-    nobody = CliRunner().invoke(main, ["mutants", "--recorded", "Z99"])
+    nobody = invoke("mutants --recorded Z99")
     assert nobody.exit_code == 2

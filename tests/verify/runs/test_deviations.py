@@ -4,9 +4,8 @@ import json
 from datetime import date
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.runs.deviations import Deviations
 from gatewise.verify.runs.verdict import Verdict
 
@@ -39,9 +38,7 @@ def read(tmp_path):
 
 @pytest.mark.parametrize("today", [BEFORE, LAST])
 def test_a_declared_failure_is_known(read, today):
-    """Its reason, its end and what was seen are in the message."""
     found = read(DECLARED).judge(verdict(), today)
-
     assert found.status == "known deviation"
     assert found.message == "callers mask it (until 2027-06-30): y is off"
 
@@ -51,9 +48,7 @@ def test_a_declared_failure_is_known(read, today):
     (verdict(ratio=101.0), BEFORE, "has outgrown 100 times the bound: y is off"),
 ])  # fmt: skip
 def test_what_is_no_longer_as_declared_fails(read, given, today, message):
-    """Expired, or larger than was accepted."""
     found = read(DECLARED).judge(given, today)
-
     assert found.status == "failed"
     assert message in found.message
 
@@ -71,7 +66,6 @@ def test_a_declared_failure_of_something_else_is_not_covered(read):
 def test_what_passes_is_not_to_be_declared(read):
     """Else the declaration would cover the next failure that comes along."""
     found = read(DECLARED).judge(verdict("passed"), BEFORE)
-
     assert found.status == "failed"
     assert found.message == "declared as a deviation (callers mask it), but it passes: remove it"
 
@@ -81,25 +75,20 @@ def test_what_passes_is_not_to_be_declared(read):
     {"status": "timeout"}, {"status": "not tested"}, {"status": "not supported"},
 ], ids=str)  # fmt: skip
 def test_nothing_else_is_covered(read, other):
-    """Another subject, check or dtype, or another end than failing."""
     given = verdict(**other)
     before = (given.status, given.message)
     found = read(DECLARED).judge(given, BEFORE)
-
     assert (found.status, found.message) == before
 
 
 def test_every_dtype_and_any_size_where_none_is_named(read):
-    """What is left out accepts all."""
     text = "\n".join(line for line in DECLARED.splitlines() if line[:5] not in ("dtype", "large"))
-
     for dtype in ("float32", "float64"):
         found = read(text).judge(verdict(dtype=dtype, ratio=1e300), BEFORE)
         assert found.status == "known deviation"
 
 
 def test_one_entry_covers_several(read):
-    """Subjects, checks and dtypes that fail for one reason, and no others; each for itself."""
     text = DECLARED.replace('"my.py:LSTM"', '["my.py:LSTM", "my.py:GRU"]')
     declared = read(text.replace('"padding"', '["padding", "final"]'))
 
@@ -128,14 +117,12 @@ def test_one_entry_covers_several(read):
     ("[[", "cannot be read"),
 ])  # fmt: skip
 def test_a_file_with_a_mistake_is_refused(read, text, message):
-    """ValueError: the file, which entry, what is wrong with it."""
     with pytest.raises(ValueError, match=r"deviations\.toml: ") as caught:
         read(text)
     assert message in str(caught.value)
 
 
 def test_the_command(root, tmp_path, monkeypatch):
-    """A run whose failures are all declared is exit 0; expired ones are exit 1."""
     monkeypatch.chdir(tmp_path)
     subject = f"{root}/tests/doubles/faulty.py:WritesIntoItsInput"
     declared = DECLARED.replace("my.py:LSTM", subject).replace('"padding"', '"purity"')
@@ -147,7 +134,7 @@ def test_the_command(root, tmp_path, monkeypatch):
         arguments = ["verify", subject, "--check", "purity", "--budget", "quick", "--seed", "2",
                      "--dtype", "float64", "--deviations", "known.toml", "--json",
                      "--no-diagnosis"]  # fmt: skip
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        result = invoke(*arguments)
         return result.exit_code, json.loads(result.stdout)[0]["status"]
 
     assert verify("9999-12-31") == (0, "known deviation")

@@ -34,7 +34,6 @@ def folder(written, tmp_path):
 
 
 def test_what_was_written_is_read(folder):
-    """Header, plan and verdicts come back; what has no verdict is untested."""
     run = run_files.read(folder)
 
     assert run.command == "gatewise verify mini:Right"
@@ -47,7 +46,6 @@ def test_a_line_cut_off_loses_only_itself(folder):
     """A run killed while writing its second verdict keeps the first."""
     path = folder / "verdicts.jsonl"
     path.write_text(path.read_text() + path.read_text()[:100])
-
     assert len(run_files.read(folder).verdicts) == 1
 
 
@@ -87,7 +85,6 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_file_is_refused_in_a_sentence(folder, bad):
-    """Corrupt or foreign files raise RunFileError, saying which file and why."""
     damage, message = BAD[bad]
     damage(folder)
 
@@ -108,15 +105,12 @@ def test_a_number_beyond_floats_is_refused(folder):
 
 
 def test_a_huge_file_is_refused(folder, monkeypatch):
-    """A file beyond the limit is not even read."""
     monkeypatch.setattr(reading, "LARGEST_FILE", 100)
-
     with pytest.raises(RunFileError, match="larger than"):
         run_files.read(folder)
 
 
 def test_a_verdict_is_on_disk_before_it_is_told(tmp_path, root):
-    """Whoever sees a verdict finds it in the file."""
     folder = tmp_path / "run"
     request = session.Request.parse([f"{root}/tests/doubles/plain_numpy.py:LSTM"], budget="quick",
                                     checks=["smoke", "forward"])  # fmt: skip
@@ -138,7 +132,6 @@ def as_schema_1(folder):
 
 
 def test_runs_of_the_first_schema_are_readable(folder):
-    """What it did not have is empty."""
     as_schema_1(folder)
     run = run_files.read(folder)
 

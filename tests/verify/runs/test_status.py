@@ -65,7 +65,6 @@ def test_the_worst_of_two_verdicts_stands(new):
 
 @pytest.mark.parametrize("name", STATUSES)
 def test_every_status_is_complete(name):
-    """Marks, words and, where a page lists it, a title and a sentence; none is another's."""
     status = STATUSES[name]
     others = [other for other in STATUSES.values() if other is not status]
 

@@ -35,7 +35,6 @@ FIRST = 8
 
 
 def test_a_layer_that_raises_so_has_crashed():
-    """It is no failure of gatewise's own."""
     subject = adapted(RightAtFirst, "a:L", None)
     RightAtFirst.calls = FIRST
     verdict = hold(subject, check_named("forward"), "float64", budget=Budget(2, 0))

@@ -12,6 +12,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 LAYERS = (plain_numpy.LSTM, plain_numpy.GRU, plain_numpy.ForwardOnly, plain_numpy.StackedRNN)
@@ -25,7 +26,6 @@ def held(layer, check, dtype="float64", case=None):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
 def test_right_layers_pass(layer, dtype):
-    """Every check of what they offer; the others are not supported, in words."""
     subject = adapted(layer, layer.__name__, None)
     for name, check in CHECKS.items():
         if not check.concerns(subject) or (name, dtype) == ("gradient-window", "float32"):
@@ -170,14 +170,10 @@ class ForgetsAPass(plain_numpy.StackedRNN):
 ])  # fmt: skip
 def test_wrong_layers_with_several_passes_fail(layer, check, message):
     case = Case(5, 3, 2, 4, layers=2, dropout=0.5) if check == "modes" else None
-    verdict = held(layer, check, case=case)
-
-    assert verdict.status == "failed"
-    assert message in verdict.message
+    verdict_is(held(layer, check, case=case), "failed", message)
 
 
 def test_without_vjp_gradients_are_not_supported():
-    """Every check that needs gradients says so, and no other does."""
     needing = {name for name, check in CHECKS.items() if "gradient" in check.needs}
 
     assert len(needing) >= 6
@@ -190,10 +186,8 @@ def test_without_vjp_gradients_are_not_supported():
 
 
 def test_an_object_is_held_as_it_is():
-    """Not only classes: an instance with attributes of its own."""
     layer = plain_numpy.LSTM()
     layer.scale = 1.0
-
     assert held(layer, "gradient").status == "passed"
 
 
@@ -242,17 +236,12 @@ def test_one_state_may_stand_alone():
     (CarriesOnInThePadding, "padding", "float64", "final "),
 ])  # fmt: skip
 def test_wrong_layers_fail(layer, check, dtype, message):
-    """What is wrong is named as the class names it."""
-    verdict = held(layer, check, dtype)
-
-    assert verdict.status == "failed"
-    assert message in verdict.message
+    verdict_is(held(layer, check, dtype), "failed", message)
 
 
 def test_the_gate_of_a_wrong_gradient_is_named():
     """Where in the layer the first wrong entry stands, and again where the case says one unit."""
     verdict = held(HalvesTheGradientOfU, "gradient")
-
     assert re.fullmatch(r"gate [rzn], unit \d", verdict.place)
     assert Case.from_json(verdict.case).H == 1
 
@@ -263,13 +252,11 @@ def test_the_gate_of_a_wrong_gradient_is_named():
     (3, "expected a class with cell and forward"),
 ])  # fmt: skip
 def test_what_is_no_layer(layer, message):
-    """One sentence, which names it."""
     with pytest.raises(UnknownSubject, match=message):
         adapted(layer, "layer", None)
 
 
 def test_the_front_door():
-    """``gatewise.check`` is true of a right layer, and tells what is wrong with another."""
     right = gatewise.check(plain_numpy.GRU, checks=["smoke", "forward"], budget="quick")
     wrong = gatewise.check(HalvesTheGradientOfU, checks=["smoke", "gradient"], dtype="float64",
                            budget="quick")  # fmt: skip

@@ -9,6 +9,7 @@ from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.frameworks.linear_recurrences import SUBJECTS
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from judgements import verdict_is
 
 
 @pytest.mark.parametrize("check", ["forward", "gradient"])
@@ -20,9 +21,7 @@ def test_it_is_what_it_is_said_to_be(adapted, check):
             subject = subject_named(adapted.name)
         except SubjectUnavailable as missing:
             pytest.skip(str(missing))
-    verdict = hold(subject, check_named(check), "float32", budget=Budget(3, 1))
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(hold(subject, check_named(check), "float32", budget=Budget(3, 1)), "passed")
 
 
 def test_they_are_listed_without_their_packages():
@@ -56,6 +55,4 @@ def test_packed_sequences_of_a_package():
         subject = subject_named(adapted.name)
     except SubjectUnavailable as missing:
         pytest.skip(str(missing))
-    verdict = hold(subject, check_named("packed"), "float32", budget=Budget(2, 2))
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(hold(subject, check_named("packed"), "float32", budget=Budget(2, 2)), "passed")

@@ -94,7 +94,6 @@ def test_a_wrong_layer_is_held_by_what_its_names_tell(layer):
 def test_no_name_tells_an_offset_of_the_forget_gate(layer):
     """Its mistake would be two then."""
     own = like(layer).own
-
     assert "by their names alone" in own.text
     assert own.convention.forget_offset == 0
 
@@ -104,10 +103,8 @@ def test_no_name_tells_an_offset_of_the_forget_gate(layer):
     (layers.WithAHead, r"head.weight \[7, 6\] is no array of a recurrent layer with 11 inputs"),
 ])  # fmt: skip
 def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
-    """One sentence, and the two other ways in."""
     with pytest.raises(SubjectUnavailable, match=message) as refusal:
         like(layer)
-
     assert "@gatewise.subject(" in str(refusal.value)
     assert "gatewise new " in str(refusal.value)
 
@@ -121,7 +118,6 @@ def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
     ("lstm", "linear1.weight", ""), ("rnn", "W", "a"),
 ])  # fmt: skip
 def test_names_of_gates(kind, name, letter):
-    """Letters and words, alone or behind what they multiply."""
     assert gate_of(kind, name) == letter
 
 

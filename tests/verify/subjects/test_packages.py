@@ -16,6 +16,7 @@ from gatewise.verify.subjects import adapted, subject_named, subjects
 from gatewise.verify.subjects.frameworks import families, packages
 from gatewise.verify.subjects.frameworks.packages import PackageLayer
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 ROW = PackageLayer("toy:GRU", "toy.rnn", "GRU", "torch.nn.GRU", distribution="pytest")
@@ -36,7 +37,6 @@ def held(subject, check, dtype="float64"):
 
 
 def test_a_row_loads_a_layer_with_its_packages_version(toy):
-    """What its parameters mean is found out, and it passes."""
     toy.GRU = own_names.LinearPerGate
     row = replace(ROW, differences=BEFORE)
 
@@ -51,14 +51,12 @@ def test_a_row_loads_a_layer_with_its_packages_version(toy):
 def test_a_layer_that_computes_another_cell_than_its_row_says_is_refused(toy):
     """A package may change what it computes: then the row is wrong, and says so."""
     toy.GRU = own_names.LinearPerGate
-
     with pytest.raises(SubjectUnavailable, match=r"expected the cell gru, it computes gru-keeps"):
         ROW.loaded()
 
 
 def test_a_package_that_is_not_there_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "toy", None)
-
     with pytest.raises(SubjectUnavailable, match=r"install it with: pip install pytest torch"):
         ROW.loaded()
 
@@ -131,15 +129,13 @@ class Keeps(own_cells.FourLinears):
     (Keeps, "LSTMCell", packages._attributes("H", "C")),
 ], ids=lambda value: getattr(value, "__name__", ""))  # fmt: skip
 def test_an_adaptation_makes_a_layer_that_is_called_like_torchs(layer, like, adaptation, toy):
-    """Outputs, final states and gradients pass, with the state that is given and without."""
     toy.Layer = layer
     subject = replace(
         ROW, name="toy:Layer", attribute="Layer", like=f"torch.nn.{like}", adaptation=adaptation
     ).loaded()
 
     for check in ("smoke", "forward", "gradient", "carry-gradient"):
-        verdict = held(subject, check)
-        assert verdict.status == "passed", verdict.message
+        verdict_is(held(subject, check), "passed")
     if layer is SortedPacked:
         assert subject.options.lengths
         assert held(subject, "padding").status == "passed"
@@ -182,14 +178,12 @@ def test_lengths_are_an_argument_where_forward_has_it():
     assert subject.options.lengths
     assert subject.options.zero_length
     for check in ("padding", "zero-length", "final", "gradient"):
-        verdict = held(subject, check)
-        assert verdict.status == "passed", verdict.message
+        verdict_is(held(subject, check), "passed")
 
 
 def test_wrong_states_of_rows_without_a_step_are_caught():
     """The final state of such a row, and not its outputs."""
     verdict = held(adapted(Scatters, "toy:Scatters", "torch.nn.GRU"), "zero-length")
-
     assert verdict.status == "failed"
     assert verdict.message.startswith("final h")
 
@@ -208,7 +202,6 @@ def test_every_row_runs_where_its_package_is_installed(row):
 
 
 def test_rows_are_stated_without_their_packages():
-    """What the list of subjects shows of them, and how each is installed."""
     assert {row.name for row in packages.SUBJECTS} <= subjects().keys()
     assert len({row.name for row in packages.SUBJECTS}) == len(packages.SUBJECTS)
     for row in packages.SUBJECTS:

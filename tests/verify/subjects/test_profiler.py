@@ -30,6 +30,7 @@ from gatewise.verify.subjects.frameworks.torch_backends import CUDNN, OWN_KERNEL
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.profiler import Route, Watch
 from gatewise.verify.subjects.torch_parameters import TorchMap
+from judgements import verdict_is
 
 ONEDNN = Route("oneDNN", ("aten::mkldnn_rnn_layer",), ("aten::mkldnn_rnn_layer_backward",))
 """What PyTorch computes a float32 LSTM by on the CPU, and no other layer or dtype."""
@@ -61,9 +62,7 @@ def held(subject, check="gradient", dtype="float32", **more):
 
 @needs_onednn
 def test_what_ran_is_told():
-    """Forward and backward, by name; the verdict is that of the numbers."""
     verdict = held(here(), case=Case(3, 2, 4, 5, dtype="float32"))
-
     assert verdict.status == "passed", verdict.message
     assert "oneDNN in 1 of 1 profiled calls: " in verdict.ran
     assert "aten::mkldnn_rnn_layer_backward" in verdict.ran
@@ -73,7 +72,6 @@ def test_what_ran_is_told():
 def test_something_else_is_a_fallback():
     """float64 does not go through oneDNN: right numbers say nothing of it."""
     verdict = held(here(), dtype="float64", case=Case(3, 2, 4, 5))
-
     assert verdict.status == "fallback"
     assert verdict.message == "aten::mkldnn_rnn_layer did not run"
     assert "oneDNN in 0 of 1 profiled calls: aten::lstm" in verdict.ran
@@ -81,8 +79,6 @@ def test_something_else_is_a_fallback():
 
 @needs_onednn
 def test_wrong_numbers_stay_wrong():
-    """A fallback hides no failure."""
-
     class Swapped(TorchMap):
         def to_reference(self, named):
             return super().to_reference(named | {"weight_hh_l0": named["weight_hh_l0"][::-1]})
@@ -155,7 +151,6 @@ EVENTS = {
 def test_what_the_profiler_saw(route, events, lacking):
     """Operators and kernels, as a profile on a GPU names them."""
     operators, kernels = profiling.seen(EVENTS[events])
-
     assert route.lacks(operators, kernels, backward=True) == lacking
 
 
@@ -201,7 +196,6 @@ def test_the_report_names_the_coarsest_arithmetic_that_was_needed(tmp_path):
 
 
 def test_all_limits_on_programs_are_raised():
-    """Of one function, and of all together."""
     config = torch._dynamo.config
     named = [name for name in torch_elsewhere.LIMITS if hasattr(config, name)]
     assert len(named) >= 2
@@ -232,7 +226,6 @@ def test_clocks_that_are_not_told(monkeypatch):
 
 
 def test_kernels_are_named_in_short():
-    """Recurrent ones first."""
     watch = Watch(CUDNN)
     watch.looked["one"] = ""
     _, kernels = profiling.seen(EVENTS["cuDNN"])
@@ -279,7 +272,6 @@ def test_algorithms_are_tried_on_both_sides(wrong):
 
 
 def test_unflattened_weights_are_apart():
-    """And computed with as ever."""
     subject = here(flattened=False)
     module = subject.build(Case(2, 2, 3, 4, dtype="float32")).module
     starts = [p.untyped_storage().data_ptr() for p in module.parameters()]
@@ -294,9 +286,7 @@ def test_unflattened_weights_are_apart():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("name", [n for n in torch_elsewhere.NAMES if "cu" in n])
 def test_without_a_gpu_nothing_is_claimed(name):
-    """One sentence, and no verdict but *not tested*."""
     verdict = held(subject_named(name), "smoke")
-
     assert (verdict.status, verdict.message) == (
         "not tested", "there is no CUDA device that PyTorch can use")  # fmt: skip
 
@@ -304,31 +294,25 @@ def test_without_a_gpu_nothing_is_claimed(name):
 def test_a_layer_that_torch_does_not_compile_is_a_fallback():
     """``torch.compile`` leaves nn.LSTM as it is, without a word."""
     verdict = held(subject_named("torch-compile:LSTM"), "smoke")
-
     assert verdict.status == "fallback"
     assert "compiled code in 0 of" in verdict.ran
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
-    """One sentence, and no verdict but *not tested*."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
-
-    assert verdict.status == "not tested"
-    assert "needs a C++ compiler" in verdict.message
+    verdict_is(held(subject_named("torch-compile:LSTMCell"), "smoke"), "not tested",
+               "needs a C++ compiler")  # fmt: skip
 
 
 @pytest.mark.skipif(not torch_elsewhere.has_compiler(), reason="there is no C++ compiler")
 def test_a_compiled_cell_is_right():
     verdict = held(subject_named("torch-compile:LSTMCell"), "smoke")
-
     assert verdict.status == "passed", verdict.message
     assert "compiled code in 1 of 1 profiled calls" in verdict.ran
 
 
 def test_a_page_tells_what_ran(tmp_path):
-    """A fallback is not green, has its own section, and the table of arithmetics."""
     planned = [Planned("cudnn:LSTM", "forward", dtype) for dtype in ("float32", "tf32")]
     run_files.start(tmp_path / "run", command="c", seed=0, budget="quick", planned=planned)
     for one, status in zip(planned, ("passed", "fallback"), strict=True):

@@ -79,7 +79,6 @@ def built(root, folder, file, slip):
                  marks=pytest.mark.skipif(not TRACT, reason="needs tract and onnx")),
 ])  # fmt: skip
 def test_an_example_passes_and_its_slips_are_named(root, tmp_path, file, dtype):
-    """The right program conforms; each of three wrong ones is caught, and its mistake named."""
     subjects = {slip: built(root, tmp_path, file, slip) for slip in SLIPS[file]}
     command = [sys.executable, "-m", "gatewise", "verify", *subjects.values(), "--budget", "quick",
                "--dtype", dtype, "--check", "smoke,forward,gradient,carry,transition",
@@ -107,7 +106,6 @@ class TestNumbers:
 
     @pytest.mark.parametrize("encoding", ["base64", "numbers"])
     def test_every_bit_arrives(self, encoding):
-        """NaN, infinities, signed zeros and the last digit."""
         import numpy as np
 
         array = np.array([[0.1, -0.0, np.nan], [np.inf, -np.inf, 1 / 3]])
@@ -125,7 +123,6 @@ class TestNumbers:
         Numbers("float64", (1,), values=["one"]),
     ])  # fmt: skip
     def test_anything_else_is_a_crash(self, numbers):
-        """The message says which array."""
         with pytest.raises(SubjectCrashed, match="array y"):
             from_json("y", numbers)
 
@@ -151,22 +148,18 @@ STARTED = '{"protocol": 1, "implementation": "x", "cell": "lstm"}'
     (STARTED[:-1] + ', "more": 1}', "unknown field `more`"),
 ])  # fmt: skip
 def test_what_is_no_layer_is_a_sentence(tmp_path, line, message):
-    """Whoever writes the program reads what is wrong with its first line."""
     with pytest.raises((UnknownSubject, RuntimeError), match=message):
         program(says(tmp_path, line), None)
 
 
 def test_a_missing_program_is_a_usage_error(tmp_path, capsys):
-    """With its name, and no traceback."""
     with pytest.raises(SystemExit) as ended:
         main(["verify", "process:./nowhere", "--runs", str(tmp_path / "runs")])
-
     assert ended.value.code == 2
     assert "process:./nowhere" in capsys.readouterr().err
 
 
 def test_another_answer_is_the_programs_crash(tmp_path):
-    """An answer to another call, or none, ends in a verdict of its own."""
     subject = program(says(tmp_path, STARTED, '{"id": 7}'), None)
     from gatewise.verify.cases.case import Case
     from gatewise.verify.subjects.inputs import draw_inputs

@@ -197,14 +197,12 @@ def test_a_layer_without_equations_is_held_to_what_needs_none(value):
 
 def test_a_layer_of_float32_alone_is_differentiated_in_it():
     outcome = held(Narrow, "smoke", "derivative")
-
     assert {v.check: v.status for v in outcome} == {"smoke": "passed", "derivative": "passed"}
     assert failing(held(NarrowAndForgetful, "smoke", "derivative")) == {"derivative"}
 
 
 def test_what_needs_equations_cannot_be_passed_without():
     outcome = held(WithGradient, "forward")
-
     assert conclusion(list(outcome), ("forward",)).code == COULD_NOT_RUN
     assert {v.status for v in outcome if v.check == "forward"} == {"not supported"}
 
@@ -215,7 +213,6 @@ def test_what_needs_equations_cannot_be_passed_without():
 )
 def test_a_wrong_layer_without_equations_fails(value, check):
     outcome = held(value, "smoke", check, explain=True)
-
     assert not outcome
     assert check in failing(outcome)
     assert outcome.diagnosis.message.startswith("Not looked for: it has no equations")
@@ -241,7 +238,6 @@ def test_an_array_that_is_not_read_is_named():
 
 def test_a_layer_that_is_random_fails_first_because_it_is_not_the_same_again():
     outcome = held(Random, "batch-single", "repeat")
-
     assert {"batch-single", "repeat"} <= failing(outcome)
     assert "first failure   repeat" in str(outcome)
 
@@ -315,40 +311,29 @@ def test_torchs_gradient_is_held_to_the_step():
 
 def test_a_layer_that_differs_from_its_step_fails():
     outcome = held(OtherConstant, "forward", "transition", "carry", explain=True)
-
     assert failing(outcome) == {"forward", "transition"}
     assert outcome.diagnosis.message.startswith("Not looked for: its step is its own")
 
 
-@pytest.mark.parametrize(
-    ("step", "said"),
-    [
-        (
-            lambda p, x, state: (np.where(x @ p.W > 0, 1.0, 0.0),),
-            "uses np.greater, which cannot be",
-        ),
-        (lambda p, x, state: (np.cumsum(x @ p.W, axis=1),), "uses np.cumsum.*cell = None"),
-        (lambda p, x, state: x @ p.nothing, "does not run: AttributeError: no parameter 'nothing'"),
-        (lambda p, x, state: (x, state[0]), "returns states of shape"),
-    ],
-)
+@pytest.mark.parametrize(("step", "said"), [
+    (lambda p, x, state: (np.where(x @ p.W > 0, 1.0, 0.0),), "uses np.greater, which cannot be"),
+    (lambda p, x, state: (np.cumsum(x @ p.W, axis=1),), "uses np.cumsum.*cell = None"),
+    (lambda p, x, state: x @ p.nothing, "does not run: AttributeError: no parameter 'nothing'"),
+    (lambda p, x, state: (x, state[0]), "returns states of shape"),
+])  # fmt: skip
 def test_a_step_that_cannot_be_followed_is_refused_in_a_sentence(step, said):
     wrong = type("Wrong", (Gated,), {"cell": staticmethod(step), "parameters": {"W": "D H"}})
-
     with pytest.raises(UnknownSubject, match=said):
         adapted(wrong, "Wrong", None)
 
 
-@pytest.mark.parametrize(
-    ("declared", "said"),
-    [
-        ({}, "parameters: expected the axes of every array"),
-        ({"parameters": {"W": "D 4X"}}, "axis '4X': expected a number, D, H"),
-        ({"parameters": {"W": "D"}, "weights": "keras"}, "has no convention"),
-        ({"parameters": {"W": "D"}, "states": "h c", "state": "h"}, "take and return all"),
-        ({"parameters": {"W": "D"}, "states": ""}, "expected at least one"),
-    ],
-)
+@pytest.mark.parametrize(("declared", "said"), [
+    ({}, "parameters: expected the axes of every array"),
+    ({"parameters": {"W": "D 4X"}}, "axis '4X': expected a number, D, H"),
+    ({"parameters": {"W": "D"}, "weights": "keras"}, "has no convention"),
+    ({"parameters": {"W": "D"}, "states": "h c", "state": "h"}, "take and return all"),
+    ({"parameters": {"W": "D"}, "states": ""}, "expected at least one"),
+])  # fmt: skip
 def test_what_is_no_recurrence_is_refused_in_a_sentence(declared, said):
     with pytest.raises(ValueError, match=said):
         Declaration(None, **declared)
@@ -381,7 +366,6 @@ def test_axes_are_sums_of_multiples_of_the_widths():
 def test_extrapolated_differences_are_within_their_own_error(function, slope):
     """Planted: an error ten times smaller, a step less, and a table of twice the differences."""
     found = extrapolated(lambda t: function(t) + 1e-13 * np.sign(np.sin(1e9 * t)), 1e-13)
-
     assert abs(found.value - slope) <= found.error < 1e-8
 
 
@@ -397,7 +381,6 @@ def test_a_kink_widens_the_error_and_never_deceives():
 def test_what_is_finer_than_the_steps_widens_the_error(width):
     """A step of some width, as a normalisation of what is nearly 0: odd, so no kink is seen."""
     found = extrapolated(lambda t: t / np.sqrt(t * t + width**2) + np.tanh(t), 1e-15)
-
     assert abs(found.value - (1 / width + 1)) <= found.error
 
 
@@ -476,6 +459,5 @@ def test_a_module_with_running_statistics_has_no_modes_to_compare():
 
 def test_options_say_whether_there_are_equations():
     options = adapted(WithGradient, "test", None).options
-
     assert options.missing(("equations", "gradient")) == ("equations",)
     assert replace(options, equations=True).missing(("equations",)) == ()

@@ -18,6 +18,7 @@ from gatewise.verify.subjects import adapted, subject_named
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.loader import UnknownSubject
 from gatewise.verify.subjects.torch_like import fitting, step_of
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 
@@ -44,13 +45,11 @@ RIGHT = {
 
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)
 def test_a_cell_with_its_own_names_is_mapped_and_passes(cell):
-    """Gradients by its names, and the state that it is given; options are found out."""
     subject = like(cell)
 
     assert re.search(RIGHT[cell], subject.own.text), subject.own.text
     for check in ("smoke", "forward", "gradient", "jvp", "carry", "carry-gradient", "transition"):
-        verdict = held(subject, check)
-        assert verdict.status == "passed", verdict.message
+        verdict_is(held(subject, check), "passed")
     assert held(subject, "padding").status == "not supported"
     assert subject.options.jvp
     assert not subject.options.lengths
@@ -59,7 +58,6 @@ def test_a_cell_with_its_own_names_is_mapped_and_passes(cell):
 
 
 def test_a_cell_with_torchs_names_needs_no_mapping():
-    """Its parameters' names and shapes are held, too, with a bias and without."""
     subject = like(cells.Derived, "LSTMCell")
 
     assert subject.own is None
@@ -76,7 +74,6 @@ def test_a_cell_with_torchs_names_needs_no_mapping():
 def test_an_argument_without_a_default_is_given():
     """As of Opacus' cells: with a bias and without."""
     subject = like(cells.BiasIsAsked, "GRUCell")
-
     assert subject.options.bias
     assert held(subject, "parameters").status == "passed"
 
@@ -85,7 +82,6 @@ def test_an_argument_without_a_default_is_given():
                                   cells.PeepholesWithoutTanh],
                          ids=lambda cell: cell.__name__)  # fmt: skip
 def test_a_wrong_cell_is_caught(cell):
-    """In its equations, or in what it returns beside its state."""
     assert held(like(cell), "forward").status == "failed"
 
 
@@ -114,9 +110,7 @@ def test_a_base_class_implies_its_like(tmp_path):
     (torch.nn.GRU, "LSTM", "GRU"),
 ])  # fmt: skip
 def test_what_fits_instead_is_told(layer, kind, fits):
-    """A cell or a layer, and which one, in a sentence."""
     message = f"own:{layer.__name__} does not fit --like torch.nn.{kind}; it fits --like torch.nn."
-
     with pytest.raises(UnknownSubject) as refusal:
         like(layer, kind)
     assert str(refusal.value) == message + fits

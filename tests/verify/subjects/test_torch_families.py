@@ -9,6 +9,7 @@ from gatewise.verify.subjects import subjects
 from gatewise.verify.subjects.declared import Named
 from gatewise.verify.subjects.frameworks.ncps import LTC_PARAMETERS, ltc
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from judgements import verdict_is
 
 RIGHT = ("minGRU-pytorch:minGRU", "minGRU-pytorch:minLSTM", "ncps:CfCCell", "ncps:LTCCell",
          "recurrentgemma:RecurrentGemmaRglru")  # fmt: skip
@@ -30,15 +31,12 @@ def installed(name):
 @pytest.mark.parametrize("name", RIGHT)
 def test_they_conform(name, check):
     subject = installed(name)
-    verdict = hold(subject, check_named(check), subject.dtypes[0], budget=Budget(4, 3))
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(hold(subject, check_named(check), subject.dtypes[0], budget=Budget(4, 3)), "passed")
 
 
 @pytest.mark.parametrize(("name", "check"), WRONG)
 def test_what_is_known_to_be_wrong_still_is(name, check):
     subject = installed(name)
-
     assert hold(subject, check_named(check), subject.dtypes[0], budget=Budget(8, 3)).wrong
 
 

@@ -11,6 +11,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.loader import UnknownSubject
+from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 
@@ -30,7 +31,6 @@ def subject():
 
 
 def test_what_it_offers_is_found_out(subject):
-    """The constructor's arguments and the calls that it takes, and reasons for the others."""
     options, reasons = subject.options, dict(subject.options.reasons)
 
     offered = ("layers", "bidirectional", "bias", "batch_first", "state", "default_state", "jvp")
@@ -45,7 +45,6 @@ def test_what_it_offers_is_found_out(subject):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_it_passes_what_it_offers(subject, dtype):
-    """All other checks are not supported, and say why."""
     for check in (each for each in CHECKS.values() if each.concerns(subject)):
         verdict = hold(subject, check, dtype, budget=Budget(2, 1), seed_value=5)
         missing = subject.options.missing(check.needs)
@@ -58,10 +57,7 @@ def test_it_passes_what_it_offers(subject, dtype):
 @pytest.mark.parametrize("check", ["forward", "gradient", "extreme", "dtype", "wide"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_honest_roundings_pass(layer, check, dtype):
-    """Other ways to the same numbers lie within the bounds."""
-    verdict = held(layer, check, dtype)
-
-    assert verdict.status == "passed", verdict.message
+    verdict_is(held(layer, check, dtype), "passed")
 
 
 @pytest.mark.parametrize(("layer", "message"), [
@@ -72,17 +68,13 @@ def test_honest_roundings_pass(layer, check, dtype):
 def test_an_option_that_is_ignored_shows(layer, message):
     """It is taken without a word, so it has to make torch's parameters."""
     verdict = held(layer, "parameters")
-
     assert verdict.status == "failed"
     assert re.fullmatch(message, verdict.message)
 
 
 def test_other_parameters_than_torchs_do_not_run():
-    """Weights under other names cannot be set; the smoke check names the first."""
-    verdict = held(hand_written.OtherNames, "smoke")
-
-    assert verdict.status == "crashed"
-    assert "parameter kernel_hh_l0: expected none as torch.nn.LSTM, got (" in verdict.message
+    verdict_is(held(hand_written.OtherNames, "smoke"), "crashed",
+               "parameter kernel_hh_l0: expected none as torch.nn.LSTM, got (")  # fmt: skip
 
 
 @pytest.mark.parametrize(("layer", "check", "place"), [
@@ -91,15 +83,12 @@ def test_other_parameters_than_torchs_do_not_run():
     (hand_written.DropsTheBackwardState, "forward", "backward"),
 ])  # fmt: skip
 def test_a_wrong_class_is_caught(layer, check, place):
-    """The same checks as for torch's own; the place of the first wrong number is in words."""
     verdict = held(layer, check)
-
     assert verdict.status == "failed"
     assert place in verdict.place
 
 
 def test_only_torchs_layers_and_cells_can_be_stood_for():
-    """Another class is a mistake of the user's, told in a sentence."""
     with pytest.raises(UnknownSubject, match=r"--like torch\.nn\.Linear: expected one of"):
         like(hand_written.LSTM, "Linear")
 
@@ -122,7 +111,6 @@ def test_what_forward_refuses_is_not_offered():
 def test_what_a_class_inherits_and_never_names_is_no_promise():
     """Whoever derives from torch.nn.LSTM gets proj_size with it."""
     options = like(refusing.NeverThoughtOfIt).options
-
     assert not options.projection
     assert "sizes do not match" in dict(options.reasons)["projection"]
     assert options.bidirectional
@@ -141,18 +129,14 @@ def test_an_accident_is_no_refusal(layer, option):
 
 
 def test_a_refused_case_does_not_hide_the_others():
-    """The check is judged on what is left, and the verdict says what was not judged."""
     every = Budget(8)
     verdict = hold(like(refusing.OneRow), CHECKS["shapes"], "float64", budget=every, seed_value=5)
-
-    assert verdict.status == "passed"
-    assert "cases were not judged: refused: a state for" in verdict.message
+    verdict_is(verdict, "passed", "cases were not judged: refused: a state for")
     assert held(refusing.OneRow, "forward").status == "passed"
 
 
 def test_where_every_case_is_refused_nothing_is_judged():
     verdict = held(refusing.Everything, "smoke")
-
     assert (verdict.status, verdict.cases) == ("not supported", 0)
 
 
@@ -168,7 +152,6 @@ def test_a_layer_whose_backward_raises_is_judged_forward():
 
 def test_a_backward_that_is_not_there_is_not_supported():
     subject = like(refusing.NoBackward)
-
     assert not subject.options.gradient
     assert "inference only (refusing.py, line" in dict(subject.options.reasons)["gradient"]
     assert held(refusing.NoBackward, "forward").status == "passed"

@@ -35,7 +35,6 @@ def test_a_tolerance_is_the_largest_bound_in_every_measure(at):
 
 
 def test_a_bound_that_is_too_narrow_is_seen(at):
-    """A thousandth of every bound: right evaluations exceed it."""
     narrow = {
         name: Bounded(want.value, want.bound / 1000, want.arithmetic)
         for name, want in at.expected.items()
@@ -46,7 +45,6 @@ def test_a_bound_that_is_too_narrow_is_seen(at):
 def test_mistakes_show_where_they_can(mistakes):
     """A gate left out shows in one call; what needs lengths or a second call does not."""
     by_id = {mistake.id: mistake for mistake in mistakes}
-
     assert by_id["C04"].shown
     assert not by_id["B01"].shown
     assert 30 < sum(mistake.shown for mistake in mistakes) < len(mistakes)
@@ -57,7 +55,6 @@ def test_mistakes_show_where_they_can(mistakes):
 ])  # fmt: skip
 def test_grades(at, mistakes, atol, words):
     given = grade(at, mistakes, atol, 0.0, evaluations=5, seed=0)
-
     assert given.words == words
     assert (given.refused > 0) == (TOO_TIGHT in words)
     assert len(given.passed) + given.caught == sum(mistake.shown for mistake in mistakes)

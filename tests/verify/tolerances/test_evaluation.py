@@ -41,7 +41,6 @@ def test_an_evaluation_in_a_coarser_dtype_lies_beyond(cell, dtype, computed):
     at = setting(cell, Case(3, 4, 3, 5, dtype=dtype))
     coarse = Case(3, 4, 3, 5, dtype=computed)
     other = type(at)(at.subject, coarse, at.inputs, at.cotangents, at.expected)
-
     assert max(other.ratio(n, a) for n, a in other.evaluated(np.random.default_rng(0)).items()) > 1
 
 
@@ -73,12 +72,10 @@ def test_activations_err_no_more_than_is_allowed(way):
 def test_the_ways_to_compute_an_activation_differ():
     s = np.linspace(-3, 3, 1001).astype(np.float32)
     ways = {np.asarray(np.tanh(evaluation(activation=w).given(s))).tobytes() for w in ACTIVATIONS}
-
     assert len(ways) == len(ACTIVATIONS)
 
 
 def test_numbers_are_kept_in_the_dtype():
-    """After every operation, and in parts and stacks of arrays."""
     given = evaluation("float16", inner="float32").given(np.linspace(0, 1, 7))
     for got in (given * given, given / 3, given[1:3], np.stack([given, given]), given.sum(axis=0),
                 np.tanh(given), 1 - given, np.where(given > 0.5, given, 0.1 * given)):  # fmt: skip
@@ -90,13 +87,11 @@ def test_tf32_rounds_the_operands_of_products_alone():
     """1 + 2^-12 has too many digits for TF32, and not for float32."""
     odd = np.array([[1 + 2.0**-12]])
     given = evaluation("tf32").given(odd)
-
     assert float((given @ given)[0, 0]) == 1.0
     assert float((given * given)[0, 0]) == float(np.float32(odd[0, 0] ** 2))
 
 
 def test_bfloat16_without_its_package_is_a_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ml_dtypes", None)
-
     with pytest.raises(PackageMissing, match="pip install"):
         evaluations.Evaluation.drawn(ARITHMETICS["bfloat16"], np.random.default_rng(0))

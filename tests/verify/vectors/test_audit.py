@@ -8,9 +8,8 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.cli.explain import read_arrays
 from gatewise.verify.cases.case import Case
 from gatewise.verify.vectors import audit, files, public, public_onnx, public_webnn, selection
@@ -129,7 +128,6 @@ WEBNN = {
 
 @pytest.mark.parametrize("form", WEBNN)
 def test_a_test_of_webnn_is_read_as_it_is_meant(form, tmp_path):
-    """Another implementation's numbers are right by the equations, and a changed one is not."""
     kind, options, cell = WEBNN[form]
     test = webnn(kind, **options)
 
@@ -165,14 +163,12 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_a_script_of_another_form_is_refused(kind, tmp_path):
-    """In a sentence, and nothing of it is run."""
     text, words = SCRIPTS[kind]
     with pytest.raises(Unread, match=words):
         list(public_webnn.read(script(tmp_path, None, text), None))
 
 
 def test_what_a_test_of_webnn_lacks_is_said(tmp_path):
-    """The others of the script are read all the same."""
     odd = webnn("gru")
     odd["graph"]["inputs"]["W"]["descriptor"]["shape"] = [1, 8, 2]
     none = webnn("gru")
@@ -225,7 +221,6 @@ NODES = {
 
 @pytest.mark.parametrize("form", NODES)
 def test_a_node_test_is_read_as_it_is_meant(form, tmp_path):
-    """What ONNX's reference evaluator returns is right by the equations; a changed one is not."""
     onnx = pytest.importorskip("onnx")
     kind, attributes, cell = NODES[form]
     folder = node(onnx, tmp_path / "test_one", kind, **attributes)
@@ -243,7 +238,6 @@ def test_a_node_test_is_read_as_it_is_meant(form, tmp_path):
 
 
 def test_a_damaged_node_test_is_refused(tmp_path):
-    """In a sentence: no file of ONNX, arrays elsewhere, another operator, a clip."""
     onnx = pytest.importorskip("onnx")
     plain = public.Plain(read_arrays)
 
@@ -331,7 +325,6 @@ def test_plain_arrays_are_read_by_the_convention_that_explains_them(arrays, tmp_
 
 
 def test_own_vectors_see_what_they_say(tmp_path):
-    """The audit finds by itself what the file says of its tests, gradients included."""
     with pytest.MonkeyPatch.context() as patch:
         few = ((Case(3, 2, 2, 3), ALL), (Case(4, 3, 3, 2, lengths=True, state=False), ALL))
         patch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(few))
@@ -350,7 +343,6 @@ def test_own_vectors_see_what_they_say(tmp_path):
     ("weights", "nobody"), ("D", 3),
 ])  # fmt: skip
 def test_own_vectors_that_were_changed_are_refused(field, value, tmp_path):
-    """In a sentence, by the audit and by check, and at once."""
     with pytest.MonkeyPatch.context() as patch:
         few = ((Case(3, 2, 2, 3), ALL),)
         patch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(few))
@@ -363,7 +355,7 @@ def test_own_vectors_that_were_changed_are_refused(field, value, tmp_path):
     (tmp_path / "out.txt").write_text(json.dumps(outputs), encoding="utf-8")
 
     for command in (["audit", tmp_path], ["check", tmp_path, "--outputs", tmp_path / "out.txt"]):
-        said = CliRunner().invoke(main, ["vectors", *map(str, command)])
+        said = invoke("vectors", *command)
         assert said.exit_code in (1, 2, 3)
         assert said.exception is None or isinstance(said.exception, SystemExit)
 
@@ -385,11 +377,10 @@ def test_constant_weights_miss_what_random_weights_see(tmp_path):
 
 
 def test_the_command(tmp_path, arrays):
-    """What it prints, its exit codes, and the same for programs."""
     path = script(tmp_path, [webnn("gru"), {"name": "odd"}])
 
     def run(*arguments):
-        return CliRunner().invoke(main, ["vectors", "audit", *map(str, arguments)])
+        return invoke("vectors audit", *arguments)
 
     said = run(path, "--rtol", "1e-3")
     assert said.exit_code == 0
@@ -428,12 +419,6 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_are_refused_in_a_sentence(name, tmp_path):
-    """Nothing is unpickled or unpacked, and no traceback is shown."""
     make, words = HOSTILE[name]
     make(tmp_path / name)
-
-    said = CliRunner().invoke(main, ["vectors", "audit", str(tmp_path / name), "--cell", "gru"])
-
-    assert said.exit_code == 3
-    assert words in said.output
-    assert "Traceback" not in said.output
+    refused(invoke("vectors audit", tmp_path / name, "--cell", "gru"), 3, words)

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke
 from gatewise.verify.cases.case import Case
 from gatewise.verify.vectors import node_tests, selection, weights
 from gatewise.verify.vectors.vector import ALL, FAR_STATE, NAN_PADDING
@@ -99,7 +98,6 @@ class Evaluator(base.Backend):
 def test_onnxruntime_passes_in_the_runner_of_onnx(folders, monkeypatch):
     """By its own backend, under the rtol and atol that the loader reads."""
     runtime = pytest.importorskip("onnxruntime.backend")
-
     assert failures(folders.values(), runtime, monkeypatch) == [set(), set()]
 
 
@@ -194,10 +192,9 @@ def test_y_is_left_out_where_rows_end_early(folders):
     (["--cell", "lstm", "--convention", "torch"], "ONNX's own convention, not torch"),
 ])  # fmt: skip
 def test_what_onnx_has_not_is_refused(arguments, words, tmp_path):
-    """In a sentence."""
     command = ["vectors", "export", *arguments, "--format", "onnx", "-o", str(tmp_path)]
 
-    said = CliRunner().invoke(main, command)
+    said = invoke(*command)
 
     assert said.exit_code == 2
     assert words in " ".join(said.output.replace("│", " ").split())

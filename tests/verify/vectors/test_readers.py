@@ -79,7 +79,6 @@ def needed(reader):
 
 @pytest.mark.parametrize("reader", SLIPS)
 def test_a_right_layer_passes(reader, vectors, tmp_path):
-    """In all cases; the reader is short."""
     needed(reader)
     folder, document = vectors[reader]
     text = (EXAMPLES / reader).read_text(encoding="utf-8")

@@ -6,11 +6,10 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.reference.cells import cell_named
 from gatewise.reference.layer import Layer
 from gatewise.reference.parameters import Sizes
@@ -61,7 +60,6 @@ def computed(test, slip=lambda arrays: arrays):
 
 
 def test_every_vector_is_needed(chosen):
-    """None is there whose mistakes the others catch, and together they catch what is said."""
     for vector in chosen.vectors:
         others = frozenset().union(*(v.catches for v in chosen.vectors if v is not vector))
         assert vector.catches - others
@@ -72,7 +70,6 @@ def test_every_vector_is_needed(chosen):
 
 
 def test_what_is_not_shown_has_a_reason(chosen):
-    """A sentence for each, and training is told from calls."""
     assert all(len(reason) > 20 for reason in chosen.unseen.values())
     assert "training" in chosen.unseen["M02"]
     assert "from one call to another" in chosen.unseen["L11"]
@@ -125,13 +122,11 @@ def test_numbers_are_exact(chosen, document):
 def test_hexadecimal_is_short_and_exact(value):
     """As C's strtod and others read it."""
     written = files._hexadecimal(value)
-
     assert float.fromhex(written) == value
     assert math.copysign(1, float.fromhex(written)) == math.copysign(1, value)
 
 
 def test_expectations_are_those_of_the_reference(chosen):
-    """The midpoint of what is expected is what the layer computes in float64."""
     vector = next(v for v in chosen.vectors if v.case.state and not v.case.lengths and v.case.T)
     case, given_arrays = vector.case, vector.given
     layer = Layer(cell_named("rnn"), Sizes(case.D, case.H))
@@ -142,14 +137,10 @@ def test_expectations_are_those_of_the_reference(chosen):
 
 
 def test_the_commands(chosen, document, tmp_path, monkeypatch):
-    """Export, check, and exit codes: right, wrong, not tested."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(CASES))
 
-    def run(*arguments):
-        return CliRunner().invoke(main, ["vectors", *arguments], catch_exceptions=False)
-
-    said = run("export", "--cell", "rnn", "-o", "v", "--format", "npz")
+    said = invoke("vectors export --cell rnn -o v --format npz")
     assert said.exit_code == 0
     assert f"they catch {len(chosen.catches)} of the" in said.output
     with np.load("v/vectors.npz") as arrays:
@@ -157,16 +148,15 @@ def test_the_commands(chosen, document, tmp_path, monkeypatch):
     outputs = {str(test.id): computed(test) for test in document.tests}
     plain = {test: {n: a.tolist() for n, a in named.items()} for test, named in outputs.items()}
     (tmp_path / "right.json").write_text(json.dumps(plain), encoding="utf-8")
-    assert run("check", "v", "--outputs", "right.json").exit_code == 0
+    assert invoke("vectors check v --outputs right.json").exit_code == 0
     first = next(iter(plain))
     del plain[first]
     (tmp_path / "few.json").write_text(json.dumps(plain), encoding="utf-8")
-    few = run("check", "v", "--outputs", "few.json")
-    assert few.exit_code == 3
-    assert f"test {first} not tested" in few.output
+    few = invoke("vectors check v --outputs few.json")
+    refused(few, 3, f"test {first} not tested")
     np.savez(tmp_path / "wrong.npz", **{f"{test}/y": 0.9 * named["y"] + 0.1
                                         for test, named in outputs.items()})  # fmt: skip
-    wrong = run("check", "v", "--outputs", "wrong.npz", "--json")
+    wrong = invoke("vectors check v --outputs wrong.npz --json")
     assert wrong.exit_code == 1
     assert {r["status"] for r in json.loads(wrong.output)["results"]} <= {"failed", "passed"}
 
@@ -183,27 +173,21 @@ SHORT = {"x": {"shape": [2], "values": ["0x1p+0"]}}
     lambda d: d | {"tests": [d["tests"][0] | {"given": {"x": {"shape": [-1], "values": []}}}]},
 ])  # fmt: skip
 def test_a_damaged_file_is_refused(document, tmp_path, damage):
-    """In a sentence that says where."""
     whole = msgspec.to_builtins(document)
     (tmp_path / files.FILE).write_text(json.dumps(damage(whole)), encoding="utf-8")
-
     with pytest.raises(RunFileError, match=r"vectors\.json"):
         files.read(tmp_path)
 
 
 def test_outputs_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
-    """Before they are unpacked."""
     monkeypatch.setattr(files, "LARGEST", 1000)
     np.savez_compressed(tmp_path / "out.npz", **{"1/y": np.zeros((100, 10))})
-
     with pytest.raises(RunFileError, match="more than 1000 bytes"):
         files.outputs(tmp_path / "out.npz")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"1": {"y": "one"}}', '{"1": {"y": [[1], 2]}}', "nothing"])
 def test_damaged_outputs_are_refused(tmp_path, text):
-    """In a sentence that says which."""
     (tmp_path / "out.json").write_text(text, encoding="utf-8")
-
     with pytest.raises(RunFileError, match=r"out\.json"):
         files.outputs(tmp_path / "out.json")

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gatewise.cli import main
+from commands import invoke, refused
 from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import mutants
 from gatewise.verify.vectors import cause, files, selection, weights
@@ -62,7 +61,6 @@ def by_torch(test, slip=lambda state: state):
 
 
 def test_torch_itself_passes_with_its_own_arrays(of_torch):
-    """Outputs, states and all gradients, by the names of torch's parameters."""
     outputs = {str(test.id): by_torch(test) for test in of_torch.tests}
 
     judgement = judge(of_torch, outputs)
@@ -135,20 +133,17 @@ def test_keras_has_its_names_and_rows_first():
 
 
 def test_the_command_names_a_mistake_exactly(tmp_path, of_torch):
-    """And says for programs which those are; unknown conventions are refused."""
     files.write(tmp_path / "v", of_torch)
     wrong = {str(t.id): {n: a.tolist() for n, a in by_torch(t, exchanged).items()}
              for t in of_torch.tests}  # fmt: skip
     (tmp_path / "wrong.json").write_text(json.dumps(wrong), encoding="utf-8")
     arguments = ["vectors", "check", str(tmp_path / "v"), "--outputs", str(tmp_path / "wrong.json")]
 
-    said = CliRunner().invoke(main, arguments)
-    told = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).output)
+    said = invoke(*arguments)
+    told = json.loads(invoke(*arguments, "--json").output)
 
     assert said.exit_code == 1
     assert "it computes what this mistake does: The input and forget gates" in said.output
     assert told["exact"] == ["L01"]
-    none = CliRunner().invoke(main, ["vectors", "export", "--cell", "gru", "--convention", "tourch",
-                                     "-o", str(tmp_path)])  # fmt: skip
-    assert none.exit_code == 2
-    assert "'tourch' states no convention of a layer of gru" in " ".join(none.output.split())
+    refused(invoke("vectors export --cell gru --convention tourch -o", tmp_path), 2,
+            "'tourch' states no convention of a layer of gru")  # fmt: skip

@@ -58,7 +58,6 @@ def diagnosis(subject, *checks):
 
 @pytest.mark.parametrize(("statement", "says"), NAMED.items(), ids=lambda text: text[:20])
 def test_what_another_arithmetic_explains_is_named(statement, says):
-    """Its words say both: what is done, and what is declared."""
     (mutant,) = (m for m in QUANTISATION_MUTANTS if m.statement.startswith(statement))
     subject, dtype = mutant.subject(), mutant.subject().dtypes[0]
     ties = "tie-rounding" if "ties away" in says else "forward"
@@ -74,7 +73,6 @@ def test_what_another_arithmetic_explains_is_named(statement, says):
 def test_a_range_of_the_whole_call_is_named(check):
     """With how far a row moves; where anything else is wrong, too, that is looked for first."""
     said = diagnosis(quantised_subject(Integers), check)
-
     assert "one range for all rows, and all steps, of a call" in said.headline
     assert "moves by up to" in said.headline
     assert "range of the call" not in diagnosis(wrong_levels(), "batch-single").explanations[0].ids
@@ -88,7 +86,6 @@ def wrong_levels():
 def test_what_rounds_nothing_is_told_so():
     """It is right in the arithmetic of its dtype."""
     subject = in_arithmetic(explicit(other_cells.Layer, "test:Layer"), "weights=8")
-
     assert "It rounds nothing" in diagnosis(subject).headline
 
 

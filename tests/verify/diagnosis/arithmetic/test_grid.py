@@ -55,7 +55,6 @@ RIGHT = [
 @pytest.mark.parametrize(("layer", "words"), RIGHT)
 def test_what_is_right_for_its_arithmetic_is_no_mistake(layer, words):
     (explanation,) = examined(layer).explanations
-
     assert explanation.variant
     assert words in explanation.statements[0]
     assert "not wrong" in explanation.statements[0]
@@ -64,7 +63,6 @@ def test_what_is_right_for_its_arithmetic_is_no_mistake(layer, words):
 @pytest.mark.parametrize(("layer", "words"), [RIGHT[0], RIGHT[5], RIGHT[8]])
 def test_in_float32_as_well(layer, words):
     (explanation,) = examined(layer, "float32").explanations
-
     assert explanation.variant
     assert words in explanation.statements[0]
 
@@ -86,7 +84,6 @@ MISTAKES = [
 @pytest.mark.parametrize(("layer", "words"), MISTAKES)
 def test_mistakes_are_named_in_coarse_arithmetic(layer, words):
     (explanation,) = examined(layer).explanations
-
     assert not explanation.variant
     assert words in explanation.statements[0]
 
@@ -94,7 +91,6 @@ def test_mistakes_are_named_in_coarse_arithmetic(layer, words):
 def test_what_is_coarse_beside_a_mistake_is_a_note():
     found = examined(coarse.fixed_gru(12, polarity=True))
     assert "computes in fixed point with 12 fractional bits" in found.notes[0]
-
     found = examined(coarse.rounding(coarse.ForgetForOutput, lambda w: coarse.scaled(w, 127)))
     assert "Its weights are rounded to 8 bits, one scale for each matrix" in found.notes[0]
 
@@ -134,7 +130,6 @@ def test_a_rounding_under_which_nothing_can_be_told_explains_nothing():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_right_layers_get_no_story(cell, dtype):
     found = on_a_grid(explainer(right_subject(cell), dtype))
-
     assert (found.explanations, found.notes) == ([], ())
 
 
@@ -159,7 +154,6 @@ def test_a_comparison_that_sees_nothing_is_noticed(monkeypatch):
 def test_gradients_that_are_of_no_rounding_are_told_apart(monkeypatch):
     monkeypatch.setattr(grids, "_residual", lambda *given: np.inf)
     found = examined(RIGHT[0][0])
-
     assert not found.explanations
     assert "outputs are right for the rounded weights" in found.notes[0]
 

@@ -44,7 +44,6 @@ CONDITIONS = [
 @pytest.mark.parametrize(("layer", "checks", "where"), CONDITIONS,
                          ids=lambda value: getattr(value, "__name__", None))  # fmt: skip
 def test_a_crash_is_narrowed_to_its_condition(layer, checks, where):
-    """One cause, with the exception's text and the condition without which it does not show."""
     subject = subject_of(layer)
     failing = failures(subject, *checks)
     (found,) = crash.crashes(subject, "float64", failing)
@@ -60,7 +59,6 @@ def test_a_crash_is_narrowed_to_its_condition(layer, checks, where):
 def test_a_crash_in_one_dtype_says_so():
     subject = subject_of(conditional.SinglePrecision)
     (found,) = crash.crashes(subject, "float32", failures(subject, "forward", dtype="float32"))
-
     assert "only with more than one step, in float32." in found.explanation.statements[0]
 
 
@@ -68,7 +66,6 @@ def test_two_crashes_are_two_causes():
     """Each with its own condition; the other's failures are no sign of it."""
     subject = subject_of(conditional.OneStepOrOneRow)
     found = list(crash.crashes(subject, "float64", failures(subject, "shapes", "forward")))
-
     only = sorted(each.explanation.statements[0].partition(", only ")[2] for each in found)
     assert only == ["for B = 1.", "with one step."]
 
@@ -127,7 +124,6 @@ def test_a_crash_and_wrong_numbers_are_both_told(checks):
 def test_where_nothing_raises_there_is_no_cause():
     subject = subject_of(hand_written.SwapsGates)
     failing = failures(subject, "forward", "gradient")
-
     assert list(crash.crashes(subject, "float64", failing)) == []
     assert unexplained(failing, []) == failing
 

@@ -35,7 +35,6 @@ RANDOM = [
 @pytest.mark.parametrize(("layer", "place", "rate"), RANDOM,
                          ids=lambda value: getattr(value, "__name__", None))  # fmt: skip
 def test_masks_in_evaluation_are_named(layer, place, rate):
-    """Where they act, how often they are drawn, at which rate; all failures are explained."""
     subject = subject_of(layer)
     failing = failures(subject, "forward", "modes")
     (cause,) = randomness(subject, "float64", failing)
@@ -58,7 +57,6 @@ def test_what_is_random_otherwise(layer, said):
     """No mask is named where none explains every number."""
     subject = subject_of(layer)
     (cause,) = randomness(subject, "float64", failures(subject, "forward", "modes"))
-
     assert said in cause.explanation.statements[0]
 
 
@@ -73,7 +71,6 @@ class Trembling(hand_written.LSTM):
 def test_noise_below_the_bounds_of_float32_is_not_said_to_be_in_float64_alone():
     subject = adapted(Trembling, "of:Trembling", "torch.nn.LSTM")
     (cause,) = randomness(subject, "float64", failures(subject, "forward", "repeat"))
-
     assert "gives two results" in cause.explanation.statements[0]
     assert "float64" not in cause.explanation.statements[0]
 
@@ -116,7 +113,6 @@ def test_dropout_in_another_place_is_named(layer, place):
 @pytest.mark.parametrize("layer", [dropped.LSTM, dropped.GRU, dropped.RNN],
                          ids=lambda layer: layer.__name__)  # fmt: skip
 def test_a_right_layer_is_not_random(layer):
-    """Its checks pass; and where others fail for another reason, no mask is blamed."""
     subject = subject_of(layer)
 
     assert not subject.evaluated

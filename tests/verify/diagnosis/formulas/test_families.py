@@ -13,10 +13,8 @@ from judgements import diagnosed
 
 @pytest.mark.parametrize("cell", TEXTS)
 def test_a_program_is_its_cell(cell):
-    """Forward and back, over three steps."""
     subject = right_subject(cell)
     seen = measured(subject, small_case(subject, "float64", 3))
-
     assert not seen.wrong_outputs
     assert not seen.wrong_gradients
 
@@ -51,6 +49,5 @@ SLIPS = [
 @pytest.mark.parametrize(("cell", "line", "word"), SLIPS)
 def test_a_slip_is_named(cell, line, word):
     diagnosis = diagnosed(slipped(cell, line), "forward")
-
     assert diagnosis.status == "explained", diagnosis.headline
     assert word in " ".join(diagnosis.explanations[0].statements)

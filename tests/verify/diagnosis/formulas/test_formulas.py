@@ -75,7 +75,6 @@ SLIPS = [
 @pytest.mark.parametrize(("text", "right", "wrong", "words"), SLIPS)
 def test_slips_are_named(text, right, wrong, words):
     found = [h.statements[0] for h in relations.candidates(layer(text, right, wrong), "float64")]
-
     assert any(words in statement for statement in found) if words else not found
 
 

@@ -47,7 +47,6 @@ def cut():
 
 def test_a_gradient_that_is_cut_off_in_both_modes_is_named(cut):
     found = diagnosed(cut, "gradient", "jvp", seconds=20)
-
     assert [e.name for e in found.explanations][:1] == ["G02"]
     assert NOTE in found.notes
     assert found.location.part == "gradients"

@@ -59,7 +59,6 @@ def test_a_convention_is_told_field_by_field_and_dropout_does_not_refute_it():
 def test_masks_are_judged_where_nothing_else_fails():
     subject = adapted(ForgetBias, "test:Layer", "torch.nn.LSTM")
     wrong = failing(subject, "forward", "dropout")
-
     assert [v.check for v in judged(wrong)] == ["forward"]
     assert judged(wrong[1:]) == wrong[1:]
 
@@ -210,7 +209,6 @@ SAME = {"initial states: directions all first": "S04"}
 
 
 def test_gradients_go_where_entries_were_read():
-    """``scattered`` is the transpose of ``gathered``."""
     rng = np.random.default_rng(0)
     right = adapted(hand_written.LSTM, "test:LSTM", "torch.nn.LSTM")
     named, d = (
@@ -247,6 +245,5 @@ def test_differences_are_told_one_by_one():
 
 def test_identification_without_the_state_that_is_not_read():
     found = identify(adapted(StateNotRead, "test:Layer", "torch.nn.LSTM"))
-
     assert found.without_state
     assert found.fits[0].order == "ifgo"

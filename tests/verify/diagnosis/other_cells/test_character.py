@@ -111,7 +111,6 @@ def test_in_float32_as_well():
 ])  # fmt: skip
 def test_what_makes_it_another_cell_is_said(layer, likeness):
     found = examined(layer)
-
     assert not found.explanations
     assert found.message.startswith("No known mistake computes this; it looks like another cell: ")
     assert likeness in found.message
@@ -119,7 +118,6 @@ def test_what_makes_it_another_cell_is_said(layer, likeness):
 
 def test_gains_of_its_own_are_measured():
     notes = examined(other_cells.GainedLSTM).notes
-
     (note,) = (note for note in notes if "gains" in note)
     assert "W x and U h are normalised apart" in note
     assert "that fits the pre-activations of o, f, i, g of a step" in note
