@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, Seconds, json_option, or_usage, stop
+from .common import COULD_NOT_RUN, DIFFERS, Seconds, json_option, or_usage, print_json, stop
 
 if TYPE_CHECKING:
     from ..verify.audit.suite import Baseline, Row, Suite
@@ -79,7 +77,10 @@ def audit(
         _print_json(suite, base, rows)
     else:
         _print(rows)
-    _exit(rows)
+    if any(row.result == "survived" for row in rows):
+        sys.exit(DIFFERS)
+    if not any(row.result in ("killed", "timed out") for row in rows):
+        stop("nothing was tested: no mutant could be planted", COULD_NOT_RUN)
 
 
 def _print_cheats(jobs: int, *, as_json: bool) -> None:
@@ -130,16 +131,15 @@ def _counted(rows: Sequence[Row]) -> tuple[int, int]:
 
 def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
     killed, planted = _counted(rows)
-    document = {
+    print_json({
         "schema": "gatewise.audit/1",
         "target": suite.target,
-        "tests": list(suite.tests),
+        "tests": suite.tests,
         "like": f"torch.nn.{base.kind}",
         "killed": killed,
         "planted": planted,
-        "mutants": [asdict(row) for row in rows],
-    }
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        "mutants": rows,
+    })  # fmt: skip
 
 
 def _print(rows: Sequence[Row]) -> None:
@@ -173,10 +173,3 @@ def _print(rows: Sequence[Row]) -> None:
     apart = f", {len(meant) - planted} not planted" if planted < len(meant) else ""
     outside = f", {len(rows) - len(meant)} not applicable" if len(meant) < len(rows) else ""
     click.echo(f"{killed} of {planted} mutants killed{share}{apart}{outside}")
-
-
-def _exit(rows: Sequence[Row]) -> None:
-    if any(row.result == "survived" for row in rows):
-        sys.exit(DIFFERS)
-    if not any(row.result in ("killed", "timed out") for row in rows):
-        stop("nothing was tested: no mutant could be planted", COULD_NOT_RUN)

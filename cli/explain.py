@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, DIFFERS, DTYPES, Seconds, json_option, or_usage
+from .common import CONFORMS, DIFFERS, DTYPES, Seconds, json_option, or_usage, print_json
 
 if TYPE_CHECKING:
     from ..reference.functions import Array
@@ -57,7 +57,7 @@ def explain(
     result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
     found = unusual(result) if result.fits else mistakes(result, seconds)
     if as_json:
-        click.echo(json.dumps(_for_programs(result, found), indent=1, ensure_ascii=False))
+        print_json(_for_programs(result, found))
     else:
         for line in _text(file, result, found):
             click.echo(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from .common import (
     like_option,
     memory_option,
     or_usage,
+    print_json,
     quoted,
     say,
     seed_option,
@@ -63,12 +63,13 @@ def identify(
             if not as_json:
                 say(f"{name}: not identified: {answer['problem']}")
             continue
-        codes.append(_code(result))
+        differs = result.as_stated is False
+        codes.append(COULD_NOT_RUN if not result.fits else DIFFERS if differs else CONFORMS)
         documents.append(_for_programs(name, result, answer))
         if not as_json:
             _print(name, result)
     if as_json:
-        click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
+        print_json(documents)
     sys.exit(max(codes))
 
 
@@ -102,12 +103,6 @@ def _identified(
         return answer
     finally:
         isolated.close()
-
-
-def _code(result: Identification) -> int:
-    if not result.fits:
-        return COULD_NOT_RUN
-    return DIFFERS if result.as_stated is False else CONFORMS
 
 
 def _for_programs(name: str, result: Identification, answer: dict[str, Any]) -> dict[str, Any]:

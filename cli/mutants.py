@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import (
     BUDGETS,
-    COULD_NOT_RUN,
     DIFFERS,
     command,
     jobs_option,
     json_option,
+    new_run,
     or_usage,
-    quoted,
+    print_json,
+    resumable,
     runs_option,
     say,
     seed_option,
-    stop,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +63,9 @@ def mutants(
     IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an
     equivalent program is called wrong.
     """
+    from ..bench import run
     from ..bench.scores import kill_matrix
+    from ..reports.terminal import progress
 
     chosen = or_usage(lambda: kill_matrix.choose(names))
     if only is not None:
@@ -80,40 +78,20 @@ def mutants(
         _see(names, as_json=as_json)
         return
     settings = {"mutants": list(names), "budget": budget, "full": full}
-    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants"
-    again = f"what was decided is kept; go on with: gatewise mutants --resume {quoted(folder)}"
-    try:
-        rows = _rows(folder, settings, seed, jobs)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except KeyboardInterrupt:
-        stop(f"interrupted; {again}", COULD_NOT_RUN)
-    except OSError as error:
-        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
+    folder = resume or new_run(runs, "mutants")
+    with resumable(folder, "mutants", "what was decided"):
+        with progress(None, lines=True) as advance:
+            for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs,
+                                          command=command(), on_plan=advance.plan):  # fmt: skip
+                by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
+                advance(f"{row.name} {row.dtype} {by} {row.seconds:.1f} s")
+        rows = kill_matrix.rows(run.read(folder).rows)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        print_json(rows, ensure_ascii=True)
     else:
         _print(rows, folder)
     if not all(row.right for row in rows):
         sys.exit(DIFFERS)
-
-
-def _rows(folder: Path, settings: dict[str, Any], seed: int, jobs: int) -> list[Row]:
-    """Decide what is not decided yet, under a progress bar; return all rows."""
-    from ..bench import run
-    from ..bench.scores import kill_matrix
-    from ..reports.terminal import progress
-
-    with progress(None, lines=True) as advance:
-        for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs, command=command(),
-                                      on_plan=advance.plan):  # fmt: skip
-            advance(_line(row))
-    return kill_matrix.rows(run.read(folder).rows)
-
-
-def _line(row: Row) -> str:
-    by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
-    return f"{row.name} {row.dtype} {by} {row.seconds:.1f} s"
 
 
 def _list(rows: Sequence[Row], *, as_json: bool) -> None:
@@ -121,16 +99,10 @@ def _list(rows: Sequence[Row], *, as_json: bool) -> None:
 
     columns = ("mutant", "cell", "dtype", "statement", "models", "seen by")
     listed = [
-        (
-            r.mutant,
-            r.cell,
-            r.dtype,
-            r.statement,
-            r.models,
-            ", ".join(r.expected) or "nothing: right",
-        )
+        (r.mutant, r.cell, r.dtype, r.statement, r.models,
+         ", ".join(r.expected) or "nothing: right")
         for r in rows
-    ]
+    ]  # fmt: skip
     print_rows(columns, listed, as_json=as_json)
 
 
@@ -167,15 +139,8 @@ def _print(rows: Sequence[Row], folder: Path) -> None:
     from ..reports.terminal import print_rows
 
     cells = [
-        (
-            row.name,
-            row.dtype,
-            row.statement,
-            row.verdict,
-            ", ".join(row.killed_by),
-            str(row.cases or ""),
-            f"{row.seconds:.2f}",
-        )
+        (row.name, row.dtype, row.statement, row.verdict, ", ".join(row.killed_by),
+         str(row.cases or ""), f"{row.seconds:.2f}")
         for row in rows
     ]  # fmt: skip
     columns = ("subject", "dtype", "what is wrong with it", "", "by", "cases", "seconds")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage, seed_option
+from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage, print_json, seed_option
 
 if TYPE_CHECKING:
     from ..verify.tolerances.certificate import Mistake, Setting, Tolerance
@@ -70,7 +70,7 @@ def tolerance(
     mistakes = () if form else tuple(setting.mistakes())
     given = grade(setting, mistakes, *pair, evaluations=evaluations, seed=seed) if pair else None
     if as_json:
-        click.echo(json.dumps(_record(setting, tolerances, mistakes, given), indent=1))
+        print_json(_record(setting, tolerances, mistakes, given), ensure_ascii=True)
     elif form:
         click.echo("\n".join(_pasted(tolerances)))
     else:
@@ -231,7 +231,7 @@ def _record(
         "cell": setting.subject.cell_name,
         "case": json.loads(setting.case.to_json()),
         "arithmetic": setting.case.arithmetic.name,
-        "tolerances": [asdict(each) for each in tolerances],
+        "tolerances": tolerances,
         "mistakes_shown": [m.id for m in mistakes if m.shown],
         "mistakes_not_shown": [m.id for m in mistakes if not m.shown],
         "versions": versions(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections import Counter
@@ -13,7 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, seed_option, stop
+from .common import (
+    COULD_NOT_RUN,
+    DIFFERS,
+    json_option,
+    or_usage,
+    print_json,
+    say,
+    seed_option,
+    stop,
+)
 
 if TYPE_CHECKING:
     from ..verify.subjects.framework import FrameworkSubject
@@ -145,7 +153,7 @@ def check(folder: Path, outputs: Path, as_json: bool) -> None:
     except (RunFileError, Unread) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps({**asdict(judgement), "exact": exact}, indent=1))
+        print_json({**asdict(judgement), "exact": exact}, ensure_ascii=True)
     else:
         _print(document, judgement, exact)
     if judgement.failed:
@@ -214,7 +222,7 @@ def audit(
             unread.append(str(reason))
     found = audits.audits(tests)
     if as_json:
-        click.echo(json.dumps(_audited(tests, unread, found), indent=1, ensure_ascii=False))
+        print_json(_audited(tests, unread, found))
     else:
         for line in _audit_text(tests, unread, found):
             say(line)
