@@ -38,16 +38,9 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 @click.option("--pytest-args", default="", metavar="TEXT", help="More arguments of their pytest.")
 @json_option
 def audit(
-    tests: Sequence[str],
-    target: str | None,
-    bench: str | None,
-    like: str | None,
-    names: Sequence[str],
-    jobs: int,
-    timeout: float | None,
-    pytest_args: str,
-    as_json: bool,
-) -> None:
+    tests: Sequence[str], target: str | None, bench: str | None, like: str | None,
+    names: Sequence[str], jobs: int, timeout: float | None, pytest_args: str, as_json: bool,
+) -> None:  # fmt: skip
     """Plant mutants in somebody's layer and run their tests: which do they miss?
 
     Their pytest suite runs once without a mutant, once with a right layer in the place of the
@@ -148,15 +141,10 @@ def _print(rows: Sequence[Row]) -> None:
 
     meant = [row for row in rows if row.result != "not applicable"]
     cells = [
-        (
-            row.mutant,
-            row.statement,
-            row.models,
-            "SURVIVED" if row.result == "survived" else row.result,
-            ", ".join(row.by) or row.why,
-        )
+        (row.mutant, row.statement, row.models,
+         "SURVIVED" if row.result == "survived" else row.result, ", ".join(row.by) or row.why)
         for row in meant
-    ]
+    ]  # fmt: skip
     columns = ("mutant", "what is wrong with it", "models", "", "by which test, or why")
     print_rows(columns, cells, as_json=False)
     for row in meant:

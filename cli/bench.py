@@ -25,8 +25,7 @@ from .common import (
 from .report import write_report
 
 if TYPE_CHECKING:
-    from ..bench.plan import Plan
-    from ..bench.run import BenchRun
+    from ..bench.run import BenchRun, Plan
 
 BENCHES = {
     "cost": "Operations, bytes, parameters and what is kept for the gradient, as formulas say.",
@@ -84,7 +83,7 @@ class RunOptions:
         was measured before an interruption or a full disk is kept.
         """
         from ..bench import run
-        from ..bench.plan import carry_out
+        from ..bench.run import carry_out
         from ..reports.terminal import progress
 
         resume, seed = self.resume, self.seed

@@ -13,7 +13,7 @@ import click
 from .common import DIFFERS, json_option, or_usage, print_json, say
 
 if TYPE_CHECKING:
-    from ..bench.cost.rows import CostRow
+    from ..bench.cost.layer import CostRow
 
 DEFAULT = "T=100,B=64,D=512,H=512"
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -61,7 +61,7 @@ def command(
     CELLs are those of: gatewise cells. Everything is counted on the cells' own equations, nothing
     is measured, so the numbers are the same everywhere and CI can hold them.
     """
-    from ..bench.cost.rows import changes, row
+    from ..bench.cost.layer import changes, row
     from ..bench.cost.shape import grid
     from ..reference.cells import gating_cell, gating_cells
 

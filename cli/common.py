@@ -211,6 +211,11 @@ def print_json(value: Any, *, ensure_ascii: bool = False) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=ensure_ascii, default=asdict))
 
 
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number of a table, "" for none."""
+    return "" if value is None else f"{value:.{digits}g}"
+
+
 def new_run(runs: Path, kind: str = "") -> Path:
     """Return the folder of a run that begins now."""
     return runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}{kind and '-'}{kind}"

@@ -70,11 +70,11 @@ def compare(
 
 
 def _read(path: Path) -> Run | BenchRun:
-    from ..reports import pytest_benchmark
+    from ..reports.comparison import read_benchmarks
     from ..verify.runs.run import read
 
     if path.is_file() and path.name != "run.json":
-        return pytest_benchmark.read(path)
+        return read_benchmarks(path)
     return read(path.parent if path.name == "run.json" else path)
 
 

@@ -10,37 +10,22 @@ from typing import Any
 
 import click
 
-from .common import (
-    BUDGETS,
-    CONFORMS,
-    COULD_NOT_RUN,
-    DIFFERS,
-    command,
-    dtype_option,
-    jobs_option,
-    json_option,
-    like_option,
-    memory_option,
-    or_usage,
-    print_json,
-    quantised_option,
-    seed_option,
-    timeout_option,
-)
+from . import common
+from .common import CONFORMS, COULD_NOT_RUN, DIFFERS
 
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
-@like_option
-@quantised_option
-@dtype_option
-@click.option("--budget", type=click.Choice(BUDGETS), default="quick", show_default=True,
+@common.like_option
+@common.quantised_option
+@common.dtype_option
+@click.option("--budget", type=click.Choice(common.BUDGETS), default="quick", show_default=True,
               help="How many cases for each check, before an explanation is sought.")  # fmt: skip
-@seed_option
-@jobs_option
-@timeout_option
-@memory_option
-@json_option
+@common.seed_option
+@common.jobs_option
+@common.timeout_option
+@common.memory_option
+@common.json_option
 def diagnose(
     names: Sequence[str], jobs: int, memory: int, as_json: bool, **asked: Any
 ) -> None:  # fmt: skip
@@ -55,19 +40,19 @@ def diagnose(
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.runs.findings import findings
 
-    request = or_usage(lambda: session.Request.parse(names, memory=memory, **asked))
+    request = common.or_usage(lambda: session.Request.parse(names, memory=memory, **asked))
     verdicts = []
     with tempfile.TemporaryDirectory() as folder, progress(None) as advance:
         try:  # in a run that nobody keeps
-            for verdict in session.run(request, Path(folder) / "run", command=command(), jobs=jobs,
-                                       on_plan=advance.plan):  # fmt: skip
+            for verdict in session.run(request, Path(folder) / "run", command=common.command(),
+                                       jobs=jobs, on_plan=advance.plan):  # fmt: skip
                 verdicts.append(verdict)
                 advance(f"{verdict.check} {verdict.status}")
         except ValueError as error:
             raise click.UsageError(str(error)) from error
     diagnosed = list(diagnoses(verdicts, request.named, memory=memory, jobs=jobs))
     if as_json:
-        print_json(diagnosed)
+        common.print_json(diagnosed)
     else:
         print_findings([each for each in findings(verdicts, diagnosed) if each.wrong])
     for named in request.named:

@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import (
-    BUDGETS,
-    DIFFERS,
-    command,
-    jobs_option,
-    json_option,
-    new_run,
-    or_usage,
-    print_json,
-    resumable,
-    runs_option,
-    say,
-    seed_option,
-)
+from . import common
+from .common import DIFFERS
 
 if TYPE_CHECKING:
     from ..bench.scores.kill_matrix import Row
@@ -30,9 +18,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="[ID]...", nargs=-1)
-@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+@click.option("--budget", type=click.Choice(common.BUDGETS), default="standard", show_default=True,
               help="How many cases for each check.")  # fmt: skip
-@seed_option
+@common.seed_option
 @click.option("--full", is_flag=True, help="Try every check on every mutant, not only until one "
               "fails it.")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
@@ -40,24 +28,15 @@ if TYPE_CHECKING:
               "it; 'gatewise record' takes the same cases.")  # fmt: skip
 @click.option("--only", type=click.Choice(["wrong", "right"]),
               help="Only wrong layers, or only equivalent programs.")  # fmt: skip
-@jobs_option
+@common.jobs_option
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run, by its own options.")  # fmt: skip
-@runs_option
-@json_option
+@common.runs_option
+@common.json_option
 def mutants(
-    names: Sequence[str],
-    budget: str,
-    seed: int,
-    full: bool,
-    only_list: bool,
-    recorded: bool,
-    only: str | None,
-    jobs: int,
-    resume: Path | None,
-    runs: Path,
-    as_json: bool,
-) -> None:
+    names: Sequence[str], budget: str, seed: int, full: bool, only_list: bool, recorded: bool,
+    only: str | None, jobs: int, resume: Path | None, runs: Path, as_json: bool,
+) -> None:  # fmt: skip
     """Hold wrong layers to the checks: each must fail one, and equivalent programs none.
 
     IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an
@@ -67,7 +46,7 @@ def mutants(
     from ..bench.scores import kill_matrix
     from ..reports.terminal import progress
 
-    chosen = or_usage(lambda: kill_matrix.choose(names))
+    chosen = common.or_usage(lambda: kill_matrix.choose(names))
     if only is not None:
         chosen = tuple(m for m in chosen if m.id in kill_matrix.ids(only))
         names = [m.id for m in chosen]
@@ -78,16 +57,17 @@ def mutants(
         _see(names, as_json=as_json)
         return
     settings = {"mutants": list(names), "budget": budget, "full": full}
-    folder = resume or new_run(runs, "mutants")
-    with resumable(folder, "mutants", "what was decided"):
+    folder = resume or common.new_run(runs, "mutants")
+    with common.resumable(folder, "mutants", "what was decided"):
         with progress(None, lines=True) as advance:
             for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs,
-                                          command=command(), on_plan=advance.plan):  # fmt: skip
+                                          command=common.command(),
+                                          on_plan=advance.plan):  # fmt: skip
                 by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
                 advance(f"{row.name} {row.dtype} {by} {row.seconds:.1f} s")
         rows = kill_matrix.rows(run.read(folder).rows)
     if as_json:
-        print_json(rows, ensure_ascii=True)
+        common.print_json(rows, ensure_ascii=True)
     else:
         _print(rows, folder)
     if not all(row.right for row in rows):
@@ -127,7 +107,7 @@ def _see(names: Sequence[str], *, as_json: bool) -> None:
         wrong = [s for s in sightings if s.wrong]
         seen = sum(bool(s.seen_by) for s in wrong)
         same = [s for s in sightings if not s.wrong]
-        say(
+        common.say(
             f"{seen} of {len(wrong)} mutants are seen in recordings, "
             f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
         )
@@ -148,7 +128,7 @@ def _print(rows: Sequence[Row], folder: Path) -> None:
     planted = [row for row in rows if row.expected]
     same = [row for row in rows if not row.expected]
     killed = sum(row.right for row in planted)
-    say(
+    common.say(
         f"{killed} of {len(planted)} mutants killed, {sum(row.right for row in same)} of "
         f"{len(same)} equivalent programs pass\nrun: {folder}"
     )

@@ -27,7 +27,9 @@ def nodes(file: Path, as_json: bool) -> None:
     from ..verify.execution.remote_node import listed
     from ..verify.runs.findings import counted, laid_out
 
-    require_model(file)
+    if file.suffix not in (".onnx", ".tflite"):
+        expected = "expected a model of ONNX or TensorFlow Lite, model.onnx or model.tflite"
+        raise click.UsageError(f"{file}: {expected}")
     every = or_usage(lambda: listed(str(file)))
     if as_json:
         print_json(every)
@@ -40,13 +42,6 @@ def nodes(file: Path, as_json: bool) -> None:
             click.echo(line)
     if any(not each.problem for each in every):
         click.echo(f"\nhold them with: gatewise verify {quoted(file)}")
-
-
-def require_model(file: Path) -> None:
-    """Refuse a file that no reader here reads, with the reason."""
-    if file.suffix not in (".onnx", ".tflite"):
-        expected = "expected a model of ONNX or TensorFlow Lite, model.onnx or model.tflite"
-        raise click.UsageError(f"{file}: {expected}")
 
 
 def _lines(node: Summary) -> Iterator[Line]:

@@ -46,8 +46,7 @@ def write_report(
 
 def write_runs(runs: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool = False) -> None:
     """Write what runs, by their folders, say."""
-    from ..reports.folder import everything
-    from ..reports.formats import FormatError, written
+    from ..reports.formats import FormatError, everything, written
 
     whole = output.suffix == "" or output.is_dir()
     if whole or output.suffix == ".html":

@@ -43,17 +43,9 @@ SHOWN = 12
 @seed_option
 @json_option
 def tolerance(
-    cell: str,
-    dtype: str,
-    inside: str | None,
-    sizes: str | None,
-    inputs: Path | None,
-    evaluations: int,
-    graded: str | None,
-    form: str | None,
-    seed: int,
-    as_json: bool,
-) -> None:
+    cell: str, dtype: str, inside: str | None, sizes: str | None, inputs: Path | None,
+    evaluations: int, graded: str | None, form: str | None, seed: int, as_json: bool,
+) -> None:  # fmt: skip
     """Derive how far right implementations of a cell may lie from the equations.
 
     The bounds hold for these sizes and inputs, and for any order of sums. With --grade the exit
@@ -98,13 +90,13 @@ def _setting(
 
 def _sizes_of(arrays: Mapping[str, Any]) -> dict[str, int]:
     """Return the sizes that x, and weights or states, have."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     if "x" in arrays and arrays["x"].ndim == 3:
-        found = dict(zip("TBD", arrays["x"].shape, strict=True))
+        sizes = dict(zip("TBD", arrays["x"].shape, strict=True))
     for name, array in arrays.items():
         if (name[0] in "WUb" or name.startswith("state ")) and array.ndim:
-            found["H"] = array.shape[-1]
-    return found
+            sizes["H"] = array.shape[-1]
+    return sizes
 
 
 def _sizes(text: str | None) -> dict[str, int]:

@@ -220,11 +220,11 @@ def audit(
                     tests.append(each)
         except (audits.Unread, SubjectUnavailable, OSError) as reason:
             unread.append(str(reason))
-    found = audits.audits(tests)
+    results = audits.audits(tests)
     if as_json:
-        print_json(_audited(tests, unread, found))
+        print_json(_audited(tests, unread, results))
     else:
-        for line in _audit_text(tests, unread, found):
+        for line in _audit_text(tests, unread, results):
             say(line)
     if any(test.ratio > 1 for test in tests):
         sys.exit(DIFFERS)
@@ -233,7 +233,7 @@ def audit(
 
 
 def _audit_text(
-    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+    tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> Iterator[str]:
     """Yield a line for each test, and for each cell what all of them miss."""
     for test in tests:
@@ -247,7 +247,7 @@ def _audit_text(
         )
     for reason in unread:
         yield from wrapped(f"not read: {reason}", 0)
-    for audit in found:
+    for audit in results:
         yield ""
         count = len(audit.vectors)
         who = f"{count} tests see" if count > 1 else "1 test sees"
@@ -269,7 +269,7 @@ def wrapped(text: str, indent: int) -> list[str]:
 
 
 def _audited(
-    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+    tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> dict[str, object]:
     """Return the same for programs."""
     return {
@@ -285,6 +285,6 @@ def _audited(
              "groups": {s.group: {"of": s.count,
                                   "missed": {m.id: m.statement for m in s.missed}}
                         for s in a.shares}}
-            for a in found
+            for a in results
         ],
     }  # fmt: skip

@@ -12,30 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import (
-    BUDGETS,
-    CONFORMS,
-    COULD_NOT_RUN,
-    Seed,
-    command,
-    dtype_option,
-    jobs_option,
-    json_option,
-    like_option,
-    memory_option,
-    new_run,
-    or_usage,
-    print_json,
-    probe,
-    quantised_option,
-    quoted,
-    runs_option,
-    say,
-    stop,
-    timeout_option,
-    unwritable,
-    write,
-)
+from . import common
+from .common import CONFORMS, COULD_NOT_RUN
 from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
@@ -52,10 +30,10 @@ LISTED = 10
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1)
-@like_option
+@common.like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
-@quantised_option
+@common.quantised_option
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option("--runtime", metavar="NAME", help="What runs a model file: onnxruntime, "
@@ -71,25 +49,25 @@ LISTED = 10
               "bound: steps, chunk:64, scan, parallel.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
-@dtype_option
-@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+@common.dtype_option
+@click.option("--budget", type=click.Choice(common.BUDGETS), default="standard", show_default=True,
               help="How many cases for each check and dtype.")  # fmt: skip
-@click.option("--seed", type=Seed(min=0), default=0, show_default=True, metavar="N|secret",
+@click.option("--seed", type=common.Seed(min=0), default=0, show_default=True, metavar="N|secret",
               help="The same seed draws the same cases; secret: one that is drawn when all layers "
               "have been imported, and is told.")  # fmt: skip
 @click.option("--sizes", multiple=True, metavar="T=N,B=N,D=N,H=N,layers=N",
               help="Also cases of these sizes, for every check that takes them; may be "
               "repeated.")  # fmt: skip
 @click.option("--case", metavar="JSON", help="Run this one case, as printed.")
-@jobs_option
-@timeout_option
-@memory_option
+@common.jobs_option
+@common.timeout_option
+@common.memory_option
 @click.option("--executor", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:8786.")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
 @click.option("--deviations", type=_FILE, metavar="FILE",
               help="Failures that are known and accepted, in TOML.")  # fmt: skip
-@runs_option
+@common.runs_option
 @click.option("--report", "page", type=_FILE, metavar="FILE",
               help="Also write the report, one HTML page.")  # fmt: skip
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
@@ -98,7 +76,7 @@ LISTED = 10
               "wrong.")  # fmt: skip
 @click.option("--no-diagnosis", is_flag=True, help="Do not look for what explains a failure.")
 @click.option("--profile", is_flag=True, help="Say where the time went.")
-@json_option
+@common.json_option
 def verify(
     names: Sequence[str], like: str | None, form: str | None, timed: bool, runtime: str | None,
     node: str | None, only: Sequence[str], sizes: Sequence[str], jobs: int, executor: str | None,
@@ -124,7 +102,7 @@ def verify(
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     compared = asked["against"] or asked["inputs"]
-    request = or_usage(
+    request = common.or_usage(
         lambda: Request.resumed(resume) if resume else Request.parse(
             _with_nodes(names, like, runtime, node, compared), like=like,
             checks=[id for ids in only for id in ids.split(",")],
@@ -134,10 +112,10 @@ def verify(
     if page is not None:
         require_form(page)
     for path in filter(None, (page, junit, grades)):  # before the run, not after it
-        probe(path)
+        common.probe(path)
     if page is not None:
         require_page()
-    folder = resume or new_run(runs)
+    folder = resume or common.new_run(runs)
     if resume:  # the folder says whose code is run, and may be somebody else's
         names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
         others = f" and {more} more" if more > 0 else ""
@@ -145,15 +123,15 @@ def verify(
                    err=True)  # fmt: skip
     run = _run(request, folder, jobs, executor)
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
-        unwritable(junit, _junit(run))
+        common.unwritable(junit, _junit(run))
     if not no_diagnosis:
         run = _diagnose(request, run, folder, jobs)
     _say_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
     ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
-        say(f"exit code {ending.code}: {ending.reason}")
+        common.say(f"exit code {ending.code}: {ending.reason}")
     outputs = {junit: _junit, grades: _grades}
-    problems = [unwritable(path, content(run)) for path, content in outputs.items() if path]
+    problems = [common.unwritable(path, content(run)) for path, content in outputs.items() if path]
     problems.append(_difference(folder, run))
     for problem in filter(None, problems):
         click.echo(f"gatewise: {problem}", err=True)
@@ -216,7 +194,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     try:
         with progress(None, lines=True) as advance:
             for verdict in session.run(
-                request, folder, command=command(), jobs=jobs, executor=executor,
+                request, folder, command=common.command(), jobs=jobs, executor=executor,
                 hidden=_hidden(folder.parent, request.subjects), on_plan=advance.plan,
                 on_begin=begun.append,
             ):  # fmt: skip
@@ -225,16 +203,16 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except ClusterLost as error:
-        again = f"gatewise verify --resume {quoted(folder)} --executor {executor}"
-        stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
+        again = f"gatewise verify --resume {common.quoted(folder)} --executor {executor}"
+        common.stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
     except OSError as error:
-        stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+        common.stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:
-        again = f"gatewise verify --resume {quoted(folder)}"
-        stop(f"interrupted; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
+        again = f"gatewise verify --resume {common.quoted(folder)}"
+        common.stop(f"interrupted; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
     run = replace(begun[0], verdicts=(*begun[0].verdicts, *verdicts))
     if run.untested:
-        stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
+        common.stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
     return run
 
 
@@ -259,9 +237,9 @@ def _say_all(
     if as_json:
         return
     for line in _speeds(request, run) if timed else ():
-        say(line)
+        common.say(line)
     if request.seed is None:
-        say(f"the same cases again: --seed {run.seed}")
+        common.say(f"the same cases again: --seed {run.seed}")
 
 
 def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
@@ -271,21 +249,21 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
 
     verdicts = run.in_order
     if as_json:
-        print_json(verdicts, ensure_ascii=True)
+        common.print_json(verdicts, ensure_ascii=True)
         return
     each = findings(verdicts, run.diagnoses)
     terminal.print_findings(each)
     click.echo()
     scripts = [*_write_scripts(each, folder)]
     for path in scripts if len(each) <= terminal.FEW else ():
-        say(f"the first failure without gatewise: {path}")
+        common.say(f"the first failure without gatewise: {path}")
     if len(each) > terminal.FEW and scripts:
-        say(f"the first failures without gatewise: {folder / 'scripts'}")
-        say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
+        common.say(f"the first failures without gatewise: {folder / 'scripts'}")
+        common.say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
     for sentence in terminal.unsharp(verdicts):
-        say(sentence)
+        common.say(sentence)
     if profile:
-        say(terminal.profile(verdicts))
+        common.say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
 
 
@@ -300,7 +278,7 @@ def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
     for finding in findings(run.in_order, run.diagnoses):
         time = in_process(finding.subject, problem) if timed and finding.conforms else None
         submissions.append(submission_json(finding, problem, time))
-    print_json(submissions[0] if len(submissions) == 1 else submissions)
+    common.print_json(submissions[0] if len(submissions) == 1 else submissions)
 
 
 def _speeds(request: Request, run: Run) -> Iterator[str]:
@@ -350,14 +328,14 @@ def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
             for diagnosis in diagnoses(
                 run.in_order, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
             ):
-                found = as_read(diagnosis, "diagnosis")
-                run_files.append(folder, found)
-                run = replace(run, diagnoses=(*run.diagnoses, found))
-                advance(found.subject)
+                kept = as_read(diagnosis, "diagnosis")
+                run_files.append(folder, kept)
+                run = replace(run, diagnoses=(*run.diagnoses, kept))
+                advance(kept.subject)
     except KeyboardInterrupt:
-        again = f"gatewise verify --resume {quoted(folder)}"
-        stop(f"interrupted while explaining failures; all verdicts are kept; go on with: {again}",
-             COULD_NOT_RUN)  # fmt: skip
+        again = f"gatewise verify --resume {common.quoted(folder)}"
+        words = f"interrupted while explaining failures; all verdicts are kept; go on with: {again}"
+        common.stop(words, COULD_NOT_RUN)
     return run
 
 
@@ -393,5 +371,5 @@ def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:
         for root in finding.roots:
             if root.script:
                 path = folder / "scripts" / f"{number}-{root.check}-{root.dtype}.py"
-                write(path, root.script)
+                common.write(path, root.script)
                 yield path
